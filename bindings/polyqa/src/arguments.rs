@@ -1,4 +1,4 @@
-//! Conversion and validation of Python arguments, and exceptions.
+//! Converts and validates Python arguments, and creates exceptions.
 use std::error::Error;
 use std::io;
 
@@ -41,8 +41,8 @@ pub fn question(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
     }
 }
 
-/// Converts one text, or a list of texts or `{"id": …, "text": …}`. A document without an id gets
-/// its index.
+/// Converts a text, or a list of texts or of `{"id": …, "text": …}`, to documents. The default id
+/// of a document is its index.
 pub fn documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
     let items = match argument.is_instance_of::<PyString>() {
         true => vec![argument.clone()],
@@ -132,8 +132,8 @@ fn text(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
     let Ok(text) = value.cast::<PyString>() else {
         return Err(value_error(&format!("{location}: expected a str, got {}", type_name(value))));
     };
-    let unpaired = |_| value_error(&format!("{location}: an unpaired surrogate is not valid text"));
-    text.to_cow().map(|text| text.into_owned()).map_err(unpaired)
+    let invalid = |_| value_error(&format!("{location}: an unpaired surrogate is not valid text"));
+    text.to_cow().map(|text| text.into_owned()).map_err(invalid)
 }
 
 /// Returns the type name of a value for messages.

@@ -1,9 +1,9 @@
 //! The extension module of the Python package `polyqa`: the reader and the program of the crate
 //! `polyqa`.
 //!
-//! The module only converts: arguments become the crate's types, the crate is called without the
-//! interpreter's lock, and results become Python objects. `python/polyqa/__init__.py` imports torch
-//! first, because this module is linked to torch's libtorch.
+//! The module converts arguments to the crate's types, calls the crate without the interpreter's
+//! lock, and converts results to Python objects. `python/polyqa/__init__.py` imports torch first,
+//! because this module is linked to torch's libtorch.
 mod arguments;
 mod reader;
 

@@ -13,15 +13,15 @@ use crate::arguments::{self, count, py_error, value_error};
 /// Number of questions with contexts that are evaluated together.
 const QUESTIONS_PER_BATCH: usize = 256;
 
-/// Interval between checks for signals, which wait for the interpreter's lock.
+/// Interval between checks for signals. Each check waits for the interpreter's lock.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An extractive reader: a model with a span head, and the selection of its answers.
+/// An extractive reader: a model with a span head that answers questions over documents.
 ///
 /// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
 /// `owner/name@revision`, which is downloaded if it is not cached. The options are those of `polyqa
-/// answer`, with the same defaults. A reader is pickled as its arguments; the unpickling process
-/// loads the model again.
+/// answer`, with the same defaults. Pickling a reader stores its arguments; unpickling loads the
+/// model again.
 #[pyclass(module = "polyqa", frozen)]
 pub struct Reader {
     /// Serialises calls, because tensors are not shared between threads.
@@ -98,13 +98,13 @@ impl Reader {
         Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
     }
 
-    /// Returns the best answers to a question in documents as a dict, or the answers to questions
-    /// `{"question": …, "context": …}` over their own contexts as a list of dicts in the same
-    /// order.
+    /// Returns the best answers to a question in documents as a dict. For questions with contexts,
+    /// `{"question": …, "context": …}`, returns a list of dicts in the same order.
     ///
-    /// Documents are a text, or a list of texts or of `{"id": …, "text": …}`; BM25 selects the best
-    /// 50 passages. The dicts have the format of `polyqa answer --json`:
-    /// `text[one["start"]:one["end"]]` is `one["text"]` for each of `["answers"]`.
+    /// `documents` is a text, or a list of texts or of `{"id": …, "text": …}`. BM25 selects the
+    /// best 50 passages. The dicts have the format of `polyqa answer --json`: for each answer `a`
+    /// in `["answers"]`, `a["text"]` is `text[a["start"]:a["end"]]`, where `text` is the document's
+    /// text.
     #[pyo3(signature = (question, documents=None))]
     fn answer<'py>(
         &self,
@@ -119,11 +119,11 @@ impl Reader {
                 let mut answers = Vec::new();
                 self.with_reader(py, |reader, signals| {
                     let pass = FirstPass::over_with(&documents, &mut || signals.check())?;
-                    let mut done = |found: Vec<Answers>, _| {
+                    let mut add = |found: Vec<Answers>, _| {
                         answers.extend(found);
                         signals.check()
                     };
-                    reader.answer_all(&questions, &documents, Some((&pass, CANDIDATES)), &mut done)
+                    reader.answer_all(&questions, &documents, Some((&pass, CANDIDATES)), &mut add)
                 })?;
                 let answers = answers.pop();
                 serde_json::to_string(&answers)
@@ -138,8 +138,8 @@ impl Reader {
                 let (questions, has_id) = arguments::questions(question)?;
                 let mut answers = Vec::with_capacity(questions.len());
                 self.with_reader(py, |reader, signals| {
-                    questions.chunks(QUESTIONS_PER_BATCH).try_for_each(|part| {
-                        let found = reader.answer_in_contexts(part)?;
+                    questions.chunks(QUESTIONS_PER_BATCH).try_for_each(|batch| {
+                        let found = reader.answer_in_contexts(batch)?;
                         answers.extend(found.into_iter().map(|(answers, _)| answers));
                         signals.check()
                     })
@@ -151,7 +151,8 @@ impl Reader {
             }
         };
         let text = found.map_err(|error| py_error(&error))?;
-        // The JSON round trip gives exactly the values that a program reads from the JSON lines.
+        // The values are converted through JSON, so that they equal those in the JSON lines of
+        // `polyqa answer`.
         py.import("json")?.call_method1("loads", (text,))
     }
 
@@ -167,7 +168,7 @@ impl Reader {
 }
 
 impl Reader {
-    /// Calls `read` without the interpreter's lock.
+    /// Calls `read` with the reader, without the interpreter's lock.
     fn with_reader(
         &self,
         py: Python<'_>,
@@ -196,7 +197,7 @@ impl Signals {
     }
 }
 
-/// The exception that stops a computation early.
+/// The exception that stops a computation.
 struct Stopped(PyErr);
 
 impl From<polyqa::Error> for Stopped {

@@ -1,4 +1,4 @@
-"""A reader of random weights, the programs, and torch."""
+"""Fixtures: a reader with random weights, the workspace's programs, and torch."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 if importlib.util.find_spec("torch") is None:
-    # Only libtorch is set up. It has torch's libraries, but not its Python code.
+    # libtorch has torch's libraries, but not its Python code.
     stand_in = str(Path(__file__).parent / "stand_in")
     sys.path.insert(0, stand_in)
     path = os.environ.get("PYTHONPATH")
@@ -41,7 +41,7 @@ def installed():
 
 @pytest.fixture(scope="session")
 def model(command_line, tmp_path_factory):
-    """A folder with a small reader of random weights."""
+    """A folder with a small reader that has random weights."""
     base = ROOT / "data/base"
     folder = tmp_path_factory.mktemp("model")
     config = json.loads((base / "config.json").read_text())

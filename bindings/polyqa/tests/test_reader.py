@@ -205,7 +205,7 @@ def test_threads_share_a_reader(reader, questions):
 
 
 def test_other_threads_run_concurrently(reader, questions):
-    """With this switch interval, threads switch only if one releases the interpreter's lock."""
+    """Sets a long switch interval: threads switch only if one releases the interpreter's lock."""
     turns, observed = [0], []
 
     def work():
@@ -229,7 +229,7 @@ def test_other_threads_run_concurrently(reader, questions):
 
 
 def test_an_interrupt_stops_a_long_call(reader):
-    """The call would take minutes."""
+    """Without the signal, the call would take minutes."""
     texts = (f"{number} {TEXTS[0] * 50}" for number in range(20_000))
     documents = list(texts)
     threading.Timer(1, signal.raise_signal, [signal.SIGINT]).start()

@@ -25,7 +25,7 @@ NAMES |= {"unk_token": "<unk>", "pad_token": "<pad>"}
 
 
 class Examples(list):
-    """A list of rows; the key `id` gives the column of ids."""
+    """A list of rows; the key `id` returns the column of ids."""
 
     def __getitem__(self, key):
         return [row["id"] for row in self] if key == "id" else super().__getitem__(key)

@@ -10,7 +10,7 @@ use crate::arguments;
 use crate::values::py_error;
 use crate::windows::{Windows, index};
 
-/// Returns the best answer to each question, `{id: answer}`, as `score` accepts it.
+/// Returns the best answer to each question as `{id: answer}`, an input of `score`.
 ///
 /// Logits are `[windows, length]`, float32 or convertible to it by numpy; rows may be longer than
 /// `input_ids`. No other thread may write to the logits during the call.
@@ -40,8 +40,8 @@ pub fn decode<'py>(
 
 /// Returns the best answers to each question, with the keys of the crate's `write_n_best`.
 ///
-/// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; arguments as for `decode`.
-/// `n_best_arrays` returns the same data as arrays in half the time.
+/// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; the arguments are those of
+/// `decode`. `n_best_arrays` returns the same data as arrays in half the time.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -72,11 +72,12 @@ pub fn n_best<'py>(
 /// Returns the best answers to each question as arrays: a dict with one array per candidate field
 /// (the candidates of all questions in sequence), and a dict with one array per question field.
 ///
-/// Candidate fields: `question`, its index in `windows.ids`; `window`, `start` and `end` as in
-/// `n_best`; `answer_start` and `answer_end`, code points in the context, which `windows.texts`
-/// converts to texts (an empty range where `run_qa` has "empty"); `score`, `probability`,
-/// `start_logit` and `end_logit`. Question fields: `first` and `last`, the range of its candidates,
-/// best first; `null_score`, NaN without windows, and `null`. Arguments as for `decode`.
+/// Candidate fields: `question`, the question's index in `windows.ids`; `window`, `start` and `end`
+/// as in `n_best`; `answer_start` and `answer_end`, a range of code points in the context, which
+/// `windows.texts` converts to a text (the range is empty where `run_qa` has "empty"); `score`,
+/// `probability`, `start_logit` and `end_logit`. Question fields: `first` and `last`, the range of
+/// the question's candidates, best first; `null_score`, NaN without windows; `null`. The arguments
+/// are those of `decode`.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -105,7 +106,7 @@ pub fn n_best_arrays<'py>(
     add(&candidates, "start", indices(|one| one.start))?;
     add(&candidates, "end", indices(|one| one.end))?;
     add(&candidates, "answer_start", indices(|one| one.answer_start))?;
-    // Position 0 is outside the context, so it means "no answer" whatever its text.
+    // Position 0 is outside the context, so it means "no answer" whatever the candidate's text.
     let length = |one: &Candidate| if one.end == 0 { 0 } else { one.text.chars().count() };
     let ends = n_best_lists.iter().flat_map(|one| &one.candidates);
     add(&candidates, "answer_end", ends.map(|one| index(one.answer_start + length(one))))?;

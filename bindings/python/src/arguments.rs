@@ -1,4 +1,4 @@
-//! Conversion of arguments that several functions share.
+//! Converts arguments that several functions share.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -24,9 +24,9 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
                 )));
             };
             answer.extract().map(|answer| (id.clone(), answer)).map_err(|_| {
-                let actual = if answer.is_none() { "None".to_owned() } else { type_name(&answer) };
+                let got = if answer.is_none() { "None".to_owned() } else { type_name(&answer) };
                 value_error(&format!(
-                    "predictions: question `{id}`: expected its answer, a str, got {actual}"
+                    "predictions: question `{id}`: expected its answer, a str, got {got}"
                 ))
             })
         });
@@ -89,7 +89,7 @@ macro_rules! counts {
 
 counts!(n_best, max_answer_length, max_length, doc_stride, max_question_length, resamples);
 
-/// Returns the bootstrap settings if `interval` is set or a number of samples is given.
+/// Returns the bootstrap settings if `interval` is true or `resamples` is set.
 pub fn resampling(
     interval: bool,
     resamples: Option<&Bound<'_, PyAny>>,
@@ -128,7 +128,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
 }
 
 /// Returns the rules for answers in one language.
-pub fn rules_of(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
+pub fn rules_for(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
     match norm {
         "mlqa" => Ok(Normalization::Mlqa(lang)),
         _ => Ok(rules(py, None, norm)?.unwrap_or(Normalization::Mlqa(lang))),
@@ -143,7 +143,7 @@ pub fn language(code: &str) -> PyResult<Language> {
     code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))
 }
 
-/// Converts a value as `json.loads` does, with the digits that the command line prints.
+/// Converts a value to Python through JSON, so that it has the digits that the command line prints.
 pub fn to_python<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).map_err(|error| value_error(&error.to_string()))?;
     loads(py, &text)

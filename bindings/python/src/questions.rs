@@ -1,4 +1,4 @@
-//! Conversion of files and Python objects to questions.
+//! Converts files and Python objects to questions.
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::values::{
-    InputError, Parsed, field, id, items, missing, py_error, required, text, text_of, type_name,
-    warn,
+    InputError, Parsed, extract_text, field, id, items, missing, py_error, required, text,
+    type_name, warn,
 };
 
-/// Reads questions from a file, from the result of `json.load`, or from rows; `name` is the name of
-/// the input in messages. With `texts` every question must have a context and a question text.
-/// Irregularities of a file become warnings.
+/// Reads questions from a file, from the result of `json.load`, or from rows. `name` is the name of
+/// the input in messages. If `texts` is true, every question must have a context and a question
+/// text. Notes about a file become warnings.
 pub fn questions(input: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<Dataset> {
     let py = input.py();
     if let Ok(path) = input.extract::<PathBuf>() {
@@ -23,14 +23,14 @@ pub fn questions(input: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<
         atomic_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
         return dataset.map_err(py_error);
     }
-    let mut reader = Reader { texts, shared: HashSet::new(), questions: Vec::new() };
+    let mut reader = Reader { texts, unique_texts: HashSet::new(), questions: Vec::new() };
     let version = reader.file(input).map_err(|error| error.at(name))?;
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
 }
 
 struct Reader {
     texts: bool,
-    shared: HashSet<Arc<str>>,
+    unique_texts: HashSet<Arc<str>>,
     questions: Vec<Question>,
 }
 
@@ -77,7 +77,7 @@ impl Reader {
             for (j, qa) in items(&qas, "a list").map_err(|error| error.at(&location))?.enumerate() {
                 let qa = qa?;
                 let answers = || match field(&qa, intern!(py, "answers"))? {
-                    Some(answers) => answers_of(&answers),
+                    Some(answers) => parse_answers(&answers),
                     None => Ok(Vec::new()),
                 };
                 let question = answers().and_then(|answers| {
@@ -95,7 +95,7 @@ impl Reader {
         let py = row.py();
         let title = self.text(row, intern!(py, "title"), false)?;
         let context = self.text(row, intern!(py, "context"), self.texts)?;
-        let answers = answers_of(&required(row, intern!(py, "answers"))?)?;
+        let answers = parse_answers(&required(row, intern!(py, "answers"))?)?;
         self.question(row, context, answers, title)
     }
 
@@ -118,19 +118,19 @@ impl Reader {
         &mut self,
         map: &Bound<'_, PyAny>,
         key: &Bound<'_, PyString>,
-        needed: bool,
+        mandatory: bool,
     ) -> Parsed<Arc<str>> {
-        let text = text(map, key, needed)?;
-        Ok(self.shared.get(text.as_str()).cloned().unwrap_or_else(|| {
+        let text = text(map, key, mandatory)?;
+        Ok(self.unique_texts.get(text.as_str()).cloned().unwrap_or_else(|| {
             let text: Arc<str> = text.into();
-            self.shared.insert(Arc::clone(&text));
+            self.unique_texts.insert(Arc::clone(&text));
             text
         }))
     }
 }
 
 /// Reads lists `text` and `answer_start`, or a list of objects with both.
-fn answers_of(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
+fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     let py = input.py();
     let (text_key, start_key) = (intern!(py, "text"), intern!(py, "answer_start"));
     let expected = "lists `text` and `answer_start`, or a list of objects with both";
@@ -145,7 +145,7 @@ fn answers_of(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
             return Err(InputError::Format(message));
         }
         let answer = |(text, start)| -> Parsed<Answer> {
-            Ok(Answer { text: text_of(text)?, answer_start: count(start)? })
+            Ok(Answer { text: extract_text(text)?, answer_start: count(start)? })
         };
         return texts.iter().zip(&starts).map(answer).collect::<Parsed<_>>().map_err(at);
     }

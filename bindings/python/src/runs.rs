@@ -10,15 +10,15 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::arguments::{
-    self, language, no_language, predictions, resampling, rules, rules_of, to_python,
+    self, language, no_language, predictions, resampling, rules, rules_for, to_python,
 };
 use crate::questions::questions;
 use crate::values::{field, py_error, type_name, value_error};
 
-/// Scores each pair of context and question language, as `mlqa-eval matrix`.
+/// Scores each pair of context and question language, like `mlqa-eval matrix`.
 ///
 /// `data` and `predictions` are folders with files `{split}-context-{c}-question-{q}.json`, or
-/// dicts `{("<context>", "<question>"): …}` of what `score` accepts. A pair without predictions has
+/// dicts `{("<context>", "<question>"): …}` with inputs of `score`. A pair without predictions has
 /// no cell. The result equals the `matrix.json` of the command.
 #[pyfunction]
 #[pyo3(signature = (
@@ -37,7 +37,7 @@ pub fn matrix<'py>(
     let mut matrix = Matrix::new(title);
     for (name, dataset) in data.all(split)? {
         let Some(predictions) = predictions.get(&name)? else { continue };
-        let rules = rules_of(py, name.context, norm)?;
+        let rules = rules_for(py, name.context, norm)?;
         let dataset = questions(&dataset, &name.to_string(), false)?;
         let (predictions, _) = arguments::predictions(&predictions)?;
         let result = py.detach(|| score(&dataset, &predictions, rules)).map_err(py_error)?;
@@ -49,13 +49,13 @@ pub fn matrix<'py>(
     }
 }
 
-/// Compares two runs question by question, as `mlqa-eval compare --data`.
+/// Compares two runs question by question, like `mlqa-eval compare --data`.
 ///
-/// `dataset` is what `score` accepts, or holds pairs of languages as for `matrix`; `baseline` and
-/// `predictions` are what `score` or `matrix` accepts, or a list with one entry per seed. The
-/// result has a dict for each metric (`f1` and `em`) and pair: both scores, their difference, its
-/// interval from `low` to `high`, and p-values by randomisation, by bootstrap and with Holm's
-/// correction.
+/// `dataset` is a data set as for `score`, or data sets by language pair as for `matrix`.
+/// `baseline` and `predictions` are predictions as for `score` or `matrix`, or a list with one
+/// entry per seed. The result has a dict for each metric (`f1` and `em`) and pair: both scores,
+/// their difference, its interval from `low` to `high`, and p-values by randomisation, by bootstrap
+/// and with Holm's correction.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, baseline, predictions, lang=None, *, norm="mlqa", split="test", resamples=None,
@@ -82,9 +82,9 @@ pub fn compare<'py>(
         let dataset = questions(dataset, "dataset", false)?;
         let runs = [read(&runs[0])?, read(&runs[1])?];
         let label = dataset.path.display().to_string();
-        let compared =
+        let differences =
             py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
-        return to_python(py, &compared.map_err(py_error)?);
+        return to_python(py, &differences.map_err(py_error)?);
     };
     let pairs = |run: &[Bound<'py, PyAny>]| {
         run.iter().map(|seed| Pairs::required(seed, "predictions")).collect::<PyResult<Vec<_>>>()
@@ -98,13 +98,13 @@ pub fn compare<'py>(
         else {
             continue;
         };
-        let rules = rules_of(py, name.context, norm)?;
+        let rules = rules_for(py, name.context, norm)?;
         let label = format!("context {}, question {}", name.context, name.question);
         let dataset = questions(&dataset, &name.to_string(), false)?;
         let runs = [read(&first)?, read(&second)?];
-        let compared =
+        let differences =
             py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
-        rows.extend(compared.map_err(py_error)?);
+        rows.extend(differences.map_err(py_error)?);
     }
     if rows.is_empty() {
         return Err(value_error("predictions: no pair of languages is in data and both runs"));

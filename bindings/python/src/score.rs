@@ -14,8 +14,8 @@ use crate::values::{py_error, value_error};
 /// `norm="squad"` applies SQuAD v1.1's English rules, as XQuAD prescribes for all its languages.
 /// `norm="squad2"` applies the official script of SQuAD 2.0, with its keys; a question whose
 /// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. Both ignore
-/// `lang`. `per_question=True` adds every question's result, `interval=True` or a number of
-/// `resamples` the bootstrap intervals of `mlqa-eval score --intervals`. If the ids of the
+/// `lang`. `per_question=True` adds every question's result. `interval=True` or a number of
+/// `resamples` adds the bootstrap intervals of `mlqa-eval score --intervals`. If the ids of the
 /// questions contain several languages, as TyDi's do, omit `lang`; each language is then scored by
 /// its own rules, and the result has `languages`, `mean` and `mean_without_en`.
 #[pyfunction]
@@ -43,13 +43,13 @@ pub fn score<'py>(
     Ok(result)
 }
 
-/// Computes scores as `evaluate`'s metrics `squad` and `squad_v2` do, from rows to a dict of
-/// scores.
+/// Computes a dict of scores from rows, like `evaluate`'s metrics `squad` and `squad_v2`.
 ///
 /// `predictions` are rows `{"id": …, "prediction_text": …}`, for `norm="squad2"` with
 /// `no_answer_probability`, or a dict of ids and texts. `references` are rows `{"id": …, "answers":
 /// {"text": […], "answer_start": […]}}`, which may have more keys, such as those of a
-/// `datasets.Dataset`. Each reference needs a prediction. The results are those of `score`.
+/// `datasets.Dataset`. Each reference needs a prediction. The result has the same scores as the
+/// result of `score`.
 #[pyfunction]
 #[pyo3(signature = (
     predictions, references, *, lang=None, norm="mlqa", per_question=false,

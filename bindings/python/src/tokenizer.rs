@@ -1,4 +1,4 @@
-//! Cache of the last tokenizer, including the tokenizer's cache of words.
+//! Caches the last tokenizer, including its cache of words.
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,15 +6,15 @@ use std::time::SystemTime;
 
 use mlqa_eval::{Error, WindowTokenizer, load_tokenizer};
 
-/// Identity of a tokenizer file, which changes if the file is replaced.
+/// Version of a tokenizer file. It changes if the file is modified or replaced.
 #[derive(Debug, PartialEq)]
-struct Version {
+struct FileVersion {
     file: PathBuf,
     bytes: u64,
     modified: SystemTime,
 }
 
-impl Version {
+impl FileVersion {
     /// Returns `None` if the path is not a regular file.
     fn of(path: &Path) -> Option<Self> {
         let file = std::path::absolute(tokenizer_file::find(path).ok()?).ok()?;
@@ -23,20 +23,20 @@ impl Version {
     }
 }
 
-type CachedTokenizer = (Version, Arc<WindowTokenizer<'static>>);
+type CachedTokenizer = (FileVersion, Arc<WindowTokenizer<'static>>);
 
-static LAST: Mutex<Option<CachedTokenizer>> = Mutex::new(None);
+static CACHE: Mutex<Option<CachedTokenizer>> = Mutex::new(None);
 
-/// Returns the tokenizer of a file or folder; reads it unless it is the cached one.
+/// Returns the tokenizer of a file or folder, which is read unless it is cached.
 pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
-    let version = Version::of(path);
-    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let (Some((cached_version, tokenizer)), Some(version)) = (&*last(), &version)
+    let version = FileVersion::of(path);
+    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (Some((cached_version, tokenizer)), Some(version)) = (&*cache(), &version)
         && cached_version == version
     {
         return Ok(Arc::clone(tokenizer));
     }
     let tokenizer = Arc::new(WindowTokenizer::new(Cow::Owned(load_tokenizer(path)?))?);
-    *last() = version.map(|version| (version, Arc::clone(&tokenizer)));
+    *cache() = version.map(|version| (version, Arc::clone(&tokenizer)));
     Ok(tokenizer)
 }

@@ -1,4 +1,4 @@
-//! Fields of Python objects, and the errors of invalid ones.
+//! Reads fields of Python objects, with errors for invalid fields.
 use std::ffi::CString;
 
 use pyo3::exceptions::{PyKeyError, PyUserWarning, PyValueError};
@@ -30,11 +30,11 @@ pub fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
 }
 
-/// Reason for rejecting Python objects.
+/// The reason why a Python object is rejected.
 pub enum InputError {
-    /// The objects have another format.
+    /// The object has an unsupported format.
     Format(String),
-    /// An exception raised by an object.
+    /// The object raised an exception.
     Python(PyErr),
 }
 
@@ -78,32 +78,32 @@ impl From<InputError> for PyErr {
     }
 }
 
-/// Returns a question's id: a string or an integer.
+/// Returns a question's id, which is a string or an integer.
 pub fn id(map: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
     let Some(id) = field(map, intern!(map.py(), "id"))? else { return Ok(None) };
     match id.cast::<PyInt>() {
         Ok(number) => Ok(Some(number.to_string())),
-        Err(_) => text_of(&id).map(Some).map_err(|error| error.at("`id`")),
+        Err(_) => extract_text(&id).map(Some).map_err(|error| error.at("`id`")),
     }
 }
 
 /// Returns the text of a key; empty if the key is optional and missing.
-pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> Parsed<String> {
+pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, mandatory: bool) -> Parsed<String> {
     match field(map, key)? {
-        Some(text) => text_of(&text).map_err(|error| error.at(&format!("`{key}`"))),
-        None if needed => Err(missing(&key.to_string())),
+        Some(text) => extract_text(&text).map_err(|error| error.at(&format!("`{key}`"))),
+        None if mandatory => Err(missing(&key.to_string())),
         None => Ok(String::new()),
     }
 }
 
-pub fn text_of(value: &Bound<'_, PyAny>) -> Parsed<String> {
+pub fn extract_text(value: &Bound<'_, PyAny>) -> Parsed<String> {
     let text = value.cast::<PyString>().map_err(|_| InputError::expected("a str", value))?;
     let unpaired_surrogate =
         |_| InputError::Format("an unpaired surrogate is not valid text".into());
     Ok(text.to_cow().map_err(unpaired_surrogate)?.into_owned())
 }
 
-/// Returns the value of a key; `None` if it is missing or None.
+/// Returns the value of a key; `None` if the value is missing or Python's None.
 pub fn field<'py>(
     map: &Bound<'py, PyAny>,
     key: &Bound<'py, PyString>,

@@ -16,8 +16,8 @@ use crate::arguments;
 use crate::questions::questions;
 use crate::values::{py_error, value_error};
 
-/// Model inputs, one row per window. Rows are padded at the end to the longest row. With
-/// `compatible`, rows are padded to `max_length`, and decoding follows the same program.
+/// Model inputs, one row per window. Rows are padded at the end to the length of the longest row.
+/// With `compatible`, rows are padded to `max_length`, and decoding follows the same program.
 #[pyclass(frozen, module = "mlqa_eval")]
 pub struct Windows {
     pub questions: Vec<Question>,
@@ -26,10 +26,10 @@ pub struct Windows {
     /// Token ids, int64 `[windows, length]`.
     #[pyo3(get)]
     input_ids: Py<PyArray2<i64>>,
-    /// 1 for a token, 0 for padding, int64 `[windows, length]`.
+    /// Attention mask, int64 `[windows, length]`: 1 for a token, 0 for padding.
     #[pyo3(get)]
     attention_mask: Py<PyArray2<i64>>,
-    /// Segment ids 0 and 1 if segments are distinguished, else 0, int64 `[windows, length]`.
+    /// Segment ids, int64 `[windows, length]`: 0 and 1 if segments are distinguished, else 0.
     #[pyo3(get)]
     token_type_ids: Py<PyArray2<i64>>,
     /// Index of each window's question in the data set, int64 `[windows]`.
@@ -54,16 +54,17 @@ impl Windows {
         format!("<Windows: {} questions, {rows} rows of {length} tokens>", self.questions.len())
     }
 
-    /// Supports `pickle` and `copy`: questions and windows as JSON, and the arrays.
+    /// Supports `pickle` and `copy`. The state contains questions and windows as JSON, and the
+    /// arrays.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, State<'py>)> {
         let (py, windows_data) = (slf.py(), slf.get());
         let questions = windows_data.questions.clone();
-        let questions = Dataset { path: SAVED.into(), version: None, questions };
+        let questions = Dataset { path: SAVED_NAME.into(), version: None, questions };
         let windows = serde_json::to_vec(&windows_data.windows);
         let clone_positions =
             |positions: &Positions| positions.as_ref().map(|all| all.clone_ref(py));
         let state = (
-            PyBytes::new(py, &questions.to_json(SAVED).map_err(py_error)?),
+            PyBytes::new(py, &questions.to_json(SAVED_NAME).map_err(py_error)?),
             PyBytes::new(py, &windows.map_err(|error| PyValueError::new_err(error.to_string()))?),
             windows_data.compatible.is_some(),
             windows_data.input_ids.clone_ref(py),
@@ -90,13 +91,13 @@ impl Windows {
         start_positions: Positions,
         end_positions: Positions,
     ) -> PyResult<Self> {
-        let damaged = |error: &dyn std::fmt::Display| {
-            PyValueError::new_err(format!("{SAVED}: damaged: {error}"))
+        let invalid_state = |error: &dyn std::fmt::Display| {
+            PyValueError::new_err(format!("{SAVED_NAME}: damaged: {error}"))
         };
-        let text = str::from_utf8(questions).map_err(|error| damaged(&error))?;
-        let windows = serde_json::from_slice(windows).map_err(|error| damaged(&error))?;
+        let text = str::from_utf8(questions).map_err(|error| invalid_state(&error))?;
+        let windows = serde_json::from_slice(windows).map_err(|error| invalid_state(&error))?;
         Ok(Self {
-            questions: Dataset::parse(text, SAVED).map_err(py_error)?.questions,
+            questions: Dataset::parse(text, SAVED_NAME).map_err(py_error)?.questions,
             windows,
             compatible: compatible.then_some(Compatible::RunQa),
             input_ids,
@@ -115,13 +116,13 @@ impl Windows {
     }
 
     /// Returns parts of contexts in the format of `n_best_arrays`: for each question index, the
-    /// code points of its context from `answer_start` up to `answer_end`. All three are integers
-    /// `[texts]`.
+    /// code points of its context from `answer_start` up to `answer_end`. All three arguments are
+    /// integer arrays `[texts]`.
     fn texts<'py>(
         &self,
-        question: Numbers<'py>,
-        answer_start: Numbers<'py>,
-        answer_end: Numbers<'py>,
+        question: IntArray<'py>,
+        answer_start: IntArray<'py>,
+        answer_end: IntArray<'py>,
     ) -> PyResult<Vec<&str>> {
         let [question, start, end] =
             [&question, &answer_start, &answer_end].map(|all| all.as_array());
@@ -131,8 +132,8 @@ impl Windows {
         let text = |((&question, &start), &end): ((&i64, &i64), &i64)| {
             let context = &*self.questions.get(usize::try_from(question).ok()?)?.context;
             let count = usize::try_from(end.checked_sub(start)?).ok()?;
-            let after_start = context.get(byte(context, usize::try_from(start).ok()?)?..)?;
-            after_start.get(..byte(after_start, count)?)
+            let after_start = context.get(byte_offset(context, usize::try_from(start).ok()?)?..)?;
+            after_start.get(..byte_offset(after_start, count)?)
         };
         let all = question.iter().zip(&start).zip(&end).enumerate();
         let texts = all.map(|(k, span)| {
@@ -147,15 +148,15 @@ impl Windows {
     }
 }
 
-type Numbers<'py> = PyArrayLike1<'py, i64, AllowTypeChange>;
+type IntArray<'py> = PyArrayLike1<'py, i64, AllowTypeChange>;
 
 /// Returns the byte offset of a code point, or of the text's end.
-fn byte(text: &str, code_point: usize) -> Option<usize> {
+fn byte_offset(text: &str, code_point: usize) -> Option<usize> {
     text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(code_point)
 }
 
 /// Name of the questions of saved windows in messages.
-const SAVED: &str = "saved windows";
+const SAVED_NAME: &str = "saved windows";
 
 type Positions = Option<Py<PyArray1<i64>>>;
 type State<'py> = (
@@ -170,7 +171,7 @@ type State<'py> = (
     Positions,
 );
 
-/// Cuts questions and contexts into windows for a model.
+/// Splits questions and contexts into windows for a model.
 ///
 /// `tokenizer` is a Hugging Face tokenizer.json, or a folder that contains one. `doc_stride` is the
 /// number of context tokens that neighbouring windows share, as in `run_qa`. With
@@ -222,7 +223,7 @@ pub fn windows<'py>(
         WindowConfig { separator, segment_ids, unanswerable_window, compatible, ..lengths };
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
     let questions = questions(dataset, "dataset", true)?.questions;
-    let prepared = py.detach(|| -> Result<_, mlqa_eval::Error> {
+    let result = py.detach(|| -> Result<_, mlqa_eval::Error> {
         let cutter = WindowCutter::with(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
         let windows = cutter.windows(&questions, purpose)?;
         // run_qa pads every row to the full length, and its decoding includes padding.
@@ -236,7 +237,7 @@ pub fn windows<'py>(
         let mask = padded(&windows, length, |window, row| {
             row.iter_mut().zip(&window.input_ids).for_each(|(to, _)| *to = 1);
         });
-        // Zero pages that are never written need no physical memory.
+        // Memory pages of zeros that are never written need no physical memory.
         let types = padded(&windows, length, |window, row| {
             let nonzero_ids =
                 row.iter_mut().zip(&window.token_type_ids).filter(|(_, id)| **id != 0);
@@ -244,7 +245,7 @@ pub fn windows<'py>(
         });
         Ok((windows, ids, mask, types))
     });
-    let (windows, ids, mask, types) = prepared.map_err(py_error)?;
+    let (windows, ids, mask, types) = result.map_err(py_error)?;
     let positions = |position: fn(&Window) -> Option<usize>| {
         let all: Option<Array1<i64>> =
             windows.iter().map(|window| position(window).map(index)).collect();
@@ -283,7 +284,7 @@ fn padded(
     rows
 }
 
-/// Converts numbers of tokens and questions, which are far below 2⁶³.
+/// Converts an index or a count of tokens or questions, which are far below 2⁶³.
 pub fn index(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -303,7 +303,7 @@ def test_no_answer_is_selected_if_allowed(trained):
 
 
 def test_other_threads_run_concurrently(xquad, tokenizer):
-    """With this switch interval, threads switch only if one releases the interpreter's lock."""
+    """Sets a long switch interval: threads switch only if one releases the interpreter's lock."""
     turns, observed = [0], []
 
     def work():

@@ -41,7 +41,7 @@ def word(ch):
 
 
 def cased(ch):
-    """Cased and not case-ignorable: the only character before a final sigma."""
+    """Whether a character is Cased and not Case_Ignorable: a sigma after it is final."""
     return (ch + "\u03a3").lower()[-1] == "\u03c2"
 
 

@@ -1,4 +1,4 @@
-//! Errors of this crate. Each message names a fix.
+//! The errors of this crate. Each message states how to fix the problem.
 use std::path::PathBuf;
 
 use language::LanguageError;
@@ -22,16 +22,16 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file is not the expected JSON.
+    /// The content of a file is not the expected JSON.
     #[error("{}:{line}:{column}: {message}; expected {expected}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Line of the first fault, from 1.
+        /// Line of the error, starting at 1.
         line: usize,
-        /// Column of the first fault, from 1.
+        /// Column of the error, starting at 1.
         column: usize,
-        /// What is wrong there.
+        /// Description of the error.
         message: String,
         /// The expected content.
         expected: &'static str,
@@ -70,7 +70,7 @@ pub enum Error {
     DatasetName {
         /// The name.
         name: String,
-        /// The deviation from the form.
+        /// Why the name is invalid.
         reason: String,
     },
     /// Two files have no question id in common.
@@ -114,11 +114,11 @@ pub enum Error {
     NoRoom {
         /// The question's id.
         id: String,
-        /// Number of its tokens after truncation.
+        /// Number of question tokens after truncation.
         question: usize,
         /// Number of tokens available for the context.
         budget: usize,
-        /// The configured overlap.
+        /// The configured `doc_stride`.
         doc_stride: usize,
     },
     /// Logits do not match the windows.
@@ -130,10 +130,10 @@ pub enum Error {
         window: usize,
         /// `start_logits` or `end_logits`.
         tensor: &'static str,
-        /// The fault, as text.
+        /// Description of the error.
         problem: String,
     },
-    /// Counts of windows and logits differ.
+    /// The number of rows of logits differs from the number of windows.
     #[error("{got} rows of {tensor} for {expected} windows; one row per window is needed")]
     LogitsCount {
         /// `start_logits` or `end_logits`.
@@ -186,7 +186,7 @@ pub enum Error {
     /// A folder has no file to score.
     #[error("no {what} in {}", path.display())]
     NothingFound {
-        /// What is missing.
+        /// Description of the missing files.
         what: String,
         /// The folder.
         path: PathBuf,
@@ -196,7 +196,7 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// The fault and the fix.
+        /// The error and how to fix it.
         message: String,
     },
     /// No published table has the given id, or it cannot be compared.
@@ -204,7 +204,7 @@ pub enum Error {
     Table {
         /// The id.
         id: String,
-        /// The fault, with the valid ids.
+        /// The error, with the valid ids.
         message: String,
     },
     /// Token coverage cannot be computed because the questions have no tokens.
@@ -213,7 +213,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A configured value that is out of range.
+    /// Creates [`Error::Config`] for a value that is out of range.
     pub(crate) fn config(key: &'static str, value: impl ToString, rule: impl Into<String>) -> Self {
         Self::Config { key, value: value.to_string(), rule: rule.into() }
     }

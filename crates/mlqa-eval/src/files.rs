@@ -1,5 +1,4 @@
-//! Reading text and JSON with errors that name file, line and column; atomic
-//! writing.
+//! Reads text and JSON, with errors that name file, line and column, and writes files atomically.
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -49,7 +48,7 @@ fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static s
     ["NaN", "Infinity"].into_iter().find(|literal| at_column.starts_with(literal.as_bytes()))
 }
 
-/// Deserialises an offset: an integer, or one stored as a float or as text, as in files of pandas
+/// Deserialises an offset, which may be an integer, a whole float or text, as in files from pandas
 /// or CSV.
 pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     struct Offset;
@@ -106,8 +105,8 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
     to.collect_str(&path.display())
 }
 
-/// Writes several files together: all are complete before the first is renamed to its final name.
-/// Missing folders are created.
+/// Writes several files together. All are complete before any is renamed to its final name. Missing
+/// folders are created.
 ///
 /// # Errors
 /// [`Error::Write`].

@@ -9,7 +9,8 @@ use mlqa_eval::{
 /// A scored answer file.
 pub(crate) struct Answers {
     pub score: Score,
-    /// For each question the class, and whether the text equals a gold answer at another position.
+    /// The class of each question's answer, and whether the text equals a gold answer at another
+    /// position.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.
@@ -39,18 +40,18 @@ impl Answers {
         Ok(Self { score, classes, texts, no_span })
     }
 
-    /// The score of the question at index `at`.
+    /// Returns the score of the question at index `at`.
     pub fn question_score(&self, at: usize) -> Option<&QuestionScore> {
         self.score.per_question.get(at)
     }
 
-    /// F1 and exact match of the question at index `at`, 0 to 1.
+    /// Returns F1 and exact match (0 to 1) of the question at index `at`.
     pub fn values(&self, at: usize) -> Option<[f64; 2]> {
         self.question_score(at)
             .map(|question| [question.f1, f64::from(u8::from(question.exact_match))])
     }
 
-    /// The class of the answer to the question at index `at`.
+    /// Returns the class of the answer to the question at index `at`.
     pub fn class(&self, at: usize) -> Option<BoundaryClass> {
         self.classes.get(at)?.0
     }

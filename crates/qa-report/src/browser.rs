@@ -11,7 +11,7 @@ use crate::input::Pair;
 
 /// Maximum number of candidates stored for each question in addition to the answer.
 const MAX_CANDIDATES: usize = 5;
-/// Maximum number of characters shown of an answer; generated answers may be long.
+/// Maximum number of characters of a shown answer, because generated answers may be long.
 const MAX_ANSWER_CHARACTERS: usize = 1000;
 
 /// Answers of a run's first seed, with n-best lists.
@@ -77,7 +77,8 @@ struct Item {
     context: usize,
     id: String,
     question: String,
-    /// Start and length of each gold answer, with its text; no position if it is not at its offset.
+    /// Start and length of each gold answer, with its text. The position is `None` if the context
+    /// does not have the text at the answer's offset.
     gold: Vec<(Option<(usize, usize)>, String)>,
     /// The answer of each run.
     answers: Vec<Option<ShownAnswer>>,
@@ -101,12 +102,12 @@ struct ShownAnswer {
 }
 
 impl Browser {
-    /// Number of questions shown.
+    /// Returns the number of questions shown.
     pub fn shown(&self) -> usize {
         self.items.len()
     }
 
-    /// Number of questions of all pairs.
+    /// Returns the number of questions of all pairs.
     pub fn total(&self) -> usize {
         self.total
     }
@@ -135,8 +136,8 @@ impl Browser {
         };
         let (with_errors, correct): (Vec<usize>, Vec<usize>) =
             (0..dataset.questions.len()).partition(has_error);
-        let mut selected = spaced(&with_errors, quota);
-        selected.extend(spaced(&correct, quota - selected.len()));
+        let mut selected = evenly_spaced(&with_errors, quota);
+        selected.extend(evenly_spaced(&correct, quota - selected.len()));
         selected.sort_unstable();
         for at in selected {
             let Some(question) = dataset.questions.get(at) else { continue };
@@ -160,7 +161,7 @@ impl Browser {
 }
 
 /// Selects at most `count` elements, evenly spaced.
-fn spaced(indices: &[usize], count: usize) -> Vec<usize> {
+fn evenly_spaced(indices: &[usize], count: usize) -> Vec<usize> {
     if indices.len() <= count {
         return indices.to_vec();
     }
@@ -199,13 +200,13 @@ fn shown_answer(
     let text = answers.texts.get(&question.id);
     let class = answers.class(at);
     let n_best = first_seed.n_best.as_ref().and_then(|lists| lists.get(&question.id));
-    // Of several occurrences, the nearest to the gold answer is marked.
+    // If the text occurs several times, the occurrence nearest to the gold answer is marked.
     let gold_start = question.answers.first().map_or(0, |answer| answer.answer_start);
     let position = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let positions = question.context.char_indices().enumerate();
-        let is_here =
+        let has_text =
             |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
-        let starts = positions.filter(|(_, (byte, _))| is_here(*byte)).map(|(start, _)| start);
+        let starts = positions.filter(|(_, (byte, _))| has_text(*byte)).map(|(start, _)| start);
         let start = starts.min_by_key(|start| start.abs_diff(gold_start))?;
         in_utf16(&question.context, start, text)
     });
@@ -230,9 +231,9 @@ mod tests {
 
     #[test]
     fn questions_are_spaced_evenly() {
-        assert_eq!(spaced(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 3), [0, 3, 6]);
-        assert_eq!(spaced(&[4, 5], 3), [4, 5]);
-        assert!(spaced(&[4, 5], 0).is_empty());
+        assert_eq!(evenly_spaced(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 3), [0, 3, 6]);
+        assert_eq!(evenly_spaced(&[4, 5], 3), [4, 5]);
+        assert!(evenly_spaced(&[4, 5], 0).is_empty());
     }
 
     #[test]

@@ -9,13 +9,13 @@ use crate::input::Pair;
 use crate::query_sets::{PairFiles, Questions};
 use crate::{ReportConfig, ReportRun};
 
-/// The scores of a question of a pair.
+/// The scores of one question of a pair.
 pub(crate) struct Row {
     pub pair: usize,
-    /// Index of the question id, equal in all pairs of a set.
+    /// Index of the question id; the same id has the same index in all pairs of a set.
     pub id: usize,
-    /// F1 and exact match by run, in percent, mean over seeds; `None` if the run does not include
-    /// the question.
+    /// F1 and exact match of each run in percent, as means over seeds; `None` if the run does not
+    /// include the question.
     pub values: Vec<Option<[f64; 2]>>,
 }
 
@@ -55,19 +55,19 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    /// The names of the sets, sorted.
+    /// Returns the sorted names of the sets.
     pub fn sets(&self) -> Vec<&str> {
         let sets: BTreeSet<&str> =
             self.pairs.iter().map(|scores| scores.pair.set.as_str()).collect();
         sets.into_iter().collect()
     }
 
-    /// The name of a run.
+    /// Returns the name of a run.
     pub fn name(&self, run: usize) -> &str {
         self.names.get(run).map_or("", String::as_str)
     }
 
-    /// A run's scores on a set.
+    /// Returns a run's scores on a set.
     pub fn matrix(&self, set: &str, run: usize) -> Matrix {
         let mut matrix = Matrix::new(self.name(run));
         for scores in self.pairs.iter().filter(|scores| scores.pair.set == set) {
@@ -240,7 +240,7 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairR
     PairRun { cell, by_seed, boundary, unanswered, no_span }
 }
 
-/// A question's mean scores over seeds, in percent.
+/// Returns a question's mean scores over seeds, in percent.
 fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
     let scores: Vec<[f64; 2]> =
         seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();

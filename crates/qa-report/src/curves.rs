@@ -16,7 +16,8 @@ const MAX_POINTS: usize = 400;
 /// One stage of one seed of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct CurveFile {
-    /// Path of the stage's folder in the cell's folder, such as `fine-tune`, joined with commas.
+    /// Path of the stage's folder relative to the cell's folder, such as `fine-tune`; nested folder
+    /// names are separated by commas.
     pub stage: String,
     pub path: PathBuf,
 }
@@ -27,7 +28,7 @@ type Points = Vec<(f64, f64)>;
 /// The losses of a stage: a line for each run and seed.
 pub(crate) struct Curve {
     pub stage: String,
-    /// Index of the run, with its (step, loss) points.
+    /// Index of a run, with (step, loss) points of one of its seeds.
     pub lines: Vec<(usize, Points)>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct Curve {
 pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
-        for file in &run.about.curves {
+        for file in &run.setup.curves {
             let points = losses(&file.path)?;
             if !points.is_empty() {
                 stages.entry(&file.stage).or_default().push((number, points));
@@ -87,17 +88,17 @@ pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
         legend_runs.iter().map(|(_, name)| 26.0 + text_width(name, 12.0)).sum::<f64>() / width;
     let title = format!("Loss, {}", curve.stage);
     let name = format!("loss-{}", crate::text::file_name(&curve.stage));
-    let below = top + height;
-    let mut svg = Svg::new(name, &title, left + width + 14.0, below + 66.0 + 18.0 * rows.floor());
-    let middle = Style::of(12.0, Anchor::Middle).soft();
+    let bottom = top + height;
+    let mut svg = Svg::new(name, &title, left + width + 14.0, bottom + 66.0 + 18.0 * rows.floor());
+    let centred = Style::of(12.0, Anchor::Middle).muted();
     for &tick in &losses {
-        svg.rule((left, y(tick)), width, tick);
+        svg.tick_line((left, y(tick)), width, tick);
     }
     for &tick in &steps {
-        svg.line((x(tick), below), (x(tick), below + 4.0), "currentColor", 1.0, 0.4);
-        svg.text(x(tick), below + 18.0, middle, &label(tick));
+        svg.line((x(tick), bottom), (x(tick), bottom + 4.0), "currentColor", 1.0, 0.4);
+        svg.text(x(tick), bottom + 18.0, centred, &label(tick));
     }
-    svg.text(left + width / 2.0, below + 36.0, middle, "step");
+    svg.text(left + width / 2.0, bottom + 36.0, centred, "step");
     for (run, points) in &curve.lines {
         let line: Points = points.iter().map(|point| (x(point.0), y(point.1))).collect();
         svg.path(&line, colour(*run));
@@ -106,7 +107,7 @@ pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
             svg.mark((x(last.0), y(last.1)), *run, false, &tip);
         }
     }
-    svg.legend((left, below + 58.0), legend_runs);
+    svg.legend((left, bottom + 58.0), legend_runs);
     svg
 }
 

@@ -5,22 +5,23 @@ use crate::Report;
 use crate::collect::Collected;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::HeatMap;
-use crate::svg::{Anchor, Style, Svg, colour, fitted, label, relative_position, text_width, ticks};
-use crate::tables::{PARTS, boundary_sums};
+use crate::svg::{Anchor, Style, Svg, clip, colour, label, relative_position, text_width, ticks};
+use crate::tables::{CLASSES, boundary_sums};
 use crate::text::thousands;
 
 /// Width of figures that fit on a phone's screen.
 const WIDTH: f64 = 346.0;
 const CELL: (f64, f64) = (62.0, 40.0);
-const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
+const MUTED: Style = Style::of(12.0, Anchor::Start).muted();
 const HEAT: &str = "#0969da";
 
-/// Opacity of a score's colour, at most 0.6, so that text on it is readable.
-fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
+/// Returns the opacity of a score's colour. It is at most 0.6, so that text on the colour is
+/// readable.
+fn score_opacity(score: f64, (low, high): (f64, f64)) -> f64 {
     if high > low { 0.05 + 0.55 * ((score - low) / (high - low)).clamp(0.0, 1.0) } else { 0.3 }
 }
 
-/// Draws a heat map with its means.
+/// Draws a heat map with the means of its rows and columns.
 pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     let longest = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
     let left = 24.0 + longest.min(130.0);
@@ -37,9 +38,9 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     let width =
         width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
     let mut svg = Svg::new(&map.name, &map.title, width, body.1 + bottom + 30.0);
-    let header = Style::of(13.0, Anchor::Middle).soft();
-    svg.text(8.0, top - 10.0, SOFT, &format!("{} ↓", map.row_title));
-    svg.text(8.0, top - 28.0, SOFT, &format!("{} →", map.column_title));
+    let header = Style::of(13.0, Anchor::Middle).muted();
+    svg.text(8.0, top - 10.0, MUTED, &format!("{} ↓", map.row_title));
+    svg.text(8.0, top - 28.0, MUTED, &format!("{} →", map.column_title));
     for (at, column) in map.columns.iter().enumerate() {
         svg.text(left + (at as f64 + 0.5) * CELL.0, top - 10.0, header, column);
     }
@@ -48,7 +49,7 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     }
     for (at, (name, cells)) in map.rows.iter().zip(&map.cells).enumerate() {
         let y = top + at as f64 * CELL.1;
-        let name = fitted(name, 13.0, left - 14.0);
+        let name = clip(name, 13.0, left - 14.0);
         svg.text(8.0, y + CELL.1 / 2.0 + 4.5, Style::of(13.0, Anchor::Start), &name);
         for (column, cell) in cells.iter().enumerate() {
             heat_cell(&mut svg, map, (left + column as f64 * CELL.0, y), cell.as_ref());
@@ -60,13 +61,13 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     }
     if let Some(means) = &map.column_means {
         let y = body.1 + gap;
-        svg.text(8.0, y + CELL.1 / 2.0 + 4.5, Style::of(13.0, Anchor::Start).soft(), "mean");
+        svg.text(8.0, y + CELL.1 / 2.0 + 4.5, Style::of(13.0, Anchor::Start).muted(), "mean");
         for (at, mean) in means.iter().enumerate() {
             mean_cell(&mut svg, (left + at as f64 * CELL.0, y), *mean);
         }
         mean_cell(&mut svg, (body.0 + gap, y), map.mean);
     }
-    svg.text(8.0, body.1 + bottom + 20.0, SOFT, &legend);
+    svg.text(8.0, body.1 + bottom + 20.0, MUTED, &legend);
     svg
 }
 
@@ -75,14 +76,14 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
     let middle = x + CELL.0 / 2.0;
     let Some(cell) = cell else {
         svg.frame(rect, true);
-        svg.text(middle, y + 24.5, Style::of(13.0, Anchor::Middle).soft(), "–");
+        svg.text(middle, y + 24.5, Style::of(13.0, Anchor::Middle).muted(), "–");
         return;
     };
-    svg.rect(rect, HEAT, heat(cell.score, map.range), &cell.tip);
+    svg.rect(rect, HEAT, score_opacity(cell.score, map.range), &cell.tip);
     if cell.same_language {
         svg.frame(rect, false);
     }
-    let small = match cell.half_width {
+    let subtitle = match cell.half_width {
         Some(half) => format!("± {half:.2}"),
         None if map.questions().is_none() && cell.questions > 0 => {
             format!("n {}", thousands(cell.questions))
@@ -90,10 +91,10 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
         None => String::new(),
     };
     let score = Style { bold: cell.same_language, ..Style::of(14.0, Anchor::Middle) };
-    let lift = if small.is_empty() { 24.5 } else { 19.0 };
-    svg.text(middle, y + lift, score, &format!("{:.2}", cell.score));
-    if !small.is_empty() {
-        svg.text(middle, y + 32.5, Style::of(10.0, Anchor::Middle).soft(), &small);
+    let score_offset = if subtitle.is_empty() { 24.5 } else { 19.0 };
+    svg.text(middle, y + score_offset, score, &format!("{:.2}", cell.score));
+    if !subtitle.is_empty() {
+        svg.text(middle, y + 32.5, Style::of(10.0, Anchor::Middle).muted(), &subtitle);
     }
 }
 
@@ -114,8 +115,8 @@ struct Line {
     tip: String,
 }
 
-/// Draws a forest plot: one point with its interval per line, below its name and values. It fits
-/// on a phone's screen.
+/// Draws a forest plot that fits on a phone's screen. Each line has a name and values above a point
+/// with its interval.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
     let plot = WIDTH - 2.0 * left;
@@ -133,12 +134,12 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     let bottom = top + lines.len() as f64 * row_height;
     let mut svg = Svg::new(name, title, WIDTH, bottom + 48.0);
     for &tick in &ticks {
-        svg.text(at(tick), bottom + 16.0, Style::of(12.0, Anchor::Middle).soft(), &label(tick));
+        svg.text(at(tick), bottom + 16.0, Style::of(12.0, Anchor::Middle).muted(), &label(tick));
     }
-    svg.text(left + plot / 2.0, bottom + 36.0, Style::of(11.0, Anchor::Middle).soft(), axis);
+    svg.text(left + plot / 2.0, bottom + 36.0, Style::of(11.0, Anchor::Middle).muted(), axis);
     for (row, line) in lines.iter().enumerate() {
-        let above = top + row as f64 * row_height + 13.0;
-        let y = above + 13.0;
+        let text_y = top + row as f64 * row_height + 13.0;
+        let y = text_y + 13.0;
         let style = |anchor| Style { bold: line.bold, ..Style::of(13.0, anchor) };
         let sign = |value: f64| if signed { format!("{value:+.2}") } else { format!("{value:.2}") };
         for &tick in &ticks {
@@ -147,7 +148,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
         }
         let mut numbers = sign(line.value);
         if let Some(Interval { low, high, .. }) = line.interval {
-            // The line has a gap at a hollow mark, so that it is not drawn through the mark.
+            // The interval's line has a gap at a hollow mark, so that it does not cross the mark.
             let gap = if line.hollow { 5.0 } else { 0.0 };
             let (start, middle, end) = (at(low), at(line.value), at(high));
             svg.line((start, y), ((middle - gap).max(start), y), colour(line.run), 2.0, 1.0);
@@ -156,9 +157,9 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
         }
         svg.mark((at(line.value), y), line.run, line.hollow, &line.tip);
         let numbers = numbers.replace('-', "−");
-        let room = plot + left - text_width(&numbers, 13.0);
-        svg.text(8.0, above, style(Anchor::Start), &fitted(&line.name, 13.0, room));
-        svg.text(left + plot + 14.0, above, style(Anchor::End), &numbers);
+        let max_width = plot + left - text_width(&numbers, 13.0);
+        svg.text(8.0, text_y, style(Anchor::Start), &clip(&line.name, 13.0, max_width));
+        svg.text(left + plot + 14.0, text_y, style(Anchor::End), &numbers);
     }
     svg
 }
@@ -236,9 +237,9 @@ fn difference(
     let part = crate::text::file_name(all.name(run));
     let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
     let before = format!("{}{metric_name}, ", prefix(set));
-    let after = format!(" − {}", fitted(all.name(0), 15.0, 110.0));
-    let room = WIDTH - 16.0 - text_width(&before, 15.0) - text_width(&after, 15.0);
-    let title = format!("{before}{}{after}", fitted(all.name(run), 15.0, room));
+    let after = format!(" − {}", clip(all.name(0), 15.0, 110.0));
+    let max_width = WIDTH - 16.0 - text_width(&before, 15.0) - text_width(&after, 15.0);
+    let title = format!("{before}{}{after}", clip(all.name(run), 15.0, max_width));
     let axis =
         format!("points, {:.0} % interval; filled: p (Holm) < {:.2}", 100.0 * level, 1.0 - level);
     forest(&name, &title, &axis, &lines, true)
@@ -263,16 +264,16 @@ pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
     let colours = ["#009e73", "#3b8ec9", "#8cc9f0", "#f0c33c", "#d55e00", "#8c8c8c"];
     let bottom = top + runs.len() as f64 * row_height;
     let mut svg = Svg::new("boundaries", "Boundaries of the answers", WIDTH, bottom + 26.0);
-    for (at, (part, colour)) in PARTS.iter().zip(colours).enumerate() {
+    for (at, (part, colour)) in CLASSES.iter().zip(colours).enumerate() {
         let (x, y) = (left + (at % 3) as f64 * plot / 3.0, 40.0 + (at / 3) as f64 * 18.0);
         svg.rect([x, y, 11.0, 11.0], colour, 0.85, "");
         svg.text(x + 15.0, y + 10.0, Style::of(12.0, Anchor::Start), part);
     }
     for (row, (name, values)) in runs.iter().enumerate() {
         let y = top + row as f64 * row_height;
-        svg.text(left, y + 13.0, Style::of(13.0, Anchor::Start), &fitted(name, 13.0, plot));
+        svg.text(left, y + 13.0, Style::of(13.0, Anchor::Start), &clip(name, 13.0, plot));
         let mut x = left;
-        for ((part, value), colour) in PARTS.iter().zip(values).zip(colours) {
+        for ((part, value), colour) in CLASSES.iter().zip(values).zip(colours) {
             let width = plot * value / 100.0;
             if width > 0.05 {
                 let tip = format!("{name}: {part} {value:.1} %");
@@ -285,6 +286,6 @@ pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
             x += width;
         }
     }
-    svg.text(left, bottom + 16.0, SOFT, "percent of the questions");
+    svg.text(left, bottom + 16.0, MUTED, "percent of the questions");
     Some(svg)
 }

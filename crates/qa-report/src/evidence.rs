@@ -15,8 +15,8 @@ pub(crate) struct RunMean {
     pub pairs: usize,
     pub questions: usize,
     pub unanswered: usize,
-    /// Answers that do not occur in their contexts, in percent of the questions; `None` for runs
-    /// with only scores.
+    /// Percentage of questions whose answer does not occur in the context; `None` for runs with
+    /// only scores.
     pub no_span: Option<f64>,
     /// Scores by metric, in the order of [`METRICS`].
     pub scores: [MeanScore; 2],
@@ -49,7 +49,7 @@ pub(crate) struct Difference {
     pub p_holm: f64,
 }
 
-/// Returns the pairs of a set for which all given runs have scores.
+/// Returns the pairs of a set for which all `runs` have scores.
 fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
     let has = |pair: usize| {
         let scores = all.pairs.get(pair).filter(|scores| scores.pair.set == set);
@@ -89,8 +89,8 @@ fn by_id<const N: usize>(
     (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), rows_with_values.len())
 }
 
-/// The share of answers that do not occur in their contexts, in percent of the questions; `None`
-/// for runs with only scores.
+/// Returns the percentage of questions whose answer does not occur in the context; `None` for runs
+/// with only scores.
 pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64> {
     let add = |(count, questions), run: &PairRun| {
         (count + run.no_span, questions + run.boundary.questions())
@@ -99,7 +99,7 @@ pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64
     (questions > 0).then(|| 100.0 * count as f64 / questions as f64)
 }
 
-/// The mean of every run on every set.
+/// Computes the mean of every run on every set.
 pub(crate) fn run_means(
     all: &Collected,
     resampling: &Resampling,
@@ -202,23 +202,23 @@ pub(crate) fn differences(
     Ok(differences)
 }
 
-/// The numbers of questions of the first run and another run.
-pub(crate) struct Shared {
+/// The numbers of questions that the first run and another run answer.
+pub(crate) struct QuestionOverlap {
     pub set: String,
     pub run: usize,
-    /// Questions of the first run, of this run and of both.
+    /// Numbers of questions of the first run, of this run, and of both runs.
     pub counts: [usize; 3],
 }
 
-/// The runs whose questions differ from the first run's.
-pub(crate) fn shared(all: &Collected) -> Vec<Shared> {
-    let mut shared = Vec::new();
+/// Returns the runs whose questions differ from the first run's questions.
+pub(crate) fn question_overlaps(all: &Collected) -> Vec<QuestionOverlap> {
+    let mut overlaps = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
             let mut counts = [0; 3];
-            let is_of_set =
+            let in_set =
                 |pair: usize| all.pairs.get(pair).is_some_and(|scores| scores.pair.set == set);
-            for row in all.rows.iter().filter(|row| is_of_set(row.pair)) {
+            for row in all.rows.iter().filter(|row| in_set(row.pair)) {
                 let has = |run: usize| matches!(row.values.get(run), Some(Some(_)));
                 let (first, of_run) = (has(0), has(run));
                 for (count, counted) in counts.iter_mut().zip([first, of_run, first && of_run]) {
@@ -227,11 +227,11 @@ pub(crate) fn shared(all: &Collected) -> Vec<Shared> {
             }
             let [first, of_run, common] = counts;
             if first.min(of_run) > 0 && (first > common || of_run > common) {
-                shared.push(Shared { set: set.to_owned(), run, counts });
+                overlaps.push(QuestionOverlap { set: set.to_owned(), run, counts });
             }
         }
     }
-    shared
+    overlaps
 }
 
 /// Applies Holm's correction for each metric, separately over pairs and over means.

@@ -6,7 +6,7 @@ use crate::collect::{Collected, PairScores};
 use crate::evidence::{Difference, RunMean};
 use crate::text::{thousands, with_unit};
 
-/// The default title: the languages of questions and texts.
+/// Returns the default title, which names the languages of questions and texts.
 pub(crate) fn title(all: &Collected) -> String {
     match all.pairs.as_slice() {
         [PairScores { pair, .. }] => {
@@ -29,7 +29,7 @@ fn f1(mean: &RunMean) -> f64 {
     mean.scores[0].mean
 }
 
-/// The difference between a run's F1 and the first run's.
+/// The difference between a run's F1 and the first run's F1.
 struct Gap<'a> {
     mean: &'a RunMean,
     f1: f64,
@@ -100,7 +100,8 @@ impl Report {
         Some(format!("{statement}{}{description}.", interval_text.unwrap_or_default()))
     }
 
-    /// The F1 differences of the further runs from the first, on the questions that both answer.
+    /// Computes the F1 difference of each other run from the first run, on the questions that both
+    /// answer.
     fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
         let gap = |mean: &&'a RunMean| {
             let difference =
@@ -110,7 +111,7 @@ impl Report {
                     let points = found.test.difference;
                     (found.value, points.mean, Some(points), found.questions)
                 }
-                // Runs with only scores.
+                // A run with only scores has no difference by question.
                 None if mean.pairs == first.pairs => {
                     (f1(mean), f1(mean) - f1(first), None, mean.questions)
                 }
@@ -121,8 +122,8 @@ impl Report {
         means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
-    /// Whether a difference is the F1 difference over all questions that a run shares with the
-    /// first run.
+    /// Returns whether a difference is the F1 difference over all questions that both the first run
+    /// and the run of `mean` answer.
     fn is_overall(&self, difference: &Difference, mean: &RunMean) -> bool {
         let has_mean = self.differences.iter().any(|other| {
             (&other.set, other.run, other.metric) == (&mean.set, mean.run, 0)

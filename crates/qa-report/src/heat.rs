@@ -10,7 +10,7 @@ pub(crate) struct Heat {
     pub score: f64,
     pub half_width: Option<f64>,
     pub questions: usize,
-    /// Whether context and question have one language.
+    /// Whether context and question have the same language.
     pub same_language: bool,
     /// Tooltip text.
     pub tip: String,
@@ -19,7 +19,7 @@ pub(crate) struct Heat {
 /// A grid of scores.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeatMap {
-    /// Component of the names of the figure's files.
+    /// Part of the names of the figure's files.
     pub name: String,
     pub title: String,
     /// Title of the rows, such as the language of contexts.
@@ -40,7 +40,7 @@ pub(crate) struct HeatMap {
 }
 
 impl HeatMap {
-    /// The number of questions per cell, if all cells have the same number.
+    /// Returns the number of questions per cell, if all cells have the same number.
     pub fn questions(&self) -> Option<usize> {
         let mut all = self.cells.iter().flatten().flatten().map(|cell| cell.questions);
         let first = all.next()?;
@@ -173,9 +173,9 @@ fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> He
         columns.iter().map(cell).collect()
     };
     let cells: Vec<Vec<Option<Heat>>> = runs.iter().map(row).collect();
-    let row_means_of = |keep: fn(&Heat) -> bool| -> Vec<Option<f64>> {
+    let row_means_of = |includes: fn(&Heat) -> bool| -> Vec<Option<f64>> {
         let row_mean =
-            |row: &Vec<Option<Heat>>| mean(row.iter().flatten().filter(|cell| keep(cell)));
+            |row: &Vec<Option<Heat>>| mean(row.iter().flatten().filter(|cell| includes(cell)));
         cells.iter().map(row_mean).collect()
     };
     let mut row_means = vec![("mean", row_means_of(|_| true))];

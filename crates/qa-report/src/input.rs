@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::QuestionFiles;
 use crate::curves::{CurveFile, METRICS};
 
-/// The supported content of a folder, for the error about a folder without any.
+/// Description of the supported content of a folder, for an error message.
 const EXPECTED: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
     (test-context-en-question-de.json) or in a questions.json";
 
@@ -27,14 +27,14 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// The label in tables: the set's name, if there is one, and the languages.
+    /// Returns the label in tables: the set's name, if there is one, and the languages.
     pub fn label(&self) -> String {
         let languages = format!("{}–{}", self.context, self.question);
         if self.set.is_empty() { languages } else { format!("{} {languages}", self.set) }
     }
 }
 
-/// One file of answers.
+/// A file of a run's answers to the questions of a pair.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerFile {
     pub pair: Pair,
@@ -53,10 +53,10 @@ pub struct ReportRun {
     pub(crate) seeds: Vec<Vec<AnswerFile>>,
     /// The scores of a run without answers.
     pub(crate) scores: Option<Matrix>,
-    pub(crate) about: RunFiles,
+    pub(crate) setup: RunFiles,
 }
 
-/// The files of a run other than answers.
+/// The files of a run other than its answer files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
@@ -112,7 +112,7 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        // A run given as a file with an MLQA name is named after the file's folder.
+        // If the path is a file with an MLQA name, the run has the name of the file's folder.
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = match file.parse::<DatasetName>() {
             _ if path.is_dir() => path.file_name(),
@@ -127,8 +127,8 @@ impl ReportRun {
         if answers.is_empty() {
             return Err(nothing_found(EXPECTED, path));
         }
-        let about = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
-        Ok(vec![Self { name, seeds: vec![answers], about, ..Self::default() }])
+        let setup = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
+        Ok(vec![Self { name, seeds: vec![answers], setup, ..Self::default() }])
     }
 
     /// Finds the runs in a recipe's run folder, limited to the seeds and arms for which `keep(seed,
@@ -143,7 +143,7 @@ impl ReportRun {
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let folder = folder.as_ref();
         let mut runs: BTreeMap<String, Self> = BTreeMap::new();
-        let mut all_about = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
+        let mut merged = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
         for (seed, seed_folder) in seeds(folder)? {
             let mut arms = names(&seed_folder)?;
             arms.retain(|arm| keep(seed, arm) && seed_folder.join(arm).is_dir());
@@ -151,16 +151,16 @@ impl ReportRun {
             for arm in arms {
                 let mut answers = Vec::new();
                 let seeds = vec![seed.to_string()];
-                let mut about =
+                let mut setup =
                     RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
-                walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut about)?;
-                all_about.extend(about.clone());
+                walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut setup)?;
+                merged.extend(setup.clone());
                 let empty = || Self { name: arm.clone(), ..Self::default() };
                 let run = runs.entry(arm.clone()).or_insert_with(empty);
                 if !answers.is_empty() {
                     run.seeds.push(answers);
                 }
-                run.about.extend(about);
+                run.setup.extend(setup);
             }
         }
         let mut runs: Vec<Self> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
@@ -170,7 +170,7 @@ impl ReportRun {
             if !answers.is_empty() {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let seeds = vec![answers];
-                runs.push(Self { name, seeds, about: all_about, ..Self::default() });
+                runs.push(Self { name, seeds, setup: merged, ..Self::default() });
             }
         }
         Ok(runs)
@@ -187,7 +187,7 @@ impl ReportRun {
     pub fn with_seeds_of(mut self, others: impl IntoIterator<Item = Self>) -> Self {
         for other in others {
             self.seeds.extend(other.seeds);
-            self.about.extend(other.about);
+            self.setup.extend(other.setup);
         }
         self
     }
@@ -201,7 +201,8 @@ fn content_error(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
-/// The names in a folder, sorted with numbers by value: `seed-10` comes after `seed-9`.
+/// Returns the names in a folder. They are sorted by their final numbers: `seed-10` comes after
+/// `seed-9`.
 fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let read_error = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
@@ -213,7 +214,7 @@ fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     Ok(names)
 }
 
-/// The folders of a run's seeds.
+/// Returns the folders of a run's seeds.
 fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
     let seed = |name: String| {
         let number = name.strip_prefix("seed-")?.parse().ok()?;
@@ -230,14 +231,14 @@ fn walk_cell(
     run: &Path,
     files: &QuestionFiles,
     answers: &mut Vec<AnswerFile>,
-    about: &mut RunFiles,
+    setup: &mut RunFiles,
 ) -> Result<(), mlqa_eval::Error> {
     for name in names(folder)? {
         let path = folder.join(&name);
         if name == METRICS {
-            about.curves.push(CurveFile { stage: stage.to_owned(), path });
+            setup.curves.push(CurveFile { stage: stage.to_owned(), path });
         } else if name == "trained.json" {
-            about.cells.push(folder.to_owned());
+            setup.cells.push(folder.to_owned());
         } else if name == "predictions" && path.is_dir() {
             answers.extend(folder_answers(&path, "", Some(run), files)?);
             for set in names(&path)? {
@@ -248,14 +249,14 @@ fn walk_cell(
             }
         } else if path.is_dir() && name != "checkpoints" && name != "model" {
             let nested_stage = if stage.is_empty() { name } else { format!("{stage}, {name}") };
-            walk_cell(&path, &nested_stage, run, files, answers, about)?;
+            walk_cell(&path, &nested_stage, run, files, answers, setup)?;
         }
     }
     Ok(())
 }
 
-/// The languages of context and question of a prediction file, from its folder's `questions.json`
-/// or from its name.
+/// Returns the languages of context and question of a prediction file, from its folder's
+/// `questions.json` or from its name.
 fn languages(
     source: Option<&QuestionSource>,
     name: Option<&DatasetName>,
@@ -264,7 +265,7 @@ fn languages(
     source.map(|source| (source.context, source.question)).or_else(from_name)
 }
 
-/// The answer files in a folder of predictions.
+/// Returns the answer files in a folder of predictions.
 fn folder_answers(
     folder: &Path,
     set: &str,
@@ -362,8 +363,8 @@ fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Erro
     }
 }
 
-/// Possible paths of a run's question file: `questions/….json` in the run folder, which may have
-/// been moved, and the recorded path.
+/// Returns possible paths of a run's question file: in the run folder, which may have been moved,
+/// and the recorded path.
 fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
     let parts: Vec<_> = path.components().collect();
     let in_run_folder = (0..parts.len().saturating_sub(1)).filter_map(|from| {
@@ -416,7 +417,7 @@ fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_e
 }
 
 impl Pair {
-    /// The normalisation for all answers of the pair: SQuAD's if a file prescribes it.
+    /// Returns the normalisation for all answers of the pair: SQuAD's if a file prescribes it.
     pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
         let prescribed = || files.iter().flatten().any(|file| file.squad_rules);
         match squad.unwrap_or_else(prescribed) {
@@ -453,7 +454,7 @@ mod tests {
         fs::remove_dir_all(&questions).unwrap();
         let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert!(error.unwrap_err().to_string().contains("--data DIR"));
-        // UTF-8 paths are written unchanged.
+        // Paths that are valid UTF-8 are written unchanged.
         let source = QuestionSource { path: "/data/ü.json".into(), ..sources.0[name].clone() };
         sources.insert(name, source);
         sources.write(&predictions).unwrap();

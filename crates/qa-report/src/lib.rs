@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod about;
 mod answers;
 mod browser;
 mod collect;
@@ -16,6 +15,7 @@ mod page;
 pub mod program;
 mod query_sets;
 mod question_files;
+mod setup;
 mod svg;
 mod table;
 mod tables;
@@ -26,20 +26,20 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Resampling, json_bytes, write_files};
 
-use crate::about::About;
 use crate::collect::{Collected, collect};
 use crate::curves::Curve;
 use crate::evidence::{Difference, RunMean};
 use crate::heat::HeatMap;
 pub use crate::input::ReportRun;
 pub use crate::question_files::QuestionFiles;
+use crate::setup::Setup;
 use crate::svg::Svg;
 use crate::table::Table;
 
 /// Options of a report.
 #[derive(Clone, Debug)]
 pub struct ReportConfig {
-    /// Title; empty for the languages of questions and texts.
+    /// Title. If it is empty, the title names the languages of questions and texts.
     pub title: String,
     /// Options of the bootstrap.
     pub resampling: Resampling,
@@ -72,7 +72,7 @@ pub enum ReportFormat {
     Csv,
     /// All tables in one file
     Json,
-    /// A file for each drawing
+    /// A file for each figure
     Svg,
 }
 
@@ -98,7 +98,7 @@ pub struct Report {
     differences: Vec<Difference>,
     heat_maps: Vec<HeatMap>,
     curves: Vec<Curve>,
-    about: About,
+    setup: Setup,
 }
 
 /// Appends numbers to repeated names, so that file names are unique.
@@ -117,9 +117,9 @@ impl Report {
     /// Scores and compares the runs.
     ///
     /// # Errors
-    /// Errors of reading the files; [`mlqa_eval::Error::NoQuestions`] for a question file without
-    /// gold answers; [`mlqa_eval::Error::Content`] if two runs answer different questions;
-    /// [`mlqa_eval::Error::NothingFound`] without runs.
+    /// [`mlqa_eval::Error`] if a file cannot be read; [`mlqa_eval::Error::NoQuestions`] for a
+    /// question file without gold answers; [`mlqa_eval::Error::Content`] if two runs answer
+    /// different questions; [`mlqa_eval::Error::NothingFound`] without runs.
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
@@ -138,7 +138,7 @@ impl Report {
             differences: evidence::differences(&all, &config.resampling)?,
             heat_maps: all.sets().iter().flat_map(|set| heat::heat_maps(&all, set)).collect(),
             curves: curves::read(&runs)?,
-            about: about::read(&runs, &all)?,
+            setup: setup::read(&runs, &all)?,
             all,
         })
     }
@@ -151,7 +151,7 @@ impl Report {
         tables.push(tables::scores(&self.all));
         tables.push(tables::differences(&self.all, &self.differences, resampling));
         tables.push(tables::boundaries(&self.all));
-        tables.extend(self.about.tables().into_iter().cloned());
+        tables.extend(self.setup.tables().into_iter().cloned());
         tables.retain(|table| !table.rows.is_empty());
         make_unique(tables.iter_mut().map(|table| &mut table.name));
         tables
@@ -200,8 +200,7 @@ impl Report {
 
     /// Writes the report to `path` (`-` for standard output), and its tables and figures in the
     /// given formats next to it: `report.md`, `report.json`, `report-<table>.csv`,
-    /// `report-<figure>.svg`. All files are complete before the first is renamed to its final
-    /// name.
+    /// `report-<figure>.svg`. All files are complete before any is renamed to its final name.
     ///
     /// # Errors
     /// [`mlqa_eval::Error::Write`].
@@ -245,7 +244,7 @@ impl Report {
         let resampling = serde_json::json!({ "samples": samples, "level": level, "seed": seed });
         let report = serde_json::json!({
             "title": self.title, "findings": self.findings(),
-            "run": self.about.json(), "resampling": resampling, "tables": tables
+            "run": self.setup.json(), "resampling": resampling, "tables": tables
         });
         json_bytes(path, &report)
     }

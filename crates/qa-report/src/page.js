@@ -13,10 +13,10 @@
     button.addEventListener("click", () => {
       const copy = svg.cloneNode(true);
       copy.setAttribute("color", "#1b1f24");
-      const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      const background = document.createElementNS("http://www.w3.org/2000/svg", "rect");
       for (const [key, value] of [["width", "100%"], ["height", "100%"], ["fill", "#fff"]])
-        ground.setAttribute(key, value);
-      copy.insertBefore(ground, copy.firstElementChild.nextSibling);
+        background.setAttribute(key, value);
+      copy.insertBefore(background, copy.firstElementChild.nextSibling);
       const text = new XMLSerializer().serializeToString(copy);
       const address = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
       make("a", { href: address, download: svg.dataset.name + ".svg" }).click();
@@ -58,10 +58,10 @@
   const PAGE = 20;
   // Control characters, and characters that embed, override or isolate a text direction, are shown
   // as code points.
-  const UNSEEN = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069])/u;
-  const texts = (text) => text.split(UNSEEN).filter((part) => part !== "").map((part) =>
-    UNSEEN.test(part) && part.length === 1
-      ? make("span", { class: "unseen" }, "U+" + part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"))
+  const CONTROL = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069])/u;
+  const texts = (text) => text.split(CONTROL).filter((part) => part !== "").map((part) =>
+    CONTROL.test(part) && part.length === 1
+      ? make("span", { class: "control" }, "U+" + part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"))
       : part);
   // The direction is that of most letters, so that a foreign name at the start has no effect.
   const RIGHT_TO_LEFT = /[\p{sc=Adlm}\p{sc=Arab}\p{sc=Hebr}\p{sc=Nkoo}\p{sc=Syrc}\p{sc=Thaa}]/gu;
@@ -134,9 +134,9 @@
   if (data.runs.length > 1) filters.append(select("run", "run", indexed(data.runs)));
   if (data.pairs.length > 1)
     filters.append(select("pair", "context–question",
-      [["", "all"], ...numbered(data.pairs.map((pair) => pair.label))]));
+      [["", "all"], ...indexed(data.pairs.map((pair) => pair.label))]));
   filters.append(select("outcome", "answer", outcomes.map(([key, name]) => [key, name])));
-  filters.append(select("class", "boundaries", [["", "all"], ...numbered(data.classes)]));
+  filters.append(select("class", "boundaries", [["", "all"], ...indexed(data.classes)]));
   filters.append(select("order", "order", orders));
   const search = make("input", { type: "search", dir: "auto" });
   search.value = state.text;
@@ -157,24 +157,24 @@
 
   const article = (item) => {
     const pair = data.pairs[item.pair];
-    const own = item.answers[Number(state.run)];
+    const selected = item.answers[Number(state.run)];
     const header = make("header", {}, make("span", {}, pair.label), make("span", {}, ...texts(item.id)));
     const goldSpans = item.gold.map(([at]) => at).filter((at) => at !== null);
     const contextText = data.contexts[item.context];
     const dir = direction(contextText);
     const context = make("p", { class: "context", dir, lang: pair.context },
-      ...marked(contextText, goldSpans, own && own.at));
+      ...marked(contextText, goldSpans, selected && selected.at));
     sizes.observe(context);
     const rows = make("tbody");
     const golds = item.gold.flatMap(([, text], at) =>
       at ? [" · ", bdi(text, pair.context, dir)] : [bdi(text, pair.context, dir)]);
-    rows.append(make("tr", {}, make("th", { scope: "row" }, "gold"), make("td", { class: "said", colspan: "3" }, ...golds)));
+    rows.append(make("tr", {}, make("th", { scope: "row" }, "gold"), make("td", { class: "answer", colspan: "3" }, ...golds)));
     item.answers.forEach((answer, run) => {
       if (answer === null) return;
       const text = answer.text === null
         ? "no prediction" : answer.text === "" ? "no answer" : null;
-      const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context, dir);
-      const cell = make("td", { class: "said" }, said);
+      const content = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context, dir);
+      const cell = make("td", { class: "answer" }, content);
       const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
       if (!answer.em && same((form) => form.normalize("NFC")) && !same((form) => form))
         cell.append(make("span", { class: "soft" }, " (the same letters in another Unicode form)"));
@@ -193,7 +193,7 @@
         make("td", { class: "number " + (answer.em ? "exact" : "wrong") }, "F1 " + answer.f1.toFixed(1))));
     });
     return make("article", { "data-id": item.id }, header,
-      make("p", { class: "asked", dir: "auto", lang: pair.question }, ...texts(item.question)),
+      make("p", { class: "question", dir: "auto", lang: pair.question }, ...texts(item.question)),
       context, make("div", { class: "wide" }, make("table", {}, rows)));
   };
 
@@ -203,10 +203,10 @@
     const query = state.text.toLowerCase();
     const holds = (text) => text.toLowerCase().includes(query);
     const found = data.items.filter((item) => {
-      const own = item.answers[run];
-      return own && (state.pair === "" || item.pair === Number(state.pair)) && test(own, item)
-        && (state.class === "" || own.class === Number(state.class))
-        && (query === "" || holds(item.id) || holds(item.question) || holds(own.text || "")
+      const selected = item.answers[run];
+      return selected && (state.pair === "" || item.pair === Number(state.pair)) && test(selected, item)
+        && (state.class === "" || selected.class === Number(state.class))
+        && (query === "" || holds(item.id) || holds(item.question) || holds(selected.text || "")
           || holds(data.contexts[item.context]) || item.gold.some(([, text]) => holds(text)));
     });
     const f1 = (item) => item.answers[run].f1;

@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of [`SCRIPT`]. The page's content security policy allows no other script and no external
 /// resources.
-const SCRIPT_HASH: &str = "WdAn38xyJNsQ4z1alGj2bx6gFiKSTzl+/3Hqv8uaYWQ=";
+const SCRIPT_HASH: &str = "nS2hYBgFbr3GJMINxVl3VDovOBFRi4/Upnpo3Uf6k9g=";
 
 /// A section of the page: anchor, heading and content.
 struct Section {
@@ -57,18 +57,18 @@ fn findings(report: &Report) -> String {
 }
 
 /// The section on the setup: runs, data and programs.
-fn about(report: &Report) -> String {
-    let about = &report.about;
+fn setup(report: &Report) -> String {
+    let setup = &report.setup;
     let mut out = String::from("<dl>");
-    for (name, fact) in &about.facts {
+    for (name, fact) in &setup.facts {
         let lines: Vec<String> = fact.lines().map(escape).collect();
         let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", lines.join("<br>"));
     }
     out.push_str("</dl>\n");
-    let tables: String = about.tables().into_iter().map(collapsed).collect();
-    // The first table describes the runs, so it is open.
+    let tables: String = setup.tables().into_iter().map(collapsed).collect();
+    // The first table describes the runs, so it is expanded.
     out.push_str(&tables.replacen("<details>", "<details open>", 1));
-    for recipe in &about.recipes {
+    for recipe in &setup.recipes {
         let lines: Vec<String> = recipe.lines().map(escape).collect();
         let recipe = lines.join("\n");
         let _ = writeln!(
@@ -79,7 +79,7 @@ fn about(report: &Report) -> String {
     out
 }
 
-/// Returns the numbers of runs, pairs and questions and the scoring rules in one line.
+/// Returns one line with the numbers of runs, pairs and questions, and the scoring rules.
 fn facts(report: &Report) -> String {
     let all = &report.all;
     let mut facts = vec![with_unit(all.names.len(), "run", "runs")];
@@ -88,9 +88,9 @@ fn facts(report: &Report) -> String {
     if questions > 0 {
         facts.push(with_unit(questions, "question", "questions"));
     }
-    let without: usize = all.pairs.iter().map(|scores| scores.without_gold).sum();
-    if without > 0 {
-        facts.push(format!("{} without a gold answer skipped", thousands(without)));
+    let unscored: usize = all.pairs.iter().map(|scores| scores.without_gold).sum();
+    if unscored > 0 {
+        facts.push(format!("{} without a gold answer skipped", thousands(unscored)));
     }
     if !all.rows.is_empty() {
         let squad = |scores: &PairScores| scores.squad_rules;
@@ -113,7 +113,7 @@ fn sections(report: &Report) -> Vec<Section> {
             sections.push(Section { anchor, title, body });
         }
     };
-    add("run", "Setup", about(report));
+    add("run", "Setup", setup(report));
     let summary = tables::summary(all, &report.means, resampling);
     add("runs", "Runs", summary.html() + &figures(&draw::run_means(report)));
     add("scores", "Scores by language", scores(report));
@@ -150,7 +150,7 @@ fn scores(report: &Report) -> String {
     with_explanation(sentence, figures(&drawings) + &collapsed(&tables::scores(&report.all)))
 }
 
-/// A collapsed table; empty if the table has no rows.
+/// Returns a collapsed table; empty if the table has no rows.
 fn collapsed(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),
@@ -197,7 +197,7 @@ fn browser(browser: &Browser, has_several_seeds: bool) -> String {
     )
 }
 
-/// The JSON input of the script.
+/// Returns the JSON input of the script.
 fn browser_json(report: &Report) -> String {
     #[derive(Serialize)]
     struct Data<'a> {

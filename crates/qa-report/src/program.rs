@@ -11,8 +11,8 @@ use crate::{QuestionFiles, Report, ReportConfig, ReportFormat, ReportRun};
 ///
 /// The report is one HTML file without external resources. A RUN is one of: a run folder of a
 /// recipe (one run per arm); a folder of prediction files with MLQA names; a prediction file; or,
-/// for scores only, a matrix.json or a recipe's summary.json. All runs are compared with the first
-/// one, on the language pairs that both answered.
+/// for scores only, a matrix.json or a recipe's summary.json. Every run is compared with the first
+/// run, on the language pairs that both answer.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -156,7 +156,8 @@ fn named_paths(argument: &str) -> (Option<&str>, Vec<&str>) {
     match (single_path, several_paths()) {
         (Some((name, path)), _) => (name, vec![path]),
         (None, Some((name, paths))) => (name, paths.split(',').collect()),
-        // Split at the first `=` and all commas; the error then names the missing path.
+        // No such split exists. After a split at the first `=` and all commas, the error names the
+        // missing path.
         (None, None) => match argument.split_once('=') {
             Some((name, paths)) => (Some(name), paths.split(',').collect()),
             None => (None, argument.split(',').collect()),

@@ -7,7 +7,7 @@ use mlqa_eval::{Dataset, Error};
 use crate::ReportRun;
 use crate::input::{AnswerFile, Pair};
 
-/// The answer files of each run for one pair: one per seed, or none.
+/// The answer files of each run for one pair: one file per seed, or no files.
 pub(crate) type PairFiles<'a> = Vec<Vec<&'a AnswerFile>>;
 
 /// The questions of a pair that have a gold answer.
@@ -52,7 +52,7 @@ impl Questions {
     }
 }
 
-/// Checks that the seeds of a run have answers in common.
+/// Checks that at least one language pair is answered by all seeds of a run.
 pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
     let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
     let mut all = run.seeds.iter().map(pairs);

@@ -12,7 +12,7 @@ pub struct QuestionFiles {
     pub language: Option<Language>,
     /// The split: the first part of the file names in a folder.
     pub split: String,
-    /// `n-best.json` of a prediction file.
+    /// n-best lists of a prediction file.
     pub n_best: Option<PathBuf>,
 }
 
@@ -23,7 +23,7 @@ impl Default for QuestionFiles {
 }
 
 impl QuestionFiles {
-    /// The languages of context and question of the question file, if known.
+    /// Returns the languages of context and question of the question file, if known.
     pub(crate) fn languages(&self) -> Option<(Language, Language)> {
         let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
         let by_name = name.and_then(|name| name.parse().ok());

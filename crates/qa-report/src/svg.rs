@@ -8,7 +8,7 @@ use crate::text::escape;
 const COLOURS: [&str; 7] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c"];
 
-/// The colour of a run.
+/// Returns the colour of a run.
 pub(crate) fn colour(run: usize) -> &'static str {
     COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
 }
@@ -27,17 +27,17 @@ pub(crate) struct Style {
     pub size: f64,
     pub bold: bool,
     /// Whether the text has the muted colour of titles and axes.
-    pub soft: bool,
+    pub muted: bool,
     pub anchor: Anchor,
 }
 
 impl Style {
     pub const fn of(size: f64, anchor: Anchor) -> Self {
-        Self { size, bold: false, soft: false, anchor }
+        Self { size, bold: false, muted: false, anchor }
     }
 
-    pub const fn soft(self) -> Self {
-        Self { soft: true, ..self }
+    pub const fn muted(self) -> Self {
+        Self { muted: true, ..self }
     }
 
     pub const fn bold(self) -> Self {
@@ -48,7 +48,7 @@ impl Style {
 /// A figure. Lines and text have `currentColor`, so that it is readable on light and dark pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Svg {
-    /// A part of file names, unique in a report.
+    /// Part of the file's name, unique in a report.
     pub name: String,
     title: String,
     width: f64,
@@ -61,23 +61,23 @@ impl Svg {
     pub fn new(name: impl Into<String>, title: impl Into<String>, width: f64, height: f64) -> Self {
         let (name, title, body) = (name.into(), title.into(), String::new());
         let mut svg = Self { name, title, width, height, body };
-        let title_text = fitted(&svg.title, 15.0, width - 16.0);
+        let title_text = clip(&svg.title, 15.0, width - 16.0);
         svg.text(8.0, 22.0, Style::of(15.0, Anchor::Start).bold(), &title_text);
         svg
     }
 
     pub fn text(&mut self, x: f64, y: f64, style: Style, text: &str) {
-        let Style { size, bold, soft, anchor } = style;
+        let Style { size, bold, muted, anchor } = style;
         let anchor = match anchor {
             Anchor::Start => "",
             Anchor::Middle => " text-anchor=\"middle\"",
             Anchor::End => " text-anchor=\"end\"",
         };
         let weight = if bold { " font-weight=\"600\"" } else { "" };
-        let soft = if soft { " fill-opacity=\".68\"" } else { "" };
+        let muted = if muted { " fill-opacity=\".68\"" } else { "" };
         let _ = writeln!(
             self.body,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\"{anchor}{weight}{soft} \
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\"{anchor}{weight}{muted} \
              unicode-bidi=\"isolate\">{}</text>",
             escape(text)
         );
@@ -123,9 +123,9 @@ impl Svg {
     }
 
     /// Draws a tick of a value axis: a faint line with a label at its left end.
-    pub fn rule(&mut self, (x, y): (f64, f64), width: f64, tick: f64) {
+    pub fn tick_line(&mut self, (x, y): (f64, f64), width: f64, tick: f64) {
         self.line((x, y), (x + width, y), "currentColor", 1.0, 0.15);
-        self.text(x - 6.0, y + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
+        self.text(x - 6.0, y + 4.0, Style::of(12.0, Anchor::End).muted(), &label(tick));
     }
 
     /// Draws a line through points.
@@ -204,12 +204,12 @@ impl Svg {
 
 /// Estimates the width of a text in pixels without font metrics.
 pub(crate) fn text_width(text: &str, size: f64) -> f64 {
-    let wide = |c: char| if u32::from(c) >= 0x1100 { 1.0 } else { 0.58 };
-    crate::text::visible(text).chars().map(wide).sum::<f64>() * size
+    let char_width = |c: char| if u32::from(c) >= 0x1100 { 1.0 } else { 0.58 };
+    crate::text::visible(text).chars().map(char_width).sum::<f64>() * size
 }
 
 /// Truncates a text to about `width` pixels, with an ellipsis if it is too long.
-pub(crate) fn fitted(text: &str, size: f64, width: f64) -> String {
+pub(crate) fn clip(text: &str, size: f64, width: f64) -> String {
     let text = crate::text::visible(text);
     if text_width(&text, size) <= width {
         return text;
@@ -224,7 +224,7 @@ pub(crate) fn fitted(text: &str, size: f64, width: f64) -> String {
     out + "…"
 }
 
-/// Returns about four round tick values, from at most `low` to at least `high`.
+/// Returns about four round tick values that cover the range from `low` to `high`.
 pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let high = if high > low { high } else { low + 1.0 };
     let raw = (high - low) / 4.0;
@@ -243,7 +243,7 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     ticks
 }
 
-/// Relative position of a value between the first tick (0) and the last (1).
+/// Returns the relative position of a value between the first tick (0) and the last tick (1).
 pub(crate) fn relative_position(ticks: &[f64], value: f64) -> f64 {
     match (ticks.first(), ticks.last()) {
         (Some(first), Some(last)) => (value - first) / (last - first),
@@ -277,6 +277,6 @@ mod tests {
         svg.mark((1.0, 2.0), 5, true, "\"");
         assert!(!svg.file().contains("<script") && !svg.file().contains("<b>"));
         assert!(svg.file().contains("fill=\"#fff\"") && !svg.inline().contains("fill=\"#fff\""));
-        assert_eq!(fitted("a long name of a run", 10.0, 60.0), "a long …");
+        assert_eq!(clip("a long name of a run", 10.0, 60.0), "a long …");
     }
 }

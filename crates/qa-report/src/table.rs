@@ -69,7 +69,7 @@ impl Value {
 /// A table of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {
-    /// A part of file names, unique in a report.
+    /// Part of the file's name, unique in a report.
     pub name: String,
     pub title: String,
     pub columns: Vec<String>,
@@ -91,17 +91,17 @@ impl Table {
             self.rows.iter().any(|row| row.get(at).is_some_and(|cell| *cell != Value::Missing))
         };
         let has_values: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
-        let keep = |at: usize| has_values.get(at).copied().unwrap_or(false);
+        let is_nonempty = |at: usize| has_values.get(at).copied().unwrap_or(false);
         let indexed = self.columns.into_iter().enumerate();
-        self.columns = indexed.filter(|(at, _)| keep(*at)).map(|(_, name)| name).collect();
+        self.columns = indexed.filter(|(at, _)| is_nonempty(*at)).map(|(_, name)| name).collect();
         for row in &mut self.rows {
             let cells = std::mem::take(row).into_iter().enumerate();
-            *row = cells.filter(|(at, _)| keep(*at)).map(|(_, cell)| cell).collect();
+            *row = cells.filter(|(at, _)| is_nonempty(*at)).map(|(_, cell)| cell).collect();
         }
         self
     }
 
-    /// Whether all cells of a column that have a value are text.
+    /// Returns whether a column has values and all its values are text.
     fn is_text(&self, column: usize) -> bool {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         let mut with_value = cells.filter(|cell| **cell != Value::Missing).peekable();
@@ -145,34 +145,34 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let safe = crate::text::markdown;
-        let cell = |text: &str| format!(" {} |", safe(text));
+        let escaped = crate::text::markdown;
+        let cell = |text: &str| format!(" {} |", escaped(text));
         let row = |row: &Vec<Value>| {
             let cells: String = row.iter().map(|value| cell(&value.display())).collect();
             format!("|{cells}\n")
         };
         let columns: String = self.columns.iter().map(|column| cell(column)).collect();
         let align = |at: usize| if self.is_text(at) { "---|" } else { "---:|" };
-        let aligned: String = (0..self.columns.len()).map(align).collect();
+        let alignments: String = (0..self.columns.len()).map(align).collect();
         let rows: String = self.rows.iter().map(row).collect();
         let note = match self.note.as_str() {
             "" => String::new(),
-            note => format!("\n{}\n", safe(note)),
+            note => format!("\n{}\n", escaped(note)),
         };
-        format!("## {}\n\n|{columns}\n|{aligned}\n{rows}{note}", safe(&self.title))
+        format!("## {}\n\n|{columns}\n|{alignments}\n{rows}{note}", escaped(&self.title))
     }
 
     /// Returns CSV with numbers in full precision; missing values are empty. `path` is used in
     /// errors only.
     pub fn csv(&self, path: &Path) -> Result<Vec<u8>, mlqa_eval::Error> {
-        let failed = |source| mlqa_eval::Error::Write { path: path.to_path_buf(), source };
+        let write_error = |source| mlqa_eval::Error::Write { path: path.to_path_buf(), source };
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&self.columns).map_err(|error| failed(error.into()))?;
+        writer.write_record(&self.columns).map_err(|error| write_error(error.into()))?;
         for row in &self.rows {
             let cells = row.iter().map(Value::exact);
-            writer.write_record(cells).map_err(|error| failed(error.into()))?;
+            writer.write_record(cells).map_err(|error| write_error(error.into()))?;
         }
-        writer.into_inner().map_err(|error| failed(error.into_error()))
+        writer.into_inner().map_err(|error| write_error(error.into_error()))
     }
 
     /// Returns an object with title, note and rows; each row is an object by column.

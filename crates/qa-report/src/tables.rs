@@ -4,11 +4,11 @@ use std::iter;
 use mlqa_eval::{BoundaryClass, BoundaryCounts, Resampling};
 
 use crate::collect::Collected;
-use crate::evidence::{Difference, METRICS, RunMean, Shared, no_span, shared};
+use crate::evidence::{Difference, METRICS, QuestionOverlap, RunMean, no_span, question_overlaps};
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
-/// The cell with a set's name; the column is removed if no set has a name.
+/// Returns the cell with a set's name; the column is removed if no set has a name.
 fn set_cell(set: &str) -> Value {
     if set.is_empty() { Value::Missing } else { Value::from(set) }
 }
@@ -26,7 +26,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resamplin
     // The columns visible on a narrow screen come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
                    language pairs, seeds, unanswered, not a span %";
-    let some_no_span = means.iter().any(|mean| mean.no_span > Some(0.0));
+    let any_no_span = means.iter().any(|mean| mean.no_span > Some(0.0));
     let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
         let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
@@ -39,14 +39,14 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resamplin
         }
         let counts = [mean.questions, mean.pairs, seeds, mean.unanswered];
         row.extend(counts.map(count));
-        row.push(mean.no_span.filter(|_| some_no_span).into());
+        row.push(mean.no_span.filter(|_| any_no_span).into());
         table.rows.push(row);
     }
     table.note = "Means over pairs of languages, each counting once.".into();
-    if some_no_span {
+    if any_no_span {
         table.note.push_str(" Not a span: answers that do not occur verbatim in their contexts.");
     }
-    for Shared { set, run, counts: [first, of_run, common] } in shared(all) {
+    for QuestionOverlap { set, run, counts: [first, of_run, common] } in question_overlaps(all) {
         let set = if set.is_empty() { String::new() } else { format!("{set}: ") };
         let (first_name, run) = (all.name(0), all.name(run));
         let [first, of_run, common] = [first, of_run, common].map(thousands);
@@ -73,7 +73,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resamplin
 pub(crate) fn scores(all: &Collected) -> Table {
     let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
     let runs = || all.pairs.iter().flat_map(|scores| scores.runs.iter().flatten());
-    let some_no_span = runs().any(|scores| scores.no_span > 0);
+    let any_no_span = runs().any(|scores| scores.no_span > 0);
     let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
         for scores in &all.pairs {
@@ -89,7 +89,7 @@ pub(crate) fn scores(all: &Collected) -> Table {
                 cell.f1_half_width.into(),
                 Value::Number(cell.em),
                 cell.em_half_width.into(),
-                no_span(iter::once(run_scores)).filter(|_| some_no_span).into(),
+                no_span(iter::once(run_scores)).filter(|_| any_no_span).into(),
             ]);
         }
     }
@@ -135,17 +135,18 @@ pub(crate) fn differences(
     table.without_empty_columns()
 }
 
-pub(crate) const PARTS: [&str; 6] =
+pub(crate) const CLASSES: [&str; 6] =
     ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
 
-/// The shares of [`PARTS`] in percent.
-fn parts(counts: &BoundaryCounts) -> Vec<f64> {
+/// Returns the shares of [`CLASSES`] in percent.
+fn class_shares(counts: &BoundaryCounts) -> Vec<f64> {
     let questions = counts.questions().max(1) as f64;
     let classes = BoundaryClass::ALL.iter().map(|class| counts.share(*class));
     classes.chain([100.0 * counts.unanswered as f64 / questions]).collect()
 }
 
-/// Returns the shares of [`PARTS`] for each run, over all pairs; runs without answers are excluded.
+/// Returns the shares of [`CLASSES`] for each run, over all pairs; runs without answers are
+/// excluded.
 pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs.get(run)?.as_ref());
@@ -153,13 +154,13 @@ pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     };
     let sums = all.names.iter().enumerate().map(|(run, name)| (name.clone(), sum(run)));
     let sums = sums.filter(|(_, counts)| counts.questions() > 0);
-    sums.map(|(name, counts)| (name, parts(&counts))).collect()
+    sums.map(|(name, counts)| (name, class_shares(&counts))).collect()
 }
 
 /// Creates the table of predictions by boundary class.
 pub(crate) fn boundaries(all: &Collected) -> Table {
     let columns =
-        format!("run, set, languages, answers, {}, right words elsewhere", PARTS.join(", "));
+        format!("run, set, languages, answers, {}, right words elsewhere", CLASSES.join(", "));
     let mut table = Table::new("boundaries", "Boundaries, percent", &columns);
     for run in 0..all.names.len() {
         let mut sum = BoundaryCounts::default();
@@ -167,7 +168,7 @@ pub(crate) fn boundaries(all: &Collected) -> Table {
         let row = |set: Value, languages: &str, counts: &BoundaryCounts| {
             let mut row = vec![name(all, run), set, Value::from(languages)];
             row.push(Value::Count(counts.questions()));
-            row.extend(parts(counts).into_iter().map(Value::Number));
+            row.extend(class_shares(counts).into_iter().map(Value::Number));
             let elsewhere = counts.elsewhere as f64 / counts.questions().max(1) as f64;
             row.push(Value::Number(100.0 * elsewhere));
             row

@@ -1,5 +1,5 @@
-//! Escapes input text for pages, figures and tables: it is never parsed as markup, and invisible
-//! control characters are made visible.
+//! Escapes input text for pages, figures and tables, so that it is never parsed as markup and
+//! invisible control characters become visible.
 use std::fmt::Write;
 
 /// Whether a character invisibly changes the text around it: control characters, and characters
@@ -32,7 +32,7 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// [`visible`] text for Markdown lines and table cells, without HTML.
+/// Applies [`visible`] and escapes the text for Markdown lines and table cells.
 pub(crate) fn markdown(text: &str) -> String {
     visible(text).replace('<', "&lt;").replace('|', "\\|")
 }
@@ -53,7 +53,7 @@ pub(crate) fn in_script(json: &str) -> String {
     out
 }
 
-/// Converts a text to a part of a file name: letters, digits, `.`, `_` and `-`; never empty.
+/// Converts a text to a non-empty part of a file name with letters, digits, `.`, `_` and `-`.
 pub(crate) fn file_name(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -95,7 +95,7 @@ mod tests {
         let shown = "&lt;/script&gt;&lt;img src=x onerror=&#39;a&quot;&amp;&#39;&gt;\\u{202e}\
                      \\u{1b}[2J \\u{2066}";
         assert_eq!(escape(hostile), shown);
-        // Joiners and marks are parts of words.
+        // Joiners and directional marks are parts of words, so they are not escaped.
         assert_eq!(
             visible("می\u{200c}روم क्\u{200d}ष \u{200f}"),
             "می\u{200c}روم क्\u{200d}ष \u{200f}"

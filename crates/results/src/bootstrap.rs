@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 /// Returns the sorted means of `samples` bootstrap samples of `values`. Each sample draws
 /// `values.len()` values with replacement (Efron and Tibshirani 1993). A sample depends only on
-/// `seed` and its number, so results do not depend on the number of threads. Without values, the
-/// result is empty.
+/// `seed` and the sample's index, so results do not depend on the number of threads. Without
+/// values, the result is empty.
 ///
 /// ```
 /// use results::{bootstrap_means, percentile_interval};
@@ -35,8 +35,8 @@ pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
 pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
     let percentile = |fraction: f64| {
-        // Nearest-rank percentile: the smallest value that at least `fraction` of the values do not
-        // exceed.
+        // Nearest-rank percentile: the smallest value `v` such that at least `fraction` of all
+        // values are at most `v`.
         let rank = (fraction * sorted.len() as f64).ceil().max(1.0) as usize;
         sorted.get(rank.min(sorted.len()).saturating_sub(1)).copied().unwrap_or_default()
     };

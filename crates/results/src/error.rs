@@ -1,4 +1,4 @@
-//! The errors of this crate. Each message names the fault and, where possible, a fix.
+//! The errors of this crate. Each message describes the error and, where possible, how to fix it.
 use std::io;
 use std::path::PathBuf;
 
@@ -24,22 +24,22 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A line is not a measured number.
+    /// A line is not a valid [`Measured`](crate::Measured) number.
     #[error("{}:{line}: {message}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// Line number, starting at 1.
         line: u64,
-        /// The fault and the expected value.
+        /// Description of the error, and the expected value.
         message: String,
     },
-    /// A published table does not exist or cannot take the numbers.
+    /// A published table does not exist, or a run's numbers cannot be added to it.
     #[error("published table `{id}`: {message}")]
     Table {
         /// The id of the table.
         id: String,
-        /// The fault.
+        /// Description of the error.
         message: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Measured numbers in the form of published ones.
+//! Measured numbers, in the format of published numbers.
 use std::path::Path;
 
 use atomic_file::Lines;
@@ -9,7 +9,7 @@ use crate::{Error, Result, Spread};
 const EXPECTED: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
                         \"metric\": \"f1\", \"value\": 72.9}";
 
-/// A measured number in the form of a published one.
+/// A measured number, in the format of [`Published`](crate::Published) numbers.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
@@ -23,20 +23,20 @@ pub struct Measured {
     pub metric: String,
     /// The value in percent.
     pub value: f64,
-    /// Half of the 95 % interval over seeds, if there were several; see [`Spread`].
+    /// Half the width of the 95 % interval over seeds, if there are several seeds; see [`Spread`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_width: Option<f64>,
     /// The value of each seed, in the order of the seeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<f64>,
-    /// The mean over seeds for each test item; `value` is their mean. Translations count as one
-    /// item. The order is the same for every model of a run.
+    /// The mean over seeds for each test item; `value` is their mean. All translations of a text
+    /// are one item. All models of a run have the items in the same order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<f64>,
 }
 
 impl Measured {
-    /// Creates a number, with an interval if the spread has one.
+    /// Creates a number. It has an interval if `value` has one.
     ///
     /// ```
     /// use results::{Measured, Spread};
@@ -65,7 +65,8 @@ impl Measured {
         }
     }
 
-    /// Creates the mean over seeds. The value of each seed is stored if there are several seeds.
+    /// Creates a number from the values of all seeds: their mean and interval. Several values are
+    /// stored in `seeds`.
     pub fn of_seeds(
         model: &str,
         setting: &str,
@@ -79,7 +80,7 @@ impl Measured {
         if seeds.len() > 1 { Self { seeds, ..number } } else { number }
     }
 
-    /// The mean with its interval.
+    /// Returns the mean with its interval.
     pub fn spread(&self) -> Spread {
         Spread { mean: self.value, half_width: self.half_width }
     }
@@ -115,10 +116,10 @@ impl Measured {
     pub fn write(path: impl AsRef<Path>, rows: &[Self]) -> Result<()> {
         let path = path.as_ref();
         let lines = rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n"));
-        let written = lines.collect::<std::io::Result<String>>().and_then(|text| {
+        let result = lines.collect::<std::io::Result<String>>().and_then(|text| {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
             atomic_file::write(path, text)
         });
-        written.map_err(|source| Error::Write { path: path.to_path_buf(), source })
+        result.map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }
 }

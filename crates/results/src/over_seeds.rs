@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use crate::{ScoreSpread, Spread};
 
-/// Values that can be summarised over seeds: numbers, and maps of such values.
+/// A value that can be summarised over seeds: a number, or a map of such values.
 ///
 /// A value that already has an interval is represented by its mean. For example, means over
 /// languages with an interval per seed are summarised with an interval over seeds.
@@ -15,8 +15,8 @@ pub trait OverSeeds {
     fn spread(seeds: &[&Self]) -> Self::Spread;
 }
 
-/// Summarises the values of several seeds. Maps are summarised by key, for keys that all seeds
-/// have.
+/// Summarises the values of several seeds. Maps are summarised by key; keys that a seed lacks are
+/// excluded.
 ///
 /// ```
 /// use std::collections::BTreeMap;

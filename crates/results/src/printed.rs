@@ -64,7 +64,8 @@ impl PrintedTable {
     ///
     /// # Errors
     /// [`Error::Table`] for an unknown table, or if none of the run's metrics (for LAMA, XEP and
-    /// XOR: pairs of metric and data set) is in the table. If some are, the others are skipped.
+    /// XOR: pairs of metric and data set) is in the table. If only some of the run's metrics are in
+    /// the table, the other numbers are skipped.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
         let table_error = |message: String| Err(Error::Table { id: id.to_owned(), message });
         let layout = match id {
@@ -103,12 +104,12 @@ impl PrintedTable {
     }
 
     /// Formats the table as Markdown. Metrics in one cell are joined by ` / `, intervals follow
-    /// `±`, and `–` marks missing values. Rows (in Table 5 columns) of the run are bold.
+    /// `±`, and `–` marks missing values. The run's rows are bold, or in Table 5 its columns.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_unique);
         let columns = self.cells.iter().map(|cell| self.column(cell));
         let mut columns = columns.fold(Vec::new(), push_unique);
-        // The average is the last column, after languages that only the run has.
+        // The average is the last column, after the languages that are not in the paper.
         columns.sort_by_key(|column| column == "avg");
         let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
         let metrics = metrics.fold(Vec::new(), push_unique);
@@ -164,7 +165,7 @@ impl PrintedTable {
         format!("{first} ({})", names.join(" / "))
     }
 
-    /// The data set of the table, if it has only one.
+    /// Returns the data set of a table that has only one data set.
     fn main_setting(&self) -> &str {
         self.cells.first().map_or("", |cell| &cell.number.setting)
     }
@@ -205,11 +206,11 @@ impl PrintedTable {
 
 /// Converts a published number; the standard deviation is in its note, `sd 0.3/0.2` for F1 and EM.
 fn from_paper(row: &Published) -> (Measured, Option<f64>) {
-    let mut spreads =
+    let mut deviations =
         row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();
-    let spread = if row.metric == "em" { spreads.nth(1) } else { spreads.next() };
+    let deviation = if row.metric == "em" { deviations.nth(1) } else { deviations.next() };
     let number = Measured::new(&row.model, &row.setting, &row.language, &row.metric, row.value);
-    (number, spread.and_then(|text| text.parse().ok()))
+    (number, deviation.and_then(|text| text.parse().ok()))
 }
 
 fn push_unique<T: PartialEq>(mut items: Vec<T>, item: T) -> Vec<T> {

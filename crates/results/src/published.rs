@@ -17,7 +17,7 @@ pub struct Published {
     pub language: String,
     /// `f1`, `em`, `em@k`, `accuracy`, `p@1`, or the name of a count. Scores are in percent.
     pub metric: String,
-    /// The number as printed, with `k` expanded.
+    /// The number as printed; `k` is expanded to thousands.
     pub value: f64,
     /// Standard deviation or a remark on the number; often empty.
     #[serde(default)]
@@ -27,7 +27,7 @@ pub struct Published {
 /// The CSV file with the numbers of [`published`].
 pub const PUBLISHED_CSV: &str = include_str!("../data/published.csv");
 
-/// All numbers, in the order of papers and tables.
+/// Returns all numbers, in the order of papers and tables.
 pub fn published() -> &'static [Published] {
     static ROWS: OnceLock<Vec<Published>> = OnceLock::new();
     // A test asserts that every row of the shipped file parses.
@@ -36,7 +36,7 @@ pub fn published() -> &'static [Published] {
     })
 }
 
-/// The ids of all tables, in order.
+/// Returns the ids of all tables, in order.
 pub fn tables() -> Vec<&'static str> {
     let mut ids: Vec<&str> = published().iter().map(|row| row.table.as_str()).collect();
     ids.dedup();

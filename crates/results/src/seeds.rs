@@ -1,4 +1,4 @@
-//! Summaries over several seeds in the form of the papers: one or two rows.
+//! Summaries over several seeds, as the "(avg)" and "(max)" rows of the papers' tables.
 use std::collections::BTreeMap;
 
 use crate::{Measured, Spread, over_seeds};
@@ -28,8 +28,8 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeedSummary {
-    /// The papers' "(avg)" row. The value of [`AVERAGE`] is the spread over seeds of each seed's
-    /// mean over languages, as in XLM-K's tables.
+    /// The papers' "(avg)" row. As in XLM-K's tables, the value of [`AVERAGE`] is computed from
+    /// each seed's mean over languages.
     pub scores: Numbers<Spread>,
     /// The seed with the best [`AVERAGE`]; ties go to the first one.
     pub best_seed: u64,
@@ -40,8 +40,8 @@ pub struct SeedSummary {
 }
 
 impl SeedSummary {
-    /// Summarises the scores of the seeds; the metric `select_by` determines the best seed. `None`
-    /// without a seed.
+    /// Summarises the scores of the seeds. The metric `select_by` determines the best seed. Returns
+    /// `None` without a seed.
     pub fn of(
         seeds: impl IntoIterator<Item = (u64, Numbers<f64>)>,
         select_by: &str,
@@ -66,9 +66,9 @@ impl SeedSummary {
         })
     }
 
-    /// The rows of a result table: `model (avg)` with the interval of its averages and, for several
-    /// seeds, `model (max)`. The row of a single seed is `model`. The key of the average is `avg`,
-    /// as in the papers.
+    /// Returns the rows of a result table: `model (avg)` with intervals, and `model (max)`. With a
+    /// single seed, the only row is `model`. The average has the language code `avg`, as in the
+    /// papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         if self.seeds.len() < 2 {
             return rows(model, setting, &self.seeds);
@@ -84,8 +84,8 @@ fn rows(model: &str, setting: &str, seeds: &[Numbers<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for (metric, by_language) in seeds.first().into_iter().flatten() {
         let number = |code: &str, name: &str| {
-            let of_seed = |seed: &Numbers<f64>| seed.get(metric)?.get(code).copied();
-            Measured::of_seeds(model, setting, name, metric, seeds.iter().filter_map(of_seed))
+            let seed_value = |seed: &Numbers<f64>| seed.get(metric)?.get(code).copied();
+            Measured::of_seeds(model, setting, name, metric, seeds.iter().filter_map(seed_value))
         };
         let languages = by_language.keys().filter(|code| *code != AVERAGE);
         numbers.extend(languages.map(|code| number(code, code)));

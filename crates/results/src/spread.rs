@@ -30,17 +30,18 @@ pub struct Spread {
 pub const INTERVALS: &str = "± is half of Student's 95 % interval over seeds";
 
 /// 97.5 % quantiles of Student's t (two-sided 95 % interval) for 1 to 30 degrees of freedom.
-const STUDENT: [f64; 30] = [
+const STUDENT_QUANTILES: [f64; 30] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
     2.052, 2.048, 2.045, 2.042,
 ];
 
-/// 97.5 % quantile of Student's t (two-sided 95 % interval) for any number of degrees of freedom.
-/// Above 30, the first terms of the expansion around the normal distribution's point are used
-/// (Cornish and Fisher 1938), correct to three decimals.
+/// Returns the 97.5 % quantile of Student's t (two-sided 95 % interval) for any number of degrees
+/// of freedom. Above 30 degrees, it uses the first terms of the Cornish-Fisher expansion around the
+/// quantile of the normal distribution (Cornish and Fisher 1938), which is correct to three
+/// decimals.
 fn student_quantile(degrees: usize) -> f64 {
-    let table_value = degrees.checked_sub(1).and_then(|index| STUDENT.get(index));
+    let table_value = degrees.checked_sub(1).and_then(|index| STUDENT_QUANTILES.get(index));
     table_value.copied().unwrap_or_else(|| {
         let (z, degrees) = (1.959_964f64, degrees as f64);
         z + (z.powi(3) + z) / (4.0 * degrees)
@@ -53,16 +54,16 @@ impl Spread {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         let count = values.len() as f64;
-        // `Iterator::sum` for f64 starts at -0.0; without values the mean is 0.
+        // `Iterator::sum` for f64 starts at -0.0, so the mean of no values would be -0.0.
         let mean = if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count };
         let half_width = (values.len() > 1).then(|| {
-            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-            student_quantile(values.len() - 1) * (squares / (count - 1.0) / count).sqrt()
+            let squared_deviations: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+            student_quantile(values.len() - 1) * (squared_deviations / (count - 1.0) / count).sqrt()
         });
         Self { mean, half_width }
     }
 
-    /// The ends of the interval.
+    /// Returns the ends of the interval.
     pub fn interval(&self) -> Option<(f64, f64)> {
         self.half_width.map(|half| (self.mean - half, self.mean + half))
     }
@@ -154,11 +155,11 @@ mod tests {
 
     #[test]
     fn intervals_use_students_t() {
-        // By hand: 1 and 3, mean 2, sd √2, half 12.706 · √2 / √2.
+        // The values 1 and 3 have mean 2, sd √2 and half width 12.706 · √2 / √2.
         let spread = Spread::of([1.0, 3.0]);
         assert!((spread.half_width.unwrap() - 12.706).abs() < 1e-12);
         assert_eq!(spread.interval(), Some((2.0 - spread.half_width.unwrap(), 2.0 + 12.706)));
-        // The differences 1, 3, 2: mean 2, sd 1.
+        // The differences 1, 3 and 2 have mean 2 and sd 1.
         assert!(
             (Spread::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs() < 1e-12
         );

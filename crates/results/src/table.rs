@@ -33,7 +33,7 @@ pub fn cell(value: Option<impl Display>) -> String {
 pub struct Table {
     title: String,
     columns: Vec<String>,
-    /// Columns of text, aligned like the titles.
+    /// Names of the columns that contain text and are aligned like the titles.
     text: Vec<&'static str>,
     rows: Vec<(String, Vec<String>)>,
 }

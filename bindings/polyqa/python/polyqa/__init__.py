@@ -4,7 +4,7 @@ import os
 import warnings
 
 if "GOMP_SPINCOUNT" not in os.environ:
-    # Waiting threads of libtorch sleep. If other programs run, this is many times faster than
+    # Waiting threads of libtorch sleep. If other programs use the cores, this is many times faster than
     # spinning. libgomp reads the variable when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

@@ -99,7 +99,7 @@ pub fn read_logits(path: &Path) -> [Array2<f32>; 2] {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     ["start_logits", "end_logits"].map(|name| {
         let tensor = file.tensor(name).unwrap();
-        let values = tensor.data().as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four));
+        let values = tensor.data().as_chunks::<4>().0.iter().map(|part| f32::from_le_bytes(*part));
         let shape = [tensor.shape()[0], tensor.shape()[1]];
         Array2::from_shape_vec(shape, values.collect()).unwrap()
     })

@@ -21,7 +21,7 @@ NAMES |= {"unk_token": "<unk>", "pad_token": "<pad>"}
 
 
 class Examples(list):
-    """A list of examples that also gives the column of ids."""
+    """A list of examples; the key `id` returns the column of ids."""
 
     def __getitem__(self, key):
         return [row["id"] for row in self] if key == "id" else super().__getitem__(key)

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// Options of the resampling.
+/// Options of the bootstrap and the randomisation test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resampling {
     /// Number of samples, at least 1.
@@ -47,8 +47,8 @@ impl Resampling {
         generator
     }
 
-    /// The means of all bootstrap samples of `values`, sorted, and the ends of their central
-    /// interval with the share `level`.
+    /// Returns the sorted means of all bootstrap samples of `values`, and the ends of the central
+    /// interval that contains the fraction `level` of these means.
     fn means(&self, values: &[f64]) -> (Vec<f64>, (f64, f64)) {
         let means = results::bootstrap_means(values, self.samples, self.seed);
         let interval = results::percentile_interval(&means, self.level);
@@ -98,16 +98,17 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
 pub struct PairedTest {
     /// Mean difference, second run minus first, with its bootstrap interval.
     pub difference: Interval,
-    /// Two-sided p-value of approximate randomisation: how often swapping the runs' results
-    /// question by question, at random, gives a difference at least as large (Noreen 1989; Yeh
+    /// Two-sided p-value of approximate randomisation: how often the difference is at least as
+    /// large after the two runs' results of randomly chosen questions are swapped (Noreen 1989; Yeh
     /// 2000).
     pub p_randomisation: f64,
-    /// Two-sided p-value of the bootstrap: how often a sample's difference is at least as far from
-    /// the overall difference as the latter is from zero.
+    /// Two-sided p-value of the bootstrap: how often a sample's difference deviates from the
+    /// overall difference by at least the absolute value of the overall difference.
     pub p_bootstrap: f64,
 }
 
-/// Compares two runs by one value per question, given as `pairs` of (first, second).
+/// Compares two runs by one value per question. `pairs` holds the values of the first and the
+/// second run.
 ///
 /// Both p-values count the observed difference as one of the samples, so the smallest p-value is 1
 /// / (samples + 1). For several comparisons, correct the p-values with [`holm`].
@@ -132,18 +133,18 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
     let (means, (low, high)) = config.means(&differences);
-    // The sum depends on the order of the terms in its last digits.
+    // The last digits of the sum depend on the order of the terms.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
     let bootstrapped = means.iter().filter(|&&sample_mean| is_extreme(sample_mean - mean)).count();
 
-    let unequal: Vec<f64> =
+    let nonzero: Vec<f64> =
         differences.into_iter().filter(|&difference| difference != 0.0).collect();
-    let swapped = |sample: &usize| {
+    let is_extreme_swap = |sample: &usize| {
         let mut generator = config.generator(*sample);
         let mut total = 0.0;
-        for block in unequal.chunks(64) {
+        for block in nonzero.chunks(64) {
             let swaps = generator.next_u64();
             for (at, difference) in block.iter().enumerate() {
                 total += if swaps >> at & 1 == 1 { -difference } else { *difference };
@@ -151,7 +152,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
         }
         total.abs() >= sum.abs() - tolerance
     };
-    let randomised = (0..config.samples).into_par_iter().filter(swapped).count();
+    let randomised = (0..config.samples).into_par_iter().filter(is_extreme_swap).count();
     let p = |extreme: usize| (extreme + 1) as f64 / (config.samples + 1) as f64;
     Ok(PairedTest {
         difference: Interval { mean, low, high },

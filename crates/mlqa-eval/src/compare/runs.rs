@@ -17,13 +17,14 @@ pub struct RunDifference {
     pub questions: usize,
     /// The first run's score, the mean over its seeds.
     pub baseline: f64,
-    /// Half width of the 95 % confidence interval of `baseline` over seeds, if several.
+    /// Half width of the 95 % confidence interval of `baseline` over seeds, if there are several.
     pub baseline_half_width: Option<f64>,
     /// The second run's score, the mean over its seeds.
     pub predictions: f64,
-    /// Half width of the 95 % confidence interval of `predictions` over seeds, if several.
+    /// Half width of the 95 % confidence interval of `predictions` over seeds, if there are
+    /// several.
     pub predictions_half_width: Option<f64>,
-    /// Second minus first, the mean over questions.
+    /// Second run minus first run, mean over questions.
     pub difference: f64,
     /// Lower end of the difference's bootstrap interval.
     pub low: f64,

@@ -68,7 +68,7 @@ impl Average {
     }
 }
 
-/// A G-XLT matrix; cells without data are absent.
+/// Scores by context and question language (a G-XLT matrix). Cells without data are absent.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix};
@@ -162,7 +162,7 @@ impl Matrix {
         Some(Average { f1, em, cells: selected.len() })
     }
 
-    /// Computes [`Matrix::mean`] of each seed's matrix, and the mean and spread over seeds. `None`
+    /// Computes the mean and spread over seeds of each seed's [`Matrix::mean`]. Returns `None`
     /// without seeds, or if a seed has no selected cell.
     ///
     /// ```
@@ -205,7 +205,7 @@ impl Matrix {
         self.mean(|context, question| context != question)
     }
 
-    /// Computes the mean of English contexts with questions in other languages.
+    /// Computes the mean over the cells with English contexts and questions in other languages.
     pub fn english_context(&self) -> Option<Average> {
         self.mean(|context, question| context == Language::EN && question != Language::EN)
     }

@@ -16,8 +16,8 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
     Language::ZH,
 ];
 
-/// A language with the order of the papers' tables: [`MLQA_LANGUAGES`] first, then all others by
-/// code.
+/// A language that is ordered as in the papers' tables: [`MLQA_LANGUAGES`] first, then all others
+/// by code.
 ///
 /// ```
 /// use mlqa_eval::{Language, TableOrder};

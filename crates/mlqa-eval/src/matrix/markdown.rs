@@ -84,8 +84,8 @@ impl Matrix {
 }
 
 impl Matrix {
-    /// Writes `matrix.md` and `matrix.json` to a folder. Both are complete before the first is
-    /// renamed.
+    /// Writes `matrix.md` and `matrix.json` to a folder. Both files are complete before either is
+    /// renamed to its final name.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -101,7 +101,7 @@ impl Matrix {
 /// the cells.
 ///
 /// Columns are the other question languages and their mean, which is `–` if a language is missing.
-/// Cells with a spread have `±`.
+/// Cells with a confidence interval have `±`.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, table_one};

@@ -25,11 +25,11 @@ pub struct FileScore {
     pub squad_em: Option<f64>,
     /// Exact match within the k best answers, by k, under MLQA's normalisation.
     pub top_k: BTreeMap<String, f64>,
-    /// Predictions by their boundaries, under MLQA's normalisation.
+    /// Numbers of predictions by boundary class, under MLQA's normalisation.
     pub boundary: BoundaryCounts,
 }
 
-/// The scores of one model by evaluation set, such as `mlqa`, and file.
+/// The scores of all files of each evaluation set, such as `mlqa`, for one model.
 pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
 impl FileScore {
@@ -102,7 +102,7 @@ impl Matrix {
     /// assert_eq!(matrices["xquad"].title, "a run, xquad, SQuAD's English rules");
     /// ```
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
-        let of_sets = by_set(seeds, |set, files| {
+        let matrices = by_set(seeds, |set, files| {
             let matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreSpread>| {
                 let seeds = files.iter().map(|files| Self::of_scores("", *files, scores));
                 let seeds: Vec<Self> = seeds.collect();
@@ -116,7 +116,7 @@ impl Matrix {
             let mlqa = matrix(", MLQA's rules", FileScore::mlqa);
             vec![(set.to_owned(), squad), (name, mlqa)]
         });
-        of_sets.into_values().flatten().collect()
+        matrices.into_values().flatten().collect()
     }
 }
 
@@ -155,9 +155,9 @@ pub struct SetSummary {
     pub squad: BTreeMap<String, ScoreSpread>,
     /// Exact match within the k best answers, by k: the mean over seeds.
     pub top_k: BTreeMap<String, BTreeMap<String, f64>>,
-    /// Predictions by their boundaries: the sum over seeds. No average.
+    /// Numbers of predictions by boundary class, summed over seeds; without [`AVERAGE`].
     pub boundary: BTreeMap<String, BoundaryCounts>,
-    /// Difference to a control in exact match, averaged over files; see [`SetSummary::compared`].
+    /// Difference from a control in exact match, averaged over files; see [`SetSummary::compared`].
     pub difference: Option<Spread>,
 }
 
@@ -187,7 +187,7 @@ impl SetSummary {
     /// Aggregates each evaluation set over several seeds. `control` holds the scores of a control
     /// with the same seeds; it may be empty.
     pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
-        by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &of_set(control, set)))
+        by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &files_of(control, set)))
     }
 
     /// Adds the difference from a control with the same seeds in the same order.
@@ -208,26 +208,26 @@ impl SetSummary {
     }
 }
 
-/// Computes a value of each set from the set's files of every seed.
+/// Computes a value for each set from the scores of its files for every seed.
 fn by_set<T>(
     seeds: &[&SetScores],
     value: impl Fn(&str, &[&[FileScore]]) -> T,
 ) -> BTreeMap<String, T> {
     let sets = seeds.iter().flat_map(|seed| seed.keys());
-    sets.map(|set| (set.clone(), value(set, &of_set(seeds, set)))).collect()
+    sets.map(|set| (set.clone(), value(set, &files_of(seeds, set)))).collect()
 }
 
-fn of_set<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
+fn files_of<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
     seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
 }
 
-/// For each seed, the mean over the files of each language and over all files; absent if a file
-/// lacks the value.
+/// Computes for each seed the mean over the files of each language and over all files. A mean is
+/// absent if one of its files lacks the value.
 fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
     value: impl Fn(&FileScore) -> Option<V>,
 ) -> Vec<BTreeMap<String, V::Spread>> {
-    let of_seed = |files: &F| {
+    let seed_means = |files: &F| {
         let mut groups: BTreeMap<String, Vec<Option<V>>> = BTreeMap::new();
         for file in files.as_ref() {
             for name in [file.context.as_str(), AVERAGE] {
@@ -239,7 +239,7 @@ fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
         };
         groups.into_iter().filter_map(mean).collect()
     };
-    seeds.iter().map(of_seed).collect()
+    seeds.iter().map(seed_means).collect()
 }
 
 #[cfg(test)]
@@ -268,12 +268,12 @@ mod tests {
     fn means_are_taken_over_files_first_and_then_over_seeds() {
         let set = SetSummary::over_seeds(&[seed(10.0, 20.0, None), seed(14.0, 20.0, None)]);
         let average = set.scores[AVERAGE];
-        assert_eq!((average.em, average.em_half_width), (16.0, Some(12.706))); // of 15 and 17
+        assert_eq!((average.em, average.em_half_width), (16.0, Some(12.706))); // seeds: 15, 17
         assert_eq!((set.scores["en"].f1, set.scores["de"].em_half_width), (24.0, Some(0.0)));
         assert_eq!(set.top_k["en"]["3"], 13.0);
         assert_eq!(set.boundary["en"].questions(), 6);
         assert!(!set.boundary.contains_key(AVERAGE));
-        // English has no scores under SQuAD's rules, so they have no average.
+        // English has no scores under SQuAD's rules, so there is no average of these scores.
         assert_eq!(set.squad.keys().collect::<Vec<_>>(), ["de"]);
         assert!(SetSummary::over_seeds::<Vec<FileScore>>(&[]).scores.is_empty());
     }
@@ -284,7 +284,7 @@ mod tests {
         let better = [seed(12.0, 20.0, None), seed(26.0, 30.0, None)];
         let set = SetSummary::over_seeds(&better).compared(&better, &control);
         let difference = set.difference.unwrap();
-        assert_eq!((difference.mean, difference.half_width), (2.0, Some(12.706))); // of 1 and 3
+        assert_eq!((difference.mean, difference.half_width), (2.0, Some(12.706))); // seeds: 1, 3
         assert_eq!(SetSummary::over_seeds(&better).compared(&better, &[]).difference, None);
     }
 

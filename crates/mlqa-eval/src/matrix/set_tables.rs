@@ -10,8 +10,8 @@ use crate::{BoundaryCounts, Language, SetSummary, TableOrder};
 /// Formats all tables of an evaluation set, with headings that begin with its name.
 ///
 /// The tables are F1 and exact match (also under SQuAD's normalisation, if reported), differences
-/// from the control, exact match within the k best answers, and boundaries. `runs` are titles with
-/// their summaries.
+/// from the control, exact match within the k best answers, and boundaries. `runs` holds the title
+/// and the summary of each run.
 ///
 /// ```
 /// use mlqa_eval::{FileScore, SetSummary, set_tables};
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn tables_have_the_languages_in_order_and_a_row_for_each_run() {
         let seeds = |em| {
-            let of_seed = |em| [file(Language::ES, em, None), file(Language::EN, em, Some(5.0))];
-            [of_seed(em), of_seed(em + 2.0)]
+            let seed_files = |em| [file(Language::ES, em, None), file(Language::EN, em, Some(5.0))];
+            [seed_files(em), seed_files(em + 2.0)]
         };
         let control = SetSummary::over_seeds(&seeds(20.0));
         let better = SetSummary::over_seeds(&seeds(30.0)).compared(&seeds(30.0), &seeds(20.0));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, Error, Language, NBest, Normalization, Predictions, Question, TableOrder};
 
-/// The relation of a predicted span to a gold span of the same context, the best first.
+/// The relation of a predicted span to a gold span of the same context, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BoundaryClass {
@@ -41,7 +41,7 @@ impl BoundaryClass {
     }
 }
 
-/// Questions by the class of their prediction.
+/// Numbers of questions by the class of their prediction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoundaryCounts {
@@ -67,7 +67,7 @@ impl BoundaryCounts {
     pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
         let mut counts = Self::default();
         for (class, elsewhere) in classes {
-            *counts.slot(*class) += 1;
+            *counts.count_mut(*class) += 1;
             counts.elsewhere += usize::from(*elsewhere);
         }
         counts
@@ -81,7 +81,7 @@ impl BoundaryCounts {
     /// Returns the number of predictions of a class.
     pub fn count(&self, class: BoundaryClass) -> usize {
         let mut counts = *self;
-        *counts.slot(Some(class))
+        *counts.count_mut(Some(class))
     }
 
     /// Returns the percentage of questions whose prediction has this class; 0 without questions.
@@ -107,7 +107,7 @@ impl BoundaryCounts {
         100.0 * count as f64 / self.questions().max(1) as f64
     }
 
-    fn slot(&mut self, class: Option<BoundaryClass>) -> &mut usize {
+    fn count_mut(&mut self, class: Option<BoundaryClass>) -> &mut usize {
         match class {
             Some(BoundaryClass::Exact) => &mut self.exact,
             Some(BoundaryClass::Superset) => &mut self.superset,
@@ -119,7 +119,8 @@ impl BoundaryCounts {
     }
 }
 
-/// The relation of the span `predicted` to the span `gold`, both in code points of one context.
+/// Classifies the span `predicted` by its relation to `gold`; both are in code points of the
+/// context.
 fn span_class(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     if predicted == gold {
         BoundaryClass::Exact
@@ -150,11 +151,11 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 ///
 /// Interpretation: *From Good to Best* counts boundary errors without defining the classes. Spans
 /// are compared by position, after text that `rules` delete is stripped from both ends of each
-/// span: white space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or
-/// beginning). A span that would become empty is not stripped. `Exact` spans are therefore equal
-/// after normalisation.
+/// span: white space, deleted punctuation, and separate articles (in Arabic, "ال" at either end). A
+/// span that would become empty is not stripped. `Exact` spans are therefore equal after
+/// normalisation.
 ///
-/// With several gold answers the best class counts, in the order of [`BoundaryClass`]. A question
+/// With several gold answers, the best class in the order of [`BoundaryClass`] counts. A question
 /// without a list, with an empty one, or whose answer is empty is `unanswered`.
 ///
 /// # Errors
@@ -176,7 +177,7 @@ pub fn boundaries(
 /// Returns the class of every question in file order, computed from answer texts; `None` for
 /// unanswered questions.
 ///
-/// The second value is true if the text equals a gold answer at another position.
+/// The second value of each pair is true if the text equals a gold answer at another position.
 /// [`BoundaryCounts::of`] counts the result.
 ///
 /// Interpretation: for a text that occurs several times in its context, the occurrence with the
@@ -196,7 +197,8 @@ pub fn boundary_classes(
     })
 }
 
-/// The start of each occurrence of `text` in `context`, in code points; occurrences may overlap.
+/// Returns the start of each occurrence of `text` in `context`, in code points; occurrences may
+/// overlap.
 fn occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions
@@ -246,7 +248,7 @@ fn classes<'a>(
 /// Formats a Markdown table of the boundary classes of several runs.
 ///
 /// Each language has a row per run with counts and shares (percent) of the five classes; the sum
-/// over languages comes last. A run that lacks a language has no row there.
+/// over languages comes last. A run without scores in a language has no row for it.
 pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);

@@ -41,7 +41,7 @@ pub struct LanguageScores {
     pub languages: BTreeMap<TableOrder, LanguageScore>,
 }
 
-/// The scores of each language; `None` if an id does not name a language.
+/// Returns the scores of each language; `None` if an id does not name a language.
 fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
     let mut groups: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
     for question in questions {

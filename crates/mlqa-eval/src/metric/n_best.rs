@@ -19,9 +19,9 @@ pub struct Candidate {
     pub score: f32,
     /// Softmax of the scores over the question's retained candidates.
     pub probability: f64,
-    /// Logit of the first token as start.
+    /// Start logit of the first token.
     pub start_logit: f32,
-    /// Logit of the last token as end.
+    /// End logit of the last token.
     pub end_logit: f32,
     /// Index of the window.
     pub window: usize,
@@ -38,7 +38,7 @@ pub struct Candidate {
 pub struct NBest {
     /// The question's id.
     pub id: String,
-    /// At most `n_best` answers with distinct texts; empty if no window allows any. With
+    /// At most `n_best` answers with distinct texts; empty if no window has a valid span. With
     /// `Compatible::RunQa`, equal and empty texts are retained.
     pub candidates: Vec<Candidate>,
     /// The lowest `<s>` score of the question's windows; `None` without windows.
@@ -48,7 +48,7 @@ pub struct NBest {
 }
 
 impl NBest {
-    /// Returns the answer to score: the best candidate's text, or "" for none.
+    /// Returns the answer to score: the best candidate's text, or "" for "no answer".
     pub fn answer(&self) -> &str {
         match self.best() {
             Some(best) if !self.null => &best.text,
@@ -56,23 +56,24 @@ impl NBest {
         }
     }
 
-    /// The best candidate with a text. Candidates without text occur only with `Compatible::RunQa`.
+    /// Returns the best candidate with a non-empty text. Empty texts occur only with
+    /// `Compatible::RunQa`.
     fn best(&self) -> Option<&Candidate> {
         self.candidates.iter().find(|candidate| !candidate.text.is_empty())
     }
 
     /// Returns the null score minus the best answer's score, as in Hugging Face's `null_odds.json`.
     ///
-    /// A larger value means "no answer" is more likely. Without an answer it is the null score;
-    /// `None` without windows.
+    /// A larger value means "no answer" is more likely. Without an answer, the result is the null
+    /// score; without windows, it is `None`.
     pub fn null_odds(&self) -> Option<f64> {
         let best = self.best().map_or(0.0, |best| f64::from(best.score));
         self.null_score.map(|null| f64::from(null) - best)
     }
 }
 
-/// Writes n-best lists as one indented JSON object, question id to list of answers, ids sorted,
-/// atomically.
+/// Writes n-best lists atomically as one indented JSON object that maps sorted question ids to
+/// lists of answers.
 ///
 /// # Errors
 /// [`Error::Write`].
@@ -87,8 +88,8 @@ const CHUNK_QUESTIONS: usize = 32;
 const LINE_BYTES: usize = 4096;
 const SEPARATOR: &str = ",\n";
 
-/// Streaming writer of n-best lists: one JSON object, question id to list of answers, one question
-/// per line.
+/// Streaming writer of n-best lists. The file is one JSON object that maps question ids to lists of
+/// answers, with one question per line.
 pub struct NBestFile {
     file: AtomicFile,
     separator: &'static str,

@@ -17,13 +17,13 @@ use crate::Language;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalization {
-    /// MLQA's, by the language of context and answer (Lewis et al. 2020). Script and region are
-    /// ignored: `zh-Hans` is scored as `zh`.
+    /// MLQA's rules for the language of context and answer (Lewis et al. 2020). Script and region
+    /// are ignored: `zh-Hans` is scored as `zh`.
     ///
-    /// The official script rejects languages outside its seven. Here they are scored by the rules
-    /// common to all languages: lower case, punctuation deleted, tokens split at white space, no
-    /// articles removed (French `la` and `les` remain). The mixMRC paper, which has French data,
-    /// uses SQuAD's metrics, which corresponds to [`Normalization::SquadEn`]. In languages without
+    /// The official script rejects languages outside its seven. This crate scores such languages by
+    /// the rules common to all languages: lower case, punctuation deleted, tokens split at white
+    /// space, no articles removed (French `la` and `les` remain). The mixMRC paper, which has
+    /// French data, uses SQuAD's metrics, that is, [`Normalization::SquadEn`]. In languages without
     /// spaces (Thai, Japanese) an answer is one token, so F1 is close to exact match.
     Mlqa(Language),
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
@@ -31,8 +31,8 @@ pub enum Normalization {
 }
 
 impl Normalization {
-    /// The range of a text without the white space, punctuation and articles that normalisation
-    /// deletes at its ends; empty if nothing remains.
+    /// Returns the range of `text` without the white space, punctuation and articles that
+    /// normalisation deletes at both ends. The range is empty if nothing remains.
     pub(crate) fn content_range(self, text: &[char]) -> Range<usize> {
         let mut stripped: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
@@ -91,7 +91,8 @@ impl Normalization {
         }
     }
 
-    /// Returns the `version` expected by the official script, which prints a warning otherwise.
+    /// Returns the file `version` that the official script expects; the script warns about other
+    /// versions.
     pub fn expected_version(self) -> &'static str {
         match self {
             Self::Mlqa(_) => "1.0",
@@ -110,7 +111,7 @@ impl Normalization {
         articles(self.language().base())
     }
 
-    /// Looks up the language-dependent steps once for many texts.
+    /// Returns the steps, whose language-dependent parts are looked up once for many texts.
     pub(crate) fn steps(self) -> Steps {
         let split_han = self.language().base() == "zh";
         Steps { rules: self, articles: self.articles(), split_han }
@@ -154,10 +155,11 @@ fn articles(language: &str) -> Articles {
             "ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem",
             "des",
         ],
-        // Composed letters: as in the official script, articles in decomposed text are not removed.
+        // The letters are composed. As in the official script, articles in decomposed text are not
+        // removed.
         "vi" => &["c\u{1ee7}a", "l\u{e0}", "c\u{e1}i", "chi\u{1ebf}c", "nh\u{1eef}ng"],
         "ar" => return Articles::ArabicPrefix,
-        // Hindi, Chinese, and languages that the script does not support.
+        // No articles are removed in Hindi, Chinese and languages that the script does not support.
         _ => &[],
     })
 }
@@ -185,7 +187,7 @@ mod tests {
             // U+9FA6 and U+3400 are beyond the official range.
             ("other ideographs", mlqa("zh"), "\u{9fa6}\u{3400}", "\u{9fa6}\u{3400}"),
             ("Python's white space", mlqa("en"), "x\u{1c}y\u{a0}z\u{3000}w", "x y z w"),
-            ("a zero-width space is none", mlqa("en"), "x\u{200b}y", "x\u{200b}y"),
+            ("a zero-width space is not white space", mlqa("en"), "x\u{200b}y", "x\u{200b}y"),
             (
                 "no English or German articles in other languages",
                 mlqa("fr"),

@@ -21,7 +21,7 @@ pub struct QuestionScore {
     /// Whether the normalised prediction equals a normalised gold answer.
     #[serde(serialize_with = "as_integer")]
     pub exact_match: bool,
-    /// Best token overlap with a gold answer, 0 to 1.
+    /// Highest token F1 with a gold answer, 0 to 1.
     pub f1: f64,
     /// Whether the question has a prediction.
     pub answered: bool,
@@ -100,8 +100,8 @@ impl Score {
 
 /// Scores predictions with the digits of the official scripts.
 ///
-/// Predictions for other ids are ignored, and a missing prediction counts as 0. Sums run in file
-/// order.
+/// Predictions for other ids are ignored, and a missing prediction counts as 0. Values are summed
+/// in file order.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language, Normalization, Predictions, score, squad};
@@ -155,7 +155,7 @@ pub(crate) fn score_with(
             }
         })
         .collect();
-    // Returns the error of the first question in file order that has one.
+    // If several questions have errors, the error of the first question in file order is returned.
     Ok(Score::of(results.into_iter().collect::<Result<_, _>>()?))
 }
 
@@ -165,8 +165,8 @@ pub(crate) fn language_of(id: &str) -> Option<Language> {
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
 }
 
-/// Exact match and F1 of some questions in percent, with the official scripts' order of arithmetic,
-/// and the number of questions; 0 without questions.
+/// Returns exact match and F1 in percent, computed in the order of the official scripts, and the
+/// number of questions; 0 without questions.
 pub(crate) fn mean_percent<'a>(
     questions: impl IntoIterator<Item = &'a QuestionScore>,
 ) -> (f64, f64, usize) {
@@ -215,7 +215,7 @@ impl Comparison {
     }
 }
 
-/// Maximum number of token pairs for comparing all pairs.
+/// Maximum number of token pairs for which all pairs are compared.
 const MAX_PAIRS: usize = 64 * 64;
 
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
@@ -295,7 +295,7 @@ mod tests {
             let common = predicted.common_with_short(&gold);
             assert_eq!(common, common_with_many(&predicted, &gold), "{predicted:?} {gold:?}");
         }
-        // More tokens than the 64 bits of `common_with_short`.
+        // The text has more than the 64 tokens that `common_with_short` supports.
         let long = text(1, 500);
         assert_eq!(overlap_f1(&long, &long), 1.0);
     }

@@ -65,7 +65,7 @@ fn read_golds(path: &Path) -> Result<Dataset, Error> {
     }
     let text = read_text(path)?;
     let Ok(File { version, data }) = serde_json::from_str(&text) else {
-        // The file has rows, or a fault that the full reader reports.
+        // The file has rows, or an error that the full reader reports.
         return Dataset::parse(&text, path);
     };
     let skipped: Arc<str> = Arc::default();

@@ -29,13 +29,13 @@ pub struct BestThreshold {
 /// The output of the official SQuAD 2.0 script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Squad2Score {
-    /// All questions that have a prediction.
+    /// Scores of all questions that have a prediction.
     pub all: SquadPart,
-    /// Answerable questions, if there are any.
+    /// Scores of answerable questions, if there are any.
     pub has_answer: Option<SquadPart>,
-    /// Unanswerable questions, if there are any.
+    /// Scores of unanswerable questions, if there are any.
     pub no_answer: Option<SquadPart>,
-    /// Exact match and F1 at their best thresholds, if odds were given.
+    /// Exact match and F1 at their best thresholds, if there are null odds.
     pub best: Option<[BestThreshold; 2]>,
     /// Ids of questions without a prediction, in file order. They are excluded from the scores.
     pub unanswered: Vec<String>,
@@ -153,7 +153,8 @@ pub fn score_squad2(
     Ok(Squad2Score { all: part(None).unwrap_or(none), has_answer, no_answer, best, unanswered })
 }
 
-/// Finds the best thresholds for exact match and F1 by the script's sweep over the sorted odds.
+/// Finds the best thresholds for exact match and F1 in one pass over the sorted odds, as the script
+/// does.
 fn best_thresholds(
     results: &[QuestionResult<'_>],
     odds: &NullOdds,

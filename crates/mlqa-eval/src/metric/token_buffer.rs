@@ -18,25 +18,25 @@ pub(crate) struct TokenBuffer {
 #[derive(Clone, Debug)]
 struct Token {
     range: Range<usize>,
-    /// The token's length, at most 8, and its first 7 bytes, which are the whole token in most
-    /// cases.
-    head: u64,
+    /// The first 7 bytes of the token, which are the whole token in most cases, and the token's
+    /// length, at most 8.
+    prefix: u64,
 }
 
 impl Token {
     fn of(text: &str, range: Range<usize>) -> Self {
         let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
-        let head = bytes.iter().take(7).fold(0, |head, &byte| head << 8 | u64::from(byte));
+        let prefix = bytes.iter().take(7).fold(0, |prefix, &byte| prefix << 8 | u64::from(byte));
         let length = u64::try_from(bytes.len()).map_or(8, |length| length.min(8));
-        Self { range, head: length << 56 | head }
+        Self { range, prefix: length << 56 | prefix }
     }
 
     fn is_short(&self) -> bool {
-        self.head >> 56 < 8
+        self.prefix >> 56 < 8
     }
 }
 
-/// Equal normalised texts.
+/// Buffers are equal if their normalised texts are equal.
 impl PartialEq for TokenBuffer {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -51,12 +51,12 @@ impl TokenBuffer {
         buffer
     }
 
-    /// Replaces the tokens with those of another text.
+    /// Replaces the content with the tokens of `text`.
     pub fn fill(&mut self, steps: Steps, text: &str) {
         self.clear();
-        if !self.fill_plain(steps, text) {
+        if !self.fill_ascii(steps, text) {
             self.clear();
-            self.fill_any(steps, text);
+            self.fill_general(steps, text);
         }
     }
 
@@ -84,8 +84,8 @@ impl TokenBuffer {
         let mut used = 0_u64;
         for token in &self.tokens {
             let matches = |other: &Token| {
-                let same_head = other.head == token.head;
-                same_head
+                let same_prefix = other.prefix == token.prefix;
+                same_prefix
                     && (token.is_short() || other_buffer.text_of(other) == self.text_of(token))
             };
             let unused = |&(k, other): &(usize, &Token)| used >> k & 1 == 0 && matches(other);
@@ -104,7 +104,7 @@ impl TokenBuffer {
     /// Fast path for ASCII text without control characters, where words are separated by white
     /// space only, so articles are whole tokens. Returns `false` for any other text; the buffer's
     /// content is then unspecified.
-    fn fill_plain(&mut self, steps: Steps, text: &str) -> bool {
+    fn fill_ascii(&mut self, steps: Steps, text: &str) -> bool {
         let articles = steps.articles.words();
         for word in text.as_bytes().split(|byte| matches!(byte, 9..=13 | 28..=32)) {
             let start = self.begin();
@@ -129,10 +129,11 @@ impl TokenBuffer {
         self.text.len()
     }
 
-    /// Ends the token that began at `start`; removes it if it is empty or `drops` returns true.
-    fn end(&mut self, start: usize, drops: impl Fn(&str) -> bool) {
+    /// Ends the token that began at `start`; removes it if it is empty or `is_removed` returns
+    /// true.
+    fn end(&mut self, start: usize, is_removed: impl Fn(&str) -> bool) {
         let token = self.text.get(start..).unwrap_or_default();
-        if token.is_empty() || drops(token) {
+        if token.is_empty() || is_removed(token) {
             self.text.truncate(start.saturating_sub(1));
         } else {
             self.tokens.push(Token::of(&self.text, start..self.text.len()));
@@ -145,7 +146,7 @@ impl TokenBuffer {
         self.end(start, |_| false);
     }
 
-    fn fill_any(&mut self, Steps { rules, articles, split_han }: Steps, text: &str) {
+    fn fill_general(&mut self, Steps { rules, articles, split_han }: Steps, text: &str) {
         let words = match articles {
             Articles::Words(words) if !split_han => words,
             _ => &[],
@@ -159,7 +160,7 @@ impl TokenBuffer {
                 split_han,
                 pending_alef: false,
             };
-            normalized_chars(rules, text, |c| writer.take(c));
+            normalized_chars(rules, text, |c| writer.write(c));
             writer.end();
             return;
         }
@@ -175,18 +176,18 @@ impl TokenBuffer {
     /// Replaces each article between word boundaries by a space. Word boundaries are those of
     /// Python's `\w`, so a combining mark ends a word.
     fn push_without_articles(&mut self, articles: &[&str], piece: &str) {
-        let mut written = 0;
+        let mut pushed = 0;
         let mut at = 0;
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if articles.contains(&rest.get(..word).unwrap_or_default()) {
-                self.push(piece.get(written..at).unwrap_or_default());
-                written = at + word;
+                self.push(piece.get(pushed..at).unwrap_or_default());
+                pushed = at + word;
             }
             let after = rest.get(word..).unwrap_or_default();
             at += word + after.find(is_word).unwrap_or(after.len());
         }
-        self.push(piece.get(written..).unwrap_or_default());
+        self.push(piece.get(pushed..).unwrap_or_default());
     }
 }
 
@@ -236,7 +237,7 @@ struct TokenWriter<'a> {
 }
 
 impl TokenWriter<'_> {
-    fn take(&mut self, c: char) {
+    fn write(&mut self, c: char) {
         if self.replace_article {
             match (std::mem::replace(&mut self.pending_alef, c == ALEF), c) {
                 (true, LAM) => return self.split(),
@@ -276,7 +277,8 @@ impl TokenWriter<'_> {
 const ALEF: char = '\u{627}';
 const LAM: char = '\u{644}';
 
-/// The official script's range, without ideographs that Unicode added later.
+/// Whether the official script treats a character as Chinese. Its range excludes ideographs that
+/// Unicode added later.
 fn is_han(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fa5}')
 }
@@ -290,7 +292,7 @@ mod tests {
     use crate::metric::normalize::ARABIC_ARTICLE;
     use crate::{Language, MLQA_LANGUAGES};
 
-    /// Applies the rules one after another, each to the whole text.
+    /// Applies each rule to the whole text, one rule after another.
     fn step_by_step(rules: Normalization, text: &str) -> Vec<String> {
         let mut text = lower(text);
         text.retain(|c| !rules.deletes(c));

@@ -8,7 +8,7 @@ use crate::{Dataset, Error, NBest, Normalization};
 /// Computes the percentage of questions with a correct answer among the `k` best, after
 /// normalisation. Answers that are equal after normalisation count once.
 ///
-/// Questions without a list count as failures. Shorter lists are used completely, so decode with an
+/// Questions without a list count as failures. Because equal answers count once, decode with an
 /// `n_best` well above `k`.
 ///
 /// ```

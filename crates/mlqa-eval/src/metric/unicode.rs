@@ -4,13 +4,13 @@ use std::sync::LazyLock;
 /// Output of `data/unicode_tables.py`: inclusive ranges of code points, three bytes for each end.
 const TABLES: &[u8] = include_bytes!("../../data/unicode14.bin");
 
-/// General categories P*.
+/// Punctuation: general categories P*.
 const PUNCTUATION: [(u32, u32); 189] = ranges(0);
 /// Characters that `\w` matches in a Python pattern: categories L* and N*, and `_`; no marks.
 const WORD: [(u32, u32); 734] = ranges(189);
-/// Cased and not Case_Ignorable.
+/// Characters with the property Cased and without Case_Ignorable.
 const CASED: [(u32, u32); 149] = ranges(923);
-/// Case_Ignorable.
+/// Characters with the property Case_Ignorable.
 const CASE_IGNORABLE: [(u32, u32); 427] = ranges(1072);
 
 /// The `N` ranges of a class, starting at range `first` of [`TABLES`]; evaluated at compile time.
@@ -97,7 +97,8 @@ pub(crate) fn unchanged() -> impl Fn(char) -> bool {
     }
 }
 
-/// General category P*, or one of the 32 ASCII symbols of Python's `string.punctuation`.
+/// Whether a character has a general category P* or is in Python's `string.punctuation` (32 ASCII
+/// symbols).
 pub(crate) fn is_punctuation(c: char) -> bool {
     in_class(c, IS_PUNCTUATION, &PUNCTUATION)
 }
@@ -127,7 +128,7 @@ pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
     }
 }
 
-/// Python's `str.lower()`: full lower-casing with the final sigma rule.
+/// Lower-cases a text like Python's `str.lower()`, including the final sigma rule.
 pub(crate) fn lower(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
@@ -153,7 +154,8 @@ pub(crate) fn lower(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// FNV-1a over the classes and the lower case of every code point, as the script prints it.
+    /// FNV-1a hash of the classes and the lower case of every code point, printed by
+    /// `data/unicode_tables.py`.
     const DIGEST: u64 = 0x386D_27BF_332F_12FF;
 
     #[test]
@@ -166,7 +168,7 @@ mod tests {
                 | u8::from(in_ranges(&CASED, c)) << 2
                 | u8::from(in_ranges(&CASE_IGNORABLE, c)) << 3
                 | u8::from(is_space(c)) << 4;
-            // U+03A3 alone is not final, as in Python.
+            // A single U+03A3 becomes σ, not the final ς, as in Python.
             for byte in std::iter::once(flags).chain(lower(&c.to_string()).into_bytes()) {
                 digest = (digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
             }

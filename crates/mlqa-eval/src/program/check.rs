@@ -7,7 +7,7 @@ use super::{Stop, json, print, print_stderr};
 
 /// Validate question files: MLQA, XQuAD, SQuAD, and rows from data hubs.
 ///
-/// Prints one line per fault to standard error: file, question id, position, kind and message. The
+/// Prints one line per error to standard error: file, question id, position, kind and message. The
 /// checks cover the format, ids, empty texts, the offset of every gold answer (including offsets in
 /// bytes or UTF-16 units), and whether the languages in the file name match the texts.
 #[derive(clap::Args)]
@@ -16,7 +16,7 @@ Examples:
   mlqa-eval check data/xquad/*.json
   mlqa-eval check --json crates/testkit/fixtures/matrix/data/*.json
 
-Exit codes: 0 without faults, 2 otherwise.")]
+Exit codes: 0 without errors, 2 otherwise.")]
 pub struct Args {
     /// Question files: SQuAD-style JSON, or rows as JSON, JSON lines or Parquet
     #[arg(required = true, value_name = "FILE")]
@@ -39,11 +39,11 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         print(&json(&checks)?)?;
     }
     let findings: usize = checks.iter().map(|check| check.findings.len()).sum();
-    let faulty = checks.iter().filter(|check| !check.findings.is_empty()).count();
+    let invalid_files = checks.iter().filter(|check| !check.findings.is_empty()).count();
     match (findings, checks.len()) {
         (0, _) => Ok(()),
-        (1, 1) => Err(Stop::Usage("1 fault".into())),
-        (n, files) => Err(Stop::Usage(format!("{n} faults in {faulty} of {files} files"))),
+        (1, 1) => Err(Stop::Usage("1 error".into())),
+        (n, files) => Err(Stop::Usage(format!("{n} errors in {invalid_files} of {files} files"))),
     }
 }
 

@@ -62,14 +62,14 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&json(&shares)?)
 }
 
-/// The question files for whose language there is a text, with the text's path.
+/// Returns the question files whose language has a text file, with the path of the text file.
 fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
-    let of_context = |name: &DatasetName| name.context == args.context;
+    let has_context = |name: &DatasetName| name.context == args.context;
     let with_text = |name: DatasetName| {
         let text = language_file(&args.text, &format!("triples.{}.txt", name.question));
         text.exists().then_some((name, text))
     };
-    let names = dataset_names(&args.questions, &args.split)?.into_iter().filter(of_context);
+    let names = dataset_names(&args.questions, &args.split)?.into_iter().filter(has_context);
     let pairs: Vec<_> = names.filter_map(with_text).collect();
     if pairs.is_empty() {
         let files = format!("{}-context-{}-question-….json", args.split, args.context);

@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         answers.extend(Predictions::from(all.as_slice()).0);
         Ok(())
     };
-    // The next block is prepared while this one is decoded.
+    // The windows of the next block are computed while the current block is decoded.
     let mut blocks = cutter.blocks(&dataset.questions)?;
     let mut block = blocks.next().transpose()?;
     while let Some(current) = block {
@@ -115,12 +115,13 @@ fn open(args: &Args, name: &'static str) -> Result<Rows, Error> {
     Rows::open(&args.logits, name)
 }
 
-/// Warns if windows and decoding follow different programs: the answers would match neither.
+/// Warns if windows and decoding follow different programs, because the answers would then match
+/// neither program.
 fn warn_if_windows_differ(args: &Args, source: Option<&str>) {
-    let chosen = args.cut.program();
-    if let Some(source) = source.filter(|&source| source != chosen) {
+    let program = args.cut.program();
+    if let Some(source) = source.filter(|&source| source != program) {
         print_stderr(&format!(
-            "warning: {}: the logits are for windows of {source}, but decoding follows {chosen}; use the \
+            "warning: {}: the logits are for windows of {source}, but decoding follows {program}; use the \
              same --compatible for `windows` and `decode`",
             args.logits.display()
         ));

@@ -79,7 +79,7 @@ fn print(text: &str) -> Result<(), Stop> {
         .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
 }
 
-/// Pretty JSON for standard output.
+/// Formats indented JSON for standard output.
 fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => Ok(text + "\n"),

@@ -9,7 +9,7 @@ use results::Table;
 use super::Stop;
 use super::score::{NormArg, ResamplingArgs};
 
-/// Two runs and their questions.
+/// Options for two runs and their questions.
 #[derive(clap::Args)]
 pub struct RunsArgs {
     /// Question file with gold answers, or a folder of files with MLQA names
@@ -18,10 +18,10 @@ pub struct RunsArgs {
     /// Language code of contexts and answers, if --data is a file
     #[arg(long, value_name = "LANG", requires = "data")]
     language: Option<String>,
-    /// Predictions of the first run; one per seed
+    /// Predictions of the first run, one file or folder per seed
     #[arg(long, value_name = "FILE|DIR,…", value_delimiter = ',', requires = "data")]
     baseline: Vec<PathBuf>,
-    /// Predictions of the second run; one per seed
+    /// Predictions of the second run, one file or folder per seed
     #[arg(long, value_name = "FILE|DIR,…", value_delimiter = ',', requires = "data")]
     predictions: Vec<PathBuf>,
     /// Split: the first part of the file names, if --data is a folder

@@ -117,13 +117,13 @@ impl NormArg {
         }
     }
 
-    /// Whether SQuAD's rules are set; `None` for the default.
+    /// Returns whether SQuAD's rules are selected; `None` for the default.
     pub fn squad(&self) -> Option<bool> {
         self.norm.map(|norm| matches!(norm, Norm::Squad))
     }
 
-    /// The rules for a language code, which SQuAD's rules ignore. Prints a note for a language
-    /// outside MLQA, which may be a typing error.
+    /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note for a
+    /// language outside MLQA, which may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
         if matches!(self.norm, Some(Norm::Squad)) {
             return Ok(Normalization::SquadEn);

@@ -1,4 +1,4 @@
-//! Safetensors files: writes integer tensors and reads float32 rows in blocks.
+//! Writes integer tensors to safetensors files, and reads rows of float32 tensors in blocks.
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -17,25 +17,25 @@ pub struct IntTensor {
 }
 
 impl IntTensor {
-    /// 32-bit integers.
+    /// Creates a tensor of 32-bit integers.
     pub fn list(name: &'static str, values: &[u32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { name, dtype: Dtype::I32, shape: vec![values.len()], bytes }
     }
 
-    /// 32-bit integers `[rows, width]`, short rows padded with `pad`.
+    /// Creates a tensor of 32-bit integers `[rows, width]`; short rows are padded with `pad`.
     pub fn rows(name: &'static str, rows: &[Vec<u32>], width: usize, pad: u32) -> Self {
         let mut bytes = vec![0; 4 * rows.len() * width];
         bytes.par_chunks_mut(4 * width.max(1)).zip(rows).for_each(|(out, row)| {
             let values = row.iter().copied().chain(std::iter::repeat(pad));
-            for (four, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-                *four = value.to_le_bytes();
+            for (chunk, value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                *chunk = value.to_le_bytes();
             }
         });
         Self { name, dtype: Dtype::I32, shape: vec![rows.len(), width], bytes }
     }
 
-    /// One byte per position `[rows, width]`: 1 where a row has a value.
+    /// Creates a tensor of bytes `[rows, width]`: 1 where a row has a value, else 0.
     pub fn mask(name: &'static str, rows: &[Vec<u32>], width: usize) -> Self {
         let mut bytes = vec![0; rows.len() * width];
         bytes.par_chunks_mut(width.max(1)).zip(rows).for_each(|(out, row)| {
@@ -50,14 +50,14 @@ const WINDOWS: &str = "windows";
 
 /// Writes the window tensors of `program`, atomically.
 pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
-    let failed = |message: String| Error::Content { path: path.to_owned(), message };
+    let error = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
         TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
             .map(|view| (tensor.name, view))
     });
-    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(e.to_string()))?;
+    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| error(e.to_string()))?;
     let metadata = [(WINDOWS.to_owned(), program.to_owned())].into();
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| error(e.to_string()))?;
     atomic_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
@@ -68,7 +68,7 @@ pub struct Rows {
     file: File,
     data_start: u64,
     rows_read: usize,
-    /// Rows and values in a row.
+    /// Number of rows and number of values in a row.
     pub shape: [usize; 2],
     /// The program that defines the windows, if the file names it.
     pub windows: Option<String>,
@@ -77,11 +77,11 @@ pub struct Rows {
 impl Rows {
     /// Opens the file's tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
-        let unreadable = |source| Error::Read { path: path.to_owned(), source };
+        let read_error = |source| Error::Read { path: path.to_owned(), source };
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };
-        let mut file = File::open(path).map_err(unreadable)?;
+        let mut file = File::open(path).map_err(read_error)?;
         atomic_file::remember_input(path);
-        let size = file.metadata().map_err(unreadable)?.len();
+        let size = file.metadata().map_err(read_error)?.len();
         let mut length = [0; 8];
         let header = file.read_exact(&mut length).ok().and_then(|()| {
             let length = u64::from_le_bytes(length);
@@ -128,7 +128,7 @@ impl Rows {
         result.map_err(|source| Error::Read { path: self.path.clone(), source })?;
         self.rows_read += count;
         let values =
-            bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+            bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
         Array2::from_shape_vec([count, columns], values).map(Some).map_err(|error| {
             let message = format!("`{}`: {error}", self.name);
             Error::Content { path: self.path.clone(), message }

@@ -94,7 +94,7 @@ impl CutArgs {
 /// Number of questions whose windows are in memory at once.
 const BLOCK: usize = 256;
 
-/// A block of questions and their windows; window indices refer to this block.
+/// A block of questions and their windows. [`Window::question`] is an index in the block.
 pub struct Block<'a> {
     pub questions: &'a [Question],
     pub windows: Vec<Window>,

@@ -1,4 +1,4 @@
-//! Validation of question files: every fault with its position.
+//! Validates question files and reports every error with its position.
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::rows::{Form, Row};
 use crate::metric::unicode::is_space;
 use crate::{Error, squad};
 
-/// Kind of a fault.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
@@ -42,12 +42,12 @@ pub enum FindingKind {
     Language,
 }
 
-/// A fault in a question file.
+/// An error in a question file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The kind.
     pub kind: FindingKind,
-    /// Id of the faulty question, if the fault concerns one.
+    /// Id of the question, if the error concerns one.
     pub id: Option<String>,
     /// The position: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or
     /// `file`.
@@ -66,13 +66,13 @@ pub struct FileCheck {
     pub questions: usize,
     /// Number of gold answers.
     pub answers: usize,
-    /// The faults in file order; faults of the whole file come last.
+    /// The errors in file order, followed by errors that concern the whole file.
     pub findings: Vec<Finding>,
 }
 
 /// Validates a question file: format, ids, texts, answers and their offsets, and languages.
 ///
-/// Supported are MLQA, XQuAD, SQuAD v1.1 and 2.0, and rows as in
+/// Supports MLQA, XQuAD, SQuAD v1.1 and 2.0, and rows as in
 /// [`Dataset::read`](crate::Dataset::read). The languages in the file's name
 /// (`test-context-de-question-en`, `xquad.de`) are compared with the script of the texts and, for
 /// Latin script, with frequent words.
@@ -85,7 +85,7 @@ pub struct FileCheck {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`] only; everything else is a finding.
+/// [`Error::Read`]; all other errors are findings.
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();
@@ -97,7 +97,7 @@ pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
         Err(error @ Error::Read { .. }) => return Err(error),
         Err(error) => check.format(&error),
     }
-    check.file_faults(path);
+    check.add_file_findings(path);
     let Checker { questions, answers, findings, .. } = check;
     Ok(FileCheck { path: path.to_path_buf(), questions, answers, findings })
 }
@@ -165,8 +165,8 @@ impl Checker {
         answer_place: impl Fn(usize) -> String,
     ) {
         self.question_text(&qa.id, &qa.question, place);
-        let impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
-        match (impossible, qa.answers.is_empty()) {
+        let is_impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
+        match (is_impossible, qa.answers.is_empty()) {
             (true, false) => {
                 let message = "`is_impossible` is true, but the question has answers";
                 self.add(FindingKind::ImpossibleAnswered, Some(&qa.id), place, message);
@@ -213,13 +213,13 @@ impl Checker {
         if is_blank(text) {
             let message = "the answer has no text";
             self.add(FindingKind::EmptyAnswer, Some(id), place, message);
-        } else if let Some((kind, message)) = context.fault(text, start) {
+        } else if let Some((kind, message)) = context.check_answer(text, start) {
             self.add(kind, Some(id), place, message);
         }
     }
 
-    /// Adds faults that concern the whole file.
-    fn file_faults(&mut self, path: &Path) {
+    /// Adds findings that concern the whole file.
+    fn add_file_findings(&mut self, path: &Path) {
         if self.questions == 0 && self.findings.is_empty() {
             self.add(FindingKind::NoQuestions, None, "file", "the file has no questions");
         }
@@ -259,14 +259,15 @@ impl<'a> Context<'a> {
     }
 
     /// Whether the context has `text` at a byte position.
-    fn holds(&self, text: &str, byte: usize) -> bool {
+    fn has_text_at(&self, text: &str, byte: usize) -> bool {
         self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
     }
 
-    /// The fault of an answer that should be at code point `start`, if there is one.
-    fn fault(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
+    /// Checks that the context has the answer `text` at code point `start`; returns the error
+    /// otherwise.
+    fn check_answer(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
         let at = self.bytes.get(start).copied();
-        if at.is_some_and(|byte| self.holds(text, byte)) {
+        if at.is_some_and(|byte| self.has_text_at(text, byte)) {
             return None;
         }
         let length = self.bytes.len() - 1;
@@ -279,11 +280,11 @@ impl<'a> Context<'a> {
             _ => format!("the answer would end at {end}, and the context has {length} code points"),
         };
         let mismatch = format!("answer_start {start} should hold `{text}`, but {found}");
-        if self.holds(text, start) {
+        if self.has_text_at(text, start) {
             let hint = "the offset is correct in UTF-8 bytes";
             return Some((FindingKind::ByteOffset, format!("{mismatch}; {hint}")));
         }
-        if self.utf16(start).is_some_and(|byte| self.holds(text, byte)) {
+        if self.byte_at_utf16(start).is_some_and(|byte| self.has_text_at(text, byte)) {
             let hint = "the offset is correct in UTF-16 units";
             return Some((FindingKind::Utf16Offset, format!("{mismatch}; {hint}")));
         }
@@ -305,7 +306,7 @@ impl<'a> Context<'a> {
     }
 
     /// Converts a UTF-16 offset into a byte position.
-    fn utf16(&self, start: usize) -> Option<usize> {
+    fn byte_at_utf16(&self, start: usize) -> Option<usize> {
         let mut units = 0;
         for (byte, c) in self.text.char_indices() {
             if units == start {

@@ -20,12 +20,12 @@ pub struct Answer {
 /// A question about a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The id, unique within a file. In MLQA and XQuAD it is shared by all languages of a parallel
-    /// question.
+    /// The id, unique within a file. In MLQA and XQuAD, all translations of a question have the
+    /// same id.
     pub id: String,
     /// The question's text.
     pub question: String,
-    /// The paragraph that holds the answer, shared by all its questions.
+    /// The paragraph that contains the answer. Questions about the same paragraph share it.
     pub context: Arc<str>,
     /// Gold answers; empty if the file has none.
     pub answers: Vec<Answer>,
@@ -113,10 +113,10 @@ impl Dataset {
     ///
     /// # Errors
     /// - [`Error::Read`].
-    /// - [`Error::Json`] with line and column for any other content. For a row of an array, the
+    /// - [`Error::Json`] with line and column for unsupported content. For a row of an array, the
     ///   message has the row's number and the key that is missing or has another type.
-    /// - [`Error::Content`] for these faults in Parquet, for a damaged Parquet file, for Parquet
-    ///   without the feature, and for rows of an unsupported form.
+    /// - [`Error::Content`] for unsupported content of a Parquet file, for a damaged Parquet file,
+    ///   for Parquet without the feature, and for rows of an unsupported form.
     /// - [`Error::DuplicateQuestion`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -239,7 +239,7 @@ impl Dataset {
         }
     }
 
-    /// [`Error::NoQuestions`] without questions.
+    /// Returns [`Error::NoQuestions`] if there are no questions.
     pub(crate) fn require_questions(&self) -> Result<(), Error> {
         match self.questions.is_empty() {
             true => Err(Error::NoQuestions { path: self.path.clone() }),
@@ -252,7 +252,7 @@ impl Dataset {
         Error::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
 
-    /// [`Error::DuplicateQuestion`] if ids are not unique.
+    /// Returns [`Error::DuplicateQuestion`] if ids are not unique.
     fn check_ids(&self) -> Result<(), Error> {
         let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
         match self.questions.iter().find(|question| !seen.insert(&question.id)) {

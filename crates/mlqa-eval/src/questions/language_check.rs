@@ -1,10 +1,10 @@
-//! Checks texts against a language, by script and, for Latin script, by frequent words. This
-//! detects swapped files only.
+//! Checks texts against a language, by script and, for Latin script, by frequent words. The check
+//! is only precise enough to detect swapped files.
 use std::collections::BTreeMap;
 
 use crate::{DatasetName, Language};
 
-/// Minimum number of letters, or of frequent words, for a report.
+/// Minimum number of letters, or of frequent words, for a conclusion.
 const MIN_COUNT: usize = 20;
 
 /// Minimum percentage of letters in the language's script.
@@ -43,10 +43,11 @@ const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
     ("uk", &["Cyrillic"], &[]),
 ];
 
-/// The languages of contexts and questions in a file's name; `None` if it has none.
+/// Returns the languages of contexts and questions in a file's name; `None` if the name has no
+/// languages.
 ///
 /// # Errors
-/// Returns the fault of a name that has the form of MLQA's or XQuAD's, but invalid languages.
+/// Returns a message if the name has the form of MLQA's or XQuAD's names, but invalid languages.
 pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Language)>, String> {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     if name.contains("-context-") || name.contains("-question-") {

@@ -13,8 +13,8 @@ const FILE: &str = "questions.json";
 /// The question file of a prediction file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
-    /// Path of the question file (SQuAD-style JSON). Non-UTF-8 parts are lost when it is written;
-    /// files in a run folder are still found by the remaining path.
+    /// Path of the question file (SQuAD-style JSON). Writing replaces bytes that are not UTF-8.
+    /// Files in a run folder are still found by their path relative to this folder.
     #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.
@@ -26,8 +26,8 @@ pub struct QuestionSource {
     pub squad_rules: bool,
 }
 
-/// The question files of a folder's prediction files, by name of the prediction file. `mlqa-eval
-/// report` reads the file that contains these sources.
+/// The question files of a folder's prediction files, by name of the prediction file. Stored as
+/// `questions.json`, which `mlqa-eval report` reads.
 ///
 /// ```
 /// use mlqa_eval::{Language, QuestionSource, QuestionSources};
@@ -49,7 +49,7 @@ pub struct QuestionSource {
 #[serde(transparent)]
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
 
-/// The absolute path, which is valid in any working directory.
+/// Returns the absolute path, which is valid in any working directory.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

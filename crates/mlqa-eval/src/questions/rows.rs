@@ -102,7 +102,7 @@ impl Form {
     }
 }
 
-/// Adds the id of the faulty question to an error about a text in SQuAD's form, if the error
+/// Adds the id of the invalid question to an error about a text in SQuAD's form, if the error
 /// concerns a question.
 fn with_question(error: Error, text: &str) -> Error {
     fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -115,17 +115,17 @@ fn with_question(error: Error, text: &str) -> Error {
     let articles = list(&parsed, "data");
     let paragraphs = articles.flat_map(|article| list(article, "paragraphs"));
     let questions = paragraphs.flat_map(|paragraph| list(paragraph, "qas"));
-    let fault = questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
-    match (error, fault.into_iter().next()) {
-        (Error::Json { path, line, column, expected, .. }, Some((id, fault))) => {
-            let message = format!("question {id}: {fault}");
+    let cause = questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
+    match (error, cause.into_iter().next()) {
+        (Error::Json { path, line, column, expected, .. }, Some((id, cause))) => {
+            let message = format!("question {id}: {cause}");
             Error::Json { path, line, column, message, expected }
         }
         (error, _) => error,
     }
 }
 
-/// The container of the rows.
+/// The container of the rows in a file.
 enum List {
     Array,
     /// The key `data` of an object.
@@ -205,7 +205,7 @@ struct RowsFile {
     data: Rows,
 }
 
-/// Rows that share their titles and contexts.
+/// Rows in which equal titles and contexts are stored once.
 #[derive(Default)]
 struct Rows {
     all: Vec<Row>,
@@ -279,7 +279,7 @@ impl TryFrom<squad::Extra> for Fields {
             Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
             _ => all.take::<AnswerLists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
         };
-        // Empty lists mean that there is no answer, for which SQuAD 2.0 has a key.
+        // Empty lists mean that there is no answer. SQuAD 2.0 marks such questions with a key.
         if answers.is_empty() && all.get("is_impossible").is_none() {
             all.push("is_impossible", true.into());
         }
@@ -344,7 +344,7 @@ pub(crate) fn is_parquet(path: &Path) -> bool {
 fn parquet(path: &Path) -> Result<Rows, Error> {
     atomic_file::remember_input(path);
     let mut rows = Rows::default();
-    // The same size limit as for a text file.
+    // The size limit is the same as for a text file.
     let mut remaining = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
         remaining = u64::try_from(line.text.len())

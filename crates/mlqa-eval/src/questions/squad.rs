@@ -2,8 +2,8 @@
 //!
 //! MLQA, XQuAD, SQuAD v1.1 and v2.0 and data with further fields (`is_impossible`, `subtype`,
 //! `head_start`) share this format. Other keys are stored in [`Extra`], in their order, so that
-//! they survive reading and writing. [`Dataset`](crate::Dataset) is the flat view used by training
-//! and scoring.
+//! reading and writing preserves them. [`Dataset`](crate::Dataset) is the flat view used by
+//! training and scoring.
 //!
 //! ```
 //! use mlqa_eval::squad::File;
@@ -56,7 +56,7 @@ pub struct Article {
 /// A paragraph: questions about one context.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Paragraph {
-    /// The text that holds the answers.
+    /// The text that contains the answers.
     pub context: Arc<str>,
     /// The questions.
     pub qas: Vec<Qa>,
@@ -85,7 +85,7 @@ pub struct Qa {
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Start of the answer in the context, in Unicode code points from 0. Files may also have it
+    /// Start of the answer in the context, in Unicode code points from 0. Files may also store it
     /// as a whole float or as text (`8.0`, `"8"`).
     #[serde(deserialize_with = "offset")]
     pub answer_start: usize,
@@ -180,7 +180,7 @@ pub struct Extra(
 );
 
 impl Extra {
-    /// Returns the value of a key; the last one of duplicate keys.
+    /// Returns the value of a key. If the key occurs several times, the last value is returned.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }

@@ -9,10 +9,10 @@ use crate::{Error, Question, Window, WindowConfig};
 /// Counts of training questions that [`windows`](crate::windows()) truncates, skips or labels as
 /// unanswerable.
 ///
-/// A question may be in several counts.
+/// A question may be counted in several fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowCounts {
-    /// All questions.
+    /// Number of all questions.
     pub questions: usize,
     /// Questions without an answer.
     pub without_answer: usize,
@@ -69,7 +69,7 @@ impl WindowCounts {
             if let Some(has_answer) = has_answer.get_mut(window.question) {
                 *has_answer = question_windows.iter().any(holds_answer);
             }
-            // Only the few questions at the limit are tokenised again.
+            // Only questions that reach the limit are tokenised again; they are few.
             if window.question_end == max_question_end {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();

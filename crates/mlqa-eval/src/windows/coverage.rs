@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 use super::tokens::{tokenize, untruncated};
 use crate::Error;
 
-/// A share of tokens.
+/// The share of the questions' vocabulary that occurs in a text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Coverage {
     /// Distinct tokens of the questions that also occur in the text.
@@ -20,7 +20,7 @@ pub struct Coverage {
     pub ratio: f64,
 }
 
-/// Computes the coverage of `questions` by `text`, both given as separate strings.
+/// Computes the coverage of `questions` by `text`, both lists of strings.
 ///
 /// Special tokens and tokens that consist only of word boundaries (`▁`) are ignored.
 ///
@@ -65,7 +65,7 @@ fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {
     special.chain(spaces).collect()
 }
 
-/// The distinct tokens of some texts.
+/// Returns the distinct tokens of `texts`.
 fn distinct_tokens<S: AsRef<str> + Sync>(
     texts: &[S],
     tokenizer: &Tokenizer,

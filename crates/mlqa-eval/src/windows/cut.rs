@@ -29,7 +29,7 @@ pub enum Separator {
 }
 
 impl Separator {
-    /// Number of separator tokens; an assumption for [`Separator::Template`].
+    /// Number of separator tokens. For [`Separator::Template`] two are assumed, as in XLM-R.
     fn count(self) -> usize {
         match self {
             Self::Template | Self::Double => 2,
@@ -50,7 +50,7 @@ impl Separator {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnanswerableWindow {
-    /// Start and end point at the first token, `<s>` or `[CLS]`, position 0.
+    /// Start and end position are 0, the position of `<s>` or `[CLS]`.
     #[default]
     Cls,
     /// The window is skipped.
@@ -64,7 +64,7 @@ pub struct WindowConfig {
     /// Maximum window length in tokens, including special tokens.
     pub max_length: usize,
     /// Number of context tokens shared by adjacent windows, as `stride` in Hugging Face's `run_qa`.
-    /// (In BERT's original script the same name is the step between windows.)
+    /// In BERT's original script, `doc_stride` is the step between windows.
     pub doc_stride: usize,
     /// Maximum number of question tokens; longer questions are truncated.
     pub max_question_length: usize,
@@ -128,10 +128,10 @@ impl WindowConfig {
     ///
     /// `max_positions` is the maximum number of tokens of a model input, `segments` the number of
     /// segment embeddings. For [`Separator::Template`] two separators are assumed; with a longer
-    /// separator, a question that leaves no room is an error when it is processed.
+    /// separator, a question that leaves no room for context is an error of [`windows`].
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key that does not fit.
+    /// [`Error::Config`], naming the key whose value is invalid.
     ///
     /// ```
     /// use mlqa_eval::WindowConfig;
@@ -150,7 +150,7 @@ impl WindowConfig {
         let specials = 2 + self.separator.count();
         let question = match self.compatible {
             None => self.max_question_length,
-            // Questions are not truncated; one that is too long is an error when it is processed.
+            // Questions are not truncated. A question that is too long is an error of `windows`.
             Some(Compatible::RunQa) => 0,
         };
         let reserved = question.saturating_add(specials).saturating_add(self.doc_stride);
@@ -188,7 +188,7 @@ impl WindowConfig {
     }
 }
 
-/// Whether windows carry target positions.
+/// Whether windows contain target positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Windows have `start_position` and `end_position` of the first gold answer.
@@ -229,10 +229,10 @@ pub struct Window {
 
 /// Splits questions and contexts into windows, in the order of the questions.
 ///
-/// A window holds the question, the separator and as much context as fits, between the tokens that
-/// the tokenizer puts around texts: `<s> question </s></s> context </s>` for XLM-R. The answer's
-/// tokens are the smallest span that covers its characters; a window that lacks one of them counts
-/// as unanswerable, as does a question without answers.
+/// A window contains the question, the separator and as much context as fits, between the special
+/// tokens that the tokenizer adds around texts: `<s> question </s></s> context </s>` for XLM-R. The
+/// answer's tokens are the smallest span that covers its characters. A window without all of these
+/// tokens counts as unanswerable, and so does a question without answers.
 ///
 /// ```
 /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, load_tokenizer, windows};
@@ -356,22 +356,22 @@ impl<'a> WindowCutter<'a> {
         let Self { tokenizer, specials, config, .. } = self;
         let WindowTokenizer { tokenizer, words, .. } = &**tokenizer;
         let words = words.as_ref();
-        let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
-        let tokenize = if as_is { tokenize_as_is } else { tokenize };
+        let run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
+        let tokenize = if run_qa { tokenize_as_is } else { tokenize };
 
         // Many questions share a context: tokenise each text once.
         let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
-        let mut unique: Vec<&Question> = Vec::new();
-        let context_of: Vec<usize> = questions
+        let mut distinct: Vec<&Question> = Vec::new();
+        let context_indices: Vec<usize> = questions
             .iter()
             .map(|question| {
                 *index.entry(&*question.context).or_insert_with(|| {
-                    unique.push(question);
-                    unique.len() - 1
+                    distinct.push(question);
+                    distinct.len() - 1
                 })
             })
             .collect();
-        let contexts: Vec<Tokens> = unique
+        let contexts: Vec<Tokens> = distinct
             .par_iter()
             .map(|q| {
                 let name = || format!("the context of question `{}`", q.id);
@@ -381,22 +381,22 @@ impl<'a> WindowCutter<'a> {
 
         let windows: Vec<Vec<Window>> = questions
             .par_iter()
-            .zip(&context_of)
+            .zip(&context_indices)
             .enumerate()
             .map(|(k, (question, &context))| {
                 let no_tokens = Tokens::default();
                 let context = contexts.get(context).unwrap_or(&no_tokens);
-                let text = match as_is {
+                let text = match run_qa {
                     true => question.question.trim_start_matches(is_space),
                     false => &question.question,
                 };
                 let name = &|| format!("the text of question `{}`", question.id);
                 let question_ids = tokenize(tokenizer, words, text, name)?.ids;
                 let question_ids = match question_ids.get(..config.max_question_length) {
-                    Some(truncated) if !as_is => truncated,
+                    Some(truncated) if !run_qa => truncated,
                     _ => &question_ids,
                 };
-                Cutter { question: k, config, specials, question_ids, context, as_is }
+                Cutter { question: k, config, specials, question_ids, context, run_qa }
                     .cut(question, purpose)
             })
             .collect::<Result<_, _>>()?;
@@ -419,7 +419,7 @@ struct Cutter<'a> {
     question_ids: &'a [u32],
     context: &'a Tokens,
     /// Whether the windows follow [`Compatible::RunQa`].
-    as_is: bool,
+    run_qa: bool,
 }
 
 impl Cutter<'_> {
@@ -429,7 +429,7 @@ impl Cutter<'_> {
         let specials = 2 + self.specials.between.len();
         let budget = config.max_length.saturating_sub(question_ids.len() + specials);
         let fits = question_ids.len() + specials + self.context.ids.len() <= config.max_length;
-        if budget <= config.doc_stride && !(self.as_is && fits) {
+        if budget <= config.doc_stride && !(self.run_qa && fits) {
             return Err(Error::NoRoom {
                 id: question.id.clone(),
                 question: question_ids.len(),
@@ -451,12 +451,12 @@ impl Cutter<'_> {
             let mut window = self.assemble(question_ids, from, to);
             window.max_context = match spans.len() {
                 1 => vec![true; to - from],
-                _ if self.as_is => vec![true; to - from],
+                _ if self.run_qa => vec![true; to - from],
                 _ => (from..to).map(|token| best_span(&spans, token) == k).collect(),
             };
             if purpose == Purpose::Train {
-                let inside = answer.filter(|&(start, end)| from <= start && end < to);
-                let (start, end) = match (inside, config.unanswerable_window) {
+                let answer_in_window = answer.filter(|&(start, end)| from <= start && end < to);
+                let (start, end) = match (answer_in_window, config.unanswerable_window) {
                     (Some((start, end)), _) => {
                         (window.context_start + start - from, window.context_start + end - from)
                     }
@@ -496,8 +496,9 @@ impl Cutter<'_> {
     }
 }
 
-/// `[from, to)` of each window over `len` context tokens. Windows have up to `budget` tokens, and
-/// adjacent windows share `overlap < budget` of them. Without tokens, there is one empty window.
+/// Returns the range `[from, to)` of each window over `len` context tokens. Windows have up to
+/// `budget` tokens, and adjacent windows share `overlap < budget` of them. Without tokens, there is
+/// one empty window.
 fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
@@ -511,9 +512,9 @@ fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     }
 }
 
-/// Selects the window of a token's maximum context by BERT's rule: the smaller of left and right
-/// context plus 0.01 times the window's length is largest; the first of equal windows. Computed in
-/// integers, times 100.
+/// Selects the window in which a token has its maximum context. As in BERT, this window has the
+/// largest sum of min(left context, right context) and 0.01 times the window's length; ties go to
+/// the first window. The sums are multiplied by 100 and computed in integers.
 fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
     let mut best = (0, 0);
     for (k, &(from, to)) in spans.iter().enumerate() {
@@ -527,9 +528,9 @@ fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
     best.1
 }
 
-/// The smallest span of tokens (inclusive) that covers the answer, ignoring surrounding white space
-/// and characters without a token; the first of equal spans. `None` if nothing remains of the
-/// answer.
+/// Returns the smallest span of tokens (inclusive) that covers the answer, without surrounding
+/// white space and characters without a token; ties go to the first span. `None` if nothing remains
+/// of the answer.
 fn answer_tokens(
     offsets: &[(usize, usize)],
     text: &[char],

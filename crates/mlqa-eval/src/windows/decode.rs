@@ -25,7 +25,7 @@ use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window,
 ///
 /// # Errors
 /// [`Error::LogitsCount`]; [`Error::Logits`], naming the question, if a row is too short or
-/// holds NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
+/// contains NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
 /// [`Error::Config`] if `n_best` or `max_answer_length` is 0, or `allow_null` is NaN.
 pub fn decode<S, E>(
     questions: &[Question],
@@ -100,7 +100,8 @@ where
     }
     let best = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
         if config.window_score != WindowScore::Raw {
-            rows.iter_mut().try_for_each(|row| row.shift(&question.id, config.window_score))?;
+            rows.iter_mut()
+                .try_for_each(|row| row.subtract_baselines(&question.id, config.window_score))?;
         }
         match config.compatible {
             None => decode_question(question, &rows, config, max_answers),
@@ -132,7 +133,7 @@ fn decode_question(
             null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
         }
     }
-    // The distinct answers are nearly always among the first spans.
+    // Nearly always, the first spans contain all distinct answers.
     let first_count = spans.len().min(max_answers.saturating_mul(4));
     if first_count < spans.len() {
         spans.select_nth_unstable_by(first_count, best_first);
@@ -155,7 +156,7 @@ fn decode_question(
     Ok(NBest { id: question.id.clone(), candidates, null_score, null })
 }
 
-/// No two spans compare equal, so the order does not depend on the sort.
+/// No two spans compare equal, so an unstable sort gives the same order.
 fn best_first(a: &Span, b: &Span) -> Ordering {
     match b.score().total_cmp(&a.score()) {
         Ordering::Equal => (a.row, a.start, a.end).cmp(&(b.row, b.start, b.end)),

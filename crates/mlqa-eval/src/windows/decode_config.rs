@@ -19,7 +19,7 @@ pub struct DecodeConfig {
     /// Compatibility mode. Windows must use the same mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compatible: Option<Compatible>,
-    /// How answers of different windows are compared.
+    /// How answers from different windows are compared.
     #[serde(skip_serializing_if = "WindowScore::is_default")]
     pub window_score: WindowScore,
 }
@@ -80,7 +80,7 @@ impl DecodeConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key that is 0.
+    /// [`Error::Config`], naming the key with the invalid value.
     ///
     /// ```
     /// use mlqa_eval::DecodeConfig;

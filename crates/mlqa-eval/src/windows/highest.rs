@@ -1,7 +1,7 @@
 //! Selection of the highest values.
 use std::cmp::Ordering;
 
-/// Up to this `n`, the highest values are collected in sorted order in one pass.
+/// Maximum `n` for which the highest values are collected in sorted order in one pass.
 const MAX_SORTED: usize = 64;
 
 /// The `n` highest values (`n` ≥ 1) with their positions, in decreasing order. `outranks(later,
@@ -31,8 +31,8 @@ pub(crate) fn highest(
     best
 }
 
-/// A lower bound for the `n`-th highest value: the `n`-th highest of the maxima of subsets. Of many
-/// values, not many more than `n` reach it.
+/// A lower bound for the `n`-th highest value: the `n`-th highest of the maxima of subsets. If
+/// there are many values, only slightly more than `n` of them reach the bound.
 fn lower_bound(values: &[f32], n: usize) -> f32 {
     let mut maxima = [f32::NEG_INFINITY; MAX_SORTED];
     for part in values.as_chunks::<MAX_SORTED>().0 {
@@ -50,7 +50,7 @@ fn sorted(
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
-    // No two values compare equal, so the order does not depend on the sort.
+    // No two values compare equal, so an unstable sort gives the same order.
     let order = |a: &(usize, f32), b: &(usize, f32)| match a.0.cmp(&b.0) {
         Ordering::Greater if outranks(a.1, b.1) => Ordering::Less,
         Ordering::Less if outranks(b.1, a.1) => Ordering::Greater,
@@ -74,7 +74,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
 
         #[test]
-        fn equals_the_front_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {
+        fn equals_the_start_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {
             let plain: Vec<f32> = values.into_iter().map(f32::from).collect();
             let values: Vec<(usize, f32)> = plain.iter().copied().enumerate().collect();
             let mut expected = values.clone();

@@ -14,7 +14,7 @@ pub(crate) struct Row<'a> {
     pub end: Cow<'a, [f32]>,
 }
 
-/// A pair of positions; the text is looked up only for the best spans.
+/// A pair of positions. The texts of only the best spans are looked up.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub row: usize,
@@ -73,7 +73,7 @@ impl Row<'_> {
             }
             if let Some(at) = logits.iter().take(length).position(|&value| invalid(value)) {
                 let value = logits.get(at).copied().unwrap_or(f32::NAN);
-                let problem = format!("is {value} at token {at}; the model's output is not usable");
+                let problem = format!("is {value} at token {at}; the model's output is invalid");
                 return Err(self.error(id, tensor, problem));
             }
         }
@@ -81,7 +81,7 @@ impl Row<'_> {
     }
 
     /// Subtracts the window's baselines; see [`WindowScore`].
-    pub fn shift(&mut self, id: &str, score: WindowScore) -> Result<(), Error> {
+    pub fn subtract_baselines(&mut self, id: &str, score: WindowScore) -> Result<(), Error> {
         self.check(id, 0)?;
         for logits in [&mut self.start, &mut self.end] {
             let baseline = score.baseline(logits, self.window);
@@ -96,7 +96,7 @@ impl Row<'_> {
         self.window.offsets.get(within).copied()
     }
 
-    /// The `n` context positions with the highest logits, ties to the left.
+    /// Returns the `n` context positions with the highest logits; ties go to the first position.
     fn top(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
         let mut best = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
         best.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
@@ -155,7 +155,7 @@ pub(crate) enum ByteIndex {
     /// ASCII text: code point and byte offsets are equal.
     Bytes,
     Starts(Vec<usize>),
-    /// Not stored: code points are counted on each access.
+    /// The offsets are not stored; code points are counted on each access.
     Counted,
 }
 

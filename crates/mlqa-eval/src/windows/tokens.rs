@@ -32,8 +32,8 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     })
 }
 
-/// Returns the tokenizer without truncation and padding. Copies it only if its file configures one
-/// of them, because a copy is large and loses the cached words.
+/// Returns the tokenizer without truncation and padding. Copies the tokenizer only if its file
+/// configures truncation or padding, because a copy is large and loses the cached words.
 pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
         return Ok(tokenizer);
@@ -82,15 +82,16 @@ pub(crate) fn tokenize(
     for (start, end) in &mut tokens.offsets {
         (*start, *end) = (*start + skipped, *end + skipped);
     }
-    repair(&mut tokens.offsets, &text.chars().collect::<Vec<char>>());
+    restrict_to_visible_text(&mut tokens.offsets, &text.chars().collect::<Vec<char>>());
     Ok(tokens)
 }
 
 /// Restricts offsets to the visible text of each token:
 /// - leading and trailing white space (a metaspace token includes the space before it) is removed;
-/// - characters that the normaliser composed with the preceding one (marks, jamo, voicing signs)
-///   are added to its token, because `tokenizers` aligns the result with the first character only.
-fn repair(offsets: &mut [(usize, usize)], text: &[char]) {
+/// - characters that the normaliser composed with the preceding character (marks, jamo, voicing
+///   signs) are added to the preceding character's token, because `tokenizers` aligns the composed
+///   character with the first character only.
+fn restrict_to_visible_text(offsets: &mut [(usize, usize)], text: &[char]) {
     let at = |k: usize| text.get(k).copied();
     let mut next_start = text.len();
     for (start, end) in offsets.iter_mut().rev() {
@@ -120,17 +121,17 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::repair;
+    use super::restrict_to_visible_text;
 
     #[test]
     fn offsets_are_restricted_to_visible_text() {
         for (name, text, mut offsets, expected) in [
-            // The composed ê is aligned with `e` alone.
+            // The composed ê is aligned only with `e`.
             ("composed mark", "e\u{302} x", vec![(0, 1), (2, 4)], vec![(0, 2), (3, 4)]),
             ("space alone", "a b", vec![(0, 1), (1, 2), (2, 3)], vec![(0, 1), (2, 2), (2, 3)]),
             ("invisible character", "a\u{200f} b", vec![(0, 1), (2, 4)], vec![(0, 1), (3, 4)]),
         ] {
-            repair(&mut offsets, &text.chars().collect::<Vec<char>>());
+            restrict_to_visible_text(&mut offsets, &text.chars().collect::<Vec<char>>());
             assert_eq!(offsets, expected, "{name}");
         }
     }

@@ -20,7 +20,8 @@ const MAX_BYTES: usize = 64;
 const MAX_WORDS: usize = 4096;
 /// Number of shards, each with its own lock, so that threads rarely wait for each other.
 const SHARDS: usize = 16;
-/// With more added tokens the cache is not used, because each text is searched for each of them.
+/// Maximum number of added tokens for which the cache is used, because every text is searched for
+/// every added token.
 const MAX_ADDED_TOKENS: usize = 64;
 
 /// Token ids without special tokens, and `[start, end)` in code points for each.
@@ -46,8 +47,8 @@ pub(crate) struct WordCache {
 }
 
 impl WordCache {
-    /// Creates a cache for a tokenizer that is known to tokenise words between spaces
-    /// independently, such as XLM-R's.
+    /// Creates a cache for a tokenizer that tokenises words between spaces independently, such as
+    /// XLM-R's; returns `None` for all other tokenizers.
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder();
         let one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
@@ -84,7 +85,7 @@ impl WordCache {
         if self.added.iter().any(|token| token.find(text.as_bytes()).is_some()) {
             return Ok(None);
         }
-        // Characters dropped at the beginning would shift all later offsets.
+        // Characters removed at the beginning would shift all later offsets.
         if !text.starts_with(is_independent) {
             return Ok(None);
         }
@@ -140,9 +141,9 @@ impl WordCache {
     }
 }
 
-/// Whether words can be normalised separately. Composition and SentencePiece's tables work on one
-/// starter or grapheme at a time and never across a space between characters for which
-/// [`is_independent`] is true.
+/// Whether words can be normalised separately. Composition and SentencePiece's tables process one
+/// starter or grapheme at a time, and never combine characters across a space between characters
+/// for which [`is_independent`] is true.
 fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
     use NormalizerWrapper::{NFC, NFKC, Precompiled, Replace, Sequence};
     match normalizer {
@@ -166,7 +167,7 @@ fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
 /// position.
 fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     use PreTokenizerWrapper::{Digits, Metaspace, Punctuation, Sequence, WhitespaceSplit};
-    let of_word = |step: &PreTokenizerWrapper| match step {
+    let is_word_step = |step: &PreTokenizerWrapper| match step {
         WhitespaceSplit(_) | Punctuation(_) | Digits(_) => true,
         Metaspace(step) => step.prepend_scheme != PrependScheme::First,
         _ => false,
@@ -175,7 +176,7 @@ fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
         Some(WhitespaceSplit(_)) => true,
         Some(Sequence(steps)) => {
             let steps: &[PreTokenizerWrapper] = steps.as_ref();
-            matches!(steps.first(), Some(WhitespaceSplit(_))) && steps.iter().all(of_word)
+            matches!(steps.first(), Some(WhitespaceSplit(_))) && steps.iter().all(is_word_step)
         }
         _ => false,
     }
@@ -238,7 +239,7 @@ mod tests {
     use super::*;
     use crate::{Dataset, load_tokenizer};
 
-    /// A tokenizer with NFKC and BPE, and one with SentencePiece's table and Unigram, as XLM-R's.
+    /// Tokenizers with NFKC and BPE, and with SentencePiece's table and Unigram, as in XLM-R.
     fn tokenizers() -> [Tokenizer; 2] {
         ["../../data/base/tokenizer.json", "../testkit/fixtures/tokenizer.json"]
             .map(|path| load_tokenizer(path).unwrap())

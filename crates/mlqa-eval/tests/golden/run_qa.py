@@ -41,7 +41,7 @@ def logits(kind, side, feature, length):
     assert len(set(flat.tolist())) == length, "numpy leaves the order of equal logits open"
     if kind == 0:
         return flat
-    # With peaks, like the logits of a trained model.
+    # Peaks make the logits similar to those of a trained model.
     peaks = numpy.array([8 * (draw % 41 == 0) for draw in draws], dtype=numpy.float32)
     return flat / numpy.float32(4) + peaks
 
@@ -86,7 +86,7 @@ def features(rows, tokenizer):
 
 
 class Examples(list):
-    """A list of examples that also gives the column of ids."""
+    """A list of examples; the key `id` returns the column of ids."""
 
     def __getitem__(self, key):
         return [row["id"] for row in self] if key == "id" else super().__getitem__(key)

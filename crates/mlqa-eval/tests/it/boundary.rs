@@ -42,7 +42,7 @@ fn boundaries_ignore_text_that_normalisation_deletes() {
     let (exact, superset) = (BoundaryClass::Exact, BoundaryClass::Superset);
     for (context, predicted, gold, rules, expected) in [
         ("Sie lebt (in der Stadt).", "(in der Stadt).", "in der Stadt", de, exact),
-        // A leading article is stripped, an article within the span is not.
+        // A leading article is stripped; an article within the span is retained.
         ("die in der Stadt", "die in der Stadt", "in der Stadt", de, exact),
         // "The-old" is one word without the hyphen, so it has no leading article.
         ("The-old house", "The-old house", "old house", EN, superset),
@@ -52,7 +52,7 @@ fn boundaries_ignore_text_that_normalisation_deletes() {
         // Arabic: the prefix "al-" is stripped from the word.
         ("في البيت", "البيت", "بيت", ar, exact),
         ("北京，上海", "北京，", "北京", zh, exact),
-        // Stripping would leave nothing of "the", so it is not stripped.
+        // "the" is not stripped, because the span would become empty.
         ("see the end", "the", "end", EN, BoundaryClass::Disjoint),
         ("see the end", "the", "the", EN, exact),
     ] {
@@ -66,11 +66,11 @@ fn positions_count_code_points() {
     assert_eq!(class(context, "北京市", "北京市", EN), BoundaryClass::Exact);
     assert_eq!(class(context, "北京市", "北京", EN), BoundaryClass::Superset);
     // Spans that end or begin after the context.
-    let past = |gold, start| {
+    let beyond = |gold, start| {
         let data = dataset(vec![question("q", "", context, &[gold])]);
         boundaries(&data, &[n_best("q", &[("groß and more", start)])], EN).unwrap()
     };
-    assert_eq!((past(("groß", 13), 13).exact, past(("北京市", 9), 50).disjoint), (1, 1));
+    assert_eq!((beyond(("groß", 13), 13).exact, beyond(("北京市", 9), 50).disjoint), (1, 1));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
         BoundaryCounts { exact: 2, disjoint: 1, unanswered: 2, elsewhere: 1, ..Default::default() };
     assert_eq!(counts, expected);
     assert_eq!((counts.questions(), counts.share(BoundaryClass::Exact)), (5, 40.0));
-    // Texts without positions count at the occurrence with the best class.
+    // For texts without positions, the occurrence with the best class counts.
     let texts =
         predictions(&[("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")]);
     let counts = BoundaryCounts::of(&boundary_classes(&data, &texts, EN).unwrap());

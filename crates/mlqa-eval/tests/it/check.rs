@@ -1,4 +1,4 @@
-//! `mlqa-eval check`: every kind of fault with its position and message.
+//! `mlqa-eval check`: every kind of error with its position and message.
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{FindingKind, MLQA_LANGUAGES, check_file, squad};
@@ -79,19 +79,19 @@ fn questions_and_ids() {
 }
 
 #[test]
-fn file_level_faults() {
-    let fault = |kind, place: &str| vec![(kind, String::new(), place.to_owned())];
-    assert_eq!(findings("x.json", r#"{"data": []}"#), fault(FindingKind::NoQuestions, "file"));
+fn file_level_findings() {
+    let single = |kind, place: &str| vec![(kind, String::new(), place.to_owned())];
+    assert_eq!(findings("x.json", r#"{"data": []}"#), single(FindingKind::NoQuestions, "file"));
     let blank = r#"{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}"#;
     let place = "data[0].paragraphs[0]";
-    assert_eq!(findings("x.json", blank), fault(FindingKind::Empty, place));
+    assert_eq!(findings("x.json", blank), single(FindingKind::Empty, place));
     for (text, place) in [
         ("{\"data\": [\n{\"title\" 3}]}", "line 2 column 10"),
         ("{\"data\": 3}", "line 1 column 10"),
         ("{\n\"data\":\n[", "line 3 column 1"),
         ("[3]", "line 1 column 2"),
     ] {
-        assert_eq!(findings("x.json", text), fault(FindingKind::Format, place), "{text}");
+        assert_eq!(findings("x.json", text), single(FindingKind::Format, place), "{text}");
     }
 }
 
@@ -138,7 +138,7 @@ fn the_program_prints_lines_or_json() {
     let lines = format!(
         "bad.json: `q`: {place}: byte-offset: answer_start 23 should hold `ein Haus`, but the \
          context has `s und no` there; offsets count Unicode code points; the offset is correct \
-         in UTF-8 bytes\nerror: 1 faults in 1 of 2 files\n"
+         in UTF-8 bytes\nerror: 1 errors in 1 of 2 files\n"
     );
     assert_eq!(err, lines);
     let json = program.run("check --json bad.json good.json");

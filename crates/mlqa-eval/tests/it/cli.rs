@@ -59,11 +59,11 @@ fn errors_name_the_bad_input() {
     program.copy("fixtures/scorer/en/predictions.json", "p.json");
     let full = program.read("d.json");
     program.write("malformed.json", "{\n\"data\": [\n{\"title\" 3}\n]}");
-    program.write("cut.json", full.chars().take(20_000).collect::<String>());
+    program.write("truncated.json", full.chars().take(20_000).collect::<String>());
     program.write("empty.json", r#"{"data": []}"#);
     program.expect_rejections(&[
         ("score malformed.json p.json en", &["malformed.json:3:"]),
-        ("score cut.json p.json en", &["cut.json:", "EOF"]),
+        ("score truncated.json p.json en", &["truncated.json:", "EOF"]),
         ("score no-such.json p.json en", &["no-such.json", "No such file"]),
         ("score d.json no-such.json en", &["no-such.json", "No such file"]),
         ("score d.json p.json --norm mlqa", &["--norm mlqa", "such as en"]),

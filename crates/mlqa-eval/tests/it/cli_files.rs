@@ -124,7 +124,7 @@ fn error_is_one_line_for_any_input() {
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
     program.write("rows.json", rows);
     let error = program.expect_rejection("check rows.json", &["x\\n\\u{1b}[2J"]).err;
-    // Two questions without an answer, a duplicate id, two empty texts, and the number of faults.
+    // Two questions without an answer, a duplicate id, two empty texts, and the number of errors.
     assert_eq!(error.lines().count(), 6);
 }
 

@@ -35,7 +35,7 @@ fn faults_of_rows_are_one_line_with_their_position() {
             assert!(line.contains(word), "`{word}` is not in: {line}");
         }
     }
-    // A fault in a SQuAD-style file has its key and line.
+    // Errors in a SQuAD-style file name the key and the line.
     program.write("fault.json", "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}");
     for line in error_lines(&program, "fault.json") {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");

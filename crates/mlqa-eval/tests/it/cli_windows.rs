@@ -26,14 +26,14 @@ fn with_questions(golden: &Value) -> Program {
     program
 }
 
-/// The golden file's peaked logits.
+/// The golden file's logits with peaks.
 fn logits(side: u64, rows: usize) -> Vec<u8> {
     (0..rows as u64)
         .flat_map(|row| (0..128).flat_map(move |at| run_qa_logit(1, side, row, at).to_le_bytes()))
         .collect()
 }
 
-/// Writes the golden file's logits, with the metadata of `windows` if given.
+/// Writes the golden file's logits; `windows` is the value of the metadata key, if set.
 fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype, windows: Option<&str>) {
     let bytes = [0, 1].map(|side| logits(side, rows));
     let shape = match dtype {
@@ -160,23 +160,23 @@ fn mismatched_logits_are_rejected() {
     let program = with_questions(&golden);
     let rows = golden["features"].as_array().unwrap().len();
     let decode = arguments("decode", "--compatible run_qa --logits l --out p --n-best n");
-    let refused = |words: &[&str]| program.expect_error(&decode, words);
-    let usual = ["start_logits", "end_logits"];
+    let expect_rejected = |words: &[&str]| program.expect_error(&decode, words);
+    let names = ["start_logits", "end_logits"];
     for rows in [rows - 1, rows + 1, 0] {
-        write_logits(&program.at("l"), rows, usual, Dtype::F32, None);
-        refused(&["l: ", &format!("has {rows} rows"), "options"]);
+        write_logits(&program.at("l"), rows, names, Dtype::F32, None);
+        expect_rejected(&["l: ", &format!("has {rows} rows"), "options"]);
     }
     write_logits(&program.at("l"), rows, ["start_logits", "ends"], Dtype::F32, None);
-    refused(&["no tensor `end_logits`"]);
-    write_logits(&program.at("l"), rows, usual, Dtype::F16, None);
-    refused(&["`start_logits` is F16"]);
-    write_logits(&program.at("l"), rows, usual, Dtype::F32, None);
+    expect_rejected(&["no tensor `end_logits`"]);
+    write_logits(&program.at("l"), rows, names, Dtype::F16, None);
+    expect_rejected(&["`start_logits` is F16"]);
+    write_logits(&program.at("l"), rows, names, Dtype::F32, None);
     let complete = program.bytes("l");
     program.write("l", &complete[..complete.len() - 1]);
-    refused(&["_logits` are truncated"]);
+    expect_rejected(&["_logits` are truncated"]);
     for bytes in [&complete[..9], &b"{}"[..], &[0xff; 64]] {
         program.write("l", bytes);
-        refused(&["not a safetensors file"]);
+        expect_rejected(&["not a safetensors file"]);
     }
     assert!(!program.at("p").exists() && !program.at("n").exists());
     program

@@ -16,7 +16,7 @@ pub fn question(id: &str, text: &str, context: &str, answers: &[(&str, usize)]) 
     }
 }
 
-/// A question whose answer is at its first occurrence in the context.
+/// A question whose answer is the first occurrence of the text in the context.
 #[cfg(feature = "windows")]
 pub fn question_with_answer(question: &str, context: &str, answer: &str) -> Question {
     let byte = context.find(answer).unwrap();

@@ -10,9 +10,9 @@ fn a_run_is_compared_with_published_tables() {
     run.insert(Language::EN, Language::DE, cell);
     let rows = compare("000-1", &run).unwrap();
     assert_eq!(rows.len(), 24);
-    let of_de: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
-    assert_eq!(of_de.len(), 4);
-    assert!((of_de[2].difference().unwrap() - 1.0).abs() < 1e-9);
+    let compared: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
+    assert_eq!(compared.len(), 4);
+    assert!((compared[2].difference().unwrap() - 1.0).abs() < 1e-9);
     let text = compared_markdown(&rows);
     assert!(
         text.contains("| ours | MLQA context en | de | f1 | 63.10 | 64.10 | +1.00 |"),

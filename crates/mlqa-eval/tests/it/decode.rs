@@ -39,7 +39,7 @@ fn candidates_equal_hand_computed_values() {
     let best = &all[0].candidates[0];
     assert_eq!((best.text.as_str(), best.score), ("w1 w2", 4.5));
     assert_eq!((best.start, best.end, best.window, best.answer_start), (3, 4, 0, 3));
-    // 3 + 0 ties 1 + 2 at 3.0: (2, 2), then (3, 3), (3, 5).
+    // Equal scores of 3.0 (3 + 0 and 1 + 2) are ordered by position: (2, 2), (3, 3), (3, 5).
     let order: Vec<(usize, usize)> =
         all[0].candidates.iter().take(4).map(|c| (c.start, c.end)).collect();
     assert_eq!(order, [(3, 4), (2, 2), (3, 3), (3, 5)]);
@@ -61,14 +61,14 @@ fn windows_are_merged_and_texts_are_distinct() {
     // w3 is token 5 of the first window and token 3 of the second.
     let logits = [peak_at(5, 2.0), peak_at(3, 4.0)];
     let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
-    let of_w3: Vec<_> = all[0].candidates.iter().filter(|c| c.text == "w3").collect();
-    assert_eq!(of_w3.len(), 1);
-    assert_eq!((of_w3[0].window, of_w3[0].score, of_w3[0].answer_start), (1, 8.0, 9));
+    let with_w3: Vec<_> = all[0].candidates.iter().filter(|c| c.text == "w3").collect();
+    assert_eq!(with_w3.len(), 1);
+    assert_eq!((with_w3[0].window, with_w3[0].score, with_w3[0].answer_start), (1, 8.0, 9));
     // Without its maximum context in the second window, w3 is a valid start only in the first.
     w[1].max_context[1] = false;
     let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
-    let of_w3 = all[0].candidates.iter().find(|c| c.text == "w3").unwrap();
-    assert_eq!((of_w3.window, of_w3.score), (0, 4.0));
+    let with_w3 = all[0].candidates.iter().find(|c| c.text == "w3").unwrap();
+    assert_eq!((with_w3.window, with_w3.score), (0, 4.0));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn null_is_predicted_only_with_a_threshold() {
     };
     assert_eq!(answer(None), "w0");
     assert_eq!(answer(Some(0.0)), "");
-    // 4 > 2 + 2 is false: with equal scores the span is the answer.
+    // The null score 4 does not exceed 2 + 2, so the span is the answer.
     assert_eq!(answer(Some(2.0)), "w0");
 }
 

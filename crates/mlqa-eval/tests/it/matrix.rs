@@ -90,11 +90,11 @@ fn seeds_give_mean_and_spread() {
         matrix(&[(EN, DE, 62.0, 50.0)]),
         matrix(&[(EN, DE, 64.0, 53.0)]),
     ];
-    let over = Matrix::over_seeds("three", &seeds);
-    assert_eq!(over.len(), 1);
-    let cell = over.get(EN, DE).unwrap();
+    let summary = Matrix::over_seeds("three", &seeds);
+    assert_eq!(summary.len(), 1);
+    let cell = summary.get(EN, DE).unwrap();
     assert_eq!((cell.f1, cell.em), (62.0, 51.0));
-    // Student's t of two degrees of freedom, sd 2.
+    // Student's t for two degrees of freedom is 4.303; the standard deviation is 2.
     assert!((cell.f1_half_width.unwrap() - 4.303 * 2.0 / 3f64.sqrt()).abs() < 1e-12);
     assert!((cell.em_half_width.unwrap() - 4.303).abs() < 1e-12); // sd √3
     assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(EN, DE).unwrap().f1_half_width, None);

@@ -25,7 +25,7 @@ fn totals_and_questions_equal_the_official_script() {
     for language in MLQA_LANGUAGES {
         let (dataset, predictions, expected) = read(language);
         let got = score(&dataset, &predictions, Normalization::Mlqa(language)).unwrap();
-        // Bit for bit, not within a tolerance.
+        // The values are equal bit for bit, not within a tolerance.
         assert_eq!(Some(got.f1), expected["f1"].as_f64(), "{language} f1");
         assert_eq!(Some(got.exact_match), expected["exact_match"].as_f64(), "{language} em");
         let unanswered = serde_json::to_value(&got.unanswered).unwrap();
@@ -55,7 +55,7 @@ fn score_files_equals_reading_and_scoring() {
     for (from, to) in [
         ("", ""),
         ("\"version\"", "\"versions\""),
-        // Both readers report a fault with the same message.
+        // Both readers report the same error message.
         ("\"context\": \"", "\"contexts\": \""),
         ("\"context\": \"", "\"context\": 3, \"x\": \""),
         ("\"context\": \"", "\"context\": \"\\x"),
@@ -78,13 +78,13 @@ fn score_files_equals_reading_and_scoring() {
             Ok((dataset.version, score))
         };
         let read: Result<_, Error> = read();
-        let direct = score_files(&path, &predictions, rules);
-        match (read, direct) {
-            (Ok(read), Ok(direct)) => assert_eq!(read, (direct.version, direct.score), "{to}"),
-            (read, direct) => {
-                let errors = [read.map(|_| ()), direct.map(|_| ())];
-                let [read, direct] = errors.map(|result| result.unwrap_err().to_string());
-                assert_eq!(read, direct, "{to}");
+        let scored = score_files(&path, &predictions, rules);
+        match (read, scored) {
+            (Ok(read), Ok(scored)) => assert_eq!(read, (scored.version, scored.score), "{to}"),
+            (read, scored) => {
+                let errors = [read.map(|_| ()), scored.map(|_| ())];
+                let [read, scored] = errors.map(|result| result.unwrap_err().to_string());
+                assert_eq!(read, scored, "{to}");
             }
         }
     }
@@ -112,9 +112,9 @@ fn scores_equal_hand_computed_values() {
     let (em, f1) = score_one(&["The red house", "x"], "a red house, tall", en);
     assert_eq!(em, 0.0);
     assert!((f1 - 80.0).abs() < 1e-12, "{f1}");
-    // Both empty after normalisation: equal, but no token in common.
+    // Both texts are empty after normalisation. They are equal, but have no token in common.
     assert_eq!(score_one(&["the"], "...", en), (100.0, 0.0));
-    // Tokens are a multiset: one of two `no`s is predicted.
+    // Tokens are counted as a multiset: the prediction has one of two `no`s.
     let (_, f1) = score_one(&["no no"], "no", en);
     assert!((f1 - 200.0 / 3.0).abs() < 1e-12, "{f1}");
     // EM from one gold answer, F1 from the best.

@@ -16,8 +16,8 @@ pub type Group<'a> = SerializedRowGroupWriter<'a, File>;
 pub fn column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i16, i16)]) {
     let mut column = group.next_column().unwrap().unwrap();
     let (definition, repetition): (Vec<_>, Vec<_>) = levels.iter().copied().unzip();
-    let typed = column.typed::<T>();
-    typed.write_batch(values, Some(&definition), Some(&repetition)).unwrap();
+    let writer = column.typed::<T>();
+    writer.write_batch(values, Some(&definition), Some(&repetition)).unwrap();
     column.close().unwrap();
 }
 

@@ -104,7 +104,7 @@ fn random_answers_score_as_in_python() {
             assert_eq!(json!([question.exact_match, question.f1]), *want, "{name}: {case:?}");
         }
         let matches = got.per_question.iter().filter(|question| question.exact_match).count();
-        assert!(matches > 0, "{name}: no case tells exact match");
+        assert!(matches > 0, "{name}: no case is an exact match");
         let spread = Spread::of(got.per_question.iter().map(|question| question.f1));
         let want = expected["mean"].as_f64().unwrap();
         assert!((spread.mean - want).abs() < 1e-12, "{name}: {} {want}", spread.mean);

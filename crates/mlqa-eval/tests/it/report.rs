@@ -25,7 +25,7 @@ fn the_script_runs_the_program_and_returns_its_exit_code() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
     assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
     assert!(error.contains("cargo install qa-report"), "{error}");
-    // First in PATH, then also in the program's folder, which has precedence.
+    // `qa-report` is first in PATH, then also in the program's folder, which has precedence.
     for place in ["path", "bin"] {
         let lines = format!("#!/bin/sh\nprintf \"%s|\" {place} \"$@\"; echo said >&2; exit 7\n");
         shell(folder, &format!("printf '%s' '{lines}' > {place}/qa-report; chmod +x {place}/*"));

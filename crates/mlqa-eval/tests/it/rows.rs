@@ -1,4 +1,4 @@
-//! Rows of every form have the same questions as SQuAD's form.
+//! Rows of every form contain the same questions as SQuAD's form.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn lines(rows: &[Value], end: &str) -> String {
     rows.iter().map(|row| format!("{row}{end}")).collect()
 }
 
-/// File names and texts of every form except Parquet.
+/// Returns file name and text of the rows in every form except Parquet.
 fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
     let with_answer_objects = |row: &Value| {
         let mut row = row.clone();
@@ -77,7 +77,7 @@ proptest! {
     ) {
         let (mut questions, mut answers_by_id) = (Vec::<Question>::new(), serde_json::Map::new());
         for (k, (title, context, question, answers, start, correct)) in drawn.into_iter().enumerate() {
-            // Neighbours often share a context.
+            // Adjacent questions often share a context.
             let context = match questions.last() {
                 Some(last) if k % 3 > 0 => last.context.clone(),
                 _ => Arc::from(context),
@@ -200,8 +200,8 @@ fn faults_name_the_row_and_the_key() {
     assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
     let error = read("x.jsonl", &lines(&[row(), row()], "\n")).unwrap_err();
     assert!(matches!(error, Error::DuplicateQuestion { .. }), "{error}");
-    let cut = json!({"data": [row(), row()]}).to_string();
-    let error = read("x.json", &cut[..cut.len() - 9]).unwrap_err().to_string();
+    let full = json!({"data": [row(), row()]}).to_string();
+    let error = read("x.json", &full[..full.len() - 9]).unwrap_err().to_string();
     assert!(error.contains("EOF"), "{error}");
 }
 
@@ -307,7 +307,7 @@ mod parquet {
                 check_file(&path).unwrap().findings.iter().map(|one| one.kind).collect();
             assert_eq!(kinds, [FindingKind::Format]);
         }
-        // A changed byte gives an error or other values.
+        // A changed byte leads to an error or to different values.
         for at in (0..bytes.len()).step_by(bytes.len() / 60) {
             let mut changed = bytes.clone();
             changed[at] ^= 0x55;

@@ -26,7 +26,7 @@ fn questions(golden: &Value) -> Vec<Question> {
 
 fn config(golden: &Value) -> WindowConfig {
     let max_length = number(&golden["max_length"]);
-    // The minimum, because run_qa does not truncate questions.
+    // The minimum is sufficient, because run_qa does not truncate questions.
     let max_question_length = 1;
     let doc_stride = number(&golden["doc_stride"]);
     let compatible = RUN_QA;

@@ -28,7 +28,8 @@ fn output_equals_the_official_script() {
     // an article.
     let predicted = predictions(&["the red house!", "dog house", "cat", "", ""]);
     let score = score_squad2(&dataset, &predicted, None, 1.0).unwrap();
-    // Python's 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 + 1.0) + 1.0) / 3, and so on.
+    // The expected values are computed in Python, such as 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 +
+    // 1.0) + 1.0) / 3.
     assert_eq!(
         score.official_json(),
         "{\n  \"exact\": 60.0,\n  \"f1\": 73.33333333333333,\n  \"total\": 5,\n  \
@@ -36,11 +37,11 @@ fn output_equals_the_official_script() {
          \"HasAns_total\": 3,\n  \"NoAns_exact\": 50.0,\n  \"NoAns_f1\": 50.0,\n  \
          \"NoAns_total\": 2\n}\n"
     );
-    let unsure = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
-    let at_zero = score_squad2(&dataset, &predicted, Some(&unsure), 0.0).unwrap();
+    let null_odds = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
+    let at_threshold_zero = score_squad2(&dataset, &predicted, Some(&null_odds), 0.0).unwrap();
     // The odds of `a dog` and `cat` exceed the threshold, so both count as "no answer".
-    assert_eq!((at_zero.all.exact, at_zero.all.f1), (80.0, 80.0));
-    let [exact, f1] = at_zero.best.unwrap();
+    assert_eq!((at_threshold_zero.all.exact, at_threshold_zero.all.f1), (80.0, 80.0));
+    let [exact, f1] = at_threshold_zero.best.unwrap();
     assert_eq!((exact.score, exact.threshold), (80.0, -1.0));
     assert!((f1.score - 100.0 * (4.0 + 2.0 / 3.0) / 5.0).abs() < 1e-12 && f1.threshold == 0.5);
 }

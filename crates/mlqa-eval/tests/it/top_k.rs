@@ -19,7 +19,7 @@ fn exact_match_increases_with_k() {
     ];
     let rules = Normalization::Mlqa(Language::EN);
     let at = |k| top_k_exact_match(&dataset, &lists, k, rules).unwrap();
-    // `a` is an article, so q2 tries "", b, c first.
+    // `a` is an article, so the first three distinct answers to q2 are "", b and c.
     assert_eq!([1, 2, 3, 4].map(at), [25.0, 50.0, 50.0, 75.0]);
     let error = top_k_exact_match(&dataset, &lists, 0, rules).unwrap_err();
     assert!(matches!(error, Error::Config { key: "k", .. }), "{error}");

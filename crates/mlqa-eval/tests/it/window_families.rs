@@ -28,7 +28,7 @@ fn questions() -> Vec<Question> {
     all
 }
 
-fn uncut() -> WindowConfig {
+fn single_window() -> WindowConfig {
     WindowConfig {
         max_length: 8192,
         max_question_length: 1024,
@@ -40,7 +40,7 @@ fn uncut() -> WindowConfig {
 fn small() -> WindowConfig {
     let separator = Separator::Template;
     let (max_length, doc_stride, max_question_length) = (128, 32, 40);
-    WindowConfig { max_length, doc_stride, max_question_length, separator, ..uncut() }
+    WindowConfig { max_length, doc_stride, max_question_length, separator, ..single_window() }
 }
 
 fn visible(c: char) -> bool {
@@ -66,11 +66,11 @@ fn byte(piece: &str) -> Option<u8> {
 }
 
 #[test]
-fn uncut_windows_equal_the_tokenizers_pairs() {
+fn single_windows_equal_the_tokenizers_pairs() {
     let questions = questions();
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
-        let all = windows(&questions, &tokenizer, &uncut(), Purpose::Train).unwrap();
+        let all = windows(&questions, &tokenizer, &single_window(), Purpose::Train).unwrap();
         assert_eq!(all.len(), questions.len());
         for (window, question) in all.iter().zip(&questions) {
             let pair = (&*question.question, &*question.context);
@@ -97,7 +97,7 @@ fn configured_separators_are_the_end_token() {
         let tokenizer = tokenizer(family);
         let after = tokenizer.token_to_id(after).unwrap();
         for (separator, count) in [(Separator::Single, 1), (Separator::Double, 2)] {
-            let config = WindowConfig { separator, ..uncut() };
+            let config = WindowConfig { separator, ..single_window() };
             let all = windows(questions, &tokenizer, &config, Purpose::Eval).unwrap();
             let between = &all[0].input_ids[all[0].question_end..all[0].context_start];
             assert_eq!(between, vec![after; count], "{family}");
@@ -140,8 +140,8 @@ fn offsets_match_tokens_and_cover_all_characters() {
                     }
                 }
             }
-            let lost = (0..text.len()).find(|&k| visible(text[k]) && !covered[k]);
-            assert_eq!(lost, None, "{family}: {} at {lost:?}", question.id);
+            let uncovered = (0..text.len()).find(|&k| visible(text[k]) && !covered[k]);
+            assert_eq!(uncovered, None, "{family}: {} at {uncovered:?}", question.id);
         }
         assert!(bytes * 4 > pieces || family != "byte_fallback", "{bytes} of {pieces}");
     }
@@ -154,7 +154,7 @@ fn bytes_of_one_character_have_equal_offsets() {
     // several code points, and marks that are not composed.
     let context = "x \u{10348}\u{10348} 龘 ж\u{302}ы \u{1f469}\u{200d}\u{1f52c} e\u{301}.\u{1}\ty";
     let question = question_with_answer("?", context, "龘");
-    let all = windows(&[question], &tokenizer, &uncut(), Purpose::Train).unwrap();
+    let all = windows(&[question], &tokenizer, &single_window(), Purpose::Train).unwrap();
     let [window] = all.as_slice() else { panic!("one window") };
     let text: Vec<char> = context.chars().collect();
     for (at, c) in text.iter().enumerate().filter(|(_, c)| !c.is_whitespace()) {
@@ -182,7 +182,7 @@ fn answer_positions_cover_the_answers() {
     let questions = questions();
     for (family, min_share) in FAMILIES.into_iter().zip([0.95, 0.95, 0.7, 0.7]) {
         let tokenizer = tokenizer(family);
-        for (config, all_found) in [(uncut(), true), (small(), false)] {
+        for (config, all_found) in [(single_window(), true), (small(), false)] {
             let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
             let mut questions_with_answer = std::collections::BTreeSet::new();
             for window in all.iter().filter(|window| window.start_position != Some(0)) {
@@ -191,8 +191,8 @@ fn answer_positions_cover_the_answers() {
                 let [first, last] = answer_offsets(window);
                 let answer = &question.answers[0];
                 let text: Vec<char> = question.context.chars().collect();
-                let spelled: String = text[first.0..last.1].iter().collect();
-                assert!(spelled.contains(answer.text.trim()), "{family}: {spelled:?}, {answer:?}");
+                let covered: String = text[first.0..last.1].iter().collect();
+                assert!(covered.contains(answer.text.trim()), "{family}: {covered:?}, {answer:?}");
                 // The span has no superfluous tokens.
                 let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
                 let start = answer.answer_start + leading_spaces;
@@ -229,7 +229,8 @@ fn dropped_characters_do_not_shift_offsets() {
         let tokenizer = tokenizer(family);
         for answer in ["Bern", "lies", "Aare"] {
             let marked_question = question_with_answer("\u{200e}Where?", context, answer);
-            let all = windows(&[marked_question], &tokenizer, &uncut(), Purpose::Train).unwrap();
+            let all =
+                windows(&[marked_question], &tokenizer, &single_window(), Purpose::Train).unwrap();
             let [window] = all.as_slice() else { panic!("one window") };
             let [first, last] = answer_offsets(window);
             let text: String = context
@@ -277,12 +278,13 @@ fn byte_level_offsets_include_the_first_character() {
                 let tokenizer = load_tokenizer(&path).unwrap();
                 for answer in ["It", "red house", "Zoë's", "1920", "(not", "鐵路", "鐵路)"] {
                     let questions = [question_with_answer("What?", context, answer)];
-                    let all = windows(&questions, &tokenizer, &uncut(), Purpose::Train).unwrap();
+                    let all =
+                        windows(&questions, &tokenizer, &single_window(), Purpose::Train).unwrap();
                     let [window] = all.as_slice() else { panic!("one window") };
                     let [first, last] = answer_offsets(window);
                     let text: Vec<char> = context.chars().collect();
-                    let spelled: String = text[first.0..last.1].iter().collect();
-                    assert_eq!(spelled, answer, "{name}");
+                    let covered: String = text[first.0..last.1].iter().collect();
+                    assert_eq!(covered, answer, "{name}");
                 }
             }
         }

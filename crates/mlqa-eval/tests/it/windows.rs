@@ -1,4 +1,4 @@
-//! Windows over the tokenizer fixture (XLM-R's layout of special tokens).
+//! Windows with the fixture's tokenizer (XLM-R's layout of special tokens).
 use mlqa_eval::{
     Answer, DecodeConfig, Error, Purpose, Question, Separator, UnanswerableWindow, Window,
     WindowConfig, WindowCounts, decode, load_tokenizer, windows,
@@ -44,16 +44,16 @@ fn check_minimal(window: &Window, question: &Question) {
     let to = from + answer.text.trim().chars().count();
     let n = window.offsets.len();
     let covers = |s: usize, e: usize| window.offsets[s].0 <= from && window.offsets[e].1 >= to;
-    let fewest = (0..n)
+    let smallest = (0..n)
         .flat_map(|s| (s..n).map(move |e| (s, e)))
         .filter(|&(s, e)| window.offsets[s].0 < window.offsets[s].1 && covers(s, e))
         .map(|(s, e)| e - s)
         .min();
     let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
     if start == 0 {
-        assert_eq!(fewest, None, "a span covers `{}`, but the window has none", answer.text);
+        assert_eq!(smallest, None, "a span covers `{}`, but the window has none", answer.text);
     } else {
-        assert_eq!(fewest, Some(end - start), "not the smallest span for `{}`", answer.text);
+        assert_eq!(smallest, Some(end - start), "not the smallest span for `{}`", answer.text);
         let text = answer_text(window, &question.context);
         assert!(text.contains(answer.text.trim()), "`{text}` lacks `{}`", answer.text);
         assert_eq!(text, text.trim());
@@ -205,7 +205,8 @@ fn vocabulary_without_special_tokens_is_rejected() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
-    /// Words of many scripts with any separators; answers may begin and end inside words.
+    /// The contexts are words of many scripts with any separators; answers may begin and end inside
+    /// words.
     #[test]
     fn any_answer_is_covered_by_the_smallest_span(
         words in prop::collection::vec(
@@ -313,10 +314,10 @@ proptest! {
             let best = lists[0].candidates.first().cloned().unwrap_or_default();
             (best.text, best.answer_start, best.score)
         };
-        let uncut = best(&single_window);
+        let expected = best(&single_window);
         for (max_length, doc_stride) in cuts {
             let config = WindowConfig { max_length, doc_stride, max_question_length: 8, ..single_window.clone() };
-            prop_assert_eq!(&best(&config), &uncut);
+            prop_assert_eq!(&best(&config), &expected);
         }
     }
 }

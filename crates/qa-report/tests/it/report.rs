@@ -20,7 +20,7 @@ pub(crate) fn report(args: &[&str]) -> String {
 }
 
 #[track_caller]
-pub(crate) fn refused(args: &[&str], word: &str) {
+pub(crate) fn expect_rejected(args: &[&str], word: &str) {
     let output = run(args);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
@@ -36,7 +36,7 @@ pub(crate) fn write(path: &Path, value: &Value) {
     fs::write(path, value.to_string()).unwrap();
 }
 
-/// A file of questions: (id, question, context, answer).
+/// Returns a question file from (id, question, context, answer).
 pub(crate) fn questions(rows: &[(&str, &str, &str, &str)]) -> Value {
     let paragraph = |(id, question, context, answer): &(&str, &str, &str, &str)| {
         let start = context.find(answer).map(|byte| context[..byte].chars().count());
@@ -48,7 +48,7 @@ pub(crate) fn questions(rows: &[(&str, &str, &str, &str)]) -> Value {
 }
 
 /// Returns the JSON input of the page's script.
-pub(crate) fn data_of(page: &str) -> Value {
+pub(crate) fn page_data(page: &str) -> Value {
     let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
     serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
 }
@@ -88,7 +88,7 @@ fn input_is_escaped() {
         assert!(![&html, &printed, &markdown].iter().any(|text| text.contains(part)), "{part:?}");
     }
     assert!(html.contains("<h1>&lt;/script&gt;&lt;script&gt;document.title=&#39;x&#39;"));
-    let data = data_of(&html);
+    let data = page_data(&html);
     assert_eq!(data["items"][0]["question"], HOSTILE);
     assert_eq!(data["items"][0]["gold"][0], json!([[2, HOSTILE.chars().count()], HOSTILE]));
     // Long answers are truncated.
@@ -147,11 +147,11 @@ fn values_equal_score_and_compare() {
         "{printed}"
     );
     let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
-    // The output of `mlqa-eval compare`, which a test of mlqa-eval checks.
+    // The file has the output of `mlqa-eval compare`; a test of mlqa-eval checks the file.
     let compared = fs::read(testkit::fixture("matrix/compared.json")).unwrap();
     let compared: Value = serde_json::from_slice(&compared).unwrap();
     let rows = written["tables"]["differences"]["rows"].as_array().unwrap();
-    // Two metrics for two pairs and their mean.
+    // The table has two metrics for two pairs and for their mean.
     assert_eq!((rows.len(), compared.as_array().unwrap().len()), (6, 4));
     for (ours, theirs) in rows.iter().zip(compared.as_array().unwrap()) {
         for (key, other) in [
@@ -228,9 +228,9 @@ fn run_folders_have_a_run_per_arm() {
     let row = "| base | 75.00 | 75.00 | 317.65 |";
     assert!(printed.contains(row), "{printed}");
     let html = fs::read_to_string(at("report.html")).unwrap();
-    let data = data_of(&html);
+    let data = page_data(&html);
     assert_eq!(data["runs"], json!(["base", "injected"]));
-    // The answers are those of the first seed, 9.
+    // The page has the answers of the first seed, 9.
     assert_eq!(data["items"][0]["answers"][0]["text"], "far");
     assert_eq!(data["items"][0]["answers"][0]["at"], json!([15, 3]));
     // One figure has the curves of two runs with two seeds each.
@@ -243,7 +243,7 @@ fn run_folders_have_a_run_per_arm() {
     let reordered = report(&[&run, "--arms", "injected,base", "--out", &at("other.html")]);
     let position = |name: &str| reordered.find(&format!("| {name} |")).unwrap();
     assert!(position("injected") < position("base"), "{reordered}");
-    refused(&[&run, "--arms", "control", "--out", &at("none.html")], "base, injected");
+    expect_rejected(&[&run, "--arms", "control", "--out", &at("none.html")], "base, injected");
     // `questions.json` has the paths of question files in other folders. A run folder may be moved.
     let name = "test-context-en-question-de.json";
     let elsewhere = folder.path().join("elsewhere");
@@ -260,13 +260,13 @@ fn run_folders_have_a_run_per_arm() {
         }
         match exists {
             true => assert!(report(&[&run, "--out", &at("again.html")]).contains(row)),
-            false => refused(&[&run, "--out", &at("none.html")], "--data DIR"),
+            false => expect_rejected(&[&run, "--out", &at("none.html")], "--data DIR"),
         }
     }
     for arm in arms {
         fs::remove_file(folder.path().join(arm).join("predictions/questions.json")).unwrap();
     }
-    refused(&[&run, "--out", &at("none.html")], "--data DIR");
+    expect_rejected(&[&run, "--out", &at("none.html")], "--data DIR");
     assert!(!folder.path().join("none.html").exists());
 }
 
@@ -362,8 +362,8 @@ fn runs_on_different_questions_are_rejected() {
     let other = questions(&[("a", "Wo?", "It is in Rome.", "Rome")]);
     write(&second.join("questions/test-context-en-question-de.json"), &other);
     let [first, second] = [first, second].map(|path| path.display().to_string());
-    refused(&[&first, &second, "--out", "/dev/null"], "the same questions");
-    refused(&[&first, "--out", "-", "--beside", "md"], "--beside");
+    expect_rejected(&[&first, &second, "--out", "/dev/null"], "the same questions");
+    expect_rejected(&[&first, "--out", "-", "--beside", "md"], "--beside");
 }
 
 #[test]
@@ -392,9 +392,9 @@ fn invalid_inputs_preserve_the_existing_page() {
         ("matrix.json", "no scores in"),
         ("summary.json", "no scores"),
     ] {
-        // The invalid input as the only run, and after a valid run.
+        // The invalid input is the only run, or follows a valid run.
         for before in [&[][..], &[predictions.as_str()]] {
-            refused(&[before, &[&at(input)], &options].concat(), word);
+            expect_rejected(&[before, &[&at(input)], &options].concat(), word);
             assert_eq!(fs::read(&page).unwrap(), good, "{input}");
         }
     }
@@ -431,7 +431,7 @@ fn page_has_the_requested_number_of_questions() {
         let page = fs::read_to_string(&page).unwrap();
         let items = match shown {
             0 => 0,
-            _ => data_of(&page)["items"].as_array().unwrap().len(),
+            _ => page_data(&page)["items"].as_array().unwrap().len(),
         };
         assert_eq!(items, shown, "--questions {requested}");
     }
@@ -455,7 +455,7 @@ fn n_best_lists_are_shown() {
         "--out",
         &at("report.html"),
     ]);
-    let data = data_of(&fs::read_to_string(at("report.html")).unwrap());
+    let data = page_data(&fs::read_to_string(at("report.html")).unwrap());
     assert_eq!(data["items"][0]["answers"][0]["n_best"], json!([["ten", 0.75]]));
 }
 

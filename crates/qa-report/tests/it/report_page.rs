@@ -17,7 +17,7 @@ fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \
                        onerror=\"document.title='taken'\">\u{202e}";
 
-/// Writes the page of runs on questions (id, question, context, answer).
+/// Writes the page of `runs`; the questions are (id, question, context, answer).
 fn write_page(folder: &Path, rows: &[(&str, &str, &str, &str)], runs: &[Value]) -> PathBuf {
     let data = folder.join("data.json");
     write(&data, &questions(rows));
@@ -51,7 +51,7 @@ fn page(folder: &Path) -> PathBuf {
 
 /// Evaluates an expression in a frame of the given width that shows the page, after its layout.
 fn evaluate(browser: &Browser, page: &Path, width: u32, expression: &str) -> Value {
-    // A copy without the content security policy, which allows only the page's script.
+    // The copy has no content security policy, because the policy allows only the page's script.
     let html = fs::read_to_string(page).unwrap();
     let (before, rest) = html.split_once("<meta http-equiv").unwrap();
     let (_, rest) = rest.split_once('>').unwrap();
@@ -67,9 +67,9 @@ fn evaluate(browser: &Browser, page: &Path, width: u32, expression: &str) -> Val
          <iframe style=\"width:{width}px;height:800px;border:0\" \
          src=\"copy.html#browse?outcome=all\"></iframe>"
     );
-    let outer = folder.join("frame.html");
-    fs::write(&outer, frame).unwrap();
-    let dom = dom(browser, &outer, "", 1600);
+    let frame_page = folder.join("frame.html");
+    fs::write(&frame_page, frame).unwrap();
+    let dom = dom(browser, &frame_page, "", 1600);
     let (_, rest) = dom.split_once("</script>").unwrap();
     let result = rest.split_once("measured:").and_then(|(_, rest)| rest.split_once(":end"));
     assert!(result.is_some(), "nothing measured:\n{dom}");
@@ -84,15 +84,15 @@ fn questions_are_filtered_and_marked() {
     let all = dom(&browser, &page, "#browse?outcome=all", 1280);
     assert!(all.contains("data-found=\"4\""), "the script did not run:\n{all}");
     assert_eq!(all.matches("<article ").count(), 4);
-    // The second run is shown. Its answer and the gold answer are marked correctly after a
-    // surrogate pair.
+    // The page shows the second run. The marks of the run's answer and of the gold answer are at
+    // the correct positions after a surrogate pair.
     let marks = "在<mark class=\"gold\">北京</mark><mark class=\"pred\">市</mark>中心";
     assert!(all.contains(marks), "{all}");
     assert!(all.contains("<mark class=\"gold pred\">أربعة</mark>"));
-    assert!(all.contains("<p class=\"asked\" dir=\"auto\" lang=\"ar\">"));
+    assert!(all.contains("<p class=\"question\" dir=\"auto\" lang=\"ar\">"));
     // Hostile input is shown as text, and invisible control characters are shown as code points.
     assert!(all.contains("<title>Answers to Arabic questions about Arabic texts</title>"));
-    assert!(!all.contains("<img") && all.contains("<span class=\"unseen\">U+202E</span>"));
+    assert!(!all.contains("<img") && all.contains("<span class=\"control\">U+202E</span>"));
 
     let found_count = |hash: &str| {
         let dom = dom(&browser, &page, hash, 1280);
@@ -123,8 +123,9 @@ fn answers_have_the_direction_of_their_context() {
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
     let rows = [("years", "كم؟", context, "18–20")];
     let page = write_page(folder.path(), &rows, &[json!({ "years": "18–20" })]);
-    // Whether 18 is left of 20, in the context, the gold answer and the run's answer.
-    let order = "[...document.querySelectorAll('.context mark,td.said bdi')].map((one)=>{\
+    // The expression returns whether 18 is left of 20 in the context, the gold answer and the run's
+    // answer.
+    let order = "[...document.querySelectorAll('.context mark,td.answer bdi')].map((one)=>{\
                  const text=one.firstChild,left=(from,to)=>{const range=document.createRange();\
                  range.setStart(text,from);range.setEnd(text,to);\
                  return range.getBoundingClientRect().left};return left(0,2)<left(3,5)})";

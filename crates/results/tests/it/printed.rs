@@ -11,7 +11,7 @@ fn number(
     Measured { half_width, ..Measured::new("ours", setting, language, metric, value) }
 }
 
-/// The table without padding, as lines of cells.
+/// The lines of the Markdown table.
 fn lines(id: &str, run: &[Measured]) -> Vec<String> {
     PrintedTable::new(id, run).unwrap().to_markdown().lines().map(str::to_owned).collect()
 }
@@ -86,7 +86,7 @@ fn every_row_has_as_many_cells_as_the_header() {
         for line in &lines {
             assert_eq!(line.matches('|').count(), lines[0].matches('|').count(), "{id}: {line}");
         }
-        // Every printed number is shown.
+        // The table contains every published number.
         let cells: usize = lines[2..].iter().map(|line| line.matches('.').count()).sum();
         let printed = results::select(Some(id), None, None)
             .iter()
@@ -113,16 +113,16 @@ fn json_contains_the_source_of_each_number() {
 
 #[test]
 fn numbers_outside_of_the_tables_are_rejected() {
-    let rejection =
+    let error_for =
         |id: &str, number: Measured| PrintedTable::new(id, &[number]).unwrap_err().to_string();
     let error = PrintedTable::new("001-9", &[]).unwrap_err().to_string();
     assert_eq!(
         error,
         "published table `001-9`: no such table; expected one of 001-1, 001-2, 001-3, 001-4, 001-5, 001-7"
     );
-    let error = rejection("001-2", number("NER", "en", "accuracy", 1.0, None));
+    let error = error_for("001-2", number("NER", "en", "accuracy", 1.0, None));
     assert_eq!(error, "published table `001-2`: no `accuracy` of `NER`; the table has NER");
-    let error = rejection("001-5", number("LAMA T-REx 2-2", "en", "p@1", 1.0, None));
+    let error = error_for("001-5", number("LAMA T-REx 2-2", "en", "p@1", 1.0, None));
     assert!(
         error.contains("no `p@1` of `LAMA T-REx 2-2`; the table has LAMA Google-RE birth-place"),
         "{error}"

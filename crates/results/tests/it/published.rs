@@ -27,7 +27,8 @@ fn every_line_of_the_file_is_parsed() {
     }
 }
 
-/// Mean of the rows of one model, setting and metric, and the printed average if there is one.
+/// For each table, model, setting and metric: the mean of the rows, and the printed average if
+/// there is one.
 fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
     let mut groups: BTreeMap<[&str; 4], (Vec<f64>, Option<f64>)> = BTreeMap::new();
     for row in published() {
@@ -51,20 +52,20 @@ fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
 fn claims_of_the_first_paper_are_means_of_its_table() {
     let means = means();
     let mean = |model, metric| means[&["000-1", model, "MLQA context en", metric]].0;
-    let close = |actual: f64, expected: f64| {
+    let assert_close = |actual: f64, expected: f64| {
         assert!((actual - expected).abs() < 0.005 + 1e-9, "{actual} {expected}")
     };
-    close(mean("xlm-roberta-base", "f1"), 43.58);
-    close(mean("ours", "f1"), 56.77);
-    close(mean("xlm-roberta-base", "em"), 31.78);
-    close(mean("ours", "em"), 43.78);
-    close(mean("ours", "f1") - mean("xlm-roberta-base", "f1"), 13.18);
-    close(mean("ours", "em") - mean("xlm-roberta-base", "em"), 12.00);
+    assert_close(mean("xlm-roberta-base", "f1"), 43.58);
+    assert_close(mean("ours", "f1"), 56.77);
+    assert_close(mean("xlm-roberta-base", "em"), 31.78);
+    assert_close(mean("ours", "em"), 43.78);
+    assert_close(mean("ours", "f1") - mean("xlm-roberta-base", "f1"), 13.18);
+    assert_close(mean("ours", "em") - mean("xlm-roberta-base", "em"), 12.00);
 }
 
 #[test]
 fn inconsistent_published_averages_are_listed() {
-    // Averages that differ from the mean of their row by more than 0.1.
+    // These averages differ from the mean of their row by more than 0.1.
     let expected = [
         ["001-1", "XLM-K (max)", "MLQA", "f1"],
         ["001-3", "XLM (w/o TLM)", "XNLI test", "accuracy"],

@@ -1,4 +1,4 @@
-//! The setup of the runs, from the records in run folders. Missing records are skipped.
+//! Reads the setup of the runs from the records in run folders. Missing records are skipped.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,17 @@ use crate::text::thousands;
 /// The records of a run folder, shared by its runs.
 #[derive(Debug, Default)]
 struct Folder {
-    marker: Json,
+    run_json: Json,
     machine: Json,
     recipe: String,
 }
 
-/// A run's records: `trained.json` and `result.json` of each cell.
+/// The contents of `trained.json` and `result.json` of each cell of a run.
 struct Records(Vec<Json>);
 
-/// Information about the runs, other than scores.
-pub(crate) struct About {
-    /// Facts about the runs as (name, text), in the order of the page.
+/// The setup of the runs: recipes, settings and input files.
+pub(crate) struct Setup {
+    /// Pairs of name and text, such as seeds and hardware, in the order of the page.
     pub facts: Vec<(&'static str, String)>,
     /// The recipes of run folders, with the effective value of every key.
     pub recipes: Vec<String>,
@@ -35,20 +35,20 @@ pub(crate) struct About {
     pub inputs: Table,
 }
 
-impl About {
-    /// The tables in the order of the page.
+impl Setup {
+    /// Returns the tables in the order of the page.
     pub fn tables(&self) -> [&Table; 3] {
         [&self.differing, &self.data, &self.inputs]
     }
 
-    /// The facts by name.
+    /// Returns the facts as an object by lower-case name.
     pub fn json(&self) -> Json {
         let fact = |(name, fact): &(&str, String)| (name.to_lowercase(), Json::from(fact.as_str()));
         Json::Object(self.facts.iter().map(fact).collect())
     }
 }
 
-/// The JSON of a file; null if the file cannot be read.
+/// Returns the JSON of a file; null if the file cannot be read or parsed.
 fn json(path: &Path) -> Json {
     let text = atomic_file::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -58,7 +58,7 @@ impl Folder {
     fn read(path: &Path) -> Self {
         let recipe = atomic_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
         Self {
-            marker: json(&path.join("run.json")),
+            run_json: json(&path.join("run.json")),
             machine: json(&path.join("machine.json")),
             recipe,
         }
@@ -69,18 +69,19 @@ impl Records {
     fn of(run: &ReportRun) -> Self {
         let files =
             |cell: &PathBuf| ["trained.json", "result.json"].map(|name| json(&cell.join(name)));
-        Self(run.about.cells.iter().flat_map(files).collect())
+        Self(run.setup.cells.iter().flat_map(files).collect())
     }
 
-    /// One part of the inputs that determine the run's results: `keys`, or `files` with digests.
+    /// Returns one part of the inputs that determine the run's results: `keys`, or `files` with
+    /// digests.
     fn inputs_of(&self, part: &str) -> BTreeMap<String, Json> {
         let inputs = self.0.iter().flat_map(|record| [&record["training"], &record["evaluation"]]);
         let entries = inputs.filter_map(|input| input[part].as_object()).flatten();
         entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// The keys that determine the run's results. Keys of the run's arm have no prefix; keys of
-    /// other arms are excluded.
+    /// Returns the keys that determine the run's results. Keys of the run's arm have no prefix;
+    /// keys of other arms are excluded.
     fn keys(&self) -> BTreeMap<String, Json> {
         let mut keys = self.inputs_of("keys");
         let arm = keys.get("cell.arm").map_or_else(String::new, text);
@@ -124,10 +125,10 @@ fn text(value: &Json) -> String {
     }
 }
 
-/// Removes repeated texts; the order is retained.
+/// Removes empty and repeated texts and preserves the order.
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut known = BTreeSet::new();
-    texts.filter(|text| !text.is_empty() && known.insert(text.clone())).collect()
+    let mut seen = BTreeSet::new();
+    texts.filter(|text| !text.is_empty() && seen.insert(text.clone())).collect()
 }
 
 /// Formats a duration, such as `3 h 20 min`, `1 min 5 s` or `12.0 s`.
@@ -146,8 +147,8 @@ fn gib(bytes: &Json) -> Option<String> {
 
 /// Joins the words of a command line, quoted for a shell.
 fn command(words: &Json) -> String {
-    let safe = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
-    let quoted = |word: &str| match !word.is_empty() && word.chars().all(safe) {
+    let is_safe = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
+    let quoted = |word: &str| match !word.is_empty() && word.chars().all(is_safe) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
     };
@@ -156,12 +157,12 @@ fn command(words: &Json) -> String {
 }
 
 /// Reads the setup of the runs.
-pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, mlqa_eval::Error> {
+pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<Setup, mlqa_eval::Error> {
     let paths: BTreeSet<&PathBuf> =
-        runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
+        runs.iter().filter_map(|run| run.setup.folder.as_ref()).collect();
     let folders: Vec<Folder> = paths.into_iter().map(|path| Folder::read(path)).collect();
     let records: Vec<Records> = runs.iter().map(Records::of).collect();
-    Ok(About {
+    Ok(Setup {
         facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
         differing: differing_settings(runs, &records)?,
@@ -179,12 +180,12 @@ fn facts(
     let environment =
         |key: &'static str| records.iter().flat_map(move |record| record.environment(key));
     let recipe = |folder: &Folder| match text(&folder.machine["about"]) {
-        about if about.is_empty() => text(&folder.marker["recipe"]),
-        about => format!("{}: {about}", text(&folder.marker["recipe"])),
+        about if about.is_empty() => text(&folder.run_json["recipe"]),
+        about => format!("{}: {about}", text(&folder.run_json["recipe"])),
     };
     let commands = || machine("commands").filter_map(Json::as_array).flatten();
-    let seeds = |run: &ReportRun| match run.about.seeds.as_slice() {
-        [_] if run.about.folder.is_none() => String::new(),
+    let seeds = |run: &ReportRun| match run.setup.seeds.as_slice() {
+        [_] if run.setup.folder.is_none() => String::new(),
         seeds => seeds.join(", "),
     };
     let all_seeds = distinct(runs.iter().map(seeds));
@@ -259,7 +260,7 @@ fn differing_settings(runs: &[ReportRun], records: &[Records]) -> Result<Table, 
         let files: Vec<&Path> =
             run.seeds.iter().flatten().map(|file| file.predictions.as_path()).collect();
         row.push(match files.as_slice() {
-            files if files.is_empty() || !run.about.cells.is_empty() => Value::Missing,
+            files if files.is_empty() || !run.setup.cells.is_empty() => Value::Missing,
             [file] => Value::Text(format!("{}, SHA-256 {}", file_name(file), digest(file)?)),
             files => Value::Text(format!("{} files", files.len())),
         });
