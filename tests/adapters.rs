@@ -1,5 +1,5 @@
-//! Tests of every recipe with a LoRA and a bottleneck adapter trained instead of the encoder, a few
-//! steps each.
+//! Tests of every recipe with a LoRA and a bottleneck adapter that are trained instead of the
+//! encoder, for a few steps.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,19 @@ use crate::transfer_suite::small;
 
 const BOTH_ADAPTERS: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
 
-/// The files and folders with this name below `run`.
+/// Returns the files and folders called `name` below `run`.
 fn paths_named(run: &Path, name: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut paths = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(paths_named(&path, name));
+            paths.extend(paths_named(&path, name));
         }
         if path.file_name().unwrap() == name {
-            found.push(path);
+            paths.push(path);
         }
     }
-    found
+    paths
 }
 
 fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
@@ -60,20 +60,20 @@ fn recipe_every_recipe_trains_adapters() {
         let error = expect_failure(&command.output().unwrap());
         let name = recipe.split('/').next().unwrap();
         let stages = error.trim_end().split(&format!("the stages of {name} are ")).nth(1).unwrap();
-        let sets: &[&str] = match recipe {
+        let settings: &[&str] = match recipe {
             "bridging-gap" => &[
                 "center_word_embeddings=false",
                 "keep_injected=true",
                 "model.adapters.encoder_learns_in=[\"inject\"]",
             ],
-            // Otherwise the initial model would be selected.
+            // With `selection.from_start`, the initial model would be selected.
             "good-to-best" => {
                 &["selection.from_start=false", "model.adapters.encoder_learns_in=[]"]
             }
             "filter" => &["tested=[\"en\"]", "model.adapters.encoder_learns_in=[]"],
             _ => &["model.adapters.encoder_learns_in=[]"],
         };
-        command.set_all(sets);
+        command.set_all(settings);
         succeed(command);
         let models = paths_named(&out, "model");
         assert!(!models.is_empty(), "{recipe}");
@@ -88,7 +88,7 @@ fn recipe_every_recipe_trains_adapters() {
                 _ => assert_adapted(&model, &start),
             }
         }
-        // The stages listed by a recipe are the stages that it trains.
+        // The stages listed in the error are the stages that the recipe trains.
         let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
         let metrics = paths_named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
         let stages: BTreeSet<String> = stages.split(", ").map(String::from).collect();
@@ -99,14 +99,14 @@ fn recipe_every_recipe_trains_adapters() {
 #[test]
 fn recipe_suite_trains_adapters() {
     let folder = tempfile::tempdir().unwrap();
-    let suite = |sets: &[&str]| {
+    let suite = |settings: &[&str]| {
         let mut command = small(folder.path(), "run");
-        command.set_all(sets);
+        command.set_all(settings);
         command
     };
     let adapters = format!("adapters={BOTH_ADAPTERS}");
-    let fast = ["run.seeds=[0]", "tasks.ner.fine_tuning.epochs=2", adapters.as_str()];
-    succeed(suite(&fast));
+    let short_run = ["run.seeds=[0]", "tasks.ner.fine_tuning.epochs=2", adapters.as_str()];
+    succeed(suite(&short_run));
     let (_, start) = encoder(&crate::common::root().join("data/base"));
     for name in ["base", "other"] {
         let model = folder.path().join(format!("run/seed-0/ner.{name}/model"));

@@ -6,8 +6,8 @@ use crate::common::{
     CommandExt, assert_equal_files, expect_invalid, kill_at, root, small_recipe, succeed, switched,
 };
 
-/// The small recipe with eight steps of a few sentences; the loss is computed on the first natural
-/// sentences.
+/// Returns the small recipe's command with eight steps of a few sentences; the loss is computed on
+/// the first sentences of PUD.
 fn entity_cs(folder: &Path, out: &str) -> Command {
     let sentences = folder.join("sentences");
     std::fs::create_dir_all(&sentences).unwrap();

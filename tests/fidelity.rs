@@ -1,5 +1,6 @@
-//! Comparison of recipe values with the papers' printed values (for the last three papers, with the
-//! released code), and the smallest form of the commands for the papers' tables and figures.
+//! Tests that recipe values equal the papers' printed values, or values of the released code if
+//! `paper_values.csv` names the code. Further tests run the smallest form of the commands for the
+//! papers' tables and figures.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -19,8 +20,8 @@ struct PaperValue {
     value: String,
 }
 
-/// The parts of a dotted key, which may be quoted.
-fn parts(key: &str) -> Vec<String> {
+/// Returns the parts of a dotted key; a part may be quoted.
+fn split_key(key: &str) -> Vec<String> {
     let mut table: Table = toml::from_str(&format!("{key} = 0")).unwrap();
     let mut parts = Vec::new();
     while let Some((part, value)) = table.into_iter().next() {
@@ -33,7 +34,8 @@ fn parts(key: &str) -> Vec<String> {
     parts
 }
 
-/// Whether a recipe value equals the printed value; 3e-5 and 0.00003 are equal, as are 10 and 10.0.
+/// Returns whether a recipe value equals the printed value; 3e-5 equals 0.00003, and 10 equals
+/// 10.0.
 fn equals_printed(found: &Value, printed: &str) -> bool {
     let number =
         |value: &Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
@@ -65,7 +67,7 @@ fn recipe_values_equal_those_of_the_papers() {
             Value::Table(succeed(command).parse().unwrap())
         });
         let location = format!("{} {}, {}: {}", row.paper, row.section, row.statement, row.key);
-        let found = parts(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
+        let found = split_key(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
         let found = found.unwrap_or_else(|| panic!("{location}: {} has no such key", row.file));
         assert!(
             equals_printed(found, &row.value),
@@ -100,7 +102,7 @@ const RECIPES: [&str; 8] = [
 const TOOLS: [&str; 6] =
     ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
 
-/// The section of a paper's page with the commands of its tables and figures.
+/// Returns the section of a paper's page with the commands of its tables and figures.
 fn section(paper: &str) -> String {
     let page = root().join(format!("tests/paper_tables/{paper}.md"));
     let text = std::fs::read_to_string(page).unwrap();
@@ -108,34 +110,34 @@ fn section(paper: &str) -> String {
     section.split("\n## ").next().unwrap().to_owned()
 }
 
-/// The texts between backticks.
-fn code(text: &str) -> impl Iterator<Item = &str> {
+/// Returns the texts between backticks.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The program of `names` with which a command starts.
+/// Returns the first word of a command if it is in `names`.
 fn leading_program<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
     names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
 }
 
-/// The commands in the column "smallest form" of a paper's table, in order.
+/// Returns the commands in the column "smallest form" of a paper's table, in order.
 fn commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let rows = section.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
     let is_command =
         |command: &&str| leading_program(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
-    cells.flat_map(|cell: &str| code(cell).filter(is_command)).map(str::to_owned).collect()
+    cells.flat_map(|cell: &str| code_spans(cell).filter(is_command)).map(str::to_owned).collect()
 }
 
-/// The recipes' commands at the paper's scale, from all columns except the last. Options in
+/// Returns the recipes' commands at the paper's scale, from all columns except the last. Options in
 /// separate backticks are appended to the preceding command, and `…` is replaced.
 fn large_commands(paper: &str) -> Vec<String> {
     let (section, mut commands, mut last_command) = (section(paper), Vec::new(), String::new());
     for line in section.lines() {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
         let mut follows_tool = false;
-        for span in code(row.map_or(line, |(row, _)| row)) {
+        for span in code_spans(row.map_or(line, |(row, _)| row)) {
             follows_tool |= leading_program(span, &TOOLS).is_some();
             if let Some(name) = leading_program(span, &RECIPES) {
                 let recipe = format!("{name} examples/{name}/recipe.toml");
@@ -153,20 +155,20 @@ fn large_commands(paper: &str) -> Vec<String> {
     commands
 }
 
-/// The complete tool commands at the paper's scale, from all columns except the last.
+/// Returns the complete tool commands at the paper's scale, from all columns except the last.
 fn large_tool_commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let lines = section.lines().map(|line| {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
         row.map_or(line, |(row, _)| row)
     });
-    let spans = lines.flat_map(code).filter(|span| leading_program(span, &TOOLS).is_some());
+    let spans = lines.flat_map(code_spans).filter(|span| leading_program(span, &TOOLS).is_some());
     let filled = spans.map(|span| span.replace("--run …", "--run file").replace("=…", "=file"));
     let is_complete = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
     filled.filter(is_complete).collect()
 }
 
-/// Runs the commands sequentially in a shell, with `$OUT` an empty folder.
+/// Runs the commands sequentially in a shell; `$OUT` is a new folder.
 fn run_all(paper: &str, min_count: usize) {
     let commands = commands(paper);
     assert!(commands.len() >= min_count, "{} commands for {paper}", commands.len());

@@ -14,8 +14,8 @@ use crate::common::{
     root, small_data, small_recipe, succeed, summary, tool,
 };
 
-/// A small recipe with six steps of a few rows in two languages.
-fn short(recipe: &str, out: &Path) -> Command {
+/// Returns a small recipe's command with six steps of a few rows in two languages.
+fn short_run(recipe: &str, out: &Path) -> Command {
     let mut command = small_recipe(recipe, out);
     command.set_all([
         "run.threads=1",
@@ -35,7 +35,7 @@ fn short(recipe: &str, out: &Path) -> Command {
 }
 
 fn filter(out: &Path) -> Command {
-    short("filter", out)
+    short_run("filter", out)
 }
 
 fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
@@ -97,13 +97,14 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(table.contains("FILTER: ") && table.contains("pairs of windows"), "{table}");
     let found = summary(&out);
-    let reading = |arm: &str, reading: &str| found["arms"][arm]["readings"][reading].clone();
-    assert_eq!(reading("translate-train", "translation"), Value::Null);
-    assert_eq!(reading("translate-train", "alone")["against_control"], Value::Null);
-    assert!(reading("filter", "translation")["against_control"]["mean"].is_f64());
-    // Fusion of a text with itself gives the result of the text without a second text.
+    let mode_summary = |arm: &str, mode: &str| found["arms"][arm]["readings"][mode].clone();
+    assert_eq!(mode_summary("translate-train", "translation"), Value::Null);
+    assert_eq!(mode_summary("translate-train", "alone")["against_control"], Value::Null);
+    assert!(mode_summary("filter", "translation")["against_control"]["mean"].is_f64());
+    // Fusing a text with itself gives the same result as encoding the text without a second text.
     for language in ["en", "de"] {
-        let f1 = |name| reading("filter", name)["scores"]["f1"][language]["mean"].as_f64().unwrap();
+        let f1 =
+            |name| mode_summary("filter", name)["scores"]["f1"][language]["mean"].as_f64().unwrap();
         assert!((f1("itself") - f1("alone")).abs() < 1.0);
     }
     // Both arms have the same numbers of pairs.
@@ -112,8 +113,8 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
     assert_ne!(weights(&out, "filter/model"), weights(&out, "translate-train/model"));
     assert!(out.join("seed-0/filter/predictions/translation/xquad.de.json").exists());
 
-    // The folder is that of a plain reader, which transformers opens with the class named in the
-    // config.
+    // The model folder has the format of a plain reader, which transformers opens with the class
+    // named in the config.
     let model = out.join("seed-0/filter/model");
     let config: Value = read_json(model.join("config.json")).unwrap();
     assert_eq!(config["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
@@ -150,15 +151,15 @@ fn recipe_filter_is_evaluated_in_an_untrained_language() {
     let count = Dataset::read(train).unwrap().questions.len();
     let pairs = format!("{} training questions with their translations", 2 * count);
     assert!(text.contains(&pairs), "no {pairs:?} in:\n{text}");
-    let readings = &summary(folder.path())["arms"]["filter"]["readings"];
-    for reading in ["translation", "alone"] {
-        let f1 = readings[reading]["scores"]["f1"].as_object().unwrap();
+    let modes = &summary(folder.path())["arms"]["filter"]["readings"];
+    for mode in ["translation", "alone"] {
+        let f1 = modes[mode]["scores"]["f1"].as_object().unwrap();
         assert_eq!(f1.keys().collect::<Vec<_>>(), ["en", "zh"]);
     }
 }
 
 fn classification(out: &Path) -> Command {
-    short("filter/xnli-small", out)
+    short_run("filter/xnli-small", out)
 }
 
 #[test]
@@ -194,11 +195,12 @@ fn recipe_filter_classifies_sentence_pairs() {
 fn recipe_filter_rejects_rows_that_are_not_translations() {
     let folder = tempfile::tempdir().unwrap();
     let test = small_data("filter/xnli-small").remove(1);
-    // The rows of the test file, without the last one.
+    // The test file without its last row.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
-    let (_, cut) = text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
+    let (_, shortened) =
+        text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
     let second = folder.path().join("second.tsv");
-    std::fs::write(&second, format!("{cut}\n")).unwrap();
+    std::fs::write(&second, format!("{shortened}\n")).unwrap();
     let mut command = classification(&folder.path().join("run"));
     command.args(["--arms", "filter"]).set_path("data.second", &second);
     let error = expect_failure(&command.output().unwrap());

@@ -13,7 +13,7 @@ use crate::common::{
     small_recipe, succeed, summary,
 };
 
-/// The small recipe with six steps of a few rows, in two languages.
+/// Returns the small recipe's command with six steps of a few rows, in two languages.
 fn small(out: &Path) -> Command {
     let mut command = small_recipe("good-to-best", out);
     command.set_all([
@@ -32,12 +32,12 @@ fn small(out: &Path) -> Command {
     command
 }
 
-/// All tables of a run, of which one is printed.
+/// Returns all tables of a run; the program prints only the first one.
 fn tables(out: &Path) -> String {
     std::fs::read_to_string(out.join("table.md")).unwrap()
 }
 
-/// The losses of the second stage.
+/// Returns the metrics of an arm's second stage.
 fn metrics(out: &Path, arm: &str) -> String {
     std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()
 }
@@ -118,7 +118,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
 #[test]
 fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let folder = tempfile::tempdir().unwrap();
-    // A learning rate that destroys the reader with which the second stage starts.
+    // This learning rate destroys the reader from which the second stage starts.
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         let mut command = small(&out);
@@ -141,15 +141,15 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let f1 = |index: usize| found.scores[index]["dev-context-en-question-en.json"];
     assert!((1..4).all(|index| f1(index) < f1(0)), "{found:?}");
     assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader is unchanged");
-    // Without the start, the best of the other models is selected; without selection, the last
-    // model.
+    // If the initial model is excluded, the best of the other models is selected; without
+    // selection, the last model is used.
     let (trained, _) = run("trained", &[evaluation_option, "selection.from_start=false"]);
-    let from_second = scores(&trained, "plain");
-    assert_eq!(from_second.scores, found.scores[1..]);
+    let without_start = scores(&trained, "plain");
+    assert_eq!(without_start.scores, found.scores[1..]);
     assert!(model(&trained, "plain") != model(&trained, "stage-one"));
     let (last, _) = run("last", &[evaluation_option, "selection.keep=last"]);
     assert!(!last.join("seed-0/plain/train/selection.json").exists());
-    let is_last = from_second.evaluation + 1 == from_second.scores.len();
+    let is_last = without_start.evaluation + 1 == without_start.scores.len();
     assert_eq!(model(&last, "plain") == model(&trained, "plain"), is_last);
     assert_eq!(scores(&best, "stage-one").scores.len(), 2, "both stages select");
 }

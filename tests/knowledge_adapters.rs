@@ -10,14 +10,14 @@ use crate::common::{
     prepared, root, small_recipe, succeed, summary,
 };
 
-/// Pairs of all kinds in two languages.
+/// Returns a folder with pairs of all kinds in two languages.
 fn pairs() -> String {
     let sources = "--kg data/demo/kg --entities data/codex --languages en,de";
     prepared(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
 }
 
-/// The small recipe with a few steps of a few rows in two languages; the encoder is frozen in
-/// fine-tuning.
+/// Returns the small recipe's command with a few steps of a few rows in two languages; the encoder
+/// is frozen in fine-tuning.
 fn small(out: &Path) -> Command {
     let mut command = small_recipe("knowledge-adapters", out);
     let questions = fact_questions();
@@ -74,12 +74,12 @@ fn recipe_knowledge_adapters_are_evaluated_with_controls() {
             assert!(row[setting]["hits@1"]["mean"].is_f64(), "{arm}, {setting}: {row}");
         }
     }
-    // The arms with training have another loss than the base.
+    // The loss of each trained arm differs from the base's loss.
     let loss = |arm: &str| found["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
     let trained_arms = ["all-parameters", "one-adapter", "ep"];
     assert!(trained_arms.iter().all(|arm| loss(arm) != loss("none")), "{found}");
 
-    // Readers contain their adapter, and the encoder of the base unless all parameters were
+    // Each reader contains its adapter. The encoder equals the base's unless all parameters were
     // trained.
     let seed = out.join("seed-0");
     assert!(seed.join("ep/model/adapters/ep/adapter.safetensors").exists());
@@ -134,7 +134,7 @@ fn recipe_knowledge_adapters_resume() {
         let [separate, in_fusion] = [separate, in_fusion].map(|file| {
             let tensors = torch_ext::read_tensors(uninterrupted.join("seed-0").join(file)).unwrap();
             let name = |name: String| name.trim_start_matches("roberta.").to_owned();
-            let named = tensors.into_iter().map(|(separate, tensor)| (name(separate), tensor));
+            let named = tensors.into_iter().map(|(key, tensor)| (name(key), tensor));
             named.collect::<BTreeMap<_, _>>()
         });
         assert!(separate == in_fusion && separate.len() == 12, "{name}: {}", separate.len());

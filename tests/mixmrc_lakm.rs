@@ -13,7 +13,7 @@ use crate::common::{
     program, small_data, small_recipe, succeed, summary, tool,
 };
 
-/// The small recipe with six steps of a few rows in two languages.
+/// Returns the small recipe's command with six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
     let mut command = small_recipe("mixmrc-lakm", out);
     command.set_all([
@@ -36,8 +36,8 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
     let mut command = small(&out);
     command.args(["--arms", "baseline,mixmrc,mixmrc-on-top,mixmrc-lakm,lakm-ngrams"]);
     let text = succeed(command);
-    let head = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
-    let pieces = [head, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"];
+    let header = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
+    let pieces = [header, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"];
     assert_contains(&text, &pieces);
     let found = summary(&out);
     // Each arm has six updates on questions. A batch of phrases is additional in every round, as is
@@ -113,22 +113,24 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
 }
 
-/// Questions in English and German with their translations, in the form of user files.
+/// Returns a folder with English and German questions and their translations, in the form of user
+/// files.
 fn questions() -> PathBuf {
     demo("fact-questions", "--parallel --languages en,de --items 12").into()
 }
 
-/// The paper's recipe on user files, with the demo's base instead of a large model.
-fn paper(out: &Path, sets: &[String]) -> Command {
+/// Returns the command for the paper's recipe on user files, with the demo's base instead of a
+/// large model.
+fn paper(out: &Path, settings: &[String]) -> Command {
     let mut command = program("mixmrc-lakm");
     command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
     command.arg(out).set_all(["run.threads=1", "windows.max_length=158", "lakm_max_length=128"]);
     command.set_all(["windows.doc_stride=32", "training.batch_size=4", "evaluation.split=test"]);
-    command.set_all(sets);
+    command.set_all(settings);
     command
 }
 
-/// Settings with the paths of user files, and the two languages of a run.
+/// Returns settings with the paths of user files and the two languages of a run.
 fn files(questions: &Path, languages: &str) -> Vec<String> {
     let train = questions.join("train-context-en-question-en.json");
     vec![
@@ -148,17 +150,17 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     let out = folder.path().join("run");
     let text = succeed(paper(&out, &settings));
     assert!(text.contains("| mixmrc |"), "{text}");
-    // Without a key, the error names the key and its expected value.
+    // If a key is missing, the error names the key.
     let error_without = |key: &str, arm: &str| {
-        let mut remaining = settings.clone();
-        remaining.retain(|set| !set.starts_with(key));
-        remaining.push(format!("run.arms=[{arm:?}]"));
-        expect_failure(&paper(&out, &remaining).output().unwrap())
+        let mut other_settings = settings.clone();
+        other_settings.retain(|set| !set.starts_with(key));
+        other_settings.push(format!("run.arms=[{arm:?}]"));
+        expect_failure(&paper(&out, &other_settings).output().unwrap())
     };
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
         ("data.translated", "mixmrc"),
-        // LAKM without translations still needs the number of mixed questions, which are counted.
+        // Without training on translations, LAKM still needs them to count the mixed questions.
         ("data.translated", "zero-shot-lakm"),
         ("data.phrases", "lakm"),
     ] {
@@ -171,15 +173,15 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
 fn recipe_mixmrc_stops_when_scores_converge() {
     let folder = tempfile::tempdir().unwrap();
     let questions = questions();
-    let run = |name: &str, sets: &[&str]| {
+    let run = |name: &str, options: &[&str]| {
         let out = folder.path().join(name);
         let mut settings = files(&questions, "[\"en\", \"de\"]");
-        // The learning rate is too small to change an answer, so reading converges at the first
+        // The learning rate is too small to change an answer, so the score converges at the first
         // evaluation.
         settings.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
         settings.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
         settings.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
-        settings.extend(sets.iter().map(|set| (*set).to_owned()));
+        settings.extend(options.iter().map(|set| (*set).to_owned()));
         let text = succeed(paper(&out, &settings));
         let stage = out.join("seed-42/mixmrc/train");
         let best = stage.join("selection.json");
@@ -213,8 +215,8 @@ fn recipe_mixmrc_stops_when_scores_converge() {
     assert_eq!(held_out_counts, [first, first, 2 * first]);
 }
 
-/// Copies the questions with French, which is not in MLQA, instead of German. There are no test
-/// questions about passages in another language.
+/// Copies the question files with French instead of German in their names; French is not in MLQA.
+/// Test questions about passages in another language are not copied.
 fn in_french(questions: &Path, folder: &Path) -> PathBuf {
     let french = folder.join("french");
     std::fs::create_dir(&french).unwrap();
@@ -268,11 +270,11 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     };
     let source = number("questions: ");
     assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
-    // 3.2: the number of passages equals that of mixed questions; there are 50 passages.
+    // 3.2: as many passages are drawn as there are mixed questions; the file has 50 passages.
     assert!(2 * source < 50);
     assert_eq!(number("passages with phrases: "), 2 * source);
 
-    // Two epochs over the questions in one language, in batches of four.
+    // Two epochs over the questions in the language of their passages, in batches of four.
     let updates = u64::try_from(2 * (2 * source).div_ceil(4)).unwrap();
     assert!(updates.is_multiple_of(2), "{updates}: choose another number of items");
     for (arm, [mrc, mixed, lakm]) in [

@@ -22,7 +22,7 @@ pub struct ShortRecipe {
     segments: &'static [&'static str],
 }
 
-const WINDOWS: &[&str] = &["windows.segment_ids=false"];
+const NO_WINDOW_SEGMENTS: &[&str] = &["windows.segment_ids=false"];
 
 pub const RECIPES: [ShortRecipe; 7] = [
     ShortRecipe {
@@ -34,7 +34,7 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "fine_tuning.steps=2",
             "fine_tuning.batch_size=4",
         ],
-        segments: WINDOWS,
+        segments: NO_WINDOW_SEGMENTS,
     },
     ShortRecipe {
         recipe: "xlm-k",
@@ -63,7 +63,7 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "stage_two.steps=2",
             "stage_two.batch_size=6",
         ],
-        segments: WINDOWS,
+        segments: NO_WINDOW_SEGMENTS,
     },
     ShortRecipe {
         recipe: "entity-cs",
@@ -82,7 +82,7 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "teacher.batch_size=4",
             "evaluation.second=[\"translation\"]",
         ],
-        segments: WINDOWS,
+        segments: NO_WINDOW_SEGMENTS,
     },
     ShortRecipe {
         recipe: "filter/xnli-small",
@@ -98,7 +98,7 @@ pub const RECIPES: [ShortRecipe; 7] = [
     },
 ];
 
-/// The classes of the models in a run folder.
+/// Returns the model classes in the `config.json` files of a run folder.
 fn classes(run: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
@@ -154,7 +154,7 @@ impl ShortRecipe {
         let segment_settings: &[&str] = if segments { &[] } else { segment_settings };
         command.set_all(settings.iter().chain(segment_settings));
         if recipe == "xlm-k" {
-            // Lines contain token ids, so they are prepared for each tokenizer.
+            // The files contain token ids, so they are prepared for each tokenizer.
             for (key, path) in knowledge(folder, model) {
                 command.set_path(key, &path);
             }
@@ -204,7 +204,7 @@ fn recipe_every_recipe_runs_on_deberta() {
 fn recipe_questions_are_answered_by_each_architecture() {
     let folder = tempfile::tempdir().unwrap();
     let questions = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
-    let mut trained = Vec::new();
+    let mut trained_models = Vec::new();
     for architecture in ["bert", "modernbert", "eurobert", "deberta", "distilbert", "electra"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
@@ -216,9 +216,9 @@ fn recipe_questions_are_answered_by_each_architecture() {
         command.set_all(["run.threads=1", "training.steps=2", "run.device=cpu"]);
         let text = succeed(command);
         assert!(text.contains("zh"), "{text}");
-        trained.push(out.join("model"));
+        trained_models.push(out.join("model"));
     }
-    opened::check_transformers_encoding(&trained);
+    opened::check_transformers_encoding(&trained_models);
 }
 
 #[test]

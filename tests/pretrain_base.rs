@@ -34,7 +34,7 @@ fn model(vocabulary: i64) -> Model {
 }
 
 fn task(model: &Model) -> ClozeTask<'_> {
-    // Every token of a passage is different, so that it identifies its position.
+    // All tokens of the passage are different, so a token identifies its position.
     let passage: Vec<u32> = (5..65).collect();
     ClozeTask::new(model, SPECIALS, vec![vec![passage]], 10, &LENGTHS).unwrap()
 }
@@ -78,7 +78,8 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
             masked += usize::from(input == SPECIALS.mask);
         }
     }
-    // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.
+    // In each of 300 passages, about 36 tokens are not near the answer: 12 % of them are predicted,
+    // and 85 % of the predicted tokens are masked.
     assert!((1100..1500).contains(&predicted), "{predicted}");
     assert!((0.80..0.90).contains(&(f64::from(masked as u32) / f64::from(predicted))));
 }
@@ -110,12 +111,13 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
 /// Folder of the model in a run.
 const MODEL: &str = "seed-0/base/model";
 
-/// A run with one thread and a small vocabulary. The text is sentences and paragraphs, without the
-/// extracts, which take long to encode.
+/// Returns the command for a run with one thread and a small vocabulary. The text consists of
+/// sentences and paragraphs, because encoding the extracts would take long.
 fn pretrain(folder: &Path, steps: u64) -> Command {
     let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
-    let choice = "--paragraph-copies 2 --shortest-extract 1000000";
-    let text = format!("data.text={}", prepared(&format!("demo-data text {sources} {choice}")));
+    let text_options = "--paragraph-copies 2 --shortest-extract 1000000";
+    let text =
+        format!("data.text={}", prepared(&format!("demo-data text {sources} {text_options}")));
     let mut command = program("pretrain-base");
     command.args(["examples/pretrain-base/recipe.toml", "--out"]).arg(folder);
     let steps = format!("training.steps={steps}");
@@ -145,9 +147,9 @@ fn recipe_pretrain_base_is_reproducible() {
         assert!(first.unwrap() == repeated.unwrap(), "two runs of one seed differ in {file}");
     }
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        let [ours, theirs] =
+        let [trained, embedded] =
             [folders[0].path().join(MODEL), crate::common::root().join("data/base")]
                 .map(|folder| std::fs::read_to_string(folder.join(file)).unwrap());
-        assert_eq!(ours, theirs, "{file} of the embedded base");
+        assert_eq!(trained, embedded, "{file} of the embedded base");
     }
 }

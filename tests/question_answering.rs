@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::common::{CommandExt, assert_contains, expect_failure, succeed, summary, tool};
 
-/// Writes questions about colours; `unanswerable` of them have no answer, the others start at
-/// `start`.
+/// Writes `count` questions about colours. The first `unanswerable` questions have no answer; the
+/// other answers start at `start`.
 fn write_questions(path: &Path, count: usize, unanswerable: usize, start: usize) {
     let paragraph = |number: usize| {
         let answers = match number < unanswerable {
@@ -27,8 +27,8 @@ fn write_questions(path: &Path, count: usize, unanswerable: usize, start: usize)
     fs::write(path, file.to_string()).unwrap();
 }
 
-/// `polyqa train` on the embedded model, with six steps of four windows.
-fn start(folder: &Path, out: &str) -> Command {
+/// Returns a command `polyqa train` on the embedded model, with six steps of four windows.
+fn train_command(folder: &Path, out: &str) -> Command {
     let mut command = tool("polyqa");
     command.args(["train", "--model", "data/base", "--out"]).arg(folder.join(out));
     command.args(["--device", "cpu", "--batch-size", "4", "--learning-rate", "1e-3"]);
@@ -46,7 +46,7 @@ fn train(folder: &Path, out: &str) -> Command {
     let (train, dev) = (folder.join("train.json"), folder.join("test-context-de-question-en.json"));
     write_questions(&train, 12, 2, 6);
     write_questions(&dev, 5, 1, 6);
-    let mut command = start(folder, out);
+    let mut command = train_command(folder, out);
     command.arg("--train").arg(train).arg("--dev").arg(dev).args(["--unanswerable", "drop"]);
     command
 }
@@ -126,7 +126,7 @@ fn recipe_question_answering_reads_rows_like_squad() {
     let folder = folder.path();
     let run = |name_suffix: &str, end: &str| {
         let file = |name: &str| folder.join(format!("{name}-{name_suffix}.{end}"));
-        let mut command = start(folder, name_suffix);
+        let mut command = train_command(folder, name_suffix);
         command.arg("--train").arg(file("train")).arg("--dev").arg(file("dev"));
         succeed(command);
         let mut answer = tool("polyqa");
@@ -176,7 +176,7 @@ fn recipe_question_answering_rejects_invalid_input_before_writing() {
     write_questions(&folder.join("offset.json"), 3, 0, 7);
     fs::write(folder.join("broken.json"), "{\"data\": [").unwrap();
     let assert_error = |arguments: &[&str], pieces: &[&str]| {
-        let error = expect_failure(&start(folder, "run").args(arguments).output().unwrap());
+        let error = expect_failure(&train_command(folder, "run").args(arguments).output().unwrap());
         for piece in pieces {
             assert!(error.contains(piece), "{arguments:?}: no {piece:?} in {error}");
         }
@@ -206,12 +206,12 @@ fn recipe_question_answering_rejects_invalid_input_before_writing() {
 
     // The seed exceeds the range of the recipe's integers.
     let seed = ["--train", &valid_file, "--seed", "18446744073709551615"];
-    let output = start(folder, "run").args(seed).output().unwrap();
+    let output = train_command(folder, "run").args(seed).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--seed") && error.contains("9223372036854775807"), "{error}");
-    // An error without a training file.
-    let output = start(folder, "run").output().unwrap();
+    // A missing training file is an error.
+    let output = train_command(folder, "run").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--train"));
 }

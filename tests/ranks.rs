@@ -1,4 +1,4 @@
-//! Tests of recipes on two processes, started as by a launcher.
+//! Tests of recipes on two processes with the environment variables of a launcher.
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -51,7 +51,7 @@ fn recipe_adapters_on_two_processes_equal_one() {
     assert_equal_runs(adapted);
 }
 
-fn signal(process: &Child, name: &str) {
+fn send_signal(process: &Child, name: &str) {
     let status = Command::new("kill").args(["-s", name, &process.id().to_string()]).status();
     assert!(status.unwrap().success());
 }
@@ -84,8 +84,8 @@ fn recipe_on_two_processes_reports_waiting_and_stopping() {
         stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
     wait_until(&mut ranks, "a step", || out.exists() && !losses(&out).is_empty());
-    signal(&ranks[1], "STOP");
-    signal(&ranks[0], "INT");
+    send_signal(&ranks[1], "STOP");
+    send_signal(&ranks[0], "INT");
     for message in [
         "rank 0 of 2 waits for the other ranks and stops after the step",
         " s for the other ranks, which may be busy ",
@@ -93,7 +93,7 @@ fn recipe_on_two_processes_reports_waiting_and_stopping() {
         let contains_message = |line: String| line.contains(message);
         wait_until(&mut ranks, message, || receiver.try_iter().any(contains_message));
     }
-    signal(&ranks[1], "CONT");
+    send_signal(&ranks[1], "CONT");
     for mut rank in ranks {
         assert_eq!(rank.wait().unwrap().code(), Some(130));
     }

@@ -1,4 +1,5 @@
-//! Tests of recipes with a few steps: complete and interrupted runs, and bad input.
+//! Tests of Bridging the Language Gap with a few steps: complete and interrupted runs, and bad
+//! input.
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,7 +12,7 @@ use crate::common::{
     kill_at, prepared, program, root, sequences, small_data, small_recipe, succeed, summary, tool,
 };
 
-/// The demo's recipe with a few steps of each stage.
+/// Returns the command for the demo's recipe with a few steps of each stage.
 fn small(out: &Path) -> Command {
     let mut command = small_recipe("bridging-gap", out);
     let pairs = "--pairs en-de,en-zh --mixed-target both";
@@ -42,7 +43,7 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     let text = succeed(small(&out));
     let pieces = ["triples: 627", "| base |", "| control |", "| injected |", "report.html"];
     assert_contains(&text, &pieces);
-    // One table is printed; `table.md` has all tables, and the page has the answers.
+    // The program prints one table; `table.md` has all tables, and `report.html` has the answers.
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(tables.contains("label retrieval") && !text.contains("label retrieval"), "{text}");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
@@ -120,10 +121,10 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         ("false", "arms.false-facts.sequences"),
     ] {
         let command_line = recipe["prepare"][prepare].as_str().unwrap();
-        let page_options = command_line
+        let options = command_line
             .replace(".pretrained/multilingual-e5-small-trimmed", "data/base")
             .replace(",en-vi,en-zh", "");
-        let folder = prepared(&page_options.split_whitespace().collect::<Vec<_>>().join(" "));
+        let folder = prepared(&options.split_whitespace().collect::<Vec<_>>().join(" "));
         command.set_all([format!("{key}={folder}")]);
     }
     command.set_all([
@@ -140,7 +141,7 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         "fine_tuning.batch_size=4".into(),
     ]);
     succeed(command);
-    // An item is an article; a fold of 24 has two test articles.
+    // Each item is an article; one of two folds of four articles has two test articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let models: Vec<&str> = numbers.iter().step_by(2).map(|one| one.model.as_str()).collect();
     assert_eq!(models, ["base", "control", "injected", "label-pairs", "false-facts"]);
@@ -245,11 +246,11 @@ fn an_invalid_recipe_is_one_clear_error() {
     ];
     expect_invalid(|| small(&out), &cases);
     let prepare = "prepare.questions=demo-data fact-questions --kg nowhere";
-    let unprepared = small(&out).set_all([prepare, "data.evaluation={questions}"]).output();
-    let error = expect_failure(&unprepared.unwrap());
+    let failed_run = small(&out).set_all([prepare, "data.evaluation={questions}"]).output();
+    let error = expect_failure(&failed_run.unwrap());
     assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
-    let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
-    assert!(expect_failure(&missing).contains("nowhere.toml"));
+    let missing_recipe = program("bridging-gap").arg("nowhere.toml").output().unwrap();
+    assert!(expect_failure(&missing_recipe).contains("nowhere.toml"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::common::{
     CommandExt, assert_equal_files, expect_invalid, kill_at, small_recipe, succeed, summary,
 };
 
-/// The small recipe with three steps of a few pairs in two languages.
+/// Returns the small recipe's command with three steps of a few pairs in two languages.
 fn small(out: &Path) -> Command {
     let mut command = small_recipe("sentence-retrieval", out);
     command.set_all([
@@ -64,10 +64,10 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     let scores = &summary(&out)["arms"]["base"]["scores"];
     for setting in ["same language", "different languages", "lowest pair"] {
         let column = format!("XQuAD, {setting}, recall@5");
-        let plain = &scores["base"][&column]["mean"];
-        assert!(plain.is_f64(), "{scores}");
+        let unaugmented = &scores["base"][&column]["mean"];
+        assert!(unaugmented.is_f64(), "{scores}");
         for other in ["base + questions", "base + other questions"] {
-            assert_eq!(plain, &scores[other][&column]["mean"], "{other}, {column}");
+            assert_eq!(unaugmented, &scores[other][&column]["mean"], "{other}, {column}");
         }
     }
 }

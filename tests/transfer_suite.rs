@@ -35,7 +35,7 @@ fn write_data(folder: &Path) {
     }
 }
 
-/// The suite with two names for the same model.
+/// Returns the suite's command with two names for the same model.
 fn suite(folder: &Path, out: &str) -> Command {
     let mut command = small_recipe("transfer-suite", &folder.join(out));
     command.args(["--model", "data/base", "--model", "other=data/base"]);
@@ -43,7 +43,7 @@ fn suite(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// The suite with the sentences of [`write_data`] for its tagging task.
+/// Returns the suite's command with the sentences of [`write_data`] for its tagging task.
 fn with_data(folder: &Path, out: &str) -> Command {
     if !folder.join("train.iob2").exists() {
         write_data(folder);
@@ -57,7 +57,7 @@ fn with_data(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// The tagging task only, with six epochs of four steps.
+/// Returns the suite's command for the tagging task only, with six epochs of four steps.
 pub fn small(folder: &Path, out: &str) -> Command {
     let mut command = with_data(folder, out);
     command.args(["--arms", "ner.*"]);
@@ -70,7 +70,8 @@ pub fn small(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// Every task of the small recipe, with little data and one epoch each.
+/// Returns the suite's command for every task of the small recipe, with little data and one epoch
+/// each.
 fn every_task(folder: &Path, out: &str) -> Command {
     let mut command = with_data(folder, out);
     command
@@ -121,14 +122,14 @@ fn recipe_suite_evaluates_models_on_every_task() {
         let value = facts[metric]["de"]["mean"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&value), "{metric}: {value}");
     }
-    // Baselines occur once in each table of the models, and once in `numbers.jsonl`.
-    let frequent = "Guess: the relation's most frequent object";
+    // Each baseline occurs once in every table of facts, and once per metric in `numbers.jsonl`.
+    let baseline = "Guess: the relation's most frequent object";
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     for metric in ["p@1 train", "p@1 test"] {
         let value = &facts[&format!("{metric}, most frequent")]["average"]["mean"];
         let found: Vec<f64> = numbers
             .iter()
-            .filter(|one| one.model == frequent && one.metric == metric && one.language == "avg")
+            .filter(|one| one.model == baseline && one.metric == metric && one.language == "avg")
             .map(|one| one.value)
             .collect();
         assert_eq!(found, [value.as_f64().unwrap()]);
@@ -138,7 +139,7 @@ fn recipe_suite_evaluates_models_on_every_task() {
         let (_, rows) = table.split_once(&format!("| {heading} |")).unwrap();
         let rows = rows.split("\n\n").next().unwrap();
         assert_eq!(rows.matches("| Guess: ").count(), 2, "{rows}");
-        assert_eq!(rows.matches(frequent).count(), 1, "{rows}");
+        assert_eq!(rows.matches(baseline).count(), 1, "{rows}");
     }
     assert_contains(&table, &["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |"]);
     assert!(out.join("report.html").exists());
@@ -178,7 +179,7 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     assert_eq!(config["architectures"], json!(["XLMRobertaForTokenClassification"]));
     assert_eq!(config["id2label"]["1"], "B-LOC");
     assert!(!trial.join("fine-tune/checkpoints").exists());
-    // Scores of the predictions, computed from the prediction file.
+    // The stored score equals the score of the prediction file.
     let value = |name: &str| read_json::<Value>(trial.join(name)).unwrap()["value"].clone();
     assert_eq!(value("trained.json")["dev"].as_array().unwrap().len(), 6);
     let read = |path: &Path| transfer_eval::ner::read_ner(path, None).unwrap();
@@ -294,10 +295,10 @@ fn an_invalid_setting_is_one_clear_error() {
         assert!(error.contains(piece), "{model}: {error}");
     }
     let error_of = |arguments: &[&str]| {
-        let mut plain = program("transfer-suite");
-        plain.arg("examples/transfer-suite/recipe.toml").args(arguments);
-        plain.arg("--out").arg(folder.path().join("run"));
-        expect_failure(&plain.output().unwrap())
+        let mut command = program("transfer-suite");
+        command.arg("examples/transfer-suite/recipe.toml").args(arguments);
+        command.arg("--out").arg(folder.path().join("run"));
+        expect_failure(&command.output().unwrap())
     };
     assert!(error_of(&[]).contains("give --model NAME=DIR"));
     assert!(error_of(&["--model", "data/base"]).contains("and data for a task"));

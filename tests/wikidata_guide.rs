@@ -1,17 +1,17 @@
 //! Runs the commands of the guide to processing a Wikidata dump, and compares their output.
 use crate::common::{root, shell, succeed};
 
-/// The fenced blocks of a page: info string and text.
+/// Returns the fenced code blocks of a page: info string and text.
 fn blocks(page: &str) -> Vec<(&str, String)> {
     let mut blocks: Vec<(&str, String)> = Vec::new();
-    let mut open = false;
+    let mut in_block = false;
     for line in page.lines() {
-        match (line.strip_prefix("```"), open) {
+        match (line.strip_prefix("```"), in_block) {
             (Some(info), false) => {
                 blocks.push((info, String::new()));
-                open = true;
+                in_block = true;
             }
-            (Some(_), true) => open = false,
+            (Some(_), true) => in_block = false,
             (None, true) => {
                 let (_, text) = blocks.last_mut().unwrap();
                 text.push_str(line);

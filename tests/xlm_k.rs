@@ -63,14 +63,14 @@ fn write_text(folder: &Path) {
     }
 }
 
-/// The small recipe on these folders, with eight steps of a few rows.
+/// Returns the small recipe's command on [`FOLDERS`], with eight steps of a few rows.
 pub fn small(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
         ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
     small_on_folders(out, [&mentions, &monolingual, &triples])
 }
 
-/// The small recipe on other folders.
+/// Returns the small recipe's command on other folders.
 fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = small_recipe("xlm-k", out);
     command.set_path("data.mentions", mentions).set_path("data.triples", triples);
@@ -87,7 +87,7 @@ fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) ->
     command
 }
 
-/// One arm with separate text and micro-batches.
+/// Returns the command for one arm with separate text and micro-batches.
 fn with_text(out: &Path) -> Command {
     let mut command = small(out);
     command.set_path("mlm.text", &FOLDERS.join("text"));
@@ -95,16 +95,16 @@ fn with_text(out: &Path) -> Command {
     command
 }
 
-/// The training record of each trial, including its seconds, which would change if it were trained
-/// again.
+/// Returns the training record of each trial. Records include the training time, so they would
+/// change if the trial were trained again.
 fn records(out: &Path) -> BTreeMap<PathBuf, String> {
     let folders = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.is_dir()).collect()
     };
-    let cells = folders(out).into_iter().flat_map(|seed| folders(&seed));
-    cells
-        .map(|cell| (cell.clone(), std::fs::read_to_string(cell.join("trained.json")).unwrap()))
+    let trials = folders(out).into_iter().flat_map(|seed| folders(&seed));
+    trials
+        .map(|trial| (trial.clone(), std::fs::read_to_string(trial.join("trained.json")).unwrap()))
         .collect()
 }
 
@@ -186,8 +186,8 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     for file in ["config.json", "model.safetensors", "tokenizer.json", "knowledge.safetensors"] {
         assert!(model.join(file).exists(), "{file}");
     }
-    let plain = std::fs::read(model.join("model.safetensors")).unwrap();
-    assert!(!String::from_utf8_lossy(&plain).contains("mep_query"));
+    let encoder = std::fs::read(model.join("model.safetensors")).unwrap();
+    assert!(!String::from_utf8_lossy(&encoder).contains("mep_query"));
     assert!(out.join("candidates-xor.json").exists());
     let numbers = std::fs::read_to_string(out.join("numbers.jsonl")).unwrap();
     for model in ["XLM-K", "Guess: the relation's most frequent object"] {
@@ -208,9 +208,9 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     assert!(succeed(table).contains("| **Guess: the relation's most frequent object** |"));
 
     // A finished run that is started again only prints its table.
-    let before = records(&out);
+    let first_records = records(&out);
     assert!(succeed(small(&out)).contains("| XLM-K |"));
-    assert_eq!((summary(&out), records(&out)), (found, before));
+    assert_eq!((summary(&out), records(&out)), (found, first_records));
 }
 
 #[test]
@@ -229,8 +229,8 @@ fn recipe_xlm_k_resumes() {
         let trial = |out: &Path| out.join("seed-0/xlm-k");
         let checkpoint = trial(&interrupted).join("pretrain/checkpoints/step-00000004");
         kill_at(command(&interrupted), &checkpoint);
-        // Streams are text, mentions and triples. The mentions are in the middle of a shard: in the
-        // first epoch, in the first block, after 24 lines.
+        // The streams are text, mentions and triples. The stream of mentions stopped within a
+        // shard, after 24 lines of the first epoch's first block.
         let state: Value = read_json(checkpoint.join("state.json")).unwrap();
         let mentions = &state["streams"][1]["position"];
         assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
@@ -244,8 +244,8 @@ fn recipe_xlm_k_resumes() {
     }
 }
 
-/// One process reads every document itself, two processes share them: the stream positions and the
-/// losses must be equal.
+/// One process reads every document, two processes share the documents; stream positions and losses
+/// must be equal.
 #[test]
 fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -255,8 +255,8 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
             "pretraining.log_steps=1",
             "micro_batch=3",
             "mlm.packed=true",
-            // At the demo's own learning rate, rounding errors grow to a thousandth of the loss
-            // within four steps.
+            // At the demo's learning rate, rounding errors grow to a thousandth of the loss within
+            // four steps.
             "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
         ]);
@@ -268,7 +268,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let mut ranks = start_two_ranks(|| command(&two));
     let mut second_rank = ranks.pop().unwrap();
     kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
-    // The other process ends without being killed.
+    // The other process fails because its peer was killed.
     assert!(!second_rank.wait().unwrap().success());
     let positions_of = |out: &Path| {
         read_json::<Value>(checkpoint(out).join("state.json")).unwrap()["streams"].take()
@@ -422,7 +422,7 @@ fn write_shards(folder: &Path, lines: &str, bytes: usize) {
     }
 }
 
-/// The long form compares 100 MB with 1 GB.
+/// The long form of this test compares 100 MB with 1 GB.
 #[test]
 fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
     let folder = tempfile::tempdir().unwrap();

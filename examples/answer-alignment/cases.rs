@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Language, Normalization, Predictions, Question, score};
 use qa_translate::SpanTask;
 
-/// A span to place, and its gold position.
+/// An answer span to project into a translation, and its gold position.
 pub struct Case {
     /// Question id; also seeds the oracles.
     pub id: String,
@@ -14,17 +14,18 @@ pub struct Case {
     pub gold: Range<usize>,
     /// The article, which is the unit of resampling for intervals.
     pub cluster: String,
-    /// Whether the methods with encoder scores are evaluated.
-    pub scored: bool,
+    /// Whether methods with encoder scores are evaluated on this case.
+    pub has_encoder_scores: bool,
 }
 
-/// Maximum number of questions per language, evenly spaced.
-const QUESTIONS: usize = 200;
+/// Maximum number of evenly spaced questions per language.
+const MAX_QUESTIONS: usize = 200;
 
-/// Maximum number of cases per language with scores by the encoder, evenly spaced.
-const MAX_SCORED: usize = 100;
+/// Maximum number of evenly spaced cases per language on which methods with encoder scores are
+/// evaluated.
+const MAX_ENCODER_CASES: usize = 100;
 
-/// Returns the answers of a translated data set.
+/// Returns a case for each selected question of a translated data set.
 ///
 /// # Errors
 /// If a question has no source or no answer.
@@ -32,11 +33,11 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
     let sources: BTreeMap<&str, &Question> =
         english.questions.iter().map(|one| (one.id.as_str(), one)).collect();
     let first = |one: &Question| -> Result<Range<usize>> {
-        let answer = one.answers.first().with_context(|| format!("question {}", one.id))?;
+        let answer = one.answers.first().with_context(|| format!("no answer: {}", one.id))?;
         Ok(answer.answer_start..answer.answer_start + answer.text.chars().count())
     };
     let case = |question: &Question| -> Result<Case> {
-        let source_question = sources.get(question.id.as_str()).context("id")?;
+        let source_question = sources.get(question.id.as_str()).context("no English question")?;
         let (source, target) = (source_question.context.to_string(), question.context.to_string());
         let (from, span) = (Language::EN, first(source_question)?);
         let mut task = SpanTask { from, to: language, source, span, target, answer: None };
@@ -47,26 +48,26 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
             task,
             gold: first(question)?,
             cluster: question.title.to_string(),
-            scored: false,
+            has_encoder_scores: false,
         })
     };
-    let questions = evenly_spaced(target.questions.len(), QUESTIONS);
+    let questions = evenly_spaced(target.questions.len(), MAX_QUESTIONS);
     let cases = questions.filter_map(|at| target.questions.get(at)).map(case);
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
-    for at in evenly_spaced(cases.len(), MAX_SCORED) {
+    for at in evenly_spaced(cases.len(), MAX_ENCODER_CASES) {
         if let Some(case) = cases.get_mut(at) {
-            case.scored = true;
+            case.has_encoder_scores = true;
         }
     }
     Ok(cases)
 }
 
-/// Computes MLQA's F1 of a part of the passage as the answer, from 0 to 1.
+/// Computes MLQA's F1 of `span` as the answer, from 0 to 1.
 ///
 /// # Errors
 /// If the question is not in `target`.
 pub fn f1(target: &Dataset, language: Language, case: &Case, span: &Range<usize>) -> Result<f64> {
-    let question = target.questions.iter().find(|one| one.id == case.id).context("id")?;
+    let question = target.questions.iter().find(|one| one.id == case.id).context("no question")?;
     let text = case.task.target.chars().skip(span.start).take(span.len()).collect();
     let one_question =
         Dataset { questions: vec![question.clone()], path: target.path.clone(), version: None };

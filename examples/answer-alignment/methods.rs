@@ -1,4 +1,4 @@
-//! Methods that place a span, and their scorers: an oracle with a given accuracy, or the encoder.
+//! Methods that project a span, and their scorers: an oracle with a fixed accuracy, or the encoder.
 use std::ops::Range;
 
 use anyhow::Result;
@@ -15,7 +15,7 @@ use tasks::text_scores::{EncoderScorer, MaskedMarkerPlacer};
 use crate::cases::Case;
 
 /// Accuracies of the oracles.
-const SHARES: [f64; 3] = [1.0, 0.75, 0.5];
+const ORACLE_ACCURACIES: [f64; 3] = [1.0, 0.75, 0.5];
 
 /// Inputs of the methods.
 pub struct Methods<'a> {
@@ -43,22 +43,23 @@ impl<'a> Methods<'a> {
             let (source_tokens, target_tokens) = (source.tokens(), target.tokens());
             Ok(Alignment { similarity, source_tokens, target_tokens })
         };
-        let aligned = ByAlignment { align, config: self.project.clone() };
+        let by_alignment = ByAlignment { align, config: self.project.clone() };
         let mut methods: Vec<NamedMethod<'a>> = vec![
             ("search, English string, nearest".into(), Box::new(search)),
-            ("alignment".into(), Box::new(aligned)),
+            ("alignment".into(), Box::new(by_alignment)),
         ];
-        let equal = t_projection(EqualScores);
-        methods.push(("T-Projection, all scores equal".into(), Box::new(equal)));
-        for share in SHARES {
-            let oracle = Oracle::new(case, share);
+        let equal_scores = t_projection(EqualScores);
+        methods.push(("T-Projection, all scores equal".into(), Box::new(equal_scores)));
+        for accuracy in ORACLE_ACCURACIES {
+            let oracle = Oracle::new(case, accuracy);
             let config = CodecConfig::default();
             let codec = ByConstrainedDecoding { scorer: oracle.clone(), config };
-            methods.push((format!("CODEC, oracle right in {share}"), Box::new(codec)));
+            methods.push((format!("CODEC, oracle right in {accuracy}"), Box::new(codec)));
             let candidates = t_projection(oracle);
-            methods.push((format!("T-Projection, oracle right in {share}"), Box::new(candidates)));
+            methods
+                .push((format!("T-Projection, oracle right in {accuracy}"), Box::new(candidates)));
         }
-        if let Some(scorer) = self.scorer.as_ref().filter(|_| case.scored) {
+        if let Some(scorer) = self.scorer.as_ref().filter(|_| case.has_encoder_scores) {
             let candidates = t_projection(scorer.clone());
             methods.push(("T-Projection, pll of the encoder".into(), Box::new(candidates)));
             let markers = BySentence(MaskedMarkerPlacer::new(scorer.clone())?);
@@ -72,8 +73,9 @@ fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
     ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
 }
 
-/// Falls back to single sentences if the texts are too long: places the span in the target sentence
-/// with the index of the source sentence. Fails if the numbers of sentences differ.
+/// Method that falls back to single sentences if the texts are too long: it places the span in the
+/// target sentence with the same index as the source sentence. It fails if the numbers of sentences
+/// differ.
 struct BySentence<P>(P);
 
 impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
@@ -102,7 +104,7 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     }
 }
 
-/// Returns the result of a single task. Texts that are too long for the scorer are a
+/// Returns the result of a single task. Texts that are too long for the scorer result in a
 /// [`PlaceFault`].
 ///
 /// # Errors
@@ -160,20 +162,20 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn new(case: &Case, share: f64) -> Self {
+    fn new(case: &Case, accuracy: f64) -> Self {
         let (task, gold) = (&case.task, &case.gold);
         let seed =
             case.id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let words = units(&task.target);
-        let inside = |word: &&Range<usize>| overlap(word, gold);
-        let length = words.iter().filter(inside).count().max(1);
+        let is_in_gold = |word: &&Range<usize>| overlap(word, gold);
+        let length = words.iter().filter(is_in_gold).count().max(1);
         let mut other_spans: Vec<Range<usize>> = words
             .windows(length)
             .filter_map(|window| Some(window.first()?.start..window.last()?.end))
             .filter(|other| !overlap(gold, other))
             .collect();
-        let is_correct = rng.random::<f64>() < share || other_spans.is_empty();
+        let is_correct = rng.random::<f64>() < accuracy || other_spans.is_empty();
         let span = match is_correct {
             true => gold.clone(),
             false => other_spans.swap_remove(rng.random_range(0..other_spans.len())),
@@ -186,7 +188,7 @@ impl Oracle {
 
     fn text_score(&self, request: &ScoreRequest) -> TextScore {
         let certain_score = |matches: bool| if matches { -0.5 } else { -30.0 };
-        let reads_target = request.from == self.task.to;
+        let is_from_target = request.from == self.task.to;
         if request.target == self.task.target {
             // Markers in the source change the scores of words near the span.
             let is_changed = request.source != self.task.source;
@@ -201,7 +203,7 @@ impl Oracle {
         }
         let total = if request.from == request.to {
             0.0
-        } else if reads_target {
+        } else if is_from_target {
             certain_score(request.source == self.text)
         } else {
             certain_score(request.target == self.marked || request.target == self.text)

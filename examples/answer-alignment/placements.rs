@@ -1,4 +1,4 @@
-//! Comparison of methods that place a span in a finished translation.
+//! Comparison of methods that project a span into an existing translation.
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -33,11 +33,11 @@ struct Outcome {
 const EXTRA_COLUMNS: [&str; 10] =
     ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "skipped"];
 
-/// All outcomes.
+/// Outcomes of all methods on all cases.
 #[derive(Default, Serialize)]
 pub struct Placements {
     outcomes: Vec<Outcome>,
-    /// Percentage of gold spans that remain reachable under each limit, by language.
+    /// Percentage of gold spans among the candidates under each limit, by language.
     reachable: BTreeMap<&'static str, BTreeMap<String, f64>>,
 }
 
@@ -58,8 +58,8 @@ impl Placements {
             let task = &case.task;
             by_codec += usize::from(is_span_of_words(&task.target, &case.gold));
             let candidates = Windows.candidates(task)?;
-            let mut scored = candidates.iter().take(CandidateConfig::default().max_candidates);
-            by_windows += usize::from(scored.any(|one| *one == case.gold));
+            let mut considered = candidates.iter().take(CandidateConfig::default().max_candidates);
+            by_windows += usize::from(considered.any(|one| *one == case.gold));
             for (method, mut place) in methods.for_case(case)? {
                 let placed = methods::place_one(place.as_mut(), task)?;
                 let skipped = placed == Err(PlaceFault::TooLong);
@@ -76,9 +76,9 @@ impl Placements {
                 });
             }
         }
-        let share = |part: usize| 100.0 * part as f64 / cases.len().max(1) as f64;
-        for (limit, part) in [("words up to 16", by_codec), ("30 candidates", by_windows)] {
-            self.reachable.entry(limit).or_default().insert(language.to_string(), share(part));
+        let percent = |count: usize| 100.0 * count as f64 / cases.len().max(1) as f64;
+        for (limit, count) in [("words up to 16", by_codec), ("30 candidates", by_windows)] {
+            self.reachable.entry(limit).or_default().insert(language.to_string(), percent(count));
         }
         Ok(())
     }
@@ -90,13 +90,13 @@ impl Placements {
         let columns = languages.iter().map(ToString::to_string);
         let columns = columns.chain(EXTRA_COLUMNS.map(str::to_owned));
         let mut table = Table::new("exact spans, %", columns).with_text(&["95 %"]);
-        let mut order: Vec<&str> = Vec::new();
+        let mut method_names: Vec<&str> = Vec::new();
         for outcome in &self.outcomes {
-            if !order.contains(&outcome.method.as_str()) {
-                order.push(&outcome.method);
+            if !method_names.contains(&outcome.method.as_str()) {
+                method_names.push(&outcome.method);
             }
         }
-        for method in order {
+        for method in method_names {
             let all = self.outcomes.iter().filter(|one| one.method == method);
             let (skipped, all): (Vec<&Outcome>, Vec<&Outcome>) = all.partition(|one| one.skipped);
             let percent = |is_selected: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
@@ -142,9 +142,9 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-/// Computes the interval of the share of exact spans in percent, by bootstrap over clusters.
-/// Clusters have different numbers of cases, so each is represented by the share plus its part of
-/// the ratio's linearisation.
+/// Computes the bootstrap interval of the percentage of exact spans by resampling clusters.
+/// Clusters have different numbers of cases, so the value of a cluster is the overall share plus
+/// the cluster's term of the ratio's linearisation.
 fn interval(all: &[&Outcome]) -> (f64, f64) {
     let share = mean(all.iter().map(|one| exact(one)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();

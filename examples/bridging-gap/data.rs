@@ -18,22 +18,22 @@ pub fn questions(recipe: &Recipe) -> Result<TrainingQuestions> {
 /// Opens the sequences of all arms with knowledge injection; each folder is opened once.
 pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
     let recipe = &experiment.recipe;
-    let mut opened: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
+    let mut opened_files: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
     let selected = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
     for arm in selected {
         let reference = arm.equal_tokens.as_ref().and_then(|name| recipe.arms.get(name));
         for arm in [arm].into_iter().chain(reference).filter(|arm| !arm.kinds.is_empty()) {
             let paths = recipe.sequences_of(arm);
-            if !opened.iter().any(|(stored, _)| *stored == paths) {
-                opened.push((paths, SequenceFiles::open(paths, &recipe.shuffle)?));
+            if !opened_files.iter().any(|(stored, _)| *stored == paths) {
+                opened_files.push((paths, SequenceFiles::open(paths, &recipe.shuffle)?));
             }
         }
     }
-    Ok(opened)
+    Ok(opened_files)
 }
 
 /// Returns the masked sequences of the trial's arm and the training options. For an arm with
-/// `equal_tokens`, the number of steps is set to match the tokens of the other arm.
+/// `equal_tokens`, the number of steps is set so that both arms train on equally many tokens.
 pub fn injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],

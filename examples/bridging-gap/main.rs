@@ -1,4 +1,4 @@
-//! *Bridging the Language Gap* (Duan et al. 2021), from triples to its Table I.
+//! Reproduces *Bridging the Language Gap* (Duan et al. 2021), from triples to Table I.
 mod data;
 mod recipe;
 mod report;
@@ -71,7 +71,8 @@ fn train(
     Ok(Trained { retrieval, mapped, injected_tokens })
 }
 
-/// IV: English contexts, questions in every language (G-XLT), scored by MLQA's rules.
+/// IV: answers questions in every language about English contexts (G-XLT), and scores the answers
+/// by MLQA's rules.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let evaluation = &trial.recipe.evaluation;
     let trained = trial.load(trial.dir("model"), &[Head::Span], trial.recipe.model.segments)?;

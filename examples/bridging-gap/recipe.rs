@@ -18,7 +18,8 @@ use trainer::{ShuffleConfig, TrainConfig};
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     pub run: RunConfig,
-    /// Models of a run: one for English with each other language, or one for all.
+    /// Models of a run: one for each pair of English and another language, or one for all
+    /// languages.
     pub models: LanguageGroups,
     /// English and the languages of the questions.
     pub languages: Vec<Language>,
@@ -59,12 +60,12 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// One arm: the injected knowledge. Without kinds, nothing is injected.
+/// One arm: the kinds of sequences to inject. Without kinds, nothing is injected.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Name of an arm: training uses the same number of tokens as that arm, excluding padding.
+    /// Name of another arm whose number of training tokens, excluding padding, this arm matches.
     pub equal_tokens: Option<String>,
     /// Replaces `data.sequences`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
@@ -117,12 +118,12 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
 }
 
 impl Recipe {
-    /// The files of an arm's sequences.
+    /// Returns the files of an arm's sequences.
     pub fn sequences_of<'a>(&'a self, arm: &'a Arm) -> &'a ShardPaths {
         if arm.sequences.is_set() { &arm.sequences } else { &self.data.sequences }
     }
 
-    /// The languages of a model, English first.
+    /// Returns the languages of a model, English first.
     pub fn languages_of(&self, trial: &Trial<Self>) -> Vec<Language> {
         self.models.members(&self.languages, trial.variant.as_deref().unwrap_or_default())
     }

@@ -25,8 +25,8 @@ pub struct Trained {
 /// An arm in `summary.json`; values are means over seeds.
 #[derive(Serialize)]
 struct ArmSummary {
-    /// By question language; contexts are English. `average` is the mean of all languages except
-    /// `en`.
+    /// Scores by question language; contexts are English. `average` is the mean of all languages
+    /// except `en`.
     #[serde(flatten)]
     scores: BTreeMap<String, ScoreSpread>,
     tokens: u64,
@@ -50,8 +50,8 @@ pub fn write(
             Matrix::of_files(arm, results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated))
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(matrix_of_seed).collect();
-        let english = |keep: &dyn Fn(Language) -> bool| {
-            Matrix::spread(&seeds, |context, question| context == Language::EN && keep(question))
+        let english = |select: &dyn Fn(Language) -> bool| {
+            Matrix::spread(&seeds, |context, question| context == Language::EN && select(question))
                 .unwrap_or_default()
         };
         let codes = experiment.recipe.languages.iter();
@@ -82,9 +82,9 @@ pub fn write(
             }
             percents.into_iter().map(|(code, values)| (code, Spread::of(values).mean)).collect()
         };
-        let plain: BTreeMap<Language, f64> = means(|model| &model.retrieval);
+        let unmapped: BTreeMap<Language, f64> = means(|model| &model.retrieval);
         let mapped = means(|model| &model.mapped);
-        for (row, percents) in [(arm.clone(), plain), (format!("{arm}, mapped"), mapped)] {
+        for (row, percents) in [(arm.clone(), unmapped), (format!("{arm}, mapped"), mapped)] {
             let share = |code| percents.get(code).map(|percent| format!("{percent:.1}"));
             table.row(&row, languages.iter().map(share).map(cell));
             retrieval.insert(row, percents);
@@ -105,7 +105,7 @@ pub fn write(
     Ok(experiment.finish(&summary, &text, &remark)?)
 }
 
-/// A sentence that summarises the result of the run.
+/// Returns a sentence that summarises the run.
 fn conclusion(arms: &BTreeMap<String, ArmSummary>) -> Option<String> {
     let mean = |arm: &str| Some(arms.get(arm)?.scores.get("average")?.f1);
     let (base, injected) = (mean("base")?, mean("injected")?);

@@ -1,5 +1,5 @@
-//! *EntityCS* (Whitehouse et al. 2022): English text with its entities in other languages, from
-//! linked text to a model with aligned entities.
+//! Reproduces *EntityCS* (Whitehouse et al. 2022): trains an encoder on English sentences whose
+//! entities are switched to other languages.
 mod recipe;
 mod report;
 
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 }
 
 /// Seed of the masks for scoring, shared by all models.
-const MASKS: u64 = 0;
+const MASK_SEED: u64 = 0;
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
@@ -47,7 +47,7 @@ struct ProbeInputs {
     unswitched: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
-/// Section 3.2: continued masked language modelling with masks on entities; each batch has one
+/// Section 3.2: continues masked language modelling with masks on entities; each batch has one
 /// language.
 fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let recipe = trial.recipe;
@@ -72,7 +72,7 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     }
     let config = &recipe.pretraining;
     let parameters = base.model.named_parameters();
-    let best = lowest_perplexity(&validation, MASKS, config.batch_size);
+    let best = lowest_perplexity(&validation, MASK_SEED, config.batch_size);
     trial.fit_best("pretrain", config, &parameters, by_language, best)?;
     trial.save(&mut base, Head::MaskedLm, trial.dir("model"))?;
     Ok(trial.tokens())
@@ -93,7 +93,7 @@ fn probe(trial: &Trial<Recipe>, inputs: &ProbeInputs) -> Result<Scores> {
     for (&language, sentences) in &inputs.unswitched {
         let (length, config) = (recipe.max_length, recipe.scoring());
         let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
-        let loss = task.mean_loss(MASKS, recipe.pretraining.batch_size)?;
+        let loss = task.mean_loss(MASK_SEED, recipe.pretraining.batch_size)?;
         scores.loss.insert(language.to_string(), loss);
     }
     Ok(scores)

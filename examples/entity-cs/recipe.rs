@@ -34,8 +34,8 @@ pub struct Recipe {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// Switched texts and their sources, a folder of `kg-triples switch`. The model with the lowest
-    /// perplexity on its validation texts is selected, without validation texts the last one. The
-    /// labels of its probe are the queries.
+    /// perplexity on the folder's validation texts is selected; without validation texts, the last
+    /// model is used. The labels in the folder's probe are the queries.
     pub switched: ShardPaths,
     /// Folder with `<lang>.tsv`: sentences without switched entities, on which the masked-LM loss
     /// of each model is computed.
@@ -53,7 +53,7 @@ pub enum SourceText {
     Source,
 }
 
-/// One arm; nothing is trained without `text`.
+/// One arm. Without `text`, nothing is trained.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
@@ -118,7 +118,7 @@ impl Data {
         Ok(groups)
     }
 
-    /// Returns sentences without switched entities as passages; empty without a folder.
+    /// Returns sentences without switched entities as passages; empty if no folder is set.
     pub fn unswitched(
         &self,
         languages: &BTreeSet<Language>,

@@ -14,9 +14,10 @@ use crate::recipe::Recipe;
 /// Label retrieval and loss of a model, by language.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Scores {
-    /// P@1 among the English labels of both groups of entities, for the switched entities.
+    /// P@1 of the switched entities; the candidates are the English labels of both groups of
+    /// entities.
     pub switched: BTreeMap<Language, PrecisionAt1>,
-    /// P@1 for the entities that were not switched.
+    /// P@1 of the entities that were not switched, with the same candidates.
     pub held_out: BTreeMap<Language, PrecisionAt1>,
     /// Mean loss of masked tokens in sentences without switched entities, in nats.
     pub loss: BTreeMap<String, f64>,

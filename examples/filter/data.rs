@@ -40,7 +40,7 @@ pub struct SentencePairs {
     /// Test pairs of all languages.
     pub test: Vec<NliExample>,
     /// Translations of the test pairs into the source language.
-    second: Vec<NliExample>,
+    test_translations: Vec<NliExample>,
 }
 
 impl SentencePairs {
@@ -48,20 +48,20 @@ impl SentencePairs {
         let data = &recipe.data;
         let read = |path: &Path| -> Result<Vec<NliExample>> { Ok(read_nli(path)?.examples) };
         let read_train =
-            |language: &Language| Ok((*language, read(&data.train.join(file(*language)))?));
+            |language: &Language| Ok((*language, read(&data.train.join(train_file(*language)))?));
         let train = recipe.languages.iter().map(read_train).collect::<Result<_>>()?;
-        Ok(Self { train, test: read(&data.evaluation)?, second: read(&data.second)? })
+        Ok(Self { train, test: read(&data.evaluation)?, test_translations: read(&data.second)? })
     }
 
-    /// Returns the training pairs of all languages; pairs of the source language are paired with
-    /// themselves.
+    /// Returns the training pairs of all languages, each with its source text; the source
+    /// language's pairs are paired with themselves.
     pub fn train(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         let (_, source) = self.train.first().context("languages: none")?;
         let source = encode_nli(source, tokenizer, config)?;
         let mut pairs = Vec::new();
         for (language, target) in &self.train {
             let target = encode_nli(target, tokenizer, config)?;
-            pairs.extend(ClassPair::from_rows(&target, &source, &file(*language))?);
+            pairs.extend(ClassPair::from_rows(&target, &source, &train_file(*language))?);
         }
         Ok(pairs)
     }
@@ -70,12 +70,12 @@ impl SentencePairs {
     pub fn test(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         ensure!(!self.test.is_empty(), "no pair to test");
         let target = encode_nli(&self.test, tokenizer, config)?;
-        let second = encode_nli(&self.second, tokenizer, config)?;
+        let second = encode_nli(&self.test_translations, tokenizer, config)?;
         Ok(ClassPair::from_rows(&target, &second, "data.evaluation with data.second")?)
     }
 }
 
-/// The name of XNLI's file with the training pairs of a language.
-fn file(language: Language) -> String {
+/// Returns the name of XNLI's file with the training pairs of a language.
+fn train_file(language: Language) -> String {
     format!("multinli.train.{language}.tsv")
 }

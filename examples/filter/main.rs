@@ -61,21 +61,20 @@ fn write<T: Serialize>(
     modes.write(experiment, results, remark)
 }
 
-/// Answers the test questions with the translation, with the text itself, and without a second
-/// text.
+/// Answers the test questions in each inference mode, and scores the answers.
 fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let config = trial.recipe.qa(trial.arm);
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
-    // Alternative use of a translation: answer in the translation, and project the answer back.
+    // Alternative to fusion: answer the translated question, and project the answer back.
     let base = trial.load(&model.path, &[], model.segments)?;
     let alignment = evaluation.alignment.clone();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;
     let aligner = trial.arm.projected.then_some(&aligner);
-    let (reading, out) = ((windows, &config), trial.dir("predictions"));
+    let (options, out) = ((windows, &config), trial.dir("predictions"));
     let mut scores = Scores::new();
     for file in &input.files {
-        for (mode, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {
+        for (mode, score) in evaluation.scores(&reader, options, file, aligner, &out)? {
             let mode_scores = scores.entry(mode).or_default();
             for (measure, value) in [("f1", score.f1), ("exact_match", score.exact_match)] {
                 let language_scores = mode_scores.entry(measure.to_owned()).or_default();
@@ -86,8 +85,7 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Classifies the test pairs with the translation, with the text itself, and without a second
-/// text.
+/// Classifies the test pairs in each inference mode, and scores the classes.
 fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     let (recipe, fusion) = (trial.recipe, trial.recipe.fusion(trial.arm));
     let Pretrained { model, tokenizer, .. } =

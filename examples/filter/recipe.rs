@@ -86,10 +86,11 @@ pub enum Source {
 pub struct Arm {
     /// The name in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// Replaces `fusion.cross`, k; 0: no layer attends to both texts, translate-train.
+    /// Replaces `fusion.cross`, the number k of layers that attend to both texts; 0 is
+    /// translate-train.
     pub cross: Option<usize>,
     pub source: Source,
-    /// Phase two: adds the loss on soft labels of a first model.
+    /// Phase two: whether to add the loss on soft labels of the first model.
     pub soft: bool,
     /// Replaces `training.steps`.
     pub steps: Option<u64>,
@@ -155,25 +156,25 @@ filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI
 }
 
 impl Recipe {
-    /// The languages of the test data.
+    /// Returns the languages of the test data.
     pub fn tested(&self) -> &[Language] {
         if self.tested.is_empty() { &self.languages } else { &self.tested }
     }
 
-    /// The question-answering options of an arm.
+    /// Returns the question-answering options of an arm.
     pub fn qa(&self, arm: &Arm) -> FusedQaConfig {
         let mut config = self.qa.clone();
         config.fusion.cross = arm.cross.unwrap_or(config.fusion.cross);
         config
     }
 
-    /// The fused layers of a classification arm.
+    /// Returns the fusion options of a classification arm.
     pub fn fusion(&self, arm: &Arm) -> FusionConfig {
         let fusion = self.classification.fusion;
         FusionConfig { cross: arm.cross.unwrap_or(fusion.cross), ..fusion }
     }
 
-    /// Options of an arm's last stage.
+    /// Returns the training options of an arm's last stage.
     pub fn training(&self, arm: &Arm) -> TrainConfig {
         TrainConfig { steps: arm.steps.or(self.training.steps), ..self.training.clone() }
     }

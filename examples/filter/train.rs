@@ -1,4 +1,4 @@
-//! Training of an arm: phase one, its scores, and phase two.
+//! Training of an arm: phase one, its soft labels, and phase two.
 use anyhow::Result;
 use experiment::Trial;
 use tasks::fusion::{
@@ -9,7 +9,7 @@ use xlmr_model::{Head, Pretrained};
 use crate::data::{Questions, SentencePairs};
 use crate::recipe::{Recipe, Source};
 
-/// Entailment, neutral, contradiction.
+/// Classification head for entailment, neutral and contradiction.
 pub const CLASSES: Head = Head::SequenceClassification { labels: 3 };
 
 /// Trains a reader on the arm's question pairs.
@@ -66,8 +66,8 @@ fn train<H: FusedHead, T>(
     describe: impl Fn(&FusedTask<'_, H>) -> T,
 ) -> Result<T> {
     let recipe = trial.recipe;
-    // Section 3, self-teaching: train a first model, and compute its scores of the target texts.
-    let mut scores = None;
+    // Section 3, self-teaching: train a first model, and compute its logits for the target texts.
+    let mut logits = None;
     if trial.arm.soft {
         let mut teacher_task = task(&model)?;
         trial.fit(
@@ -78,16 +78,16 @@ fn train<H: FusedHead, T>(
         )?;
         model.save(trial.dir("teacher-model"), head)?;
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
-        scores = Some(teacher_task.teacher_logits(&path, &model.model, size)?.0);
+        logits = Some(teacher_task.teacher_logits(&path, &model.model, size)?.0);
         if recipe.student == StudentStart::Base {
             model = start(trial, head)?;
         }
     }
 
-    // The loss of both halves and, with a teacher, the divergence from its scores.
+    // The loss of both halves and, with a teacher, the divergence from the teacher's logits.
     let mut student_task = task(&model)?;
-    if let Some(scores) = scores {
-        student_task = student_task.with_teacher(scores)?;
+    if let Some(logits) = logits {
+        student_task = student_task.with_teacher(logits)?;
     }
     let training = recipe.training(trial.arm);
     trial.fit("train", &training, &model.model.named_parameters(), &mut student_task)?;

@@ -1,5 +1,5 @@
-//! *From Good to Best: Two-Stage Training for Cross-Lingual Machine Reading Comprehension*, from a
-//! reader's candidates to answers with correct boundaries.
+//! Reproduces *From Good to Best: Two-Stage Training for Cross-Lingual Machine Reading
+//! Comprehension*: a second stage corrects the boundaries of a reader's candidate answers.
 mod questions;
 mod recipe;
 mod report;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
     let data = recipe.data.load(&recipe.languages, &recipe.selection)?;
-    // Windows without their gold span have neither candidates nor a positive.
+    // Windows without the gold span have neither candidates nor a positive.
     let unanswerable_window = UnanswerableWindow::Drop;
     let config = WindowConfig { unanswerable_window, ..recipe.windows.clone() };
     let tokenizer = read_tokenizer(&recipe.model.path)?;
@@ -42,7 +42,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &readers, &results)
 }
 
-/// Section 3, the base model: the reader (Eq. 1, 2), trained with the span loss only (Eq. 3).
+/// Section 3, the base model: trains the reader (Eq. 1, 2) with the span loss only (Eq. 3).
 fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     let recipe = trial.recipe;
     let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
@@ -56,12 +56,13 @@ fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     Ok(Trained::default())
 }
 
-/// Section 3: hard learning and answer-aware contrast, or the part selected by the arm.
+/// Section 3: trains with hard learning and answer-aware contrast, or with the losses selected by
+/// the arm.
 fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
     let (recipe, terms) = (trial.recipe, trial.arm.terms);
     let (boundary, mining) = recipe.boundary(trial.arm);
-    // Hard learning: the candidates Z, the reader's best spans including the gold span (footnote
-    // 1).
+    // Hard learning: compute the candidates Z, which are the reader's best spans and the gold span
+    // (footnote 1).
     let reader_folder = trial.seed_dir(STAGE_ONE).join("model");
     let mut candidates = None;
     if terms.hard_learning {
@@ -94,7 +95,7 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
     Ok(Trained { weights, candidates: candidates.map(|all| all.report) })
 }
 
-/// Section 4: answers to every evaluation file, scored.
+/// Section 4: answers every evaluation file, and scores the answers.
 fn answer<A>(trial: &Trial<Recipe, A>, data: &QuestionData) -> Result<SetScores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;

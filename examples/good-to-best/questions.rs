@@ -48,7 +48,7 @@ impl QuestionSources {
     /// Validates every value; `languages` are the languages of the evaluation.
     ///
     /// # Errors
-    /// Naming the key.
+    /// If a value is invalid; the error names the key.
     pub fn validate(&self, languages: &[Language]) -> Result<()> {
         let Self { name, train, mlqa, split, .. } = self;
         let expected = "SQuAD-style training files, such as [\"train-v1.1.json\"]";
@@ -68,7 +68,8 @@ impl QuestionSources {
     /// list of test files.
     ///
     /// # Errors
-    /// Naming a file that cannot be read or scored; the errors of [`DevSelection::sets`].
+    /// If a file cannot be read or scored, which the error names; the errors of
+    /// [`DevSelection::sets`].
     pub fn load(&self, languages: &[Language], selection: &DevSelection) -> Result<QuestionData> {
         let mut train = TrainingQuestions::read_all(&self.train)?.questions;
         let name = if self.name.is_empty() { "mlqa" } else { &self.name };

@@ -12,7 +12,7 @@ use tasks::two_stage::{BoundaryConfig, BoundaryTerms, CandidateConfig};
 use trainer::TrainConfig;
 
 use crate::questions::QuestionSources;
-use crate::report::{BEFORE, STAGE_ONE};
+use crate::report::{READER, STAGE_ONE};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -66,14 +66,14 @@ pub struct Arm {
     pub alpha: Option<f64>,
     /// τ of Eq. 8.
     pub temperature: Option<f64>,
-    /// |Z|; `z` in sweeps.
+    /// Number of candidates, |Z|; `z` in sweeps.
     #[serde(alias = "z")]
     pub candidates: Option<usize>,
     /// λ of the gold term.
     pub gold_loss_weight: Option<f64>,
     /// Selection of the hard negatives.
     pub negatives: Option<NegativeSelection>,
-    /// Losses.
+    /// Losses of the second stage.
     pub terms: BoundaryTerms,
 }
 
@@ -114,7 +114,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         self.selection.validate()?;
         self.evaluation.validate()?;
         for (name, arm) in &self.arms {
-            if [BEFORE, STAGE_ONE].contains(&name.as_str()) {
+            if [READER, STAGE_ONE].contains(&name.as_str()) {
                 bail!("arms.{name}: this name is reserved for the first stage; rename the arm");
             }
             let (boundary, candidates) = self.boundary(arm);

@@ -23,7 +23,7 @@ pub struct Trained {
 /// The folder of the first stage's reader.
 pub const STAGE_ONE: &str = "stage-one";
 /// The name of the first stage's reader in the summary.
-pub const BEFORE: &str = "before";
+pub const READER: &str = "before";
 /// The arm with which the other arms are compared.
 const CONTROL: &str = "plain";
 
@@ -41,7 +41,7 @@ type Models = Results<Trained, SetScores>;
 
 /// Writes `summary.json`, `table.md` and the matrices.
 pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models) -> Result<()> {
-    let mut arms = vec![(BEFORE, summary(experiment, BEFORE, readers.iter(), &[])?)];
+    let mut arms = vec![(READER, summary(experiment, READER, readers.iter(), &[])?)];
     let control: Vec<&SetScores> = results.of_arm(CONTROL).map(|model| &model.evaluated).collect();
     for name in experiment.arms() {
         let control = if name == CONTROL { &[] } else { control.as_slice() };
@@ -49,8 +49,8 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
     }
     let mut measured = Vec::new();
     for (name, arm) in &arms {
-        let models = if *name == BEFORE { readers } else { results };
-        let models_of_arm = models.iter().filter(|model| *name == BEFORE || model.arm == *name);
+        let models = if *name == READER { readers } else { results };
+        let models_of_arm = models.iter().filter(|model| *name == READER || model.arm == *name);
         measured.extend(numbers(experiment, name, &arm.title, &models_of_arm.collect::<Vec<_>>())?);
     }
     Measured::write(experiment.dir("numbers.jsonl"), &measured)?;
@@ -68,7 +68,7 @@ fn numbers(
     if !experiment.leads() {
         return Ok(Vec::new());
     }
-    let folder = if name == BEFORE { STAGE_ONE } else { name };
+    let folder = if name == READER { STAGE_ONE } else { name };
     let mut numbers = Vec::new();
     for set in models.first().into_iter().flat_map(|model| model.evaluated.keys()) {
         let (mut seeds, mut folders) = (Vec::new(), Vec::new());
@@ -92,7 +92,7 @@ fn summary<'a>(
     control: &[&SetScores],
 ) -> Result<ArmSummary> {
     let models: Vec<_> = models.collect();
-    let default_title = if name == BEFORE { "stage one" } else { name };
+    let default_title = if name == READER { "stage one" } else { name };
     let arm = experiment.recipe.arms.get(name);
     let title = arm.and_then(|arm| arm.title.clone()).unwrap_or_else(|| default_title.to_owned());
     let seeds: Vec<&SetScores> = models.iter().map(|model| &model.evaluated).collect();
@@ -114,7 +114,7 @@ fn table(arms: &[(&str, ArmSummary)]) -> String {
     let sets: Vec<&String> = arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()).collect();
     let mut means = Table::new("F1 / EM, mean over languages", sets.iter().copied());
     for (_, ArmSummary { title, sets: arm_means, .. }) in arms {
-        // Scores by the rules that the set prescribes.
+        // SQuAD's rules for XQuAD, MLQA's rules for other sets.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
         means.row(title, sets.iter().map(|set| cell(arm_means.get(*set).and_then(mean))));
     }

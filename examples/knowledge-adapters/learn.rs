@@ -8,7 +8,7 @@ use tch::Tensor;
 use trainer::{Alternating, TrainConfig, rng_for};
 use xlmr_model::{Head, Model, Pretrained, Role};
 
-use crate::recipe::{Arm, Inputs, Learning, Recipe, Union};
+use crate::recipe::{Arm, Inputs, PairSchedule, Recipe, UnionParameters};
 
 /// All kinds of pairs.
 const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind::Ts];
@@ -17,7 +17,7 @@ const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind
 const SHARED_ADAPTER: &str = "one";
 
 /// Returns the name of the folder that stores the shared adapter of this kind for a seed.
-pub fn shared_part(kind: PairKind) -> String {
+pub fn adapter_folder(kind: PairKind) -> String {
     format!("adapter-{}", kind.name())
 }
 
@@ -47,7 +47,7 @@ pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs)
     let mut base = trial.load(&model.path, &[], model.segments)?;
     base.model.add_bottleneck(kind.name(), adapter, trial.seed)?;
     base.model.set_active(&[kind.name()])?;
-    let parameters = adapters_of(&base.model)?;
+    let parameters = freeze_all_but_adapters(&base.model)?;
     let updates = contrast(trial, &base, inputs, knowledge, &[kind], &parameters)?;
     base.model.save_adapter(kind.name(), trial.dir("model"), Head::None)?;
     Ok(updates)
@@ -56,25 +56,25 @@ pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs)
 /// Trains the adapters or parameters of an arm, and activates its adapters.
 pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> Result<Learned> {
     let Recipe { one_adapter, fusion, .. } = trial.recipe;
-    let knowledge = &trial.recipe.union(trial.arm);
+    let knowledge = &trial.recipe.union_schedule(trial.arm);
     let Arm { adapters, union, .. } = trial.arm;
     let mut learned = Learned::default();
     match union {
         None => {}
-        Some(Union::AllParameters) => {
+        Some(UnionParameters::AllParameters) => {
             let parameters = base.model.named_parameters();
             learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
         }
-        Some(Union::Adapter) => {
+        Some(UnionParameters::Adapter) => {
             base.model.add_bottleneck(SHARED_ADAPTER, one_adapter, trial.seed)?;
             learned.adapters.push(SHARED_ADAPTER);
             learned.activate(&mut base.model)?;
-            let parameters = adapters_of(&base.model)?;
+            let parameters = freeze_all_but_adapters(&base.model)?;
             learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
         }
     }
     for kind in adapters {
-        let folder = trial.seed_dir(shared_part(*kind)).join("model");
+        let folder = trial.seed_dir(adapter_folder(*kind)).join("model");
         base.model.load_adapter(kind.name(), folder, Head::None)?;
         learned.adapters.push(kind.name());
     }
@@ -92,7 +92,7 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
 }
 
 /// Freezes the encoder, and returns the parameters of the adapters.
-fn adapters_of(model: &Model) -> Result<Vec<(String, Tensor)>> {
+fn freeze_all_but_adapters(model: &Model) -> Result<Vec<(String, Tensor)>> {
     let mut parameters = model.freeze_encoder()?;
     parameters.retain(|(name, _)| Role::Adapters.holds(name));
     Ok(parameters)
@@ -103,13 +103,13 @@ fn contrast<A>(
     trial: &Trial<Recipe, A>,
     base: &Pretrained,
     inputs: &Inputs,
-    learning: &Learning,
+    schedule: &PairSchedule,
     kinds: &[PairKind],
     parameters: &[(String, Tensor)],
 ) -> Result<u64> {
     let (mut updates, config) = (0, &trial.recipe.pairs);
-    for round in 0..learning.rounds {
-        for (stage, stage_kinds, share, training) in learning.stages() {
+    for round in 0..schedule.rounds {
+        for (stage, stage_kinds, share, training) in schedule.stages() {
             let selected_kinds: Vec<PairKind> =
                 stage_kinds.into_iter().filter(|kind| kinds.contains(kind)).collect();
             let mut tasks = Alternating::new();
@@ -127,7 +127,7 @@ fn contrast<A>(
                 continue;
             }
             let mut training = TrainConfig { steps: Some(steps), ..training.clone() };
-            if let Some(warmup) = learning.warmup_steps {
+            if let Some(warmup) = schedule.warmup_steps {
                 training.warmup_ratio = (warmup as f64 / steps as f64).min(1.0);
             }
             let stage = format!("{stage}-{round}");

@@ -1,5 +1,5 @@
-//! *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022): four
-//! small knowledge adapters in a frozen encoder, their fusion, and an evaluation of both.
+//! Reproduces *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al.
+//! 2022): trains four small knowledge adapters in a frozen encoder, and fuses and evaluates them.
 mod learn;
 mod recipe;
 mod report;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use experiment::{Experiment, Trial};
-use learn::{learn, learn_adapter, shared_part};
+use learn::{adapter_folder, learn, learn_adapter};
 use mlqa_eval::Language;
 use recipe::{Inputs, LanguageModel, Recipe};
 use report::Trained;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 /// Seed of the masks for scoring sentences, shared by all models.
-const MASKS: u64 = 0;
+const MASK_SEED: u64 = 0;
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
@@ -36,7 +36,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let mut shared = BTreeMap::new();
     for kind in recipe.kinds() {
         let train = |trial: &Trial<_, ()>| learn_adapter(trial, kind, &inputs);
-        shared.insert(kind, experiment.each_seed(&shared_part(kind), train, |_, _| Ok(()))?);
+        shared.insert(kind, experiment.each_seed(&adapter_folder(kind), train, |_, _| Ok(()))?);
     }
     let results = experiment.each(|trial| train(trial, &inputs), |trial, _| answer(trial))?;
     report::write(experiment, &shared, &results)
@@ -46,7 +46,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let Recipe { model: start, pairs, evaluation, .. } = trial.recipe;
     let mut base = trial.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
-    let before = sentence_loss(trial, &base, inputs)?;
+    let loss_before = sentence_loss(trial, &base, inputs)?;
     let learned = learn(trial, &mut base, inputs)?;
 
     // Retrieval of labels and objects across languages, for trained and held-out entities. The base
@@ -65,8 +65,8 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
         let loss_without_adapters = sentence_loss(trial, &base, inputs)?;
         let message = "the model without adapters differs from the model before training";
         ensure!(
-            loss_without_adapters == before,
-            "{message}: losses {loss_without_adapters:?}, expected {before:?}"
+            loss_without_adapters == loss_before,
+            "{message}: losses {loss_without_adapters:?}, expected {loss_before:?}"
         );
         learned.activate(&mut base.model)?;
     }
@@ -81,7 +81,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     Ok(Trained { updates: learned.updates, found, mapped, loss })
 }
 
-/// The mean loss of masked tokens in sentences, in nats, by language.
+/// Returns the mean loss of masked tokens in sentences, in nats, by language.
 fn sentence_loss(
     trial: &Trial<Recipe>,
     base: &Pretrained,
@@ -91,12 +91,12 @@ fn sentence_loss(
     let config = trial.recipe.masked_lm();
     let language_loss = |(&language, sentences): (&Language, &Vec<_>)| {
         let task = PhraseMaskingTask::from_passages(base, sentences, max_length, &config)?;
-        Ok((language, task.mean_loss(MASKS, batch_size)?))
+        Ok((language, task.mean_loss(MASK_SEED, batch_size)?))
     };
     inputs.sentences.iter().map(language_loss).collect()
 }
 
-/// English passages, questions in every language (G-XLT).
+/// Answers questions in every language about English passages (G-XLT), and scores the answers.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let Recipe { model, windows, evaluation, languages, data, .. } = trial.recipe;
     let trained = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;

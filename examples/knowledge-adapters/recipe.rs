@@ -28,16 +28,16 @@ pub struct Recipe {
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    /// An adapter for one kind of pairs.
+    /// Options of an adapter for one kind of pairs.
     pub adapter: BottleneckConfig,
-    /// The adapter for all kinds of pairs.
+    /// Options of the adapter for all kinds of pairs.
     pub one_adapter: BottleneckConfig,
     pub pairs: TextPairConfig,
     /// Training of adapters, or of a whole model instead.
-    pub knowledge: Learning,
+    pub knowledge: PairSchedule,
     /// Training of the fusion weights.
-    pub fusion: Learning,
-    /// Control of retrieval: an orthogonal map of the base's vectors.
+    pub fusion: PairSchedule,
+    /// Control of retrieval: options of an orthogonal map of the base model's vectors.
     pub map: MapConfig,
     pub language_model: LanguageModel,
     pub fine_tuning: TrainConfig,
@@ -65,8 +65,8 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// One arm: training on pairs before fine-tuning. Without `adapters` and `union`, nothing is
-/// trained on pairs.
+/// One arm: how a model is trained on pairs before fine-tuning. Without `adapters` and `union`,
+/// nothing is trained on pairs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
@@ -76,7 +76,7 @@ pub struct Arm {
     pub adapters: Vec<PairKind>,
     /// Trains on pairs of all kinds, instead of adapters for one kind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub union: Option<Union>,
+    pub union: Option<UnionParameters>,
     /// Learning rate of `union`; replaces the rate of both stages of `knowledge`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
@@ -92,17 +92,18 @@ impl Arm {
 /// Parameters that are trained on all kinds of pairs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Union {
+pub enum UnionParameters {
     /// Every parameter of the model, without an adapter.
     AllParameters,
     /// One adapter.
     Adapter,
 }
 
-/// Training rounds. Each round has a stage on phrases, then a stage on sentences; kinds alternate.
+/// Training schedule on pairs. Each round has a stage on phrases, then a stage on sentences; kinds
+/// alternate.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Learning {
+pub struct PairSchedule {
     /// Number of rounds; each round has separate learning-rate schedules.
     pub rounds: u64,
     /// Share of the phrase pairs, drawn again in each round.
@@ -116,7 +117,7 @@ pub struct Learning {
     pub sentences: TrainConfig,
 }
 
-impl Default for Learning {
+impl Default for PairSchedule {
     fn default() -> Self {
         Self {
             rounds: 1,
@@ -129,7 +130,7 @@ impl Default for Learning {
     }
 }
 
-impl Learning {
+impl PairSchedule {
     /// Returns the stages of a round: name, alternating kinds, share of the pairs, and training
     /// options.
     pub fn stages(&self) -> [(&'static str, [PairKind; 2], f64, &TrainConfig); 2] {
@@ -221,10 +222,10 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
                 "arms.{name}.adapters: an adapter is listed twice"
             );
             let exclusive = adapters.is_empty() || union.is_none();
-            ensure!(exclusive, "arms.{name}: either adapters or union");
+            ensure!(exclusive, "arms.{name}: set either adapters or union");
             let unused = arm.learning_rate.is_some() && union.is_none();
             ensure!(!unused, "arms.{name}.learning_rate: only allowed with union");
-            self.union(arm).validate().with_context(|| format!("arms.{name}"))?;
+            self.union_schedule(arm).validate().with_context(|| format!("arms.{name}"))?;
         }
         Ok(())
     }
@@ -251,15 +252,15 @@ impl Recipe {
     }
 
     /// Returns the training options of `union` in an arm.
-    pub fn union(&self, arm: &Arm) -> Learning {
-        let mut learning = self.knowledge.clone();
-        for stage in [&mut learning.phrases, &mut learning.sentences] {
+    pub fn union_schedule(&self, arm: &Arm) -> PairSchedule {
+        let mut schedule = self.knowledge.clone();
+        for stage in [&mut schedule.phrases, &mut schedule.sentences] {
             stage.learning_rate = arm.learning_rate.unwrap_or(stage.learning_rate);
         }
-        learning
+        schedule
     }
 
-    /// Returns the queries for the graph.
+    /// Returns the queries of graph retrieval.
     pub fn graph_queries<'a>(&'a self, inputs: &'a Inputs) -> GraphQueries<'a> {
         let (graph, held_out) = (&inputs.graph, &inputs.pairs.held_out);
         GraphQueries { graph, languages: &self.languages, held_out }

@@ -16,7 +16,7 @@ use crate::recipe::Recipe;
 /// Measurements of a model before fine-tuning.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Trained {
-    /// Updates of parameters, excluding those of shared adapters.
+    /// Parameter updates, excluding the updates of shared adapters.
     pub updates: u64,
     pub found: GraphScores,
     /// Scores of the base model with a linear map between the languages.
@@ -33,7 +33,7 @@ type RetrievalScores = BTreeMap<String, BTreeMap<String, Spread>>;
 struct ArmSummary {
     title: String,
     found: RetrievalScores,
-    /// Scores through a map.
+    /// Scores with a linear map between the languages.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     mapped: RetrievalScores,
     /// Loss of masked tokens in sentences, by language.
@@ -88,9 +88,9 @@ pub fn write(
         let model_values = |scores: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
             results.of_arm(name).filter_map(|trial| Some(values(scores(&trial.trained)?))).collect()
         };
-        let plain = model_values(|trained| Some(&trained.found));
+        let unmapped = model_values(|trained| Some(&trained.found));
         let mapped = model_values(|trained| trained.mapped.as_ref());
-        for (title, seeds) in [(title.clone(), &plain), (format!("{title}, mapped"), &mapped)] {
+        for (title, seeds) in [(title.clone(), &unmapped), (format!("{title}, mapped"), &mapped)] {
             if !seeds.is_empty() {
                 retrieval_table.row(&title, row(&over_seeds(seeds)));
                 numbers.extend(measured(&title, seeds));
@@ -100,8 +100,8 @@ pub fn write(
         let seeds: Vec<Matrix> =
             results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated)).collect();
         Matrix::over_seeds(title, &seeds).write(experiment.dir("matrix").join(name))?;
-        let answers = |keep: &dyn Fn(Language) -> bool| {
-            let english = |context, question| context == Language::EN && keep(question);
+        let answers = |select: &dyn Fn(Language) -> bool| {
+            let english = |context, question| context == Language::EN && select(question);
             Matrix::spread(&seeds, english).unwrap_or_default()
         };
         let language_values = |code: &Language| (code.to_string(), answers(&|one| one == *code));
@@ -110,8 +110,8 @@ pub fn write(
             languages.iter().map(language_values).chain([average_answers]).collect();
         answer_table.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
         let (run, names) = ((experiment, results), (name.as_str(), title.as_str()));
-        let keep = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(measure_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, keep)?);
+        let select = |context, question| context == Language::EN && question != Language::EN;
+        numbers.extend(measure_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, select)?);
 
         let losses: Vec<_> = results.of_arm(name).map(|model| &model.trained.loss).collect();
         let mean = |loss: &BTreeMap<Language, f64>| Spread::of(loss.values().copied()).mean;
@@ -128,7 +128,7 @@ pub fn write(
         let tokens = results.over_seeds(name, |model| model.tokens as f64).mean as u64;
         let summary = ArmSummary {
             title: title.clone(),
-            found: over_seeds(&plain),
+            found: over_seeds(&unmapped),
             mapped: over_seeds(&mapped),
             loss,
             answers: answers.into_iter().collect(),

@@ -8,7 +8,7 @@ use crate::recipe::Recipe;
 
 /// Training data of the arms of a run.
 pub struct TrainingData {
-    /// D, D' and D''.
+    /// The paper's D, D' and D'': source, translated and mixed questions.
     pub questions: MixedTraining,
     /// Development questions that determine convergence.
     pub dev: Vec<DevSet>,

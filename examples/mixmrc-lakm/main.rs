@@ -1,5 +1,5 @@
-//! *Enhancing Answer Boundary Detection for Multilingual Machine Reading Comprehension* (mixMRC +
-//! LAKM), from translated questions and knowledge phrases to its tables.
+//! Reproduces *Enhancing Answer Boundary Detection for Multilingual Machine Reading Comprehension*
+//! (mixMRC + LAKM), from translated questions and knowledge phrases to Tables 7 to 9.
 mod data;
 mod recipe;
 mod report;
@@ -21,8 +21,8 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    // 3.1 and 3.2: translations with their answers, questions mixed with passages of other
-    // languages, knowledge phrases.
+    // 3.1 and 3.2: translations with their answers, questions about passages in other languages,
+    // and knowledge phrases.
     let data = TrainingData::load(&experiment.recipe)?;
     experiment.log(&data.questions);
     experiment.log(format!("passages with phrases: {}", data.phrases.len()));
@@ -45,7 +45,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let mut same_language = qa_task(&[&all.source, translated].concat())?;
     let mixed = arm.mixed.then(|| qa_task(&all.mixed)).transpose()?;
 
-    // 3.2: LAKM, masking of knowledge phrases in passages first (Eq. 1, 2).
+    // 3.2: LAKM, masked language modelling that masks knowledge phrases first (Eq. 1, 2).
     let phrases = arm.lakm.map(|masking| {
         let config = masking.task_config(&recipe.lakm, &recipe.ngrams);
         let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
@@ -53,7 +53,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     });
     let phrases = phrases.transpose()?;
 
-    // 4.3: alternating batches of the tasks, each with an update, until reading converges.
+    // 4.3: batches of the tasks alternate, with one update per batch, until the scores converge.
     let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
     let training = recipe.training(arm, rows);
     let [mrc_batches, mixed_batches, lakm_batches] = recipe.batches(arm);
@@ -68,7 +68,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     Ok(report.steps)
 }
 
-/// 4.4: all combinations of passage and question languages.
+/// 4.4: answers the questions of all combinations of passage and question languages.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let Recipe { model, windows, evaluation, languages, data, .. } = trial.recipe;
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;

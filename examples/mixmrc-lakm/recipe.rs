@@ -74,16 +74,16 @@ pub struct Arm {
     pub translated: bool,
     /// mixMRC: whether to train on questions and passages in different languages.
     pub mixed: bool,
-    /// Whether updates on mixed questions are additional, so that the number of updates on unmixed
-    /// questions is that of an arm without mixed questions.
+    /// Whether updates on mixed questions are additional, so that an arm with mixed questions has
+    /// as many updates on unmixed questions as an arm without.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mixed_on_top: bool,
-    /// LAKM: masks phrases in passages, or random n-grams (Table 8).
+    /// LAKM: masking of phrases in passages, or of random n-grams (Table 8).
     pub lakm: Option<PhraseMasking>,
 }
 
-/// Number of batches in a round: questions in the passage's language, questions in another
-/// language, masked phrases. Absent: 1.
+/// Number of batches of each task in a round: questions in the passage's language, questions in
+/// another language, and masked phrases; absent: 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rounds {
@@ -140,10 +140,11 @@ impl Recipe {
         self.run.selected().iter().filter_map(|name| self.arms.get(name))
     }
 
-    /// Returns whether a selected arm uses translations, or their number for LAKM passages.
+    /// Returns whether a selected arm trains on translations, or counts them to draw as many LAKM
+    /// passages.
     pub fn needs_translations(&self) -> bool {
-        let counts = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
-        self.selected().any(|arm| arm.translated || arm.mixed || counts(arm))
+        let counts_mixed = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
+        self.selected().any(|arm| arm.translated || arm.mixed || counts_mixed(arm))
     }
 
     /// Returns the number of batches of each task in a round; 0 if the arm does not have the task.
@@ -153,7 +154,7 @@ impl Recipe {
         tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
     }
 
-    /// Returns the training stage of an arm with this many rows of unmixed questions, see
+    /// Returns the training options of an arm with `rows` windows of unmixed questions, see
     /// [`Recipe::training`].
     pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
         let [mrc, mixed, lakm] = self.batches(arm);

@@ -30,17 +30,18 @@ struct ArmSummary {
     seconds: f64,
 }
 
-/// Pairs of context and question language over which a mean is computed.
-type Pairs = (&'static str, fn(Language, Language) -> bool);
+/// A title, and the pairs of context and question language over which a mean is computed.
+type TitledPairs = (&'static str, fn(Language, Language) -> bool);
 
-const MEANS: [Pairs; 3] = [
+const MEANS: [TitledPairs; 3] = [
     ("same language", |context, question| context == question),
     ("two languages", |context, question| context != question),
     ("all pairs", |_, _| true),
 ];
 
-/// Pairs of different languages in two groups: mixed training questions always include English.
-const MIXED_COLUMNS: [Pairs; 2] = [
+/// Means over pairs of different languages, in two groups, because the language pairs of mixed
+/// training questions always include English.
+const MIXED_COLUMNS: [TitledPairs; 2] = [
     ("one of them English", |context, question| {
         context != question && [context, question].contains(&Language::EN)
     }),
@@ -71,25 +72,25 @@ pub fn write(
                 Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
             Some((code.to_string(), scores?))
         };
-        let scored = languages.iter().map(language_scores).collect::<Option<Vec<_>>>();
-        let scored = scored.context("no pair was scored")?;
-        let [xlt, off_diagonal, gxlt] = MEANS.map(|(_, keep)| Matrix::spread(&seeds, keep));
-        for (setting, keep) in MEANS {
+        let diagonal = languages.iter().map(language_scores).collect::<Option<Vec<_>>>();
+        let diagonal = diagonal.context("no pair was scored")?;
+        let [xlt, off_diagonal, gxlt] = MEANS.map(|(_, select)| Matrix::spread(&seeds, select));
+        for (setting, select) in MEANS {
             let names = (name.as_str(), title.as_str());
             let unit = experiment.recipe.bootstrap_unit;
             let run = (experiment, results);
-            numbers.extend(measure_answers(run, names, (setting, "avg"), unit, keep)?);
+            numbers.extend(measure_answers(run, names, (setting, "avg"), unit, select)?);
         }
         let means =
             |(_, scores): &(String, ScoreSpread)| format!("{:.1} / {:.1}", scores.em, scores.f1);
         let spread = |mean: Option<ScoreSpread>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
-        mixed.row(title, MIXED_COLUMNS.map(|(_, keep)| spread(Matrix::spread(&seeds, keep))));
-        table.row(title, scored.iter().map(means).chain([xlt, off_diagonal, gxlt].map(spread)));
+        mixed.row(title, MIXED_COLUMNS.map(|(_, select)| spread(Matrix::spread(&seeds, select))));
+        table.row(title, diagonal.iter().map(means).chain([xlt, off_diagonal, gxlt].map(spread)));
         let arm = ArmSummary {
             title: title.clone(),
-            languages: scored.into_iter().collect(),
+            languages: diagonal.into_iter().collect(),
             xlt,
             off_diagonal,
             gxlt,

@@ -18,12 +18,12 @@ use tch::{Kind, Tensor};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, SpecialTokens};
 
-/// Share of the steps over which passage length increases.
+/// Share of the steps during which passage length increases.
 const GROWTH_SHARE: f64 = 0.4;
 /// Maximum answer length in tokens.
 const MAX_ANSWER_LENGTH: usize = 4;
 /// Number of tokens on each side of the answer that form the question.
-const NEIGHBOURS: RangeInclusive<usize> = 3..=9;
+const NEIGHBOUR_COUNT: RangeInclusive<usize> = 3..=9;
 /// Probability that a neighbour is dropped.
 const DROP_PROBABILITY: f64 = 0.25;
 /// Probability that the question has `<mask>` in place of the answer.
@@ -72,7 +72,8 @@ pub struct ClozeTask<'a> {
     /// Passages by language.
     passages: Vec<Vec<Vec<u32>>>,
     languages: WeightedIndex<f64>,
-    /// One entry per example of the run; examples are drawn in the step, so lengths are nominal.
+    /// Length of each example of the run. The real lengths are unknown, because a step draws its
+    /// examples, so all entries are `last_length`.
     lengths: Vec<usize>,
     /// Token ids of the last batch, by index in the batch.
     last_batch: BTreeMap<usize, Vec<u32>>,
@@ -126,8 +127,8 @@ impl<'a> ClozeTask<'a> {
         })
     }
 
-    /// Draws a language, `length` tokens of one of its passages, and an answer in them; `None` if
-    /// there are too few tokens.
+    /// Draws a language, `length` tokens of one of its passages, and an answer span in these
+    /// tokens; `None` if there are too few tokens.
     pub fn draw(&self, length: usize, rng: &mut ChaCha8Rng) -> Option<Cloze> {
         let language = self.languages.sample(rng);
         let passages = self.passages.get(language)?;
@@ -157,15 +158,15 @@ impl<'a> ClozeTask<'a> {
         answer: Range<usize>,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<u32>> {
-        let (left, right) = (rng.random_range(NEIGHBOURS), rng.random_range(NEIGHBOURS));
-        let before = passage.get(answer.start.saturating_sub(left)..answer.start)?;
-        let after = passage.get(answer.end..passage.len().min(answer.end + right))?;
+        let (left, right) = (rng.random_range(NEIGHBOUR_COUNT), rng.random_range(NEIGHBOUR_COUNT));
+        let tokens_before = passage.get(answer.start.saturating_sub(left)..answer.start)?;
+        let tokens_after = passage.get(answer.end..passage.len().min(answer.end + right))?;
         let mut drop_tokens = |tokens: &[u32]| -> Vec<u32> {
             tokens.iter().copied().filter(|_| rng.random::<f64>() >= DROP_PROBABILITY).collect()
         };
-        let mut question = drop_tokens(before);
+        let mut question = drop_tokens(tokens_before);
         let gap = question.len();
-        question.extend(drop_tokens(after));
+        question.extend(drop_tokens(tokens_after));
         if rng.random::<f64>() < MASKED_QUESTION_PROBABILITY {
             question.insert(gap, self.specials.mask);
         } else if rng.random::<f64>() < SHUFFLE_PROBABILITY {
@@ -194,8 +195,8 @@ impl<'a> ClozeTask<'a> {
     fn batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
         let config = &self.config;
         let growth = step.number as f64 / (GROWTH_SHARE * step.total as f64).max(1.0);
-        let more = config.last_length.saturating_sub(config.first_length) as f64;
-        let length = config.first_length + (growth.min(1.0) * more) as usize;
+        let added_length = config.last_length.saturating_sub(config.first_length) as f64;
+        let length = config.first_length + (growth.min(1.0) * added_length) as usize;
         let mut batch: Vec<Cloze> = Vec::with_capacity(step.batch.len());
         for _ in 0..100 * step.batch.len() {
             if batch.len() == step.batch.len() {
@@ -241,9 +242,9 @@ impl Task for ClozeTask<'_> {
         let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
         let pad = i64::from(self.specials.pad);
         let inputs = Inputs::from_rows(&ids, pad)?.with_token_type_ids(&segments)?;
-        let passage = inputs.token_type_ids.as_ref();
+        let passage_mask = inputs.token_type_ids.as_ref();
         let device = self.model.device();
-        let passage = passage
+        let passage_mask = passage_mask
             .map(|segments| segments.f_to_kind(Kind::Bool)?.f_to_device(device))
             .transpose()?;
         let hidden = self.model.encode(&inputs, true)?;
@@ -259,7 +260,7 @@ impl Task for ClozeTask<'_> {
             &end_logits,
             &positions(|cloze| cloze.start)?,
             &positions(|cloze| cloze.end)?,
-            passage.as_ref(),
+            passage_mask.as_ref(),
             &SpanConfig::default(),
         )?;
         let mut parts = vec![("reading", span_loss.detach())];

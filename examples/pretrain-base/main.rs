@@ -21,7 +21,7 @@ use torch_ext::Precision;
 use vocabulary::LANGUAGES;
 use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
 
-/// File name of the vocabulary in the folder of a model.
+/// File name of the tokenizer.
 const TOKENIZER: &str = "tokenizer.json";
 
 /// Minimum number of tokens of a paragraph that is used as a passage.
@@ -76,13 +76,13 @@ fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Re
     let examples = recipe.examples()?;
     let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
     let parameters = model.named_parameters();
-    let fitted = trial.fit("pretrain", &recipe.training, &parameters, &mut task)?;
+    let report = trial.fit("pretrain", &recipe.training, &parameters, &mut task)?;
     model.save(trial.dir("model"), Head::MaskedLm)?;
     files.write(trial.dir("model"), &tokenizer, &config)?;
-    Ok(Trained { loss: fitted.final_loss })
+    Ok(Trained { loss: report.final_loss })
 }
 
-/// Returns the vocabulary, which is trained unless its file exists.
+/// Returns the tokenizer, whose vocabulary is trained unless its file exists.
 fn vocabulary(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
     let path = trial.dir(TOKENIZER);
     if !path.exists() {

@@ -1,4 +1,4 @@
-//! Initial weights with which a small encoder learns in hundreds of steps to match equal tokens.
+//! Initial weights that let a small encoder learn to match equal tokens within hundreds of steps.
 //!
 //! Follows mimetic initialisation (Trockman and Kolter 2023): the first layer's key weights equal
 //! its query weights, so a token attends to equal tokens. Position embeddings are small sinusoids.
@@ -18,7 +18,7 @@ use xlmr_model::Model;
 /// If a parameter is missing or a libtorch operation fails.
 pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
     let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
-    let named = |name: &str| {
+    let parameter = |name: &str| {
         let tensor = parameters.get(name).with_context(|| format!("the model has no {name}"));
         tensor.map(Tensor::shallow_clone)
     };
@@ -34,20 +34,20 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         let sinusoids = Tensor::f_cat(&[angle.f_sin()?, angle.f_cos()?], 1)?;
         let sinusoids = sinusoids.f_mul_scalar(2f64.sqrt() * range * 0.5)?;
         let _ = sinusoids.f_select(0, config.pad_token_id)?.f_zero_()?;
-        let mut positions = named("roberta.embeddings.position_embeddings.weight")?;
+        let mut positions = parameter("roberta.embeddings.position_embeddings.weight")?;
         positions.f_copy_(&sinusoids)?;
 
         // libtorch's generator starts from a random seed.
         tch::manual_seed(trainer::seed_for(seed, "mimetic", 0));
         let direction = Tensor::f_randn([width], options)?.f_mul_scalar(range)?;
-        let mut segments = named("roberta.embeddings.token_type_embeddings.weight")?;
+        let mut segments = parameter("roberta.embeddings.token_type_embeddings.weight")?;
         let rows = [direction.f_neg()?, direction.shallow_clone()];
         segments.f_copy_(&Tensor::f_stack(&rows, 0)?)?;
 
         let unit = direction.f_div(&direction.f_norm()?)?.f_to_device(model.device())?;
         let attention = "roberta.encoder.layer.0.attention.self";
-        let mut query = named(&format!("{attention}.query.weight"))?;
-        let mut key = named(&format!("{attention}.key.weight"))?;
+        let mut query = parameter(&format!("{attention}.query.weight"))?;
+        let mut key = parameter(&format!("{attention}.key.weight"))?;
         query.f_copy_(&query.f_mul_scalar(1.5)?)?;
         let identity = Tensor::f_eye(width, (Kind::Float, model.device()))?;
         let orthogonal = identity.f_sub(&unit.f_outer(&unit)?)?;

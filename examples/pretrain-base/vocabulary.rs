@@ -31,13 +31,13 @@ const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VocabularyConfig {
-    /// Number of tokens.
+    /// Number of tokens in the vocabulary.
     pub size: usize,
     /// Number of bytes of text per language.
     pub bytes_per_language: usize,
     /// Number of copies of each label, so that most labels become one or two tokens.
     pub label_copies: usize,
-    /// Number of different characters.
+    /// Maximum number of different characters.
     pub alphabet: usize,
     /// Random seed for selecting texts.
     pub seed: u64,
@@ -82,13 +82,13 @@ pub fn train(
             }
         }
     }
-    let failed = |error: tokenizers::Error| anyhow!("training the vocabulary: {error}");
+    let training_error = |error: tokenizers::Error| anyhow!("training the vocabulary: {error}");
     let pre_tokenizer = Sequence::new(vec![
         PreTokenizerWrapper::WhitespaceSplit(WhitespaceSplit),
         PreTokenizerWrapper::Punctuation(Punctuation::new(SplitDelimiterBehavior::Isolated)),
         PreTokenizerWrapper::Metaspace(Metaspace::new('▁', PrependScheme::Never, true)),
     ]);
-    let model = BPE::builder().unk_token("<unk>".into()).build().map_err(failed)?;
+    let model = BPE::builder().unk_token("<unk>".into()).build().map_err(training_error)?;
     let mut tokenizer = TokenizerBuilder::new()
         .with_model(model)
         .with_normalizer(Some(NFKC))
@@ -96,8 +96,8 @@ pub fn train(
         .with_decoder(Some(MetaspaceDecoder::new('▁', PrependScheme::Never, true)))
         .with_post_processor(None::<TemplateProcessing>)
         .build()
-        .map_err(failed)?;
-    let alphabet = alphabet(&text, config.alphabet).map_err(failed)?;
+        .map_err(training_error)?;
+    let alphabet = alphabet(&text, config.alphabet).map_err(training_error)?;
     let mut trainer = BpeTrainer::builder()
         .vocab_size(config.size)
         .min_frequency(2)
@@ -106,7 +106,7 @@ pub fn train(
         .show_progress(false)
         .special_tokens(SPECIALS.map(|token| AddedToken::from(token, true)).into())
         .build();
-    tokenizer.train(&mut trainer, text.into_iter()).map_err(failed)?;
+    tokenizer.train(&mut trainer, text.into_iter()).map_err(training_error)?;
     let template = TemplateProcessing::builder()
         .try_single("<s> $A </s>")
         .and_then(|builder| builder.try_pair("<s> $A </s> </s> $B:1 </s>:1"))

@@ -30,7 +30,7 @@ pub struct Question {
 /// Training and evaluation data.
 #[derive(Default)]
 pub struct Inputs {
-    /// By the index in `question_texts`.
+    /// Questions in the order of `question_texts`.
     pub questions: Vec<Question>,
     pub question_texts: Texts,
     pub paragraphs: Texts,
@@ -54,16 +54,16 @@ impl Inputs {
                     paragraphs.push(format!("{}{}", prefixes.passage, one.context));
                 }
             }
-            let parallel = inputs.questions.is_empty() || inputs.questions == questions;
-            ensure!(parallel, "{}: not parallel to the other languages", path.display());
+            let is_parallel = inputs.questions.is_empty() || inputs.questions == questions;
+            ensure!(is_parallel, "{}: not parallel to the other languages", path.display());
             inputs.questions = questions;
             inputs.question_texts.insert(language, texts);
             inputs.paragraphs.insert(language, paragraphs);
         }
-        let has_side = |held_out| inputs.questions.iter().any(|one| one.held_out == held_out);
+        let has_split = |held_out| inputs.questions.iter().any(|one| one.held_out == held_out);
         let count = recipe.train_articles;
         ensure!(
-            has_side(true) && has_side(false),
+            has_split(true) && has_split(false),
             "train_articles = {count}: no questions in one of the splits"
         );
         let languages = &evaluation.sentence_languages;
@@ -75,15 +75,15 @@ impl Inputs {
         }
         let mut counts = inputs.sentences.values().map(Vec::len);
         let first = counts.next();
-        let equal = counts.all(|count| Some(count) == first);
-        ensure!(equal, "{}: files differ in their number of sentences", folder.display());
+        let equal_counts = counts.all(|count| Some(count) == first);
+        ensure!(equal_counts, "{}: files differ in their number of sentences", folder.display());
         Ok(inputs)
     }
 
     /// Returns one pair for each training question and language; a second language is drawn at
-    /// random. The keys of pairs with the same entity are not negatives. For cosine regression
-    /// these pairs have the similarity 1, and each is followed by a pair with a random training
-    /// question of another paragraph and the similarity 0.
+    /// random. The keys of pairs with the same entity are not negatives. For cosine regression,
+    /// these pairs have similarity 1, and each is followed by a pair of similarity 0, whose key is
+    /// a random training question of another paragraph.
     pub fn pairs(
         &self,
         recipe: &Recipe,
@@ -117,8 +117,8 @@ impl Inputs {
                         (language, text(&self.paragraphs, language, paragraph)?)
                     }
                     Positive::DroppedWords => {
-                        let plain = query.strip_prefix(prefix).unwrap_or(&query);
-                        (language, format!("{prefix}{}", drop_words(plain, share, &mut rng)))
+                        let question = query.strip_prefix(prefix).unwrap_or(&query);
+                        (language, format!("{prefix}{}", drop_words(question, share, &mut rng)))
                     }
                 };
                 let is_paragraph = matches!(positive, Positive::Paragraph | Positive::OwnParagraph);
@@ -137,9 +137,9 @@ impl Inputs {
                 }
                 let other_paragraphs =
                     training.iter().filter(|(_, one)| one.paragraph != paragraph);
-                let (other_passage, _) =
+                let (other_question, _) =
                     other_paragraphs.choose(&mut rng).context("one training paragraph")?;
-                let key = text(&self.question_texts, key_language, *other_passage)?;
+                let key = text(&self.question_texts, key_language, *other_question)?;
                 let negative_pair = TextPair { key, similarity: Some(0.0), ..pair.clone() };
                 pairs.extend([TextPair { similarity: Some(1.0), ..pair }, negative_pair]);
             }
@@ -148,9 +148,10 @@ impl Inputs {
     }
 }
 
-/// Returns the text without a random share of its words; a Han character is a word.
+/// Removes a random share of the text's words; each Han character counts as a word.
 fn drop_words(text: &str, share: f64, rng: &mut impl Rng) -> String {
-    let word = |piece: &str| piece.chars().any(char::is_alphanumeric);
-    let pieces = text.split_word_bounds().filter(|piece| !word(piece) || !rng.random_bool(share));
+    let is_word = |piece: &str| piece.chars().any(char::is_alphanumeric);
+    let pieces =
+        text.split_word_bounds().filter(|piece| !is_word(piece) || !rng.random_bool(share));
     pieces.collect()
 }

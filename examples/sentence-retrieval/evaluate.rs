@@ -1,4 +1,4 @@
-//! Evaluation: sentences, paragraphs, and paragraphs with questions added (xQG).
+//! Evaluation on sentences, on paragraphs, and on paragraphs with added questions (xQG).
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -58,8 +58,8 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     let mut order: Vec<usize> =
         (0..paragraphs.values().map(Array2::nrows).max().unwrap_or(0)).collect();
     order.shuffle(&mut rng_for(trial.seed, "other paragraphs", 0));
-    let next = order.iter().copied().cycle().skip(1);
-    let other_paragraphs: BTreeMap<usize, usize> = order.iter().copied().zip(next).collect();
+    let shifted = order.iter().copied().cycle().skip(1);
+    let other_paragraphs: BTreeMap<usize, usize> = order.iter().copied().zip(shifted).collect();
     for (&query, queries) in &questions {
         for (&candidate, passages) in &paragraphs {
             let rank = |owner: &dyn Fn(usize) -> Option<usize>| {
@@ -79,12 +79,13 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Computes the ranks of the paragraphs of held-out questions.
+/// Computes the ranks of held-out questions' paragraphs, to whose vectors questions are added.
 ///
-/// The questions `added` (in each language except the query's) of a paragraph are added to the
-/// vector of its `owner`, except the question with the query's index in each paragraph, which may
-/// be the query. Questions are repeated or omitted so that every paragraph has equally many,
-/// because a vector with more questions is closer to every query.
+/// `added` contains the question vectors in each language except the query's. `owner` returns the
+/// paragraph to whose vector a paragraph's questions are added. The question with the query's index
+/// is excluded in every paragraph, because it may be the query. Questions are repeated or omitted
+/// so that every paragraph has equally many, because a vector with more questions is closer to
+/// every query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &Evaluation,
@@ -106,21 +107,22 @@ fn augmented_ranks(
                 questions_by_owner.entry(owner).or_default().push(number);
             }
         }
-        let equal = |(&owner, rows): (&usize, &Vec<usize>)| {
+        let repeat_questions = |(&owner, rows): (&usize, &Vec<usize>)| {
             let rows: Vec<usize> =
                 rows.iter().copied().cycle().take(evaluation.questions).collect();
             rows.into_iter().map(move |row| (owner, row))
         };
-        let question_vectors: Vec<(usize, usize)> =
-            questions_by_owner.iter().flat_map(equal).collect();
-        let added = added.iter().flat_map(|vectors| {
-            question_vectors.iter().map(|&(owner, row)| (owner, vectors.row(row)))
-        });
+        let owner_rows: Vec<(usize, usize)> =
+            questions_by_owner.iter().flat_map(repeat_questions).collect();
+        let added = added
+            .iter()
+            .flat_map(|vectors| owner_rows.iter().map(|&(owner, row)| (owner, vectors.row(row))));
         let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());
-        let found = rank_candidates(queries.view(), candidates.view(), &gold, &evaluation.ranks)?;
-        ranks.extend(rows.into_iter().zip(found));
+        let row_ranks =
+            rank_candidates(queries.view(), candidates.view(), &gold, &evaluation.ranks)?;
+        ranks.extend(rows.into_iter().zip(row_ranks));
     }
     Ok(ranks.into_values().collect())
 }

@@ -6,26 +6,26 @@ use crate::data::Inputs;
 use crate::recipe::Recipe;
 use crate::report::PairRanks;
 
-/// Words by UAX #29, in lower case; a Han or Kana character is a word.
+/// Splits a text into lower-case words by UAX #29; each Han or Kana character is a word.
 #[derive(Default)]
-struct Words;
+struct WordTokenizer;
 
-impl Tokenizer for Words {
+impl Tokenizer for WordTokenizer {
     fn tokenize(&self, text: &str) -> Vec<String> {
         text.unicode_words().map(str::to_lowercase).collect()
     }
 }
 
 /// Computes the ranks of the paragraphs of held-out questions, for all pairs of languages.
-/// Paragraphs with an equal score count as better.
+/// Paragraphs with the same score as the correct paragraph rank before it.
 pub fn paragraph_ranks(recipe: &Recipe, inputs: &Inputs) -> Vec<PairRanks> {
     let mut pairs = Vec::new();
     for (&candidate, paragraphs) in &inputs.paragraphs {
         let prefix = recipe.prefixes.passage.as_str();
         let texts: Vec<&str> =
             paragraphs.iter().map(|text| text.strip_prefix(prefix).unwrap_or(text)).collect();
-        let embedder: Embedder<u32, Words> =
-            EmbedderBuilder::with_tokenizer_and_fit_to_corpus(Words, &texts).build();
+        let embedder: Embedder<u32, WordTokenizer> =
+            EmbedderBuilder::with_tokenizer_and_fit_to_corpus(WordTokenizer, &texts).build();
         let mut scorer = Scorer::new();
         for (index, text) in texts.iter().enumerate() {
             scorer.upsert(&index, embedder.embed(text));
@@ -34,9 +34,9 @@ pub fn paragraph_ranks(recipe: &Recipe, inputs: &Inputs) -> Vec<PairRanks> {
             let held_out = inputs.questions.iter().zip(questions).filter(|(one, _)| one.held_out);
             let rank = |(one, text): (&crate::data::Question, &String)| {
                 let text = text.strip_prefix(&recipe.prefixes.query).unwrap_or(text);
-                let found = scorer.matches(&embedder.embed(text));
-                match found.iter().find(|other| other.id == one.paragraph) {
-                    Some(gold) => found.iter().filter(|other| other.score >= gold.score).count(),
+                let matches = scorer.matches(&embedder.embed(text));
+                match matches.iter().find(|other| other.id == one.paragraph) {
+                    Some(gold) => matches.iter().filter(|other| other.score >= gold.score).count(),
                     None => texts.len(),
                 }
             };

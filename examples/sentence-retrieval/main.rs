@@ -29,8 +29,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &results)
 }
 
-/// Multiple negatives ranking (InfoNCE over the cosines of a question with all keys of its batch),
-/// or regression of the cosines of pairs.
+/// Trains by multiple negatives ranking (InfoNCE over the cosines of a question with all keys of
+/// its batch), or by regression of the cosines of pairs.
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<u64> {
     let Recipe { model, pairs: config, .. } = trial.recipe;
     let config = TextPairConfig { loss: trial.arm.loss.unwrap_or(config.loss), ..config.clone() };

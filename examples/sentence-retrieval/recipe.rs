@@ -39,13 +39,13 @@ pub struct Data {
     pub sentences: TsvFolder,
 }
 
-/// Text before each text, as E5 encoders expect it.
+/// Prefixes of texts, which E5 encoders require.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prefixes {
-    /// Before questions and sentences.
+    /// Prefix of questions and sentences.
     pub query: String,
-    /// Before paragraphs.
+    /// Prefix of paragraphs.
     pub passage: String,
 }
 
@@ -63,7 +63,7 @@ pub enum Positive {
     DroppedWords,
 }
 
-/// One arm; nothing is trained without `positive`.
+/// One arm. Without `positive`, nothing is trained.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
@@ -91,7 +91,7 @@ pub struct Evaluation {
     pub sentence_languages: Vec<Language>,
     /// Maximum number of sentences per language.
     pub max_sentences: usize,
-    /// Maximum tokens of a text.
+    /// Maximum text length in tokens.
     pub max_length: usize,
     pub batch_size: usize,
     /// Number of questions per language that are added to the vector of each paragraph.
@@ -137,7 +137,7 @@ sentence-retrieval examples/sentence-retrieval/recipe.toml --model xlm-roberta-b
 }
 
 impl Recipe {
-    /// Training options of an arm.
+    /// Returns the training options of an arm.
     pub fn training(&self, arm: &Arm) -> TrainConfig {
         let mut training = self.training.clone();
         training.batch_size = arm.batch_size.unwrap_or(training.batch_size);

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::recipe::Recipe;
 
-/// The rank of the correct candidate for each query.
+/// The rank of the correct candidate for each query of a language pair.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct PairRanks {
     pub query: Language,
@@ -21,7 +21,7 @@ pub struct PairRanks {
 /// Ranks of a model by pair of languages.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Scores {
-    /// Paragraphs by BM25; only in the arm without training.
+    /// Paragraphs ranked by BM25; only in the arm without training.
     #[serde(default)]
     pub lexical: Vec<PairRanks>,
     /// PUD's sentences.
@@ -35,7 +35,7 @@ pub struct Scores {
 }
 
 /// Setting, language and metric of a value, and each query's value in percent.
-type Shares = ([String; 3], Vec<f64>);
+type QueryScores = ([String; 3], Vec<f64>);
 
 fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     Spread::of(values.into_iter().copied()).mean
@@ -52,19 +52,19 @@ fn hit_rates<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize
     shares.iter().map(mean).collect()
 }
 
-fn sentence_scores(pairs: &[PairRanks]) -> Vec<Shares> {
-    let named = |language: &str| ["PUD", language, "p@1"].map(str::to_owned);
+fn sentence_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
+    let key = |language: &str| ["PUD", language, "p@1"].map(str::to_owned);
     let from_english = pairs.iter().filter(|pair| pair.query == Language::EN);
     let with_english = from_english.map(|PairRanks { candidate, .. }| {
         let directions = [(Language::EN, *candidate), (*candidate, Language::EN)];
         let pairs_of_language =
             pairs.iter().filter(|pair| directions.contains(&(pair.query, pair.candidate)));
-        (named(candidate.as_str()), hit_rates(pairs_of_language, 1))
+        (key(candidate.as_str()), hit_rates(pairs_of_language, 1))
     });
-    with_english.chain([(named("avg"), hit_rates(pairs, 1))]).collect()
+    with_english.chain([(key("avg"), hit_rates(pairs, 1))]).collect()
 }
 
-fn paragraph_scores(pairs: &[PairRanks]) -> Vec<Shares> {
+fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
     if pairs.is_empty() {
         return Vec::new();
     }
@@ -83,16 +83,17 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<Shares> {
     [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
 }
 
-/// Computes values over seeds. Means at rank 1 have items: queries in all their languages.
-fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
-    let column = |(at, ([setting, language, metric], _)): (usize, &Shares)| {
+/// Combines the values of all seeds. Means at rank 1 also store their items, which are queries in
+/// all languages.
+fn over_seeds(title: &str, seeds: &[Vec<QueryScores>]) -> Vec<Measured> {
+    let column = |(at, ([setting, language, metric], _)): (usize, &QueryScores)| {
         let seeds: Vec<&Vec<f64>> =
             seeds.iter().filter_map(|seed| Some(&seed.get(at)?.1)).collect();
         let means = seeds.iter().map(|shares| mean(*shares));
         let number = Measured::of_seeds(title, setting, language, metric, means);
         let item = |at| mean(seeds.iter().filter_map(|shares| shares.get(at)));
-        let stored = language == "avg" && metric.ends_with("@1") && !setting.ends_with("pair");
-        let first = seeds.first().filter(|_| stored);
+        let has_items = language == "avg" && metric.ends_with("@1") && !setting.ends_with("pair");
+        let first = seeds.first().filter(|_| has_items);
         let items = (0..first.map_or(0, |shares| shares.len())).map(item);
         Measured { items: items.map(|item| (item * 100.0).round() / 100.0).collect(), ..number }
     };
@@ -100,7 +101,7 @@ fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
 }
 
 /// Table title, row title (`ARM` is replaced by the arm's title) and shares.
-type Row = (&'static str, &'static str, fn(&Scores) -> Vec<Shares>);
+type Row = (&'static str, &'static str, fn(&Scores) -> Vec<QueryScores>);
 
 const ROWS: [Row; 5] = [
     ("sentences, %", "ARM", |scores| sentence_scores(&scores.sentences)),

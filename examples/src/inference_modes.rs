@@ -1,5 +1,5 @@
-//! Scores of models by language and inference mode, which is the second text of each input. Scores
-//! are compared with a control of the same seed.
+//! Table and summary of models by language and inference mode. The inference mode is the second
+//! text of each input. Scores are compared with the control's scores with the same seed.
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -15,11 +15,11 @@ pub type Scores = BTreeMap<String, BTreeMap<String, BTreeMap<Language, f64>>>;
 pub struct InferenceModes<'a> {
     /// The measure in the table, and its title.
     pub measure: (&'a str, &'a str),
-    /// The columns.
+    /// Languages of the columns.
     pub languages: &'a [Language],
     /// The arm and inference mode that other arms and modes are compared with.
     pub control: (&'a str, &'a str),
-    /// Titles of arms, if not their names.
+    /// Titles of arms; the default is the arm's name.
     pub titles: BTreeMap<&'a str, &'a str>,
 }
 
@@ -27,7 +27,8 @@ pub struct InferenceModes<'a> {
 struct ArmSummary<'a, T> {
     title: &'a str,
     trained: Option<&'a T>,
-    readings: BTreeMap<String, ModeSummary>,
+    #[serde(rename = "readings")]
+    modes: BTreeMap<String, ModeSummary>,
     seconds: f64,
 }
 
@@ -64,13 +65,13 @@ impl InferenceModes<'_> {
             let title = self.titles.get(arm.as_str()).copied().unwrap_or(arm);
             let remark = first.and_then(|trial| remark(&trial.trained));
             remarks.extend(remark.map(|remark| format!("\n{title}: {remark}.\n")));
-            let mut readings = BTreeMap::new();
+            let mut modes = BTreeMap::new();
             for (mode, scores) in over_seeds(results.of_arm(arm).map(|trial| &trial.evaluated)) {
                 let seed_mean = |seed| mean(seed, (arm, &mode));
                 let difference_of_seed = |seed| Some(seed_mean(seed)? - mean(seed, self.control)?);
                 let differences: Vec<f64> = seeds().filter_map(difference_of_seed).collect();
-                let compared = !differences.is_empty() && (arm.as_str(), &*mode) != self.control;
-                let against_control = compared.then(|| Spread::of(differences));
+                let is_compared = !differences.is_empty() && (arm.as_str(), &*mode) != self.control;
+                let against_control = is_compared.then(|| Spread::of(differences));
                 let measure_scores = scores.get(measure);
                 let value = |language| cell(measure_scores.and_then(|scores| scores.get(language)));
                 let seed_values = seeds().filter_map(seed_mean);
@@ -80,11 +81,11 @@ impl InferenceModes<'_> {
                 let difference = cell(against_control.map(|value| format!("{value:+}")));
                 let numbers = self.languages.iter().map(value).chain([average, difference]);
                 table.row(format!("{title}, {mode}"), numbers);
-                readings.insert(mode, ModeSummary { scores, against_control });
+                modes.insert(mode, ModeSummary { scores, against_control });
             }
             let seconds = results.over_seeds(arm, |trial| trial.seconds).mean;
             let trained = first.map(|trial| &trial.trained);
-            arms.push((arm.as_str(), ArmSummary { title, trained, readings, seconds }));
+            arms.push((arm.as_str(), ArmSummary { title, trained, modes, seconds }));
         }
         Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
         Ok(experiment.finish_arms(&arms, &format!("{table}{remarks}"), "")?)

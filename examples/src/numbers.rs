@@ -11,8 +11,8 @@ use mlqa_eval::{
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-/// Unit of resampling, an item of `numbers.jsonl`. Answers in an item are dependent and therefore
-/// resampled together.
+/// Unit that the bootstrap resamples, an item of `numbers.jsonl`. Answers in an item are dependent
+/// and therefore resampled together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
@@ -24,14 +24,15 @@ pub enum Item {
 }
 
 impl Item {
-    /// For `skip_serializing_if`.
+    /// Returns whether this is the default, for `skip_serializing_if`.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Computes F1 and exact match in a setting, averaged over the pairs of languages that
-/// `includes` selects: mean, seeds, and items of `unit`, from the answers in the run folder.
+/// Computes F1 and exact match from the answers in the run folder, averaged over the language pairs
+/// selected by `includes`. Each result has the mean, the value of each seed, and the value of each
+/// item of `unit`.
 pub fn measure_answers<R: Recipe, T>(
     (experiment, results): (&Experiment<R>, &Results<T, Vec<FileScore>>),
     (arm, title): (&str, &str),
@@ -60,7 +61,7 @@ pub fn measure_answers<R: Recipe, T>(
     Ok(with_items(names, &seeds, &folders, unit, includes)?.into())
 }
 
-/// Returns F1 and exact match: the scores of each seed, and the mean of each item over the
+/// Returns F1 and exact match with the scores of each seed, and the mean of each item over the
 /// predictions in `folders`, which must contain all seeds.
 pub fn with_items(
     [title, setting, language]: [&str; 3],
@@ -106,8 +107,8 @@ fn add_items(
         }
         let dataset = Dataset::read(&source.path)?;
         let answers = Predictions::read(predictions.join(name))?;
-        let scored = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
-        for (question, question_score) in dataset.questions.iter().zip(&scored.per_question) {
+        let scores = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
+        for (question, question_score) in dataset.questions.iter().zip(&scores.per_question) {
             let item = match unit {
                 Item::Question => question.id.clone(),
                 Item::Article => question.title.to_string(),

@@ -18,8 +18,8 @@ pub fn read<'a>(
         let name = || path.display().to_string();
         let text = atomic_file::read_to_string(&path).with_context(name)?;
         let sentence = |(number, line): (usize, &str)| {
-            let fault = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
-            let (_, text) = line.split_once('\t').with_context(fault)?;
+            let message = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
+            let (_, text) = line.split_once('\t').with_context(message)?;
             Ok(PhrasePassage::single_phrase(language, text.to_owned()))
         };
         let lines = text.lines().enumerate().take(max_lines);

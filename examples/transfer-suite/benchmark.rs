@@ -12,7 +12,7 @@ use xlmr_model::{Head, Pretrained};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// The mean over all languages, as in the paper. Its zero-shot results therefore use the
+    /// The mean over all languages, as in the paper. The paper's zero-shot results therefore use
     /// development sets of the other languages.
     #[default]
     AllLanguages,
@@ -20,8 +20,8 @@ pub enum Selection {
     EnglishOnly,
 }
 
-/// Properties that all benchmarks have.
-pub struct Common<'a> {
+/// Name, data status and options that all benchmarks have.
+pub struct BenchmarkInfo<'a> {
     /// The name of the data set in tables, if it has one.
     pub name: &'a str,
     /// Whether the recipe has data for the benchmark.
@@ -34,10 +34,10 @@ pub struct Common<'a> {
 
 /// Data, protocol and scoring of a benchmark.
 pub trait Benchmark {
-    fn common(&self) -> Common<'_>;
+    fn info(&self) -> BenchmarkInfo<'_>;
 
-    /// Validates options that are not in [`Common`] and do not depend on the model; errors name the
-    /// key.
+    /// Validates options that are not in [`BenchmarkInfo`] and do not depend on the model; errors
+    /// name the key.
     fn validate(&self) -> Result<()>;
 
     /// Returns the head that the benchmark needs.
@@ -59,7 +59,7 @@ pub trait Benchmark {
 
 /// Validates options that do not depend on the model; errors name the key.
 pub fn validate(task: &dyn Benchmark) -> Result<()> {
-    let Common { batch_size, training, .. } = task.common();
+    let BenchmarkInfo { batch_size, training, .. } = task.info();
     if let Some((training, _)) = training {
         training.validate().context("fine_tuning")?;
     }
@@ -70,7 +70,7 @@ pub fn validate(task: &dyn Benchmark) -> Result<()> {
 /// Data split for scoring.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// Selects the epoch.
+    /// Development split, which selects the epoch.
     Development,
     Test,
 }
@@ -82,26 +82,27 @@ pub struct Scorer<'a> {
 }
 
 /// Scores the current model, and writes predictions to the folder, if there is one.
-pub type Score<'a> = Box<dyn Fn(Option<&Path>) -> Result<Tested> + 'a>;
+pub type Score<'a> = Box<dyn Fn(Option<&Path>) -> Result<TestResults> + 'a>;
 
-/// Results of a test in percent.
+/// Test results of a model in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct Tested {
-    /// By metric and language; [`Row::metric`](crate::suite::Row::metric) is the metric to compare.
+pub struct TestResults {
+    /// Scores by metric and language; models are compared by
+    /// [`Row::metric`](crate::suite::Row::metric).
     pub metrics: BTreeMap<String, Scores>,
     /// LAMA only: the values of its table, by data set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
 }
 
-impl Tested {
+impl TestResults {
     /// Adds a value.
     pub fn add(&mut self, metric: &str, language: impl ToString, percent: f64) {
         self.metrics.entry(metric.to_owned()).or_default().insert(language.to_string(), percent);
     }
 }
 
-/// Rejects inputs that are longer than the model's positions.
+/// Rejects a maximum length that exceeds the model's number of positions.
 pub fn check_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
     let positions = model.model.config().max_length();
     let valid = i64::try_from(length).is_ok_and(|length| length <= positions);

@@ -15,7 +15,7 @@ use transfer_eval::lama::{
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested, check_length};
+use crate::benchmark::{Benchmark, BenchmarkInfo, Scorer, Split, TestResults, check_length};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,14 +32,14 @@ pub struct Lama {
 pub struct LamaData {
     /// LAMA's folder `data`, with `relations.jsonl` and a folder for each part.
     pub test: InputPath,
-    /// The folders of the parts, found in `test`.
+    /// Folders of LAMA's parts, set by [`Lama::find_parts`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, JsonlFolder>,
     /// File with the words that may be predicted, one per line; empty: the whole vocabulary.
     pub vocabulary: InputPath,
 }
 
-/// The parts and their folders.
+/// LAMA's parts and their folders.
 const FOLDERS: [(Corpus, &str); 4] = [
     (Corpus::GoogleRe, "Google_RE"),
     (Corpus::TRex, "TREx"),
@@ -48,7 +48,7 @@ const FOLDERS: [(Corpus, &str); 4] = [
 ];
 
 impl Lama {
-    /// Adds the folders of the parts that exist, so that their files belong to the run.
+    /// Adds the existing folders of LAMA's parts, so that their files belong to the run's inputs.
     pub fn find_parts(&mut self) {
         for (_, name) in FOLDERS {
             let folder = self.data.test.join(name);
@@ -60,9 +60,9 @@ impl Lama {
 }
 
 impl Benchmark for Lama {
-    fn common(&self) -> Common<'_> {
+    fn info(&self) -> BenchmarkInfo<'_> {
         let (has_data, batch_size) = (self.data.test.is_set(), self.evaluation_batch_size);
-        Common { name: "", has_data, batch_size, training: None }
+        BenchmarkInfo { name: "", has_data, batch_size, training: None }
     }
 
     fn validate(&self) -> Result<()> {
@@ -98,7 +98,7 @@ impl Benchmark for Lama {
             parts.push((corpus, relations, built.with_context(|| corpus.name())?.clozes));
         }
         let score = move |_: Option<&Path>| {
-            let mut tested = Tested::default();
+            let mut results = TestResults::default();
             let mut totals = Vec::new();
             for (corpus, relations, clozes) in &parts {
                 let size = self.evaluation_batch_size;
@@ -107,11 +107,11 @@ impl Benchmark for Lama {
                     if row.setting.ends_with(" Total") {
                         totals.push(row.value);
                     }
-                    tested.parts.insert(row.setting, row.value);
+                    results.parts.insert(row.setting, row.value);
                 }
             }
-            tested.add("p@1", "en", totals.iter().sum::<f64>() / totals.len().max(1) as f64);
-            Ok(tested)
+            results.add("p@1", "en", totals.iter().sum::<f64>() / totals.len().max(1) as f64);
+            Ok(results)
         };
         Ok(Scorer { languages: vec!["en".to_owned()], score: Box::new(score) })
     }
@@ -138,10 +138,9 @@ pub struct FactsData {
     pub seen: BTreeMap<Language, JsonlFolder>,
 }
 
-/// Suffix of a facts metric: baseline that predicts any object of the relation.
+/// Metric suffix of the baseline that predicts a random object of the relation.
 const UNIFORM: &str = ", guessing";
-/// Suffix of a facts metric: baseline that predicts the object with the most facts of `seen` in the
-/// relation.
+/// Metric suffix of the baseline that predicts the relation's object with the most facts in `seen`.
 const FREQUENT: &str = ", most frequent";
 
 /// Suffixes of the baseline metrics, and the titles of their rows.
@@ -150,8 +149,8 @@ pub const BASELINE_ROWS: [(&str, &str); 2] = [
     (FREQUENT, "Guess: the relation's most frequent object"),
 ];
 
-/// The metric of `seen`.
-const SEEN: &str = "p@1 train";
+/// Name of the metric of the facts in `seen`.
+const SEEN_METRIC: &str = "p@1 train";
 
 impl Facts {
     /// Returns the metric of each set, and its folders by language.
@@ -159,15 +158,15 @@ impl Facts {
         let FactsData { test, seen, .. } = &self.data;
         match seen.is_empty() {
             true => vec![("p@1", test)],
-            false => vec![(SEEN, seen), ("p@1 test", test)],
+            false => vec![(SEEN_METRIC, seen), ("p@1 test", test)],
         }
     }
 }
 
 impl Benchmark for Facts {
-    fn common(&self) -> Common<'_> {
+    fn info(&self) -> BenchmarkInfo<'_> {
         let (has_data, batch_size) = (!self.data.test.is_empty(), self.evaluation_batch_size);
-        Common { name: &self.data.name, has_data, batch_size, training: None }
+        BenchmarkInfo { name: &self.data.name, has_data, batch_size, training: None }
     }
 
     fn validate(&self) -> Result<()> {
@@ -192,20 +191,20 @@ impl Benchmark for Facts {
             }
         }
         let score = move |_: Option<&Path>| {
-            let mut tested = Tested::default();
+            let mut results = TestResults::default();
             for (metric, language, clozes) in &sets {
                 let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
-                tested.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
-                tested.add(&format!("{metric}{UNIFORM}"), language, clozes.random_baseline());
+                results.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
+                results.add(&format!("{metric}{UNIFORM}"), language, clozes.random_baseline());
                 let seen = sets.iter().find(|(metric, seen_language, _)| {
-                    *metric == SEEN && seen_language == language
+                    *metric == SEEN_METRIC && seen_language == language
                 });
                 if let Some((_, _, seen)) = seen {
                     let percent = clozes.frequency_baseline(seen);
-                    tested.add(&format!("{metric}{FREQUENT}"), language, percent);
+                    results.add(&format!("{metric}{FREQUENT}"), language, percent);
                 }
             }
-            Ok(tested)
+            Ok(results)
         };
         let languages = self.data.test.keys().map(Language::to_string).collect();
         Ok(Scorer { languages, score: Box::new(score) })

@@ -1,5 +1,5 @@
-//! Fine-tuning and probing benchmarks of the papers for any number of models: MLQA, named entities,
-//! XNLI, LAMA, and facts in several languages.
+//! Evaluates models on the papers' fine-tuning and probing benchmarks: MLQA, named entities, XNLI,
+//! LAMA, and facts in several languages.
 mod benchmark;
 mod lama;
 mod mlqa;
@@ -12,7 +12,7 @@ mod xnli;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use benchmark::{Selection, Split, Tested};
+use benchmark::{Selection, Split, TestResults};
 use experiment::{Experiment, Trial, read_json};
 use recipe::{Recipe, STAGE};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use xlmr_model::{Pretrained, Segments};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 struct Trained {
-    /// The epoch selected on the development sets, from 1; absent if there are none.
+    /// The epoch selected on the development sets, from 1; absent without development sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<usize>,
     /// Scores on the development sets after each epoch.
@@ -47,7 +47,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// a probe trains nothing.
 fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.single()?;
-    if !row.trains {
+    if !row.fine_tunes {
         return Ok(Trained::default());
     }
     let (head, folder) = (benchmark.head(), trial.dir("model"));
@@ -62,7 +62,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
 fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.single()?;
     let parameters = model.model.named_parameters();
-    let (config, selection) = benchmark.common().training.context("a probe has no training")?;
+    let (config, selection) = benchmark.info().training.context("a probe has no training")?;
     let mut task = benchmark.training(model)?;
     let development = benchmark.scorer(Split::Development, model)?;
     if development.languages.is_empty() {
@@ -85,16 +85,17 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
 }
 
 /// Scores a model in every language: the fine-tuned model or, for a probe, the pre-trained one.
-fn test(trial: &Trial<Recipe>) -> Result<Tested> {
+fn test(trial: &Trial<Recipe>) -> Result<TestResults> {
     let (row, benchmark) = trial.arm.tasks.single()?;
-    let folder = if row.trains { trial.dir("model") } else { trial.arm.model.to_path_buf() };
+    let folder = if row.fine_tunes { trial.dir("model") } else { trial.arm.model.to_path_buf() };
     let model = trial.load(folder, &[benchmark.head()], Segments::AsSaved)?;
     let scorer = benchmark.scorer(Split::Test, &model)?;
-    let tested = (scorer.score)(Some(&trial.dir("predictions")))?;
-    let has_scores = tested.metrics.values().any(|scores| !scores.is_empty());
+    let results = (scorer.score)(Some(&trial.dir("predictions")))?;
+    let has_scores = results.metrics.values().any(|scores| !scores.is_empty());
     ensure!(has_scores, "{}: nothing was tested", trial.label());
-    let scores = tested.metrics.get("f1").or(tested.metrics.values().next()).into_iter().flatten();
+    let scores =
+        results.metrics.get("f1").or(results.metrics.values().next()).into_iter().flatten();
     let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
     experiment::log(format!("{}: {}", trial.label(), text.collect::<Vec<_>>().join(", ")));
-    Ok(tested)
+    Ok(results)
 }

@@ -13,7 +13,7 @@ use tasks::question_answering::{
 use trainer::{Task, TrainConfig};
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, Scorer, Selection, Split, Tested};
+use crate::benchmark::{Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,8 +57,8 @@ impl Mlqa {
 }
 
 impl Benchmark for Mlqa {
-    fn common(&self) -> Common<'_> {
-        Common {
+    fn info(&self) -> BenchmarkInfo<'_> {
+        BenchmarkInfo {
             name: &self.data.name,
             has_data: self.data.train.is_set(),
             batch_size: self.evaluation_batch_size,
@@ -99,7 +99,7 @@ impl Benchmark for Mlqa {
             .with_decoding(&self.decoding)
             .with_batch_size(self.evaluation_batch_size);
         let score = move |folder: Option<&Path>| {
-            let mut tested = Tested::default();
+            let mut results = TestResults::default();
             if let Some(folder) = folder {
                 evaluate(&predictor, &files, "test", &[], folder)?;
             }
@@ -112,10 +112,10 @@ impl Benchmark for Mlqa {
                     None => predictor.predict(&dataset.questions)?.as_slice().into(),
                 };
                 let scores = score(&dataset, &answers, Normalization::Mlqa(context))?;
-                tested.add("f1", context, scores.f1);
-                tested.add("em", context, scores.exact_match);
+                results.add("f1", context, scores.f1);
+                results.add("em", context, scores.exact_match);
             }
-            Ok(tested)
+            Ok(results)
         };
         Ok(Scorer { languages, score: Box::new(score) })
     }

@@ -12,7 +12,9 @@ use trainer::{Task, TrainConfig};
 use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, Scorer, Selection, Split, Tested, check_length};
+use crate::benchmark::{
+    Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults, check_length,
+};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,7 +40,7 @@ pub struct Data {
     pub train: InputPath,
     /// Development files by language; not allowed with `held_out`.
     pub dev: BTreeMap<Language, InputPath>,
-    /// A part of `train` as the development set of `en`.
+    /// Part of `train` that is used as the English development set.
     pub held_out: Option<HeldOut>,
     /// Test files by language.
     pub test: BTreeMap<Language, InputPath>,
@@ -80,8 +82,8 @@ impl Ner {
 }
 
 impl Benchmark for Ner {
-    fn common(&self) -> Common<'_> {
-        Common {
+    fn info(&self) -> BenchmarkInfo<'_> {
+        BenchmarkInfo {
             name: &self.data.name,
             has_data: self.data.train.is_set(),
             batch_size: self.evaluation_batch_size,
@@ -100,15 +102,15 @@ impl Benchmark for Ner {
             !test.is_empty(),
             "data.test is empty: give files, such as data.test.de = \"PATH\""
         );
-        let one = dev.is_empty() != held_out.is_none();
-        ensure!(one, "give either data.dev, with one file per language, or data.held_out");
+        let valid = dev.is_empty() != held_out.is_none();
+        ensure!(valid, "give either data.dev, with one file per language, or data.held_out");
         let english = held_out.is_some() || dev.contains_key(&Language::EN);
         let valid = self.selection != Selection::EnglishOnly || english;
         ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
-        let named = |path: &InputPath| {
+        let check_file = |path: &InputPath| {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language").map(drop)
         };
-        Ok(dev.values().chain(test.values()).try_for_each(named)?)
+        Ok(dev.values().chain(test.values()).try_for_each(check_file)?)
     }
 
     fn head(&self) -> Head {
@@ -134,19 +136,19 @@ impl Benchmark for Ner {
         let encoded = encoded.collect::<Result<BTreeMap<Language, EncodedSentences>>>()?;
         let languages = encoded.keys().map(Language::to_string).collect();
         let score = move |predictions: Option<&Path>| {
-            let mut tested = Tested::default();
+            let mut results = TestResults::default();
             for (language, gold) in &encoded {
                 let size = self.evaluation_batch_size;
-                let tagged = gold.predict(&model.model, &self.labels(), size)?;
+                let predicted = gold.predict(&model.model, &self.labels(), size)?;
                 if let Some(folder) = predictions {
-                    write_ner(folder.join(format!("{language}.conll")), &tagged.sentences)?;
+                    write_ner(folder.join(format!("{language}.conll")), &predicted.sentences)?;
                 }
-                let score = tagged.score.micro;
-                tested.add("f1", language, 100.0 * score.f1);
-                tested.add("precision", language, 100.0 * score.precision);
-                tested.add("recall", language, 100.0 * score.recall);
+                let score = predicted.score.micro;
+                results.add("f1", language, 100.0 * score.f1);
+                results.add("precision", language, 100.0 * score.precision);
+                results.add("recall", language, 100.0 * score.recall);
             }
-            Ok(tested)
+            Ok(results)
         };
         Ok(Scorer { languages, score: Box::new(score) })
     }

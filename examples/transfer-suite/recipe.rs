@@ -74,7 +74,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         let models = std::mem::take(&mut self.models);
         for tasks in std::mem::take(&mut self.tasks).split() {
             let Ok((row, task)) = tasks.single() else { continue };
-            if !task.common().has_data {
+            if !task.info().has_data {
                 self.skipped.push(row.name.to_owned());
                 continue;
             }
@@ -83,8 +83,8 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
                 self.arms.entry(format!("{}.{name}", row.name)).or_insert(arm);
             }
         }
-        let required_options = "give --model NAME=DIR, and data for a task";
-        ensure!(!self.arms.is_empty(), "nothing to run: {required_options}");
+        let advice = "give --model NAME=DIR, and data for a task";
+        ensure!(!self.arms.is_empty(), "nothing to run: {advice}");
         for arm in self.arms.values_mut() {
             if let Some(lama) = &mut arm.tasks.lama {
                 lama.find_parts();
@@ -97,7 +97,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         for (name, arm) in &self.arms {
             arm.model.required(&format!("arms.{name}.model"), "a Hugging Face folder")?;
             let (row, task) = arm.tasks.single().with_context(|| format!("arms.{name}"))?;
-            if let Some(adapters) = self.adapters.as_ref().filter(|_| row.trains) {
+            if let Some(adapters) = self.adapters.as_ref().filter(|_| row.fine_tunes) {
                 adapters.validate("adapters", &Config::of_folder(&arm.model)?)?;
             }
             benchmark::validate(task).with_context(|| format!("tasks.{}", row.name))?;
@@ -123,7 +123,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
                 );
             }
             let encode = || -> Result<()> {
-                if row.trains {
+                if row.fine_tunes {
                     task.training(&model)?;
                     task.scorer(Split::Development, &model)?;
                 }

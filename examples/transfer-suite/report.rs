@@ -1,4 +1,4 @@
-//! Report of a run: tables next to the papers' tables, and their values.
+//! Report of a run: its tables, the papers' tables for comparison, and the values.
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -8,15 +8,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Trained;
-use crate::benchmark::Tested;
+use crate::benchmark::TestResults;
 use crate::lama::BASELINE_ROWS;
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::suite::{BENCHMARKS, Row};
 
-type Trials = Results<Trained, Tested>;
+type Trials = Results<Trained, TestResults>;
 
 /// Results of a model on a task over all seeds.
-struct Evaluated<'a> {
+struct TaskResults<'a> {
     model: &'a str,
     arm: &'a str,
     /// The metric to compare; with several sets of facts, the metric of the first set.
@@ -24,9 +24,9 @@ struct Evaluated<'a> {
     summary: SeedSummary,
 }
 
-/// The results in `summary.json`.
+/// Results of a model on a task in `summary.json`.
 #[derive(Serialize)]
-struct EvaluatedSummary<'a> {
+struct TaskSummary<'a> {
     /// By metric and language; `average` is the mean over languages.
     #[serde(flatten)]
     scores: &'a BTreeMap<String, BTreeMap<String, Spread>>,
@@ -41,7 +41,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut tasks = Vec::new();
     for row in BENCHMARKS {
         let arms = experiment.arms().iter().filter(|arm| task_of(arm) == row.name);
-        let models = arms.map(|arm| evaluated(results, arm, row)).collect::<Result<Vec<_>>>()?;
+        let models = arms.map(|arm| task_results(results, arm, row)).collect::<Result<Vec<_>>>()?;
         if !models.is_empty() {
             tasks.push((row, models));
         }
@@ -51,39 +51,39 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     for (row, models) in &tasks {
         text.push_str(&language_tables(row, models));
         let task_numbers = measured(experiment, results, row, models);
-        if let Some(id) = row.printed {
+        if let Some(id) = row.printed_table {
             let table = PrintedTable::new(id, &task_numbers)?.to_markdown();
             text.push_str(&format!("\nBeside the printed table of XLM-K ({id}):\n\n{table}"));
         }
         numbers.extend(task_numbers);
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
-    let mut evaluated = BTreeMap::new();
+    let mut summaries = BTreeMap::new();
     for (row, models) in &tasks {
-        let task_numbers = models.iter().map(|one| (one.model, one.summary(results)));
-        evaluated.insert(row.name, task_numbers.collect::<BTreeMap<&str, EvaluatedSummary>>());
+        let model_summaries = models.iter().map(|one| (one.model, one.summary(results)));
+        summaries.insert(row.name, model_summaries.collect::<BTreeMap<&str, TaskSummary>>());
     }
     let summary = json!({
         "seeds": experiment.seeds(),
-        "tasks": evaluated,
+        "tasks": summaries,
         "seconds": results.seconds(),
     });
     Ok(experiment.finish(&summary, &text, "")?)
 }
 
-fn evaluated<'a>(results: &Trials, arm: &'a str, row: &Row) -> Result<Evaluated<'a>> {
-    let trials = || results.of_arm(arm).take(row.seeds());
+fn task_results<'a>(results: &Trials, arm: &'a str, row: &Row) -> Result<TaskResults<'a>> {
+    let trials = || results.of_arm(arm).take(row.max_seeds());
     let mut metrics = trials().flat_map(|one| one.evaluated.metrics.keys());
     let metric = metrics.find(|name| name.starts_with(row.metric));
     let metric = metric.map_or(row.metric, String::as_str).to_owned();
     let seeds = trials().map(|one| (one.seed, one.evaluated.metrics.clone()));
     let summary = SeedSummary::of(seeds, &metric).context("no seed was run")?;
-    Ok(Evaluated { model: model_of(arm), arm, metric, summary })
+    Ok(TaskResults { model: model_of(arm), arm, metric, summary })
 }
 
-impl Evaluated<'_> {
-    fn summary(&self, results: &Trials) -> EvaluatedSummary<'_> {
-        EvaluatedSummary {
+impl TaskResults<'_> {
+    fn summary(&self, results: &Trials) -> TaskSummary<'_> {
+        TaskSummary {
             scores: &self.summary.scores,
             best_seed: self.summary.best_seed,
             epochs: results.of_arm(self.arm).filter_map(|one| one.trained.epoch).collect(),
@@ -93,12 +93,12 @@ impl Evaluated<'_> {
 }
 
 /// Creates a table of means over languages: a row for each model, a column for each task.
-fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Evaluated>)]) -> String {
+fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<TaskResults>)]) -> String {
     let columns = tasks.iter().map(|(row, _)| format!("{} {}", row.title, row.metric));
     let mut table = Table::new("mean over languages", columns);
     let models: BTreeSet<&str> = experiment.arms().iter().map(|arm| model_of(arm)).collect();
     for model in models {
-        let mean = |(_, models): &(&Row, Vec<Evaluated>)| {
+        let mean = |(_, models): &(&Row, Vec<TaskResults>)| {
             let one = models.iter().find(|one| one.model == model)?;
             one.summary.scores.get(&one.metric)?.get(AVERAGE).copied()
         };
@@ -109,18 +109,18 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Evaluated>)]) -
 
 /// Creates a table for each metric. Rows are the models, the best seed of each model if there are
 /// several seeds, and the baselines. English is the first column, the average the last.
-fn language_tables(row: &Row, models: &[Evaluated]) -> String {
+fn language_tables(row: &Row, models: &[TaskResults]) -> String {
     let mut text = String::new();
     let Some(first) = models.first() else { return text };
     let is_baseline =
-        |metric: &str| BASELINE_ROWS.iter().any(|(ending, _)| metric.ends_with(ending));
+        |metric: &str| BASELINE_ROWS.iter().any(|(suffix, _)| metric.ends_with(suffix));
     for metric in first.summary.scores.keys().filter(|metric| !is_baseline(metric)) {
         let codes = models.iter().filter_map(|one| one.summary.scores.get(metric));
         let mut codes: Vec<&String> = codes.flat_map(BTreeMap::keys).collect();
         codes.sort_by_key(|&code| (code == AVERAGE, code != "en", code));
         codes.dedup();
         let mut table = Table::new(format!("{}, {metric}", row.title), codes.iter().copied());
-        for Evaluated { model, summary, .. } in models {
+        for TaskResults { model, summary, .. } in models {
             let spreads = summary.scores.get(metric);
             table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|of| of.get(code)))));
             if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
@@ -128,9 +128,10 @@ fn language_tables(row: &Row, models: &[Evaluated]) -> String {
                 table.row(format!("{model} (max)"), codes.iter().map(value));
             }
         }
-        // The baselines depend only on the tokenizer. Those of the first model are shown.
-        for (ending, title) in BASELINE_ROWS {
-            if let Some(baseline_scores) = first.summary.scores.get(&format!("{metric}{ending}")) {
+        // The baselines depend only on the tokenizer, so only the first model's baselines are
+        // shown.
+        for (suffix, title) in BASELINE_ROWS {
+            if let Some(baseline_scores) = first.summary.scores.get(&format!("{metric}{suffix}")) {
                 table.row(title, codes.iter().map(|&code| cell(baseline_scores.get(code))));
             }
         }
@@ -144,12 +145,12 @@ fn measured(
     experiment: &Experiment<Recipe>,
     results: &Trials,
     row: &Row,
-    models: &[Evaluated],
+    models: &[TaskResults],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for (at, Evaluated { model, arm, summary, .. }) in models.iter().enumerate() {
+    for (at, TaskResults { model, arm, summary, .. }) in models.iter().enumerate() {
         if row.name == "lama" {
-            let trials = results.of_arm(arm).take(row.seeds());
+            let trials = results.of_arm(arm).take(row.max_seeds());
             let parts = over_seeds(trials.map(|one| &one.evaluated.parts));
             let number = |(name, value): (&String, &Spread)| {
                 Measured::new(model, name, "en", row.metric, *value)
@@ -158,21 +159,21 @@ fn measured(
             continue;
         }
         let task = experiment.recipe.arms.get(*arm).and_then(|arm| arm.tasks.single().ok());
-        let name = task.map(|(_, task)| task.common().name).filter(|name| !name.is_empty());
+        let name = task.map(|(_, task)| task.info().name).filter(|name| !name.is_empty());
         let name = name.unwrap_or(row.title);
         for one in summary.measured(model, name) {
-            let baseline_row = BASELINE_ROWS.iter().find_map(|(ending, title)| {
-                Some((one.metric.strip_suffix(ending)?.to_owned(), (*title).to_owned()))
+            let baseline_row = BASELINE_ROWS.iter().find_map(|(suffix, title)| {
+                Some((one.metric.strip_suffix(suffix)?.to_owned(), (*title).to_owned()))
             });
             // Values in the papers' tables, and facts of every set.
-            let counts = one.metric == row.metric
+            let is_reported = one.metric == row.metric
                 || row.name == "facts"
                 || (row.name == "mlqa" && one.metric == "em");
             match baseline_row {
                 Some((metric, model)) if at == 0 => {
                     numbers.push(Measured { model, metric, ..one });
                 }
-                None if counts => numbers.push(one),
+                None if is_reported => numbers.push(one),
                 _ => {}
             }
         }

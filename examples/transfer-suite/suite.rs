@@ -8,7 +8,7 @@ use crate::mlqa::Mlqa;
 use crate::ner::Ner;
 use crate::xnli::Xnli;
 
-/// A benchmark in tables.
+/// Names and metric of a benchmark, and whether it fine-tunes models.
 pub struct Row {
     /// Key in `tasks`, and prefix of the arms' names.
     pub name: &'static str,
@@ -17,22 +17,23 @@ pub struct Row {
     /// The metric to compare; with several sets of facts, the prefix of their metrics.
     pub metric: &'static str,
     /// The corresponding table of XLM-K.
-    pub printed: Option<&'static str>,
+    pub printed_table: Option<&'static str>,
     /// Whether a model is fine-tuned. A probe has the same result with every seed, so only the
     /// first seed is used.
-    pub trains: bool,
+    pub fine_tunes: bool,
 }
 
-/// Defines `Tasks` and [`Row`]s of a table: key, type, title, metric, printed table, fine-tuning.
+/// Defines `BENCHMARKS` and `Tasks` from lines with key, type, title, metric, printed table and
+/// whether a model is fine-tuned.
 macro_rules! tasks {
-    ($($name:ident: $task:ty, $title:literal, $metric:literal, $printed:expr, $trains:literal;)*) => {
+    ($($name:ident: $task:ty, $title:literal, $metric:literal, $printed:expr, $fine_tunes:literal;)*) => {
         /// All benchmarks, in the order of the tables.
         pub const BENCHMARKS: &[Row] = &[$(Row {
             name: stringify!($name),
             title: $title,
             metric: $metric,
-            printed: $printed,
-            trains: $trains,
+            printed_table: $printed,
+            fine_tunes: $fine_tunes,
         }),*];
 
         /// The tasks; absent ones are not run.
@@ -82,7 +83,7 @@ impl Tasks {
 
 impl Row {
     /// Returns the maximum number of seeds.
-    pub fn seeds(&self) -> usize {
-        if self.trains { usize::MAX } else { 1 }
+    pub fn max_seeds(&self) -> usize {
+        if self.fine_tunes { usize::MAX } else { 1 }
     }
 }

@@ -13,7 +13,9 @@ use transfer_eval::xnli::{
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, Scorer, Selection, Split, Tested, check_length};
+use crate::benchmark::{
+    Benchmark, BenchmarkInfo, Scorer, Selection, Split, TestResults, check_length,
+};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,8 +57,8 @@ impl Xnli {
 }
 
 impl Benchmark for Xnli {
-    fn common(&self) -> Common<'_> {
-        Common {
+    fn info(&self) -> BenchmarkInfo<'_> {
+        BenchmarkInfo {
             name: &self.data.name,
             has_data: self.data.train.is_set(),
             batch_size: self.evaluation_batch_size,
@@ -96,10 +98,10 @@ impl Benchmark for Xnli {
                 let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();
                 write_text(folder.join("test.txt"), &(names.join("\n") + "\n"))?;
             }
-            let mut tested = Tested::default();
+            let mut results = TestResults::default();
             let accuracy = score_nli(&pairs, &labels)?.by_language();
-            tested.metrics.insert("accuracy".to_owned(), accuracy);
-            Ok(tested)
+            results.metrics.insert("accuracy".to_owned(), accuracy);
+            Ok(results)
         };
         Ok(Scorer { languages: languages.into_iter().collect(), score: Box::new(score) })
     }

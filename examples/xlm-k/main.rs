@@ -1,5 +1,5 @@
-//! *XLM-K: Improving Cross-Lingual Language Model Pre-training with Multilingual Knowledge* (Jiang
-//! et al. 2022), from mentions and triples to its probes.
+//! Reproduces *XLM-K: Improving Cross-Lingual Language Model Pre-training with Multilingual
+//! Knowledge* (Jiang et al. 2022), from mentions and triples to the probes.
 mod recipe;
 mod report;
 
@@ -85,13 +85,13 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     Ok(final_loss)
 }
 
-/// Appendix B: XEP and XOR. Heads that were not trained are not used.
+/// Appendix B: evaluates XEP and XOR. Heads that were not trained are not used.
 fn probe(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores> {
     let folder = trial.dir("model");
-    let trained_with = trial.recipe.task(trial.arm);
+    let task_config = trial.recipe.task(trial.arm);
     let base = trial.load(&folder, &[], Segments::AsSaved)?;
     let heads = KnowledgeHeads::load(&folder, base.model.config(), trial.device())?;
     let config = &trial.recipe.probe;
-    let probe = KnowledgeProbe::new(&base.model, base.specials, &heads, &trained_with, config)?;
+    let probe = KnowledgeProbe::new(&base.model, base.specials, &heads, &task_config, config)?;
     Ok(probe.score_all(data, trial.run_dir(""))?)
 }

@@ -17,8 +17,8 @@ use xlmr_model::{KnowledgeConfig, read_tokenizer};
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     pub run: RunConfig,
-    /// Maximum number of rows with a graph; a larger batch is split, and its gradients equal those
-    /// of the whole batch.
+    /// Maximum number of rows per forward and backward pass; larger batches are split, which does
+    /// not change their gradients.
     pub micro_batch: usize,
     /// Number of optimiser steps with increasing learning rate; replaces
     /// `pretraining.warmup_ratio`.
@@ -48,7 +48,7 @@ pub struct Data {
 pub struct Arm {
     /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// The unchanged encoder: training is skipped.
+    /// Whether to skip training and evaluate the unchanged encoder.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untrained: bool,
     /// Weight of each loss.
@@ -56,7 +56,7 @@ pub struct Arm {
     /// Whether subject and relation are contrasted with the object, as in the paper, or the
     /// relation is classified.
     pub object_entailment: ObjectEntailment,
-    /// Training mentions, such as those with descriptions in their own language; absent:
+    /// Training mentions, such as mentions with descriptions in the same language; absent:
     /// `data.mentions`, whose probe is always used.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
     pub mentions: InputPath<ShardFiles>,
@@ -69,7 +69,7 @@ pub struct Arm {
 }
 
 impl Recipe {
-    /// Returns the training stage, with its warm-up as a share of the steps.
+    /// Returns the training options, with the warm-up as a share of the steps.
     pub fn pretraining(&self) -> TrainConfig {
         let mut config = self.pretraining.clone();
         config.micro_batch = Some(self.micro_batch);

@@ -32,7 +32,7 @@ struct Row {
     title: String,
     #[serde(flatten)]
     probes: BTreeMap<&'static str, Option<RetrievalSpread>>,
-    /// The mean over relations of XOR's accuracy.
+    /// XOR's accuracy, averaged over relations.
     xor_by_relation: Option<Spread>,
     #[serde(skip)]
     numbers: Vec<Measured>,

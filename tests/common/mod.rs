@@ -20,7 +20,7 @@ use xlmr_model::{
     Architecture, Config, DebertaV2, DistilBert, EuroBert, Head, LayerType, Model, ModernBert,
 };
 
-/// A program of this package, which cargo builds before the tests.
+/// Returns the command for a program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -34,7 +34,8 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// A recipe with its `small.toml` and a run folder; `recipe/file` selects another file.
+/// Returns the command for a recipe with its `small.toml` and a run folder; `recipe/file` selects
+/// another file.
 pub fn small_recipe(recipe: &str, out: &Path) -> Command {
     let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
     let mut command = program(name);
@@ -62,7 +63,7 @@ impl CommandExt for Command {
     }
 }
 
-/// A program of the crates, which cargo builds with their tests.
+/// Returns the command for a program of the crates, which cargo builds with their tests.
 pub fn tool(name: &str) -> Command {
     let examples = program("bridging-gap").get_program().to_owned();
     let path = Path::new(&examples).parent().unwrap().parent().unwrap().join(name);
@@ -72,7 +73,7 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
-/// A shell for one command, with the programs and tools on its PATH.
+/// Returns a shell for one command, with the programs and tools on its PATH.
 pub fn shell(command: &str) -> Command {
     let folder = |program: Command| Path::new(program.get_program()).parent().unwrap().to_owned();
     for name in ["demo-data", "kg-triples", "mlqa-eval", "polyqa", "qa-translate", "transfer-eval"]
@@ -87,7 +88,7 @@ pub fn shell(command: &str) -> Command {
     shell
 }
 
-/// The folder that a command prepares; each command runs once for all tests.
+/// Returns the folder that a command prepares; each command runs once for all tests.
 pub fn prepared(command: &str) -> String {
     static DONE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let mut hash = DefaultHasher::new();
@@ -112,27 +113,27 @@ const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 pub const FEW_ARTICLES: &str =
     "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
 
-/// The folder that a command of `demo-data` prepares from the demo's facts.
+/// Returns the folder that a command of `demo-data` prepares from the demo's facts.
 pub fn demo(command: &str, options: &str) -> String {
     prepared(&format!(
         "demo-data {command} {FACTS} --templates data/demo/templates-all.tsv {options}"
     ))
 }
 
-/// A few questions about facts, in English contexts.
+/// Returns a folder with a few questions about facts, in English contexts.
 pub fn fact_questions() -> String {
     let templates = "--templates data/demo/templates.tsv";
     prepared(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
 }
 
-/// Prepares German question passages with their knowledge phrases.
+/// Returns a file of German question passages with their knowledge phrases.
 fn phrases(questions: &str) -> String {
     let results = prepared(&format!("demo-data search --own {questions} --languages de"));
     let mining_options = "--title-fraction 2/10 --min-chars 0";
     prepared(&format!("kg-triples phrases --queries {results}/queries.jsonl.gz {mining_options}"))
 }
 
-/// Small data for a recipe, in two languages except for [`fact_questions`].
+/// Returns settings with small data for a recipe, in two languages except for [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
     let folder_keys = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
@@ -143,15 +144,15 @@ pub fn small_data(recipe: &str) -> Vec<String> {
         "bridging-gap" => folder_keys(&fact_questions(), &["evaluation"]),
         "mixmrc-lakm" => {
             let folder = demo("fact-questions", "--parallel --languages en,de --items 40");
-            let mut sets = folder_keys(&folder, &["translated", "dev", "evaluation"]);
-            sets.push(format!("data.phrases={}", phrases(&folder)));
-            sets
+            let mut settings = folder_keys(&folder, &["translated", "dev", "evaluation"]);
+            settings.push(format!("data.phrases={}", phrases(&folder)));
+            settings
         }
         "filter" => {
             let folder = prepared(&format!("{FEW_ARTICLES} --first 3"));
-            let mut sets = folder_keys(&folder, &["translated", "evaluation"]);
-            sets.push(format!("data.second={folder}/second"));
-            sets
+            let mut settings = folder_keys(&folder, &["translated", "evaluation"]);
+            settings.push(format!("data.second={folder}/second"));
+            settings
         }
         "filter/xnli-small" => {
             let folder = demo("inference", "--languages en,de --premises 2");
@@ -194,13 +195,13 @@ pub fn small_data(recipe: &str) -> Vec<String> {
     }
 }
 
-/// The demo's triples as sequences, for some pairs of languages.
+/// Returns a folder with the demo's triples as sequences, for some pairs of languages.
 pub fn sequences(model: &Path, options: &str) -> PathBuf {
     let model = model.display();
     prepared(&format!("kg-triples mix --in data/demo/kg --tokenizer {model} {options}")).into()
 }
 
-/// The embedded extracts, linked by entity labels and code-switched.
+/// Returns a folder with the embedded extracts, linked by entity labels and code-switched.
 pub fn switched(options: &str) -> PathBuf {
     let linked = prepared("kg-triples link --entities data/codex --languages en");
     let texts = format!("{linked}/first.jsonl.gz");
@@ -216,24 +217,24 @@ fn first_lines(from: &Path, to: &Path, count: usize) {
     if !to.exists() {
         std::fs::write(
             to,
-            packed(&unpacked(from).split_inclusive('\n').take(count).collect::<String>()),
+            gzip(&gunzip(from).split_inclusive('\n').take(count).collect::<String>()),
         )
         .unwrap();
     }
 }
 
 /// Decompresses a gzip file to text.
-pub fn unpacked(path: &Path) -> String {
+pub fn gunzip(path: &Path) -> String {
     let mut text = String::new();
     GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
 }
 
 /// Compresses a text with gzip.
-pub fn packed(text: &str) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(text.as_bytes()).unwrap();
-    packed.finish().unwrap()
+pub fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
 }
 
 pub fn root() -> PathBuf {
@@ -265,7 +266,7 @@ pub fn expect_failure(output: &Output) -> String {
     err
 }
 
-/// Asserts that the command fails with each of these settings, and that the error has this text.
+/// Asserts that the command fails with each setting, and that the error contains the expected text.
 pub fn expect_invalid(command: impl Fn() -> Command, cases: &[(&str, &str)]) {
     for &(setting, expected) in cases {
         let error = expect_failure(&command().set_all([setting]).output().unwrap());
@@ -356,7 +357,8 @@ pub fn assert_equal_losses(one: &Path, two: &Path, count: usize) {
     }
 }
 
-/// A run's `summary.json` without times, which differ between runs; everything else must be equal.
+/// Returns a run's `summary.json` without times, which are the only values that differ between
+/// runs.
 pub fn summary(folder: &Path) -> Value {
     fn remove_times(value: &mut Value) -> usize {
         match value {

@@ -30,7 +30,7 @@ pub fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// Creates an empty folder, and removes an existing one.
+/// Creates an empty folder; removes an existing folder first.
 pub fn create_empty(folder: &Path) -> Result<()> {
     remove(folder)?;
     create(folder)

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Maximum size of the archive in bytes. With the files under version control it stays below 64
-/// MiB.
+/// Maximum size of the archive in bytes. The archive and the files under version control together
+/// must stay below 64 MiB.
 const MAX_ARCHIVE_SIZE: u64 = 30 << 20;
 
 /// Programs of other packages that the checks run.
@@ -35,26 +35,26 @@ const DATA: [&str; 8] = [
     "crates/testkit/fixtures/hf",
 ];
 
-const PACK: &str = include_str!("gpu_bundle/pack.py");
-const RUN: &str = include_str!("gpu_bundle/run.sh");
+const PACK_SCRIPT: &str = include_str!("gpu_bundle/pack.py");
+const RUN_SCRIPT: &str = include_str!("gpu_bundle/run.sh");
 
-/// Scripts and sources of the checks by file name. A training step of the encoder is compared with
-/// `encoder_peer.py`.
+/// Scripts and sources of the checks by file name. `encoder_peer.py` is the baseline for a training
+/// step of the encoder.
 const SCRIPTS: [(&str, &str); 5] = [
     ("checks.py", include_str!("gpu_bundle/checks.py")),
     ("recipes.py", include_str!("gpu_bundle/recipes.py")),
     ("nccl.cpp", include_str!("gpu_bundle/nccl.cpp")),
     ("encoder_peer.py", include_str!("../../benches/encoder_peer.py")),
-    ("run.sh", RUN),
+    ("run.sh", RUN_SCRIPT),
 ];
 
 /// Files that the NCCL check compiles, in addition to `nccl.cpp`.
-const SHIM: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
+const SHIM_FILES: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
 
 /// Options of the command.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where the bundle goes.
+    /// Output folder; the default is `gpu-bundle` in the target folder.
     pub out: Option<PathBuf>,
     /// Also run the script on the CPU of this machine.
     pub cpu: bool,
@@ -73,8 +73,8 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
     for arguments in build_arguments(options.dev, &programs) {
         succeed(cargo(root).args(arguments))?;
     }
-    let built = target.join(if options.dev { "debug" } else { "release" });
-    assemble(root, &built, &programs, &bundle)?;
+    let program_folder = target.join(if options.dev { "debug" } else { "release" });
+    assemble(root, &program_folder, &programs, &bundle)?;
     println!("{}", bundle.display());
     if !options.dev {
         pack(root, &bundle)?;
@@ -93,7 +93,7 @@ fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];
     }
-    // With other packages than the whole workspace, libtorch's bindings would be rebuilt.
+    // Building only some packages would rebuild libtorch's bindings.
     let mut build = vec!["build", "--workspace", "--release"];
     build.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
     build.extend(recipes.iter().flat_map(|name| ["--example", name]));
@@ -104,7 +104,7 @@ fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
 fn pack(root: &Path, bundle: &Path) -> Result<()> {
     let archive = PathBuf::from(format!("{}.tar.xz", bundle.display()));
     let mut python = command("python3", root);
-    succeed(python.args(["-c", PACK]).arg(bundle).arg(&archive))?;
+    succeed(python.args(["-c", PACK_SCRIPT]).arg(bundle).arg(&archive))?;
     let size = fs::metadata(&archive).with_context(|| archive.display().to_string())?.len();
     if size > MAX_ARCHIVE_SIZE {
         bail!("{}: {size} bytes, expected at most {MAX_ARCHIVE_SIZE}", archive.display());
@@ -116,7 +116,7 @@ fn pack(root: &Path, bundle: &Path) -> Result<()> {
 }
 
 /// Copies all files of the bundle.
-fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Result<()> {
+fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path) -> Result<()> {
     if bundle.exists() {
         if !bundle.join("checks.py").is_file() {
             bail!("{} has other contents; select another folder with --out", bundle.display());
@@ -124,10 +124,10 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
         files::remove(bundle)?;
     }
     for name in BINARIES {
-        copy(&built.join(name), &bundle.join("bin").join(name))?;
+        copy(&program_folder.join(name), &bundle.join("bin").join(name))?;
     }
     for name in programs {
-        copy(&built.join("examples").join(name), &bundle.join("bin").join(name))?;
+        copy(&program_folder.join("examples").join(name), &bundle.join("bin").join(name))?;
         for file in ["recipe.toml", "small.toml", "pretrained.toml"] {
             let recipe = Path::new("examples").join(name).join(file);
             if root.join(&recipe).is_file() {
@@ -139,7 +139,7 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
         let to = data.replace("crates/testkit/fixtures", "fixtures");
         copy(&root.join(data), &bundle.join(to))?;
     }
-    for file in SHIM {
+    for file in SHIM_FILES {
         copy(&root.join("crates/torch-ext/src/shim").join(file), &bundle.join("shim").join(file))?;
     }
     for (name, text) in SCRIPTS {
@@ -190,13 +190,13 @@ mod tests {
     #[test]
     fn a_bundle_contains_programs_recipes_data_and_the_script() {
         let folder = tempfile::tempdir().unwrap();
-        let (built, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
-        fs::create_dir_all(built.join("examples")).unwrap();
+        let (program_folder, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
+        fs::create_dir_all(program_folder.join("examples")).unwrap();
         for file in BINARIES.into_iter().chain(["examples/xlm-k"]) {
-            fs::write(built.join(file), "program").unwrap();
+            fs::write(program_folder.join(file), "program").unwrap();
         }
         for _ in 0..2 {
-            assemble(&root(), &built, &["xlm-k"], &bundle).unwrap();
+            assemble(&root(), &program_folder, &["xlm-k"], &bundle).unwrap();
         }
         for file in [
             "run.sh",
@@ -231,7 +231,7 @@ mod tests {
         assert!(std::process::Command::new(unpacked.join("run.sh")).arg("--help").output().is_ok());
         // A folder with other contents is not replaced.
         fs::remove_file(bundle.join("checks.py")).unwrap();
-        assert!(assemble(&root(), &built, &["xlm-k"], &bundle).is_err());
+        assert!(assemble(&root(), &program_folder, &["xlm-k"], &bundle).is_err());
     }
 
     /// Uses a `checks.py` that prints the library search path.
@@ -240,7 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (script, libtorch) = (folder.path().join("run.sh"), folder.path().join("libtorch"));
         fs::create_dir_all(libtorch.join("lib")).unwrap();
-        fs::write(&script, RUN).unwrap();
+        fs::write(&script, RUN_SCRIPT).unwrap();
         let checks = "import os; print(os.environ['LD_LIBRARY_PATH'])";
         fs::write(folder.path().join("checks.py"), checks).unwrap();
         let start = |library_path: &str| {

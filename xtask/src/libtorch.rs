@@ -1,4 +1,5 @@
-//! The libtorch of this workspace: pinned version, pinned wheels, and the check of a folder.
+//! The libtorch of this workspace: its pinned version and wheels, and the check of an installed
+//! folder.
 //!
 //! `libtorch/wheels.txt` is the only file that lists libtorch's wheels. `tch` and `torch-sys` in
 //! the root `Cargo.toml` must be updated together with [`VERSION`].
@@ -52,8 +53,9 @@ impl Set {
             let cuda = library.starts_with("libtorch_cuda")
                 || matches!(library, "libtorch_nvshmem.so" | "libc10_cuda.so")
                 || library == "libcaffe2_nvrtc.so";
-            let never = library == "libtorch_python.so" || library.starts_with("libshm_windows/");
-            return !never && (self == Set::Cuda || !cuda);
+            let excluded =
+                library == "libtorch_python.so" || library.starts_with("libshm_windows/");
+            return !excluded && (self == Set::Cuda || !cuda);
         }
         if let Some((folder, file)) = member.split_once(".dist-info/") {
             let licence = file.starts_with("licenses/") || file.starts_with("LICENSE");
@@ -164,7 +166,8 @@ pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
     }
 }
 
-/// Returns the version in a folder: `build-version` in the libtorch zips, `version.py` in wheels.
+/// Returns the version of the libtorch in a folder, from `build-version` (zips) or `version.py`
+/// (wheels).
 pub fn installed_version(root: &Path) -> Option<String> {
     if let Ok(text) = std::fs::read_to_string(root.join("build-version")) {
         return Some(text.trim().to_owned());
@@ -272,7 +275,7 @@ pub(crate) mod tests {
 
     #[test]
     fn members_are_chosen_by_set() {
-        let of_all_sets = [
+        let shared = [
             "torch/lib/libtorch_cpu.so",
             "torch/lib/libgomp.so.1",
             "torch/include/ATen/ATen.h",
@@ -281,14 +284,14 @@ pub(crate) mod tests {
             "torch-2.11.0.dist-info/METADATA",
             "nvidia/cu13/lib/libcudart.so.13",
         ];
-        let of_cuda = [
+        let cuda_only = [
             "torch/lib/libtorch_cuda.so",
             "torch/lib/libtorch_cuda_linalg.so",
             "torch/lib/libtorch_nvshmem.so",
             "torch/lib/libc10_cuda.so",
             "torch/lib/libcaffe2_nvrtc.so",
         ];
-        let of_none = [
+        let skipped = [
             "torch/lib/libtorch_python.so",
             "torch/lib/",
             "torch/__init__.py",
@@ -299,7 +302,7 @@ pub(crate) mod tests {
             "torch-2.11.0.data/scripts/torchrun",
         ];
         for (members, in_cpu, in_cuda) in
-            [(&of_all_sets[..], true, true), (&of_cuda, false, true), (&of_none, false, false)]
+            [(&shared[..], true, true), (&cuda_only, false, true), (&skipped, false, false)]
         {
             for member in members {
                 let included = (Set::Cpu.includes(member), Set::Cuda.includes(member));

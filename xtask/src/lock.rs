@@ -33,7 +33,7 @@ struct Case {
 }
 
 /// Runs the cases and writes their digests to `out`; compares them with the digests in `against`.
-/// The exit code is 1 if they differ.
+/// The exit code is 1 if digests differ.
 pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<()> {
     let earlier = against.as_deref().map(read).transpose()?;
     let Cases { case: cases } = toml::from_str(CASES).context("lock/cases.toml")?;
@@ -53,15 +53,15 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
     files::write(&path, &text)?;
     println!("{} digests and numbers are in {}", current.len(), path.display());
     let Some(earlier) = earlier else { return Ok(()) };
-    let different = differences(&earlier, &current);
-    for line in different.iter().take(MAX_SHOWN) {
+    let changes = differences(&earlier, &current);
+    for line in changes.iter().take(MAX_SHOWN) {
         println!("{line}");
     }
-    if different.is_empty() {
+    if changes.is_empty() {
         println!("all equal");
         return Ok(());
     }
-    println!("{} differ", different.len());
+    println!("{} differ", changes.len());
     Err(Failed(1).into())
 }
 
@@ -81,9 +81,9 @@ impl Case {
             command.args(["--set", set]);
         }
         command.env("OMP_NUM_THREADS", "1").env("OMP_WAIT_POLICY", "passive");
-        let ended = command.stdin(Stdio::null()).output().with_context(|| self.program.clone())?;
-        if !ended.status.success() {
-            bail!("{}: {}", self.name, String::from_utf8_lossy(&ended.stderr).trim());
+        let run = command.stdin(Stdio::null()).output().with_context(|| self.program.clone())?;
+        if !run.status.success() {
+            bail!("{}: {}", self.name, String::from_utf8_lossy(&run.stderr).trim());
         }
         Ok(())
     }
@@ -193,9 +193,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for case in cases.case {
             let recipe = &case.arguments[0];
-            let root_text = recipe.starts_with(&format!("examples/{}/", case.program));
+            let is_recipe = recipe.starts_with(&format!("examples/{}/", case.program));
             assert!(
-                case.program == "polyqa" || root_text && root.join(recipe).is_file(),
+                case.program == "polyqa" || is_recipe && root.join(recipe).is_file(),
                 "{recipe}"
             );
         }
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn differences_are_listed_without_times() {
-        let numbers_of = |text: &str| {
+        let values_of = |text: &str| {
             let mut found = BTreeMap::new();
             numbers(&serde_json::from_str(text).unwrap(), "run", &mut found);
             found
         };
-        let earlier = numbers_of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
-        assert!(differences(&earlier, &numbers_of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
-        let lines = differences(&earlier, &numbers_of(r#"{"f1": [20.6, 1], "loss": null}"#));
+        let earlier = values_of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
+        assert!(differences(&earlier, &values_of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
+        let lines = differences(&earlier, &values_of(r#"{"f1": [20.6, 1], "loss": null}"#));
         let expected =
             ["removed  run/em: 7", "changed  run/f1/0: 20.5 -> 20.6", "new      run/loss: null"];
         assert_eq!(lines, expected);

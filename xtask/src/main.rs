@@ -1,4 +1,4 @@
-//! `cargo xtask`: set-up of libtorch and the project's commands. Needs no libtorch itself.
+//! `cargo xtask`: sets up libtorch and runs the project's commands. It needs no libtorch itself.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -48,7 +48,7 @@ use std::process::ExitCode;
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Setup of libtorch and the project's commands",
+    about = "Sets up libtorch and runs the project's commands",
     after_help = "Examples:\n  \
         cargo xtask demo                 all steps of the demo, from knowledge to a table\n  \
         cargo xtask reader               a reader for real questions, in half an hour\n  \
@@ -63,12 +63,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Link .libtorch to an existing libtorch, or download the pinned version
-    #[command(
-        after_help = "Looks at LIBTORCH, then for python3's torch, then downloads the pinned \
+    #[command(after_help = "Uses LIBTORCH, else python3's torch, else downloads the pinned \
         wheels.\nThe next run resumes an interrupted setup.\n\nExamples:\n  \
         cargo xtask setup\n  cargo xtask setup --cuda\n  \
-        LIBTORCH=/opt/libtorch cargo xtask setup --force"
-    )]
+        LIBTORCH=/opt/libtorch cargo xtask setup --force")]
     Setup {
         /// Install the full set for NVIDIA GPUs (2.5 GB to download)
         #[arg(long)]
@@ -92,13 +90,13 @@ enum Task {
     /// Train a reader for real questions on the pretrained encoder, into runs/reader
     #[command(
         after_help = "Trains on natural questions and three quarters of XQuAD's articles, all in \
-        English, and is\nscored on the other articles in seven languages. The next run resumes \
+        English, and scores\nthe reader on the other articles in seven languages. The next run resumes \
         an interrupted one.\nOptions are passed on to `polyqa train`.\n\nExamples:\n  \
         cargo xtask reader\n  cargo xtask reader --epochs 2 --out runs/longer\n  \
         polyqa answer --model runs/reader/model -q 'Wo liegt Lima?' peru.txt"
     )]
     Reader {
-        /// Passed on to the program
+        /// Arguments passed to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -135,7 +133,7 @@ enum Task {
     #[command(after_help = "Options are passed on to the program; `cargo xtask demo -- --help` \
         lists them.\n\nExamples:\n  cargo xtask demo\n  cargo xtask demo --seeds 3 --out runs/demo3")]
     Demo {
-        /// Passed on to the program
+        /// Arguments passed to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -149,14 +147,14 @@ enum Task {
     Run {
         /// The recipe, below examples/PROGRAM
         recipe: PathBuf,
-        /// Passed on to the program
+        /// Arguments passed to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Write digests of each recipe's results after a few steps, to compare two commits
     #[command(
-        after_help = "Losses, numbers, predictions, tables and weights, one thread, float32. \
-        Exits with 1 if they differ.\n\nExamples:\n  cargo xtask lock\n  \
+        after_help = "Digests losses, numbers, predictions, tables and weights of runs with one \
+        thread in float32. The exit code is 1 if they differ.\n\nExamples:\n  cargo xtask lock\n  \
         cargo xtask lock --against target/lock/4234f8b.txt"
     )]
     Lock {
@@ -186,11 +184,11 @@ enum Task {
     #[command(after_help = "Example, after the runs that the pages name:\n  \
         cargo xtask readme --seeds runs/demo3 --table xlm-k/small=runs/xlm-k")]
     Readme {
-        /// Store this run's summary first: the demo with several seeds and all arms
+        /// Before writing, store the summary of this demo run with several seeds and all arms
         #[arg(long, value_name = "RUN")]
         seeds: Option<PathBuf>,
-        /// Store this run's table and numbers first, for the recipe's page; several runs are
-        /// combined: `,` between parts of a test, such as folds, `+` between seeds
+        /// Before writing, store this run's table and numbers for the recipe's page. `,` combines
+        /// runs on different parts of a test, such as folds; `+` combines runs with different seeds
         #[arg(long = "table", value_name = "RECIPE/NAME=RUN[,RUN][+RUN]")]
         tables: Vec<String>,
     },
@@ -213,7 +211,7 @@ enum Task {
         cargo xtask bench encoder --quick\n  \
         cargo xtask bench losses --device cuda")]
     Bench {
-        /// Passed on to criterion
+        /// Arguments passed to criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

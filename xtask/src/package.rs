@@ -59,7 +59,7 @@ impl Package {
         self.features.contains_key(DOC_ONLY)
     }
 
-    /// Returns the keys that a registry's page needs and the manifest lacks.
+    /// Returns the keys that a registry's page needs but the manifest does not have.
     fn missing_keys(&self) -> Vec<&'static str> {
         let docs_rs = || {
             let features = self.metadata.as_ref()?.get("docs")?.get("rs")?.get("features")?;
@@ -133,11 +133,12 @@ fn published(root: &Path) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Unpacks a package next to the others, and checks its required files.
+/// Unpacks a package next to the others, and checks that it has the required files.
 fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Result<()> {
     let file = target.join("package").join(package.full_name() + ".crate");
     let mut tar = command("tar", root);
-    // The archive's times are constant; with them, cargo would miss changes.
+    // `--touch` sets new file times, because the archive's constant times would hide changes from
+    // cargo.
     tar.args(["--extract", "--gzip", "--touch", "--file"]).arg(&file);
     if run(tar.arg("--directory").arg(folder))? != 0 {
         bail!("{}: cannot be unpacked", file.display());
@@ -149,7 +150,7 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
     }
 }
 
-/// Copies the crates' templates, with packages instead of paths; returns their folders.
+/// Copies the crates' templates, with versions instead of paths; returns their folders.
 fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for package in packages {
@@ -214,7 +215,7 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
     vec![scorer, workspace, docs]
 }
 
-/// Builds the templates with the libtorch of this workspace.
+/// Returns the command that builds the templates with the libtorch of this workspace.
 fn template_build(root: &Path, folder: &Path, target: &Path, templates: &[String]) -> Command {
     let mut build = cargo(root);
     build.args(["build", "--quiet", "--offline"]).current_dir(folder);

@@ -1,8 +1,8 @@
 //! `cargo xtask peers`: pinned Python environments with third-party programs for comparisons.
 //!
-//! Tests and benches use `.peers` if it exists, and print a skip otherwise; `.peers-4` has
-//! transformers 4, with which most published models were written. All packages, including
-//! dependencies, are listed with their versions; pip installs no others.
+//! Tests and benches use `.peers` if it exists, and are skipped with a note otherwise. `.peers-4`
+//! has transformers 4, with which most published models were written. All packages, including
+//! dependencies, are listed with their versions; pip installs no other packages.
 use crate::libtorch::Set;
 use crate::process::{command, output, run};
 use anyhow::{Context, Result, bail};
@@ -15,16 +15,17 @@ pub const FOLDER: &str = ".peers";
 /// The folder of the environment with transformers 4.
 const TRANSFORMERS_4_FOLDER: &str = ".peers-4";
 
-/// Lists the installed packages; written last, so that an incomplete installation is not used.
+/// File that lists the installed packages. It is written last, so that an incomplete installation
+/// is not used.
 const STAMP: &str = "pinned.txt";
 
 /// Minimum Python version of the pinned packages.
 const MIN_PYTHON: (u32, u32) = (3, 11);
 
 /// Packages that are always installed.
-const BASE: &str = include_str!("peers/light.txt");
-/// Packages besides torch that `--torch` adds.
-const TORCH: &str = include_str!("peers/torch.txt");
+const BASE_LIST: &str = include_str!("peers/light.txt");
+/// Packages that `--torch` installs in addition to torch.
+const TORCH_LIST: &str = include_str!("peers/torch.txt");
 /// All packages of the environment with transformers 4.
 const TRANSFORMERS_4: &str = include_str!("peers/hub4.txt");
 
@@ -36,9 +37,9 @@ fn lines(text: &str) -> Vec<String> {
 /// Returns `name==version` for each package; `torch` adds torch and torchrun, and the requirements
 /// of transformers' models.
 fn pinned(torch: bool) -> Vec<String> {
-    let mut packages = lines(BASE);
+    let mut packages = lines(BASE_LIST);
     if torch {
-        packages.extend(lines(TORCH));
+        packages.extend(lines(TORCH_LIST));
         let wheels = Set::Cuda.wheels();
         packages.extend(wheels.iter().map(|wheel| format!("{}=={}", wheel.name, wheel.version)));
     }
@@ -53,7 +54,8 @@ fn has_packages(folder: &Path, required: &[String]) -> bool {
     python(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
 }
 
-/// Returns the environment's packages after `required` is installed: pip does not change others.
+/// Returns the environment's packages after `required` is installed; pip does not change other
+/// packages.
 fn installed_after(before: &str, required: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
@@ -92,7 +94,7 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
     succeed(command("python3", root).args(["-m", "venv", name]))?;
-    // A single call lets pip detect conflicts; all dependencies are listed, so none are resolved.
+    // A single call lets pip detect conflicts. All dependencies are listed, so pip resolves none.
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     succeed(install.args(required))?;

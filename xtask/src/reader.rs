@@ -7,11 +7,11 @@ use anyhow::Result;
 use std::fs;
 use std::path::Path;
 
-/// The run folder; `model` in it is the reader.
+/// The run folder; its folder `model` contains the reader.
 const OUT: &str = "runs/reader";
 
-/// XQuAD without its last 12 articles, which are the test set, as written by `demo-data
-/// xquad-split`.
+/// Output folder of `demo-data xquad-split`: XQuAD's first articles for training, and the last 12
+/// articles as the test set.
 const QUESTIONS: &str = "runs/reader-questions";
 const ARTICLES: &str = "36";
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
@@ -36,23 +36,23 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<()> {
     succeed(&mut split)?;
     let mut train = command(programs.join("polyqa"), root);
     train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
-    // The file is given twice because it has fewer questions, which resemble the test questions.
+    // The file is listed twice, because it has few questions, but they resemble the test questions.
     train.args([&format!("{QUESTIONS}/train-context-en-question-en.json"); 2]).arg("--dev");
     train.args(LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json")));
     train.args(["--calibration", "data/nq-qed/dev.json.gz"]);
-    train.args(missing(arguments).flat_map(|(option, value)| [option, value]));
-    if multiplies_bfloat16() {
+    train.args(missing_defaults(arguments).flat_map(|(option, value)| [option, value]));
+    if has_bfloat16_instructions() {
         train.args(["--set", "run.precision=\"bf16\""]);
     }
     succeed(train.args(arguments))?;
-    if missing(arguments).any(|(option, _)| option == "--out") {
+    if missing_defaults(arguments).any(|(option, _)| option == "--out") {
         println!("\nUse it: polyqa answer --model {OUT}/model -q 'Wo liegt Lima?' TEXT");
     }
     Ok(())
 }
 
 /// Returns the defaults that `arguments` do not contain.
-fn missing(arguments: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
+fn missing_defaults(arguments: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
     let is_set =
         |option: &str| arguments.iter().any(|argument| argument.split('=').next() == Some(option));
     DEFAULTS.into_iter().filter(move |(option, _)| !is_set(option))
@@ -60,7 +60,7 @@ fn missing(arguments: &[String]) -> impl Iterator<Item = (&'static str, &'static
 
 /// Returns whether the processor has bfloat16 instructions. Without them, training in bfloat16 is
 /// slower than in float32.
-fn multiplies_bfloat16() -> bool {
+fn has_bfloat16_instructions() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     flags.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
 }

@@ -15,12 +15,12 @@ use std::path::Path;
 
 /// Languages of the columns, except English.
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
-/// The demo's run with several seeds and the arm `unseen`.
+/// Stored summary of the demo's run with several seeds and the arm `unseen`.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
-/// Opens a block; its name and ` -->` follow.
-const OPEN: &str = "<!-- results: ";
-/// Closes a block.
-const CLOSE: &str = "<!-- end -->";
+/// Start of a block's opening marker, before the block's name and ` -->`.
+const OPENING: &str = "<!-- results: ";
+/// Closing marker of a block.
+const CLOSING: &str = "<!-- end -->";
 
 /// A block: its name, the README that contains it, and its text.
 struct Block {
@@ -35,15 +35,15 @@ fn blocks(root: &Path) -> Result<Vec<Block>> {
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
     Ok(vec![
-        block("demo-seeds", recipe, demo_seeds(&seeds, &names(&seeds, "arms")?)?),
-        block("demo-retrieval", recipe, retrieval(&seeds, "")?),
+        block("demo-seeds", recipe, demo_seeds_table(&seeds, &names(&seeds, "arms")?)?),
+        block("demo-retrieval", recipe, retrieval_table(&seeds, "")?),
         block("evidence", "examples/README.md", evidence::tables(root)?),
     ])
 }
 
-/// Fills all blocks, after storing the summaries of the given runs.
-pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()> {
-    for assignment in stored {
+/// Stores the results of the specified runs, then fills all blocks.
+pub fn readme(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Result<()> {
+    for assignment in assignments {
         tables::store(root, assignment)?;
     }
     if let Some(run) = seeds {
@@ -92,17 +92,17 @@ fn remove_times(value: &mut Value) {
 
 /// Returns the page with `text` in the block `name`.
 fn fill(page: &str, name: &str, text: &str) -> Result<String> {
-    let open = format!("{OPEN}{name} -->\n");
+    let open = format!("{OPENING}{name} -->\n");
     let Some((before, rest)) = page.split_once(&open) else {
-        bail!("no block {OPEN}{name} -->");
+        bail!("no block {OPENING}{name} -->");
     };
-    let Some((_, after)) = rest.split_once(CLOSE) else {
-        bail!("the block {name} has no {CLOSE}");
+    let Some((_, after)) = rest.split_once(CLOSING) else {
+        bail!("the block {name} has no {CLOSING}");
     };
-    Ok(format!("{before}{open}{}\n{CLOSE}{after}", text.trim_end()))
+    Ok(format!("{before}{open}{}\n{CLOSING}{after}", text.trim_end()))
 }
 
-/// Returns a value by its keys.
+/// Returns the number at a path of keys.
 fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
     let found = keys.iter().try_fold(summary, |value, key| value.get(key));
     found.and_then(Value::as_f64).with_context(|| format!("no number {}", keys.join(".")))
@@ -111,38 +111,39 @@ fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
 /// The demo's arms, in the order of its tables.
 const ARMS: [&str; 6] = ["base", "control", "injected", "label-pairs", "false-facts", "unseen"];
 
-/// Returns the names of a table's rows; those of [`ARMS`] come first.
+/// Returns the names of a table's rows; rows of [`ARMS`] come first.
 fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
     let map = summary.get(key).and_then(Value::as_object);
     let mut names: Vec<String> =
         map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
-    // The arm of `control, mapped` is `control`.
+    // A row's name starts with its arm: `control, mapped` is a row of `control`.
     let arm = |name: &str| name.split(", ").next().map(str::to_owned);
     let arm_index = |name: &str| ARMS.iter().position(|one| arm(name).as_deref() == Some(one));
     names.sort_by_key(|name| (arm_index(name).unwrap_or(ARMS.len()), name.clone()));
     Ok(names)
 }
 
-fn table(head: &[String], rows: &[Vec<String>]) -> String {
-    let mut text = format!("| {} |\n|---|{}\n", head.join(" | "), "---:|".repeat(head.len() - 1));
+fn table(header: &[String], rows: &[Vec<String>]) -> String {
+    let mut text =
+        format!("| {} |\n|---|{}\n", header.join(" | "), "---:|".repeat(header.len() - 1));
     for row in rows {
         text += &format!("| {} |\n", row.join(" | "));
     }
     text
 }
 
-fn columns(first: &str, more: &[&str]) -> Vec<String> {
+fn columns(first: &str, others: &[&str]) -> Vec<String> {
     let languages = LANGUAGES.iter().map(|language| language.to_uppercase());
-    let more = more.iter().map(|&name| name.to_owned());
-    std::iter::once(first.to_owned()).chain(languages).chain(more).collect()
+    let others = others.iter().map(|&name| name.to_owned());
+    std::iter::once(first.to_owned()).chain(languages).chain(others).collect()
 }
 
-fn demo_seeds(summary: &Value, arms: &[String]) -> Result<String> {
+fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
     let mut rows = Vec::new();
     for arm in arms {
-        let spread = |column, mean, sd| -> Result<String> {
+        let spread = |column, mean, half_width| -> Result<String> {
             let value = number(summary, &["arms", arm, column, mean])?;
-            Ok(format!("{value:.1} ± {:.1}", number(summary, &["arms", arm, column, sd])?))
+            Ok(format!("{value:.1} ± {:.1}", number(summary, &["arms", arm, column, half_width])?))
         };
         let mut row = vec![format!("`{arm}`")];
         for column in LANGUAGES.iter().chain(&["average"]) {
@@ -153,11 +154,11 @@ fn demo_seeds(summary: &Value, arms: &[String]) -> Result<String> {
         rows.push(row);
     }
     let seeds = summary.get("seeds").and_then(Value::as_array).context("no list seeds")?.len();
-    let head = columns(&format!("F1, {seeds} seeds"), &["mean of six", "EM, mean of six", "EN"]);
-    Ok(table(&head, &rows))
+    let header = columns(&format!("F1, {seeds} seeds"), &["mean of six", "EM, mean of six", "EN"]);
+    Ok(table(&header, &rows))
 }
 
-fn retrieval(summary: &Value, corner: &str) -> Result<String> {
+fn retrieval_table(summary: &Value, corner: &str) -> Result<String> {
     let mut rows = Vec::new();
     for arm in names(summary, "retrieval")? {
         let mut row = vec![arm.clone()];
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn missing_numbers_are_reported() {
         let summary = serde_json::json!({ "arms": { "base": { "de": {} } } });
-        let error = demo_seeds(&summary, &["base".into()]).unwrap_err().to_string();
+        let error = demo_seeds_table(&summary, &["base".into()]).unwrap_err().to_string();
         assert_eq!(error, "no number arms.base.de.f1");
     }
 

@@ -9,7 +9,7 @@ use crate::setup::{Options, ensure};
 /// The demo's recipe: the first paper's recipe on the embedded data.
 pub const DEMO: &str = "examples/bridging-gap/small.toml";
 
-/// Packages whose programs, of the same name, prepare recipes' data.
+/// Packages with a program of the same name that prepares recipes' data.
 const DATA_PROGRAMS: [&str; 2] = ["demo-data", "kg-triples"];
 
 /// Cargo's options for the demo's build, which takes much longer with optimisation; libtorch
@@ -38,7 +38,7 @@ pub fn run(root: &Path, recipe: &Path, options: &[&str], arguments: &[String]) -
     succeed(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }
 
-/// Returns the program with the name of a recipe's folder.
+/// Returns the name of a recipe's program, which is the name of the recipe's folder.
 fn program(root: &Path, recipe: &Path) -> Result<String> {
     let folder = std::path::absolute(recipe).ok();
     let name = folder.as_deref().and_then(|path| path.parent()?.file_name()?.to_str());

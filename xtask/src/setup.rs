@@ -38,7 +38,7 @@ pub enum Origin {
     Wheels,
 }
 
-/// Ensures that the builds find the pinned libtorch; fast and silent if it is installed.
+/// Ensures that builds find the pinned libtorch; prints nothing if it is already installed.
 pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
     need_cxx(root)?;
     let user = user_libtorch(root).map(|folder| checked_variable(&folder, options)).transpose()?;
@@ -166,19 +166,20 @@ fn symlink(target: &Path, _link: &Path) -> Result<()> {
     )
 }
 
-/// Moves a finished folder to `.libtorch`; the former folder is moved away first, and removed last.
+/// Moves a finished folder to `.libtorch`; the previous folder is moved away first, and removed
+/// last.
 fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
-    let former = root.join(CACHE).join("former");
-    files::remove(&former)?;
+    let previous = root.join(CACHE).join("previous");
+    files::remove(&previous)?;
     match fs::symlink_metadata(&target) {
-        Ok(data) if data.is_dir() => fs::rename(&target, &former),
+        Ok(data) if data.is_dir() => fs::rename(&target, &previous),
         Ok(_) => fs::remove_file(&target), // a link, whose target is not removed
         Err(_) => Ok(()),
     }
     .with_context(|| format!("cannot replace {}", target.display()))?;
     fs::rename(folder, &target).with_context(|| format!("cannot create {}", target.display()))?;
-    files::remove(&former)
+    files::remove(&previous)
 }
 
 /// The libtorch that the builds in a target folder used.
@@ -206,20 +207,20 @@ impl Stamp {
     /// Writes the stamp; returns whether the folder's builds used another libtorch.
     fn replace(&self, file: &Path) -> Result<bool> {
         let text = fs::read_to_string(file).unwrap_or_default();
-        let former: Option<Self> = serde_json::from_str(&text).ok();
-        if former.as_ref() == Some(self) {
+        let previous: Option<Self> = serde_json::from_str(&text).ok();
+        if previous.as_ref() == Some(self) {
             return Ok(false);
         }
         let new_file = file.with_extension("new");
         fs::write(&new_file, serde_json::to_string_pretty(self)?)
             .and_then(|()| fs::rename(&new_file, file))
             .with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(former.is_some())
+        Ok(previous.is_some())
     }
 }
 
-/// Removes builds with an earlier libtorch. Cargo detects a changed LIBTORCH, but not a changed
-/// target of the same path.
+/// Removes builds with an earlier libtorch. Cargo detects a changed path in LIBTORCH, but not a
+/// link that now points to another folder.
 fn remove_outdated_builds(root: &Path, found: &Libtorch, is_overridden: bool) {
     if is_overridden {
         return; // the builds use the user's LIBTORCH, which cargo tracks
@@ -255,14 +256,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let site = root.path().join(FOLDER);
         let torch = site.join("torch");
-        let plain = Options::default();
-        assert_eq!(existing_libtorch(&torch, plain).unwrap(), None);
+        let defaults = Options::default();
+        assert_eq!(existing_libtorch(&torch, defaults).unwrap(), None);
         fake_torch(&site, "2.11.0");
-        assert!(existing_libtorch(&torch, plain).unwrap().is_some());
-        assert_eq!(existing_libtorch(&torch, Options { force: true, ..plain }).unwrap(), None);
-        assert_eq!(existing_libtorch(&torch, Options { cuda: true, ..plain }).unwrap(), None);
+        assert!(existing_libtorch(&torch, defaults).unwrap().is_some());
+        assert_eq!(existing_libtorch(&torch, Options { force: true, ..defaults }).unwrap(), None);
+        assert_eq!(existing_libtorch(&torch, Options { cuda: true, ..defaults }).unwrap(), None);
         fake_torch(&site, "2.10.0");
-        let error = existing_libtorch(&torch, plain).unwrap_err().to_string();
+        let error = existing_libtorch(&torch, defaults).unwrap_err().to_string();
         assert!(error.contains("2.10.0") && error.contains("setup --force"), "{error}");
     }
 
@@ -273,20 +274,20 @@ mod tests {
         let first = inspect(&fake_torch(site.path(), "2.11.0+cpu")).unwrap();
         fs::create_dir(site.path().join("nvidia")).unwrap();
         link(root.path(), &first).unwrap();
-        let at = root.path().join(FOLDER);
-        assert!(fs::symlink_metadata(at.join("torch")).unwrap().is_symlink());
-        assert!(fs::symlink_metadata(at.join("nvidia")).unwrap().is_symlink());
-        assert_eq!(inspect(&at.join("torch")).unwrap(), first);
+        let folder = root.path().join(FOLDER);
+        assert!(fs::symlink_metadata(folder.join("torch")).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(folder.join("nvidia")).unwrap().is_symlink());
+        assert_eq!(inspect(&folder.join("torch")).unwrap(), first);
         assert!(!root.path().join(CACHE).exists());
 
         // Links another libtorch, replacing a link that the user created.
-        fs::remove_dir_all(&at).unwrap();
-        symlink(site.path(), &at).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        symlink(site.path(), &folder).unwrap();
         let other = tempfile::tempdir().unwrap();
         let second = inspect(&fake_torch(other.path(), "2.11.0")).unwrap();
         link(root.path(), &second).unwrap();
-        assert_eq!(inspect(&at.join("torch")).unwrap(), second);
-        assert!(first.root.join("lib").is_dir(), "the former target must not be removed");
+        assert_eq!(inspect(&folder.join("torch")).unwrap(), second);
+        assert!(first.root.join("lib").is_dir(), "the previous target must not be removed");
     }
 
     #[test]
@@ -294,11 +295,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fake_torch(&root.path().join(FOLDER), "2.10.0");
         fs::write(root.path().join(FOLDER).join("old"), "").unwrap();
-        let fresh = root.path().join(CACHE).join("unpacked");
-        fake_torch(&fresh, "2.11.0");
-        replace_folder(root.path(), &fresh).unwrap();
-        let at = root.path().join(FOLDER);
-        assert!(inspect(&at.join("torch")).is_ok() && !at.join("old").exists());
+        let unpacked = root.path().join(CACHE).join("unpacked");
+        fake_torch(&unpacked, "2.11.0");
+        replace_folder(root.path(), &unpacked).unwrap();
+        let folder = root.path().join(FOLDER);
+        assert!(inspect(&folder.join("torch")).is_ok() && !folder.join("old").exists());
         assert_eq!(root.path().join(CACHE).read_dir().unwrap().count(), 0);
     }
 
@@ -326,19 +327,19 @@ mod tests {
     #[test]
     fn a_wrong_variable_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let plain = Options::default();
+        let defaults = Options::default();
         let missing_folder =
-            checked_variable(&folder.path().join("no"), plain).unwrap_err().to_string();
+            checked_variable(&folder.path().join("no"), defaults).unwrap_err().to_string();
         assert!(
             missing_folder.contains("does not exist") && missing_folder.contains("Unset LIBTORCH"),
             "{missing_folder}"
         );
         let torch = fake_torch(folder.path(), "2.9.0");
-        let wrong_version = checked_variable(&torch, plain).unwrap_err().to_string();
+        let wrong_version = checked_variable(&torch, defaults).unwrap_err().to_string();
         assert!(wrong_version.contains("libtorch 2.9.0, expected 2.11.0"), "{wrong_version}");
         fake_torch(folder.path(), "2.11.0+cpu");
-        assert!(checked_variable(&torch, plain).is_ok());
-        let cpu = checked_variable(&torch, Options { cuda: true, ..plain }).unwrap_err();
+        assert!(checked_variable(&torch, defaults).is_ok());
+        let cpu = checked_variable(&torch, Options { cuda: true, ..defaults }).unwrap_err();
         assert!(cpu.to_string().contains("is a CPU build"), "{cpu}");
     }
 }

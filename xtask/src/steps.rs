@@ -11,7 +11,7 @@ struct Step {
     title: &'static str,
     arguments: &'static [&'static str],
     variable: Option<(&'static str, &'static str)>,
-    /// Part of `--quick`.
+    /// Whether `--quick` runs this step.
     quick: bool,
 }
 
@@ -20,21 +20,21 @@ const LICENCES: &str = "licences and bans";
 const WHEEL: &str = "Python packages";
 const PRETRAINED: &str = "the pretrained encoder";
 
-/// Part of the names of tests with the pretrained encoder.
+/// Substring in the names of tests with the pretrained encoder.
 const ENCODER_TESTS: &str = "pretrained_encoder_";
 
-/// Part of the names of tests that run a recipe.
+/// Substring in the names of tests that run a recipe.
 const RECIPE_TESTS: &str = "recipe_";
 
 /// Feature that is checked and tested although no other crate enables it.
 const PARQUET: &str = "mlqa-eval/parquet";
 
 /// Features of checks that link no program, and so need neither libtorch nor its bindings.
-const UNLINKED: &str = "mlqa-eval/parquet,torch-ext/doc-only";
+const UNLINKED_FEATURES: &str = "mlqa-eval/parquet,torch-ext/doc-only";
 
 /// Arguments of `cargo test` for the packages that need libtorch, which a plain `cargo test` skips,
-/// followed by the given words. `--exclude` retains the workspace's features, with which libtorch's
-/// bindings are not rebuilt.
+/// followed by the macro's arguments. `--exclude` retains the features of the whole workspace, so
+/// libtorch's bindings are not rebuilt.
 macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
@@ -61,12 +61,12 @@ pub const BUILD_LIBTORCH: &[&str] = libtorch_tests!["--no-run"];
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
     step("comment width", &["xtask", "widths"]),
-    step("clippy", &["clippy", "--workspace", "--all-targets", "--features", UNLINKED, "--", "-D", "warnings"]),
+    step("clippy", &["clippy", "--workspace", "--all-targets", "--features", UNLINKED_FEATURES, "--", "-D", "warnings"]),
     step("clippy without tokenizers", &["clippy", "-p", "mlqa-eval", "--no-default-features", "--features", "cli", "--all-targets", "--", "-D", "warnings"]),
     Step {
         variable: Some(("RUSTDOCFLAGS", "-D warnings")),
         quick: false,
-        ..step("docs", &["doc", "--workspace", "--no-deps", "--features", UNLINKED])
+        ..step("docs", &["doc", "--workspace", "--no-deps", "--features", UNLINKED_FEATURES])
     },
     Step {
         quick: false,
@@ -129,7 +129,7 @@ impl Step {
     }
 }
 
-/// Runs the steps and stops at the first that fails.
+/// Runs the steps and stops at the first failure.
 ///
 /// `long` sets the variable `POLYQA_LONG` to 1, which enables the long variants of the tests.
 pub fn test(root: &Path, quick: bool, long: bool) -> Result<()> {

@@ -33,7 +33,7 @@ const WHEELS: [Wheel; 2] = [
 const PROGRAMS: [&str; 3] = ["bin/python", "bin/maturin", "bin/pytest"];
 
 /// The `links` key of torch-ext, whose C++ code the workspace has compiled.
-const SHIM: &str = "polyqa_torch_ext";
+const SHIM_LINKS_KEY: &str = "polyqa_torch_ext";
 
 /// Returns why the packages cannot be built, if a program is missing.
 pub fn missing_requirement(root: &Path) -> Option<String> {
@@ -79,7 +79,7 @@ impl Wheel {
             let host = host.lines().find_map(|line| line.strip_prefix("host: "));
             let host = host.context("`cargo -vV` printed no host")?;
             for key in keys {
-                build.args(["--config", &format!("target.{host}.{SHIM}.{key}")]);
+                build.args(["--config", &format!("target.{host}.{SHIM_LINKS_KEY}.{key}")]);
             }
         }
         succeed(&mut self.with_environment(build, root, target))?;
@@ -112,14 +112,14 @@ impl Wheel {
     }
 }
 
-/// Returns configuration keys with which another workspace links the compiled C++ code of torch-ext
-/// instead of compiling it again, from cargo's messages; `None` if it was not built.
+/// Returns, from cargo's messages, the configuration keys with which another workspace links
+/// torch-ext's compiled C++ code instead of compiling it again; `None` if the code was not built.
 fn shim_keys(messages: &str) -> Option<[String; 2]> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let build_scripts = messages.filter(|message| message["reason"] == "build-script-executed");
     let (libs, paths) = build_scripts
         .map(|message| (message["linked_libs"].to_string(), message["linked_paths"].to_string()))
-        .find(|(libs, _)| libs.contains(SHIM))?;
+        .find(|(libs, _)| libs.contains(SHIM_LINKS_KEY))?;
     Some([format!("rustc-link-lib={libs}"), format!("rustc-link-search={paths}")])
 }
 

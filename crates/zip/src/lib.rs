@@ -1,8 +1,8 @@
 //! Substitute for the crate `zip` in this workspace.
 //!
 //! tch and torch-sys need `zip` to read and write NumPy archives and to download libtorch, which
-//! this workspace does not do. The original brings 22 more packages, among them two C libraries.
-//! The functions that tch calls exist and return an error.
+//! this workspace does not do. The original crate has 22 more dependencies, including two C
+//! libraries. This crate has the functions that tch calls, and they return an error.
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
@@ -35,7 +35,7 @@ pub mod result {
 pub mod read {
     use std::convert::Infallible;
 
-    /// An entry; none can exist.
+    /// An entry of an archive. No value of this type can exist.
     pub struct ZipFile(pub(crate) Infallible);
 }
 
@@ -46,7 +46,7 @@ pub mod write {
     pub struct FileOptions;
 
     impl FileOptions {
-        /// Returns the same options.
+        /// Returns the options unchanged.
         #[must_use]
         pub fn compression_method(self, _: crate::CompressionMethod) -> Self {
             self
@@ -61,14 +61,14 @@ pub enum CompressionMethod {
     Stored,
 }
 
-/// An archive for reading; none can exist.
+/// An archive for reading. No value of this type can exist.
 pub struct ZipArchive<R>(Infallible, PhantomData<R>);
 
 impl<R> ZipArchive<R> {
-    /// Always fails.
+    /// Would open an archive, but always fails.
     ///
     /// # Errors
-    /// [`ZipError`].
+    /// Always [`ZipError`].
     pub fn new(_: R) -> ZipResult<Self> {
         Err(ZipError)
     }
@@ -86,7 +86,7 @@ impl<R> ZipArchive<R> {
     /// Returns an entry.
     ///
     /// # Errors
-    /// None, because no archive exists.
+    /// None, because no archive can exist.
     pub fn by_index(&mut self, _: usize) -> ZipResult<ZipFile> {
         match self.0 {}
     }
@@ -124,10 +124,10 @@ impl<W> ZipWriter<W> {
         Self(PhantomData)
     }
 
-    /// Always fails.
+    /// Would add an entry, but always fails.
     ///
     /// # Errors
-    /// [`ZipError`].
+    /// Always [`ZipError`].
     pub fn start_file(&mut self, _: impl Into<String>, _: write::FileOptions) -> ZipResult<()> {
         Err(ZipError)
     }

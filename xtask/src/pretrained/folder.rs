@@ -1,4 +1,4 @@
-//! Writes an encoder in 4 bits as a Hugging Face folder.
+//! Writes a 4-bit encoder as a Hugging Face folder in float32.
 use super::q4_file::Q4File;
 use crate::files;
 use anyhow::{Context, Result};
@@ -32,7 +32,7 @@ fn tensors(file: &Q4File) -> Vec<TensorSpec> {
         add(format!("embeddings.LayerNorm.{part}"), format!("emb.ln.{short}"), &[hidden]);
     }
     for layer in 0..sizes.num_hidden_layers {
-        let begin = format!("encoder.layer.{layer}.");
+        let prefix = format!("encoder.layer.{layer}.");
         for (name, stored, rows, columns) in [
             ("attention.self.query", "q", hidden, hidden),
             ("attention.self.key", "k", hidden, hidden),
@@ -42,20 +42,20 @@ fn tensors(file: &Q4File) -> Vec<TensorSpec> {
             ("output.dense", "fo", hidden, inner),
         ] {
             let stored = format!("l{layer}.{stored}");
-            add(format!("{begin}{name}.weight"), format!("{stored}.w"), &[rows, columns]);
-            add(format!("{begin}{name}.bias"), format!("{stored}.b"), &[rows]);
+            add(format!("{prefix}{name}.weight"), format!("{stored}.w"), &[rows, columns]);
+            add(format!("{prefix}{name}.bias"), format!("{stored}.b"), &[rows]);
         }
         for (name, stored) in [("attention.output", "aln"), ("output", "oln")] {
             for (part, short) in parts {
                 let stored = format!("l{layer}.{stored}.{short}");
-                add(format!("{begin}{name}.LayerNorm.{part}"), stored, &[hidden]);
+                add(format!("{prefix}{name}.LayerNorm.{part}"), stored, &[hidden]);
             }
         }
     }
     tensors
 }
 
-/// Returns the `config.json` of the model's page.
+/// Returns the `config.json` that was published with the model.
 fn config(file: &Q4File) -> Value {
     let sizes = file.sizes;
     json!({
@@ -94,7 +94,7 @@ fn tokenizer_config() -> Value {
     })
 }
 
-/// Decodes a tensor when it is written, so that memory never holds all weights.
+/// Tensor that is decoded when it is written, so that memory never holds all weights.
 struct Decoded<'a> {
     file: &'a Q4File,
     stored: String,
@@ -111,7 +111,7 @@ impl View for Decoded<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.file.float32(&self.stored).into()
+        self.file.float32_bytes(&self.stored).into()
     }
 
     fn data_len(&self) -> usize {
@@ -180,10 +180,10 @@ mod tests {
 
     #[test]
     fn the_folder_has_an_encoder_of_transformers() {
-        let at = tempfile::tempdir().unwrap();
-        let tokenizer = at.path().join("tokenizer");
+        let root = tempfile::tempdir().unwrap();
+        let tokenizer = root.path().join("tokenizer");
         fs::write(&tokenizer, "{}").unwrap();
-        let folder = at.path().join("model");
+        let folder = root.path().join("model");
         write(&encoder(), &tokenizer, "# Card\n", &folder).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         let config: Value = serde_json::from_str(&read("config.json")).unwrap();
@@ -201,10 +201,10 @@ mod tests {
 
     #[test]
     fn missing_tensors_are_reported_before_writing() {
-        let at = tempfile::tempdir().unwrap();
-        let folder = at.path().join("model");
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("model");
         let empty = Q4File::parse(file(SIZES, &[])).unwrap();
-        let error = write(&empty, at.path(), "", &folder).unwrap_err().to_string();
+        let error = write(&empty, root.path(), "", &folder).unwrap_err().to_string();
         assert_eq!(error, "tensor emb.word is missing");
         assert!(!folder.exists());
     }

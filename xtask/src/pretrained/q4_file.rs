@@ -96,7 +96,7 @@ impl Q4File {
         Ok(Self { sizes, layer_norm_eps, content, entries })
     }
 
-    /// Checks the number of weights of a tensor.
+    /// Checks that a tensor exists and has this number of weights.
     pub fn check(&self, name: &str, weights: usize) -> Result<()> {
         let Some(entry) = self.entries.get(name) else { bail!("tensor {name} is missing") };
         let found = entry.weights;
@@ -117,7 +117,7 @@ impl Q4File {
     }
 
     /// Returns a tensor's weights as little-endian float32; empty for an unknown name.
-    pub fn float32(&self, name: &str) -> Vec<u8> {
+    pub fn float32_bytes(&self, name: &str) -> Vec<u8> {
         let Some(entry) = self.entries.get(name) else { return Vec::new() };
         let stored = self.stored(entry).unwrap_or_default();
         if !entry.rounded {
@@ -128,15 +128,15 @@ impl Q4File {
             let (scale, bits) = block.split_at(2);
             let scale = scale.try_into().map_or(f16::NAN, f16::from_le_bytes).to_f32();
             let low = bits.iter().map(|byte| byte & 15);
-            for four in low.chain(bits.iter().map(|byte| byte >> 4)) {
-                weights.extend(((f32::from(four) - 8.0) * scale).to_le_bytes());
+            for nibble in low.chain(bits.iter().map(|byte| byte >> 4)) {
+                weights.extend(((f32::from(nibble) - 8.0) * scale).to_le_bytes());
             }
         }
         weights
     }
 }
 
-/// Reads from the front of the file.
+/// Reader of consecutive values from the start of the file.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -162,7 +162,8 @@ impl<'a> Reader<'a> {
 pub mod tests {
     use super::*;
 
-    /// Creates a file with these tensors; the first `rounded` of them in 4 bits, as stored bytes.
+    /// Creates a file with these tensors: name, whether rounded to 4 bits, number of weights, and
+    /// stored bytes.
     pub fn file(sizes: Sizes, tensors: &[(&str, bool, usize, Vec<u8>)]) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         let int = |value: usize| i32::try_from(value).unwrap().to_le_bytes();
@@ -224,16 +225,16 @@ pub mod tests {
 
     #[test]
     fn both_dtypes_are_read() {
-        let unquantised: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
+        let unrounded: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
         let content =
-            file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, unquantised)]);
+            file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, unrounded)]);
         let parsed = Q4File::parse(content).unwrap();
         assert_eq!(parsed.sizes, SIZES);
         assert_eq!(parsed.layer_norm_eps, 1e-12);
         parsed.check("words", 32).unwrap();
         parsed.check("bias", 2).unwrap();
         let floats = |name: &str| -> Vec<f32> {
-            let bytes = parsed.float32(name);
+            let bytes = parsed.float32_bytes(name);
             bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
         };
         assert_eq!(floats("bias"), [1.5, -2.0]);

@@ -1,5 +1,5 @@
-//! The tables of claims in `examples/README.md`: the claims of `examples/claims.toml`, the stored
-//! results of runs in the recipes' folders, and verdicts by that file's rules.
+//! The tables of claims in `examples/README.md`. They list the claims of `examples/claims.toml`,
+//! the results of stored runs, and verdicts by the rules in that file.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 /// The file with the claims.
 const CLAIMS: &str = "examples/claims.toml";
-/// Number of bootstrap samples over items.
-const SAMPLES: usize = 10_000;
+/// Number of bootstrap samples of the items.
+const RESAMPLES: usize = 10_000;
 const SEED: u64 = 42;
 /// Minimum number of seeds for an interval over seeds; with fewer, only the interval over items is
 /// used.
@@ -98,9 +98,9 @@ impl Verdict {
 }
 
 /// The claimed value and the control's value.
-struct Pair<'a>(&'a Measured, &'a Measured);
+struct Comparison<'a>(&'a Measured, &'a Measured);
 
-impl Pair<'_> {
+impl Comparison<'_> {
     /// Returns the difference from the control's value by seed. A control without seeds has one
     /// value for all seeds.
     fn by_seed(&self) -> Result<Vec<f64>> {
@@ -109,9 +109,9 @@ impl Pair<'_> {
         let models = [&number.model, &control.model];
         ensure!(paired || control.seeds.is_empty(), "{models:?}: different numbers of seeds");
         let single = [number.value];
-        let model_number = if number.seeds.is_empty() { &single[..] } else { &number.seeds };
+        let model_values = if number.seeds.is_empty() { &single[..] } else { &number.seeds };
         let control_value = |at: usize| control.seeds.get(at).copied().unwrap_or(control.value);
-        Ok(model_number.iter().enumerate().map(|(at, value)| value - control_value(at)).collect())
+        Ok(model_values.iter().enumerate().map(|(at, value)| value - control_value(at)).collect())
     }
 
     /// Computes the bootstrap interval of the difference over items, if both values have items.
@@ -119,11 +119,11 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
         let pairs = number.items.iter().zip(&control.items);
-        let differences: Vec<f64> = pairs.map(|(model_number, base)| model_number - base).collect();
-        paired.then(|| percentile_interval(&bootstrap_means(&differences, SAMPLES, SEED), 0.95))
+        let differences: Vec<f64> = pairs.map(|(value, control)| value - control).collect();
+        paired.then(|| percentile_interval(&bootstrap_means(&differences, RESAMPLES, SEED), 0.95))
     }
 
-    /// Returns effect, intervals over seeds and items, and verdict.
+    /// Returns the cells of the table: effect, intervals over seeds and items, and verdict.
     fn cells(&self) -> Result<[String; 3]> {
         let differences = self.by_seed()?;
         let seeds = differences.len();
@@ -131,8 +131,8 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let items = number.items.len();
         let over_items = self.over_items();
-        let over_seeds = Estimate { count: seeds, interval: effect.interval() };
-        let of_items = Estimate { count: items, interval: over_items };
+        let seeds_estimate = Estimate { count: seeds, interval: effect.interval() };
+        let items_estimate = Estimate { count: items, interval: over_items };
         let range = |(low, high): (f64, f64)| format!("{} to {}", signed(low), signed(high));
         let by_seed = match (effect.interval(), number.half_width) {
             (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
@@ -144,7 +144,7 @@ impl Pair<'_> {
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             intervals.join("; "),
-            Verdict::of(over_seeds, of_items).name().to_owned(),
+            Verdict::of(seeds_estimate, items_estimate).name().to_owned(),
         ])
     }
 }
@@ -206,7 +206,7 @@ fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
         let [model, control] = &claim.models;
         let control_setting = claim.control_setting.as_deref().unwrap_or(setting);
         let measured = match find(model, setting).zip(find(control, control_setting)) {
-            Some((number, control)) => Pair(number, control).cells()?,
+            Some((number, control)) => Comparison(number, control).cells()?,
             None => [MISSING, MISSING, NOT_RUN].map(str::to_owned),
         };
         let measured_on = format!("{metric}, {setting}; {}", claim.data);
@@ -253,9 +253,9 @@ mod tests {
             let number = Measured::new(model, "NER", "avg", "f1", value);
             Measured { half_width: Some(0.1), ..number }
         };
-        let [.., resampled, verdict] =
-            Pair(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
-        assert_eq!([resampled.as_str(), &verdict], ["seeds not stored", "not shown"]);
+        let [.., intervals, verdict] =
+            Comparison(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
+        assert_eq!([intervals.as_str(), &verdict], ["seeds not stored", "not shown"]);
     }
 
     #[test]
@@ -269,13 +269,13 @@ mod tests {
             Measured { items: items(effect), ..number }
         };
         let (model_number, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
-        let [effect, resampled, verdict] = Pair(&model_number, &control).cells().unwrap();
+        let [effect, intervals, verdict] = Comparison(&model_number, &control).cells().unwrap();
         assert_eq!((effect.as_str(), verdict.as_str()), ("24.5 − 23.5 = +1.0", "**shown**"));
         assert!(
-            resampled.starts_with("1 seed; +") && resampled.ends_with(" (48 items)"),
-            "{resampled}"
+            intervals.starts_with("1 seed; +") && intervals.ends_with(" (48 items)"),
+            "{intervals}"
         );
-        let [.., verdict] = Pair(&control, &model_number).cells().unwrap();
+        let [.., verdict] = Comparison(&control, &model_number).cells().unwrap();
         assert_eq!(verdict, "**contradicted here**");
     }
 
@@ -283,7 +283,7 @@ mod tests {
     fn seeds_and_items_are_paired() {
         let model_number = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
         let control = number("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
-        let cells = Pair(&model_number, &control).cells().unwrap();
+        let cells = Comparison(&model_number, &control).cells().unwrap();
         // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3; by item always
         // 1.
         assert_eq!(
@@ -291,8 +291,8 @@ mod tests {
             ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
         );
         let baseline = Measured::new("guess", "NER", "avg", "f1", 10.0);
-        assert_eq!(Pair(&model_number, &baseline).by_seed().unwrap(), [2.0, 4.0, 6.0]);
-        assert!(Pair(&model_number, &number("two", &[1.0, 2.0], &[])).by_seed().is_err());
+        assert_eq!(Comparison(&model_number, &baseline).by_seed().unwrap(), [2.0, 4.0, 6.0]);
+        assert!(Comparison(&model_number, &number("two", &[1.0, 2.0], &[])).by_seed().is_err());
     }
 
     #[test]
@@ -301,8 +301,8 @@ mod tests {
         let (claims, runs) = read(root).unwrap();
         let text = tables(root).unwrap();
         let rows = text.lines().filter(|line| line.starts_with('|'));
-        let head = |row: &&str| row.starts_with("| claim |") || row.starts_with("|---");
-        let rows: Vec<&str> = rows.filter(|row| !head(row)).collect();
+        let is_header = |row: &&str| row.starts_with("| claim |") || row.starts_with("|---");
+        let rows: Vec<&str> = rows.filter(|row| !is_header(row)).collect();
         assert_eq!(rows.len(), claims.len());
         for (claim, row) in claims.iter().zip(rows) {
             // A run may lack some arms, but a claim may name only arms of the recipe.

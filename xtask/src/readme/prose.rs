@@ -12,7 +12,7 @@ use crate::files::read;
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
 /// Returns the numbers in the recipes' READMEs that no stored file contains, each with its README.
-pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
+pub fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
     let published = numbers(&read(&root.join(PUBLISHED))?);
     let mut found = Vec::new();
     for page in super::tables::pages(root)? {
@@ -35,8 +35,8 @@ pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// Returns the files directly in a folder that may store numbers; empty if the folder does not
-/// exist.
+/// Returns a folder's files that may contain numbers, without subfolders; empty if the folder does
+/// not exist.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -57,19 +57,19 @@ fn prose(page: &str) -> String {
     text.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns numbers with digits on both sides of a point, without their signs; no versions or names.
+/// Returns the decimal numbers of a text without signs; versions and names are skipped.
 fn numbers(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
-    let decimal = |word: &&str| {
-        let digits =
+    let is_decimal = |word: &&str| {
+        let is_integer =
             |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        word.split_once('.').is_some_and(|(whole, rest)| digits(whole) && digits(rest))
+        word.split_once('.').is_some_and(|(whole, rest)| is_integer(whole) && is_integer(rest))
     };
-    words.filter(decimal).map(str::to_owned).collect()
+    words.filter(is_decimal).map(str::to_owned).collect()
 }
 
-/// Returns a number as pages may print it: with fewer digits.
+/// Returns the forms in which a page may print a number: unchanged and with fewer digits.
 fn rounded(number: &str) -> Vec<String> {
     let digits = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn every_number_in_the_prose_is_stored() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let unknown = unknown(root).unwrap();
+        let unknown = unstored_numbers(root).unwrap();
         assert!(unknown.is_empty(), "in no file of the page's recipe: {unknown:?}");
     }
 

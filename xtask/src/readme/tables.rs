@@ -1,15 +1,14 @@
-//! Tables that a recipe wrote to its run folder, copied unchanged to its page, and the stored
-//! results.
+//! Stores the results of runs, and copies stored tables unchanged to the recipes' pages.
 //!
 //! `<!-- results: FILE | TABLE | ROWS -->` … `<!-- end -->` on `examples/NAME/README.md` shows a
 //! table of `examples/NAME/results/FILE`, a stored `table.md`. TABLE is the heading above the table
-//! or its first cell. ROWS, if given, selects the rows with this first cell.
+//! or its first cell. The optional ROWS selects the rows with this first cell.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use results::{INTERVALS, Measured, Table, cell};
 
-use super::{CLOSE, OPEN};
+use super::{CLOSING, OPENING};
 use crate::files;
 
 /// Name of the mean over languages in results.
@@ -37,8 +36,8 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
     let numbers = numbers.collect::<Result<Vec<_>>>()?;
     let numbers = match run.contains('+') {
-        true => side_by_side(&numbers),
-        false => pooled(&numbers),
+        true => combined_seeds(&numbers),
+        false => pooled_items(&numbers),
     };
     let numbers = numbers.with_context(|| run.to_owned())?;
     let table = match runs.as_slice() {
@@ -51,13 +50,13 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns the fields that identify a result in a run.
+/// Returns the fields that identify a result within its run.
 fn name(one: &Measured) -> [String; 4] {
     [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
 }
 
-/// Returns from every run the result that has the name of `number` and satisfies `is_comparable`; a
-/// run without such a result is an error.
+/// Returns each run's result with the name of `number`. A result that is missing or not comparable
+/// is an error.
 fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
@@ -74,7 +73,7 @@ fn numbers_of_runs<'r>(
 }
 
 /// Combines results of runs with one seed each to results with several seeds.
-fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
+fn combined_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
         let is_comparable =
@@ -94,7 +93,7 @@ fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
 
 /// Combines results of runs that tested different parts of the items; runs are weighted by their
 /// number of items.
-fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
+fn pooled_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, others)) = runs.split_first() else { return Ok(Vec::new()) };
     if others.is_empty() {
         return Ok(first.clone());
@@ -153,18 +152,18 @@ pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
 pub fn fill(page: &Path, text: &str) -> Result<String> {
     let mut filled = String::new();
     let mut rest = text;
-    while let Some((before, block)) = rest.split_once(OPEN) {
+    while let Some((before, block)) = rest.split_once(OPENING) {
         let (marker, block) = block.split_once(" -->\n").context("a marker without its end")?;
         let (current, after) = block
-            .split_once(CLOSE)
-            .with_context(|| format!("the block {marker} has no {CLOSE}"))?;
+            .split_once(CLOSING)
+            .with_context(|| format!("the block {marker} has no {CLOSING}"))?;
         filled += before;
-        filled += &format!("{OPEN}{marker} -->\n");
+        filled += &format!("{OPENING}{marker} -->\n");
         match marker.split_once(" | ") {
             Some((file, selection)) => filled += &table_rows(page, file, selection)?,
             None => filled += current,
         }
-        filled += CLOSE;
+        filled += CLOSING;
         rest = after;
     }
     Ok(filled + rest)
@@ -226,7 +225,7 @@ mod tests {
             vec![Measured { items: items.to_vec(), ..number }]
         };
         let runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
-        let combined = pooled(&runs).unwrap();
+        let combined = pooled_items(&runs).unwrap();
         assert_eq!(combined[0].seeds, [17.5, 18.5]);
         assert_eq!(combined[0].items, [12.0, 15.0, 18.0, 27.0]);
         assert_eq!(combined[0].value, 18.0);
@@ -235,13 +234,14 @@ mod tests {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
         };
-        let seeds = side_by_side(&[seed(10.0, &[0.0, 1.0]), seed(14.0, &[1.0, 1.0])]).unwrap();
+        let seeds = combined_seeds(&[seed(10.0, &[0.0, 1.0]), seed(14.0, &[1.0, 1.0])]).unwrap();
         assert_eq!((seeds[0].value, seeds[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
         assert_eq!(seeds[0].items, [0.5, 1.0]);
-        assert!(side_by_side(&[seed(10.0, &[0.0]), seed(14.0, &[])]).is_err());
-        let error = pooled(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
+        assert!(combined_seeds(&[seed(10.0, &[0.0]), seed(14.0, &[])]).is_err());
+        let error =
+            pooled_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
-        assert_eq!(pooled(&runs[..1]).unwrap(), runs[0]);
+        assert_eq!(pooled_items(&runs[..1]).unwrap(), runs[0]);
     }
 
     const RUN: &str = "| F1 | en |\n|---|---:|\n| a | 1 |\n\n### by language\n\n| | k |\n|---|---|\n\

