@@ -13,7 +13,7 @@ use crate::generator::{Files, Generator};
 /// The seven languages of MLQA.
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
-/// Articles at the end of XQuAD's files that are excluded from training text, for evaluation.
+/// Number of articles at the end of XQuAD's files that are reserved for evaluation.
 const HELD_OUT_ARTICLES: usize = 12;
 
 /// Options of `demo-data text`: the sources of the text.

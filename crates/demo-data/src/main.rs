@@ -30,8 +30,8 @@ use crate::xquad::XquadSplit;
 
 /// Generate substitutes for data sets that cannot be distributed, from the embedded data
 ///
-/// Results on them are not comparable with results on the original data. They show that a method
-/// runs, and what it does.
+/// Results on them are not comparable with results on the original data. They demonstrate that a
+/// method runs and what effect it has.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {

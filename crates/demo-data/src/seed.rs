@@ -1,4 +1,4 @@
-//! Random generators whose numbers do not depend on the order of the work.
+//! Random generators whose numbers do not depend on the order of processing.
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 

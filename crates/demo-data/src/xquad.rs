@@ -181,7 +181,7 @@ impl Generator for XquadSplit {
     /// and `documents` replaces `xquad` in the names. With a fold, the only test files are
     /// `test-context-xx-question-yy.json` for each pair of languages.
     fn generate(&self) -> Result<(Files, Value)> {
-        let first = self.languages.first().context("no language is given")?;
+        let first = self.languages.first().context("--languages is empty")?;
         let source = self.read(*first)?;
         let ids = self.split_questions(&source)?;
         let select = |dataset: &Dataset, ids: &BTreeSet<String>| {

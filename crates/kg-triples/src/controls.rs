@@ -11,7 +11,7 @@ use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Every fact states that an entity is itself, so mixed sequences are a bilingual dictionary.
+    /// Every fact relates an entity to itself, so mixed sequences are a bilingual dictionary.
     LabelPairs,
     /// False facts with the same heads and relations.
     FalseFacts,

@@ -12,7 +12,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The attempted action, as in "read the file".
+        /// The failed action, such as "read the file".
         action: &'static str,
         /// The operating system's reason.
         source: io::Error,
@@ -40,15 +40,15 @@ pub enum Error {
         path: PathBuf,
         /// Line, from 1.
         line: u64,
-        /// Name of the column, or "columns" for their number.
+        /// Name of the column, or "columns" if the number of columns is wrong.
         column: &'static str,
-        /// What the format requires.
+        /// The requirement of the format.
         expected: String,
         /// The actual text.
         got: String,
     },
-    /// A value given to [`GraphBuilder`](crate::GraphBuilder) cannot be stored, or a text is not a
-    /// language code.
+    /// A value is invalid, such as an id of [`GraphBuilder`](crate::GraphBuilder) or a language
+    /// code.
     #[error("{field}: expected {expected}, got {got}")]
     Value {
         /// Name of the value.
@@ -67,7 +67,7 @@ pub enum Error {
         available: String,
     },
     /// The output would be empty.
-    #[error("{what}: nothing is left; {hint}")]
+    #[error("{what}: no data; {hint}")]
     Empty {
         /// The empty output.
         what: String,
@@ -96,15 +96,15 @@ pub enum Error {
         line: u64,
         /// The expected object.
         what: &'static str,
-        /// The fault.
+        /// The reason why the line is invalid.
         got: String,
     },
-    /// A Wikidata dump that is truncated or has too many unusable lines.
+    /// A Wikidata dump that is truncated or has too many invalid lines.
     #[error("{}: {reason}", path.display())]
     Dump {
         /// The dump.
         path: PathBuf,
-        /// The fault and its position.
+        /// The reason why the dump is invalid, with the position.
         reason: String,
     },
     /// A prepared folder cannot be written.

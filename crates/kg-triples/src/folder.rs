@@ -6,7 +6,7 @@ use atomic_file::Synced;
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::sample::Redirects;
-use crate::table::each_row;
+use crate::table::for_each_row;
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, output};
 
 pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
@@ -52,17 +52,17 @@ impl KnowledgeGraph {
         let dir = dir.as_ref();
         std::fs::read_dir(dir).map_err(Error::io(dir, "read the folder"))?;
         let mut builder = GraphBuilder::default();
-        each_row(&dir.join("triples.tsv"), &[TRIPLES], |row| match *row {
+        for_each_row(&dir.join("triples.tsv"), &[TRIPLES], |row| match *row {
             [head, relation, tail] => builder.add_triple(head, relation, tail),
             _ => Ok(()),
         })?;
         let headers = [LABELS, ENTITY_LABELS];
-        let header_index = each_row(&dir.join("labels.tsv"), &headers, |row| {
+        let header_index = for_each_row(&dir.join("labels.tsv"), &headers, |row| {
             add_label(&mut builder, row, LabelKind::Entity)
         })?;
         let relations = dir.join("relations.tsv");
         if header_index == 1 && relations.exists() {
-            each_row(&relations, &[RELATION_LABELS], |row| {
+            for_each_row(&relations, &[RELATION_LABELS], |row| {
                 add_label(&mut builder, row, LabelKind::Relation)
             })?;
         }
@@ -123,13 +123,13 @@ impl KnowledgeGraph {
     }
 
     /// Adds missing labels from the pages `entities.<lang>.jsonl[.gz]` of a folder, in the
-    /// languages that `wanted` accepts.
+    /// languages that `predicate` accepts.
     ///
     /// Blank labels are ignored.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; a label with a tab or line break, or a second label of
-    /// an entity in a language, is an error with file and line.
+    /// As [`page_files`] and [`read_pages`]; [`Error::Json`] with file and line for a label with a
+    /// tab or line break, and for a second label of an entity in a language.
     ///
     /// ```
     /// use kg_triples::KnowledgeGraph;
@@ -145,10 +145,10 @@ impl KnowledgeGraph {
     pub fn with_page_labels(
         self,
         folder: impl AsRef<Path>,
-        wanted: impl Fn(Language) -> bool,
+        predicate: impl Fn(Language) -> bool,
     ) -> Result<Self, Error> {
         let mut pages = page_files(folder)?;
-        pages.retain(|(language, _)| wanted(*language));
+        pages.retain(|(language, _)| predicate(*language));
         let mut added = GraphBuilder::default();
         read_pages(&pages, |language, page| {
             let label = page.label.as_deref().unwrap_or_default().trim();
@@ -185,7 +185,7 @@ impl KnowledgeGraph {
             return Ok(self);
         }
         let mut redirects = Redirects::default();
-        each_row(path, &[REDIRECTS], |row| {
+        for_each_row(path, &[REDIRECTS], |row| {
             if let [id, target] = *row {
                 redirects.add(id, target);
             }
@@ -219,7 +219,7 @@ impl GraphBuilder {
     }
 }
 
-/// Writes a table to a temporary file that must still be renamed.
+/// Writes a table to a temporary file, which the caller must rename.
 pub(crate) fn table(
     path: &Path,
     header: &[&str],
@@ -227,8 +227,8 @@ pub(crate) fn table(
 ) -> Result<Synced, Error> {
     let mut file = output::create(path)?;
     let mut lines = std::iter::once(header.join("\t") + "\n").chain(rows);
-    let written = lines.try_for_each(|line| file.write_all(line.as_bytes()));
-    written.map_err(Error::io(path, "write the file"))?;
+    let result = lines.try_for_each(|line| file.write_all(line.as_bytes()));
+    result.map_err(Error::io(path, "write the file"))?;
     output::sync(file)
 }
 

@@ -110,7 +110,7 @@ impl KnowledgeGraph {
         self.with_role(LabelKind::Relation)
     }
 
-    /// Returns the number of duplicate triples. A graph is a set and holds each triple once.
+    /// Returns the number of duplicate triples, which the graph does not contain.
     pub fn repeated_triples(&self) -> usize {
         self.repeated
     }
@@ -160,7 +160,7 @@ impl KnowledgeGraph {
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// The text of an interned id; always found for ids of this graph.
+    /// The text of an interned id; empty for ids of another graph.
     pub(crate) fn id_at(&self, id: u32) -> &str {
         let at = usize::try_from(id).ok();
         at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
@@ -174,9 +174,9 @@ impl KnowledgeGraph {
         Triple { head: self.id_at(head), relation: self.id_at(relation), tail: self.id_at(tail) }
     }
 
-    /// Returns the graph of these sorted triples with their labels in the languages that `wanted`
-    /// accepts.
-    pub(crate) fn subgraph(&self, triples: &[[u32; 3]], wanted: impl Fn(Language) -> bool) -> Self {
+    /// Returns the graph of these sorted triples with their labels in the languages for
+    /// which `filter` returns true.
+    pub(crate) fn subgraph(&self, triples: &[[u32; 3]], filter: impl Fn(Language) -> bool) -> Self {
         let mut builder = GraphBuilder::default();
         for &[head, relation, tail] in triples {
             let [head, relation, tail] =
@@ -186,10 +186,10 @@ impl KnowledgeGraph {
                 (relation, LabelKind::Relation),
                 (tail, LabelKind::Entity),
             ] {
-                if builder.mark(new, kind) {
+                if builder.mark_kind(new, kind) {
                     let labels = usize::try_from(old).ok().and_then(|old| self.labels.get(old));
                     for (language, label) in labels.into_iter().flatten() {
-                        if wanted(*language) {
+                        if filter(*language) {
                             builder.labels.insert((new, *language), label.clone());
                         }
                     }
@@ -242,7 +242,7 @@ impl GraphBuilder {
         for (id, kind) in
             triple.into_iter().zip([LabelKind::Entity, LabelKind::Relation, LabelKind::Entity])
         {
-            self.mark(id, kind);
+            self.mark_kind(id, kind);
         }
         self.triples.push(triple);
         Ok(())
@@ -281,7 +281,7 @@ impl GraphBuilder {
                 entry.insert(label.into());
             }
         }
-        self.mark(interned, kind);
+        self.mark_kind(interned, kind);
         Ok(())
     }
 
@@ -306,8 +306,8 @@ impl GraphBuilder {
         // There are at most 2^32 ids, because `intern` numbers them as u32.
         let mut renumbered = vec![0; order.len()];
         for (new, (_, old)) in (0u32..).zip(&order) {
-            if let Some(slot) = slot_mut(&mut renumbered, *old) {
-                *slot = new;
+            if let Some(element) = element_mut(&mut renumbered, *old) {
+                *element = new;
             }
         }
         let renumber = |old: u32| {
@@ -316,8 +316,8 @@ impl GraphBuilder {
         };
         let mut sorted_roles = vec![0; order.len()];
         for (old, role) in (0u32..).zip(roles) {
-            if let Some(slot) = slot_mut(&mut sorted_roles, renumber(old)) {
-                *slot = role;
+            if let Some(element) = element_mut(&mut sorted_roles, renumber(old)) {
+                *element = role;
             }
         }
         let mut sorted_labels: Vec<Vec<(Language, Box<str>)>> = vec![Vec::new(); order.len()];
@@ -326,8 +326,8 @@ impl GraphBuilder {
             if !languages.contains(&language) {
                 languages.push(language);
             }
-            if let Some(slot) = slot_mut(&mut sorted_labels, renumber(id)) {
-                slot.push((language, label));
+            if let Some(element) = element_mut(&mut sorted_labels, renumber(id)) {
+                element.push((language, label));
             }
         }
         sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
@@ -356,10 +356,10 @@ impl GraphBuilder {
         new
     }
 
-    /// Marks `id` as used as `kind`. Returns whether it had no kind before.
-    fn mark(&mut self, id: u32, kind: LabelKind) -> bool {
-        let slot = slot_mut(&mut self.roles, id);
-        slot.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
+    /// Marks `id` as an entity or a relation. Returns whether it had no kind before.
+    fn mark_kind(&mut self, id: u32, kind: LabelKind) -> bool {
+        let element = element_mut(&mut self.roles, id);
+        element.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
     }
 }
 
@@ -378,7 +378,7 @@ impl From<KnowledgeGraph> for GraphBuilder {
     }
 }
 
-fn slot_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
+fn element_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
     values.get_mut(usize::try_from(at).ok()?)
 }
 

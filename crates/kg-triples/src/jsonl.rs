@@ -14,12 +14,12 @@ use crate::{Error, output};
 
 /// A type stored as a line of a JSONL file.
 pub trait Record: DeserializeOwned {
-    /// Its name in errors, as in "expected one sequence as a JSON object".
+    /// Name of the type in errors, as in "expected one sequence as a JSON object".
     const NAME: &'static str;
 
-    /// Returns a description of the fault of a well-formed but invalid object. The reader calls it
-    /// for each object.
-    fn fault(&self) -> Option<String>;
+    /// Returns the reason why a well-formed object is invalid, or `None` for a valid object. The
+    /// reader calls this method for each object.
+    fn invalid_reason(&self) -> Option<String>;
 }
 
 /// Streaming JSONL writer. [`JsonlWriter::finish`] moves the complete file to its path.
@@ -74,7 +74,7 @@ impl<T: Serialize> JsonlWriter<T> {
     ///
     /// # Errors
     /// [`Error::Io`] if syncing or renaming fails; [`Error::Empty`] if nothing was written. An
-    /// existing file is then unchanged.
+    /// error leaves an existing file unchanged.
     pub fn finish(self) -> Result<(), Error> {
         Self::finish_all([self])
     }
@@ -82,7 +82,7 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Finishes several files. No file is renamed before all are complete.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish), for any of the files; existing files are then unchanged.
+    /// As [`finish`](Self::finish), for any of the files. An error leaves existing files unchanged.
     pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), Error> {
         let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
         output::publish(synced)
@@ -149,7 +149,7 @@ impl<T: Record> JsonlReader<T> {
             }
             let record: T = serde_json::from_slice(self.lines.bytes())
                 .map_err(|error| self.record_error(error.to_string()))?;
-            return match record.fault() {
+            return match record.invalid_reason() {
                 Some(got) => Err(self.record_error(got)),
                 None => Ok(Some(record)),
             };

@@ -1,4 +1,5 @@
-//! Names of entities that several sources agree on, after M-NTA (Conia et al. 2023).
+//! Ranking of entity names by the number of sources that propose them, after M-NTA (Conia et al.
+//! 2023).
 //!
 //! Sources propose names: labels of the graph, translations of labels, answers of a chat model. A
 //! name's support is the number of sources that propose it, and names with the support of two or
@@ -38,7 +39,7 @@ pub use choices::{Answer, Question, count_votes, shuffled_questions};
 
 use crate::folder::{ENTITY_LABELS, LABELS, table};
 use crate::jsonl::{JsonlReader, Record};
-use crate::table::each_row;
+use crate::table::for_each_row;
 use crate::{Error, GraphBuilder, KnowledgeGraph, Language, output};
 
 /// A name that a source proposes.
@@ -62,11 +63,11 @@ pub struct NameCandidate {
 impl Record for NameCandidate {
     const NAME: &'static str = "candidate of a name";
 
-    fn fault(&self) -> Option<String> {
-        let blank = |text: &str| text.trim().is_empty();
+    fn invalid_reason(&self) -> Option<String> {
+        let is_blank = |text: &str| text.trim().is_empty();
         match () {
-            () if blank(&self.source) => Some("an empty source".into()),
-            () => name_fault(&self.entity, &self.name),
+            () if is_blank(&self.source) => Some("an empty source".into()),
+            () => invalid_name_reason(&self.entity, &self.name),
         }
     }
 }
@@ -86,19 +87,19 @@ pub struct RankedNames {
 impl Record for RankedNames {
     const NAME: &'static str = "list of names";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         if self.values.is_empty() {
             return Some("no names".into());
         }
-        self.values.iter().find_map(|(_, name, _)| name_fault(&self.entity, name))
+        self.values.iter().find_map(|(_, name, _)| invalid_name_reason(&self.entity, name))
     }
 }
 
-/// Describes why a candidate cannot be written to a table.
-fn name_fault(entity: &str, name: &str) -> Option<String> {
+/// Describes why a name cannot be written to a table.
+fn invalid_name_reason(entity: &str, name: &str) -> Option<String> {
     [("entity", entity), ("name", name)].into_iter().find_map(|(field, text)| {
-        let bad = text.trim().is_empty() || text.contains(char::is_control);
-        bad.then(|| format!("an empty {field} or one with a control character: {text:?}"))
+        let is_invalid = text.trim().is_empty() || text.contains(char::is_control);
+        is_invalid.then(|| format!("an empty {field} or one with a control character: {text:?}"))
     })
 }
 
@@ -117,7 +118,8 @@ pub struct VoteReport {
     pub entities: usize,
 }
 
-/// Spellings of a name: for each, whether a source lists it first, and its sources.
+/// Spellings of a name, with whether a source lists the spelling first, and the sources of the
+/// spelling.
 type Spellings = BTreeMap<String, (bool, BTreeSet<String>)>;
 
 /// Collects candidates in any order.
@@ -154,7 +156,7 @@ impl Votes {
     /// # Errors
     /// [`Error::Io`], [`Error::Header`] and [`Error::Row`].
     pub fn add_labels(&mut self, path: &Path) -> Result<(), Error> {
-        each_row(path, &[LABELS, ENTITY_LABELS], |row| {
+        for_each_row(path, &[LABELS, ENTITY_LABELS], |row| {
             let ([id, code, name] | [id, code, name, "entity"]) = *row else { return Ok(()) };
             self.add(NameCandidate {
                 entity: id.to_owned(),
@@ -200,7 +202,7 @@ impl Votes {
 fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
     let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, sources)| sources).collect();
     let support = sources.len();
-    // `min_by_key` returns the first in text order of equally ranked spellings.
+    // `min_by_key` returns the first of equally ranked spellings, which are sorted as text.
     let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {
         Reverse((*primary, sources.len()))
     };

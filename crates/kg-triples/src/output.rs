@@ -14,7 +14,7 @@ pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     AtomicFile::create(path).map_err(Error::io(path, "write the file"))
 }
 
-/// Syncs the file to disk; [`publish`] then renames it to its final path.
+/// Syncs the file to disk. [`publish`] must rename it to its final path.
 pub(crate) fn sync(file: AtomicFile) -> Result<Synced, Error> {
     let io_error = Error::io(file.path(), "write the file");
     file.sync().map_err(io_error)

@@ -71,14 +71,16 @@ pub struct SampleReport {
     pub read: usize,
     /// Duplicate triples, which are not part of `read`.
     pub repeated: usize,
-    /// Dropped: head and tail are one entity.
+    /// Triples dropped because head and tail are the same entity.
     pub self_loops: usize,
-    /// Dropped: no label of the head in one of the languages ([`Coverage::Pairs`]: in any).
-    pub without_head_label: usize,
-    /// Dropped: head labelled, but not the tail ([`Coverage::Pairs`]: not in another language).
-    pub without_tail_label: usize,
-    /// Dropped: head and tail labelled, but not the relation ([`Coverage::Pairs`]: not in both
+    /// Triples dropped because the head lacks a label in a language ([`Coverage::Pairs`]: in all
     /// languages).
+    pub without_head_label: usize,
+    /// Triples dropped because the head has the required labels, but not the tail
+    /// ([`Coverage::Pairs`]: not in another language).
+    pub without_tail_label: usize,
+    /// Triples dropped because head and tail have the required labels, but not the relation
+    /// ([`Coverage::Pairs`]: not in both languages).
     pub without_relation_label: usize,
     /// Triples that could be sampled.
     pub available: usize,
@@ -145,7 +147,7 @@ pub fn sample(
     let triples = drawn.into_iter().map(|fact| fact.map(|id| position(id).unwrap_or_default()));
     let mut triples: Vec<[u32; 3]> = triples.collect();
     triples.sort_unstable();
-    Ok(finish(graph, &triples, &languages, report))
+    Ok(build_sample(graph, &triples, &languages, report))
 }
 
 /// Parses the requested languages and checks that each has a label.
@@ -191,7 +193,7 @@ fn check_available(
 }
 
 /// Builds the graph of the sampled triples, which must be sorted.
-fn finish(
+fn build_sample(
     graph: &KnowledgeGraph,
     triples: &[[u32; 3]],
     languages: &[Language],

@@ -1,17 +1,17 @@
-//! Random numbers derived from a seed and a purpose, independent of the order of work.
+//! Random numbers that depend on a seed and a name, but not on the order of processing.
 /// The random generator of a named stream at an index, shared with `shards`, so that a split
 /// computed here agrees with one computed in `trainer` runs.
 pub(crate) use shards::rng_for as stream_rng;
 pub(crate) use shards::{hash_of, item_rng};
 
-/// Returns a uniform number in [0, 1) that depends only on `seed` and `name`. Names with a number
-/// below a given fraction are held out.
+/// Returns a uniform number in [0, 1) that depends only on `seed` and `name`. Callers hold out the
+/// names whose number is below a fraction.
 pub(crate) fn hash_to_unit(seed: u64, name: &str) -> f64 {
     // An f64 represents 53-bit integers exactly.
     (shards::seed_for(seed, name, 0).cast_unsigned() >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The beginning of the SHA-256 of `text`, to pin long results in tests.
+/// Returns the first 8 bytes of the SHA-256 of `text`, for comparisons of long results in tests.
 #[cfg(test)]
 pub(crate) fn digest(text: String) -> String {
     use sha2::{Digest, Sha256};

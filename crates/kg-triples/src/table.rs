@@ -6,7 +6,7 @@ use crate::tsv::TsvReader;
 
 /// Passes every row of a table to `visit`, in order. Rejected values are errors with file, line and
 /// column. Returns the index of the header in `headers`.
-pub(crate) fn each_row(
+pub(crate) fn for_each_row(
     path: &Path,
     headers: &[&'static [&'static str]],
     mut visit: impl FnMut(&[&str]) -> Result<(), Error>,

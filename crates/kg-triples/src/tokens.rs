@@ -1,4 +1,4 @@
-//! Texts as token ids.
+//! Encoding of texts as token ids.
 use std::ops::Range;
 
 use tokenizer_file::{Layout, LayoutError, trim_dropped};
@@ -36,7 +36,7 @@ impl Specials {
     }
 
     /// Adds the special tokens of a single text, `<s>` and `</s>` for XLM-R.
-    pub(crate) fn around(&self, ids: &[u32]) -> Vec<u32> {
+    pub(crate) fn enclose(&self, ids: &[u32]) -> Vec<u32> {
         self.layout.single(ids)
     }
 
@@ -47,7 +47,7 @@ impl Specials {
 
     /// Whether `id` is a special token that does not occur in text: around or between texts, mask
     /// or padding.
-    pub(crate) fn control(&self, id: u32) -> bool {
+    pub(crate) fn is_control(&self, id: u32) -> bool {
         self.layout.is_control(id)
     }
 }
@@ -85,11 +85,11 @@ impl Tokens {
         Ok(Self { ids: encoding.get_ids().to_vec(), offsets })
     }
 
-    /// The tokens that touch the code points `start..end`; `None` if there is none.
-    pub(crate) fn covering(&self, start: usize, end: usize) -> Option<Range<usize>> {
-        let touches = |(from, to): &(usize, usize)| *from < end && start < *to;
-        let first = self.offsets.iter().position(touches)?;
-        let last = self.offsets.iter().rposition(touches)?;
+    /// The tokens that overlap the code points `start..end`; `None` if there are none.
+    pub(crate) fn overlapping(&self, start: usize, end: usize) -> Option<Range<usize>> {
+        let overlaps = |(from, to): &(usize, usize)| *from < end && start < *to;
+        let first = self.offsets.iter().position(overlaps)?;
+        let last = self.offsets.iter().rposition(overlaps)?;
         Some(first..last + 1)
     }
 }

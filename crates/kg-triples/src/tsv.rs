@@ -47,7 +47,7 @@ impl TsvReader {
         let cells: Vec<&[u8]> = self.lines.bytes().split(|byte| *byte == b'\t').collect();
         if cells.len() != self.columns.len() {
             let expected = format!("{} ({})", self.columns.len(), self.columns.join(", "));
-            return Err(self.fault("columns", expected, cells.len().to_string()));
+            return Err(self.row_error("columns", expected, cells.len().to_string()));
         }
         let mut row = Vec::with_capacity(cells.len());
         for (cell, column) in cells.into_iter().zip(self.columns) {
@@ -55,7 +55,7 @@ impl TsvReader {
                 Ok(text) => row.push(text),
                 Err(error) => {
                     let got = format!("a bad byte at position {} of the cell", error.valid_up_to());
-                    return Err(self.fault(column, "valid UTF-8".into(), got));
+                    return Err(self.row_error(column, "valid UTF-8".into(), got));
                 }
             }
         }
@@ -67,7 +67,7 @@ impl TsvReader {
         (self.lines.path().to_owned(), self.lines.number())
     }
 
-    fn fault(&self, column: &'static str, expected: String, got: String) -> Error {
+    fn row_error(&self, column: &'static str, expected: String, got: String) -> Error {
         let (path, line) = self.position();
         Error::Row { path, line, column, expected, got }
     }

@@ -8,20 +8,20 @@ use crate::LanguageError;
 use crate::names::NAMES;
 
 /// Maximum length of a code in bytes.
-const CAPACITY: usize = 23;
+const MAX_BYTES: usize = 23;
 
 /// A language code such as `en`, `zh` or `nan-latn-pehoeji`.
 ///
 /// A code has 1 to 23 ASCII letters, digits, `-` or `_`. It is stored inline, so that millions of
 /// sequences can have a language without an allocation.
 ///
-/// Codes are case-insensitive and stored in lower case, as in Wikidata: `EN` is `en`, `zh-Hans` is
-/// `zh-hans`. Scripts and regions are not normalised otherwise: `pt-br` is not `pt_BR`, but
-/// [`Language::base`] is `pt` for both. Codes are ordered as text.
+/// Codes are case-insensitive and stored in lower case, as in Wikidata: `EN` equals `en`, and
+/// `zh-Hans` equals `zh-hans`. Codes are not normalised otherwise: `pt-br` and `pt_BR` are
+/// different languages, but [`Language::base`] is `pt` for both. Codes are ordered as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language {
     // Unused bytes are zero, so the derived order is the order of the text.
-    bytes: [u8; CAPACITY],
+    bytes: [u8; MAX_BYTES],
     length: u8,
 }
 
@@ -42,7 +42,7 @@ impl Language {
     pub const ZH: Self = Self::two_letters(*b"zh");
 
     const fn two_letters([first, second]: [u8; 2]) -> Self {
-        let mut bytes = [0; CAPACITY];
+        let mut bytes = [0; MAX_BYTES];
         bytes[0] = first;
         bytes[1] = second;
         Self { bytes, length: 2 }
@@ -63,11 +63,11 @@ impl Language {
     /// # Ok::<(), language::LanguageError>(())
     /// ```
     pub fn new(code: &str) -> Result<Self, LanguageError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let length = u8::try_from(code.len()).unwrap_or(u8::MAX);
-        let mut bytes = [0; CAPACITY];
+        let mut bytes = [0; MAX_BYTES];
         match bytes.get_mut(..code.len()) {
-            Some(target) if !code.is_empty() && code.bytes().all(allowed) => {
+            Some(target) if !code.is_empty() && code.bytes().all(is_allowed) => {
                 target.copy_from_slice(code.as_bytes());
                 target.make_ascii_lowercase();
                 Ok(Self { bytes, length })
@@ -87,8 +87,8 @@ impl Language {
         self.as_str().split(['-', '_']).next().unwrap_or_default()
     }
 
-    /// Returns the language with an English name, ignoring case; `None` for names that
-    /// [`Language::name`] does not return.
+    /// Returns the language with this English name, ignoring case; `None` for names that
+    /// [`Language::name`] never returns.
     ///
     /// ```
     /// use language::Language;

@@ -1,6 +1,6 @@
-//! The error for an invalid language code.
+//! Error type of this crate.
 
-/// A text that is not a language code.
+/// The error for a text that is not a language code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("language: expected {}, got {code:?}", Self::EXPECTED)]
 pub struct LanguageError {
@@ -9,7 +9,7 @@ pub struct LanguageError {
 }
 
 impl LanguageError {
-    /// The requirement for a code, as the continuation of "expected …".
+    /// The requirement for a code, which follows "expected" in error messages.
     pub const EXPECTED: &str =
         "a language code of 1 to 23 letters, digits or hyphens, such as `en`";
 }

@@ -1,6 +1,6 @@
 //! English names of languages.
 
-/// `(code, name)` of XLM-R's languages, sorted by code.
+/// Pairs `(code, name)` of XLM-R's languages, sorted by code.
 pub(crate) const NAMES: [(&str, &str); 93] = [
     ("af", "Afrikaans"),
     ("am", "Amharic"),

@@ -66,7 +66,7 @@ proptest! {
 
     #[test]
     fn values_are_ordered_like_their_codes(a in "[A-Za-z0-9_-]{1,23}", b in "[A-Za-z0-9_-]{1,23}") {
-        let texts = [&a, &b].map(|code| code.to_ascii_lowercase());
-        prop_assert_eq!(language(&a).cmp(&language(&b)), texts[0].cmp(&texts[1]));
+        let lower_case = [&a, &b].map(|code| code.to_ascii_lowercase());
+        prop_assert_eq!(language(&a).cmp(&language(&b)), lower_case[0].cmp(&lower_case[1]));
     }
 }

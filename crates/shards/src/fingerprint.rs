@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn the_bytes_are_lengths_names_and_values() {
-        let want = Sha256::digest(b"\x02\0\0\0\0\0\0\0id\x03\0\0\0\0\0\0\0abc");
-        assert_eq!(hash(|fingerprint| fingerprint.add("id", "abc")), hexadecimal(&want));
+        let expected = Sha256::digest(b"\x02\0\0\0\0\0\0\0id\x03\0\0\0\0\0\0\0abc");
+        assert_eq!(hash(|fingerprint| fingerprint.add("id", "abc")), hexadecimal(&expected));
         // The hash of an empty input (FIPS 180-2).
         assert!(hash(|fingerprint| fingerprint).starts_with("e3b0c44298fc1c14"));
     }

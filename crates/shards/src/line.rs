@@ -4,7 +4,7 @@
 pub(crate) const MAX_LINE_BYTES: u64 = 1 << 26;
 
 /// Returns a line without a byte order mark.
-pub(crate) fn without_mark(line: &[u8]) -> &[u8] {
+pub(crate) fn without_bom(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 

@@ -46,7 +46,7 @@ impl FileDigest {
     }
 }
 
-/// Description of a prepared folder, given by the command that prepares it.
+/// Description of a prepared folder by the command that prepares it.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
@@ -124,8 +124,8 @@ impl Manifest {
         }
     }
 
-    /// Returns the files in the subfolder `part` of `folder`, such as `validation`. Checks that
-    /// they are unchanged.
+    /// Returns the files in the subfolder `part` of `folder`, such as `validation`, and checks that
+    /// the files are unchanged.
     ///
     /// # Errors
     /// [`Error::File`] naming the first missing or changed file.
@@ -247,7 +247,7 @@ impl PreparedFolder {
     /// [`atomic_file`] after [`atomic_file::protect_inputs`] was called.
     ///
     /// # Errors
-    /// [`Error::File`] if a file cannot be read or written; the target is unchanged then.
+    /// [`Error::File`] if a file cannot be read or written. An error leaves the target unchanged.
     pub fn finish(self, preparation: Preparation) -> Result<Manifest> {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();

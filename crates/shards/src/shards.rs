@@ -10,12 +10,12 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::line::{MAX_LINE_BYTES, is_blank, without_end, without_mark};
+use crate::line::{MAX_LINE_BYTES, is_blank, without_bom, without_end};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
 use crate::{Error, Fingerprint, Manifest, Result};
 
-/// Description of the shards of a folder, for messages.
+/// Description of the file names of shards, for error messages.
 const EXPECTED: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
 
 /// Formats the error of a single line of JSON as `column 5: …`.
@@ -76,7 +76,7 @@ impl ShardLine<'_> {
     /// # Errors
     /// The parse error with its column.
     pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
-        serde_json::from_slice(without_mark(self.text)).map_err(|error| column_error(&error))
+        serde_json::from_slice(without_bom(self.text)).map_err(|error| column_error(&error))
     }
 
     /// Returns an error with the file and the number of the line.
@@ -159,7 +159,7 @@ impl ShardFile {
         Ok(reader)
     }
 
-    /// Rejects a reader at the end of the file if the file's length has changed.
+    /// Returns an error if `reader` reached the end of the file at another position than before.
     pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
         if reader.byte == self.bytes { Ok(()) } else { Err(self.changed_error(reader.byte)) }
     }
@@ -285,7 +285,7 @@ impl Shards {
         self.files.iter().map(|file| file.lines).sum()
     }
 
-    /// Adds the uncompressed contents of the files in order, without their names.
+    /// Adds the hash of each file's uncompressed content, in order and without file names.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for file in self.files.iter() {
             fingerprint.add("shard", file.digest);

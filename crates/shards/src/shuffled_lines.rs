@@ -27,7 +27,8 @@ use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceErro
 pub struct ShuffleConfig {
     /// Maximum number of lines in a block, which is shuffled as a whole.
     pub lines: usize,
-    /// Limit of the uncompressed bytes of a block. A block ends with the line that reaches it.
+    /// Limit of the uncompressed bytes of a block. A block ends with the line that reaches the
+    /// limit.
     pub bytes: usize,
     /// Number of shards that are read alternately, to mix lines of different shards.
     pub open_shards: usize,

@@ -123,7 +123,7 @@ pub trait BatchStream {
     fn examples(&self) -> Option<u64>;
 }
 
-/// Lengths and state of a streamed batch.
+/// Example lengths of a streamed batch, and whether it is the last batch of the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamedBatch {
     /// Length of each example in tokens.

@@ -76,7 +76,7 @@ impl Generator for Clozes {
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no fact can be expressed in all languages;
-/// [`kg_triples::Error::Value`] for a relation whose id is not usable as a file name.
+/// [`kg_triples::Error::Value`] for a relation whose id is not a valid file name.
 pub fn clozes(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -126,7 +126,7 @@ pub fn clozes(
     Ok((files, report))
 }
 
-/// Rejects relation ids that are not usable as a file name: they would refer to another folder or a
+/// Rejects relation ids that are not valid file names, because they refer to another folder or a
 /// hidden file.
 fn check_file_name(relation: &str) -> Result<(), kg_triples::Error> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {

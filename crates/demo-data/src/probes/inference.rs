@@ -51,7 +51,7 @@ impl Generator for Inference {
             let named_heads = (name, heads);
             let pairs = inference_pairs(&graph, &templates, named_heads, languages, self.premises)?;
             let all_rows: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
-            let (first, first_rows) = pairs.rows.first().context("no language is given")?;
+            let (first, first_rows) = pairs.rows.first().context("--languages is empty")?;
             match name {
                 "train" => files.extend(pairs.rows.iter().map(|(language, rows)| {
                     (format!("multinli.train.{language}.tsv"), format!("{HEADER}{rows}"))
@@ -86,7 +86,7 @@ pub struct InferenceReport {
 /// Pairs of one split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pairs {
-    /// Rows in XNLI's columns for each language, in the given order.
+    /// Rows with XNLI's columns for each language, in the order of the languages.
     pub rows: Vec<(Language, String)>,
     /// Counts of heads and facts.
     pub report: InferenceReport,

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kg_triples::{KnowledgeGraph, Language};
 use rayon::prelude::*;
 
-use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, no_items_error};
+use super::item::{ItemBuilder, Plan, QuestionConfig, QuestionItem, QuestionSet, no_items_error};
 use super::template::TemplateSet;
 
 /// Creates the items of one split: questions about the facts of `graph` whose head is in `heads`.
@@ -27,10 +27,10 @@ pub fn build_questions(
     config: &QuestionConfig,
     context_languages: &[Language],
 ) -> Result<Vec<QuestionSet>, kg_triples::Error> {
-    let builder = Builder::new(graph, templates, split, config)?;
-    let in_graph = |language: &Language| graph.known_language(language.as_str());
+    let builder = ItemBuilder::new(graph, templates, split, config)?;
+    let known_language = |language: &Language| graph.known_language(language.as_str());
     let languages: Vec<Language> =
-        context_languages.iter().map(in_graph).collect::<Result<_, _>>()?;
+        context_languages.iter().map(known_language).collect::<Result<_, _>>()?;
     let (pool, order, mut report) = builder.facts(heads);
     let rendered: Vec<Option<Vec<QuestionItem>>> = (0u64..)
         .zip(order)
@@ -70,16 +70,16 @@ pub fn build_questions(
     Ok(sets)
 }
 
-/// Returns whether the labels in `from` and `to` of the plan's entities correspond one to one.
+/// Returns whether the labels of the plan's entities in two languages correspond one to one.
 fn distinguishes_entities(
     graph: &KnowledgeGraph,
     plan: &Plan<'_>,
-    from: Language,
-    to: Language,
+    first: Language,
+    second: Language,
 ) -> bool {
     let (mut forward, mut backward) = (BTreeMap::new(), BTreeMap::new());
     plan.facts.iter().flat_map(|fact| [fact.head, fact.tail]).all(|id| {
-        match (graph.label(id, from.as_str()), graph.label(id, to.as_str())) {
+        match (graph.label(id, first.as_str()), graph.label(id, second.as_str())) {
             (Some(label), Some(translation)) => {
                 *forward.entry(label).or_insert(translation) == translation
                     && *backward.entry(translation).or_insert(label) == label

@@ -40,8 +40,8 @@ impl<'g> FactPool<'g> {
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<Triple<'g>>> {
         let mut context = ContextFacts::new(self, target);
-        let same = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
-        context.fill(same, count.min(same_relation + 1), rng);
+        let similar = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
+        context.fill(similar, count.min(same_relation + 1), rng);
         context.fill(&self.facts, count, rng);
         (context.facts.len() == count).then_some(context.facts)
     }
@@ -76,11 +76,11 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
     /// Adds facts of `candidates` in random order until there are `count`.
     fn fill(&mut self, candidates: &[Triple<'g>], count: usize, rng: &mut ChaCha8Rng) {
         // A few random candidates usually suffice; the second pass tries all candidates.
-        for tries in [candidates.len().min(64), candidates.len()] {
+        for sample_size in [candidates.len().min(64), candidates.len()] {
             if self.facts.len() >= count {
                 return;
             }
-            for index in index::sample(rng, candidates.len(), tries) {
+            for index in index::sample(rng, candidates.len(), sample_size) {
                 if let Some(fact) = candidates.get(index).filter(|fact| self.is_compatible(**fact))
                 {
                     self.add(*fact);

@@ -31,21 +31,21 @@ impl Generator for FactQuestions {
         Some(self.facts.split.seed)
     }
 
-    /// Returns `train-context-xx-question-xx.json` and, for `dev` and `test`, contexts with true
-    /// facts and questions in each language.
+    /// Returns `train-context-xx-question-xx.json`, and files for `dev` and `test` with true facts
+    /// in the contexts and questions in each language.
     ///
     /// With `parallel`, contexts are in all languages, and training contexts of the first language
     /// have questions in each language. `heads.<split>.txt` lists the entities of the questions.
     fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
-        let first = languages.first().copied().unwrap_or(Language::EN);
-        let contexts = if self.parallel { languages.as_slice() } else { &[first] };
+        let first_language = languages.first().copied().unwrap_or(Language::EN);
+        let contexts = if self.parallel { languages.as_slice() } else { &[first_language] };
         let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in split.by_name() {
             let mut config = QuestionConfig {
-                context_language: first,
+                context_language: first_language,
                 question_languages: languages.clone(),
                 ..QuestionConfig::default()
             };
@@ -55,13 +55,13 @@ impl Generator for FactQuestions {
                 config.items = Some(self.items);
             }
             if is_training && !self.parallel {
-                config.question_languages = vec![first];
+                config.question_languages = vec![first_language];
             }
             for mut question_set in
                 build_questions(&graph, &templates, name, heads, &config, contexts)?
             {
                 let context = question_set.context_language;
-                if is_training && context != first {
+                if is_training && context != first_language {
                     let items = question_set.items.iter_mut();
                     items
                         .for_each(|item| item.questions.retain(|language, _| *language == context));

@@ -10,7 +10,7 @@ use super::context::FactPool;
 use super::template::{Template, TemplateKind, TemplateSet};
 use crate::seed;
 
-/// Options for items, which are a small substitute for SQuAD and MLQA. The options are not from a
+/// Options for question items, a small substitute for SQuAD and MLQA. The options are not from a
 /// paper.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionConfig {
@@ -130,7 +130,7 @@ fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> V
     order
 }
 
-/// The facts of an item's context, with the index of the question's fact.
+/// The facts of an item's context, and the index of the question's fact among them.
 pub(super) struct Plan<'g> {
     number: u64,
     fact: u32,
@@ -141,7 +141,7 @@ pub(super) struct Plan<'g> {
 }
 
 /// A generator of the items of one split.
-pub(super) struct Builder<'b> {
+pub(super) struct ItemBuilder<'b> {
     graph: &'b KnowledgeGraph,
     templates: &'b TemplateSet,
     config: &'b QuestionConfig,
@@ -155,7 +155,7 @@ pub(super) struct Builder<'b> {
     seed: u64,
 }
 
-impl<'b> Builder<'b> {
+impl<'b> ItemBuilder<'b> {
     pub(super) fn new(
         graph: &'b KnowledgeGraph,
         templates: &'b TemplateSet,
@@ -170,10 +170,10 @@ impl<'b> Builder<'b> {
         if config.items == Some(0) {
             return config_error("items", "0".into(), "1 or more");
         }
-        let in_graph = |language: &Language| graph.known_language(language.as_str());
-        let context_language = in_graph(&config.context_language)?;
+        let known_language = |language: &Language| graph.known_language(language.as_str());
+        let context_language = known_language(&config.context_language)?;
         let question_languages =
-            config.question_languages.iter().map(in_graph).collect::<Result<Vec<_>, _>>()?;
+            config.question_languages.iter().map(known_language).collect::<Result<Vec<_>, _>>()?;
         let seed = config.seed ^ shards::hash_of(&[split]);
         let mut builder = Self {
             graph,
@@ -206,15 +206,15 @@ impl<'b> Builder<'b> {
         heads: &BTreeSet<String>,
     ) -> (FactPool<'b>, Vec<Triple<'b>>, QuestionReport) {
         let mut report = QuestionReport::default();
-        let mut usable = Vec::new();
+        let mut expressible = Vec::new();
         for triple in self.graph.triples().filter(|triple| heads.contains(triple.head)) {
             report.facts += 1;
             if self.has_sentences(triple) {
-                usable.push(triple);
+                expressible.push(triple);
             }
         }
-        report.without_sentence = report.facts - usable.len();
-        let pool = FactPool::new(self.graph, self.context_language, usable);
+        report.without_sentence = report.facts - expressible.len();
+        let pool = FactPool::new(self.graph, self.context_language, expressible);
         let order = question_order(&pool, self.config.items, self.seed);
         (pool, order, report)
     }
@@ -269,10 +269,10 @@ impl<'b> Builder<'b> {
         facts.shuffle(&mut rng);
         let index = facts.iter().position(|fact| *fact == target)?;
         if config.counterfactual {
-            let drawn =
+            let indices =
                 index::sample(&mut rng, self.counterfactual_entities.len(), 2 * facts.len())
                     .into_vec();
-            for (fact, pair) in facts.iter_mut().zip(drawn.chunks_exact(2)) {
+            for (fact, pair) in facts.iter_mut().zip(indices.chunks_exact(2)) {
                 let entity =
                     |index: usize| self.counterfactual_entities.get(*pair.get(index)?).copied();
                 (fact.head, fact.tail) = (entity(0)?, entity(1)?);

@@ -121,9 +121,9 @@ fn contexts_state_true_facts_once() {
         let triple = graph.triple(item.fact).unwrap();
         facts.insert(item.fact);
         assert_eq!(item.answer, label(triple.tail, "en"));
-        let stated = parse(&item.context);
-        assert_eq!(stated.len(), 3);
-        for (head, tail, relation) in &stated {
+        let parsed = parse(&item.context);
+        assert_eq!(parsed.len(), 3);
+        for (head, tail, relation) in &parsed {
             assert_eq!(*relation, triple.relation, "two more facts of the relation exist");
             let is_true = graph.triples().any(|fact| {
                 fact.relation == *relation
@@ -131,7 +131,7 @@ fn contexts_state_true_facts_once() {
             });
             assert!(is_true, "{head} {relation} {tail}");
         }
-        check_item(item, &stated);
+        check_item(item, &parsed);
         for (language, question) in &item.questions {
             assert!(question.contains(label(triple.head, language.as_str())), "{question}");
         }
@@ -145,15 +145,15 @@ fn contexts_state_true_facts_once() {
 }
 
 /// Checks that the answer is at its offset and is unambiguous in the context.
-fn check_item(item: &QuestionItem, stated: &[(String, String, &str)]) {
+fn check_item(item: &QuestionItem, parsed: &[(String, String, &str)]) {
     let length = item.answer.chars().count();
     assert_eq!(substring(&item.context, item.answer_start, length), item.answer);
-    let tails: BTreeSet<_> = stated.iter().map(|(_, tail, _)| tail).collect();
-    assert_eq!(tails.len(), stated.len(), "tails are distinct");
+    let tails: BTreeSet<_> = parsed.iter().map(|(_, tail, _)| tail).collect();
+    assert_eq!(tails.len(), parsed.len(), "tails are distinct");
     let head_relations: BTreeSet<_> =
-        stated.iter().map(|(head, _, relation)| (head, relation)).collect();
-    assert_eq!(head_relations.len(), stated.len(), "heads and relations are distinct");
-    assert!(stated.iter().all(|(head, _, _)| !tails.contains(head)), "no label is head and tail");
+        parsed.iter().map(|(head, _, relation)| (head, relation)).collect();
+    assert_eq!(head_relations.len(), parsed.len(), "heads and relations are distinct");
+    assert!(parsed.iter().all(|(head, _, _)| !tails.contains(head)), "no label is head and tail");
 }
 
 #[test]
@@ -163,18 +163,18 @@ fn facts_of_other_relations_complete_a_context() {
     assert_eq!(set.items.len(), 240);
     let mut other_relations = 0;
     for item in &set.items {
-        let stated = parse(&item.context);
-        assert_eq!(stated.len(), 4);
-        check_item(item, &stated);
+        let parsed = parse(&item.context);
+        assert_eq!(parsed.len(), 4);
+        check_item(item, &parsed);
         let fact = graph.triple(item.fact).unwrap();
         let (relation, head) = (fact.relation, graph.label(fact.head, "en").unwrap());
         assert_eq!(
-            stated.iter().filter(|(h, _, _)| h == head).count(),
+            parsed.iter().filter(|(h, _, _)| h == head).count(),
             1,
             "one sentence about the head"
         );
-        assert!(stated.iter().filter(|(_, _, r)| *r == relation).count() >= 2);
-        other_relations += stated.iter().filter(|(_, _, r)| *r != relation).count();
+        assert!(parsed.iter().filter(|(_, _, r)| *r == relation).count() >= 2);
+        other_relations += parsed.iter().filter(|(_, _, r)| *r != relation).count();
     }
     assert!(other_relations > 0);
     // Three countries have three facts per relation: the fourth sentence has the other relation.
@@ -187,7 +187,7 @@ fn facts_of_other_relations_complete_a_context() {
 
 #[test]
 fn contexts_have_no_ambiguous_labels() {
-    // Eight heads with four of ten tails each; each head is also the tail of another head.
+    // Each of eight heads has four of ten tails, and is also the tail of another head.
     let mut builder = GraphBuilder::default();
     for head in 0..8 {
         for step in 0..4 {
@@ -199,7 +199,7 @@ fn contexts_have_no_ambiguous_labels() {
             .add_label(&format!("H{head}"), "en", &format!("head{head}"), LabelKind::Entity)
             .unwrap();
     }
-    // T8 and T9 share their name, and so do T0 and H0.
+    // T8 and T9 have equal labels, and so have T0 and H0.
     for (tail, name) in (0..10).map(|t| (t, if t == 9 { 8 } else { t })) {
         let text = if tail == 0 { "head0".to_owned() } else { format!("tail{name}") };
         builder.add_label(&format!("T{tail}"), "en", &text, LabelKind::Entity).unwrap();
@@ -224,16 +224,16 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
     let mut true_facts = 0;
     let mut labels = BTreeSet::new();
     for item in &set.items {
-        let stated = parse(&item.context);
-        check_item(item, &stated);
+        let parsed = parse(&item.context);
+        check_item(item, &parsed);
         let relation = graph.triple(item.fact).unwrap().relation;
         let context_labels: BTreeSet<&str> =
-            stated.iter().flat_map(|(head, tail, _)| [head.as_str(), tail.as_str()]).collect();
+            parsed.iter().flat_map(|(head, tail, _)| [head.as_str(), tail.as_str()]).collect();
         assert_eq!(context_labels.len(), 8, "drawn without replacement");
         assert!(context_labels.is_subset(&english));
         labels.extend(context_labels.iter().map(|label| label.to_string()));
         let (head, _, _) =
-            stated.iter().find(|(_, tail, r)| *tail == item.answer && *r == relation).unwrap();
+            parsed.iter().find(|(_, tail, r)| *tail == item.answer && *r == relation).unwrap();
         let entity =
             |text: &str| graph.entities().find(|id| graph.label(id, "en") == Some(text)).unwrap();
         for (language, question) in &item.questions {

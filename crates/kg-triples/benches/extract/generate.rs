@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Languages of labels; items have labels in most of the first languages and few of the later ones.
+/// Languages of labels. An item has labels in most of the first 12 languages and few of the others.
 const CODES: [&str; 24] = [
     "en", "de", "es", "ar", "hi", "vi", "zh", "fr", "it", "nl", "ru", "ja", "pt", "pl", "sv", "uk",
     "ca", "cs", "fi", "he", "hu", "ko", "tr", "zh-hans",
@@ -20,7 +20,7 @@ const SYLLABLES: [&[&str]; 5] = [
     &["\u{43c}\u{43e}", "\u{43b}\u{435}", "\u{43d}\u{430}", "\u{432}\u{438}", "\u{440}\u{430}"],
 ];
 
-/// Property and value of a statement.
+/// Value of a statement.
 enum Value {
     Item(u32),
     Text(String),
@@ -77,10 +77,10 @@ impl Item {
 
     fn json(&self, out: &mut String) {
         let id = self.id;
-        let map = |which: for<'t> fn(&'t Texts) -> &'t String| {
+        let map = |field: for<'t> fn(&'t Texts) -> &'t String| {
             let texts = self.texts.iter().map(|text| {
                 let code = text.0;
-                format!("\"{code}\":{{\"language\":\"{code}\",\"value\":\"{}\"}}", which(text))
+                format!("\"{code}\":{{\"language\":\"{code}\",\"value\":\"{}\"}}", field(text))
             });
             texts.collect::<Vec<_>>().join(",")
         };

@@ -1,7 +1,8 @@
-//! Compares reading a dump with programs that only decompress it, and sampling with DuckDB.
+//! Benchmarks `extract` against programs that only decompress the dump, and `sample` against
+//! DuckDB.
 //!
 //! Each row is the median of several alternating runs, as wall time and as CPU time of all threads.
-//! Other work on the machine affects CPU time less.
+//! CPU time is less affected by other load on the machine than wall time.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod generate;
@@ -17,7 +18,7 @@ use testkit::process::{ResourceUse, median, run};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 /// Number of facts in the sample.
-const COUNT: &str = "20000";
+const SAMPLE_COUNT: &str = "20000";
 
 /// Compares `kg-triples extract` and `sample` with other programs.
 #[derive(Parser)]
@@ -61,7 +62,7 @@ fn make(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>)
 }
 
 impl Inputs {
-    fn make(options: &Options) -> io::Result<Self> {
+    fn create(options: &Options) -> io::Result<Self> {
         let name = format!("extract-{}-{}", options.megabytes, options.triples);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let tables = folder.join("tables");
@@ -157,7 +158,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let rounds = options.rounds;
-    let inputs = Inputs::make(&options)?;
+    let inputs = Inputs::create(&options)?;
     let size = |path: &Path| fs::metadata(path).map(|file| file.len());
     let bytes = size(&inputs.json)?;
     println!("| case | ours | peer | ours / peer | CPU s ours | peer | peak of ours |");
@@ -170,8 +171,8 @@ fn main() -> io::Result<()> {
     let [json] = inputs.alternate(rounds, [inputs.extract(&inputs.json)])?;
     row("JSON, plain", [json, json], "the same", bytes);
 
-    let bound = (bytes / 10) >> 20;
-    let mib = bound.to_string();
+    let memory_mib = (bytes / 10) >> 20;
+    let mib = memory_mib.to_string();
     let bounded = |dump: &Path| {
         let mut command = inputs.extract(dump);
         command.args(["--memory", &mib]);
@@ -179,7 +180,7 @@ fn main() -> io::Result<()> {
     };
     let [whole, half] = inputs.alternate(rounds, [bounded(&inputs.json), bounded(&inputs.half)])?;
     println!(
-        "| `--memory {bound}`, a dump of {} MB; of half of it | {:.2} s | {:.2} s | | {:.2} | {:.2} | {:.0} MiB; {:.0} MiB |",
+        "| `--memory {memory_mib}`, a dump of {} MB; of half of it | {:.2} s | {:.2} s | | {:.2} | {:.2} | {:.0} MiB; {:.0} MiB |",
         bytes / 1_000_000,
         whole.wall,
         half.wall,
@@ -189,7 +190,7 @@ fn main() -> io::Result<()> {
         half.peak_mib
     );
 
-    let mut ours = inputs.kg_triples(&["sample", "--count", COUNT]);
+    let mut ours = inputs.kg_triples(&["sample", "--count", SAMPLE_COUNT]);
     ours.arg("--kg").arg(&inputs.tables);
     let sampled =
         size(&inputs.tables.join("triples.tsv"))? + size(&inputs.tables.join("labels.tsv"))?;
@@ -198,11 +199,11 @@ fn main() -> io::Result<()> {
         let check = Command::new(python).args(["-c", "import duckdb"]).status();
         check.is_ok_and(|status| status.success())
     });
-    let name = format!("`sample` of {COUNT} from {} triples", options.triples);
+    let name = format!("`sample` of {SAMPLE_COUNT} from {} triples", options.triples);
     match duckdb {
         Some(python) => {
             let mut peer = program(&[python.to_str().unwrap()], &script);
-            peer.arg(&inputs.tables).args([LANGUAGES, COUNT]).arg(inputs.folder.join("out"));
+            peer.arg(&inputs.tables).args([LANGUAGES, SAMPLE_COUNT]).arg(inputs.folder.join("out"));
             row(&name, inputs.alternate(rounds, [ours, peer])?, "DuckDB", sampled);
         }
         None => {

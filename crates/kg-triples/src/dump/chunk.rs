@@ -3,9 +3,9 @@ use std::io::{self, Read};
 
 use super::counts::EntityCounts;
 use super::entity::{self, Entity, Line};
+use super::requested::Requested;
 use super::sort::Entry;
 use super::table::DumpTable;
-use super::wanted::Wanted;
 use crate::{LabelKind, Language};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -15,8 +15,8 @@ pub(super) struct Chunk {
     /// Byte offset in the decompressed dump.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
-    /// Whether the last line exceeds the limit and was cut; only its beginning is stored.
-    pub(super) cut: bool,
+    /// Whether the last line is truncated because it exceeds the limit.
+    pub(super) truncated: bool,
 }
 
 impl Chunk {
@@ -36,17 +36,18 @@ pub(super) struct Chunks<R> {
     max_line_bytes: usize,
     /// Bytes per read.
     read_bytes: u64,
-    /// Whether the reader is inside the remainder of a line that was too long.
+    /// Whether the next bytes are the remainder of a truncated line.
     skipping: bool,
-    done: bool,
+    at_end: bool,
 }
 
 impl<R: Read> Chunks<R> {
-    /// Creates a reader. Lines above `max_line_bytes` are cut. The input begins at a line start,
-    /// `offset` bytes into the dump. `read_bytes` (bytes per read) does not affect the output.
+    /// Creates a reader. Lines longer than `max_line_bytes` are truncated. The input begins at a
+    /// line start, `offset` bytes into the dump. `read_bytes` (bytes per read) does not affect the
+    /// output.
     pub(super) fn new(input: R, max_line_bytes: usize, offset: u64, read_bytes: u64) -> Self {
-        let (partial_line, skipping, done) = (Vec::new(), false, false);
-        Self { input, partial_line, offset, max_line_bytes, read_bytes, skipping, done }
+        let (partial_line, skipping, at_end) = (Vec::new(), false, false);
+        Self { input, partial_line, offset, max_line_bytes, read_bytes, skipping, at_end }
     }
 
     /// Offset after the returned chunks, in bytes.
@@ -67,8 +68,8 @@ impl<R: Read> Chunks<R> {
     pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
         let mut bytes = std::mem::take(&mut self.partial_line);
         let mut searched = bytes.len();
-        while !self.done {
-            self.done = !self.fill(&mut bytes)?;
+        while !self.at_end {
+            self.at_end = !self.fill(&mut bytes)?;
             if self.skipping {
                 let end = memchr::memchr(b'\n', &bytes).map(|at| at + 1);
                 let skipped = end.unwrap_or(bytes.len());
@@ -80,25 +81,25 @@ impl<R: Read> Chunks<R> {
             let unsearched = bytes.get(searched..).unwrap_or_default();
             if let Some(at) = memchr::memrchr(b'\n', unsearched) {
                 self.partial_line = bytes.split_off(searched + at + 1);
-                return Ok(Some(self.emit(bytes, false)));
+                return Ok(Some(self.make_chunk(bytes, false)));
             }
             searched = bytes.len();
             if searched > self.max_line_bytes {
                 self.skipping = true;
-                return Ok(Some(self.emit(bytes, true)));
+                return Ok(Some(self.make_chunk(bytes, true)));
             }
         }
-        Ok((!bytes.is_empty()).then(|| self.emit(bytes, false)))
+        Ok((!bytes.is_empty()).then(|| self.make_chunk(bytes, false)))
     }
 
-    fn emit(&mut self, bytes: Vec<u8>, cut: bool) -> Chunk {
+    fn make_chunk(&mut self, bytes: Vec<u8>, truncated: bool) -> Chunk {
         let offset = self.offset;
         self.offset += bytes.len() as u64;
-        Chunk { offset, bytes, cut }
+        Chunk { offset, bytes, truncated }
     }
 }
 
-/// The content of a line; a line can have several events, in order.
+/// Parsed content of a line. A line can contain several events, such as `[` and an entity.
 pub(super) enum Event {
     /// The `[` of an array, on its own line or before the first entity.
     Open,
@@ -110,7 +111,7 @@ pub(super) enum Event {
         to: String,
     },
     Other(String),
-    /// An unusable line, with the reason.
+    /// An invalid line, with the reason.
     Bad(String),
 }
 
@@ -121,12 +122,12 @@ pub(super) struct LineEvent {
     pub(super) event: Event,
 }
 
-/// An entity as rows of the tables.
+/// The table rows of an entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) property: bool,
-    /// Lines of the tables of [`Wanted::entity_tables`], in that order.
+    /// Lines of the tables of [`Requested::entity_tables`], in that order.
     pub(super) rows: Vec<String>,
     pub(super) counts: EntityCounts,
 }
@@ -152,23 +153,23 @@ impl Record {
 }
 
 /// A parsed chunk.
-pub(super) struct Parsed {
+pub(super) struct ParsedChunk {
     pub(super) lines: u64,
     pub(super) events: Vec<LineEvent>,
 }
 
 /// Parses every line of a chunk.
-pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
-    let mut parsed = Parsed { lines: 0, events: Vec::new() };
+pub(super) fn parse(chunk: &Chunk, requested: &Requested) -> ParsedChunk {
+    let mut parsed = ParsedChunk { lines: 0, events: Vec::new() };
     let mut offset = chunk.offset;
     let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
         let number = parsed.lines;
         let mut push = |event| parsed.events.push(LineEvent { line: number, offset, event });
-        if chunk.cut && lines.peek().is_none() {
-            push(Event::Bad(format!("a line above {} bytes", line.len())));
+        if chunk.truncated && lines.peek().is_none() {
+            push(Event::Bad(format!("a line longer than {} bytes", line.len())));
         } else {
-            events(line, wanted, &mut push);
+            parse_events(line, requested, &mut push);
         }
         parsed.lines += 1;
         offset += line.len() as u64;
@@ -176,38 +177,38 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
     parsed
 }
 
-/// Passes the events of one line to `push`.
-fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
+/// Parses one line and passes its events to `push`.
+fn parse_events(line: &[u8], requested: &Requested, push: &mut impl FnMut(Event)) {
     // Byte-order marks also occur inside a dump that was concatenated from several files.
     let mut line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
     if let Some(rest) = line.strip_prefix(b"[") {
         push(Event::Open);
         line = rest.trim_ascii_start();
     }
-    let closes = line.strip_suffix(b"]").map(<[u8]>::trim_ascii_end);
-    let body = closes.unwrap_or(line);
+    let before_bracket = line.strip_suffix(b"]").map(<[u8]>::trim_ascii_end);
+    let body = before_bracket.unwrap_or(line);
     let body = body.strip_suffix(b",").unwrap_or(body).trim_ascii_end();
     let mut is_valid = true;
     if !body.is_empty() {
-        push(match entity::parse_line(body, wanted) {
-            Ok(Line::Entity(entity)) => Event::Entity(record(*entity, wanted)),
+        push(match entity::parse_line(body, requested) {
+            Ok(Line::Entity(entity)) => Event::Entity(to_record(*entity, requested)),
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {
-                // A line cut after an inner array also ends in a bracket.
+                // A truncated line may end in the bracket of an inner array.
                 is_valid = false;
                 Event::Bad(reason)
             }
         });
     }
-    if closes.is_some() && is_valid {
+    if before_bracket.is_some() && is_valid {
         push(Event::Close);
     }
 }
 
 /// Converts an entity to rows of the requested tables.
-fn record(entity: Entity, wanted: &Wanted) -> Record {
-    let rows = wanted.entity_tables().map(|table| rows(&entity, table)).collect();
+fn to_record(entity: Entity, requested: &Requested) -> Record {
+    let rows = requested.entity_tables().map(|table| rows(&entity, table)).collect();
     let Entity { id, kind, counts, .. } = entity;
     Record { id, property: kind == LabelKind::Relation, rows, counts }
 }

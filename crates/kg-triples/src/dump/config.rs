@@ -11,13 +11,14 @@ use crate::{Error, Language, check_unique_languages};
 /// Options of [`extract`](super::extract()).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtractConfig {
-    /// Languages of texts, one or more, each once; case does not matter, but `zh` is not `zh-hans`.
+    /// Languages of texts: one or more, without duplicates. Codes are case-insensitive; `zh` is not
+    /// `zh-hans`.
     pub languages: Vec<Language>,
     /// Fallback languages for missing labels and descriptions, in order of preference.
     pub fallback: Vec<(Language, Vec<Language>)>,
     /// The tables to write, at least one.
     pub tables: Vec<DumpTable>,
-    /// Maximum number of unusable lines.
+    /// Maximum number of invalid lines.
     pub bad_lines: u64,
     /// Maximum line length in bytes.
     pub max_line_bytes: usize,
@@ -68,7 +69,7 @@ impl ExtractConfig {
         DumpTable::ALL.into_iter().filter(|table| self.tables.contains(table)).collect()
     }
 
-    /// Returns the report of an extract that has not read anything.
+    /// Returns the report of an extract before any line is read.
     pub(super) fn report(&self) -> ExtractReport {
         ExtractReport {
             languages: self.languages.clone(),
@@ -78,14 +79,14 @@ impl ExtractConfig {
     }
 }
 
-/// An unusable line.
+/// An invalid line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BadLine {
     /// Line, from 1.
     pub line: u64,
     /// Byte offset in the decompressed dump.
     pub offset: u64,
-    /// The fault.
+    /// The reason why the line is invalid.
     pub reason: String,
 }
 
@@ -120,8 +121,8 @@ pub struct ExtractReport {
     /// Counts of labels and statements of items and properties.
     #[serde(flatten)]
     pub counts: EntityCounts,
-    /// Number of unusable lines.
+    /// Number of invalid lines.
     pub bad_lines: u64,
-    /// The first unusable lines.
+    /// The first invalid lines.
     pub first_bad_lines: Vec<BadLine>,
 }

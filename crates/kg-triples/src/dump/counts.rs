@@ -8,23 +8,23 @@ pub struct EntityCounts {
     pub labels: u64,
     /// Labels written that come from a fallback language (`--fallback`).
     pub fallback_labels: u64,
-    /// Labels skipped: their `language` differs from their key.
+    /// Labels skipped because their `language` differs from their key.
     pub foreign_labels: u64,
-    /// Labels skipped: the text is empty after cleaning.
+    /// Labels skipped because the text is empty after cleaning.
     pub empty_labels: u64,
     /// Unpaired surrogates in texts, replaced by U+FFFD.
     pub lone_surrogates: u64,
     /// Statements of items.
     pub statements: u64,
-    /// Skipped: deprecated statements.
+    /// Statements skipped because they are deprecated.
     pub deprecated: u64,
-    /// Skipped: the property has preferred statements, and this is a normal one.
+    /// Normal statements skipped because their property has preferred statements.
     pub not_preferred: u64,
-    /// Skipped: `somevalue` or `novalue`.
+    /// Statements skipped because their value is `somevalue` or `novalue`.
     pub without_value: u64,
-    /// Skipped: the value is not an item.
+    /// Statements skipped because their value is not an item.
     pub other_values: u64,
-    /// Skipped: duplicate triples.
+    /// Triples skipped because they are duplicates.
     pub repeated_triples: u64,
     /// Triples written.
     pub triples: u64,
@@ -34,16 +34,16 @@ pub struct EntityCounts {
     /// Descriptions written that come from a fallback language.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fallback_descriptions: u64,
-    /// Skipped descriptions: their `language` differs from their key.
+    /// Descriptions skipped because their `language` differs from their key.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub foreign_descriptions: u64,
-    /// Skipped descriptions: the text is empty after cleaning.
+    /// Descriptions skipped because the text is empty after cleaning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_descriptions: u64,
     /// Sitelinks written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitelinks: u64,
-    /// Skipped sitelinks: the title is empty after cleaning.
+    /// Sitelinks skipped because the title is empty after cleaning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_sitelinks: u64,
 }

@@ -7,9 +7,9 @@ use super::counts::EntityCounts;
 use super::json::{
     Entries, FromEntries, Object, ObjectList, Rank, Raw, Statement, Tail, is_id, select,
 };
+use super::requested::Requested;
 use super::table::DumpTable;
-use super::texts::{Sitelinks, Texts, usable_sitelinks, usable_texts};
-use super::wanted::Wanted;
+use super::texts::{Sitelinks, Texts, cleaned_sitelinks, requested_texts};
 use crate::{LabelKind, Language};
 
 /// An item or a property.
@@ -22,12 +22,12 @@ pub(super) struct Entity {
     pub(super) descriptions: Vec<(Language, String)>,
     /// Page titles, sorted by language.
     pub(super) sitelinks: Vec<(Language, String)>,
-    /// Relation and tail, sorted, each pair once.
+    /// Pairs of relation and tail, sorted, without duplicates.
     pub(super) triples: Vec<(String, String)>,
     pub(super) counts: EntityCounts,
 }
 
-/// The content of a line.
+/// Parsed content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Entity(Box<Entity>),
@@ -39,8 +39,8 @@ pub(super) enum Line {
     Other(String),
 }
 
-/// Parses one line without its trailing comma. The error describes the fault.
-pub(super) fn parse_line(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
+/// Parses one line without its trailing comma. The error is the reason why the line is invalid.
+pub(super) fn parse_line(line: &[u8], requested: &Requested) -> Result<Line, String> {
     if line.first() != Some(&b'{') {
         return Err("not a JSON object".into());
     }
@@ -49,16 +49,16 @@ pub(super) fn parse_line(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     }
-    let mut fields = Fields { wanted, values: Values::default() };
+    let mut fields = Fields { requested, values: Values::default() };
     let mut reader = serde_json::Deserializer::from_str(text);
     let result = Object(&mut fields).deserialize(&mut reader).and_then(|()| reader.end());
     result.map_err(|error| error.to_string())?;
-    fields.values.line(wanted)
+    fields.values.line(requested)
 }
 
 /// Visitor of the keys of an entity or redirect.
 struct Fields<'w> {
-    wanted: &'w Wanted,
+    requested: &'w Requested,
     values: Values,
 }
 
@@ -76,7 +76,7 @@ struct Values {
 }
 
 impl Values {
-    fn line(self, wanted: &Wanted) -> Result<Line, String> {
+    fn line(self, requested: &Requested) -> Result<Line, String> {
         if let (Some(from), Some(to)) = (&self.entity, &self.redirect) {
             return match is_id(from) && is_id(to) {
                 true => Ok(Line::Redirect { from: from.clone(), to: to.clone() }),
@@ -93,7 +93,7 @@ impl Values {
             other => return Ok(Line::Other(other.unwrap_or("without a type").to_owned())),
         };
         let mut entity = Entity { id, kind, ..Entity::default() };
-        self.texts(wanted, &mut entity)?;
+        self.texts(requested, &mut entity)?;
         // Statements of properties are not facts about the world.
         if kind == LabelKind::Entity {
             entity.triples = triples(self.claims, &mut entity.counts);
@@ -101,19 +101,19 @@ impl Values {
         Ok(Line::Entity(Box::new(entity)))
     }
 
-    fn texts(&self, wanted: &Wanted, entity: &mut Entity) -> Result<(), String> {
+    fn texts(&self, requested: &Requested, entity: &mut Entity) -> Result<(), String> {
         let counts = &mut entity.counts;
-        let labels = usable_texts(&self.labels, wanted, counts)?;
+        let labels = requested_texts(&self.labels, requested, counts)?;
         counts.labels += labels.texts.len() as u64;
         counts.fallback_labels += labels.fallbacks;
         counts.foreign_labels += labels.foreign;
         counts.empty_labels += labels.empty;
-        let descriptions = usable_texts(&self.descriptions, wanted, counts)?;
+        let descriptions = requested_texts(&self.descriptions, requested, counts)?;
         counts.descriptions += descriptions.texts.len() as u64;
         counts.fallback_descriptions += descriptions.fallbacks;
         counts.foreign_descriptions += descriptions.foreign;
         counts.empty_descriptions += descriptions.empty;
-        entity.sitelinks = usable_sitelinks(&self.sitelinks, counts)?;
+        entity.sitelinks = cleaned_sitelinks(&self.sitelinks, counts)?;
         entity.labels = labels.texts;
         entity.descriptions = descriptions.texts;
         Ok(())
@@ -157,22 +157,22 @@ fn triples(
 impl<'de> Entries<'de> for Fields<'_> {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let text = |raw: Raw<'_>| raw.text().map(str::to_owned);
-        let wanted = self.wanted;
+        let requested = self.requested;
         let values = &mut self.values;
-        let code = |code: &str| wanted.needs_language(code).then(|| code.to_owned());
+        let code = |code: &str| requested.needs_language(code).then(|| code.to_owned());
         match key {
             "id" => values.id = text(map.next_value()?),
             "type" => values.kind = text(map.next_value()?),
             "entity" => values.entity = text(map.next_value()?),
             "redirect" => values.redirect = text(map.next_value()?),
-            "labels" if wanted.has(DumpTable::Labels) => values.labels = select(map, &code)?,
-            "descriptions" if wanted.has(DumpTable::Descriptions) => {
+            "labels" if requested.has(DumpTable::Labels) => values.labels = select(map, &code)?,
+            "descriptions" if requested.has(DumpTable::Descriptions) => {
                 values.descriptions = select(map, &code)?;
             }
-            "sitelinks" if wanted.has(DumpTable::Sitelinks) => {
-                values.sitelinks = select(map, &|site| wanted.wikipedia(site))?;
+            "sitelinks" if requested.has(DumpTable::Sitelinks) => {
+                values.sitelinks = select(map, &|site| requested.wikipedia(site))?;
             }
-            "claims" if wanted.has(DumpTable::Triples) => {
+            "claims" if requested.has(DumpTable::Triples) => {
                 values.claims = select(map, &|property| Some(property.to_owned()))?;
             }
             _ => return Ok(false),
@@ -185,14 +185,14 @@ impl<'de> Entries<'de> for Fields<'_> {
 mod tests {
     use super::*;
 
-    fn wanted() -> Wanted {
+    fn requested() -> Requested {
         let [en, zh, hans] = ["en", "zh", "zh-hans"].map(|code| Language::new(code).unwrap());
         let languages = vec![(en, vec![]), (zh, vec![hans])];
-        Wanted { languages, tables: DumpTable::ALL.to_vec() }
+        Requested { languages, tables: DumpTable::ALL.to_vec() }
     }
 
     fn entity(json: &str) -> Entity {
-        match parse_line(json.as_bytes(), &wanted()) {
+        match parse_line(json.as_bytes(), &requested()) {
             Ok(Line::Entity(entity)) => *entity,
             other => panic!("{other:?}"),
         }
@@ -202,7 +202,7 @@ mod tests {
         entity.labels.iter().map(|(code, text)| (code.as_str(), text.as_str())).collect()
     }
 
-    /// An item whose property `P1` has the given statements (rank and main snak).
+    /// An item whose property `P1` has these statements (rank and main snak).
     fn with_statements(statements: &[(&str, &str)]) -> Entity {
         let statements: Vec<String> = statements
             .iter()
@@ -297,13 +297,13 @@ mod tests {
         ] {
             assert!(value(other).is_empty(), "{other}");
         }
-        let twice = with_statements(&[("normal", &item("Q2")), ("normal", &item("Q2"))]);
-        assert_eq!((twice.triples.len(), twice.counts.repeated_triples), (1, 1));
+        let repeated = with_statements(&[("normal", &item("Q2")), ("normal", &item("Q2"))]);
+        assert_eq!((repeated.triples.len(), repeated.counts.repeated_triples), (1, 1));
     }
 
     #[test]
     fn other_lines_are_distinguished() {
-        let line = |json: &str| parse_line(json.as_bytes(), &wanted());
+        let line = |json: &str| parse_line(json.as_bytes(), &requested());
         let redirect = Line::Redirect { from: "Q1".into(), to: "Q2".into() };
         assert_eq!(line(r#"{"entity":"Q1","redirect":"Q2"}"#), Ok(redirect));
         assert_eq!(line(r#"{"id":"L1","type":"lexeme"}"#), Ok(Line::Other("lexeme".into())));

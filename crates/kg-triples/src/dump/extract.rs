@@ -44,7 +44,7 @@ use crate::Error;
 /// [`Error::Config`] without a language or table, and for a duplicate language; [`Error::Io`] with
 /// the file, and with the position in the dump if a compressed dump is damaged, does not match its
 /// extension or has an unsupported compression; [`Error::Dump`] if the dump is N-Triples, an array
-/// has no end, no line is an entity, unusable lines exceed the limit or the number of entities,
+/// has no end, no line is an entity, invalid lines exceed the limit or the number of entities,
 /// another process works on the folder, or the folder has an unfinished extract of another dump or
 /// with other options. An error before the final renames leaves existing tables unchanged.
 ///
@@ -78,7 +78,7 @@ pub fn extract(
     let (state, stored) = StateFolder::open(folder, &task, config.restart)?;
     progress.begin(match &stored {
         Some(stored) => ExtractStart::Resumed(stored.offset),
-        None if state.had_unfinished() => ExtractStart::Restarted,
+        None if state.existed() => ExtractStart::Restarted,
         None => ExtractStart::New,
     });
     let mut extraction = Extraction::new(dump, config, folder, (state, task));
@@ -107,7 +107,7 @@ pub fn extract(
 impl Extraction<'_> {
     /// Writes the tables after the dump has been read.
     fn finish(self) -> Result<ExtractReport, Error> {
-        let fault = self.fault();
+        let invalid_reason = self.invalid_reason();
         let mut report = self.tally.report;
         if self.tally.shape == Shape::Array {
             let reason = format!(
@@ -116,8 +116,8 @@ impl Extraction<'_> {
             );
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
-        if let Some(reason) = fault {
-            // The state of an unusable dump is of no use to a later run.
+        if let Some(reason) = invalid_reason {
+            // A later run cannot resume from the state of an invalid dump.
             self.state.remove()?;
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }

@@ -5,23 +5,23 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::chunk::{self, Chunk, Chunks, Event, LineEvent, Parsed};
+use super::chunk::{self, Chunk, Chunks, Event, LineEvent, ParsedChunk};
 use super::config::{BadLine, ExtractConfig};
+use super::requested::Requested;
 use super::sort::{Entry, Sorter};
 use super::source::{ReadPosition, ReadPrefix, Source};
 use super::state::{Shape, State, StateFolder, Tally, Task};
-use super::wanted::Wanted;
 use crate::{Error, Language};
 
-/// Limits of the bytes per read, which are otherwise a sixteenth of the memory.
+/// Limits of the number of bytes per read, which is a sixteenth of the memory limit.
 const MIN_READ_BYTES: usize = 1 << 12;
 const MAX_READ_BYTES: usize = 4 << 20;
 /// Number of compressed bytes after which the state is stored, regardless of the memory limit.
 const STORE_INTERVAL_BYTES: u64 = 64 << 20;
 /// Maximum number of chunks queued for the parsers, which bounds memory.
 const MAX_QUEUED_CHUNKS: usize = 4;
-/// Maximum number of unusable lines described in the report.
-const MAX_REPORTED: usize = 5;
+/// Maximum number of invalid lines described in the report.
+const MAX_REPORTED_LINES: usize = 5;
 
 /// State of an extract while the dump is read.
 pub(super) struct Extraction<'a> {
@@ -30,7 +30,7 @@ pub(super) struct Extraction<'a> {
     pub(super) folder: &'a Path,
     pub(super) state: StateFolder,
     task: Task,
-    pub(super) wanted: Wanted,
+    pub(super) requested: Requested,
     pub(super) entities: Sorter,
     pub(super) redirects: Sorter,
     pub(super) tally: Tally,
@@ -56,7 +56,7 @@ impl<'a> Extraction<'a> {
             dump,
             config,
             folder,
-            wanted: Wanted { languages, tables: config.tables() },
+            requested: Requested { languages, tables: config.tables() },
             entities: Sorter::new(state.path(), "entities", config.memory),
             redirects: Sorter::new(state.path(), "redirects", config.memory / 8),
             tally: Tally { report: config.report(), ..Tally::default() },
@@ -90,9 +90,9 @@ impl<'a> Extraction<'a> {
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
-                            // The state cannot be stored after a cut line, because a resumed run
-                            // must also skip the remainder of the line.
-                            let end = (!chunk.cut).then(|| chunks.offset());
+                            // The state cannot be stored after a truncated line, because a resumed
+                            // run must also skip the remainder of the line.
+                            let end = (!chunk.truncated).then(|| chunks.offset());
                             // The receiver is dropped only after an error.
                             if sender.send((chunk, end)).is_err() {
                                 break;
@@ -144,11 +144,13 @@ impl<'a> Extraction<'a> {
             {
                 queued.push(chunk);
             }
-            let wanted = &self.wanted;
-            let parsed: Vec<(Parsed, Option<u64>)> =
-                queued.par_iter().map(|(chunk, end)| (chunk::parse(chunk, wanted), *end)).collect();
+            let requested = &self.requested;
+            let parsed: Vec<(ParsedChunk, Option<u64>)> = queued
+                .par_iter()
+                .map(|(chunk, end)| (chunk::parse(chunk, requested), *end))
+                .collect();
             queued.clear();
-            for (Parsed { lines, events }, end) in parsed {
+            for (ParsedChunk { lines, events }, end) in parsed {
                 for event in events {
                     self.record_event(event)?;
                 }
@@ -230,20 +232,20 @@ impl<'a> Extraction<'a> {
         }
     }
 
-    /// Counts an unusable line; an error if there are too many.
+    /// Counts an invalid line. Returns an error if there are too many.
     fn record_bad_line(&mut self, line: u64, offset: u64, reason: String) -> Result<(), Error> {
         if self.tally.last_bad.replace(line) == Some(line) {
             return Ok(());
         }
         self.tally.report.bad_lines += 1;
-        if self.tally.report.first_bad_lines.len() < MAX_REPORTED {
+        if self.tally.report.first_bad_lines.len() < MAX_REPORTED_LINES {
             self.tally.report.first_bad_lines.push(BadLine { line, offset, reason });
         }
         if self.tally.report.bad_lines <= self.config.bad_lines {
             return Ok(());
         }
         let reason = format!(
-            "{} unusable lines, but at most {} are allowed{}",
+            "{} invalid lines, but at most {} are allowed{}",
             self.tally.report.bad_lines,
             self.config.bad_lines,
             bad_line_suffix(&self.tally.report.first_bad_lines)
@@ -251,14 +253,14 @@ impl<'a> Extraction<'a> {
         Err(Error::Dump { path: self.dump.to_owned(), reason })
     }
 
-    /// Describes why the file is not a dump: it has no entities, or more unusable lines than
+    /// Describes why the file is not a dump: it has no entities, or more invalid lines than
     /// entities.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(super) fn invalid_reason(&self) -> Option<String> {
         let report = &self.tally.report;
         let entities = self.tally.number + report.others.values().sum::<u64>();
         (entities == 0 || entities < report.bad_lines).then(|| {
             format!(
-                "not a Wikidata dump: of {} lines, {entities} are entities and {} are unusable{}; \
+                "not a Wikidata dump: of {} lines, {entities} are entities and {} are invalid{}; \
                  use JSON from https://dumps.wikimedia.org/wikidatawiki/entities",
                 report.lines,
                 report.bad_lines,
@@ -268,7 +270,7 @@ impl<'a> Extraction<'a> {
     }
 }
 
-/// Formats the first unusable lines as a suffix of a message.
+/// Formats the first invalid lines as a suffix of a message.
 fn bad_line_suffix(bad_lines: &[BadLine]) -> String {
     let lines = bad_lines.iter();
     lines.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()

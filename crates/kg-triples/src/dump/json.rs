@@ -90,7 +90,7 @@ impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
     }
 }
 
-/// A key, borrowed if it has no escapes.
+/// An object key, borrowed if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -107,31 +107,31 @@ impl<'de, T: Default + Entries<'de>> Deserialize<'de> for FromEntries<T> {
     }
 }
 
-/// Objects of an array; `null` is an empty array.
+/// An array of objects; `null` counts as an empty array.
 pub(super) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
 
-/// Reads the next value of `map`, an object, and returns its values at the keys that `wanted`
-/// accepts.
+/// Reads an object, the next value of `map`. Returns the values of the keys for which `convert_key`
+/// returns `Some`.
 ///
 /// # Errors
 /// The result of the values' deserialiser.
 pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
-    wanted: &dyn Fn(&str) -> Option<K>,
+    convert_key: &dyn Fn(&str) -> Option<K>,
 ) -> Result<BTreeMap<K, V>, A::Error> {
-    let mut selected = Selected { wanted, values: BTreeMap::new() };
+    let mut selected = Selected { convert_key, values: BTreeMap::new() };
     map.next_value_seed(Object(&mut selected))?;
     Ok(selected.values)
 }
 
 struct Selected<'w, K, V> {
-    wanted: &'w dyn Fn(&str) -> Option<K>,
+    convert_key: &'w dyn Fn(&str) -> Option<K>,
     values: BTreeMap<K, V>,
 }
 
 impl<'de, K: Ord, V: Deserialize<'de>> Entries<'de> for Selected<'_, K, V> {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        let Some(key) = (self.wanted)(key) else { return Ok(false) };
+        let Some(key) = (self.convert_key)(key) else { return Ok(false) };
         self.values.insert(key, map.next_value()?);
         Ok(true)
     }
@@ -233,7 +233,7 @@ struct EntityValue {
 }
 
 impl EntityValue {
-    /// The item's id; old dumps contain only its number.
+    /// Returns the item's id, or builds it from the number in old dumps without ids.
     fn tail(self) -> Tail {
         let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
         match id.filter(|id| self.is_item && is_id(id)) {
@@ -267,7 +267,7 @@ impl<'de> Entries<'de> for EntityValue {
     }
 }
 
-/// Whether a text is usable as an id in a table.
+/// Whether a text is a valid id in a table.
 pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }

@@ -6,6 +6,7 @@ mod entity;
 mod extract;
 mod extraction;
 mod json;
+mod requested;
 mod sort;
 mod source;
 mod state;
@@ -13,7 +14,6 @@ mod table;
 mod tables;
 mod text;
 mod texts;
-mod wanted;
 
 #[cfg(test)]
 mod tests;

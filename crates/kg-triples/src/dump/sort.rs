@@ -71,12 +71,12 @@ const RUNS_PER_MERGE: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct RunFile {
     name: String,
-    /// Number of merges that its entries have passed through.
+    /// Number of times its entries have been merged.
     generation: u32,
 }
 
-/// Sorts entries by key and number. Entries beyond `budget` bytes are stored in files of `folder`;
-/// the caller removes them.
+/// Sorts entries by key and number. `budget` is the memory limit in bytes, which
+/// [`Sorter::is_full`] checks. The caller removes the files in `folder`.
 pub(super) struct Sorter {
     folder: PathBuf,
     /// Prefix of the file names.
@@ -98,7 +98,7 @@ impl Sorter {
         Self { folder, name, budget, entries, entry_bytes: 0, runs, created: 0, merged }
     }
 
-    /// Resumes with the files of an earlier sorter, as returned by [`Sorter::runs`].
+    /// Adds the files of an earlier sorter, as returned by its [`Sorter::runs`].
     pub(super) fn with_runs(mut self, (created, runs): (u64, Vec<RunFile>)) -> Self {
         (self.created, self.runs) = (created, runs);
         self
@@ -156,7 +156,7 @@ impl Sorter {
         (runs.count() >= RUNS_PER_MERGE).then_some(generation)
     }
 
-    /// Merges all files of a generation into one file of the next.
+    /// Merges all files of a generation into one file of the next generation.
     fn merge(&mut self, generation: u32) -> io::Result<()> {
         let (merged_runs, remaining): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
@@ -182,7 +182,7 @@ impl Sorter {
     /// Removes merged files, which [`Sorter::runs`] no longer lists.
     ///
     /// # Errors
-    /// If one cannot be removed.
+    /// If a file cannot be removed.
     pub(super) fn remove_merged(&mut self) -> io::Result<()> {
         self.merged.drain(..).try_for_each(|name| std::fs::remove_file(self.folder.join(name)))
     }
@@ -216,16 +216,16 @@ impl Run {
 /// Entries ordered by key and number.
 pub(super) struct Sorted {
     runs: Vec<Run>,
-    heads: BinaryHeap<Reverse<(Entry, usize)>>,
+    next_entries: BinaryHeap<Reverse<(Entry, usize)>>,
 }
 
 impl Sorted {
     fn new(mut runs: Vec<Run>) -> io::Result<Self> {
-        let mut heads = BinaryHeap::new();
-        for (number, run) in runs.iter_mut().enumerate() {
-            heads.extend(run.next()?.map(|entry| Reverse((entry, number))));
+        let mut next_entries = BinaryHeap::new();
+        for (run_index, run) in runs.iter_mut().enumerate() {
+            next_entries.extend(run.next()?.map(|entry| Reverse((entry, run_index))));
         }
-        Ok(Self { runs, heads })
+        Ok(Self { runs, next_entries })
     }
 
     /// The next entry; `None` at the end.
@@ -233,9 +233,9 @@ impl Sorted {
     /// # Errors
     /// If a file cannot be read.
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
-        let Some(Reverse((entry, number))) = self.heads.pop() else { return Ok(None) };
-        if let Some(run) = self.runs.get_mut(number) {
-            self.heads.extend(run.next()?.map(|next| Reverse((next, number))));
+        let Some(Reverse((entry, run_index))) = self.next_entries.pop() else { return Ok(None) };
+        if let Some(run) = self.runs.get_mut(run_index) {
+            self.next_entries.extend(run.next()?.map(|next| Reverse((next, run_index))));
         }
         Ok(Some(entry))
     }
@@ -257,8 +257,8 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let mut sorter = Sorter::new(folder.path(), "run", budget);
-            let numbered = (0..).zip(&keys);
-            let entries: Vec<Entry> = numbered
+            let numbered_keys = (0..).zip(&keys);
+            let entries: Vec<Entry> = numbered_keys
                 .map(|(number, key)| {
                     let values = vec![format!("{key}\t{number}\n"), String::new()];
                     Entry { key: key.clone(), number, values }

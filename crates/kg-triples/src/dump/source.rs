@@ -73,10 +73,10 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
         return invalid(format!("it is {format}; decompress it, or use gzip, bzip2 or zstd"));
     }
     match Compression::from_extension(path) {
-        Some(named) if named != detected => {
-            let named = format!("{named:?}").to_ascii_lowercase();
+        Some(expected) if expected != detected => {
+            let expected = format!("{expected:?}").to_ascii_lowercase();
             invalid(format!(
-                "its extension indicates compression with {named}, but its first bytes do not; \
+                "its extension indicates compression with {expected}, but its first bytes do not; \
                  download or copy it again, or rename it"
             ))
         }
@@ -92,7 +92,7 @@ pub enum ExtractStart {
     /// The beginning of the dump; an unfinished extract is discarded, because it had stored nothing
     /// or a restart was requested.
     Restarted,
-    /// The given number of decompressed bytes, which an unfinished extract had processed.
+    /// The number of decompressed bytes that an unfinished extract has processed.
     Resumed(u64),
 }
 
@@ -127,12 +127,12 @@ pub(super) struct ReadPrefix {
     pub(super) sha256: String,
 }
 
-/// The compressed bytes read so far.
+/// Length and hash of the compressed bytes read so far.
 #[derive(Default)]
 struct PrefixHash {
     hash: Sha256,
     bytes: u64,
-    /// The prefix that an earlier run read, until this run has read as many bytes.
+    /// The prefix that an earlier run read; `None` once this run has read as many bytes.
     expected: Option<ReadPrefix>,
 }
 
@@ -146,7 +146,7 @@ impl PrefixHash {
     /// Counts and hashes `bytes`.
     ///
     /// # Errors
-    /// If they differ from the bytes that the earlier run read.
+    /// If the bytes differ from those that an earlier run read.
     fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if let Some(expected) = &self.expected {
             let remaining = expected.bytes.saturating_sub(self.bytes);
@@ -182,7 +182,7 @@ struct HashingReader<R> {
 }
 
 impl<R> HashingReader<R> {
-    /// Starts before the first byte.
+    /// Creates a reader at the first byte of `input`.
     fn new(input: R, progress: &Progress) -> Self {
         Self { input, progress: progress.clone(), prefix: Arc::default() }
     }
@@ -232,12 +232,12 @@ impl Source {
     }
 
     fn try_open(path: &Path, progress: &Progress) -> io::Result<Self> {
-        let mut hashing = HashingReader::new(input(path)?, progress);
-        let prefix = Arc::clone(&hashing.prefix);
+        let mut reader = HashingReader::new(input(path)?, progress);
+        let prefix = Arc::clone(&reader.prefix);
         let mut start = Vec::new();
-        hashing.by_ref().take(6).read_to_end(&mut start)?;
+        reader.by_ref().take(6).read_to_end(&mut start)?;
         let compression = compression(path, &start)?;
-        let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(hashing));
+        let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(reader));
         let decompressed: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(input),
             Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
@@ -247,9 +247,8 @@ impl Source {
         Ok(Self { compression, decompressed, position: ReadPosition { prefix } })
     }
 
-    /// Opens a dump of which an earlier run had read the compressed prefix `passed`. The caller
-    /// must then call [`Source::skip`] to reach the earlier run's position in the decompressed
-    /// bytes.
+    /// Opens a dump whose compressed prefix `passed` was read by an earlier run. The caller must
+    /// then call [`Source::skip`] to reach the earlier run's position in the decompressed bytes.
     ///
     /// # Errors
     /// [`Error::Io`]; bytes that differ from `passed` cause an error when they are read.
@@ -286,9 +285,9 @@ impl Source {
         progress: &Progress,
     ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
-            let mut hashing = HashingReader::new(input(path)?, progress);
-            io::copy(&mut hashing, &mut io::sink())?;
-            let prefix = locked(&hashing.prefix).prefix();
+            let mut reader = HashingReader::new(input(path)?, progress);
+            io::copy(&mut reader, &mut io::sink())?;
+            let prefix = locked(&reader.prefix).prefix();
             if prefix == *passed { Ok(()) } else { Err(prefix_mismatch(passed.bytes)) }
         };
         check().map_err(Error::io(path, "read the dump"))
@@ -308,7 +307,7 @@ fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     })
 }
 
-/// Locks a mutex, also if it is poisoned, because every update leaves the value consistent.
+/// Locks a mutex even if it is poisoned, because every update leaves the value consistent.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

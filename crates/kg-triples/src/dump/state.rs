@@ -27,7 +27,7 @@ const LOCK: &str = "lock";
 /// Incremented whenever the format of the entry files or the parsing of a chunk changes.
 const LAYOUT: u32 = 6;
 
-/// The inputs of an extract, which must be equal to resume.
+/// The inputs of an extract. A run resumes only if its inputs equal the stored ones.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Task {
     version: String,
@@ -74,7 +74,7 @@ impl Task {
     }
 }
 
-/// The layout of the dump's lines.
+/// The format of the dump: JSON lines or an array, which is open or closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum Shape {
     #[default]
@@ -113,8 +113,8 @@ pub(super) struct StateFolder {
     path: PathBuf,
     out: PathBuf,
     has_state: bool,
-    /// Whether the state folder of an interrupted extraction already existed.
-    had_unfinished: bool,
+    /// Whether the folder existed already, which means that an earlier extract was interrupted.
+    existed: bool,
     _lock: Option<FileLock>,
 }
 
@@ -131,20 +131,20 @@ impl StateFolder {
     ) -> Result<(Self, Option<State>), Error> {
         let path = out.join(FOLDER);
         let io_error = || Error::io(&path, "write to the folder");
-        let fault = |reason: String| Err(Error::Dump { path: path.clone(), reason });
+        let dump_error = |reason: String| Err(Error::Dump { path: path.clone(), reason });
         if path.is_symlink() {
-            return fault("is a symbolic link; move it away".into());
+            return dump_error("is a symbolic link; move it away".into());
         }
-        let had_unfinished = path.is_dir();
+        let existed = path.is_dir();
         fs::create_dir_all(&path).map_err(io_error())?;
         let lock = path.join(LOCK);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
-        let opened = opened.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
-        // On file systems without locks, no other process is assumed.
-        let lock = match FileLock::try_acquire(&File::from(opened?)) {
+        let lock_fd = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
+        let lock_fd = lock_fd.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
+        // On file systems without locks, the folder is assumed to be unused by other processes.
+        let lock = match FileLock::try_acquire(&File::from(lock_fd?)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return fault(
+                return dump_error(
                     "another extract is running in this folder; use another folder".into(),
                 );
             }
@@ -155,13 +155,13 @@ impl StateFolder {
             false => read(&path.join(STATE)).map_err(io_error())?,
         };
         if let Some(difference) = stored.as_ref().and_then(|stored| stored.task.difference(task)) {
-            return fault(format!(
+            return dump_error(format!(
                 "holds an unfinished extract {difference}; repeat the same command to resume it, or \
                  use --restart to start again"
             ));
         }
         let out = out.to_owned();
-        let mut folder = Self { path, out, has_state: false, had_unfinished, _lock: lock };
+        let mut folder = Self { path, out, has_state: false, existed, _lock: lock };
         match &stored {
             None => folder.clear()?,
             Some(_) => folder.has_state = true,
@@ -170,9 +170,9 @@ impl StateFolder {
         Ok((folder, stored))
     }
 
-    /// Whether an earlier extract in this folder was unfinished.
-    pub(super) fn had_unfinished(&self) -> bool {
-        self.had_unfinished
+    /// Whether the folder contained an interrupted extract.
+    pub(super) fn existed(&self) -> bool {
+        self.existed
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -252,8 +252,8 @@ impl Drop for StateFolder {
     }
 }
 
-/// Reads the stored state; `None` if there is none. A state of another version may be unreadable
-/// and is then an error.
+/// Reads the stored state; `None` if there is none. Returns an error if the format of another
+/// version cannot be parsed.
 fn read(path: &Path) -> io::Result<Option<State>> {
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

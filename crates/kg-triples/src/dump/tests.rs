@@ -109,16 +109,16 @@ fn only_requested_tables_are_read_and_written() {
         let mut expected = vec!["extract.json".to_owned(), format!("{}.tsv", table.name())];
         expected.sort();
         assert_eq!((names, report.tables), (expected, vec![table]));
-        let has = |wanted: DumpTable, count: u64| assert_eq!(count > 0, table == wanted);
+        let has = |expected: DumpTable, count: u64| assert_eq!(count > 0, table == expected);
         has(DumpTable::Triples, report.counts.statements);
         has(DumpTable::Labels, report.counts.labels);
         has(DumpTable::Descriptions, report.counts.descriptions);
         has(DumpTable::Sitelinks, report.counts.sitelinks);
     }
     // Values that are not requested can have any type.
-    let odd = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1]}"#;
+    let line = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1]}"#;
     let config = ExtractConfig { tables: vec![DumpTable::Triples], ..config() };
-    let (_, report) = all_rows(odd, &config);
+    let (_, report) = all_rows(line, &config);
     assert_eq!((report.items, report.bad_lines), (1, 0));
 }
 

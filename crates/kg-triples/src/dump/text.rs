@@ -1,7 +1,7 @@
 //! Normalisation of Wikidata's labels to one line of text.
 use std::borrow::Cow;
 
-/// A text after cleaning.
+/// A normalised text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Clean {
     pub(super) text: String,
@@ -10,7 +10,7 @@ pub(super) struct Clean {
 }
 
 /// Replaces every run of white space by one space, trims the ends and then removes control
-/// characters (category Cc). Joiners, which Hindi needs, are retained.
+/// characters (category Cc). Joiners are retained, because Hindi spelling uses them.
 ///
 /// `bytes` are WTF-8, the encoding in which `serde_json` returns strings that are requested as
 /// bytes: an unpaired surrogate is encoded like any other code point. Returns `None` for invalid

@@ -5,11 +5,11 @@ use serde::de::MapAccess;
 
 use super::counts::EntityCounts;
 use super::json::{Entries, FromEntries, Raw};
+use super::requested::Requested;
 use super::text::{Clean, clean};
-use super::wanted::Wanted;
 use crate::Language;
 
-/// A text with the language stated in its JSON.
+/// A text with its language code, as in the JSON.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     language: Option<Vec<u8>>,
@@ -35,18 +35,18 @@ enum Cleaned {
     Foreign,
     Missing,
     Empty,
-    Usable(String),
+    Valid(String),
 }
 
 impl Text {
     fn cleaned(&self, language: &str, counts: &mut EntityCounts) -> Result<Cleaned, String> {
-        let stated = self.language.as_deref();
-        if !stated.is_some_and(|code| code.eq_ignore_ascii_case(language.as_bytes())) {
+        let json_language = self.language.as_deref();
+        if !json_language.is_some_and(|code| code.eq_ignore_ascii_case(language.as_bytes())) {
             return Ok(Cleaned::Foreign);
         }
         let Some(value) = &self.value else { return Ok(Cleaned::Missing) };
         let text = cleaned(value, counts)?;
-        Ok(if text.is_empty() { Cleaned::Empty } else { Cleaned::Usable(text) })
+        Ok(if text.is_empty() { Cleaned::Empty } else { Cleaned::Valid(text) })
     }
 }
 
@@ -59,9 +59,9 @@ fn cleaned(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
 /// Labels or descriptions, by language.
 pub(super) type Texts = BTreeMap<String, FromEntries<Text>>;
 
-/// The usable texts of [`Texts`].
+/// The non-empty texts of [`Texts`] in the requested languages.
 #[derive(Default)]
-pub(super) struct UsableTexts {
+pub(super) struct RequestedTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
     pub(super) fallbacks: u64,
@@ -70,36 +70,36 @@ pub(super) struct UsableTexts {
 }
 
 /// Cleans the texts and chooses those of the requested languages.
-pub(super) fn usable_texts(
+pub(super) fn requested_texts(
     texts: &Texts,
-    wanted: &Wanted,
+    requested: &Requested,
     counts: &mut EntityCounts,
-) -> Result<UsableTexts, String> {
-    let mut usable = BTreeMap::new();
-    let mut counted = UsableTexts::default();
+) -> Result<RequestedTexts, String> {
+    let mut cleaned_texts = BTreeMap::new();
+    let mut skipped = RequestedTexts::default();
     for (code, FromEntries(text)) in texts {
         match text.cleaned(code, counts)? {
-            Cleaned::Foreign => counted.foreign += 1,
+            Cleaned::Foreign => skipped.foreign += 1,
             Cleaned::Missing => (),
-            Cleaned::Empty => counted.empty += 1,
-            Cleaned::Usable(text) => {
-                usable.insert(code.as_str(), text);
+            Cleaned::Empty => skipped.empty += 1,
+            Cleaned::Valid(text) => {
+                cleaned_texts.insert(code.as_str(), text);
             }
         }
     }
-    let chosen = wanted.choose(&usable);
-    Ok(UsableTexts { texts: chosen.texts, fallbacks: chosen.fallbacks, ..counted })
+    let chosen = requested.choose(&cleaned_texts);
+    Ok(RequestedTexts { texts: chosen.texts, fallbacks: chosen.fallbacks, ..skipped })
 }
 
 /// Titles of Wikipedia pages by language.
 pub(super) type Sitelinks = BTreeMap<Language, FromEntries<Title>>;
 
-/// Returns the usable titles, sorted by language.
-pub(super) fn usable_sitelinks(
+/// Cleans the titles and returns those that are not empty, sorted by language.
+pub(super) fn cleaned_sitelinks(
     sitelinks: &Sitelinks,
     counts: &mut EntityCounts,
 ) -> Result<Vec<(Language, String)>, String> {
-    let mut usable = Vec::new();
+    let mut cleaned_texts = Vec::new();
     for (language, FromEntries(Title(title))) in sitelinks {
         let Some(title) = title else { continue };
         let text = cleaned(title, counts)?;
@@ -107,11 +107,11 @@ pub(super) fn usable_sitelinks(
             true => counts.empty_sitelinks += 1,
             false => {
                 counts.sitelinks += 1;
-                usable.push((*language, text));
+                cleaned_texts.push((*language, text));
             }
         }
     }
-    Ok(usable)
+    Ok(cleaned_texts)
 }
 
 /// A title in WTF-8.

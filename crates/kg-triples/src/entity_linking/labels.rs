@@ -15,9 +15,9 @@ const MIN_CHARS: usize = 2;
 pub struct LabelReport {
     /// Distinct labels.
     pub labels: usize,
-    /// Skipped: labels of two entities or more.
+    /// Labels skipped because they belong to several entities.
     pub ambiguous: usize,
-    /// Skipped: shorter than two code points.
+    /// Labels skipped because they are shorter than two code points.
     pub too_short: usize,
     /// Labels used for matching.
     pub used: usize,
@@ -30,7 +30,7 @@ pub struct LinkReport {
     pub texts: usize,
     /// Mentions found.
     pub mentions: usize,
-    /// Skipped matches on the entity's own page.
+    /// Matches skipped because the text is the page of the entity itself.
     pub own_page: usize,
     /// The entities found.
     pub entities: BTreeSet<String>,
@@ -40,10 +40,9 @@ pub struct LinkReport {
 /// Wikipedia's links and is not from a paper.
 ///
 /// Words are those of Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
-/// match anywhere. If a particle is attached to a word, such as the Arabic article, a label without
-/// it does not match. A capital first letter also matches, as at the beginning of a sentence,
-/// unless it is the exact label of another entity. Text and labels should have the same Unicode
-/// normal form.
+/// match anywhere. A label does not match a word with an attached particle, such as the Arabic
+/// article. A capital first letter also matches, as at the beginning of a sentence, unless it is
+/// the exact label of another entity. Text and labels should have the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::LabelMatcher;
@@ -102,7 +101,7 @@ impl LabelMatcher {
         Ok((Self { languages, own_pages: false }, reports))
     }
 
-    /// Also links an entity on its own page. Wikipedia pages do not link to themselves.
+    /// Also links an entity in the text of its own page, unlike Wikipedia.
     #[must_use]
     pub fn with_own_pages(self) -> Self {
         Self { own_pages: true, ..self }

@@ -27,12 +27,12 @@ pub struct EntityPage {
 impl Record for EntityPage {
     const NAME: &'static str = "entity";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         self.id.is_empty().then(|| "an empty id".into())
     }
 }
 
-/// The text of a page used as the entity's description.
+/// Selects the text of a page that describes the entity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PageText {

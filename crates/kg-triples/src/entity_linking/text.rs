@@ -50,7 +50,7 @@ pub struct LinkedText {
 impl Record for LinkedText {
     const NAME: &'static str = "linked text";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         if self.id.is_empty() || self.entity.as_deref() == Some("") {
             return Some("an empty id".into());
         }
@@ -83,7 +83,7 @@ impl JoinedText {
         (start, self.chars)
     }
 
-    /// Like [`Self::push`], but returns the range without surrounding white space of the part.
+    /// Appends a part and returns the range of the part without leading and trailing white space.
     pub(crate) fn push_trimmed(&mut self, part: &str) -> (usize, usize) {
         let space = part.chars().count() - part.trim_start().chars().count();
         let start = self.chars + space;
@@ -106,14 +106,14 @@ pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
     let mut mentions: Vec<&Mention> = text.mentions.iter().collect();
     mentions.sort_by_key(|mention| (mention.start, mention.end));
     let mut mentions = mentions.into_iter().peekable();
-    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let is_blank = |c: char| c.is_whitespace() || c.is_control();
     let mut passages = Vec::new();
     let mut line_start = 0;
     for line in text.text.split('\n') {
         let line_length = line.chars().count();
-        let body = line.trim_start_matches(blank);
+        let body = line.trim_start_matches(is_blank);
         let start = line_start + line_length - body.chars().count();
-        let body = body.trim_end_matches(blank);
+        let body = body.trim_end_matches(is_blank);
         let end = start + body.chars().count();
         line_start += line_length + 1;
         let mut inside = Vec::new();

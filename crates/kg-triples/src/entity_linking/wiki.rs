@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{JoinedText, LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
-use crate::table::each_row;
+use crate::table::for_each_row;
 use crate::{Error, Language};
 
 /// A map from titles of Wikipedia pages to entities.
@@ -39,7 +39,7 @@ impl Sitelinks {
     /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let mut sitelinks = Self::default();
-        each_row(path.as_ref(), &[&["id", "lang", "title"]], |row| match *row {
+        for_each_row(path.as_ref(), &[&["id", "lang", "title"]], |row| match *row {
             [id, language, title] => sitelinks.add(id, Language::new(language)?, title),
             _ => Ok(()),
         })?;
@@ -123,7 +123,8 @@ pub struct WikiReader<'s> {
     sitelinks: &'s Sitelinks,
 }
 
-/// A page of WikiExtractor. Its other keys, such as `revid` and `url`, differ between versions.
+/// A page of WikiExtractor. Other keys of the JSON object, such as `revid` and `url`, differ
+/// between versions and are ignored.
 #[derive(Deserialize)]
 struct WikiPage {
     #[serde(deserialize_with = "text_or_number")]
@@ -135,7 +136,7 @@ struct WikiPage {
 impl Record for WikiPage {
     const NAME: &'static str = "page of WikiExtractor";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         self.id.is_empty().then(|| "an empty id".into())
     }
 }
@@ -190,7 +191,8 @@ impl<'s> WikiReader<'s> {
 impl Iterator for WikiReader<'_> {
     type Item = Result<LinkedText, Error>;
 
-    /// Returns the next page. Its id is the language and the page's number, as in `en:25`.
+    /// Returns the next page. The id of the text consists of the language and the number of the
+    /// page, as in `en:25`.
     fn next(&mut self) -> Option<Self::Item> {
         let page = self.pages.next()?;
         Some(page.map(|page| self.link(page)))
@@ -217,7 +219,7 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
             rest = tag;
             continue;
         };
-        // Only the tag of a link is removed if the next link begins before its end.
+        // If the next link begins before the closing tag, only the opening tag is removed.
         let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
         let Some((anchor, after)) = closed else {
             rest = body;

@@ -21,24 +21,24 @@ pub struct Candidate {
 impl Record for Candidate {
     const NAME: &'static str = "candidate";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         self.input_ids.is_empty().then(|| "a description without tokens".into())
     }
 }
 
-/// Returns all golds, filled up to `max_candidates` with other entities in a random order that
+/// Returns all gold entities, and other entities up to `max_candidates` in a random order that
 /// depends on `seed` and id.
 pub(super) fn choose<'e>(
-    golds: &BTreeSet<&'e str>,
+    gold_ids: &BTreeSet<&'e str>,
     entities: impl Iterator<Item = &'e str>,
     max_candidates: usize,
     seed: u64,
 ) -> Vec<&'e str> {
     let rank = |entity: &str| seed::hash_to_unit(seed, &format!("candidate {entity}")).to_bits();
-    let other_entities = entities.filter(|entity| !golds.contains(entity));
+    let other_entities = entities.filter(|entity| !gold_ids.contains(entity));
     let mut other_entities: Vec<(u64, &str)> =
         other_entities.map(|entity| (rank(entity), entity)).collect();
     other_entities.sort_unstable();
-    other_entities.truncate(max_candidates.saturating_sub(golds.len()));
-    golds.iter().copied().chain(other_entities.into_iter().map(|(_, entity)| entity)).collect()
+    other_entities.truncate(max_candidates.saturating_sub(gold_ids.len()));
+    gold_ids.iter().copied().chain(other_entities.into_iter().map(|(_, entity)| entity)).collect()
 }

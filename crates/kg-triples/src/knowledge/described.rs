@@ -50,7 +50,7 @@ impl DescriptionSource {
         }
     }
 
-    /// Whether `entity` can be a candidate of the probe: it is described, or occurs in a training
+    /// Whether `entity` can be a candidate of the probe: it has a description, or is in a training
     /// triple.
     pub(super) fn contains(&self, entity: &str) -> bool {
         match self {
@@ -85,8 +85,8 @@ impl SyntheticDescriptions {
         let facts = self.facts_about.get(entity).into_iter().flatten().copied();
         let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != excluded_fact).collect();
         facts.shuffle(rng);
-        let unlabelled = || missing("label", entity, language);
-        let mut text = label(entity).ok_or_else(unlabelled)?.to_owned();
+        let label_error = || missing("label", entity, language);
+        let mut text = label(entity).ok_or_else(label_error)?.to_owned();
         // A triple takes at least two tokens, so the number of triples is at most half the budget.
         let labelled_facts = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
@@ -98,7 +98,7 @@ impl SyntheticDescriptions {
         }
         let mut ids = encode(&self.tokenizer, &text)?;
         ids.truncate(self.text_budget);
-        Ok(self.specials.around(&ids))
+        Ok(self.specials.enclose(&ids))
     }
 }
 

@@ -57,19 +57,19 @@ impl Descriptions {
     }
 
     /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, for the languages that
-    /// `wanted` accepts.
+    /// `predicate` accepts.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is an
-    /// error with file and line.
+    /// As [`page_files`] and [`read_pages`]; [`Error::Json`] with file and line for a second
+    /// description of an entity in a language.
     pub fn of_pages(
         folder: impl AsRef<Path>,
         page_text: PageText,
-        wanted: impl Fn(Language) -> bool,
+        predicate: impl Fn(Language) -> bool,
     ) -> Result<Self, Error> {
         let mut descriptions = Self::default();
         let mut pages = page_files(folder)?;
-        pages.retain(|(language, _)| wanted(*language));
+        pages.retain(|(language, _)| predicate(*language));
         read_pages(&pages, |language, page| match page.text(page_text) {
             Some(text) => descriptions.add(&page.id, language, text),
             None => Ok(()),
@@ -137,10 +137,10 @@ impl Descriptions {
             let mut entity_descriptions = Vec::with_capacity(texts.len());
             for (language, text) in texts {
                 let mut ids = encode(&tokenizer, text)?;
-                ids.retain(|id| !specials.control(*id));
+                ids.retain(|id| !specials.is_control(*id));
                 ids.truncate(text_budget);
                 if !ids.is_empty() {
-                    entity_descriptions.push((*language, specials.around(&ids)));
+                    entity_descriptions.push((*language, specials.enclose(&ids)));
                 }
             }
             Ok((entity.clone(), entity_descriptions))
@@ -194,21 +194,21 @@ impl EncodedDescriptions {
         descriptions.filter(|(code, _)| (*code != language) == multilingual).collect()
     }
 
-    /// Selects candidate descriptions: each entity of `golds` in its languages, then other entities
-    /// up to `max_candidates`, each in one language drawn by `seed` and id.
+    /// Selects candidate descriptions: each entity of `gold_pairs` in its languages, then other
+    /// entities up to `max_candidates`, each in one language drawn by `seed` and id.
     pub fn candidates(
         &self,
-        golds: &BTreeSet<(&str, Language)>,
+        gold_pairs: &BTreeSet<(&str, Language)>,
         max_candidates: usize,
         seed: u64,
     ) -> Vec<Candidate> {
-        let entities: BTreeSet<&str> = golds.iter().map(|(entity, _)| *entity).collect();
+        let entities: BTreeSet<&str> = gold_pairs.iter().map(|(entity, _)| *entity).collect();
         let entities =
             choose(&entities, self.entities.keys().map(String::as_str), max_candidates, seed);
         let mut candidates = Vec::new();
         for entity in entities {
             let is_gold =
-                |description: &&(Language, Vec<u32>)| golds.contains(&(entity, description.0));
+                |description: &&(Language, Vec<u32>)| gold_pairs.contains(&(entity, description.0));
             let mut chosen: Vec<_> = self.get(entity).iter().filter(is_gold).collect();
             if chosen.is_empty() {
                 let mut rng = seed::stream_rng(seed, entity, 0);

@@ -18,10 +18,10 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// Examples of object entailment (XLM-K, §3.3), split into training triples and queries.
 ///
-/// Subject and object are described by texts or synthetically: the label of the entity, then other
-/// *training* triples about it, so that no description contains held-out triples. Synthetic
-/// descriptions of a training example exclude its own triple and triples without a label in their
-/// language.
+/// The descriptions of subject and object are texts or synthetic. A synthetic description is the
+/// label of the entity and other *training* triples about it, so that it contains no held-out
+/// triples. Synthetic descriptions of a training example exclude its own triple and triples without
+/// a label in their language.
 ///
 /// ```
 /// use kg_triples::knowledge::{EntailmentConfig, EntailmentExamples};
@@ -112,7 +112,7 @@ impl EntailmentExamples {
         let relations: BTreeSet<&str> = graph.triples().map(|triple| triple.relation).collect();
         let relations: Vec<String> = relations.into_iter().map(str::to_owned).collect();
         let report = EntailmentReport { relations: relations.len(), ..report };
-        let usable = |fact: u32, language: Language| {
+        let can_be_drawn = |fact: u32, language: Language| {
             graph.triple(fact).is_some_and(|triple| {
                 let has = |id: &str, code| described.has(&graph, id, code);
                 let has_other_language =
@@ -124,7 +124,7 @@ impl EntailmentExamples {
                     }
             })
         };
-        let by_language = FactsByLanguage::new(&languages, &train, config.smoothing, usable);
+        let by_language = FactsByLanguage::new(&languages, &train, config.smoothing, can_be_drawn);
         Ok(Self {
             by_language,
             relations,
@@ -246,10 +246,10 @@ impl EntailmentExamples {
     ) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), Error> {
         let objects = self.objects();
         let queries = self.queries(&objects)?;
-        let golds: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
+        let gold_ids: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
         let entities = objects.keys().map(String::as_str);
         let mut candidates = Vec::new();
-        for object in choose(&golds, entities, max_candidates, self.config.seed) {
+        for object in choose(&gold_ids, entities, max_candidates, self.config.seed) {
             let Some(&language) = objects.get(object) else { continue };
             let input_ids = self.object_ids(object, language)?;
             candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
@@ -257,8 +257,8 @@ impl EntailmentExamples {
         Ok((queries, candidates))
     }
 
-    /// Returns all objects of triples that are described (with synthetic descriptions: that occur
-    /// in a training triple), each with one language for its description.
+    /// Returns all objects of triples that have a description, each with one language for the
+    /// description. With synthetic descriptions, the object must be in a training triple.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
         let described_objects =

@@ -8,17 +8,17 @@ use crate::{Error, Language};
 /// Options of the examples of object entailment and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntailmentConfig {
-    /// Languages of the descriptions, two or more; empty: all. Subject and object must be described
-    /// in two different languages.
+    /// Languages of the descriptions: two or more, or empty for all. Subject and object must be
+    /// described in two different languages.
     pub languages: Vec<Language>,
     /// Whether subject and object are described in different languages; `false` is an ablation.
     pub multilingual: bool,
-    /// Exponent α of the number of triples in the sampling of the subject's language, from 0 to 1
-    /// (XLM-K, §4.1, as XLM-R).
+    /// Smoothing exponent α from 0 to 1: the subject's language is sampled in proportion to the
+    /// number of its triples to the power α (XLM-K, §4.1, as in XLM-R).
     pub smoothing: f64,
     /// Maximum length of a synthetic description in tokens, including special tokens.
     pub description_tokens: usize,
-    /// Fraction of held-out triples, from 0 to below 1; 0 gives no queries.
+    /// Fraction of held-out triples, from 0 to below 1. With 0 there are no queries.
     pub hold_out: f64,
     /// Seed of the held-out set and the probe's candidates.
     pub seed: u64,
@@ -79,18 +79,19 @@ impl EntailmentConfig {
 pub struct EntailmentReport {
     /// Triples of the graph.
     pub triples: usize,
-    /// Skipped: the subject is not described in a requested language.
+    /// Triples skipped because the subject has no description in a requested language.
     pub without_subject: usize,
-    /// Skipped: the subject is described, the object is not.
+    /// Triples skipped because only the subject has a description.
     pub without_object: usize,
-    /// Skipped with `multilingual`: both are described, but only in the same language.
+    /// Triples skipped with `multilingual` because subject and object have descriptions in one
+    /// common language only.
     pub without_language: usize,
-    /// Skipped: held out, but subject and relation have several objects.
+    /// Held-out triples skipped because subject and relation have several objects.
     pub ambiguous: usize,
     /// Training triples.
     pub train: usize,
     /// Relations of the graph, R.
     pub relations: usize,
-    /// Held-out triples that are queries: subject and relation have one object only.
+    /// Held-out triples that are queries because subject and relation have one object only.
     pub test: usize,
 }

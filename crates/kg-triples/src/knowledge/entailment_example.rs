@@ -32,7 +32,7 @@ pub struct EntailmentExample {
 impl Record for EntailmentExample {
     const NAME: &'static str = "entailment example";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         let empty = self.subject_ids.is_empty() || self.object_ids.is_empty();
         empty.then(|| "a description without tokens".into())
     }

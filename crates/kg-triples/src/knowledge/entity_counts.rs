@@ -71,8 +71,8 @@ impl EntityCounts {
         }
         let of_language = |counts: &BTreeMap<String, u64>| {
             let mentions: f64 = counts.values().map(|count| *count as f64).sum();
-            let shares: f64 = counts.values().map(|count| (*count as f64).powf(exponent)).sum();
-            let weight = |count: u64| mentions / shares * (count as f64).powf(exponent - 1.0);
+            let smoothed: f64 = counts.values().map(|count| (*count as f64).powf(exponent)).sum();
+            let weight = |count: u64| mentions / smoothed * (count as f64).powf(exponent - 1.0);
             counts.iter().map(|(entity, count)| (entity.clone(), weight(*count))).collect()
         };
         let by_language = self.by_language.iter();

@@ -9,7 +9,7 @@ use crate::Language;
 /// The training triples that can be drawn for each language of the subject.
 pub(super) struct FactsByLanguage {
     facts: Vec<(Language, Vec<u32>)>,
-    /// `None` without any triple.
+    /// `None` if there are no triples.
     weights: Option<WeightedIndex<f64>>,
 }
 
@@ -18,11 +18,11 @@ impl FactsByLanguage {
         languages: &[Language],
         train: &[u32],
         smoothing: f64,
-        usable: impl Fn(u32, Language) -> bool,
+        can_be_drawn: impl Fn(u32, Language) -> bool,
     ) -> Self {
         let of_language = |&language: &Language| {
             let facts: Vec<u32> =
-                train.iter().copied().filter(|&fact| usable(fact, language)).collect();
+                train.iter().copied().filter(|&fact| can_be_drawn(fact, language)).collect();
             (!facts.is_empty()).then_some((language, facts))
         };
         let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(of_language).collect();

@@ -21,24 +21,25 @@ pub struct MentionReport {
     pub texts: usize,
     /// Non-blank paragraphs.
     pub passages: usize,
-    /// Skipped: without a mention.
+    /// Passages skipped because they have no mention.
     pub without_mention: usize,
-    /// Skipped: no mentioned entity has a description.
+    /// Passages skipped because no mentioned entity has a description.
     pub without_description: usize,
-    /// Skipped: described, but not in a suitable language.
+    /// Passages skipped because no description is in a suitable language.
     pub without_language: usize,
-    /// Skipped: the text is held out, or no mention is in the training split; see [`HeldOut`].
+    /// Passages skipped because the text is held out or no mention is in the training split; see
+    /// [`HeldOut`].
     pub held_out: usize,
-    /// Skipped: the tokens of the mention are missing, unknown or special tokens, or exceed the
-    /// maximum passage length.
+    /// Passages skipped because the tokens of the mentions are missing, unknown or special tokens,
+    /// or exceed the maximum passage length.
     pub unaligned: usize,
     /// Number of examples.
     pub examples: usize,
     /// Examples by the language of the passage.
     pub by_language: BTreeMap<Language, usize>,
-    /// Tokens of all passages returned.
+    /// Number of tokens of all returned passages.
     pub tokens: usize,
-    /// Tokens of all mentions returned.
+    /// Number of tokens of all returned mentions.
     pub mention_tokens: usize,
 }
 
@@ -89,7 +90,7 @@ pub struct MentionExamples<'d, I> {
     done: bool,
 }
 
-/// Number of texts per block.
+/// Number of texts that are processed in parallel.
 const BLOCK_TEXTS: usize = 256;
 
 impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
@@ -182,17 +183,17 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
                 }
             }
         }
-        let mut numbered = Vec::new();
+        let mut numbered_passages = Vec::new();
         for text in &texts {
             for passage in passages(text) {
-                numbered.push((self.next_passage, text, passage));
+                numbered_passages.push((self.next_passage, text, passage));
                 self.next_passage += 1;
             }
         }
         self.report.texts += texts.len();
-        self.report.passages += numbered.len();
+        self.report.passages += numbered_passages.len();
         let builder = &self.builder;
-        let output: Vec<_> = numbered
+        let output: Vec<_> = numbered_passages
             .into_par_iter()
             .map(|(number, text, passage)| (text.language, builder.build(number, text, &passage)))
             .collect();
@@ -204,9 +205,9 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
                 Ok(Err(SkipReason::WithoutLanguage)) => self.report.without_language += 1,
                 Ok(Err(SkipReason::HeldOut)) => self.report.held_out += 1,
                 Ok(Err(SkipReason::Unaligned)) => self.report.unaligned += 1,
-                Err(fault) => {
+                Err(error) => {
                     self.done = true;
-                    self.ready.push_back(Err(fault));
+                    self.ready.push_back(Err(error));
                     return;
                 }
             }
@@ -256,7 +257,7 @@ impl<I: Iterator<Item = Result<LinkedText, Error>>> Iterator for MentionExamples
 
 /// The output of a passage.
 enum PassageOutput {
-    /// Training examples: one, or with [`Resampling`] any number; and the entities of all mentions
+    /// Training examples (one, or any number with [`Resampling`]), and the entities of all mentions
     /// that could be drawn.
     Examples { examples: Vec<MentionExample>, entities: Vec<String> },
     /// Queries of a held-out text: at most one per probe.
@@ -301,7 +302,7 @@ impl ExampleBuilder<'_> {
         if let Some(held_out) = self.held_out {
             let unseen = held_out.holds_out_entity(entity);
             descriptions
-                .retain(|(to, _)| !unseen && !held_out.holds_out_pair(entity, language, *to));
+                .retain(|(code, _)| !unseen && !held_out.holds_out_pair(entity, language, *code));
         }
         descriptions
     }
@@ -334,7 +335,7 @@ impl ExampleBuilder<'_> {
             }
             Err(reason) => return Ok(Err(reason)),
         };
-        // `m` and a language code of at most 23 bytes.
+        // `item_rng` uses only 24 bytes of a name: `m` and a language code of at most 23 bytes.
         let mut rng = seed::item_rng(&format!("m{}", text.language), seed, number);
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
             return Ok(Err(SkipReason::Unaligned));
@@ -364,13 +365,15 @@ impl ExampleBuilder<'_> {
         text: &LinkedText,
         passage: &Passage<'_>,
     ) -> Result<Result<Vec<MentionExample>, SkipReason>, Error> {
-        let across = |entity: &str| self.descriptions.suitable(entity, text.language, true);
+        let targets = |entity: &str| self.descriptions.suitable(entity, text.language, true);
         let text_id = (text.id.as_str(), text.language);
-        let fits = |mention: &Mention| !across(&mention.entity).is_empty();
+        let fits = |mention: &Mention| !targets(&mention.entity).is_empty();
         let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
         let Ok(aligned) = aligned else { return Ok(Err(SkipReason::HeldOut)) };
         let mut pairs: Vec<_> = (aligned.mentions.iter())
-            .flat_map(|mention| across(&mention.entity).into_iter().map(move |to| (mention, to)))
+            .flat_map(|mention| {
+                targets(&mention.entity).into_iter().map(move |target| (mention, target))
+            })
             .collect();
         let mut rng = seed::item_rng("query", held_out.seed, number);
         pairs.shuffle(&mut rng);

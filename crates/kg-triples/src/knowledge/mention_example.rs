@@ -38,7 +38,7 @@ pub struct MentionExample {
 impl Record for MentionExample {
     const NAME: &'static str = "mention example";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         let (TokenSpan { start, end }, length) = (self.mention, self.input_ids.len());
         if start == 0 || start >= end || end >= length {
             return Some(format!("a mention at {start}..{end} of {length} tokens"));

@@ -13,7 +13,7 @@ use crate::{Error, Language};
 /// A passage whose mentions are aligned with its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AlignedPassage {
-    /// Number of the passage in its source.
+    /// Index of the passage in its source, from 0.
     pub(super) number: u64,
     /// Id of the text.
     pub(super) id: String,
@@ -61,8 +61,8 @@ impl PassageAligner {
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
     }
 
-    /// Aligns the mentions of a passage that `fits` accepts, or returns the reason why no mention
-    /// can be aligned.
+    /// Aligns those mentions of a passage that `fits` accepts with tokens. Returns the reason if
+    /// none can be aligned.
     pub(super) fn align(
         &self,
         number: u64,
@@ -98,10 +98,11 @@ impl PassageAligner {
 
     /// Returns the tokens of a mention; `None` if they cannot be masked or exceed the text budget.
     fn span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
-        let span = tokens.covering(mention.start, mention.end)?;
+        let span = tokens.overlapping(mention.start, mention.end)?;
         // Unknown tokens do not identify the entity.
-        let unusable = |id: &u32| self.specials.control(*id) || Some(*id) == self.specials.unknown;
-        if tokens.ids.get(span.clone())?.iter().any(unusable) || span.len() > self.text_budget {
+        let is_excluded =
+            |id: &u32| self.specials.is_control(*id) || Some(*id) == self.specials.unknown;
+        if tokens.ids.get(span.clone())?.iter().any(is_excluded) || span.len() > self.text_budget {
             return None;
         }
         Some(span)
@@ -116,9 +117,9 @@ impl PassageAligner {
         rng: &mut impl Rng,
     ) -> usize {
         match passage.ids.len().checked_sub(self.text_budget) {
-            Some(spare @ 1..) => {
+            Some(excess @ 1..) => {
                 let first = span.end.saturating_sub(self.text_budget);
-                rng.random_range(first..=span.start.min(spare))
+                rng.random_range(first..=span.start.min(excess))
             }
             _ => 0,
         }
@@ -140,7 +141,7 @@ impl PassageAligner {
             passage: passage.number,
             id: passage.id.clone(),
             language: passage.language,
-            input_ids: self.specials.around(ids),
+            input_ids: self.specials.enclose(ids),
             mention: TokenSpan { start: start - window_start + 1, end: end - window_start + 1 },
             entity: mention.entity.clone(),
             description_language,

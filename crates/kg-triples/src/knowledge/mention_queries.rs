@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{HeldOut, MentionExample, Split};
 use crate::{Error, seed};
 
-/// Factor by which more queries are stored than requested, because queries about entities that turn
-/// out to be absent from training are removed at the end.
-const RESERVE: usize = 4;
+/// Ratio of stored to requested queries. More queries are stored than requested, because queries
+/// about entities without training examples are removed at the end.
+const RESERVE_FACTOR: usize = 4;
 
 /// Collects the queries of each probe from examples of held-out texts. Memory is bounded by a
 /// multiple of the requested number of queries.
@@ -43,13 +43,13 @@ impl QuerySet {
         }
         let ranks = self.by_entity.entry(query.entity.clone()).or_default();
         ranks.insert(rank);
-        let too_many = held_out.per_entity.is_some_and(|max_queries| ranks.len() > max_queries);
-        let last = ranks.last().copied().filter(|_| too_many);
+        let is_full = held_out.per_entity.is_some_and(|max_queries| ranks.len() > max_queries);
+        let last = ranks.last().copied().filter(|_| is_full);
         self.queries.insert(rank, query);
         if let Some(last) = last {
             self.remove(last);
         }
-        if self.queries.len() > held_out.queries.saturating_mul(RESERVE)
+        if self.queries.len() > held_out.queries.saturating_mul(RESERVE_FACTOR)
             && let Some((&last, _)) = self.queries.last_key_value()
         {
             self.remove(last);
@@ -75,21 +75,22 @@ impl MentionQueries {
         self.sets.entry(split).or_default().add(rank, example, &self.held_out);
     }
 
-    /// Returns the queries about unseen texts, unseen language pairs and unseen entities. Entities
-    /// of the first two must be `trained`, those of the last must not.
+    /// Returns the queries about unseen texts, unseen language pairs and unseen entities.
+    /// `is_trained` must be true for the entities of the first two sets, and false for those of the
+    /// third.
     ///
     /// # Errors
     /// [`Error::Empty`], naming the responsible option, if there is no query.
     pub(super) fn finish(
         self,
-        trained: impl Fn(&str) -> bool,
+        is_trained: impl Fn(&str) -> bool,
     ) -> Result<[Vec<MentionExample>; 3], Error> {
         let Self { held_out, mut sets } = self;
         let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
         let queries = splits.map(|split| -> Vec<MentionExample> {
             let queries = sets.remove(&split).unwrap_or_default().queries.into_values();
             let unseen = split == Split::UnseenEntities;
-            let suitable = queries.filter(|query| unseen != trained(&query.entity));
+            let suitable = queries.filter(|query| unseen != is_trained(&query.entity));
             suitable.take(held_out.queries).collect()
         });
         if queries.iter().all(Vec::is_empty) {

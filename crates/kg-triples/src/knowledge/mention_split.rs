@@ -16,7 +16,7 @@ pub struct HeldOut {
     /// Maximum number of queries per probe.
     pub queries: usize,
     /// Maximum number of queries about one entity per probe, which limits the score of a frequency
-    /// baseline; absent: no limit.
+    /// baseline. `None` for no limit.
     pub per_entity: Option<usize>,
     /// Seed of the held-out set and the retained queries.
     pub seed: u64,
@@ -39,7 +39,7 @@ pub enum Split {
     UnseenPairs,
     /// A held-out text and a held-out entity.
     UnseenEntities,
-    /// Unused: the entity or the pair is held out, but the text is not.
+    /// Unused, because the entity or the pair is held out, but the text is not.
     Unused,
 }
 

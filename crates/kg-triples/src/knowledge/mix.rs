@@ -25,12 +25,12 @@ pub struct LanguageMix<F, I> {
     sources: Vec<Source<F, I>>,
     weights: WeightedIndex<f64>,
     seed: u64,
-    drawn: u64,
+    count: u64,
     done: bool,
 }
 
-/// Number of consecutive openings without an item after which a language counts as empty. One
-/// opening may have no item, because items may be dropped at random.
+/// Number of times that a language is opened again without an item before it counts as empty. A
+/// source may have no item by chance, because items may be dropped at random.
 const MAX_EMPTY_STARTS: usize = 100;
 
 struct Source<F, I> {
@@ -71,7 +71,7 @@ where
         let powers = sizes.iter().map(|size| (*size as f64).powf(smoothing));
         let weights = WeightedIndex::new(powers).map_err(|_| invalid())?;
         let sources = open.into_iter().map(|open| Source { open, epoch: 0, items: None });
-        Ok(Self { sources: sources.collect(), weights, seed, drawn: 0, done: false })
+        Ok(Self { sources: sources.collect(), weights, seed, count: 0, done: false })
     }
 }
 
@@ -108,8 +108,8 @@ where
         if self.done {
             return None;
         }
-        let language = self.weights.sample(&mut seed::item_rng("language", self.seed, self.drawn));
-        self.drawn += 1;
+        let language = self.weights.sample(&mut seed::item_rng("language", self.seed, self.count));
+        self.count += 1;
         let item = self.sources.get_mut(language).and_then(Source::next);
         self.done = !matches!(item, Some(Ok(_)));
         item

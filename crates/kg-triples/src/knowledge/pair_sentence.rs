@@ -4,7 +4,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::entity_linking::LinkedText;
 
-/// Removal of the object from the sentences of the pairs `ts`.
+/// Selects the part of the object that is removed from the sentences of `ts` pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemoveObject {
@@ -22,8 +22,8 @@ pub enum RemoveObject {
 pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: RemoveObject) -> String {
     let mut text = String::new();
     let mut push = |part: &str| {
-        let joined = text.is_empty() || text.ends_with(char::is_whitespace);
-        text.push_str(if joined { part.trim_start() } else { part });
+        let ends_in_space = text.is_empty() || text.ends_with(char::is_whitespace);
+        text.push_str(if ends_in_space { part.trim_start() } else { part });
     };
     let mut position = 0;
     let part = |from: usize, to: usize| -> String {
@@ -32,9 +32,10 @@ pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: Remove
     for mention in sentence.mentions.iter().filter(|mention| mention.entity == object) {
         push(&part(position, mention.start));
         if remove == RemoveObject::Released {
-            let mentioned = part(mention.start, mention.end);
-            let last = mentioned.unicode_word_indices().next_back().map_or(0, |(start, _)| start);
-            push(mentioned.get(last..).unwrap_or_default());
+            let anchor = part(mention.start, mention.end);
+            let last_start =
+                anchor.unicode_word_indices().next_back().map_or(0, |(start, _)| start);
+            push(anchor.get(last_start..).unwrap_or_default());
         }
         position = mention.end;
     }

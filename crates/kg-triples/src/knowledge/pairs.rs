@@ -25,8 +25,8 @@ pub enum PairKind {
     Tp,
     /// Entity, sentences: a description of an entity, and its label.
     Es,
-    /// Triple, sentences: a sentence with subject and object of a triple, without the object; and
-    /// the label of the object.
+    /// Triple, sentences: a sentence that links subject and object of a triple, from which the
+    /// object is removed, and the label of the object.
     Ts,
 }
 
@@ -57,7 +57,8 @@ pub struct TextPair {
     pub key: String,
     /// Language of the key.
     pub key_language: Language,
-    /// The entity of both texts. Other rows of a batch with this entity are not negatives.
+    /// The entity that both texts refer to. Other rows of a batch with this entity are not
+    /// negatives.
     pub entity: String,
     /// The similarity of the texts, from 0 to 1, for a regression of cosines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +68,7 @@ pub struct TextPair {
 impl Record for TextPair {
     const NAME: &'static str = "pair of texts";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         let texts = [("query", &self.query), ("key", &self.key), ("entity", &self.entity)];
         let blank = texts.into_iter().find(|(_, text)| text.trim().is_empty());
         let similarity = self.similarity.filter(|value| !(0.0..=1.0).contains(value));
@@ -80,7 +81,7 @@ impl Record for TextPair {
 /// Options of the pairs and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairConfig {
-    /// Languages of all texts; empty: all in which the graph has labels.
+    /// Languages of all texts. If empty, all languages in which the graph has labels.
     pub languages: Vec<Language>,
     /// Removal of the object from sentences.
     pub remove_object: RemoveObject,
@@ -121,11 +122,11 @@ impl PairConfig {
 pub struct PairCounts {
     /// All sources.
     pub sources: usize,
-    /// Skipped: an entity has no label in the languages (EP: fewer than two labels).
+    /// Sources skipped because an entity has no label in the languages (EP: fewer than two labels).
     pub without_label: usize,
-    /// Skipped: sentences that do not link subject and object of a triple.
+    /// Sentences skipped because they do not link subject and object of a triple.
     pub without_triple: usize,
-    /// Skipped: sentences without words other than the object.
+    /// Sentences skipped because they have no words except the object.
     pub bare: usize,
     /// Training pairs.
     pub train: usize,
@@ -198,8 +199,8 @@ impl<'a> TextPairs<'a> {
     pub fn of_triples(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
         let mut pairs = Self::new(PairKind::Tp, graph, config)?;
         for &[head, relation, tail] in &graph.triples {
-            let used = pairs.add(Source::Triple([head, relation, tail]), &[(head, 1), (tail, 1)]);
-            let is_unlabelled = used && pairs.labels(relation).is_empty();
+            let added = pairs.add(Source::Triple([head, relation, tail]), &[(head, 1), (tail, 1)]);
+            let is_unlabelled = added && pairs.labels(relation).is_empty();
             pairs.counts.without_relation += usize::from(is_unlabelled);
         }
         Ok(pairs)
@@ -217,7 +218,7 @@ impl<'a> TextPairs<'a> {
         let mut pairs = Self::new(PairKind::Es, graph, config)?;
         pairs.descriptions = Some(descriptions);
         for entity in descriptions.entities() {
-            if pairs.described(entity).is_empty() {
+            if pairs.descriptions_of(entity).is_empty() {
                 continue;
             }
             match graph.position(entity).and_then(|at| u32::try_from(at).ok()) {
@@ -246,7 +247,7 @@ impl<'a> TextPairs<'a> {
         config: &PairConfig,
     ) -> Result<Self, Error> {
         let mut pairs = Self::new(PairKind::Ts, graph, config)?;
-        let ends: HashSet<[u32; 2]> =
+        let edges: HashSet<[u32; 2]> =
             graph.triples.iter().map(|[head, _, tail]| [*head, *tail]).collect();
         for text in texts {
             let text = text?;
@@ -257,7 +258,7 @@ impl<'a> TextPairs<'a> {
                 let ids = sentence.mentions.iter().filter_map(|m| graph.position(&m.entity));
                 let ids: BTreeSet<u32> = ids.filter_map(|at| u32::try_from(at).ok()).collect();
                 let is_object = |object: &u32| {
-                    ids.iter().any(|head| head != object && ends.contains(&[*head, *object]))
+                    ids.iter().any(|head| head != object && edges.contains(&[*head, *object]))
                 };
                 let objects: Vec<u32> = ids.iter().copied().filter(is_object).collect();
                 pairs.counts.sources += usize::from(objects.is_empty());
@@ -315,7 +316,7 @@ impl<'a> TextPairs<'a> {
         self.languages.iter().filter_map(label).collect()
     }
 
-    fn described(&self, entity: &str) -> Vec<(Language, &str)> {
+    fn descriptions_of(&self, entity: &str) -> Vec<(Language, &str)> {
         let text =
             |language: &Language| Some((*language, self.descriptions?.get(entity, *language)?));
         self.languages.iter().filter_map(text).collect()
@@ -336,7 +337,8 @@ impl<'a> TextPairs<'a> {
         self.pairs_of(&self.held_out, "held out")
     }
 
-    /// Draws `count` training pairs with replacement; none if there are no sources.
+    /// Draws `count` training pairs with replacement. The iterator is empty if there are no
+    /// sources.
     pub fn drawn(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
         (0..count).filter_map(|index| {
             let mut rng = self.rng("drawn", index);
@@ -347,23 +349,24 @@ impl<'a> TextPairs<'a> {
     fn pairs_of(
         &self,
         sources: &'a [Source],
-        part: &'static str,
+        stream: &'static str,
     ) -> impl Iterator<Item = TextPair> {
-        let numbered = (0u64..).zip(sources);
-        numbered.filter_map(move |(index, source)| self.pair(source, &mut self.rng(part, index)))
+        let sources = (0u64..).zip(sources);
+        sources.filter_map(move |(index, source)| self.pair(source, &mut self.rng(stream, index)))
     }
 
-    fn rng(&self, part: &str, index: u64) -> impl Rng + use<> {
-        let name = format!("pairs {} {part}", self.kind.name());
+    fn rng(&self, stream: &str, index: u64) -> impl Rng + use<> {
+        let name = format!("pairs {} {stream}", self.kind.name());
         seed::item_rng(&name, self.config.seed, index)
     }
 
-    /// Draws the languages of a pair; returns `Some` for every stored source.
+    /// Creates the pair of a source in randomly drawn languages. Returns `Some` for every stored
+    /// source.
     fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
         let (query, query_language, entity, excluded_language) = match source {
             Source::Entity(id) => {
                 let (texts, exclude) = match self.kind {
-                    PairKind::Es => (self.described(self.graph.id_at(*id)), false),
+                    PairKind::Es => (self.descriptions_of(self.graph.id_at(*id)), false),
                     _ => (self.labels(*id), true),
                 };
                 let (language, text) = *texts.choose(rng)?;

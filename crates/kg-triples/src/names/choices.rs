@@ -32,7 +32,7 @@ pub struct Answer {
 impl Record for Answer {
     const NAME: &'static str = "answer";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         None
     }
 }

@@ -7,16 +7,16 @@ use crate::Error;
 /// is excluded, `bank of england` is not. Phrases nested in longer phrases are retained.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
-    /// N, the number of first results used per query; not stated in the paper.
+    /// Maximum number of search results used per query, N; not stated in the paper.
     pub titles: usize,
-    /// Minimum fraction of the first N titles that contain a phrase as contiguous units, from 0
-    /// to 1.
+    /// Minimum fraction of the first N titles that contain a phrase as contiguous words, from 0 to
+    /// 1.
     pub title_fraction: f64,
     /// Minimum passage length in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016,
     /// §3.1), which the paper follows.
     pub min_chars: usize,
     /// Whether to draw equally many passages per language, as many as the smallest one has. The
-    /// paper's text states this; its Table 4 contradicts it.
+    /// paper's text specifies equal numbers, but its Table 4 has unequal ones.
     pub equalise: bool,
     /// Seed of the selection of passages.
     pub seed: u64,

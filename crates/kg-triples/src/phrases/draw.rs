@@ -35,8 +35,8 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
     }
     let mut by_language: BTreeMap<Language, Vec<(u64, usize)>> = BTreeMap::new();
     for (at, passage) in passages.iter().enumerate() {
-        let number = (rank(seed, passage.language, &passage.text), at);
-        by_language.entry(passage.language).or_default().push(number);
+        let ranked_index = (rank(seed, passage.language, &passage.text), at);
+        by_language.entry(passage.language).or_default().push(ranked_index);
     }
     // Languages with few passages come first; their unused share is divided among the remaining
     // ones.
@@ -49,8 +49,8 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
         remaining_count -= group.len();
         selected.extend(group.into_iter().map(|(_, at)| at));
     }
-    let numbered = passages.into_iter().enumerate();
-    numbered.filter(|(at, _)| selected.contains(at)).map(|(_, passage)| passage).collect()
+    let indexed_passages = passages.into_iter().enumerate();
+    indexed_passages.filter(|(at, _)| selected.contains(at)).map(|(_, passage)| passage).collect()
 }
 
 /// The random number of a passage; the passages with the smallest numbers are selected.

@@ -127,7 +127,7 @@ impl PassageEncoder {
             .phrases
             .iter()
             .flat_map(|phrase| &phrase.occurrences)
-            .filter_map(|TextSpan { start, end }| tokens.covering(*start, *end))
+            .filter_map(|TextSpan { start, end }| tokens.overlapping(*start, *end))
             .collect();
         spans.sort_unstable_by_key(|span| (span.start, span.end));
         spans.dedup();
@@ -156,8 +156,8 @@ impl PassageEncoder {
 /// Returns the end of the window at `start`: `start + window_tokens`, or the start of a phrase that
 /// crosses it.
 fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usize {
-    let full = start + window_tokens;
-    let mut end = full;
+    let max_end = start + window_tokens;
+    let mut end = max_end;
     // Spans are sorted by start. The loop visits them in reverse: a span that crosses the end moves
     // the end to the span's start, and an earlier span that crosses the new end moves it again.
     for span in spans.iter().rev() {
@@ -166,7 +166,7 @@ fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usi
         }
     }
     // Overlapping phrases could make the window very short; they are then split instead.
-    if end - start < window_tokens.div_ceil(2) { full } else { end }
+    if end - start < window_tokens.div_ceil(2) { max_end } else { end }
 }
 
 /// Returns the parts of `spans` inside a window without `<unk>`, as positions in `<s> window </s>`.
@@ -178,17 +178,17 @@ fn phrases_in_window(
 ) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     for span in spans {
-        let mut open: Option<usize> = None;
+        let mut part_start: Option<usize> = None;
         for at in span.start.max(window.start)..span.end.min(window.end) {
             let index = at - window.start;
             if ids.get(index) == Some(&unknown) {
-                parts.extend(open.take().map(|first| first..index + 1));
+                parts.extend(part_start.take().map(|first| first..index + 1));
             } else {
-                open.get_or_insert(index + 1);
+                part_start.get_or_insert(index + 1);
             }
         }
         let end = span.end.min(window.end).saturating_sub(window.start);
-        parts.extend(open.map(|first| first..end + 1));
+        parts.extend(part_start.map(|first| first..end + 1));
     }
     parts.sort_unstable_by_key(|part| (part.start, part.end));
     parts.dedup();
@@ -253,9 +253,9 @@ mod tests {
         let specials = specials(&tokenizer);
         let text = "eine Stadt an der Aare in Bern und ".repeat(12);
         let passages = [passage(text.trim(), &["Aare in Bern"])];
-        let uncut = encode_passages(&passages, &tokenizer, specials, 10_000).unwrap();
-        assert_eq!((uncut.len(), uncut[0].phrases.len()), (1, 12));
-        let phrase = uncut[0].input_ids[uncut[0].phrases[0].clone()].to_vec();
+        let single_window = encode_passages(&passages, &tokenizer, specials, 10_000).unwrap();
+        assert_eq!((single_window.len(), single_window[0].phrases.len()), (1, 12));
+        let phrase = single_window[0].input_ids[single_window[0].phrases[0].clone()].to_vec();
         for max_length in [2 * phrase.len() + 3, 24, 40, 256] {
             let windows = encode_passages(&passages, &tokenizer, specials, max_length).unwrap();
             let mut count = 0;

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{Error, Language};
 
-/// Queries per block; it does not affect the result.
+/// Number of queries per block, which does not affect the result.
 const BLOCK_QUERIES: usize = 512;
-/// Numbers of units in a phrase.
+/// Allowed number of words in a phrase.
 const PHRASE_WORDS: RangeInclusive<usize> = 2..=4;
 
 /// Finds knowledge phrases of queries and the passages that contain them.
@@ -27,7 +27,7 @@ pub struct PhraseMiner {
 /// The result of one query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mined {
-    /// Knowledge phrases in order of the query, each as a list of units.
+    /// Knowledge phrases in order of the query, each as a list of words.
     pub phrases: Vec<Vec<String>>,
     /// The paragraphs that contain the phrases, in order.
     pub passages: Vec<PhrasePassage>,
@@ -50,7 +50,7 @@ impl PhraseMiner {
         self.stop_words.insert(language, stop_words);
     }
 
-    /// Loads the built-in stop words of a language unless it has stop words.
+    /// Loads the built-in stop words of a language unless stop words were already set.
     fn prepare(&mut self, language: Language) -> Result<(), Error> {
         if let Entry::Vacant(entry) = self.stop_words.entry(language) {
             entry.insert(StopWords::built_in(language)?);
@@ -161,7 +161,7 @@ impl PhraseMiner {
             }
             let occurrences = finder.find(text);
             if !occurrences.is_empty() {
-                report.found += 1;
+                report.paragraphs_with_phrases += 1;
                 passages.push(PhrasePassage {
                     language: record.language,
                     text: text.to_owned(),
@@ -191,7 +191,7 @@ fn contains_phrase(words: &[Word], phrase: &[String]) -> bool {
     })
 }
 
-/// Finds phrases in texts by their sequences of units.
+/// Finds phrases in texts by their sequences of words.
 struct PhraseFinder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,
@@ -274,12 +274,12 @@ pub fn mine_passages(
         }
     }
     let config = &miner.config;
-    // A language without a passage does not limit the others.
+    // A language without passages does not limit the other languages.
     let min_passages = merged.values().map(HashMap::len).filter(|count| *count > 0).min();
     let mut selected = Vec::new();
     for (language, language_passages) in merged {
         let report = reports.entry(language).or_default();
-        report.different = language_passages.len();
+        report.distinct_passages = language_passages.len();
         let limit = if config.equalise { min_passages } else { None };
         let limit = limit.unwrap_or(usize::MAX);
         for passage in select(language, language_passages, limit, config.seed) {

@@ -34,7 +34,7 @@ pub struct QueryDocuments {
 impl Record for QueryDocuments {
     const NAME: &'static str = "query with its documents";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         self.query.trim().is_empty().then(|| "an empty query".into())
     }
 }
@@ -53,8 +53,7 @@ pub struct TextSpan {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhraseOccurrences {
-    /// The units of the phrase in lower case, with a space between words and none between
-    /// characters.
+    /// The words of the phrase in lower case, separated by spaces.
     pub phrase: String,
     /// Every occurrence, in order of position.
     pub occurrences: Vec<TextSpan>,
@@ -152,7 +151,7 @@ impl PhrasePassage {
 impl Record for PhrasePassage {
     const NAME: &'static str = "passage with phrases";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         if self.text.is_empty() {
             return Some("an empty text".into());
         }

@@ -7,7 +7,7 @@ pub struct PhraseReport {
     pub queries: usize,
     /// Titles used.
     pub titles: usize,
-    /// Distinct n-grams per query.
+    /// Distinct n-grams, counted once per query.
     pub candidates: usize,
     /// Candidates after the stop-word filter.
     pub after_stop_words: usize,
@@ -20,14 +20,14 @@ pub struct PhraseReport {
     /// Paragraphs shorter than `min_chars`.
     pub too_short: usize,
     /// Paragraphs of at least `min_chars` with a phrase, counted once per query.
-    pub found: usize,
+    pub paragraphs_with_phrases: usize,
     /// Distinct passages.
-    pub different: usize,
+    pub distinct_passages: usize,
     /// Passages after equalisation.
     pub passages: usize,
     /// Phrases of these passages, counted once per passage.
     pub passage_phrases: usize,
-    /// Units of `passage_phrases`.
+    /// Words of `passage_phrases`.
     pub phrase_words: usize,
     /// Occurrences of `passage_phrases`.
     pub occurrences: usize,
@@ -43,11 +43,11 @@ impl PhraseReport {
         self.queries_with_phrases += other.queries_with_phrases;
         self.paragraphs += other.paragraphs;
         self.too_short += other.too_short;
-        self.found += other.found;
+        self.paragraphs_with_phrases += other.paragraphs_with_phrases;
     }
 
-    /// Returns the average number of units per phrase, "words per phrase" of the paper's Table 4;
-    /// `None` without phrases.
+    /// Returns the average number of words per phrase, as in the paper's Table 4; `None` without
+    /// phrases.
     pub fn words_per_phrase(&self) -> Option<f64> {
         ratio(self.phrase_words, self.passage_phrases)
     }

@@ -28,23 +28,23 @@ pub struct Word {
 /// ]);
 /// ```
 pub fn words(text: &str) -> Vec<Word> {
-    let mut found = Vec::new();
+    let mut found_words = Vec::new();
     let mut cursor = Cursor { text, byte: 0, code_points: 0 };
     let mut add = |byte: usize, word: &str| {
         let start = cursor.code_point(byte);
         let end = cursor.code_point(byte + word.len());
-        found.push(Word { text: word.to_lowercase(), start, end });
+        found_words.push(Word { text: word.to_lowercase(), start, end });
     };
     for (byte, word) in text.unicode_word_indices() {
-        let mut from = 0;
+        let mut part_start = 0;
         for part in word.split(['\'', '\u{2019}', '\u{FF07}']) {
             if part.chars().any(char::is_alphanumeric) {
-                add(byte + from, part);
+                add(byte + part_start, part);
             }
-            from += part.len() + word.get(from + part.len()..).map_or(0, first_length);
+            part_start += part.len() + word.get(part_start + part.len()..).map_or(0, first_length);
         }
     }
-    found
+    found_words
 }
 
 fn first_length(text: &str) -> usize {
@@ -60,8 +60,8 @@ struct Cursor<'t> {
 
 impl Cursor<'_> {
     fn code_point(&mut self, byte: usize) -> usize {
-        let between = self.text.get(self.byte..byte).unwrap_or_default();
-        self.code_points += between.chars().count();
+        let skipped_text = self.text.get(self.byte..byte).unwrap_or_default();
+        self.code_points += skipped_text.chars().count();
         self.byte = byte;
         self.code_points
     }

@@ -6,17 +6,17 @@ use std::path::Path;
 use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
-/// Bytes per read. It does not affect results; tests use a small value.
-const BLOCK: u64 = if cfg!(test) { 50 } else { 2 << 20 };
+/// Number of bytes per read, which does not affect results. Tests use a small value.
+const BLOCK_BYTES: u64 = if cfg!(test) { 50 } else { 2 << 20 };
 
 /// The table cannot be read in blocks: it is not sorted, a row is malformed, or the file cannot be
-/// read. The caller then uses another reader, which reports the fault, if any.
+/// read. The caller then uses the in-memory reader, which returns an error if the table is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Irregular;
 
-/// Positions at which a block may end.
+/// Boundaries at which a table may be split into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum Boundary {
     /// After any row.
     Row,
     /// Between two ids (first cells of rows).
@@ -26,7 +26,7 @@ pub(super) enum Cut {
 /// Reads a file in blocks of rows.
 struct Blocks {
     file: File,
-    cut: Cut,
+    boundary: Boundary,
     partial_row: Vec<u8>,
     done: bool,
 }
@@ -35,7 +35,7 @@ impl Blocks {
     fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut bytes = std::mem::take(&mut self.partial_row);
         while !self.done {
-            let mut block: Take<&mut File> = self.file.by_ref().take(BLOCK);
+            let mut block: Take<&mut File> = self.file.by_ref().take(BLOCK_BYTES);
             self.done = block.read_to_end(&mut bytes)? == 0;
             if let Some(end) = self.end(&bytes).filter(|_| !self.done) {
                 self.partial_row = bytes.split_off(end);
@@ -45,10 +45,11 @@ impl Blocks {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Returns the end of the last complete row or id.
+    /// Returns the offset after the last complete row, or after the last row of the last complete
+    /// id.
     fn end(&self, bytes: &[u8]) -> Option<usize> {
         let end = memrchr(b'\n', bytes)? + 1;
-        if self.cut == Cut::Row {
+        if self.boundary == Boundary::Row {
             return Some(end);
         }
         let id =
@@ -72,7 +73,7 @@ impl Blocks {
 pub(super) fn scan<T: Send>(
     path: &Path,
     header: &str,
-    cut: Cut,
+    boundary: Boundary,
     read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
     mut visit: impl FnMut(T) -> Result<(), Irregular>,
 ) -> Result<(), Irregular> {
@@ -83,7 +84,7 @@ pub(super) fn scan<T: Send>(
     if first_line.strip_suffix(b"\n") != Some(header.as_bytes()) {
         return Err(Irregular);
     }
-    let mut blocks = Blocks { file, cut, partial_row: Vec::new(), done: false };
+    let mut blocks = Blocks { file, boundary, partial_row: Vec::new(), done: false };
     loop {
         let mut block_batch = Vec::new();
         while block_batch.len() < 2 * rayon::current_num_threads()
@@ -100,8 +101,8 @@ pub(super) fn scan<T: Send>(
     }
 }
 
-/// The rows of a block as text. A carriage return is an error, so that another reader handles the
-/// file.
+/// The rows of a block as text. Returns an error for a carriage return, which only the in-memory
+/// reader supports.
 pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular> {
     let text = std::str::from_utf8(block).map_err(|_| Irregular)?;
     if memchr(b'\r', block).is_some() {

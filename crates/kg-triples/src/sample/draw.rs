@@ -5,7 +5,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::ids::IdMap;
-use super::rules::{Rules, Verdict};
+use super::rules::{LabelCheck, Rules};
 use super::{SampleConfig, SampleReport};
 use crate::seed;
 
@@ -16,14 +16,14 @@ type Ranked<T> = (u64, [T; 3]);
 pub(super) type FactIds = Vec<[Box<str>; 3]>;
 
 /// Retains the `count` lowest elements.
-fn lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
+fn retain_lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
     if count < facts.len() {
         facts.select_nth_unstable(count);
         facts.truncate(count);
     }
 }
 
-/// The number of facts to draw, and the highest rank that can still be selected.
+/// The number of facts to draw, and the maximum rank of a fact that can still be drawn.
 pub(super) struct Bound {
     count: usize,
     highest: AtomicU64,
@@ -36,29 +36,29 @@ pub(super) struct Selection {
     drawn: Vec<Ranked<Box<str>>>,
 }
 
-/// Draws facts. `pass` filters every fact within the bound and passes on the results in one or
-/// several parts.
+/// Draws facts. `select_facts` selects facts within the bound and passes the selections to its
+/// second argument.
 pub(super) fn draw<E>(
     config: &SampleConfig,
-    pass: impl Fn(&Bound, &mut dyn FnMut(Selection)) -> Result<(), E>,
+    select_facts: impl Fn(&Bound, &mut dyn FnMut(Selection)) -> Result<(), E>,
 ) -> Result<(SampleReport, FactIds), E> {
     let mut report = SampleReport { requested: config.count, ..SampleReport::default() };
     let bound = Bound { count: config.count, highest: AtomicU64::new(u64::MAX) };
     let mut drawn = Vec::new();
-    pass(&bound, &mut |selection| {
+    select_facts(&bound, &mut |selection| {
         report.add(&selection.report);
         drawn.extend(selection.drawn);
         if drawn.len() / 2 > bound.count {
-            lowest(&mut drawn, bound.count);
+            retain_lowest(&mut drawn, bound.count);
             let highest = drawn.iter().map(|(rank, _)| *rank).max();
             bound.highest.store(highest.unwrap_or_default(), Ordering::Relaxed);
         }
     })?;
-    lowest(&mut drawn, bound.count);
+    retain_lowest(&mut drawn, bound.count);
     Ok((report, drawn.into_iter().map(|(_, fact)| fact).collect()))
 }
 
-/// Decides which facts can be drawn.
+/// Selects facts by their labels and ranks.
 pub(super) struct FactFilter {
     pub(super) rules: Rules,
     pub(super) labels: IdMap,
@@ -66,7 +66,7 @@ pub(super) struct FactFilter {
 }
 
 impl FactFilter {
-    /// Counts all facts, and draws facts within `bound`.
+    /// Counts all facts, and selects those with all required labels and a rank within `bound`.
     pub(super) fn select<'f, E>(
         &self,
         facts: impl Iterator<Item = Result<[&'f str; 3], E>>,
@@ -82,9 +82,9 @@ impl FactFilter {
                 report.self_loops += 1;
                 continue;
             }
-            let verdict = self.rules.check(fact.map(|id| self.labels.get(id)));
-            report.count(verdict);
-            if verdict != Verdict::Usable {
+            let check = self.rules.check(fact.map(|id| self.labels.get(id)));
+            report.count(check);
+            if check != LabelCheck::Complete {
                 continue;
             }
             let rank = self.ranks.rank(fact);
@@ -92,7 +92,7 @@ impl FactFilter {
                 drawn.push((rank, fact));
             }
         }
-        lowest(&mut drawn, bound.count);
+        retain_lowest(&mut drawn, bound.count);
         let drawn = drawn.into_iter().map(|(rank, fact)| (rank, fact.map(Box::from)));
         Ok(Selection { report, drawn: drawn.collect() })
     }

@@ -7,11 +7,11 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::blocks::{Cut, Irregular, cells, rows, scan};
+use super::blocks::{Boundary, Irregular, cells, rows, scan};
 use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
 use super::ids::{IdMap, Redirects};
 use super::rules::Rules;
-use super::{SampleConfig, SampleReport, check_available, finish, known_languages};
+use super::{SampleConfig, SampleReport, build_sample, check_available, known_languages};
 use crate::folder::{LABELS, REDIRECTS, TRIPLES};
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 
@@ -75,13 +75,13 @@ fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
     let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
     let mut facts = Facts { dir, filter, redirects, changed: HashSet::new() };
     let rows = facts.resolve_redirects()?;
-    let (mut report, drawn) = draw(config, |bound, collect| facts.pass(bound, collect))?;
+    let (mut report, drawn) = draw(config, |bound, collect| facts.draw(bound, collect))?;
     report.repeated = rows.map_or(0, |rows| rows.saturating_sub(report.read));
     if let Err(error) = check_available(&report, config, &languages) {
         return Ok(Err(error));
     }
     let graph = with_labels(dir, &drawn, &languages)?;
-    Ok(Ok(finish(&graph, &graph.triples, &languages, report)))
+    Ok(Ok(build_sample(&graph, &graph.triples, &languages, report)))
 }
 
 /// Reads the redirects; the list is empty for a folder without the table.
@@ -93,7 +93,7 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
             let pair = |row| cells::<2>(row).map(|pair| pair.map(str::to_owned));
             rows(block)?.map(pair).collect()
         };
-        scan(&path, &REDIRECTS.join("\t"), Cut::Row, read, |pairs| {
+        scan(&path, &REDIRECTS.join("\t"), Boundary::Row, read, |pairs| {
             pairs.iter().for_each(|[id, target]| redirects.add(id, target));
             Ok(())
         })?;
@@ -155,8 +155,8 @@ struct Order(Option<String>);
 
 impl Order {
     /// Checks that the first key of the next block is greater than the last key before it.
-    fn check(&mut self, ends: Option<[String; 2]>) -> Result<(), Irregular> {
-        let Some([first, last]) = ends else { return Ok(()) };
+    fn check(&mut self, key_range: Option<[String; 2]>) -> Result<(), Irregular> {
+        let Some([first, last]) = key_range else { return Ok(()) };
         if self.0.as_ref().is_some_and(|before| *before >= first) {
             return Err(Irregular);
         }
@@ -165,24 +165,24 @@ impl Order {
     }
 }
 
-/// Reads the label bits that the rules need for every id, and the languages of all labels.
+/// Reads the label bits of every id, as computed by `rules`, and the languages of all labels.
 fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irregular> {
     let (mut bits, mut order) = (IdMap::new(rules.width()), Order::default());
     let mut all_languages: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
         let (mut id_bits, mut languages) = (Vec::new(), Vec::new());
-        let ends = visit_ids(block, &mut languages, |id, group| {
+        let key_range = visit_ids(block, &mut languages, |id, group| {
             match rules.bits(group) {
                 0 => (),
                 bits => id_bits.push((Box::<str>::from(id), bits)),
             };
         })?;
-        Ok((id_bits, languages, ends.map(|ends| ends.map(str::to_owned))))
+        Ok((id_bits, languages, key_range.map(|key_range| key_range.map(str::to_owned))))
     };
-    scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Cut::Id, read, |block| {
-        let (id_bits, languages, ends) = block;
-        order.check(ends)?;
-        id_bits.iter().for_each(|(id, of_id)| bits.add(id, *of_id));
+    scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Boundary::Id, read, |block| {
+        let (id_bits, languages, key_range) = block;
+        order.check(key_range)?;
+        id_bits.iter().for_each(|(id, label_bits)| bits.add(id, *label_bits));
         all_languages.extend(languages);
         all_languages.sort_unstable();
         all_languages.dedup();
@@ -195,7 +195,7 @@ struct Facts<'a> {
     dir: &'a Path,
     filter: FactFilter,
     redirects: Redirects,
-    /// Rows changed by redirects.
+    /// Rows that redirects have changed, with the final targets.
     changed: HashSet<String>,
 }
 
@@ -207,20 +207,21 @@ impl Facts<'_> {
         mut visit: impl FnMut(T),
     ) -> Result<(), Irregular> {
         let read = |block: &[u8]| -> Result<_, Irregular> {
-            let mut ends: Option<[&str; 2]> = None;
+            let mut key_range: Option<[&str; 2]> = None;
             for row in rows(block)? {
-                let [first, last] = ends.unwrap_or([row; 2]);
-                if ends.is_some() && last >= row {
+                let [first, last] = key_range.unwrap_or([row; 2]);
+                if key_range.is_some() && last >= row {
                     return Err(Irregular);
                 }
-                ends = Some([first, row]);
+                key_range = Some([first, row]);
             }
-            Ok((ends.map(|ends| ends.map(str::to_owned)), read(block)?))
+            Ok((key_range.map(|key_range| key_range.map(str::to_owned)), read(block)?))
         };
         let mut order = Order::default();
-        scan(&self.dir.join("triples.tsv"), &TRIPLES.join("\t"), Cut::Row, read, |(ends, found)| {
-            order.check(ends)?;
-            visit(found);
+        let path = self.dir.join("triples.tsv");
+        scan(&path, &TRIPLES.join("\t"), Boundary::Row, read, |(key_range, result)| {
+            order.check(key_range)?;
+            visit(result);
             Ok(())
         })
     }
@@ -253,15 +254,15 @@ impl Facts<'_> {
         Ok(Some(total))
     }
 
-    /// Filters every fact once, and draws within `bound`.
-    fn pass(&self, bound: &Bound, collect: &mut dyn FnMut(Selection)) -> Result<(), Irregular> {
+    /// Reads all facts once, and passes the facts selected within `bound` to `collect`.
+    fn draw(&self, bound: &Bound, collect: &mut dyn FnMut(Selection)) -> Result<(), Irregular> {
         self.scan(|block| self.select(block, bound, false), &mut *collect)?;
         let changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
         collect(self.select(changed.join("\n").as_bytes(), bound, true)?);
         Ok(())
     }
 
-    /// Filters the facts of a block. `is_changed` marks a block of rows changed by redirects.
+    /// Selects facts of a block. `is_changed` is true for rows that redirects have changed.
     fn select(
         &self,
         block: &[u8],
@@ -275,11 +276,10 @@ impl Facts<'_> {
         self.filter.select(facts, bound)
     }
 
-    /// Whether redirects change this row, or change another row to it, so that it is among the
-    /// changed rows.
-    fn is_replaced(&self, row: &str, ends: [&str; 2]) -> bool {
+    /// Whether redirects change this row or produce an equal row, which is then in `changed`.
+    fn is_replaced(&self, row: &str, entities: [&str; 2]) -> bool {
         !self.redirects.is_empty()
-            && (ends.iter().any(|id| self.redirects.resolve(id) != **id)
+            && (entities.iter().any(|id| self.redirects.resolve(id) != **id)
                 || self.changed.contains(row))
     }
 }
@@ -297,22 +297,23 @@ fn with_labels(
         kinds.insert(head, LabelKind::Entity);
         kinds.insert(tail, LabelKind::Entity);
     }
-    // One kind per id suffices for its labels, because the facts determine all its kinds.
+    // One kind per id is enough for its labels, because `add_triple` has already set all its kinds.
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
-        let mut found: Vec<(String, Language, String)> = Vec::new();
+        let mut found_labels: Vec<(String, Language, String)> = Vec::new();
         visit_ids(block, &mut Vec::new(), |id, group| {
             if kinds.contains_key(id) {
-                let wanted = |(language, _): &&(Language, &str)| languages.contains(language);
-                let owned = group.iter().filter(wanted);
-                found
-                    .extend(owned.map(|(code, label)| (id.to_owned(), *code, (*label).to_owned())));
+                let is_requested = |(language, _): &&(Language, &str)| languages.contains(language);
+                let labels = group.iter().filter(is_requested);
+                found_labels.extend(
+                    labels.map(|(code, label)| (id.to_owned(), *code, (*label).to_owned())),
+                );
             }
         })?;
-        Ok(found)
+        Ok(found_labels)
     };
-    scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Cut::Id, read, |found| {
-        for (id, language, label) in found {
+    scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Boundary::Id, read, |found_labels| {
+        for (id, language, label) in found_labels {
             let kind = kinds.get(&*id).copied().unwrap_or(LabelKind::Entity);
             let added = builder.add_label(&id, language.as_str(), &label, kind);
             added.map_err(|_| Irregular)?;

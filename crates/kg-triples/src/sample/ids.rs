@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Ids per page.
-const PAGE: u64 = 1 << 16;
+const PAGE_IDS: u64 = 1 << 16;
 
 /// The number of an id such as `Q64`, if it is below 2^32.
-fn number(id: &str, letter: u8) -> Option<u64> {
+fn id_number(id: &str, letter: u8) -> Option<u64> {
     let (first, digits) = id.as_bytes().split_first()?;
     let (leading, rest) = digits.split_first()?;
     let fits = *first == letter && (1..=10).contains(&digits.len());
@@ -28,11 +28,11 @@ struct Pages {
 }
 
 impl Pages {
-    /// Page, word and bit offset of an element.
+    /// Returns the page, word and bit offset of an element.
     fn locate(&self, position: u64) -> (usize, usize, u64) {
-        let bit = position % PAGE * self.width;
+        let bit = position % PAGE_IDS * self.width;
         let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        (index(position / PAGE), index(bit / 64), bit % 64)
+        (index(position / PAGE_IDS), index(bit / 64), bit % 64)
     }
 
     fn get(&self, position: u64) -> u64 {
@@ -48,7 +48,7 @@ impl Pages {
         if self.pages.len() <= page {
             self.pages.resize(page + 1, None);
         }
-        let words = usize::try_from(PAGE * self.width / 64).unwrap_or(usize::MAX);
+        let words = usize::try_from(PAGE_IDS * self.width / 64).unwrap_or(usize::MAX);
         if let Some(slot) = self.pages.get_mut(page) {
             let page = slot.get_or_insert_with(|| vec![0; words].into());
             if let Some(word) = page.get_mut(word) {
@@ -75,7 +75,7 @@ impl IdMap {
     }
 
     pub(super) fn get(&self, id: &str) -> u64 {
-        match (number(id, b'Q'), number(id, b'P')) {
+        match (id_number(id, b'Q'), id_number(id, b'P')) {
             (Some(item), _) => self.items.get(item),
             (_, Some(property)) => self.properties.get(property),
             _ => self.other_ids.get(id).copied().unwrap_or_default(),
@@ -84,7 +84,7 @@ impl IdMap {
 
     /// Sets bits of an id.
     pub(super) fn add(&mut self, id: &str, bits: u64) {
-        match (number(id, b'Q'), number(id, b'P')) {
+        match (id_number(id, b'Q'), id_number(id, b'P')) {
             (Some(item), _) => self.items.set(item, bits),
             (_, Some(property)) => self.properties.set(property, bits),
             _ => *self.other_ids.entry(id.into()).or_default() |= bits,
@@ -102,7 +102,7 @@ pub(crate) struct Redirects {
 impl Redirects {
     /// Adds a redirect. The last redirect of an id is used.
     pub(crate) fn add(&mut self, id: &str, target: &str) {
-        match (number(id, b'Q'), number(target, b'Q')) {
+        match (id_number(id, b'Q'), id_number(target, b'Q')) {
             (Some(from), Some(to)) => {
                 self.other_ids.remove(id);
                 self.items.insert(from, to);
@@ -120,28 +120,28 @@ impl Redirects {
         self.items.is_empty() && self.other_ids.is_empty()
     }
 
-    fn step(&self, id: &str) -> Option<String> {
-        let item = number(id, b'Q').and_then(|item| self.items.get(&item));
+    fn target_of(&self, id: &str) -> Option<String> {
+        let item = id_number(id, b'Q').and_then(|item| self.items.get(&item));
         let other = || self.other_ids.get(id).map(|target| target.clone().into_string());
         item.map(|target| format!("Q{target}")).or_else(other)
     }
 
     /// Follows redirects to the end of the chain; returns `id` itself for a cycle.
     pub(crate) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
-        let Some(mut at) = self.step(id) else { return Cow::Borrowed(id) };
+        let Some(mut current) = self.target_of(id) else { return Cow::Borrowed(id) };
         // Brent's cycle detection: the id at each power of two is compared with its successors.
         let (mut checkpoint, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
         loop {
-            if at == checkpoint {
+            if current == checkpoint {
                 return Cow::Borrowed(id);
             }
             steps += 1;
             if steps == power {
-                (checkpoint, steps, power) = (at.clone(), 0, power * 2);
+                (checkpoint, steps, power) = (current.clone(), 0, power * 2);
             }
-            match self.step(&at) {
-                Some(next) => at = next,
-                None => return Cow::Owned(at),
+            match self.target_of(&current) {
+                Some(next) => current = next,
+                None => return Cow::Owned(current),
             }
         }
     }

@@ -19,27 +19,27 @@ pub enum Coverage {
 /// Maximum number of languages for [`Coverage::Pairs`], whose labels are bits of one number.
 pub(super) const MAX_PAIR_LANGUAGES: usize = 31;
 
-/// The result of checking a fact: usable, or the first missing label.
+/// The result of checking a fact: complete, or the first missing label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Usable,
+pub(super) enum LabelCheck {
+    Complete,
     NoHead,
     NoTail,
     NoRelation,
 }
 
 impl SampleReport {
-    pub(super) fn count(&mut self, verdict: Verdict) {
-        *match verdict {
-            Verdict::Usable => &mut self.available,
-            Verdict::NoHead => &mut self.without_head_label,
-            Verdict::NoTail => &mut self.without_tail_label,
-            Verdict::NoRelation => &mut self.without_relation_label,
+    pub(super) fn count(&mut self, check: LabelCheck) {
+        *match check {
+            LabelCheck::Complete => &mut self.available,
+            LabelCheck::NoHead => &mut self.without_head_label,
+            LabelCheck::NoTail => &mut self.without_tail_label,
+            LabelCheck::NoRelation => &mut self.without_relation_label,
         } += 1;
     }
 }
 
-/// Label requirements, with the labels of an id as bits: one bit for all languages with
+/// Label requirements. The labels of an id are represented as bits: one bit for all languages with
 /// [`Coverage::All`], one bit per language with [`Coverage::Pairs`].
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -77,12 +77,12 @@ impl Rules {
     }
 
     /// Checks a fact whose head, relation and tail have these bits.
-    pub(super) fn check(&self, [head, relation, tail]: [u64; 3]) -> Verdict {
+    pub(super) fn check(&self, [head, relation, tail]: [u64; 3]) -> LabelCheck {
         match () {
-            () if head == 0 => Verdict::NoHead,
-            () if !self.covers(head, tail) => Verdict::NoTail,
-            () if !self.covers(head & relation, tail & relation) => Verdict::NoRelation,
-            () => Verdict::Usable,
+            () if head == 0 => LabelCheck::NoHead,
+            () if !self.covers(head, tail) => LabelCheck::NoTail,
+            () if !self.covers(head & relation, tail & relation) => LabelCheck::NoRelation,
+            () => LabelCheck::Complete,
         }
     }
 

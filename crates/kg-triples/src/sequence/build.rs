@@ -16,7 +16,7 @@ use super::{
 use crate::tokens::Specials;
 use crate::{Error, KnowledgeGraph, Language, Sequence};
 
-/// Counts of dropped sequences, by their first reason.
+/// Counts of dropped sequences by the first reason that applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DropReport {
     /// An element has no label in its language.
@@ -27,9 +27,9 @@ pub struct DropReport {
     /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`]
     /// allow.
     pub entity_too_long: usize,
-    /// Longer than `max_length`.
+    /// The sequence is longer than `max_length`.
     pub sequence_too_long: usize,
-    /// Dropped at random because of `mix_weights`.
+    /// The sequence was dropped at random to obtain the proportions of `mix_weights`.
     pub mix_weights: usize,
 }
 
@@ -64,13 +64,13 @@ pub struct BuildReport {
     pub pairs: usize,
     /// Sequences requested per triple and pair: 10 with the default configuration.
     pub forms: usize,
-    /// Sequences returned, by kind.
+    /// Number of returned sequences by kind.
     pub kept: BTreeMap<SequenceKind, usize>,
-    /// Sequences not returned, by reason.
+    /// Number of dropped sequences by reason.
     pub dropped: DropReport,
-    /// Tokens of all sequences returned, including special tokens.
+    /// Number of tokens of all returned sequences, including special tokens.
     pub tokens: usize,
-    /// Masked positions of all sequences returned.
+    /// Number of masked positions of all returned sequences.
     pub masked_tokens: usize,
 }
 
@@ -252,18 +252,18 @@ pub fn visit_sequences(
     }
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
     if let Some(weights) = config.mix_weights {
-        let before = order.len();
+        let count_before = order.len();
         apply_mix_weights(&mut order, &assembly.forms, weights, config)?;
-        report.dropped.mix_weights = before - order.len();
+        report.dropped.mix_weights = count_before - order.len();
         if report.dropped.mix_weights > 0 {
-            // Sequences were dropped from the end of the list, so rare kinds are missing there:
-            // shuffle again.
+            // Sequences were dropped from the end of the list, so the dropped kinds are missing
+            // there. The list is shuffled again.
             let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
             rng.set_stream(1);
             order.shuffle(&mut rng);
         }
     }
-    for block in order.chunks(BLOCK) {
+    for block in order.chunks(BLOCK_SEQUENCES) {
         let built: Vec<_> = block.par_iter().filter_map(|index| assembly.build(index)).collect();
         for sequence in built {
             *report.kept.entry(sequence.kind).or_default() += 1;
@@ -277,7 +277,7 @@ pub fn visit_sequences(
 }
 
 /// Sequences per block.
-const BLOCK: usize = 4096;
+const BLOCK_SEQUENCES: usize = 4096;
 
 /// Indices of the triple, language pair and form of a sequence.
 struct SequenceIndex {
@@ -346,7 +346,7 @@ impl Assembly<'_> {
             .collect()
     }
 
-    /// Builds a sequence of [`buildable`](Self::buildable).
+    /// Builds a sequence that [`buildable`](Self::buildable) returned.
     fn build(&self, index: &SequenceIndex) -> Option<Sequence> {
         let (fact, triple) = *self.facts.get(usize::try_from(index.fact).ok()?)?;
         let pair = *self.pairs.get(usize::try_from(index.pair).ok()?)?;
@@ -354,7 +354,7 @@ impl Assembly<'_> {
         self.sequence(fact, triple, pair, form).ok()
     }
 
-    /// Builds the sequence of one form, or returns a count of one for the reason to drop it.
+    /// Builds the sequence of one form. The error counts the dropped sequence under its reason.
     fn sequence(
         &self,
         fact: u32,
@@ -407,12 +407,12 @@ impl Assembly<'_> {
                 .get(id, language)
                 .ok_or(DropReport { missing_label: 1, ..DropReport::default() })?;
             let masked = role.filter(|role| *role == layout.masked);
-            if !pieces.usable || (masked.is_some() && !pieces.predictable) {
+            if !pieces.is_valid || (masked.is_some() && !pieces.is_predictable) {
                 return Err(DropReport { unusable_label: 1, ..DropReport::default() });
             }
             match masked {
                 Some(role) => {
-                    draft.push_masked(pieces, self.slots(pieces)?, role, language, &self.specials)
+                    draft.push_masked(pieces, self.masks(pieces)?, role, language, &self.specials)
                 }
                 None => draft.push_visible(&pieces.ids),
             }
@@ -421,16 +421,16 @@ impl Assembly<'_> {
     }
 
     /// Returns the number of `<mask>` tokens for an entity.
-    fn slots(&self, pieces: &Pieces) -> Result<usize, DropReport> {
-        let slots = match self.config.masking {
+    fn masks(&self, pieces: &Pieces) -> Result<usize, DropReport> {
+        let masks = match self.config.masking {
             Masking::GoldLength => pieces.ids.len(),
             Masking::Single => 1,
             Masking::FixedLength { masks } => masks,
         };
-        if pieces.ids.len() > slots {
+        if pieces.ids.len() > masks {
             return Err(DropReport { entity_too_long: 1, ..DropReport::default() });
         }
-        Ok(slots)
+        Ok(masks)
     }
 }
 
@@ -449,17 +449,17 @@ impl Draft {
         self.labels.resize(self.input_ids.len(), IGNORE_INDEX);
     }
 
-    /// Appends `slots` masks; slots after the entity's tokens predict padding.
+    /// Appends `masks` masks. Masks after the entity's tokens predict padding.
     fn push_masked(
         &mut self,
         entity: &Pieces,
-        slots: usize,
+        masks: usize,
         role: Role,
         language: Language,
         specials: &Specials,
     ) {
         let start = self.input_ids.len();
-        let end = start + slots;
+        let end = start + masks;
         self.input_ids.resize(end, specials.mask);
         self.labels.extend(entity.ids.iter().map(|id| i64::from(*id)));
         self.labels.resize(end, i64::from(specials.pad));
@@ -467,8 +467,8 @@ impl Draft {
     }
 }
 
-/// Drops sequences from the end of the shuffled list until the kinds have the proportions of
-/// `weights`, and retains as many as possible.
+/// Drops as few sequences as possible from the end of the shuffled list, so that the kinds have the
+/// proportions of `weights`.
 fn apply_mix_weights(
     order: &mut Vec<SequenceIndex>,
     forms: &[Form],

@@ -11,10 +11,10 @@ pub enum Masking {
     GoldLength,
     /// One mask; sequences that mask an entity of several sub-tokens are dropped.
     Single,
-    /// A fixed number `masks`. Spare slots predict padding; sequences that mask a longer entity are
-    /// dropped.
+    /// `masks` masks. Masks after the entity's sub-tokens predict padding; sequences that mask a
+    /// longer entity are dropped.
     FixedLength {
-        /// Slots per entity, 1 to 512; at most `max_length` − 4.
+        /// Number of masks per entity, 1 to 512 and at most `max_length` − 4.
         masks: usize,
     },
 }
@@ -42,7 +42,7 @@ pub enum MixedTarget {
 pub enum TripleStyle {
     /// A space: `h r t`.
     Space,
-    /// A comma after the word before it: `h, r, t`.
+    /// A comma that follows the previous word without a space: `h, r, t`.
     Comma,
 }
 
@@ -56,10 +56,10 @@ pub enum ConcatSeparator {
     SepToken,
 }
 
-/// Whether a pair (i, j) also gives the sequences of (j, i).
+/// Selects the sequences of a pair (i, j) only, or of (j, i) as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Extent {
+pub enum Directions {
     /// (i, j) only.
     Forward,
     /// (i, j) and (j, i).
@@ -82,9 +82,9 @@ pub struct SequenceConfig {
     /// Separator between the two triples of a concatenated sequence; not stated in the paper.
     pub concat_separator: ConcatSeparator,
     /// Directions of mixed sequences.
-    pub mixed_directions: Extent,
+    pub mixed_directions: Directions,
     /// Orders of the two triples in concatenated sequences.
-    pub concatenated_orders: Extent,
+    pub concatenated_orders: Directions,
     /// Proportions of monolingual, mixed and concatenated sequences, achieved by dropping random
     /// sequences; `None` drops none. Weights of disabled kinds have no effect.
     pub mix_weights: Option<[f64; 3]>,
@@ -103,8 +103,8 @@ impl Default for SequenceConfig {
             mixed_target: MixedTarget::ForeignEntity,
             triple_style: TripleStyle::Space,
             concat_separator: ConcatSeparator::None,
-            mixed_directions: Extent::Both,
-            concatenated_orders: Extent::Forward,
+            mixed_directions: Directions::Both,
+            concatenated_orders: Directions::Forward,
             mix_weights: None,
             max_length: 64,
             seed: 42,
@@ -134,9 +134,9 @@ impl SequenceConfig {
         }
         if let Some(weights) = self.mix_weights {
             let valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
-            let used = SequenceKind::ALL.iter().zip(weights);
+            let weighted_kinds = SequenceKind::ALL.iter().zip(weights);
             let any_positive =
-                used.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
+                weighted_kinds.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
             if !valid || !any_positive {
                 let rule = "three numbers >= 0, one of a built kind > 0";
                 return invalid("mix_weights", format!("{weights:?}"), rule);

@@ -1,5 +1,5 @@
 //! Layout of sequences: order, languages and masked elements.
-use super::{Extent, MixedTarget, Role, SequenceConfig, SequenceKind};
+use super::{Directions, MixedTarget, Role, SequenceConfig, SequenceKind};
 
 /// One of the two languages of a pair (i, j).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub(super) struct Form {
 /// Returns all forms of the configuration, grouped by kind.
 pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
     use Side::{I, J};
-    let directions = |extent: Extent| match extent {
-        Extent::Forward => vec![(I, J)],
-        Extent::Both => vec![(I, J), (J, I)],
+    let directions = |option: Directions| match option {
+        Directions::Forward => vec![(I, J)],
+        Directions::Both => vec![(I, J), (J, I)],
     };
     let mut forms = Vec::new();
     if config.kinds.contains(&SequenceKind::Monolingual) {
@@ -56,12 +56,12 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
             let foreign_tail = (main, other);
             let foreign = [(foreign_head, Role::Head), (foreign_tail, Role::Tail)];
             let native = [(foreign_head, Role::Tail), (foreign_tail, Role::Head)];
-            let chosen: &[_] = match config.mixed_target {
+            let targets: &[_] = match config.mixed_target {
                 MixedTarget::ForeignEntity => &[foreign],
                 MixedTarget::NativeEntity => &[native],
                 MixedTarget::Both => &[foreign, native],
             };
-            for ((head, tail), masked) in chosen.iter().flatten().copied() {
+            for ((head, tail), masked) in targets.iter().flatten().copied() {
                 let triples = vec![TripleLayout { head, relation: main, tail, masked }];
                 forms.push(Form { kind: SequenceKind::Mixed, sides: (main, other), triples });
             }

@@ -1,8 +1,8 @@
 //! Masked training sequences from triples: monolingual, mixed and concatenated.
 //!
 //! The sequences of the triple (Germany, official language, German) for (i, j) = (en, de). `▢` is
-//! one `<mask>` per sub-token of the entity. The masked entity is the target; no other position
-//! carries loss.
+//! one `<mask>` per sub-token of the entity. The masked entity is the target. All other positions
+//! are excluded from the loss.
 //!
 //! ```text
 //! monolingual, 4   <s> Germany official language ▢ </s>                   -> German
@@ -36,9 +36,9 @@ use crate::Language;
 use crate::jsonl::Record;
 
 pub use build::{BuildReport, build_sequences, visit_sequences};
-pub use config::{ConcatSeparator, Extent, Masking, MixedTarget, SequenceConfig, TripleStyle};
+pub use config::{ConcatSeparator, Directions, Masking, MixedTarget, SequenceConfig, TripleStyle};
 
-/// Label of a position that carries no loss; equal to the value in `objectives` and PyTorch.
+/// Label of a position that is excluded from the loss, as in `objectives` and PyTorch.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// The three kinds of sequences of *Bridging the Language Gap*, section III-A.
@@ -90,7 +90,7 @@ pub struct MaskedEntity {
     pub pieces: usize,
     /// Head or tail.
     pub role: Role,
-    /// Language of the label to be restored.
+    /// Language of the label to be predicted.
     pub language: Language,
 }
 
@@ -108,7 +108,8 @@ pub struct Sequence {
     pub languages: (Language, Language),
     /// Token ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Token to be predicted at each position, [`IGNORE_INDEX`] where there is no loss, `[L]`.
+    /// Token to be predicted at each position, or [`IGNORE_INDEX`] for positions without loss,
+    /// `[L]`.
     pub labels: Vec<i64>,
     /// The masked entities, in order of position: one, or two of equal role in a concatenated
     /// sequence.
@@ -118,7 +119,7 @@ pub struct Sequence {
 impl Record for Sequence {
     const NAME: &'static str = "sequence";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         let length = self.input_ids.len();
         if self.labels.len() != length {
             return Some(format!("{length} input_ids and {} labels", self.labels.len()));

@@ -1,4 +1,4 @@
-//! Labels as token ids, each encoded once.
+//! Token ids of labels. Each label is encoded once.
 use std::collections::HashMap;
 
 use rayon::prelude::*;
@@ -14,9 +14,9 @@ pub(super) struct Pieces {
     pub(super) ids: Vec<u32>,
     /// Whether the label can be part of a sequence: it has tokens, and none is a special token such
     /// as `<s>` or `<mask>`.
-    pub(super) usable: bool,
-    /// Whether the label has no unknown token, which a masked entity also requires.
-    pub(super) predictable: bool,
+    pub(super) is_valid: bool,
+    /// Whether the label has no unknown token, as required for a masked entity.
+    pub(super) is_predictable: bool,
 }
 
 /// All labels of the triples of a graph, by interned id and language.
@@ -45,9 +45,9 @@ impl PieceTable {
         }
         let encoded = labels.into_par_iter().map(|(key, label)| {
             let ids = encoder.word(label)?;
-            let usable = !ids.is_empty() && !ids.iter().any(|id| specials.control(*id));
-            let predictable = !ids.iter().any(|id| Some(*id) == specials.unknown);
-            Ok((key, Pieces { ids, usable, predictable }))
+            let is_valid = !ids.is_empty() && !ids.iter().any(|id| specials.is_control(*id));
+            let is_predictable = !ids.iter().any(|id| Some(*id) == specials.unknown);
+            Ok((key, Pieces { ids, is_valid, is_predictable }))
         });
         Ok(Self { table: encoded.collect::<Result<_, Error>>()? })
     }
@@ -64,8 +64,8 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
         TripleStyle::Comma => {
             // The comma after a word is a different token than a comma at the beginning of a word.
             let encoder = Encoder::new(tokenizer)?;
-            let (bare, followed) = (encoder.word("a")?, encoder.word("a,")?);
-            match followed.strip_prefix(bare.as_slice()) {
+            let (word, word_with_comma) = (encoder.word("a")?, encoder.word("a,")?);
+            match word_with_comma.strip_prefix(word.as_slice()) {
                 Some(comma) if !comma.is_empty() => Ok(comma.into()),
                 _ => encode(tokenizer, ","),
             }

@@ -7,8 +7,9 @@ use crate::{Language, seed};
 /// A sentence with labels of another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchedText {
-    /// The sentence, with the mentions of the source in their order and the language of the labels.
-    /// Its id is the id of the source with the language, as in `en:25#0@de`.
+    /// The switched sentence in the language of the labels, with the mentions of the source
+    /// sentence in order. The id consists of the id of the source and the language, as in
+    /// `en:25#0@de`.
     pub text: LinkedText,
     /// Whether each mention is switched.
     pub switched: Vec<bool>,
@@ -32,7 +33,7 @@ pub fn switch_sentence(
         languages.sort_unstable();
     }
     languages.retain(|language| config.languages.contains(language));
-    languages.into_iter().map(|language| switch(sentence, language, labels)).collect()
+    languages.into_iter().map(|language| switch_into(sentence, language, labels)).collect()
 }
 
 /// Returns the languages from which the languages of a sentence are drawn.
@@ -56,21 +57,21 @@ fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig
     candidates
 }
 
-/// Returns the sentence with labels of one language.
-fn switch(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> SwitchedText {
+/// Returns the sentence with its mentions replaced by labels in one language.
+fn switch_into(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> SwitchedText {
     let mut joined = JoinedText::default();
     let (mut mentions, mut switched) = (Vec::new(), Vec::new());
     let mut rest = sentence.text.as_str();
-    let mut at = 0;
+    let mut position = 0;
     for mention in &sentence.mentions {
-        let (before, after) = cut(rest, mention.start.saturating_sub(at));
-        let (unswitched, after) = cut(after, mention.end.saturating_sub(mention.start));
+        let (before, after) = split_after(rest, mention.start.saturating_sub(position));
+        let (unswitched, after) = split_after(after, mention.end.saturating_sub(mention.start));
         let label = labels.label(&mention.entity, language);
         joined.push(before);
         let (start, end) = joined.push(label.unwrap_or(unswitched));
         mentions.push(Mention { start, end, entity: mention.entity.clone() });
         switched.push(label.is_some());
-        (rest, at) = (after, mention.end);
+        (rest, position) = (after, mention.end);
     }
     joined.push(rest);
     let text = LinkedText {
@@ -85,7 +86,7 @@ fn switch(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> S
 }
 
 /// Splits a text after `chars` code points.
-fn cut(text: &str, chars: usize) -> (&str, &str) {
+fn split_after(text: &str, chars: usize) -> (&str, &str) {
     let at = text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
     text.split_at(at)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity_linking::{page_files, read_pages};
 use crate::folder::{ENTITY_LABELS, LABELS};
 use crate::jsonl::Record;
-use crate::table::each_row;
+use crate::table::for_each_row;
 use crate::{Error, Language, seed};
 
 /// A label of an entity and its label in the language of the texts, for label retrieval.
@@ -28,7 +28,7 @@ pub struct LabelPair {
 impl Record for LabelPair {
     const NAME: &'static str = "pair of labels";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         let blank = self.label.trim().is_empty() || self.source.trim().is_empty();
         blank.then(|| "a blank label".to_owned())
     }
@@ -50,10 +50,10 @@ impl EntityLabels {
     /// number of cells, an invalid language, or an entity with two labels in one language.
     pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, Error> {
         let mut labels = Self::default();
-        each_row(path.as_ref(), &[LABELS, ENTITY_LABELS], |row| {
+        for_each_row(path.as_ref(), &[LABELS, ENTITY_LABELS], |row| {
             let ([id, code, label] | [id, code, label, "entity"]) = *row else { return Ok(()) };
             let language = Language::new(code)?;
-            match languages.is_none_or(|wanted| wanted.contains(&language)) {
+            match languages.is_none_or(|requested| requested.contains(&language)) {
                 true => labels.add_unique(id, language, label),
                 false => Ok(()),
             }
@@ -72,7 +72,8 @@ impl EntityLabels {
     ) -> Result<Self, Error> {
         let mut labels = Self::default();
         let mut files = page_files(folder.as_ref())?;
-        files.retain(|(language, _)| languages.is_none_or(|wanted| wanted.contains(language)));
+        files
+            .retain(|(language, _)| languages.is_none_or(|requested| requested.contains(language)));
         read_pages(&files, |language, page| match page.label {
             Some(label) => labels.add_unique(&page.id, language, &label),
             None => Ok(()),
@@ -129,8 +130,8 @@ impl EntityLabels {
     /// Removes a random fraction of the entities, drawn by `seed` and id. Their mentions are then
     /// not switched.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
-        let drawn = |id: &str| seed::hash_to_unit(seed, id) < fraction;
-        Self { labels: self.labels.extract_if(|id, _| drawn(id)).collect() }
+        let is_held_out = |id: &str| seed::hash_to_unit(seed, id) < fraction;
+        Self { labels: self.labels.extract_if(|id, _| is_held_out(id)).collect() }
     }
 
     /// Permutes the labels of each language except `source` among its entities, in one cycle drawn

@@ -4,9 +4,9 @@ use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 
 /// Splits a text into sentences (Unicode Standard Annex 29) with non-overlapping mentions.
 ///
-/// If mentions overlap, the one that begins first is retained, or the longest of those. Also
-/// returns the number of skipped mentions: overlapping ones and those across lines. The id of a
-/// sentence is the text's id and a number, as in `en:25#0`.
+/// Of overlapping mentions, the one that begins first is retained; of those with equal starts, the
+/// longest. Also returns the number of skipped mentions: overlapping ones and those across lines.
+/// The id of a sentence is the text's id and a number, as in `en:25#0`.
 pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {

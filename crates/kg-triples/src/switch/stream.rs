@@ -7,7 +7,7 @@ use crate::entity_linking::LinkedText;
 use crate::{Error, Language};
 
 /// Number of texts per block.
-const BLOCK: usize = 1024;
+const BLOCK_TEXTS: usize = 1024;
 
 /// Counts of switched and skipped texts and sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn switch_texts(
     let mut texts = texts.into_iter();
     let mut number = 0;
     loop {
-        let block: Vec<LinkedText> = texts.by_ref().take(BLOCK).collect::<Result<_, _>>()?;
+        let block: Vec<LinkedText> = texts.by_ref().take(BLOCK_TEXTS).collect::<Result<_, _>>()?;
         if block.is_empty() {
             return Ok(report);
         }
@@ -59,21 +59,22 @@ pub fn switch_texts(
         let source_texts: Vec<&LinkedText> = block.iter().filter(in_source).collect();
         report.texts += source_texts.len();
         report.other_language += block.len() - source_texts.len();
-        let split: Vec<(Vec<LinkedText>, usize)> =
+        let sentences_by_text: Vec<(Vec<LinkedText>, usize)> =
             source_texts.par_iter().map(|text| sentences(text)).collect();
-        report.overlapping += split.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
-        let mut numbered = Vec::new();
-        for sentence in split.into_iter().flat_map(|(sentences, _)| sentences) {
+        report.overlapping +=
+            sentences_by_text.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
+        let mut numbered_sentences = Vec::new();
+        for sentence in sentences_by_text.into_iter().flat_map(|(sentences, _)| sentences) {
             if report.count_sentence(&sentence, config) {
-                numbered.push((number, sentence));
+                numbered_sentences.push((number, sentence));
             }
             number += 1;
         }
-        let forms: Vec<Vec<SwitchedText>> = numbered
+        let forms: Vec<Vec<SwitchedText>> = numbered_sentences
             .par_iter()
             .map(|(number, sentence)| switch_sentence(sentence, *number, labels, config))
             .collect();
-        for ((number, sentence), forms) in numbered.iter().zip(&forms) {
+        for ((number, sentence), forms) in numbered_sentences.iter().zip(&forms) {
             report.count(forms);
             write(*number, sentence, forms)?;
         }

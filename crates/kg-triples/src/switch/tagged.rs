@@ -1,4 +1,4 @@
-//! The format of the released EntityCS corpus: sentences with `<en>…</en>` around mentions.
+//! Reader of the released EntityCS corpus: sentences with `<en>…</en>` around mentions.
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
@@ -30,7 +30,7 @@ fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::
 impl Record for TaggedPair {
     const NAME: &'static str = "sentence of EntityCS";
 
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         self.texts().err()
     }
 }
@@ -41,8 +41,8 @@ impl TaggedPair {
     /// The corpus has no entity ids, so a mention's entity is its English text.
     ///
     /// # Errors
-    /// A description of the fault: an unclosed tag, or different numbers of mentions in the two
-    /// sentences.
+    /// The reason why the line is invalid: an unclosed tag, or different numbers of mentions in the
+    /// two sentences.
     ///
     /// ```
     /// use kg_triples::switch::TaggedPair;
@@ -64,11 +64,11 @@ impl TaggedPair {
             .map(|(start, end)| text.chars().skip(*start).take(end - start).collect())
             .collect();
         let mentions = |spans: Vec<(usize, usize)>| {
-            let named = spans.into_iter().zip(names.iter().cloned());
-            named.map(|((start, end), entity)| Mention { start, end, entity }).collect()
+            let named_spans = spans.into_iter().zip(names.iter().cloned());
+            named_spans.map(|((start, end), entity)| Mention { start, end, entity }).collect()
         };
         let id = self.id.to_string();
-        let linked = |id: String, language, text, spans, switched_from| LinkedText {
+        let linked_text = |id: String, language, text, spans, switched_from| LinkedText {
             id,
             language,
             entity: None,
@@ -76,7 +76,7 @@ impl TaggedPair {
             mentions: mentions(spans),
             switched_from,
         };
-        let english = linked(id.clone(), Language::EN, text, spans, None);
+        let english = linked_text(id.clone(), Language::EN, text, spans, None);
         let (language, switched) = match (self.language, &self.cs_sentence) {
             (Some(language), Some(switched)) => (language, switched),
             (None | Some(Language::EN), None) => return Ok((english, None)),
@@ -90,7 +90,7 @@ impl TaggedPair {
                 "{switched_count} mentions in cs_sentence, {english_count} in en_sentence"
             ));
         }
-        let switched = linked(format!("{id}@{language}"), language, text, spans, Some(id));
+        let switched = linked_text(format!("{id}@{language}"), language, text, spans, Some(id));
         Ok((english, Some(switched)))
     }
 }
@@ -134,7 +134,7 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
 pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,
     english: bool,
-    last: Option<u64>,
+    last_id: Option<u64>,
     pending: Option<LinkedText>,
 }
 
@@ -144,7 +144,7 @@ impl TaggedReader {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened.
     pub fn open(path: impl AsRef<Path>, english: bool) -> Result<Self, Error> {
-        Ok(Self { pairs: JsonlReader::open(path)?, english, last: None, pending: None })
+        Ok(Self { pairs: JsonlReader::open(path)?, english, last_id: None, pending: None })
     }
 }
 
@@ -164,9 +164,9 @@ impl Iterator for TaggedReader {
                 Ok(texts) => texts,
                 Err(got) => return Some(Err(self.pairs.record_error(got))),
             };
-            let new = self.last.replace(pair.id) != Some(pair.id);
+            let is_new = self.last_id.replace(pair.id) != Some(pair.id);
             self.pending = switched;
-            if self.english && new {
+            if self.english && is_new {
                 return Some(Ok(english));
             }
         }

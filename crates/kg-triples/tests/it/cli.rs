@@ -55,8 +55,8 @@ fn texts_has_a_line_for_each_labelled_triple() {
     // A triple without a label is skipped and counted; a language without labels is rejected.
     let kg = dir.path().join("kg");
     let labels = std::fs::read_to_string(kg.join("labels.tsv")).unwrap();
-    let fewer: Vec<&str> = labels.lines().filter(|line| !line.contains("Berlin")).collect();
-    write(&kg, "labels.tsv", fewer.join("\n") + "\n");
+    let lines: Vec<&str> = labels.lines().filter(|line| !line.contains("Berlin")).collect();
+    write(&kg, "labels.tsv", lines.join("\n") + "\n");
     let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
     assert!(has_row(&table, "de 5 1"), "{table}");
     assert!(!dir.path().join("fewer/train/triples.en.txt").exists());
@@ -78,12 +78,12 @@ fn bad_input_is_reported_and_writes_no_file() {
             "--kg kg --languages en,fr",
             "\"fr\" has no label in this knowledge graph; it has de, en, zh",
         ),
-        ("--kg few --languages en", "nothing is left"),
+        ("--kg few --languages en", "no data"),
     ];
     expect_errors(dir.path(), "sample", &sample);
     let mix = [
         ("--pairs en-fr", "\"fr\""),
-        ("--pairs en-de --max-length 5 --kinds concatenated", "nothing is left"),
+        ("--pairs en-de --max-length 5 --kinds concatenated", "no data"),
     ];
     expect_errors(dir.path(), &mix_arguments(""), &mix);
     let tokenizer = [("--tokenizer none.json", "none.json")];

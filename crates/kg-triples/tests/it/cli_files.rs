@@ -54,7 +54,7 @@ fn a_missing_newline_is_noted_and_control_characters_are_escaped() {
     let note = text(&output.stderr);
     assert!(output.status.success());
     assert!(note.starts_with("note: kg/labels.tsv: the last line has no line end"), "{note}");
-    // The note is also printed for tables that are read in blocks.
+    // The note is also printed for tables that are read block by block.
     let sampled = run(dir.path(), "sample --kg kg --languages en,de --count 2 --out s");
     assert!(text(&sampled.stderr).contains("note: kg/labels.tsv"));
 

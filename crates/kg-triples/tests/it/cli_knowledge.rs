@@ -108,7 +108,7 @@ fn triples_are_joined_with_descriptions() {
     let dir = entities();
     countries().write_dir(dir.path().join("kg")).unwrap();
     let table = stdout(&run(dir.path(), "entailment --kg kg --synthetic --out e.jsonl.gz"));
-    assert!(has_row(&table, "usable 6") && has_row(&table, "relations 2"), "{table}");
+    assert!(has_row(&table, "with descriptions 6") && has_row(&table, "relations 2"), "{table}");
     let examples: Vec<EntailmentExample> = read(dir.path().join("e.jsonl.gz"));
     assert_eq!(examples.len(), 6);
     assert!(examples.iter().all(|e| e.subject_language != e.object_language && e.relation < 2));
@@ -119,9 +119,9 @@ fn triples_are_joined_with_descriptions() {
     let other = r#"{"id":"2","lang":"de","entity":"Q64","text":"Berlin."}"#;
     write(dir.path(), "t.jsonl", format!("{text}\n{other}\n"));
     let table = stdout(&run(dir.path(), "entailment --kg kg --texts t.jsonl --out g.jsonl"));
-    assert!(has_row(&table, "usable 1"), "{table}");
+    assert!(has_row(&table, "with descriptions 1"), "{table}");
     let error = failure(&run(dir.path(), "entailment --kg kg --entities pages --out h.jsonl"));
-    assert!(error.contains("nothing is left") && error.contains("6 have no described subject"));
+    assert!(error.contains("no data") && error.contains("6 have no described subject"));
     assert!(!dir.path().join("h.jsonl").exists());
 }
 
@@ -145,7 +145,7 @@ fn bad_input_is_reported_and_writes_no_file() {
         ("", "--entities"),
         ("--entities pages --languages en,zh --max-tokens 2", "max_tokens = 2"),
         ("--entities pages --languages en,zh --count 5 --smoothing 2", "smoothing = 2"),
-        ("--entities pages --languages en", "nothing is left"),
+        ("--entities pages --languages en", "no data"),
         ("--entities pages --count 0", "count = 0: must be 1 or more"),
         ("--entities pages --hold-out texts=0.1", "must be a folder if data is held out"),
         ("--entities pages --hold-out pairs=0.1", "hold_out.texts = 0"),
@@ -296,7 +296,7 @@ fn the_manifest_describes_the_folder() {
     let train: Vec<MentionExample> = read(output.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<String> = train.into_iter().map(|example| example.entity).collect();
     assert!(entities.len() <= 30, "{entities:?}");
-    // Without held-out data there is no probe.
+    // Without held-out data, no probe is written.
     stdout(&run(dir.path(), "mentions --entities . --out whole"));
     assert!(dir.path().join("whole/train").is_dir() && !dir.path().join("whole/probe").exists());
 }
@@ -308,7 +308,7 @@ fn held_out_triples_are_queries_for_candidate_objects() {
     // Each head has five tails, so no held-out triple has a unique object.
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
     let error = failure(&run(dir.path(), command));
-    assert!(error.contains("queries of 60 triples: nothing is left"), "{error}");
+    assert!(error.contains("queries of 60 triples: no data"), "{error}");
     crate::common::grid(40, 1).write_dir(dir.path().join("kg")).unwrap();
     for options in ["--seed 1", "--seed 2 --count 200"] {
         let command = format!("{command} {options}");
@@ -339,9 +339,12 @@ fn defaults_are_the_values_of_the_papers() {
     for (command, options) in commands {
         let help = stdout(&run(dir.path(), &format!("{command} --help")));
         for (option, value) in options {
-            let (_, about) = help.split_once(&format!("--{option} <")).unwrap();
-            let default = about.split("[default: ").nth(1).unwrap();
-            assert!(default.starts_with(&format!("{value}]")), "{command} --{option}: {about}");
+            let (_, option_help) = help.split_once(&format!("--{option} <")).unwrap();
+            let default = option_help.split("[default: ").nth(1).unwrap();
+            assert!(
+                default.starts_with(&format!("{value}]")),
+                "{command} --{option}: {option_help}"
+            );
         }
     }
 }

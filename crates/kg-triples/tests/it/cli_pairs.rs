@@ -63,7 +63,7 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     // No text of the pages is in one of --languages.
     let command = "pairs --kg kg --entities pages --kinds ts --languages zh,de --out q.jsonl";
     let error = failure(&run(dir.path(), command));
-    assert!(error.contains("ts of 0 sources: nothing is left"), "{error}");
+    assert!(error.contains("ts pairs of 0 sources: no data"), "{error}");
 
     // --texts replaces the pages.
     let text = r#"{"id":"1","lang":"en","text":"Ours.","mentions":[{"start":0,"end":1,"entity":"Q183"},{"start":2,"end":3,"entity":"Q64"}]}"#;
@@ -134,7 +134,7 @@ fn bad_input_is_reported_and_writes_no_file() {
         ("--kg kg --entities kg", "files entities.<lang>.jsonl"),
         ("--kg kg --languages en,fr", "language \"fr\" has no label"),
         ("--kg kg --languages en,en", "languages = en,en"),
-        ("--kg kg --languages en", "ep of 12 sources: nothing is left; 12 have no label"),
+        ("--kg kg --languages en", "ep pairs of 12 sources: no data; 12 have no label"),
         ("--kg kg --count 0", "count = 0"),
         ("--kg kg --hold-out 1", "hold_out = 1: must be from 0 to below 1"),
         ("--kg kg --hold-out 0.2", "must be a folder if data is held out"),

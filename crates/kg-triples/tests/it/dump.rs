@@ -16,15 +16,15 @@ fn fixture() -> PathBuf {
 
 fn config() -> ExtractConfig {
     let [en, de, zh] = ["en", "de", "zh"].map(|code| Language::new(code).unwrap());
-    let hans = Language::new("zh-hans").unwrap();
+    let simplified = Language::new("zh-hans").unwrap();
     ExtractConfig {
         languages: vec![en, de, zh],
-        fallback: vec![(zh, vec![hans])],
+        fallback: vec![(zh, vec![simplified])],
         ..ExtractConfig::default()
     }
 }
 
-/// Extracts the tables of a dump, and the report.
+/// Returns the tables and the report of a dump.
 fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), Error> {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
@@ -48,8 +48,8 @@ const TABLES: [&str; 3] = ["labels.tsv", "redirects.tsv", "triples.tsv"];
 type Tables = [String; 3];
 
 /// Reference implementation: parses each line as a JSON value and sorts the rows in memory. Also
-/// returns the number of unusable lines. Returns `None` if the array has no end, no line is usable,
-/// or more lines are unusable than usable.
+/// returns the number of invalid lines. Returns `None` if the array has no end, no line is valid,
+/// or more lines are invalid than valid.
 fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut lines: Vec<&[u8]> =
@@ -60,7 +60,7 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
         lines.remove(0);
     }
     let (mut labels, mut redirects, mut triples) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let (mut seen, mut bad, mut good, mut closed) = (BTreeSet::new(), 0, 0, false);
+    let (mut ids, mut invalid, mut valid, mut closed) = (BTreeSet::new(), 0, 0, false);
     for line in lines {
         if array && !closed && line == b"]" {
             closed = true;
@@ -68,16 +68,16 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
         }
         let line = line.strip_suffix(b",").unwrap_or(line).trim_ascii_end();
         let Some(rows) = (!closed).then(|| rows(line)).flatten() else {
-            bad += 1;
+            invalid += 1;
             continue;
         };
-        good += 1;
+        valid += 1;
         match rows {
             Rows::Redirect(from, to) => {
                 redirects.entry(from).or_insert(to);
             }
             Rows::Entity(id, entity_labels, entity_triples) => {
-                if seen.insert(id) {
+                if ids.insert(id) {
                     labels.extend(entity_labels);
                     triples.extend(entity_triples);
                 }
@@ -85,7 +85,7 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
             Rows::Other => (),
         }
     }
-    if array && !closed || good == 0 || bad > good {
+    if array && !closed || valid == 0 || invalid > valid {
         return None;
     }
     // Sorted by id as text, then by the other cells.
@@ -100,7 +100,7 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
         table("id\ttarget_id", redirects),
         table("head_id\trelation_id\ttail_id", triples),
     ];
-    Some((tables, bad))
+    Some((tables, invalid))
 }
 
 enum Rows {
@@ -109,7 +109,7 @@ enum Rows {
     Other,
 }
 
-/// Parses a line; `None` for an unusable line.
+/// Parses a line; `None` for an invalid line.
 fn rows(line: &[u8]) -> Option<Rows> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let object = value.as_object()?;
@@ -203,10 +203,10 @@ fn rows(line: &[u8]) -> Option<Rows> {
 fn expect_reference(bytes: &[u8], config: &ExtractConfig) {
     let extracted = tables(bytes, config);
     match (reference_tables(bytes), extracted) {
-        (Some((expected, bad)), Ok((extracted, report))) => {
+        (Some((expected, count)), Ok((extracted, report))) => {
             assert_eq!(extracted, expected, "{}", String::from_utf8_lossy(bytes));
-            let bad_lines = &report.first_bad_lines;
-            assert_eq!(report.bad_lines, bad, "{bad_lines:?}: {}", String::from_utf8_lossy(bytes));
+            let lines = &report.first_bad_lines;
+            assert_eq!(report.bad_lines, count, "{lines:?}: {}", String::from_utf8_lossy(bytes));
         }
         (None, Err(Error::Dump { .. })) => (),
         (expected, extracted) => panic!(
@@ -294,18 +294,18 @@ fn a_truncated_or_damaged_archive_is_an_error_with_the_position() {
 #[test]
 fn too_many_bad_lines_are_an_error_and_few_are_reported() {
     let text = std::fs::read_to_string(fixture()).unwrap();
-    let bad = text.replacen("\n{", "\nnothing\n{\"id\":3}\n{", 1);
-    let (_, report) = tables(bad.as_bytes(), &config()).unwrap();
+    let invalid = text.replacen("\n{", "\nnothing\n{\"id\":3}\n{", 1);
+    let (_, report) = tables(invalid.as_bytes(), &config()).unwrap();
     assert_eq!(report.bad_lines, 2);
     let bad_line = &report.first_bad_lines[0];
     assert_eq!(
         (bad_line.line, bad_line.offset, bad_line.reason.as_str()),
         (2, 2, "not a JSON object")
     );
-    let strict = ExtractConfig { bad_lines: 1, ..config() };
-    let error = tables(bad.as_bytes(), &strict).err().unwrap().to_string();
+    let one_allowed = ExtractConfig { bad_lines: 1, ..config() };
+    let error = tables(invalid.as_bytes(), &one_allowed).err().unwrap().to_string();
     assert!(
-        error.contains("2 unusable lines, but at most 1 are allowed; line 2, byte 2: not a"),
+        error.contains("2 invalid lines, but at most 1 are allowed; line 2, byte 2: not a"),
         "{error}"
     );
     // A line that is too long is skipped and not held in memory.
@@ -396,7 +396,8 @@ fn an_invalid_dump_does_not_change_the_extract() {
         let error = extract_error(name, PAGE.as_bytes(), &config());
         assert!(error.contains("its extension indicates compression with"), "{error}");
     }
-    // Compression that differs from the extension; damaged first bytes; an empty file.
+    // The compression differs from the extension, the first bytes are damaged, or the file is
+    // empty.
     assert!(
         extract_error("d.gz", &compressed(&bytes, "bz2"), &config())
             .contains("compression with gzip")
@@ -430,9 +431,9 @@ fn an_invalid_dump_does_not_change_the_extract() {
 fn more_bad_lines_than_entities_are_an_error() {
     let item = "{\"id\":\"Q1\",\"type\":\"item\"}\n";
     let error = extract_error("dump", format!("{item}x\ny\n").as_bytes(), &config());
-    assert!(error.contains("of 3 lines, 1 are entities and 2 are unusable; line 2"), "{error}");
-    for good in [item, "{\"entity\":\"Q1\",\"redirect\":\"Q2\"}\n", "{\"id\":\"L1\"}\n"] {
-        let (_, report) = tables(format!("{good}x\n").as_bytes(), &config()).unwrap();
+    assert!(error.contains("of 3 lines, 1 are entities and 2 are invalid; line 2"), "{error}");
+    for valid in [item, "{\"entity\":\"Q1\",\"redirect\":\"Q2\"}\n", "{\"id\":\"L1\"}\n"] {
+        let (_, report) = tables(format!("{valid}x\n").as_bytes(), &config()).unwrap();
         assert_eq!(report.bad_lines, 1);
     }
 }
@@ -458,7 +459,7 @@ fn byte_order_marks_are_accepted_before_any_line() {
     let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
     let (extracted, report) = tables(marked.as_bytes(), &config()).unwrap();
     assert_eq!((&extracted, report.bad_lines), (&expected, 0));
-    // Also if another line is not valid UTF-8.
+    // N-Triples are also rejected if another line is not valid UTF-8.
     let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
     let (extracted, report) = tables(&marked, &config()).unwrap();
     assert_eq!((extracted, report.bad_lines), (expected, 1));

@@ -16,7 +16,7 @@ use crate::common::{compressed, contents};
 
 const OUT: &str = "out";
 
-/// JSON lines, including unusable lines, redirects and duplicates.
+/// JSON lines, including invalid lines, redirects and duplicates.
 fn dump(entities: usize) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut lines = Vec::new();
@@ -35,11 +35,11 @@ fn dump(entities: usize) -> Vec<u8> {
                 let snak =
                     format!("{{\"snaktype\":\"value\",\"datavalue\":{{\"value\":{value}}}}}");
                 let claims = format!("{{\"P1\":[{{\"mainsnak\":{snak}}}]}}");
-                let unused = "x".repeat(rng.random_range(0..3000));
+                let ignored_text = "x".repeat(rng.random_range(0..3000));
                 writeln!(
                     lines,
                     "{{\"type\":\"item\",\"id\":\"Q{id}\",\"labels\":{{{labels}}},\
-                     \"claims\":{claims},\"x\":\"{unused}\"}}"
+                     \"claims\":{claims},\"x\":\"{ignored_text}\"}}"
                 )
                 .unwrap();
             }
@@ -91,14 +91,14 @@ fn kill_when(dir: &Path, dump: &str, when: impl Fn() -> bool) -> bool {
 
 /// Kills a started run as soon as `when` is true. Returns whether it was killed.
 fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
-    let begin = Instant::now();
+    let start_time = Instant::now();
     loop {
         if when() {
             child.kill().unwrap();
             let status = child.wait().unwrap();
             return !status.success();
         }
-        if child.try_wait().unwrap().is_some() || begin.elapsed() > Duration::from_secs(60) {
+        if child.try_wait().unwrap().is_some() || start_time.elapsed() > Duration::from_secs(60) {
             end(child, 0);
             return false;
         }
@@ -111,14 +111,14 @@ fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
 fn kill_repeatedly(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
     let mut kills = 0;
     loop {
-        let (before, begin) = (stored_state(dir), Instant::now());
+        let (before, start_time) = (stored_state(dir), Instant::now());
         let kill_delay = Duration::from_millis(rng.random_range(0..15));
         let stored_after = Cell::new(None);
         let killed = kill_when(dir, dump, || {
             if stored_after.get().is_none() && stored_state(dir) != before {
-                stored_after.set(Some(begin.elapsed()));
+                stored_after.set(Some(start_time.elapsed()));
             }
-            stored_after.get().is_some_and(|at| begin.elapsed() > at + kill_delay)
+            stored_after.get().is_some_and(|at| start_time.elapsed() > at + kill_delay)
         });
         if !killed {
             return kills;
@@ -146,8 +146,8 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
         // On a busy machine, a run may end before it is checked.
         for _ in 0..20 {
             fs::remove_dir_all(dir.path().join(OUT)).unwrap();
-            let (begin, early) = (Instant::now(), rng.random_range(0..20));
-            kill_when(dir.path(), &dump, || begin.elapsed() > Duration::from_millis(early));
+            let (start_time, delay_ms) = (Instant::now(), rng.random_range(0..20));
+            kill_when(dir.path(), &dump, || start_time.elapsed() > Duration::from_millis(delay_ms));
             kills = kill_repeatedly(dir.path(), &dump, &mut rng);
             if kills > 1 {
                 break;
@@ -164,15 +164,15 @@ fn a_killed_merge_is_repeated() {
     fs::write(dir.path().join("dump.bz2"), compressed(&dump(5000), "bz2")).unwrap();
     end(start(dir.path(), "dump.bz2", "en,de"), 0);
     let expected = files(dir.path());
-    let writes = || {
+    let is_writing = || {
         let mut entries = fs::read_dir(dir.path().join(OUT)).into_iter().flatten().flatten();
         entries.any(|entry| entry.file_name().to_string_lossy().starts_with(".writing-"))
     };
     fs::remove_dir_all(dir.path().join(OUT)).unwrap();
-    let mut tries = 0;
-    while !kill_when(dir.path(), "dump.bz2", writes) {
-        tries += 1;
-        assert!(tries < 20, "never killed while it wrote tables");
+    let mut attempts = 0;
+    while !kill_when(dir.path(), "dump.bz2", is_writing) {
+        attempts += 1;
+        assert!(attempts < 20, "never killed while it wrote tables");
     }
     let state = String::from_utf8(stored_state(dir.path()).unwrap()).unwrap();
     assert!(state.contains("\"read\":true"), "{state}");
@@ -184,7 +184,7 @@ fn a_killed_merge_is_repeated() {
 
 #[test]
 fn a_killed_extract_repeats_at_most_64_mib_of_reading() {
-    // 160 MiB, most of which is skipped.
+    // A dump of 160 MiB, most of which is skipped.
     let mut bytes = Vec::new();
     for id in 0..40 {
         let label = format!("{{\"en\":{{\"language\":\"en\",\"value\":\"label {id}\"}}}}");
@@ -261,28 +261,28 @@ fn a_pipe_is_read_like_a_file() {
         format!("cat dump | {program} extract --dump /dev/fd/0 --languages en,de --out {OUT}");
     shell.args(["-c", &line]).current_dir(dir.path());
     end(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
-    let mut piped = files(dir.path());
+    let mut files_of_pipe = files(dir.path());
     end(start(dir.path(), "dump", "en,de"), 0);
     // Both runs write the same files, although their memory limits differ.
-    piped.retain(|path, bytes| files(dir.path()).get(path) != Some(bytes));
-    assert!(piped.is_empty(), "{:?}", piped.keys());
+    files_of_pipe.retain(|path, bytes| files(dir.path()).get(path) != Some(bytes));
+    assert!(files_of_pipe.is_empty(), "{:?}", files_of_pipe.keys());
 }
 
 #[test]
 fn symbolic_links_in_place_of_the_state_folder_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    fs::write(at("dump"), dump(20)).unwrap();
-    fs::create_dir_all(at(OUT).join(".extract")).unwrap();
-    fs::write(at("mine"), "mine").unwrap();
-    std::os::unix::fs::symlink(at("mine"), at(OUT).join(".extract/lock")).unwrap();
+    let path_of = |name: &str| dir.path().join(name);
+    fs::write(path_of("dump"), dump(20)).unwrap();
+    fs::create_dir_all(path_of(OUT).join(".extract")).unwrap();
+    fs::write(path_of("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(path_of("mine"), path_of(OUT).join(".extract/lock")).unwrap();
     let error = end(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains(".extract/lock"), "{error}");
-    fs::remove_dir_all(at(OUT).join(".extract")).unwrap();
-    fs::create_dir(at("elsewhere")).unwrap();
-    std::os::unix::fs::symlink(at("elsewhere"), at(OUT).join(".extract")).unwrap();
+    fs::remove_dir_all(path_of(OUT).join(".extract")).unwrap();
+    fs::create_dir(path_of("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(path_of("elsewhere"), path_of(OUT).join(".extract")).unwrap();
     let error = end(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("symbolic link"), "{error}");
-    assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
-    assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+    assert_eq!(fs::read_to_string(path_of("mine")).unwrap(), "mine");
+    assert_eq!(fs::read_dir(path_of("elsewhere")).unwrap().count(), 0);
 }

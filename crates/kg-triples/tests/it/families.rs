@@ -75,8 +75,8 @@ fn filled_in_sequences_decode_to_their_triples() {
                 assert_eq!((s.input_ids[0], s.input_ids.last()), (id(start), Some(&id(end))));
                 for entity in &s.entities {
                     assert!(s.input_ids[entity.start..entity.end].iter().all(|&i| i == id(mask)));
-                    let spare_slots = &s.labels[entity.start + entity.pieces..entity.end];
-                    assert!(spare_slots.iter().all(|&label| label == i64::from(id(pad))));
+                    let padding_labels = &s.labels[entity.start + entity.pieces..entity.end];
+                    assert!(padding_labels.iter().all(|&label| label == i64::from(id(pad))));
                 }
                 let triple = graph.triple(s.fact).unwrap();
                 let words = |head: &str, relation: &str, tail: &str| {
@@ -97,8 +97,8 @@ fn filled_in_sequences_decode_to_their_triples() {
                         let separated = config.concat_separator == ConcatSeparator::SepToken;
                         let count = body.windows(separator.len()).filter(|w| **w == separator);
                         assert_eq!(count.count(), usize::from(separated), "{family}");
-                        let middle = if separated { " " } else { style };
-                        [monolingual(i).join(style), monolingual(j).join(style)].join(middle)
+                        let joiner = if separated { " " } else { style };
+                        [monolingual(i).join(style), monolingual(j).join(style)].join(joiner)
                     }
                     SequenceKind::Mixed => {
                         let native = s.entities[0].language == *i;

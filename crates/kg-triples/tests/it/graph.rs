@@ -16,7 +16,7 @@ fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<Knowledge
     KnowledgeGraph::read_dir(dir.path())
 }
 
-/// File name, line, column and "expected …, got …" of a row error.
+/// Returns the file name, line, column and text "expected …, got …" of a row error.
 fn row(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, String) {
     match result {
         Err(Error::Row { path, line, column, expected, got }) => {
@@ -116,8 +116,8 @@ fn wrong_cells_are_reported_with_line_and_column() {
     let (file, line, column, _) = row(read(format!("{TRIPLES}Q1\t\tQ2\n"), LABELS));
     assert_eq!((file.as_str(), line, column), ("triples.tsv", 3, "relation_id"));
 
-    let bad = [TRIPLES.as_bytes(), b"Q1\tP1\tQ\xff2\n"].concat();
-    let (_, line, column, text) = row(read(bad, LABELS));
+    let invalid_utf8 = [TRIPLES.as_bytes(), b"Q1\tP1\tQ\xff2\n"].concat();
+    let (_, line, column, text) = row(read(invalid_utf8, LABELS));
     assert_eq!((line, column), (3, "tail_id"));
     assert!(text.starts_with("valid UTF-8"), "{text}");
 
@@ -205,14 +205,14 @@ proptest! {
         prop_assert_eq!(graph.len(), triples.len());
         let dir = tempdir().unwrap();
         graph.write_dir(dir.path()).unwrap();
-        let reread = KnowledgeGraph::read_dir(dir.path()).unwrap();
+        let read_graph = KnowledgeGraph::read_dir(dir.path()).unwrap();
         for ((id, language), (label, _)) in &labels {
-            prop_assert_eq!(reread.label(id, language), Some(label.as_str()));
+            prop_assert_eq!(read_graph.label(id, language), Some(label.as_str()));
         }
         let read: std::collections::BTreeSet<_> =
-            reread.triples().map(|t| (t.head.to_owned(), t.relation.to_owned(), t.tail.to_owned())).collect();
+            read_graph.triples().map(|t| (t.head.to_owned(), t.relation.to_owned(), t.tail.to_owned())).collect();
         prop_assert_eq!(read, triples);
         // Ids without labels and triples have no line; everything else is equal.
-        prop_assert_eq!(reread, graph);
+        prop_assert_eq!(read_graph, graph);
     }
 }

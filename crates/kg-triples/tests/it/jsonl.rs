@@ -48,7 +48,7 @@ fn an_empty_output_does_not_replace_a_file() {
     let [full, empty] = ["full.jsonl", "empty.jsonl"].map(|name| dir.path().join(name));
     fs::write(&full, "old\n").unwrap();
     let error = jsonl::write::<Sequence>(&full, []).unwrap_err().to_string();
-    assert!(error.contains("full.jsonl: nothing is left"), "{error}");
+    assert!(error.contains("full.jsonl: no data"), "{error}");
     // With several files, none is written.
     let mut writer = JsonlWriter::<Sequence>::create(&full).unwrap();
     writer.write(&sequences()[0]).unwrap();
@@ -78,8 +78,8 @@ fn a_truncated_gzip_file_is_one_error() {
 
 #[test]
 fn invalid_lines_are_reported() {
-    let good = serde_json::to_string(&sequences()[0]).unwrap();
-    let value: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let valid = serde_json::to_string(&sequences()[0]).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&valid).unwrap();
     let change = |key: &str, new: serde_json::Value| {
         let mut value = value.clone();
         value[key] = new;
@@ -94,17 +94,17 @@ fn invalid_lines_are_reported() {
     let invalid_lines = [
         "{".to_owned(),
         "[]".to_owned(),
-        good.replace("\"fact\"", "\"fcat\""),
+        valid.replace("\"fact\"", "\"fcat\""),
         change("fact", (-1).into()),
         change("languages", vec!["en", "not a language"].into()),
         change("labels", vec![-100].into()),
         change("entities", serde_json::json!([])),
         entity(5, 2),
         entity(0, 1_000_000),
-        good.replacen("-100", "-99", 1),
+        valid.replacen("-100", "-99", 1),
     ];
     for line in invalid_lines {
-        line_error::<Sequence>(&good, &line);
+        line_error::<Sequence>(&valid, &line);
     }
     let missing = JsonlReader::<Sequence>::open("none.jsonl").err().unwrap();
     assert!(missing.to_string().contains("none.jsonl"), "{missing}");

@@ -1,5 +1,5 @@
 //! Tests that commands that read and write line by line need no more memory for ten times the
-//! lines. The long form compares 100 MB with 1 GB.
+//! lines. The long form of the test compares 100 MB with 1 GB.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;

@@ -43,12 +43,12 @@ fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
     // For equal support, primary names come first.
     let expected = [(3, "Spider-Man", true), (1, "Peter Parker", true), (1, "Die Spinne", false)];
     assert_eq!(found, expected.map(|(support, name, first)| (support, name.to_owned(), first)));
-    // Without a primary spelling, the spelling with the most sources.
+    // Without a primary spelling, the spelling with the most sources is used.
     let found = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
     assert_eq!(found, [(3, "A B".to_owned(), false)]);
     // Hindi words that differ only in vowel signs are different names.
     assert_eq!(values(&[("राम", "1", false), ("रमा", "2", false)]).len(), 2);
-    // Symbols are not a name.
+    // A name of symbols only is ignored.
     assert_eq!(values(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
 }
 
@@ -103,7 +103,7 @@ fn a_sample_uses_names_in_place_of_labels() {
     // A language that occurs only in names is known, but no fact has all labels in it.
     let sample = "sample --kg kg --languages es --count 1 --names names.jsonl --out s";
     let error = failure(&run(dir.path(), sample));
-    assert!(error.contains("triples with labels in all of es: nothing is left"), "{error}");
+    assert!(error.contains("triples with labels in all of es: no data"), "{error}");
 
     stdout(&run(dir.path(), &format!("{votes} --threshold 3 --out labels.tsv")));
     let labels = fs::read_to_string(dir.path().join("labels.tsv")).unwrap();
@@ -153,12 +153,12 @@ fn answers_are_counted_as_votes() {
         let option = options.iter().position(|option| option == name);
         Answer { entity: "Q64".into(), round, option }
     };
-    let winner = |answers: &[Answer]| count_votes(&candidates, &questions, answers)[0].clone();
+    let best = |answers: &[Answer]| count_votes(&candidates, &questions, answers)[0].clone();
     let answers = [answer(0, "Bonn"), answer(1, "Berlin"), answer(2, "Berlin")];
-    assert_eq!(winner(&answers), (2, "Berlin".into()));
-    // Ties and no answers keep the order of the candidates.
-    assert_eq!(winner(&answers[..2]), (1, "Berlin".into()));
-    assert_eq!(winner(&[]), (0, "Bern".into()));
+    assert_eq!(best(&answers), (2, "Berlin".into()));
+    // With ties or without answers, the candidates keep their order.
+    assert_eq!(best(&answers[..2]), (1, "Berlin".into()));
+    assert_eq!(best(&[]), (0, "Bern".into()));
 
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "answers.jsonl", RECORDED);
@@ -178,6 +178,6 @@ fn a_position_bias_gives_chance_accuracy() {
             .clone()
     };
     let correct = (0..2000).filter(|at| first(format!("Q{at}")) == "a").count();
-    // Four standard deviations of a binomial distribution.
+    // The tolerance is four standard deviations of a binomial distribution.
     assert!(correct.abs_diff(500) < 78, "{correct}");
 }

@@ -58,10 +58,11 @@ fn the_example_of_the_paper() {
     let config = PhraseConfig::default();
     assert_eq!(mined(&config, &record), ["george washington", "cherry tree"]);
     let report = PhraseMiner::new(config.clone()).unwrap().mine(&record).unwrap().report;
-    // 12 words: 11 + 10 + 9 n-grams.
+    // A query of 12 words has 11 + 10 + 9 n-grams.
     assert_eq!((report.queries, report.titles, report.candidates), (1, 8, 30));
     assert_eq!((report.phrases, report.queries_with_phrases), (2, 1));
-    // Both occur in all eight titles, "myth of" and "the myth" in fewer than 0.7.
+    // Both occur in all eight titles. "myth of" and "the myth" occur in less than 70 % of the
+    // titles.
     let config = |title_fraction| PhraseConfig { title_fraction, ..config.clone() };
     let unfiltered = |fraction| mined_by(&without_stop_words(config(fraction)), &record);
     assert_eq!(unfiltered(1.0), ["george washington", "cherry tree"]);
@@ -80,16 +81,16 @@ fn the_threshold_is_exact() {
     assert!(mined(&config, &titled("cherry tree", &titles(6))).is_empty());
     assert!(mined(&config, &titled("cherry tree", &[])).is_empty());
     // Only the first ten titles are used, or all titles if there are fewer.
-    let eleven: Vec<&str> = titles(6).into_iter().chain(["cherry tree"; 5]).collect();
-    assert!(mined(&config, &titled("cherry tree", &eleven)).is_empty());
+    let all_titles: Vec<&str> = titles(6).into_iter().chain(["cherry tree"; 5]).collect();
+    assert!(mined(&config, &titled("cherry tree", &all_titles)).is_empty());
     let more = PhraseConfig { titles: 15, ..config.clone() };
-    assert_eq!(mined(&more, &titled("cherry tree", &eleven)), ["cherry tree"]); // 11 of 15
+    assert_eq!(mined(&more, &titled("cherry tree", &all_titles)), ["cherry tree"]); // 11 of 15
     assert!(mined(&config, &titled("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
 
     // Rounding has no effect.
     for total in 1..=10usize {
-        let needed = (7 * total).div_ceil(10);
-        for (count, is_phrase) in [(needed, true), (needed - 1, false)] {
+        let min_count = (7 * total).div_ceil(10);
+        for (count, is_phrase) in [(min_count, true), (min_count - 1, false)] {
             let titles = [vec!["cherry tree"; count], vec!["none"; total - count]].concat();
             assert_eq!(
                 mined(&config, &titled("cherry tree", &titles)).len(),
@@ -106,7 +107,7 @@ fn candidates_neither_begin_nor_end_with_a_stop_word() {
     let mut miner = PhraseMiner::new(PhraseConfig::default()).unwrap();
     miner.set_stop_words(language("en"), StopWords::new(["is", "the", "of", "of the"]));
     assert_eq!(mined_by(&miner, &record), ["bank of england", "england of the north"]);
-    // The built-in lists, also by the base language.
+    // The built-in lists are also found by the base language.
     for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
         assert!(StopWords::built_in(language(code)).is_ok(), "{code}");
     }
@@ -129,9 +130,9 @@ fn passages(config: PhraseConfig, records: &[QueryDocuments]) -> Vec<PhrasePassa
 
 /// The texts of all occurrences of each phrase of a passage.
 fn occurrence_texts(passage: &PhrasePassage) -> Vec<Vec<String>> {
-    let slice = |start: usize, end: usize| passage.text.chars().skip(start).take(end - start);
+    let substring = |start: usize, end: usize| passage.text.chars().skip(start).take(end - start);
     let occurrences = passage.phrases.iter().map(|phrase| {
-        phrase.occurrences.iter().map(|span| slice(span.start, span.end).collect()).collect()
+        phrase.occurrences.iter().map(|span| substring(span.start, span.end).collect()).collect()
     });
     occurrences.collect()
 }
@@ -182,7 +183,10 @@ fn equal_passages_of_several_queries_are_merged() {
     let miner = PhraseMiner::new(lenient_config()).unwrap();
     let reports = mine_passages(records.into_iter().map(Ok), &miner).unwrap().1;
     let report = reports[&language("en")];
-    assert_eq!((report.found, report.different, report.passages), (3, 2, 2));
+    assert_eq!(
+        (report.paragraphs_with_phrases, report.distinct_passages, report.passages),
+        (3, 2, 2)
+    );
     assert_eq!((report.passage_phrases, report.occurrences, report.phrase_words), (3, 3, 6));
     assert_eq!(report.phrases_per_passage(), Some(1.5));
 }
@@ -205,17 +209,17 @@ fn languages_have_equal_numbers_of_passages_in_any_order() {
         [many_queries("en", 1200), many_queries("de", 30), many_queries("fr", 70)].concat();
     records.push(record("es", "cherry tree", &[])); // a language without a passage
     let config = PhraseConfig { equalise: true, ..lenient_config() };
-    let balanced = passages(config.clone(), &records);
+    let equalised = passages(config.clone(), &records);
     let texts_of = |passages: &[PhrasePassage], code: &str| -> Vec<String> {
         let in_language = passages.iter().filter(|passage| passage.language == code);
         in_language.map(|passage| passage.text.clone()).collect()
     };
     assert_eq!(
-        ["en", "de", "fr", "es"].map(|code| texts_of(&balanced, code).len()),
+        ["en", "de", "fr", "es"].map(|code| texts_of(&equalised, code).len()),
         [30, 30, 30, 0]
     );
-    let mut english = texts_of(&balanced, "en");
-    // The selection is not the first passages and depends on the seed.
+    let mut english = texts_of(&equalised, "en");
+    // The selected passages are not the first ones and depend on the seed.
     assert_ne!(english[..], texts_of(&passages(lenient_config(), &records), "en")[..30]);
     let reseeded = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
     assert_ne!(english, texts_of(&reseeded, "en"));
@@ -238,13 +242,13 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn invalid_configurations_are_rejected() {
-    for (wrong, expected_error) in [
+    for (invalid_config, expected_error) in [
         (PhraseConfig { title_fraction: 1.1, ..lenient_config() }, "title_fraction = 1.1"),
         (PhraseConfig { title_fraction: -0.1, ..lenient_config() }, "title_fraction = -0.1"),
         (PhraseConfig { title_fraction: f64::NAN, ..lenient_config() }, "title_fraction = NaN"),
         (PhraseConfig { titles: 0, ..lenient_config() }, "titles = 0"),
     ] {
-        let error = PhraseMiner::new(wrong).unwrap_err();
+        let error = PhraseMiner::new(invalid_config).unwrap_err();
         assert!(
             matches!(error, Error::Config { .. }) && error.to_string().starts_with(expected_error)
         );
@@ -287,8 +291,8 @@ proptest! {
                 }
             }
         }
-        let by_formula: usize = (2..=4).map(|n| (query.len() + 1).saturating_sub(n)).sum();
-        prop_assert_eq!(total, by_formula);
+        let expected_total: usize = (2..=4).map(|n| (query.len() + 1).saturating_sub(n)).sum();
+        prop_assert_eq!(total, expected_total);
         prop_assert_eq!(got.report.candidates, grams.len());
         let in_title = |title: &Vec<&str>, gram: &Vec<String>| {
             let title = lower(title);
@@ -314,9 +318,9 @@ proptest! {
         }
         let mined = mined.unwrap();
         let count = |phrase: &[String]| {
-            let lower_words: Vec<String> =
+            let lower_case_words: Vec<String> =
                 passage_words.iter().map(|word| word.to_lowercase()).collect();
-            lower_words.windows(phrase.len()).filter(|window| *window == phrase).count()
+            lower_case_words.windows(phrase.len()).filter(|window| *window == phrase).count()
         };
         let expected: usize = mined.phrases.iter().map(|phrase| count(phrase)).sum();
         let found_phrases = mined.passages.iter().flat_map(|passage| &passage.phrases);

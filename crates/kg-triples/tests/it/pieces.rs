@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 
 const UNK: u32 = 3;
 
-fn only(kind: SequenceKind) -> SequenceConfig {
+fn of_kind(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
@@ -20,10 +20,10 @@ fn labels_that_cannot_be_targets_are_dropped_and_counted() {
     let labels = ["en", "de"].map(|language| labels.map(|(id, text)| [id, language, text]));
     let graph = graph(&[["A", "P", "B"], ["A", "P", "C"], ["A", "P", "D"]], labels.as_flattened());
     assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
-    let config = only(SequenceKind::Monolingual);
+    let config = of_kind(SequenceKind::Monolingual);
     let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
-    // B (with a mask token) is unusable, C (unknown token) can be visible but not predicted, and D
-    // has no label.
+    // B contains a mask token and is dropped. C contains an unknown token and can be visible but
+    // not predicted. D has no label.
     assert_eq!(sequences.len(), 2);
     assert!(sequences.iter().all(|s| s.entities[0].role == Role::Head));
     assert_eq!((report.dropped.unusable_label, report.dropped.missing_label), (6, 4));
@@ -45,7 +45,7 @@ fn every_element_begins_a_word() {
     let labels = [("A", "Berlin"), ("P", "capital of"), ("B", "Germany")];
     let labels = ["en", "de"].map(|language| labels.map(|(id, text)| [id, language, text]));
     let graph = graph(&[["A", "P", "B"]], labels.as_flattened());
-    let config = only(SequenceKind::Monolingual);
+    let config = of_kind(SequenceKind::Monolingual);
     let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
     assert_eq!(sequences.len(), 4);
     for s in sequences {

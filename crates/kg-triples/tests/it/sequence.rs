@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::common::{countries, grid, label, tokenizer, with_threads};
 use kg_triples::sequence::{
-    ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle, visit_sequences,
+    ConcatSeparator, Directions, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle,
+    visit_sequences,
 };
 use kg_triples::{BuildReport, Error, Sequence, SequenceConfig, SequenceKind, build_sequences};
 use tokenizers::Tokenizer;
@@ -22,7 +23,7 @@ fn build(config: &SequenceConfig) -> (Vec<Sequence>, BuildReport) {
     build_sequences(&countries(), ("en", "de"), config, &tokenizer()).unwrap()
 }
 
-fn only(kind: SequenceKind) -> SequenceConfig {
+fn of_kind(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
@@ -115,7 +116,7 @@ fn a_triple_has_the_ten_sequences_of_the_paper() {
 fn native_targets_give_mixed_inputs() {
     let t = tokenizer();
     let config =
-        SequenceConfig { mixed_target: MixedTarget::NativeEntity, ..only(SequenceKind::Mixed) };
+        SequenceConfig { mixed_target: MixedTarget::NativeEntity, ..of_kind(SequenceKind::Mixed) };
     let (native, _) = build(&config);
     let triple = |languages, masked| expected_example(&t, &[Part::Triple(languages, masked)]);
     let expected = vec![
@@ -126,16 +127,16 @@ fn native_targets_give_mixed_inputs() {
     ];
     assert_eq!(examples_of_fact(&native, H, R), sorted(expected.clone()));
 
-    let (foreign, _) = build(&only(SequenceKind::Mixed));
+    let (foreign, _) = build(&of_kind(SequenceKind::Mixed));
     let examples = |s: &[Sequence]| -> BTreeSet<Example> {
         s.iter().map(|s| (s.input_ids.clone(), s.labels.clone())).collect()
     };
     let both_targets =
-        SequenceConfig { mixed_target: MixedTarget::Both, ..only(SequenceKind::Mixed) };
+        SequenceConfig { mixed_target: MixedTarget::Both, ..of_kind(SequenceKind::Mixed) };
     let foreign_and_native = [foreign.clone(), native.clone()].concat();
     assert_eq!(examples(&build(&both_targets).0), examples(&foreign_and_native));
 
-    let forward = SequenceConfig { mixed_directions: Extent::Forward, ..config };
+    let forward = SequenceConfig { mixed_directions: Directions::Forward, ..config };
     assert_eq!(examples_of_fact(&build(&forward).0, H, R), sorted(expected[..2].to_vec()));
 }
 
@@ -148,14 +149,14 @@ fn variants() -> Vec<SequenceConfig> {
         {
             for triple_style in [TripleStyle::Space, TripleStyle::Comma] {
                 for concat_separator in [ConcatSeparator::None, ConcatSeparator::SepToken] {
-                    for extent in [Extent::Forward, Extent::Both] {
+                    for directions in [Directions::Forward, Directions::Both] {
                         variants.push(SequenceConfig {
                             masking,
                             mixed_target,
                             triple_style,
                             concat_separator,
-                            mixed_directions: extent,
-                            concatenated_orders: extent,
+                            mixed_directions: directions,
+                            concatenated_orders: directions,
                             ..SequenceConfig::default()
                         });
                     }
@@ -200,12 +201,12 @@ fn masks_labels_and_spans_agree_under_every_option() {
                 assert_eq!(entity.pieces, gold.len());
                 assert_eq!(target[..gold.len()], gold);
                 assert!(gold.iter().all(|id| ![BOS, PAD, EOS, UNK, mask].contains(id)));
-                let slots = match config.masking {
+                let mask_count = match config.masking {
                     Masking::GoldLength => gold.len(),
                     Masking::Single => 1,
                     Masking::FixedLength { masks } => masks,
                 };
-                assert_eq!(target.len(), slots);
+                assert_eq!(target.len(), mask_count);
                 assert!(target[gold.len()..].iter().all(|id| *id == PAD));
             }
             let roles: BTreeSet<Role> = s.entities.iter().map(|e| e.role).collect();
@@ -224,8 +225,8 @@ fn concatenated_triples_are_separated_by_a_separator() {
     let t = tokenizer();
     let config = SequenceConfig {
         concat_separator: ConcatSeparator::SepToken,
-        concatenated_orders: Extent::Both,
-        ..only(SequenceKind::Concatenated)
+        concatenated_orders: Directions::Both,
+        ..of_kind(SequenceKind::Concatenated)
     };
     let concatenated = |first, second, masked| {
         let [first, second] = [[first; 3], [second; 3]].map(|codes| Part::Triple(codes, masked));
@@ -248,7 +249,7 @@ fn a_single_mask_requires_single_token_entities() {
     let ends = graph.triples().flat_map(|triple| [triple.head, triple.tail]);
     let labels = ends.flat_map(|id| [pieces(id, "en"), pieces(id, "de")]);
     let expected = labels.filter(|count| *count == 1).count();
-    let config = SequenceConfig { masking: Masking::Single, ..only(SequenceKind::Monolingual) };
+    let config = SequenceConfig { masking: Masking::Single, ..of_kind(SequenceKind::Monolingual) };
     let (sequences, report) = build(&config);
     assert!(expected > 0 && expected < 24, "the labels do not test this: {expected}");
     assert_eq!(sequences.len(), expected);
@@ -316,7 +317,7 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
 fn mix_weights_set_the_proportions() {
     let weights =
         |weights| SequenceConfig { mix_weights: Some(weights), ..SequenceConfig::default() };
-    // 24 monolingual, 24 mixed, 12 concatenated without weights.
+    // Without weights, there are 24 monolingual, 24 mixed and 12 concatenated sequences.
     for (proportions, expected_counts) in [
         ([1.0, 1.0, 1.0], [12, 12, 12]),
         ([4.0, 2.0, 1.0], [24, 12, 6]),

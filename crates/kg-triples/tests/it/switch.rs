@@ -115,12 +115,12 @@ fn five_languages_are_drawn_uniformly_and_reproducibly() {
 
     // With a pool, the draw is the same, but only some of the languages are returned.
     for seed in 0..50 {
-        let restricted =
+        let with_pool =
             SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
-        let full = SwitchConfig { seed, ..config(&ALL) };
-        let mut expected_codes = codes(&switch_sentence(&sentence, 3, &labels, &full));
+        let without_pool = SwitchConfig { seed, ..config(&ALL) };
+        let mut expected_codes = codes(&switch_sentence(&sentence, 3, &labels, &without_pool));
         expected_codes.retain(|code| ["aa", "cc"].contains(&code.as_str()));
-        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &restricted)), expected_codes);
+        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &with_pool)), expected_codes);
     }
 
     let drawn = |number: u64, seed: u64| {
@@ -207,8 +207,8 @@ proptest! {
         }
         let sentence = LinkedText { text: body, mentions, ..text("", &[]) };
         let labels = labels();
-        let each = SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&ALL) };
-        let forms = switch_sentence(&sentence, 0, &labels, &each);
+        let per_mention = SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&ALL) };
+        let forms = switch_sentence(&sentence, 0, &labels, &per_mention);
         prop_assert!(!forms.is_empty());
         for form in forms {
             for (mention, switched) in form.text.mentions.iter().zip(&form.switched) {
@@ -217,10 +217,10 @@ proptest! {
                 prop_assert_eq!(*switched, label.is_some());
                 prop_assert_eq!(slice(&text.text, mention), label.unwrap_or(&mention.entity));
             }
-            let back = SwitchConfig { source: form.text.language, ..config(&["en"]) };
-            let back = switch_sentence(&form.text, 0, &labels, &back);
-            prop_assert_eq!(&back[0].text.text, &sentence.text);
-            prop_assert_eq!(&back[0].text.mentions, &sentence.mentions);
+            let reverse_config = SwitchConfig { source: form.text.language, ..config(&["en"]) };
+            let restored = switch_sentence(&form.text, 0, &labels, &reverse_config);
+            prop_assert_eq!(&restored[0].text.text, &sentence.text);
+            prop_assert_eq!(&restored[0].text.mentions, &sentence.mentions);
         }
     }
 }
@@ -229,9 +229,9 @@ proptest! {
 fn the_format_of_the_released_corpus_is_read() {
     let first_form = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
     let folder = tempdir().unwrap();
-    let without_form = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
+    let without_switched = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
     let second_form = first_form.replace("aa", "bb");
-    write(folder.path(), "c.jsonl", format!("{first_form}\n{second_form}\n{without_form}\n"));
+    write(folder.path(), "c.jsonl", format!("{first_form}\n{second_form}\n{without_switched}\n"));
     let path = folder.path().join("c.jsonl");
     let read = |english: bool| -> Vec<LinkedText> {
         TaggedReader::open(&path, english).unwrap().collect::<Result<_, _>>().unwrap()
@@ -319,8 +319,8 @@ fn the_program_writes_files_atomically_and_rejects_inputs_as_outputs() {
 
     let error = failure(&run(dir, "switch --texts t.jsonl --labels l.tsv --out t.jsonl"));
     assert!(error.contains("one of the inputs"), "{error}");
-    let refusals = [
-        ("--texts t.jsonl --labels l.tsv --languages fr", "nothing is left"),
+    let invalid_cases = [
+        ("--texts t.jsonl --labels l.tsv --languages fr", "no data"),
         ("--texts t.jsonl --labels l.tsv --languages en", "languages = en"),
         ("--texts t.jsonl --labels l.tsv --count 0", "count = 0"),
         ("--texts t.jsonl --labels l.tsv --source de", "1 texts are in another"),
@@ -331,7 +331,7 @@ fn the_program_writes_files_atomically_and_rejects_inputs_as_outputs() {
         ("--texts t.jsonl --labels l.tsv --hold-out 0.1", "must be a folder for --by-language"),
         ("--texts t.jsonl --labels l.tsv --validation 1", "must be a folder for --by-language"),
     ];
-    expect_errors(dir, "switch", &refusals);
+    expect_errors(dir, "switch", &invalid_cases);
     assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
 }
 
@@ -389,9 +389,9 @@ proptest! {
             command.current_dir(dir).env("RAYON_NUM_THREADS", threads);
             let output = command.args(arguments.split_whitespace()).output().unwrap();
             if !output.status.success() {
-                // All or no entities were held out.
+                // The fraction held out all entities or none.
                 let error = String::from_utf8(output.stderr).unwrap();
-                prop_assert!(error.contains("nothing is left"), "{}", error);
+                prop_assert!(error.contains("no data"), "{}", error);
                 prop_assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);
                 return Ok(());
             }
@@ -432,7 +432,7 @@ fn invalid_sizes_are_rejected() {
     write_texts(folder.path(), 3);
     for (options, expected) in [
         ("--hold-out 1", "hold_out = 1: must be from 0 to below 1"),
-        ("--validation 1000", "training texts in de: nothing is left; --validation uses all"),
+        ("--validation 1000", "training texts in de: no data; --validation uses all"),
     ] {
         let error = failure(&run(folder.path(), &format!("{SWITCH} {options} --out o")));
         assert!(error.contains(expected), "{error}");

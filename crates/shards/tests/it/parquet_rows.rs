@@ -42,9 +42,9 @@ fn write(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
     let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
     let rows: Vec<Row> = numbers.map(row).collect();
     for rows in rows.chunks(group_size) {
-        let mut part = writer.next_row_group().unwrap();
+        let mut row_group = writer.next_row_group().unwrap();
         let text: Vec<ByteArray> = rows.iter().map(|row| row.text.as_str().into()).collect();
-        let mut column = part.next_column().unwrap().unwrap();
+        let mut column = row_group.next_column().unwrap().unwrap();
         column.typed::<ByteArrayType>().write_batch(&text, None, None).unwrap();
         column.close().unwrap();
 
@@ -60,7 +60,7 @@ fn write(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
                 repetition.push(i16::from(k > 0));
             }
         }
-        let mut column = part.next_column().unwrap().unwrap();
+        let mut column = row_group.next_column().unwrap().unwrap();
         let typed = column.typed::<Int64Type>();
         typed.write_batch(&ids, Some(&definition), Some(&repetition)).unwrap();
         column.close().unwrap();
@@ -68,10 +68,10 @@ fn write(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
         let titles = rows.iter().filter_map(|row| row.title.as_deref().map(ByteArray::from));
         let titles: Vec<ByteArray> = titles.collect();
         let definition: Vec<i16> = rows.iter().map(|row| i16::from(row.title.is_some())).collect();
-        let mut column = part.next_column().unwrap().unwrap();
+        let mut column = row_group.next_column().unwrap().unwrap();
         column.typed::<ByteArrayType>().write_batch(&titles, Some(&definition), None).unwrap();
         column.close().unwrap();
-        part.close().unwrap();
+        row_group.close().unwrap();
     }
     writer.close().unwrap();
 }
@@ -218,11 +218,11 @@ fn write_column<T: DataType>(path: &Path, column: &str, values: &[T::T]) {
     let properties = Arc::new(properties.set_dictionary_enabled(false).build());
     let mut writer =
         SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
-    let mut part = writer.next_row_group().unwrap();
-    let mut column = part.next_column().unwrap().unwrap();
+    let mut row_group = writer.next_row_group().unwrap();
+    let mut column = row_group.next_column().unwrap().unwrap();
     column.typed::<T>().write_batch(values, None, None).unwrap();
     column.close().unwrap();
-    part.close().unwrap();
+    row_group.close().unwrap();
     writer.close().unwrap();
 }
 

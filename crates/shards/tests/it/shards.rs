@@ -87,15 +87,15 @@ proptest! {
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
         prop_assert_eq!(sorted, (0..total as u64).collect::<Vec<_>>());
-        // A second source resumes at every position. Positions are converted to JSON and back, as
-        // in checkpoints.
-        let mut second = source(&paths, &config);
+        // Another source resumes at every position. Positions are converted to JSON and back, as in
+        // checkpoints.
+        let mut resumed = source(&paths, &config);
         for (index, position) in positions.into_iter().enumerate() {
             let json = serde_json::to_string(&position).unwrap();
-            start(&mut second, 2);
-            second.seek(serde_json::from_str(&json).unwrap()).unwrap();
-            prop_assert_eq!(second.position(), position);
-            prop_assert_eq!(remaining(&mut second), &numbers[index..], "position {}", index);
+            start(&mut resumed, 2);
+            resumed.seek(serde_json::from_str(&json).unwrap()).unwrap();
+            prop_assert_eq!(resumed.position(), position);
+            prop_assert_eq!(remaining(&mut resumed), &numbers[index..], "position {}", index);
         }
     }
 }
@@ -113,7 +113,8 @@ fn the_order_depends_on_the_epoch_and_the_block_size() {
         epoch(&mut source(&paths, &ShuffleConfig { lines: 31, ..config.clone() }), 0),
         first
     );
-    // Few lines are followed by their successor, and a block has lines of all open shards.
+    // Few numbers are followed by their successor, and the first block has lines of all open
+    // shards.
     let successors = first.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
     assert!(successors < 12, "{successors} of 119 in the order of the files");
     for shard in 0..3 {
@@ -187,7 +188,7 @@ fn files_that_cannot_be_read_are_named() {
     );
     std::fs::write(path_of("blank.jsonl"), "\n \n").unwrap();
     assert!(open_error(&[folder.path().into()]).ends_with("blank.jsonl: the shard has no lines"));
-    // A compressed file that is truncated or damaged.
+    // Truncated and damaged compressed files are rejected.
     let text: String = (0..2000).map(|k| format!("[{}]\n", k * k)).collect();
     for name in ["part.jsonl.gz", "part.jsonl.zst"] {
         write_compressed(&path_of(name), &text);

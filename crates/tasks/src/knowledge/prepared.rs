@@ -50,7 +50,7 @@ impl Extremes {
 /// Parses a line, and rejects inconsistent objects.
 pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
-    match example.fault() {
+    match example.invalid_reason() {
         Some(reason) => Err(format!("not a valid {}: {reason}", T::NAME)),
         None => Ok(example),
     }

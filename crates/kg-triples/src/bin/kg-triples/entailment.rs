@@ -130,7 +130,7 @@ pub fn run(args: Args) -> CommandResult {
     table.count("without a described subject", report.without_subject);
     table.count("without a described object", report.without_object);
     table.count("without descriptions in suitable languages", report.without_language);
-    table.count("usable", report.train + report.test + report.ambiguous);
+    table.count("with descriptions", report.train + report.test + report.ambiguous);
     table.count("held out, one object", report.test);
     table.count("held out, several objects", report.ambiguous);
     table.count("relations", report.relations);

@@ -27,7 +27,7 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
     --languages en,de --out kg
 
 The dump is a JSON array or JSON lines, plain or compressed with gzip, bzip2 or zstd. A file without
-entities, or with fewer entities than unusable lines, is an error and replaces nothing. Dumps in
+entities, or with fewer entities than invalid lines, is an error and replaces nothing. Dumps in
 N-Triples are not supported.
 The output is the tables and extract.json, which counts everything skipped. Progress is stored after
 every 64 MiB of the compressed dump. Repeat the same command to resume a killed extract.")]
@@ -151,7 +151,7 @@ fn print(report: &ExtractReport) {
     let mut table = Table::default();
     for (name, count) in [
         ("lines", report.lines),
-        ("unusable lines", report.bad_lines),
+        ("invalid lines", report.bad_lines),
         ("items", report.items),
         ("properties", report.properties),
         ("other entities", report.others.values().sum()),

@@ -57,8 +57,8 @@ Examples:
     --min-chars 0 --unequal --out passages.jsonl.gz
 
 A folder of triples contains triples.tsv (head_id, relation_id, tail_id) and
-labels.tsv (id, lang, label, kind). Exit code 2 and one line on stderr mean bad
-input or an unusable path.";
+labels.tsv (id, lang, label, kind). Exit code 2 and one line on stderr mean
+invalid input or an invalid path.";
 
 #[derive(Subcommand)]
 enum Command {

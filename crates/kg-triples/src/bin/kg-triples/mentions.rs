@@ -94,9 +94,9 @@ fn fractions(text: &str) -> Result<Fractions, String> {
     for part in text.split(',') {
         let expected = || format!("expected texts=F, pairs=F or entities=F, got {part:?}");
         let (name, value) = part.split_once('=').ok_or_else(expected)?;
-        let at = ["texts", "pairs", "entities"].iter().position(|known| *known == name);
-        let slot = at.and_then(|at| fractions.get_mut(at)).ok_or_else(expected)?;
-        *slot = value.parse().map_err(|_| expected())?;
+        let index = ["texts", "pairs", "entities"].iter().position(|known| *known == name);
+        let fraction = index.and_then(|index| fractions.get_mut(index)).ok_or_else(expected)?;
+        *fraction = value.parse().map_err(|_| expected())?;
     }
     Ok(fractions)
 }
@@ -200,9 +200,9 @@ fn probe(
     seed: u64,
 ) -> Probe<MentionExample, Candidate> {
     let all_queries = queries.iter().flatten();
-    let golds =
+    let gold_pairs =
         all_queries.map(|query| (query.entity.as_str(), query.description_language)).collect();
-    let candidates = descriptions.candidates(&golds, max_candidates, seed);
+    let candidates = descriptions.candidates(&gold_pairs, max_candidates, seed);
     let names = ["unseen-texts", "unseen-pairs", "unseen-entities"];
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::sequence::{
-    ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle, visit_sequences,
+    ConcatSeparator, Directions, Masking, MixedTarget, TripleStyle, visit_sequences,
 };
 use kg_triples::{
     BuildReport, Control, Error, KnowledgeGraph, SequenceConfig, SequenceKind,
@@ -54,11 +54,11 @@ pub struct Args {
     #[arg(long, default_value = "none", value_parser = choice::<ConcatSeparator>)]
     concat_separator: ConcatSeparator,
     /// Mixed sequences of (i, j) only (forward), or of (j, i) too (both)
-    #[arg(long, default_value = "both", value_parser = choice::<Extent>)]
-    mixed_directions: Extent,
+    #[arg(long, default_value = "both", value_parser = choice::<Directions>)]
+    mixed_directions: Directions,
     /// Concatenated sequences in the order (i, j) only (forward), or (j, i) too (both)
-    #[arg(long, default_value = "forward", value_parser = choice::<Extent>)]
-    concatenated_orders: Extent,
+    #[arg(long, default_value = "forward", value_parser = choice::<Directions>)]
+    concatenated_orders: Directions,
     /// Proportions of monolingual, mixed, concatenated sequences, such as 1,1,1 [default: keep all]
     #[arg(long, value_delimiter = ',', num_args = 1..=3, value_name = "W,W,W")]
     mix_weights: Option<Vec<f64>>,
@@ -110,8 +110,8 @@ pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.input)?;
     if let Some(path) = &args.without_heads {
-        let heads = read_ids(path)?;
-        graph = graph.filter(|triple| !heads.contains(triple.head));
+        let excluded_heads = read_ids(path)?;
+        graph = graph.filter(|triple| !excluded_heads.contains(triple.head));
     }
     if let Some(control) = args.control {
         graph = graph.control(control, config.seed)?;
@@ -158,7 +158,7 @@ pub fn run(args: Args) -> CommandResult {
     table.count("tokens", report.tokens);
     table.count("masked tokens", report.masked_tokens);
     table.count("dropped: no label", report.dropped.missing_label);
-    table.count("dropped: unusable label", report.dropped.unusable_label);
+    table.count("dropped: invalid label", report.dropped.unusable_label);
     table.count("dropped: entity too long", report.dropped.entity_too_long);
     table.count("dropped: sequence too long", report.dropped.sequence_too_long);
     table.count("dropped: mix weights", report.dropped.mix_weights);
@@ -170,7 +170,7 @@ fn empty_output(report: &BuildReport) -> Error {
     Error::Empty {
         what: format!("sequences of {} triples", report.facts),
         hint: format!(
-            "dropped: {} without a label, {} with an unusable label, {} with too long an entity, \
+            "dropped: {} without a label, {} with an invalid label, {} with too long an entity, \
              {} too long",
             report.dropped.missing_label,
             report.dropped.unusable_label,

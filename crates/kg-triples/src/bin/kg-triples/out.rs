@@ -16,7 +16,7 @@ pub enum Out {
     Folder(PreparedFolder),
 }
 
-/// Rule for `--out` with held-out data.
+/// Requirement for `--out` if data is held out, for error messages.
 pub const FOR_QUERIES: &str = "a folder if data is held out, for the queries";
 
 /// The queries of a probe, and the candidates of all queries.
@@ -28,7 +28,7 @@ pub struct Probe<Q, C> {
 
 impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     /// Writes a file for each non-empty kind, and one for the candidates. Returns the number of
-    /// rows of each.
+    /// rows of each file.
     fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut sizes = Vec::new();
         for (name, queries) in &self.queries {
@@ -39,7 +39,8 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     }
 }
 
-/// Writes a file of the probe, unless it would be empty. Returns the number of rows.
+/// Writes `rows` to a file of the probe, or nothing if there are no rows. Returns the number of
+/// rows.
 fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
     if !rows.is_empty() {
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
@@ -64,9 +65,9 @@ impl Out {
     /// Selects a file if the path ends in `.jsonl` or `.gz` or is an existing file, otherwise a
     /// prepared folder. If `folder` is set, a file is rejected with this rule.
     pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, Error> {
-        let ends = |end: &str| path.extension() == Some(OsStr::new(end));
+        let has_extension = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
-        match (is_file || ends("jsonl") || ends("gz"), folder) {
+        match (is_file || has_extension("jsonl") || has_extension("gz"), folder) {
             (true, Some(rule)) => {
                 Err(Error::Config { key: "out", value: path.display().to_string(), rule })
             }

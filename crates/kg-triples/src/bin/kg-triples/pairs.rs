@@ -192,10 +192,10 @@ impl Args {
     }
 }
 
-/// Creates the error for a file without a pair of a kind, with the cause.
+/// Creates the error for a kind without pairs, with the cause.
 fn no_pairs(kind: PairKind, counts: &PairCounts) -> Error {
     Error::Empty {
-        what: format!("{} of {} sources", kind.name(), counts.sources),
+        what: format!("{} pairs of {} sources", kind.name(), counts.sources),
         hint: format!(
             "{} have no label in the languages, {} no triple, {} no word but the object, {} are \
              for training and {} held out; add data, or change --languages or --hold-out",

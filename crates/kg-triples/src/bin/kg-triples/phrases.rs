@@ -38,7 +38,7 @@ pub struct Args {
     /// Minimum length of a passage in code points
     #[arg(long, default_value_t = PhraseConfig::default().min_chars)]
     min_chars: usize,
-    /// Keep all passages instead of an equal number per language
+    /// Write all passages instead of an equal number per language
     #[arg(long)]
     unequal: bool,
     /// Random seed of the selection of passages
@@ -107,8 +107,8 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     row("queries with phrases", |report| report.queries_with_phrases.to_string());
     row("paragraphs of their documents", |report| report.paragraphs.to_string());
     row("too short", |report| report.too_short.to_string());
-    row("with a phrase", |report| report.found.to_string());
-    row("distinct passages", |report| report.different.to_string());
+    row("with a phrase", |report| report.paragraphs_with_phrases.to_string());
+    row("distinct passages", |report| report.distinct_passages.to_string());
     row("passages", |report| report.passages.to_string());
     row("phrases", |report| report.passage_phrases.to_string());
     row("occurrences", |report| report.occurrences.to_string());

@@ -51,14 +51,14 @@ pub fn run(args: Args) -> CommandResult {
         count: args.count,
         seed: args.seed,
     };
-    let mut named = NamesReport::default();
+    let mut names_report = NamesReport::default();
     let (sampled, report) = match &args.names {
         None => sample_folder(&args.kg, &config)?,
         Some(names) => {
             let graph = KnowledgeGraph::read_dir(&args.kg)?;
             let graph = graph.with_redirects(&args.kg.join("redirects.tsv"))?;
             let (graph, report) = graph.with_names(names)?;
-            named = report;
+            names_report = report;
             sample(&graph, &config)?
         }
     };
@@ -68,8 +68,8 @@ pub fn run(args: Args) -> CommandResult {
 
     let mut table = Table::default();
     if args.names.is_some() {
-        table.count("labels replaced by a name", named.replaced);
-        table.count("missing labels added", named.added);
+        table.count("labels replaced by a name", names_report.replaced);
+        table.count("missing labels added", names_report.added);
     }
     table.count("triples read", report.read);
     table.count("duplicates", report.repeated);

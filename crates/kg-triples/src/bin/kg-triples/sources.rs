@@ -66,19 +66,19 @@ impl Sources {
     }
 
     fn is_requested(&self, language: Language) -> bool {
-        self.languages.as_ref().is_none_or(|wanted| wanted.contains(&language))
+        self.languages.as_ref().is_none_or(|requested| requested.contains(&language))
     }
 
-    /// Iterates over the texts of one language, or of all languages if `only` is `None`.
-    pub fn texts(&self, only: Option<Language>) -> Texts<'_> {
-        let wanted = move |language: Language| only.is_none_or(|only| only == language);
-        let files = self.files.iter().filter(move |(language, _)| language.is_none_or(wanted));
+    /// Iterates over the texts of one language, or of all languages if `filter` is `None`.
+    pub fn texts(&self, filter: Option<Language>) -> Texts<'_> {
+        let matches = move |language: Language| filter.is_none_or(|required| required == language);
+        let files = self.files.iter().filter(move |(language, _)| language.is_none_or(matches));
         let texts = files.flat_map(|(language, path)| {
             self.file(*language, path).unwrap_or_else(|error| Box::new([Err(error)].into_iter()))
         });
         Box::new(texts.filter(move |text| {
             let language = text.as_ref().map(|text| text.language);
-            language.is_ok_and(|language| wanted(language) && self.is_requested(language))
+            language.is_ok_and(|language| matches(language) && self.is_requested(language))
                 || text.is_err()
         }))
     }
@@ -110,7 +110,8 @@ impl Sources {
 /// Counts of used and skipped labels by language.
 pub type LabelReports = BTreeMap<Language, LabelReport>;
 
-/// Opens the texts, reads the descriptions of `--entities`, and counts its labels.
+/// Creates the sources of texts, and reads the descriptions of `--entities`. Also returns the
+/// counts of the labels, if labels are used for linking.
 pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), Error> {
     check_unique_languages("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();

@@ -31,15 +31,15 @@ pub fn run(args: Args) -> CommandResult {
     let mut table = Table::default();
     table.row(["language", "entities", "relations", "labelled triples"]);
     for language in graph.languages() {
-        let labelled = |id: &str| graph.label(id, language.as_str()).is_some();
-        let complete = graph.triples().filter(|triple| {
-            labelled(triple.head) && labelled(triple.relation) && labelled(triple.tail)
+        let is_labelled = |id: &str| graph.label(id, language.as_str()).is_some();
+        let labelled_triples = graph.triples().filter(|triple| {
+            is_labelled(triple.head) && is_labelled(triple.relation) && is_labelled(triple.tail)
         });
         table.row([
             language.to_string(),
-            graph.entities().filter(|id| labelled(id)).count().to_string(),
-            graph.relations().filter(|id| labelled(id)).count().to_string(),
-            complete.count().to_string(),
+            graph.entities().filter(|id| is_labelled(id)).count().to_string(),
+            graph.relations().filter(|id| is_labelled(id)).count().to_string(),
+            labelled_triples.count().to_string(),
         ]);
     }
     table.print();

@@ -17,7 +17,7 @@ pub struct TextFiles<'a> {
     out: &'a Out,
     by_language: bool,
     writers: BTreeMap<PathBuf, JsonlWriter<LinkedText>>,
-    trained: BTreeMap<Language, u64>,
+    counts: BTreeMap<Language, u64>,
     validation: Validation,
 }
 
@@ -34,9 +34,9 @@ impl Validation {
         Self { size, seed, texts: BTreeMap::new() }
     }
 
-    /// Adds the text to the validation set if its random number is small enough. Returns the text
-    /// that is not in the set: `text`, or the text that it displaced.
-    fn offer(&mut self, text: LinkedText) -> Option<LinkedText> {
+    /// Adds the text to the validation set if its random number is small enough. Returns `text` if
+    /// it was not added, or the text that it displaced.
+    fn insert(&mut self, text: LinkedText) -> Option<LinkedText> {
         if self.size == 0 {
             return Some(text);
         }
@@ -49,17 +49,17 @@ impl Validation {
 
 impl<'a> TextFiles<'a> {
     pub fn new(out: &'a Out, by_language: bool, validation: Validation) -> Self {
-        Self { out, by_language, writers: BTreeMap::new(), trained: BTreeMap::new(), validation }
+        Self { out, by_language, writers: BTreeMap::new(), counts: BTreeMap::new(), validation }
     }
 
     pub fn write(&mut self, text: &LinkedText) -> CommandResult {
-        match self.validation.offer(text.clone()) {
-            Some(text) => self.train(&text),
+        match self.validation.insert(text.clone()) {
+            Some(text) => self.write_train(&text),
             None => Ok(()),
         }
     }
 
-    fn train(&mut self, text: &LinkedText) -> CommandResult {
+    fn write_train(&mut self, text: &LinkedText) -> CommandResult {
         let name = match self.by_language {
             true => format!("train/switched.{}.jsonl.gz", text.language),
             false => "train/switched.jsonl.gz".to_owned(),
@@ -71,17 +71,17 @@ impl<'a> TextFiles<'a> {
         if let Some(writer) = self.writers.get_mut(&path) {
             writer.write(text)?;
         }
-        *self.trained.entry(text.language).or_default() += 1;
+        *self.counts.entry(text.language).or_default() += 1;
         Ok(())
     }
 
     /// Finishes the files and returns the number of texts in each.
     pub fn finish(self) -> Result<Value, Error> {
-        let mut counts = json!({ "train": self.trained });
+        let mut counts = json!({ "train": self.counts });
         if self.validation.size > 0 {
             let mut validation = BTreeMap::new();
             for (language, texts) in self.validation.texts {
-                if !self.trained.contains_key(&language) {
+                if !self.counts.contains_key(&language) {
                     return Err(Error::Empty {
                         what: format!("training texts in {language}"),
                         hint: format!("--validation uses all {} of them", texts.len()),
@@ -103,18 +103,18 @@ pub struct LabelProbe {
     held_out: EntityLabels,
     /// Switched entities by language.
     switched: BTreeMap<Language, BTreeSet<String>>,
-    mentioned: BTreeSet<String>,
+    mentioned_held_out: BTreeSet<String>,
 }
 
 impl LabelProbe {
     pub fn new(held_out: EntityLabels) -> Self {
-        Self { held_out, switched: BTreeMap::new(), mentioned: BTreeSet::new() }
+        Self { held_out, switched: BTreeMap::new(), mentioned_held_out: BTreeSet::new() }
     }
 
     pub fn record(&mut self, sentence: &LinkedText, source: Language, forms: &[SwitchedText]) {
         for mention in &sentence.mentions {
             if self.held_out.label(&mention.entity, source).is_some() {
-                self.mentioned.insert(mention.entity.clone());
+                self.mentioned_held_out.insert(mention.entity.clone());
             }
         }
         for form in forms {
@@ -140,7 +140,7 @@ impl LabelProbe {
         let mut counts = BTreeMap::new();
         for (&language, entities) in &self.switched {
             let switched_pairs = entities.iter().filter_map(|id| labels.pair(id, language, source));
-            let held_out_pairs = self.mentioned.iter();
+            let held_out_pairs = self.mentioned_held_out.iter();
             let held_out_pairs =
                 held_out_pairs.filter_map(|id| self.held_out.pair(id, language, source));
             let switched_count = write_lines(&mut switched, switched_pairs)?;

@@ -1,4 +1,4 @@
-//! A table being written.
+//! An incomplete table.
 use std::io::Write;
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use atomic_file::{AtomicFile, Synced};
 use crate::dump::table::DumpTable;
 use crate::{Error, output};
 
-/// A table that is being written to a temporary file.
+/// A table that is written to a temporary file.
 pub(super) struct TableFile(AtomicFile);
 
 impl TableFile {
@@ -20,8 +20,8 @@ impl TableFile {
 
     /// Appends lines with tab-separated cells.
     pub(super) fn write(&mut self, rows: &str) -> Result<(), Error> {
-        let written = self.0.write_all(rows.as_bytes());
-        written.map_err(|error| Error::io(self.0.path(), "write the file")(error))
+        let result = self.0.write_all(rows.as_bytes());
+        result.map_err(|error| Error::io(self.0.path(), "write the file")(error))
     }
 
     /// Syncs the table to disk.

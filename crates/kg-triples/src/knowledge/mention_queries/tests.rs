@@ -1,4 +1,4 @@
-//! Tests that held-out data is never trained.
+//! Tests that held-out data is not in the training set.
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -71,15 +71,15 @@ fn split_examples(
 ) -> Result<Splits, Error> {
     let train = trainable.iter().filter(|example| held_out.split_of(example) == Split::Train);
     let train: Vec<MentionExample> = train.cloned().collect();
-    let trained: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
-    let queries = collect(held_out, queries, |entity| trained.contains(entity))?;
+    let entities: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
+    let queries = collect(held_out, queries, |entity| entities.contains(entity))?;
     Ok(Splits { train, queries })
 }
 
 fn collect(
     held_out: &HeldOut,
     queries: &[MentionExample],
-    trained: impl Fn(&str) -> bool,
+    is_trained: impl Fn(&str) -> bool,
 ) -> Result<[Vec<MentionExample>; 3], Error> {
     let mut collected = MentionQueries::new(held_out);
     let mut seen = BTreeSet::new();
@@ -88,7 +88,7 @@ fn collect(
             collected.add(query.clone());
         }
     }
-    collected.finish(trained)
+    collected.finish(is_trained)
 }
 
 type Triple<'e> = (&'e str, &'e str, &'e str);
@@ -158,10 +158,10 @@ proptest! {
 
     #[test]
     fn query_limits_are_respected(examples in examples(), held_out in held_out()) {
-        let trained = |entity: &str| !held_out.holds_out_entity(entity);
-        let Ok(splits) = collect(&held_out, &examples, trained) else { return Ok(()) };
+        let is_trained = |entity: &str| !held_out.holds_out_entity(entity);
+        let Ok(splits) = collect(&held_out, &examples, is_trained) else { return Ok(()) };
         let all = HeldOut { queries: usize::MAX, per_entity: None, ..held_out.clone() };
-        let all = collect(&all, &examples, trained).unwrap();
+        let all = collect(&all, &examples, is_trained).unwrap();
         for (queries, all) in splits.iter().zip(&all) {
             let passages: BTreeSet<u64> = queries.iter().map(|query| query.passage).collect();
             prop_assert_eq!(passages.len(), queries.len(), "two queries of one passage");
@@ -171,8 +171,8 @@ proptest! {
                 *counts.entry(&query.entity).or_default() += 1;
             }
             let max_per_entity = held_out.per_entity.unwrap_or(usize::MAX);
-            let possible: usize = counts.values().map(|count| *count.min(&max_per_entity)).sum();
-            prop_assert_eq!(queries.len(), possible.min(held_out.queries), "the allowed number");
+            let available: usize = counts.values().map(|count| *count.min(&max_per_entity)).sum();
+            prop_assert_eq!(queries.len(), available.min(held_out.queries), "the allowed number");
             for query in queries {
                 prop_assert!(queries.iter().filter(|q| q.entity == query.entity).count() <= max_per_entity);
             }
@@ -195,10 +195,10 @@ fn held_out_fractions_match_the_options() {
             examples.iter().filter(is_held_out).map(key).collect();
         held_out_names.len() as f64 / names.len() as f64
     };
-    let none = HeldOut { texts: 0.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
-    let texts = HeldOut { texts: 0.3, ..none.clone() };
-    let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..none.clone() };
-    let entities = HeldOut { texts: 1.0, entities: 0.3, ..none };
+    let nothing_held_out = HeldOut { texts: 0.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
+    let texts = HeldOut { texts: 0.3, ..nothing_held_out.clone() };
+    let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..nothing_held_out.clone() };
+    let entities = HeldOut { texts: 1.0, entities: 0.3, ..nothing_held_out };
     type Key = fn(&MentionExample) -> String;
     let cases: [(_, _, Key, _); 3] = [
         (texts, Split::UnseenTexts, |example| example.id.clone(), 0.08),
@@ -245,15 +245,15 @@ fn invalid_values_are_rejected_with_their_key() {
 
 #[test]
 fn no_query_is_an_error_that_names_the_key() {
-    // One text, and a seed that does not hold it out.
+    // One text, and a held-out set that does not contain it.
     let examples: Vec<MentionExample> = (0..5).map(|at| example(at, 0, at, at, 1)).collect();
-    let none = (0..1_000)
+    let without_text = (0..1_000)
         .map(|seed| HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() })
         .find(|held_out| held_out.split_of(&examples[0]) == Split::Train)
         .unwrap();
     // There are no queries at all if passages have one language only.
     for queries in [&examples[..], &[]] {
-        let error = split_examples(&none, &examples, queries).unwrap_err();
+        let error = split_examples(&without_text, &examples, queries).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{error}");
         let error = error.to_string();
         assert!(error.starts_with("queries for the probes"), "{error}");

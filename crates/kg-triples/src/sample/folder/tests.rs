@@ -2,7 +2,7 @@
 //! implementation.
 use proptest::prelude::*;
 
-use super::super::rules::Verdict;
+use super::super::rules::LabelCheck;
 use super::*;
 use crate::Coverage;
 
@@ -70,7 +70,7 @@ fn reference_sample(
     ranked.truncate(config.count);
     let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
     triples.sort_unstable();
-    Ok(finish(graph, &triples, &languages, report))
+    Ok(build_sample(graph, &triples, &languages, report))
 }
 
 /// A triple of interned ids with its random rank.
@@ -104,9 +104,9 @@ fn ranked(
         if head == tail {
             report.self_loops += 1;
         } else {
-            let verdict = rules.check(triple.map(bits));
-            report.count(verdict);
-            if verdict == Verdict::Usable {
+            let check = rules.check(triple.map(bits));
+            report.count(check);
+            if check == LabelCheck::Complete {
                 ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
             }
         }
@@ -152,7 +152,7 @@ proptest! {
             ..config
         };
         let labelled = |id: &str, code: &str| graph.label(id, code).is_some();
-        let usable = graph.triples().filter(|triple| {
+        let expected = graph.triples().filter(|triple| {
             let pairs = config.languages.iter().flat_map(|first| {
                 config.languages.iter().map(move |second| (first, second))
             });
@@ -165,14 +165,14 @@ proptest! {
                         && labelled(triple.relation, second)
                 })
         });
-        let usable: Vec<_> = usable.map(|triple| (triple.head, triple.relation, triple.tail)).collect();
+        let expected: Vec<_> = expected.map(|triple| (triple.head, triple.relation, triple.tail)).collect();
         match sample(&graph, &config) {
             Ok((found, _)) => {
                 let found = found.triples().map(|t| (t.head, t.relation, t.tail));
-                prop_assert!(found.eq(usable));
+                prop_assert!(found.eq(expected));
             }
-            Err(Error::Empty { .. }) => prop_assert!(usable.is_empty()),
-            // A language without labels, or only one language.
+            Err(Error::Empty { .. }) => prop_assert!(expected.is_empty()),
+            // The sample has a language without labels, or only one language.
             Err(error) => {
                 let is_rejected = matches!(
                     error,

@@ -133,21 +133,22 @@ pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T
     assert_eq!(read::<T>(&path), records);
 }
 
-/// Returns the error of reading a record with a changed value of `key` in line 3 of `r.jsonl`.
+/// Returns the error of reading `r.jsonl`, whose line 3 is `record` with another value of `key`.
 pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
-    let good = serde_json::to_value(record).unwrap();
-    let mut broken = good.clone();
-    broken[key] = value;
-    line_error::<T>(&good.to_string(), &broken.to_string())
+    let valid = serde_json::to_value(record).unwrap();
+    let mut changed = valid.clone();
+    changed[key] = value;
+    line_error::<T>(&valid.to_string(), &changed.to_string())
 }
 
-/// Returns the error of reading `bad` in line 3 of `r.jsonl`, after which nothing is read.
-pub fn line_error<T: Record>(good: &str, bad: &str) -> String {
+/// Returns the error of reading `r.jsonl`, whose line 3 is `invalid`. Checks that reading ends with
+/// it.
+pub fn line_error<T: Record>(valid: &str, invalid: &str) -> String {
     let dir = tempdir().unwrap();
-    write(dir.path(), "r.jsonl", format!("{good}\n\n{bad}\n{good}\n"));
+    write(dir.path(), "r.jsonl", format!("{valid}\n\n{invalid}\n{valid}\n"));
     let reader = JsonlReader::<T>::open(dir.path().join("r.jsonl")).unwrap();
     let errors: Vec<_> = reader.skip(1).map(|record| record.err().unwrap()).collect();
-    assert!(matches!(errors.as_slice(), [Error::Json { line: 3, .. }]), "{bad}: {errors:?}");
+    assert!(matches!(errors.as_slice(), [Error::Json { line: 3, .. }]), "{invalid}: {errors:?}");
     errors[0].to_string()
 }
 
@@ -156,14 +157,14 @@ pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
     JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Returns the token ids with the targets in place of masks, without spare slots of `FixedLength`.
+/// Returns the token ids with masks replaced by their targets, except masks that predict padding.
 pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
-    let filler = |at: usize| {
+    let is_padding = |at: usize| {
         let mut entities = sequence.entities.iter();
         entities.any(|entity| (entity.start + entity.pieces..entity.end).contains(&at))
     };
     let ids = sequence.input_ids.iter().zip(&sequence.labels).enumerate();
-    ids.filter(|(at, _)| !filler(*at))
+    ids.filter(|(at, _)| !is_padding(*at))
         .map(|(_, (input, label))| u32::try_from(*label).unwrap_or(*input))
         .collect()
 }

@@ -27,11 +27,11 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
         [("en", "Q4"), ("en", "Q5"), ("zh", "Q4")].map(|(l, id)| (l.into(), id.into()))
     );
 
-    let reject = |_, page: EntityPage| match page.id.as_str() {
+    let visit = |_, page: EntityPage| match page.id.as_str() {
         "Q5" => Err(Error::Tokenizer("no".into())),
         _ => Ok(()),
     };
-    let error = read_pages(&files, reject).unwrap_err().to_string();
+    let error = read_pages(&files, visit).unwrap_err().to_string();
     assert!(error.contains("entities.en.jsonl.gz:3:"), "{error}");
     write("entities.zh.jsonl", "{\"id\":\"Q4\"}\n{\"id\":\"Q5\",\"extrakt\":\"x\"}\n");
     let error = read_pages(&files, |_, _| Ok(())).unwrap_err().to_string();

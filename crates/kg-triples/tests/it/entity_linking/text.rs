@@ -32,8 +32,8 @@ fn one_line_is_one_object_with_the_documented_keys() {
 
 #[test]
 fn invalid_lines_are_reported() {
-    let good = r#"{"id":"7","lang":"en","text":"Bern","mentions":[]}"#;
-    let broken = [
+    let valid = r#"{"id":"7","lang":"en","text":"Bern","mentions":[]}"#;
+    let invalid_lines = [
         ("{", "EOF"),
         ("[]", "invalid length"),
         (r#"{"id":"7","lang":"en"}"#, "missing field `text`"),
@@ -59,8 +59,8 @@ fn invalid_lines_are_reported() {
             "mentions[0] with an empty entity",
         ),
     ];
-    for (line, expected_error) in broken {
-        let error = line_error::<LinkedText>(good, line);
+    for (line, expected_error) in invalid_lines {
+        let error = line_error::<LinkedText>(valid, line);
         assert!(error.contains("r.jsonl:3: expected one linked text"), "{error}");
         assert!(error.contains(expected_error), "{error}");
     }
@@ -109,11 +109,11 @@ proptest! {
                 mention(start, start + length, &named)
             })
             .collect();
-        let inner = |mention: &&Mention| {
+        let is_within_line = |mention: &&Mention| {
             let named = &mention.entity;
             !named.contains('\n') && named.trim() == named.as_str()
         };
-        let expected = mentions.iter().filter(inner).count();
+        let expected = mentions.iter().filter(is_within_line).count();
         let linked = text(&body, mentions);
         let passages = passages(&linked);
         let is_not_blank = |line: &&str| !line.trim().is_empty();

@@ -125,11 +125,11 @@ fn sitelinks_are_read_and_faults_reported() {
 fn invalid_pages_are_reported() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wiki_00");
-    let good = r#"{"id":1,"title":"Bern","text":"x"}"#;
+    let valid = r#"{"id":1,"title":"Bern","text":"x"}"#;
     for (line, expected_error) in
         [(r#"{"id":"2","title":"Bern"}"#, "missing field `text`"), ("x", "expected value")]
     {
-        std::fs::write(&path, format!("{good}\n{line}\n")).unwrap();
+        std::fs::write(&path, format!("{valid}\n{line}\n")).unwrap();
         let sitelinks = sitelinks();
         let results: Vec<_> =
             WikiReader::open(&path, language("de"), &sitelinks).unwrap().collect();

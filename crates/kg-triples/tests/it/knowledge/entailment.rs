@@ -105,7 +105,7 @@ fn skipped_triples_are_counted_by_reason() {
     let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
     assert!(once.iter().all(|example| (example.relation as usize) < data.report().relations));
-    // Both in one language: only A and B, in English.
+    // With one language for both descriptions, only A and B remain, in English.
     let config = EntailmentConfig { multilingual: false, ..EntailmentConfig::default() };
     let monolingual = dataset_with(&graph, &descriptions, config);
     assert_eq!(
@@ -130,16 +130,16 @@ fn skipped_triples_are_counted_by_reason() {
 fn examples_depend_only_on_seed_and_index() {
     let graph = countries();
     let data = dataset(&graph, &labels(&graph));
-    let make = |seed| {
+    let draw_examples = |seed| {
         let example = |index| data.drawn(seed, index).unwrap();
-        let backwards: Vec<_> = (0..300).rev().map(example).collect();
+        let reversed: Vec<_> = (0..300).rev().map(example).collect();
         let drawn: Vec<_> = (0..300).map(example).collect();
-        assert!(drawn.iter().eq(backwards.iter().rev()));
+        assert!(drawn.iter().eq(reversed.iter().rev()));
         (drawn, collect(data.once(seed)))
     };
-    let (drawn, once) = make(1);
-    assert_eq!((drawn.clone(), once.clone()), make(1));
-    let other = make(2);
+    let (drawn, once) = draw_examples(1);
+    assert_eq!((drawn.clone(), once.clone()), draw_examples(1));
+    let other = draw_examples(2);
     assert!(drawn != other.0 && once != other.1);
     assert_eq!(once.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     // Six facts and six pairs of three languages: every combination is drawn.

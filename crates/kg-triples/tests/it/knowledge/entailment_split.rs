@@ -106,8 +106,8 @@ fn partly_labelled() -> KnowledgeGraph {
 fn partial_labels_suffice_and_skipped_triples_are_counted() {
     let data = with_triples(partly_labelled(), &config()).unwrap();
     let report = data.report();
-    // P1 to the German entities: all 100; to Q300: none; P2: one entity has a German label in every
-    // other triple.
+    // All 100 triples of P1 with German entities are used, no triple of P1 with Q300, and every
+    // other triple of P2, in which one entity has a German label.
     let skipped = report.without_subject + report.without_object + report.without_language;
     assert_eq!((report.triples, skipped), (300, 150));
     assert_eq!(report.train + report.test + report.ambiguous, 150);
@@ -122,9 +122,9 @@ fn partial_labels_suffice_and_skipped_triples_are_counted() {
         german += f64::from(u8::from(subject)) / count as f64;
     }
     // Expected: subjects of P1 are English; subjects of P2 are half English, half German.
-    let smooth = |n: f64| n.powf(0.3);
-    let (few, many) = (25.0 * 0.8, 125.0 * 0.8);
-    let expected = smooth(few) / (smooth(few) + smooth(many));
+    let smoothed_count = |n: f64| n.powf(0.3);
+    let (de, en) = (25.0 * 0.8, 125.0 * 0.8);
+    let expected = smoothed_count(de) / (smoothed_count(de) + smoothed_count(en));
     assert!((german - expected).abs() < 0.06, "{german} for {expected}");
-    assert!(german > few / (few + many) + 0.05, "above its unsmoothed share");
+    assert!(german > de / (de + en) + 0.05, "above its unsmoothed share");
 }

@@ -140,7 +140,7 @@ fn smoothing_draws_rare_entities_more_often() {
 
 #[test]
 fn most_mentioned_entities_prefer_many_languages() {
-    // Q0 is mentioned 8 times in German; Q1 4 times in German and 4 times in Spanish.
+    // Q0 is mentioned 8 times in German. Q1 is mentioned 4 times in German and 4 times in Spanish.
     let german = (0..2).map(|at| text(at, [0; 4], 0));
     let two_languages = (2..4).map(|at| text(at, [1; 4], 2 * (at - 2)));
     let counts = EntityCounts::of_texts(german.chain(two_languages).map(Ok)).unwrap();
@@ -172,7 +172,7 @@ fn candidates_are_golds_and_then_other_entities_by_hash() {
     }
     assert_eq!(candidates, descriptions.candidates(&golds, 6, 1));
     assert_ne!(candidates, descriptions.candidates(&golds, 6, 2));
-    // All golds are candidates, and the number of entities is a limit.
+    // All gold entities are candidates, and the number of entities is a limit.
     assert_eq!(descriptions.candidates(&golds, 1, 1).len(), 3);
     assert_eq!(descriptions.candidates(&golds, 900, 1).len(), 21);
 }

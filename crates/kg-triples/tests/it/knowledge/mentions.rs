@@ -50,7 +50,7 @@ fn spans_cover_mentions_in_any_script() {
         // Decomposed letters before and inside the mention; the tokenizer composes them.
         ("de", "Das scho\u{308}ne Mu\u{308}nchen liegt da.", "Mu\u{308}nchen", "München"),
         ("ar", "تقع مدينة القاهرة في مصر.", "القاهرة", "القاهرة"),
-        // With vowel signs.
+        // A mention with vowel signs.
         ("ar", "في القاهِرَة كثير", "القاهِرَة", "القاهِرَة"),
         ("hi", "यह नई दिल्ली में है।", "नई दिल्ली", "नईदिल्ली"),
         ("vi", "Thủ đô là Hà Nội.", "Hà Nội", "HàNội"),
@@ -102,7 +102,7 @@ fn descriptions_are_in_another_language_if_available() {
             drawn.into_iter().map(|((entity, code), count)| (entity, code, count)).collect();
         (drawn, report)
     };
-    let near = |drawn: &[(String, String, i32)], expected: &[(&str, &str, i32)]| {
+    let assert_counts = |drawn: &[(String, String, i32)], expected: &[(&str, &str, i32)]| {
         assert_eq!(drawn.len(), expected.len(), "{drawn:?}");
         for ((entity, code, count), expected) in drawn.iter().zip(expected) {
             assert_eq!((entity.as_str(), code.as_str()), (expected.0, expected.1));
@@ -111,11 +111,11 @@ fn descriptions_are_in_another_language_if_available() {
     };
     let config = MentionConfig::default();
     let (drawn, report) = count(&config);
-    near(&drawn, &[("Q1", "de", 750), ("Q1", "zh", 750), ("Q3", "de", 1_500)]);
+    assert_counts(&drawn, &[("Q1", "de", 750), ("Q1", "zh", 750), ("Q3", "de", 1_500)]);
     assert_eq!(report.examples, 3_000);
 
     let (drawn, _) = count(&MentionConfig { multilingual: false, ..config });
-    near(&drawn, &[("Q1", "en", 1_500), ("Q2", "en", 1_500)]);
+    assert_counts(&drawn, &[("Q1", "en", 1_500), ("Q2", "en", 1_500)]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn long_passages_are_cropped_around_the_mention() {
             assert_eq!(report.unaligned, 400);
             continue;
         }
-        let mut starts = Vec::new();
+        let mut window_starts = Vec::new();
         for example in &cropped {
             assert_eq!(example.input_ids.len(), max_tokens.min(uncropped.input_ids.len()));
             assert_eq!(decode(span(example)), "Berlin");
@@ -177,12 +177,16 @@ fn long_passages_are_cropped_around_the_mention() {
             let window_start = uncropped.mention.start - (example.mention.start - 1);
             let inside = &example.input_ids[1..example.input_ids.len() - 1];
             assert_eq!(inside, &uncropped.input_ids[window_start..window_start + inside.len()]);
-            starts.push(example.mention.start);
+            window_starts.push(example.mention.start);
         }
-        starts.sort_unstable();
-        starts.dedup();
+        window_starts.sort_unstable();
+        window_starts.dedup();
         if max_tokens == 32 {
-            assert_eq!(starts, Vec::from_iter(1..=31 - span_tokens), "every position is drawn");
+            assert_eq!(
+                window_starts,
+                Vec::from_iter(1..=31 - span_tokens),
+                "every position is drawn"
+            );
         }
     }
     // Mentions at the ends of a passage.
@@ -227,17 +231,17 @@ fn many_texts() -> (Vec<LinkedText>, EncodedDescriptions) {
 #[test]
 fn examples_depend_only_on_seed_and_passage_number() {
     let (texts, descriptions) = many_texts();
-    let make = |texts: &[LinkedText], seed| {
+    let build_examples = |texts: &[LinkedText], seed| {
         examples(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
     };
-    let expected = make(&texts, 1);
+    let expected = build_examples(&texts, 1);
     assert_eq!(expected.len(), 1_400);
     for threads in [1, 5] {
-        assert_eq!(with_threads(threads, || make(&texts, 1)), expected);
+        assert_eq!(with_threads(threads, || build_examples(&texts, 1)), expected);
     }
     // Later texts have no effect.
-    assert_eq!(make(&texts[..10], 1), expected[..20]);
-    let other = make(&texts, 2);
+    assert_eq!(build_examples(&texts[..10], 1), expected[..20]);
+    let other = build_examples(&texts, 2);
     let same = expected.iter().zip(&other).filter(|(one, other)| one == other).count();
     // Two mentions with about 2.5 languages each.
     assert!((150..500).contains(&same), "{same} of 1400 are the same under another seed");
@@ -300,21 +304,25 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
     let (results, report) = examples(&texts, &encoded, &config);
     assert_eq!(report.by_language.len(), 5);
     assert!(report.by_language.values().all(|count| *count >= 20), "{report:?}");
-    let mut exact = 0;
+    let mut exact_matches = 0;
     for example in &results {
         assert!(example.input_ids.len() <= 64 && example.description_ids.len() <= 32);
         // The decoded tokens contain one of the mentions of the entity.
-        let shown = decode(span(example)).to_lowercase();
+        let decoded = decode(span(example)).to_lowercase();
         let text =
             texts.iter().find(|t| t.id == example.id && t.language == example.language).unwrap();
         let mut mentions = text.mentions.iter().filter(|m| m.entity == example.entity);
         let contains_mention = mentions.any(|mention| {
             let mention_text = slice(&text.text, mention).replace(char::is_whitespace, "");
             let mention_text = mention_text.to_lowercase();
-            exact += usize::from(shown == mention_text);
-            shown.contains(&mention_text)
+            exact_matches += usize::from(decoded == mention_text);
+            decoded.contains(&mention_text)
         });
-        assert!(contains_mention || shown.contains("<unk>"), "{}: {shown}", example.entity);
+        assert!(contains_mention || decoded.contains("<unk>"), "{}: {decoded}", example.entity);
     }
-    assert!(exact * 10 > results.len() * 8, "{exact} of {} are the mention exactly", results.len());
+    assert!(
+        exact_matches * 10 > results.len() * 8,
+        "{exact_matches} of {} are the mention exactly",
+        results.len()
+    );
 }

@@ -40,12 +40,12 @@ fn rows(rows: &[[&str; 5]]) -> BTreeSet<Row> {
     rows.iter().map(|row| row.map(str::to_owned)).collect()
 }
 
-/// The distinct pairs of 200 seeds.
+/// The distinct pairs for 200 seeds.
 fn distinct_rows<'a>(
-    make: impl Fn(u64) -> Result<TextPairs<'a>, Error>,
+    create_pairs: impl Fn(u64) -> Result<TextPairs<'a>, Error>,
     kind: PairKind,
 ) -> BTreeSet<Row> {
-    let of_seed = |seed| make(seed).unwrap().once().collect::<Vec<_>>();
+    let of_seed = |seed| create_pairs(seed).unwrap().once().collect::<Vec<_>>();
     let pairs = (0..200).flat_map(of_seed);
     pairs.inspect(|pair| assert_eq!(pair.kind, kind)).map(row).collect()
 }
@@ -74,7 +74,7 @@ fn entities_of_triples_are_paired_in_two_languages() {
 #[test]
 fn subject_and_relation_are_joined_in_independent_languages() {
     let graph = graph();
-    let make = |seed| TextPairs::of_triples(&graph, &config(&["de", "en"], seed));
+    let create_pairs = |seed| TextPairs::of_triples(&graph, &config(&["de", "en"], seed));
     let counts = PairCounts {
         sources: 3,
         without_label: 1,
@@ -82,7 +82,7 @@ fn subject_and_relation_are_joined_in_independent_languages() {
         without_relation: 1,
         ..PairCounts::default()
     };
-    assert_eq!(make(0).unwrap().counts(), counts);
+    assert_eq!(create_pairs(0).unwrap().counts(), counts);
     let expected = rows(&[
         ["a r", "en", "b", "en", "B"],
         ["a R", "en", "b", "en", "B"],
@@ -92,7 +92,7 @@ fn subject_and_relation_are_joined_in_independent_languages() {
         ["b", "en", "a", "en", "A"],
         ["b", "en", "ä", "de", "A"],
     ]);
-    assert_eq!(distinct_rows(make, PairKind::Tp), expected);
+    assert_eq!(distinct_rows(create_pairs, PairKind::Tp), expected);
     // No relation has a Chinese label, and X has no label in any language.
     let chinese = TextPairs::of_triples(&graph, &config(&["zh"], 1)).unwrap();
     assert_eq!((chinese.counts().train, chinese.counts().without_relation), (2, 2));
@@ -111,18 +111,18 @@ fn a_description_is_paired_with_a_label_of_its_entity() {
     ] {
         descriptions.add(entity, language(code), text).unwrap();
     }
-    let make =
+    let create_pairs =
         |seed| TextPairs::of_descriptions(&graph, &descriptions, &config(&["de", "en"], seed));
     // B has no description in these languages and is not a source.
     let counts = PairCounts { sources: 3, without_label: 2, train: 1, ..PairCounts::default() };
-    assert_eq!(make(0).unwrap().counts(), counts);
+    assert_eq!(create_pairs(0).unwrap().counts(), counts);
     let expected = rows(&[
         ["First letter.", "en", "a", "en", "A"],
         ["First letter.", "en", "ä", "de", "A"],
         ["Erster Buchstabe.", "de", "a", "en", "A"],
         ["Erster Buchstabe.", "de", "ä", "de", "A"],
     ]);
-    assert_eq!(distinct_rows(make, PairKind::Es), expected);
+    assert_eq!(distinct_rows(create_pairs, PairKind::Es), expected);
 }
 
 /// A text in which `[entity|text]` is a mention.
@@ -130,9 +130,9 @@ fn text(code: &str, marked: &str) -> LinkedText {
     let mut text = String::new();
     let mut mentions = Vec::new();
     for (at, part) in marked.split(['[', ']']).enumerate() {
-        let (entity, visible) = part.split_once('|').unwrap_or(("", part));
+        let (entity, mention_text) = part.split_once('|').unwrap_or(("", part));
         let start = text.chars().count();
-        text.push_str(visible);
+        text.push_str(mention_text);
         if at % 2 == 1 {
             let end = text.chars().count();
             mentions.push(Mention { start, end, entity: entity.to_owned() });
@@ -158,11 +158,12 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
         text("de", "Über [A|Alpha] und [B|Beta zwei]. Nur [A|Alpha]. [B|Beta] und [C|Gamma]."),
         // All mentions of an object are removed; X has no label.
         text("en", "[B|Two], [B|two] and [A|one]. [A|One] with [X|none]."),
-        // A language that is not requested.
+        // Sentences in a language that is not requested are ignored.
         text("zh", "[A|甲]和[B|乙]。"),
     ];
     let pairs = pairs_of_sentences(&graph, &texts, RemoveObject::Whole);
-    // Two sentences have no triple. The other three have five objects. X has no label.
+    // Two sentences do not link subject and object of a triple. The other three have five objects.
+    // X has no label.
     let counts = PairCounts {
         sources: 7,
         without_label: 1,
@@ -197,12 +198,12 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
     assert_eq!(queries(&released), expected);
 
     // The subject has no letters, so the sentence has no word besides the object.
-    let bare = pairs_of_sentences(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
+    let pairs = pairs_of_sentences(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
     let counts = PairCounts { sources: 2, bare: 1, train: 1, ..PairCounts::default() };
-    assert_eq!(bare.counts(), counts);
+    assert_eq!(pairs.counts(), counts);
     let error = || Error::Tokenizer("a broken text".into());
-    let broken = [Ok(texts[0].clone()), Err(error())].into_iter();
-    let result = TextPairs::of_sentences(&graph, broken, &config(&[], 0));
+    let texts_with_error = [Ok(texts[0].clone()), Err(error())].into_iter();
+    let result = TextPairs::of_sentences(&graph, texts_with_error, &config(&[], 0));
     assert_eq!(result.err().unwrap().to_string(), error().to_string());
 }
 
@@ -243,11 +244,11 @@ fn no_entity_is_both_trained_and_held_out() {
 #[test]
 fn pairs_depend_only_on_seed_and_index() {
     let graph = crate::common::countries();
-    let make = |seed| TextPairs::of_triples(&graph, &config(&[], seed)).unwrap();
-    let drawn = |seed, count| make(seed).drawn(count).collect::<Vec<_>>();
+    let create_pairs = |seed| TextPairs::of_triples(&graph, &config(&[], seed)).unwrap();
+    let drawn = |seed, count| create_pairs(seed).drawn(count).collect::<Vec<_>>();
     assert_eq!(drawn(1, 300)[..100], drawn(1, 100));
     assert_ne!(drawn(1, 100), drawn(2, 100));
-    let once = |seed| make(seed).once().collect::<Vec<_>>();
+    let once = |seed| create_pairs(seed).once().collect::<Vec<_>>();
     assert_eq!(once(1), once(1));
     assert_ne!(once(1), once(2));
     // Six triples, each with three languages for subject, relation and object: every combination is

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::table::DumpTable;
 use crate::Language;
 
-/// Wikis whose site id ends in `wiki` but that are not Wikipedias.
+/// Site ids that end in `wiki` but do not belong to a Wikipedia, without this suffix.
 const NON_WIKIPEDIAS: [&str; 14] = [
     "commons",
     "foundation",
@@ -24,11 +24,11 @@ const NON_WIKIPEDIAS: [&str; 14] = [
 
 /// The requested languages and tables.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    /// The requested languages, each with its fallback languages for labels and descriptions, best
-    /// first. Case does not matter.
+pub(super) struct Requested {
+    /// The requested languages, each with its fallback languages for labels and descriptions in
+    /// order of preference. Codes are case-insensitive.
     pub(super) languages: Vec<(Language, Vec<Language>)>,
-    /// The tables to write, sorted, each once.
+    /// The tables to write, sorted, without duplicates.
     pub(super) tables: Vec<DumpTable>,
 }
 
@@ -45,7 +45,7 @@ fn has_code(language: &Language, code: &str) -> bool {
     language.as_str().eq_ignore_ascii_case(code)
 }
 
-impl Wanted {
+impl Requested {
     /// Whether a table is written.
     pub(super) fn has(&self, table: DumpTable) -> bool {
         self.tables.contains(&table)
@@ -82,11 +82,11 @@ impl Wanted {
     }
 
     /// Returns the text of each language, or else of its first available fallback language.
-    pub(super) fn choose(&self, usable: &BTreeMap<&str, String>) -> ChosenTexts {
+    pub(super) fn choose(&self, texts: &BTreeMap<&str, String>) -> ChosenTexts {
         let mut chosen = ChosenTexts { texts: Vec::new(), fallbacks: 0 };
         for (language, fallbacks) in &self.languages {
-            let text = |wanted: &Language| {
-                usable.iter().find(|(code, _)| has_code(wanted, code)).map(|(_, text)| text)
+            let text = |language: &Language| {
+                texts.iter().find(|(code, _)| has_code(language, code)).map(|(_, text)| text)
             };
             let exact = text(language);
             let fallback = || fallbacks.iter().find_map(text);
