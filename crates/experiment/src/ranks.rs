@@ -47,7 +47,7 @@ impl Ranks {
 
     /// The folder in which this process writes.
     pub(crate) fn folder(&self, run_folder: PathBuf) -> PathBuf {
-        match &self.temporary {
+        match &self.temporary_folder {
             None => run_folder,
             Some(folder) => folder.path().join("run"),
         }

@@ -197,7 +197,7 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
     assert!((loss(&with_gold) - (mml + 2.0 * span_loss)).abs() < 1e-4);
     // Annealing starts with MML.
     let annealed =
-        BoundaryConfig { anneal_steps: Some(1_000), ..weighting(HardLearningWeighting::HardEm) };
+        BoundaryConfig { anneal_steps: Some(1_000), ..config_with(HardLearningWeighting::HardEm) };
     assert!((loss(&annealed) - mml).abs() < 1e-6);
 }
 
@@ -205,7 +205,7 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
 fn alpha_mixes_losses_and_ablations_select_them() {
     let fixture = Fixture::new();
     let (candidates, _) = fixture.candidates(&CandidateConfig::default());
-    let mut config = BoundaryConfig { alpha: 0.25, ..weighting(HardLearningWeighting::Mml) };
+    let mut config = BoundaryConfig { alpha: 0.25, ..config_with(HardLearningWeighting::Mml) };
     config.contrast.temperature = 0.1;
     let value = |losses: &StepLosses, name: &str| {
         let part = losses.parts.iter().find(|(part, _)| *part == name);
