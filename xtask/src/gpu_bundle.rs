@@ -4,10 +4,10 @@
 //! The folder contains stripped programs, the data of their small recipes, stored outputs, and the
 //! script `run.sh`, which runs every check of docs/results/gpu.md and writes a dated table. The
 //! folder is also packed into an archive.
+use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
 use crate::process::{cargo, command, succeed, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
-use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};

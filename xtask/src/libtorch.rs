@@ -3,7 +3,7 @@
 //!
 //! `libtorch/wheels.txt` is the only file that lists libtorch's wheels. `tch` and `torch-sys` in
 //! the root `Cargo.toml` must be updated together with [`VERSION`].
-use crate::wheels::Wheel;
+use crate::pinned_wheel::Wheel;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;

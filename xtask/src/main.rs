@@ -19,12 +19,14 @@
 //! | `files` | files and folders, with their paths in errors |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
+mod builds;
 mod files;
 mod gpu_bundle;
 mod libtorch;
 mod lock;
 mod package;
 mod peers;
+mod pinned_wheel;
 mod pretrained;
 mod process;
 mod progress;

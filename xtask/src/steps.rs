@@ -1,4 +1,5 @@
 //! `cargo xtask test`: the checks in the order in which they fail fastest.
+use crate::builds::{PARQUET, libtorch_tests};
 use crate::process::{Failed, cargo, output, run};
 use crate::progress::format_duration;
 use crate::{pretrained, wheel};
@@ -26,36 +27,8 @@ const ENCODER_TESTS: &str = "pretrained_encoder_";
 /// Substring in the names of tests that run a recipe.
 const RECIPE_TESTS: &str = "recipe_";
 
-/// Feature that is checked and tested although no other crate enables it.
-const PARQUET: &str = "mlqa-eval/parquet";
-
 /// Features of checks that link no program, and so need neither libtorch nor its bindings.
 const UNLINKED_FEATURES: &str = "mlqa-eval/parquet,torch-ext/doc-only";
-
-/// Arguments of `cargo test` for the packages that need libtorch, which a plain `cargo test` skips,
-/// followed by the macro's arguments. `--exclude` retains the features of the whole workspace, so
-/// libtorch's bindings are not rebuilt.
-macro_rules! libtorch_tests {
-    ($($word:expr),*) => {
-        &[
-            "test", "--workspace",
-            "--exclude", "demo-data", "--exclude", "kg-triples",
-            "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-hub",
-            "--exclude", "polyqa-results", "--exclude", "polyqa-shards",
-            "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",
-            "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "atomic-file",
-            "--exclude", "xtask",
-            $($word),*
-        ]
-    };
-}
-
-/// Builds the tests of the step "libtorch-free tests", and the programs of their packages.
-pub const BUILD_LIBTORCH_FREE: &[&str] = &["test", "--features", PARQUET, "--no-run"];
-
-/// Builds the tests of the step "libtorch tests", and the programs and recipes of their packages.
-/// `cargo build` would compile them again with other features, because it omits dev-dependencies.
-pub const BUILD_LIBTORCH: &[&str] = libtorch_tests!["--no-run"];
 
 #[rustfmt::skip]
 const STEPS: &[Step] = &[

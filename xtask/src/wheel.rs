@@ -1,10 +1,10 @@
 //! `cargo xtask wheel`: builds the Python packages of `bindings`, installs them below the target
 //! folder, and tests them against the programs.
+use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
 use crate::peers::FOLDER as PEERS;
 use crate::process::{Failed, cargo, command, output, succeed, target_folder};
 use crate::setup::{Options, ensure};
-use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;

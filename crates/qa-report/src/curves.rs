@@ -1,6 +1,6 @@
 //! Training curves: the loss of all runs over the steps of a stage.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -8,19 +8,8 @@ use crate::ReportRun;
 use crate::collect::Collected;
 use crate::svg::{Anchor, Style, Svg, colour, label, relative_position, text_width, ticks};
 
-/// Name of the metrics file in a stage's folder.
-pub(crate) const METRICS: &str = "metrics.jsonl";
 /// Maximum number of points of a line; longer series are averaged over adjacent points.
 const MAX_POINTS: usize = 400;
-
-/// One stage of one seed of a run.
-#[derive(Clone, Debug)]
-pub(crate) struct CurveFile {
-    /// Path of the stage's folder relative to the cell's folder, such as `fine-tune`; nested folder
-    /// names are separated by commas.
-    pub stage: String,
-    pub path: PathBuf,
-}
 
 /// Steps and losses.
 type Points = Vec<(f64, f64)>;
@@ -118,7 +107,7 @@ mod tests {
     #[test]
     fn losses_end_at_a_truncated_line_and_long_curves_are_averaged() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(METRICS);
+        let path = folder.path().join("metrics.jsonl");
         let lines = "{\"step\": 1, \"loss\": 2.5, \"tokens\": 9}\n{\"step\": 2, \"loss\": null}\n\
                      {\"step\": 3, \"loss\": 1.5}\n{\"step\": 4, \"lo";
         std::fs::write(&path, lines).unwrap();

@@ -9,11 +9,13 @@ use mlqa_eval::{
 use serde_json::Value as Json;
 
 use crate::QuestionFiles;
-use crate::curves::{CurveFile, METRICS};
 
 /// Description of the supported content of a folder, for an error message.
 const EXPECTED: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
     (test-context-en-question-de.json) or in a questions.json";
+
+/// Name of the metrics file in a stage's folder.
+pub(crate) const METRICS: &str = "metrics.jsonl";
 
 /// A set, context language and question language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +56,15 @@ pub struct ReportRun {
     /// The scores of a run without answers.
     pub(crate) scores: Option<Matrix>,
     pub(crate) setup: RunFiles,
+}
+
+/// One stage of one seed of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct CurveFile {
+    /// Path of the stage's folder relative to the cell's folder, such as `fine-tune`; nested folder
+    /// names are separated by commas.
+    pub stage: String,
+    pub path: PathBuf,
 }
 
 /// The files of a run other than its answer files.

@@ -2,7 +2,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::growth::MAX_GROWTH;
+/// Maximum number of characters that a normaliser may produce per character, and prepend to a text.
+pub(crate) const MAX_GROWTH: usize = 1000;
 
 /// Bytes per unit of the table, and units per block.
 const UNIT: usize = 4;

@@ -1,10 +1,7 @@
 //! Limits on normalisers that lengthen texts.
 use serde_json::Value;
 
-use crate::charsmap;
-
-/// Maximum number of characters that a normaliser may produce per character, and prepend to a text.
-pub(crate) const MAX_GROWTH: usize = 1000;
+use crate::charsmap::{self, MAX_GROWTH};
 
 /// Rejects a `normalizer` of `tokenizer.json` that lengthens texts too much or is damaged.
 ///

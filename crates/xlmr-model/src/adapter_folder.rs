@@ -8,8 +8,8 @@ use torch_ext::TensorFile;
 
 use crate::adapter::{ADAPTERS, AdapterConfig};
 use crate::checkpoint::read_weight;
-use crate::config::read_json;
 use crate::fields::{Fields, brief};
+use crate::json_file::read_json;
 use crate::layers::find;
 use crate::parameters::{Spec, head_specs};
 use crate::projection::copy_into;

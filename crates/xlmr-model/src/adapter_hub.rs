@@ -6,8 +6,8 @@ use torch_ext::TensorFile;
 
 use crate::adapter::AdapterConfig;
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
-use crate::config::{read_json, write_json};
 use crate::fields::{COUNT, Fields, brief};
+use crate::json_file::{read_json, write_json};
 use crate::save::write_weights;
 use crate::{Activation, BottleneckConfig, Error, Head, Model, Result};
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::architecture::{NAMES, TranslatedKeys};
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
+use crate::json_file::{read_json, write_json};
 use crate::{
     Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
     quantize,
@@ -573,18 +574,4 @@ impl Config {
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         write_json(path.as_ref(), &self.to_json())
     }
-}
-
-/// Reads a JSON file of up to 16 MiB; `hint` is appended to the message of an I/O error.
-pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
-    let text = atomic_file::read_limited(path, 16 << 20);
-    let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;
-    serde_json::from_slice(&text).map_err(|error| Error::json(path, error))
-}
-
-/// Writes a JSON file, atomically.
-pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::json(path, error))?;
-    text.push(b'\n');
-    atomic_file::write(path, text).map_err(|error| Error::io(path, error))
 }

@@ -24,6 +24,7 @@ mod fusion;
 mod head;
 mod heads;
 mod inputs;
+mod json_file;
 mod knowledge_heads;
 mod layer_parameters;
 mod layers;

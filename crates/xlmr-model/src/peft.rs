@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::adapter::AdapterConfig;
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
-use crate::config::write_json;
 use crate::fields::{COUNT, Fields, RATE, brief};
+use crate::json_file::write_json;
 use crate::save::write_weights;
 use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
 

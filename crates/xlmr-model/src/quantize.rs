@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use torch_ext::TensorFile;
 
 use crate::checkpoint::{QUANTIZED, SCALE};
-use crate::config::{read_json, write_json};
+use crate::json_file::{read_json, write_json};
 use crate::load::model_folder;
 use crate::{Error, Result, changed_copy};
 

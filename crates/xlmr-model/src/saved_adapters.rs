@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::adapter_folder::CONFIG;
 use crate::adapters::check_name;
-use crate::config::{read_json, write_json};
 use crate::fields::{Fields, brief};
+use crate::json_file::{read_json, write_json};
 use crate::save::remove_file;
 use crate::{Error, Head, Model, Result, adapter_hub, peft};
 

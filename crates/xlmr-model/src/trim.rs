@@ -10,7 +10,7 @@ use torch_ext::TensorFile;
 
 use crate::architecture::{NAMES, Names};
 use crate::checkpoint::{QUANTIZED, SCALE, SINGLE, weight_files};
-use crate::config::{read_json, write_json};
+use crate::json_file::{read_json, write_json};
 use crate::load::model_folder;
 use crate::tokenizer_files::{parse, tokenizer_path};
 use crate::{Error, Result, TokenizerFiles, changed_copy};

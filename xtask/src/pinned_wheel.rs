@@ -1,0 +1,38 @@
+//! A wheel of the Python package index, pinned by its checksum.
+
+/// A pinned wheel of the Python package index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wheel {
+    /// Project name on the index.
+    pub name: &'static str,
+    /// Exact version.
+    pub version: &'static str,
+    /// File name after `<name>-<version>-`. The wheel's Python version is irrelevant, because only
+    /// libraries and headers are used.
+    pub tags: &'static str,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: &'static str,
+    /// Whether the CPU set needs this wheel, too: libtorch_cpu.so itself links libcudart and
+    /// libcupti.
+    pub cpu: bool,
+}
+
+impl Wheel {
+    /// Returns the file name on the index.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}-{}.whl", self.name.replace('-', "_"), self.version, self.tags)
+    }
+}
+
+/// Creates a wheel that is not part of libtorch's CPU set.
+pub const fn wheel(
+    name: &'static str,
+    version: &'static str,
+    tags: &'static str,
+    size: u64,
+    sha256: &'static str,
+) -> Wheel {
+    Wheel { name, version, tags, size, sha256, cpu: false }
+}
