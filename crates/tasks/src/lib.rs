@@ -21,6 +21,7 @@ pub mod question_answering;
 pub mod sequence_classification;
 mod shard_examples;
 #[cfg(test)]
+#[path = "../tests/helpers/mod.rs"]
 mod testing;
 pub mod text_pairs;
 pub mod text_scores;
