@@ -1,4 +1,4 @@
-//! Comparisons of answer-aware contrastive learning with averaging matrices.
+//! Comparisons of answer-aware contrastive learning with a formulation by averaging matrices.
 use anyhow::Result;
 use objectives::{AnswerContrastConfig, CandidateSpans, answer_contrast};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -19,7 +19,7 @@ fn case(device: Device) -> Result<Case> {
     ))
 }
 
-/// Draws distinct spans of 1 to 30 tokens, `count` per row: their first and last tokens.
+/// Draws `count` distinct spans of 1 to 30 tokens per row, and returns their first and last tokens.
 pub(crate) fn random_spans(
     batch: i64,
     length: i64,
@@ -67,7 +67,7 @@ impl Inputs {
         backward(loss, &[hidden])
     }
 
-    /// Computes the means as products of an averaging matrix and the hidden states: once to select
+    /// Computes the means by multiplying an averaging matrix and the hidden states: once to select
     /// negatives, and once for the gradient.
     fn averaging_matrix(&self) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
@@ -75,10 +75,11 @@ impl Inputs {
         let (_, length, size) = self.hidden.size3()?;
         let column = Tensor::f_arange(length, (Kind::Int64, starts.device()))?;
         let average = |starts: &Tensor, ends: &Tensor| -> Result<Tensor> {
-            let after = column.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
-            let inside = after.f_logical_and(&column.f_le_tensor(&ends.f_unsqueeze(2)?)?)?;
-            let inside = inside.f_to_kind(Kind::Float)?;
-            Ok(inside.f_div(&inside.f_sum_dim_intlist(2, true, None::<Kind>)?)?)
+            let is_after_start = column.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
+            let is_inside =
+                is_after_start.f_logical_and(&column.f_le_tensor(&ends.f_unsqueeze(2)?)?)?;
+            let is_inside = is_inside.f_to_kind(Kind::Float)?;
+            Ok(is_inside.f_div(&is_inside.f_sum_dim_intlist(2, true, None::<Kind>)?)?)
         };
         let candidate_means = average(starts, ends)?.f_bmm(&self.hidden.f_detach()?)?; // [B, M, H]
         let cosines = Tensor::f_cosine_similarity(
@@ -87,12 +88,12 @@ impl Inputs {
             2,
             1e-8,
         )?;
-        let best = cosines.f_slice(1, 1, None, 1)?.f_argmax(1, true)?.f_add_scalar(1)?; // [B, 1]
-        let zero = best.f_zeros_like()?;
+        let hardest = cosines.f_slice(1, 1, None, 1)?.f_argmax(1, true)?.f_add_scalar(1)?; // [B, 1]
+        let zero = hardest.f_zeros_like()?;
         let one = zero.f_ones_like()?;
         let two_spans = |first: &Tensor, tensor: &Tensor| -> Result<Tensor> {
             let gold = tensor.f_narrow(1, 0, 1)?;
-            Ok(Tensor::f_cat(&[first, &gold, &tensor.f_gather(1, &best, false)?], 1)?)
+            Ok(Tensor::f_cat(&[first, &gold, &tensor.f_gather(1, &hardest, false)?], 1)?)
         };
         let end_index = one.f_mul_scalar(16)?;
         let vectors = average(&two_spans(&one, starts)?, &two_spans(&end_index, ends)?)?
@@ -102,9 +103,9 @@ impl Inputs {
     }
 
     /// Computes Eq. 8 over gold spans and hard negatives of all rows.
-    fn contrast(&self, questions: &Tensor, correct: &Tensor, wrong: &Tensor) -> Result<f64> {
+    fn contrast(&self, questions: &Tensor, correct: &Tensor, incorrect: &Tensor) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
-        let answers = Tensor::f_cat(&[correct, wrong], 0)?.f_unsqueeze(0)?;
+        let answers = Tensor::f_cat(&[correct, incorrect], 0)?.f_unsqueeze(0)?;
         let cosines = Tensor::f_cosine_similarity(&questions.f_unsqueeze(1)?, &answers, 2, 1e-8)?;
         let loss = cosines.f_div_scalar(10.0)?.f_cross_entropy_loss::<Tensor>(
             &Tensor::f_arange(batch, (Kind::Int64, answers.device()))?,

@@ -1,4 +1,4 @@
-//! Comparisons: formulations of one loss, and the work that all of them share.
+//! Comparisons of formulations of the same loss.
 use std::rc::Rc;
 
 use anyhow::{Result, ensure};
@@ -15,7 +15,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Creates the step `run` with the name `name`.
+    /// Creates a step from its name and function.
     pub fn new(name: &'static str, run: impl Fn() -> Result<f64> + 'static) -> Self {
         Self { name, run: Box::new(run) }
     }
@@ -41,26 +41,27 @@ pub(crate) fn backward(loss: Tensor, leaves: &[&Tensor]) -> Result<f64> {
     Ok(value.f_double_value(&[])?)
 }
 
-/// The built inputs of one comparison.
+/// The formulations of one comparison, with their inputs.
 pub struct Case {
     /// This project's formulation.
     pub ours: Step,
     /// Baseline formulations with the same inputs.
     pub peers: Vec<Step>,
-    /// Work by whose time our time is divided; its value is ignored. Absent: each baseline.
+    /// Step whose time is the denominator of the ratio; its value is ignored. Absent: each
+    /// baseline.
     pub unit: Option<Step>,
     /// Maximum difference of the losses; times of different losses are not comparable.
     pub tolerance: f64,
 }
 
 impl Case {
-    /// Creates a case without a separate unit, whose losses must agree within 1e-5.
+    /// Creates a case without a separate unit; its losses must agree within 1e-5.
     pub(crate) fn new(ours: Step, peers: Vec<Step>) -> Self {
         Self { ours, peers, unit: None, tolerance: 1e-5 }
     }
 
     /// Sets the tolerance.
-    pub(crate) fn within(self, tolerance: f64) -> Self {
+    pub(crate) fn with_tolerance(self, tolerance: f64) -> Self {
         Self { tolerance, ..self }
     }
 
@@ -69,10 +70,10 @@ impl Case {
         Self { unit: Some(unit), ..self }
     }
 
-    /// Compares a baseline's loss with ours.
+    /// Checks that a baseline's loss agrees with ours.
     ///
     /// # Errors
-    /// If they differ too much.
+    /// If the losses differ by more than the tolerance.
     pub fn agrees(&self, ours: f64, peer: &str, theirs: f64) -> Result<()> {
         let is_close = (ours - theirs).abs() <= self.tolerance;
         ensure!(is_close, "{} gives {ours} and {peer} {theirs}", self.ours.name);
@@ -82,7 +83,7 @@ impl Case {
 
 /// A comparison whose inputs are not created yet.
 pub struct Spec {
-    /// Name of its bench, a module of this crate.
+    /// Name of the bench, which is a module of this crate.
     pub bench: &'static str,
     /// Sizes and dtypes.
     pub size: String,

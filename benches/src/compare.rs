@@ -86,14 +86,14 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
-/// Steps that take longer are run three times; criterion, which requires ten samples, gets the
-/// median.
+/// Steps that take longer than this are run three times; the median is passed to criterion, which
+/// requires ten samples.
 const SLOW: Duration = Duration::from_secs(3);
 
 /// Returns a step's median seconds and its loss; `None` if a filter excludes it.
 fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
     let mut times = Vec::new();
-    let mut last = Ok(f64::NAN);
+    let mut last_loss = Ok(f64::NAN);
     let mut is_warm = false;
     let mut slow: Option<Duration> = None;
     group.bench_function(step.name, |bencher| {
@@ -101,14 +101,14 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<
             let mut run = |count: u64| {
                 let start = Instant::now();
                 for _ in 0..count {
-                    last = black_box((step.run)());
+                    last_loss = black_box((step.run)());
                 }
                 let elapsed = start.elapsed();
                 times.push(elapsed.as_secs_f64() / count as f64);
                 elapsed
             };
-            // One unmeasured run: short runs have no warm-up, and units create their inputs in the
-            // first call.
+            // The first run is not measured, because short runs have no warm-up and units create
+            // their inputs in the first call.
             if !is_warm {
                 is_warm = true;
                 run(1);
@@ -126,5 +126,5 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<
     let mut times = times.split_off(1);
     times.sort_by(f64::total_cmp);
     let Some(&median) = times.get(times.len() / 2) else { return Ok(None) };
-    Ok(Some((median, last.with_context(|| step.name)?)))
+    Ok(Some((median, last_loss.with_context(|| step.name)?)))
 }

@@ -1,4 +1,5 @@
-//! Regression of cosine similarities compared with a loss of normalised vectors.
+//! Comparisons of `cosine_regression` with the mean squared error of inner products of normalised
+//! vectors.
 use anyhow::Result;
 use objectives::cosine_regression;
 use tch::{Device, Kind, Reduction, Tensor};

@@ -19,7 +19,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 fn case(entities: i64, vocabulary: i64, device: Device) -> Result<Case> {
     let step = sharing(Inputs::random(entities, vocabulary, device)?);
     let peers = vec![step("loop over losses", Inputs::loop_over_losses)];
-    Ok(Case::new(step("at once", Inputs::at_once), peers).within(1e-4))
+    Ok(Case::new(step("at once", Inputs::at_once), peers).with_tolerance(1e-4))
 }
 
 /// Random logits of E entities with 1, 2, 3, 4, 1, 2, … sub-tokens.

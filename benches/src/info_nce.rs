@@ -30,7 +30,7 @@ fn case(size: i64, device: Device) -> Result<Case> {
     let step = sharing(Inputs::random(size, device)?);
     Ok(Case::new(step("streamed", Inputs::streamed), vec![step("ring in place", Inputs::ring)])
         .unit(products(size, device))
-        .within(1e-4))
+        .with_tolerance(1e-4))
 }
 
 /// Computes the matmuls of both directions with the queue, forward and backward, with torch's
@@ -61,7 +61,7 @@ struct Inputs {
     query: Tensor,
     key: Tensor,
     queue: NegativeQueue,
-    pushed: RefCell<NegativeQueue>,
+    pushed_queue: RefCell<NegativeQueue>,
     normalised: Tensor,
 }
 
@@ -77,7 +77,7 @@ impl Inputs {
         Ok(Self {
             query: leaf()?,
             key: leaf()?,
-            pushed: RefCell::new(NegativeQueue::new(WIDTH, options, &config)?),
+            pushed_queue: RefCell::new(NegativeQueue::new(WIDTH, options, &config)?),
             normalised: normalise(&queue.keys()?)?,
             queue,
         })
@@ -88,7 +88,7 @@ impl Inputs {
         let config = ContrastConfig::released(TEMPERATURE).loss;
         let rows = ContrastRows::default();
         let loss = info_nce(&self.query, &self.key, Some(&self.queue), 0, &rows, &config)?;
-        self.pushed.borrow_mut().push(&self.key, None)?;
+        self.pushed_queue.borrow_mut().push(&self.key, None)?;
         backward(loss, &[&self.query, &self.key])
     }
 
@@ -99,15 +99,15 @@ impl Inputs {
         let anchors = Tensor::f_cat(&[&query, &key], 0)?;
         let in_batch = anchors.f_matmul(&anchors.f_tr()?)?;
         let device = anchors.device();
-        let own_pair = Tensor::f_eye(2 * BATCH, (Kind::Bool, device))?;
-        let in_batch = in_batch.f_masked_fill(&own_pair, f64::NEG_INFINITY)?;
+        let is_self = Tensor::f_eye(2 * BATCH, (Kind::Bool, device))?;
+        let in_batch = in_batch.f_masked_fill(&is_self, f64::NEG_INFINITY)?;
         let queued = anchors.f_matmul(&self.normalised.f_tr()?)?;
         let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
         let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, device))?;
         let labels = rows.f_add_scalar(BATCH)?.f_remainder(2 * BATCH)?;
         let loss =
             logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
-        self.pushed.borrow_mut().push(&key, None)?;
+        self.pushed_queue.borrow_mut().push(&key, None)?;
         backward(loss, &[&self.query, &self.key])
     }
 }

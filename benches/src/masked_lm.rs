@@ -43,7 +43,7 @@ fn case(size: LmSize, options: (Kind, Device)) -> Result<Case> {
     let peers = vec![step("gather, then cross-entropy", Inputs::gather_first)];
     let tolerance = if options.0 == Kind::Float { 1e-3 } else { 0.1 };
     let unit = products(size, options.1)?;
-    Ok(Case::new(step("chunked", Inputs::chunked), peers).unit(unit).within(tolerance))
+    Ok(Case::new(step("chunked", Inputs::chunked), peers).unit(unit).with_tolerance(tolerance))
 }
 
 /// Computes the three matmuls that every formulation needs, with torch's default float32 kernel and

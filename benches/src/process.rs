@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 /// Returns a program's exit code; an error is printed as one line with exit code 1.
-pub fn exit(done: Result<()>) -> ExitCode {
-    match done {
+pub fn exit(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -14,7 +14,8 @@ pub fn exit(done: Result<()>) -> ExitCode {
     }
 }
 
-/// Returns the median, the upper one of an even number; NaN for an empty list.
+/// Returns the median; the larger of the two middle values for an even number, NaN for an empty
+/// list.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

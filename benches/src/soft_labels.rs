@@ -1,4 +1,4 @@
-//! Comparisons of the divergence from a teacher with its usual formulation.
+//! Comparisons of `soft_labels` with libtorch's `kl_div`.
 use anyhow::Result;
 use objectives::{SoftLabelConfig, soft_labels};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -6,7 +6,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec};
 
-/// Returns the comparisons of `soft_labels`: positions of windows, with and without padding, and
+/// Returns the comparisons of `soft_labels` over positions, with and without padding, and over
 /// classes.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(16, 384, false), (16, 384, true), (128, 384, true), (128, 3, false)]
@@ -20,7 +20,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 fn case(batch: i64, classes: i64, masked: bool, device: Device) -> Result<Case> {
     let step = sharing(Inputs::random(batch, classes, masked, device)?);
     Ok(Case::new(step("checked", Inputs::checked), vec![step("kl_div", Inputs::kl_div)])
-        .within(1e-4))
+        .with_tolerance(1e-4))
 }
 
 /// Random logits; the mask excludes the last eighth of every second row.
@@ -36,12 +36,13 @@ impl Inputs {
         tch::manual_seed(SEED);
         let logits = || Tensor::f_randn([batch, classes], (Kind::Float, device));
         let ids = (Kind::Int64, device);
-        let short = Tensor::f_arange(batch, ids)?.f_remainder(2)?.f_eq(1)?.f_unsqueeze(1)?;
-        let late = Tensor::f_arange(classes, ids)?.f_ge(classes - classes / 8)?.f_unsqueeze(0)?;
+        let is_odd_row = Tensor::f_arange(batch, ids)?.f_remainder(2)?.f_eq(1)?.f_unsqueeze(1)?;
+        let is_late_column =
+            Tensor::f_arange(classes, ids)?.f_ge(classes - classes / 8)?.f_unsqueeze(0)?;
         Ok(Self {
             student: logits()?.set_requires_grad(true),
             teacher: logits()?,
-            mask: masked.then_some(short.f_logical_and(&late)?.f_logical_not()?),
+            mask: masked.then_some(is_odd_row.f_logical_and(&is_late_column)?.f_logical_not()?),
             config: SoftLabelConfig::default(),
         })
     }

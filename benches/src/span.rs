@@ -20,13 +20,13 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
     single.into_iter().chain(grouped).collect()
 }
 
-/// Creates two windows per question; the second lacks the answer.
+/// Creates two windows per question; the second window does not contain the answer.
 fn grouped(batch: i64, device: Device) -> Result<Case> {
     let mut inputs = Inputs::random(batch, 384, true, device)?;
-    let second = inputs.groups()?.f_remainder(2)?.f_eq(1)?;
+    let is_second = inputs.groups()?.f_remainder(2)?.f_eq(1)?;
     for positions in &mut inputs.positions {
         *positions = Tensor::f_randint_low(16, 384, [batch], (Kind::Int64, device))?
-            .f_masked_fill(&second, -1)?;
+            .f_masked_fill(&is_second, -1)?;
     }
     let step = sharing(inputs);
     Ok(Case::new(step("grouped", Inputs::grouped), vec![step("looped", Inputs::looped)]))
@@ -37,12 +37,12 @@ fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
     Ok(Case::new(step("checked", Inputs::checked), vec![step("clamped", Inputs::clamped)]))
 }
 
-/// Random logits and positions; every eighth row lacks its answer. The context mask excludes the
-/// first 16 tokens except `<s>`.
+/// Random logits and positions; the answer of every eighth row is outside the window. The context
+/// mask excludes the first 16 tokens except `<s>`.
 struct Inputs {
     logits: [Tensor; 2],
     positions: [Tensor; 2],
-    /// Mask of the context, if it is used.
+    /// Mask of the context; `None` in cases without a mask.
     context_mask: Option<Tensor>,
 }
 
@@ -53,9 +53,10 @@ impl Inputs {
         let logits = || -> Result<Tensor> {
             Ok(Tensor::f_randn([batch, length], (Kind::Float, device))?.set_requires_grad(true))
         };
-        let beyond = Tensor::f_arange(batch, ids)?.f_remainder(8)?.f_eq(7)?;
+        let is_unanswerable = Tensor::f_arange(batch, ids)?.f_remainder(8)?.f_eq(7)?;
         let positions = || -> Result<Tensor> {
-            Ok(Tensor::f_randint_low(16, length, [batch], ids)?.f_masked_fill(&beyond, length)?)
+            Ok(Tensor::f_randint_low(16, length, [batch], ids)?
+                .f_masked_fill(&is_unanswerable, length)?)
         };
         let columns = Tensor::f_arange(length, ids)?;
         let context = columns.f_ge(16)?.f_logical_or(&columns.f_eq(0)?)?;

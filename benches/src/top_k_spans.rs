@@ -21,7 +21,7 @@ fn case(k: i64, device: Device) -> Result<Case> {
     let step = sharing(Inputs::random(32, 384, k, device)?);
     Ok(Case::new(step("band", Inputs::band), vec![step("all pairs, topk", Inputs::full_topk)])
         .unit(step("sort of all pairs", Inputs::full_sort))
-        .within(1e-6))
+        .with_tolerance(1e-6))
 }
 
 /// Random logits; the first 16 tokens of every row are outside the context.

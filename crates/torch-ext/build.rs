@@ -14,7 +14,7 @@ const UNITS: [&[&str]; 5] = [
 fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    // Set by torch-sys for its direct dependents; absent under `doc-only`.
+    // torch-sys sets this variable for its direct dependents, except under `doc-only`.
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return Ok(()) };
     let root: PathBuf = Path::new(&lib).parent().map(Path::to_path_buf).unwrap_or_default();
     let include = root.join("include");

@@ -1,5 +1,5 @@
-//! Times every loss and its baselines on one device, alternately: for GPUs, and for machines
-//! without cargo. On the CPU, use the criterion benches.
+//! Times every loss and its baselines alternately on one device; for GPUs and for machines without
+//! cargo. On the CPU, use the criterion benches.
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use torch_ext::{
     set_float32_matmul_precision,
 };
 
-/// Prints a table of all losses and their baselines: forward and backward on the same inputs. A
-/// case whose losses differ is an error.
+/// Prints a table of all losses and their baselines: forward and backward on the same inputs.
+/// Different losses in a comparison are an error.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:
@@ -100,7 +100,7 @@ struct Measured {
 }
 
 impl Measured {
-    fn once(&mut self, step: &Step, device: Device, counts: bool) -> Result<()> {
+    fn measure_once(&mut self, step: &Step, device: Device, is_measured: bool) -> Result<()> {
         let before = match device {
             Device::Cuda(_) => Some(reset_peak_device_memory(device)?),
             _ => None,
@@ -110,7 +110,7 @@ impl Measured {
         if let Device::Cuda(index) = device {
             tch::Cuda::synchronize(i64::try_from(index)?);
         }
-        if counts {
+        if is_measured {
             self.seconds.push(start.elapsed().as_secs_f64());
         }
         if let Some(before) = before {
@@ -132,7 +132,7 @@ fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> 
             break;
         }
         for (step, measured) in steps.iter().zip(&mut measured) {
-            measured.once(step, device, round >= WARM_UP)?;
+            measured.measure_once(step, device, round >= WARM_UP)?;
         }
     }
     let median_seconds = |measured: &Measured| median(measured.seconds.clone());

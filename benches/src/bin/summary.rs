@@ -34,14 +34,14 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match (&args.case, &args.step) {
-        (Some(case), Some(step)) => measure_here(case, step).map(|mib| {
+    let result = match (&args.case, &args.step) {
+        (Some(case), Some(step)) => measure_in_process(case, step).map(|mib| {
             println!("{mib:.1}");
             true
         }),
         _ => summarise(&args),
     };
-    match done {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -95,7 +95,7 @@ fn measure(case: &str, step: &str) -> Result<f64> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
 }
 
-fn measure_here(name: &str, step: &str) -> Result<f64> {
+fn measure_in_process(name: &str, step: &str) -> Result<f64> {
     tch::set_num_threads(1);
     let all_specs = [false, true].into_iter().flat_map(|quick| specs(quick, Device::Cpu));
     let Some(spec) = all_specs.into_iter().find(|spec| spec.name() == name) else {

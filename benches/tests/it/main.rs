@@ -1,5 +1,5 @@
-//! Tests of the help texts. A package with an integration test has its programs built by
-//! `cargo test`, where the checks for GPU machines take them from.
+//! Tests of the help texts. Because of these integration tests, `cargo test` also builds the
+//! programs, which the checks for GPU machines use.
 use std::process::Command;
 
 #[test]

@@ -59,10 +59,10 @@ impl CandidateSpans<'_> {
         let check_device = common_device([self.starts, self.ends, self.valid], device);
         let valid = upload(self.valid, check_device)?;
         let empty = valid.f_logical_not()?;
-        let filled = |positions: &Tensor| -> Result<Tensor, Error> {
+        let zero_empty_slots = |positions: &Tensor| -> Result<Tensor, Error> {
             Ok(upload(positions, check_device)?.f_masked_fill(&empty, 0)?)
         };
-        let (starts, ends) = (filled(self.starts)?, filled(self.ends)?);
+        let (starts, ends) = (zero_empty_slots(self.starts)?, zero_empty_slots(self.ends)?);
         // Empty slots contain 0, which must be valid even for a window without tokens.
         let upper = length.max(1);
         let in_bounds = starts
@@ -139,15 +139,15 @@ pub fn answer_candidates(
     gold_ends: &Tensor,
     length: i64,
 ) -> Result<AnswerCandidates, Error> {
-    const LIKE: &str = "candidates.starts";
-    let (batch, _) = check_matrix(LIKE, spans.starts, "[B, M]")?;
+    const STARTS: &str = "candidates.starts";
+    let (batch, _) = check_matrix(STARTS, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
     let CheckedSpans { slots, starts, ends, valid } =
-        spans.check_batch(batch, length, LIKE, device)?;
+        spans.check_batch(batch, length, STARTS, device)?;
     if slots == 0 {
-        return Err(Error::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
+        return Err(Error::Empty { tensor: STARTS, reason: "no slot for the gold span (K = 0)" });
     }
-    let gold = Gold::new(gold_starts, gold_ends, batch, length, LIKE, device)?;
+    let gold = Gold::new(gold_starts, gold_ends, batch, length, STARTS, device)?;
     let gold_start = gold.starts.f_unsqueeze(1)?; // [B, 1]
     let gold_end = gold.ends.f_unsqueeze(1)?;
     let present = gold.present.f_unsqueeze(1)?;
@@ -160,8 +160,8 @@ pub fn answer_candidates(
         starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
     let is_gold = both_equal.f_logical_and(&present)?.f_logical_and(&valid)?; // [B, K]
     let has_gold = is_gold.f_any_dim(1, true)?; // [B, 1]
-    let full = valid.f_all_dim(1, true)?;
-    let insertion_slot = first(&valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
+    let is_full = valid.f_all_dim(1, true)?;
+    let insertion_slot = first(&valid.f_logical_not()?)?.f_masked_fill(&is_full, slots - 1)?;
     // The slot of the gold span, in rows that have one.
     let target = first(&is_gold)?.f_where_self(&has_gold, &insertion_slot)?; // [B, 1]
     let is_inserted = column.f_eq_tensor(&target)?.f_logical_and(&present)?;

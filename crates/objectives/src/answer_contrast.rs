@@ -13,9 +13,10 @@ use crate::{CandidateSpans, Error, IGNORE_INDEX, NegativeSelection, hard_negativ
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnswerContrastConfig {
-    /// Temperature τ, by which cosines are divided. The paper's 10 limits every logit to ±0.1, so
-    /// that the loss stays close to the logarithm of the number of terms. If the paper means a
-    /// factor of 10, set 0.1. Range: above 0, at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
+    /// Temperature τ, by which cosines are divided. The paper's value of 10 limits every logit to
+    /// ±0.1, so that the loss stays close to the logarithm of the number of terms. If the paper
+    /// means a factor of 10, set 0.1. Range: above 0, at most
+    /// [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
     pub temperature: f64,
     /// Selection of the incorrect answers.
     pub selection: NegativeSelection,
@@ -133,8 +134,8 @@ fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error>
     let mask_device = common_device([question_mask, &gold.source_present], device);
     let question_mask = upload(question_mask, mask_device)?;
     let present = upload(&gold.source_present, mask_device)?.f_unsqueeze(1)?;
-    let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
-    if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
+    let is_empty_row = question_mask.f_any_dim(1, true)?.f_logical_not()?;
+    if let Some([row, _]) = first_true(&is_empty_row.f_logical_and(&present)?)?.as_deref() {
         let reason = "no token of the question is marked; at least one must be true";
         return Err(Error::EmptyRow { tensor: "question_mask", row: *row, reason });
     }

@@ -7,8 +7,8 @@ use crate::Error;
 /// Computes the gradients of a large contrastive batch in micro-batches (GradCache, Gao et al.
 /// 2021).
 ///
-/// The gradients equal those of the whole batch. With gradient accumulation they would not, because
-/// the negatives of a row would come from its own micro-batch only. Here
+/// The gradients equal those of the whole batch. Gradient accumulation gives different gradients,
+/// because the negatives of a row come from its micro-batch only. Here
 /// 1. every micro-batch is embedded without a graph,
 /// 2. `loss` receives all embeddings together, and its backward pass stops at them,
 /// 3. every micro-batch is embedded again, with a graph and the same dropout masks, and its part of
@@ -90,18 +90,18 @@ pub fn cached_step<T, E: From<Error>>(
     };
     torch_ext::backward(&local_loss).map_err(Error::from)?;
 
-    let mut first = vec![0; leaves.len()];
+    let mut first_rows = vec![0; leaves.len()];
     for (number, (part, cached_part)) in micro_batches.iter().zip(&cached).enumerate() {
         if !is_local(&number) {
-            for (first, embedding) in first.iter_mut().zip(cached_part) {
-                *first += embedding.size().first().copied().unwrap_or(0);
+            for (first_row, embedding) in first_rows.iter_mut().zip(cached_part) {
+                *first_row += embedding.size().first().copied().unwrap_or(0);
             }
             continue;
         }
         seeds.enter(part.first).map_err(Error::from)?;
         let embeddings = embed(&part.rows)?;
         check_count(Some(cached_part.len()), embeddings.len())?;
-        if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
+        if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first_rows, size as f64)? {
             // The cached gradients already include the loss scale.
             let result = torch_ext::without_autocast(|| surrogate.f_backward());
             result.map_err(Error::from)?.map_err(Error::from)?;
@@ -139,15 +139,15 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
 fn surrogate(
     embeddings: &[Tensor],
     leaves: &[Tensor],
-    first: &mut [i64],
+    first_rows: &mut [i64],
     factor: f64,
 ) -> Result<Option<Tensor>, Error> {
     let mut sum: Option<Tensor> = None;
-    for ((embedding, leaf), first) in embeddings.iter().zip(leaves).zip(first) {
+    for ((embedding, leaf), first_row) in embeddings.iter().zip(leaves).zip(first_rows) {
         let rows = embedding.size().first().copied().unwrap_or(0);
         let grad = leaf.f_grad()?;
         if grad.defined() && embedding.requires_grad() {
-            let mut grad = grad.f_narrow(0, *first, rows)?;
+            let mut grad = grad.f_narrow(0, *first_row, rows)?;
             if factor != 1.0 {
                 grad = grad.f_mul_scalar(factor)?;
             }
@@ -157,7 +157,7 @@ fn surrogate(
                 None => part,
             });
         }
-        *first += rows;
+        *first_row += rows;
     }
     Ok(sum)
 }

@@ -24,31 +24,33 @@ pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, 
     if tensor.defined() { Ok(tensor.size()) } else { Err(Error::Undefined { tensor: name }) }
 }
 
-/// Checks that a tensor has two dimensions, and returns their sizes. `letters` is the documented
-/// shape, such as `[B, L]`.
+/// Checks that a tensor has two dimensions, and returns their sizes. `symbolic_shape` is the
+/// documented shape, such as `[B, L]`.
 pub(crate) fn check_matrix(
     name: &'static str,
     tensor: &Tensor,
-    letters: &str,
+    symbolic_shape: &str,
 ) -> Result<(i64, i64), Error> {
     match *shape_of(name, tensor)?.as_slice() {
         [rows, columns] => Ok((rows, columns)),
-        ref got => Err(Error::Shape { tensor: name, expected: letters.into(), got: got.to_vec() }),
+        ref got => {
+            Err(Error::Shape { tensor: name, expected: symbolic_shape.into(), got: got.to_vec() })
+        }
     }
 }
 
-/// Rejects every shape except `expected`; `letters` is the documented shape.
+/// Rejects every shape except `expected`; `symbolic_shape` is the documented shape.
 pub(crate) fn check_shape(
     name: &'static str,
     tensor: &Tensor,
     expected: &[i64],
-    letters: &str,
+    symbolic_shape: &str,
 ) -> Result<(), Error> {
     let got = shape_of(name, tensor)?;
     if got == expected {
         return Ok(());
     }
-    Err(Error::Shape { tensor: name, expected: format!("{letters} = {expected:?}"), got })
+    Err(Error::Shape { tensor: name, expected: format!("{symbolic_shape} = {expected:?}"), got })
 }
 
 /// Rejects every dtype except `kind`; `expected` is its name.
@@ -102,11 +104,11 @@ pub(crate) fn check_mask(
     name: &'static str,
     mask: &Tensor,
     shape: &[i64],
-    letters: &str,
+    symbolic_shape: &str,
     like: &'static str,
     device: Device,
 ) -> Result<(), Error> {
-    check_shape(name, mask, shape, letters)?;
+    check_shape(name, mask, shape, symbolic_shape)?;
     check_kind(name, mask, Kind::Bool, "Bool")?;
     check_device_or_cpu(name, mask, like, device)
 }
@@ -115,15 +117,15 @@ pub(crate) fn check_mask(
 /// `like`) or on the CPU.
 pub(crate) fn check_int64(
     name: &'static str,
-    numbers: &Tensor,
+    tensor: &Tensor,
     shape: &[i64],
-    letters: &str,
+    symbolic_shape: &str,
     like: &'static str,
     device: Device,
 ) -> Result<(), Error> {
-    check_shape(name, numbers, shape, letters)?;
-    check_kind(name, numbers, Kind::Int64, "Int64")?;
-    check_device_or_cpu(name, numbers, like, device)
+    check_shape(name, tensor, shape, symbolic_shape)?;
+    check_kind(name, tensor, Kind::Int64, "Int64")?;
+    check_device_or_cpu(name, tensor, like, device)
 }
 
 /// The device on which the values of several tensors are read: the CPU if all tensors are on the

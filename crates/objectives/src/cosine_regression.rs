@@ -1,11 +1,11 @@
-//! Regression of cosine similarities on given similarities.
+//! Regression of cosine similarities on target similarities.
 use tch::{Kind, Tensor};
 
 use crate::Error;
 use crate::checks::{check_device, check_float, check_matrix, check_shape};
 use crate::span_checks::reduction_kind;
 
-/// Vectors with a smaller norm than this are divided by it instead.
+/// Minimum divisor; a vector with a smaller norm is divided by this value instead of its norm.
 const MIN_NORM: f64 = 1e-8;
 
 /// Computes the mean squared error of cosine similarities, `1/B Σᵢ (cos(uᵢ, vᵢ) − sᵢ)²`.
@@ -17,7 +17,7 @@ const MIN_NORM: f64 = 1e-8;
 /// - `first`, `second`: `[B, D]` Float, BFloat16, Half or Double, the vectors uᵢ and vᵢ; both
 ///   receive gradients. A vector of zeros has the cosine 0 with every vector
 /// - `similarities`: `[B]` of one of these dtypes, sᵢ; receives no gradient
-/// - returns `[]`: f64 for f64 `first`, f32 otherwise
+/// - returns `[]`: f64 if `first` is f64, else f32
 ///
 /// # Errors
 /// [`Error::Empty`] without rows; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or

@@ -44,7 +44,7 @@ pub enum EntityNormalization {
 /// - `entities`: `[N]` i64, the id of the masked entity that each position belongs to: 0 or more,
 ///   and different for any two masked entities of the batch. Order and gaps do not matter. `Token`
 ///   validates the ids but does not use them
-/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
+/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///
 /// # Errors
 /// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity number is
@@ -91,8 +91,8 @@ pub fn entity_completion<'a>(
     scores.loss(targets, reduction, position_weights.as_ref())
 }
 
-/// `1 / (kₑ E)` for each position, `[N]` f64, so that all entities have equal weights, as have all
-/// positions of an entity.
+/// `1 / (kₑ E)` for each position, `[N]` f64, so that all entities have equal weights and all
+/// positions of an entity have equal weights.
 fn position_weights(entities: &Tensor) -> Result<Tensor, Error> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity

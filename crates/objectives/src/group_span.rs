@@ -93,13 +93,13 @@ pub fn group_span(
     {
         check_int64(name, ids, &[windows], "[W]", "start_logits", device)?;
     }
-    let runs = runs(groups)?;
-    let side = |positions_name, logits: &Tensor, positions: &Tensor| {
-        let slots = Slots::new(&runs, positions_name, positions, logits)?;
+    let group_ranges = group_ranges(groups)?;
+    let loss_of = |positions_name, logits: &Tensor, positions: &Tensor| {
+        let slots = Slots::new(&group_ranges, positions_name, positions, logits)?;
         slots.loss(logits, context_mask, config)
     };
-    let start = side("start_positions", start_logits, start_positions)?;
-    let sum = start.f_add(&side("end_positions", end_logits, end_positions)?)?;
+    let start = loss_of("start_positions", start_logits, start_positions)?;
+    let sum = start.f_add(&loss_of("end_positions", end_logits, end_positions)?)?;
     match config.reduction {
         SpanReduction::Sum => Ok(sum),
         SpanReduction::HalfSum => Ok(sum.f_mul_scalar(0.5)?),
@@ -107,7 +107,7 @@ pub fn group_span(
 }
 
 /// The range of windows of each group.
-fn runs(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
+fn group_ranges(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
     let ids = Vec::<i64>::try_from(&groups.f_to_device(Device::Cpu)?)?;
     if !ids.is_sorted() {
         let rule =
@@ -115,14 +115,14 @@ fn runs(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
         let (min, max) = extent(groups)?;
         return Err(Error::Range { tensor: "groups", rule, min, max });
     }
-    let mut runs = Vec::new();
+    let mut group_ranges = Vec::new();
     let mut from = 0;
-    for run in ids.chunk_by(|a, b| a == b) {
-        let to = run.iter().fold(from, |to, _| to + 1);
-        runs.push(from..to);
+    for group_ids in ids.chunk_by(|a, b| a == b) {
+        let to = group_ids.iter().fold(from, |to, _| to + 1);
+        group_ranges.push(from..to);
         from = to;
     }
-    Ok(runs)
+    Ok(group_ranges)
 }
 
 /// The windows of the G groups with a gold position, in M slots per group, where M is the size of
@@ -142,7 +142,7 @@ struct Slots {
 
 impl Slots {
     fn new(
-        runs: &[Range<i64>],
+        group_ranges: &[Range<i64>],
         positions_name: &'static str,
         positions: &Tensor,
         logits: &Tensor,
@@ -153,10 +153,12 @@ impl Slots {
             let position = usize::try_from(window).ok().and_then(|at| positions.get(at)).copied();
             position.filter(|position| (0..length).contains(position))
         };
-        let runs_with_gold =
-            runs.iter().filter(|run| (*run).clone().any(|window| gold(window).is_some()));
-        let runs_with_gold: Vec<&Range<i64>> = runs_with_gold.collect();
-        let Some(max_windows) = runs_with_gold.iter().map(|run| run.end - run.start).max() else {
+        let groups_with_gold = group_ranges
+            .iter()
+            .filter(|range| (*range).clone().any(|window| gold(window).is_some()));
+        let groups_with_gold: Vec<&Range<i64>> = groups_with_gold.collect();
+        let Some(max_windows) = groups_with_gold.iter().map(|range| range.end - range.start).max()
+        else {
             let reason = "no group has a window with its gold position";
             return Err(Error::Empty { tensor: positions_name, reason });
         };
@@ -168,12 +170,12 @@ impl Slots {
             gold: Vec::new(),
             has_gold: Vec::new(),
         };
-        for run in runs_with_gold {
+        for range in groups_with_gold {
             slots.groups += 1;
-            for window in run.start..run.start + max_windows {
-                let used = run.contains(&window);
+            for window in range.start..range.start + max_windows {
+                let used = range.contains(&window);
                 let position = gold(window).filter(|_| used);
-                slots.windows.push(if used { window } else { run.start });
+                slots.windows.push(if used { window } else { range.start });
                 slots.used.push(used);
                 slots.gold.push(position.unwrap_or(0));
                 slots.has_gold.push(position.is_some());
@@ -199,8 +201,8 @@ impl Slots {
         if let Some(mask) = context_mask {
             let mask = mask.f_index_select(0, &upload(&windows, mask.device())?)?;
             self.check_mask(&mask)?;
-            let outside = upload(&mask.f_logical_not()?, device)?;
-            rows = rows.f_masked_fill(&outside, f64::NEG_INFINITY)?;
+            let is_excluded = upload(&mask.f_logical_not()?, device)?;
+            rows = rows.f_masked_fill(&is_excluded, f64::NEG_INFINITY)?;
         }
         if self.used.contains(&false) {
             let unused = Tensor::f_from_slice(&self.used)?.f_logical_not()?.f_unsqueeze(1)?;

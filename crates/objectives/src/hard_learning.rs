@@ -52,7 +52,8 @@ pub enum HardLearningWeighting {
 ///
 /// The mean is over rows with a candidate and, if `gold_index` is given, a gold candidate. All
 /// other rows and empty slots receive a gradient of exactly 0. If the gold span is the only
-/// candidate, every weighting is the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
+/// candidate, every weighting equals the span loss
+/// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
 ///
 /// # Shapes
 /// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, of
@@ -64,7 +65,7 @@ pub enum HardLearningWeighting {
 /// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient. Required by
 ///   `Learned`, ignored by the other weightings
 /// - `valid` and `gold_index` may be on the CPU, where they are read without waiting for a GPU
-/// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
+/// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction uses this dtype)
 ///
 /// # Errors
 /// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for a missing argument that the
@@ -100,7 +101,7 @@ pub fn hard_learning(
     let theta = check_theta(weights, slots, span_log_probs, config)?;
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
-    // Values are read on the tensors' own device, and copied afterwards.
+    // Values are read on the device of the tensors, and copied afterwards.
     let mask_device = common_device([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, mask_device)?;
     let gold = gold_index.map(|gold| upload(gold, mask_device)).transpose()?;
@@ -175,8 +176,8 @@ fn check_gold_options(
     };
     check_int64("gold_index", gold, &[batch], "[B]", "span_log_probs", span_log_probs.device())?;
     if batch > 0 {
-        let inside = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
-        let (min, max) = extent(&inside)?;
+        let without_ignored = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
+        let (min, max) = extent(&without_ignored)?;
         if min < 0 || (max >= slots && slots > 0) {
             let rule =
                 format!("in 0..{slots} (K of span_log_probs), or -100 in rows without a gold span");
@@ -189,8 +190,8 @@ fn check_gold_options(
 
 /// Rejects gold slots `[n]` that are empty in `empty` `[n, K]`.
 fn check_gold_slot(gold: &Tensor, empty: &Tensor, rows_with_loss: &Tensor) -> Result<(), Error> {
-    let invalid_gold = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-    if let Some([row]) = first_true(&invalid_gold)?.as_deref() {
+    let is_empty_slot = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+    if let Some([row]) = first_true(&is_empty_slot)?.as_deref() {
         let (row, slot) = (rows_with_loss.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
         return Err(Error::GoldSlot { row, slot });
     }

@@ -112,7 +112,7 @@ pub fn hard_negatives(
     let is_negative = valid
         .f_logical_and(&is_gold.f_logical_not()?)?
         .f_logical_and(&gold.present.f_unsqueeze(1)?)?; // [B, M]
-    let ranks = match selection {
+    let priorities = match selection {
         NegativeSelection::Hardest { .. } => {
             let valid = Tensor::f_cat(&[&gold.present.f_unsqueeze(1)?, &is_negative], 1)?;
             let starts = Tensor::f_cat(&[&gold.starts.f_unsqueeze(1)?, &starts], 1)?;
@@ -121,10 +121,10 @@ pub fn hard_negatives(
             without_autocast(|| cosines_with_first(&hidden.f_detach()?, &spans))??
         }
         NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
-        NegativeSelection::Random { seed } => upload(&random_ranks(seed, batch, slots)?, device)?,
+        NegativeSelection::Random { seed } => upload(&uniform_values(seed, batch, slots)?, device)?,
     };
-    let ranks = ranks.f_masked_fill(&is_negative.f_logical_not()?, f64::NEG_INFINITY)?;
-    let order = ranks.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
+    let priorities = priorities.f_masked_fill(&is_negative.f_logical_not()?, f64::NEG_INFINITY)?;
+    let order = priorities.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
     let valid = is_negative.f_gather(1, &order, false)?;
     let empty = valid.f_logical_not()?;
     let select = |tensor: &Tensor| tensor.f_gather(1, &order, false)?.f_masked_fill(&empty, 0);
@@ -153,18 +153,18 @@ pub(crate) fn normalised(vectors: &Tensor) -> Result<Tensor, Error> {
 }
 
 /// Uniform values `[B, M]` f64 in `0..1` that depend only on the seed, the row and the slot.
-fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
-    let mut ranks = Vec::new();
+fn uniform_values(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
+    let mut values = Vec::new();
     for row in 0..batch {
         let mut state =
             splitmix_finalize(splitmix_finalize(seed).wrapping_add(row.cast_unsigned()));
         for _ in 0..slots {
             state = state.wrapping_add(GOLDEN_GAMMA);
-            // 53 bits, the number that an f64 represents exactly.
-            ranks.push((splitmix_finalize(state) >> 11) as f64 / (1_u64 << 53) as f64);
+            // An f64 represents integers of up to 53 bits exactly.
+            values.push((splitmix_finalize(state) >> 11) as f64 / (1_u64 << 53) as f64);
         }
     }
-    Ok(Tensor::f_from_slice(&ranks)?.f_view([batch, slots])?)
+    Ok(Tensor::f_from_slice(&values)?.f_view([batch, slots])?)
 }
 
 /// The increment of SplitMix64.

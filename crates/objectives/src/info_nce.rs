@@ -11,7 +11,8 @@ use crate::{Error, NegativeQueue};
 /// Number of keys per block of query-key similarities on the CPU: with a few hundred queries a
 /// block fits in the cache of a core.
 const CPU_BLOCK: i64 = 1024;
-/// Number of similarities per block on a GPU: 256 MiB, so that few large kernels run.
+/// Number of similarities per block on a GPU (256 MiB in float32); large blocks need few kernel
+/// launches.
 const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
 
 /// Number of keys per block of similarities with `anchors`.
@@ -129,8 +130,8 @@ pub struct ContrastRows<'a> {
 /// [`object_entailment`](crate::object_entailment()) set it and push the keys.
 ///
 /// # Shapes
-/// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of one
-///   belongs to row i of the other
+/// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of `key` is
+///   the positive key of row i of `query`
 /// - `queue`: keys `[≤ Q, D]` on the same device; receives no gradient
 /// - returns `[]`: f64 for f64 queries, f32 for all others (matrix multiplications, softmax and
 ///   reduction use this dtype)
@@ -287,10 +288,10 @@ impl Pairs<'_> {
         Ok(match (self.config.negatives, bidirectional) {
             (Negatives::QueriesKeysAndQueue, true) => {
                 let (rows, groups) = (queries_and_keys()?, duplicated(&groups)?);
-                vec![self.stream(&rows, &rows, [&groups, &groups], &duplicated(self.offset)?)?]
+                vec![self.logsumexp(&rows, &rows, [&groups, &groups], &duplicated(self.offset)?)?]
             }
             (Negatives::QueriesKeysAndQueue, false) => {
-                vec![self.stream(
+                vec![self.logsumexp(
                     self.query,
                     &queries_and_keys()?,
                     [&groups, &duplicated(&groups)?],
@@ -299,12 +300,12 @@ impl Pairs<'_> {
             }
             (Negatives::KeysAndQueue, true) => {
                 let groups = [&groups, &groups];
-                let query_to_key = self.stream(self.query, self.key, groups, self.offset)?;
-                let key_to_query = self.stream(self.key, self.query, groups, self.offset)?;
+                let query_to_key = self.logsumexp(self.query, self.key, groups, self.offset)?;
+                let key_to_query = self.logsumexp(self.key, self.query, groups, self.offset)?;
                 vec![Tensor::f_cat(&[query_to_key, key_to_query], 0)?]
             }
             (Negatives::KeysAndQueue, false) => {
-                vec![self.stream(self.query, self.key, [&groups, &groups], self.offset)?]
+                vec![self.logsumexp(self.query, self.key, [&groups, &groups], self.offset)?]
             }
         })
     }
@@ -319,7 +320,7 @@ impl Pairs<'_> {
         Ok(ids.f_where_self(&ids.f_ge(0)?, &rows.f_neg()?.f_sub_scalar(1)?)?)
     }
 
-    fn stream(
+    fn logsumexp(
         &self,
         anchors: &Tensor,
         keys: &Tensor,

@@ -11,8 +11,8 @@ use crate::{
 /// Options of [`masked_entity_prediction`](masked_entity_prediction()) and
 /// [`object_entailment`](object_entailment()).
 ///
-/// The default is [`paper`](Self::paper). The temperature of the released code is not published;
-/// its other differences from the paper are in [`released`](Self::released).
+/// The default is [`paper`](Self::paper). [`released`](Self::released) has the options of the
+/// released code, except its temperature, which is not published.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContrastConfig {

@@ -39,7 +39,7 @@ pub enum MaskedLmReduction {
 ///   stored in full; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]. On the CPU they are checked
 ///   without waiting for a GPU
-/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
+/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///
 /// [`MaskedPositions::gather`]: crate::MaskedPositions::gather
 /// [`MaskedPositions::targets`]: crate::MaskedPositions::targets

@@ -9,7 +9,7 @@ use crate::checks::{check_device, check_float, check_shape};
 /// The paper's α is 0.5. A loss of weight 0 is not part of the sum and receives no gradient.
 ///
 /// Interpretation: the paper does not write out the ablations of Table 7. Without hard learning,
-/// Eq. 9 would train no span, so pass the span loss
+/// Eq. 9 does not train the span head, so pass the span loss
 /// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)) as `hard`. Without contrastive learning,
 /// only the span term remains, with weight 1: set `alpha` to 0.
 ///

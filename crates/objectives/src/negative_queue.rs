@@ -129,8 +129,8 @@ impl NegativeQueue {
 
     /// Appends `keys`, detached, and removes the oldest rows that no longer fit.
     ///
-    /// If more than Q rows are pushed, the last Q are stored. Pushing no row changes nothing. A key
-    /// that contains NaN or infinity is not stored, and the row that it would replace stays: a
+    /// If more than Q rows are pushed, the last Q are stored. A push of zero rows has no effect. A
+    /// key that contains NaN or infinity is not stored, and the row that it would replace stays: a
     /// float16 step that is skipped because its loss is not finite must not affect later steps.
     ///
     /// # Shapes

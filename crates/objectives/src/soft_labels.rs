@@ -13,8 +13,8 @@ use crate::span_checks::reduction_kind;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftLabelConfig {
-    /// Temperature T, above 0, by which both logits are divided. FILTER's paper states none; 6 is
-    /// the default of its released question-answering program.
+    /// Temperature T, above 0, by which both logits are divided. FILTER's paper does not state a
+    /// temperature; 6 is the default of its released question-answering program.
     pub temperature: f64,
     /// Elements that share one softmax.
     pub over: SoftmaxOver,
@@ -71,7 +71,7 @@ pub enum SoftmaxOver {
 /// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU; false
 ///   positions are excluded from both softmaxes and receive a gradient of exactly 0, regardless of
 ///   their values. A row without a true position is excluded from the mean
-/// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
+/// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction use this dtype)
 ///
 /// # Errors
 /// [`Error::Empty`] if no row has a true position; [`Error::Domain`] unless `temperature` is above
@@ -87,8 +87,8 @@ pub enum SoftmaxOver {
 /// let student = Tensor::from_slice(&[1.0_f64, 1.0]).log().view([1, 2]); // 1/2 each
 /// let config = SoftLabelConfig { temperature: 1.0, ..Default::default() };
 /// let loss = soft_labels(&student, &teacher, None, &config)?;
-/// let want = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
-/// assert!((loss.double_value(&[]) - want).abs() < 1e-12);
+/// let expected = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+/// assert!((loss.double_value(&[]) - expected).abs() < 1e-12);
 /// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn soft_labels(
@@ -107,15 +107,15 @@ pub fn soft_labels(
     if let Some(mask) = mask {
         check_mask("mask", mask, &[batch, classes], "[B, C]", "student", device)?;
     }
-    let outside = match mask {
+    let is_excluded = match mask {
         Some(mask) => Some(upload(&mask.f_logical_not()?, device)?),
         None => None,
     };
     // Positions excluded from the softmax are set to -∞ in both arguments.
     let scores = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_to_kind(kind)?;
-        let logits = match &outside {
-            Some(outside) => logits.f_masked_fill(outside, f64::NEG_INFINITY)?,
+        let logits = match &is_excluded {
+            Some(is_excluded) => logits.f_masked_fill(is_excluded, f64::NEG_INFINITY)?,
             None => logits,
         };
         Ok(logits.f_div_scalar(config.temperature)?)

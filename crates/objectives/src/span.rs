@@ -48,7 +48,7 @@ pub enum OutOfWindow {
 /// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`].
 ///
 /// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
-/// Best*, Eq. 2 and 3 print it.
+/// Best* states it in Eq. 2 and 3.
 ///
 /// Interpretation: start and end are independent, and spans with `e < s` keep their probability.
 /// The means of the start and end losses are each over the rows with that gold position in the
@@ -60,7 +60,7 @@ pub enum OutOfWindow {
 /// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient (padding, the question). Set `<s>` to true if it represents "no answer"
-/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
+/// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///
 /// # Errors
 /// [`Error::Empty`] if no row has its start in the window or no row has its end in the window;
@@ -94,11 +94,11 @@ pub fn span(
     {
         check_int64(name, positions, &[batch], "[B]", "start_logits", device)?;
     }
-    let side = |positions_name, logits, positions| {
-        Side::new(positions_name, logits, positions, context_mask, config)
+    let gold_rows = |positions_name, logits, positions| {
+        GoldRows::new(positions_name, logits, positions, context_mask, config)
     };
-    let start = side("start_positions", start_logits, start_positions)?;
-    let end = side("end_positions", end_logits, end_positions)?;
+    let start = gold_rows("start_positions", start_logits, start_positions)?;
+    let end = gold_rows("end_positions", end_logits, end_positions)?;
     // Start and end are in one tensor: on a GPU a kernel or a copy takes about the same time for
     // twice as many rows.
     let concatenated = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
@@ -108,7 +108,7 @@ pub fn span(
         Ok(upload(&concatenated, device)?)
     };
     let mut rows = concatenated(&start.rows, &end.rows)?;
-    if let (Some(start), Some(end)) = (&start.outside, &end.outside) {
+    if let (Some(start), Some(end)) = (&start.is_excluded, &end.is_excluded) {
         rows = rows.f_masked_fill(&concatenated(start, end)?, f64::NEG_INFINITY)?;
     }
     let losses = row_losses(&rows, &concatenated(&start.gold, &end.gold)?)?;
@@ -122,16 +122,16 @@ pub fn span(
 }
 
 /// The n rows with a gold start (or end) position inside the window.
-struct Side {
+struct GoldRows {
     /// `[n]`, on the device of the positions.
     gold: Tensor,
     /// `[n, L]` logits
     rows: Tensor,
     /// `[n, L]` bool: positions excluded from the softmax.
-    outside: Option<Tensor>,
+    is_excluded: Option<Tensor>,
 }
 
-impl Side {
+impl GoldRows {
     fn new(
         positions_name: &'static str,
         logits: &Tensor,
@@ -158,7 +158,7 @@ impl Side {
             true => logits.shallow_clone(),
             false => logits.f_index_select(0, &upload(&rows_with_loss, device)?)?,
         };
-        let mut outside = None;
+        let mut is_excluded = None;
         if let Some(mask) = context_mask {
             // If mask or positions are on the GPU, the comparison runs there.
             let mask_device = if mask.device() == Device::Cpu { gold.device() } else { device };
@@ -177,8 +177,8 @@ impl Side {
                     position: gold.f_int64_value(&[*row])?,
                 });
             }
-            outside = Some(excluded);
+            is_excluded = Some(excluded);
         }
-        Ok(Self { gold, rows, outside })
+        Ok(Self { gold, rows, is_excluded })
     }
 }

@@ -26,9 +26,9 @@ pub(crate) fn members(
     length: i64,
 ) -> Result<Tensor, Error> {
     let position = Tensor::f_arange(length, (Kind::Int64, starts.device()))?;
-    let after = position.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
-    let before = position.f_le_tensor(&ends.f_unsqueeze(2)?)?;
-    Ok(after.f_logical_and(&before)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
+    let is_after_start = position.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
+    let is_before_end = position.f_le_tensor(&ends.f_unsqueeze(2)?)?;
+    Ok(is_after_start.f_logical_and(&is_before_end)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
 }
 
 /// The mean over the tokens where `members` `[B, S, L]` is true, as `[B, S, H]`; 0 for spans
@@ -45,9 +45,9 @@ pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tenso
 fn means_by_matmul(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
     let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
-    let table = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
+    let masked_hidden = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
     let counts = members.f_sum_dim_intlist(2, true, kind)?.f_clamp_min(1.0)?;
-    Ok(members.f_to_kind(kind)?.f_bmm(&table)?.f_div(&counts)?)
+    Ok(members.f_to_kind(kind)?.f_bmm(&masked_hidden)?.f_div(&counts)?)
 }
 
 /// Computes the means from the member tokens only.
@@ -65,10 +65,10 @@ fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
         .f_add(&member_indices.f_select(1, 2)?)?;
     let counts = members.f_sum_dim_intlist(2, false, Kind::Int64)?.f_reshape([-1])?;
     let offsets = counts.f_cumsum(0, None)?.f_sub(&counts)?;
-    let table = hidden.f_reshape([batch * length, size])?.f_to_kind(kind)?;
+    let rows = hidden.f_reshape([batch * length, size])?.f_to_kind(kind)?;
     const MEAN: i64 = 1;
     let (means, ..) = Tensor::f_embedding_bag::<Tensor>(
-        &table, &tokens, &offsets, false, MEAN, false, None, false,
+        &rows, &tokens, &offsets, false, MEAN, false, None, false,
     )?;
     Ok(means.f_view([batch, slots, size])?)
 }
@@ -85,12 +85,12 @@ mod tests {
         let valid = ids(&[1, 1, 0, 1, 0, 0]).to_kind(Kind::Bool);
         let members = members(&starts, &ends, &valid, 6).unwrap();
         for kind in [Kind::Double, Kind::BFloat16] {
-            let numbers = Tensor::randn([2, 6, 5], (kind, Device::Cpu));
+            let values = Tensor::randn([2, 6, 5], (kind, Device::Cpu));
             // No span contains the last token of either row, or the first token of the second row.
-            let _ = numbers.select(1, 5).fill_(f64::NAN);
-            let _ = numbers.get(1).get(0).fill_(f64::INFINITY);
+            let _ = values.select(1, 5).fill_(f64::NAN);
+            let _ = values.get(1).get(0).fill_(f64::INFINITY);
             let run = |means: fn(&Tensor, &Tensor) -> Result<Tensor, Error>| {
-                let hidden = numbers.detach().copy().set_requires_grad(true);
+                let hidden = values.detach().copy().set_requires_grad(true);
                 let out = means(&hidden, &members).unwrap();
                 (&out * Tensor::arange(5, (Kind::Double, Device::Cpu)))
                     .sum(Kind::Double)

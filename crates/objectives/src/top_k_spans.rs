@@ -26,7 +26,7 @@ impl Default for TopKConfig {
 
 /// The k best spans of each row, best first; returned by [`top_k_spans`].
 ///
-/// A row with fewer than k spans is filled up with start 0, end 0, score −∞ and valid false.
+/// A row with fewer than k spans is padded with start 0, end 0, score −∞ and valid false.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TopKSpans {
@@ -64,8 +64,8 @@ pub struct TopKSpans {
 ///
 /// # Errors
 /// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors. A NaN score sorts first, as in
-/// libtorch's own sort.
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors. A NaN score is ranked first, as
+/// in libtorch's sort.
 ///
 /// # Example
 /// ```
@@ -111,8 +111,8 @@ pub fn top_k_spans(
         Ok(row.f_pad([0, width - 1], "constant", fill)?.f_unfold(1, width, 1)?)
     };
     let mut scores = start.f_unsqueeze(2)?.f_add(&unfold(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
-    let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&unfold(&outside, 1.0)?)?;
-    let scores = scores.f_masked_fill_(&forbidden, f64::NEG_INFINITY)?.f_view([batch, -1])?;
+    let is_excluded = outside.f_unsqueeze(2)?.f_logical_or(&unfold(&outside, 1.0)?)?;
+    let scores = scores.f_masked_fill_(&is_excluded, f64::NEG_INFINITY)?.f_view([batch, -1])?;
 
     let columns = best_columns(&scores, span_count)?; // [B, span_count]
     let best = scores.f_gather(1, &columns, false)?;
@@ -131,11 +131,11 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     // libtorch's topk returns correct values, but which of the entries equal to the smallest value
     // it selects is unspecified.
     let threshold = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
-    let above = keys.f_gt_tensor(&threshold)?;
-    let equal = keys.f_eq_tensor(&threshold)?;
-    let ties = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
-    let selected_ties = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
-    let selected = above.f_logical_or(&equal.f_logical_and(&selected_ties)?)?; // k per row
+    let is_above = keys.f_gt_tensor(&threshold)?;
+    let is_equal = keys.f_eq_tensor(&threshold)?;
+    let ties = is_above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
+    let selected_ties = is_equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
+    let selected = is_above.f_logical_or(&is_equal.f_logical_and(&selected_ties)?)?; // k per row
     let columns = match selected.device() {
         Device::Cpu => selected.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
         _ => columns_of(&selected, k)?,

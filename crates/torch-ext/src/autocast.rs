@@ -422,7 +422,8 @@ mod tests {
             with_loss_scale(4.0, || backward(&loss)).unwrap();
         })
         .unwrap();
-        // d/dx of the sum of x·x is 3 + 3 everywhere.
+        // For a matrix of ones, every element of the gradient of sum(x·x) is 3 + 3; the loss scale
+        // is 4.
         assert_eq!(x.grad(), Tensor::full([3, 3], 24.0, (Kind::Float, Device::Cpu)));
         assert_eq!(x.grad().kind(), Kind::Float);
         assert_eq!(LOSS_SCALE.get(), 1.0);

@@ -13,7 +13,7 @@ use tch::Device;
 use crate::ffi::{self, call};
 use crate::{Error, Result};
 
-/// A device by name.
+/// A device selected by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first CUDA device if there is one, otherwise the CPU.
@@ -78,7 +78,7 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Returns the device for a choice; loads CUDA if the choice may need it.
+/// Returns the device for a choice, and loads libtorch_cuda unless the choice is the CPU.
 ///
 /// # Errors
 /// [`Error::Device`] if a CUDA device was requested and libtorch_cuda cannot be loaded or the

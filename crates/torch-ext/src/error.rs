@@ -7,7 +7,7 @@ pub enum Error {
     /// An error message of libtorch.
     #[error("libtorch: {0}")]
     Libtorch(String),
-    /// A list does not have one entry per parameter.
+    /// The number of a list's entries differs from the number of parameters.
     #[error("{list}: {got} entries for {expected} parameters")]
     ListLength {
         /// The list's name.
@@ -38,7 +38,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The fault.
+        /// The reason.
         reason: String,
     },
     /// A tensor is missing in the file, or the file format or libtorch does not support it.

@@ -1,4 +1,4 @@
-//! The end of a process that has loaded libtorch.
+//! Process exit without the destructors of libtorch's global objects.
 
 /// Makes the process end without the destructors of libtorch's global objects, which take 0.1
 /// seconds, when `main` returns or [`std::process::exit`] is called.
@@ -13,7 +13,8 @@
 pub fn exit_without_destructors() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // SAFETY: `end` has the signature that glibc expects. After a failure destructors run.
+        // SAFETY: `end` has the signature that glibc expects. If the registration fails,
+        // destructors run.
         let _ = unsafe { on_exit(end, std::ptr::null_mut()) };
     }
 }
@@ -29,7 +30,7 @@ unsafe extern "C" {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 extern "C" fn end(status: libc::c_int, _: *mut libc::c_void) {
-    // SAFETY: writes all of C's open streams; the process then ends.
+    // SAFETY: `fflush` writes the buffers of all C streams; the process then ends.
     unsafe {
         libc::fflush(std::ptr::null_mut());
         libc::_exit(status)

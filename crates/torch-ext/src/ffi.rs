@@ -328,6 +328,6 @@ pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
         libc::free(message.cast());
         text
     };
-    // The first line is the error message; libtorch appends a C++ stack trace.
+    // Only the first line is the message, because libtorch appends a C++ stack trace.
     Err(Error::Libtorch(text.lines().next().unwrap_or_default().to_owned()))
 }

@@ -46,7 +46,7 @@ pub fn flash_attention(
     })
 }
 
-/// Device, dtype and shape of attention, for [`flash_attention_fault`].
+/// Device, dtype and shape of attention, for [`flash_attention_error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlashUse {
     /// The device.
@@ -55,11 +55,11 @@ pub struct FlashUse {
     pub kind: Kind,
     /// The dimension of a head.
     pub depth: i64,
-    /// Whether attention windows are also used.
+    /// Whether the test includes attention windows.
     pub windows: bool,
 }
 
-/// Tests [`flash_attention`]; returns a description of the fault if it is unavailable or wrong.
+/// Tests [`flash_attention`]; returns the reason if it is unavailable or inaccurate.
 ///
 /// The test compares outputs and gradients of two short rows with plain float32 operations. It runs
 /// once per [`FlashUse`] and does not change the state of any random generator.
@@ -67,12 +67,12 @@ pub struct FlashUse {
 /// # Example
 /// ```
 /// use tch::{Device, Kind};
-/// use torch_ext::{FlashUse, flash_attention_fault};
+/// use torch_ext::{FlashUse, flash_attention_error};
 ///
 /// let usage = FlashUse { device: Device::Cpu, kind: Kind::BFloat16, depth: 64, windows: false };
-/// assert!(flash_attention_fault(usage).is_some_and(|fault| fault.contains("CUDA device")));
+/// assert!(flash_attention_error(usage).is_some_and(|error| error.contains("CUDA device")));
 /// ```
-pub fn flash_attention_fault(usage: FlashUse) -> Option<String> {
+pub fn flash_attention_error(usage: FlashUse) -> Option<String> {
     static RESULTS: Mutex<Vec<(FlashUse, Option<String>)>> = Mutex::new(Vec::new());
     let FlashUse { device, kind, depth, windows } = usage;
     if !matches!(device, Device::Cuda(_)) || !matches!(kind, Kind::Half | Kind::BFloat16) {
@@ -81,11 +81,11 @@ pub fn flash_attention_fault(usage: FlashUse) -> Option<String> {
         ));
     }
     let mut results = RESULTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, fault)) = results.iter().find(|(tested, _)| *tested == usage) {
-        return fault.clone();
+    if let Some((_, error)) = results.iter().find(|(tested, _)| *tested == usage) {
+        return error.clone();
     }
     let windows_to_test = if windows { vec![None, Some(8)] } else { vec![None] };
-    let fault = windows_to_test.into_iter().find_map(|window| {
+    let error = windows_to_test.into_iter().find_map(|window| {
         let measure = || max_error(device, kind, depth, window);
         match tch::with_grad(|| crate::without_autocast(measure)).and_then(|result| result) {
             Ok(difference) if difference < TOLERANCE => None,
@@ -95,8 +95,8 @@ pub fn flash_attention_fault(usage: FlashUse) -> Option<String> {
             Err(error) => Some(format!("libtorch's FlashAttention: {error}")),
         }
     });
-    results.push((usage, fault.clone()));
-    fault
+    results.push((usage, error.clone()));
+    error
 }
 
 /// Tolerance for outputs and gradients near 1 in bfloat16.

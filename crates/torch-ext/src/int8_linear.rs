@@ -130,16 +130,16 @@ mod tests {
     /// Rounds to 8 bits with one scale per row, as float64.
     fn rounded(x: &Tensor) -> Tensor {
         let x = x.to_kind(Kind::Float);
-        let largest = x.abs().amax([-1].as_slice(), true);
-        let scale = &largest / 127.0;
-        let values = (&x * (largest.full_like(127.0) / &largest)).round();
+        let max_abs = x.abs().amax([-1].as_slice(), true);
+        let scale = &max_abs / 127.0;
+        let values = (&x * (max_abs.full_like(127.0) / &max_abs)).round();
         values.to_kind(Kind::Double) * scale.to_kind(Kind::Double)
     }
 
-    fn close(got: &Tensor, want: &Tensor, relative: f64) {
+    fn assert_close(got: &Tensor, want: &Tensor, tolerance: f64) {
         let scale = want.abs().max().double_value(&[]).max(1e-30);
         let error = (got.to_kind(Kind::Double) - want).abs().max().double_value(&[]);
-        assert!(error <= relative * scale, "{error} of {scale}");
+        assert!(error <= tolerance * scale, "{error} of {scale}");
     }
 
     #[test]
@@ -152,14 +152,14 @@ mod tests {
             let x = draw(&[rows, inputs], 3) * 5.0;
             let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
             let want = rounded(&x).matmul(&rounded(&weight).tr()) + bias.to_kind(Kind::Double);
-            close(&linear.apply(&x, false, Kind::Float).unwrap(), &want, 1e-6);
-            close(&linear.apply(&x, true, Kind::Float).unwrap(), &want.gelu("none"), 1e-6);
+            assert_close(&linear.apply(&x, false, Kind::Float).unwrap(), &want, 1e-6);
+            assert_close(&linear.apply(&x, true, Kind::Float).unwrap(), &want.gelu("none"), 1e-6);
             let half = linear.apply(&x, false, Kind::BFloat16).unwrap();
             assert_eq!((half.kind(), half.size()), (Kind::BFloat16, vec![rows, outputs]));
-            close(&half, &want, 1.0 / 256.0);
+            assert_close(&half, &want, 1.0 / 256.0);
             let low = x.to_kind(Kind::BFloat16);
             let want = rounded(&low).matmul(&rounded(&weight).tr()) + bias.to_kind(Kind::Double);
-            close(&linear.apply(&low, false, Kind::Float).unwrap(), &want, 1e-6);
+            assert_close(&linear.apply(&low, false, Kind::Float).unwrap(), &want, 1e-6);
             let batched = linear.apply(&x.view([1, rows, inputs]), false, Kind::Float).unwrap();
             assert_eq!(batched.size(), [1, rows, outputs]);
         }
@@ -175,7 +175,7 @@ mod tests {
             for gelu in [false, true] {
                 let [fast, portable] = [false, true]
                     .map(|portable| linear.apply_on(&x, gelu, Kind::Float, portable).unwrap());
-                close(&portable, &fast.to_kind(Kind::Double), 1e-6);
+                assert_close(&portable, &fast.to_kind(Kind::Double), 1e-6);
             }
         }
     }

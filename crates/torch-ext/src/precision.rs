@@ -78,7 +78,8 @@ pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
     Ok(level)
 }
 
-/// The largest errors of a 256 x 384 x 256 matmul at `Medium` and `Highest`, compared with float64.
+/// Returns the largest errors of a 256 x 384 x 256 matmul at `Medium` and `Highest`, compared with
+/// float64.
 fn matmul_errors() -> Result<(f64, f64)> {
     let ramp = |rows: i64, columns: i64, step: f64| -> Result<Tensor> {
         Ok(Tensor::f_arange(rows * columns, (Kind::Double, Device::Cpu))?

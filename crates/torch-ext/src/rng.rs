@@ -124,7 +124,7 @@ impl Drop for MicroBatchSeeds {
     }
 }
 
-/// Rows of a batch that are computed together, with their position in the batch.
+/// Rows of a batch that are computed together, and the index of the first row.
 ///
 /// # Example
 /// ```

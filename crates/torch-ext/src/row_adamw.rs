@@ -140,10 +140,10 @@ mod tests {
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
     /// The sparse gradient of an embedding, with repeated rows, and the equal dense gradient.
-    fn gradients(words: &Tensor, ids: &[i64], weight: &Tensor) -> (Tensor, Tensor) {
+    fn gradients(embedding: &Tensor, ids: &[i64], weight: &Tensor) -> (Tensor, Tensor) {
         let ids = Tensor::from_slice(ids);
         let [sparse, dense] = [true, false].map(|sparse| {
-            let leaf = words.detach().copy().set_requires_grad(true);
+            let leaf = embedding.detach().copy().set_requires_grad(true);
             let embeddings = Tensor::embedding(&leaf, &ids, 1, false, sparse);
             (embeddings * weight).sum(Kind::Float).backward();
             leaf.grad()
@@ -158,7 +158,7 @@ mod tests {
             let step = AdamWStep { weight_decay, ..crate::optim::tests::STEP };
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
-            let (ours, theirs) = (state(), state());
+            let (got, want) = (state(), state());
             let mut touched = TouchedRows::none(&start).unwrap();
             // Steps with few rows, one step with all rows, and more steps with few rows.
             let few = (0..46).map(|k: i64| vec![k % 7, 40 + k % 3, 89, k % 5, k % 7]);
@@ -166,29 +166,29 @@ mod tests {
             let batches = few.chain([many, vec![0, 1, 2, 3, 4], vec![2, 7, 2, 2, 2], vec![88]]);
             for (k, ids) in batches.enumerate() {
                 let weight = crate::seeded_randn(&[ids.len() as i64, 48], k as i64).unwrap();
-                let (sparse, dense) = gradients(&theirs.0, &ids, &weight);
+                let (sparse, dense) = gradients(&want.0, &ids, &weight);
                 let count = Tensor::from(k as f32 + 1.0);
                 let gradient = Gradient::new(sparse).unwrap();
-                assert_eq!(gradient.to_dense(&ours.0).unwrap(), dense);
-                touched.step(&ours.0, &gradient, [&ours.1, &ours.2], &count, &step).unwrap();
-                let (p, m, v) = &theirs;
+                assert_eq!(gradient.to_dense(&got.0).unwrap(), dense);
+                touched.step(&got.0, &gradient, [&got.1, &got.2], &count, &step).unwrap();
+                let (p, m, v) = &want;
                 fused_adamw(&[p], &[&dense], &[m], &[v], &[&count], &step).unwrap();
-                assert_eq!(ours, theirs, "step {k}, decay {weight_decay}");
+                assert_eq!(got, want, "step {k}, decay {weight_decay}");
             }
-            let nonzero = TouchedRows::of(&ours.1, &ours.2).unwrap();
+            let nonzero = TouchedRows::of(&got.1, &got.2).unwrap();
             assert_eq!(nonzero.touched, touched.touched.logical_and(&nonzero.touched));
         }
     }
 
     #[test]
     fn values_share_memory_with_the_gradient() {
-        let words = crate::seeded_randn(&[20, 16], 1).unwrap();
-        let (sparse, dense) = gradients(&words, &[3, 5, 3], &Tensor::ones([3, 16], FLOAT));
+        let embedding = crate::seeded_randn(&[20, 16], 1).unwrap();
+        let (sparse, dense) = gradients(&embedding, &[3, 5, 3], &Tensor::ones([3, 16], FLOAT));
         let gradient = Gradient::new(sparse).unwrap();
         assert_eq!(gradient.values().size(), [2, 16]);
         let norm = dense.norm().double_value(&[]);
         crate::scale_all(&[gradient.values()], 0.5 / norm).unwrap();
-        let scaled = gradient.to_dense(&words).unwrap().norm().double_value(&[]);
+        let scaled = gradient.to_dense(&embedding).unwrap().norm().double_value(&[]);
         assert!((scaled - 0.5).abs() < 1e-6, "{scaled}");
     }
 }

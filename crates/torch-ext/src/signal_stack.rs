@@ -18,7 +18,7 @@ pub(crate) fn install_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());
     let stack =
         libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
-    // SAFETY: the memory is never freed. On failure the previous stack stays.
+    // SAFETY: the memory is never freed. If the call fails, the previous stack stays in use.
     unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn install_signal_stack() {}
 /// The system's error for an unknown signal.
 #[cfg(target_os = "linux")]
 pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
-    let ok = |code| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    let ok = |status| if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: `action` is written by the first call, and read only if that succeeded.
     unsafe {
@@ -46,7 +46,7 @@ pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
     }
 }
 
-/// Does nothing: on other systems, no library is known to change the stack pointer.
+/// Does nothing, because no library is known to change the stack pointer on other systems.
 ///
 /// # Errors
 /// None.
@@ -81,7 +81,7 @@ mod tests {
         handle_on_signal_stack(signal).unwrap();
         install_signal_stack();
         // SAFETY: the calling thread's own handle, and it outlives the scope below.
-        let computing = unsafe { libc::pthread_self() };
+        let target_thread = unsafe { libc::pthread_self() };
         let done = AtomicBool::new(false);
         let options = (Kind::Float, Device::Cpu);
         let weight = Tensor::ones([128, 128], options);
@@ -91,12 +91,13 @@ mod tests {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     // SAFETY: the thread exists until the scope ends.
-                    unsafe { libc::pthread_kill(computing, signal) };
+                    unsafe { libc::pthread_kill(target_thread, signal) };
                 }
             });
             for repetition in 0..8000 {
                 if repetition % 500 == 0 {
-                    // Programs also tune matmuls, and another test changes the level.
+                    // Another test changes the precision level, so this sets the level that
+                    // programs use.
                     crate::tune_float32_matmul().unwrap();
                 }
                 let sums = x.linear(&weight, Some(&bias));

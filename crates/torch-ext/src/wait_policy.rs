@@ -1,7 +1,7 @@
 //! Environment variables that libtorch and its libraries read once, before `main` or at first use.
 //!
-//! To set these variables, a program restarts itself: in `main` with [`passive_omp_wait`], or before
-//! libtorch's initialisers with [`restart_before_libtorch`](crate::restart_before_libtorch).
+//! To set these variables, a program restarts itself: in `main` with [`passive_omp_wait`], or
+//! before libtorch's initialisers with [`restart_before_libtorch`](crate::restart_before_libtorch).
 //!
 //! - By default, libgomp's threads spin between two parallel regions. On a busy machine, a spinning
 //!   thread can occupy the core that another thread needs, which slows training on two threads by a
@@ -99,7 +99,8 @@ fn restart(_: &[(&str, &str)]) {}
 #[macro_export]
 macro_rules! restart_before_libtorch {
     () => {
-        // The dynamic linker calls the functions of this section before all others of the process.
+        // The dynamic linker calls the functions in this section before all other initialisers of
+        // the process.
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         #[used]
         #[unsafe(link_section = ".preinit_array")]
@@ -142,12 +143,12 @@ pub unsafe extern "C" fn restart_with_variables(
         })
     };
     let missing = missing_variables(is_set);
-    let texts = missing.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
-    let Ok(texts) = texts.collect::<Result<Vec<_>, _>>() else { return };
+    let assignments = missing.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+    let Ok(assignments) = assignments.collect::<Result<Vec<_>, _>>() else { return };
     let program = std::fs::read_link("/proc/self/exe").map(|path| path.into_os_string().into_vec());
     let Some(program) = program.ok().and_then(|path| CString::new(path).ok()) else { return };
-    if !texts.is_empty() {
-        variables.extend(texts.iter().map(|text| text.as_ptr()));
+    if !assignments.is_empty() {
+        variables.extend(assignments.iter().map(|text| text.as_ptr()));
         variables.push(std::ptr::null());
         // SAFETY: both arrays end with a null pointer. The call returns only after a failure.
         unsafe { libc::execve(program.as_ptr(), arguments, variables.as_ptr()) };

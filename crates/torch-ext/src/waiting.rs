@@ -16,8 +16,8 @@ static STOP: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Registers a flag that contains the number of the signal that stops this process, or 0.
 ///
-/// If the flag is set while the process waits for other processes, it prints that it will stop
-/// after the step. Only the first call has an effect.
+/// If the flag is set while the process waits for other processes, the process prints that it will
+/// stop after the step. Only the first call has an effect.
 pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
     let _ = STOP.set(flag);
 }

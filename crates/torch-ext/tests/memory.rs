@@ -1,4 +1,4 @@
-//! Memory that a program retains between steps with batches of different sizes.
+//! Tests of the memory that a program retains between steps with batches of different sizes.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(clippy::unwrap_used)] // test helpers
 use std::collections::VecDeque;
@@ -70,7 +70,7 @@ fn run(name: &str) -> String {
     text
 }
 
-/// The numbers that a program printed after `grew by`.
+/// Returns the numbers that a program printed after `grew by`.
 fn growth(text: &str) -> Vec<f64> {
     let line = text.lines().find_map(|line| Some(line.split_once("grew by ")?.1)).unwrap();
     line.split(" of ").map(|number| number.trim().parse().unwrap()).collect()

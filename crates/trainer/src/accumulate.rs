@@ -17,11 +17,11 @@ pub struct WeightedLoss {
 /// Runs forward and backward passes of a step's micro-batches sequentially, so that only one graph
 /// exists at a time.
 ///
-/// `shares` computes a micro-batch's contributions to the losses of the full batch. For a mean over
-/// the n targets of the full batch, the contribution is the micro-batch's *sum* divided by n, not
-/// the micro-batch's mean. A mean of means would weight targets unequally if micro-batches have
-/// different numbers of targets. The number n must be known before the first forward pass, so mask
-/// the full batch first.
+/// `contributions` computes a micro-batch's contributions to the losses of the full batch. For a
+/// mean over the n targets of the full batch, the contribution is the micro-batch's *sum* divided
+/// by n, not the micro-batch's mean. A mean of means would weight targets unequally if
+/// micro-batches have different numbers of targets. The number n must be known before the first
+/// forward pass, so mask the full batch first.
 ///
 /// Backward passes use [`torch_ext::backward`], which applies the loss scale of float16.
 ///
@@ -35,7 +35,7 @@ pub struct WeightedLoss {
 /// `objectives::cached_step`.
 ///
 /// # Errors
-/// The errors of `shares` and of libtorch.
+/// The errors of `contributions` and of libtorch.
 ///
 /// # Example
 /// ```
@@ -53,7 +53,7 @@ pub struct WeightedLoss {
 /// ```
 pub fn accumulate<T>(
     micro_batches: &[MicroBatch<T>],
-    mut shares: impl FnMut(&T) -> Result<Vec<WeightedLoss>, TaskError>,
+    mut contributions: impl FnMut(&T) -> Result<Vec<WeightedLoss>, TaskError>,
 ) -> Result<StepLosses, TaskError> {
     let mut total = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::new();
@@ -65,7 +65,7 @@ pub fn accumulate<T>(
         }
         seeds.enter(*first)?;
         let mut sum: Option<Tensor> = None;
-        for WeightedLoss { name, weight, loss } in shares(rows)? {
+        for WeightedLoss { name, weight, loss } in contributions(rows)? {
             let value = loss.f_detach()?.f_to_kind(Kind::Double)?;
             total = total.f_add(&value.f_mul_scalar(weight)?)?;
             match parts.iter_mut().find(|(part_name, _)| *part_name == name) {

@@ -27,8 +27,8 @@ pub struct Batches {
 pub(crate) type Epoch = Vec<Vec<usize>>;
 
 impl Batches {
-    /// Creates batches from `lengths` in tokens, one per example. Runs of `bucket_batches` batches
-    /// are sorted by length before they are cut.
+    /// Creates batches from `lengths` in tokens, one per example. Each group of `bucket_batches *
+    /// batch_size` examples is sorted by length and divided into batches.
     pub fn new(lengths: &[usize], batch_size: usize, bucket_batches: usize, seed: u64) -> Self {
         Self {
             lengths: lengths.to_vec(),
@@ -112,8 +112,8 @@ mod tests {
                 .map(|batch| batch.len() * batch.iter().map(|&k| lengths[k]).max().unwrap())
                 .sum()
         };
-        let real: usize = lengths.iter().sum();
-        assert!(padded(1) > real * 3 / 2);
-        assert!(padded(20) < real * 11 / 10);
+        let token_count: usize = lengths.iter().sum();
+        assert!(padded(1) > token_count * 3 / 2);
+        assert!(padded(20) < token_count * 11 / 10);
     }
 }

@@ -53,13 +53,13 @@ const PARAMETERS: &str = "parameters.safetensors";
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 /// State tensors of the tasks; the file is absent if no task has state.
-const TASK: &str = "task.safetensors";
+const TASK_STATE: &str = "task.safetensors";
 const PREFIX: &str = "step-";
-const PARTIAL: &str = ".partial-";
+const PARTIAL_PREFIX: &str = ".partial-";
 
 /// The files of a checkpoint, with or without task state.
 fn file_names(with_task_state: bool) -> Vec<&'static str> {
-    let task = with_task_state.then_some(TASK);
+    let task = with_task_state.then_some(TASK_STATE);
     [PARAMETERS, MOMENTS, STATE].into_iter().chain(task).collect()
 }
 
@@ -113,7 +113,9 @@ fn remove_folder(folder: &Path) -> Result<()> {
 
 /// Removes incomplete checkpoints of a killed run.
 fn remove_partial(root: &Path) -> Result<()> {
-    folders_with_prefix(root, PARTIAL)?.iter().try_for_each(|(folder, _)| remove_folder(folder))
+    folders_with_prefix(root, PARTIAL_PREFIX)?
+        .iter()
+        .try_for_each(|(folder, _)| remove_folder(folder))
 }
 
 /// Steps that have a checkpoint below `root`, oldest first.
@@ -152,13 +154,13 @@ impl Checkpoint {
         remove_partial(root)?;
         let target = checkpoint_folder(root, self.step);
         let partial = tempfile::Builder::new()
-            .prefix(PARTIAL)
+            .prefix(PARTIAL_PREFIX)
             .tempdir_in(root)
             .map_err(|error| Error::file(root, error))?;
         write_named(&partial.path().join(PARAMETERS), parameters)?;
         write_named(&partial.path().join(MOMENTS), moments)?;
         if !task_state.is_empty() {
-            write_named(&partial.path().join(TASK), task_state)?;
+            write_named(&partial.path().join(TASK_STATE), task_state)?;
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
         atomic_file::write(partial.path().join(STATE), json)
@@ -193,10 +195,11 @@ impl Checkpoint {
     ) -> Result<Option<(Self, TensorMap)>> {
         remove_partial(root)?;
         let Some(&step) = steps(root)?.last() else { return Ok(None) };
-        let damaged_error = |error: Error| unusable_error(root, step, &error_text(&error));
+        let damaged_error = |error: Error| checkpoint_error(root, step, &error_text(&error));
         let checkpoint = Self::read(root, step).map_err(damaged_error)?;
         let folder = checkpoint_folder(root, step);
-        sums::verify(&folder, &file_names(folder.join(TASK).exists())).map_err(damaged_error)?;
+        sums::verify(&folder, &file_names(folder.join(TASK_STATE).exists()))
+            .map_err(damaged_error)?;
         if checkpoint.fingerprint != fingerprint {
             let reason = "written with another configuration or other data, or by another version \
                           of the program; start a new run folder, or undo the change";
@@ -220,13 +223,14 @@ impl Checkpoint {
 
     /// Returns the error for state that a task cannot restore.
     pub(crate) fn damaged_error(&self, root: &Path, reason: &str) -> Error {
-        let file = checkpoint_folder(root, self.step).join(TASK);
-        unusable_error(root, self.step, &format!("{}: {reason}", file.display()))
+        let file = checkpoint_folder(root, self.step).join(TASK_STATE);
+        checkpoint_error(root, self.step, &format!("{}: {reason}", file.display()))
     }
 }
 
-/// Returns the error for an unusable checkpoint of `step`. It names the previous checkpoint.
-fn unusable_error(root: &Path, step: u64, reason: &str) -> Error {
+/// Returns the error for a checkpoint of `step` that cannot be used. The error names the previous
+/// checkpoint.
+fn checkpoint_error(root: &Path, step: u64, reason: &str) -> Error {
     let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&stored| stored < step);
     Error::Checkpoint {
         folder: checkpoint_folder(root, step),
@@ -247,7 +251,7 @@ fn load(
     let path = folder.join(MOMENTS);
     let stored = read_tensors(&path)?;
     optimizer.load_state(&stored).map_err(|reason| Error::file(&path, reason))?;
-    let path = folder.join(TASK);
+    let path = folder.join(TASK_STATE);
     if path.exists() { Ok(read_tensors(&path)?) } else { Ok(TensorMap::new()) }
 }
 

@@ -220,7 +220,7 @@ impl TrainConfig {
         expect(epochs <= 1_000_000, "epochs", epochs, "must be 1 million or less")?;
         let steps = self.steps.unwrap_or(1);
         expect(steps > 0, "steps", steps, AT_LEAST_ONE)?;
-        // At 1,000 steps per second, 10 billion steps take four months.
+        // 10 billion steps take four months at 1,000 steps per second.
         expect(steps <= 10_000_000_000, "steps", steps, "must be 10 billion or less")
     }
 
@@ -229,12 +229,17 @@ impl TrainConfig {
         for beta in [self.betas.0, self.betas.1] {
             expect((0.0..1.0).contains(&beta), "betas", beta, "must be from 0 to below 1")?;
         }
-        let is_small = is_positive(self.eps) && self.eps <= 1.0;
-        expect(is_small, "eps", self.eps, "must be above 0 and at most 1")?;
+        let is_valid_eps = is_positive(self.eps) && self.eps <= 1.0;
+        expect(is_valid_eps, "eps", self.eps, "must be above 0 and at most 1")?;
         match self.max_grad_norm {
             Some(norm) => {
-                let is_norm = is_positive(norm) && norm <= 1e6;
-                expect(is_norm, "max_grad_norm", norm, "must be above 0 and at most 1 million")
+                let is_valid_norm = is_positive(norm) && norm <= 1e6;
+                expect(
+                    is_valid_norm,
+                    "max_grad_norm",
+                    norm,
+                    "must be above 0 and at most 1 million",
+                )
             }
             None => Ok(()),
         }
@@ -246,12 +251,13 @@ impl TrainConfig {
     /// ```
     /// use trainer::TrainConfig;
     ///
-    /// let often = TrainConfig { checkpoint_steps: Some(5), log_steps: 2, ..Default::default() };
-    /// assert_eq!(often.identity(), TrainConfig::default().identity());
-    /// let keeping = TrainConfig { keep_models: true, ..Default::default() };
-    /// assert_eq!(keeping.identity(), TrainConfig::default().identity());
-    /// let longer = TrainConfig { epochs: 3, ..Default::default() };
-    /// assert_ne!(longer.identity(), TrainConfig::default().identity());
+    /// let frequent_logs =
+    ///     TrainConfig { checkpoint_steps: Some(5), log_steps: 2, ..Default::default() };
+    /// assert_eq!(frequent_logs.identity(), TrainConfig::default().identity());
+    /// let with_models = TrainConfig { keep_models: true, ..Default::default() };
+    /// assert_eq!(with_models.identity(), TrainConfig::default().identity());
+    /// let three_epochs = TrainConfig { epochs: 3, ..Default::default() };
+    /// assert_ne!(three_epochs.identity(), TrainConfig::default().identity());
     /// ```
     #[must_use]
     pub fn identity(&self) -> Self {

@@ -30,7 +30,7 @@ pub enum Error {
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The faulty loss or norm, and the first parameters with faulty gradients.
+        /// Name of the non-finite loss or norm, and the first parameters with non-finite gradients.
         what: String,
         /// Its value.
         value: f64,
@@ -50,7 +50,7 @@ pub enum Error {
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The first faulty parameter.
+        /// The first parameter whose norm is not finite.
         parameter: String,
     },
     /// SIGINT or SIGTERM was received; the step was finished and a checkpoint written.
@@ -80,7 +80,7 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// The fault and, if known, a fix.
+        /// The cause and, if known, a fix.
         reason: String,
     },
     /// The newest checkpoint cannot be used.
@@ -88,7 +88,7 @@ pub enum Error {
     Checkpoint {
         /// The checkpoint.
         folder: PathBuf,
-        /// The file or tensor, and the fault.
+        /// The file or tensor, and the cause.
         reason: String,
         /// The position from which training continues if this checkpoint is deleted.
         earlier: String,
@@ -110,7 +110,7 @@ pub enum Error {
     /// The best epoch cannot be chosen.
     #[error("best epoch: {what}: expected {expected}, got {got}")]
     Selection {
-        /// The faulty item: the scores' names, a stored tensor, the selected epoch.
+        /// The invalid item: the scores' names, a stored tensor or the selected epoch.
         what: String,
         /// The expected value.
         expected: String,
@@ -134,7 +134,7 @@ impl Error {
 impl From<torch_ext::Error> for Error {
     fn from(error: torch_ext::Error) -> Self {
         match error {
-            // The message contains the reason, so it is not repeated as the cause.
+            // The message contains the system's reason, so the reason is not repeated as the cause.
             torch_ext::Error::Io { path, source } => Self::file(path, source),
             other => Self::TorchExt(other),
         }
@@ -172,19 +172,19 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Link {
+    struct ChainedError {
         text: &'static str,
-        source: Option<Box<Link>>,
+        source: Option<Box<ChainedError>>,
     }
 
-    fn chain(texts: &[&'static str]) -> Option<Box<Link>> {
+    fn error_chain(texts: &[&'static str]) -> Option<Box<ChainedError>> {
         let (text, rest) = texts.split_first()?;
-        Some(Box::new(Link { text, source: chain(rest) }))
+        Some(Box::new(ChainedError { text, source: error_chain(rest) }))
     }
 
     #[test]
     fn causes_are_printed_once() {
-        let text = |texts: &[&'static str]| error_text(chain(texts).unwrap().as_ref());
+        let text = |texts: &[&'static str]| error_text(error_chain(texts).unwrap().as_ref());
         assert_eq!(text(&["a file: no space", "no space"]), "a file: no space");
         assert_eq!(text(&["encoder", "layer 3", "shape"]), "encoder: layer 3: shape");
         assert_eq!(text(&["x: y", "y", "z"]), "x: y: z");

@@ -32,8 +32,8 @@ pub fn fit<'a>(
 
 /// Trains like [`fit`], scores the model at every evaluation, and restores the best parameters.
 ///
-/// Evaluations take place after the epochs of the first task and every `evaluation_steps`;
-/// `selection` determines the best one (see [`BestEpoch`]).
+/// The model is scored after each epoch of the first task and every `evaluation_steps` steps;
+/// `selection` determines the best evaluation (see [`BestEpoch`]).
 ///
 /// # Errors
 /// As [`fit`], and if a score fails.

@@ -99,7 +99,7 @@ impl PendingMeans {
         self.parts.iter().map(mean).collect()
     }
 
-    /// Sum of losses, and the number of steps.
+    /// Sum of the losses, and the number of their steps.
     pub(crate) fn losses(&self) -> (f64, u64) {
         (self.loss, self.steps)
     }

@@ -397,7 +397,7 @@ impl AdamW {
     /// # Errors
     /// A message naming the entry that is missing, unused or of another shape.
     pub(crate) fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
-        let mut used = 0;
+        let mut used_entries = 0;
         for (name, slot) in &mut self.slots {
             let keys = ["exp_avg", "exp_avg_sq", "updates"].map(|part| format!("{name}.{part}"));
             if !keys.iter().any(|key| state.contains_key(key)) {
@@ -419,7 +419,7 @@ impl AdamW {
                         slot.parameter.kind()
                     ));
                 }
-                // The kernel needs the memory layout of the parameter.
+                // The fused kernel requires moments in the memory layout of the parameter.
                 let mut moment =
                     slot.parameter.f_zeros_like().map_err(|error| error.to_string())?;
                 moment.f_copy_(stored).map_err(|error| error.to_string())?;
@@ -435,9 +435,9 @@ impl AdamW {
                 u64::try_from(count).map_err(|_| format!("{name}.updates: {count} is negative"))?;
             (slot.exp_avg, slot.exp_avg_sq) = (Some(exp_avg), Some(exp_avg_sq));
             (slot.touched_rows, slot.sharded) = (None, false);
-            used += 3;
+            used_entries += 3;
         }
-        if used == state.len() {
+        if used_entries == state.len() {
             return Ok(());
         }
         let unused = state.keys().find(|key| {
@@ -481,10 +481,10 @@ mod tests {
             shapes.iter().map(|(name, shape)| ((*name).to_owned(), parameter(shape))).collect();
         let config = TrainConfig { weight_decay: 0.5, ..TrainConfig::default() };
         let optimizer = AdamW::new(&parameters, &config).unwrap();
-        let decays = |slot: &Slot| optimizer.groups[slot.group].weight_decay > 0.0;
-        let decaying = optimizer.slots.iter().filter(|(_, slot)| decays(slot));
-        let decaying: Vec<&String> = decaying.map(|(name, _)| name).collect();
-        assert_eq!(decaying, ["roberta.pooler.dense.weight"]);
+        let has_decay = |slot: &Slot| optimizer.groups[slot.group].weight_decay > 0.0;
+        let decayed_names = optimizer.slots.iter().filter(|(_, slot)| has_decay(slot));
+        let decayed_names: Vec<&String> = decayed_names.map(|(name, _)| name).collect();
+        assert_eq!(decayed_names, ["roberta.pooler.dense.weight"]);
         assert_eq!(optimizer.groups.len(), 2);
     }
 
@@ -502,9 +502,9 @@ mod tests {
     fn sparse_and_dense_gradients_give_equal_updates_also_after_loading() {
         let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.1, ..Default::default() };
         let run = |sparse: bool| {
-            let words = Tensor::arange(640, (Kind::Float, Device::Cpu)).view([40, 16]) / 100.0;
-            let words = words.detach().set_requires_grad(true);
-            let parameters = [("words".to_owned(), words.shallow_clone())];
+            let embedding = Tensor::arange(640, (Kind::Float, Device::Cpu)).view([40, 16]) / 100.0;
+            let embedding = embedding.detach().set_requires_grad(true);
+            let parameters = [("embedding".to_owned(), embedding.shallow_clone())];
             let mut optimizer = AdamW::new(&parameters, &config).unwrap();
             let batches = [[3i64, 3, 9], [9, 30, 1], [0, 7, 12], [5, 3, 2]];
             for (step, ids) in batches.iter().enumerate() {
@@ -515,17 +515,17 @@ mod tests {
                 }
                 optimizer.clear_grads().unwrap();
                 let embeddings =
-                    Tensor::embedding(&words, &Tensor::from_slice(ids), -1, false, sparse);
+                    Tensor::embedding(&embedding, &Tensor::from_slice(ids), -1, false, sparse);
                 // The third step has a gradient for all rows, as with a tied decoder. Its ids do
                 // not repeat, because the sum of repeated rows would depend on the order of
                 // additions.
                 let dense_term =
-                    if step == 2 { words.sum(Kind::Float) } else { Tensor::from(0f32) };
+                    if step == 2 { embedding.sum(Kind::Float) } else { Tensor::from(0f32) };
                 (embeddings.square().sum(Kind::Float) * 1e-3 + dense_term * 1e-4).backward();
-                assert_eq!(words.grad().is_sparse(), sparse && step != 2);
+                assert_eq!(embedding.grad().is_sparse(), sparse && step != 2);
                 optimizer.step(1.0).unwrap();
             }
-            (words, optimizer.state().unwrap())
+            (embedding, optimizer.state().unwrap())
         };
         assert_eq!(run(true), run(false));
     }

@@ -40,7 +40,7 @@ impl StepProfile {
     }
 
     /// Starts the profile if `step`, counted from 0, is the first profiled step.
-    pub(crate) fn before(&mut self, step: u64) -> Result<()> {
+    pub(crate) fn before_step(&mut self, step: u64) -> Result<()> {
         if !self.steps.is_empty() && step == self.steps.start {
             self.running = Some(Profile::start(self.device)?);
         }
@@ -49,7 +49,7 @@ impl StepProfile {
 
     /// Writes the profile after its last step; `completed` is the number of steps so far. Returns a
     /// message for the user. A failed write is reported in this message, and training continues.
-    pub(crate) fn after(&mut self, completed: u64) -> Option<String> {
+    pub(crate) fn after_step(&mut self, completed: u64) -> Option<String> {
         let profile = self.running.take_if(|_| completed == self.steps.end)?;
         let message = self.write(profile);
         Some(message.unwrap_or_else(|error| format!("no profile: {error}; training continues")))

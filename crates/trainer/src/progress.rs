@@ -56,7 +56,7 @@ pub struct Position {
 /// ```
 pub struct Progress {
     bar: ProgressBar,
-    /// Name in plain lines; `None` on a terminal.
+    /// Name printed in each line without a terminal; `None` on a terminal.
     plain_name: Option<String>,
     total: u64,
     /// Steps and tokens of earlier parts of a resumed run.

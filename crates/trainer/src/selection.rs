@@ -355,8 +355,8 @@ impl<T: Task> Task for BestEpoch<'_, T> {
     fn restore(&mut self, state: &TensorMap) -> std::result::Result<(), TaskError> {
         let (mut stored, mut inner) = (TensorMap::new(), TensorMap::new());
         for (name, tensor) in state {
-            let is_own = name == SCORES || name.starts_with(PREFIX);
-            let map = if is_own { &mut stored } else { &mut inner };
+            let is_selection_state = name == SCORES || name.starts_with(PREFIX);
+            let map = if is_selection_state { &mut stored } else { &mut inner };
             map.insert(name.clone(), tensor.f_to_device(Device::Cpu)?);
         }
         self.load_scores(&stored)?;
@@ -376,17 +376,17 @@ mod tests {
         let epochs = [scores(&[("en", 1.0), ("de", 3.0)]), scores(&[("en", 2.0), ("de", 2.0)])];
         let mut selection = CheckpointSelection::highest("en", || Ok(1.0));
         assert_eq!(selection.best(&epochs).unwrap(), 0);
-        let refused = |selection: &CheckpointSelection<'_>, epochs: &[Scores]| {
+        let error_of = |selection: &CheckpointSelection<'_>, epochs: &[Scores]| {
             selection.best(epochs).unwrap_err().to_string()
         };
-        assert_eq!(refused(&selection, &[]), "no epoch");
-        assert_eq!(refused(&selection, &[scores(&[])]), "epoch 0: the score is NaN");
-        let damaged = [epochs[0].clone(), scores(&[("de", f64::NAN)])];
-        assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
+        assert_eq!(error_of(&selection, &[]), "no epoch");
+        assert_eq!(error_of(&selection, &[scores(&[])]), "epoch 0: the score is NaN");
+        let invalid_scores = [epochs[0].clone(), scores(&[("de", f64::NAN)])];
+        assert_eq!(error_of(&selection, &invalid_scores), "epoch 1: the score is NaN");
         selection.deciding_score = Some("en".into());
         assert_eq!(selection.best(&epochs).unwrap(), 1);
-        assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
-        let german = [scores(&[("de", 1.0)])];
-        assert_eq!(refused(&selection, &german), "epoch 0: no score for \"en\"");
+        assert_eq!(error_of(&selection, &invalid_scores), "epoch 1: the score is NaN");
+        let german_scores = [scores(&[("de", 1.0)])];
+        assert_eq!(error_of(&selection, &german_scores), "epoch 0: no score for \"en\"");
     }
 }

@@ -1,4 +1,5 @@
-//! Parameters sharded across the ranks of a group: each rank reduces and updates its own elements.
+//! Parameters sharded across the ranks of a group: each rank reduces and updates one part of the
+//! elements.
 //!
 //! This is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning"). It
 //! communicates as many elements as an all-reduce, and no update is repeated on several ranks.
@@ -45,7 +46,7 @@ impl Segment {
 }
 
 /// Segments whose parts are concatenated and sent as one tensor.
-type Row = Vec<Segment>;
+type Message = Vec<Segment>;
 
 /// Shards tensors across the ranks of a group, identically on every rank.
 pub(crate) struct OptimizerShards<'a> {
@@ -60,9 +61,9 @@ impl<'a> OptimizerShards<'a> {
         Self { group, rank: to_i64(group.rank()), size: to_i64(group.size()) }
     }
 
-    /// The buckets, one exchange each. A row is one long segment or several short segments.
-    fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Row>> {
-        let mut buckets: Vec<Vec<Row>> = Vec::new();
+    /// The buckets, one exchange each. A message is one long segment or several short segments.
+    fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Message>> {
+        let mut buckets: Vec<Vec<Message>> = Vec::new();
         let (mut bucket_elements, mut layout) = (0, None);
         for (index, tensor) in tensors.iter().enumerate() {
             let tensor_layout = Some((tensor.kind(), tensor.device()));
@@ -70,20 +71,20 @@ impl<'a> OptimizerShards<'a> {
                 bucket_elements += segment.length;
                 if layout != tensor_layout || bucket_elements > MAX_BUCKET_ELEMENTS {
                     (bucket_elements, layout) = (segment.length, tensor_layout);
-                    buckets.push(vec![Row::new()]);
+                    buckets.push(vec![Message::new()]);
                 }
                 let Some(bucket) = buckets.last_mut() else { continue };
-                let mut row = 0;
+                let mut message = 0;
                 if segment.length >= MIN_SEPARATE_ELEMENTS {
-                    row = bucket.len();
-                    bucket.push(Row::new());
+                    message = bucket.len();
+                    bucket.push(Message::new());
                 }
-                if let Some(row) = bucket.get_mut(row) {
-                    row.push(segment);
+                if let Some(message) = bucket.get_mut(message) {
+                    message.push(segment);
                 }
             }
         }
-        buckets.iter_mut().for_each(|bucket| bucket.retain(|row| !row.is_empty()));
+        buckets.iter_mut().for_each(|bucket| bucket.retain(|message| !message.is_empty()));
         buckets
     }
 
@@ -120,14 +121,14 @@ impl<'a> OptimizerShards<'a> {
         let mut sums: Vec<Vec<Tensor>> = parameters.iter().map(|_| Vec::new()).collect();
         for bucket in self.buckets(parameters) {
             let (mut local, mut sent, mut received_tensors) = (Vec::new(), Vec::new(), Vec::new());
-            for row in &bucket {
-                let elements = shard_of_row(row, &flats, self.rank)?;
-                let exchanged = self.group.exchange_device(elements.device());
-                let elements = elements.f_to_device(exchanged)?;
+            for message in &bucket {
+                let elements = part_of_message(message, &flats, self.rank)?;
+                let device = self.group.exchange_device(elements.device());
+                let elements = elements.f_to_device(device)?;
                 for rank in 0..self.size {
                     sent.push(match rank == self.rank {
                         true => elements.shallow_clone(),
-                        false => shard_of_row(row, &flats, rank)?.f_to_device(exchanged)?,
+                        false => part_of_message(message, &flats, rank)?.f_to_device(device)?,
                     });
                     received_tensors.push(elements.f_empty_like()?);
                 }
@@ -135,11 +136,11 @@ impl<'a> OptimizerShards<'a> {
             }
             self.group.exchange(&refs(&sent), &refs(&received_tensors))?;
             let received = received_tensors.chunks(self.group.size());
-            for ((row, mut sum), received) in bucket.iter().zip(local).zip(received) {
+            for ((message, mut sum), received) in bucket.iter().zip(local).zip(received) {
                 for (_, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
                     let _ = sum.f_add_(received)?;
                 }
-                for (segment, part) in split_row(row, self.rank, &sum)? {
+                for (segment, part) in split_part(message, self.rank, &sum)? {
                     let device = flats.get(segment.tensor).map_or(sum.device(), Tensor::device);
                     if let Some(sums) = sums.get_mut(segment.tensor).filter(|_| part.numel() > 0) {
                         sums.push(part.f_to_device(device)?);
@@ -156,19 +157,20 @@ impl<'a> OptimizerShards<'a> {
         let flats = tensors.iter().map(|tensor| flat(tensor)).collect::<Result<Vec<_>>>()?;
         for bucket in self.buckets(tensors) {
             let (mut sent, mut received_tensors) = (Vec::new(), Vec::new());
-            for row in &bucket {
-                let local = shard_of_row(row, &flats, self.rank)?;
+            for message in &bucket {
+                let local = part_of_message(message, &flats, self.rank)?;
                 let local = local.f_to_device(self.group.exchange_device(local.device()))?;
                 for rank in 0..self.size {
                     received_tensors
-                        .push(shard_of_row(row, &flats, rank)?.f_to_device(local.device())?);
+                        .push(part_of_message(message, &flats, rank)?.f_to_device(local.device())?);
                     sent.push(local.shallow_clone());
                 }
             }
             self.group.exchange(&refs(&sent), &refs(&received_tensors))?;
-            for (row, received) in bucket.iter().zip(received_tensors.chunks(self.group.size())) {
+            for (message, received) in bucket.iter().zip(received_tensors.chunks(self.group.size()))
+            {
                 for (rank, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
-                    for (segment, received_part) in split_row(row, rank, received)? {
+                    for (segment, received_part) in split_part(message, rank, received)? {
                         let Some(flat) = flats.get(segment.tensor) else { continue };
                         let mut part = segment.part(rank, flat)?;
                         // A segment that was received in place needs no copy.
@@ -211,25 +213,25 @@ fn segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
     segments
 }
 
-/// A rank's part of a row; a view if the row is one segment.
-fn shard_of_row(row: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> {
+/// A rank's part of a message; a view if the message is one segment.
+fn part_of_message(message: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> {
     let part = |segment: &Segment| Some(segment.part(rank, flats.get(segment.tensor)?));
-    let parts = row.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
+    let parts = message.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
     match parts.as_slice() {
         [part] => Ok(part.shallow_clone()),
         parts => Ok(Tensor::f_cat(parts, 0)?),
     }
 }
 
-/// Splits a rank's elements of a row into one view per segment.
-fn split_row(row: &[Segment], rank: i64, elements: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
+/// Splits the elements of a rank's part of a message into one view per segment.
+fn split_part(message: &[Segment], rank: i64, elements: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
     let mut offset = 0;
     let part = |&segment: &Segment| {
         let (_, length) = segment.range(rank);
         offset += length;
         Ok((segment, elements.f_narrow(0, offset - length, length)?))
     };
-    row.iter().map(part).collect()
+    message.iter().map(part).collect()
 }
 
 /// The concatenated tensors, `[n]`; an empty tensor like `like` if there are none.

@@ -10,7 +10,7 @@ use crate::{Error, Result, Stage};
 /// The file in the stage's folder.
 const FILE: &str = "left-out.json";
 
-/// A count of skipped, truncated or unusable data of a task; see
+/// A count of skipped, truncated or invalid data of a task; see
 /// [`Task::skipped_data`](crate::Task::skipped_data).
 ///
 /// ```
@@ -21,14 +21,14 @@ const FILE: &str = "left-out.json";
 pub struct SkippedData {
     /// Name of the counted items, in the plural.
     pub what: String,
-    /// Number of skipped items.
+    /// Number of skipped, truncated or invalid items.
     pub count: usize,
     /// Total number of items.
     pub of: usize,
 }
 
 impl SkippedData {
-    /// Creates a count of `count` of `of`.
+    /// Creates the count of `count` items among `of` items named `what`.
     pub fn new(what: impl Into<String>, count: usize, of: usize) -> Self {
         Self { what: what.into(), count, of }
     }

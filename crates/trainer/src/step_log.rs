@@ -28,7 +28,8 @@ impl StepLog {
         self.metrics.path()
     }
 
-    /// Appends a line of metrics; `seconds` is the training time so far, including earlier parts.
+    /// Appends a line of metrics; `seconds` is the training time so far, including earlier parts of
+    /// a resumed run.
     pub(crate) fn write(&mut self, metrics: &StepMetrics, seconds: f64) -> Result<()> {
         self.metrics.append(metrics)?;
         let (tokens, seconds_since) =

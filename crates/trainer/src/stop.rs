@@ -14,7 +14,7 @@ const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 struct Handlers {
     /// While true, a signal ends the process.
     default_action: Arc<AtomicBool>,
-    /// The last received signal; 0: none.
+    /// The last received signal, or 0.
     received: Arc<AtomicUsize>,
 }
 

@@ -152,7 +152,7 @@ pub trait Task {
         ExampleRecord::default()
     }
 
-    /// Returns counts of skipped, truncated or unusable data. A stage prints a line for each count
+    /// Returns counts of skipped, truncated or invalid data. A stage prints a line for each count
     /// above 0 at its start, and writes all counts to `left-out.json` in its folder.
     fn skipped_data(&self) -> Vec<SkippedData> {
         Vec::new()

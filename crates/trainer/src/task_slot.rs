@@ -9,9 +9,10 @@ use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 ///
 /// The models of all tasks share the trained parameters. The batches of a task are counted from 0
 /// ([`Step::number`](crate::Step::number)). The order of examples depends only on the seed and the
-/// task's name, and the random generator of a batch also on its number, not on other tasks. The
-/// task's name is also a prefix of its losses (`loss/<name>/<part>`, or `loss/<name>` for a part of
-/// the same name) and of its tensors in checkpoints. A single task needs no name.
+/// task's name. The random generator of a batch also depends on the batch's number. The order and
+/// the generator do not depend on other tasks. The task's name is also a prefix of its losses
+/// (`loss/<name>/<part>`, or `loss/<name>` for a part of the same name) and of its tensors in
+/// checkpoints. A single task needs no name.
 pub struct Tasks<'a> {
     pub(crate) slots: Vec<TaskSlot<'a>>,
     pub(crate) updates: Updates,
@@ -63,7 +64,7 @@ impl<'a> Alternating<'a> {
         self
     }
 
-    /// Adds a task, if given.
+    /// Adds the task if it is `Some`.
     #[must_use]
     pub fn with_optional(
         self,
@@ -155,9 +156,9 @@ pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()
     }
     for (number, slot) in slots.iter_mut().enumerate() {
         let key = |field: &str| format!("tasks[{number}].{field}");
-        let repeated = names.iter().take(number).any(|name| *name == slot.name);
+        let is_duplicate = names.iter().take(number).any(|name| *name == slot.name);
         // The name of a single slot is not used.
-        if names.len() > 1 && (repeated || slot.name.is_empty() || slot.name.contains('/')) {
+        if names.len() > 1 && (is_duplicate || slot.name.is_empty() || slot.name.contains('/')) {
             let rule = "must be unique, not empty, and without \"/\"";
             return config_error(key("name"), &slot.name, rule);
         }

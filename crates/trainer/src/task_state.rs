@@ -144,14 +144,14 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    fn fail(&self, step: u64) -> impl Fn(TaskError) -> Error + use<> {
+    fn task_error(&self, step: u64) -> impl Fn(TaskError) -> Error + use<> {
         let stage = self.label.clone();
         move |cause| Error::Task { stage: stage.clone(), step, cause }
     }
 
     /// Selects the examples of batch `number`, or reads them from the stream.
     fn next_batch(&mut self, step: u64, number: u64) -> Result<Batch> {
-        let (fail, group) = (self.fail(step), self.group.as_ref());
+        let (task_error, group) = (self.task_error(step), self.group.as_ref());
         match &mut self.order {
             Order::Indexed(batches, current) => {
                 let per_epoch = batches.per_epoch().max(1);
@@ -169,16 +169,18 @@ impl<'s, 't> TaskState<'s, 't> {
             }
             Order::Streamed(stream_position) => {
                 let Examples::Streamed(stream) = self.slot.task.examples() else {
-                    return Err(fail("examples() returned a stream before, but not now".into()));
+                    return Err(task_error(
+                        "examples() returned a stream before, but not now".into(),
+                    ));
                 };
                 if stream_position.position.is_none() {
                     let rng = rng_for(self.seed, "order", stream_position.epoch);
                     with_group(group, || stream.start_epoch(stream_position.epoch, rng))
-                        .map_err(&fail)?;
+                        .map_err(&task_error)?;
                 }
                 let epoch = Some(stream_position.epoch);
                 let batch = with_group(group, || stream.next_batch(self.batch_size));
-                let batch = batch.map_err(&fail)?;
+                let batch = batch.map_err(&task_error)?;
                 if batch.lengths.is_empty() {
                     return Err(Error::NoExamples { stage: self.label.clone() });
                 }
@@ -190,7 +192,7 @@ impl<'s, 't> TaskState<'s, 't> {
                     };
                 } else {
                     stream_position.batches += 1;
-                    stream_position.position = Some(stream.position().map_err(&fail)?);
+                    stream_position.position = Some(stream.position().map_err(&task_error)?);
                 }
                 let tokens = batch.lengths.iter().map(|&length| length as u64).sum();
                 Ok(Batch { examples: (0..batch.lengths.len()).collect(), tokens, epoch })
@@ -220,7 +222,7 @@ impl<'s, 't> TaskState<'s, 't> {
             let _region = region(c"losses");
             with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut context)))
         })?
-        .map_err(self.fail(step))?;
+        .map_err(self.task_error(step))?;
         // A batch without micro-batches has the same loss on all ranks, so only one rank adds its
         // gradients.
         if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
@@ -252,8 +254,8 @@ impl<'s, 't> TaskState<'s, 't> {
         Some(self.micro_batch.map_or(rank_size, |size| size.min(rank_size)))
     }
 
-    /// The record of a batch for `not-finite.json`. For streams, only the last batch has its
-    /// examples.
+    /// The record of a batch for `not-finite.json`. For streams, the record has examples only if
+    /// the batch is the last one.
     pub(crate) fn record(&self, origin: &Origin, is_last: bool) -> BatchRecord {
         let has_examples = is_last || matches!(self.order, Order::Indexed(..));
         let example = |&index: &usize| IndexedExample {
@@ -291,10 +293,10 @@ impl<'s, 't> TaskState<'s, 't> {
             });
         }
         if evaluation_due && ended_epochs.is_empty() {
-            self.slot.task.evaluate().map_err(self.fail(step))?;
+            self.slot.task.evaluate().map_err(self.task_error(step))?;
         }
         for epoch in ended_epochs {
-            self.slot.task.epoch_ended(epoch).map_err(self.fail(step))?;
+            self.slot.task.epoch_ended(epoch).map_err(self.task_error(step))?;
         }
         Ok(())
     }
@@ -306,7 +308,7 @@ impl<'s, 't> TaskState<'s, 't> {
 
     /// The task's state; names have the slot's prefix.
     pub(crate) fn state(&self, step: u64) -> Result<Vec<(String, tch::Tensor)>> {
-        let state = self.slot.task.state().map_err(self.fail(step))?;
+        let state = self.slot.task.state().map_err(self.task_error(step))?;
         let named =
             state.into_iter().map(|(name, tensor)| (format!("{}{name}", self.prefix), tensor));
         Ok(named.collect())

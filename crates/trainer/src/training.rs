@@ -150,7 +150,7 @@ impl<'a, 't> Training<'a, 't> {
         let end = self.stage.last_step(self.state.step, self.total);
         let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, end);
         while self.state.step < end && !self.out_of_patience() {
-            profile.before(self.state.step)?;
+            profile.before_step(self.state.step)?;
             let result = self.run_step(signals.received())?;
             self.end_step()?;
             self.log(&result)?;
@@ -158,7 +158,7 @@ impl<'a, 't> Training<'a, 't> {
                 return self.stopped(signal);
             }
             self.checkpoint()?;
-            if let Some(text) = profile.after(self.state.step) {
+            if let Some(text) = profile.after_step(self.state.step) {
                 self.progress.print_above(&text);
             }
         }
@@ -229,9 +229,9 @@ impl<'a, 't> Training<'a, 't> {
             StepValues::read(batches, self.optimizer.grad_norm()?, compute.scale)?
         };
         let (factor, grad_norm) = (self.schedule.factor(step), values.grad_norm);
-        let fault = values.first_non_finite();
-        let skipped = fault.is_some();
-        match (fault, &mut self.state.scaler) {
+        let non_finite = values.first_non_finite();
+        let skipped = non_finite.is_some();
+        match (non_finite, &mut self.state.scaler) {
             (None, scaler) => {
                 if values.has_gradient {
                     let _region = region(c"update");
@@ -241,9 +241,9 @@ impl<'a, 't> Training<'a, 't> {
                     scaler.record_finite_step();
                 }
             }
-            (Some(fault), scaler) => {
+            (Some(non_finite), scaler) => {
                 if !scaler.as_mut().is_some_and(LossScaler::record_overflow) {
-                    return Err(self.not_finite(&values, fault)?);
+                    return Err(self.not_finite(&values, non_finite)?);
                 }
             }
         }

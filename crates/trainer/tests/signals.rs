@@ -33,7 +33,7 @@ fn after_a_signal_the_run_resumes_from_the_saved_step() {
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (report, want) = train(uninterrupted.path(), &[]);
     report.unwrap();
-    // Stops in the middle, again in the resumed run, and in the last step.
+    // The run stops in step 3, the resumed run in step 6, and the next one in the last step.
     for (at, signal, name) in [(3, SIGTERM, "SIGTERM"), (6, SIGINT, "SIGINT"), (8, SIGINT, "")] {
         let error = train(interrupted.path(), &[(at, &[signal])]).0.unwrap_err();
         let Error::Stopped { step, total: 9, signal: stopped, .. } = error else {

@@ -70,7 +70,7 @@ pub(crate) struct Packing {
 pub(crate) fn flash_fault(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let depth = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));
-    torch_ext::flash_attention_fault(FlashUse { device, kind, depth, windows })
+    torch_ext::flash_attention_error(FlashUse { device, kind, depth, windows })
 }
 
 /// Rows in the format of [`torch_ext::flash_attention`].

@@ -1,4 +1,4 @@
-//! Windows of real questions; every program gets the same batches.
+//! Batches of windows of XQuAD, which are the same for every program.
 use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Purpose, Window, WindowConfig, windows};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use xlmr_model::read_tokenizer;
 use crate::{Architecture, Options};
 
 /// Number of tokens that a token attends to in a local layer of ModernBERT, including itself.
-const LOCAL_ATTENTION: f64 = 129.0;
+const LOCAL_WINDOW: f64 = 129.0;
 
 /// A window: token ids, and the first and last token of its answer.
 #[derive(Debug, Deserialize, Serialize)]
@@ -32,7 +32,7 @@ pub fn create(options: &Options) -> Result<Batches> {
     }
     let row_count = (options.steps + 1) * options.batch;
     let rows: Vec<Row> =
-        (0..row_count).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
+        (0..row_count).map(|number| select_window(&languages, number)).collect::<Result<_>>()?;
     let mut batches: Batches = Vec::new();
     for row in rows {
         match batches.last_mut() {
@@ -43,7 +43,7 @@ pub fn create(options: &Options) -> Result<Batches> {
     Ok(batches)
 }
 
-fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
+fn select_window(languages: &[Vec<Window>], number: usize) -> Result<Row> {
     let language = languages.get(number % languages.len().max(1)).context("no language")?;
     // In practice, this stride has no common factor with the file's length.
     let window = language.get(number * 577 % language.len().max(1)).context("no windows")?;
@@ -59,12 +59,13 @@ fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
 /// twice as many in the backward pass.
 ///
 /// Includes the layers' weights, and attention's two matmuls with the attended tokens. For DeBERTa,
-/// matmuls with distance embeddings are included as if every pair of tokens had its own.
+/// matmuls with distance embeddings are counted as if every pair of tokens had a separate
+/// embedding.
 pub fn flop(batch: &[Row], options: &Options) -> f64 {
     let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
     // Weights of a layer in units of hidden²; the share of layers with global attention; the number
-    // of products of a token with each attended token.
-    let (weights, global, products) = match options.architecture {
+    // of dot products of a token with each attended token.
+    let (weights, global_share, dot_products) = match options.architecture {
         Architecture::XlmRoberta => (12.0, 1.0, 2.0),
         Architecture::Modernbert => (8.5, 1.0 / 3.0, 2.0),
         Architecture::Eurobert => (16.0, 1.0, 2.0),
@@ -72,10 +73,10 @@ pub fn flop(batch: &[Row], options: &Options) -> f64 {
     };
     let row_flop = |row: &Row| {
         let tokens = row.ids.len() as f64;
-        let attended = global * tokens + (1.0 - global) * tokens.min(LOCAL_ATTENTION);
+        let attended = global_share * tokens + (1.0 - global_share) * tokens.min(LOCAL_WINDOW);
         3.0 * layers
             * tokens
-            * (2.0 * weights * hidden * hidden + 2.0 * products * hidden * attended)
+            * (2.0 * weights * hidden * hidden + 2.0 * dot_products * hidden * attended)
     };
     batch.iter().map(row_flop).sum()
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// The geometry and the lengths of a run.
+/// Options of a comparison: model size, batches and number of steps.
 #[derive(Clone, Debug, Deserialize, Parser, Serialize)]
 pub struct Options {
     /// Use two layers of width 256 and two windows per batch, to test the program
@@ -56,16 +56,16 @@ pub struct Options {
     /// and H200
     #[arg(long, default_value_t = 989.0)]
     peak_tflops: f64,
-    /// Languages of XQuAD, alternating
+    /// Languages of XQuAD, used in turn for the windows
     #[arg(long, default_value = "en,de,es,vi,hi,ar,zh")]
     languages: String,
     /// Folder with XQuAD's files
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/xquad"))]
     data: PathBuf,
-    /// Program of the baseline [default: the one of this checkout]
+    /// Path of the baseline program [default: the program in this checkout]
     #[arg(long, requires = "python")]
     peer: Option<PathBuf>,
-    /// Python interpreter with torch and transformers [default: the one of this checkout]
+    /// Python interpreter with torch and transformers [default: the interpreter in this checkout]
     #[arg(long, requires = "peer")]
     python: Option<PathBuf>,
     /// Folder for batches and results [default: bench/ in the target folder]
@@ -80,7 +80,7 @@ pub struct Options {
     /// Skip programs whose name contains this text; may be repeated
     #[arg(long)]
     except: Vec<String>,
-    /// Record another step of each of our programs: encoder_*.md lists its times, and
+    /// Profile an additional step of each of our programs: encoder_*.md lists its times, and
     /// encoder_*.trace.json is a trace for Perfetto
     #[arg(long)]
     profile: bool,
@@ -90,12 +90,12 @@ pub struct Options {
     /// Internal: name of the program
     #[arg(long, hide = true, default_value = "f32")]
     program: String,
-    /// Internal: output file of the recorded step
+    /// Internal: output file of the profiled step
     #[arg(long, hide = true)]
     trace: Option<PathBuf>,
 }
 
-/// Whose layers they are.
+/// Architecture of the encoder.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 pub enum Architecture {
     /// 12 layers, feed-forward layers four times as wide
@@ -185,8 +185,8 @@ fn compare(options: &Options) -> Result<()> {
         Architecture::DebertaV2 => "encoder_deberta",
     };
     let device = if options.on_gpu() { "_gpu" } else { "" };
-    let pass = if options.inference { "_inference" } else { "" };
-    let out = folder.join(format!("{name}{pass}{device}.json"));
+    let suffix = if options.inference { "_inference" } else { "" };
+    let out = folder.join(format!("{name}{suffix}{device}.json"));
     atomic_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
     println!("\n{}", out.display());
     Ok(())

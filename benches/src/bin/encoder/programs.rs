@@ -25,13 +25,13 @@ pub struct Report {
     pub peak_mib: f64,
 }
 
-/// A report with the program's name.
+/// A report and the name of its program.
 pub struct Run {
     pub program: String,
     pub report: Report,
 }
 
-/// A way to compute the step.
+/// A program that computes the step.
 pub struct Program {
     /// Name in the table.
     pub name: String,
@@ -44,7 +44,7 @@ enum Kind {
     Peer(&'static [&'static str]),
 }
 
-/// The runs in which a program takes part.
+/// The runs that include a program.
 #[derive(Clone, Copy)]
 enum Scope {
     All,

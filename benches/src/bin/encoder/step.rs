@@ -22,9 +22,9 @@ const LORA: &str = "lora";
 /// Splits a program's name into its precision and the adapter that is trained instead of the
 /// encoder: a LoRA of rank 8, or a bottleneck of a sixteenth of the width.
 fn adapter_of(program: &str) -> (&str, Option<&str>) {
-    let adapted = [LORA, "bottleneck"].into_iter();
-    let adapted = adapted.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
-    adapted.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
+    let adapter = [LORA, "bottleneck"].into_iter();
+    let adapter = adapter.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
+    adapter.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
 }
 
 /// Trains on all batches, or encodes them, and prints a report for each.
@@ -32,7 +32,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
     let device = resolve_device(options.device.parse()?)?;
     if options.on_gpu() {
-        // The tuned level would enable TF32.
+        // On a GPU, `tune_float32_matmul` could enable TF32.
         set_float32_matmul_precision(MatmulPrecision::Highest)?;
     } else {
         tune_float32_matmul()?;

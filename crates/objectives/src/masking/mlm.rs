@@ -7,8 +7,8 @@ use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection};
 
 /// Masks 15 % of an example's tokens at random (BERT, Devlin et al. 2019, §3.1).
 ///
-/// 80 % of these become the mask token, 10 % a random token, and 10 % stay unchanged. As in
-/// RoBERTa's dynamic masking, each `example` number has its own draws.
+/// 80 % of these become the mask token, 10 % a random token, and 10 % stay unchanged. Each
+/// `example` number has separate draws, as in RoBERTa's dynamic masking.
 ///
 /// Special tokens and padding are never selected and never drawn.
 ///

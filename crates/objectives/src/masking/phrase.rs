@@ -56,19 +56,19 @@ pub fn phrase_masking(
         None => (phrases.clone(), Vec::new()),
     };
     let mut selected: Vec<usize> = selected_phrases.into_iter().flatten().collect();
-    let missing = budget(config.probability, candidates.len()).saturating_sub(selected.len());
+    let random_count = budget(config.probability, candidates.len()).saturating_sub(selected.len());
     let in_phrases: Vec<usize> = phrases.into_iter().flatten().collect();
     let outside = candidates
         .into_iter()
         .filter(|position| in_phrases.binary_search(position).is_err())
         .collect();
     let skipped = skipped.into_iter().flatten().collect();
-    let mut still_missing = missing;
+    let mut remaining_count = random_count;
     for mut pool in [outside, skipped] as [Vec<usize>; 2] {
-        let count = still_missing.min(pool.len());
+        let count = remaining_count.min(pool.len());
         let (drawn, _) = pool.partial_shuffle(&mut rng, count);
         selected.extend_from_slice(drawn);
-        still_missing -= count;
+        remaining_count -= count;
     }
     selected.sort_unstable();
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))

@@ -95,9 +95,9 @@ fn duplicate_gold_spans_are_listed_once() {
 
 #[test]
 fn an_empty_batch_gives_an_empty_result() {
-    let none = Tensor::zeros([0, 3], INT64);
-    let valid = none.to_kind(Kind::Bool);
-    let list = CandidateSpans { starts: &none, ends: &none, valid: &valid };
+    let empty = Tensor::zeros([0, 3], INT64);
+    let valid = empty.to_kind(Kind::Bool);
+    let list = CandidateSpans { starts: &empty, ends: &empty, valid: &valid };
     let gold = Tensor::zeros([0], INT64);
     let z = answer_candidates(&list, &gold, &gold, LENGTH).unwrap();
     assert_eq!((z.starts.size(), z.gold_index.size()), (vec![0, 3], vec![0]));

@@ -4,7 +4,7 @@ use ndarray::{Array2, Array3};
 use objectives::{AnswerContrastConfig, CandidateSpans, Error, NegativeSelection, answer_contrast};
 
 fn config(count: usize) -> AnswerContrastConfig {
-    // Not 1, so that a missing division is detected.
+    // The temperature is not 1, so that a missing division is detected.
     AnswerContrastConfig { temperature: 0.5, selection: NegativeSelection::Hardest { count } }
 }
 
@@ -137,7 +137,7 @@ fn equal_tokens_batch(batch: usize, incorrect: usize) -> Batch {
 
 #[test]
 fn hand_computed_values_are_returned() {
-    // Equal similarities: the logarithm of the number of terms.
+    // With equal similarities, the loss is the logarithm of the number of terms.
     for rows in [2_usize, 5] {
         for count in [1_usize, 3] {
             let loss = equal_tokens_batch(rows, 3).value(&config(count)).unwrap();

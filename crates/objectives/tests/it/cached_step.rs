@@ -163,11 +163,11 @@ fn errors_name_their_cause() {
         matches!(unequal_sizes, Err(Error::Count { expected: 2, got: 1, .. })),
         "{unequal_sizes:?}"
     );
-    let failing = cached_step(
+    let result = cached_step(
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
         |_| Err(Error::Missing { argument: "ids", reason: "a test" }),
     );
-    assert!(matches!(failing, Err(Error::Missing { argument: "ids", .. })));
+    assert!(matches!(result, Err(Error::Missing { argument: "ids", .. })));
 }

@@ -56,7 +56,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 #[test]
 fn hand_computed_values_are_returned() {
     for by in NORMALIZATIONS {
-        // Uniform predictions: ln V, however the positions are grouped.
+        // Uniform predictions have the loss ln V for any grouping of the positions.
         let zeros = Tensor::zeros([4, 9], DOUBLE);
         assert_near(scalar(&loss(&zeros, &[0, 8, 3, 3], &[0, 0, 0, 1], by)), 9_f64.ln(), 1e-14);
         // With V = 1 the probability is 1.
@@ -81,10 +81,10 @@ fn token_normalisation_equals_masked_language_modelling() {
     for equal in [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [0; 6]] {
         assert_near(scalar(&loss(&logits, &targets, &equal, entity)), mlm, 1e-14);
     }
-    let unequal = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
+    let unequal_loss = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
     assert!(
-        (unequal - mlm).abs() > 1e-3,
-        "unequal entity sizes must change the loss: {unequal}, {mlm}"
+        (unequal_loss - mlm).abs() > 1e-3,
+        "unequal entity sizes must change the loss: {unequal_loss}, {mlm}"
     );
 }
 
@@ -121,8 +121,9 @@ fn invalid_arguments_are_reported() {
         let empty = entity_completion(&logits.narrow(0, 0, 0), &ids(&[]), &ids(&[]), &config(by));
         assert!(matches!(empty, Err(Error::Empty { .. })));
         // An id far above the number of entities needs no additional memory.
-        let huge = entity_completion(&logits, &ids(&[1, 1]), &ids(&[0, i64::MAX - 1]), &config(by));
-        assert_near(scalar(&huge.unwrap()), 4_f64.ln(), 1e-6);
+        let huge_id_loss =
+            entity_completion(&logits, &ids(&[1, 1]), &ids(&[0, i64::MAX - 1]), &config(by));
+        assert_near(scalar(&huge_id_loss.unwrap()), 4_f64.ln(), 1e-6);
     }
 }
 

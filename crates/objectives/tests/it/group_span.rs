@@ -43,7 +43,8 @@ fn low_precision_logits_are_reduced_in_float32() {
     let loss = |[x, y]: [&Tensor; 2]| {
         group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), None, &sum()).unwrap()
     };
-    // Rounding changes each side by at most twice the rounding of a logit, 2 · 2^-9 · 6.
+    // Rounding changes the start and end loss each by at most twice the rounding error of a logit,
+    // 2 · 2^-9 · 6.
     LossCase {
         inputs: [&starts, &ends],
         loss: &loss,
@@ -59,12 +60,12 @@ fn hand_computed_values_are_returned() {
         let p = ids(positions);
         scalar(&group_span(&zeros, &zeros, &ids(groups), &p, &p, None, config).unwrap())
     };
-    // One gold position of 12, then two of 12.
+    // First one of 12 positions is gold, then two of 12.
     assert_near(run(&[0, 0, 0], &[1, -1, -1], &Default::default()), 12_f64.ln(), 1e-14);
     assert_near(run(&[0, 0, 0], &[1, -1, 3], &Default::default()), 6_f64.ln(), 1e-14);
-    // Groups of one and two windows: the mean of ln 4 and ln 8, for start and end.
+    // For groups of one and two windows, the start and end loss are each the mean of ln 4 and ln 8.
     assert_near(run(&[2, 5, 5], &[0, -1, 3], &sum()), 4_f64.ln() + 8_f64.ln(), 1e-14);
-    // Twelve probabilities of 1/2, for start and end.
+    // Start and end have twelve probabilities of 1/2 each.
     assert_near(run(&[0, 0, 0], &[1, -1, -1], &sigmoid()), 24.0 * 2_f64.ln(), 1e-14);
 }
 

@@ -173,7 +173,7 @@ fn invalid_arguments_are_reported() {
         error_message(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
     };
     let learned = config(Learned);
-    let supervised = HardLearningConfig { gold_loss_weight: 1.0, ..config(Mml) };
+    let with_gold_loss = HardLearningConfig { gold_loss_weight: 1.0, ..config(Mml) };
     for value in [-1.0, f64::NAN, f64::INFINITY] {
         let config = HardLearningConfig { gold_loss_weight: value, ..config(Mml) };
         let message = run(&valid, Some(&[0, 0]), None, &config);
@@ -181,18 +181,21 @@ fn invalid_arguments_are_reported() {
     }
     let gold = |gold: &[i64]| run(&valid, Some(gold), Some(&theta), &learned);
     let mask = |valid: &Tensor| run(valid, None, Some(&theta), &learned);
-    let short = theta.narrow(0, 0, 2);
+    let short_theta = theta.narrow(0, 0, 2);
     assert_messages([
         (
             run(&valid, None, None, &learned),
             "weights: learned weighting has one parameter per slot…",
         ),
-        (run(&valid, None, None, &supervised), "gold_index: gold_loss_weight is above 0…"),
+        (run(&valid, None, None, &with_gold_loss), "gold_index: gold_loss_weight is above 0…"),
         (gold(&[0, 3]), "gold_index: every value must be in 0..3…"),
         (gold(&[-1, 0]), "…from -1 to 0"),
         (gold(&[0, 2]), "gold_index[1] = 2: valid[1, 2] is false…"),
         (gold(&[0]), "gold_index: expected shape [B] = [2], got [1]"),
-        (run(&valid, None, Some(&short), &learned), "weights: expected shape [K] = [3], got [2]"),
+        (
+            run(&valid, None, Some(&short_theta), &learned),
+            "weights: expected shape [K] = [3], got [2]",
+        ),
         (mask(&valid.to_kind(Kind::Int64)), "valid: expected dtype Bool…"),
         (mask(&valid.narrow(1, 0, 2)), "valid: expected shape [B, K] = [2, 3], got [2, 2]"),
     ]);

@@ -94,8 +94,8 @@ fn hand_computed_values_are_returned() {
     let e = 1_f64.exp();
     assert_near(batch.loss(0, &InfoNceConfig::default()), (2.0 * e + 1.0).ln() - 1.0, 1e-14);
     // Half the temperature doubles the similarities.
-    let sharp = InfoNceConfig { temperature: 0.5, ..Default::default() };
-    assert_near(batch.loss(0, &sharp), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
+    let half_temperature = InfoNceConfig { temperature: 0.5, ..Default::default() };
+    assert_near(batch.loss(0, &half_temperature), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
     // The queued row describes the second row's entity, so the second row has one candidate fewer.
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     let expected = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
@@ -118,7 +118,7 @@ fn large_close_similarities_retain_precision() {
         let loss = info_nce(&query, &key, None, 0, &ContrastRows::default(), &config).unwrap();
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
-        // All keys are equal, so no query is better than another.
+        // All keys are equal, so the gradient of the query is 0.
         let max_gradient = largest(&query.grad());
         assert!(max_gradient < 1e-5, "{max_gradient}");
     }

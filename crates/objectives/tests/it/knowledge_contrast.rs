@@ -33,7 +33,7 @@ fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f
         l2_eps: 1e-4,
     };
     let batch = ContrastBatch::new(query.clone(), key.clone(), queue.clone());
-    // The keys replace as many of the oldest rows.
+    // The push replaces as many of the oldest rows as there are keys.
     batch.naive(query.nrows(), &config)
 }
 

@@ -31,7 +31,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 #[test]
 fn hand_computed_values_are_returned() {
     let default = MaskedLmConfig::default();
-    // Uniform predictions: ln V for every target.
+    // Uniform predictions have the loss ln V for every target.
     let zeros = Tensor::zeros([3, 5], DOUBLE);
     assert_near(scalar(&masked_lm(&zeros, &ids(&[0, 4, 2]), &default).unwrap()), 5_f64.ln(), 1e-14);
     // Odds 1 : 3 give probabilities 1/4 and 3/4.

@@ -52,13 +52,16 @@ fn positions_that_are_not_masked_receive_a_gradient_of_exactly_zero() {
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let flat = masked_positions(&ids(&[1, 2])).unwrap_err();
-    assert_eq!(flat.to_string(), "labels: expected shape [B, L], got [2]");
+    let flat_error = masked_positions(&ids(&[1, 2])).unwrap_err();
+    assert_eq!(flat_error.to_string(), "labels: expected shape [B, L], got [2]");
     let float = Tensor::zeros([1, 2], FLOAT);
     assert!(matches!(masked_positions(&float), Err(Error::Dtype { tensor: "labels", .. })));
     assert!(matches!(masked_positions(&Tensor::new()), Err(Error::Undefined { .. })));
-    let minus_one = masked_positions(&ids(&[-1, 4, -100]).view([1, 3])).unwrap_err().to_string();
-    assert!(minus_one.contains("labels") && minus_one.contains("from -1 to 4"), "{minus_one}");
+    let range_error = masked_positions(&ids(&[-1, 4, -100]).view([1, 3])).unwrap_err().to_string();
+    assert!(
+        range_error.contains("labels") && range_error.contains("from -1 to 4"),
+        "{range_error}"
+    );
 
     let masked = masked_positions(&ids(&[-100, 1]).view([1, 2])).unwrap();
     for size in [vec![2, 1, 3], vec![1, 3, 3], vec![2]] {

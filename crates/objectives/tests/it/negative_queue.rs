@@ -89,25 +89,25 @@ fn a_saved_queue_resumes_at_its_position() {
     first.push(&rows(&[1, 2, 3, 4, 5, 6]), Some(&ids(&[1, 2, 3, 4, 5, 6]))).unwrap();
     first.push(&rows(&[7]), None).unwrap();
     first.save(&path).unwrap();
-    let mut second = queue(5, QueueStart::Random);
-    second.load(&path).unwrap();
-    for queue in [&mut first, &mut second] {
+    let mut restored = queue(5, QueueStart::Random);
+    restored.load(&path).unwrap();
+    for queue in [&mut first, &mut restored] {
         queue.push(&rows(&[8, 9]), None).unwrap();
         assert_eq!(numbers(queue), [5, 6, 7, 8, 9]);
         assert_eq!(queue_ids(queue), [5, 6, -1, -1, -1]);
     }
     // A file of another size is rejected, and the queue does not change.
-    let mut small = queue(4, QueueStart::Empty);
-    small.push(&rows(&[1]), None).unwrap();
-    let error = small.load(&path).unwrap_err().to_string();
+    let mut smaller_queue = queue(4, QueueStart::Empty);
+    smaller_queue.push(&rows(&[1]), None).unwrap();
+    let error = smaller_queue.load(&path).unwrap_err().to_string();
     assert_eq!(error, "keys: expected shape [Q, D] = [4, 2], got [5, 2]");
-    assert_eq!(numbers(&small), [1]);
+    assert_eq!(numbers(&smaller_queue), [1]);
     // The error of a truncated file names the file.
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
-    let error = second.load(&path).unwrap_err().to_string();
+    let error = restored.load(&path).unwrap_err().to_string();
     assert!(error.contains("queue.safetensors"), "{error}");
-    assert_eq!(numbers(&second), [5, 6, 7, 8, 9]);
+    assert_eq!(numbers(&restored), [5, 6, 7, 8, 9]);
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn invalid_keys_are_reported_and_change_nothing() {
     queue.push(&rows(&[1]), None).unwrap();
     let mut error_of =
         |keys: &Tensor, ids: Option<&Tensor>| queue.push(keys, ids).unwrap_err().to_string();
-    let wide = Tensor::zeros([1, 3], FLOAT);
-    assert_eq!(error_of(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
+    let wide_key = Tensor::zeros([1, 3], FLOAT);
+    assert_eq!(error_of(&wide_key, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
     assert!(error_of(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
     assert!(error_of(&rows(&[1]), Some(&ids(&[1, 2]))).starts_with("ids: expected"));
     assert!(error_of(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));

@@ -16,9 +16,10 @@ const SOFTMAX_SCOPES: [SoftmaxOver; 3] =
 
 fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     let max_logit = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|x| ((x - max_logit) / temperature).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
+    let exponentials: Vec<f64> =
+        logits.iter().map(|x| ((x - max_logit) / temperature).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|power| power / sum).collect()
 }
 
 /// T² times the KL divergence of one distribution.
@@ -100,7 +101,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 
 #[test]
 fn hand_computed_values_are_returned() {
-    // Odds of 3 : 1 compared with even odds: 3/4 ln 3/2 + 1/4 ln 1/2.
+    // Probabilities 3/4 and 1/4 compared with 1/2 and 1/2: 3/4 ln 3/2 + 1/4 ln 1/2.
     let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
     let equal_logits = Tensor::zeros([2, 2], DOUBLE);
     let loss = |temperature, over| {
@@ -112,21 +113,21 @@ fn hand_computed_values_are_returned() {
     let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
     let divergence_at_2 = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
     assert_near(loss(2.0, SoftmaxOver::Row), divergence_at_2 / 2.0, 1e-14);
-    // The mean over rows and classes equals libtorch's.
-    let libtorch = equal_logits.log_softmax(1, None::<Kind>).kl_div(
+    // The mean over rows and classes equals libtorch's `kl_div`.
+    let reference = equal_logits.log_softmax(1, None::<Kind>).kl_div(
         &odds.softmax(1, None::<Kind>),
         objectives::tch::Reduction::Mean,
         false,
     );
     assert_near(loss(1.0, SoftmaxOver::RowPositions), divergence_at_1 / 4.0, 1e-14);
-    assert_near(loss(1.0, SoftmaxOver::RowPositions), scalar(&libtorch), 1e-14);
+    assert_near(loss(1.0, SoftmaxOver::RowPositions), scalar(&reference), 1e-14);
     // All four elements in one softmax: 3 : 1 : 1 : 1 compared with even odds, over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
     assert_near(loss(1.0, SoftmaxOver::Batch), mixed / 4.0, 1e-14);
     // With one class both probabilities are 1.
-    let single = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
-    let student = single.zeros_like().set_requires_grad(true);
-    let loss = soft_labels(&student, &single, None, &row(3.0)).unwrap();
+    let single_class = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
+    let student = single_class.zeros_like().set_requires_grad(true);
+    let loss = soft_labels(&student, &single_class, None, &row(3.0)).unwrap();
     loss.backward();
     assert_eq!((scalar(&loss), largest(&student.grad())), (0.0, 0.0));
 }

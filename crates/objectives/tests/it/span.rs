@@ -7,7 +7,7 @@ fn sum() -> SpanConfig {
     SpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
 }
 
-/// One side of the loss, computed with loops; `None` if no row has its position in the window.
+/// The start or end loss, computed with loops; `None` if no row has its position in the window.
 fn naive_side(logits: &Array2<f64>, positions: &[i64], mask: Option<&Array2<bool>>) -> Option<f64> {
     let groups: Vec<i64> = (0..logits.nrows() as i64).collect();
     naive_span_side(logits, &groups, positions, mask, GroupNormalization::Shared)
@@ -38,10 +38,10 @@ fn hand_computed_values_are_returned() {
     let run = |mask: Option<&Tensor>, config: &SpanConfig| {
         scalar(&span(&zeros, &zeros, &ids(&[1, 2]), &ids(&[1, 3]), mask, config).unwrap())
     };
-    // Uniform predictions: ln L for the start and for the end.
+    // Uniform predictions have the start loss ln L and the end loss ln L.
     assert_near(run(None, &sum()), 2.0 * 8_f64.ln(), 1e-14);
     assert_near(run(None, &SpanConfig::default()), 8_f64.ln(), 1e-14);
-    // Four of eight positions belong to the context: ln 4.
+    // With four of eight positions in the context, each loss is ln 4.
     let mask = ids(&[0, 1, 1, 1, 1, 0, 0, 0]).to_kind(Kind::Bool).repeat([2, 1]);
     assert_near(run(Some(&mask), &SpanConfig::default()), 4_f64.ln(), 1e-14);
     // With a single position the probability is 1.
@@ -107,7 +107,7 @@ fn invalid_arguments_are_reported() {
     let logits = |x: &Tensor, y: &Tensor| error_message(span(x, y, &p, &p, None, &default));
     let positions = |s: &Tensor, e: &Tensor| error_message(span(&x, &x, s, e, None, &default));
     let masked = |mask: Tensor| error_message(span(&x, &x, &p, &p, Some(&mask), &default));
-    let reject = SpanConfig { out_of_window: OutOfWindow::Reject, ..Default::default() };
+    let reject_config = SpanConfig { out_of_window: OutOfWindow::Reject, ..Default::default() };
     assert_messages([
         (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
         (logits(&x, &x.narrow(1, 0, 3)), "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"),
@@ -118,11 +118,11 @@ fn invalid_arguments_are_reported() {
         (masked(Tensor::ones([2, 4], INT64)), "context_mask: expected dtype Bool, got Int64…"),
         (masked(Tensor::ones([4], BOOL)), "context_mask…"),
         (
-            error_message(span(&x, &x, &p, &ids(&[1, 4]), None, &reject)),
+            error_message(span(&x, &x, &p, &ids(&[1, 4]), None, &reject_config)),
             "end_positions: every value must be in 0..4…from 1 to 4",
         ),
     ]);
-    assert!(span(&x, &x, &p, &p, None, &reject).is_ok());
+    assert!(span(&x, &x, &p, &p, None, &reject_config).is_ok());
 }
 
 #[test]
@@ -131,7 +131,8 @@ fn low_precision_logits_are_reduced_in_float32() {
     let (s, e) = ([0, 383, 17, 5, 400], [3, 383, 17, 99, 400]);
     let naive = naive_side(&starts, &s, None).unwrap() + naive_side(&ends, &e, None).unwrap();
     let loss = |[x, y]: [&Tensor; 2]| span(x, y, &ids(&s), &ids(&e), None, &sum()).unwrap();
-    // Rounding the logits changes each side by at most twice their rounding error, 2 · 2^-9 · 6.
+    // Rounding the logits changes the start and end loss each by at most twice their rounding
+    // error, 2 · 2^-9 · 6.
     LossCase { inputs: [&starts, &ends], loss: &loss, naive }.check_low_precision(0.048);
 }
 

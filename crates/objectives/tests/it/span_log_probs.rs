@@ -35,7 +35,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
                 assert_near(actual.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
             }
         }
-        // Unequal weights, so that errors of different entries cannot cancel.
+        // The weights differ, so that errors of different entries cannot cancel.
         let weights = tensor(&ramp(2, 3, 0.4, 1.0));
         let sum = |log_probs: Tensor| (log_probs * &weights).sum(Kind::Double);
         check_gradient(&x, |x| sum(run(x, &tensor(&y))));
@@ -61,7 +61,7 @@ fn the_negative_gold_log_probability_is_the_span_loss() {
 
 #[test]
 fn hand_computed_values_are_returned() {
-    // Odds 3 : 1 : 0 for the start, even odds for the end.
+    // The start probabilities are 3/4, 1/4 and 0; the end probabilities are equal.
     let x = Tensor::from_slice(&[3_f64.ln(), 0.0, f64::NEG_INFINITY]).view([1, 3]);
     let y = Tensor::zeros([1, 3], DOUBLE);
     let (s, e) = (table(&[vec![0, 1, 2]]), table(&[vec![1, 1, 2]]));
@@ -114,19 +114,21 @@ fn low_precision_logits_are_reduced_in_float32() {
         let log_probs = span_log_probs(&x, &y, &s, &e, None).unwrap();
         log_probs.sum(Kind::Float).backward();
         assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
-        // Rounding changes a logit below 8 by at most 2^-6, and each side by twice that.
+        // Rounding changes a logit below 8 by at most 2^-6, and a span's log-probability by
+        // four times that.
         testkit::assert_close("log_probs", &log_probs, &expected, 0.063);
     }
 }
 
 #[test]
 fn an_invalid_logit_makes_its_row_nan() {
-    let good = tensor(&ramp(2, 6, 0.9, 1.0));
+    let valid_logits = tensor(&ramp(2, 6, 0.9, 1.0));
     let (s, e) = spans();
     for value in [f64::NAN, f64::INFINITY] {
-        let mut bad = ramp(2, 6, 0.9, 1.0);
-        bad[[1, 3]] = value;
-        let log_probs = span_log_probs(&good, &tensor(&bad), &s, &e, None).unwrap();
+        let mut invalid_logits = ramp(2, 6, 0.9, 1.0);
+        invalid_logits[[1, 3]] = value;
+        let log_probs =
+            span_log_probs(&valid_logits, &tensor(&invalid_logits), &s, &e, None).unwrap();
         assert!(floats(&log_probs.get(1)).iter().all(|value| value.is_nan()));
         assert!(floats(&log_probs.get(0)).iter().all(|value| value.is_finite()));
     }

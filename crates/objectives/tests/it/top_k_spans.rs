@@ -24,7 +24,7 @@ fn naive(
     for s in 0..length {
         for e in s..length {
             let score = start[[row, s]] + end[[row, e]];
-            let short = config.max_answer_len.is_none_or(|longest| e - s < longest);
+            let short = config.max_answer_len.is_none_or(|max_len| e - s < max_len);
             if short && allowed(s) && allowed(e) && score > f64::NEG_INFINITY {
                 spans.push((s as i64, e as i64, score));
             }
@@ -35,7 +35,7 @@ fn naive(
     spans
 }
 
-/// The list of each row; also checks the shapes and the fillers.
+/// Returns the list of each row, and checks the shapes and the padding.
 #[track_caller]
 fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
     let shape = [batch as i64, k as i64];
@@ -63,7 +63,7 @@ fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
 
 #[test]
 fn equals_the_enumeration_for_realistic_sizes() {
-    // Rounded to quarters, so that scores at rank k are equal.
+    // Logits are rounded to quarters, so that several scores are equal at rank k.
     let rounded = |step| ramp(3, 384, step, 3.0).mapv(|x| (x * 4.0).round() / 4.0);
     let (start, end) = (rounded(0.731), rounded(1.137));
     let mask = Array2::from_shape_fn((3, 384), |(b, l)| l > 20 && l < 370 - 50 * b);
@@ -127,28 +127,28 @@ fn spans_of_probability_zero_are_excluded() {
 
 #[test]
 fn invalid_logits_are_ranked_first() {
-    let good = tensor(&ramp(2, 5, 0.9, 1.0));
+    let valid = tensor(&ramp(2, 5, 0.9, 1.0));
     let mask = Array2::from_shape_fn((2, 5), |(_, l)| l < 4);
     let mask = mask_tensor(&mask);
     for value in [f64::NAN, f64::INFINITY] {
-        let mut bad = ramp(2, 5, 0.9, 1.0);
-        bad[[0, 4]] = value; // outside the mask
-        let three = config(3, None);
-        let spans = top_k_spans(&tensor(&bad), &good, Some(&mask), &three).unwrap();
-        let without_invalid = top_k_spans(&good, &good, Some(&mask), &three).unwrap();
+        let mut invalid = ramp(2, 5, 0.9, 1.0);
+        invalid[[0, 4]] = value; // outside the mask
+        let top_three = config(3, None);
+        let spans = top_k_spans(&tensor(&invalid), &valid, Some(&mask), &top_three).unwrap();
+        let without_invalid = top_k_spans(&valid, &valid, Some(&mask), &top_three).unwrap();
         assert_eq!(rows(&spans, 2, 3), rows(&without_invalid, 2, 3));
-        bad[[1, 2]] = value;
+        invalid[[1, 2]] = value;
         // The spans that end at this position come first, ordered by start, and no span contains
         // the masked column.
-        let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
+        let spans = top_k_spans(&valid, &tensor(&invalid), Some(&mask), &config(4, None)).unwrap();
         assert_eq!(ints(&spans.starts.get(1))[..3], [0, 1, 2]);
         assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
         assert!(floats(&spans.scores.get(1))[..3].iter().all(|score| !score.is_finite()));
         assert!(spans.valid.all().int64_value(&[]) == 1);
         assert_finite(&spans.scores.get(0));
         // No span extends beyond the last column.
-        bad[[1, 2]] = 0.0;
-        let spans = top_k_spans(&tensor(&bad), &good, None, &config(20, Some(3)));
+        invalid[[1, 2]] = 0.0;
+        let spans = top_k_spans(&tensor(&invalid), &valid, None, &config(20, Some(3)));
         let spans = spans.unwrap();
         assert_eq!((ints(&spans.starts.get(0))[0], ints(&spans.ends.get(0))[0]), (4, 4));
         assert!(ints(&spans.ends).iter().all(|&end| end < 5));
@@ -201,9 +201,9 @@ proptest! {
     fn equals_the_enumeration(
         (start, end, mask) in batches(),
         k in 1usize..40,
-        longest in prop::option::of(1usize..10),
+        max_len in prop::option::of(1usize..10),
     ) {
-        let config = config(k, longest);
+        let config = config(k, max_len);
         let batch = start.nrows();
         for mask in [None, Some(&mask)] {
             let as_tensor = mask.map(mask_tensor);

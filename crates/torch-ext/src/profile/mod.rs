@@ -112,7 +112,7 @@ fn append_error(partial: &Path) -> Option<std::io::Error> {
 
 impl Drop for Profile {
     fn drop(&mut self) {
-        // An error cannot be reported here.
+        // `drop` cannot report an error.
         let _ = stop(ptr::null());
     }
 }

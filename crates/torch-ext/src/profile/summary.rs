@@ -112,7 +112,7 @@ impl TraceSummary {
         let all = || gpu.iter().chain(&host);
         let first = all().map(|event| event.ts).fold(f64::INFINITY, f64::min);
         let last = all().map(Event::end).fold(f64::NEG_INFINITY, f64::max);
-        let busy = union(&gpu);
+        let busy = busy_intervals(&gpu);
         Self {
             milliseconds: (last - first).max(0.0) / 1e3,
             gpu_milliseconds: (!gpu.is_empty())
@@ -213,17 +213,17 @@ fn sum<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
 }
 
 /// The intervals in which at least one event runs, in order.
-fn union(events: &[Event]) -> Vec<(f64, f64)> {
+fn busy_intervals(events: &[Event]) -> Vec<(f64, f64)> {
     let mut spans: Vec<(f64, f64)> = events.iter().map(|event| (event.ts, event.end())).collect();
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut union: Vec<(f64, f64)> = Vec::new();
+    let mut busy_intervals: Vec<(f64, f64)> = Vec::new();
     for (start, end) in spans {
-        match union.last_mut() {
+        match busy_intervals.last_mut() {
             Some(last) if start <= last.1 => last.1 = last.1.max(end),
-            _ => union.push((start, end)),
+            _ => busy_intervals.push((start, end)),
         }
     }
-    union
+    busy_intervals
 }
 
 /// Length of each gap between two intervals of `busy`, and the innermost host event in its middle.

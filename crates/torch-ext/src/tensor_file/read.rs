@@ -38,7 +38,7 @@ impl TensorFile {
     /// each other and with the file's length.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Damaged`] naming the file and the fault.
+    /// [`Error::Io`], or [`Error::Damaged`] naming the file and the reason.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |error| Error::io(path, error);

@@ -72,8 +72,8 @@ fn bytes_equal_those_of_the_safetensors_library() {
     assert_eq!(stored.data(), [1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat());
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
-    let same = safetensors::serialize(file.tensors(), header.metadata().clone()).unwrap();
-    assert!(bytes == same, "the library writes other bytes");
+    let reference = safetensors::serialize(file.tensors(), header.metadata().clone()).unwrap();
+    assert!(bytes == reference, "the library writes other bytes");
 }
 
 #[test]
@@ -144,28 +144,28 @@ fn errors_of_damaged_files_name_the_file() {
     let entry = |shape: &str, offsets: &str| {
         format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
-    let none: &[u8] = &[];
+    let empty_body: &[u8] = &[];
     let empties = |count: usize| {
         let header_entry =
             |k| format!(r#""x{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
         format!("{{{}}}", (0..count).map(header_entry).collect::<Vec<_>>().join(","))
     };
     let cases = [
-        (with_header(&empties(100_001), none), "100001 entries, expected at most 100000"),
+        (with_header(&empties(100_001), empty_body), "100001 entries, expected at most 100000"),
         (bytes[..bytes.len() - 1].to_vec(), "truncated"),
         (longer, "truncated or padded"),
         (bytes[..20].to_vec(), "truncated"),
         (bytes[..3].to_vec(), "at least 8"),
         (Vec::new(), "at least 8"),
         (huge, "the header has a size of 18446744073709551615"),
-        (with_header("no JSON", none), "header:"),
-        (with_header("\"\u{e9}", none), "header:"),
+        (with_header("no JSON", empty_body), "header:"),
+        (with_header("\"\u{e9}", empty_body), "header:"),
         (with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
         (with_header(&entry("[1]", "[4,8]"), &[0; 8]), "header:"),
         (with_header(&entry("[2]", "[0,4]"), &[0; 4]), "header:"),
         (with_header(&entry("[-1]", "[0,4]"), &[0; 4]), "header:"),
         (with_header(&entry("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]), "header:"),
-        (with_header(&entry("[0,18446744073709551615]", "[0,0]"), none), "too large"),
+        (with_header(&entry("[0,18446744073709551615]", "[0,0]"), empty_body), "too large"),
     ];
     for (damaged, part) in cases {
         std::fs::write(&path, damaged).unwrap();
@@ -174,9 +174,9 @@ fn errors_of_damaged_files_name_the_file() {
         assert!(matches!(error, Error::Damaged { .. }), "{message}");
         assert!(message.contains("t.safetensors") && message.contains(part), "{message}");
     }
-    for absent in [folder.path().join("none"), folder.path().to_owned()] {
-        let error = read_tensors(&absent).unwrap_err();
-        assert!(matches!(&error, Error::Io { path, .. } if *path == absent), "{error}");
+    for missing_path in [folder.path().join("none"), folder.path().to_owned()] {
+        let error = read_tensors(&missing_path).unwrap_err();
+        assert!(matches!(&error, Error::Io { path, .. } if *path == missing_path), "{error}");
     }
 }
 
@@ -193,8 +193,8 @@ fn unsupported_dtypes_are_named() {
     }
     // A dtype that safetensors does not support is an error, and the old file stays.
     let complex = Tensor::zeros([2], (Kind::ComplexFloat, Device::Cpu));
-    let sound = Tensor::from(1f32);
-    let error = write_tensors(&path, [("a", &sound), ("z", &complex)], &[]).unwrap_err();
+    let valid = Tensor::from(1f32);
+    let error = write_tensors(&path, [("a", &valid), ("z", &complex)], &[]).unwrap_err();
     let message = error.to_string();
     for part in ["t.safetensors", "tensor z", "ComplexFloat"] {
         assert!(message.contains(part), "{message}");

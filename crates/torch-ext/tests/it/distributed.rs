@@ -11,7 +11,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts the ignored test `name` of this file as each of two ranks.
+/// Starts the ignored test `name` of this file in two processes, one per rank.
 fn start(name: &str) -> Vec<Child> {
     let port = free_port().to_string();
     let rank = |rank: usize| {
@@ -78,7 +78,7 @@ fn exchange() {
     };
     let local: Vec<_> = rows.iter().enumerate().map(own_row).collect();
     assert_eq!(group.gather_rows(&local).unwrap(), rows);
-    // Rank 1 passes one row, and so none of its own rows.
+    // Rank 1 passes only row 0, but row 1 is taken from rank 1.
     let too_few = local.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
     assert_eq!(group.gather_rows(too_few).is_err(), group.rank() == 0);
 }

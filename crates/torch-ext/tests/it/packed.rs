@@ -104,7 +104,7 @@ fn dropout_add_norm(
 fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
     let state = rng_state(Device::Cpu).unwrap();
     let longest = *lengths.iter().max().unwrap();
-    assert_eq!(q.size()[1], longest, "one head as deep as the longest row");
+    assert_eq!(q.size()[1], longest, "expected a dimension of the longest length");
     let eye: Vec<Tensor> = lengths.iter().map(|&n| Tensor::eye_m(n, longest, FLOAT)).collect();
     let dropped = packed_attention(q, k, &Tensor::cat(&eye, 0), lengths, 1, p).unwrap();
     set_rng_state(Device::Cpu, &state).unwrap();
@@ -195,7 +195,7 @@ fn the_backward_pass_recomputes_the_dropout_mask() {
     (want * &weight).sum(Kind::Double).backward();
     assert_close_gradients(&packed_inputs, &reference_inputs, 5e-6);
     let next = packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap();
-    assert_ne!(next, got, "the state of the generator changed");
+    assert_ne!(next, got, "expected a changed state of the generator");
     set_rng_state(Device::Cpu, &state).unwrap();
     assert_eq!(packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap(), got);
 }
@@ -333,5 +333,5 @@ fn masks_of_a_row_do_not_depend_on_the_split_of_the_batch() {
     }
     seeds.enter(0).unwrap();
     let other_rows = run(5, &[3, 4], &offsets(&[3, 4], 4));
-    assert_ne!(other_rows[0], micro_batch[0], "other rows have other masks");
+    assert_ne!(other_rows[0], micro_batch[0], "expected different masks for different rows");
 }

@@ -79,8 +79,8 @@ fn a_kill_during_a_write_preserves_the_previous_checkpoint() {
     // Waits until one checkpoint is complete and another is being written.
     while {
         let names = names();
-        let exists = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
-        !(exists("step-") && exists(".partial-"))
+        let has_file = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
+        !(has_file("step-") && has_file(".partial-"))
     } {
         assert!(child.try_wait().unwrap().is_none(), "the child ended: {:?}", names());
     }

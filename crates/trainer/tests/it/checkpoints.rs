@@ -1,5 +1,5 @@
-//! Errors for checkpoints that are damaged, left over, or not checkpoints, and for updates that
-//! diverge.
+//! Errors for damaged checkpoints, checkpoints of other steps, files named like checkpoints, and
+//! diverging updates.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

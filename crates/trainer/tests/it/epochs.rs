@@ -1,4 +1,4 @@
-//! Calls of `epoch_ended`, also in interrupted runs.
+//! Calls of `epoch_ended` in complete and interrupted runs.
 use std::path::Path;
 
 use crate::common::{config, lock_rng, parameters, stage, weight};

@@ -1,4 +1,4 @@
-//! bfloat16, loss scaling, and steps that are not finite.
+//! bfloat16, loss scaling, and steps with non-finite losses or gradients.
 use std::path::Path;
 
 use crate::common::{config, lock_rng, metrics, metrics_lines, stage};
@@ -9,16 +9,16 @@ use trainer::{
     StepLosses, Task, TaskError, TrainConfig, WeightedLoss, accumulate, fit,
 };
 
-/// Fault that a task simulates.
+/// Failure that a task simulates.
 #[derive(Clone, Copy, Default)]
-enum Fault {
+enum Failure {
     #[default]
     None,
     /// The loss of every step is multiplied by this factor.
-    Large(f64),
+    LargeLoss(f64),
     /// The gradient of `second` is NaN from this step on.
     NanGradient(u64),
-    /// The loss is infinite before this step.
+    /// The losses of all steps before this step are infinite.
     InfiniteLoss(u64),
 }
 
@@ -26,19 +26,19 @@ enum Fault {
 struct Line {
     first: Tensor,
     second: Tensor,
-    fault: Fault,
+    failure: Failure,
     micro_batches: bool,
     lengths: Vec<usize>,
 }
 
 impl Line {
-    fn new(fault: Fault) -> Self {
+    fn new(failure: Failure) -> Self {
         let parameter = |scale: f64| {
             let tensor = Tensor::arange(64, (Kind::Float, Device::Cpu)).sin() * scale;
             tensor.view([8, 8]).detach().set_requires_grad(true)
         };
         let (first, second) = (parameter(0.3), parameter(0.7));
-        Self { first, second, fault, micro_batches: false, lengths: vec![8; 12] }
+        Self { first, second, failure, micro_batches: false, lengths: vec![8; 12] }
     }
 
     fn parameters(&self) -> Vec<(String, Tensor)> {
@@ -51,13 +51,13 @@ impl Line {
         let x = x + Tensor::rand([1, 8], (Kind::Float, Device::Cpu));
         let y = x.matmul(&self.first).matmul(&self.second);
         let loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
-        match self.fault {
-            Fault::Large(size) => loss * size,
+        match self.failure {
+            Failure::LargeLoss(size) => loss * size,
             // The added term is 0, and its gradient is inf * 0.
-            Fault::NanGradient(first) if number >= first => {
+            Failure::NanGradient(first) if number >= first => {
                 loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
             }
-            Fault::InfiniteLoss(first) if number < first => loss / 0.0,
+            Failure::InfiniteLoss(first) if number < first => loss / 0.0,
             _ => loss,
         }
     }
@@ -105,15 +105,15 @@ fn train_in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Te
 }
 
 fn train_plain() -> Vec<Tensor> {
-    train_in_folder(|stage| stage, Line::new(Fault::None)).unwrap()
+    train_in_folder(|stage| stage, Line::new(Failure::None)).unwrap()
 }
 
 #[test]
 fn loss_scaling_does_not_change_results() {
     let _lock = lock_rng();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    assert_eq!(train_in_folder(scaled, Line::new(Fault::None)).unwrap(), train_plain());
-    let in_micro_batches = || Line { micro_batches: true, ..Line::new(Fault::None) };
+    assert_eq!(train_in_folder(scaled, Line::new(Failure::None)).unwrap(), train_plain());
+    let in_micro_batches = || Line { micro_batches: true, ..Line::new(Failure::None) };
     let uninterrupted = train_in_folder(|stage| stage, in_micro_batches()).unwrap();
     assert_eq!(train_in_folder(scaled, in_micro_batches()).unwrap(), uninterrupted);
 }
@@ -125,17 +125,17 @@ fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
     let scaled =
         |folder: &Path, steps| stage(folder, steps).with_loss_scaler(LossScaler::default());
     // The squares of the gradients overflow float32 until the scale is small enough.
-    let line = || Line::new(Fault::Large(1e15));
+    let line = || Line::new(Failure::LargeLoss(1e15));
     let want = train(&scaled(uninterrupted.path(), None), line()).unwrap();
-    let untouched = train(&scaled(interrupted.path(), 2.into()), line()).unwrap();
-    let start = Line::new(Fault::None);
-    assert_eq!(untouched, [start.first.copy(), start.second.copy()]);
+    let unchanged = train(&scaled(interrupted.path(), 2.into()), line()).unwrap();
+    let start = Line::new(Failure::None);
+    assert_eq!(unchanged, [start.first.copy(), start.second.copy()]);
     for steps in [3, 4] {
         train(&scaled(interrupted.path(), steps.into()), line()).unwrap();
     }
     assert_eq!(train(&scaled(interrupted.path(), None), line()).unwrap(), want);
     assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
-    assert_ne!(want, untouched);
+    assert_ne!(want, unchanged);
     let lines = metrics_lines::<Value>(uninterrupted.path());
     let scales: Vec<f64> = lines.iter().map(|line| line["loss_scale"].as_f64().unwrap()).collect();
     assert!(scales.first() > scales.last() && scales.last() > Some(&1.0), "{scales:?}");
@@ -154,7 +154,7 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
     let folder = tempfile::tempdir().unwrap();
     let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
     // Each line covers two steps, with two, one and no infinite losses.
-    train(&scaled, Line::new(Fault::InfiniteLoss(3))).unwrap();
+    train(&scaled, Line::new(Failure::InfiniteLoss(3))).unwrap();
     let lines = metrics_lines::<Value>(folder.path());
     let lines = &lines[..3];
     let skipped = |line: &Value| line.get("skipped").is_some();
@@ -167,7 +167,7 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
 fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
     let _lock = lock_rng();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    let error = train_in_folder(scaled, Line::new(Fault::NanGradient(0))).unwrap_err();
+    let error = train_in_folder(scaled, Line::new(Failure::NanGradient(0))).unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 16, .. }), "{error}");
 }
 
@@ -175,7 +175,7 @@ fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
 fn the_error_of_a_nan_gradient_names_parameter_and_batch() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let error = train(&stage(folder.path(), None), Line::new(Fault::NanGradient(3))).unwrap_err();
+    let error = train(&stage(folder.path(), None), Line::new(Failure::NanGradient(3))).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("test, step 3: gradient norm (of second) is NaN"), "{text}");
     assert!(text.contains("with examples point ") && text.contains("not-finite.json"), "{text}");
@@ -200,7 +200,7 @@ fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let bf16 =
         |folder: &Path, steps: Option<u64>| stage(folder, steps).with_precision(Precision::Bf16);
-    let line = || Line::new(Fault::None);
+    let line = || Line::new(Failure::None);
     let want = train(&bf16(uninterrupted.path(), None), line()).unwrap();
     for steps in [2, 1, 5] {
         train(&bf16(interrupted.path(), Some(steps)), line()).unwrap();
@@ -221,12 +221,12 @@ fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
 #[test]
 fn float16_on_a_cpu_and_unsupported_micro_batches_are_rejected() {
     let error =
-        train_in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Fault::None))
+        train_in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Failure::None))
             .unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("precision = f16: needs a CUDA device, and the model is on Cpu"));
     let folder = tempfile::tempdir().unwrap();
-    let mut line = Line::new(Fault::None);
+    let mut line = Line::new(Failure::None);
     let config = TrainConfig { micro_batch: Some(2), ..config() };
     let error = fit(&stage(folder.path(), None), &config, &line.parameters(), &mut line);
     let text = error.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Profiled steps: unchanged results, a trace and tables.
+//! Profiling does not change results, and writes a trace and tables.
 use std::path::Path;
 
 use crate::common::{Toy, config, lock_rng, metrics, parameters, stage, weight};
@@ -39,10 +39,10 @@ fn profiling_does_not_change_results_and_writes_a_trace_and_tables() {
     // The table has the longest regions only; the trace has every region in both steps.
     assert!(tables.contains("| `losses` | 1.0 |"), "{tables}");
     let trace = std::fs::read_to_string(profiled.join("profile/trace.json")).unwrap();
-    let read: Value = serde_json::from_str(&trace).unwrap();
+    let parsed_trace: Value = serde_json::from_str(&trace).unwrap();
     let regions = ["losses", "backward", "read losses and norm", "update", "log"];
     for name in regions.into_iter().chain(["checkpoint", "aten::_fused_adamw_"]) {
-        let events = read["traceEvents"].as_array().unwrap();
+        let events = parsed_trace["traceEvents"].as_array().unwrap();
         let count = events.iter().filter(|event| event["name"] == name).count();
         assert_eq!(count, 2, "{name}");
     }

@@ -23,7 +23,7 @@ pub struct MaskedLmTask<'a> {
     model: &'a Model,
     rows: Vec<Vec<i64>>,
     lengths: Vec<usize>,
-    /// Replaces `rows`.
+    /// The stream of examples, used instead of `rows`.
     stream: Option<ExampleStream<ShardedJsonl<Vec<i64>>>>,
 }
 
@@ -144,7 +144,7 @@ fn rank_0_parameters(folder: &Path) -> TensorMap {
 fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
     tch::set_num_threads(1);
     let rank = group.as_ref().map_or(0, ProcessGroup::rank);
-    // Each rank has other initial weights, which are replaced by the weights of rank 0.
+    // Each rank has different initial weights, which are replaced by the weights of rank 0.
     let seed = 3 + u64::try_from(rank).unwrap();
     let model = model(seed);
     let parameters = model.named_parameters();
@@ -173,10 +173,10 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
 
 /// A task with dense and sparse gradients, on all ranks or on some ranks.
 struct Shared {
-    /// Has more elements than a communication bucket.
+    /// A parameter with more elements than a communication bucket.
     big: Tensor,
     tiny: Tensor,
-    words: Tensor,
+    embedding: Tensor,
     has_nan: bool,
 }
 
@@ -196,14 +196,14 @@ impl Task for Shared {
             let mut loss = Tensor::from(0f32);
             for &example in *examples {
                 let row = i64::try_from(example)?;
-                // Gradients of `words` are sparse in the second step; in the fourth step, they are
-                // dense on some ranks.
-                let words = match number == 1 || (number == 3 && example % 2 == 0) {
-                    true => Tensor::embedding(&self.words, &Tensor::from(row), -1, false, true),
-                    false => self.words.square(),
+                // Gradients of `embedding` are sparse in the second step; in the fourth step, they
+                // are dense on some ranks.
+                let embedding = match number == 1 || (number == 3 && example % 2 == 0) {
+                    true => Tensor::embedding(&self.embedding, &Tensor::from(row), -1, false, true),
+                    false => self.embedding.square(),
                 };
                 loss += (self.big.select(0, 200 * row) - row).square().mean(Kind::Float);
-                loss += (words * (row + 1)).sum(Kind::Float);
+                loss += (embedding * (row + 1)).sum(Kind::Float);
                 if example % 3 == 0 {
                     loss += self.tiny.square().sum(Kind::Float);
                 }
@@ -230,9 +230,9 @@ fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Opt
     };
     let has_nan =
         std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference == "shared-nan");
-    let [big, tiny, words] = [&[2600, 2600][..], &[7], &[50, 16]].map(filled);
-    let mut task = Shared { big, tiny, words, has_nan };
-    let named = [("big", &task.big), ("tiny", &task.tiny), ("words", &task.words)];
+    let [big, tiny, embedding] = [&[2600, 2600][..], &[7], &[50, 16]].map(filled);
+    let mut task = Shared { big, tiny, embedding, has_nan };
+    let named = [("big", &task.big), ("tiny", &task.tiny), ("embedding", &task.embedding)];
     let parameters = named.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
     let config = TrainConfig {
         learning_rate: 1e-2,
@@ -248,7 +248,7 @@ fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Opt
     write_parameters(folder, rank, &parameters);
 }
 
-/// Program of a rank, started by the tests below.
+/// Runs one rank; the tests below start this function in separate processes.
 #[test]
 #[ignore = "started by another test"]
 fn rank() {
@@ -263,12 +263,12 @@ fn rank() {
     train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
 
-/// Starts training in `folder` as `size` processes.
+/// Starts training in `folder` with `size` processes.
 fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> Vec<Child> {
     start_ranks_with(folder, size, steps, seconds, "")
 }
 
-/// Starts training in `folder` as `size` processes, which differ in the setting `difference`.
+/// Starts training in `folder` with `size` processes, which differ in the setting `difference`.
 fn start_ranks_with(
     folder: &Path,
     size: usize,
@@ -309,7 +309,7 @@ fn expect_failure(ranks: Vec<Child>, message: &str) {
     }
 }
 
-/// Trains on two ranks, checks that both have equal parameters, and returns these.
+/// Trains on two ranks, checks that both have equal parameters, and returns the parameters.
 fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
     expect_success(start_ranks(folder, 2, steps, 60));
     let [rank_0, rank_1] = [0, 1].map(|rank| read_tensors(file_of_rank(folder, rank)).unwrap());
@@ -434,7 +434,7 @@ fn a_killed_rank_stops_the_other_rank_with_an_error() {
     expect_failure(ranks, "rank 0 of 2");
 }
 
-/// Waits until training has logged `lines` steps and a random time longer, and kills some of the
+/// Waits until training has logged `lines` steps, waits for a random time, and kills some of the
 /// processes; the other processes end with an error. Returns whether a process was killed before
 /// the end of training.
 fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut impl Rng) -> bool {

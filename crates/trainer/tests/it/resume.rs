@@ -58,7 +58,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_eq!(got, want);
     assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
 
-    // A finished run is not trained again, and only the newest two checkpoints stay.
+    // A finished run is not trained again, and only the newest two checkpoints remain.
     assert_eq!(train(interrupted.path(), None).0.final_loss, report.final_loss);
     assert_eq!(std::fs::read_dir(interrupted.path().join("checkpoints")).unwrap().count(), 2);
 }
@@ -86,21 +86,21 @@ fn frozen_parameters_do_not_change_and_groups_have_separate_rates() {
     let parameters = model.named_parameters();
     fit(&stage(folder.path(), None), &config, &parameters, &mut MaskedLmTask::new(&model)).unwrap();
     for ((name, after), before) in parameters.iter().zip(&before) {
-        let fixed =
+        let is_frozen =
             name.starts_with("roberta.embeddings") || name.starts_with("roberta.encoder.layer.0");
         // Biases of keys cancel in the softmax, so their gradient is zero except for rounding.
         if !name.ends_with("key.bias") {
-            assert_eq!(after == before, fixed, "{name}");
+            assert_eq!(after == before, is_frozen, "{name}");
         }
         assert!(after.requires_grad(), "{name} is trainable again after the stage");
     }
-    let wrong = TrainConfig {
+    let invalid = TrainConfig {
         groups: vec![trainer::GroupConfig { prefixes: vec!["bert.".into()], ..Default::default() }],
         ..config
     };
     let folder = tempfile::tempdir().unwrap();
     let error =
-        fit(&stage(folder.path(), None), &wrong, &parameters, &mut MaskedLmTask::new(&model))
+        fit(&stage(folder.path(), None), &invalid, &parameters, &mut MaskedLmTask::new(&model))
             .unwrap_err();
     assert!(error.to_string().contains("\"bert.\""), "{error}");
 }

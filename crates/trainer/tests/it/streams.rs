@@ -161,7 +161,7 @@ fn an_interruption_at_any_step_changes_nothing() {
                 assert_eq!(resumed, complete, "in memory: {in_memory}, at step {step}");
                 assert_eq!(metrics(folder.path()), log);
             }
-            // Interrupted after every `checkpoint_steps` steps.
+            // The run is interrupted after every `checkpoint_steps` steps.
             let folder = tempfile::tempdir().unwrap();
             let every = checkpoint_steps;
             while !run(in_memory, folder.path(), &config, Some(every)).0.finished {}

@@ -83,7 +83,7 @@ impl Task for Line {
     }
 
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
-        assert_eq!(state.len(), 1, "each task gets its own");
+        assert_eq!(state.len(), 1, "each task receives only its state");
         self.sum = state.get("sum").ok_or("sum is missing")?.double_value(&[]);
         Ok(())
     }
@@ -104,16 +104,16 @@ fn config() -> TrainConfig {
 /// Result of a run: report, weight, each task's sum of losses, and the calls.
 type RunResult = (FitReport, f64, Vec<f64>, Vec<Call>);
 
-/// How the three tasks share a stage.
+/// The combination of the three tasks in a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum TaskMix {
     /// The tasks alternate, with these numbers of batches per round.
-    Turns([u32; 3]),
+    Alternate([u32; 3]),
     /// Summed in each step, with these weights.
     Sum([f64; 3]),
 }
 
-use TaskMix::{Sum, Turns};
+use TaskMix::{Alternate, Sum};
 
 /// Trains three tasks with different slopes, and with 6, 10 and 4 points.
 fn run(
@@ -133,7 +133,7 @@ fn run(
     let parameters = parameters(&weight);
     let names = ["a", "b", "c"];
     let tasks_of_stage: Tasks<'_> = match task_mix {
-        TaskMix::Turns(batches) => {
+        TaskMix::Alternate(batches) => {
             let named = names.into_iter().zip(batches).zip(&mut tasks);
             named
                 .fold(Alternating::new(), |builder, ((name, n), task)| builder.with(name, n, task))
@@ -167,11 +167,12 @@ fn a_round_has_an_update_for_each_task_in_order() {
     let one_round = TrainConfig { steps: Some(3), ..config() };
     let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (report, first, _, calls) =
-        run(first_dir.path(), &one_round, Turns([1, 1, 1]), 0.5, None).unwrap();
+        run(first_dir.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
     assert_eq!((report.steps, updates_of(first_dir.path(), 3)), (3, 3));
     assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["a", "b", "c"]);
     // A change of the third task changes the third step only.
-    let (_, second, ..) = run(second_dir.path(), &one_round, Turns([1, 1, 1]), 3.5, None).unwrap();
+    let (_, second, ..) =
+        run(second_dir.path(), &one_round, Alternate([1, 1, 1]), 3.5, None).unwrap();
     let (first_metrics, second_metrics) = (metrics(first_dir.path()), metrics(second_dir.path()));
     assert_eq!(first_metrics[..2], second_metrics[..2]);
     assert_ne!(first_metrics[2].grad_norm, second_metrics[2].grad_norm);
@@ -193,7 +194,7 @@ fn tasks_alternate_by_batches_per_round() {
     // The first task has 3 batches per epoch, 6 in two epochs: three rounds of 2 + 1 + 3.
     let two_epochs = TrainConfig { epochs: 2, ..config() };
     let (report, _, _, calls) =
-        run(folder.path(), &two_epochs, Turns([2, 1, 3]), 0.5, None).unwrap();
+        run(folder.path(), &two_epochs, Alternate([2, 1, 3]), 0.5, None).unwrap();
     assert_eq!(report.steps, 18);
     let order: String = calls.iter().map(|call| call.0).collect();
     assert_eq!(order, "aabccc".repeat(3));
@@ -209,7 +210,7 @@ fn tasks_alternate_by_batches_per_round() {
             assert_eq!(indices, (0..examples).collect::<Vec<_>>(), "{name}");
         }
     }
-    // Each batch has its own random numbers.
+    // Each batch has different random numbers.
     for (number, call) in calls.iter().enumerate() {
         assert!(calls.iter().skip(number + 1).all(|other| call.4 != other.4 && call.5 != other.5));
     }
@@ -227,7 +228,7 @@ fn random_draws_of_a_task_do_not_depend_on_other_tasks() {
     let steps = TrainConfig { steps: Some(12), ..config() };
     let calls_of_b = |ratios| {
         let folder = if ratios == [1, 1, 1] { &first_dir } else { &second_dir };
-        let calls = run(folder.path(), &steps, Turns(ratios), 0.5, None).unwrap().3;
+        let calls = run(folder.path(), &steps, Alternate(ratios), 0.5, None).unwrap().3;
         let calls_of_b = calls.into_iter().filter(|call| call.0 == "b").take(2);
         calls_of_b.map(|call| (call.3, call.4, call.5)).collect::<Vec<_>>()
     };
@@ -264,7 +265,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     for (name, sum) in ["loss/a/square", "loss/b/square", "loss/c/square"].iter().zip(sums) {
         assert!((line.parts[*name] - sum).abs() < 1e-12, "{name}");
     }
-    // AdamW's first update with that gradient alone.
+    // AdamW's first update with the gradient of the summed losses.
     let weight = weight();
     let parameters = parameters(&weight);
     let mut optimizer = AdamW::new(&parameters, &summed).unwrap();
@@ -278,8 +279,8 @@ fn parts_are_means_over_the_batches_with_this_part() {
     let _lock = lock_rng();
     let (fine, coarse) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let steps = TrainConfig { steps: Some(8), ..config() };
-    run(fine.path(), &steps, Turns([2, 1, 3]), 0.5, None).unwrap();
-    run(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, Turns([2, 1, 3]), 0.5, None)
+    run(fine.path(), &steps, Alternate([2, 1, 3]), 0.5, None).unwrap();
+    run(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, Alternate([2, 1, 3]), 0.5, None)
         .unwrap();
     let fine = metrics(fine.path());
     let names: Vec<Vec<&str>> =
@@ -302,8 +303,8 @@ fn parts_are_means_over_the_batches_with_this_part() {
 fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
     let _lock = lock_rng();
     for (task_mix, changed_mixes, total) in [
-        (Turns([2, 1, 3]), [Turns([1, 1, 3]), Sum([1.0; 3])], 36),
-        (Sum([1.0, 0.5, 2.0]), [Turns([1; 3]), Sum([1.0, 0.5, 2.5])], 12),
+        (Alternate([2, 1, 3]), [Alternate([1, 1, 3]), Sum([1.0; 3])], 36),
+        (Sum([1.0, 0.5, 2.0]), [Alternate([1; 3]), Sum([1.0, 0.5, 2.5])], 12),
     ] {
         let config = TrainConfig {
             epochs: 4,
@@ -317,7 +318,7 @@ fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
         let (report, weight, sums, calls) =
             run(uninterrupted.path(), &config, task_mix, 0.5, None).unwrap();
         assert_eq!((report.steps, calls.len()), (total, 36));
-        // Stops in the middle of a round and between checkpoints, twice.
+        // The run stops twice in the middle of a round and between checkpoints.
         assert!(!run(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
         assert!(!run(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
         let (resumed, got, got_sums, _) =
@@ -332,7 +333,7 @@ fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
         };
         assert_eq!(task_tensors(interrupted.path()), ["a/sum", "b/sum", "c/sum"]);
 
-        // Other ratios or weights are another configuration.
+        // A run with other ratios or weights has another configuration and cannot resume.
         for changed_mix in changed_mixes {
             let error = run(interrupted.path(), &config, changed_mix, 0.5, None).unwrap_err();
             assert!(error.to_string().contains("another configuration"), "{error}");
@@ -409,7 +410,7 @@ fn skipped_data_of_tasks_is_written() {
     let _lock = lock_rng();
     let (several, single) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let one_round = TrainConfig { steps: Some(3), ..config() };
-    run(several.path(), &one_round, Turns([1, 1, 1]), 0.5, None).unwrap();
+    run(several.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
     let counts = |folder: &Path| -> serde_json::Value {
         serde_json::from_str(&std::fs::read_to_string(folder.join("left-out.json")).unwrap())
             .unwrap()
@@ -421,7 +422,7 @@ fn skipped_data_of_tasks_is_written() {
         {"task": "c", "what": what, "count": 2, "of": 4},
     ]);
     assert_eq!(counts(several.path()), want);
-    // A single task has no name of its own.
+    // A single task has no name.
     let (weight, calls) = (weight(), Calls::default());
     let parameters = parameters(&weight);
     let mut task = Line::new("b", &weight, &calls, 10, 1.0);

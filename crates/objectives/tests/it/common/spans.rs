@@ -64,7 +64,7 @@ pub fn naive_cosine(x: &[f64], y: &[f64]) -> f64 {
     dot(x, y) / (dot(x, x).sqrt() * dot(y, y).sqrt())
 }
 
-/// One side of the loss of groups of windows, computed with loops; `None` if no group has a gold
+/// The start or end loss of groups of windows, computed with loops; `None` if no group has a gold
 /// position.
 pub fn naive_span_side(
     logits: &Array2<f64>,

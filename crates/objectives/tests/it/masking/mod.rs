@@ -89,8 +89,8 @@ pub fn assert_depends_only_on_example<T: PartialEq + Debug + Send>(
         let parallel: Vec<T> = pool.install(|| (0..200).into_par_iter().map(&mask).collect());
         assert_eq!(in_order, parallel);
     }
-    let same = in_order.windows(2).filter(|pair| pair[0] == pair[1]).count();
-    assert!(same < 10, "{same} of 199 consecutive examples have equal results");
+    let equal_count = in_order.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    assert!(equal_count < 10, "{equal_count} of 199 consecutive examples have equal results");
 }
 
 /// The results of masked language modelling, phrases (without phrases) and n-grams (of one token).
@@ -114,13 +114,13 @@ fn single_token_policies(
 fn policies_with_one_seed_draw_independently() {
     let input_ids = example(40, 0);
     // Each policy selects 20 single tokens at random and masks all of them.
-    let same = (0..50).filter(|number| {
+    let equal_count = (0..50).filter(|number| {
         let masked = single_token_policies(&input_ids, *number, 0.5, ALL_MASKED);
         let [mlm, phrase, ngram] = masked.map(Result::unwrap);
         assert_eq!(mlm.selected().count(), 20);
         mlm == phrase || mlm == ngram || phrase == ngram
     });
-    assert_eq!(same.count(), 0);
+    assert_eq!(equal_count.count(), 0);
 }
 
 #[test]
@@ -167,13 +167,13 @@ fn invalid_probabilities_are_reported() {
         let error = phrase_masking(&input_ids, &[], &vocab, 0, &cap).unwrap_err();
         assert_eq!(error.to_string(), expected("cap"));
     }
-    for (mask, random, named) in
+    for (mask, random, option_name) in
         [(1.1, 0.0, "mask"), (0.5, -0.1, "random"), (0.9, 0.2, "mask + random")]
     {
         let config =
             MlmMaskingConfig { corruption: Corruption { mask, random }, ..Default::default() };
         let error = mlm_masking(&input_ids, &vocab, 0, &config).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("corruption.{named} = ")), "{error}");
+        assert!(error.starts_with(&format!("corruption.{option_name} = ")), "{error}");
     }
     let config = NgramMaskingConfig { max_tokens: 0, ..Default::default() };
     let error = ngram_masking(&input_ids, &vocab, 0, &config).unwrap_err().to_string();

@@ -20,32 +20,32 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
 
 #[test]
 fn tokens_are_selected_in_runs() {
-    // A budget of 4 in a long text.
+    // The budget is 4 tokens of a long text.
     let input_ids = example(400, 0);
-    let mut by_runs = [0_u32; 5];
+    let mut run_counts = [0_u32; 5];
     for number in 0..4_000 {
         let config = NgramMaskingConfig { probability: 0.01, ..Default::default() };
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         let selected: Vec<usize> = masked.selected().collect();
         assert_eq!(selected.len(), 4);
         let runs = 1 + selected.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
-        by_runs[runs] += 1;
+        run_counts[runs] += 1;
     }
     // Lengths 1 to 4 are equally likely, limited to the rest of the budget of 4. One run: 4 (1/4).
     // Two runs: 3 + 1, 2 + 2 or more, 1 + 3 or more (1/4 + 3/16 + 1/8). Three runs: 2 + 1 + 1, 1 +
     // 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). Four runs: 1/64. In about 1 of 100 examples,
     // two spans are adjacent and count as one run.
     for (runs, expected) in [(1, 1_000), (2, 2_250), (3, 687), (4, 62)] {
-        assert!(by_runs[runs].abs_diff(expected) < 120, "{by_runs:?}");
+        assert!(run_counts[runs].abs_diff(expected) < 120, "{run_counts:?}");
     }
 
     let config = NgramMaskingConfig { probability: 0.01, max_tokens: 1, ..Default::default() };
-    let without_neighbours = (0..500).filter(|number| {
+    let without_adjacent = (0..500).filter(|number| {
         let masked = ngram_masking(&input_ids, &vocab(), *number, &config).unwrap();
         let selected: Vec<usize> = masked.selected().collect();
         selected.windows(2).all(|pair| pair[1] > pair[0] + 1)
     });
-    assert!(without_neighbours.count() > 450, "most examples have no adjacent selected tokens");
+    assert!(without_adjacent.count() > 450, "most examples have no adjacent selected tokens");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn all_phrase_tokens_and_random_others_are_selected() {
     // Overlapping, nested, repeated and adjacent phrases: each position counts once.
     let selected_tokens = selected(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
     assert_eq!(selected_tokens, [10, 11, 12, 13, 14, 15, 16]);
-    // The whole text.
+    // One phrase covers the whole text.
     assert_eq!(selected(12, std::slice::from_ref(&(1..13)), &config), Vec::from_iter(1..13));
 }
 

@@ -58,10 +58,10 @@ fn shares(config: &EntityPredictionConfig, is_included: impl Fn(usize) -> bool) 
             total += 1.0;
             let other = input_ids[position] != MASK && input_ids[position] != INPUT[position];
             let labelled = labels[position] != IGNORE_INDEX;
-            for (count, holds) in
+            for (count, condition) in
                 counts.iter_mut().zip([input_ids[position] == MASK, other, labelled])
             {
-                *count += f64::from(u8::from(holds));
+                *count += f64::from(u8::from(condition));
             }
             assert!(!labelled || labels[position] == i64::from(INPUT[position]));
             assert!(labelled || input_ids[position] != MASK, "a masked token has no label");
@@ -93,14 +93,14 @@ fn every_mask_has_the_probabilities_of_the_paper() {
     for (name, config_fn, expected) in rows {
         let (actual, total) = shares(&config_fn(), in_mention);
         assert_near(actual, expected, total, name);
-        let (outside, _) = shares(&config_fn(), |position| !in_mention(position));
-        assert_eq!(outside, [0.0; 3], "{name}");
-        // With half as many candidates, and ordinary masking of the other tokens.
+        let (shares_outside, _) = shares(&config_fn(), |position| !in_mention(position));
+        assert_eq!(shares_outside, [0.0; 3], "{name}");
+        // Half as many units are candidates, and the other tokens have ordinary masking.
         let mlm_config = with_mlm(config_fn());
         let (actual, total) = shares(&mlm_config, in_mention);
         assert_near(actual, expected.map(|share| share / 2.0), total, name);
-        let (outside, total) = shares(&mlm_config, |position| !in_mention(position));
-        assert_near(outside, [0.12, 0.015, 0.15], total, name);
+        let (shares_outside, total) = shares(&mlm_config, |position| !in_mention(position));
+        assert_near(shares_outside, [0.12, 0.015, 0.15], total, name);
     }
     let half =
         EntityPredictionConfig { unchanged: Unchanged::Half, ..EntityPredictionConfig::default() };
@@ -115,8 +115,8 @@ fn mentions_are_masked_completely_or_not_at_all() {
         let config = EntityPredictionConfig { probability: 0.5, ..wep() };
         let masked = masked(example, &config);
         for (count, span) in mask_counts.iter_mut().zip(SPANS) {
-            let all_or_none = |holds: &dyn Fn(usize) -> bool| {
-                let number = span.clone().filter(|&position| holds(position)).count();
+            let all_or_none = |condition: &dyn Fn(usize) -> bool| {
+                let number = span.clone().filter(|&position| condition(position)).count();
                 assert!(number == 0 || number == span.len());
                 number > 0
             };
@@ -129,14 +129,14 @@ fn mentions_are_masked_completely_or_not_at_all() {
 
 #[test]
 fn the_default_is_partial_prediction_and_configurable_in_toml() {
-    let read: EntityPredictionConfig = toml::from_str("unit = \"token\"").unwrap();
-    assert_eq!(read, EntityPredictionConfig::default());
+    let parsed: EntityPredictionConfig = toml::from_str("unit = \"token\"").unwrap();
+    assert_eq!(parsed, EntityPredictionConfig::default());
     let toml = "probability = 0.5\nrest = { selection = \"independent\" }";
-    let read: EntityPredictionConfig = toml::from_str(toml).unwrap();
-    assert_eq!(read, with_mlm(EntityPredictionConfig::default()));
-    let read: EntityPredictionConfig =
+    let parsed: EntityPredictionConfig = toml::from_str(toml).unwrap();
+    assert_eq!(parsed, with_mlm(EntityPredictionConfig::default()));
+    let parsed: EntityPredictionConfig =
         toml::from_str("unchanged = \"half\"\nprobability = 1.0").unwrap();
-    assert_eq!((read.unchanged, read.probability), (Unchanged::Half, 1.0));
+    assert_eq!((parsed.unchanged, parsed.probability), (Unchanged::Half, 1.0));
     assert!(toml::from_str::<EntityPredictionConfig>("unchanged = \"all\"").is_err());
 }
 
@@ -151,8 +151,11 @@ fn invalid_spans_are_rejected() {
     assert!(matches!(error_of(&[1..4, 3..5], &wep), MaskingError::Overlap { .. }));
     let special = Range { start: 0, end: 2 };
     assert!(matches!(error_of(&[special], &wep), MaskingError::SpecialInSpan { .. }));
-    let beyond = EntityPredictionConfig { probability: 1.5, ..wep.clone() };
-    assert!(matches!(error_of(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
+    let out_of_range = EntityPredictionConfig { probability: 1.5, ..wep.clone() };
+    assert!(matches!(
+        error_of(&[], &out_of_range),
+        MaskingError::Domain { option: "probability", .. }
+    ));
     let rest = MlmMaskingConfig { probability: f64::NAN, ..Default::default() };
     let rest = EntityPredictionConfig { rest: Some(rest), ..wep };
     assert!(matches!(error_of(&[], &rest), MaskingError::Domain { .. }));
