@@ -45,14 +45,14 @@ impl Pretrained {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
-        // Parsing the tokenizer takes as long as reading the weights.
+        // Parsing the tokenizer takes as long as reading the weights. Its many small blocks are
+        // allocated much faster in the main thread, whose heap glibc grows in larger steps.
         let (tokenizer, weights) = std::thread::scope(|scope| {
-            let tokenizer = scope.spawn(|| TokenizerFiles::of_folder(folder));
-            let weights = Weights::read(folder, heads, device, options);
-            (tokenizer.join(), weights)
+            let weights = scope.spawn(|| Weights::read(folder, heads, device, options));
+            (TokenizerFiles::of_folder(folder), weights.join())
         });
-        let (tokenizer, files) = tokenizer.unwrap_or_else(|panic| resume_unwind(panic))?;
-        let mut weights = weights?;
+        let (tokenizer, files) = tokenizer?;
+        let mut weights = weights.unwrap_or_else(|panic| resume_unwind(panic))?;
         let notes = weights.config.apply_token_ids(&tokenizer)?;
         let (model, report) = weights.into_model()?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
