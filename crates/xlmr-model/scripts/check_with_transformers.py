@@ -4,9 +4,8 @@
 Each folder must load in the class that its config.json names without a warning and without a missing, unexpected or
 mismatched key, and `xlmr-model run` must give the same outputs on random inputs.
 
-    cargo run -p xlmr-model --example new_model -- OUT
     cargo build -p xlmr-model
-    python crates/xlmr-model/scripts/check_with_transformers.py --program target/debug/xlmr-model OUT/*
+    python crates/xlmr-model/scripts/check_with_transformers.py --program target/debug/xlmr-model MODEL...
 
 Needs torch, transformers and safetensors.
 """

@@ -15,6 +15,7 @@ mod int8;
 mod knowledge_heads;
 mod load;
 mod model;
+mod new_models;
 mod packed;
 mod peers;
 mod pretrained;

@@ -13,19 +13,16 @@ use xlmr_model::{
 };
 
 use crate::common::{SEQUENCE, TOKEN, json_of, load, logits};
+use crate::new_models;
 
 #[path = "common/opened.rs"]
 mod opened;
-
-#[allow(dead_code)] // its `main` is unused
-#[path = "../../examples/new_model.rs"]
-mod new_model;
 
 #[test]
 fn transformers_opens_written_folders_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
     let folder = tempfile::tempdir().unwrap();
-    new_model::write(folder.path()).unwrap();
+    new_models::write(folder.path()).unwrap();
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();

@@ -1,23 +1,11 @@
-//! Writes a small random model for each transformers class that this crate supports, one folder
-//! each.
-//!
-//! `cargo run -p xlmr-model --example new_model -- OUT`, then
-//! `scripts/check_with_transformers.py OUT/*`.
-use std::path::{Path, PathBuf};
+//! Small random models for each transformers class that this crate supports.
+use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{
     Activation, Architecture, Config, DebertaV2, DistilBert, EuroBert, EuroPooling, Head,
     LayerType, Model, ModernBert, Pooling, Result,
 };
-
-fn main() -> Result<()> {
-    let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("error: usage: new_model OUT");
-        std::process::exit(2);
-    };
-    write(&out)
-}
 
 /// Writes one folder per class below `out`.
 pub fn write(out: &Path) -> Result<()> {
