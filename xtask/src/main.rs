@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `libtorch` | the pinned version and wheels, and the check of a folder |
 //! | `setup` | finds, links or installs libtorch into `.libtorch` |
-//! | `widths` | checks the line width of comments |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `lock` | digests of the recipes' outputs after a few steps |
 //! | `recipes` | runs a recipe, after the commands that prepare its data |
@@ -37,7 +36,6 @@ mod setup;
 mod steps;
 mod wheel;
 mod wheels;
-mod widths;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -198,8 +196,6 @@ enum Task {
     Package,
     /// Build the Python packages of bindings and run their tests with .peers
     Wheel,
-    /// Check that comments have at most 100 columns
-    Widths,
     /// Run the criterion benches, measure peak memory, and write target/bench/summary.json
     #[command(after_help = "Options are passed on to criterion; --quick also skips the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
@@ -270,7 +266,6 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
         Task::Readme { seeds, tables } => readme::readme(root, seeds.as_deref(), &tables),
         Task::Package => package::package(root),
         Task::Wheel => wheel::wheel(root),
-        Task::Widths => widths::check(root),
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;

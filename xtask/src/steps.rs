@@ -33,7 +33,6 @@ const UNLINKED_FEATURES: &str = "mlqa-eval/parquet,torch-ext/doc-only";
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),
-    step("comment width", &["xtask", "widths"]),
     step("clippy", &["clippy", "--workspace", "--all-targets", "--features", UNLINKED_FEATURES, "--", "-D", "warnings"]),
     step("clippy without tokenizers", &["clippy", "-p", "mlqa-eval", "--no-default-features", "--features", "cli", "--all-targets", "--", "-D", "warnings"]),
     Step {
