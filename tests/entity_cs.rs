@@ -82,16 +82,16 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let best: serde_json::Value =
         experiment::read_json(trial("whole").join("pretrain/selection.json")).unwrap();
     let scores = best["scores"].as_array().unwrap();
-    let mean = |scores: &serde_json::Value| {
+    let total_loss = |scores: &serde_json::Value| {
         let scores = scores.as_object().unwrap();
         assert_eq!(scores.keys().collect::<Vec<_>>(), ["de", "en", "zh"]);
         scores.values().map(|value| value.as_f64().unwrap()).sum::<f64>()
     };
-    let means: Vec<f64> = scores.iter().map(mean).collect();
-    assert!(means.len() >= 2, "{means:?}");
-    let min_loss = means.iter().copied().fold(f64::INFINITY, f64::min);
+    let total_losses: Vec<f64> = scores.iter().map(total_loss).collect();
+    assert!(total_losses.len() >= 2, "{total_losses:?}");
+    let min_loss = total_losses.iter().copied().fold(f64::INFINITY, f64::min);
     let evaluation = usize::try_from(best["evaluation"].as_u64().unwrap()).unwrap();
-    assert_eq!(means[evaluation], min_loss, "{means:?}");
+    assert_eq!(total_losses[evaluation], min_loss, "{total_losses:?}");
 }
 
 #[test]

@@ -155,7 +155,8 @@ fn large_commands(paper: &str) -> Vec<String> {
     commands
 }
 
-/// Returns the complete tool commands at the paper's scale, from all columns except the last.
+/// Returns the tool commands at the paper's scale that are complete after replacing `…`, from all
+/// columns except the last.
 fn large_tool_commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let lines = section.lines().map(|line| {

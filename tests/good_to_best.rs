@@ -212,8 +212,8 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
     // Without a development file, a passage is held out.
     assert!(text.contains("39 training questions"), "{text}");
-    let held_out: Best = read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
-    assert!(held_out.scores[0].contains_key("held out"), "{held_out:?}");
+    let selection: Best = read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
+    assert!(selection.scores[0].contains_key("held out"), "{selection:?}");
     let text = tables(&paper);
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
     let page = std::fs::read_to_string(paper.join("report.html")).unwrap();

@@ -60,7 +60,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes one file for each entry of [`UNITS`], which includes the unit's files.
+/// Writes a C++ file for each entry of [`UNITS`]. The file includes the sources of that entry.
 fn units() -> std::io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let write = |names: &&[&str]| {

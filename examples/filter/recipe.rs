@@ -94,8 +94,8 @@ pub struct Arm {
     pub soft: bool,
     /// Replaces `training.steps`.
     pub steps: Option<u64>,
-    /// Question answering: whether to also answer the translations without fusion, and to project
-    /// the answers back by alignment.
+    /// Question answering: whether to also answer each translated question in its translated
+    /// passage, without fusion, and to project the answer onto the original passage by alignment.
     pub projected: bool,
 }
 

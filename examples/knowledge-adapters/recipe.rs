@@ -53,7 +53,7 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// The graph whose labels and objects are the queries.
+    /// Knowledge graph whose labels and objects are retrieved in the evaluation.
     pub kg: TsvFolder,
     /// Pairs of texts of all kinds, a folder of `kg-triples pairs --hold-out`.
     pub pairs: InputPath<ShardFiles>,

@@ -28,10 +28,10 @@ pub struct Recipe {
     pub arms: BTreeMap<String, Arm>,
     pub mix: MixConfig,
     /// Number of batches of each task in a round.
-    pub rounds: Rounds,
-    /// `steps`, and `epochs` of the unmixed questions, count updates on questions. Their number is
-    /// the same in every arm with the same questions. Updates on phrases, and on mixed questions
-    /// with `mixed_on_top`, are additional.
+    pub rounds: BatchesPerRound,
+    /// `steps`, and `epochs` of the unmixed questions, count updates on questions. Arms with the
+    /// same questions have the same number of these updates. Updates on phrases, and on mixed
+    /// questions with `mixed_on_top`, are additional.
     pub training: TrainConfig,
     /// Selection of the tested model, and the score that `training.patience` uses to stop training.
     #[serde(skip_serializing_if = "DevSelection::is_default")]
@@ -86,7 +86,7 @@ pub struct Arm {
 /// another language, and masked phrases; absent: 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Rounds {
+pub struct BatchesPerRound {
     pub mrc: Option<NonZeroU32>,
     pub mixed: Option<NonZeroU32>,
     pub lakm: Option<NonZeroU32>,
@@ -149,7 +149,7 @@ impl Recipe {
 
     /// Returns the number of batches of each task in a round; 0 if the arm does not have the task.
     pub fn batches(&self, arm: &Arm) -> [u32; 3] {
-        let Rounds { mrc, mixed, lakm } = self.rounds;
+        let BatchesPerRound { mrc, mixed, lakm } = self.rounds;
         let tasks = [(true, mrc), (arm.mixed, mixed), (arm.lakm.is_some(), lakm)];
         tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
     }

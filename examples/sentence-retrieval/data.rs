@@ -80,10 +80,10 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// Returns one pair for each training question and language; a second language is drawn at
-    /// random. The keys of pairs with the same entity are not negatives. For cosine regression,
-    /// these pairs have similarity 1, and each is followed by a pair of similarity 0, whose key is
-    /// a random training question of another paragraph.
+    /// Returns one pair for each training question and language. If the key is in another language
+    /// than the query, that language is drawn at random. The keys of pairs with the same entity are
+    /// not negatives. For cosine regression, these pairs have similarity 1, and each is followed by
+    /// a pair of similarity 0, whose key is a random training question of another paragraph.
     pub fn pairs(
         &self,
         recipe: &Recipe,

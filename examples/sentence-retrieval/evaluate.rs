@@ -79,7 +79,8 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Computes the ranks of held-out questions' paragraphs, to whose vectors questions are added.
+/// Adds question vectors to the paragraph vectors, and returns the rank of the correct paragraph
+/// for each held-out question.
 ///
 /// `added` contains the question vectors in each language except the query's. `owner` returns the
 /// paragraph to whose vector a paragraph's questions are added. The question with the query's index

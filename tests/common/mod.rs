@@ -65,8 +65,8 @@ impl CommandExt for Command {
 
 /// Returns the command for a program of the crates, which cargo builds with their tests.
 pub fn tool(name: &str) -> Command {
-    let examples = program("bridging-gap").get_program().to_owned();
-    let path = Path::new(&examples).parent().unwrap().parent().unwrap().join(name);
+    let example_program = program("bridging-gap").get_program().to_owned();
+    let path = Path::new(&example_program).parent().unwrap().parent().unwrap().join(name);
     assert!(path.exists(), "{} is not built: `cargo test --workspace` does", path.display());
     let mut command = Command::new(path);
     command.current_dir(root()).stdin(Stdio::null());
@@ -206,8 +206,8 @@ pub fn switched(options: &str) -> PathBuf {
     let linked = prepared("kg-triples link --entities data/codex --languages en");
     let texts = format!("{linked}/first.jsonl.gz");
     first_lines(Path::new(&format!("{linked}/train/linked.jsonl.gz")), Path::new(&texts), 400);
-    let rule = "--entities data/codex --rule per_mention --with-source";
-    prepared(&format!("kg-triples switch --texts {texts} {rule} {options}")).into()
+    let switch_options = "--entities data/codex --rule per_mention --with-source";
+    prepared(&format!("kg-triples switch --texts {texts} {switch_options} {options}")).into()
 }
 
 /// Copies the first lines of a compressed file to another file, once for all tests.

@@ -1,4 +1,4 @@
-//! `cargo xtask gpu-bundle`: creates a folder that checks the programs on a GPU machine without
+//! `cargo xtask gpu-bundle`: creates a folder for checking the programs on a GPU machine without
 //! Rust.
 //!
 //! The folder contains stripped programs, the data of their small recipes, stored outputs, and the
@@ -87,8 +87,8 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
     succeed(script.arg("--cpu"))
 }
 
-/// Returns the arguments of cargo that build the programs; unoptimised programs use the arguments
-/// of the test steps.
+/// Returns cargo's arguments for building the programs. With `dev`, they are the arguments of the
+/// test steps of `cargo xtask`, which build unoptimised programs.
 fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];

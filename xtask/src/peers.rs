@@ -27,7 +27,7 @@ const BASE_LIST: &str = include_str!("peers/light.txt");
 /// Packages that `--torch` installs in addition to torch.
 const TORCH_LIST: &str = include_str!("peers/torch.txt");
 /// All packages of the environment with transformers 4.
-const TRANSFORMERS_4: &str = include_str!("peers/hub4.txt");
+const TRANSFORMERS_4_LIST: &str = include_str!("peers/hub4.txt");
 
 /// Returns the packages of a list, `name==version`.
 fn lines(text: &str) -> Vec<String> {
@@ -78,7 +78,7 @@ pub fn peers(root: &Path, torch: bool) -> Result<PathBuf> {
 
 /// Creates the environment of transformers 4 unless it is complete. Returns its Python.
 pub fn transformers_4(root: &Path) -> Result<PathBuf> {
-    install(root, TRANSFORMERS_4_FOLDER, &lines(TRANSFORMERS_4), "about 250 MB")
+    install(root, TRANSFORMERS_4_FOLDER, &lines(TRANSFORMERS_4_LIST), "about 250 MB")
 }
 
 fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<PathBuf> {
@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn every_package_is_pinned_once() {
         let [light, with_torch] = [false, true].map(pinned);
-        for all in [light.clone(), with_torch.clone()].into_iter().chain([lines(TRANSFORMERS_4)]) {
+        for all in
+            [light.clone(), with_torch.clone()].into_iter().chain([lines(TRANSFORMERS_4_LIST)])
+        {
             let mut names = Vec::new();
             for line in &all {
                 let (name, version) = line.split_once("==").unwrap();
@@ -156,7 +158,7 @@ mod tests {
         for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
             assert!(light.contains(&line.to_owned()), "{line}");
         }
-        assert!(lines(TRANSFORMERS_4).contains(&"transformers==4.57.6".to_owned()));
+        assert!(lines(TRANSFORMERS_4_LIST).contains(&"transformers==4.57.6".to_owned()));
     }
 
     #[test]

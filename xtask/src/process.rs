@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_folders_set_by_cargo_run_are_removed() {
+    fn only_variables_set_by_cargo_run_are_removed() {
         for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "OUT_DIR"] {
             assert!(set_by_cargo_run(name), "{name}");
         }

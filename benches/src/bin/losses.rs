@@ -101,7 +101,7 @@ struct Measured {
 
 impl Measured {
     fn measure_once(&mut self, step: &Step, device: Device, is_measured: bool) -> Result<()> {
-        let before = match device {
+        let memory_before = match device {
             Device::Cuda(_) => Some(reset_peak_device_memory(device)?),
             _ => None,
         };
@@ -113,8 +113,8 @@ impl Measured {
         if is_measured {
             self.seconds.push(start.elapsed().as_secs_f64());
         }
-        if let Some(before) = before {
-            let above_inputs = peak_device_memory(device)?.saturating_sub(before);
+        if let Some(memory_before) = memory_before {
+            let above_inputs = peak_device_memory(device)?.saturating_sub(memory_before);
             self.mib = Some(above_inputs as f64 / f64::from(1 << 20));
         }
         Ok(())

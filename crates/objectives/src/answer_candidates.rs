@@ -40,10 +40,10 @@ pub(crate) struct CheckedSpans {
 }
 
 impl CandidateSpans<'_> {
-    /// Validates the list against windows of `length` tokens, and copies it to the device of
-    /// `like`.
+    /// Validates the list against windows of `length` tokens, and copies it to `device`. `like` is
+    /// the name, in errors, of the argument that is on `device`.
     ///
-    /// The check runs on the CPU if all three tensors are on the CPU, else on the device of `like`.
+    /// The check runs on the CPU if all three tensors are on the CPU, else on `device`.
     pub(crate) fn check_batch(
         &self,
         batch: i64,

@@ -72,7 +72,8 @@ pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Err
     }
 }
 
-/// Rejects a tensor that is not on `device`, which is the device of the argument `like`.
+/// Rejects a tensor that is not on `device`. `like` is the name, in errors, of the argument that is
+/// on `device`.
 pub(crate) fn check_device(
     name: &'static str,
     tensor: &Tensor,

@@ -22,8 +22,8 @@ pub struct LinearCrossEntropy<'a> {
     /// `[N]` float: the weight of each row in the sum, without gradient; for `Sum` only.
     pub weights: Option<&'a Tensor>,
     /// Maximum number of rows per chunk. `None`: logits of the first rows are stored in the memory
-    /// of the weight's gradient, which is written later. Other rows, and all rows without such a
-    /// gradient, use chunks of 64 MiB on the CPU and 512 MiB on a GPU.
+    /// of the weight's gradient, which is written later. The remaining rows use chunks of 64 MiB on
+    /// the CPU and 512 MiB on a GPU. If the weight requires no gradient, all rows use such chunks.
     pub chunk_rows: Option<i64>,
 }
 

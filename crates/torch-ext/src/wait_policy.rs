@@ -10,14 +10,14 @@
 //!   about 0.4 MB each. Batches differ in their number of tokens, so most kernels are never reused.
 
 /// libgomp's setting for waiting threads: active or passive.
-const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
+const WAIT_POLICY_VARIABLE: &str = "OMP_WAIT_POLICY";
 /// libgomp's number of spins; overrides the policy.
-const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
+const SPIN_COUNT_VARIABLE: &str = "GOMP_SPINCOUNT";
 /// Capacity of oneDNN's kernel cache.
-const ONEDNN_CACHE: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
+const ONEDNN_CACHE_VARIABLE: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
 /// Capacity of libtorch's cache of oneDNN kernels, which can retain kernels that oneDNN's cache has
 /// evicted.
-const TORCH_CACHE: &str = "LRU_CACHE_CAPACITY";
+const TORCH_CACHE_VARIABLE: &str = "LRU_CACHE_CAPACITY";
 /// Capacity of both caches. A training step of an encoder uses 13 to 20 kernels.
 const CACHED_KERNELS: &str = "128";
 
@@ -58,11 +58,13 @@ fn missing_variables(is_set: impl Fn(&str) -> bool) -> Vec<(&'static str, &'stat
         return Vec::new();
     }
     let mut missing = vec![
-        (WAIT_POLICY, "passive"),
-        (ONEDNN_CACHE, CACHED_KERNELS),
-        (TORCH_CACHE, CACHED_KERNELS),
+        (WAIT_POLICY_VARIABLE, "passive"),
+        (ONEDNN_CACHE_VARIABLE, CACHED_KERNELS),
+        (TORCH_CACHE_VARIABLE, CACHED_KERNELS),
     ];
-    missing.retain(|&(name, _)| !is_set(name) && (name != WAIT_POLICY || !is_set(SPIN_COUNT)));
+    missing.retain(|&(name, _)| {
+        !is_set(name) && (name != WAIT_POLICY_VARIABLE || !is_set(SPIN_COUNT_VARIABLE))
+    });
     missing
 }
 
@@ -165,10 +167,10 @@ mod tests {
             let missing = missing_variables(|name| set.contains(&name));
             missing.into_iter().map(|(name, _)| name).collect()
         };
-        let all = [WAIT_POLICY, ONEDNN_CACHE, TORCH_CACHE];
+        let all = [WAIT_POLICY_VARIABLE, ONEDNN_CACHE_VARIABLE, TORCH_CACHE_VARIABLE];
         assert_eq!(names(&[]), if cfg!(target_os = "linux") { &all[..] } else { &[] });
-        assert!(!names(&[WAIT_POLICY]).contains(&WAIT_POLICY));
-        assert!(!names(&[SPIN_COUNT]).contains(&WAIT_POLICY));
+        assert!(!names(&[WAIT_POLICY_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
+        assert!(!names(&[SPIN_COUNT_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
         assert!(names(&all).is_empty());
     }
 }

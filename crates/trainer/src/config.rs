@@ -130,7 +130,8 @@ impl Default for TrainConfig {
     }
 }
 
-/// Default values are not serialized, so fingerprints from before the key existed stay valid.
+/// Returns whether a value is the default. Keys with default values are not serialized, so adding a
+/// key does not change the fingerprints of earlier runs.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -49,8 +49,8 @@ pub struct StepMetrics {
     /// The scale of a float16 loss after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
-    /// Whether this step was skipped because of an overflow of the loss scale; omitted if false. A
-    /// skipped step has a non-finite `grad_norm`, which is written as null.
+    /// Whether this step was skipped because scaled losses or gradients overflowed float16; omitted
+    /// if false. A skipped step has a non-finite `grad_norm`, which is written as null.
     #[serde(default, skip_serializing_if = "is_default")]
     pub skipped: bool,
 }

@@ -205,8 +205,8 @@ impl<'a, 't> Training<'a, 't> {
         self.state.step == self.total || self.out_of_patience()
     }
 
-    /// Runs one step. If the loss scale of float16 overflowed, the scale is halved and no parameter
-    /// changes.
+    /// Runs one step. If scaled losses or gradients overflow float16, the loss scale is halved and
+    /// no parameter changes.
     fn run_step(&mut self, signal: Option<i32>) -> Result<StepResult> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;

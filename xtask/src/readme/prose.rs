@@ -73,8 +73,8 @@ fn numbers(text: &str) -> Vec<String> {
 fn rounded(number: &str) -> Vec<String> {
     let digits = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();
-    let fewer = (1..digits).map(|digits| format!("{value:.digits$}"));
-    fewer.chain([number.to_owned()]).collect()
+    let shorter_forms = (1..digits).map(|digits| format!("{value:.digits$}"));
+    shorter_forms.chain([number.to_owned()]).collect()
 }
 
 #[cfg(test)]

@@ -44,9 +44,11 @@ pub fn create(options: &Options) -> Result<Batches> {
 }
 
 fn select_window(languages: &[Vec<Window>], number: usize) -> Result<Row> {
-    let language = languages.get(number % languages.len().max(1)).context("no language")?;
+    let language_windows =
+        languages.get(number % languages.len().max(1)).context("no language_windows")?;
     // In practice, this stride has no common factor with the file's length.
-    let window = language.get(number * 577 % language.len().max(1)).context("no windows")?;
+    let window =
+        language_windows.get(number * 577 % language_windows.len().max(1)).context("no windows")?;
     let position = |index: Option<usize>| i64::try_from(index.unwrap_or(0));
     Ok(Row {
         ids: window.input_ids.clone(),

@@ -102,9 +102,9 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
         let _loss = pass(batch)?;
         profile.finish(trace)?;
         let page = format!("# {}\n\n{}", options.program, TraceSummary::read(trace)?.markdown(1));
-        let tables = trace.with_extension("").with_extension("md");
-        atomic_file::write(&tables, page)?;
-        eprintln!("  {}", tables.display());
+        let page_path = trace.with_extension("").with_extension("md");
+        atomic_file::write(&page_path, page)?;
+        eprintln!("  {}", page_path.display());
     }
     Ok(())
 }

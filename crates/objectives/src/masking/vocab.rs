@@ -43,8 +43,8 @@ impl MaskingVocab {
         let mut special: Vec<u32> = special_ids.into_iter().chain([mask_id]).collect();
         special.sort_unstable();
         special.dedup();
-        let inside = special.iter().filter(|id| random_ids.contains(id)).count();
-        let special_in_range = i64::try_from(inside).unwrap_or(i64::MAX);
+        let special_count = special.iter().filter(|id| random_ids.contains(id)).count();
+        let special_in_range = i64::try_from(special_count).unwrap_or(i64::MAX);
         let size = i64::from(random_ids.end) - i64::from(random_ids.start);
         if size <= special_in_range {
             return Err(MaskingError::NoRandomIds { ids: random_ids });

@@ -110,7 +110,8 @@ fn invalid_arguments_are_reported() {
     let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
     let short_mask =
         Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
-    let kinds = Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
+    let wrong_dtype =
+        Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
     assert_messages([
         (error_of(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
         (error_of(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
@@ -121,7 +122,7 @@ fn invalid_arguments_are_reported() {
             error_of(&short_mask, &[(1, 2)]),
             "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]",
         ),
-        (error_of(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
+        (error_of(&wrong_dtype, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
     ]);
 }
 

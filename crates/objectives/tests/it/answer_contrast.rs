@@ -124,7 +124,8 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     }
 }
 
-/// B rows `<s> question gold other` whose tokens are all equal.
+/// Creates `batch` rows of `<s>`, a question token, the gold token and `incorrect` other
+/// candidates. All hidden states are equal.
 fn equal_tokens_batch(batch: usize, incorrect: usize) -> Batch {
     let list = (0..=incorrect).map(|i| Some((2 + i as i64, 2 + i as i64))).collect();
     Batch {

@@ -121,7 +121,8 @@ fn hand_computed_values_are_returned() {
     );
     assert_near(loss(1.0, SoftmaxOver::RowPositions), divergence_at_1 / 4.0, 1e-14);
     assert_near(loss(1.0, SoftmaxOver::RowPositions), scalar(&reference), 1e-14);
-    // All four elements in one softmax: 3 : 1 : 1 : 1 compared with even odds, over four positions.
+    // With one softmax over all four elements, the teacher's probabilities have the ratio
+    // 3 : 1 : 1 : 1, and the student's are equal. The loss is the divergence over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
     assert_near(loss(1.0, SoftmaxOver::Batch), mixed / 4.0, 1e-14);
     // With one class both probabilities are 1.

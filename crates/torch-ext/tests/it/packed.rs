@@ -252,7 +252,7 @@ fn the_fused_norm_equals_dropout_sum_and_norm() {
         let (x, residual, weight) = (draw(), draw(), draw());
         let (gain, bias) = (Tensor::rand([width], FLOAT) + 0.5, Tensor::randn([width], FLOAT));
         let state = rng_state(Device::Cpu).unwrap();
-        // Dropped elements are below the mean of their row, so their norm is negative.
+        // Dropped elements are below the mean of their row, so their normalised value is negative.
         let mask = if p == 0.0 {
             Tensor::ones([rows, width], FLOAT)
         } else {

@@ -28,9 +28,9 @@ fn recomputation_does_not_change_gradients_and_dropout() {
         };
         let second = second.unwrap();
         second.sum(Kind::Float).backward();
-        let after = Tensor::randn([3], FLOAT);
+        let next_draw = Tensor::randn([3], FLOAT);
         drop(first);
-        (second, x.grad(), weight.grad().copy(), after)
+        (second, x.grad(), weight.grad().copy(), next_draw)
     };
     assert_eq!(pass(true), pass(false));
 }

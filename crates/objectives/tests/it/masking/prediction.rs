@@ -163,7 +163,7 @@ fn invalid_spans_are_rejected() {
 
 proptest! {
     #[test]
-    fn labels_are_the_tokens_and_others_are_unchanged(
+    fn labels_are_original_tokens_and_other_positions_are_unchanged(
         seed: u64,
         example: u64,
         probability in 0.0..=1.0,
