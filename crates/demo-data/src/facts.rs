@@ -12,7 +12,7 @@ pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 
 /// A graph with sentence templates in several languages.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Facts {
+pub struct FactSource {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     pub kg: PathBuf,
@@ -28,11 +28,12 @@ pub struct Facts {
     pub split: EntitySplit,
 }
 
-impl Facts {
+impl FactSource {
     /// Reads the graph, its templates, and the head entities of each split.
     ///
     /// # Errors
-    /// If a file cannot be read or an option has an invalid value; the error names it.
+    /// If a file cannot be read or an option has an invalid value. The error names the file or
+    /// option.
     pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitIds)> {
         check_unique_languages("languages", &self.languages)?;
         let graph = KnowledgeGraph::read_dir(&self.kg)?;

@@ -11,7 +11,10 @@ use crate::generator::{Files, dataset_json};
 ///
 /// A file has the passages and answers in xx and the questions in yy, for the ids that occur in
 /// both languages.
-pub(crate) fn language_pairs(split: &str, datasets: &BTreeMap<Language, Dataset>) -> Result<Files> {
+pub(crate) fn language_pair_files(
+    split: &str,
+    datasets: &BTreeMap<Language, Dataset>,
+) -> Result<Files> {
     let mut files = Files::new();
     for (question_language, questions) in datasets {
         let texts: HashMap<&str, &str> = questions

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
 use crate::generator::{Files, Generator, dataset_json};
-use crate::parallel::language_pairs;
+use crate::parallel::language_pair_files;
 use crate::split::SplitIds;
 
 /// Options for splitting XQuAD's questions by article, so that no test text is a training text in
@@ -212,7 +212,7 @@ impl Generator for XquadSplit {
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }
         }
-        files.extend(language_pairs("test", &test_sets)?);
+        files.extend(language_pair_files("test", &test_sets)?);
         let [train, dev, test] = ids.by_name().map(|(_, ids)| ids.len());
         Ok((files, json!({ "train": train, "dev": dev, "test": test })))
     }

@@ -80,8 +80,8 @@ impl Collected {
 }
 
 /// Groups answer files by pair. If a seed has several files for a pair, for example from models of
-/// several language pairs, the first one is used. A run is excluded from a pair that one of its
-/// seeds lacks.
+/// several language pairs, the first one is used. If one of a run's seeds has no file for a pair,
+/// the run is excluded from this pair.
 fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
     let mut pairs: BTreeMap<&Pair, PairFiles<'_>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {

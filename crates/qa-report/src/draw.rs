@@ -115,8 +115,8 @@ struct Line {
     tip: String,
 }
 
-/// Draws a forest plot that fits on a phone's screen. Each line has a name and values above a point
-/// with its interval.
+/// Draws a forest plot that fits on a phone's screen. Each row shows the line's name and values,
+/// and below them a point with its interval.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
     let plot = WIDTH - 2.0 * left;

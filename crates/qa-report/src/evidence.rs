@@ -61,8 +61,8 @@ fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
 }
 
 /// Aggregates values by question id, so that a question's values in several languages are resampled
-/// together. The mean over ids is the mean over `pairs` of the pairs' means. Also returns the
-/// number of questions with a value.
+/// together. The values are weighted so that each pair of `pairs` has the same weight in the mean
+/// over ids. Also returns the number of questions with a value.
 fn by_id<const N: usize>(
     all: &Collected,
     pairs: &[usize],

@@ -156,8 +156,8 @@ fn named_paths(argument: &str) -> (Option<&str>, Vec<&str>) {
     match (single_path, several_paths()) {
         (Some((name, path)), _) => (name, vec![path]),
         (None, Some((name, paths))) => (name, paths.split(',').collect()),
-        // No such split exists. After a split at the first `=` and all commas, the error names the
-        // missing path.
+        // No split has only existing paths. The argument is split at the first `=` and at all
+        // commas, so that a later error names the missing path.
         (None, None) => match argument.split_once('=') {
             Some((name, paths)) => (Some(name), paths.split(',').collect()),
             None => (None, argument.split(',').collect()),

@@ -41,7 +41,7 @@ impl Setup {
         [&self.differing, &self.data, &self.inputs]
     }
 
-    /// Returns the facts as an object by lower-case name.
+    /// Returns the facts as a JSON object with lower-case names as keys.
     pub fn json(&self) -> Json {
         let fact = |(name, fact): &(&str, String)| (name.to_lowercase(), Json::from(fact.as_str()));
         Json::Object(self.facts.iter().map(fact).collect())
@@ -80,8 +80,8 @@ impl Records {
         entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// Returns the keys that determine the run's results. Keys of the run's arm have no prefix;
-    /// keys of other arms are excluded.
+    /// Returns the keys that determine the run's results. The prefix of the run's arm, such as
+    /// `arms.a.`, is removed; keys of other arms are excluded.
     fn keys(&self) -> BTreeMap<String, Json> {
         let mut keys = self.inputs_of("keys");
         let arm = keys.get("cell.arm").map_or_else(String::new, text);

@@ -5,13 +5,13 @@ use crate::{ScoreSpread, Spread};
 
 /// A value that can be summarised over seeds: a number, or a map of such values.
 ///
-/// A value that already has an interval is represented by its mean. For example, means over
-/// languages with an interval per seed are summarised with an interval over seeds.
+/// If the value of a seed is itself a mean with an interval, such as a mean over languages, only
+/// the mean is used; its interval is ignored.
 pub trait OverSeeds {
     /// The type of the summary.
     type Spread;
 
-    /// Summarises these values; see [`over_seeds`].
+    /// Summarises `seeds`, one value per seed; see [`over_seeds`].
     fn spread(seeds: &[&Self]) -> Self::Spread;
 }
 

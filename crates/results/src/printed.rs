@@ -104,7 +104,8 @@ impl PrintedTable {
     }
 
     /// Formats the table as Markdown. Metrics in one cell are joined by ` / `, intervals follow
-    /// `±`, and `–` marks missing values. The run's rows are bold, or in Table 5 its columns.
+    /// `±`, and `–` marks missing values. The run's rows are bold; in Table 5, the run's columns
+    /// are bold.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_unique);
         let columns = self.cells.iter().map(|cell| self.column(cell));

@@ -159,7 +159,11 @@ impl ShardFile {
         Ok(reader)
     }
 
-    /// Returns an error if `reader` reached the end of the file at another position than before.
+    /// Checks that the file has the same uncompressed size as when it was opened. `reader` must be at
+    /// the end of the file.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the size has changed.
     pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
         if reader.byte == self.bytes { Ok(()) } else { Err(self.changed_error(reader.byte)) }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::verbalised::Verbalised;
-use crate::facts::Facts;
+use crate::facts::FactSource;
 use crate::generator::{Files, Generator, json_line};
 use crate::questions::template::TemplateSet;
 
@@ -42,7 +42,7 @@ struct Fact<'a> {
 pub struct Clozes {
     /// The source of the facts.
     #[command(flatten)]
-    pub facts: Facts,
+    pub facts: FactSource,
 }
 
 impl Generator for Clozes {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use shards::{hash_of, item_rng};
 
 use super::verbalised::Verbalised;
-use crate::facts::Facts;
+use crate::facts::FactSource;
 use crate::generator::{Files, Generator};
 use crate::questions::template::TemplateSet;
 
@@ -21,12 +21,13 @@ pub const PREMISE_FACTS: usize = 2;
 /// Random seed of premises and hypotheses.
 const SEED: u64 = 42;
 
-/// Options for pairs about the facts of a graph, in files with the names of XNLI's files.
+/// Options of `demo-data inference`: premise–hypothesis pairs about the facts of a graph, in files
+/// named like XNLI's.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Inference {
     /// The source of the facts.
     #[command(flatten)]
-    pub facts: Facts,
+    pub facts: FactSource,
     /// Number of premises per head; each has one hypothesis per label
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub premises: u16,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::build::build_questions;
 use super::item::QuestionConfig;
-use crate::facts::Facts;
+use crate::facts::FactSource;
 use crate::generator::{Files, Generator};
 
 /// Options for training and evaluation questions about the facts of a graph. The synthetic
@@ -14,7 +14,7 @@ use crate::generator::{Files, Generator};
 pub struct FactQuestions {
     /// The source of the facts.
     #[command(flatten)]
-    pub facts: Facts,
+    pub facts: FactSource,
     /// Number of training questions; their contexts have random labels, so that no fact can be
     /// learned from them
     #[arg(long, default_value_t = 10_000)]

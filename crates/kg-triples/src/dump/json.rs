@@ -50,7 +50,7 @@ pub(super) trait Entries<'de> {
     /// Reads the value of `key`; returns `false` if the value was not read and must be skipped.
     ///
     /// # Errors
-    /// The result of the value's deserialiser.
+    /// The errors of the value's deserialiser.
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 

@@ -191,7 +191,7 @@ fn contains_phrase(words: &[Word], phrase: &[String]) -> bool {
     })
 }
 
-/// Finds phrases in texts by their sequences of words.
+/// Finds phrases in a text by comparing sequences of words.
 struct PhraseFinder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,

@@ -256,8 +256,8 @@ pub fn visit_sequences(
         apply_mix_weights(&mut order, &assembly.forms, weights, config)?;
         report.dropped.mix_weights = count_before - order.len();
         if report.dropped.mix_weights > 0 {
-            // Sequences were dropped from the end of the list, so the dropped kinds are missing
-            // there. The list is shuffled again.
+            // The last sequences of some kinds were dropped, so these kinds are missing at the end
+            // of the list. The list is therefore shuffled again.
             let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
             rng.set_stream(1);
             order.shuffle(&mut rng);

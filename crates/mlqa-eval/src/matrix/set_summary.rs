@@ -290,11 +290,12 @@ mod tests {
 
     #[test]
     fn sets_are_aggregated_separately() {
-        let model = |em| {
+        let seed_scores = |em| {
             let set = |name: &str, em| (name.to_owned(), vec![file(Language::EN, em, None)]);
             SetScores::from([set("mlqa", em), set("xquad", em + 10.0)])
         };
-        let (seeds, control) = ([model(20.0), model(22.0)], [model(20.0), model(20.0)]);
+        let (seeds, control) =
+            ([seed_scores(20.0), seed_scores(22.0)], [seed_scores(20.0), seed_scores(20.0)]);
         let (seeds, control): (Vec<_>, Vec<_>) = (seeds.iter().collect(), control.iter().collect());
         let sets = SetSummary::by_set(&seeds, &control);
         assert_eq!((sets["mlqa"].scores["en"].em, sets["xquad"].scores["en"].em), (21.0, 31.0));

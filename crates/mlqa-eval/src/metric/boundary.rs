@@ -149,11 +149,11 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 
 /// Counts predictions by class, using the best candidates of n-best lists.
 ///
-/// Interpretation: *From Good to Best* counts boundary errors without defining the classes. Spans
-/// are compared by position, after text that `rules` delete is stripped from both ends of each
-/// span: white space, deleted punctuation, and separate articles (in Arabic, "ال" at either end). A
-/// span that would become empty is not stripped. `Exact` spans are therefore equal after
-/// normalisation.
+/// Interpretation: *From Good to Best* counts boundary errors without defining the classes. Here,
+/// spans are compared by position. Before the comparison, the text that `rules` delete is stripped
+/// from both ends of each span: white space, punctuation, and articles that are separate words (in
+/// Arabic, "ال" at either end). A span that would become empty is not stripped. `Exact` spans
+/// are therefore equal after normalisation.
 ///
 /// With several gold answers, the best class in the order of [`BoundaryClass`] counts. A question
 /// without a list, with an empty one, or whose answer is empty is `unanswered`.

@@ -25,9 +25,9 @@ pub struct Candidate {
     pub end_logit: f32,
     /// Index of the window.
     pub window: usize,
-    /// Index in the window of the first token.
+    /// Index of the answer's first token within the window.
     pub start: usize,
-    /// Index in the window of the last token (inclusive).
+    /// Index of the answer's last token within the window (inclusive).
     pub end: usize,
     /// Start of the answer in the context, in code points.
     pub answer_start: usize,

@@ -222,7 +222,7 @@ const MAX_PAIRS: usize = 64 * 64;
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     let common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
         true => predicted.common_with_short(gold),
-        false => common_with_many(predicted, gold),
+        false => common_with_long(predicted, gold),
     };
     if common == 0 {
         return 0.0;
@@ -232,7 +232,7 @@ pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     (2.0 * precision * recall) / (precision + recall)
 }
 
-fn common_with_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
+fn common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
     let mut counts: HashMap<&str, usize> = HashMap::with_capacity(gold.len());
     for token in gold.iter() {
         *counts.entry(token).or_default() += 1;
@@ -293,7 +293,7 @@ mod tests {
         for n in 0..64 {
             let (predicted, gold) = (text(n, n * 3 % 17), text(3, n));
             let common = predicted.common_with_short(&gold);
-            assert_eq!(common, common_with_many(&predicted, &gold), "{predicted:?} {gold:?}");
+            assert_eq!(common, common_with_long(&predicted, &gold), "{predicted:?} {gold:?}");
         }
         // The text has more than the 64 tokens that `common_with_short` supports.
         let long = text(1, 500);

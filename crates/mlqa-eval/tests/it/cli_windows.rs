@@ -26,7 +26,7 @@ fn with_questions(golden: &Value) -> Program {
     program
 }
 
-/// The golden file's logits with peaks.
+/// The logits of kind 1 of the golden file, which have peaks; see [`run_qa_logit`].
 fn logits(side: u64, rows: usize) -> Vec<u8> {
     (0..rows as u64)
         .flat_map(|row| (0..128).flat_map(move |at| run_qa_logit(1, side, row, at).to_le_bytes()))

@@ -26,7 +26,8 @@ pub fn texts<'a>(group: &mut Group<'_>, values: impl Iterator<Item = &'a str>) {
     column::<ByteArrayType>(group, &values, &vec![(1, 0); values.len()]);
 }
 
-/// Writes questions in row groups of `rows`; `answer_start` has the type `number`.
+/// Writes questions in row groups of `rows` rows. `number` is the Parquet type of `answer_start`:
+/// `int32` or `int64`.
 pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
     let text = |name: &str| format!("optional binary {name} (UTF8);");
     let list = |name: &str, of: &str| {

@@ -375,7 +375,7 @@ fn invalid_inputs_preserve_the_existing_page() {
     let page = at("report.html");
     let options = ["--data", &data, "--language", "es", "--out", &page];
     report(&[&[predictions.as_str()], &options[..]].concat());
-    let good = fs::read(&page).unwrap();
+    let original_page = fs::read(&page).unwrap();
     fs::create_dir(at("empty")).unwrap();
     write(Path::new(&at("run/run.json")), &json!({}));
     fs::write(at("page.json"), "<!doctype html><title>Sign in</title>").unwrap();
@@ -395,7 +395,7 @@ fn invalid_inputs_preserve_the_existing_page() {
         // The invalid input is the only run, or follows a valid run.
         for before in [&[][..], &[predictions.as_str()]] {
             expect_rejected(&[before, &[&at(input)], &options].concat(), word);
-            assert_eq!(fs::read(&page).unwrap(), good, "{input}");
+            assert_eq!(fs::read(&page).unwrap(), original_page, "{input}");
         }
     }
 }

@@ -65,7 +65,8 @@ fn spans_cover_mentions_in_any_script() {
         );
         let [example] = &results[..] else { panic!("{body}: {results:?}") };
         assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
-        // The span has only tokens that overlap the mention, with at most one more character.
+        // The span contains only tokens that overlap the mention, so it has at most one extra
+        // character.
         let more = decode(span(example)).chars().count() - expected.chars().count();
         assert!(more <= 1, "{body}: {}", decode(span(example)));
         assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
