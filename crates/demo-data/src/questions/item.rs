@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::context::FactPool;
-use super::template::{Template, TemplateKind, TemplateSet};
+use super::template::{Rendered, Template, TemplateKind, TemplateSet};
 use crate::seed;
 
 /// Options for question items, a small substitute for SQuAD and MLQA. The options are not from a
@@ -52,6 +52,17 @@ impl Default for QuestionConfig {
     }
 }
 
+/// A question in one language, with the span of the head's label in Unicode code points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionText {
+    /// Text of the question.
+    pub text: String,
+    /// Start of the head's label.
+    pub head_start: usize,
+    /// Length of the head's label.
+    pub head_length: usize,
+}
+
 /// A context, its answer, and its question in several languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionItem {
@@ -67,7 +78,7 @@ pub struct QuestionItem {
     /// Start of the answer in the context, in Unicode code points.
     pub answer_start: usize,
     /// The question by language.
-    pub questions: BTreeMap<Language, String>,
+    pub questions: BTreeMap<Language, QuestionText>,
 }
 
 /// The items of a split.
@@ -308,7 +319,10 @@ impl<'b> ItemBuilder<'b> {
         for language in &self.question_languages {
             let template =
                 self.random_template(relation, *language, TemplateKind::Question, &mut rng)?;
-            questions.insert(*language, template.render_text(label(head, *language)?, ""));
+            let head_label = label(head, *language)?;
+            let Rendered { text, head_start, .. } = template.render(head_label, "");
+            let head_length = head_label.chars().count();
+            questions.insert(*language, QuestionText { text, head_start, head_length });
         }
         Some(QuestionItem {
             id: format!("{}-{:06}", self.split, plan.number),

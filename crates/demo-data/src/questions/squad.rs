@@ -6,12 +6,14 @@ use kg_triples::Language;
 use mlqa_eval::{Answer, Dataset, Question};
 
 use super::item::QuestionSet;
-use crate::generator::{Files, dataset_json};
+use crate::generator::{Files, json_line};
 
 impl QuestionSet {
     /// Returns one file per question language, `{split}-context-{c}-question-{q}.json`.
     ///
-    /// All files have the same ids, contexts and answers in the same order.
+    /// All files have the same ids, contexts and answers in the same order. In addition to SQuAD's
+    /// keys, each question has `head_start` and `head_length`: the span of the head's label in the
+    /// question, in Unicode code points. Training never replaces these tokens of a question.
     ///
     /// # Errors
     /// If serialisation to JSON fails, which is not expected.
@@ -20,7 +22,14 @@ impl QuestionSet {
         let file = |language| {
             let Self { split, context_language, .. } = self;
             let name = format!("{split}-context-{context_language}-question-{language}.json");
-            let text = dataset_json(&self.dataset(&name, language))?;
+            let mut squad_file = self.dataset(&name, language).to_squad();
+            let paragraphs = squad_file.data.iter_mut().flat_map(|article| &mut article.paragraphs);
+            let texts = self.items.iter().filter_map(|item| item.questions.get(&language));
+            for (qa, text) in paragraphs.flat_map(|paragraph| &mut paragraph.qas).zip(texts) {
+                let span = [("head_start", text.head_start), ("head_length", text.head_length)];
+                qa.extra = span.into_iter().collect();
+            }
+            let text = json_line(&squad_file)?;
             Ok((name, text))
         };
         languages.into_iter().flatten().map(file).collect()
@@ -32,7 +41,7 @@ impl QuestionSet {
             let answer = Answer { text: item.answer.clone(), answer_start: item.answer_start };
             Some(Question {
                 id: item.id.clone(),
-                question: item.questions.get(&language)?.clone(),
+                question: item.questions.get(&language)?.text.clone(),
                 context: item.context.as_str().into(),
                 answers: vec![answer],
                 title: Arc::clone(&title),

@@ -28,11 +28,13 @@ enum Part {
     Tail,
 }
 
-/// A sentence made from a template.
+/// A sentence made from a template, with positions in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    /// Start of the tail's label in Unicode code points; 0 for a question.
+    /// Start of the head's label.
+    pub(super) head_start: usize,
+    /// Start of the tail's label; 0 for a question.
     pub(super) tail_start: usize,
 }
 
@@ -72,21 +74,25 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// Renders the sentence without the position of the tail.
+    /// Renders the sentence without positions.
     pub(crate) fn render_text(&self, head: &str, tail: &str) -> String {
         self.render(head, tail).text
     }
 
     pub(super) fn render(&self, head: &str, tail: &str) -> Rendered {
-        let mut rendered = Rendered { text: String::new(), tail_start: 0 };
+        let mut rendered = Rendered { text: String::new(), head_start: 0, tail_start: 0 };
         for part in &self.parts {
-            if *part == Part::Tail {
-                rendered.tail_start = rendered.text.chars().count();
-            }
+            let start = rendered.text.chars().count();
             rendered.text.push_str(match part {
                 Part::Text(text) => text,
-                Part::Head => head,
-                Part::Tail => tail,
+                Part::Head => {
+                    rendered.head_start = start;
+                    head
+                }
+                Part::Tail => {
+                    rendered.tail_start = start;
+                    tail
+                }
             });
         }
         rendered
