@@ -65,7 +65,7 @@ fn numbers(
     models: &[&TrialResult<Trained, SetScores>],
 ) -> Result<Vec<Measured>> {
     // Only the first of several processes has the answers.
-    if !experiment.leads() {
+    if !experiment.is_rank_0() {
         return Ok(Vec::new());
     }
     let folder = if name == READER { STAGE_ONE } else { name };

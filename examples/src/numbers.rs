@@ -41,7 +41,7 @@ pub fn measure_answers<R: Recipe, T>(
     includes: impl Fn(Language, Language) -> bool,
 ) -> Result<Vec<Measured>> {
     // Only the first of several processes has the answers.
-    if !experiment.leads() {
+    if !experiment.is_rank_0() {
         return Ok(Vec::new());
     }
     let (mut seeds, mut folders) = (Vec::new(), Vec::new());

@@ -10,13 +10,11 @@ macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
             "test", "--workspace",
-            "--exclude", "demo-data", "--exclude", "kg-triples",
-            "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-hub",
-            "--exclude", "polyqa-results", "--exclude", "polyqa-shards",
-            "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",
-            "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "atomic-file",
-            "--exclude", "xtask",
-            $($word),*
+            "--exclude", "atomic-file", "--exclude", "demo-data", "--exclude", "kg-triples",
+            "--exclude", "mlqa-eval", "--exclude", "polyqa-hub", "--exclude", "polyqa-language",
+            "--exclude", "polyqa-results", "--exclude", "polyqa-shards", "--exclude", "qa-report",
+            "--exclude", "qa-translate", "--exclude", "testkit", "--exclude", "tokenizer-file",
+            "--exclude", "transfer-eval", "--exclude", "xtask", $($word),*
         ]
     };
 }

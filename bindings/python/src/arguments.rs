@@ -97,9 +97,9 @@ pub fn resampling(
     seed: u64,
 ) -> PyResult<Option<Resampling>> {
     let samples = resamples.map(self::resamples).transpose()?;
-    let has_options = interval || samples.is_some();
+    let is_requested = interval || samples.is_some();
     let samples = samples.unwrap_or(Resampling::default().samples);
-    Ok(has_options.then_some(Resampling { samples, level, seed }))
+    Ok(is_requested.then_some(Resampling { samples, level, seed }))
 }
 
 /// Returns the rules for `norm` and the language `lang`; `None` selects the rules of each

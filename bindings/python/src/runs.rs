@@ -117,8 +117,8 @@ fn read(seeds: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
     seeds.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
 }
 
-/// Returns the seeds of a run: the entries of a list, or a single entry, which may be a list of
-/// rows.
+/// Returns the predictions of a run, one entry per seed: the entries of a list, or a single entry,
+/// which may be a list of rows.
 fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let list = run.is_instance_of::<PyList>() || run.is_instance_of::<PyTuple>();
     let seeds: Vec<_> = match list {

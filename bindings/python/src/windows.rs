@@ -17,7 +17,8 @@ use crate::questions::questions;
 use crate::values::{py_error, value_error};
 
 /// Model inputs, one row per window. Rows are padded at the end to the length of the longest row.
-/// With `compatible`, rows are padded to `max_length`, and decoding follows the same program.
+/// If `windows` was called with `compatible="run_qa"`, rows are padded to `max_length`, and
+/// `decode` selects answers like `run_qa.py`.
 #[pyclass(frozen, module = "mlqa_eval")]
 pub struct Windows {
     pub questions: Vec<Question>,
@@ -175,8 +176,8 @@ type State<'py> = (
 ///
 /// `tokenizer` is a Hugging Face tokenizer.json, or a folder that contains one. `doc_stride` is the
 /// number of context tokens that neighbouring windows share, as in `run_qa`. With
-/// `compatible="run_qa"` windows and their decoding follow transformers' `run_qa.py` step by step,
-/// as `--compatible run_qa` of the command line does.
+/// `compatible="run_qa"`, the function cuts windows like transformers' `run_qa.py`, and `decode`
+/// selects answers like it. The command-line option is `--compatible run_qa`.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,

@@ -193,7 +193,7 @@ where
             (value, record)
         }
     };
-    if ranks.leads() {
+    if ranks.is_rank_0() {
         remove_checkpoints(&trial.folder)?;
         write_stored_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
     }

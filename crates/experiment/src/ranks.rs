@@ -53,7 +53,7 @@ impl Ranks {
         }
     }
 
-    pub(crate) fn leads(&self) -> bool {
+    pub(crate) fn is_rank_0(&self) -> bool {
         self.temporary_folder.is_none()
     }
 
@@ -86,7 +86,7 @@ impl Ranks {
         let Some(group) = &self.group else { return compute() };
         let json_error =
             |error: serde_json::Error| Error::content(&self.run_folder, error.to_string());
-        if self.leads() {
+        if self.is_rank_0() {
             let value = compute()?;
             group.broadcast_bytes(&serde_json::to_vec(&value).map_err(json_error)?, 0)?;
             return Ok(value);
@@ -97,7 +97,7 @@ impl Ranks {
     /// Links a finished trial and the model of the run folder into `folder`, the temporary folder
     /// of this rank.
     pub(crate) fn link_finished(&self, trial: &Path, folder: &Path) -> Result<()> {
-        if self.leads() {
+        if self.is_rank_0() {
             return Ok(());
         }
         let relative = trial.strip_prefix(folder).unwrap_or(trial);

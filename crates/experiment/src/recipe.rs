@@ -9,10 +9,10 @@ use crate::{Adapters, Error, Result};
 
 /// The keys of a recipe, and their roles in an experiment.
 ///
-/// The struct is read from TOML with [`read_recipe`](crate::read_recipe). Give it `#[serde(default,
-/// deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms, and an
-/// [`InputPath`](crate::InputPath) for every file or folder that it reads. The identity of results
-/// is derived from these fields.
+/// The implementing struct is read from TOML with [`read_recipe`](crate::read_recipe). It needs
+/// `#[serde(default, deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms,
+/// and an [`InputPath`](crate::InputPath) for every file or folder that it reads. The identity of
+/// results is derived from these fields.
 pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// The program's name; the default run folder is `runs/<name>`.
     const NAME: &'static str;

@@ -16,7 +16,7 @@ use crate::{Error, Recipe, Result, RunConfig};
 /// Keys of training stages that only affect which files are written, and how often.
 const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
 
-/// Part of a trial that an identity belongs to.
+/// The two parts of a trial; each has its own identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Training,

@@ -65,7 +65,8 @@ impl<T, E> Results<T, E> {
         self.of_arm(arm).filter(move |result| result.seed == seed)
     }
 
-    /// The spread over seeds of an arm's value, summed over the variants of each seed.
+    /// The mean over seeds, with its interval, of `value` for an arm. The values of an arm's
+    /// variants are summed per seed.
     ///
     /// ```
     /// # use experiment::{TrialResult, Results};

@@ -94,8 +94,8 @@ impl<R: Recipe> Experiment<R> {
 
     /// Returns whether this process is rank 0 or the only process, which uses the run folder. Other
     /// ranks use temporary folders and do not evaluate.
-    pub fn leads(&self) -> bool {
-        self.ranks.leads()
+    pub fn is_rank_0(&self) -> bool {
+        self.ranks.is_rank_0()
     }
 
     /// Writes `table.md` and `summary.json`, and prints the first table, `remarks` (empty: none)
@@ -105,10 +105,11 @@ impl<R: Recipe> Experiment<R> {
     /// # Errors
     /// If one of the two files cannot be written.
     pub fn finish<S: Serialize>(&self, summary: &S, table: &str, remarks: &str) -> Result<()> {
-        if !self.ranks.leads() {
+        if !self.ranks.is_rank_0() {
             return Ok(());
         }
-        // Titles come from recipes, which may be untrusted.
+        // Control characters are escaped, because the table contains titles from the recipe, which
+        // may be untrusted.
         let table = &atomic_file::lines(table);
         let note = if table.contains(" ± ") { format!("\n{INTERVALS}.\n") } else { String::new() };
         write_text(self.dir("table.md"), &format!("{table}{note}"))?;

@@ -87,7 +87,8 @@ fn read_articles(language: Language, options: &Options) -> Articles {
     [paragraphs, by_article]
 }
 
-/// Returns the same contexts and gold answers with the questions of another language.
+/// Returns `articles` with each question replaced by the question in `other`, which has another
+/// language and the same ids.
 fn with_questions(articles: &[Vec<Question>], other: &[Vec<Question>]) -> Vec<Vec<Question>> {
     let mut articles = articles.to_vec();
     for (one, other) in articles.iter_mut().flatten().zip(other.iter().flatten()) {

@@ -110,8 +110,9 @@ impl FirstPass<'_> {
         Ok(Self { embedder, scorer, documents: document_indices, sample, dense: None })
     }
 
-    /// Adds the embeddings of the same passages, which are read again from `documents`. Calls
-    /// `progress` with the number of documents embedded so far.
+    /// Adds the retriever's embeddings of the passages. `documents` must be those passed to
+    /// [`over`](Self::over); they are read again. Calls `progress` with the number of documents
+    /// embedded so far.
     ///
     /// # Errors
     /// As [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.

@@ -106,7 +106,7 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
         found.unwrap_or_default().to_owned()
     };
     let prompts = [prompt(["query", "question"]), prompt(["passage", "document"])];
-    // Newer versions write empty prompts for every model.
+    // Newer versions of sentence-transformers write empty prompts for every model.
     if prompts.iter().any(|prompt| !prompt.is_empty()) {
         return Ok(prompts);
     }

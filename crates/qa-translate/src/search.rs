@@ -1,4 +1,4 @@
-//! Search of a translated answer in its translated passage.
+//! Searches for a translated answer in its translated passage.
 use mlqa_eval::Answer;
 use serde::{Deserialize, Serialize};
 

@@ -106,7 +106,8 @@ pub fn rank_typed(
     clozes: &TypedClozes,
     batch_size: usize,
 ) -> Result<Vec<usize>> {
-    // One row for each cloze and each number of pieces among the candidates of its relation.
+    // For each cloze, one row per distinct candidate length in tokens: the cloze, the length, and
+    // the token ids with as many masks.
     let mut rows: Vec<(usize, usize, Vec<u32>)> = Vec::new();
     for (number, cloze) in clozes.clozes.iter().enumerate() {
         let lengths: BTreeSet<usize> = clozes.candidates(cloze).iter().map(Vec::len).collect();

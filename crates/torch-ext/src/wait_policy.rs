@@ -68,7 +68,6 @@ fn missing_variables(is_set: impl Fn(&str) -> bool) -> Vec<(&'static str, &'stat
     missing
 }
 
-#[cfg(unix)]
 fn restart(missing: &[(&str, &str)]) {
     use std::os::unix::process::CommandExt;
     let Ok(program) = std::env::current_exe() else { return };
@@ -80,10 +79,6 @@ fn restart(missing: &[(&str, &str)]) {
     // Returns only after a failure.
     let _ = command.args(arguments).envs(missing.iter().copied()).exec();
 }
-
-/// On other systems, [`missing_variables`] is always empty.
-#[cfg(not(unix))]
-fn restart(_: &[(&str, &str)]) {}
 
 /// Makes a program restart itself as [`passive_omp_wait`](crate::passive_omp_wait) does, but before
 /// libtorch's initialisers, which saves 0.2 seconds.

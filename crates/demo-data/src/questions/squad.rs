@@ -29,8 +29,7 @@ impl QuestionSet {
                 let span = [("head_start", text.head_start), ("head_length", text.head_length)];
                 qa.extra = span.into_iter().collect();
             }
-            let text = json_line(&squad_file)?;
-            Ok((name, text))
+            Ok((name, json_line(&squad_file)?))
         };
         languages.into_iter().flatten().map(file).collect()
     }

@@ -129,8 +129,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Returns the first stage and the number of candidates; `None` if all passages are read without
-/// penalties.
+/// Returns the first pass and the maximum number of passages it selects per question; `None` if the
+/// reader evaluates all passages and answer scores are not adjusted.
 fn first_pass<'a>(
     args: &Args,
     documents: &Documents,

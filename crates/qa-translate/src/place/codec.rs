@@ -67,8 +67,8 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         for task in tasks {
             task.text()?;
             let text = mark(&task.source, std::slice::from_ref(&task.span))?.text;
-            requests.push(forward_request(task, task.source.clone(), task.target.clone()));
-            requests.push(forward_request(task, text.clone(), task.target.clone()));
+            requests.push(source_to_target_request(task, task.source.clone(), task.target.clone()));
+            requests.push(source_to_target_request(task, text.clone(), task.target.clone()));
             marked.push(text);
         }
         let scores = score::score_all(&mut self.scorer, &requests)?;
@@ -88,7 +88,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
                 for last in words.iter().skip(first).take(self.config.max_words) {
                     let span = word.start..last.end;
                     let text = mark(&task.target, std::slice::from_ref(&span))?.text;
-                    requests.push(forward_request(task, marked.clone(), text));
+                    requests.push(source_to_target_request(task, marked.clone(), text));
                     spans.push(span);
                 }
             }
@@ -140,7 +140,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
     }
 }
 
-fn forward_request(task: &SpanTask, source: String, target: String) -> ScoreRequest {
+fn source_to_target_request(task: &SpanTask, source: String, target: String) -> ScoreRequest {
     ScoreRequest { from: task.from, to: task.to, source, target }
 }
 

@@ -1,4 +1,5 @@
-//! Inference with a second text.
+//! Span prediction with a second text: each window is encoded together with its translation or a
+//! copy of itself.
 use std::collections::BTreeMap;
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig};

@@ -220,8 +220,9 @@ mod tests {
         let negatives = Negatives { count: 4, ..Negatives::default() };
         let windows = selected_windows(&negatives);
         let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
-        // "LIMA" contains the answer to the first question. A question without an answer or a title
-        // has no negatives; the long paragraph has windows without "Egypt".
+        // Case is ignored: the paragraph with "LIMA" contains the first question's answer "Lima",
+        // so it is not a negative. A question without an answer or a title has no negatives; the
+        // long paragraph has windows without "Egypt".
         assert_eq!(counts, [1, 2, 2, 0, 1, 1, windows[6].len(), 0, 0]);
         assert!((2..=4).contains(&windows[6].len()));
         assert!(windows.iter().flatten().all(|window| window.start_position.is_none()));

@@ -172,28 +172,24 @@ fn page(kind: &'static str, text: &'static str) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    response(200, headers, Bytes::from_static(text.as_bytes()))
+    response(200, &headers, Bytes::from_static(text.as_bytes()))
 }
 
 fn json_response(status: u16, value: &impl serde::Serialize) -> Response {
     let headers =
         [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     match serde_json::to_vec(value) {
-        Ok(body) => response(status, headers, body.into()),
-        Err(_) => response(500, [], Bytes::new()),
+        Ok(body) => response(status, &headers, body.into()),
+        Err(_) => response(500, &[], Bytes::new()),
     }
 }
 
-fn response<const N: usize>(
-    status: u16,
-    headers: [(HeaderName, &'static str); N],
-    body: Bytes,
-) -> Response {
+fn response(status: u16, headers: &[(HeaderName, &'static str)], body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
     }
     response
 }

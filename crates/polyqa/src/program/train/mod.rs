@@ -57,7 +57,8 @@ fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
         let names = train.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    // 0 is not written, so that folders of earlier runs still match.
+    // A `negatives` of 0 is stored as a missing key, so that runs that were started before the key
+    // existed can be resumed.
     *negatives = negatives.filter(|&count| count > 0);
     let questions = TrainingQuestions::read_all(train.iter())?;
     let answered = questions.clone().answered().with_context(names)?;

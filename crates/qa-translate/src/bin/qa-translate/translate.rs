@@ -135,7 +135,7 @@ impl Args {
     }
 }
 
-/// Publishes the files of a language together with the report. If no question was kept, only the
+/// Writes the files of a language and the report atomically. If no question was kept, only the
 /// report is written, and files of an earlier run are unchanged.
 fn write(args: &Args, translated: Translated) -> CommandResult {
     let write_error = |path| Error::io(path, "write the file");

@@ -11,7 +11,8 @@ use crate::{Error, Result};
 const QUERY_BLOCK: usize = 512;
 /// Candidates per matrix multiplication. With [`QUERY_BLOCK`], similarities take 2 MiB per thread.
 const CANDIDATE_BLOCK: usize = 1024;
-/// Number of candidates that are skipped together if their largest score is below the limit.
+/// Number of candidates per group. A group is skipped if its largest float32 score is too low for a
+/// place among the best candidates.
 const GROUP: usize = 32;
 /// Maximum deviation of a vector's length from 1.
 const LENGTH_SLACK: f64 = 1e-3;
