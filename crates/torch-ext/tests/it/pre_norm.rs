@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{gated_gelu, rotary};
 
-use crate::{FLOAT, assert_close, leaf, max_difference};
+use crate::{FLOAT, assert_close, leaf, lock_rng, max_difference};
 
 /// Reference implementation of the rotation of `[N, heads * D]`.
 fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
@@ -23,6 +23,7 @@ fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
 
 #[test]
 fn projections_and_their_gradients_are_rotated() {
+    let _lock = lock_rng();
     // float64 has no fused CPU kernel, so this uses the tensor operations that are used on a GPU.
     check_rotation(Kind::Float);
     check_rotation(Kind::Double);
@@ -69,6 +70,7 @@ fn rounding_unit(kind: Kind) -> f64 {
 
 #[test]
 fn low_precision_is_rotated_in_float32() {
+    let _lock = lock_rng();
     // float16 has no fused CPU kernel, so this uses the tensor operations that are used on a GPU.
     for kind in [Kind::BFloat16, Kind::Half] {
         tch::manual_seed(3);
@@ -94,6 +96,7 @@ fn low_precision_is_rotated_in_float32() {
 
 #[test]
 fn gated_gelu_and_its_gradient_equal_the_reference() {
+    let _lock = lock_rng();
     for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
         // Factors and results are rounded to the dtype.
         let bound = match kind {
