@@ -7,8 +7,8 @@ use testkit::{assert_close, assert_contains};
 use xlmr_model::{Head, Inputs, LoadOptions, LoadReport, Model, Segments};
 
 use crate::common::{
-    batch, case, copy_of, edit_json, edit_tensors, ids, load, open, parameters, small_config,
-    stored,
+    batch, case, copy_of, edit_json, edit_tensors, exclusive, ids, load, open, parameters,
+    small_config, stored,
 };
 
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
@@ -59,6 +59,7 @@ fn mapped_embeddings_give_the_same_hidden_states() {
 
 #[test]
 fn untied_decoders_have_separate_weights() {
+    let _guard = exclusive();
     let folder = copy_of(&case("mlm"));
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("tie_word_embeddings".into(), json!(false));

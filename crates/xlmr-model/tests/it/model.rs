@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use testkit::assert_close;
 use xlmr_model::{Config, Error, Head, Inputs, Model};
 
-use crate::common::{batch, ids, load, parameters, small_config, stored};
+use crate::common::{batch, exclusive, ids, load, parameters, small_config, stored};
 
 #[test]
 fn gathered_positions_have_the_logits_of_all_positions() {
@@ -71,6 +71,7 @@ fn input_embeddings_give_equal_results_and_receive_gradients() {
 
 #[test]
 fn input_embeddings_are_converted_to_the_parameters_dtype() {
+    let _guard = exclusive();
     for config in crate::adapters::small() {
         let model = crate::adapters::new(&config);
         let bf16 = Tensor::randn([3, 9, config.embedding_size()], (Kind::BFloat16, Device::Cpu));
@@ -84,6 +85,7 @@ fn input_embeddings_are_converted_to_the_parameters_dtype() {
 
 #[test]
 fn dropout_is_applied_only_in_training_with_libtorchs_seed() {
+    let _guard = exclusive();
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let run = |train, seed| {
         tch::manual_seed(seed);
