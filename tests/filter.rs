@@ -119,7 +119,9 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
     let config: Value = read_json(model.join("config.json")).unwrap();
     assert_eq!(config["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
     assert_eq!(config["model_type"], "xlm-roberta");
-    let loaded = Pretrained::load_trained(&model, Head::Span, tch::Device::Cpu).unwrap();
+    let loaded =
+        Pretrained::load_trained(&model, Head::Span, tch::Device::Cpu, torch_ext::Precision::F32)
+            .unwrap();
     let base = torch_ext::read_tensors("../data/base/model.safetensors").unwrap();
     let stored = weights(&out, "filter/model");
     assert!(stored.contains_key("qa_outputs.weight"));

@@ -77,8 +77,7 @@ impl Reader {
             let precision = polyqa::select_precision(precision, device);
             let precision = precision.map_err(|error| value_error(&error.to_string()))?;
             let load = || -> polyqa::Result<polyqa::Reader> {
-                let mut reader = polyqa::Reader::open(&model, device)?;
-                reader.set_precision(precision)?;
+                let reader = polyqa::Reader::open(&model, device, precision)?;
                 let mut windows = reader.windows().clone();
                 windows.max_length = max_length.unwrap_or(windows.max_length);
                 windows.doc_stride = doc_stride.unwrap_or(windows.doc_stride);

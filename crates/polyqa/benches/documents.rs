@@ -213,12 +213,11 @@ fn main() -> Result<()> {
     };
     let device = Device::cuda_if_available();
     let precision = select_precision(None, device)?;
-    let mut pretrained = Pretrained::load_trained(model, Head::Span, device)?;
-    pretrained.model.set_precision(precision)?;
-    let mut reader = Reader::load(model, device)?;
-    reader.set_precision(precision)?;
+    let pretrained = Pretrained::load_trained(model, Head::Span, device, precision)?;
+    let reader = Reader::load(model, device, precision)?;
     println!("{} articles, {:?}", options.articles, reader.precision());
-    let retriever = options.retriever.as_ref().map(|folder| Retriever::load(folder, device));
+    let retriever =
+        options.retriever.as_ref().map(|folder| Retriever::load(folder, device, precision));
     let retriever = retriever.transpose()?;
     println!(
         "| documents | questions | paragraph | raw | softmax | margin | BM25 | retriever | \

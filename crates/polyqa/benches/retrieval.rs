@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use mlqa_eval::Dataset;
-use polyqa::{Document, Documents, FirstPass, Ranking, Result, Retriever};
+use polyqa::{Document, Documents, FirstPass, Ranking, Result, Retriever, select_precision};
 use tch::Device;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -24,6 +24,9 @@ struct Options {
     /// Use every Nth question
     #[arg(long, default_value_t = 1)]
     every: usize,
+    /// Compute precision of the encoder, as in `polyqa answer`
+    #[arg(long)]
+    precision: Option<String>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -74,10 +77,15 @@ fn main() -> Result<()> {
         println!("skipped: {} is missing; run `cargo xtask reader`", options.model.display());
         return Ok(());
     }
-    let retriever = Retriever::load(&options.model, Device::cuda_if_available())?;
+    let device = Device::cuda_if_available();
+    let precision = select_precision(options.precision.as_deref(), device)?;
+    let retriever = Retriever::load(&options.model, device, precision)?;
     let read = |name: &String| Language::read(name, options.every);
     let languages: Vec<Language> = options.languages.iter().map(read).collect();
-    println!("prefixes {:?}; recall@1 / recall@5 in percent\n", retriever.prefixes());
+    println!(
+        "{precision:?}, prefixes {:?}; recall@1 / recall@5 in percent\n",
+        retriever.prefixes()
+    );
     println!("| documents | questions | BM25 | dense | hybrid |\n|---|---|---:|---:|---:|");
     let start = Instant::now();
     let mut totals = [[0.0; 2]; 3];

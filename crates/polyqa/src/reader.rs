@@ -38,7 +38,9 @@ const QUESTIONS_PER_PASS: usize = 64;
 /// ```no_run
 /// use polyqa::{Document, Reader};
 ///
-/// let reader = Reader::load("runs/mine/model", tch::Device::Cpu)?;
+/// let device = tch::Device::Cpu;
+/// let precision = polyqa::select_precision(Some("auto"), device)?;
+/// let reader = Reader::load("runs/mine/model", device, precision)?;
 /// let text = Document { id: "peru".into(), text: "The capital of Peru is Lima.".into() };
 /// let found = reader.answer("Was ist die Hauptstadt von Peru?", vec![text])?;
 /// println!("{} ({:.0} %)", found.answers[0].text, 100.0 * found.answers[0].probability);
@@ -62,9 +64,9 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Pretrained::load_trained`] and [`Calibration::read`].
-    pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
+    pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
         let folder = folder.as_ref();
-        let pretrained = Pretrained::load_trained(folder, Head::Span, device)?;
+        let pretrained = Pretrained::load_trained(folder, Head::Span, device, precision)?;
         let config = pretrained.model.config();
         let calibration = Calibration::read(folder)?;
         let window_score = calibration.window_score;
@@ -87,17 +89,8 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Hub::resolve`] and [`load`](Self::load).
-    pub fn open(model: &str, device: Device) -> Result<Self> {
-        Self::load(Hub::from_env().resolve(model, &mut |_| {})?.folder, device)
-    }
-
-    /// Sets the compute precision; f32 by default. See
-    /// [`select_precision`](crate::select_precision).
-    ///
-    /// # Errors
-    /// As [`Model::set_precision`](xlmr_model::Model::set_precision).
-    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        Ok(self.pretrained.model.set_precision(precision)?)
+    pub fn open(model: &str, device: Device, precision: Precision) -> Result<Self> {
+        Self::load(Hub::from_env().resolve(model, &mut |_| {})?.folder, device, precision)
     }
 
     /// Returns the compute precision.

@@ -46,7 +46,9 @@ pub(crate) type Vector = Arc<[f32]>;
 /// ```no_run
 /// use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 ///
-/// let retriever = Retriever::open("intfloat/multilingual-e5-small", tch::Device::Cpu)?;
+/// let device = tch::Device::Cpu;
+/// let precision = polyqa::select_precision(Some("auto"), device)?;
+/// let retriever = Retriever::open("intfloat/multilingual-e5-small", device, precision)?;
 /// let text = Document { id: "peru".into(), text: "The capital of Peru is Lima.".into() };
 /// let documents: Documents = vec![text].into();
 /// let pass = FirstPass::over(&documents)?.with_retriever(&documents, &retriever, &mut |_| {})?;
@@ -102,31 +104,35 @@ impl Retriever {
     ///
     /// # Errors
     /// [`Error::Content`] naming a file with unsupported settings; as [`Pretrained::load`].
-    pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
+    pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
         let folder = folder.as_ref();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self::load_named(folder, &name, device)
+        Self::load_named(folder, &name, device, precision)
     }
 
     /// Loads a model by its folder or its name on the hub.
     ///
     /// # Errors
     /// As [`Hub::resolve`] and [`load`](Self::load).
-    pub fn open(model: &str, device: Device) -> Result<Self> {
-        Self::load_resolved(&Hub::from_env().resolve(model, &mut |_| {})?, device)
+    pub fn open(model: &str, device: Device, precision: Precision) -> Result<Self> {
+        Self::load_resolved(&Hub::from_env().resolve(model, &mut |_| {})?, device, precision)
     }
 
-    pub(crate) fn load_resolved(resolved: &Resolved, device: Device) -> Result<Self> {
-        match &resolved.origin {
-            Some(origin) => Self::load_named(&resolved.folder, &origin.repository, device),
-            None => Self::load(&resolved.folder, device),
+    pub(crate) fn load_resolved(
+        Resolved { folder, origin }: &Resolved,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        match origin {
+            Some(origin) => Self::load_named(folder, &origin.repository, device, precision),
+            None => Self::load(folder, device, precision),
         }
     }
 
-    fn load_named(folder: &Path, name: &str, device: Device) -> Result<Self> {
+    fn load_named(folder: &Path, name: &str, device: Device, precision: Precision) -> Result<Self> {
         let Settings { pooling, query_prefix, passage_prefix, max_length } =
             settings(folder, name)?;
-        let options = LoadOptions { map_embeddings: true, ..LoadOptions::default() };
+        let options = LoadOptions { map: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);
         Ok(Self {
@@ -139,14 +145,6 @@ impl Retriever {
             answer_weight: ANSWER_WEIGHT,
             cache: Mutex::default(),
         })
-    }
-
-    /// Sets the compute precision; f32 by default.
-    ///
-    /// # Errors
-    /// As [`Model::set_precision`](xlmr_model::Model::set_precision).
-    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
-        Ok(self.pretrained.model.set_precision(precision)?)
     }
 
     /// Sets the prefixes of questions and passages; `None` leaves a prefix unchanged.

@@ -1,6 +1,7 @@
 //! Settings of the memory allocator.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 use crate::ffi::{self, call};
+use crate::wait_policy::HUGE_PAGES;
 
 /// Environment variables with user settings for glibc's allocator.
 const SETTINGS: [&str; 5] = [
@@ -12,7 +13,7 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// Retains freed memory in the process for the next step, and allocates tensors of at least 256 KiB
-/// in a separate pool, unless the environment configures glibc's allocator.
+/// in a separate pool, unless the user configures glibc's allocator.
 ///
 /// By default, glibc returns each tensor of more than 32 MiB to the kernel when the tensor is
 /// freed, and the next step has page faults for all its pages. In one heap with small long-lived
@@ -20,7 +21,8 @@ const SETTINGS: [&str; 5] = [
 /// the separate pool, large tensors need only as much memory as the largest batch. On systems other
 /// than Linux with glibc, this function does nothing.
 pub(crate) fn retain_freed_memory() {
-    if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
+    let is_default = |name: &&str| std::env::var_os(name).is_none_or(|value| value == HUGE_PAGES);
+    if SETTINGS.iter().all(is_default) {
         configure_allocator();
     }
 }

@@ -14,14 +14,17 @@ fn program() {
     println!("pid {} sum {sum} policy {policy}", std::process::id());
 }
 
-/// Capacities of kernel caches, set by a user.
-const CACHES: [(&str, &str); 2] =
-    [("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9"), ("LRU_CACHE_CAPACITY", "9")];
+/// Settings of a user, besides the wait policy.
+const SETTINGS: [(&str, &str); 3] = [
+    ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9"),
+    ("LRU_CACHE_CAPACITY", "9"),
+    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0"),
+];
 
 fn start(set: &[(&str, &str)]) -> (u32, Output) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "program", "--ignored", "--nocapture"]);
-    for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", CACHES[0].0, CACHES[1].0] {
+    for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"].into_iter().chain(SETTINGS.map(|one| one.0)) {
         command.env_remove(name);
     }
     command.env("OMP_DISPLAY_ENV", "true").envs(set.iter().copied());
@@ -61,7 +64,7 @@ fn settings_of_the_user_do_not_change() {
     for (set, policy) in
         [(("OMP_WAIT_POLICY", "active"), "active"), (("GOMP_SPINCOUNT", "7"), "unset")]
     {
-        let (pid, output) = start(&[set, CACHES[0], CACHES[1]]);
+        let (pid, output) = start(&[&[set][..], &SETTINGS].concat());
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(&format!("pid {pid} sum 3 policy {policy}")), "{set:?}: {text}");
         assert!(libgomp_policies(&output).len() < 2, "{set:?}: restarted");

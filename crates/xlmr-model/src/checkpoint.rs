@@ -38,8 +38,8 @@ pub(crate) struct Checkpoint {
     pub(crate) spare: BTreeSet<String>,
     /// Whether weights are checked but not read.
     pub(crate) headers_only: bool,
-    /// Tensor that is mapped into memory instead of read.
-    pub(crate) mapped: Option<&'static str>,
+    /// Whether weights are mapped into memory instead of read.
+    pub(crate) map: bool,
     names: Names,
 }
 
@@ -54,8 +54,8 @@ impl Checkpoint {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         let quantized = folder.join(QUANTIZED);
         let (files, tensors, spare) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let (headers_only, mapped) = (false, None);
-        let mut checkpoint = Self { files, tensors, spare, headers_only, mapped, names };
+        let (headers_only, map) = (false, false);
+        let mut checkpoint = Self { files, tensors, spare, headers_only, map, names };
         if single.is_file() {
             checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
@@ -181,7 +181,7 @@ impl Checkpoint {
         if self.headers_only {
             return Ok(Some(Tensor::new()));
         }
-        if self.mapped == Some(name) {
+        if self.map {
             return Ok(Some(file.map(stored)?.f_to_device(device)?.f_to_kind(Kind::Float)?));
         }
         read_weight(file, stored, shape, device, source).map(Some)

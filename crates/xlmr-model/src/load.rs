@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
+use torch_ext::Precision;
 
 use crate::architecture::Names;
 use crate::checkpoint::Checkpoint;
@@ -30,10 +31,12 @@ pub struct LoadOptions {
     pub segments: Segments,
     /// Seed of parameters that the checkpoint lacks, as in [`Model::new`].
     pub seed: u64,
-    /// For inference on the CPU: maps the token embeddings into memory instead of reading them, so
-    /// that only the rows of used tokens are read. The file must not be changed in place while the
-    /// model is in use.
-    pub map_embeddings: bool,
+    /// For inference on the CPU: maps the weights into memory instead of reading them, so that only
+    /// the rows of used tokens are read, and processes share the memory. The file must not be
+    /// changed in place while the model is in use.
+    pub map: bool,
+    /// Compute precision, see [`Model::set_precision`].
+    pub precision: Precision,
 }
 
 /// Differences between a checkpoint and the model of [`Model::load`].
@@ -110,47 +113,18 @@ impl Model {
         device: Device,
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
-        Weights::read(folder.as_ref(), heads, device, options)?.into_model()
-    }
-}
-
-/// The weights of a folder, before a model is built from them.
-pub(crate) struct Weights {
-    pub(crate) config: Config,
-    heads: Vec<Head>,
-    device: Device,
-    tensors: BTreeMap<String, Tensor>,
-    report: LoadReport,
-    /// The folder with the transformer's files.
-    folder: PathBuf,
-}
-
-impl Weights {
-    /// Reads `config.json` and the weights of a folder.
-    pub(crate) fn read(
-        folder: &Path,
-        heads: &[Head],
-        device: Device,
-        options: LoadOptions,
-    ) -> Result<Self> {
+        let folder = folder.as_ref();
         let config = Config::of_folder(folder)?;
         let heads = check_heads(heads)?;
         let folder = model_folder(folder)?;
-        let names = config.architecture.names();
-        let mut checkpoint = Checkpoint::open(&folder, names)?;
-        if options.map_embeddings && device == Device::Cpu {
-            checkpoint.mapped = Some(names.word_embeddings);
-        }
+        let mut checkpoint = Checkpoint::open(&folder, config.architecture.names())?;
+        checkpoint.map = options.map && device == Device::Cpu;
         let loader = Loader::new(&folder, checkpoint, config, device)?;
         let (config, tensors, report) = loader.load(&heads, options)?;
-        Ok(Self { config, heads, device, tensors, report, folder })
-    }
-
-    /// Builds the model, with the adapters of the folder.
-    pub(crate) fn into_model(self) -> Result<(Model, LoadReport)> {
-        let mut model = Model::assemble(self.config, self.heads, self.device, self.tensors)?;
-        model.load_saved_adapters(&self.folder)?;
-        Ok((model, self.report))
+        let mut model = Self::assemble(config, heads, device, tensors)?;
+        model.load_saved_adapters(&folder)?;
+        model.set_precision(options.precision)?;
+        Ok((model, report))
     }
 }
 

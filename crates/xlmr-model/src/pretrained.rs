@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use tch::Device;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
+use torch_ext::Precision;
 
 use crate::checkpoint::Checkpoint;
-use crate::load::{self, Weights, model_folder};
+use crate::load::{self, model_folder};
 use crate::tokenizer_files::tokenizer_path;
 use crate::{
     Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
@@ -45,16 +46,15 @@ impl Pretrained {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
-        // Parsing the tokenizer takes as long as reading the weights. Its many small blocks are
+        // Parsing the tokenizer takes as long as loading the model. Its many small blocks are
         // allocated much faster in the main thread, whose heap glibc grows in larger steps.
-        let (tokenizer, weights) = std::thread::scope(|scope| {
-            let weights = scope.spawn(|| Weights::read(folder, heads, device, options));
-            (TokenizerFiles::of_folder(folder), weights.join())
+        let (tokenizer, model) = std::thread::scope(|scope| {
+            let model = scope.spawn(|| Model::load(folder, heads, device, options));
+            (TokenizerFiles::of_folder(folder), model.join())
         });
         let (tokenizer, files) = tokenizer?;
-        let mut weights = weights.unwrap_or_else(|panic| resume_unwind(panic))?;
-        let notes = weights.config.apply_token_ids(&tokenizer)?;
-        let (model, report) = weights.into_model()?;
+        let (mut model, report) = model.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let notes = model.config.apply_token_ids(&tokenizer)?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
         Ok((Self { model, tokenizer, specials, notes, files }, report))
     }
@@ -73,13 +73,19 @@ impl Pretrained {
     /// use xlmr_model::{Head, Pretrained};
     ///
     /// // A pre-trained encoder answers no questions.
-    /// let base = Pretrained::load_trained("../../data/base", Head::Span, tch::Device::Cpu);
+    /// let (cpu, f32) = (tch::Device::Cpu, torch_ext::Precision::F32);
+    /// let base = Pretrained::load_trained("../../data/base", Head::Span, cpu, f32);
     /// let error = base.err().map(|error| error.to_string()).unwrap_or_default();
     /// assert!(error.contains("config.json names XLMRobertaForMaskedLM"));
     /// ```
-    pub fn load_trained(folder: impl AsRef<Path>, head: Head, device: Device) -> Result<Self> {
+    pub fn load_trained(
+        folder: impl AsRef<Path>,
+        head: Head,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
         let folder = folder.as_ref();
-        let options = LoadOptions { map_embeddings: true, ..LoadOptions::default() };
+        let options = LoadOptions { map: true, precision, ..LoadOptions::default() };
         let (loaded, report) = Self::load(folder, &[head], device, options)?;
         check_trained(folder, loaded.model.config(), &report, head)?;
         Ok(loaded)

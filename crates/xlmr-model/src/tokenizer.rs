@@ -1,7 +1,7 @@
 //! Consistency check of tokenizer and model.
 use tokenizer_file::{Layout, LayoutError};
-use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
+use tokenizers::{Model as _, Tokenizer};
 
 use crate::{Config, Error, Result};
 
@@ -110,13 +110,21 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
         },
         mask: layout.mask().map_err(refuse)?,
     };
-    let vocabulary = tokenizer.get_vocab(true);
-    if let Some((token, id)) = vocabulary.into_iter().max_by_key(|&(_, id)| id)
+    let added = tokenizer.get_added_tokens_decoder().into_keys().max();
+    let id = match tokenizer.get_model() {
+        // Ids are indices. A copy of the vocabulary would take as long as parsing it.
+        ModelWrapper::Unigram(model) => {
+            u32::try_from(model.get_vocab_size()).ok().map(|size| size.saturating_sub(1))
+        }
+        model => model.get_vocab().into_values().max(),
+    };
+    if let Some(id) = id.max(added)
         && i64::from(id) >= config.vocab_size
     {
         return Err(Error::Tokenizer(format!(
-            "token {token:?} has id {id}, but the model has vocab_size = {}; use the \
+            "token {:?} has id {id}, but the model has vocab_size = {}; use the \
              tokenizer.json that belongs to the model",
+            tokenizer.id_to_token(id).unwrap_or_default(),
             config.vocab_size
         )));
     }

@@ -6,7 +6,7 @@ use atomic_file::cli;
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, Resolved};
-use torch_ext::Precision;
+use torch_ext::{DeviceChoice, Precision, resolve_device};
 
 use crate::{Reader, Retriever, select_precision};
 
@@ -128,11 +128,8 @@ impl RetrieverArgs {
     pub fn load(&self, reader: &Reader) -> Result<Option<Retriever>> {
         let Some(model) = &self.retriever else { return Ok(None) };
         let reader_model = &reader.pretrained.model;
-        let mut retriever = Retriever::load_resolved(&resolve(model)?, reader_model.device())?;
-        // The effect of 8-bit weights on similarities was not measured.
-        if reader_model.precision() != Precision::Int8 {
-            retriever.set_precision(reader_model.precision())?;
-        }
+        let (device, precision) = (reader_model.device(), reader_model.precision());
+        let mut retriever = Retriever::load_resolved(&resolve(model)?, device, precision)?;
         let (query, passage) = (self.query_prefix.clone(), self.passage_prefix.clone());
         if let Some(weight) = self.retriever_weight {
             ensure!(weight.is_finite(), "--retriever-weight must be a finite number");
@@ -153,12 +150,16 @@ impl ReaderArgs {
     /// Loads the reader. Also returns the model's name: the name of its repository or folder, or
     /// the run's name for the folder `model` of a run.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
-        let device = self.device.clone();
-        let runtime = Runtime::set_up(&RunConfig { device, ..RunConfig::default() })?;
-        let precision = select_precision(self.precision.as_deref(), runtime.device)?;
+        let device = resolve_device(self.device.parse::<DeviceChoice>()?)?;
+        let precision = select_precision(self.precision.as_deref(), device)?;
+        let mut run = RunConfig { device: self.device.clone(), ..RunConfig::default() };
+        if precision != Precision::F32 {
+            // Only the head's matmul is in float32; tuning it would take longer than it does.
+            "highest".clone_into(&mut run.float32_matmul);
+        }
+        Runtime::set_up(&run)?;
         let Resolved { folder, origin } = self.model.resolve()?;
-        let mut reader = Reader::load(&folder, runtime.device)?;
-        reader.set_precision(precision)?;
+        let reader = Reader::load(&folder, device, precision)?;
         let mut windows = reader.windows().clone();
         windows.max_length = self.max_length.unwrap_or(windows.max_length);
         windows.doc_stride = self.doc_stride.unwrap_or(windows.doc_stride);

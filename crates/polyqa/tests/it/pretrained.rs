@@ -10,6 +10,7 @@ use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, Peers, Program, assert_close, fixture, peers_python};
+use torch_ext::Precision;
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained, read_tokenizer};
 
 use crate::common::{DATA, xquad};
@@ -140,7 +141,7 @@ fn pretrained_encoder_retrieves_across_languages() {
     let documents: Documents = documents.collect::<Vec<_>>().into();
     let questions = read("zh");
     let questions: Vec<&str> = questions.iter().map(|one| one.question.as_str()).collect();
-    let retriever = Retriever::load(folder, Device::Cpu).unwrap();
+    let retriever = Retriever::load(folder, Device::Cpu, Precision::F32).unwrap();
     assert_eq!(retriever.prefixes(), ("query: ", "passage: "));
     let pass = FirstPass::over(&documents).unwrap();
     let pass = pass.with_retriever(&documents, &retriever, &mut |_| {}).unwrap();

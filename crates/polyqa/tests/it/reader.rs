@@ -4,12 +4,13 @@ use polyqa::{Answer, Answers, Document, Documents, FirstPass, Reader, Result};
 use proptest::prelude::*;
 use tasks::question_answering::QaPredictor;
 use tch::Device;
+use torch_ext::Precision;
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{random_reader, xquad};
 
 fn reader() -> Reader {
-    Reader::load(random_reader().path(), Device::Cpu).unwrap()
+    Reader::load(random_reader().path(), Device::Cpu, Precision::F32).unwrap()
 }
 
 /// A question's id, if it has one, and its text.
@@ -117,12 +118,13 @@ fn joint_and_separate_reading_give_equal_answers() {
 fn compatible_answers_are_those_of_run_qa() {
     let folder = random_reader();
     let decoding = DecodeConfig { compatible: Some(Compatible::RunQa), ..DecodeConfig::default() };
-    let mut reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+    let mut reader = Reader::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
     let windows =
         mlqa_eval::WindowConfig { compatible: Some(Compatible::RunQa), ..reader.windows().clone() };
     reader = reader.with_windows(windows.clone()).unwrap().with_decoding(decoding.clone()).unwrap();
     let questions = &xquad("zh")[..20];
-    let trained = Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu).unwrap();
+    let trained =
+        Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu, Precision::F32).unwrap();
     let predictor =
         QaPredictor::new(&trained.model, &trained.tokenizer, &windows).with_decoding(&decoding);
     let expected = Predictions::from(predictor.predict(questions).unwrap().as_slice());

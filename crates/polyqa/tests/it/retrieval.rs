@@ -5,6 +5,7 @@ use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 use serde_json::Value;
 use tch::Device;
 use testkit::{Program, RunOutput};
+use torch_ext::Precision;
 use xlmr_model::Head;
 
 use crate::common::{copy_model, polyqa, random_encoder, run_with_input, write_model, xquad};
@@ -39,7 +40,7 @@ fn added_documents_and_threads_do_not_change_the_order() {
     let (documents, questions) = articles("en", 30);
     let (others, _) = articles("zh", 30);
     let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
-    let load = || Retriever::load(folder.path(), Device::Cpu).unwrap();
+    let load = || Retriever::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
     let rank = |documents: &[Document]| ranked(documents, &load(), &questions, Ranking::Dense);
     let threads = tch::get_num_threads();
     tch::set_num_threads(1);
@@ -63,7 +64,7 @@ fn added_documents_and_threads_do_not_change_the_order() {
 #[test]
 fn embeddings_are_cached_by_content() {
     let folder = random_encoder();
-    let retriever = Retriever::load(folder.path(), Device::Cpu).unwrap();
+    let retriever = Retriever::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
     let (mut documents, questions) = articles("de", 4);
     documents.push(Document { id: "copy".into(), ..documents[1].clone() });
     documents.push(Document { id: "empty".into(), text: " \n".into() });
@@ -83,7 +84,7 @@ fn embeddings_are_cached_by_content() {
 fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     let folder = random_encoder();
     let path = folder.path().join("embeddings.safetensors");
-    let load = || Retriever::load(folder.path(), Device::Cpu).unwrap();
+    let load = || Retriever::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
     let (documents, questions) = articles("de", 4);
     let question = [questions[0].as_str()];
     let retriever = load();

@@ -48,8 +48,8 @@ fn missing_heads_are_initialised_from_the_seed_and_reported() {
 fn mapped_embeddings_give_the_same_hidden_states() {
     let inputs = Inputs::new(Tensor::from_slice(&[0i64, 7, 8, 299, 2]).view([1, 5]));
     for name in ["mlm", "mlm_sharded_bf16"] {
-        let hidden = |map_embeddings| {
-            let options = LoadOptions { map_embeddings, ..LoadOptions::default() };
+        let hidden = |map| {
+            let options = LoadOptions { map, ..LoadOptions::default() };
             let (model, _) = Model::load(case(name), &[], Device::Cpu, options).unwrap();
             model.encode(&inputs, false).unwrap()
         };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tch::{Device, Tensor};
 use tempfile::TempDir;
+use torch_ext::Precision;
 use xlmr_model::{
     Architecture, Config, Error, Head, Inputs, LoadOptions, LoadReport, Model, Pretrained,
 };
@@ -80,7 +81,7 @@ fn only_models_of_the_class_are_used_without_training() {
     write_folder(folder.path());
     let heads = [Head::MaskedLm, Head::Span];
     let model = Model::new(&config_of(folder.path()), &heads, Device::Cpu, 3).unwrap();
-    let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu);
+    let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu, Precision::F32);
     model.save(folder.path(), Head::Span).unwrap();
     assert!(load().is_ok());
     // The head's weights are in heads.safetensors, but the model is of another class.

@@ -119,8 +119,8 @@ fn evaluate(
         return Ok((Vec::new(), None));
     }
     let (recipe, model) = (&experiment.recipe, experiment.dir("model"));
-    let mut trained = Pretrained::load_trained(&model, Head::Span, experiment.runtime.device)?;
-    trained.model.set_precision(experiment.runtime.precision)?;
+    let runtime = &experiment.runtime;
+    let trained = Pretrained::load_trained(&model, Head::Span, runtime.device, runtime.precision)?;
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
         .with_decoding(&recipe.decoding);
     let mut sources = QuestionSources::default();
