@@ -30,7 +30,7 @@ fn paths_named(run: &Path, name: &str) -> Vec<PathBuf> {
 fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
     let (model, _) = Model::load(folder, &[], Device::Cpu, LoadOptions::default()).unwrap();
     let parameters = model.named_parameters().into_iter();
-    let parameters = parameters.filter(|(name, _)| Role::Encoder.holds(name)).collect();
+    let parameters = parameters.filter(|(name, _)| Role::Encoder.matches(name)).collect();
     (model, parameters)
 }
 

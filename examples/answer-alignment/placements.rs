@@ -89,7 +89,7 @@ impl Placements {
     pub fn table(&self, languages: &[Language]) -> String {
         let columns = languages.iter().map(ToString::to_string);
         let columns = columns.chain(EXTRA_COLUMNS.map(str::to_owned));
-        let mut table = Table::new("exact spans, %", columns).with_text(&["95 %"]);
+        let mut table = Table::new("exact spans, %", columns).with_text_columns(&["95 %"]);
         let mut method_names: Vec<&str> = Vec::new();
         for outcome in &self.outcomes {
             if !method_names.contains(&outcome.method.as_str()) {

@@ -34,7 +34,7 @@ impl Learned {
     /// Activates the adapters.
     pub fn activate(&self, model: &mut Model) -> Result<()> {
         match self.adapters.as_slice() {
-            several @ [_, _, ..] => model.set_fused(several)?,
+            several @ [_, _, ..] => model.set_active_fusion(several)?,
             one => model.set_active(one)?,
         }
         Ok(())
@@ -85,7 +85,7 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
     // The fusion weights are trained separately.
     if adapters.len() > 1 {
         let mut parameters = base.model.freeze_encoder()?;
-        parameters.retain(|(name, _)| Role::AdapterFusion.holds(name));
+        parameters.retain(|(name, _)| Role::AdapterFusion.matches(name));
         learned.updates += contrast(trial, base, inputs, fusion, adapters, &parameters)?;
     }
     Ok(learned)
@@ -94,7 +94,7 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
 /// Freezes the encoder, and returns the parameters of the adapters.
 fn freeze_all_but_adapters(model: &Model) -> Result<Vec<(String, Tensor)>> {
     let mut parameters = model.freeze_encoder()?;
-    parameters.retain(|(name, _)| Role::Adapters.holds(name));
+    parameters.retain(|(name, _)| Role::Adapters.matches(name));
     Ok(parameters)
 }
 

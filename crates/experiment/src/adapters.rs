@@ -110,7 +110,7 @@ pub(crate) fn freeze_encoder(
     parameters: Vec<(String, Tensor)>,
 ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
     let (mut frozen, trained): (Vec<_>, Vec<_>) =
-        parameters.into_iter().partition(|(name, _)| Role::Encoder.holds(name));
+        parameters.into_iter().partition(|(name, _)| Role::Encoder.matches(name));
     for (_, parameter) in &mut frozen {
         let _ = parameter.f_requires_grad_(false).map_err(trainer::Error::from)?;
     }

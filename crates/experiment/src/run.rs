@@ -3,7 +3,7 @@ use std::cell::Cell as Flag;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use results::INTERVALS;
+use results::INTERVAL_LEGEND;
 use serde::Serialize;
 
 use crate::folder::RunFolder;
@@ -111,7 +111,8 @@ impl<R: Recipe> Experiment<R> {
         // Control characters are escaped, because the table contains titles from the recipe, which
         // may be untrusted.
         let table = &atomic_file::lines(table);
-        let note = if table.contains(" ± ") { format!("\n{INTERVALS}.\n") } else { String::new() };
+        let note =
+            if table.contains(" ± ") { format!("\n{INTERVAL_LEGEND}.\n") } else { String::new() };
         write_text(self.dir("table.md"), &format!("{table}{note}"))?;
         write_json(self.dir("summary.json"), summary)?;
         let first = first_table(table);

@@ -244,7 +244,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         loaded.notes.iter().for_each(log);
         loaded.model.set_precision(self.experiment.runtime.precision)?;
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
-        if let Some(reason) = loaded.model.padding_fault() {
+        if let Some(reason) = loaded.model.padding_reason() {
             log(format!("training computes padding as well: {reason}"));
         }
         if !report.missing.is_empty() {
@@ -263,7 +263,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
 /// [`Error::Train`] naming a role that is not known or that no parameter has.
 pub fn resolve_roles(config: &TrainConfig, parameters: &[(String, Tensor)]) -> Result<TrainConfig> {
     let names = parameters.iter().map(|(name, _)| name.as_str());
-    let has_role = |role: &str, name: &str| Ok(role.parse::<Role>()?.holds(name));
+    let has_role = |role: &str, name: &str| Ok(role.parse::<Role>()?.matches(name));
     Ok(config.resolve_roles::<xlmr_model::Error>(names, has_role)?)
 }
 

@@ -5,19 +5,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::LanguageError;
-use crate::names::NAMES;
+use crate::names::NAMES_BY_CODE;
 
 /// Maximum length of a code in bytes.
 const MAX_BYTES: usize = 23;
 
 /// A language code such as `en`, `zh` or `nan-latn-pehoeji`.
 ///
-/// A code has 1 to 23 ASCII letters, digits, `-` or `_`. It is stored inline, so that millions of
-/// sequences can have a language without an allocation.
+/// A code has 1 to 23 ASCII letters, digits, `-` or `_`. It is stored inline, so that each of
+/// millions of sequences can have a language without an allocation.
 ///
 /// Codes are case-insensitive and stored in lower case, as in Wikidata: `EN` equals `en`, and
 /// `zh-Hans` equals `zh-hans`. Codes are not normalised otherwise: `pt-br` and `pt_BR` are
-/// different languages, but [`Language::base`] is `pt` for both. Codes are ordered as text.
+/// different languages, but [`Language::base`] is `pt` for both. Codes are sorted as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language {
     // Unused bytes are zero, so the derived order is the order of the text.
@@ -96,7 +96,7 @@ impl Language {
     /// assert_eq!(Language::by_name("arabic"), Some(Language::AR));
     /// ```
     pub fn by_name(name: &str) -> Option<Self> {
-        let entry = NAMES.iter().find(|(_, english)| english.eq_ignore_ascii_case(name));
+        let entry = NAMES_BY_CODE.iter().find(|(_, english)| english.eq_ignore_ascii_case(name));
         entry.and_then(|(code, _)| Self::new(code).ok())
     }
 
@@ -111,8 +111,8 @@ impl Language {
     /// ```
     pub fn name(&self) -> &str {
         let code = self.as_str();
-        let index = NAMES.binary_search_by_key(&code, |(code, _)| code).ok();
-        index.and_then(|index| NAMES.get(index)).map_or(code, |(_, name)| name)
+        let index = NAMES_BY_CODE.binary_search_by_key(&code, |(code, _)| code).ok();
+        index.and_then(|index| NAMES_BY_CODE.get(index)).map_or(code, |(_, name)| name)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Error type of this crate.
 
-/// The error for a text that is not a language code.
+/// Error for a text that is not a language code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("language: expected {}, got {code:?}", Self::EXPECTED)]
 pub struct LanguageError {

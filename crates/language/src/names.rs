@@ -1,7 +1,7 @@
 //! English names of languages.
 
 /// Pairs `(code, name)` of XLM-R's languages, sorted by code.
-pub(crate) const NAMES: [(&str, &str); 93] = [
+pub(crate) const NAMES_BY_CODE: [(&str, &str); 93] = [
     ("af", "Afrikaans"),
     ("am", "Amharic"),
     ("ar", "Arabic"),

@@ -3,7 +3,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// Returns the sorted means of `samples` bootstrap samples of `values`. Each sample draws
+/// Returns the sorted means of `n_samples` bootstrap samples of `values`. Each sample draws
 /// `values.len()` values with replacement (Efron and Tibshirani 1993). A sample depends only on
 /// `seed` and the sample's index, so results do not depend on the number of threads. Without
 /// values, the result is empty.
@@ -15,17 +15,17 @@ use rayon::prelude::*;
 /// let values = [100.0, 0.0, 100.0, 100.0, 0.0, 100.0, 0.0, 100.0, 100.0, 100.0];
 /// assert_eq!(percentile_interval(&bootstrap_means(&values, 10_000, 42), 0.95), (40.0, 100.0));
 /// ```
-pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
-    let count = values.len();
+pub fn bootstrap_means(values: &[f64], n_samples: usize, seed: u64) -> Vec<f64> {
+    let n_values = values.len();
     let mean = |sample: usize| {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(sample as u64);
-        let indices = (0..count).map(|_| generator.random_range(0..count));
+        let indices = (0..n_values).map(|_| generator.random_range(0..n_values));
         let sum: f64 = indices.filter_map(|index| values.get(index)).sum();
-        sum / count as f64
+        sum / n_values as f64
     };
-    let samples = if values.is_empty() { 0 } else { samples };
-    let mut means: Vec<f64> = (0..samples).into_par_iter().map(mean).collect();
+    let n_samples = if values.is_empty() { 0 } else { n_samples };
+    let mut means: Vec<f64> = (0..n_samples).into_par_iter().map(mean).collect();
     means.sort_by(f64::total_cmp);
     means
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Spread};
 
-const EXPECTED: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
+const EXPECTED_LINE: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
                         \"metric\": \"f1\", \"value\": 72.9}";
 
 /// A measured number, in the format of [`Published`](crate::Published) numbers.
@@ -29,14 +29,14 @@ pub struct Measured {
     /// The value of each seed, in the order of the seeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<f64>,
-    /// The mean over seeds for each test item; `value` is their mean. All translations of a text
-    /// are one item. All models of a run have the items in the same order.
+    /// The mean over seeds for each test item; `value` is the mean over items. All translations of
+    /// a text are one item. All models of a run have the items in the same order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<f64>,
 }
 
 impl Measured {
-    /// Creates a number. It has an interval if `value` has one.
+    /// Creates a number, which has an interval if `value` has one.
     ///
     /// ```
     /// use results::{Measured, Spread};
@@ -65,8 +65,8 @@ impl Measured {
         }
     }
 
-    /// Creates a number from the values of all seeds: their mean and interval. Several values are
-    /// stored in `seeds`.
+    /// Creates a number with the mean and interval of the values of all seeds. Two or more values
+    /// are also stored in `seeds`.
     pub fn of_seeds(
         model: &str,
         setting: &str,
@@ -93,29 +93,29 @@ impl Measured {
         let path = path.as_ref();
         let read_error = |source| Error::Read { path: path.to_path_buf(), source };
         let mut lines = Lines::open(path).map_err(read_error)?;
-        let mut rows = Vec::new();
+        let mut numbers = Vec::new();
         while lines.advance().map_err(read_error)? {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
-            rows.push(serde_json::from_slice(lines.bytes()).map_err(|error| {
+            numbers.push(serde_json::from_slice(lines.bytes()).map_err(|error| {
                 let text = error.to_string();
                 let suffix = format!(" at line {} column {}", error.line(), error.column());
                 let message = text.strip_suffix(&suffix).unwrap_or(&text);
-                let message = format!("{message}; expected {EXPECTED}");
+                let message = format!("{message}; expected {EXPECTED_LINE}");
                 Error::Line { path: path.to_path_buf(), line: lines.number(), message }
             })?);
         }
-        Ok(rows)
+        Ok(numbers)
     }
 
     /// Writes numbers in the format of [`Measured::read`], atomically; missing folders are created.
     ///
     /// # Errors
     /// [`Error::Write`].
-    pub fn write(path: impl AsRef<Path>, rows: &[Self]) -> Result<()> {
+    pub fn write(path: impl AsRef<Path>, numbers: &[Self]) -> Result<()> {
         let path = path.as_ref();
-        let lines = rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n"));
+        let lines = numbers.iter().map(|number| Ok(serde_json::to_string(number)? + "\n"));
         let result = lines.collect::<std::io::Result<String>>().and_then(|text| {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
             atomic_file::write(path, text)

@@ -79,33 +79,33 @@ impl PrintedTable {
                 ));
             }
         };
-        let printed = select(Some(id), None, None);
-        let in_table = |number: &&Measured| {
+        let published = select(Some(id), None, None);
+        let is_in_table = |number: &&Measured| {
             let has_setting =
                 |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;
-            printed.iter().filter(has_setting).any(|row| row.metric == number.metric)
+            published.iter().filter(has_setting).any(|row| row.metric == number.metric)
         };
         // A run may contain numbers for other tables.
-        let any_in_table = run.iter().any(|number| in_table(&number));
-        if let Some(number) = run.iter().find(|number| !any_in_table && !in_table(number)) {
+        let any_in_table = run.iter().any(|number| is_in_table(&number));
+        if let Some(number) = run.iter().find(|number| !any_in_table && !is_in_table(number)) {
             let Measured { setting, metric, .. } = number;
-            let names: Vec<&str> =
-                printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_unique);
+            let settings: Vec<&str> =
+                published.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_unique);
             return table_error(format!(
                 "no `{metric}` of `{setting}`; the table has {}",
-                names.join(", ")
+                settings.join(", ")
             ));
         }
-        let run_numbers: Vec<Measured> = run.iter().filter(in_table).cloned().collect();
+        let run_numbers: Vec<Measured> = run.iter().filter(is_in_table).cloned().collect();
         let cell = |source, (number, sd)| Cell { table: id.to_owned(), source, number, sd };
-        let paper = printed.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
-        let run = run_numbers.into_iter().map(|number| cell(Source::Run, (number, None)));
-        Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
+        let paper_cells = published.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
+        let run_cells = run_numbers.into_iter().map(|number| cell(Source::Run, (number, None)));
+        Ok(Self { id: id.to_owned(), layout, cells: paper_cells.chain(run_cells).collect() })
     }
 
-    /// Formats the table as Markdown. Metrics in one cell are joined by ` / `, intervals follow
-    /// `±`, and `–` marks missing values. The run's rows are bold; in Table 5, the run's columns
-    /// are bold.
+    /// Formats the table as Markdown. The values of several metrics in one cell are separated by
+    /// slashes, intervals follow `±`, and `–` marks missing values. The run's rows are bold; in
+    /// Table 5, the run's columns are bold.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_unique);
         let columns = self.cells.iter().map(|cell| self.column(cell));
@@ -119,7 +119,7 @@ impl PrintedTable {
             self.cells.iter().map(|cell| (key(cell), self.text(cell))).collect();
         let mut table = Table::new(self.corner_title(&metrics), &columns);
         for row in &rows {
-            let text = |column: &String| {
+            let cell_text = |column: &String| {
                 let key = |metric: &str| [metric, row, column].map(str::to_owned);
                 let text = |metric: &&str| texts_by_key.get(&key(metric)).map(String::as_str);
                 let texts: Vec<Option<&str>> = metrics.iter().map(text).collect();
@@ -131,7 +131,7 @@ impl PrintedTable {
                 };
                 if values.is_empty() { MISSING.to_owned() } else { values.join(" / ") }
             };
-            table.row(row, columns.iter().map(text));
+            table.row(row, columns.iter().map(cell_text));
         }
         table.to_string()
     }
@@ -156,14 +156,14 @@ impl PrintedTable {
     }
 
     fn corner_title(&self, metrics: &[&str]) -> String {
-        let first = match self.layout {
+        let row_kind = match self.layout {
             Layout::Models => "corpus",
             _ => "model",
         };
         let mut names = vec![("f1", "F1"), ("em", "EM"), ("accuracy", "accuracy"), ("p@1", "P@1")];
         names.retain(|(metric, _)| metrics.contains(metric));
         let names: Vec<&str> = names.into_iter().map(|(_, name)| name).collect();
-        format!("{first} ({})", names.join(" / "))
+        format!("{row_kind} ({})", names.join(" / "))
     }
 
     /// Returns the data set of a table that has only one data set.
@@ -205,7 +205,8 @@ impl PrintedTable {
     }
 }
 
-/// Converts a published number; the standard deviation is in its note, `sd 0.3/0.2` for F1 and EM.
+/// Converts a published number, and parses its standard deviation from the note (`sd 0.3/0.2` for
+/// F1 and EM).
 fn from_paper(row: &Published) -> (Measured, Option<f64>) {
     let mut deviations =
         row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();

@@ -37,14 +37,14 @@ pub fn published() -> &'static [Published] {
 }
 
 /// Returns the ids of all tables, in order.
-pub fn tables() -> Vec<&'static str> {
+pub fn table_ids() -> Vec<&'static str> {
     let mut ids: Vec<&str> = published().iter().map(|row| row.table.as_str()).collect();
     ids.dedup();
     ids
 }
 
-/// Returns the numbers that match all given conditions. `model` matches any part of the name,
-/// ignoring case.
+/// Returns the numbers that match every condition that is not `None`. `model` is a part of the
+/// model's name, ignoring case.
 ///
 /// ```
 /// let rows = results::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));

@@ -1,4 +1,4 @@
-//! Summaries over several seeds, as the "(avg)" and "(max)" rows of the papers' tables.
+//! Summaries over several seeds, as in the "(avg)" and "(max)" rows of the papers' tables.
 use std::collections::BTreeMap;
 
 use crate::{Measured, Spread, over_seeds};
@@ -31,17 +31,17 @@ pub struct SeedSummary {
     /// The papers' "(avg)" row. As in XLM-K's tables, the value of [`AVERAGE`] is computed from
     /// each seed's mean over languages.
     pub scores: Numbers<Spread>,
-    /// The seed with the best [`AVERAGE`]; ties go to the first one.
+    /// The seed with the best [`AVERAGE`]; the first seed if several are equal.
     pub best_seed: u64,
     /// The papers' "(max)" row: the numbers of the best seed.
     pub best: Numbers<f64>,
-    /// The numbers of each seed in order, including [`AVERAGE`].
+    /// The numbers of each seed, including [`AVERAGE`], in the order of the seeds.
     pub seeds: Vec<Numbers<f64>>,
 }
 
 impl SeedSummary {
     /// Summarises the scores of the seeds. The metric `select_by` determines the best seed. Returns
-    /// `None` without a seed.
+    /// `None` if `seeds` is empty.
     pub fn of(
         seeds: impl IntoIterator<Item = (u64, Numbers<f64>)>,
         select_by: &str,
@@ -71,16 +71,17 @@ impl SeedSummary {
     /// papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         if self.seeds.len() < 2 {
-            return rows(model, setting, &self.seeds);
+            return measured_numbers(model, setting, &self.seeds);
         }
-        let mut numbers = rows(&format!("{model} (avg)"), setting, &self.seeds);
-        numbers.extend(rows(&format!("{model} (max)"), setting, std::slice::from_ref(&self.best)));
+        let mut numbers = measured_numbers(&format!("{model} (avg)"), setting, &self.seeds);
+        let best = std::slice::from_ref(&self.best);
+        numbers.extend(measured_numbers(&format!("{model} (max)"), setting, best));
         numbers
     }
 }
 
-/// Returns the numbers by language code, then the average.
-fn rows(model: &str, setting: &str, seeds: &[Numbers<f64>]) -> Vec<Measured> {
+/// Returns the numbers of each metric, sorted by language code, with the average last.
+fn measured_numbers(model: &str, setting: &str, seeds: &[Numbers<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for (metric, by_language) in seeds.first().into_iter().flatten() {
         let number = |code: &str, name: &str| {

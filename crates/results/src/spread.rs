@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Spread {
-    /// The plain mean; 0 without values.
+    /// The arithmetic mean; 0 without values.
     pub mean: f64,
     /// Half the width of the 95 % interval, t · sd / √n; `None` for fewer than two values.
     pub half_width: Option<f64>,
 }
 
 /// Legend of a table with intervals.
-pub const INTERVALS: &str = "± is half of Student's 95 % interval over seeds";
+pub const INTERVAL_LEGEND: &str = "± is half of Student's 95 % interval over seeds";
 
 /// 97.5 % quantiles of Student's t (two-sided 95 % interval) for 1 to 30 degrees of freedom.
 const STUDENT_QUANTILES: [f64; 30] = [
@@ -68,7 +68,7 @@ impl Spread {
         self.half_width.map(|half| (self.mean - half, self.mean + half))
     }
 
-    /// Formats the spread with `decimals` decimals.
+    /// Formats mean and interval with `decimals` decimals.
     pub fn text(&self, decimals: usize) -> String {
         format!("{self:.decimals$}")
     }
@@ -130,12 +130,12 @@ impl ScoreSpread {
         }
     }
 
-    /// The spread of F1.
+    /// Returns the mean of F1 with its interval.
     pub fn f1(&self) -> Spread {
         Spread { mean: self.f1, half_width: self.f1_half_width }
     }
 
-    /// The spread of exact match.
+    /// Returns the mean of exact match with its interval.
     pub fn em(&self) -> Spread {
         Spread { mean: self.em, half_width: self.em_half_width }
     }

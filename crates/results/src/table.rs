@@ -34,7 +34,7 @@ pub struct Table {
     title: String,
     columns: Vec<String>,
     /// Names of the columns that contain text and are aligned like the titles.
-    text: Vec<&'static str>,
+    text_columns: Vec<&'static str>,
     rows: Vec<(String, Vec<String>)>,
 }
 
@@ -45,13 +45,13 @@ impl Table {
         columns: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        Self { title: title.into(), columns, text: Vec::new(), rows: Vec::new() }
+        Self { title: title.into(), columns, text_columns: Vec::new(), rows: Vec::new() }
     }
 
     /// Sets the columns that contain text and are aligned like the titles.
     #[must_use]
-    pub fn with_text(self, columns: &[&'static str]) -> Self {
-        Self { text: columns.to_vec(), ..self }
+    pub fn with_text_columns(self, columns: &[&'static str]) -> Self {
+        Self { text_columns: columns.to_vec(), ..self }
     }
 
     /// Adds a row; missing cells are filled with [`MISSING`].
@@ -72,7 +72,8 @@ impl Display for Table {
         write_line(f, &self.title, &self.columns)?;
         f.write_str("|---|")?;
         for column in &self.columns {
-            f.write_str(if self.text.contains(&column.as_str()) { "---|" } else { "---:|" })?;
+            let is_text = self.text_columns.contains(&column.as_str());
+            f.write_str(if is_text { "---|" } else { "---:|" })?;
         }
         f.write_char('\n')?;
         self.rows.iter().try_for_each(|(title, cells)| write_line(f, title, cells))
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn columns_of_text_are_aligned_as_titles() {
-        let mut table = Table::new("", ["run", "F1"]).with_text(&["run"]);
+        let mut table = Table::new("", ["run", "F1"]).with_text_columns(&["run"]);
         table.row("en", ["a", "1"]);
         assert_eq!(table.to_string(), "| | run | F1 |\n|---|---|---:|\n| en | a | 1 |\n");
     }

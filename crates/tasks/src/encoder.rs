@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::{Fingerprint, TensorField};
-use xlmr_model::{FusionConfig, Inputs, Model, fused};
+use xlmr_model::{FusionConfig, Inputs, Model, encode_fused};
 
 use crate::Result;
 
@@ -63,7 +63,7 @@ pub trait Encoder {
     /// Computes hidden states of the last layer of two texts that attend to each other in some of
     /// the layers.
     ///
-    /// The results are `[B, L_t, H]` and `[B, L_s, H]` float, see [`xlmr_model::fused`].
+    /// The results are `[B, L_t, H]` and `[B, L_s, H]` float, see [`xlmr_model::encode_fused`].
     ///
     /// # Errors
     /// If an input does not fit the model, or the numbers of rows differ.
@@ -179,7 +179,7 @@ impl Encoder for Model {
         fusion: &FusionConfig,
         train: bool,
     ) -> Result<(Tensor, Tensor)> {
-        Ok(self.in_precision(|| fused(self, target, source, fusion, train))??)
+        Ok(self.in_precision(|| encode_fused(self, target, source, fusion, train))??)
     }
 
     fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {

@@ -11,7 +11,7 @@ pub enum Activation {
     /// Exact GELU (error function).
     #[default]
     Gelu,
-    /// GELU with the tanh approximation, under its older name.
+    /// Equal to [`Self::GeluPytorchTanh`], under transformers' older name.
     GeluNew,
     /// GELU with the tanh approximation.
     GeluPytorchTanh,
@@ -22,7 +22,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The accepted names, for error messages.
+    /// Supported values of `hidden_act`, for error messages.
     pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu";
 
     /// Returns the name used in `config.json`.

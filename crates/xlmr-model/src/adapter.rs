@@ -9,21 +9,22 @@ use crate::parameters::Spec;
 use crate::{BottleneckConfig, Config, LoraConfig, Result};
 
 /// Prefix of the parameter names of all adapters.
-pub(crate) const ADAPTERS: &str = "adapters.";
+pub(crate) const ADAPTER_PREFIX: &str = "adapters.";
 
 /// Kind and configuration of an adapter.
 #[derive(Clone, Debug)]
 pub(crate) enum AdapterConfig {
     Lora(LoraConfig),
     Bottleneck(BottleneckConfig),
-    /// AdapterFusion of these bottlenecks. The fusion's name is their names, joined by commas.
+    /// AdapterFusion of the bottlenecks with these names, which are joined by commas to name the
+    /// fusion.
     Fusion(Vec<String>),
 }
 
 impl AdapterConfig {
     /// Returns the parameters of the adapter `name`; `file` is used in error messages.
     pub(crate) fn specs(&self, name: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
-        let prefix = format!("{ADAPTERS}{name}.");
+        let prefix = format!("{ADAPTER_PREFIX}{name}.");
         match self {
             Self::Lora(lora) => lora.specs(&prefix, config, file),
             Self::Bottleneck(bottleneck) => bottleneck.specs(&prefix, name, config, file),
@@ -43,15 +44,16 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Returns the LoRA of the adapter `name` for the linear layer `linear_name`, if it has one.
     pub(crate) fn lora(&self, name: &str, linear_name: &str) -> Result<Option<Lora>> {
-        let part = |part: &str| format!("{ADAPTERS}{name}.{linear_name}.{part}.weight");
+        let full_name =
+            |matrix: &str| format!("{ADAPTER_PREFIX}{name}.{linear_name}.{matrix}.weight");
         let AdapterConfig::Lora(lora) = &self.config else { return Ok(None) };
-        if !self.tensors.contains_key(&part("lora_A")) {
+        if !self.tensors.contains_key(&full_name("lora_A")) {
             return Ok(None);
         }
         let get = |name: &str| find(&self.tensors, name);
         Ok(Some(Lora {
-            down: Parameter::new(&get, &part("lora_A"))?,
-            up: Parameter::new(&get, &part("lora_B"))?,
+            down: Parameter::new(&get, &full_name("lora_A"))?,
+            up: Parameter::new(&get, &full_name("lora_B"))?,
             scale: lora.alpha / lora.rank as f64,
             dropout: lora.dropout,
         }))

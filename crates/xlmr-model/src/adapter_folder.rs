@@ -6,7 +6,7 @@ use serde_json::Value;
 use tch::Tensor;
 use torch_ext::TensorFile;
 
-use crate::adapter::{ADAPTERS, AdapterConfig};
+use crate::adapter::{ADAPTER_PREFIX, AdapterConfig};
 use crate::checkpoint::read_weight;
 use crate::fields::{Fields, brief};
 use crate::json_file::read_json;
@@ -16,57 +16,53 @@ use crate::projection::copy_into;
 use crate::{Error, Head, Model, Result};
 
 /// The configuration file of both formats.
-pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 
 /// Tensors by their names in a model or in an output file.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 impl Model {
-    /// Loads an adapter from a folder. It is not yet [active](Self::set_active).
+    /// Loads an adapter from a folder. The adapter is not [active](Self::set_active) yet.
     ///
-    /// Folders of [`save_adapter`](Self::save_adapter), PEFT's `save_pretrained` and, for
-    /// bottlenecks, AdapterHub's `save_adapter` with `use_safetensors` are supported, in F32, F16
-    /// or BF16.
+    /// Supports folders written by [`save_adapter`](Self::save_adapter), PEFT's `save_pretrained`
+    /// and, for bottlenecks, AdapterHub's `save_adapter` with `use_safetensors`, in F32, F16 or
+    /// BF16.
     ///
-    /// If the folder has weights for the head `architecture`, they replace the model's head weights
-    /// regardless of which adapter is active. PEFT stores them as `modules_to_save`, AdapterHub in
-    /// `model_head.safetensors`. [`Head::None`] loads an adapter without a head.
+    /// If the folder has weights for `head`, they replace the weights of the model's head
+    /// regardless of which adapter is active. PEFT stores a head's weights as `modules_to_save`,
+    /// AdapterHub in `model_head.safetensors`. [`Head::None`] loads an adapter without a head.
     ///
     /// # Errors
     /// Every error names the file, and the key or tensor. [`Error::Io`]; [`Error::Json`];
     /// [`Error::Config`] for an unsupported option, such as `use_dora`, or if the targets differ
     /// between layers; [`Error::TorchExt`] if the safetensors file is damaged; [`Error::Damaged`]
-    /// without that file or for a missing or unexpected tensor; [`Error::Stored`] for a tensor of
-    /// the wrong shape, for example of another base model or rank; [`Error::NoHead`];
-    /// [`Error::Input`] as for [`add_lora`](Self::add_lora). The model does not change.
-    pub fn load_adapter(
-        &mut self,
-        name: &str,
-        folder: impl AsRef<Path>,
-        architecture: Head,
-    ) -> Result<()> {
+    /// if the safetensors file is absent or a tensor is missing or unexpected; [`Error::Stored`]
+    /// for a tensor of the wrong shape, for example of another base model or rank;
+    /// [`Error::NoHead`]; [`Error::Input`] as for [`add_lora`](Self::add_lora). On error, the model
+    /// does not change.
+    pub fn load_adapter(&mut self, name: &str, folder: impl AsRef<Path>, head: Head) -> Result<()> {
         self.check_new_adapter(name)?;
-        self.require_head(architecture)?;
+        self.require_head(head)?;
         let folder = folder.as_ref();
-        let path = folder.join(CONFIG);
+        let path = folder.join(CONFIG_FILE);
         let file = path.display().to_string();
         let value = read_json(&path, "; an adapter's folder needs an adapter_config.json")?;
         let (config, tensors) = match value.get("config") {
-            Some(_) => self.read_adapter_hub(name, folder, value, &file, architecture)?,
-            None => self.read_peft(name, folder, value, &file, architecture)?,
+            Some(_) => self.read_adapter_hub(name, folder, value, &file, head)?,
+            None => self.read_peft(name, folder, value, &file, head)?,
         };
-        let (adapter, head): (Tensors, Tensors) =
-            tensors.into_iter().partition(|(name, _)| name.starts_with(ADAPTERS));
+        let (adapter_tensors, head_tensors): (Tensors, Tensors) =
+            tensors.into_iter().partition(|(name, _)| name.starts_with(ADAPTER_PREFIX));
         let parameters = self.plain_parameters();
-        for (name, tensor) in head {
+        for (name, tensor) in head_tensors {
             copy_into(&find(&parameters, &name)?, &tensor)?;
         }
-        self.insert_adapter(name, config, adapter)
+        self.insert_adapter(name, config, adapter_tensors)
     }
 
     /// Reads the tensors of all `specs`, whose names in the file start with `prefix`, and rejects
     /// other tensors in the file. `stored_part` of a stored name is replaced by `local_part`.
-    pub(crate) fn read_all(
+    pub(crate) fn read_tensors(
         &self,
         file: &TensorFile,
         specs: &[Spec],
@@ -77,8 +73,8 @@ impl Model {
         let mut unread = BTreeMap::new();
         for stored in file.names() {
             // Adapters of a bare encoder are stored without the encoder's prefix.
-            let inner = stored.strip_prefix(prefix);
-            let name = inner.map(|name| format!("{prefix}{}", names.prefixed(name)));
+            let unprefixed = stored.strip_prefix(prefix);
+            let name = unprefixed.map(|name| format!("{prefix}{}", names.prefixed(name)));
             let name =
                 name.map_or_else(|| stored.clone(), |name| name.replace(stored_part, local_part));
             if let Some(earlier) = unread.insert(name, stored) {
@@ -87,10 +83,11 @@ impl Model {
         }
         let mut tensors = BTreeMap::new();
         for spec in specs {
-            let expected_name = format!("{prefix}{}", spec.stored());
+            let expected_name = format!("{prefix}{}", spec.stored_name());
             let Some(stored) = unread.remove(&expected_name) else {
-                let reason =
-                    format!("lacks tensor {expected_name}, which {CONFIG} and the model require");
+                let reason = format!(
+                    "lacks tensor {expected_name}, which {CONFIG_FILE} and the model require"
+                );
                 return Err(Error::damaged(file.path(), reason));
             };
             let source = "according to adapter_config.json and the model";
@@ -99,9 +96,8 @@ impl Model {
         }
         match unread.into_values().next() {
             Some(unexpected) => {
-                let reason = format!(
-                    "tensor {unexpected} is neither the adapter's nor the requested head's"
-                );
+                let reason =
+                    format!("tensor {unexpected} belongs neither to the adapter nor to the head");
                 Err(Error::damaged(file.path(), reason))
             }
             None => Ok(tensors),
@@ -110,10 +106,10 @@ impl Model {
 
     /// Saves an adapter in the format of PEFT (LoRA) or AdapterHub (bottleneck), in float32.
     ///
-    /// The files are those of the transformers class of `architecture`, as written by PEFT
-    /// (`adapter_config.json`, `adapter_model.safetensors`) or AdapterHub (`adapter_config.json`,
-    /// `adapter.safetensors`). The weights of the class's head, except a masked-LM head, are stored
-    /// in PEFT's file, or in AdapterHub's `head_config.json` and `model_head.safetensors`. Creates
+    /// Writes the files that PEFT (`adapter_config.json`, `adapter_model.safetensors`) or
+    /// AdapterHub (`adapter_config.json`, `adapter.safetensors`) writes for the transformers class
+    /// of `head`. The head's weights, except those of a masked-LM head, are stored in PEFT's
+    /// safetensors file or in AdapterHub's `head_config.json` and `model_head.safetensors`. Creates
     /// the folder if it is missing, and writes each file atomically.
     ///
     /// # Errors
@@ -134,58 +130,50 @@ impl Model {
     /// # std::fs::remove_dir_all(folder).ok();
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
-    pub fn save_adapter(
-        &self,
-        name: &str,
-        folder: impl AsRef<Path>,
-        architecture: Head,
-    ) -> Result<()> {
-        self.require_head(architecture)?;
-        self.write_adapter(name, folder.as_ref(), architecture)
+    pub fn save_adapter(&self, name: &str, folder: impl AsRef<Path>, head: Head) -> Result<()> {
+        self.require_head(head)?;
+        self.write_adapter(name, folder.as_ref(), head)
     }
 
-    /// Saves an adapter as [`save_adapter`](Self::save_adapter) does. `architecture` may also be a
-    /// head that the model lacks, if none of its weights are written to the folder.
-    pub(crate) fn write_adapter(
-        &self,
-        name: &str,
-        folder: &Path,
-        architecture: Head,
-    ) -> Result<()> {
+    /// Saves an adapter as [`save_adapter`](Self::save_adapter) does. The model may lack `head` if
+    /// no weights of this head are written to the folder.
+    pub(crate) fn write_adapter(&self, name: &str, folder: &Path, head: Head) -> Result<()> {
         let adapter = self.adapter(name)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         match &adapter.config {
-            AdapterConfig::Lora(lora) => self.write_peft(name, lora, folder, architecture),
+            AdapterConfig::Lora(lora) => self.write_peft(name, lora, folder, head),
             AdapterConfig::Bottleneck(bottleneck) => {
-                self.write_adapter_hub(name, bottleneck, folder, architecture)
+                self.write_adapter_hub(name, bottleneck, folder, head)
             }
             AdapterConfig::Fusion(names) => self.write_fusion(name, names, folder),
         }
     }
 
-    /// Returns the parameters of `specs`, named `prefix` plus their names in a folder of
-    /// `architecture`.
+    /// Returns the parameters of `specs`. Their names are `prefix` and the stored name, without the
+    /// encoder's prefix for [`Head::None`].
     pub(crate) fn stored_tensors(
         &self,
         specs: &[Spec],
         prefix: &str,
-        architecture: Head,
+        head: Head,
     ) -> Result<Tensors> {
         let names = self.config().architecture.names();
         let parameters: Tensors = self.named_parameters().into_iter().collect();
         let mut tensors = BTreeMap::new();
         for spec in specs {
-            let stored = match architecture {
-                Head::None => spec.stored().strip_prefix(names.prefix).unwrap_or(spec.stored()),
-                _ => spec.stored(),
+            let stored = match head {
+                Head::None => {
+                    spec.stored_name().strip_prefix(names.prefix).unwrap_or(spec.stored_name())
+                }
+                _ => spec.stored_name(),
             };
             tensors.insert(format!("{prefix}{stored}"), find(&parameters, &spec.name)?);
         }
         Ok(tensors)
     }
 
-    /// Returns the head's parameters that an adapter folder may contain. A masked-LM head belongs
-    /// to the base model.
+    /// Returns the parameters of a head that an adapter folder may contain. A masked-LM head
+    /// belongs to the base model and has none.
     pub(crate) fn adapter_head_specs(&self, head: Head) -> Vec<Spec> {
         match head {
             Head::MaskedLm => Vec::new(),
@@ -201,27 +189,28 @@ impl Model {
     }
 }
 
-/// Opens the file `safe` of a folder; `pickled` is the name of its older pickle format.
-pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<TensorFile> {
-    let path = folder.join(safe);
+/// Opens the safetensors file `name` of a folder; `pickle_name` is its name in the older pickle
+/// format.
+pub(crate) fn open_weights(folder: &Path, name: &str, pickle_name: &str) -> Result<TensorFile> {
+    let path = folder.join(name);
     if path.is_file() {
         return Ok(TensorFile::open(path)?);
     }
-    let reason = match folder.join(pickled).exists() {
+    let reason = match folder.join(pickle_name).exists() {
         true => format!(
-            "has only {pickled}, a Python pickle that can run code when it is opened, so it is \
-             not read; save the adapter as {safe} once in Python"
+            "has only {pickle_name}, a Python pickle that can run code when it is opened, so it is \
+             not read; save the adapter as {name} once in Python"
         ),
-        false => format!("found {CONFIG}, but no {safe}"),
+        false => format!("found {CONFIG_FILE}, but no {name}"),
     };
     Err(Error::damaged(folder, reason))
 }
 
-/// Rejects keys that were not read, except disabled options and keys without effect (`is_known`).
+/// Rejects keys that were not read, except disabled options and keys that satisfy `has_no_effect`.
 pub(crate) fn reject_unknown_keys(
     fields: Fields,
     file: &str,
-    is_known: impl Fn(&str) -> bool,
+    has_no_effect: impl Fn(&str) -> bool,
 ) -> Result<()> {
     for (key, value) in fields.remaining()? {
         let is_disabled = match &value {
@@ -231,7 +220,7 @@ pub(crate) fn reject_unknown_keys(
             Value::Object(values) => values.is_empty(),
             Value::Bool(true) | Value::Number(_) => false,
         };
-        if !is_disabled && !is_known(&key) {
+        if !is_disabled && !has_no_effect(&key) {
             let expected = "this option to be absent; it is not supported";
             return Err(Error::config(file, key, expected, brief(&value)));
         }

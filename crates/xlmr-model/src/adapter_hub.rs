@@ -5,19 +5,20 @@ use serde_json::{Map, Value, json};
 use torch_ext::TensorFile;
 
 use crate::adapter::AdapterConfig;
-use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
-use crate::fields::{COUNT, Fields, brief};
+use crate::adapter_folder::{CONFIG_FILE, Tensors, open_weights, reject_unknown_keys};
+use crate::fields::{Fields, INTEGER, brief};
 use crate::json_file::{read_json, write_json};
 use crate::save::write_weights;
 use crate::{Activation, BottleneckConfig, Error, Head, Model, Result};
 
-pub(crate) const WEIGHTS: &str = "adapter.safetensors";
-const HEAD: &str = "model_head.safetensors";
-const HEAD_CONFIG: &str = "head_config.json";
-pub(crate) const FUSION_CONFIG: &str = "adapter_fusion_config.json";
-pub(crate) const FUSION: &str = "model_adapter_fusion.safetensors";
+pub(crate) const WEIGHTS_FILE: &str = "adapter.safetensors";
+const HEAD_FILE: &str = "model_head.safetensors";
+const HEAD_CONFIG_FILE: &str = "head_config.json";
+pub(crate) const FUSION_CONFIG_FILE: &str = "adapter_fusion_config.json";
+pub(crate) const FUSION_FILE: &str = "model_adapter_fusion.safetensors";
 
-/// Supported values of `config` (keys may be absent): one adapter after each feed-forward layer.
+/// Returns the supported values of `config` (one adapter after each feed-forward layer); keys may
+/// be absent.
 fn bottleneck_options() -> Map<String, Value> {
     let options = json!({
         "adapter_residual_before_ln": false,
@@ -42,33 +43,34 @@ fn bottleneck_options() -> Map<String, Value> {
 }
 
 impl Model {
-    /// Reads a bottleneck and its tensors, and the tensors of the head `architecture` if the folder
-    /// has them.
+    /// Reads a bottleneck and its tensors, and the tensors of `head` if the folder has them.
     pub(crate) fn read_adapter_hub(
         &self,
         name: &str,
         folder: &Path,
         value: Value,
         file: &str,
-        architecture: Head,
+        head: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
         let mut fields = Fields::new(value, file)?;
         let stored_name: String = fields.take("name", "the adapter's name", String::new())?;
         let config = read_config(fields.take("config", "an object", Value::Null)?, file)?;
         let config = AdapterConfig::Bottleneck(config);
         let specs = config.specs(name, self.config(), file)?;
-        let weights = open_weights(folder, WEIGHTS, "pytorch_adapter.bin")?;
+        let weights = open_weights(folder, WEIGHTS_FILE, "pytorch_adapter.bin")?;
         let [stored_part, local_part] =
             [&stored_name, name].map(|name| format!(".adapters.{name}."));
-        let mut tensors = self.read_all(&weights, &specs, "", (&stored_part, &local_part))?;
-        let head = folder.join(HEAD);
-        if architecture != Head::None && head.is_file() {
-            let head = TensorFile::open(head)?;
+        let mut tensors = self.read_tensors(&weights, &specs, "", (&stored_part, &local_part))?;
+        let head_path = folder.join(HEAD_FILE);
+        if head != Head::None && head_path.is_file() {
+            let head_file = TensorFile::open(head_path)?;
             // AdapterHub counts BERT's pooler as part of the encoder and does not save it.
             let prefix = self.config().architecture.names().prefix;
-            let mut specs = self.adapter_head_specs(architecture);
-            specs.retain(|spec| !spec.stored().starts_with(prefix) || head.contains(spec.stored()));
-            tensors.extend(self.read_all(&head, &specs, "", (".", "."))?);
+            let mut specs = self.adapter_head_specs(head);
+            specs.retain(|spec| {
+                !spec.stored_name().starts_with(prefix) || head_file.contains(spec.stored_name())
+            });
+            tensors.extend(self.read_tensors(&head_file, &specs, "", (".", "."))?);
         }
         Ok((config, tensors))
     }
@@ -78,32 +80,31 @@ impl Model {
         name: &str,
         bottleneck: &BottleneckConfig,
         folder: &Path,
-        architecture: Head,
+        head: Head,
     ) -> Result<()> {
         let config = self.config();
-        let specs = AdapterConfig::Bottleneck(*bottleneck).specs(name, config, CONFIG)?;
-        let mut tensors = self.stored_tensors(&specs, "", architecture)?;
-        write_weights(&folder.join(WEIGHTS), &mut tensors)?;
-        let head = self.adapter_head_specs(architecture);
-        let describe =
-            |config: Value, name: Option<&str>| self.with_metadata(config, name, architecture);
-        if !head.is_empty() {
-            let mut tensors = self.stored_tensors(&head, "", architecture)?;
-            write_weights(&folder.join(HEAD), &mut tensors)?;
-            write_json(&folder.join(HEAD_CONFIG), &describe(Value::Null, None))?;
+        let specs = AdapterConfig::Bottleneck(*bottleneck).specs(name, config, CONFIG_FILE)?;
+        let mut tensors = self.stored_tensors(&specs, "", head)?;
+        write_weights(&folder.join(WEIGHTS_FILE), &mut tensors)?;
+        let head_specs = self.adapter_head_specs(head);
+        let with_metadata = |config, name| self.with_metadata(config, name, head);
+        if !head_specs.is_empty() {
+            let mut tensors = self.stored_tensors(&head_specs, "", head)?;
+            write_weights(&folder.join(HEAD_FILE), &mut tensors)?;
+            write_json(&folder.join(HEAD_CONFIG_FILE), &with_metadata(Value::Null, None))?;
         }
         let mut options = bottleneck_options();
         options.insert("reduction_factor".into(), json!(bottleneck.reduction));
         options.insert("non_linearity".into(), json!(bottleneck.activation));
-        write_json(&folder.join(CONFIG), &describe(Value::Object(options), Some(name)))
+        write_json(&folder.join(CONFIG_FILE), &with_metadata(Value::Object(options), Some(name)))
     }
 
-    /// Adds the other keys of AdapterHub's files to a configuration.
-    fn with_metadata(&self, config: Value, name: Option<&str>, architecture: Head) -> Value {
+    /// Adds AdapterHub's metadata keys to a configuration.
+    fn with_metadata(&self, config: Value, name: Option<&str>, head: Head) -> Value {
         json!({
             "config": config,
             "hidden_size": self.config().hidden_size,
-            "model_class": architecture.class(&self.config().architecture),
+            "model_class": head.class(&self.config().architecture),
             "model_name": null,
             "model_type": self.config().architecture.model_type(),
             "name": name,
@@ -111,9 +112,9 @@ impl Model {
         })
     }
 
-    /// Reads a new fusion: its name, configuration and tensors.
+    /// Reads the name, configuration and tensors of a fusion that is new to the model.
     pub(crate) fn read_fusion(&self, folder: &Path) -> Result<(String, AdapterConfig, Tensors)> {
-        let path = folder.join(FUSION_CONFIG);
+        let path = folder.join(FUSION_CONFIG_FILE);
         let file = path.display().to_string();
         let value = read_json(&path, "; a fusion's folder needs an adapter_fusion_config.json")?;
         let mut fields = Fields::new(value, &file)?;
@@ -122,44 +123,44 @@ impl Model {
         let names: Vec<String> = fields.take("adapter_names", "a list of names", default_names)?;
         let mut options = Fields::new(fields.take("config", "an object", Value::Null)?, &file)?;
         require_options(&mut options, fusion_options())?;
-        reject_unknown_keys(options, &file, |key| UNUSED_OPTIONS.contains(&key))?;
+        reject_unknown_keys(options, &file, |key| IGNORED_OPTIONS.contains(&key))?;
         let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
         let (name, config) = self.new_fusion(&name_refs).map_err(|error| match error {
             Error::Input { expected, got, .. } => {
                 Error::config(&file, "adapter_names", expected, got)
             }
-            other => other,
+            error => error,
         })?;
-        let weights = open_weights(folder, FUSION, "pytorch_model_adapter_fusion.bin")?;
+        let weights = open_weights(folder, FUSION_FILE, "pytorch_model_adapter_fusion.bin")?;
         let [stored_part, local_part] =
             [&stored_name, &name].map(|name| format!(".adapter_fusion_layer.{name}."));
         let specs = config.specs(&name, self.config(), &file)?;
-        let tensors = self.read_all(&weights, &specs, "", (&stored_part, &local_part))?;
+        let tensors = self.read_tensors(&weights, &specs, "", (&stored_part, &local_part))?;
         Ok((name, config, tensors))
     }
 
     pub(crate) fn write_fusion(&self, name: &str, names: &[String], folder: &Path) -> Result<()> {
         let config = AdapterConfig::Fusion(names.to_vec());
-        // AdapterHub uses these names for a bare encoder as well.
-        let class = Head::MaskedLm;
+        // AdapterHub stores fusions of a bare encoder with the encoder's prefix as well.
+        let head = Head::MaskedLm;
         let mut tensors =
-            self.stored_tensors(&config.specs(name, self.config(), FUSION_CONFIG)?, "", class)?;
-        write_weights(&folder.join(FUSION), &mut tensors)?;
+            self.stored_tensors(&config.specs(name, self.config(), FUSION_CONFIG_FILE)?, "", head)?;
+        write_weights(&folder.join(FUSION_FILE), &mut tensors)?;
         let mut options = fusion_options();
-        options.extend(UNUSED_OPTIONS.map(|key| (key.into(), json!(true))));
-        let mut value = self.with_metadata(Value::Object(options), Some(name), class);
+        options.extend(IGNORED_OPTIONS.map(|key| (key.into(), json!(true))));
+        let mut value = self.with_metadata(Value::Object(options), Some(name), head);
         if let Value::Object(value) = &mut value {
             value.insert("adapter_names".into(), json!(names));
         }
-        write_json(&folder.join(FUSION_CONFIG), &value)
+        write_json(&folder.join(FUSION_CONFIG_FILE), &value)
     }
 }
 
 /// Keys without effect on the outputs of stored weights: initialisation of V, its regularisation
 /// in training, and whether V is applied before or after the weighted sum.
-const UNUSED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
+const IGNORED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
 
-/// Supported values of a fusion's `config`; keys may be absent.
+/// Returns the supported values of a fusion's `config`; keys may be absent.
 fn fusion_options() -> Map<String, Value> {
     let options = json!({
         "dropout_prob": null,
@@ -177,7 +178,7 @@ fn fusion_options() -> Map<String, Value> {
 fn require_options(fields: &mut Fields, supported: Map<String, Value>) -> Result<()> {
     for (key, expected) in supported {
         let actual = fields.take(&key, "", expected.clone())?;
-        // 1 and 1.0 are equal.
+        // Numbers are compared as floats, so that 1 equals 1.0.
         if actual != expected && (actual.as_f64().is_none() || actual.as_f64() != expected.as_f64())
         {
             return Err(fields.refuse(&key, &expected.to_string(), brief(&actual)));
@@ -189,10 +190,10 @@ fn require_options(fields: &mut Fields, supported: Map<String, Value>) -> Result
 fn read_config(value: Value, file: &str) -> Result<BottleneckConfig> {
     let mut fields = Fields::new(value, file)?;
     require_options(&mut fields, bottleneck_options())?;
-    let reduction = fields.take("reduction_factor", COUNT, 16)?;
+    let reduction = fields.take("reduction_factor", INTEGER, 16)?;
     let activation = fields.take("non_linearity", Activation::NAMES, Activation::Relu)?;
-    // Options for weight initialisation and for hypercomplex layers.
-    let unused = ["init_weights", "phm", "hypercomplex"];
-    reject_unknown_keys(fields, file, |key| unused.iter().any(|part| key.contains(part)))?;
+    // Options of weight initialisation and of hypercomplex layers have no effect.
+    let ignored_parts = ["init_weights", "phm", "hypercomplex"];
+    reject_unknown_keys(fields, file, |key| ignored_parts.iter().any(|part| key.contains(part)))?;
     Ok(BottleneckConfig { reduction, activation })
 }

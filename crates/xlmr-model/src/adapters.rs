@@ -10,17 +10,18 @@ use crate::layers::Linear;
 use crate::output_adapter::OutputAdapter;
 use crate::{Architecture, BottleneckConfig, Error, Head, LoraConfig, Model, Result};
 
-/// Standard deviation of new weights in bottlenecks and fusions, as in AdapterHub ("bert").
-const HUB_STD: f64 = 0.02;
+/// Standard deviation of new weights in bottlenecks and fusions, as in AdapterHub (`init_weights`:
+/// "bert").
+const ADAPTER_STD: f64 = 0.02;
 
 impl Model {
-    /// Adds a LoRA. It is not yet [active](Self::set_active).
+    /// Adds a LoRA, which is not [active](Self::set_active) yet.
     ///
     /// A is drawn uniformly from ±`1 / √inputs`, as in PEFT, depending on `seed` and each
     /// parameter's name. B is zero, so that outputs do not change before training.
     ///
-    /// Its parameters, `adapters.NAME.….lora_A.weight` and `….lora_B.weight`, are among
-    /// [`named_parameters`](Self::named_parameters). To train only them, freeze the
+    /// [`named_parameters`](Self::named_parameters) includes its parameters,
+    /// `adapters.NAME.….lora_A.weight` and `….lora_B.weight`. To train only these, freeze the
     /// [roles](crate::Role) `encoder` and `head`.
     ///
     /// # Errors
@@ -33,23 +34,23 @@ impl Model {
     ///
     /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
     /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
-    /// let plain = model.encode(&inputs, false)?;
+    /// let without_adapter = model.encode(&inputs, false)?;
     /// model.add_lora("german", &LoraConfig::default(), 1)?;
     /// model.set_active(&["german"])?;
-    /// assert_eq!(model.encode(&inputs, false)?, plain);
+    /// assert_eq!(model.encode(&inputs, false)?, without_adapter);
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn add_lora(&mut self, name: &str, config: &LoraConfig, seed: u64) -> Result<()> {
         self.add_adapter(name, AdapterConfig::Lora(config.clone()), seed)
     }
 
-    /// Adds a bottleneck adapter. It is not yet [active](Self::set_active).
+    /// Adds a bottleneck adapter, which is not [active](Self::set_active) yet.
     ///
     /// Weights are drawn from N(0, 0.02), depending on `seed` and each parameter's name; biases are
     /// zero.
     ///
-    /// Its parameters are `adapters.NAME.….adapter_down.weight`, `….adapter_down.bias` and the
-    /// corresponding ones of `adapter_up`; otherwise as [`add_lora`](Self::add_lora).
+    /// Its parameters are the weights and biases of `adapters.NAME.….adapter_down` and
+    /// `….adapter_up`. [`add_lora`](Self::add_lora) describes how to train only these.
     ///
     /// # Errors
     /// As [`add_lora`](Self::add_lora).
@@ -64,13 +65,13 @@ impl Model {
 
     fn add_adapter(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         self.check_new_adapter(name)?;
-        self.add_drawn(name, config, seed)
+        self.add_new(name, config, seed)
     }
 
-    pub(crate) fn add_drawn(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
+    pub(crate) fn add_new(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         let mut tensors = BTreeMap::new();
         for spec in config.specs(name, self.config(), "adapter")? {
-            let tensor = spec.initial_tensor(HUB_STD, seed, self.device())?;
+            let tensor = spec.initial_tensor(ADAPTER_STD, seed, self.device())?;
             tensors.insert(spec.name, tensor);
         }
         self.insert_adapter(name, config, tensors)
@@ -114,25 +115,25 @@ impl Model {
 
     /// Returns the names of the active adapters.
     pub fn active_adapters(&self) -> &[String] {
-        &self.active
+        &self.active_adapters
     }
 
-    /// Activates these adapters and deactivates all others.
+    /// Activates the adapters `names` and deactivates all other adapters.
     ///
     /// Any number of LoRAs (their sum is added) and at most one bottleneck or
-    /// [fusion](Self::set_fused) can be active. Without active adapters the outputs equal the
-    /// model's own, bit by bit.
+    /// [fusion](Self::set_active_fusion) can be active. Without active adapters, the outputs are
+    /// bit-identical to those of a model without adapters.
     ///
     /// # Errors
-    /// [`Error::Input`] if a name is unknown or duplicated, or if two are bottlenecks or fusions;
-    /// then nothing changes.
+    /// [`Error::Input`] if a name is unknown or duplicated, or if two adapters are bottlenecks or
+    /// fusions. On error, the active adapters do not change.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
-        let mut active_output = None;
+        let mut output_adapter = None;
         for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
-                && let Some(other) = active_output.replace(name)
+                && let Some(earlier) = output_adapter.replace(name)
             {
-                let got = format!("{other} and {name}");
+                let got = format!("{earlier} and {name}");
                 let expected = "at most one bottleneck or fusion";
                 return Err(Error::input("adapter", expected, got));
             }
@@ -140,19 +141,19 @@ impl Model {
                 return Err(Error::input("adapter", "each name once", *name));
             }
         }
-        self.active = names.iter().map(|&name| name.to_owned()).collect();
+        self.active_adapters = names.iter().map(|&name| name.to_owned()).collect();
         self.attach_adapters()
     }
 
     pub(crate) fn adapter(&self, name: &str) -> Result<&Adapter> {
         let names = || self.adapters().collect::<Vec<_>>().join(", ");
-        let unknown = || Error::input("adapter", format!("one of [{}]", names()), name);
-        self.adapters.get(name).ok_or_else(unknown)
+        let unknown_adapter = || Error::input("adapter", format!("one of [{}]", names()), name);
+        self.adapters.get(name).ok_or_else(unknown_adapter)
     }
 
     /// Inserts the active adapters into the layers.
     pub(crate) fn attach_adapters(&mut self) -> Result<()> {
-        let (adapters, active) = (&self.adapters, &self.active);
+        let (adapters, active) = (&self.adapters, &self.active_adapters);
         for_each_linear(&mut self.layers, &self.config.architecture, |linear, linear_name| {
             linear.loras.clear();
             for name in active {
@@ -163,23 +164,23 @@ impl Model {
             Ok(())
         })?;
         for (index, layer) in (0..).zip(&mut self.layers) {
-            let layer_name = self.config.architecture.names().layer(index);
-            let modules = active
+            let layer_name = self.config.architecture.names().layer_name(index);
+            let output_adapters = active
                 .iter()
                 .map(|name| OutputAdapter::new(adapters, name, &layer_name, &self.config));
-            *layer.parts().output_adapter =
-                modules.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
+            *layer.parameters().output_adapter =
+                output_adapters.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
         }
         Ok(())
     }
 
     /// Merges a LoRA into the weights and removes it.
     ///
-    /// It need not be active. Outputs are equal up to rounding, and [`save`](Self::save) writes a
-    /// plain model.
+    /// The LoRA need not be active. Outputs are equal up to rounding, and [`save`](Self::save)
+    /// writes a plain model.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no adapter of that name, or if it is a bottleneck or a fusion,
+    /// [`Error::Input`] if there is no such adapter, or if the adapter is a bottleneck or a fusion,
     /// which cannot be merged into weights; [`Error::Torch`].
     pub fn merge(&mut self, name: &str) -> Result<()> {
         if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_)) {
@@ -191,12 +192,12 @@ impl Model {
             let lora = adapter.lora(name, linear_name)?;
             lora.map_or(Ok(()), |lora| lora.merge_into(&linear.weight))
         })?;
-        self.active.retain(|active| active != name);
+        self.active_adapters.retain(|active| active != name);
         self.attach_adapters()
     }
 
-    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks. It is not yet
-    /// [active](Self::set_fused).
+    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks, which is not
+    /// [active](Self::set_active_fusion) yet.
     ///
     /// In each layer, with t, u and x of [`BottleneckConfig`] and the output of the n-th bottleneck
     /// `a_n = W_up f(W_down t + b_down) + b_up`,
@@ -217,8 +218,8 @@ impl Model {
     /// [role](crate::Role) `adapter_fusion`.
     ///
     /// # Errors
-    /// [`Error::Input`] for fewer than two names, a duplicate name, a name that is not a
-    /// bottleneck's, or a fusion that exists already; [`Error::Torch`].
+    /// [`Error::Input`] for fewer than two names, a duplicate name, a name of another adapter than
+    /// a bottleneck, or a fusion that exists already; [`Error::Torch`].
     ///
     /// # Example
     /// ```
@@ -229,25 +230,25 @@ impl Model {
     ///     model.add_bottleneck(name, &BottleneckConfig::default(), 1)?;
     /// }
     /// model.add_adapter_fusion(&["ep", "tp"], 1)?;
-    /// model.set_fused(&["ep", "tp"])?;
+    /// model.set_active_fusion(&["ep", "tp"])?;
     /// assert_eq!(model.active_adapters(), ["ep,tp"]);
     /// model.encode(&Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?, false)?;
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn add_adapter_fusion(&mut self, names: &[&str], seed: u64) -> Result<()> {
         let (name, config) = self.new_fusion(names)?;
-        self.add_drawn(&name, config, seed)
+        self.add_new(&name, config, seed)
     }
 
     /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
     ///
-    /// Equivalent to [`set_active`](Self::set_active) with the names joined by commas, `"ep,tp"`,
-    /// which also accepts LoRAs.
+    /// Equivalent to [`set_active`](Self::set_active) with the fusion's name, such as `"ep,tp"`. To
+    /// activate LoRAs as well, use [`set_active`](Self::set_active).
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order; then nothing
-    /// changes.
-    pub fn set_fused(&mut self, names: &[&str]) -> Result<()> {
+    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order. On error, the
+    /// active adapters do not change.
+    pub fn set_active_fusion(&mut self, names: &[&str]) -> Result<()> {
         self.set_active(&[&names.join(",")])
     }
 
@@ -262,17 +263,17 @@ impl Model {
         self.write_adapter(&names.join(","), folder.as_ref(), Head::MaskedLm)
     }
 
-    /// Loads a fusion from a folder and returns the names of its bottlenecks. It is not yet
-    /// [active](Self::set_fused).
+    /// Loads a fusion from a folder and returns the names of its bottlenecks. The fusion is not
+    /// [active](Self::set_active_fusion) yet.
     ///
-    /// Folders of [`save_adapter_fusion`](Self::save_adapter_fusion) and of AdapterHub with
-    /// `use_safetensors` are supported. The model must already contain the bottlenecks under the
+    /// Supports folders written by [`save_adapter_fusion`](Self::save_adapter_fusion) and by
+    /// AdapterHub with `use_safetensors`. The model must already contain the bottlenecks under the
     /// names stored in the folder.
     ///
     /// # Errors
     /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` if
-    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would reject them. The model does not
-    /// change then.
+    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would reject these names. On error, the
+    /// model does not change.
     pub fn load_adapter_fusion(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
         let (name, config, tensors) = self.read_fusion(folder.as_ref())?;
         self.insert_adapter(&name, config, tensors)?;
@@ -312,17 +313,17 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// Calls `change` for every linear layer that adapters may change, with its full name.
+/// Calls `change` with every linear layer that adapters may change and with the layer's full name.
 fn for_each_linear(
     layers: &mut [Layer],
     architecture: &Architecture,
     mut change: impl FnMut(&mut Linear, &str) -> Result<()>,
 ) -> Result<()> {
     for (index, layer) in (0..).zip(layers) {
-        let layer_name = architecture.names().layer(index);
-        let parts = layer.parts();
-        let joined = parts.joined.into_iter().flat_map(|joined| joined.layers);
-        let linear = joined.chain(parts.linear);
+        let layer_name = architecture.names().layer_name(index);
+        let parameters = layer.parameters();
+        let joined = parameters.joined.into_iter().flat_map(|joined| joined.layers);
+        let linear = joined.chain(parameters.linear);
         for (linear, (linear_name, _)) in linear.zip(architecture.names().linear_layers) {
             change(linear, &format!("{layer_name}.{linear_name}"))?;
         }

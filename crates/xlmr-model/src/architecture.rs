@@ -10,12 +10,12 @@ use crate::{DebertaV2, EuroBert, ModernBert};
 
 /// Encoder architecture, given by `model_type` in `config.json`.
 ///
-/// All support the heads of [`Head`](crate::Head). They differ in layers, positions and parameter
-/// names.
+/// Every architecture supports all heads of [`Head`](crate::Head). Architectures differ in layers,
+/// positions and parameter names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Architecture {
-    /// XLM-R (Conneau et al. 2020): `model_type` "xlm-roberta", positions counted from the id after
-    /// `<pad>`'s.
+    /// XLM-R (Conneau et al. 2020): `model_type` "xlm-roberta", position ids that start after the
+    /// id of `<pad>`.
     #[default]
     XlmRoberta,
     /// RoBERTa (Liu et al. 2019): `model_type` "roberta", XLM-R's layers and positions.
@@ -39,27 +39,29 @@ pub enum Architecture {
     /// ELECTRA (Clark et al. 2020), discriminators and generators: `model_type` "electra", BERT
     /// with other heads and, in some sizes, narrower embeddings.
     Electra {
-        /// E, width of the embeddings; a linear layer maps them to `hidden_size` if it differs.
+        /// E, the width of the embeddings. If it differs from `hidden_size`, a linear layer maps
+        /// the embeddings to H.
         embedding_size: i64,
     },
 }
 
 /// DistilBERT-specific options.
 ///
-/// They complement [`Config`](crate::Config), whose fields have other keys in the file: `dim`,
-/// `n_layers`, `n_heads`, `hidden_dim`, `activation`, `dropout`, `attention_dropout` and
-/// `seq_classif_dropout`, which is `classifier_dropout` and applies to the sequence classification
-/// head only. `layer_norm_eps` is always 1e-12.
+/// [`Config`](crate::Config) holds the other options. Their keys in the file are `dim`, `n_layers`,
+/// `n_heads`, `hidden_dim`, `activation`, `dropout`, `attention_dropout` and, for
+/// `classifier_dropout` of the sequence classification head, `seq_classif_dropout`.
+/// `layer_norm_eps` is always 1e-12.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistilBert {
     /// Dropout before the span head.
     pub qa_dropout: f64,
-    /// Whether new position embeddings are sinusoids. They are trained in either case.
+    /// Whether new position embeddings are sinusoids. Position embeddings are trained in either
+    /// case.
     pub sinusoidal_pos_embds: bool,
 }
 
 impl Default for DistilBert {
-    /// transformers' `DistilBertConfig`.
+    /// Returns the defaults of transformers' `DistilBertConfig`.
     fn default() -> Self {
         Self { qa_dropout: 0.1, sinusoidal_pos_embds: false }
     }
@@ -69,27 +71,28 @@ impl Default for DistilBert {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     pub(crate) model_type: &'static str,
-    /// Prefix of the names of its transformers classes.
-    pub(crate) class: &'static str,
-    /// XLM-R's keys of `config.json` and this architecture's name for each; `None`: no such key.
-    /// Keys with the same name are not listed.
+    /// Prefix of the architecture's class names in transformers.
+    pub(crate) class_prefix: &'static str,
+    /// XLM-R's keys of `config.json` and this architecture's keys, `None` if there is no such key.
+    /// Keys with equal names are not listed.
     keys: &'static [(&'static str, Option<&'static str>)],
     /// Whether position ids start after the id of `<pad>`.
     pub(crate) pad_positions: bool,
     /// Prefix of the encoder's parameters, including the dot.
     pub(crate) prefix: &'static str,
-    /// First components after the prefix; names in checkpoints of the bare encoder start with them.
-    pub(crate) parts: &'static [&'static str],
-    /// Known tensors of the encoder that are not used.
-    pub(crate) unused: &'static [&'static str],
+    /// First components of the encoder's parameter names after the prefix, which checkpoints of the
+    /// bare encoder omit.
+    pub(crate) modules: &'static [&'static str],
+    /// Prefixes of known tensors that are not used.
+    pub(crate) unused_prefixes: &'static [&'static str],
     /// `[V, E]`
     pub(crate) word_embeddings: &'static str,
-    /// `[S, E]`; absent without segments.
-    pub(crate) types: Option<&'static str>,
+    /// Name of the token type embeddings, `[S, E]`; absent without segments.
+    pub(crate) token_type_embeddings: Option<&'static str>,
     /// Prefix of a layer's parameters; the layer's index follows.
-    pub(crate) layer: &'static str,
+    pub(crate) layer_prefix: &'static str,
     pub(crate) linear_layers: LinearLayers,
-    /// The norms after attention and at the end of a layer, if the layer has them.
+    /// Norms after attention and at the end of a layer, if the architecture has them.
     pub(crate) norms: [&'static str; 2],
     /// Dense layer and norm of the masked-LM head, if every model of the architecture has them.
     pub(crate) lm_head: [&'static str; 2],
@@ -103,15 +106,15 @@ pub(crate) struct Names {
 
 const XLM_ROBERTA: Names = Names {
     model_type: "xlm-roberta",
-    class: "XLMRoberta",
+    class_prefix: "XLMRoberta",
     keys: &[],
     pad_positions: true,
     prefix: "roberta.",
-    parts: &["embeddings.", "encoder.", "pooler."],
-    unused: &["roberta.pooler."],
+    modules: &["embeddings.", "encoder.", "pooler."],
+    unused_prefixes: &["roberta.pooler."],
     word_embeddings: "roberta.embeddings.word_embeddings.weight",
-    types: Some("roberta.embeddings.token_type_embeddings.weight"),
-    layer: "roberta.encoder.layer.",
+    token_type_embeddings: Some("roberta.embeddings.token_type_embeddings.weight"),
+    layer_prefix: "roberta.encoder.layer.",
     linear_layers: BERT_LINEAR,
     norms: ["attention.output.LayerNorm", "output.LayerNorm"],
     lm_head: ["lm_head.dense", "lm_head.layer_norm"],
@@ -120,30 +123,31 @@ const XLM_ROBERTA: Names = Names {
     decoder_bias: "lm_head.decoder.bias",
 };
 
-const ROBERTA: Names = Names { model_type: "roberta", class: "Roberta", ..XLM_ROBERTA };
-const CAMEMBERT: Names = Names { model_type: "camembert", class: "Camembert", ..XLM_ROBERTA };
+const ROBERTA: Names = Names { model_type: "roberta", class_prefix: "Roberta", ..XLM_ROBERTA };
+const CAMEMBERT: Names =
+    Names { model_type: "camembert", class_prefix: "Camembert", ..XLM_ROBERTA };
 const DATA2VEC_TEXT: Names = Names {
     model_type: "data2vec-text",
-    class: "Data2VecText",
+    class_prefix: "Data2VecText",
     prefix: "data2vec_text.",
-    unused: &["data2vec_text.pooler."],
+    unused_prefixes: &["data2vec_text.pooler."],
     word_embeddings: "data2vec_text.embeddings.word_embeddings.weight",
-    types: Some("data2vec_text.embeddings.token_type_embeddings.weight"),
-    layer: "data2vec_text.encoder.layer.",
+    token_type_embeddings: Some("data2vec_text.embeddings.token_type_embeddings.weight"),
+    layer_prefix: "data2vec_text.encoder.layer.",
     ..XLM_ROBERTA
 };
 
 const BERT: Names = Names {
     model_type: "bert",
-    class: "Bert",
+    class_prefix: "Bert",
     pad_positions: false,
     prefix: "bert.",
-    parts: &["embeddings.", "encoder.", "pooler."],
+    modules: &["embeddings.", "encoder.", "pooler."],
     // `seq_relationship` is the head for next sentence prediction.
-    unused: &["bert.pooler.", "cls.seq_relationship."],
+    unused_prefixes: &["bert.pooler.", "cls.seq_relationship."],
     word_embeddings: "bert.embeddings.word_embeddings.weight",
-    types: Some("bert.embeddings.token_type_embeddings.weight"),
-    layer: "bert.encoder.layer.",
+    token_type_embeddings: Some("bert.embeddings.token_type_embeddings.weight"),
+    layer_prefix: "bert.encoder.layer.",
     lm_head: ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"],
     decoder: "cls.predictions.decoder.weight",
     lm_bias: "cls.predictions.bias",
@@ -153,7 +157,7 @@ const BERT: Names = Names {
 
 const MODERN_BERT: Names = Names {
     model_type: "modernbert",
-    class: "ModernBert",
+    class_prefix: "ModernBert",
     keys: &[
         ("hidden_act", Some("hidden_activation")),
         ("hidden_dropout_prob", Some("mlp_dropout")),
@@ -162,11 +166,11 @@ const MODERN_BERT: Names = Names {
         ("layer_norm_eps", Some("norm_eps")),
     ],
     prefix: "model.",
-    parts: &["embeddings.", "layers.", "final_norm."],
-    unused: &[],
+    modules: &["embeddings.", "layers.", "final_norm."],
+    unused_prefixes: &[],
     word_embeddings: "model.embeddings.tok_embeddings.weight",
-    types: None,
-    layer: "model.layers.",
+    token_type_embeddings: None,
+    layer_prefix: "model.layers.",
     linear_layers: MODERN_LINEAR,
     decoder: "decoder.weight",
     lm_bias: "decoder.bias",
@@ -176,7 +180,7 @@ const MODERN_BERT: Names = Names {
 
 const EURO_BERT: Names = Names {
     model_type: "eurobert",
-    class: "EuroBert",
+    class_prefix: "EuroBert",
     keys: &[
         ("hidden_dropout_prob", None),
         ("attention_probs_dropout_prob", Some("attention_dropout")),
@@ -185,11 +189,11 @@ const EURO_BERT: Names = Names {
         ("layer_norm_eps", Some("rms_norm_eps")),
     ],
     prefix: "model.",
-    parts: &["embed_tokens.", "layers.", "norm."],
-    unused: &[],
+    modules: &["embed_tokens.", "layers.", "norm."],
+    unused_prefixes: &[],
     word_embeddings: "model.embed_tokens.weight",
-    types: None,
-    layer: "model.layers.",
+    token_type_embeddings: None,
+    layer_prefix: "model.layers.",
     linear_layers: EURO_LINEAR,
     decoder: "lm_head.weight",
     lm_bias: "lm_head.bias",
@@ -197,25 +201,25 @@ const EURO_BERT: Names = Names {
     ..BERT
 };
 
-/// Names with BERT's masked-LM head.
+/// DeBERTa with BERT's masked-LM head ([`DebertaV2::legacy`]).
 const DEBERTA_V2: Names = Names {
     model_type: "deberta-v2",
-    class: "DebertaV2",
+    class_prefix: "DebertaV2",
     keys: &[("classifier_dropout", Some("cls_dropout"))],
     prefix: "deberta.",
-    parts: &["embeddings.", "encoder."],
+    modules: &["embeddings.", "encoder."],
     // The published models contain unused position embeddings and a head used in pre-training.
-    unused: &["deberta.embeddings.position_embeddings.", "mask_predictions."],
+    unused_prefixes: &["deberta.embeddings.position_embeddings.", "mask_predictions."],
     word_embeddings: "deberta.embeddings.word_embeddings.weight",
-    types: Some("deberta.embeddings.token_type_embeddings.weight"),
-    layer: "deberta.encoder.layer.",
+    token_type_embeddings: Some("deberta.embeddings.token_type_embeddings.weight"),
+    layer_prefix: "deberta.encoder.layer.",
     linear_layers: DEBERTA_LINEAR,
     ..BERT
 };
 
 const DISTIL_BERT: Names = Names {
     model_type: "distilbert",
-    class: "DistilBert",
+    class_prefix: "DistilBert",
     keys: &[
         ("hidden_size", Some("dim")),
         ("num_hidden_layers", Some("n_layers")),
@@ -229,11 +233,11 @@ const DISTIL_BERT: Names = Names {
         ("layer_norm_eps", None),
     ],
     prefix: "distilbert.",
-    parts: &["embeddings.", "transformer."],
-    unused: &[],
+    modules: &["embeddings.", "transformer."],
+    unused_prefixes: &[],
     word_embeddings: "distilbert.embeddings.word_embeddings.weight",
-    types: None,
-    layer: "distilbert.transformer.layer.",
+    token_type_embeddings: None,
+    layer_prefix: "distilbert.transformer.layer.",
     linear_layers: DISTIL_LINEAR,
     norms: ["sa_layer_norm", "output_layer_norm"],
     lm_head: ["vocab_transform", "vocab_layer_norm"],
@@ -245,14 +249,14 @@ const DISTIL_BERT: Names = Names {
 
 const ELECTRA: Names = Names {
     model_type: "electra",
-    class: "Electra",
+    class_prefix: "Electra",
     prefix: "electra.",
-    parts: &["embeddings.", "embeddings_project.", "encoder."],
-    // The pre-training head of discriminators.
-    unused: &["discriminator_predictions."],
+    modules: &["embeddings.", "embeddings_project.", "encoder."],
+    // Head that is used only in pre-training of discriminators.
+    unused_prefixes: &["discriminator_predictions."],
     word_embeddings: "electra.embeddings.word_embeddings.weight",
-    types: Some("electra.embeddings.token_type_embeddings.weight"),
-    layer: "electra.encoder.layer.",
+    token_type_embeddings: Some("electra.embeddings.token_type_embeddings.weight"),
+    layer_prefix: "electra.encoder.layer.",
     lm_head: ["generator_predictions.dense", "generator_predictions.LayerNorm"],
     decoder: "generator_lm_head.weight",
     lm_bias: "generator_lm_head.bias",
@@ -294,7 +298,7 @@ impl Architecture {
         self.names().pad_positions
     }
 
-    /// Returns the rotary positions of architectures that have them.
+    /// Returns the parameters of rotary positions, if the architecture has such positions.
     pub(crate) fn rotary(&self) -> Option<Rotary> {
         match self {
             Self::ModernBert(modern) => Some(Rotary {
@@ -318,11 +322,12 @@ impl Architecture {
             Self::ModernBert(_) => MODERN_BERT,
             Self::EuroBert(_) => EURO_BERT,
             Self::DebertaV2(deberta) => {
-                let types = DEBERTA_V2.types.filter(|_| deberta.token_types);
+                let token_type_embeddings =
+                    DEBERTA_V2.token_type_embeddings.filter(|_| deberta.token_types);
                 match deberta.legacy {
-                    true => Names { types, ..DEBERTA_V2 },
+                    true => Names { token_type_embeddings, ..DEBERTA_V2 },
                     false => Names {
-                        types,
+                        token_type_embeddings,
                         lm_head: [
                             "lm_predictions.lm_head.dense",
                             "lm_predictions.lm_head.LayerNorm",
@@ -354,24 +359,24 @@ impl Names {
         self.keys
             .iter()
             .find(|(xlm_r_key, _)| *xlm_r_key == key)
-            .map_or(Some(key), |(_, own_key)| *own_key)
+            .map_or(Some(key), |(_, translated_key)| *translated_key)
     }
 
     /// Returns the name of a layer, without a trailing dot.
-    pub(crate) fn layer(&self, index: i64) -> String {
-        format!("{}{index}", self.layer)
+    pub(crate) fn layer_name(&self, index: i64) -> String {
+        format!("{}{index}", self.layer_prefix)
     }
 
-    /// Returns the part of a parameter's name after the layer index and its dot, if it belongs to a
-    /// layer.
+    /// Returns the rest of a parameter's name after the layer index and a dot, if the parameter
+    /// belongs to a layer.
     pub(crate) fn within_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
-        name.strip_prefix(self.layer)?.split_once('.').map(|(_, suffix)| suffix)
+        name.strip_prefix(self.layer_prefix)?.split_once('.').map(|(_, suffix)| suffix)
     }
 
     /// Adds the encoder's prefix, which checkpoints of the bare encoder omit.
     pub(crate) fn prefixed(&self, name: &str) -> String {
-        let bare = self.parts.iter().any(|part| name.starts_with(part));
-        if bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
+        let is_bare = self.modules.iter().any(|module| name.starts_with(module));
+        if is_bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
     }
 }
 

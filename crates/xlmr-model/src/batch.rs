@@ -41,50 +41,51 @@ impl Batch {
         };
         let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
         // Packed attention needs no mask; DeBERTa's attention runs on the padded batch.
-        let masked = packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
-        let rows = if masked { rows.with_mask()? } else { rows };
+        let needs_mask =
+            packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
+        let rows = if needs_mask { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
         Ok(Self { rows, packing, seeds, rotary: None, distances: None, token_positions: None })
     }
 
-    /// Adds token positions, `[N]` i64 in the batch's layout, if the architecture has rotary or
-    /// relative positions. `joined`: distances between tokens are computed from the positions, not
-    /// from their indices in the row.
+    /// Adds the result of `compute_positions`, `[N]` i64 in the batch's layout, if the architecture
+    /// has rotary or relative positions. `joined`: distances between tokens are computed from the
+    /// positions, not from their indices in the row.
     pub(crate) fn with_positions(
         self,
-        token_positions: impl FnOnce() -> Result<Tensor>,
+        compute_positions: impl FnOnce() -> Result<Tensor>,
         joined: bool,
         config: &Config,
         kind: Kind,
     ) -> Result<Self> {
         let (mut rotary, mut distances) = (None, None);
-        let tokens = if let Some(angles) = config.architecture.rotary() {
-            let (tokens, packed) = (token_positions()?, self.packing.is_some());
-            let positions =
-                Positions::new(&tokens, joined, &self.rows, packed, config, angles, kind)?;
-            rotary = Some(positions);
-            tokens
+        let positions = if let Some(angles) = config.architecture.rotary() {
+            let (positions, is_packed) = (compute_positions()?, self.packing.is_some());
+            let rotary_positions =
+                Positions::new(&positions, joined, &self.rows, is_packed, config, angles, kind)?;
+            rotary = Some(rotary_positions);
+            positions
         } else if let Architecture::DebertaV2(deberta) = &config.architecture {
-            let tokens = token_positions()?;
-            let padded = match (&self.packing, joined) {
+            let positions = compute_positions()?;
+            let padded_positions = match (&self.packing, joined) {
                 (_, false) => None,
-                (None, true) => Some(tokens.f_view([self.rows.batch, self.rows.length])?),
+                (None, true) => Some(positions.f_view([self.rows.batch, self.rows.length])?),
                 (Some(packing), true) => {
-                    Some(packing.unpack(&tokens.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
+                    Some(packing.unpack(&positions.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
                 }
             };
-            distances = Distances::new(config, deberta, &self.rows, padded.as_ref())?;
-            tokens
+            distances = Distances::new(config, deberta, &self.rows, padded_positions.as_ref())?;
+            positions
         } else {
             return Ok(self);
         };
-        Ok(Self { rotary, distances, token_positions: Some(tokens), ..self })
+        Ok(Self { rotary, distances, token_positions: Some(positions), ..self })
     }
 
     pub(crate) fn rotary(&self) -> Result<&Positions> {
-        let absent =
+        let missing_error =
             || Error::input("states", "states of a model with rotary positions", "other states");
-        self.rotary.as_ref().ok_or_else(absent)
+        self.rotary.as_ref().ok_or_else(missing_error)
     }
 
     pub(crate) fn distances(&self) -> Option<&Distances> {
@@ -93,17 +94,17 @@ impl Batch {
 
     /// Returns the tokens' positions, `[N]` i64 in the batch's layout.
     pub(crate) fn token_positions(&self) -> Result<&Tensor> {
-        let absent =
+        let missing_error =
             || Error::input("states", "states of a model with token positions", "other states");
-        self.token_positions.as_ref().ok_or_else(absent)
+        self.token_positions.as_ref().ok_or_else(missing_error)
     }
 
     /// Copies the ids to the device in a single transfer; each is `[B, L]`, or `[N]` if the batch
     /// is packed.
     pub(crate) fn upload(&self, ids: &Ids<Vec<i64>>) -> Result<Ids<Tensor>> {
-        let (rows, packed) = (&self.rows, self.packing.is_some());
+        let (rows, is_packed) = (&self.rows, self.packing.is_some());
         let in_layout = |list: &Vec<i64>| -> Vec<i64> {
-            let Some(token_mask) = rows.token_mask.as_ref().filter(|_| packed) else {
+            let Some(token_mask) = rows.token_mask.as_ref().filter(|_| is_packed) else {
                 return list.clone();
             };
             list.iter().zip(token_mask).filter(|(_, mask)| **mask == 1).map(|(&id, _)| id).collect()
@@ -112,11 +113,11 @@ impl Batch {
         let pad = ids.pad.filter(|pad| token_ids.contains(pad));
         let mut lists = vec![token_ids, in_layout(&ids.positions)];
         lists.extend(ids.types.as_ref().map(in_layout));
-        let count = i64::try_from(lists.len()).unwrap_or(i64::MAX);
+        let n_lists = i64::try_from(lists.len()).unwrap_or(i64::MAX);
         let stacked = Tensor::f_from_slice(&lists.concat())?;
-        let stacked = match packed {
-            true => stacked.f_view([count, -1])?,
-            false => stacked.f_view([count, rows.batch, rows.length])?,
+        let stacked = match is_packed {
+            true => stacked.f_view([n_lists, -1])?,
+            false => stacked.f_view([n_lists, rows.batch, rows.length])?,
         };
         let stacked = torch_ext::upload(&stacked, rows.device)?;
         let types = ids.types.as_ref().map(|_| stacked.f_select(0, 2)).transpose()?;
@@ -137,8 +138,8 @@ impl Batch {
     }
 }
 
-/// Returns whether all padding is on the right, so that tokens have the same positions in a packed
-/// row.
+/// Returns whether all padding is on the right, so that packing does not change the index of a
+/// token in its row.
 fn has_right_padding(rows: &Rows) -> bool {
     let length = usize::try_from(rows.length).unwrap_or(1);
     let is_right_padded = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);

@@ -10,13 +10,12 @@ use crate::{Activation, Architecture, Config, Error, Result};
 /// A bottleneck adapter: `u + W_up f(W_down t + b_down) + b_up` replaces u.
 ///
 /// u is the output of a layer's last linear layer, x its residual input, and `t = LN(u + x)` with
-/// the layer's own LayerNorm, which is applied again after the adapter. Layers of ModernBERT and
-/// EuroBERT have no LayerNorm there: t is u + x.
+/// the layer's LayerNorm, which is applied again after the adapter. Layers of ModernBERT and
+/// EuroBERT have no LayerNorm after the sum: t is u + x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BottleneckConfig {
-    /// Reduction factor: the inner width is the model's width divided by it, rounded down, at least
-    /// 1.
+    /// Reduction factor r; the inner width is H / r, rounded down, but at least 1.
     pub reduction: i64,
     /// Activation f.
     pub activation: Activation,
@@ -30,11 +29,12 @@ impl Default for BottleneckConfig {
 }
 
 impl BottleneckConfig {
-    /// Returns the parameters; weights are drawn from N(0, std), biases are zero. Their names start
-    /// with `adapter`; `file` is used in error messages.
+    /// Returns the parameters, whose names start with `prefix`; the stored names contain the
+    /// adapter's `name`. Weights are drawn from N(0, std), biases are zero. `file` is used in error
+    /// messages.
     pub(crate) fn specs(
         &self,
-        adapter: &str,
+        prefix: &str,
         name: &str,
         config: &Config,
         file: &str,
@@ -56,8 +56,8 @@ impl BottleneckConfig {
                     ("bias", &[outputs], Init::Zeros),
                 ] {
                     let stored = format!("{layer}.{position}.adapters.{name}.{file_part}.{leaf}");
-                    let spec = Spec::new(format!("{adapter}{layer}.{part}.{leaf}"), shape, init);
-                    specs.push(Spec { stored: Some(stored), ..spec });
+                    let spec = Spec::new(format!("{prefix}{layer}.{part}.{leaf}"), shape, init);
+                    specs.push(Spec { stored_name: Some(stored), ..spec });
                 }
             }
         }
@@ -69,15 +69,15 @@ impl BottleneckConfig {
 /// linear layer.
 pub(crate) fn adapter_positions(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
     let names = config.architecture.names();
-    // AdapterHub does not support ModernBERT and EuroBERT. Its name for layers without a final norm
-    // is used for them.
+    // AdapterHub does not support ModernBERT and EuroBERT; this crate stores them under
+    // AdapterHub's name for layers without a final norm.
     let position = match &config.architecture {
         Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
             "output_adapters"
         }
         _ => "output",
     };
-    (0..config.num_hidden_layers).map(move |index| (names.layer(index), position))
+    (0..config.num_hidden_layers).map(move |index| (names.layer_name(index), position))
 }
 
 /// The bottleneck of one layer.
@@ -89,18 +89,18 @@ pub(crate) struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// Uses the parameters named `name.…`.
+    /// Creates the bottleneck from the parameters named `name.…`.
     pub(crate) fn new(get: Lookup, name: &str, activation: Activation) -> Result<Self> {
         let linear = |part: &str| Linear::new(get, &format!("{name}.{part}"));
         Ok(Self { down: linear("adapter_down")?, up: linear("adapter_up")?, activation })
     }
 
-    /// Computes the bottleneck's output for hidden states t, `[.., H]` each.
+    /// Computes the bottleneck's output for hidden states t; both are `[.., H]`.
     pub(crate) fn apply(&self, t: &Tensor) -> Result<Tensor> {
         self.up.apply(&self.activation.apply(&self.down.apply(t)?)?)
     }
 
-    pub(crate) fn linear(&mut self) -> [&mut Linear; 2] {
+    pub(crate) fn linear_layers(&mut self) -> [&mut Linear; 2] {
         [&mut self.down, &mut self.up]
     }
 }

@@ -5,39 +5,39 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 use torch_ext::TensorFile;
 
-use crate::checkpoint::{HEADS, INDEX, weight_files};
+use crate::checkpoint::{HEADS_FILE, INDEX_FILE, weight_files};
 use crate::{Error, Result};
 
-/// Writes a copy of the model folder `from` to `out`, without its weights and the files selected by
-/// `is_skipped`; `change` adds the missing files. `replace` allows the copy to replace another
+/// Copies the model folder `from` to `out`, without the weights and the files selected by
+/// `is_skipped`, which `add_files` writes instead. `replace` allows the copy to replace another
 /// model folder.
 pub(crate) fn write<R>(
     from: &Path,
     out: &Path,
     replace: bool,
     is_skipped: &dyn Fn(&Path, &str) -> bool,
-    change: impl FnOnce(&Path) -> Result<R>,
+    add_files: impl FnOnce(&Path) -> Result<R>,
 ) -> Result<R> {
     if out.exists() {
-        check_replaced(from, out, replace)?;
+        check_output_folder(from, out, replace)?;
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-    let temporary = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
-    let temporary = temporary.map_err(|error| Error::io(parent, error))?;
-    let new_folder = temporary.path().join("model");
+    let temporary_folder = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
+    let temporary_folder = temporary_folder.map_err(|error| Error::io(parent, error))?;
+    let new_folder = temporary_folder.path().join("model");
     copy_unless(&|path, name| is_weights(path, name) || is_skipped(path, name), from, &new_folder)?;
-    let result = change(&new_folder)?;
-    let former = temporary.path().join("former");
-    let replaces = out.exists();
-    if replaces {
-        fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
+    let result = add_files(&new_folder)?;
+    let old_folder = temporary_folder.path().join("former");
+    let replaces_old = out.exists();
+    if replaces_old {
+        fs::rename(out, &old_folder).map_err(|error| Error::io(out, error))?;
     }
     if let Err(error) = fs::rename(&new_folder, out) {
-        if replaces {
-            // The temporary folder, which contains the former model, is deleted afterwards.
-            fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
+        if replaces_old {
+            // Moves the old model back before the temporary folder is deleted.
+            fs::rename(&old_folder, out).map_err(|error| Error::io(out, error))?;
         }
         return Err(Error::io(out, error));
     }
@@ -45,26 +45,27 @@ pub(crate) fn write<R>(
     Ok(result)
 }
 
-/// The tensors to write, with their names.
+/// Names and values of tensors to write.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// Writes the weights of `from` to `new_folder` as the file `name` and, if `from` has it,
-/// `heads.safetensors`. `change` reads a tensor by its name and adds its replacements. Returns the
-/// size of the files in bytes before and after.
+/// Writes the weights of `from` to the file `name` in `new_folder` and, if `from` has
+/// `heads.safetensors`, to a file of this name. `convert` reads a tensor by its name and appends
+/// the tensors that replace it. Returns the total size of the original and of the new files in
+/// bytes.
 pub(crate) fn write_weights(
     from: &Path,
     new_folder: &Path,
     name: &str,
-    mut change: impl FnMut(&TensorFile, &str, &mut Tensors) -> Result<()>,
+    mut convert: impl FnMut(&TensorFile, &str, &mut Tensors) -> Result<()>,
 ) -> Result<(u64, u64)> {
     let (mut bytes_before, mut bytes) = (0, 0);
-    let heads = from.join(HEADS);
+    let heads = from.join(HEADS_FILE);
     let heads: Vec<PathBuf> = heads.is_file().then_some(heads).into_iter().collect();
-    for (name, files) in [(name, weight_files(from)?), (HEADS, heads)] {
+    for (name, files) in [(name, weight_files(from)?), (HEADS_FILE, heads)] {
         let mut tensors = Tensors::new();
         for path in &files {
             let file = TensorFile::open(path)?;
-            file.names().iter().try_for_each(|name| change(&file, name, &mut tensors))?;
+            file.names().iter().try_for_each(|name| convert(&file, name, &mut tensors))?;
             bytes_before += size(path)?;
         }
         if files.is_empty() {
@@ -79,11 +80,11 @@ pub(crate) fn write_weights(
 }
 
 fn size(path: &Path) -> Result<u64> {
-    fs::metadata(path).map(|data| data.len()).map_err(|error| Error::io(path, error))
+    fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| Error::io(path, error))
 }
 
 /// Rejects replacing the model itself or a folder that is not a model.
-fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
+fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
     let refuse = |kind: std::io::ErrorKind, hint| {
         Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })
     };
@@ -104,17 +105,17 @@ fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
     Ok(())
 }
 
-/// Weights in other formats, and folders of them.
-const OTHER_WEIGHTS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
+/// File extensions of weights in other formats, and names of folders with such weights.
+const OTHER_FORMATS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
 const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
 
 fn is_weights(path: &Path, name: &str) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     name.starts_with('.')
         || (name.starts_with("model") && extension == "safetensors")
-        || OTHER_WEIGHTS.contains(&extension)
+        || OTHER_FORMATS.contains(&extension)
         || OTHER_FOLDERS.contains(&name)
-        || [INDEX, HEADS].contains(&name)
+        || [INDEX_FILE, HEADS_FILE].contains(&name)
 }
 
 fn copy_unless(is_skipped: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {

@@ -9,18 +9,18 @@ use torch_ext::TensorFile;
 use crate::architecture::Names;
 use crate::{Error, Result};
 
-pub(crate) const SINGLE: &str = "model.safetensors";
-pub(crate) const INDEX: &str = "model.safetensors.index.json";
-/// Weights with 8-bit matrices. Programs without support for them would load the integers as
-/// weights, so the file has a name that such programs do not open.
-pub(crate) const QUANTIZED: &str = "model.int8.safetensors";
+pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Weights with 8-bit matrices. Programs without support for such matrices would load the integers
+/// as weights, so the file has a name that these programs do not open.
+pub(crate) const INT8_FILE: &str = "model.int8.safetensors";
 /// File with heads other than the one named by `config.json`.
-pub(crate) const HEADS: &str = "heads.safetensors";
+pub(crate) const HEADS_FILE: &str = "heads.safetensors";
 
 /// The dtype of matrices stored in 8 bits.
 const INT8: &str = "I8";
 /// Suffix of the names of the scales of matrices stored in 8 bits.
-pub(crate) const SCALE: &str = "_scale";
+pub(crate) const SCALE_SUFFIX: &str = "_scale";
 
 /// File and name of a stored tensor.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct Checkpoint {
     files: Vec<TensorFile>,
     tensors: BTreeMap<String, StoredTensor>,
     /// Tensor names that occur only in `heads.safetensors`.
-    pub(crate) spare: BTreeSet<String>,
+    pub(crate) heads_only: BTreeSet<String>,
     /// Whether weights are checked but not read.
     pub(crate) headers_only: bool,
     /// Whether weights are mapped into memory instead of read.
@@ -49,30 +49,30 @@ struct ShardIndex {
 }
 
 impl Checkpoint {
-    /// Opens the files of a folder; `names` are the names of its architecture.
+    /// Opens the files of a folder; `names` are the names of the architecture in its `config.json`.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
-        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-        let quantized = folder.join(QUANTIZED);
-        let (files, tensors, spare) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
+        let quantized = folder.join(INT8_FILE);
+        let (files, tensors, heads_only) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         let (headers_only, map) = (false, false);
-        let mut checkpoint = Self { files, tensors, spare, headers_only, map, names };
+        let mut checkpoint = Self { files, tensors, heads_only, headers_only, map, names };
         if single.is_file() {
-            checkpoint.add(TensorFile::open(&single)?, None)?;
+            checkpoint.add_file(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
             checkpoint.add_shards(folder, &index)?;
         } else if quantized.is_file() {
-            checkpoint.add(TensorFile::open(&quantized)?, None)?;
+            checkpoint.add_file(TensorFile::open(&quantized)?, None)?;
         } else {
-            return Err(no_weights(folder));
+            return Err(no_weights_error(folder));
         }
-        let heads = folder.join(HEADS);
+        let heads = folder.join(HEADS_FILE);
         if heads.is_file() {
             let file = TensorFile::open(&heads)?;
-            let number = checkpoint.files.len();
+            let n_files = checkpoint.files.len();
             for name in file.names() {
                 if !checkpoint.tensors.contains_key(&name) {
-                    checkpoint.spare.insert(name.clone());
-                    checkpoint.tensors.insert(name.clone(), StoredTensor { file: number, name });
+                    checkpoint.heads_only.insert(name.clone());
+                    checkpoint.tensors.insert(name.clone(), StoredTensor { file: n_files, name });
                 }
             }
             checkpoint.files.push(file);
@@ -80,14 +80,14 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Adds all tensors of a file, or only the tensors in `only`.
-    fn add(&mut self, file: TensorFile, only: Option<&BTreeSet<String>>) -> Result<()> {
-        let number = self.files.len();
+    /// Adds all tensors of a file, or only the tensors in `selected`.
+    fn add_file(&mut self, file: TensorFile, selected: Option<&BTreeSet<String>>) -> Result<()> {
+        let n_files = self.files.len();
         for name in file.names() {
-            if only.is_some_and(|only| !only.contains(&name)) {
+            if selected.is_some_and(|selected| !selected.contains(&name)) {
                 continue;
             }
-            let stored = StoredTensor { file: number, name: name.clone() };
+            let stored = StoredTensor { file: n_files, name: name.clone() };
             if self.tensors.insert(self.names.prefixed(&current_name(&name)), stored).is_some() {
                 let prefix = self.names.prefix;
                 let reason = format!(
@@ -105,10 +105,11 @@ impl Checkpoint {
         for (path, tensors) in shards(folder, index)? {
             let file = TensorFile::open(&path)?;
             if let Some(name) = tensors.iter().find(|name| !file.contains(name)) {
-                let reason = format!("{INDEX} lists tensor {name} for this file, which lacks it");
+                let reason =
+                    format!("{INDEX_FILE} lists tensor {name} for this file, which lacks it");
                 return Err(Error::damaged(&path, reason));
             }
-            self.add(file, Some(&tensors))?;
+            self.add_file(file, Some(&tensors))?;
         }
         Ok(())
     }
@@ -116,7 +117,7 @@ impl Checkpoint {
     /// Returns all tensor names, with the encoder's prefix, except the scales of 8-bit matrices.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str).filter(|name| {
-            let values = name.strip_suffix(SCALE).and_then(|values| self.dtype(values));
+            let values = name.strip_suffix(SCALE_SUFFIX).and_then(|values| self.dtype(values));
             values.as_deref() != Some(INT8)
         })
     }
@@ -148,7 +149,7 @@ impl Checkpoint {
     /// Returns the number of stored elements, the dtypes, and the size of the files in bytes.
     pub(crate) fn size(&self) -> (i64, BTreeSet<String>, u64) {
         let elements = |name: &str| self.shape(name).unwrap_or_default().iter().product::<i64>();
-        let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |data| data.len());
+        let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |info| info.len());
         (
             self.names().map(elements).sum(),
             self.names().filter_map(|name| self.dtype(name)).collect(),
@@ -156,7 +157,8 @@ impl Checkpoint {
         )
     }
 
-    /// Reads a weight as float32, if the checkpoint contains it; empty with `headers_only`.
+    /// Reads a weight as float32, if the checkpoint contains it. With `headers_only`, the tensor is
+    /// empty.
     pub(crate) fn weight(
         &self,
         name: &str,
@@ -165,16 +167,16 @@ impl Checkpoint {
     ) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.find(name) else { return Ok(None) };
         let source = "according to config.json";
-        let scales = self.find(&format!("{name}{SCALE}"));
+        let scales = self.find(&format!("{name}{SCALE_SUFFIX}"));
         if let (Some(INT8), Some((scale_file, scale))) = (file.dtype(stored).as_deref(), scales) {
-            let rows = [shape.first().copied().unwrap_or(1), 1];
+            let scales_shape = [shape.first().copied().unwrap_or(1), 1];
             check_shape(file, stored, shape, source)?;
-            check_weight(scale_file, scale, &rows, source)?;
+            check_weight(scale_file, scale, &scales_shape, source)?;
             if self.headers_only {
                 return Ok(Some(Tensor::new()));
             }
             let values = file.read(stored)?.f_to_device(device)?;
-            let scales = read_weight(scale_file, scale, &rows, device, source)?;
+            let scales = read_weight(scale_file, scale, &scales_shape, device, source)?;
             return Ok(Some(values.f_mul(&scales)?));
         }
         check_weight(file, stored, shape, source)?;
@@ -226,9 +228,9 @@ fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) ->
 
 /// Converts old tensor names: norms in checkpoints of 2018 and 2019 have `gamma` and `beta`.
 fn current_name(name: &str) -> String {
-    for (old_part, current_name) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
-        if let Some(norm) = name.strip_suffix(old_part) {
-            return format!("{norm}LayerNorm.{current_name}");
+    for (old_suffix, new_suffix) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
+        if let Some(norm) = name.strip_suffix(old_suffix) {
+            return format!("{norm}LayerNorm.{new_suffix}");
         }
     }
     name.to_owned()
@@ -236,18 +238,18 @@ fn current_name(name: &str) -> String {
 
 /// Returns the files of a folder's main weights: a single file, or the shards listed in the index.
 pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+    let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
     if single.is_file() {
         return Ok(vec![single]);
     }
     if index.is_file() {
         return Ok(shards(folder, &index)?.into_keys().collect());
     }
-    let quantized = folder.join(QUANTIZED);
+    let quantized = folder.join(INT8_FILE);
     if quantized.is_file() {
         return Ok(vec![quantized]);
     }
-    Err(no_weights(folder))
+    Err(no_weights_error(folder))
 }
 
 /// Reads the shards listed in an index, with their tensors.
@@ -255,16 +257,16 @@ fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<Stri
     // The largest known indices list 100,000 tensors in 10 MB.
     let text = atomic_file::read_limited(index, 256 << 20);
     let text = text.map_err(|error| Error::io(index, error))?;
-    let parsed: ShardIndex =
+    let shard_index: ShardIndex =
         serde_json::from_slice(&text).map_err(|error| Error::json(index, error))?;
-    if parsed.weight_map.is_empty() {
+    if shard_index.weight_map.is_empty() {
         return Err(Error::damaged(index, "weight_map is empty"));
     }
     let mut shards: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
-    for (tensor, shard) in parsed.weight_map {
-        let mut parts = Path::new(&shard).components();
+    for (tensor, shard) in shard_index.weight_map {
+        let mut components = Path::new(&shard).components();
         let is_file_name =
-            matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
         if !is_file_name || shard.contains(['/', '\\']) {
             let reason = format!(
                 "tensor {tensor} is stored in {shard:?}, which is not a file of this folder"
@@ -285,15 +287,15 @@ fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<Stri
     Ok(shards)
 }
 
-fn no_weights(folder: &Path) -> Error {
-    let pickled = std::fs::read_dir(folder).is_ok_and(|entries| {
+fn no_weights_error(folder: &Path) -> Error {
+    let has_pickle = std::fs::read_dir(folder).is_ok_and(|entries| {
         entries.flatten().any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             name.starts_with("pytorch_model") && (name.ends_with(".bin") || name.ends_with(".json"))
         })
     });
-    let reason = if pickled {
+    let reason = if has_pickle {
         "has only pytorch_model.bin, a Python pickle that can run code when it is opened, so it \
          is not read; convert it once in Python: \
          `AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(DIR)` of transformers, with \
@@ -301,8 +303,8 @@ fn no_weights(folder: &Path) -> Error {
             .to_owned()
     } else {
         format!(
-            "found config.json, but neither {SINGLE} nor {INDEX}; download the weights too, for \
-             example with `hf download NAME --include '*.safetensors' --local-dir DIR`"
+            "found config.json, but neither {SINGLE_FILE} nor {INDEX_FILE}; download the weights too, \
+             for example with `hf download NAME --include '*.safetensors' --local-dir DIR`"
         )
     };
     Error::damaged(folder, reason)

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::architecture::{NAMES, TranslatedKeys};
-use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
+use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, brief};
 use crate::json_file::{read_json, write_json};
 use crate::{
     Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
@@ -18,14 +18,14 @@ use crate::{
 /// [`ModernBert`], [`EuroBert`], [`DebertaV2`] and [`DistilBert`] document how their keys map to
 /// these fields.
 ///
-/// Absent keys take the defaults of the architecture's class in transformers, such as
+/// Absent keys have the default values of the architecture's class in transformers, such as
 /// `XLMRobertaConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
 /// back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The kind of encoder.
+    /// Encoder architecture.
     pub architecture: Architecture,
-    /// V, rows of the token embeddings.
+    /// V, the number of token embeddings.
     pub vocab_size: i64,
     /// H, width of a hidden state.
     pub hidden_size: i64,
@@ -46,7 +46,7 @@ pub struct Config {
     /// Number of position embeddings. XLM-R and RoBERTa do not use the first `pad_token_id + 1`. In
     /// models without position embeddings, the maximum input length.
     pub max_position_embeddings: i64,
-    /// Rows of the token type embeddings; 1 if there are none.
+    /// Number of token types; 1 without token type embeddings.
     pub type_vocab_size: i64,
     /// Standard deviation of new weights.
     pub initializer_range: f64,
@@ -54,9 +54,9 @@ pub struct Config {
     pub layer_norm_eps: f64,
     /// Id of the padding token. Position ids of XLM-R and RoBERTa start at the next id.
     pub pad_token_id: i64,
-    /// Id of the token before a text, if given.
+    /// Id of the token before a text, if specified.
     pub bos_token_id: Option<i64>,
-    /// Id of the token after a text, if given.
+    /// Id of the token after a text, if specified.
     pub eos_token_id: Option<i64>,
     /// Whether the masked-language-model decoder shares the token embeddings.
     pub tie_word_embeddings: bool,
@@ -210,7 +210,7 @@ impl Config {
         let supported = NAMES.map(|names| format!("{:?}", names.model_type)).join(", ");
         let supported = format!("one of {supported}");
         let model_type: Option<String> = fields.take("model_type", &supported, None)?;
-        let roberta = |architecture, vocab_size| Self {
+        let roberta_config = |architecture, vocab_size| Self {
             architecture,
             vocab_size,
             max_position_embeddings: 512,
@@ -219,10 +219,10 @@ impl Config {
             ..Self::base()
         };
         let mut config = match model_type.as_deref() {
-            Some("xlm-roberta") => roberta(Architecture::XlmRoberta, 30_522),
-            Some("roberta") => roberta(Architecture::Roberta, 50_265),
-            Some("camembert") => roberta(Architecture::Camembert, 30_522),
-            Some("data2vec-text") => roberta(Architecture::Data2VecText, 30_522),
+            Some("xlm-roberta") => roberta_config(Architecture::XlmRoberta, 30_522),
+            Some("roberta") => roberta_config(Architecture::Roberta, 50_265),
+            Some("camembert") => roberta_config(Architecture::Camembert, 30_522),
+            Some("data2vec-text") => roberta_config(Architecture::Data2VecText, 30_522),
             Some("distilbert") => Self {
                 architecture: Architecture::DistilBert(DistilBert::default()),
                 vocab_size: 30_522,
@@ -277,7 +277,7 @@ impl Config {
         config.id2label = fields.labels()?;
         config.extra = fields.remaining()?;
         // 8-bit weights are converted to floats on loading, and saved as floats.
-        config.extra.retain(|key, value| key != quantize::KEY || !quantize::is_polyqa_int8(value));
+        config.extra.retain(|key, value| key != quantize::CONFIG_KEY || !quantize::is_int8(value));
         config.check(file)?;
         Ok(config)
     }
@@ -285,45 +285,45 @@ impl Config {
     /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let keys = &mut TranslatedKeys(keys, self.architecture.names());
-        keys.key("vocab_size", COUNT, &mut self.vocab_size);
-        keys.key("hidden_size", COUNT, &mut self.hidden_size);
-        keys.key("num_hidden_layers", COUNT, &mut self.num_hidden_layers);
-        keys.key("num_attention_heads", COUNT, &mut self.num_attention_heads);
-        keys.key("intermediate_size", COUNT, &mut self.intermediate_size);
+        keys.key("vocab_size", INTEGER, &mut self.vocab_size);
+        keys.key("hidden_size", INTEGER, &mut self.hidden_size);
+        keys.key("num_hidden_layers", INTEGER, &mut self.num_hidden_layers);
+        keys.key("num_attention_heads", INTEGER, &mut self.num_attention_heads);
+        keys.key("intermediate_size", INTEGER, &mut self.intermediate_size);
         keys.key("hidden_act", Activation::NAMES, &mut self.hidden_act);
-        keys.key("hidden_dropout_prob", RATE, &mut self.hidden_dropout_prob);
+        keys.key("hidden_dropout_prob", NUMBER, &mut self.hidden_dropout_prob);
         let dropout = &mut self.attention_probs_dropout_prob;
-        keys.key("attention_probs_dropout_prob", RATE, dropout);
+        keys.key("attention_probs_dropout_prob", NUMBER, dropout);
         match (&mut self.classifier_dropout, &self.architecture) {
             (Some(dropout), Architecture::ModernBert(_) | Architecture::DistilBert(_)) => {
-                keys.key("classifier_dropout", RATE, dropout);
+                keys.key("classifier_dropout", NUMBER, dropout);
             }
             (dropout, _) => keys.key("classifier_dropout", "a number or null", dropout),
         }
-        keys.key("max_position_embeddings", COUNT, &mut self.max_position_embeddings);
+        keys.key("max_position_embeddings", INTEGER, &mut self.max_position_embeddings);
         let rows = &mut self.type_vocab_size;
         match &mut self.architecture {
             Architecture::DebertaV2(deberta) => deberta.type_vocab_size(keys, rows),
-            _ => keys.key("type_vocab_size", COUNT, rows),
+            _ => keys.key("type_vocab_size", INTEGER, rows),
         }
         match &mut self.architecture {
             Architecture::DistilBert(distil) => {
-                keys.key("qa_dropout", RATE, &mut distil.qa_dropout);
-                keys.key("sinusoidal_pos_embds", FLAG, &mut distil.sinusoidal_pos_embds);
+                keys.key("qa_dropout", NUMBER, &mut distil.qa_dropout);
+                keys.key("sinusoidal_pos_embds", BOOLEAN, &mut distil.sinusoidal_pos_embds);
             }
             Architecture::Electra { embedding_size } => {
-                keys.key("embedding_size", COUNT, embedding_size);
+                keys.key("embedding_size", INTEGER, embedding_size);
             }
             _ => {}
         }
-        keys.key("initializer_range", RATE, &mut self.initializer_range);
-        keys.key("layer_norm_eps", RATE, &mut self.layer_norm_eps);
+        keys.key("initializer_range", NUMBER, &mut self.initializer_range);
+        keys.key("layer_norm_eps", NUMBER, &mut self.layer_norm_eps);
         let mut pad = Some(self.pad_token_id);
         keys.key("pad_token_id", "an integer or null", &mut pad);
         self.pad_token_id = pad.unwrap_or(self.pad_token_id);
         keys.key("bos_token_id", "an integer or null", &mut self.bos_token_id);
         keys.key("eos_token_id", "an integer or null", &mut self.eos_token_id);
-        keys.key("tie_word_embeddings", FLAG, &mut self.tie_word_embeddings);
+        keys.key("tie_word_embeddings", BOOLEAN, &mut self.tie_word_embeddings);
     }
 
     /// Validates every value and their combinations.
@@ -339,8 +339,8 @@ impl Config {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, names.key(key).unwrap_or(key), expected, got))
         };
-        // Generous bounds that prevent damaged files from exhausting memory and products from
-        // overflowing i64.
+        // These bounds prevent damaged files from exhausting memory and products from overflowing
+        // i64.
         for (key, value, max) in [
             ("vocab_size", self.vocab_size, 1 << 26),
             ("hidden_size", self.hidden_size, 1 << 20),
@@ -361,7 +361,7 @@ impl Config {
             let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
-        let (own_key, own_dropout) = match &self.architecture {
+        let (dropout_key, dropout) = match &self.architecture {
             Architecture::DistilBert(distil) => ("qa_dropout", Some(distil.qa_dropout)),
             Architecture::ModernBert(modern) => {
                 ("embedding_dropout", Some(modern.embedding_dropout))
@@ -370,7 +370,7 @@ impl Config {
             _ => ("", None),
         };
         for (key, value) in [
-            (own_key, own_dropout),
+            (dropout_key, dropout),
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
             ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
             ("classifier_dropout", self.classifier_dropout),
@@ -404,13 +404,13 @@ impl Config {
             let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
             return refuse("max_position_embeddings", &expected, &self.max_position_embeddings);
         }
-        if names.types.is_none() && self.type_vocab_size != 1 {
+        if names.token_type_embeddings.is_none() && self.type_vocab_size != 1 {
             let expected = "1; this architecture has no segments";
             return refuse("type_vocab_size", expected, &self.type_vocab_size);
         }
-        let depth = self.hidden_size / self.num_attention_heads;
+        let head_size = self.hidden_size / self.num_attention_heads;
         if let Architecture::DebertaV2(deberta) = &self.architecture {
-            let sizes = (self.hidden_size, depth, self.max_position_embeddings);
+            let sizes = (self.hidden_size, head_size, self.max_position_embeddings);
             deberta.check(file, sizes, self.tie_word_embeddings, &self.extra)?;
         }
         if self.architecture.rotary().is_some() {
@@ -419,34 +419,34 @@ impl Config {
                 Architecture::EuroBert(euro) => euro.check(file, self.num_attention_heads)?,
                 _ => {}
             }
-            if depth % 2 != 0 {
+            if head_size % 2 != 0 {
                 let expected = "heads of even size, for rotary positions";
-                return refuse("num_attention_heads", expected, &format!("heads of {depth}"));
+                return refuse("num_attention_heads", expected, &format!("heads of {head_size}"));
             }
             if let Some(value) =
-                self.extra_value("head_dim").filter(|&value| value != &json!(depth))
+                self.extra_value("head_dim").filter(|&value| value != &json!(head_size))
             {
-                let expected = format!("hidden_size / num_attention_heads = {depth}");
+                let expected = format!("hidden_size / num_attention_heads = {head_size}");
                 return refuse("head_dim", &expected, &brief(value));
             }
         }
         if let (Some(labels), Some(value)) = (&self.id2label, self.extra_value("num_labels"))
             && value != &json!(labels.len())
         {
-            let expected = format!("{}, the labels of id2label", labels.len());
+            let expected = format!("{}, the number of labels in id2label", labels.len());
             return refuse("num_labels", &expected, &brief(value));
         }
-        if let Some(value) = self.extra_value(quantize::KEY) {
+        if let Some(value) = self.extra_value(quantize::CONFIG_KEY) {
             let expected = "null, or the value written by `xlmr-model quantize`; save the model \
                             without quantisation first";
-            return refuse(quantize::KEY, expected, &brief(value));
+            return refuse(quantize::CONFIG_KEY, expected, &brief(value));
         }
         for (key, supported) in [("is_decoder", false), ("add_cross_attention", false)] {
             if self.extra.get(key).is_some_and(|value| value != &json!(supported)) {
                 return refuse(key, "false; only encoders are supported", &"true");
             }
         }
-        // In ModernBERT's files (mmBERT: "sans_pos"), this key has no effect.
+        // With rotary positions, this key has no effect (mmBERT's value is "sans_pos").
         let has_absolute_positions = self.architecture.rotary().is_none();
         if let Some(value) = self.extra_value("position_embedding_type")
             && has_absolute_positions
@@ -487,16 +487,16 @@ impl Config {
         }
     }
 
-    /// Returns the head named by `architectures`; [`Head::None`] if it is empty or names the bare
-    /// encoder.
+    /// Returns the head of the first class in `architectures`; [`Head::None`] for the bare encoder
+    /// or an empty list.
     ///
     /// # Errors
-    /// [`Error::Config`] if the class is not one of the five supported by this crate.
+    /// [`Error::Config`] if this crate does not support the class.
     pub fn head(&self) -> Result<Head> {
         match self.architectures.first() {
             None => Ok(Head::None),
             Some(name) => {
-                let heads = Head::all(self.num_labels());
+                let heads = Head::kinds(self.num_labels());
                 let class = |head: &Head| head.class(&self.architecture);
                 let head = heads.into_iter().find(|head| class(head) == *name);
                 head.ok_or_else(|| {
@@ -507,12 +507,12 @@ impl Config {
         }
     }
 
-    /// Returns a copy with the class of `head` in `architectures`, its number of labels, and
-    /// float32 weights.
+    /// Returns a copy for saving with `head`: with its class, its number of labels and the dtype
+    /// float32.
     pub(crate) fn for_head(&self, head: Head) -> Self {
         let mut config = self.clone();
         config.architectures = vec![head.class(&self.architecture)];
-        // The number of outputs of the span classes is the number of labels, which must be two.
+        // transformers' span classes have one output per label and require two labels.
         let labels = if head == Head::Span { Some(2) } else { head.labels() };
         if let Some(labels) = labels
             && labels != config.num_labels()
@@ -529,20 +529,20 @@ impl Config {
     pub fn to_json(&self) -> Value {
         let mut json: BTreeMap<String, Value> = self.extra.clone();
         if let Some(labels) = &self.id2label {
-            let by_id: Map<String, Value> =
+            let names_by_id: Map<String, Value> =
                 labels.iter().map(|(id, name)| (id.to_string(), json!(name))).collect();
-            let by_name: Map<String, Value> =
+            let ids_by_name: Map<String, Value> =
                 labels.iter().map(|(id, name)| (name.clone(), json!(id))).collect();
-            json.insert("id2label".into(), Value::Object(by_id));
-            json.insert("label2id".into(), Value::Object(by_name));
+            json.insert("id2label".into(), Value::Object(names_by_id));
+            json.insert("label2id".into(), Value::Object(ids_by_name));
         }
         json.insert("model_type".into(), json!(self.architecture.model_type()));
         json.insert("architectures".into(), json!(self.architectures));
         let mut config = self.clone();
         if let Architecture::EuroBert(euro) = &mut config.architecture {
             euro.write(&mut json);
-            // The default in transformers is the published models' id, which small vocabularies
-            // lack. The value is not used.
+            // transformers' default is the id in the published models, which small vocabularies
+            // lack. This crate does not use the value.
             if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
                 json.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
             }
@@ -556,7 +556,7 @@ impl Config {
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);
             modern.write(&mut json);
-            // Tokens before and after a text.
+            // ModernBERT's keys for the tokens before and after a text.
             for (key, id) in
                 [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)]
             {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
+use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, brief};
 use crate::{Activation, Error, Result};
 
 /// DeBERTa-specific options: relative positions, embeddings and heads.
@@ -25,7 +25,7 @@ pub struct DebertaV2 {
     /// (`pos_att_type`: "p2c").
     pub position_to_content: bool,
     /// Number of position buckets per side; larger distances share buckets of growing size. Below
-    /// 1: no buckets, each distance up to `max_relative_positions` has its own embedding.
+    /// 1: no buckets, each distance up to `max_relative_positions` has a separate embedding.
     pub position_buckets: i64,
     /// Maximum relative distance; larger distances are clipped. Below 1: `max_position_embeddings`.
     pub max_relative_positions: i64,
@@ -66,9 +66,9 @@ impl Default for DebertaV2 {
     }
 }
 
-/// Keys with lists of options, and the supported values.
-const TERMS: (&str, [&str; 2]) = ("pos_att_type", ["c2p", "p2c"]);
-const NORM: (&str, [&str; 1]) = ("norm_rel_ebd", ["layer_norm"]);
+/// Keys whose values are lists of options, and the supported options.
+const SCORE_TERMS: (&str, [&str; 2]) = ("pos_att_type", ["c2p", "p2c"]);
+const EMBEDDING_NORM: (&str, [&str; 1]) = ("norm_rel_ebd", ["layer_norm"]);
 
 impl DebertaV2 {
     /// Returns the options of DeBERTa v3 and mDeBERTa.
@@ -89,32 +89,32 @@ impl DebertaV2 {
     /// Reads the keys of a `config.json` and removes them.
     pub(crate) fn read(&mut self, fields: &mut Fields) -> Result<()> {
         self.keys(fields);
-        [self.content_to_position, self.position_to_content] = parse_terms(fields, TERMS)?;
-        [self.norm_rel_ebd] = parse_terms(fields, NORM)?;
+        [self.content_to_position, self.position_to_content] = parse_terms(fields, SCORE_TERMS)?;
+        [self.norm_rel_ebd] = parse_terms(fields, EMBEDDING_NORM)?;
         Ok(())
     }
 
     /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
-        keys.key("relative_attention", FLAG, &mut self.relative_attention);
-        keys.key("position_buckets", COUNT, &mut self.position_buckets);
-        keys.key("max_relative_positions", COUNT, &mut self.max_relative_positions);
-        keys.key("share_att_key", FLAG, &mut self.share_att_key);
-        keys.key("position_biased_input", FLAG, &mut self.position_biased_input);
-        keys.key("pooler_dropout", RATE, &mut self.pooler_dropout);
+        keys.key("relative_attention", BOOLEAN, &mut self.relative_attention);
+        keys.key("position_buckets", INTEGER, &mut self.position_buckets);
+        keys.key("max_relative_positions", INTEGER, &mut self.max_relative_positions);
+        keys.key("share_att_key", BOOLEAN, &mut self.share_att_key);
+        keys.key("position_biased_input", BOOLEAN, &mut self.position_biased_input);
+        keys.key("pooler_dropout", NUMBER, &mut self.pooler_dropout);
         keys.key("pooler_hidden_act", Activation::NAMES, &mut self.pooler_hidden_act);
-        keys.key("legacy", FLAG, &mut self.legacy);
+        keys.key("legacy", BOOLEAN, &mut self.legacy);
     }
 
     /// Reads or writes the file's `type_vocab_size`, which is 0 without token types.
     pub(crate) fn type_vocab_size(&mut self, keys: &mut impl Keys, rows: &mut i64) {
         let mut stored = if self.token_types { *rows } else { 0 };
-        keys.key("type_vocab_size", COUNT, &mut stored);
+        keys.key("type_vocab_size", INTEGER, &mut stored);
         self.token_types = stored != 0;
         *rows = if self.token_types { stored } else { 1 };
     }
 
-    /// Returns the maximum relative distance; larger distances are not distinguished.
+    /// Returns the maximum relative distance; larger distances are treated as this distance.
     pub(crate) fn max_distance(&self, max_position_embeddings: i64) -> i64 {
         match self.max_relative_positions {
             ..1 => max_position_embeddings,
@@ -122,19 +122,19 @@ impl DebertaV2 {
         }
     }
 
-    /// Returns the number of embedded distances per side: half the rows of their table.
-    pub(crate) fn span(&self, max_position_embeddings: i64) -> i64 {
+    /// Returns the number of distances per side with an embedding: half the rows of the embeddings.
+    pub(crate) fn distances_per_side(&self, max_position_embeddings: i64) -> i64 {
         match self.position_buckets {
             ..1 => self.max_distance(max_position_embeddings),
             limit => limit,
         }
     }
 
-    /// Rejects the first value out of range, in a file with `extra` keys.
+    /// Validates the values; `extra` holds the file's other keys.
     pub(crate) fn check(
         &self,
         file: &str,
-        (hidden, depth, positions): (i64, i64, i64),
+        (hidden, head_size, positions): (i64, i64, i64),
         tied: bool,
         extra: &BTreeMap<String, Value>,
     ) -> Result<()> {
@@ -143,10 +143,11 @@ impl DebertaV2 {
         for (key, required) in [
             ("embedding_size", hidden),
             ("pooler_hidden_size", hidden),
-            ("attention_head_size", depth),
+            ("attention_head_size", head_size),
         ] {
             if let Some(value) = extra.get(key).filter(|&value| *value != json!(required)) {
-                return refuse(key, &format!("{required}, the value of hidden_size"), brief(value));
+                let expected = format!("{required}, as determined by hidden_size");
+                return refuse(key, &expected, brief(value));
             }
         }
         let convolution = extra.get("conv_kernel_size").filter(|&value| *value != json!(0));
@@ -178,18 +179,18 @@ impl DebertaV2 {
     /// Writes the keys of `config.json`.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
         self.keys(json);
-        let (key, [content, position]) = TERMS;
+        let (key, [content, position]) = SCORE_TERMS;
         let mut terms = Vec::new();
         terms.extend(self.content_to_position.then_some(content));
         terms.extend(self.position_to_content.then_some(position));
         json.insert(key.into(), json!(terms));
-        let (key, [norm]) = NORM;
+        let (key, [norm]) = EMBEDDING_NORM;
         json.insert(key.into(), json!(if self.norm_rel_ebd { norm } else { "none" }));
     }
 }
 
-/// Returns which of the given words the value of a key contains: a list, or one string with `|`
-/// separators.
+/// Returns which of the `supported` options the value of `key` contains; the value is a list, or
+/// one string with vertical bars as separators.
 fn parse_terms<const N: usize>(
     fields: &mut Fields,
     (key, supported): (&str, [&str; N]),
@@ -208,7 +209,7 @@ fn parse_terms<const N: usize>(
         _ => return Err(refuse()),
     };
     let terms: Vec<&str> = text.split('|').map(str::trim).collect();
-    match terms.iter().all(|word| ["", "none"].contains(word) || supported.contains(word)) {
+    match terms.iter().all(|term| ["", "none"].contains(term) || supported.contains(term)) {
         true => Ok(supported.map(|name| terms.contains(&name))),
         false => Err(refuse()),
     }

@@ -11,15 +11,15 @@ use crate::{Config, DebertaV2, Result};
 /// positions, content-to-position and position-to-content terms.
 #[derive(Clone, Debug)]
 pub(crate) struct Disentangled {
-    /// Number of terms of a score; each term is divided by √(terms · D).
-    terms: f64,
+    /// Number of terms of a score; each term is divided by √(n_terms · D).
+    n_terms: f64,
     heads: i64,
     dropout: f64,
-    relative: Option<Relative>,
+    relative: Option<RelativePositions>,
 }
 
 #[derive(Clone, Debug)]
-struct Relative {
+struct RelativePositions {
     /// Embeddings of distances, `[2 * span, H]`; the first row is for `-span` and smaller
     /// distances.
     embeddings: Parameter,
@@ -32,7 +32,7 @@ struct Relative {
     query: Option<Linear>,
 }
 
-/// A layer's queries, keys and values, `[B, L, H]`, and the layers of queries and keys.
+/// A layer's queries, keys and values, `[B, L, H]`, and the linear layers of queries and keys.
 pub(crate) struct Projected<'a> {
     pub(crate) query: &'a Tensor,
     pub(crate) key: &'a Tensor,
@@ -50,12 +50,12 @@ impl Disentangled {
         name: &str,
     ) -> Result<Self> {
         let relative =
-            deberta.relative_attention.then(|| Relative::new(get, config, deberta, name));
+            deberta.relative_attention.then(|| RelativePositions::new(get, config, deberta, name));
         let optional_terms = [deberta.content_to_position, deberta.position_to_content];
         Ok(Self {
-            terms: optional_terms
+            n_terms: optional_terms
                 .into_iter()
-                .fold(1.0, |terms, is_enabled| terms + f64::from(u8::from(is_enabled))),
+                .fold(1.0, |n_terms, is_enabled| n_terms + f64::from(u8::from(is_enabled))),
             heads: config.num_attention_heads,
             dropout: config.attention_probs_dropout_prob,
             relative: relative.transpose()?,
@@ -63,13 +63,13 @@ impl Disentangled {
     }
 
     /// Returns the layer's separate projections of relative positions.
-    pub(crate) fn linear(&mut self) -> impl Iterator<Item = &mut Linear> {
+    pub(crate) fn linear_layers(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.relative
             .iter_mut()
             .flat_map(|relative| relative.key.iter_mut().chain(&mut relative.query))
     }
 
-    /// Computes attention, `[B, L, H]`; `distances` is given with relative positions.
+    /// Computes attention, `[B, L, H]`; `distances` is required with relative positions.
     pub(crate) fn apply(
         &self,
         projected: &Projected,
@@ -77,15 +77,16 @@ impl Disentangled {
         rows: &Rows,
         seeds: &DropoutSeeds,
     ) -> Result<Tensor> {
-        let split = [rows.batch, rows.length, self.heads, -1];
-        let by_head = |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(split)?.f_transpose(1, 2)?) };
-        // Attention divides by √D.
-        let query = by_head(projected.query)?.f_mul_scalar(self.terms.sqrt().recip())?;
-        let (key, value) = (by_head(projected.key)?, by_head(projected.value)?);
+        let shape = [rows.batch, rows.length, self.heads, -1];
+        let split_heads =
+            |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(shape)?.f_transpose(1, 2)?) };
+        // `DropoutSeeds::attention` also divides by √D.
+        let query = split_heads(projected.query)?.f_mul_scalar(self.n_terms.sqrt().recip())?;
+        let (key, value) = (split_heads(projected.key)?, split_heads(projected.value)?);
         let bias = match (&self.relative, distances) {
             (Some(relative), Some(distances)) => {
-                let scale = 1.0 / query.size().last().map_or(1.0, |&depth| depth as f64).sqrt();
-                let position_key_scale = scale * self.terms.sqrt().recip();
+                let scale = 1.0 / query.size().last().map_or(1.0, |&size| size as f64).sqrt();
+                let position_key_scale = scale * self.n_terms.sqrt().recip();
                 let (query, key) = ((&query, scale), (&key, position_key_scale));
                 relative.scores(projected, query, key, distances, seeds)?
             }
@@ -105,11 +106,13 @@ impl Disentangled {
     }
 }
 
-impl Relative {
+impl RelativePositions {
     fn new(get: Lookup, config: &Config, deberta: &DebertaV2, name: &str) -> Result<Self> {
         let linear = |part: &str, enabled: bool| {
-            let separate = enabled && !deberta.share_att_key;
-            separate.then(|| Linear::new(get, &format!("{name}.attention.self.{part}"))).transpose()
+            let is_separate = enabled && !deberta.share_att_key;
+            is_separate
+                .then(|| Linear::new(get, &format!("{name}.attention.self.{part}")))
+                .transpose()
         };
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let norm = || LayerNorm::new(get, "deberta.encoder.LayerNorm", width, eps);
@@ -125,7 +128,7 @@ impl Relative {
     }
 
     /// Computes the score terms of relative positions, `[B, heads, L, L]`, if any. Queries and keys
-    /// are `[B, heads, L, D]`, each with the scale of its dot products.
+    /// are `[B, heads, L, D]`; the tuples also contain the scale of the dot products.
     fn scores(
         &self,
         projected: &Projected,
@@ -140,18 +143,18 @@ impl Relative {
         let rows = seeds.dropout(rows, self.dropout)?;
         let heads = query.size().get(1).copied().unwrap_or(1);
         // [heads, D, rows of distances]
-        let by_head = |layer: &Linear, scale: f64| -> Result<Tensor> {
+        let project_rows = |layer: &Linear, scale: f64| -> Result<Tensor> {
             let states = layer.apply_adapted(&rows, &seeds)?.f_mul_scalar(scale)?;
             Ok(states.f_view([distances.count, heads, -1])?.f_permute([1, 2, 0])?)
         };
         let mut sum = None;
         if self.content_to_position {
             let layer = self.key.as_ref().unwrap_or(projected.key_layer);
-            sum = Some(distances.query_scores(query, &by_head(layer, query_scale)?)?);
+            sum = Some(distances.query_scores(query, &project_rows(layer, query_scale)?)?);
         }
         if self.position_to_content {
             let layer = self.query.as_ref().unwrap_or(projected.query_layer);
-            let scores = distances.key_scores(key, &by_head(layer, key_scale)?)?;
+            let scores = distances.key_scores(key, &project_rows(layer, key_scale)?)?;
             sum = Some(match sum {
                 None => scores,
                 Some(sum) => sum.f_add(&scores)?,
@@ -161,17 +164,17 @@ impl Relative {
     }
 }
 
-/// Distances between the tokens of each row, as rows of the distance embeddings.
+/// Distances between the tokens of each row, as row indices of the distance embeddings.
 pub(crate) struct Distances {
-    /// First row that can occur; only rows that can occur are used.
+    /// First row that can occur in this batch; only such rows are used.
     first: i64,
     count: i64,
-    index: Index,
+    index: RowIndex,
 }
 
-/// Rows of distances, i64, counted from the first row that can occur.
-enum Index {
-    /// `[2 L - 1]`: distances of a query from L - 1 after its key down to L - 1 before it.
+/// Row indices of distances, i64, counted from the first row that can occur.
+enum RowIndex {
+    /// `[2 L - 1]`: query position minus key position, from L - 1 down to -(L - 1).
     ByShift(Tensor),
     /// `[B, 1, L, L]`: distances of each query to each key.
     ByPair(Tensor),
@@ -190,13 +193,13 @@ impl Distances {
             return Ok(None);
         }
         let position_limit = config.max_position_embeddings;
-        let span = deberta.span(position_limit);
+        let span = deberta.distances_per_side(position_limit);
         let max_distance = if positions.is_some() { position_limit } else { rows.length } - 1;
         let max_bucket =
             bucket(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
         let first = (span - max_bucket).max(0);
         let count = (span + max_bucket + 1).min(2 * span) - first;
-        let row = |distances: &Tensor| -> Result<Tensor> {
+        let row_of = |distances: &Tensor| -> Result<Tensor> {
             let rows = bucket(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
             Ok(rows.f_clamp(0, count - 1)?)
         };
@@ -205,11 +208,11 @@ impl Distances {
                 let options = (Kind::Int64, Device::Cpu);
                 let shifts =
                     Tensor::f_arange_start_step(max_distance, -max_distance - 1, -1, options)?;
-                Index::ByShift(torch_ext::upload(&row(&shifts)?, rows.device)?)
+                RowIndex::ByShift(torch_ext::upload(&row_of(&shifts)?, rows.device)?)
             }
             Some(positions) => {
                 let offsets = positions.f_unsqueeze(2)?.f_sub(&positions.f_unsqueeze(1)?)?;
-                Index::ByPair(row(&offsets)?.f_unsqueeze(1)?)
+                RowIndex::ByPair(row_of(&offsets)?.f_unsqueeze(1)?)
             }
         };
         Ok(Some(Self { first, count, index }))
@@ -217,20 +220,21 @@ impl Distances {
 
     /// Computes the dot products of queries with the embeddings of their distances to each key,
     /// `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings `[heads, D, rows]`.
-    fn query_scores(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
-        let (batch, heads, length, _) = states.size4()?;
+    fn query_scores(&self, queries: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
+        let (batch, heads, length, _) = queries.size4()?;
         // One matmul per head over all rows.
-        let states = states.f_transpose(0, 1)?.f_flatten(1, 2)?;
+        let queries = queries.f_transpose(0, 1)?.f_flatten(1, 2)?;
         match &self.index {
-            Index::ByPair(index) => {
-                let scores = states.f_matmul(distances)?.f_view([heads, batch, length, -1])?;
+            RowIndex::ByPair(index) => {
+                let scores =
+                    queries.f_matmul(distance_embeddings)?.f_view([heads, batch, length, -1])?;
                 let index = index.f_expand([-1, heads, -1, -1], false)?;
                 Ok(scores.f_transpose(0, 1)?.f_gather(-1, &index, false)?)
             }
-            // There is one column per shift. A query's keys start one column before those of the
-            // previous query, so that the result is a strided view.
-            Index::ByShift(index) => {
-                let scores = states.f_matmul(&distances.f_index_select(-1, index)?)?;
+            // The scores have one column per shift. A query's keys start one column before the keys
+            // of the previous query, so the result is a strided view.
+            RowIndex::ByShift(index) => {
+                let scores = queries.f_matmul(&distance_embeddings.f_index_select(-1, index)?)?;
                 let width = 2 * length - 1;
                 let strides = [length * width, batch * length * width, width - 1, 1];
                 Ok(scores.f_as_strided([batch, heads, length, length], strides, length - 1)?)
@@ -240,33 +244,34 @@ impl Distances {
 
     /// Computes the dot product of each key with the embedding of its distance to each query: `[B,
     /// heads, L, L]`, queries in rows.
-    fn key_scores(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
+    fn key_scores(&self, keys: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
         let reversed_index = match &self.index {
-            Index::ByPair(index) => Index::ByPair(index.f_transpose(-1, -2)?),
-            Index::ByShift(index) => Index::ByShift(index.f_flip([0])?),
+            RowIndex::ByPair(index) => RowIndex::ByPair(index.f_transpose(-1, -2)?),
+            RowIndex::ByShift(index) => RowIndex::ByShift(index.f_flip([0])?),
         };
-        let reversed = Self { index: reversed_index, ..*self };
-        Ok(reversed.query_scores(states, distances)?.f_transpose(-1, -2)?)
+        let reversed_distances = Self { index: reversed_index, ..*self };
+        Ok(reversed_distances.query_scores(keys, distance_embeddings)?.f_transpose(-1, -2)?)
     }
 }
 
-/// Maps distances, i64, to buckets: one bucket per near distance, logarithmic buckets beyond.
+/// Maps distances, i64, to buckets: one bucket per near distance, logarithmic buckets for far
+/// distances.
 fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
     let (buckets, max_distance) = (deberta.position_buckets, deberta.max_distance(max_positions));
     if buckets < 1 {
         return Ok(distances.shallow_clone());
     }
-    // In float32 and in transformers' order of operations, so that bucket edges are rounded
-    // equally.
+    // Computed in float32 and in transformers' order of operations, so that bucket edges are
+    // rounded equally.
     let middle = buckets / 2;
     let far_distances = distances.f_abs()?.f_clamp_min(middle)?;
     let log_range = ((max_distance - 1) as f64 / middle as f64) as f32;
     let log_range = Tensor::from(log_range).f_log()?.f_to_device(distances.device())?;
     let steps =
         far_distances.f_div_scalar(middle)?.f_log()?.f_div(&log_range)?.f_mul_scalar(middle - 1)?;
-    let far_bucket = steps.f_ceil()?.f_add_scalar(middle)?.f_to_kind(Kind::Int64)?;
-    let signed = far_bucket.f_mul(&distances.f_sign()?)?;
-    Ok(distances.f_where_self(&distances.f_abs()?.f_le(middle)?, &signed)?)
+    let far_buckets = steps.f_ceil()?.f_add_scalar(middle)?.f_to_kind(Kind::Int64)?;
+    let signed_far_buckets = far_buckets.f_mul(&distances.f_sign()?)?;
+    Ok(distances.f_where_self(&distances.f_abs()?.f_le(middle)?, &signed_far_buckets)?)
 }
 
 #[cfg(test)]
@@ -276,7 +281,7 @@ mod tests {
     /// Compares the sum of all buckets, the sum of their products with their distances, and single
     /// buckets with transformers 5.23.0 (`make_log_bucket_position`).
     #[test]
-    fn buckets_are_those_of_transformers() {
+    fn buckets_equal_transformers() {
         for (position_buckets, max_distance, sum, moment, expected) in [
             (256, 512, 87_297, 27_457_213, [128, 129, 192, 255, 255]),
             (256, 4096, 892_752, 1_988_883_487, [128, 129, 230, 255, 255]),

@@ -1,11 +1,11 @@
-//! Dropout; on the CPU it is drawn per row of the batch.
+//! Dropout. On the CPU, it is drawn separately for each row of the batch.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_factors_like, token_offsets};
 
 use crate::Result;
 use crate::packing::{Packing, Rows};
 
-/// Seeds of dropout in one pass: the offsets of the batch's tokens.
+/// Dropout seeds of one forward pass: the offsets of the batch's tokens.
 pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
     /// Offset of each token ([`token_offsets`]), padded or packed like the batch. Empty without
@@ -32,7 +32,7 @@ impl DropoutSeeds {
             }
             // Packed attention requires offsets even without dropout.
             Some(packing) if rows.device == Device::Cpu => {
-                let offsets = Tensor::f_zeros(packing.tokens(), (Kind::Int64, Device::Cpu))?;
+                let offsets = Tensor::f_zeros(packing.n_tokens(), (Kind::Int64, Device::Cpu))?;
                 Ok(Self { offsets, ..padded })
             }
             _ => Ok(padded),
@@ -93,8 +93,8 @@ impl DropoutSeeds {
                 query, key, value, mask, p, false, None, false,
             )?);
         }
-        let (_, heads, _, depth) = query.size4()?;
-        let query = query.f_mul_scalar((depth as f64).sqrt().recip())?;
+        let (_, heads, _, head_size) = query.size4()?;
+        let query = query.f_mul_scalar((head_size as f64).sqrt().recip())?;
         let mut scores = query.f_matmul(&key.f_transpose(2, 3)?)?; // [B, heads, L, L]
         if let Some(mask) = mask {
             scores = match mask.f_kind()? {
@@ -104,11 +104,11 @@ impl DropoutSeeds {
         }
         let probabilities = scores.f_softmax(-1, None::<Kind>)?;
         let (batch, _, length, _) = probabilities.size4()?;
-        // Each head has its own offset: [B, heads, L].
+        // Offsets of each head: [B, heads, L].
         let head = Tensor::f_arange(heads, (Kind::Int64, Device::Cpu))?.f_view([1, heads, 1])?;
         let offsets = self.offsets.f_view([batch, 1, length])?.f_mul_scalar(heads)?.f_add(&head)?;
         let factors = dropout_factors_like(&probabilities, &offsets.f_flatten(0, 2)?, p)?;
-        let dropped = probabilities.f_mul(&factors)?;
-        Ok(dropped.f_matmul(&value.f_to_kind(dropped.f_kind()?)?)?)
+        let weights = probabilities.f_mul(&factors)?;
+        Ok(weights.f_matmul(&value.f_to_kind(weights.f_kind()?)?)?)
     }
 }

@@ -11,13 +11,13 @@ use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
-use crate::layer_parameters::EncoderParameters;
-use crate::layers::{Joined, LayerNorm, Linear, Lookup, cast_all};
+use crate::layer_parameters::LayerParameters;
+use crate::layers::{JoinedLinear, LayerNorm, Linear, Lookup, cast_all};
 use crate::modernbert::ModernLayer;
 use crate::output_adapter::OutputAdapter;
 use crate::{Activation, Architecture, Config, LoraTarget, Result};
 
-/// Sum of the embeddings of tokens and, if present, of positions and token types, normalised.
+/// The normalised sum of the embeddings of tokens and, if present, of positions and token types.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     pub(crate) word_embeddings: Tensor,
@@ -29,7 +29,7 @@ pub(crate) struct Embeddings {
     unused_position: i64,
     dropout: f64,
     /// Projection from the embeddings' width to the hidden size, if they differ.
-    project: Option<Linear>,
+    projection: Option<Linear>,
     /// Whether the gradient of token embeddings is sparse in training.
     is_large_vocabulary: bool,
 }
@@ -59,13 +59,13 @@ impl Embeddings {
                 (Some(norm), config.hidden_dropout_prob, positions)
             }
         };
-        let project = format!("{}embeddings_project", names.prefix);
-        let project =
-            (width != config.hidden_size).then(|| Linear::new(get, &project)).transpose()?;
+        let projection = format!("{}embeddings_project", names.prefix);
+        let projection =
+            (width != config.hidden_size).then(|| Linear::new(get, &projection)).transpose()?;
         Ok(Self {
             word_embeddings: get(names.word_embeddings)?,
             positions,
-            types: names.types.map(get).transpose()?,
+            types: names.token_type_embeddings.map(get).transpose()?,
             norm,
             unused_position: if config.architecture.is_roberta() {
                 config.pad_token_id
@@ -73,13 +73,13 @@ impl Embeddings {
                 -1
             },
             dropout,
-            project,
+            projection,
             is_large_vocabulary: config.vocab_size.saturating_mul(width) >= LARGE_VOCABULARY,
         })
     }
 
-    /// Computes embeddings, `[B, L, H]`, or `[N, H]` if the batch is packed. The rows of `<pad>`
-    /// receive no gradient from this lookup.
+    /// Computes embeddings, `[B, L, H]`, or `[N, H]` if the batch is packed. The embedding of
+    /// `<pad>` receives no gradient from this lookup.
     pub(crate) fn apply(
         &self,
         ids: &Ids<Tensor>,
@@ -92,15 +92,16 @@ impl Embeddings {
                 batch.to_layout(&embeds.f_to_kind(self.word_embeddings.f_kind()?)?)?
             }
             None => {
-                let sparse = batch.seeds.train && self.is_large_vocabulary;
-                // Searching for `<pad>` on a GPU needs many kernels and a synchronisation.
+                let is_sparse = batch.seeds.train && self.is_large_vocabulary;
+                // Without `<pad>` in the batch, -1 avoids the search for it, which takes many
+                // kernels and a synchronisation on a GPU.
                 let pad = ids.pad.unwrap_or(-1);
-                Tensor::f_embedding(&self.word_embeddings, &ids.token_ids, pad, false, sparse)?
+                Tensor::f_embedding(&self.word_embeddings, &ids.token_ids, pad, false, is_sparse)?
             }
         };
         if let Some(types) = &self.types {
             sum = sum.f_add(&match &ids.types {
-                // All tokens use one row: its gradient is a sum instead of a scatter.
+                // All tokens use row 0, whose gradient is a sum instead of a scatter.
                 None => types.f_select(0, 0)?,
                 Some(ids) => Tensor::f_embedding(types, ids, -1, false, false)?,
             })?;
@@ -111,9 +112,9 @@ impl Embeddings {
         }
         let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
         let sum = batch.seeds.dropout(sum, self.dropout)?;
-        let Some(project) = &self.project else { return Ok(sum) };
+        let Some(projection) = &self.projection else { return Ok(sum) };
         // Hidden states have the dtype of the embeddings, also under autocast.
-        Ok(project.apply(&sum)?.f_to_kind(sum.f_kind()?)?)
+        Ok(projection.apply(&sum)?.f_to_kind(sum.f_kind()?)?)
     }
 }
 
@@ -136,50 +137,51 @@ impl Layer {
         })
     }
 
-    pub(crate) fn parts(&mut self) -> EncoderParameters<'_> {
+    pub(crate) fn parameters(&mut self) -> LayerParameters<'_> {
         match self {
-            Self::PostNorm(layer) => layer.parts(),
-            Self::Modern(layer) => layer.parts(),
-            Self::Euro(layer) => layer.parts(),
+            Self::PostNorm(layer) => layer.parameters(),
+            Self::Modern(layer) => layer.parameters(),
+            Self::Euro(layer) => layer.parameters(),
         }
     }
 
-    /// Returns copies of layers with weights in `kind`; weights of norms are cast only if `norms`.
-    /// If `join`, the weights of layers that share an input are concatenated.
+    /// Returns copies of layers with weights in `kind`; weights of norms are cast only if
+    /// `cast_norms`. If `join`, the weights of layers that share an input are concatenated.
     pub(crate) fn cast_all(
         layers: &[Self],
         kind: Kind,
-        norms: bool,
+        cast_norms: bool,
         join: bool,
     ) -> Result<Vec<Self>> {
         let mut layers = layers.to_vec();
         let mut casts = Vec::new();
-        for parts in layers.iter_mut().map(Self::parts) {
-            casts.extend(parts.joined.into_iter().flat_map(|joined| joined.casts(join)));
-            let output_adapter = parts.output_adapter.iter_mut().flat_map(OutputAdapter::linear);
-            casts.extend(parts.linear.into_iter().chain(output_adapter).flat_map(Linear::casts));
-            let cast_norms = parts.norms.into_iter().filter(|_| norms);
-            casts.extend(cast_norms.flat_map(LayerNorm::casts));
+        for layer in layers.iter_mut().map(Self::parameters) {
+            casts.extend(layer.joined.into_iter().flat_map(|joined| joined.casts(join)));
+            let output_adapter =
+                layer.output_adapter.iter_mut().flat_map(OutputAdapter::linear_layers);
+            casts.extend(layer.linear.into_iter().chain(output_adapter).flat_map(Linear::casts));
+            let norms = layer.norms.into_iter().filter(|_| cast_norms);
+            casts.extend(norms.flat_map(LayerNorm::casts));
         }
         cast_all(casts, kind)?;
         Ok(layers)
     }
 
-    /// Switches linear layers to 8-bit computation if `int8`, else to their parameters.
+    /// Switches linear layers to 8-bit computation if `int8`, else back to their parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
         // Attention in bfloat16 takes half the time on processors that support it.
-        let output = match self {
+        let output_kind = match self {
             Self::PostNorm(layer) if layer.disentangled.is_none() && torch_ext::bf16_is_fast() => {
                 Kind::BFloat16
             }
             _ => Kind::Float,
         };
-        let parts = self.parts();
-        parts.joined.into_iter().try_for_each(|joined| joined.set_int8(int8, output))?;
-        parts.linear.into_iter().try_for_each(|linear| linear.set_int8(int8))
+        let parameters = self.parameters();
+        parameters.joined.into_iter().try_for_each(|joined| joined.set_int8(int8, output_kind))?;
+        parameters.linear.into_iter().try_for_each(|linear| linear.set_int8(int8))
     }
 
-    /// Maps hidden states to hidden states, packed or padded as in `batch`.
+    /// Computes the layer's output, packed or padded as in `batch`.
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match self {
             Self::PostNorm(layer) => layer.forward(hidden, batch),
@@ -201,7 +203,7 @@ impl Layer {
 #[derive(Clone, Debug)]
 pub(crate) struct PostNormLayer {
     /// Query, key and value.
-    projections: Joined<3>,
+    projections: JoinedLinear<3>,
     attention_dense: Linear,
     attention_norm: LayerNorm,
     intermediate: Linear,
@@ -213,7 +215,7 @@ pub(crate) struct PostNormLayer {
     /// DeBERTa's attention; absent: standard attention.
     disentangled: Option<Disentangled>,
     /// Dropout after `attention_dense`.
-    attended_dropout: f64,
+    attention_output_dropout: f64,
     hidden_dropout: f64,
     output_adapter: Option<OutputAdapter>,
 }
@@ -221,7 +223,7 @@ pub(crate) struct PostNormLayer {
 impl PostNormLayer {
     fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
         let names = config.architecture.names();
-        let name = names.layer(index);
+        let name = names.layer_name(index);
         let linear = |target: LoraTarget| {
             let layer = names.linear_layers.iter().find(|(_, targets)| targets.contains(&target));
             let linear_name = layer.map(|(linear_name, _)| *linear_name).unwrap_or_default();
@@ -238,7 +240,7 @@ impl PostNormLayer {
             _ => None,
         };
         Ok(Self {
-            projections: Joined::new([
+            projections: JoinedLinear::new([
                 linear(LoraTarget::Query)?,
                 linear(LoraTarget::Key)?,
                 linear(LoraTarget::Value)?,
@@ -251,7 +253,7 @@ impl PostNormLayer {
             activation: config.hidden_act,
             heads: config.num_attention_heads,
             attention_dropout: config.attention_probs_dropout_prob,
-            attended_dropout: match &config.architecture {
+            attention_output_dropout: match &config.architecture {
                 Architecture::DistilBert(_) => 0.0,
                 _ => config.hidden_dropout_prob,
             },
@@ -261,20 +263,20 @@ impl PostNormLayer {
         })
     }
 
-    fn parts(&mut self) -> EncoderParameters<'_> {
+    fn parameters(&mut self) -> LayerParameters<'_> {
         let (mut joined, mut linear) = (Vec::new(), Vec::new());
         match &self.disentangled {
-            None => joined.push(self.projections.parts()),
+            None => joined.push(self.projections.weights_mut()),
             // Disentangled attention uses the weights of queries and keys separately.
             Some(_) => linear.extend(&mut self.projections.layers),
         }
         linear.extend([&mut self.attention_dense, &mut self.intermediate, &mut self.output_dense]);
-        linear.extend(self.disentangled.iter_mut().flat_map(Disentangled::linear));
+        linear.extend(self.disentangled.iter_mut().flat_map(Disentangled::linear_layers));
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
-        EncoderParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
+        LayerParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
-    /// Computes attention of queries, keys and values, `[B, L, H]` each, to `[B, L, H]`.
+    /// Computes attention; queries, keys, values and the result are `[B, L, H]`.
     fn attend(
         &self,
         [query, key, value]: [&Tensor; 3],
@@ -287,18 +289,19 @@ impl PostNormLayer {
             let projected = Projected { query, key, value, query_layer, key_layer };
             return disentangled.apply(&projected, batch.distances(), rows, seeds);
         }
-        let split = [rows.batch, rows.length, self.heads, -1];
-        let by_head = |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(split)?.f_transpose(1, 2)?) };
-        let (query, key, value) = (by_head(query)?, by_head(key)?, by_head(value)?);
+        let shape = [rows.batch, rows.length, self.heads, -1];
+        let split_heads =
+            |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(shape)?.f_transpose(1, 2)?) };
+        let (query, key, value) = (split_heads(query)?, split_heads(key)?, split_heads(value)?);
         let attended =
             seeds.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
         Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
     }
 
-    /// Maps hidden states to hidden states, packed or padded as in `batch`.
+    /// Computes the layer's output, packed or padded as in `batch`.
     fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let (seeds, packed) = (&batch.seeds, batch.packing.is_some());
-        let [hidden, input] = &residual_and_input(hidden, packed)?;
+        let (seeds, is_packed) = (&batch.seeds, batch.packing.is_some());
+        let [hidden, input] = &residual_and_input(hidden, is_packed)?;
         let [query, key, value] = self.projections.apply(input, seeds)?;
         let attended = match (&batch.packing, &self.disentangled) {
             (None, _) => self.attend([&query, &key, &value], batch, seeds)?,
@@ -316,11 +319,12 @@ impl PostNormLayer {
             }
         };
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
-        let dropout = self.attended_dropout;
-        let hidden = self.attention_norm.apply_to_sum(&attended, hidden, seeds, dropout, packed)?;
-        let [hidden, input] = &residual_and_input(&hidden, packed)?;
-        let wide = self.intermediate.apply_activated(input, self.activation, seeds)?;
-        let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
+        let dropout = self.attention_output_dropout;
+        let hidden =
+            self.attention_norm.apply_to_sum(&attended, hidden, seeds, dropout, is_packed)?;
+        let [hidden, input] = &residual_and_input(&hidden, is_packed)?;
+        let intermediate = self.intermediate.apply_activated(input, self.activation, seeds)?;
+        let mut output = self.output_dense.apply_adapted(&intermediate, seeds)?;
         let mut dropout = self.hidden_dropout;
         if self.output_adapter.is_some() {
             let (output_adapter, norm) = (self.output_adapter.as_ref(), Some(&self.output_norm));
@@ -328,15 +332,15 @@ impl PostNormLayer {
             output = OutputAdapter::apply(output_adapter, output, hidden, norm, seeds)?;
             dropout = 0.0;
         }
-        self.output_norm.apply_to_sum(&output, hidden, seeds, dropout, packed)
+        self.output_norm.apply_to_sum(&output, hidden, seeds, dropout, is_packed)
     }
 }
 
 /// Returns hidden states as residual and as matmul input. On a GPU in half precision, packed
-/// float32 hidden states are cast once for all layers that use them.
-fn residual_and_input(hidden: &Tensor, packed: bool) -> Result<[Tensor; 2]> {
+/// float32 hidden states are cast only once for all linear layers that use them.
+fn residual_and_input(hidden: &Tensor, is_packed: bool) -> Result<[Tensor; 2]> {
     let device = hidden.device();
-    if packed
+    if is_packed
         && device != Device::Cpu
         && let (Kind::Float, Some(half)) = (hidden.f_kind()?, torch_ext::autocast_kind(device)?)
     {

@@ -10,7 +10,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// A fix, with a leading `; `; empty if the cause is sufficient.
+        /// How to fix the problem, with a leading `; `; empty if the cause is sufficient.
         hint: &'static str,
         /// The cause.
         source: std::io::Error,
@@ -40,7 +40,7 @@ pub enum Error {
     Damaged {
         /// The file or folder.
         path: PathBuf,
-        /// The fault.
+        /// The problem and, if known, how to fix it.
         reason: String,
     },
     /// A stored tensor has the wrong shape or dtype.
@@ -56,9 +56,9 @@ pub enum Error {
         got: String,
     },
     /// An argument is invalid for the model.
-    #[error("{tensor}: expected {expected}, got {got}")]
+    #[error("{argument}: expected {expected}, got {got}")]
     Input {
-        /// The argument.
+        /// Name of the argument.
         tensor: &'static str,
         /// The expected value.
         expected: String,
@@ -85,10 +85,10 @@ pub enum Error {
         head: &'static str,
         /// The transformers class of a model with this head.
         class: String,
-        /// The head or class found instead.
+        /// The class found instead, or the missing weights.
         reason: String,
     },
-    /// The tokenizer and the configuration disagree.
+    /// A tokenizer cannot be read, or does not match the model.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// A safetensors file is damaged or cannot be read or written, or the device cannot be used.
@@ -123,11 +123,11 @@ impl Error {
     }
 
     pub(crate) fn input(
-        tensor: &'static str,
+        argument: &'static str,
         expected: impl Into<String>,
         got: impl Into<String>,
     ) -> Self {
-        Self::Input { tensor, expected: expected.into(), got: got.into() }
+        Self::Input { argument, expected: expected.into(), got: got.into() }
     }
 
     pub(crate) fn damaged(path: &std::path::Path, reason: impl Into<String>) -> Self {

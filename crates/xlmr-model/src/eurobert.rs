@@ -2,22 +2,22 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::layer_parameters::EncoderParameters;
-use crate::layers::{Joined, LayerNorm, Linear, Lookup};
+use crate::layer_parameters::LayerParameters;
+use crate::layers::{JoinedLinear, LayerNorm, Linear, Lookup};
 use crate::output_adapter::OutputAdapter;
 use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
-/// Self-attention with shared keys and values, and a gated feed-forward layer. The input of each is
-/// normalised, and its output is added to the hidden states.
+/// Grouped-query self-attention and a gated feed-forward layer. The input of each is normalised,
+/// and its output is added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct EuroLayer {
     attention_norm: LayerNorm,
     /// Query, key and value.
-    projections: Joined<3>,
+    projections: JoinedLinear<3>,
     attention_out: Linear,
     mlp_norm: LayerNorm,
-    gate_up: Joined<2>,
+    gate_up: JoinedLinear<2>,
     down: Linear,
     activation: Activation,
     attention: RotaryAttention,
@@ -27,7 +27,7 @@ pub(crate) struct EuroLayer {
 
 impl EuroLayer {
     pub(crate) fn new(get: Lookup, config: &Config, euro: &EuroBert, index: i64) -> Result<Self> {
-        let name = config.architecture.names().layer(index);
+        let name = config.architecture.names().layer_name(index);
         let linear = |part: &str, bias| Linear::with_bias(get, &format!("{name}.{part}"), bias);
         let norm = |part: &str| {
             let (width, eps) = (config.hidden_size, config.layer_norm_eps);
@@ -36,14 +36,14 @@ impl EuroLayer {
         let heads = config.num_attention_heads;
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
-            projections: Joined::new([
+            projections: JoinedLinear::new([
                 linear("self_attn.q_proj", euro.attention_bias)?,
                 linear("self_attn.k_proj", euro.attention_bias)?,
                 linear("self_attn.v_proj", euro.attention_bias)?,
             ]),
             attention_out: linear("self_attn.o_proj", euro.attention_bias)?,
             mlp_norm: norm("post_attention_layernorm")?,
-            gate_up: Joined::new([
+            gate_up: JoinedLinear::new([
                 linear("mlp.gate_proj", euro.mlp_bias)?,
                 linear("mlp.up_proj", euro.mlp_bias)?,
             ]),
@@ -59,14 +59,14 @@ impl EuroLayer {
         })
     }
 
-    pub(crate) fn parts(&mut self) -> EncoderParameters<'_> {
-        let joined = vec![self.projections.parts(), self.gate_up.parts()];
+    pub(crate) fn parameters(&mut self) -> LayerParameters<'_> {
+        let joined = vec![self.projections.weights_mut(), self.gate_up.weights_mut()];
         let linear = vec![&mut self.attention_out, &mut self.down];
         let norms = vec![&mut self.attention_norm, &mut self.mlp_norm];
-        EncoderParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
+        LayerParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
-    /// Maps hidden states to hidden states, packed or padded as in `batch`.
+    /// Computes the layer's output, packed or padded as in `batch`.
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = self.attention_norm.apply_to_states(hidden)?;
@@ -90,7 +90,7 @@ impl EuroLayer {
         if group_size == 1 {
             return Ok(shared);
         }
-        let by_head = shared.f_unflatten(-1, [self.key_value_heads, -1])?;
-        Ok(by_head.f_repeat_interleave_self_int(group_size, -2, None)?.f_flatten(-2, -1)?)
+        let heads = shared.f_unflatten(-1, [self.key_value_heads, -1])?;
+        Ok(heads.f_repeat_interleave_self_int(group_size, -2, None)?.f_flatten(-2, -1)?)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::fields::{FLAG, Fields, Keys, RATE, theta};
+use crate::fields::{BOOLEAN, Fields, Keys, NUMBER, theta};
 use crate::{Error, Result};
 
 /// EuroBERT-specific options (Boizard et al. 2025, section 2), which complement
@@ -56,13 +56,13 @@ impl EuroBert {
     /// The id of `<|mask|>` in the published models' vocabulary.
     pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
 
-    /// Reads the keys of a `config.json` and removes them, including the keys of the models' own
-    /// code of 2025.
+    /// Reads the keys of a `config.json` and removes them, including keys that only the published
+    /// models' code of 2025 uses.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
         let mut options = Self::default();
-        fields.key("clf_pooling", POOLING, &mut options.classifier_pooling);
+        fields.key("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);
         options.keys(fields);
-        options.rope_theta = fields.take("rope_theta", RATE, options.rope_theta)?;
+        options.rope_theta = fields.take("rope_theta", NUMBER, options.rope_theta)?;
         let rotary: Option<Value> = fields.take("rope_parameters", "an object", None)?;
         options.rope_theta = theta(fields, "rope_parameters", rotary.as_ref(), options.rope_theta)?;
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
@@ -74,11 +74,11 @@ impl EuroBert {
 
     /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
-        let key_heads = &mut self.num_key_value_heads;
-        keys.key("num_key_value_heads", "an integer or null", key_heads);
-        keys.key("attention_bias", FLAG, &mut self.attention_bias);
-        keys.key("mlp_bias", FLAG, &mut self.mlp_bias);
-        keys.key("classifier_pooling", POOLING, &mut self.classifier_pooling);
+        let key_value_heads = &mut self.num_key_value_heads;
+        keys.key("num_key_value_heads", "an integer or null", key_value_heads);
+        keys.key("attention_bias", BOOLEAN, &mut self.attention_bias);
+        keys.key("mlp_bias", BOOLEAN, &mut self.mlp_bias);
+        keys.key("classifier_pooling", POOLING_VALUES, &mut self.classifier_pooling);
     }
 
     /// Returns the number of key and value heads for `heads` query heads.
@@ -86,12 +86,12 @@ impl EuroBert {
         self.num_key_value_heads.unwrap_or(heads)
     }
 
-    /// Rejects the first value out of range; queries have `heads` heads.
+    /// Validates the values for `heads` query heads.
     pub(crate) fn check(&self, file: &str, heads: i64) -> Result<()> {
-        let key_heads = self.key_value_heads(heads);
-        if key_heads < 1 || heads % key_heads != 0 {
+        let key_value_heads = self.key_value_heads(heads);
+        if key_value_heads < 1 || heads % key_value_heads != 0 {
             let expected = format!("a divisor of num_attention_heads = {heads}");
-            return Err(Error::config(file, "num_key_value_heads", expected, key_heads));
+            return Err(Error::config(file, "num_key_value_heads", expected, key_value_heads));
         }
         if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
             let expected = "a number above 0";
@@ -110,4 +110,4 @@ impl EuroBert {
     }
 }
 
-const POOLING: &str = "\"bos\", \"mean\" or \"late\"";
+const POOLING_VALUES: &str = "\"bos\", \"mean\" or \"late\"";

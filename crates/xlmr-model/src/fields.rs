@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use crate::{Error, Result};
 
-/// Descriptions of value types in messages.
-pub(crate) const COUNT: &str = "an integer";
-pub(crate) const RATE: &str = "a number";
-pub(crate) const FLAG: &str = "true or false";
+/// Descriptions of value types, for error messages.
+pub(crate) const INTEGER: &str = "an integer";
+pub(crate) const NUMBER: &str = "a number";
+pub(crate) const BOOLEAN: &str = "true or false";
 
-/// Access to the values of keys; one list of keys serves reading and writing.
+/// Reader or writer of the values of keys, so that one list of keys serves both directions.
 pub(crate) trait Keys {
     /// Reads `value` from `key`, if present, or writes it to `key`. `expected` describes valid
     /// values in messages.
     fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T);
 }
 
-/// The keys of a `config.json`; reading a key removes it.
+/// The keys of a `config.json` that have not been read yet.
 pub(crate) struct Fields<'a> {
     file: &'a str,
     remaining: BTreeMap<String, Value>,
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
         else {
             return Ok(None);
         };
-        // Rebuilt from id2label when written.
+        // `label2id` is rebuilt from `id2label` on writing.
         self.remaining.remove("label2id");
         let mut by_id = BTreeMap::new();
         for (id, name) in labels {

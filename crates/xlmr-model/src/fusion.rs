@@ -11,7 +11,7 @@ use crate::{Error, Inputs, Model, Result, States};
 /// Layers of the fusion: the first `local` layers encode each text separately, the next `cross`
 /// layers encode both texts together, and the remaining layers encode each separately.
 ///
-/// The default is FILTER's for question answering with XLM-R large.
+/// The default is FILTER's configuration for question answering with XLM-R large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FusionConfig {
@@ -48,8 +48,8 @@ impl FusionConfig {
 /// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] = f_{m+1..m+k}([h_t ;
 /// h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions restart in each text, and no
 /// embedding marks the texts; a local layer of ModernBERT attends to near positions in both texts.
-/// Without cross layers, `target`'s hidden states equal those of [`Model::encode`] bit by bit,
-/// also in training.
+/// Without cross layers, `target`'s hidden states are bit-identical to the result of
+/// [`Model::encode`], also in training.
 ///
 /// With `train`, dropout of a row depends neither on other rows nor on padding.
 ///
@@ -59,18 +59,18 @@ impl FusionConfig {
 ///
 /// # Example
 /// ```
-/// use xlmr_model::{Config, FusionConfig, Inputs, Model, fused};
+/// use xlmr_model::{Config, FusionConfig, Inputs, Model, encode_fused};
 ///
 /// let model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?; // of 3 layers
 /// let german = Inputs::from_rows(&[&[0, 7, 8, 9, 2], &[0, 9, 2]], 1)?;
 /// let english = Inputs::from_rows(&[&[0, 17, 2], &[0, 19, 18, 2]], 1)?;
 /// let config = FusionConfig { local: 1, cross: 1 };
-/// let (target, source) = fused(&model, &german, &english, &config, false)?;
+/// let (target, source) = encode_fused(&model, &german, &english, &config, false)?;
 /// assert_eq!((target.size(), source.size()), (vec![2, 5, 128], vec![2, 4, 128]));
 /// assert_ne!(target, model.encode(&german, false)?);
 /// # Ok::<(), xlmr_model::Error>(())
 /// ```
-pub fn fused(
+pub fn encode_fused(
     model: &Model,
     target: &Inputs,
     source: &Inputs,
@@ -90,10 +90,10 @@ pub fn fused(
     }
     let encode_separately = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
     let (target, source) = (encode_separately(target)?, encode_separately(source)?);
-    let mapping = JoinedBatch::new(model, &target, &source)?;
-    let joined = mapping.join(&target, &source)?;
+    let joined_batch = JoinedBatch::new(model, &target, &source)?;
+    let joined = joined_batch.join(&target, &source)?;
     let joined = model.run_layers(joined, config.local..cross_end)?;
-    let [target, source] = mapping.split(&joined, [&target, &source])?;
+    let [target, source] = joined_batch.split(&joined, [&target, &source])?;
     let finish = |states| model.run_layers(states, cross_end..layers)?.padded();
     Ok((finish(target)?, finish(source)?))
 }
@@ -104,9 +104,9 @@ struct JoinedBatch {
     batch: Rc<Batch>,
     /// Index of each joined slot in the concatenated hidden states of both halves. Padding has the
     /// index one past the end.
-    join: Tensor,
-    /// For each slot of a half, its index in the joined batch.
-    split: [Tensor; 2],
+    join_index: Tensor,
+    /// Index in the joined batch of each slot of a half.
+    split_index: [Tensor; 2],
 }
 
 impl JoinedBatch {
@@ -120,22 +120,22 @@ impl JoinedBatch {
         let token_mask = lengths.iter().flat_map(|&length| {
             std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, max_length - length))
         });
-        let (size, device) = (target.batch.rows.batch, target.batch.rows.device);
+        let (n_rows, device) = (target.batch.rows.batch, target.batch.rows.device);
         let length = i64::try_from(max_length).unwrap_or(i64::MAX);
-        let rows = Rows::new(size, length, device, Some(token_mask.collect()));
+        let rows = Rows::new(n_rows, length, device, Some(token_mask.collect()));
         let (config, kind) = (model.config(), model.kind()?);
         let batch = Batch::new(rows, config, kind, target.train, true)?;
 
         let joined = Slots::of(&batch);
-        let mut join = vec![first.count + second.count; joined.count];
-        let mut split = halves.each_ref().map(|half| vec![joined.count; half.count]);
+        let mut join = vec![first.n_slots + second.n_slots; joined.n_slots];
+        let mut split = halves.each_ref().map(|half| vec![joined.n_slots; half.n_slots]);
         for ((targets, sources), slots) in
             first.by_row.iter().zip(&second.by_row).zip(&joined.by_row)
         {
             let (to_target, to_source) = slots.split_at(targets.len().min(slots.len()));
             let [split_target, split_source] = &mut split;
             record_slots(to_target, targets, 0, &mut join, split_target);
-            record_slots(to_source, sources, first.count, &mut join, split_source);
+            record_slots(to_source, sources, first.n_slots, &mut join, split_source);
         }
         let upload = |index: &[usize]| -> Result<Tensor> {
             let index: Vec<i64> =
@@ -143,38 +143,38 @@ impl JoinedBatch {
             Ok(torch_ext::upload(&Tensor::f_from_slice(&index)?, device)?)
         };
         let [target_slots, source_slots] = &split;
-        let split = [upload(target_slots)?, upload(source_slots)?];
-        let join = upload(&join)?;
+        let split_index = [upload(target_slots)?, upload(source_slots)?];
+        let join_index = upload(&join)?;
         // Padding has position 0.
         let token_positions = || -> Result<Tensor> {
             let (first, second) =
                 (target.batch.token_positions()?, source.batch.token_positions()?);
-            let zero = Tensor::f_zeros(1, (Kind::Int64, device))?;
-            let halves = [first, second, &zero];
-            Ok(Tensor::f_cat(&halves, 0)?.f_index_select(0, &join)?)
+            let padding_position = Tensor::f_zeros(1, (Kind::Int64, device))?;
+            let halves = [first, second, &padding_position];
+            Ok(Tensor::f_cat(&halves, 0)?.f_index_select(0, &join_index)?)
         };
         let batch = batch.with_positions(token_positions, true, config, kind)?;
-        Ok(Self { batch: Rc::new(batch), join, split })
+        Ok(Self { batch: Rc::new(batch), join_index, split_index })
     }
 
     /// Computes `[h_t ; h_s]`.
     fn join(&self, target: &States, source: &States) -> Result<States> {
-        let (first, second) = (flat(target)?, flat(source)?);
-        let hidden = gather(&first, Some(&second), &self.join, &self.batch)?;
+        let (first, second) = (flatten_slots(target)?, flatten_slots(source)?);
+        let hidden = gather(&first, Some(&second), &self.join_index, &self.batch)?;
         let (batch, output_kind) = (Rc::clone(&self.batch), target.output_kind);
         Ok(States { hidden, output_kind, batch, train: target.train })
     }
 
     /// Returns `g_t` and `g_s` in the layout of `halves`.
     fn split(&self, joined: &States, halves: [&States; 2]) -> Result<[States; 2]> {
-        let hidden = flat(joined)?;
-        let part = |index: &Tensor, half: &States| -> Result<States> {
+        let hidden = flatten_slots(joined)?;
+        let states_of_half = |index: &Tensor, half: &States| -> Result<States> {
             let hidden = gather(&hidden, None, index, &half.batch)?;
             let (batch, output_kind) = (Rc::clone(&half.batch), half.output_kind);
             Ok(States { hidden, output_kind, batch, train: half.train })
         };
-        let ([first, second], [target, source]) = (&self.split, halves);
-        Ok([part(first, target)?, part(second, source)?])
+        let ([first, second], [target, source]) = (&self.split_index, halves);
+        Ok([states_of_half(first, target)?, states_of_half(second, source)?])
     }
 }
 
@@ -195,15 +195,15 @@ fn record_slots(
 }
 
 /// Returns hidden states as `[slots, H]`.
-fn flat(states: &States) -> Result<Tensor> {
+fn flatten_slots(states: &States) -> Result<Tensor> {
     match states.batch.packing {
         Some(_) => Ok(states.hidden.shallow_clone()),
         None => Ok(states.hidden.f_flatten(0, 1)?),
     }
 }
 
-/// Gathers rows of `first` followed by `second` by `index`, in the layout of `batch`. An index past
-/// the end gives zeros.
+/// Gathers rows of the concatenated tensors `first` and `second` by `index`, in the layout of
+/// `batch`. The index past the end selects zeros.
 fn gather(
     first: &Tensor,
     second: Option<&Tensor>,
@@ -211,8 +211,9 @@ fn gather(
     batch: &Batch,
 ) -> Result<Tensor> {
     let zeros = first.f_narrow(0, 0, 1)?.f_zeros_like()?;
-    let parts: Vec<&Tensor> = [Some(first), second, Some(&zeros)].into_iter().flatten().collect();
-    let rows = Tensor::f_cat(&parts, 0)?.f_index_select(0, index)?;
+    let segments: Vec<&Tensor> =
+        [Some(first), second, Some(&zeros)].into_iter().flatten().collect();
+    let rows = Tensor::f_cat(&segments, 0)?.f_index_select(0, index)?;
     match batch.packing {
         Some(_) => Ok(rows),
         None => Ok(rows.f_view([batch.rows.batch, batch.rows.length, -1])?),
@@ -224,27 +225,27 @@ struct Slots {
     /// Slots of each row's tokens, in order.
     by_row: Vec<Vec<usize>>,
     /// Total number of slots, including padding if the batch is not packed.
-    count: usize,
+    n_slots: usize,
 }
 
 impl Slots {
     fn of(batch: &Batch) -> Self {
-        let (rows, packed) = (&batch.rows, batch.packing.is_some());
+        let (rows, is_packed) = (&batch.rows, batch.packing.is_some());
         let length = usize::try_from(rows.length).unwrap_or(1);
-        let (mut by_row, mut count) = (Vec::new(), 0);
+        let (mut by_row, mut n_slots) = (Vec::new(), 0);
         for row in 0..usize::try_from(rows.batch).unwrap_or(0) {
             let mut slots = Vec::with_capacity(length);
             for offset in row * length..(row + 1) * length {
                 let token_mask = rows.token_mask.as_ref();
                 let is_token =
                     token_mask.is_none_or(|mask| mask.get(offset).is_some_and(|&k| k == 1));
-                if is_token && !rows.empty.contains(&row) {
-                    slots.push(count);
+                if is_token && !rows.empty_rows.contains(&row) {
+                    slots.push(n_slots);
                 }
-                count += usize::from(is_token || !packed);
+                n_slots += usize::from(is_token || !is_packed);
             }
             by_row.push(slots);
         }
-        Self { by_row, count }
+        Self { by_row, n_slots }
     }
 }

@@ -40,11 +40,11 @@ impl Head {
             Self::TokenClassification { .. } => "ForTokenClassification",
             Self::SequenceClassification { .. } => "ForSequenceClassification",
         };
-        format!("{}{suffix}", architecture.names().class)
+        format!("{}{suffix}", architecture.names().class_prefix)
     }
 
     /// Returns all kinds of heads; classification heads have `labels` labels.
-    pub(crate) fn all(labels: i64) -> [Self; 5] {
+    pub(crate) fn kinds(labels: i64) -> [Self; 5] {
         [
             Self::None,
             Self::MaskedLm,

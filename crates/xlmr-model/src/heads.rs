@@ -5,8 +5,8 @@ use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::{Activation, Architecture, Config, EuroBert, EuroPooling, ModernBert, Pooling, Result};
 
-/// A dense layer, an activation and a LayerNorm. Masked-LM heads have it before the decoder, and
-/// all heads of ModernBERT have it.
+/// A dense layer, an activation and a LayerNorm. It precedes the decoder of masked-LM heads, and is
+/// part of all heads of ModernBERT.
 #[derive(Debug)]
 struct PredictionHead {
     dense: Linear,
@@ -56,7 +56,8 @@ impl PredictionHead {
     }
 }
 
-/// A prediction head (except in EuroBERT), then the decoder `[V, H]` with its bias `[V]`.
+/// Masked-LM head: a prediction head (except in EuroBERT), then the decoder `[V, H]` with its bias
+/// `[V]`.
 #[derive(Debug)]
 pub(crate) struct LmHead {
     head: Option<PredictionHead>,
@@ -90,7 +91,8 @@ impl LmHead {
     }
 }
 
-/// Dropout, then one linear layer per token.
+/// Head with an output per token: a prediction head in some architectures, dropout and a linear
+/// layer.
 #[derive(Debug)]
 pub(crate) struct TokenHead {
     /// Present in ModernBERT, and in EuroBERT's span head.
@@ -102,7 +104,7 @@ pub(crate) struct TokenHead {
 
 impl TokenHead {
     /// Creates the head of start and end logits.
-    pub(crate) fn of_spans(get: Lookup, config: &Config) -> Result<Self> {
+    pub(crate) fn for_spans(get: Lookup, config: &Config) -> Result<Self> {
         let (head, dropout, output) = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "qa_head")?;
@@ -119,7 +121,7 @@ impl TokenHead {
     }
 
     /// Creates the head of label logits.
-    pub(crate) fn of_labels(get: Lookup, config: &Config) -> Result<Self> {
+    pub(crate) fn for_labels(get: Lookup, config: &Config) -> Result<Self> {
         let (head, output) = match &config.architecture {
             Architecture::Electra { .. } => (None, "classifier"),
             architecture if architecture.is_roberta() => (None, "classifier"),
@@ -150,24 +152,24 @@ impl TokenHead {
     }
 }
 
-/// Label logits of a row, computed from its hidden state by a further layer.
+/// Sequence classification head: a layer on a row's hidden state, dropout and a linear layer.
 #[derive(Debug)]
 pub(crate) struct SequenceHead {
-    inner: SequenceInner,
+    layer: SequenceLayer,
     output: Linear,
     dropout: f64,
 }
 
-/// Layer between a row's hidden state and its label logits.
+/// Layer between the hidden states of a row and the output layer.
 #[derive(Debug)]
-enum SequenceInner {
-    /// Dropout, a dense layer and its activation on the first token's hidden state; tanh without an
-    /// activation.
+enum SequenceLayer {
+    /// Dropout, a dense layer and an activation (tanh if absent), applied to the first token's
+    /// hidden state.
     Dense(f64, Linear, Option<Activation>),
-    /// A prediction head of the first token's hidden state, or of the mean.
+    /// A prediction head, applied to the first token's hidden state or to the mean of all tokens.
     Modern(PredictionHead, Pooling),
-    /// A dense layer and its activation, applied to one hidden state or, with late pooling, to each
-    /// token's.
+    /// A dense layer and its activation, applied to one hidden state or, with late pooling, to the
+    /// hidden state of each token.
     Euro(Linear, EuroPooling),
 }
 
@@ -175,26 +177,26 @@ impl SequenceHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let [dense, output] = Self::layer_names(&config.architecture);
         let dense = || Linear::new(get, dense);
-        let inner = match &config.architecture {
+        let layer = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "sequence_head")?;
-                SequenceInner::Modern(head, modern.classifier_pooling)
+                SequenceLayer::Modern(head, modern.classifier_pooling)
             }
-            Architecture::EuroBert(euro) => SequenceInner::Euro(dense()?, euro.classifier_pooling),
+            Architecture::EuroBert(euro) => SequenceLayer::Euro(dense()?, euro.classifier_pooling),
             Architecture::DebertaV2(deberta) => {
                 let (dropout, activation) = (deberta.pooler_dropout, deberta.pooler_hidden_act);
-                SequenceInner::Dense(dropout, dense()?, Some(activation))
+                SequenceLayer::Dense(dropout, dense()?, Some(activation))
             }
             Architecture::DistilBert(_) => {
-                SequenceInner::Dense(0.0, dense()?, Some(Activation::Relu))
+                SequenceLayer::Dense(0.0, dense()?, Some(Activation::Relu))
             }
             Architecture::Electra { .. } => {
-                SequenceInner::Dense(head_dropout(config), dense()?, Some(Activation::Gelu))
+                SequenceLayer::Dense(head_dropout(config), dense()?, Some(Activation::Gelu))
             }
-            Architecture::Bert => SequenceInner::Dense(0.0, dense()?, None),
-            _ => SequenceInner::Dense(head_dropout(config), dense()?, None),
+            Architecture::Bert => SequenceLayer::Dense(0.0, dense()?, None),
+            _ => SequenceLayer::Dense(head_dropout(config), dense()?, None),
         };
-        Ok(Self { inner, output: Linear::new(get, output)?, dropout: head_dropout(config) })
+        Ok(Self { layer, output: Linear::new(get, output)?, dropout: head_dropout(config) })
     }
 
     /// Returns the names of the dense layer and of the output layer.
@@ -220,42 +222,42 @@ impl SequenceHead {
         mask: Option<&Tensor>,
         train: bool,
     ) -> Result<Tensor> {
-        let row = match &self.inner {
-            SequenceInner::Modern(_, Pooling::Mean) | SequenceInner::Euro(_, EuroPooling::Mean) => {
-                mean(hidden, mask)?
+        let pooled = match &self.layer {
+            SequenceLayer::Modern(_, Pooling::Mean) | SequenceLayer::Euro(_, EuroPooling::Mean) => {
+                masked_mean(hidden, mask)?
             }
             // The mean of the logits equals the logits of the mean.
-            SequenceInner::Euro(dense, EuroPooling::Late) => {
-                mean(&Activation::Gelu.apply(&dense.apply(hidden)?)?, mask)?
+            SequenceLayer::Euro(dense, EuroPooling::Late) => {
+                masked_mean(&Activation::Gelu.apply(&dense.apply(hidden)?)?, mask)?
             }
             _ => hidden.f_select(1, 0)?,
         };
-        let seeds = DropoutSeeds::for_states(&row, train)?;
-        let inner = match &self.inner {
-            SequenceInner::Modern(head, _) => head.apply(&row)?,
-            SequenceInner::Euro(_, EuroPooling::Late) => row,
-            SequenceInner::Dense(dropout, dense, activation) => {
-                let inner = dense.apply(&seeds.dropout(row, *dropout)?)?;
+        let seeds = DropoutSeeds::for_states(&pooled, train)?;
+        let features = match &self.layer {
+            SequenceLayer::Modern(head, _) => head.apply(&pooled)?,
+            SequenceLayer::Euro(_, EuroPooling::Late) => pooled,
+            SequenceLayer::Dense(dropout, dense, activation) => {
+                let features = dense.apply(&seeds.dropout(pooled, *dropout)?)?;
                 match activation {
-                    Some(activation) => activation.apply(&inner)?,
-                    None => inner.f_tanh()?,
+                    Some(activation) => activation.apply(&features)?,
+                    None => features.f_tanh()?,
                 }
             }
-            SequenceInner::Euro(dense, _) => Activation::Gelu.apply(&dense.apply(&row)?)?,
+            SequenceLayer::Euro(dense, _) => Activation::Gelu.apply(&dense.apply(&pooled)?)?,
         };
-        self.output.apply(&seeds.dropout(inner, self.dropout)?)
+        self.output.apply(&seeds.dropout(features, self.dropout)?)
     }
 }
 
 /// Computes the mean over each row's tokens, `[B, H]`; zeros for a row without tokens.
-fn mean(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+fn masked_mean(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(hidden.f_mean_dim(1, false, None::<Kind>)?);
     };
     let mask = torch_ext::upload(mask, hidden.device())?.f_ne(0)?.f_unsqueeze(-1)?;
-    let tokens = hidden.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
-    let counts = mask.f_sum_dim_intlist(1, false, Kind::Int64)?.f_clamp_min(1)?;
-    Ok(tokens.f_sum_dim_intlist(1, false, None::<Kind>)?.f_div(&counts)?)
+    let token_states = hidden.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
+    let token_counts = mask.f_sum_dim_intlist(1, false, Kind::Int64)?.f_clamp_min(1)?;
+    Ok(token_states.f_sum_dim_intlist(1, false, None::<Kind>)?.f_div(&token_counts)?)
 }
 
 fn head_dropout(config: &Config) -> f64 {

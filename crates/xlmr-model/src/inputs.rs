@@ -6,9 +6,9 @@ use crate::{Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
 ///
-/// Tensors should be on the CPU: ids are checked there before they move to the model's device, and
-/// tensors on a GPU are copied back for it. Integer tensors of any width are accepted, and bool for
-/// the mask.
+/// Tensors should be on the CPU, where ids are validated before the upload to the model's device.
+/// Tensors on a GPU would be copied back first. Integer tensors of any width are accepted, and bool
+/// for the mask.
 #[derive(Debug)]
 pub struct Inputs {
     /// `[B, L]` integer, below `vocab_size`.
@@ -23,8 +23,8 @@ pub struct Inputs {
     /// RoBERTa derived from `input_ids`, see [`position_ids`].
     pub position_ids: Option<Tensor>,
     /// `[B, L, E]` float, instead of the token embeddings of `input_ids`; converted to the dtype of
-    /// the parameters. Positions still come from `input_ids` (transformers would number them
-    /// sequentially). Receives gradient.
+    /// the parameters. Positions are still computed from `input_ids` (in transformers they would be
+    /// sequential). The tensor receives gradient.
     pub inputs_embeds: Option<Tensor>,
 }
 
@@ -45,11 +45,11 @@ impl Inputs {
         Self { attention_mask: Some(attention_mask), ..Self::new(input_ids) }
     }
 
-    /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's
-    /// length.
+    /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU; L is the length of the longest
+    /// row.
     ///
-    /// The mask is omitted without padding, so that attention can skip it. All programs pad with
-    /// this function: ids are `u32` before the call and tensors after it.
+    /// The mask is omitted without padding, so that attention can skip it. All programs of this
+    /// workspace pad with this function, and represent ids as `u32` before.
     ///
     /// # Errors
     /// [`Error::Torch`] if a tensor cannot be created.
@@ -76,7 +76,7 @@ impl Inputs {
         Ok(Self { attention_mask, ..Self::new(input_ids) })
     }
 
-    /// Adds segment ids, one row for each of `input_ids`, padded with 0.
+    /// Adds segment ids, one row for each row of `input_ids`, padded with 0.
     ///
     /// # Errors
     /// [`Error::Input`] if the number of rows differs, or a row is longer than the batch;
@@ -85,8 +85,8 @@ impl Inputs {
         let size = self.input_ids.size();
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let width = size.get(1).and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
-        let count = size.first().and_then(|&count| usize::try_from(count).ok()).unwrap_or(0);
-        if rows.len() != count || length > width {
+        let n_rows = size.first().and_then(|&n_rows| usize::try_from(n_rows).ok()).unwrap_or(0);
+        if rows.len() != n_rows || length > width {
             let expected = format!("rows of input_ids, {size:?}");
             let got = format!("{} rows of at most {length}", rows.len());
             return Err(Error::input("token_type_ids", expected, got));
@@ -95,21 +95,21 @@ impl Inputs {
         Ok(Self { token_type_ids, ..self })
     }
 
-    /// Validates inputs as a forward pass does, for example for a whole data set at once.
+    /// Validates inputs as a forward pass does, for example once for all inputs of a data set.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that is invalid
-    /// for a model of this configuration, and the position in it.
+    /// [`Error::Input`] naming the first tensor whose shape, dtype or value is invalid for a model
+    /// of this configuration, and the row and column of the value.
     pub fn check(&self, config: &Config) -> Result<()> {
         CheckedInputs::new(self, config, Device::Cpu).map(drop)
     }
 }
 
-/// Creates `[rows, length]` i64: `value` of each id, then `pad`.
-fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
+/// Creates `[rows, length]` i64: `convert` of each id, then `pad`.
+fn padded(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
     let mut flat = Vec::with_capacity(rows.len() * length);
     for row in rows {
-        flat.extend(row.iter().map(|&id| value(id)));
+        flat.extend(row.iter().map(|&id| convert(id)));
         flat.resize(flat.len() + length - row.len(), pad);
     }
     let shape = [rows.len(), length].map(|size| i64::try_from(size).unwrap_or(i64::MAX));
@@ -120,33 +120,33 @@ fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Re
 pub(crate) struct Ids<T> {
     pub(crate) token_ids: T,
     pub(crate) positions: T,
-    /// Absent if all are 0.
+    /// Token type ids; absent if all are 0.
     pub(crate) types: Option<T>,
-    /// Token id without gradient; absent if it does not occur.
+    /// Token id that receives no gradient; absent if the batch does not contain it.
     pub(crate) pad: Option<i64>,
 }
 
 /// Checked inputs for a model on a device.
 pub(crate) struct CheckedInputs {
-    /// B * L elements each, row by row.
+    /// Lists of B * L ids, row by row.
     pub(crate) ids: Ids<Vec<i64>>,
     pub(crate) rows: Rows,
 }
 
-/// Computes XLM-R's position ids as in transformers: tokens other than `<pad>` count up from
-/// `pad_token_id + 1` in their row, `<pad>` has `pad_token_id`.
+/// Computes XLM-R's position ids as in transformers: the tokens of a row other than `<pad>` have
+/// consecutive ids from `pad_token_id + 1`, and `<pad>` has `pad_token_id`.
 ///
 /// `ids` contains rows of `length` ids; the result has the same layout.
 pub fn position_ids(ids: &[i64], length: usize, pad_token_id: i64) -> Vec<i64> {
     let mut positions = Vec::with_capacity(ids.len());
     for row in ids.chunks(length.max(1)) {
-        let mut next = pad_token_id;
+        let mut position = pad_token_id;
         positions.extend(row.iter().map(|&id| {
             if id == pad_token_id {
                 return pad_token_id;
             }
-            next += 1;
-            next
+            position += 1;
+            position
         }));
     }
     positions
@@ -162,10 +162,10 @@ impl CheckedInputs {
             let expected = "at least one row and one column";
             return Err(Error::input("input_ids", expected, format!("{size:?}")));
         }
-        let read = |name, tensor| integers(name, tensor, &size);
+        let read = |name, tensor| read_integers(name, tensor, &size);
         let ids = read("input_ids", &inputs.input_ids)?;
-        let vocab = format!("ids from 0 to vocab_size - 1 = {}", config.vocab_size - 1);
-        in_range("input_ids", &ids, length, config.vocab_size, &vocab)?;
+        let expected_ids = format!("ids from 0 to vocab_size - 1 = {}", config.vocab_size - 1);
+        check_range("input_ids", &ids, length, config.vocab_size, &expected_ids)?;
 
         let positions = match &inputs.position_ids {
             Some(tensor) => read("position_ids", tensor)?,
@@ -175,26 +175,27 @@ impl CheckedInputs {
             }
             None => (0..length).cycle().take(ids.len()).collect(),
         };
-        let limit = format!(
+        let expected = format!(
             "positions below max_position_embeddings = {} (at most {} tokens in a row; \
              truncate the input or split it into windows)",
             config.max_position_embeddings,
             config.max_length()
         );
-        in_range("position_ids", &positions, length, config.max_position_embeddings, &limit)?;
+        check_range("position_ids", &positions, length, config.max_position_embeddings, &expected)?;
 
         let types = match &inputs.token_type_ids {
             None => None,
             Some(tensor) => {
                 let types = read("token_type_ids", tensor)?;
-                let hint = match (config.architecture.names().types, config.type_vocab_size) {
+                let names = config.architecture.names();
+                let hint = match (names.token_type_embeddings, config.type_vocab_size) {
                     (None, _) => " (this architecture has no segments)",
                     (_, 1) => " (load with `Segments::Learned2` for a second segment)",
                     _ => "",
                 };
-                let last = config.type_vocab_size - 1;
-                let expected = format!("ids from 0 to type_vocab_size - 1 = {last}{hint}");
-                in_range("token_type_ids", &types, length, config.type_vocab_size, &expected)?;
+                let max_type = config.type_vocab_size - 1;
+                let expected = format!("ids from 0 to type_vocab_size - 1 = {max_type}{hint}");
+                check_range("token_type_ids", &types, length, config.type_vocab_size, &expected)?;
                 types.iter().any(|&id| id != 0).then_some(types)
             }
         };
@@ -202,7 +203,7 @@ impl CheckedInputs {
         let mut token_mask = None;
         if let Some(tensor) = &inputs.attention_mask {
             let mask = read("attention_mask", tensor)?;
-            in_range("attention_mask", &mask, length, 2, "1 for a token, 0 for padding")?;
+            check_range("attention_mask", &mask, length, 2, "1 for a token, 0 for padding")?;
             token_mask = Some(mask);
         }
         let rows = Rows::new(batch, length, device, token_mask);
@@ -219,14 +220,14 @@ impl CheckedInputs {
 }
 
 /// Returns the values of an integer tensor of `input_ids`' shape, row by row.
-fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64>> {
+fn read_integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64>> {
     let kind = tensor.f_kind()?;
-    let fits = match kind {
+    let is_supported = match kind {
         Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8 => true,
         Kind::Bool => name == "attention_mask",
         _ => false,
     };
-    if !fits {
+    if !is_supported {
         return Err(Error::input(name, "an integer tensor, preferably int64", format!("{kind:?}")));
     }
     if tensor.size() != size {
@@ -238,8 +239,8 @@ fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64
     Ok(Vec::try_from(&flat.f_contiguous()?)?)
 }
 
-/// Rejects the first value outside `0..end`, naming its position.
-fn in_range(
+/// Returns an error with row and column of the first value outside `0..end`, if any.
+fn check_range(
     name: &'static str,
     values: &[i64],
     length: i64,

@@ -11,10 +11,10 @@ use crate::projection::copy_into;
 use crate::{Config, Error, Projection, ProjectionKind, Result};
 
 /// File name in a checkpoint's folder; transformers ignores the file.
-const FILE: &str = "knowledge.safetensors";
-const RELATIONS: &str = "relations.weight";
-const CLASSIFIER: [&str; 2] = ["relation_classifier.weight", "relation_classifier.bias"];
-const HEADS: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
+const FILE_NAME: &str = "knowledge.safetensors";
+const RELATIONS_WEIGHT: &str = "relations.weight";
+const CLASSIFIER_NAMES: [&str; 2] = ["relation_classifier.weight", "relation_classifier.bias"];
+const HEAD_NAMES: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
 
 /// Sizes and layers of [`KnowledgeHeads`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,7 +25,7 @@ pub struct KnowledgeConfig {
     /// d_p, the inner size of the heads; absent: H, as in the released code (not stated in the
     /// paper).
     pub inner_size: Option<i64>,
-    /// S, the number of domains of domain-specific batch norm. Each domain has its own running
+    /// S, the number of domains of domain-specific batch norm. Each domain has separate running
     /// statistics; scale and shift are shared. With one domain per language, batch norm removes the
     /// language mean, which would otherwise separate rows by language (an option of the released
     /// code). Absent: one domain for all rows.
@@ -35,21 +35,22 @@ pub struct KnowledgeConfig {
 
 /// Heads and relation embeddings of *XLM-K* (Jiang et al. 2022).
 ///
-/// They serve masked entity prediction, MEP (Eq. 1 and 2), and object entailment, OE (Eq. 3 and 4).
-/// The four heads share no parameters, but use the same encoder.
+/// Two heads are for masked entity prediction, MEP (Eq. 1 and 2), two for object entailment, OE
+/// (Eq. 3 and 4). The four heads share no parameters, but use the same encoder.
 #[derive(Debug)]
 pub struct KnowledgeHeads {
     config: KnowledgeConfig,
     relations: Vec<String>,
     hidden_size: i64,
-    /// Parameters (true) and buffers (false) by name without the prefix `knowledge.`.
+    /// Tensors by name without the prefix `knowledge.`, and whether they are parameters rather than
+    /// buffers.
     tensors: BTreeMap<String, (Tensor, bool)>,
     heads: [Projection; 4],
-    table: Tensor,
+    relation_embeddings: Tensor,
     classifier: [Tensor; 2],
 }
 
-/// The metadata of the file.
+/// Metadata of `knowledge.safetensors`.
 #[derive(Deserialize, Serialize)]
 struct Metadata {
     #[serde(with = "StoredConfig")]
@@ -69,8 +70,8 @@ struct StoredConfig {
 }
 
 impl KnowledgeHeads {
-    /// Creates new heads for an encoder of `config`, and an embedding for each of `relations`, from
-    /// N(0, `initializer_range`).
+    /// Creates new heads for an encoder and an embedding for each of `relations`, with weights
+    /// drawn from N(0, `initializer_range`).
     ///
     /// The values depend only on `seed` and each tensor's name.
     ///
@@ -104,12 +105,12 @@ impl KnowledgeHeads {
             None => Err(Error::input("tensors", name, "no tensor of that name")),
         };
         let head = |name: &str| Projection::new(name, config.projection, &get);
-        let [first, second, third, fourth] = HEADS;
+        let [first, second, third, fourth] = HEAD_NAMES;
         let heads = [head(first)?, head(second)?, head(third)?, head(fourth)?];
-        let table = get(RELATIONS)?;
-        let [weight, bias] = CLASSIFIER;
+        let relation_embeddings = get(RELATIONS_WEIGHT)?;
+        let [weight, bias] = CLASSIFIER_NAMES;
         let classifier = [get(weight)?, get(bias)?];
-        Ok(Self { config, relations, hidden_size, tensors, heads, table, classifier })
+        Ok(Self { config, relations, hidden_size, tensors, heads, relation_embeddings, classifier })
     }
 
     /// Computes `z_q` of Eq. 1: the projected hidden states of the mentions' first tokens.
@@ -141,12 +142,12 @@ impl KnowledgeHeads {
     ///
     /// # Shapes
     /// - `subjects`: `[B, H]` float; the result has the same shape
-    /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations); on the CPU they are
-    ///   checked without waiting for a GPU
+    /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations); tensors on the CPU
+    ///   are checked without waiting for a GPU
     /// - `domain_ids`: as in [`mep_query`](Self::mep_query)
     ///
     /// # Errors
-    /// [`Error::Input`] for relations that do not exist; as [`Projection::apply`].
+    /// [`Error::Input`] for an index out of range; as [`Projection::apply`].
     pub fn oe_query(
         &self,
         subjects: &Tensor,
@@ -154,18 +155,18 @@ impl KnowledgeHeads {
         domain_ids: &[usize],
         train: bool,
     ) -> Result<Tensor> {
-        let count = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
-        let out_of_range = relations.f_lt(0)?.f_logical_or(&relations.f_ge(count)?)?;
+        let n_relations = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
+        let out_of_range = relations.f_lt(0)?.f_logical_or(&relations.f_ge(n_relations)?)?;
         if relations.size() != [subjects.size().first().copied().unwrap_or(0)]
             || relations.kind() != Kind::Int64
             || out_of_range.f_any()?.f_int64_value(&[])? != 0
         {
             let got =
                 format!("{:?} {:?}, or an index out of range", relations.kind(), relations.size());
-            return Err(Error::input("relations", format!("[B] Int64 in 0..{count}"), got));
+            return Err(Error::input("relations", format!("[B] Int64 in 0..{n_relations}"), got));
         }
-        let relations = torch_ext::upload(relations, self.table.device())?;
-        let sums = subjects.f_add(&self.table.f_index_select(0, &relations)?)?;
+        let relations = torch_ext::upload(relations, self.relation_embeddings.device())?;
+        let sums = subjects.f_add(&self.relation_embeddings.f_index_select(0, &relations)?)?;
         self.heads[2].apply(&sums, domain_ids, train)
     }
 
@@ -192,18 +193,18 @@ impl KnowledgeHeads {
         &self.relations
     }
 
-    /// Returns the trainable parameters, by name under `knowledge.`, sorted; shallow clones.
+    /// Returns shallow clones of the trainable parameters, sorted by name (`knowledge.…`).
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
-        self.named(true)
+        self.named_tensors(true)
     }
 
-    /// Returns the running statistics of batch norm, by name under `knowledge.`; none for plain
-    /// heads. Shallow clones.
+    /// Returns shallow clones of batch norm's running statistics by name (`knowledge.…`); none for
+    /// plain heads.
     pub fn named_buffers(&self) -> Vec<(String, Tensor)> {
-        self.named(false)
+        self.named_tensors(false)
     }
 
-    fn named(&self, is_trainable: bool) -> Vec<(String, Tensor)> {
+    fn named_tensors(&self, is_trainable: bool) -> Vec<(String, Tensor)> {
         self.tensors
             .iter()
             .filter(|(_, (_, requires_grad))| *requires_grad == is_trainable)
@@ -234,26 +235,27 @@ impl KnowledgeHeads {
     /// # Errors
     /// [`Error::TorchExt`] naming the file.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        let path = folder.as_ref().join(FILE);
-        let layout = Metadata { config: self.config.clone(), relations: self.relations.clone() };
-        let layout = serde_json::to_string(&layout).map_err(|error| Error::json(&path, error))?;
+        let path = folder.as_ref().join(FILE_NAME);
+        let json = Metadata { config: self.config.clone(), relations: self.relations.clone() };
+        let json = serde_json::to_string(&json).map_err(|error| Error::json(&path, error))?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
         // A single entry, because several would be written in varying order.
-        let metadata = [("knowledge", layout.as_str())];
+        let metadata = [("knowledge", json.as_str())];
         Ok(write_tensors(&path, named, &metadata)?)
     }
 
-    /// Loads a file written by [`save`](Self::save), for an encoder of `config`.
+    /// Loads a file written by [`save`](Self::save), for an encoder with the configuration
+    /// `encoder`.
     ///
     /// # Errors
     /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read,
     /// [`Error::Stored`] naming a tensor that does not match the encoder.
     pub fn load(folder: impl AsRef<Path>, encoder: &Config, device: Device) -> Result<Self> {
-        let path = folder.as_ref().join(FILE);
+        let path = folder.as_ref().join(FILE_NAME);
         let file = TensorFile::open(&path)?;
-        let layout = file.metadata("knowledge").unwrap_or_default();
+        let json = file.metadata("knowledge").unwrap_or_default();
         let Metadata { config, relations } =
-            serde_json::from_str(&layout).map_err(|error| Error::json(&path, error))?;
+            serde_json::from_str(&json).map_err(|error| Error::json(&path, error))?;
         let mut tensors = BTreeMap::new();
         for (spec, is_trainable) in specs(&config, encoder.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;
@@ -285,23 +287,23 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     if let Some(domains) = config.batch_norm_domains.filter(|&domains| domains < 1) {
         return Err(Error::input("batch_norm_domains", "1 or more", domains.to_string()));
     }
-    let mut sorted: Vec<&String> = relations.iter().collect();
-    sorted.sort_unstable();
-    if let Some([duplicate, _]) = sorted.windows(2).find(|pair| pair.first() == pair.last()) {
+    let mut names: Vec<&String> = relations.iter().collect();
+    names.sort_unstable();
+    if let Some([duplicate, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
         return Err(Error::input("relations", "each relation once", format!("{duplicate} twice")));
     }
-    let mut specs: Vec<(Spec, bool)> = HEADS
+    let mut specs: Vec<(Spec, bool)> = HEAD_NAMES
         .iter()
         .flat_map(|name| {
             Projection::specs(name, hidden, inner, config.projection, config.batch_norm_domains)
         })
         .collect();
-    let rows = i64::try_from(relations.len()).unwrap_or(i64::MAX);
-    let [weight, bias] = CLASSIFIER;
+    let n_relations = i64::try_from(relations.len()).unwrap_or(i64::MAX);
+    let [weight, bias] = CLASSIFIER_NAMES;
     for (name, shape, init) in [
-        (RELATIONS, vec![rows, hidden], Init::Normal),
-        (weight, vec![rows, 2 * hidden], Init::Normal),
-        (bias, vec![rows], Init::Zeros),
+        (RELATIONS_WEIGHT, vec![n_relations, hidden], Init::Normal),
+        (weight, vec![n_relations, 2 * hidden], Init::Normal),
+        (bias, vec![n_relations], Init::Zeros),
     ] {
         specs.push((Spec::new(name, &shape, init), true));
     }

@@ -1,10 +1,11 @@
-//! The trainable parts of an encoder layer.
+//! The trainable parameters of an encoder layer.
 use crate::layers::{JoinedWeights, LayerNorm, Linear};
 use crate::output_adapter::OutputAdapter;
 
-/// The trainable parts of a layer. `joined`, then `linear`, are in the order of
-/// [`Names::linear_layers`](crate::architecture::Names); layers that no adapter changes come last.
-pub(crate) struct EncoderParameters<'a> {
+/// The trainable parameters of an encoder layer. The layers of `joined`, followed by the layers of
+/// `linear`, are in the order of [`Names::linear_layers`](crate::architecture::Names); layers that
+/// adapters cannot change come last.
+pub(crate) struct LayerParameters<'a> {
     /// Linear layers that share an input.
     pub(crate) joined: Vec<JoinedWeights<'a>>,
     pub(crate) linear: Vec<&'a mut Linear>,

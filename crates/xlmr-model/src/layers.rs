@@ -13,8 +13,8 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
 
 /// Returns a shallow clone of the tensor with this name.
 pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
-    let missing = || Error::input("parameters", name, "no tensor of that name");
-    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing)
+    let missing_error = || Error::input("parameters", name, "no tensor of that name");
+    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing_error)
 }
 
 /// A trainable tensor; clones share its storage.
@@ -25,7 +25,7 @@ pub(crate) struct Parameter(Tensor);
 pub(crate) type Cast<'a> = (Vec<Parameter>, &'a mut Parameter);
 
 /// Casts parameters to `kind`: first all trainable groups at once, then all frozen groups, which
-/// need no gradient in the backward pass.
+/// have no backward pass.
 pub(crate) fn cast_all(casts: Vec<Cast>, kind: Kind) -> Result<()> {
     let is_trainable =
         |(sources, _): &Cast| sources.iter().any(|parameter| parameter.requires_grad());
@@ -86,15 +86,15 @@ pub(crate) struct Lora {
 
 impl Lora {
     fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
-        let low = seeds.dropout(x.shallow_clone(), self.dropout)?;
-        let low = low.f_linear(&self.down, None::<&Tensor>)?;
-        Ok(low.f_linear(&self.up, None::<&Tensor>)?.f_mul_scalar(self.scale)?)
+        let low_rank = seeds.dropout(x.shallow_clone(), self.dropout)?;
+        let low_rank = low_rank.f_linear(&self.down, None::<&Tensor>)?;
+        Ok(low_rank.f_linear(&self.up, None::<&Tensor>)?.f_mul_scalar(self.scale)?)
     }
 
     /// Adds `(α / r) B A` to a weight, `[outputs, inputs]`.
     pub(crate) fn merge_into(&self, weight: &Tensor) -> Result<()> {
-        let change = self.up.f_matmul(&self.down)?.f_mul_scalar(self.scale)?;
-        let _ = tch::no_grad(|| weight.shallow_clone().f_add_(&change))?;
+        let update = self.up.f_matmul(&self.down)?.f_mul_scalar(self.scale)?;
+        let _ = tch::no_grad(|| weight.shallow_clone().f_add_(&update))?;
         Ok(())
     }
 }
@@ -168,34 +168,34 @@ impl Linear {
     }
 
     pub(crate) fn apply_adapted(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
-        self.with_loras(self.apply(x)?, x, seeds)
+        self.add_loras(self.apply(x)?, x, seeds)
     }
 
-    fn with_loras(&self, out: Tensor, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
+    fn add_loras(&self, out: Tensor, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
         let mut loras = self.loras.iter();
         loras.try_fold(out, |out, lora| Ok(out.f_add(&lora.apply(x, seeds)?)?))
     }
 }
 
-/// Linear layers that share an input, either all with biases or none.
+/// Linear layers that share an input, either all with biases or all without.
 ///
-/// On a GPU they are one matmul, which needs fewer kernels; in half precision the input is rounded
-/// once and its gradient is summed in one step.
+/// On a GPU, one matmul computes all layers, with fewer kernels; in half precision, the input is
+/// rounded once and its gradient is summed in one step.
 #[derive(Clone, Debug)]
-pub(crate) struct Joined<const N: usize> {
+pub(crate) struct JoinedLinear<const N: usize> {
     pub(crate) layers: [Linear; N],
-    /// All layers as one, if their cast or quantised weights are concatenated.
+    /// The concatenation of all layers, if their weights are cast or quantised together.
     joined: Option<Linear>,
     /// Dtype of outputs if the layers compute in 8 bits.
     int8_output: Kind,
 }
 
-impl<const N: usize> Joined<N> {
+impl<const N: usize> JoinedLinear<N> {
     pub(crate) fn new(layers: [Linear; N]) -> Self {
         Self { layers, joined: None, int8_output: Kind::Float }
     }
 
-    pub(crate) fn parts(&mut self) -> JoinedWeights<'_> {
+    pub(crate) fn weights_mut(&mut self) -> JoinedWeights<'_> {
         JoinedWeights {
             layers: &mut self.layers,
             joined: &mut self.joined,
@@ -205,20 +205,21 @@ impl<const N: usize> Joined<N> {
 
     pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
         let layers = self.layers.iter();
-        // Adapters add float32 values.
-        let adapted = self.layers.iter().any(|layer| !layer.loras.is_empty());
-        let int8_output = if adapted { Kind::Float } else { self.int8_output };
-        let outs: Vec<Tensor> = match &self.joined {
+        // Outputs of LoRAs are float32.
+        let has_adapters = self.layers.iter().any(|layer| !layer.loras.is_empty());
+        let int8_output = if has_adapters { Kind::Float } else { self.int8_output };
+        let outputs: Vec<Tensor> = match &self.joined {
             None if x.device() == Device::Cpu => {
                 layers.map(|layer| layer.apply(x)).collect::<Result<_>>()?
             }
             None => self.split(&concatenate(&self.layers)?.apply(x)?)?,
             Some(joined) => self.split(&joined.apply_with_output(x, int8_output)?)?,
         };
-        let outs = self.layers.iter().zip(outs).map(|(layer, out)| layer.with_loras(out, x, seeds));
-        let outs = outs.collect::<Result<Vec<_>>>()?;
-        let count = outs.len().to_string();
-        outs.try_into().map_err(|_| Error::input("layers", format!("{N} outputs"), count))
+        let outputs =
+            self.layers.iter().zip(outputs).map(|(layer, out)| layer.add_loras(out, x, seeds));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let n_outputs = outputs.len().to_string();
+        outputs.try_into().map_err(|_| Error::input("layers", format!("{N} outputs"), n_outputs))
     }
 
     fn split(&self, out: &Tensor) -> Result<Vec<Tensor>> {
@@ -237,7 +238,7 @@ fn concatenate(layers: &[Linear]) -> Result<Linear> {
     Ok(Linear { weight, bias, loras: Vec::new(), int8: None })
 }
 
-/// The parts of [`Joined`].
+/// Mutable references to the fields of [`JoinedLinear`].
 pub(crate) struct JoinedWeights<'a> {
     pub(crate) layers: &'a mut [Linear],
     joined: &'a mut Option<Linear>,
@@ -245,10 +246,11 @@ pub(crate) struct JoinedWeights<'a> {
 }
 
 impl<'a> JoinedWeights<'a> {
-    /// Switches all layers together, as [`Linear::set_int8`] does, with outputs of dtype `output`.
-    pub(crate) fn set_int8(self, int8: bool, output: Kind) -> Result<()> {
+    /// Switches all layers together, as [`Linear::set_int8`] does, with outputs of dtype
+    /// `output_kind`.
+    pub(crate) fn set_int8(self, int8: bool, output_kind: Kind) -> Result<()> {
         *self.joined = None;
-        *self.int8_output = output;
+        *self.int8_output = output_kind;
         if int8 && let Some(first) = self.layers.first() {
             let mut joined = concatenate(self.layers)?;
             joined.set_int8(true)?;
@@ -282,7 +284,7 @@ pub(crate) struct LayerNorm {
     width: [i64; 1],
     eps: f64,
     /// Whether the mean is subtracted first.
-    centred: bool,
+    is_centred: bool,
 }
 
 impl LayerNorm {
@@ -298,11 +300,11 @@ impl LayerNorm {
         bias: bool,
     ) -> Result<Self> {
         let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
-        Ok(Self { weight, bias, width: [width], eps, centred: true })
+        Ok(Self { weight, bias, width: [width], eps, is_centred: true })
     }
 
     pub(crate) fn root_mean_square(get: Lookup, name: &str, width: i64, eps: f64) -> Result<Self> {
-        Ok(Self { centred: false, ..Self::with_bias(get, name, width, eps, false)? })
+        Ok(Self { is_centred: false, ..Self::with_bias(get, name, width, eps, false)? })
     }
 
     pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {
@@ -314,7 +316,7 @@ impl LayerNorm {
     }
 
     fn apply_with(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        Ok(match self.centred {
+        Ok(match self.is_centred {
             true => x.f_layer_norm(self.width, Some(weight), bias, self.eps, true)?,
             false => x.f_rms_norm(self.width, Some(weight), self.eps)?,
         })
@@ -339,12 +341,12 @@ impl LayerNorm {
         residual: &Tensor,
         seeds: &DropoutSeeds,
         p: f64,
-        packed: bool,
+        is_packed: bool,
     ) -> Result<Tensor> {
         let weight = &self.weight;
-        let fused = packed && x.device() == Device::Cpu && residual.kind() == Kind::Float;
+        let is_fused = is_packed && x.device() == Device::Cpu && residual.kind() == Kind::Float;
         match &self.bias {
-            Some(bias) if fused => {
+            Some(bias) if is_fused => {
                 let (offsets, eps) = (&seeds.offsets, self.eps);
                 let p = if seeds.train { p } else { 0.0 };
                 Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, offsets, eps, p)?)
@@ -363,7 +365,7 @@ mod tests {
     }
 
     /// Creates three layers with 5 inputs and 11 outputs in total; the second has a LoRA.
-    fn joined(biased: bool, kind: Kind) -> Joined<3> {
+    fn three_layers(with_bias: bool, kind: Kind) -> JoinedLinear<3> {
         let layer = |number: i64, outputs: i64, ranks: &[i64]| {
             let leaf = |size: &[i64], part: i64| {
                 Parameter(draw(size, kind, 10 * number + part).set_requires_grad(true))
@@ -376,21 +378,21 @@ mod tests {
             };
             Linear {
                 weight: leaf(&[outputs, 5], 0),
-                bias: biased.then(|| leaf(&[outputs], 1)),
+                bias: with_bias.then(|| leaf(&[outputs], 1)),
                 loras: ranks.iter().map(lora).collect(),
                 int8: None,
             }
         };
-        Joined::new([layer(1, 4, &[]), layer(2, 4, &[2]), layer(3, 3, &[])])
+        JoinedLinear::new([layer(1, 4, &[]), layer(2, 4, &[2]), layer(3, 3, &[])])
     }
 
-    fn leaves(layers: &mut Joined<3>) -> Vec<Tensor> {
+    fn leaves(layers: &mut JoinedLinear<3>) -> Vec<Tensor> {
         let casts = layers.layers.iter_mut().flat_map(Linear::casts);
         casts.map(|(_, parameter)| parameter.shallow_clone()).collect()
     }
 
     /// Returns the output, and the gradients of `leaves` and of the input, `[2, 6, 5]`.
-    fn out_and_gradients(layers: &Joined<3>, leaves: &[Tensor], kind: Kind) -> Vec<Tensor> {
+    fn run_backward(layers: &JoinedLinear<3>, leaves: &[Tensor], kind: Kind) -> Vec<Tensor> {
         let x = draw(&[2, 6, 5], kind, 4).set_requires_grad(true);
         let output_gradient = draw(&[2, 6, 11], kind, 5);
         let seeds = DropoutSeeds::new(2, 6, Device::Cpu, false).unwrap();
@@ -403,13 +405,15 @@ mod tests {
 
     #[test]
     fn joined_layers_equal_separate_layers() {
-        for biased in [true, false] {
-            let mut separate = joined(biased, Kind::Double);
+        for with_bias in [true, false] {
+            let mut separate = three_layers(with_bias, Kind::Double);
             let leaves = leaves(&mut separate);
-            let concatenated =
-                Joined { joined: Some(concatenate(&separate.layers).unwrap()), ..separate.clone() };
-            let [separate, concatenated] = [separate, concatenated]
-                .map(|layers| out_and_gradients(&layers, &leaves, Kind::Double));
+            let concatenated = JoinedLinear {
+                joined: Some(concatenate(&separate.layers).unwrap()),
+                ..separate.clone()
+            };
+            let [separate, concatenated] =
+                [separate, concatenated].map(|layers| run_backward(&layers, &leaves, Kind::Double));
             assert_eq!(concatenated.len(), separate.len());
             for (concatenated, separate) in concatenated.iter().zip(&separate) {
                 assert!((concatenated - separate).abs().max().double_value(&[]) < 1e-12);
@@ -419,9 +423,9 @@ mod tests {
 
     #[test]
     fn a_joined_cast_equals_separate_casts() {
-        for (biased, frozen) in [(true, false), (false, false), (true, true)] {
-            let mut layers = joined(biased, Kind::Float);
-            if frozen {
+        for (with_bias, is_frozen) in [(true, false), (false, false), (true, true)] {
+            let mut layers = three_layers(with_bias, Kind::Float);
+            if is_frozen {
                 for layer in &layers.layers {
                     for parameter in
                         [Some(&layer.weight), layer.bias.as_ref()].into_iter().flatten()
@@ -434,10 +438,10 @@ mod tests {
             leaves.retain(Tensor::requires_grad);
             let [separate_pass, joined_pass] = [false, true].map(|join| {
                 let mut cast = layers.clone();
-                cast_all(cast.parts().casts(join), Kind::BFloat16).unwrap();
+                cast_all(cast.weights_mut().casts(join), Kind::BFloat16).unwrap();
                 let joined = cast.joined.take();
                 cast.joined = joined.or_else(|| Some(concatenate(&cast.layers).unwrap()));
-                out_and_gradients(&cast, &leaves, Kind::BFloat16)
+                run_backward(&cast, &leaves, Kind::BFloat16)
             });
             assert_eq!(joined_pass, separate_pass);
         }

@@ -58,7 +58,7 @@ pub use config::Config;
 pub use deberta_config::DebertaV2;
 pub use error::{Error, Result};
 pub use eurobert_config::{EuroBert, EuroPooling};
-pub use fusion::{FusionConfig, fused};
+pub use fusion::{FusionConfig, encode_fused};
 pub use head::Head;
 pub use inputs::{Inputs, position_ids};
 pub use knowledge_heads::{KnowledgeConfig, KnowledgeHeads};

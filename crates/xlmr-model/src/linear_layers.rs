@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
-    /// The query projection. ModernBERT has one projection for queries, keys and values, so all
-    /// three must be given, or none.
+    /// The query projection. ModernBERT has one projection for queries, keys and values, so its
+    /// LoRAs must have all three targets, or none.
     Query,
     /// The key projection.
     Key,

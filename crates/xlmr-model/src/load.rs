@@ -27,7 +27,7 @@ pub enum Segments {
 /// Options of [`Model::load`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Token type embeddings.
+    /// Treatment of token type embeddings.
     pub segments: Segments,
     /// Seed of parameters that the checkpoint lacks, as in [`Model::new`].
     pub seed: u64,
@@ -49,14 +49,15 @@ pub struct LoadReport {
     /// Tensors of the checkpoint that are not part of the model.
     pub unexpected: Vec<String>,
     /// Known but unused tensors: the pooler, heads in `heads.safetensors` that were not requested,
-    /// and the bias of the masked-LM head if its decoder has its own (`lm_head.decoder.bias`).
+    /// and the bias of the masked-LM head if its decoder has a separate bias
+    /// (`lm_head.decoder.bias`).
     pub ignored: Vec<String>,
-    /// Parameters stored in another dtype than F32, with that dtype.
+    /// Names of parameters stored in another dtype than F32, and this dtype.
     pub converted: Vec<(String, String)>,
 }
 
 /// Suffixes of buffers that older versions of transformers wrote.
-const BUFFERS: [&str; 3] =
+const BUFFER_SUFFIXES: [&str; 3] =
     ["embeddings.position_ids", "embeddings.token_type_ids", "rotary_emb.inv_freq"];
 
 impl Config {
@@ -64,8 +65,8 @@ impl Config {
     /// ([`tokenizer_file::model_folder`]).
     ///
     /// # Errors
-    /// [`Error::Damaged`] if there is no such folder, or for an invalid `modules.json` of
-    /// sentence-transformers; as [`Config::from_file`].
+    /// [`Error::Damaged`] if the folder does not exist or its `modules.json`
+    /// (sentence-transformers) is invalid; as [`Config::from_file`].
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
@@ -87,25 +88,25 @@ impl Model {
     /// Loads a Hugging Face folder, with heads and adapters written by [`Model::save`].
     ///
     /// The folder has `config.json`, and `model.safetensors` or shards listed in
-    /// `model.safetensors.index.json`. Other heads come from `heads.safetensors`, adapters from
-    /// `adapters/`; the adapters that were active when saved are active again. A folder `adapters`
+    /// `model.safetensors.index.json`. Other heads are loaded from `heads.safetensors`, adapters
+    /// from `adapters/`; adapters that were active on saving are activated. A folder `adapters`
     /// without `active.json` is ignored.
     ///
     /// In a folder of sentence-transformers these files may be in the subfolder that `modules.json`
     /// names for the transformer.
     ///
     /// `model_type` of `config.json` determines the [`Architecture`](crate::Architecture). Weights
-    /// stored as F32, F16 or BF16 become float32. Keys may have the encoder's prefix (`roberta.`)
-    /// or, as from `XLMRobertaModel`, lack it. `heads` may differ from the checkpoint's heads:
-    /// missing parameters are initialised and reported. If heads of several classes share a name,
-    /// such as ModernBERT's `head.dense`, each is loaded from it, except labels (`classifier`) of
-    /// another class.
+    /// stored as F32, F16 or BF16 become float32. Tensor names may omit the encoder's prefix
+    /// (`roberta.`), as in folders written by `XLMRobertaModel`. `heads` may differ from the
+    /// checkpoint's heads: missing parameters are initialised and reported. If heads of several
+    /// classes share a tensor name, such as ModernBERT's `head.dense`, every head is loaded from
+    /// this tensor. Label layers (`classifier`) are not loaded for another class.
     ///
     /// # Errors
     /// Every error names the file and, if applicable, the tensor: [`Error::Io`], [`Error::Json`],
     /// [`Error::Config`], [`Error::TorchExt`] for a safetensors file that is damaged or cannot be
     /// read, [`Error::Damaged`] for missing weights, missing tensors of the encoder, invalid shards
-    /// or another number of embeddings than `vocab_size`, [`Error::Stored`]; for adapters as
+    /// or a number of embeddings other than `vocab_size`, [`Error::Stored`]; for adapters as
     /// [`load_adapter`](Self::load_adapter).
     pub fn load(
         folder: impl AsRef<Path>,
@@ -134,7 +135,7 @@ struct Loader<'a> {
     config: Config,
     checkpoint: Checkpoint,
     device: Device,
-    used: BTreeSet<String>,
+    used_names: BTreeSet<String>,
     tensors: BTreeMap<String, Tensor>,
     report: LoadReport,
 }
@@ -165,8 +166,9 @@ impl<'a> Loader<'a> {
             config.validate()?;
         }
         let names = config.architecture.names();
-        let (used, tensors, report) = (BTreeSet::new(), BTreeMap::new(), LoadReport::default());
-        Ok(Self { folder, names, config, checkpoint, device, used, tensors, report })
+        let (used_names, tensors, report) =
+            (BTreeSet::new(), BTreeMap::new(), LoadReport::default());
+        Ok(Self { folder, names, config, checkpoint, device, used_names, tensors, report })
     }
 
     fn load(
@@ -183,20 +185,20 @@ impl<'a> Loader<'a> {
     }
 
     /// Loads `stored` as the parameter of `spec`; returns false if the checkpoint lacks it.
-    fn read_as(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
+    fn load_parameter(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
         let Some(tensor) = self.checkpoint.weight(stored, &spec.shape, self.device)? else {
             return Ok(false);
         };
         if let Some(dtype) = self.checkpoint.dtype(stored).filter(|dtype| dtype != "F32") {
             self.report.converted.push((spec.name.clone(), dtype));
         }
-        self.used.insert(stored.to_owned());
+        self.used_names.insert(stored.to_owned());
         self.tensors.insert(spec.name.clone(), tensor);
         Ok(true)
     }
 
     fn load_encoder(&mut self) -> Result<()> {
-        // A tied pair may be stored under either name.
+        // Tied token embeddings may be stored under their name or the decoder's.
         let Names { word_embeddings: default_name, decoder, .. } = self.names;
         let has_only_decoder =
             self.config.tie_word_embeddings && !self.checkpoint.contains(default_name);
@@ -221,7 +223,7 @@ impl<'a> Loader<'a> {
             return Err(Error::damaged(self.folder, reason));
         }
         for spec in &specs {
-            self.read_as(spec, &stored(spec))?;
+            self.load_parameter(spec, &stored(spec))?;
         }
         Ok(())
     }
@@ -242,14 +244,16 @@ impl<'a> Loader<'a> {
 
     fn set_segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
-            let Some((types, row)) =
-                self.names.types.and_then(|name| Some((name, self.tensors.get(name)?)))
+            let Some((types_name, row)) = self
+                .names
+                .token_type_embeddings
+                .and_then(|name| Some((name, self.tensors.get(name)?)))
             else {
                 let expected = "as_saved: this architecture has no segments";
                 return Err(Error::input("segments", expected, "learned2"));
             };
             let two_rows = row.f_repeat([2, 1])?;
-            self.tensors.insert(types.into(), two_rows);
+            self.tensors.insert(types_name.into(), two_rows);
             self.config.type_vocab_size = 2;
         }
         Ok(())
@@ -257,7 +261,7 @@ impl<'a> Loader<'a> {
 
     fn load_head(&mut self, head: Head, seed: u64) -> Result<()> {
         let names = self.names;
-        // The labels of a checkpoint for another task have a different meaning.
+        // A checkpoint's labels have another meaning in another task.
         let class = head.class(&self.config.architecture);
         let is_same_class = self.config.architectures.first().is_none_or(|name| *name == class);
         for spec in head_specs(&self.config, head) {
@@ -267,11 +271,11 @@ impl<'a> Loader<'a> {
                 if spec.name == names.decoder {
                     self.check_vocabulary(names.decoder)?;
                 }
-                let is_spare = self.checkpoint.spare.contains(&spec.name);
-                let stored = if is_spare { &spec.name } else { spec.stored() }.to_owned();
-                let is_label =
-                    !is_spare && spec.stored.is_some() && stored.starts_with("classifier.");
-                (is_same_class || !is_label) && self.read_as(&spec, &stored)?
+                let from_heads = self.checkpoint.heads_only.contains(&spec.name);
+                let stored = if from_heads { &spec.name } else { spec.stored_name() }.to_owned();
+                let is_classifier =
+                    !from_heads && spec.stored_name.is_some() && stored.starts_with("classifier.");
+                (is_same_class || !is_classifier) && self.load_parameter(&spec, &stored)?
             };
             if !is_loaded {
                 let new_tensor =
@@ -290,11 +294,11 @@ impl<'a> Loader<'a> {
     /// the decoder's prefix is used.
     fn load_lm_bias(&mut self, spec: &Spec) -> Result<bool> {
         let Names { lm_bias, decoder_bias, .. } = self.names;
-        if !self.read_as(spec, decoder_bias)? {
-            return self.read_as(spec, lm_bias);
+        if !self.load_parameter(spec, decoder_bias)? {
+            return self.load_parameter(spec, lm_bias);
         }
         if let Some(unused_bias) = self.checkpoint.weight(lm_bias, &spec.shape, self.device)? {
-            self.used.insert(lm_bias.into());
+            self.used_names.insert(lm_bias.into());
             let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&unused_bias));
             if !is_equal {
                 self.report.ignored.push(lm_bias.into());
@@ -306,14 +310,14 @@ impl<'a> Loader<'a> {
     /// Checks that a stored decoder equals the token embeddings if the configuration ties them.
     fn check_tied_decoder(&mut self) -> Result<()> {
         let Names { word_embeddings, decoder: name, .. } = self.names;
-        if self.used.contains(name) {
+        if self.used_names.contains(name) {
             return Ok(());
         }
         let shape = [self.config.vocab_size, self.config.embedding_size()];
         let Some(decoder) = self.checkpoint.weight(name, &shape, self.device)? else {
             return Ok(());
         };
-        self.used.insert(name.into());
+        self.used_names.insert(name.into());
         if self
             .tensors
             .get(word_embeddings)
@@ -335,14 +339,14 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(mut self) -> (Config, BTreeMap<String, Tensor>, LoadReport) {
-        let unused = self.names.unused;
+        let unused_prefixes = self.names.unused_prefixes;
         for name in self.checkpoint.names() {
-            let is_buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
-            if is_buffer || self.used.contains(name) {
+            let is_buffer = BUFFER_SUFFIXES.iter().any(|buffer| name.ends_with(buffer));
+            if is_buffer || self.used_names.contains(name) {
                 continue;
             }
-            let is_expected = unused.iter().any(|prefix| name.starts_with(prefix))
-                || self.checkpoint.spare.contains(name);
+            let is_expected = unused_prefixes.iter().any(|prefix| name.starts_with(prefix))
+                || self.checkpoint.heads_only.contains(name);
             if is_expected {
                 self.report.ignored.push(name.to_owned());
             } else {

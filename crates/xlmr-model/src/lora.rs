@@ -18,7 +18,7 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Dropout of A's input during training, from 0 to below 1.
     pub dropout: f64,
-    /// The adapted linear layers, in every encoder layer.
+    /// Linear layers of every encoder layer to which the LoRA is added.
     pub targets: BTreeSet<LoraTarget>,
 }
 
@@ -62,46 +62,46 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return refuse("lora_dropout", "from 0 to below 1", self.dropout.to_string());
         }
-        let mut adapted = Vec::new();
+        let mut layer_names = Vec::new();
         for (linear_name, targets) in architecture.names().linear_layers {
             let selected_count =
                 targets.iter().filter(|target| self.targets.contains(target)).count();
             if selected_count == targets.len() {
-                adapted.push(*linear_name);
+                layer_names.push(*linear_name);
             } else if selected_count > 0 {
                 let expected =
                     format!("all of {targets:?} or none: they share one matrix, {linear_name}");
                 return refuse("target_modules", &expected, format!("{:?}", self.targets));
             }
         }
-        match adapted.is_empty() {
+        match layer_names.is_empty() {
             true => refuse("target_modules", "at least one", "none".into()),
-            false => Ok(adapted),
+            false => Ok(layer_names),
         }
     }
 
-    /// Returns A and B of every adapted linear layer; their names start with `adapter`.
-    pub(crate) fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
-        let adapted = self.adapted_layers(&config.architecture, file)?;
+    /// Returns A and B of every adapted linear layer; their names start with `prefix`.
+    pub(crate) fn specs(&self, prefix: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
+        let layer_names = self.adapted_layers(&config.architecture, file)?;
         let mut specs = Vec::new();
         for spec in encoder_specs(config) {
             let Some(linear_name) = spec.name.strip_suffix(".weight") else { continue };
-            let Some(inner) = config.architecture.names().within_layer(linear_name) else {
+            let Some(name_in_layer) = config.architecture.names().within_layer(linear_name) else {
                 continue;
             };
             let &[outputs, inputs] = spec.shape.as_slice() else { continue };
-            if !adapted.contains(&inner) {
+            if !layer_names.contains(&name_in_layer) {
                 continue;
             }
             // kaiming_uniform with a = √5, as in PEFT.
             let uniform_init = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
-            for (part, shape, init) in [
+            for (matrix, shape, init) in [
                 ("lora_A", [self.rank, inputs], uniform_init),
                 ("lora_B", [outputs, self.rank], Init::Zeros),
             ] {
-                let name = format!("{linear_name}.{part}.weight");
-                let spec = Spec::new(format!("{adapter}{name}"), &shape, init);
-                specs.push(Spec { stored: Some(name), ..spec });
+                let name = format!("{linear_name}.{matrix}.weight");
+                let spec = Spec::new(format!("{prefix}{name}"), &shape, init);
+                specs.push(Spec { stored_name: Some(name), ..spec });
             }
         }
         Ok(specs)

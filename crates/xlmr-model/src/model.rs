@@ -20,10 +20,11 @@ use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 /// An encoder of one of the [architectures](Architecture) with any number of heads.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
-/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads that share
-/// names there have separate names here (`token_head.classifier.…`). The argument `train` enables
-/// dropout, drawn from libtorch's global generator (`tch::manual_seed`). On the CPU it is drawn per
-/// row of the batch (see `torch_ext::MicroBatchSeeds`), independent of other rows and of padding.
+/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads whose
+/// parameters have equal names in transformers have separate names (`token_head.classifier.…`). The
+/// argument `train` enables dropout, drawn from libtorch's global generator (`tch::manual_seed`).
+/// On the CPU it is drawn per row of the batch (see `torch_ext::MicroBatchSeeds`), independent of
+/// other rows and of padding.
 #[derive(Debug)]
 pub struct Model {
     pub(crate) config: Config,
@@ -34,14 +35,14 @@ pub struct Model {
     pub(crate) layers: Vec<Layer>,
     /// Norm after the last layer, for architectures without normalised residuals.
     final_norm: Option<LayerNorm>,
-    lm: Option<LmHead>,
-    span: Option<TokenHead>,
-    token: Option<TokenHead>,
-    sequence: Option<SequenceHead>,
+    lm_head: Option<LmHead>,
+    span_head: Option<TokenHead>,
+    token_head: Option<TokenHead>,
+    sequence_head: Option<SequenceHead>,
     recompute: bool,
     pub(crate) adapters: BTreeMap<String, Adapter>,
     /// The names of the active adapters.
-    pub(crate) active: Vec<String>,
+    pub(crate) active_adapters: Vec<String>,
 }
 
 impl Model {
@@ -56,7 +57,8 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Config`] if `config` is invalid, [`Error::Input`] if `heads` contains a kind twice
-    /// or a head without labels, [`Error::Torch`] if a libtorch operation fails (memory).
+    /// or a head without labels, [`Error::Torch`] if a libtorch operation fails, for example for
+    /// lack of memory.
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
         let heads = check_heads(heads)?;
@@ -69,7 +71,7 @@ impl Model {
         Self::assemble(config.clone(), heads, device, tensors)
     }
 
-    /// Registers the tensors as parameters, and builds embeddings, layers and heads from them.
+    /// Registers the tensors as parameters, and builds embeddings, layers and heads.
     pub(crate) fn assemble(
         config: Config,
         heads: Vec<Head>,
@@ -79,10 +81,10 @@ impl Model {
         let store = VarStore::new(device);
         let mut parameters = BTreeMap::new();
         for (name, tensor) in tensors {
-            let (folder, leaf) = name.rsplit_once('.').unwrap_or(("", &name));
+            let (module, leaf) = name.rsplit_once('.').unwrap_or(("", &name));
             let mut path = store.root();
-            for part in folder.split('.').filter(|part| !part.is_empty()) {
-                path = path.sub(part);
+            for component in module.split('.').filter(|component| !component.is_empty()) {
+                path = path.sub(component);
             }
             parameters.insert(name.clone(), path.add(leaf, tensor, true));
         }
@@ -103,13 +105,13 @@ impl Model {
                 }
                 _ => None,
             },
-            lm: None,
-            span: None,
-            token: None,
-            sequence: None,
+            lm_head: None,
+            span_head: None,
+            token_head: None,
+            sequence_head: None,
             recompute: false,
             adapters: BTreeMap::new(),
-            active: Vec::new(),
+            active_adapters: Vec::new(),
             store,
             precision: Precision::F32,
             heads,
@@ -118,13 +120,13 @@ impl Model {
         for head in &model.heads {
             match head {
                 Head::None => {}
-                Head::MaskedLm => model.lm = Some(LmHead::new(&get, &model.config)?),
-                Head::Span => model.span = Some(TokenHead::of_spans(&get, &model.config)?),
+                Head::MaskedLm => model.lm_head = Some(LmHead::new(&get, &model.config)?),
+                Head::Span => model.span_head = Some(TokenHead::for_spans(&get, &model.config)?),
                 Head::TokenClassification { .. } => {
-                    model.token = Some(TokenHead::of_labels(&get, &model.config)?);
+                    model.token_head = Some(TokenHead::for_labels(&get, &model.config)?);
                 }
                 Head::SequenceClassification { .. } => {
-                    model.sequence = Some(SequenceHead::new(&get, &model.config)?);
+                    model.sequence_head = Some(SequenceHead::new(&get, &model.config)?);
                 }
             }
         }
@@ -134,9 +136,9 @@ impl Model {
     /// Computes the last hidden states, `[B, L, H]`: [`embed`](Self::embed), then all
     /// [layers](Self::run_layers).
     ///
-    /// On the CPU nothing is computed for padding if the hidden size is at least 256: its positions
-    /// hold zeros. EuroBERT and DeBERTa compute padding without `train`. Other values at padding
-    /// have no meaning.
+    /// On the CPU, padding is skipped and has zeros as hidden states if the hidden size is at least
+    /// 256; for EuroBERT and DeBERTa, this requires `train`. Other hidden states of padding have no
+    /// meaning.
     ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;
@@ -152,12 +154,12 @@ impl Model {
     /// As for [`Model::encode`].
     pub fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
         let mut states = self.embed(inputs, train)?;
-        let mut all = vec![states.padded()?];
+        let mut all_states = vec![states.padded()?];
         for layer in 0..self.layers.len() {
             states = self.run_layers(states, layer..layer + 1)?;
-            all.push(states.padded()?);
+            all_states.push(states.padded()?);
         }
-        Ok(all)
+        Ok(all_states)
     }
 
     /// Computes the input of the first layer.
@@ -199,29 +201,29 @@ impl Model {
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn run_layers(&self, states: States, layers: Range<usize>) -> Result<States> {
-        let Some(selected) = self.layers.get(layers.clone()) else {
+        let Some(selected_layers) = self.layers.get(layers.clone()) else {
             let expected = format!("a range within 0..{}", self.layers.len());
             return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
         let States { mut hidden, output_kind, batch, train } = states;
-        // Recomputed layers use the original weights, because the recomputed graph must end at
-        // them.
-        let recomputed = train && self.recompute;
-        let half_kind = match train && !recomputed && self.kind()? == Kind::Float {
+        // Recomputed layers use the parameters instead of casts, because the recomputed graph must
+        // end at the parameters.
+        let is_recomputed = train && self.recompute;
+        let half_kind = match train && !is_recomputed && self.kind()? == Kind::Float {
             true => torch_ext::autocast_kind(self.device())?,
             false => None,
         };
-        let (norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);
-        let cast = half_kind
-            .map(|half_kind| Layer::cast_all(selected, half_kind, norms, join))
+        let (cast_norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);
+        let cast_layers = half_kind
+            .map(|half_kind| Layer::cast_all(selected_layers, half_kind, cast_norms, join))
             .transpose()?;
-        for layer in cast.as_deref().unwrap_or(selected) {
-            hidden = match recomputed {
+        for layer in cast_layers.as_deref().unwrap_or(selected_layers) {
+            hidden = match is_recomputed {
                 true => layer.recomputed_forward(&hidden, &batch)?,
                 false => layer.forward(&hidden, &batch)?,
             };
         }
-        if let (Some(norm), false) = (&self.final_norm, selected.is_empty())
+        if let (Some(norm), false) = (&self.final_norm, selected_layers.is_empty())
             && layers.end == self.layers.len()
         {
             hidden = norm.apply_to_states(&hidden)?;
@@ -242,7 +244,7 @@ impl Model {
     /// H.
     pub fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
         self.check_width(hidden)?;
-        self.lm()?.logits(hidden)
+        self.lm_head()?.logits(hidden)
     }
 
     /// Computes the decoder's input: dense layer, GELU and LayerNorm of the language model head,
@@ -252,7 +254,7 @@ impl Model {
     /// As for [`Model::mlm_logits`].
     pub fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
         self.check_width(hidden)?;
-        self.lm()?.transform(hidden)
+        self.lm_head()?.transform(hidden)
     }
 
     /// Returns the decoder's weight `[V, E]` (the token embeddings if tied) and bias `[V]`.
@@ -260,7 +262,7 @@ impl Model {
     /// # Errors
     /// [`Error::NoHead`] without a masked-language-model head.
     pub fn decoder(&self) -> Result<(&Tensor, &Tensor)> {
-        let head = self.lm()?;
+        let head = self.lm_head()?;
         Ok((&head.decoder, &head.bias))
     }
 
@@ -273,9 +275,13 @@ impl Model {
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
     pub fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
         self.check_width(hidden)?;
-        let logits =
-            self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden, train)?;
-        // Two selections would give two gradients that are added; unbinding gives one.
+        let logits = self
+            .span_head
+            .as_ref()
+            .ok_or_else(|| missing_head_error(Head::Span))?
+            .logits(hidden, train)?;
+        // Unbinding has one gradient; two selections would have two gradients, which would be
+        // added.
         let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {
             Error::input("qa_outputs", "2 scores", scores.len().to_string())
         })?;
@@ -289,8 +295,8 @@ impl Model {
     /// H.
     pub fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         self.check_width(hidden)?;
-        let missing_head = || no_head(Head::TokenClassification { labels: 0 });
-        self.token.as_ref().ok_or_else(missing_head)?.logits(hidden, train)
+        let missing_head = || missing_head_error(Head::TokenClassification { labels: 0 });
+        self.token_head.as_ref().ok_or_else(missing_head)?.logits(hidden, train)
     }
 
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
@@ -320,37 +326,37 @@ impl Model {
             let expected = format!("[B, L] of hidden, {rows:?}");
             return Err(Error::input("attention_mask", expected, format!("{:?}", mask.size())));
         }
-        let missing_head = || no_head(Head::SequenceClassification { labels: 0 });
-        self.sequence.as_ref().ok_or_else(missing_head)?.logits(hidden, attention_mask, train)
+        let missing_head = || missing_head_error(Head::SequenceClassification { labels: 0 });
+        self.sequence_head.as_ref().ok_or_else(missing_head)?.logits(hidden, attention_mask, train)
     }
 
-    /// Returns the token embeddings, the parameter itself: `[V, E]`, with E of
+    /// Returns the parameter of the token embeddings, `[V, E]`, with E from
     /// [`Config::embedding_size`].
     pub fn word_embeddings(&self) -> &Tensor {
         &self.embeddings.word_embeddings
     }
 
-    /// Returns all parameters by name, sorted, including those of all adapters.
+    /// Returns all parameters, sorted by name, including the parameters of all adapters.
     ///
-    /// They are shallow clones. A tied tensor occurs once, as the token embeddings.
+    /// The tensors are shallow clones. A tied decoder occurs once, as the token embeddings.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
-        let mut all = self.plain_parameters();
+        let mut parameters = self.plain_parameters();
         for adapter in self.adapters.values() {
             let tensors = adapter.tensors.iter();
-            all.extend(tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
+            parameters.extend(tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
         }
-        all.into_iter().collect()
+        parameters.into_iter().collect()
     }
 
     /// Freezes the encoder and returns the trainable parameters: adapters, fusions and heads.
     ///
-    /// A trainer with these parameters writes only them to checkpoints.
+    /// A trainer with these parameters writes only these to checkpoints.
     ///
     /// # Errors
     /// [`Error::Torch`] if a libtorch operation fails.
     pub fn freeze_encoder(&self) -> Result<Vec<(String, Tensor)>> {
         let (encoder, trainable): (Vec<_>, Vec<_>) =
-            self.named_parameters().into_iter().partition(|(name, _)| Role::Encoder.holds(name));
+            self.named_parameters().into_iter().partition(|(name, _)| Role::Encoder.matches(name));
         for (_, mut parameter) in encoder {
             let _ = parameter.f_requires_grad_(false)?;
         }
@@ -384,8 +390,8 @@ impl Model {
 
     /// Sets the precision of [`in_precision`](Self::in_precision). Parameters stay float32.
     ///
-    /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the encoder's linear
-    /// layers as they are now; later changes of their parameters have no effect until the next
+    /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the current weights of
+    /// the encoder's linear layers; later changes of these weights have no effect until the next
     /// call.
     ///
     /// # Errors
@@ -404,16 +410,16 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the reason why half-precision training on a GPU includes padding, if it does.
+    /// Returns the reason if half-precision training on a GPU computes padding as well.
     ///
     /// This happens if libtorch's attention over packed rows is missing or was found incorrect.
-    pub fn padding_fault(&self) -> Option<String> {
+    pub fn padding_reason(&self) -> Option<String> {
         let kind = self.precision.half()?;
         let device = self.device();
         if device == Device::Cpu {
             return None;
         }
-        crate::packing::flash_fault(&self.config, device, kind)
+        crate::packing::flash_error(&self.config, device, kind)
     }
 
     /// Runs `body` under autocast to the model's precision, as crate `tasks` does for every pass.
@@ -445,7 +451,8 @@ impl Model {
     /// The parameters are new tensors without gradients: call [`Model::named_parameters`] again.
     ///
     /// # Errors
-    /// [`Error::Input`] unless `kind` is a floating-point kind, and float32 with precision int8.
+    /// [`Error::Input`] unless `kind` is a floating-point kind, and, with precision int8, unless it
+    /// is float32.
     pub fn set_kind(&mut self, kind: Kind) -> Result<()> {
         if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
             let actual = format!("{kind:?}");
@@ -465,8 +472,9 @@ impl Model {
         let (config, heads) = (self.config.clone(), self.heads.clone());
         let (precision, recompute) = (self.precision, self.recompute);
         let assembled = Self::assemble(config, heads, self.device(), tensors)?;
-        let (adapters, active) = (mem::take(&mut self.adapters), mem::take(&mut self.active));
-        *self = Self { recompute, adapters, active, ..assembled };
+        let (adapters, active_adapters) =
+            (mem::take(&mut self.adapters), mem::take(&mut self.active_adapters));
+        *self = Self { recompute, adapters, active_adapters, ..assembled };
         self.attach_adapters()?;
         self.set_precision(precision)
     }
@@ -474,14 +482,14 @@ impl Model {
     /// Enables or disables activation checkpointing for training; off in a new model.
     ///
     /// Only the input of each layer is stored, and activations are recomputed during the backward
-    /// pass. Losses and gradients are equal; it needs one more forward pass and less memory. See
-    /// [`torch_ext::recompute`] for its limits.
+    /// pass. Losses and gradients do not change. Training uses less memory and takes one more
+    /// forward pass. See [`torch_ext::recompute`] for its limits.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.recompute = recompute;
     }
 
-    fn lm(&self) -> Result<&LmHead> {
-        self.lm.as_ref().ok_or_else(|| no_head(Head::MaskedLm))
+    fn lm_head(&self) -> Result<&LmHead> {
+        self.lm_head.as_ref().ok_or_else(|| missing_head_error(Head::MaskedLm))
     }
 
     fn check_width(&self, hidden: &Tensor) -> Result<()> {
@@ -494,7 +502,7 @@ impl Model {
     }
 }
 
-fn no_head(head: Head) -> Error {
+fn missing_head_error(head: Head) -> Error {
     Error::NoHead { head: head.name() }
 }
 
@@ -502,7 +510,7 @@ fn no_head(head: Head) -> Error {
 pub(crate) fn check_heads(heads: &[Head]) -> Result<Vec<Head>> {
     let mut distinct_heads: Vec<Head> = Vec::new();
     for &head in heads.iter().filter(|&&head| head != Head::None) {
-        if distinct_heads.iter().any(|other| other.name() == head.name()) {
+        if distinct_heads.iter().any(|earlier| earlier.name() == head.name()) {
             return Err(Error::input("heads", "one of each kind", format!("two {}", head.name())));
         }
         if head.labels().is_some_and(|labels| !(1..=1 << 20).contains(&labels)) {

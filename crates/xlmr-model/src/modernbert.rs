@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::layer_parameters::EncoderParameters;
+use crate::layer_parameters::LayerParameters;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::output_adapter::OutputAdapter;
 use crate::rotary_attention::RotaryAttention;
@@ -33,7 +33,7 @@ impl ModernLayer {
         modern: &ModernBert,
         index: i64,
     ) -> Result<Self> {
-        let name = config.architecture.names().layer(index);
+        let name = config.architecture.names().layer_name(index);
         let (attention, mlp) = (modern.attention_bias, modern.mlp_bias);
         let linear = |part: &str, bias| Linear::with_bias(get, &format!("{name}.{part}"), bias);
         let norm = |part: &str| {
@@ -58,7 +58,7 @@ impl ModernLayer {
         })
     }
 
-    pub(crate) fn parts(&mut self) -> EncoderParameters<'_> {
+    pub(crate) fn parameters(&mut self) -> LayerParameters<'_> {
         let linear = vec![
             &mut self.query_key_value,
             &mut self.attention_out,
@@ -67,7 +67,7 @@ impl ModernLayer {
         ];
         let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
         let norms = norms.collect();
-        EncoderParameters {
+        LayerParameters {
             joined: Vec::new(),
             linear,
             norms,
@@ -75,7 +75,7 @@ impl ModernLayer {
         }
     }
 
-    /// Maps hidden states to hidden states, packed or padded as in `batch`.
+    /// Computes the layer's output, packed or padded as in `batch`.
     pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = match &self.attention_norm {
@@ -87,8 +87,9 @@ impl ModernLayer {
         let attended = seeds
             .dropout(self.attention_out.apply_adapted(&attended, seeds)?, self.attention.dropout)?;
         let hidden = attended.f_add(hidden)?;
-        let wide = self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
-        let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
+        let intermediate =
+            self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
+        let gated = seeds.dropout(self.gated(&intermediate)?, self.mlp_dropout)?;
         let output = self.mlp_out.apply_adapted(&gated, seeds)?;
         let output =
             OutputAdapter::apply(self.output_adapter.as_ref(), output, &hidden, None, seeds)?;
@@ -96,12 +97,13 @@ impl ModernLayer {
     }
 
     /// Computes the activation of the first half times the second half.
-    fn gated(&self, wide: &Tensor) -> Result<Tensor> {
+    fn gated(&self, intermediate: &Tensor) -> Result<Tensor> {
         if self.activation == Activation::Gelu {
-            return Ok(torch_ext::gated_gelu(wide)?);
+            return Ok(torch_ext::gated_gelu(intermediate)?);
         }
-        let half = wide.size().last().copied().unwrap_or(0) / 2;
-        let (input, gate) = (wide.f_narrow(-1, 0, half)?, wide.f_narrow(-1, half, half)?);
+        let half = intermediate.size().last().copied().unwrap_or(0) / 2;
+        let (input, gate) =
+            (intermediate.f_narrow(-1, 0, half)?, intermediate.f_narrow(-1, half, half)?);
         Ok(self.activation.apply(&input)?.f_mul(&gate)?)
     }
 }

@@ -5,20 +5,20 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, theta};
+use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, theta};
 use crate::{Activation, Error, Result};
 
 /// ModernBERT-specific options (Warner et al. 2024, section 2), which complement
 /// [`Config`](crate::Config).
 ///
-/// There, `hidden_act` is `hidden_activation` of the file, `layer_norm_eps` is `norm_eps`,
-/// `hidden_dropout_prob` is `mlp_dropout` and `attention_probs_dropout_prob` is
+/// In the file, `hidden_act` of [`Config`](crate::Config) is `hidden_activation`, `layer_norm_eps`
+/// is `norm_eps`, `hidden_dropout_prob` is `mlp_dropout` and `attention_probs_dropout_prob` is
 /// `attention_dropout`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModernBert {
     /// Attention type of each layer.
     pub layer_types: Vec<LayerType>,
-    /// Window size of local layers: a token attends to half of it on either side.
+    /// Window size of local layers: a token attends to half a window on either side.
     pub local_attention: i64,
     /// θ of the rotary positions in global layers.
     pub global_rope_theta: f64,
@@ -47,10 +47,10 @@ pub struct ModernBert {
 /// Attention type of a ModernBERT layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum LayerType {
-    /// Every token of the row.
+    /// Attention to every token of the row.
     #[serde(rename = "full_attention")]
     Global,
-    /// Tokens up to half a window away.
+    /// Attention to tokens up to half a window away.
     #[serde(rename = "sliding_attention")]
     Local,
 }
@@ -74,17 +74,17 @@ impl LayerType {
         }
     }
 
-    /// Creates a pattern with global attention in the first layer and every `every`th after it. The
-    /// other layers have local attention.
+    /// Creates a pattern with global attention in the first layer and in every `period`-th layer
+    /// after it, and local attention in the other layers.
     ///
     /// ```
     /// use xlmr_model::LayerType::{self, Global, Local};
     ///
     /// assert_eq!(LayerType::pattern(5, 3), [Global, Local, Local, Global, Local]);
     /// ```
-    pub fn pattern(layers: i64, every: i64) -> Vec<Self> {
-        let kind = |index: i64| if index % every.max(1) == 0 { Self::Global } else { Self::Local };
-        (0..layers).map(kind).collect()
+    pub fn pattern(layers: i64, period: i64) -> Vec<Self> {
+        let layer_type = |i: i64| if i % period.max(1) == 0 { Self::Global } else { Self::Local };
+        (0..layers).map(layer_type).collect()
     }
 }
 
@@ -109,30 +109,32 @@ impl ModernBert {
         }
     }
 
-    /// Returns the attention distance of a local layer on either side; `None` for global layers.
+    /// Returns the maximum attention distance of a local layer per side; `None` for global layers.
     pub(crate) fn window_radius(&self, layer: usize) -> Option<i64> {
         let is_local = self.layer_types.get(layer) == Some(&LayerType::Local);
         is_local.then_some(self.local_attention / 2)
     }
 
-    /// Reads the keys of a `config.json` and removes them, including keys of models of 2024.
+    /// Reads the keys of a `config.json` and removes them, including keys that only files of 2024
+    /// have.
     pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
-        let every: i64 = fields.take("global_attn_every_n_layers", COUNT, 3)?;
-        if every < 1 {
-            let got = every.to_string();
+        let period: i64 = fields.take("global_attn_every_n_layers", INTEGER, 3)?;
+        if period < 1 {
+            let got = period.to_string();
             return Err(fields.refuse("global_attn_every_n_layers", "1 or more", got));
         }
-        // The clamp prevents a damaged number of layers from exhausting memory; the number is
-        // rejected later.
-        let default_types = LayerType::pattern(layers.clamp(0, 1 << 12), every);
-        let kinds = "a list of \"full_attention\" and \"sliding_attention\"";
-        let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", kinds, None)?;
+        // The clamp prevents an invalid number of layers, which is rejected later, from exhausting
+        // memory.
+        let default_types = LayerType::pattern(layers.clamp(0, 1 << 12), period);
+        let expected = "a list of \"full_attention\" and \"sliding_attention\"";
+        let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", expected, None)?;
         let mut options =
             Self { layer_types: layer_types.unwrap_or(default_types), ..Self::new(0) };
         options.keys(fields);
-        let global: f64 = fields.take("global_rope_theta", RATE, options.global_rope_theta)?;
-        let local = Some(options.local_rope_theta);
-        let local = fields.take("local_rope_theta", "a number or null", local)?.unwrap_or(global);
+        let global_theta = fields.take("global_rope_theta", NUMBER, options.global_rope_theta)?;
+        let default_theta = Some(options.local_rope_theta);
+        let local_theta = fields.take("local_rope_theta", "a number or null", default_theta)?;
+        let local_theta = local_theta.unwrap_or(global_theta);
         let rotary: Option<Map<String, Value>> =
             fields.take("rope_parameters", "an object by layer type", None)?;
         let rotary = rotary.unwrap_or_default();
@@ -147,44 +149,44 @@ impl ModernBert {
         if let Some(scaling) = scaling {
             return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
         }
-        // In transformers, half a window sets the window size.
-        let half: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
+        // `sliding_window` is half a window, as in transformers.
+        let half_window: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
         options.local_attention =
-            half.map_or(options.local_attention, |half| half.saturating_mul(2));
+            half_window.map_or(options.local_attention, |half| half.saturating_mul(2));
         let theta = |kind: LayerType, default| {
             let key = format!("rope_parameters.{}", kind.name());
             theta(fields, &key, rotary.get(kind.name()), default)
         };
-        options.global_rope_theta = theta(LayerType::Global, global)?;
-        options.local_rope_theta = theta(LayerType::Local, local)?;
-        let cutoff: Option<f64> = fields.take("initializer_cutoff_factor", RATE, Some(2.0))?;
+        options.global_rope_theta = theta(LayerType::Global, global_theta)?;
+        options.local_rope_theta = theta(LayerType::Local, local_theta)?;
+        let cutoff: Option<f64> = fields.take("initializer_cutoff_factor", NUMBER, Some(2.0))?;
         options.initializer_cutoff_factor = cutoff.unwrap_or(3.0);
         Ok(options)
     }
 
     /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
-        keys.key("local_attention", COUNT, &mut self.local_attention);
-        keys.key("embedding_dropout", RATE, &mut self.embedding_dropout);
-        keys.key("attention_bias", FLAG, &mut self.attention_bias);
-        keys.key("mlp_bias", FLAG, &mut self.mlp_bias);
-        keys.key("norm_bias", FLAG, &mut self.norm_bias);
-        keys.key("classifier_bias", FLAG, &mut self.classifier_bias);
-        keys.key("decoder_bias", FLAG, &mut self.decoder_bias);
+        keys.key("local_attention", INTEGER, &mut self.local_attention);
+        keys.key("embedding_dropout", NUMBER, &mut self.embedding_dropout);
+        keys.key("attention_bias", BOOLEAN, &mut self.attention_bias);
+        keys.key("mlp_bias", BOOLEAN, &mut self.mlp_bias);
+        keys.key("norm_bias", BOOLEAN, &mut self.norm_bias);
+        keys.key("classifier_bias", BOOLEAN, &mut self.classifier_bias);
+        keys.key("decoder_bias", BOOLEAN, &mut self.decoder_bias);
         let activation = &mut self.classifier_activation;
         keys.key("classifier_activation", Activation::NAMES, activation);
         keys.key("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
     }
 
-    /// Rejects the first value out of range.
+    /// Validates the values for a model of `layers` layers.
     pub(crate) fn check(&self, file: &str, layers: i64) -> Result<()> {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, key, expected, got))
         };
-        let count = i64::try_from(self.layer_types.len()).unwrap_or(i64::MAX);
-        if count != layers {
-            let expected = format!("num_hidden_layers = {layers} of them");
-            return refuse("layer_types", &expected, &count);
+        let n_types = i64::try_from(self.layer_types.len()).unwrap_or(i64::MAX);
+        if n_types != layers {
+            let expected = format!("as many as num_hidden_layers = {layers}");
+            return refuse("layer_types", &expected, &n_types);
         }
         if !(2..=1 << 24).contains(&self.local_attention) {
             return refuse("local_attention", "an integer of at least 2", &self.local_attention);
@@ -204,8 +206,8 @@ impl ModernBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, including the older keys of 2024. transformers 4 and
-    /// inference servers support only the older keys, and would use their defaults instead.
+    /// Writes the keys of `config.json`, including the older keys of 2024. Without these,
+    /// transformers 4 and inference servers would use their defaults.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
         self.keys(json);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
@@ -218,9 +220,9 @@ impl ModernBert {
         json.insert("global_rope_theta".into(), json!(self.global_rope_theta));
         json.insert("local_rope_theta".into(), json!(self.local_rope_theta));
         let layers = i64::try_from(self.layer_types.len()).unwrap_or(0);
-        let is_same = |every: &i64| LayerType::pattern(layers, *every) == self.layer_types;
-        if let Some(every) = (1..=layers).find(is_same) {
-            json.insert("global_attn_every_n_layers".into(), json!(every));
+        let has_period = |period: &i64| LayerType::pattern(layers, *period) == self.layer_types;
+        if let Some(period) = (1..=layers).find(has_period) {
+            json.insert("global_attn_every_n_layers".into(), json!(period));
         }
         json.insert("initializer_cutoff_factor".into(), json!(self.initializer_cutoff_factor));
     }

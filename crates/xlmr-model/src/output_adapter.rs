@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
-use crate::adapter::{ADAPTERS, Adapter, AdapterConfig};
-use crate::adapter_fusion::{ADAPTER_FUSION, AdapterFusion};
+use crate::adapter::{ADAPTER_PREFIX, Adapter, AdapterConfig};
+use crate::adapter_fusion::{AdapterFusion, FUSION_PREFIX};
 use crate::bottleneck::Bottleneck;
 use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, find};
@@ -18,19 +18,20 @@ pub(crate) enum OutputAdapter {
 }
 
 impl OutputAdapter {
-    /// Returns the modules that the adapter `name` inserts after a layer.
+    /// Creates the module that the adapter `name` inserts into the encoder layer `layer`; `None`
+    /// for a LoRA.
     pub(crate) fn new(
         adapters: &BTreeMap<String, Adapter>,
         name: &str,
         layer: &str,
         config: &Config,
     ) -> Result<Option<Self>> {
-        let Some(Adapter { config: kind, tensors }) = adapters.get(name) else { return Ok(None) };
-        let get = |name: &str| find(tensors, name);
-        Ok(Some(match kind {
+        let Some(adapter) = adapters.get(name) else { return Ok(None) };
+        let get = |name: &str| find(&adapter.tensors, name);
+        Ok(Some(match &adapter.config {
             AdapterConfig::Lora(_) => return Ok(None),
             AdapterConfig::Bottleneck(bottleneck) => {
-                let prefix = format!("{ADAPTERS}{name}.{layer}");
+                let prefix = format!("{ADAPTER_PREFIX}{name}.{layer}");
                 Self::Bottleneck(Bottleneck::new(&get, &prefix, bottleneck.activation)?)
             }
             AdapterConfig::Fusion(names) => {
@@ -43,14 +44,14 @@ impl OutputAdapter {
                     }
                 }
                 let dropout = config.attention_probs_dropout_prob;
-                let prefix = format!("{ADAPTER_FUSION}{name}.{layer}");
+                let prefix = format!("{FUSION_PREFIX}{name}.{layer}");
                 Self::Fusion(bottlenecks, AdapterFusion::new(&get, &prefix, dropout)?)
             }
         }))
     }
 
-    /// Returns the tensor that replaces `u` in the sum with the residual `x`, `[.., H]` each; `u`
-    /// itself without an adapter. `norm` is the norm of the sum, if any.
+    /// Returns the tensor that replaces `u` in the sum with the residual `x`, or `u` without an
+    /// adapter. All tensors are `[.., H]`. `norm` is the norm of the sum, if any.
     pub(crate) fn apply(
         output_adapter: Option<&Self>,
         u: Tensor,
@@ -68,12 +69,12 @@ impl OutputAdapter {
         Ok(output.f_add(&u)?)
     }
 
-    pub(crate) fn linear(&mut self) -> Vec<&mut Linear> {
+    pub(crate) fn linear_layers(&mut self) -> Vec<&mut Linear> {
         match self {
-            Self::Bottleneck(bottleneck) => bottleneck.linear().into(),
+            Self::Bottleneck(bottleneck) => bottleneck.linear_layers().into(),
             Self::Fusion(bottlenecks, AdapterFusion { query, key, value, .. }) => {
-                let fusion = [query, key, value];
-                bottlenecks.iter_mut().flat_map(Bottleneck::linear).chain(fusion).collect()
+                let layers = [query, key, value];
+                bottlenecks.iter_mut().flat_map(Bottleneck::linear_layers).chain(layers).collect()
             }
         }
     }

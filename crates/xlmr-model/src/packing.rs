@@ -4,8 +4,8 @@ use torch_ext::{Attention, FlashUse};
 
 use crate::{Architecture, Config, Result};
 
-/// Minimum hidden size for packing on the CPU. In narrower models, the calls per row cost more than
-/// the padding.
+/// Minimum hidden size for packing on the CPU. In narrower models, the calls per row take longer
+/// than the computation of padding.
 const MIN_WIDTH: i64 = 256;
 
 /// The rows of a batch and the positions of their tokens.
@@ -18,7 +18,7 @@ pub(crate) struct Rows {
     /// `token_mask` as `[B, 1, 1, L]` bool, if attention uses it.
     pub(crate) mask: Option<Tensor>,
     /// Indices of rows without tokens. `token_mask` is set to 1 at all positions of these rows.
-    pub(crate) empty: Vec<usize>,
+    pub(crate) empty_rows: Vec<usize>,
 }
 
 impl Rows {
@@ -31,19 +31,19 @@ impl Rows {
         token_mask: Option<Vec<i64>>,
     ) -> Self {
         let unpadded =
-            Self { batch, length, device, mask: None, token_mask: None, empty: Vec::new() };
+            Self { batch, length, device, mask: None, token_mask: None, empty_rows: Vec::new() };
         let has_padding = |token_mask: &Vec<i64>| token_mask.contains(&0);
         let Some(mut token_mask) = token_mask.filter(has_padding) else { return unpadded };
-        let mut empty = Vec::new();
+        let mut empty_rows = Vec::new();
         for (row, token_mask) in
             token_mask.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate()
         {
             if token_mask.iter().all(|&mask| mask == 0) {
                 token_mask.fill(1);
-                empty.push(row);
+                empty_rows.push(row);
             }
         }
-        Self { token_mask: Some(token_mask), empty, ..unpadded }
+        Self { token_mask: Some(token_mask), empty_rows, ..unpadded }
     }
 
     pub(crate) fn with_mask(self) -> Result<Self> {
@@ -67,32 +67,32 @@ pub(crate) struct Packing {
 }
 
 /// Returns the reason why packed attention on a GPU does not support this model, if any.
-pub(crate) fn flash_fault(config: &Config, device: Device, kind: Kind) -> Option<String> {
+pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let depth = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));
     torch_ext::flash_attention_error(FlashUse { device, kind, depth, windows })
 }
 
-/// Rows in the format of [`torch_ext::flash_attention`].
+/// Offsets and maximum length of rows for [`torch_ext::flash_attention`].
 pub(crate) struct FlashRows {
-    /// Cumulative lengths, `[B + 1]` int32.
-    pub(crate) cumulative: Tensor,
+    /// Cumulative lengths of the rows, `[B + 1]` int32.
+    pub(crate) row_offsets: Tensor,
     pub(crate) max_length: i64,
 }
 
 impl Packing {
     /// Returns the packing of a batch, or `None` if the batch stays padded.
     ///
-    /// On the CPU, packing requires float32 parameters and a hidden size of at least
-    /// [`MIN_WIDTH`]; matmuls may be in bfloat16. On a GPU, it requires half-precision matmuls
-    /// and a packed attention that passed its check. The decision depends only on shapes and that
-    /// check, never on measured times.
+    /// On the CPU, packing requires float32 parameters and a hidden size of at least [`MIN_WIDTH`];
+    /// matmuls may be in bfloat16. On a GPU, it requires half-precision matmuls and a packed
+    /// attention that passed its self-test. The decision depends only on shapes and this test,
+    /// never on measured times.
     pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
         let device = rows.device;
-        let (flash, is_supported) = match device {
+        let (use_flash, is_supported) = match device {
             Device::Cpu => (false, config.hidden_size >= MIN_WIDTH),
             _ => match torch_ext::autocast_kind(device)? {
-                Some(half) => (true, flash_fault(config, device, half).is_none()),
+                Some(half) => (true, flash_error(config, device, half).is_none()),
                 None => return Ok(None),
             },
         };
@@ -113,12 +113,12 @@ impl Packing {
                 (lengths, Some(torch_ext::upload(&Tensor::f_from_slice(&token_indices)?, device)?))
             }
         };
-        let flash = if flash { Some(FlashRows::new(&lengths, device)?) } else { None };
+        let flash = if use_flash { Some(FlashRows::new(&lengths, device)?) } else { None };
         Ok(Some(Self { lengths, flash, token_indices, batch, length }))
     }
 
-    /// Computes attention within each row: query, key and value `[N, H]` to `[N, H]`. `offsets`
-    /// are the tokens' offsets, the seeds of dropout.
+    /// Computes attention within each row; queries, keys, values and the result are `[N, H]`.
+    /// `offsets` are the tokens' offsets, the seeds of dropout.
     pub(crate) fn attend(
         &self,
         query: &Tensor,
@@ -131,14 +131,14 @@ impl Packing {
             None => {
                 torch_ext::packed_attention(query, key, value, &self.lengths, offsets, attention)?
             }
-            Some(FlashRows { cumulative, max_length }) => {
-                torch_ext::flash_attention(query, key, value, cumulative, *max_length, attention)?
+            Some(FlashRows { row_offsets, max_length }) => {
+                torch_ext::flash_attention(query, key, value, row_offsets, *max_length, attention)?
             }
         })
     }
 
     /// Returns the number of tokens.
-    pub(crate) fn tokens(&self) -> i64 {
+    pub(crate) fn n_tokens(&self) -> i64 {
         self.lengths.iter().sum()
     }
 
@@ -174,8 +174,8 @@ impl FlashRows {
             end += length;
             row_ends.push(end);
         }
-        let cumulative = Tensor::f_from_slice(&row_ends)?.f_to_kind(Kind::Int)?;
+        let row_offsets = Tensor::f_from_slice(&row_ends)?.f_to_kind(Kind::Int)?;
         let max_length = lengths.iter().copied().max().unwrap_or(0);
-        Ok(Self { cumulative: torch_ext::upload(&cumulative, device)?, max_length })
+        Ok(Self { row_offsets: torch_ext::upload(&row_offsets, device)?, max_length })
     }
 }

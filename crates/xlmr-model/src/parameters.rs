@@ -22,7 +22,7 @@ pub(crate) enum Init {
         std: f64,
         cutoff: f64,
     },
-    /// Uniform between minus the bound and the bound.
+    /// Uniform between the negative bound and the bound.
     Uniform(f64),
     /// Sinusoids of the row index (Vaswani et al. 2017, section 3.5).
     Sinusoids,
@@ -39,18 +39,19 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
-    /// Name in the folder of the head's class, if different; several heads of a model may share it.
-    pub(crate) stored: Option<String>,
+    /// Name in a folder of the head's class, if different. Several heads may have equal stored
+    /// names.
+    pub(crate) stored_name: Option<String>,
 }
 
 impl Spec {
     pub(crate) fn new(name: impl Into<String>, shape: &[i64], init: Init) -> Self {
-        Self { name: name.into(), shape: shape.to_vec(), init, stored: None }
+        Self { name: name.into(), shape: shape.to_vec(), init, stored_name: None }
     }
 
-    /// Returns the name in the folder of the head's class.
-    pub(crate) fn stored(&self) -> &str {
-        self.stored.as_deref().unwrap_or(&self.name)
+    /// Returns the name in a folder of the head's class.
+    pub(crate) fn stored_name(&self) -> &str {
+        self.stored_name.as_deref().unwrap_or(&self.name)
     }
 }
 
@@ -58,36 +59,37 @@ impl Spec {
 #[derive(Default)]
 struct Specs {
     list: Vec<Spec>,
-    /// Prefix of names in the model, and the corresponding prefix in a folder; absent: equal names.
+    /// Prefix of names in the model, and the prefix that replaces it in a folder; absent: equal
+    /// names.
     prefixes: Option<(&'static str, &'static str)>,
 }
 
 impl Specs {
-    /// Creates a collection whose names start with `model_prefix` in the model and with `stored` in
-    /// a folder.
-    fn with_prefixes(model_prefix: &'static str, stored: &'static str) -> Self {
-        Self { prefixes: Some((model_prefix, stored)), ..Self::default() }
+    /// Creates a collection whose names start with `model_prefix` in the model and with
+    /// `stored_prefix` in a folder.
+    fn with_prefixes(model_prefix: &'static str, stored_prefix: &'static str) -> Self {
+        Self { prefixes: Some((model_prefix, stored_prefix)), ..Self::default() }
     }
 
     fn add(&mut self, name: &str, shape: &[i64], init: Init) {
-        let stored = self.prefixes.and_then(|(model_prefix, stored)| {
-            name.strip_prefix(model_prefix).map(|suffix| format!("{stored}{suffix}"))
+        let stored_name = self.prefixes.and_then(|(model_prefix, stored_prefix)| {
+            name.strip_prefix(model_prefix).map(|suffix| format!("{stored_prefix}{suffix}"))
         });
-        self.list.push(Spec { stored, ..Spec::new(name, shape, init) });
+        self.list.push(Spec { stored_name, ..Spec::new(name, shape, init) });
     }
 
-    fn linear(&mut self, name: &str, outputs: i64, inputs: i64) {
-        self.dense(name, [outputs, inputs], Init::Normal, true);
+    fn add_linear(&mut self, name: &str, outputs: i64, inputs: i64) {
+        self.add_dense(name, [outputs, inputs], Init::Normal, true);
     }
 
-    fn dense(&mut self, name: &str, shape: [i64; 2], init: Init, bias: bool) {
+    fn add_dense(&mut self, name: &str, shape: [i64; 2], init: Init, bias: bool) {
         self.add(&format!("{name}.weight"), &shape, init);
         if bias {
             self.add(&format!("{name}.bias"), &shape[..1], Init::Zeros);
         }
     }
 
-    fn norm(&mut self, name: &str, width: i64, bias: bool) {
+    fn add_norm(&mut self, name: &str, width: i64, bias: bool) {
         self.add(&format!("{name}.weight"), &[width], Init::Ones);
         if bias {
             self.add(&format!("{name}.bias"), &[width], Init::Zeros);
@@ -106,40 +108,40 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
     }
 }
 
-/// Returns the parameters of XLM-R, BERT and encoders with the same layers.
+/// Returns the encoder's parameters of XLM-R, BERT and architectures with BERT's layers.
 fn post_norm_specs(config: &Config, names: Names) -> Specs {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let width = config.embedding_size();
     let embeddings = format!("{}embeddings", names.prefix);
     let mut specs = Specs::default();
-    let pad = Init::NormalWithZeroRow(config.pad_token_id);
-    let positions = match &config.architecture {
+    let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
+    let position_init = match &config.architecture {
         Architecture::DistilBert(distil) if distil.sinusoidal_pos_embds => Init::Sinusoids,
-        architecture if architecture.is_roberta() => pad,
+        architecture if architecture.is_roberta() => pad_init,
         _ => Init::Normal,
     };
-    specs.add(names.word_embeddings, &[config.vocab_size, width], pad);
+    specs.add(names.word_embeddings, &[config.vocab_size, width], pad_init);
     let position_embeddings = format!("{embeddings}.position_embeddings.weight");
-    specs.add(&position_embeddings, &[config.max_position_embeddings, width], positions);
-    if let Some(types) = names.types {
+    specs.add(&position_embeddings, &[config.max_position_embeddings, width], position_init);
+    if let Some(types) = names.token_type_embeddings {
         specs.add(types, &[config.type_vocab_size, width], Init::Normal);
     }
-    specs.norm(&format!("{embeddings}.LayerNorm"), width, true);
+    specs.add_norm(&format!("{embeddings}.LayerNorm"), width, true);
     if width != hidden {
-        specs.linear(&format!("{embeddings}_project"), hidden, width);
+        specs.add_linear(&format!("{embeddings}_project"), hidden, width);
     }
     for index in 0..config.num_hidden_layers {
-        let layer = names.layer(index);
+        let layer = names.layer_name(index);
         for (linear_name, targets) in names.linear_layers {
             let (outputs, inputs) = match targets {
                 [LoraTarget::Intermediate] => (intermediate, hidden),
                 [LoraTarget::Output] => (hidden, intermediate),
                 _ => (hidden, hidden),
             };
-            specs.linear(&format!("{layer}.{linear_name}"), outputs, inputs);
+            specs.add_linear(&format!("{layer}.{linear_name}"), outputs, inputs);
         }
         for norm in names.norms {
-            specs.norm(&format!("{layer}.{norm}"), hidden, true);
+            specs.add_norm(&format!("{layer}.{norm}"), hidden, true);
         }
     }
     specs
@@ -147,32 +149,32 @@ fn post_norm_specs(config: &Config, names: Names) -> Specs {
 
 fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec> {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let (into, out) = (modern.input_init(config), modern.residual_init(config));
+    let (input_init, residual_init) = (modern.input_init(config), modern.residual_init(config));
     let mut specs = Specs::default();
-    specs.add(names.word_embeddings, &[config.vocab_size, hidden], into);
-    specs.norm("model.embeddings.norm", hidden, modern.norm_bias);
+    specs.add(names.word_embeddings, &[config.vocab_size, hidden], input_init);
+    specs.add_norm("model.embeddings.norm", hidden, modern.norm_bias);
     for index in 0..config.num_hidden_layers {
-        let layer = names.layer(index);
+        let layer = names.layer_name(index);
         // The embeddings are already normalised.
         if index > 0 {
-            specs.norm(&format!("{layer}.attn_norm"), hidden, modern.norm_bias);
+            specs.add_norm(&format!("{layer}.attn_norm"), hidden, modern.norm_bias);
         }
         let bias = modern.attention_bias;
-        specs.dense(&format!("{layer}.attn.Wqkv"), [3 * hidden, hidden], into, bias);
-        specs.dense(&format!("{layer}.attn.Wo"), [hidden, hidden], out, bias);
-        specs.norm(&format!("{layer}.mlp_norm"), hidden, modern.norm_bias);
+        specs.add_dense(&format!("{layer}.attn.Wqkv"), [3 * hidden, hidden], input_init, bias);
+        specs.add_dense(&format!("{layer}.attn.Wo"), [hidden, hidden], residual_init, bias);
+        specs.add_norm(&format!("{layer}.mlp_norm"), hidden, modern.norm_bias);
         let bias = modern.mlp_bias;
-        specs.dense(&format!("{layer}.mlp.Wi"), [2 * intermediate, hidden], into, bias);
-        specs.dense(&format!("{layer}.mlp.Wo"), [hidden, intermediate], out, bias);
+        specs.add_dense(&format!("{layer}.mlp.Wi"), [2 * intermediate, hidden], input_init, bias);
+        specs.add_dense(&format!("{layer}.mlp.Wo"), [hidden, intermediate], residual_init, bias);
     }
-    specs.norm("model.final_norm", hidden, modern.norm_bias);
+    specs.add_norm("model.final_norm", hidden, modern.norm_bias);
     specs.list
 }
 
 fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let heads = config.num_attention_heads.max(1);
-    let shared = hidden / heads * euro.key_value_heads(heads);
+    let kv_size = hidden / heads * euro.key_value_heads(heads);
     let mut specs = Specs::default();
     specs.add(
         names.word_embeddings,
@@ -180,34 +182,36 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
         Init::NormalWithZeroRow(config.pad_token_id),
     );
     for index in 0..config.num_hidden_layers {
-        let layer = names.layer(index);
-        specs.norm(&format!("{layer}.input_layernorm"), hidden, false);
-        for (part, outputs) in [("q", hidden), ("k", shared), ("v", shared), ("o", hidden)] {
+        let layer = names.layer_name(index);
+        specs.add_norm(&format!("{layer}.input_layernorm"), hidden, false);
+        for (part, outputs) in [("q", hidden), ("k", kv_size), ("v", kv_size), ("o", hidden)] {
             let name = format!("{layer}.self_attn.{part}_proj");
-            specs.dense(&name, [outputs, hidden], Init::Normal, euro.attention_bias);
+            specs.add_dense(&name, [outputs, hidden], Init::Normal, euro.attention_bias);
         }
-        specs.norm(&format!("{layer}.post_attention_layernorm"), hidden, false);
+        specs.add_norm(&format!("{layer}.post_attention_layernorm"), hidden, false);
         let wide = [intermediate, hidden];
         for (part, shape) in [("gate", wide), ("up", wide), ("down", [hidden, intermediate])] {
-            specs.dense(&format!("{layer}.mlp.{part}_proj"), shape, Init::Normal, euro.mlp_bias);
+            let name = format!("{layer}.mlp.{part}_proj");
+            specs.add_dense(&name, shape, Init::Normal, euro.mlp_bias);
         }
     }
-    specs.norm("model.norm", hidden, false);
+    specs.add_norm("model.norm", hidden, false);
     specs.list
 }
 
-/// Returns BERT's parameters, and embeddings of distances if positions are relative.
+/// Returns the encoder's parameters of DeBERTa: BERT's parameters, and embeddings of distances if
+/// positions are relative.
 fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = post_norm_specs(config, names);
     let is_absolute = |spec: &Spec| spec.name.contains("embeddings.position_embeddings.");
     specs.list.retain(|spec| deberta.position_biased_input || !is_absolute(spec));
     if deberta.relative_attention {
-        let rows = 2 * deberta.span(config.max_position_embeddings);
+        let rows = 2 * deberta.distances_per_side(config.max_position_embeddings);
         specs.add("deberta.encoder.rel_embeddings.weight", &[rows, hidden], Init::Normal);
     }
     if deberta.norm_rel_ebd {
-        specs.norm("deberta.encoder.LayerNorm", hidden, true);
+        specs.add_norm("deberta.encoder.LayerNorm", hidden, true);
     }
     let is_separate = deberta.relative_attention && !deberta.share_att_key;
     for (part, enabled) in [
@@ -215,8 +219,8 @@ fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec
         ("pos_query_proj", deberta.position_to_content),
     ] {
         for index in (0..config.num_hidden_layers).filter(|_| is_separate && enabled) {
-            let layer = names.layer(index);
-            specs.linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
+            let layer = names.layer_name(index);
+            specs.add_linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
         }
     }
     specs.list
@@ -225,41 +229,43 @@ fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec
 /// Returns the parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     match &config.architecture {
-        Architecture::ModernBert(modern) => modern_head(config, modern, head),
-        Architecture::EuroBert(euro) => euro_head(config, euro, head),
-        _ => post_norm_head(config, head),
+        Architecture::ModernBert(modern) => modern_head_specs(config, modern, head),
+        Architecture::EuroBert(euro) => euro_head_specs(config, euro, head),
+        _ => post_norm_head_specs(config, head),
     }
 }
 
-/// Returns the head's parameters of XLM-R, BERT and encoders with the same layers.
-fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
+/// Returns a head's parameters of XLM-R, BERT and architectures with BERT's layers.
+fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
     let (hidden, width) = (config.hidden_size, config.embedding_size());
     let Names { prefix, lm_head: [dense, norm], .. } = config.architecture.names();
     let mut specs = Specs::default();
     match (head, SequenceHead::layer_names(&config.architecture)) {
         (Head::None, _) => {}
         (Head::MaskedLm, _) => {
-            specs.linear(dense, width, hidden);
-            specs.norm(norm, width, true);
-            decoder(&mut specs, config, true, Init::Normal);
+            specs.add_linear(dense, width, hidden);
+            specs.add_norm(norm, width, true);
+            add_decoder(&mut specs, config, true, Init::Normal);
         }
-        (Head::Span, _) => specs.linear("qa_outputs", 2, hidden),
-        // In these classes the names of the two heads do not collide.
+        (Head::Span, _) => specs.add_linear("qa_outputs", 2, hidden),
+        // In this architecture, the names of the token and sequence classification heads do not
+        // collide.
         (Head::TokenClassification { labels }, ["classifier.dense", _]) => {
-            specs.linear("classifier", labels, hidden);
+            specs.add_linear("classifier", labels, hidden);
         }
         (Head::TokenClassification { labels }, _) => {
             specs = Specs::with_prefixes("token_head.", "");
-            specs.linear("token_head.classifier", labels, hidden);
+            specs.add_linear("token_head.classifier", labels, hidden);
         }
         (Head::SequenceClassification { labels }, [dense, output]) => {
             specs = Specs::with_prefixes("sequence_head.", "");
-            specs.linear(output, labels, hidden);
-            specs.linear(dense, hidden, hidden);
+            specs.add_linear(output, labels, hidden);
+            specs.add_linear(dense, hidden, hidden);
             // In BERT's folders the pooler is part of the encoder.
             if config.architecture == Architecture::Bert {
                 for spec in specs.list.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
-                    spec.stored = spec.stored.take().map(|stored| format!("{prefix}{stored}"));
+                    spec.stored_name =
+                        spec.stored_name.take().map(|name| format!("{prefix}{name}"));
                 }
             }
         }
@@ -267,8 +273,8 @@ fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
     specs.list
 }
 
-/// Returns a head's parameters of ModernBERT; each head has its own dense layer and norm.
-fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
+/// Returns a head's parameters of ModernBERT; each head has a separate dense layer and norm.
+fn modern_head_specs(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let (model_prefix, labels) = match head {
         Head::None => return Vec::new(),
@@ -279,15 +285,16 @@ fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
     };
     let mut specs = Specs::with_prefixes(model_prefix, "head.");
     let (init, bias) = (modern.residual_init(config), modern.classifier_bias);
-    specs.dense(&format!("{model_prefix}dense"), [hidden, hidden], init, bias);
-    specs.norm(&format!("{model_prefix}norm"), hidden, modern.norm_bias);
+    specs.add_dense(&format!("{model_prefix}dense"), [hidden, hidden], init, bias);
+    specs.add_norm(&format!("{model_prefix}norm"), hidden, modern.norm_bias);
     match labels {
-        None => decoder(&mut specs, config, modern.decoder_bias, init),
+        None => add_decoder(&mut specs, config, modern.decoder_bias, init),
         Some(labels) => {
             let mut classifier = Specs::with_prefixes(model_prefix, "");
             let std = (hidden as f64).sqrt().recip();
             let init = Init::Truncated { std, cutoff: modern.initializer_cutoff_factor };
-            classifier.dense(&format!("{model_prefix}classifier"), [labels, hidden], init, true);
+            let name = format!("{model_prefix}classifier");
+            classifier.add_dense(&name, [labels, hidden], init, true);
             specs.list.extend(classifier.list);
         }
     }
@@ -295,27 +302,28 @@ fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
 }
 
 /// Returns a head's parameters of EuroBERT as in transformers; the span head, which transformers
-/// lacks, has ModernBERT's form.
-fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
+/// lacks, has the layers of ModernBERT's span head.
+fn euro_head_specs(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = Specs::default();
     match head {
-        Head::MaskedLm => decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
+        Head::MaskedLm => add_decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
         Head::Span => {
             let mut inner = Specs::with_prefixes("qa_head.", "head.");
-            inner.dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
-            inner.norm("qa_head.norm", hidden, false);
+            inner.add_dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
+            inner.add_norm("qa_head.norm", hidden, false);
             specs = Specs::with_prefixes("qa_head.", "");
-            specs.linear("qa_head.classifier", 2, hidden);
+            specs.add_linear("qa_head.classifier", 2, hidden);
             specs.list.extend(inner.list);
         }
-        _ => return post_norm_head(config, head),
+        _ => return post_norm_head_specs(config, head),
     }
     specs.list
 }
 
-/// Adds the decoder of a masked-LM head, without its weight if it is tied to the token embeddings.
-fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
+/// Adds the decoder of a masked-LM head; a weight that is tied to the token embeddings is not
+/// added.
+fn add_decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
     let names = config.architecture.names();
     if bias {
         specs.add(names.lm_bias, &[config.vocab_size], Init::Zeros);
@@ -326,12 +334,13 @@ fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
 }
 
 impl ModernBert {
-    /// Initialisation of embeddings and of layers that read the hidden states.
+    /// Returns the initialisation of embeddings and of layers whose input is the hidden states.
     fn input_init(&self, config: &Config) -> Init {
         Init::Truncated { std: config.initializer_range, cutoff: self.initializer_cutoff_factor }
     }
 
-    /// Initialisation of layers that are added to the hidden states: smaller for more layers.
+    /// Returns the initialisation of layers whose output is added to the hidden states; weights are
+    /// smaller in deeper models.
     fn residual_init(&self, config: &Config) -> Init {
         let std = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
         Init::Truncated { std, cutoff: self.initializer_cutoff_factor }
@@ -376,7 +385,7 @@ impl Spec {
     }
 }
 
-/// Creates a separate random stream for each name.
+/// Creates a random generator, with a separate stream for each name.
 fn random_stream(seed: u64, name: &str) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(fnv1a(name));

@@ -5,15 +5,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::adapter::AdapterConfig;
-use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
-use crate::fields::{COUNT, Fields, RATE, brief};
+use crate::adapter_folder::{CONFIG_FILE, Tensors, open_weights, reject_unknown_keys};
+use crate::fields::{Fields, INTEGER, NUMBER, brief};
 use crate::json_file::write_json;
 use crate::save::write_weights;
 use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
 
-pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
-/// Prefix of the names of a model's parameters.
-const PREFIX: &str = "base_model.model.";
+pub(crate) const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+/// Prefix of parameter names in PEFT's files.
+const NAME_PREFIX: &str = "base_model.model.";
 
 /// Keys that do not affect the computation.
 const UNUSED_KEYS: [&str; 8] = [
@@ -28,33 +28,31 @@ const UNUSED_KEYS: [&str; 8] = [
 ];
 
 impl Model {
-    /// Reads a LoRA and its tensors, including the tensors of its head, if the folder has them.
+    /// Reads a LoRA and its tensors, including the tensors of `head` if the folder has them.
     pub(crate) fn read_peft(
         &self,
         name: &str,
         folder: &Path,
         value: Value,
         file: &str,
-        architecture: Head,
+        head: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
         let StoredConfig { lora, saved_modules, task } =
             StoredConfig::read(value, self.config(), file)?;
-        if let (Some(stored), Some(expected_task)) = (task, task_type(architecture))
+        if let (Some(stored), Some(expected_task)) = (task, task_type(head))
             && stored != expected_task
         {
-            let expected = format!("{expected_task:?} for a {} head", architecture.name());
+            let expected = format!("{expected_task:?} for a {} head", head.name());
             return Err(Error::config(file, "task_type", expected, format!("{stored:?}")));
         }
         let config = AdapterConfig::Lora(lora);
         let mut specs = config.specs(name, self.config(), file)?;
-        let head = self.adapter_head_specs(architecture).into_iter();
-        specs.extend(
-            head.filter(|spec| {
-                saved_modules.iter().any(|module| belongs_to(spec.stored(), module))
-            }),
-        );
-        let weights = open_weights(folder, WEIGHTS, "adapter_model.bin")?;
-        Ok((config, self.read_all(&weights, &specs, PREFIX, (".", "."))?))
+        let head_specs = self.adapter_head_specs(head).into_iter();
+        specs.extend(head_specs.filter(|spec| {
+            saved_modules.iter().any(|module| belongs_to(spec.stored_name(), module))
+        }));
+        let weights = open_weights(folder, WEIGHTS_FILE, "adapter_model.bin")?;
+        Ok((config, self.read_tensors(&weights, &specs, NAME_PREFIX, (".", "."))?))
     }
 
     pub(crate) fn write_peft(
@@ -62,23 +60,23 @@ impl Model {
         name: &str,
         lora: &LoraConfig,
         folder: &Path,
-        architecture: Head,
+        head: Head,
     ) -> Result<()> {
         let config = self.config();
-        let head = self.adapter_head_specs(architecture);
+        let head_specs = self.adapter_head_specs(head);
         let prefix = config.architecture.names().prefix;
         // The outermost module of each parameter; BERT's pooler is within the encoder.
-        let module = |stored: &str| {
-            let inner = stored.strip_prefix(prefix);
-            let first = inner.unwrap_or(stored).split('.').next().unwrap_or_default();
-            format!("{}{first}", inner.map_or("", |_| prefix))
+        let outermost_module = |stored: &str| {
+            let unprefixed = stored.strip_prefix(prefix);
+            let first = unprefixed.unwrap_or(stored).split('.').next().unwrap_or_default();
+            format!("{}{first}", unprefixed.map_or("", |_| prefix))
         };
         let saved_modules: BTreeSet<String> =
-            head.iter().map(|spec| module(spec.stored())).collect();
-        let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG)?;
-        specs.extend(head);
-        let mut tensors = self.stored_tensors(&specs, PREFIX, architecture)?;
-        write_weights(&folder.join(WEIGHTS), &mut tensors)?;
+            head_specs.iter().map(|spec| outermost_module(spec.stored_name())).collect();
+        let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG_FILE)?;
+        specs.extend(head_specs);
+        let mut tensors = self.stored_tensors(&specs, NAME_PREFIX, head)?;
+        write_weights(&folder.join(WEIGHTS_FILE), &mut tensors)?;
         let value = json!({
             "base_model_name_or_path": null,
             "bias": "none",
@@ -91,11 +89,11 @@ impl Model {
             "peft_type": "LORA",
             "r": lora.rank,
             "target_modules": target_modules(lora, config)?,
-            "task_type": task_type(architecture),
+            "task_type": task_type(head),
             "use_dora": false,
             "use_rslora": false,
         });
-        write_json(&folder.join(CONFIG), &value)
+        write_json(&folder.join(CONFIG_FILE), &value)
     }
 }
 
@@ -110,25 +108,26 @@ struct StoredConfig {
 impl StoredConfig {
     fn read(value: Value, config: &Config, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
-        let kind: Option<String> = fields.take("peft_type", "\"LORA\"", None)?;
-        if kind.as_deref() != Some("LORA") {
-            return Err(fields.refuse("peft_type", "\"LORA\"", format!("{kind:?}")));
+        let peft_type: Option<String> = fields.take("peft_type", "\"LORA\"", None)?;
+        if peft_type.as_deref() != Some("LORA") {
+            return Err(fields.refuse("peft_type", "\"LORA\"", format!("{peft_type:?}")));
         }
-        let modules = "a list of modules' names";
+        let expected_modules = "a list of modules' names";
         let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
-        // Other methods change the base model's weights.
+        // Other initialisation methods change the base model's weights.
         if !init.is_boolean() && init != "gaussian" {
             let expected = "true, false or \"gaussian\"";
             return Err(fields.refuse("init_lora_weights", expected, brief(&init)));
         }
-        let targets: Vec<String> = fields.take("target_modules", modules, Vec::new())?;
+        let targets: Vec<String> = fields.take("target_modules", expected_modules, Vec::new())?;
         let lora = LoraConfig {
-            rank: fields.take("r", COUNT, 8)?,
-            alpha: fields.take("lora_alpha", RATE, 8.0)?,
-            dropout: fields.take("lora_dropout", RATE, 0.0)?,
+            rank: fields.take("r", INTEGER, 8)?,
+            alpha: fields.take("lora_alpha", NUMBER, 8.0)?,
+            dropout: fields.take("lora_dropout", NUMBER, 0.0)?,
             targets: matching_targets(&targets, config, file)?,
         };
-        let saved_modules: Option<Vec<String>> = fields.take("modules_to_save", modules, None)?;
+        let saved_modules: Option<Vec<String>> =
+            fields.take("modules_to_save", expected_modules, None)?;
         let task = fields.take("task_type", "a name or null", None)?;
         reject_unknown_keys(fields, file, |key| UNUSED_KEYS.contains(&key))?;
         Ok(Self { lora, saved_modules: saved_modules.unwrap_or_default(), task })
@@ -144,39 +143,42 @@ fn matching_targets(
 ) -> Result<BTreeSet<LoraTarget>> {
     let matches = |module: &String, name: &str| {
         name.strip_suffix(module.as_str())
-            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+            .is_some_and(|leading| leading.is_empty() || leading.ends_with('.'))
     };
     let names = config.architecture.names();
-    let mut matching = BTreeSet::new();
+    let mut lora_targets = BTreeSet::new();
     let refuse =
         |expected: &str, got: String| Err(Error::config(file, "target_modules", expected, got));
-    let mut adapted = Vec::new();
+    let mut matched_layers = Vec::new();
     for (linear_name, targets) in names.linear_layers {
-        let count = (0..config.num_hidden_layers)
+        let n_layers = (0..config.num_hidden_layers)
             .filter(|&index| {
-                let name = format!("{}.{linear_name}", names.layer(index));
+                let name = format!("{}.{linear_name}", names.layer_name(index));
                 modules.iter().any(|module| matches(module, &name))
             })
             .count();
-        if i64::try_from(count) == Ok(config.num_hidden_layers) {
-            matching.extend(targets.iter().copied());
-            adapted.push(*linear_name);
-        } else if count > 0 {
-            return refuse("the same in every layer", format!("{linear_name} in {count} layers"));
+        if i64::try_from(n_layers) == Ok(config.num_hidden_layers) {
+            lora_targets.extend(targets.iter().copied());
+            matched_layers.push(*linear_name);
+        } else if n_layers > 0 {
+            return refuse(
+                "the same targets in every layer",
+                format!("{linear_name} in {n_layers} layers"),
+            );
         }
     }
-    let with_targets = LoraConfig { targets: matching.clone(), ..LoraConfig::default() };
-    if with_targets.adapted_layers(&config.architecture, file)? != adapted {
-        return refuse("EuroBERT's gate_proj and up_proj together", format!("{adapted:?}"));
+    let lora = LoraConfig { targets: lora_targets.clone(), ..LoraConfig::default() };
+    if lora.adapted_layers(&config.architecture, file)? != matched_layers {
+        return refuse("EuroBERT's gate_proj and up_proj together", format!("{matched_layers:?}"));
     }
-    Ok(matching)
+    Ok(lora_targets)
 }
 
 /// Returns module names that match only the linear layers of `lora`.
 fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
     let mut modules = Vec::new();
-    for linear_name in lora.adapted_layers(&config.architecture, CONFIG)? {
-        // Attention's output layer has this suffix, too.
+    for linear_name in lora.adapted_layers(&config.architecture, CONFIG_FILE)? {
+        // Attention's output layer also has this suffix, so the name includes the layer's index.
         match linear_name {
             "output.dense" => modules.extend(
                 (0..config.num_hidden_layers).map(|index| format!("{index}.{linear_name}")),

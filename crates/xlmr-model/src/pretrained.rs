@@ -21,7 +21,7 @@ use crate::{
 pub struct Pretrained {
     /// Encoder and heads.
     pub model: Model,
-    /// Its tokenizer; neither truncates nor pads.
+    /// Tokenizer, without truncation and padding.
     pub tokenizer: Tokenizer,
     /// The tokenizer's special tokens.
     pub specials: SpecialTokens,
@@ -34,7 +34,7 @@ pub struct Pretrained {
 impl Pretrained {
     /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
-    /// If `config.json` and the tokenizer disagree about the id of a special token, the model's
+    /// If `config.json` and the tokenizer have different ids for a special token, the model's
     /// [`Config`] has the tokenizer's id, see [`Config::apply_token_ids`].
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Pretrained {
     /// ```
     /// use xlmr_model::{Head, Pretrained};
     ///
-    /// // A pre-trained encoder answers no questions.
+    /// // A pretrained encoder has no trained span head.
     /// let (cpu, f32) = (tch::Device::Cpu, torch_ext::Precision::F32);
     /// let base = Pretrained::load_trained("../../data/base", Head::Span, cpu, f32);
     /// let error = base.err().map(|error| error.to_string()).unwrap_or_default();
@@ -96,9 +96,9 @@ impl Pretrained {
     ///
     /// # Errors
     /// As [`Model::save`] and [`TokenizerFiles::write`].
-    pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
+    pub fn save(&self, folder: impl AsRef<Path>, main_head: Head) -> Result<()> {
         let folder = folder.as_ref();
-        self.model.save(folder, architecture)?;
+        self.model.save(folder, main_head)?;
         self.files.write(folder, &self.tokenizer, self.model.config())
     }
 }
@@ -118,12 +118,12 @@ fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head
     Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
 }
 
-/// A model folder whose configuration and tokenizer are loaded, but not its weights.
+/// Information about a model folder, read without loading the weights.
 #[derive(Debug)]
 pub struct Inspection {
     /// `config.json`, with the tokenizer's ids.
     pub config: Config,
-    /// Kind of the tokenizer and number of its tokens.
+    /// Type of the tokenizer's model and number of its tokens.
     pub tokenizer: (&'static str, usize),
     /// Replaced token ids, as [`Pretrained::notes`].
     pub notes: Vec<String>,

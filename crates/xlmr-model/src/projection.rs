@@ -78,17 +78,17 @@ impl BatchNorm {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        // The graph gets copies, because a later batch changes the statistics.
+        // The graph stores copies, because a later batch changes the statistics.
         let updated = [mean.f_detach_copy()?, var.f_detach_copy()?];
         let [new_mean, new_var] = &updated;
         let (new_mean, new_var) = (Some(new_mean), Some(new_var));
         let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, eps, false)?;
         let running = [mean.shallow_clone(), var.shallow_clone()];
         for (mut running, updated) in running.into_iter().zip(&updated).filter(|_| train) {
-            // A float16 step that is skipped because of non-finite values must not affect the next
+            // A step in float16 with non-finite values is skipped and must not affect the next
             // step.
-            let new = updated.f_where_self(&updated.f_isfinite()?, &running)?;
-            tch::no_grad(|| running.f_copy_(&new))?;
+            let new_running = updated.f_where_self(&updated.f_isfinite()?, &running)?;
+            tch::no_grad(|| running.f_copy_(&new_running))?;
         }
         Ok(out)
     }
@@ -98,43 +98,45 @@ impl BatchNorm {
     /// One row has no variance, and two rows become -1 and 1 without a gradient. Therefore one or
     /// two rows are normalised by the running statistics, also in training.
     fn normalise_domains(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
-        let count = self.mean.size().first().copied().unwrap_or(0);
+        let n_domains = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         for (row, &domain) in (0..).zip(domain_ids) {
             rows_by_domain.entry(i64::try_from(domain).unwrap_or(i64::MAX)).or_default().push(row);
         }
         let rows = x.size().first().copied().unwrap_or(0);
         let out_of_range =
-            rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= count);
+            rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= n_domains);
         if i64::try_from(domain_ids.len()) != Ok(rows) || out_of_range {
-            let actual =
-                format!("{} numbers, the largest {:?}", domain_ids.len(), domain_ids.iter().max());
-            let expected = format!("{rows} numbers below {count}");
+            let actual = format!(
+                "{} domain ids, the largest {:?}",
+                domain_ids.len(),
+                domain_ids.iter().max()
+            );
+            let expected = format!("{rows} domain ids below {n_domains}");
             return Err(Error::input("domain_ids", expected, actual));
         }
-        let mut parts = Vec::with_capacity(rows_by_domain.len());
-        let mut order = Vec::with_capacity(domain_ids.len());
+        let mut normalised = Vec::with_capacity(rows_by_domain.len());
+        let mut row_order = Vec::with_capacity(domain_ids.len());
         for (domain, domain_rows) in rows_by_domain {
             let train = train && domain_rows.len() > 2;
             let index = torch_ext::upload(&Tensor::f_from_slice(&domain_rows)?, x.device())?;
             let (mean, var) = (self.mean.f_select(0, domain)?, self.variance.f_select(0, domain)?);
             let x = x.f_index_select(0, &index)?;
-            parts.push(self.normalise(&x, &mean, &var, DOMAIN_EPS, train)?);
-            order.extend(domain_rows);
+            normalised.push(self.normalise(&x, &mean, &var, DOMAIN_EPS, train)?);
+            row_order.extend(domain_rows);
         }
-        if parts.is_empty() {
+        if normalised.is_empty() {
             return Ok(x.shallow_clone());
         }
         let batch_order =
-            torch_ext::upload(&Tensor::f_from_slice(&order)?.f_argsort(0, false)?, x.device())?;
-        Ok(Tensor::f_cat(&parts, 0)?.f_index_select(0, &batch_order)?)
+            torch_ext::upload(&Tensor::f_from_slice(&row_order)?.f_argsort(0, false)?, x.device())?;
+        Ok(Tensor::f_cat(&normalised, 0)?.f_index_select(0, &batch_order)?)
     }
 }
 
 impl Projection {
     /// Returns name, shape, initial value and trainability of the parameters and buffers under
-    /// `name.`. `domains` is the number of running statistics of batch norm; absent: one for all
-    /// rows.
+    /// `name.`. `domains` is the number of batch norm's domains; absent: one domain for all rows.
     pub(crate) fn specs(
         name: &str,
         hidden: i64,
@@ -188,11 +190,11 @@ impl Projection {
         })
     }
 
-    /// Projects rows.
+    /// Projects each row of `x`.
     ///
-    /// Domain-specific batch norm normalises each row by the statistics of its domain; in training,
-    /// by the batch's statistics if the domain has three rows or more. Every other projection
-    /// ignores `domain_ids`.
+    /// Domain-specific batch norm normalises each row by the running statistics of its domain or,
+    /// in training, by the batch's statistics if the domain has at least three rows. Other
+    /// projections ignore `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; the result has the same shape
@@ -215,7 +217,7 @@ impl Projection {
     }
 }
 
-/// Copies `from` into `to` without a graph.
+/// Copies `from` into `to` without recording gradients.
 pub(crate) fn copy_into(to: &Tensor, from: &Tensor) -> Result<()> {
     let mut to = to.shallow_clone();
     no_grad(|| to.f_copy_(from))?;

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 use torch_ext::TensorFile;
 
-use crate::checkpoint::{QUANTIZED, SCALE};
+use crate::checkpoint::{INT8_FILE, SCALE_SUFFIX};
 use crate::json_file::{read_json, write_json};
 use crate::load::model_folder;
 use crate::{Error, Result, changed_copy};
 
 /// The key of `config.json` that describes how weights are stored.
-pub(crate) const KEY: &str = "quantization_config";
+pub(crate) const CONFIG_KEY: &str = "quantization_config";
 
 /// `quant_method` of the folders that [`quantize`] writes.
 const METHOD: &str = "polyqa-int8";
@@ -24,9 +24,9 @@ const MIN_SIZE: i64 = 64;
 pub struct QuantizeReport {
     /// Number of tensors stored in 8 bits.
     pub tensors: usize,
-    /// Bytes of the weights' files before.
+    /// Size of the original weight files in bytes.
     pub bytes_before: u64,
-    /// Bytes of the weights' files after.
+    /// Size of the new weight files in bytes.
     pub bytes: u64,
 }
 
@@ -35,13 +35,13 @@ pub struct QuantizeReport {
 /// Each row of a matrix `W` `[outputs, inputs]` becomes `round(127 W / max|W|)`, I8, with the scale
 /// `max|W| / 127` in `NAME_scale` `[outputs, 1]`, F32. With
 /// [`Precision::Int8`](torch_ext::Precision::Int8) the linear layers compute with the same integers
-/// as those of the original folder; token and position embeddings are rounded in addition. Vectors
-/// and matrices with fewer than 64 rows or columns are copied.
+/// as with the original folder; token and position embeddings are also rounded. Vectors and
+/// matrices with fewer than 64 rows or columns are copied.
 ///
 /// [`Model::load`](crate::Model::load) and the programs of this workspace can load the folder. The
 /// weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and reject
-/// the folder, instead of loading integers as weights. The folder appears at `out` when it is
-/// complete. `replace` allows it to replace another model folder.
+/// the folder, instead of loading integers as weights. The new folder is moved to `out` when it is
+/// complete. `replace` allows replacing another model folder.
 ///
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
@@ -55,17 +55,17 @@ pub fn quantize(
     let folder = model_folder(folder.as_ref())?;
     let path = folder.join("config.json");
     let mut config = read_json(&path, "; a model folder needs a config.json")?;
-    if !config[KEY].is_null() {
-        let file = path.display().to_string();
-        return Err(Error::config(&file, KEY, "none; this folder is quantized", &config[KEY]));
+    if !config[CONFIG_KEY].is_null() {
+        let (file, expected) = (path.display().to_string(), "none; this folder is quantized");
+        return Err(Error::config(&file, CONFIG_KEY, expected, &config[CONFIG_KEY]));
     }
-    config[KEY] = json!({"quant_method": METHOD});
+    config[CONFIG_KEY] = json!({"quant_method": METHOD});
     let is_skipped = |_: &Path, name: &str| name == "config.json";
     changed_copy::write(&folder, out.as_ref(), replace, &is_skipped, |new_folder| {
         write_json(&new_folder.join("config.json"), &config)?;
-        let mut quantized = 0;
+        let mut n_quantized = 0;
         let (bytes_before, bytes) =
-            changed_copy::write_weights(&folder, new_folder, QUANTIZED, |file, name, tensors| {
+            changed_copy::write_weights(&folder, new_folder, INT8_FILE, |file, name, tensors| {
                 let tensor = file.read(name)?;
                 let is_large = tensor.size().iter().all(|&size| size >= MIN_SIZE);
                 if !is_large || tensor.dim() != 2 || !tensor.is_floating_point() {
@@ -74,11 +74,11 @@ pub fn quantize(
                 }
                 let (values, scales) = quantize_rows(&tensor, file, name)?;
                 tensors.push((name.to_owned(), values));
-                tensors.push((format!("{name}{SCALE}"), scales));
-                quantized += 1;
+                tensors.push((format!("{name}{SCALE_SUFFIX}"), scales));
+                n_quantized += 1;
                 Ok(())
             })?;
-        Ok(QuantizeReport { tensors: quantized, bytes_before, bytes })
+        Ok(QuantizeReport { tensors: n_quantized, bytes_before, bytes })
     })
 }
 
@@ -101,6 +101,6 @@ fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tens
 }
 
 /// Returns whether a `quantization_config` was written by [`quantize`].
-pub(crate) fn is_polyqa_int8(value: &Value) -> bool {
+pub(crate) fn is_int8(value: &Value) -> bool {
     value["quant_method"] == METHOD
 }

@@ -2,8 +2,8 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::adapter::ADAPTERS;
-use crate::adapter_fusion::ADAPTER_FUSION;
+use crate::adapter::ADAPTER_PREFIX;
+use crate::adapter_fusion::FUSION_PREFIX;
 use crate::architecture::{NAMES, Names};
 use crate::{Error, Result};
 
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// | `layers` | every layer |
 /// | `layers.3` | one layer, counted from 0 |
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be omitted |
-/// | `encoder` | embeddings with their projection, layers and the norm after the last one |
+/// | `encoder` | embeddings with their projection, layers and the norm after the last layer |
 /// | `adapters` | all adapters, active or not (parameter names start with `adapters.NAME.`) |
 /// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion), active or not |
 /// | `head` | all other parameters: heads, and parameters that a task adds to the model |
@@ -25,8 +25,9 @@ use crate::{Error, Result};
 /// use xlmr_model::Role;
 ///
 /// let role: Role = "layers.0..4".parse()?;
-/// assert!(role.holds("roberta.encoder.layer.3.output.dense.weight"));
-/// assert!(role.holds("model.layers.0.mlp.Wi.weight") && !role.holds("bert.encoder.layer.4.x"));
+/// assert!(role.matches("roberta.encoder.layer.3.output.dense.weight"));
+/// assert!(role.matches("model.layers.0.mlp.Wi.weight"));
+/// assert!(!role.matches("bert.encoder.layer.4.x"));
 /// # Ok::<(), xlmr_model::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,26 +87,28 @@ impl FromStr for Role {
 
 impl Role {
     /// Returns whether a parameter of any architecture has this role.
-    pub fn holds(&self, name: &str) -> bool {
-        if name.starts_with(ADAPTERS) {
+    pub fn matches(&self, name: &str) -> bool {
+        if name.starts_with(ADAPTER_PREFIX) {
             return *self == Self::Adapters;
         }
-        if name.starts_with(ADAPTER_FUSION) {
+        if name.starts_with(FUSION_PREFIX) {
             return *self == Self::AdapterFusion;
         }
         let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
-        let starts_with = |names: &&Names, part: &str| {
-            name.strip_prefix(names.prefix).is_some_and(|name| name.starts_with(part))
+        let has_prefix = |names: &&Names, prefix: &str| {
+            name.strip_prefix(names.prefix).is_some_and(|name| name.starts_with(prefix))
         };
         // The prefixes of ModernBERT and EuroBERT are equal.
-        let encoder =
-            architectures.find(|names| names.parts.iter().any(|part| starts_with(names, part)));
+        let encoder = architectures
+            .find(|names| names.modules.iter().any(|module| has_prefix(names, module)));
         let Some(names) = encoder else { return *self == Self::Head };
         match self {
             Self::WordEmbeddings => name == names.word_embeddings,
-            Self::Embeddings => names.parts.first().is_some_and(|part| starts_with(&names, part)),
+            Self::Embeddings => {
+                names.modules.first().is_some_and(|module| has_prefix(&names, module))
+            }
             Self::Layers(layers) => name
-                .strip_prefix(names.layer)
+                .strip_prefix(names.layer_prefix)
                 .and_then(|suffix| suffix.split('.').next()?.parse().ok())
                 .is_some_and(|layer| layers.contains(&layer)),
             Self::Encoder => true,
@@ -149,7 +152,7 @@ mod tests {
                 .collect();
             let count = |role: &str, names: &[String]| {
                 let role: Role = role.parse().unwrap();
-                names.iter().filter(|name| role.holds(name)).count()
+                names.iter().filter(|name| role.matches(name)).count()
             };
             assert_eq!(count("word_embeddings", &encoder), 1);
             assert_eq!(count("encoder", &encoder), encoder.len());
@@ -163,13 +166,13 @@ mod tests {
             assert_eq!(count("layers.0..4", &encoder) + count("layers.4..", &encoder), layer_sum);
             assert_eq!(count("layers...4", &encoder), count("layers.0..4", &encoder));
         }
-        assert!(Role::Head.holds("knowledge.relations.weight"));
+        assert!(Role::Head.matches("knowledge.relations.weight"));
         let adapter = "adapters.ep.roberta.encoder.layer.0.attention.self.query.lora_A.weight";
         let fusion = "adapter_fusion.ep,tp.roberta.encoder.layer.0.query.weight";
         for role in ["adapters", "adapter_fusion", "word_embeddings", "layers", "encoder", "head"] {
             let role: Role = role.parse().unwrap();
-            assert_eq!(role.holds(adapter), role == Role::Adapters);
-            assert_eq!(role.holds(fusion), role == Role::AdapterFusion);
+            assert_eq!(role.matches(adapter), role == Role::Adapters);
+            assert_eq!(role.matches(fusion), role == Role::AdapterFusion);
         }
     }
 

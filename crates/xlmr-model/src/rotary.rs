@@ -5,14 +5,14 @@ use crate::architecture::Rotary;
 use crate::packing::Rows;
 use crate::{Config, Result};
 
-/// Positions of a batch's tokens, for attention.
+/// Rotary positions of a batch's tokens, and the window mask of local layers.
 pub(crate) struct Positions {
     pub(crate) global: Rotation,
     /// Absent without local layers.
     pub(crate) local: Option<Rotation>,
-    /// Window mask of local layers, `[B or 1, 1, L, L]` bool: true where a token attends to
-    /// another. Absent if the batch is packed or there are no local layers.
-    pub(crate) window: Option<Tensor>,
+    /// Window mask of local layers, `[B or 1, 1, L, L]` bool: true where a query may attend to a
+    /// key. Absent if the batch is packed or there are no local layers.
+    pub(crate) window_mask: Option<Tensor>,
 }
 
 /// Cosines and sines of rotary positions (Su et al. 2021), `[N, D / 2]` each.
@@ -22,19 +22,20 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    fn new(positions: &Tensor, theta: f64, depth: i64, kind: Kind) -> Result<Self> {
-        // Computed in float32 for every dtype, as in transformers: at long positions, the rounding
+    fn new(positions: &Tensor, theta: f64, head_size: i64, kind: Kind) -> Result<Self> {
+        // Computed in float32 for every dtype, as in transformers: at large positions, the rounding
         // of a frequency affects the angle.
         let options = (Kind::Float, positions.device());
-        let steps = Tensor::f_arange_start_step(0, depth, 2, options)?;
-        let powers = Tensor::f_pow_scalar(theta, &steps.f_div_scalar(depth)?)?;
+        let dimensions = Tensor::f_arange_start_step(0, head_size, 2, options)?;
+        let inverse_frequencies =
+            Tensor::f_pow_scalar(theta, &dimensions.f_div_scalar(head_size)?)?;
         let angles = positions.f_to_kind(Kind::Float)?.f_view([-1, 1])?;
-        let angles = angles.f_mul(&powers.f_reciprocal()?)?;
+        let angles = angles.f_mul(&inverse_frequencies.f_reciprocal()?)?;
         Ok(Self { cos: angles.f_cos()?.f_to_kind(kind)?, sin: angles.f_sin()?.f_to_kind(kind)? })
     }
 
-    /// Returns rotated queries and keys, and values, `[N, heads * D]` each, of `[.., 3 * heads *
-    /// D]`.
+    /// Splits `projected`, `[.., 3 * heads * D]`, into rotated queries, rotated keys and values,
+    /// each `[N, heads * D]`.
     pub(crate) fn apply(&self, projected: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
         let width = projected.size().last().copied().unwrap_or(0);
         let rows = projected.f_reshape([-1, width])?;
@@ -49,19 +50,19 @@ impl Positions {
         token_positions: &Tensor,
         by_position: bool,
         rows: &Rows,
-        packed: bool,
+        is_packed: bool,
         config: &Config,
         rotary: Rotary,
         kind: Kind,
     ) -> Result<Self> {
-        let depth = config.hidden_size / config.num_attention_heads.max(1);
+        let head_size = config.hidden_size / config.num_attention_heads.max(1);
         let kind = if kind == Kind::Double { kind } else { Kind::Float };
-        let rotation = |theta| Rotation::new(token_positions, theta, depth, kind);
+        let rotation = |theta| Rotation::new(token_positions, theta, head_size, kind);
         let global = rotation(rotary.theta)?;
         let local = rotary.local.map(|(theta, _)| rotation(theta)).transpose()?;
-        let window = match rotary.local {
+        let window_mask = match rotary.local {
             None => None,
-            Some(_) if packed => None,
+            Some(_) if is_packed => None,
             Some((_, window_radius)) => {
                 let positions = match by_position {
                     true => token_positions.f_view([rows.batch, rows.length])?,
@@ -70,17 +71,17 @@ impl Positions {
                         Tensor::f_arange(rows.length, options)?.f_unsqueeze(0)?
                     }
                 };
-                Some(window(&positions, window_radius, rows)?)
+                Some(window_mask(&positions, window_radius, rows)?)
             }
         };
-        Ok(Self { global, local, window })
+        Ok(Self { global, local, window_mask })
     }
 }
 
 /// Computes the window mask, `[B or 1, 1, L, L]` bool: true where `positions`, `[B or 1, L]`, are
-/// at most `window_radius` apart. Every token, including padding, attends to itself, so that no
+/// at most `window_radius` apart. Every position, including padding, attends to itself, so that no
 /// output is NaN.
-fn window(positions: &Tensor, window_radius: i64, rows: &Rows) -> Result<Tensor> {
+fn window_mask(positions: &Tensor, window_radius: i64, rows: &Rows) -> Result<Tensor> {
     let distances = positions.f_unsqueeze(1)?.f_sub(&positions.f_unsqueeze(2)?)?;
     let in_window = distances.f_abs()?.f_le(window_radius)?.f_unsqueeze(1)?;
     let Some(mask) = &rows.mask else { return Ok(in_window) };

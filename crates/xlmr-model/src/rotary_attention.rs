@@ -9,7 +9,7 @@ use crate::batch::Batch;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RotaryAttention {
     pub(crate) heads: i64,
-    /// Attention distance of local layers on either side; absent in global layers.
+    /// Maximum attention distance of local layers per side; absent in global layers.
     pub(crate) window_radius: Option<i64>,
     pub(crate) dropout: f64,
 }
@@ -29,12 +29,15 @@ impl RotaryAttention {
             let attention = Attention { heads, window: window_radius, dropout };
             return packing.attend(&query, &key, &value, &seeds.offsets, &attention);
         }
-        let by_head = |x: &Tensor| -> Result<Tensor> {
+        let split_heads = |x: &Tensor| -> Result<Tensor> {
             Ok(x.f_view([rows.batch, rows.length, heads, -1])?.f_transpose(1, 2)?)
         };
-        let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
-        let mask =
-            if window_radius.is_some() { positions.window.as_ref() } else { rows.mask.as_ref() };
+        let (query, key, value) = (split_heads(&query)?, split_heads(&key)?, split_heads(&value)?);
+        let mask = if window_radius.is_some() {
+            positions.window_mask.as_ref()
+        } else {
+            rows.mask.as_ref()
+        };
         let attended = seeds.attention(&query, &key, &value, mask, dropout)?;
         Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
     }

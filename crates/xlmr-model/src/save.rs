@@ -5,16 +5,16 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::{HEADS, SINGLE};
+use crate::checkpoint::{HEADS_FILE, SINGLE_FILE};
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Error, Head, Model, Result};
 
 impl Model {
-    /// Saves the model as transformers does for the class of `architecture`, in float32.
+    /// Saves the model as transformers does for the class of `main_head`, in float32.
     ///
-    /// `config.json` and `model.safetensors` have exactly the class's keys. Other heads are written
-    /// to `heads.safetensors`, which [`Model::load`] reads. Creates the folder if it is missing,
-    /// does not change other files in it, and writes each file atomically.
+    /// `config.json` and `model.safetensors` have exactly the keys of this class. Other heads are
+    /// written to `heads.safetensors`, which [`Model::load`] reads. Creates the folder if it is
+    /// missing, does not change other files in it, and writes each file atomically.
     ///
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
     /// BERT's classes may have (`add_pooling_layer=False`).
@@ -22,63 +22,63 @@ impl Model {
     /// Each adapter is saved in `adapters/NAME/`, a fusion in `adapters/NAME,NAME/`, in float32, in
     /// the format of [`save_adapter`](Self::save_adapter) and
     /// [`save_adapter_fusion`](Self::save_adapter_fusion) without a head's weights.
-    /// `adapters/active.json`, written last, lists all and active adapters; [`Model::load`]
-    /// activates them and rejects an incomplete folder. Only files of adapters from an earlier save
-    /// are removed.
+    /// `adapters/active.json`, which is written last, lists all adapters and the active adapters.
+    /// [`Model::load`] activates the latter and rejects an incomplete folder. In `adapters/`, only
+    /// files of an earlier save are removed.
     ///
     /// # Errors
-    /// [`Error::NoHead`] if the model lacks `architecture`; [`Error::Io`]; [`Error::Json`] and
+    /// [`Error::NoHead`] if the model lacks `main_head`; [`Error::Io`]; [`Error::Json`] and
     /// [`Error::Config`] for an `adapters/active.json` of another program; [`Error::TorchExt`];
     /// [`Error::Torch`].
-    pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
+    pub fn save(&self, folder: impl AsRef<Path>, main_head: Head) -> Result<()> {
         let folder = folder.as_ref();
-        self.require_head(architecture)?;
+        self.require_head(main_head)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let earlier_adapters = self.begin_saving_adapters(folder)?;
         let encoder: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
         let names = self.config().architecture.names();
-        let in_class: BTreeMap<String, String> = head_specs(self.config(), architecture)
+        let stored_names: BTreeMap<String, String> = head_specs(self.config(), main_head)
             .into_iter()
-            .map(|spec| (spec.name.clone(), spec.stored().to_owned()))
+            .map(|spec| (spec.name.clone(), spec.stored_name().to_owned()))
             .collect();
-        let (mut main, mut other_heads) = (BTreeMap::new(), BTreeMap::new());
+        let (mut main_tensors, mut other_heads) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in self.plain_parameters() {
             if encoder.contains(&name) {
-                let stored = match architecture {
+                let stored = match main_head {
                     Head::None => name.strip_prefix(names.prefix).unwrap_or(&name).to_owned(),
                     _ => name,
                 };
-                main.insert(stored, tensor);
+                main_tensors.insert(stored, tensor);
                 continue;
             }
-            let (file, stored) = match in_class.get(&name) {
-                Some(stored) => (&mut main, stored.clone()),
+            let (file, stored) = match stored_names.get(&name) {
+                Some(stored) => (&mut main_tensors, stored.clone()),
                 None => (&mut other_heads, name),
             };
-            // In transformers, an untied decoder uses its own bias.
+            // In transformers, an untied decoder has a separate bias.
             if stored == names.lm_bias && !self.config().tie_word_embeddings {
                 file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }
             file.insert(stored, tensor);
         }
-        write_weights(&folder.join(SINGLE), &mut main)?;
-        let heads = folder.join(HEADS);
+        write_weights(&folder.join(SINGLE_FILE), &mut main_tensors)?;
+        let heads = folder.join(HEADS_FILE);
         if !other_heads.is_empty() {
             write_weights(&heads, &mut other_heads)?;
         } else {
             // A file of an earlier model in this folder would be loaded with the new model.
             remove_file(&heads)?;
         }
-        self.config().for_head(architecture).write(folder.join("config.json"))?;
-        self.finish_saving_adapters(folder, earlier_adapters, architecture)
+        self.config().for_head(main_head).write(folder.join("config.json"))?;
+        self.finish_saving_adapters(folder, earlier_adapters, main_head)
     }
 }
 
 /// Writes a safetensors file with the metadata that transformers writes for PyTorch.
 pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // A float32 tensor is returned unchanged.
+        // Float32 tensors are not copied.
         *tensor = tensor.f_to_kind(Kind::Float)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));

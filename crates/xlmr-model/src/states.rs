@@ -9,7 +9,8 @@ use crate::batch::Batch;
 /// Hidden states of a batch between two layers, returned by [`Model::embed`](crate::Model::embed)
 /// and [`Model::run_layers`](crate::Model::run_layers).
 ///
-/// They include their batch's padding and memory layout, and whether the pass is for training.
+/// The hidden states are stored with the padding and memory layout of their batch, and with a flag
+/// for training.
 pub struct States {
     /// `[B, L, H]`, or `[N, H]` where the batch is packed.
     pub(crate) hidden: Tensor,

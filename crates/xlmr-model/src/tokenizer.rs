@@ -19,8 +19,8 @@ pub struct SpecialTokens {
     pub pad: u32,
     /// Token after a text: `</s>`, `[SEP]`, `<eos>`.
     pub eos: u32,
-    /// Unknown token: `<unk>`, `[UNK]`. Byte-level vocabularies have none; the field then holds the
-    /// token after a text, which no text contains.
+    /// Unknown token: `<unk>`, `[UNK]`. Byte-level vocabularies have no unknown token; the field is
+    /// then equal to `eos`, which no text contains.
     pub unk: u32,
     /// Mask token: `<mask>`, `[MASK]`.
     pub mask: u32,
@@ -43,11 +43,11 @@ impl SpecialTokens {
 /// [`Error::Tokenizer`] naming the token, both ids and a fix; also if the tokenizer lacks one of
 /// the special tokens, or if its layout of a text is not supported.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
-    let special = special_tokens(tokenizer, config)?;
-    match differing_ids(special, config).first() {
-        None => Ok(special),
-        Some(&(key, stored, id)) => Err(Error::Tokenizer(format!(
-            "{} has id {id}, but config.json has {key} = {stored}; tokenizer and model do not \
+    let specials = special_tokens(tokenizer, config)?;
+    match differing_ids(specials, config).first() {
+        None => Ok(specials),
+        Some(&(key, config_id, id)) => Err(Error::Tokenizer(format!(
+            "{} has id {id}, but config.json has {key} = {config_id}; tokenizer and model do not \
              belong together",
             tokenizer.id_to_token(id).unwrap_or_default()
         ))),
@@ -59,29 +59,30 @@ impl Config {
     /// differ, and returns a note for each replaced id.
     ///
     /// Published folders of Multilingual MiniLM and its descendants, such as multilingual-e5-small,
-    /// have `pad_token_id: 0` in `config.json`, where the tokenizer's `<pad>` has id 1. The hidden
-    /// states of tokens do not depend on these ids, with one exception: XLM-R and RoBERTa count
-    /// position ids from `pad_token_id`.
+    /// have `pad_token_id: 0` in `config.json`, although the tokenizer's `<pad>` has id 1. The
+    /// hidden states of tokens do not depend on these ids, with one exception: XLM-R and RoBERTa
+    /// count position ids from `pad_token_id`.
     ///
     /// # Errors
-    /// The errors of [`check_tokenizer`], but differing ids are replaced; only a different
-    /// `pad_token_id` of XLM-R or RoBERTa is an error.
+    /// As [`check_tokenizer`], except that a differing id is an error only for `pad_token_id` of
+    /// XLM-R or RoBERTa.
     pub fn apply_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
-        let special = special_tokens(tokenizer, self)?;
+        let specials = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();
-        for (key, stored, id) in differing_ids(special, self) {
+        for (key, config_id, id) in differing_ids(specials, self) {
             let token = tokenizer.id_to_token(id).unwrap_or_default();
-            let difference = format!("{key} is {stored}, but the tokenizer's {token} has id {id}");
+            let difference =
+                format!("{key} is {config_id}, but the tokenizer's {token} has id {id}");
             match key {
-                PAD if self.architecture.is_roberta() => {
+                PAD_KEY if self.architecture.is_roberta() => {
                     return Err(Error::Tokenizer(format!(
                         "config.json: {difference}; this architecture counts position ids from \
                          {key}, so the id cannot be replaced: if the model was trained with the \
                          tokenizer's id, set {key} to {id} in config.json"
                     )));
                 }
-                PAD => self.pad_token_id = id.into(),
-                BOS => self.bos_token_id = Some(id.into()),
+                PAD_KEY => self.pad_token_id = id.into(),
+                BOS_KEY => self.bos_token_id = Some(id.into()),
                 _ => self.eos_token_id = Some(id.into()),
             }
             notes.push(format!("config.json: {difference}; the tokenizer's id is used"));
@@ -90,15 +91,15 @@ impl Config {
     }
 }
 
-const BOS: &str = "bos_token_id";
-const PAD: &str = "pad_token_id";
-const EOS: &str = "eos_token_id";
+const BOS_KEY: &str = "bos_token_id";
+const PAD_KEY: &str = "pad_token_id";
+const EOS_KEY: &str = "eos_token_id";
 
 /// Returns the special tokens of a tokenizer whose ids are all below `vocab_size`.
 fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;
-    let special = SpecialTokens {
+    let specials = SpecialTokens {
         bos: layout.before(),
         pad: layout.pad().map_err(refuse)?,
         eos: layout.after(),
@@ -128,20 +129,20 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
             config.vocab_size
         )));
     }
-    Ok(special)
+    Ok(specials)
 }
 
 /// Returns each key with its value and the tokenizer's id, if the two differ.
-fn differing_ids(special: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
+fn differing_ids(specials: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
     [
-        (BOS, config.bos_token_id, special.bos),
-        (PAD, Some(config.pad_token_id), special.pad),
-        (EOS, config.eos_token_id, special.eos),
+        (BOS_KEY, config.bos_token_id, specials.bos),
+        (PAD_KEY, Some(config.pad_token_id), specials.pad),
+        (EOS_KEY, config.eos_token_id, specials.eos),
     ]
     .into_iter()
-    .filter_map(|(key, stored, id)| {
-        let stored = stored.filter(|&stored| stored != i64::from(id))?;
-        Some((key, stored, id))
+    .filter_map(|(key, config_id, id)| {
+        let config_id = config_id.filter(|&config_id| config_id != i64::from(id))?;
+        Some((key, config_id, id))
     })
     .collect()
 }

@@ -15,14 +15,14 @@ use crate::load::model_folder;
 use crate::save::remove_file;
 use crate::{Architecture, Config, Error, Result, SpecialTokens};
 
-const TOKENIZER: &str = "tokenizer.json";
-const CONFIG: &str = "tokenizer_config.json";
-const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+const TOKENIZER_FILE: &str = "tokenizer.json";
+const CONFIG_FILE: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS_FILE: &str = "special_tokens_map.json";
 
 /// Additional files of a tokenizer, next to `tokenizer.json`.
 const EXTRA_FILES: [&str; 6] = [
-    CONFIG,
-    SPECIAL_TOKENS,
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
     "added_tokens.json",
     "vocab.txt",
     "sentencepiece.bpe.model",
@@ -35,8 +35,8 @@ const MAX_BYTES: u64 = 32 << 20;
 /// BERT's token before a text.
 const BERT_FIRST_TOKEN: &str = "[CLS]";
 
-/// Tokenizer class of transformers that uses `tokenizer.json` unchanged. The classes of
-/// architectures replace parts of it.
+/// Tokenizer class of transformers that uses `tokenizer.json` unchanged. Tokenizer classes of
+/// architectures replace parts of this file.
 const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
 
 /// Key of classes that transformers loads from third-party code.
@@ -46,7 +46,8 @@ const AUTO_MAP: &str = "auto_map";
 ///
 /// These are `tokenizer.json` and, if present in a model folder, `tokenizer_config.json`,
 /// `special_tokens_map.json`, `added_tokens.json`, `vocab.txt`, `sentencepiece.bpe.model` and
-/// `spm.model`. A missing `tokenizer.json` is converted from one of the last two.
+/// `spm.model`. A missing `tokenizer.json` is converted from `sentencepiece.bpe.model` or
+/// `spm.model`.
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
     pub(crate) json: String,
@@ -61,7 +62,7 @@ impl TokenizerFiles {
     /// [`Error::Tokenizer`] naming the file.
     pub fn of_file(path: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let path = path.as_ref();
-        let json = tokenizer_file::read_text(path).map_err(refuse)?;
+        let json = tokenizer_file::read_text(path).map_err(tokenizer_error)?;
         let tokenizer = parse(&json, path)?;
         Ok((tokenizer, Self { json, extra_files: BTreeMap::new() }))
     }
@@ -69,7 +70,7 @@ impl TokenizerFiles {
     /// Reads the files of a model folder.
     ///
     /// Symbolic links are followed, as in a snapshot of the hub. `auto_map` is removed from
-    /// `tokenizer_config.json`, because it names code.
+    /// `tokenizer_config.json`, because it refers to third-party code.
     ///
     /// # Errors
     /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for
@@ -80,8 +81,8 @@ impl TokenizerFiles {
         let folder = model_folder(folder)?;
         for name in EXTRA_FILES {
             let path = folder.join(name);
-            if let Some(mut bytes) = read(&path)? {
-                if name == CONFIG {
+            if let Some(mut bytes) = read_optional(&path)? {
+                if name == CONFIG_FILE {
                     bytes = without_code(bytes, &path)?;
                 }
                 files.extra_files.insert(name, bytes);
@@ -96,8 +97,8 @@ impl TokenizerFiles {
     /// Missing `tokenizer_config.json` and `special_tokens_map.json` are created, with a tokenizer
     /// class that uses `tokenizer.json` unchanged, the special tokens, the model's maximum length
     /// and input names. DeBERTa's class is always replaced, because it modifies `tokenizer.json`. A
-    /// `tokenizer.json` without a post-processor is written with the one implied by its special
-    /// tokens, because other programs would add no special tokens otherwise.
+    /// `tokenizer.json` without a post-processor is written with one that adds its special tokens,
+    /// because other programs would otherwise omit these tokens.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
@@ -108,18 +109,18 @@ impl TokenizerFiles {
         config: &Config,
     ) -> Result<()> {
         let folder = folder.as_ref();
-        let special = crate::check_tokenizer(tokenizer, config)?;
+        let specials = crate::check_tokenizer(tokenizer, config)?;
         let json = match tokenizer.get_post_processor() {
             Some(_) => self.json.clone(),
-            None => with_post_processor(tokenizer, special)?,
+            None => with_post_processor(tokenizer, specials)?,
         };
-        let mut special = special_tokens(tokenizer, special);
+        let mut specials = special_token_names(tokenizer, specials);
         let mut files = self.extra_files.clone();
-        match files.get(CONFIG) {
-            // Values of the folder's file take precedence.
+        match files.get(CONFIG_FILE) {
+            // Values in the original `tokenizer_config.json` take precedence.
             Some(bytes) => {
                 let stored: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                special.retain(|key, token| match &stored[*key] {
+                specials.retain(|key, token| match &stored[*key] {
                     Value::Null => stored.get(*key).is_none(),
                     value => {
                         let name = value.as_str().or_else(|| value["content"].as_str());
@@ -128,16 +129,17 @@ impl TokenizerFiles {
                 });
             }
             None => {
-                files.insert(CONFIG, pretty(&new_config(tokenizer, config, &special)));
+                files
+                    .insert(CONFIG_FILE, to_pretty_json(&new_config(tokenizer, config, &specials)));
             }
         }
         if let (Architecture::DebertaV2(_), Some(bytes)) =
-            (&config.architecture, files.get_mut(CONFIG))
+            (&config.architecture, files.get_mut(CONFIG_FILE))
         {
-            *bytes = with_plain_class(bytes, &folder.join(CONFIG))?;
+            *bytes = with_plain_class(bytes, &folder.join(CONFIG_FILE))?;
         }
-        files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
-        write_atomically(&folder.join(TOKENIZER), json.as_bytes())?;
+        files.entry(SPECIAL_TOKENS_FILE).or_insert_with(|| to_pretty_json(&json!(specials)));
+        write_atomically(&folder.join(TOKENIZER_FILE), json.as_bytes())?;
         for name in EXTRA_FILES {
             let path = folder.join(name);
             match files.get(name) {
@@ -151,7 +153,7 @@ impl TokenizerFiles {
 
 /// Parses a `tokenizer.json` and disables its truncation and padding.
 pub(crate) fn parse(json: &str, path: &Path) -> Result<Tokenizer> {
-    let mut tokenizer = tokenizer_file::parse(json, path).map_err(refuse)?;
+    let mut tokenizer = tokenizer_file::parse(json, path).map_err(tokenizer_error)?;
     tokenizer.with_padding(None);
     match tokenizer.with_truncation(None) {
         Ok(_) => Ok(tokenizer),
@@ -163,25 +165,25 @@ pub(crate) fn parse(json: &str, path: &Path) -> Result<Tokenizer> {
 pub(crate) fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
     // For a missing folder, the error contains the file's name, as for the other files of a model.
     if folder.is_dir() {
-        tokenizer_file::find(folder).map_err(refuse)
+        tokenizer_file::find(folder).map_err(tokenizer_error)
     } else {
-        Ok(folder.join(TOKENIZER))
+        Ok(folder.join(TOKENIZER_FILE))
     }
 }
 
-fn refuse(error: tokenizer_file::Error) -> Error {
+fn tokenizer_error(error: tokenizer_file::Error) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
 /// Returns `tokenizer.json` with the post-processor of XLM-R or BERT, depending on the tokens'
 /// names.
-fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<String> {
-    let with_id = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
-    let before = with_id(special.bos);
-    let after = with_id(special.eos);
-    let processor: PostProcessorWrapper = match before.0.as_str() {
-        BERT_FIRST_TOKEN => BertProcessing::new(after, before).into(),
-        _ => RobertaProcessing::new(after, before).trim_offsets(false).into(),
+fn with_post_processor(tokenizer: &Tokenizer, specials: SpecialTokens) -> Result<String> {
+    let token_and_id = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
+    let first_token = token_and_id(specials.bos);
+    let last_token = token_and_id(specials.eos);
+    let processor: PostProcessorWrapper = match first_token.0.as_str() {
+        BERT_FIRST_TOKEN => BertProcessing::new(last_token, first_token).into(),
+        _ => RobertaProcessing::new(last_token, first_token).trim_offsets(false).into(),
     };
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_post_processor(Some(processor));
@@ -189,20 +191,23 @@ fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<
 }
 
 /// Returns the special tokens by their keys in transformers.
-fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'static str, String> {
+fn special_token_names(
+    tokenizer: &Tokenizer,
+    specials: SpecialTokens,
+) -> BTreeMap<&'static str, String> {
     let name = |id: u32| tokenizer.id_to_token(id).unwrap_or_default();
     let mut tokens = BTreeMap::from([
-        ("cls_token", name(special.bos)),
-        ("sep_token", name(special.eos)),
-        ("pad_token", name(special.pad)),
-        ("mask_token", name(special.mask)),
+        ("cls_token", name(specials.bos)),
+        ("sep_token", name(specials.eos)),
+        ("pad_token", name(specials.pad)),
+        ("mask_token", name(specials.mask)),
     ]);
-    if special.unk != special.eos {
-        tokens.insert("unk_token", name(special.unk));
+    if specials.unk != specials.eos {
+        tokens.insert("unk_token", name(specials.unk));
     }
-    if name(special.bos) != BERT_FIRST_TOKEN {
-        // BERT has only the `cls` and `sep` names.
-        tokens.extend([("bos_token", name(special.bos)), ("eos_token", name(special.eos))]);
+    if name(specials.bos) != BERT_FIRST_TOKEN {
+        // BERT's tokens have only the names `cls_token` and `sep_token`.
+        tokens.extend([("bos_token", name(specials.bos)), ("eos_token", name(specials.eos))]);
     }
     tokens
 }
@@ -211,32 +216,32 @@ fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'s
 fn new_config(
     tokenizer: &Tokenizer,
     config: &Config,
-    special: &BTreeMap<&'static str, String>,
+    specials: &BTreeMap<&'static str, String>,
 ) -> Value {
-    let mut inputs = vec!["input_ids", "attention_mask"];
+    let mut input_names = vec!["input_ids", "attention_mask"];
     if config.type_vocab_size > 1 {
-        inputs.insert(1, "token_type_ids");
+        input_names.insert(1, "token_type_ids");
     }
     let mut json: Map<String, Value> =
-        special.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
-    json.insert("model_input_names".into(), json!(inputs));
+        specials.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
+    json.insert("model_input_names".into(), json!(input_names));
     json.insert("model_max_length".into(), json!(config.max_length()));
     json.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
-    if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
-        // Options of BERT's tokenizer class, if a user selects it.
-        json.insert("do_lower_case".into(), json!(bert.lowercase));
-        json.insert("strip_accents".into(), json!(bert.strip_accents));
-        json.insert("tokenize_chinese_chars".into(), json!(bert.handle_chinese_chars));
+    if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() {
+        // Options of BERT's tokenizer class, for users who select this class.
+        json.insert("do_lower_case".into(), json!(normalizer.lowercase));
+        json.insert("strip_accents".into(), json!(normalizer.strip_accents));
+        json.insert("tokenize_chinese_chars".into(), json!(normalizer.handle_chinese_chars));
     }
     Value::Object(json)
 }
 
-fn pretty(value: &Value) -> Vec<u8> {
+fn to_pretty_json(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
 }
 
 /// Reads a file; returns `None` if it does not exist.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     let io = |error| Error::io(path, error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -263,18 +268,18 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| Error::json(path, error))?;
     Ok(match config.remove(AUTO_MAP) {
-        Some(_) => pretty(&Value::Object(config)),
+        Some(_) => to_pretty_json(&Value::Object(config)),
         None => bytes,
     })
 }
 
 /// Sets the tokenizer class to the one that uses `tokenizer.json` unchanged. In transformers 5,
-/// DeBERTa's own class normalises characters differently from the model's pieces.
+/// DeBERTa's tokenizer class normalises characters differently from the model's vocabulary.
 fn with_plain_class(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| Error::json(path, error))?;
     config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
-    Ok(pretty(&Value::Object(config)))
+    Ok(to_pretty_json(&Value::Object(config)))
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {

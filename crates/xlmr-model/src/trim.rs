@@ -1,4 +1,4 @@
-//! Vocabulary trimming: reduction of a model's token embeddings to those used by given texts.
+//! Vocabulary trimming: removal of token embeddings that given texts do not use.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 use torch_ext::TensorFile;
 
 use crate::architecture::{NAMES, Names};
-use crate::checkpoint::{QUANTIZED, SCALE, SINGLE, weight_files};
+use crate::checkpoint::{INT8_FILE, SCALE_SUFFIX, SINGLE_FILE, weight_files};
 use crate::json_file::{read_json, write_json};
 use crate::load::model_folder;
 use crate::tokenizer_files::{parse, tokenizer_path};
@@ -19,22 +19,22 @@ use crate::{Error, Result, TokenizerFiles, changed_copy};
 ///
 /// Trimming removes rows of the token embeddings and of the masked-LM head (Abdaoui et al. 2020,
 /// "Load What You Need"; Ushio et al. 2023, "An Efficient Multilingual Language Model Compression
-/// through Vocabulary Trimming"). All other tensors stay as they are: hidden states of the given
-/// texts and span logits are bit-identical, masked-LM logits equal up to rounding.
+/// through Vocabulary Trimming"). All other tensors do not change: hidden states of the given texts
+/// and span logits are bit-identical, masked-LM logits equal up to rounding.
 #[derive(Clone, Debug)]
 pub struct VocabularyTrim {
     folder: PathBuf,
     file: PathBuf,
     json: String,
     tokenizer: Tokenizer,
-    used: BTreeSet<u32>,
+    used_ids: BTreeSet<u32>,
 }
 
-/// A trimmed tokenizer, before its model folder is written.
+/// A trimmed tokenizer whose model folder is not written yet.
 #[derive(Clone, Debug)]
 pub struct TrimmedVocabulary {
     folder: PathBuf,
-    former: Tokenizer,
+    original_tokenizer: Tokenizer,
     tokenizer: Tokenizer,
     trimmed: Trimmed,
 }
@@ -42,13 +42,13 @@ pub struct TrimmedVocabulary {
 /// Changes made by [`TrimmedVocabulary::write`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimReport {
-    /// Rows of the token embeddings before.
+    /// Number of token embeddings before trimming.
     pub rows_before: i64,
-    /// Rows of the token embeddings after.
+    /// Number of token embeddings after trimming.
     pub rows: i64,
-    /// Bytes of the weights' files before.
+    /// Size of the original weight files in bytes.
     pub bytes_before: u64,
-    /// Bytes of the weights' files after.
+    /// Size of the new weight files in bytes.
     pub bytes: u64,
 }
 
@@ -61,7 +61,7 @@ impl VocabularyTrim {
         let folder = model_folder(folder.as_ref())?;
         let file = tokenizer_path(&folder)?;
         let (tokenizer, TokenizerFiles { json, .. }) = TokenizerFiles::of_file(&file)?;
-        Ok(Self { folder, file, json, tokenizer, used: BTreeSet::new() })
+        Ok(Self { folder, file, json, tokenizer, used_ids: BTreeSet::new() })
     }
 
     /// Adds the tokens of texts, which are tokenised in parallel.
@@ -70,7 +70,7 @@ impl VocabularyTrim {
     /// [`Error::Tokenizer`] if a text cannot be tokenised.
     pub fn add_texts(&mut self, texts: Vec<String>) -> Result<()> {
         for encoding in encode(&self.tokenizer, texts)? {
-            self.used.extend(encoding);
+            self.used_ids.extend(encoding);
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl VocabularyTrim {
     /// Adds an entry of the vocabulary by its name; returns false if there is no such entry.
     pub fn add_token(&mut self, token: &str) -> bool {
         let id = self.tokenizer.token_to_id(token);
-        self.used.extend(id);
+        self.used_ids.extend(id);
         id.is_some()
     }
 
@@ -87,28 +87,28 @@ impl VocabularyTrim {
     /// # Errors
     /// [`Error::Tokenizer`] naming the file if its vocabulary cannot be trimmed.
     pub fn finish(self) -> Result<TrimmedVocabulary> {
-        let Self { folder, file, json, tokenizer: former, used } = self;
+        let Self { folder, file, json, tokenizer: original_tokenizer, used_ids } = self;
         let refuse = |reason: String| Error::Tokenizer(format!("{}: {reason}", file.display()));
-        let trimmed = tokenizer_file::trim(&json, &used).map_err(refuse)?;
+        let trimmed = tokenizer_file::trim(&json, &used_ids).map_err(refuse)?;
         let tokenizer = parse(&trimmed.json, &file)?;
-        Ok(TrimmedVocabulary { folder, former, tokenizer, trimmed })
+        Ok(TrimmedVocabulary { folder, original_tokenizer, tokenizer, trimmed })
     }
 }
 
 impl TrimmedVocabulary {
-    /// Checks that texts have the same tokens as before.
+    /// Checks that texts have the same tokens as before trimming.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the first text with different tokens.
     pub fn check_texts(&self, texts: Vec<String>) -> Result<()> {
-        let before = encode(&self.former, texts.clone())?;
+        let before = encode(&self.original_tokenizer, texts.clone())?;
         let after = encode(&self.tokenizer, texts.clone())?;
         for ((text, before), after) in texts.iter().zip(before).zip(after) {
-            let former = after.iter().map(|&id| self.former_id(id));
-            if !former.eq(before.into_iter().map(Some)) {
+            let former_ids = after.iter().map(|&id| self.former_id(id));
+            if !former_ids.eq(before.into_iter().map(Some)) {
                 let text: String = text.chars().take(60).collect();
                 return Err(Error::Tokenizer(format!(
-                    "the trimmed tokenizer gives different tokens for {text:?}"
+                    "the trimmed tokenizer returns different tokens for {text:?}"
                 )));
             }
         }
@@ -124,17 +124,17 @@ impl TrimmedVocabulary {
     /// The folder has `model.safetensors` in the stored dtypes, `heads.safetensors` if there is
     /// one, `config.json` and the tokenizer's files with the new ids, and copies of the other
     /// files. Files that describe the former vocabulary (`vocab.txt`, `sentencepiece.bpe.model`)
-    /// and weights in other formats are not copied. `pad_token_id` of `config.json` becomes the
-    /// tokenizer's.
+    /// and weights in other formats are not copied. `pad_token_id` of `config.json` is set to the
+    /// tokenizer's id.
     ///
-    /// The folder appears at `out` when it is complete. `replace` allows it to replace another
+    /// The new folder is moved to `out` when it is complete. `replace` allows replacing another
     /// model folder.
     ///
     /// # Errors
     /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`];
     /// [`Error::Config`] for a token id that the tokenizer does not have; [`Error::Stored`] for a
-    /// tensor with `vocab_size` rows and unknown meaning; [`Error::Damaged`] and
-    /// [`Error::TorchExt`] for the weights.
+    /// tensor of unknown purpose with `vocab_size` rows; [`Error::Damaged`] and [`Error::TorchExt`]
+    /// for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
         changed_copy::write(&self.folder, out.as_ref(), replace, &is_not_copied, |new_folder| {
             self.write_tokenizer(new_folder)?;
@@ -146,9 +146,9 @@ impl TrimmedVocabulary {
     fn write_tokenizer(&self, new_folder: &Path) -> Result<()> {
         let path = new_folder.join("tokenizer.json");
         atomic_file::write(&path, &self.trimmed.json).map_err(|error| Error::io(&path, error))?;
-        let former = self.folder.join("tokenizer_config.json");
-        if former.is_file() {
-            let mut config = read_json(&former, "")?;
+        let config_path = self.folder.join("tokenizer_config.json");
+        if config_path.is_file() {
+            let mut config = read_json(&config_path, "")?;
             let tokens = config.get_mut("added_tokens_decoder").and_then(Value::as_object_mut);
             if let Some(tokens) = tokens {
                 let renumber = |(id, token): (String, Value)| {
@@ -158,9 +158,9 @@ impl TrimmedVocabulary {
             }
             write_json(&new_folder.join("tokenizer_config.json"), &config)?;
         }
-        let former = self.folder.join("added_tokens.json");
-        if former.is_file() {
-            let tokens = read_json(&former, "")?;
+        let tokens_path = self.folder.join("added_tokens.json");
+        if tokens_path.is_file() {
+            let tokens = read_json(&tokens_path, "")?;
             let renumber = |(token, id): (&String, &Value)| {
                 let id = self.new_id(u32::try_from(id.as_u64()?).ok()?)?;
                 Some((token.clone(), json!(id)))
@@ -172,12 +172,12 @@ impl TrimmedVocabulary {
         Ok(())
     }
 
-    fn new_id(&self, former: u32) -> Option<u32> {
-        let index = self.trimmed.former_ids.binary_search(&former).ok()?;
+    fn new_id(&self, former_id: u32) -> Option<u32> {
+        let index = self.trimmed.former_ids.binary_search(&former_id).ok()?;
         u32::try_from(index).ok()
     }
 
-    /// Writes `config.json`; returns the former size of the vocabulary.
+    /// Writes `config.json`; returns the original size of the vocabulary.
     fn write_config(&self, new_folder: &Path) -> Result<i64> {
         let path = self.folder.join("config.json");
         let mut config = read_json(&path, "; a model folder needs a config.json")?;
@@ -188,11 +188,11 @@ impl TrimmedVocabulary {
         let old_pad_id = config["pad_token_id"].clone();
         let keys = config.as_object_mut().into_iter().flatten();
         for (key, id) in keys.filter(|(key, id)| key.ends_with("_token_id") && !id.is_null()) {
-            let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
-            let Some(new) = former.and_then(|former| self.new_id(former)) else {
+            let former_id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let Some(new_id) = former_id.and_then(|id| self.new_id(id)) else {
                 return Err(Error::config(&file, key, "the id of a special token", &id));
             };
-            *id = json!(new);
+            *id = json!(new_id);
         }
         let layout = Layout::of(&self.tokenizer);
         if let Ok(pad) = layout.and_then(|layout| layout.pad()) {
@@ -217,50 +217,50 @@ impl TrimmedVocabulary {
     }
 
     fn write_weights(&self, new_folder: &Path, vocab_size: i64) -> Result<TrimReport> {
-        let rows: Vec<i64> = self.trimmed.former_ids.iter().map(|&id| i64::from(id)).collect();
-        if rows.last().is_some_and(|&last| last >= vocab_size) {
+        let row_ids: Vec<i64> = self.trimmed.former_ids.iter().map(|&id| i64::from(id)).collect();
+        if row_ids.last().is_some_and(|&last| last >= vocab_size) {
             return Err(Error::Tokenizer(format!(
                 "the tokenizer has the id {}, but config.json has vocab_size = {vocab_size}; use \
                  the tokenizer.json that belongs to the model",
-                rows.last().copied().unwrap_or_default()
+                row_ids.last().copied().unwrap_or_default()
             )));
         }
-        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let rows = Tensor::from_slice(&rows);
+        let n_rows = i64::try_from(row_ids.len()).unwrap_or(i64::MAX);
+        let row_index = Tensor::from_slice(&row_ids);
         let weights_file = match weight_files(&self.folder)?.as_slice() {
-            [file] if file.ends_with(QUANTIZED) => QUANTIZED,
-            _ => SINGLE,
+            [file] if file.ends_with(INT8_FILE) => INT8_FILE,
+            _ => SINGLE_FILE,
         };
         let (bytes_before, bytes) = changed_copy::write_weights(
             &self.folder,
             new_folder,
             weights_file,
             |file, name, tensors| {
-                let tensor = trimmed_tensor(file, name, vocab_size, &rows)?;
+                let tensor = trimmed_tensor(file, name, vocab_size, &row_index)?;
                 tensors.push((name.to_owned(), tensor));
                 Ok(())
             },
         )?;
-        Ok(TrimReport { rows_before: vocab_size, rows: count, bytes_before, bytes })
+        Ok(TrimReport { rows_before: vocab_size, rows: n_rows, bytes_before, bytes })
     }
 }
 
-/// Reads a tensor; if it has a row per token, only the rows of the trimmed vocabulary.
-fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor) -> Result<Tensor> {
+/// Reads a tensor, or only the rows of the trimmed vocabulary if it has one row per token.
+fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, ids: &Tensor) -> Result<Tensor> {
     let tensor = file.read(name)?;
     if tensor.size().first() != Some(&vocab_size) {
         return Ok(tensor);
     }
-    let name_of_values = name.strip_suffix(SCALE).unwrap_or(name);
+    let matrix_name = name.strip_suffix(SCALE_SUFFIX).unwrap_or(name);
     let is_known = NAMES.iter().any(|names| {
         let embeddings_name =
             names.word_embeddings.strip_prefix(names.prefix).unwrap_or(names.word_embeddings);
-        name_of_values.ends_with(embeddings_name)
-            || [names.decoder, names.lm_bias, names.decoder_bias].contains(&name_of_values)
-            || name_of_values.starts_with("lm_predictions.lm_head.")
+        matrix_name.ends_with(embeddings_name)
+            || [names.decoder, names.lm_bias, names.decoder_bias].contains(&matrix_name)
+            || matrix_name.starts_with("lm_predictions.lm_head.")
     });
     if is_known {
-        return Ok(tensor.f_index_select(0, rows)?);
+        return Ok(tensor.f_index_select(0, ids)?);
     }
     // A layer's width may equal the size of a small vocabulary.
     if name.contains("layer.") || name.contains("layers.") {
@@ -281,7 +281,7 @@ fn encode(tokenizer: &Tokenizer, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
     Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
-/// Files of the former vocabulary, and files that are written with new contents.
+/// Names of files with the former vocabulary, and of files that are written with new contents.
 const NOT_COPIED: [&str; 7] = [
     "config.json",
     "tokenizer.json",

@@ -1,8 +1,8 @@
-//! Substitute for the crate `zip` in this workspace.
+//! Replacement for the crate `zip` without support for archives.
 //!
-//! tch and torch-sys need `zip` to read and write NumPy archives and to download libtorch, which
-//! this workspace does not do. The original crate has 22 more dependencies, including two C
-//! libraries. This crate has the functions that tch calls, and they return an error.
+//! tch and torch-sys use `zip` to read and write NumPy archives and to download libtorch. This
+//! workspace needs neither. The original crate has 22 more dependencies, including two C libraries.
+//! This crate has only the functions that tch calls, and these return an error.
 use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use crate::read::ZipFile;
 use crate::result::{ZipError, ZipResult};
 
-/// Errors.
+/// Error and result types.
 pub mod result {
     use std::fmt::{self, Display, Formatter};
 
-    /// The error of all functions.
+    /// The error that all functions return.
     #[derive(Clone, Copy, Debug)]
     pub struct ZipError;
 
@@ -65,7 +65,7 @@ pub enum CompressionMethod {
 pub struct ZipArchive<R>(Infallible, PhantomData<R>);
 
 impl<R> ZipArchive<R> {
-    /// Would open an archive, but always fails.
+    /// Returns an error instead of opening an archive.
     ///
     /// # Errors
     /// Always [`ZipError`].
@@ -120,7 +120,7 @@ impl<W> ZipWriter<W> {
         Self(PhantomData)
     }
 
-    /// Would add an entry, but always fails.
+    /// Returns an error instead of adding an entry.
     ///
     /// # Errors
     /// Always [`ZipError`].

@@ -193,7 +193,7 @@ pub fn tables(root: &Path) -> Result<String> {
 /// Returns a table with a row for each claim.
 fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
     let columns = ["control", "metric, setting; data", "effect", "95 % intervals", "verdict"];
-    let mut table = Table::new("claim", columns).with_text(&columns);
+    let mut table = Table::new("claim", columns).with_text_columns(&columns);
     for claim in claims {
         let numbers = runs.get(&claim.run).map_or(&[][..], Vec::as_slice);
         let Number { setting, language, metric } = &claim.number;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use results::{INTERVALS, Measured, Table, cell};
+use results::{INTERVAL_LEGEND, Measured, Table, cell};
 
 use super::{CLOSING, OPENING};
 use crate::files;
@@ -42,7 +42,7 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let numbers = numbers.with_context(|| run.to_owned())?;
     let table = match runs.as_slice() {
         [run] => files::read(&run.join("table.md"))?,
-        _ => format!("{}\n{INTERVALS}\n", table_of(&numbers)),
+        _ => format!("{}\n{INTERVAL_LEGEND}\n", table_of(&numbers)),
     };
     files::write(&folder.join(format!("{name}.md")), &table)?;
     Measured::write(folder.join(format!("{name}.jsonl")), &numbers)?;

@@ -69,7 +69,7 @@ fn changed_roles(before: &Parameters, after: &Parameters) -> BTreeSet<&'static s
     let roles = ["encoder", "adapters", "head"];
     let changed_parameters = after.iter().filter(|(name, value)| !before[*name].equal(value));
     let role =
-        |name: &str| roles.into_iter().find(|role| role.parse::<Role>().unwrap().holds(name));
+        |name: &str| roles.into_iter().find(|role| role.parse::<Role>().unwrap().matches(name));
     changed_parameters.map(|(name, _)| role(name).unwrap()).collect()
 }
 
@@ -101,7 +101,7 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
         let without_groups = TrainConfig { groups: Vec::new(), ..trial.recipe.training.clone() };
         let first = fit("first", &without_groups)?;
         assert_eq!(changed_roles(&start, &first), ["adapters", "head"].into());
-        let is_trained = |name: &&String| !Role::Encoder.holds(name);
+        let is_trained = |name: &&String| !Role::Encoder.matches(name);
         assert!(checkpoint_names(trial, "first").iter().eq(start.keys().filter(is_trained)));
         let second = fit("second", &without_groups)?;
         assert_eq!(changed_roles(&first, &second), ["adapters", "encoder", "head"].into());
@@ -155,7 +155,7 @@ fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
     };
     let first = train_from(Path::new(BASE), 8, &path_of("first")).unwrap();
     let (base, parameters_1) = (load(Path::new(BASE)), load(&first));
-    for (name, value) in base.iter().filter(|(name, _)| Role::Encoder.holds(name)) {
+    for (name, value) in base.iter().filter(|(name, _)| Role::Encoder.matches(name)) {
         assert!(parameters_1[name].equal(value), "{name}");
     }
     let second = train_from(&first, 8, &path_of("second")).unwrap();

@@ -1,5 +1,5 @@
 //! Comparison of a run's matrix with a paper's table.
-use results::{Published, Table, cell, select, tables};
+use results::{Published, Table, cell, select, table_ids};
 use serde::Serialize;
 
 use crate::{Error, Language, Matrix};
@@ -48,7 +48,8 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, Error> {
     let table_error = |message: String| Error::Table { id: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
-        return Err(table_error(format!("no such table; expected one of {}", tables().join(", "))));
+        let ids = table_ids().join(", ");
+        return Err(table_error(format!("no such table; expected one of {ids}")));
     }
     let compared: Vec<Compared> = rows
         .into_iter()
@@ -72,7 +73,8 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, Error> {
 /// Formats the comparison as a Markdown table, one row per published value.
 pub fn compared_markdown(rows: &[Compared]) -> String {
     let columns = ["setting", "language", "metric", "paper", "run", "difference"];
-    let mut table = Table::new("model", columns).with_text(&["setting", "language", "metric"]);
+    let mut table =
+        Table::new("model", columns).with_text_columns(&["setting", "language", "metric"]);
     for row in rows {
         let Published { model, setting, language, metric, value, .. } = &row.published;
         let labels = [setting, language, metric].map(String::clone);

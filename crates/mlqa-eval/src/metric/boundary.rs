@@ -252,7 +252,7 @@ fn classes<'a>(
 pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
-    let mut table = Table::new("language", columns).with_text(&["run"]);
+    let mut table = Table::new("language", columns).with_text_columns(&["run"]);
     let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
         let count_and_share = |count: usize, share: f64| format!("{count} ({share:.1})");
         let class_cell =

@@ -86,7 +86,7 @@ fn read_seeds(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
 pub fn markdown(rows: &[RunDifference]) -> String {
     let columns = ["metric", "questions", "baseline", "predictions", "difference", "interval"];
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
-    let mut table = Table::new("data", columns.into_iter().chain(p)).with_text(&["metric"]);
+    let mut table = Table::new("data", columns.into_iter().chain(p)).with_text_columns(&["metric"]);
     for row in rows {
         let score = |mean, half_width| Spread { mean, half_width }.text(2);
         let cells = [

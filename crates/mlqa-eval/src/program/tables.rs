@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{Error, Matrix, compare, compared_markdown};
 use clap::ValueEnum;
-use results::{Published, select, tables};
+use results::{Published, select, table_ids};
 
 use super::runs::{self, RunsArgs};
 use super::{Stop, json, print};
@@ -38,9 +38,9 @@ enum Format {
 
 pub fn run(args: &Args) -> Result<(), Stop> {
     if let Some(table) = &args.table
-        && !tables().contains(&table.as_str())
+        && !table_ids().contains(&table.as_str())
     {
-        let message = format!("no such table; expected one of {}", tables().join(", "));
+        let message = format!("no such table; expected one of {}", table_ids().join(", "));
         return Err(Error::Table { id: table.clone(), message }.into());
     }
     let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());

@@ -213,7 +213,7 @@ fn check_adapter_training(
     // Checkpoints contain no parameters of the encoder.
     let stored = Tensor::read_safetensors(checkpoint().unwrap().join("parameters.safetensors"));
     let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
-    assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
+    assert!(stored.iter().all(|name| Role::Adapters.matches(name) || Role::Head.matches(name)));
     assert_eq!(stored.len(), parameters + 2); // and the head
     program.expect_success(&line("stopped"));
     let printed = program.expect_success(&line("whole")).out;
@@ -229,7 +229,7 @@ fn check_adapter_training(
     let (base, trained) = (load(&program.at("model")), load(&program.at("whole/model")));
     let base_tensors: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
     for (name, tensor) in trained.named_parameters() {
-        if Role::Adapters.holds(&name) {
+        if Role::Adapters.matches(&name) {
             continue;
         }
         let is_trained = adapted.iter().chain(&["qa_outputs"]).any(|part| name.contains(part));

@@ -11,7 +11,7 @@ fn number(
     Measured { half_width, ..Measured::new("ours", setting, language, metric, value) }
 }
 
-/// The lines of the Markdown table.
+/// Returns the lines of the Markdown table.
 fn lines(id: &str, run: &[Measured]) -> Vec<String> {
     PrintedTable::new(id, run).unwrap().to_markdown().lines().map(str::to_owned).collect()
 }
@@ -86,13 +86,13 @@ fn every_row_has_as_many_cells_as_the_header() {
         for line in &lines {
             assert_eq!(line.matches('|').count(), lines[0].matches('|').count(), "{id}: {line}");
         }
-        // The table contains every published number.
-        let cells: usize = lines[2..].iter().map(|line| line.matches('.').count()).sum();
-        let printed = results::select(Some(id), None, None)
+        // Each number in the table has one decimal point.
+        let n_numbers: usize = lines[2..].iter().map(|line| line.matches('.').count()).sum();
+        let n_published = results::select(Some(id), None, None)
             .iter()
             .filter(|row| !matches!(row.metric.as_str(), "facts" | "relations"))
             .count();
-        assert!(cells >= printed, "{id}: {cells} of {printed}");
+        assert!(n_numbers >= n_published, "{id}: {n_numbers} of {n_published}");
     }
 }
 

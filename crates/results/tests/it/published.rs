@@ -1,13 +1,13 @@
 //! Tests of the published numbers: completeness and consistency of averages.
 use std::collections::{BTreeMap, BTreeSet};
 
-use results::{PUBLISHED_CSV, published, select, tables};
+use results::{PUBLISHED_CSV, published, select, table_ids};
 
 #[test]
 fn every_line_of_the_file_is_parsed() {
     assert_eq!(published().len() + 1, PUBLISHED_CSV.lines().count());
     assert_eq!(
-        tables(),
+        table_ids(),
         [
             "000-1", "001-1", "001-2", "001-3", "001-4", "001-5", "001-7", "002-1", "002-3",
             "002-4", "002-6", "002-7", "002-8", "002-9", "002-f5", "003-1", "003-2", "003-4",
@@ -27,8 +27,8 @@ fn every_line_of_the_file_is_parsed() {
     }
 }
 
-/// For each table, model, setting and metric: the mean of the rows, and the printed average if
-/// there is one.
+/// Returns the mean over languages and, if published, the average in the paper by table, model,
+/// setting and metric.
 fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
     let mut groups: BTreeMap<[&str; 4], (Vec<f64>, Option<f64>)> = BTreeMap::new();
     for row in published() {
@@ -92,21 +92,21 @@ fn inconsistent_published_averages_are_listed() {
 
 #[test]
 fn consistent_lama_totals_are_macro_averages() {
-    let p1 = |model: &str, part: &str| {
+    let p1 = |model: &str, relation: &str| {
         let rows = select(Some("001-5"), Some(model), None);
-        let matching: Vec<_> = rows
+        let rows_of_relation: Vec<_> = rows
             .iter()
-            .filter(|row| row.model == model && row.setting == format!("LAMA Google-RE {part}"))
+            .filter(|row| row.model == model && row.setting == format!("LAMA Google-RE {relation}"))
             .collect();
-        assert_eq!(matching.len(), 1, "{model} {part}");
-        matching[0].value
+        assert_eq!(rows_of_relation.len(), 1, "{model} {relation}");
+        rows_of_relation[0].value
     };
-    for (model, consistent) in
+    for (model, is_consistent) in
         [("OE", true), ("XLM-K", true), ("XLM-R base", false), ("XLM-K w/o K", false)]
     {
-        let parts = ["birth-place", "birth-date", "death-place"];
-        let mean = parts.iter().map(|part| p1(model, part)).sum::<f64>() / 3.0;
-        assert_eq!((mean - p1(model, "Total")).abs() < 0.051, consistent, "{model} {mean}");
+        let relations = ["birth-place", "birth-date", "death-place"];
+        let mean = relations.iter().map(|relation| p1(model, relation)).sum::<f64>() / 3.0;
+        assert_eq!((mean - p1(model, "Total")).abs() < 0.051, is_consistent, "{model} {mean}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Fusion of texts with their translations (FILTER, Fang et al. 2021); see [`xlmr_model::fused`].
+//! Fusion of texts with their translations (FILTER, Fang et al. 2021); see
+//! [`xlmr_model::encode_fused`].
 //!
 //! 1. [`PairedQuestions`]: questions with their translations;
 //! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: training tasks on both halves, in phase two

@@ -1,5 +1,5 @@
-//! Tests of PEFT's and AdapterHub's folders against their outputs (see
-//! crates/testkit/fixtures/README.md), and of rejected folders.
+//! Tests of adapter folders: outputs compared with PEFT and AdapterHub (see
+//! crates/testkit/fixtures/README.md), and rejected folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use testkit::{Golden, assert_close, assert_contains, fixture};
 use xlmr_model::{Config, Error, Head, LoraConfig, Model};
 
-use crate::adapters::ALL;
+use crate::adapters::ALL_TARGETS;
 use crate::common::{
-    SEQUENCE, TOKEN, batch, case, copy_of, edit_json, edit_tensors, json_of, load, read,
-    small_config, stored,
+    SEQUENCE, TOKEN, batch, case, edit_json, edit_tensors, load, read, read_json, small_config,
+    stored, temporary_copy,
 };
 
-/// Each case with its base model and its head.
+/// Cases of PEFT: name, base model and head.
 const CASES: [(&str, &str, Head); 8] = [
     ("qa", "qa", Head::Span),
     ("seqcls", "seqcls", SEQUENCE),
@@ -28,12 +28,12 @@ const CASES: [(&str, &str, Head); 8] = [
     ("pair/second", "qa", Head::None),
 ];
 
-fn peft(name: &str) -> PathBuf {
+fn peft_folder(name: &str) -> PathBuf {
     fixture("peft").join(name)
 }
 
-/// Compares the outputs of a model for its base's inputs with stored outputs.
-pub fn compare(
+/// Compares a model's outputs for the inputs of the case `base` with stored outputs.
+pub fn compare_outputs(
     title: &str,
     model: &Model,
     base: &str,
@@ -41,48 +41,49 @@ pub fn compare(
     expected: &Golden<Tensor>,
     prefix: &str,
 ) {
-    let inputs = stored(base, "inputs.safetensors");
-    let mut compared = 0;
+    let stored_inputs = stored(base, "inputs.safetensors");
+    let mut n_compared = 0;
     for batch_name in ["b0", "b1"] {
-        let inputs_of_case = batch(&inputs, batch_name);
-        let hidden = model.encode(&inputs_of_case, false).unwrap();
-        let mask = inputs_of_case.attention_mask.as_ref();
+        let inputs = batch(&stored_inputs, batch_name);
+        let hidden = model.encode(&inputs, false).unwrap();
+        let mask = inputs.attention_mask.as_ref();
         let outputs = match head {
             SEQUENCE => vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())],
             Head::None | Head::MaskedLm => vec![("last_hidden_state", hidden)],
             _ => crate::common::logits(model, head, &hidden),
         };
-        for (part, output) in outputs {
-            let Some(expected) = expected.get(&format!("{prefix}{batch_name}.{part}")) else {
+        for (output_name, output) in outputs {
+            let Some(expected) = expected.get(&format!("{prefix}{batch_name}.{output_name}"))
+            else {
                 continue;
             };
-            let mut tokens = mask.unwrap().shallow_clone();
-            while tokens.dim() < output.dim() {
-                tokens = tokens.unsqueeze(-1);
+            let mut token_mask = mask.unwrap().shallow_clone();
+            while token_mask.dim() < output.dim() {
+                token_mask = token_mask.unsqueeze(-1);
             }
-            let output = if head == SEQUENCE { output } else { output * tokens };
-            assert_close(&format!("{title} {batch_name} {part}"), &output, expected, 1e-5);
-            compared += 1;
+            let output = if head == SEQUENCE { output } else { output * token_mask };
+            assert_close(&format!("{title} {batch_name} {output_name}"), &output, expected, 1e-5);
+            n_compared += 1;
         }
     }
-    assert!(compared > 0, "{title}");
+    assert!(n_compared > 0, "{title}");
 }
 
-fn outputs(name: &str) -> Golden<Tensor> {
-    Golden::load(&peft(name).join("outputs.safetensors"), Tensor::read_safetensors)
+fn stored_outputs(name: &str) -> Golden<Tensor> {
+    Golden::load(&peft_folder(name).join("outputs.safetensors"), Tensor::read_safetensors)
 }
 
 #[test]
-fn outputs_equal_pefts() {
+fn outputs_match_peft() {
     for (name, base_name, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
         let mut model = load(base_name, &[head]);
-        model.load_adapter("ours", peft(name), head).unwrap();
+        model.load_adapter("ours", peft_folder(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
-        compare(name, &model, base_name, head, &outputs(name), "");
+        compare_outputs(name, &model, base_name, head, &stored_outputs(name), "");
     }
 }
 
-/// AdapterHub's cases with base model and head.
+/// Cases of AdapterHub: name, base model and head.
 const HUB_CASES: [(&str, &str, Head); 4] = [
     ("qa", "qa", Head::Span),
     ("bert_seqcls", "bert_seqcls", SEQUENCE),
@@ -90,22 +91,23 @@ const HUB_CASES: [(&str, &str, Head); 4] = [
     ("encoder", "qa", Head::None),
 ];
 
-pub fn hub(name: &str) -> PathBuf {
+pub fn hub_folder(name: &str) -> PathBuf {
     fixture("adapter_hub").join(name)
 }
 
 #[test]
-fn outputs_and_written_tensors_equal_adapter_hubs() {
+fn outputs_and_written_tensors_match_adapter_hub() {
     for (name, base_name, head) in HUB_CASES {
         let mut model = load(base_name, &[head]);
-        model.load_adapter("ours", hub(name), head).unwrap();
+        model.load_adapter("ours", hub_folder(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
-        let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
-        compare(name, &model, base_name, head, &stored, "");
+        let stored =
+            Golden::load(&hub_folder(name).join("outputs.safetensors"), Tensor::read_safetensors);
+        compare_outputs(name, &model, base_name, head, &stored, "");
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
         for file in ["adapter.safetensors", "model_head.safetensors"] {
-            let published = hub(name).join(file);
+            let published = hub_folder(name).join(file);
             assert_eq!(published.exists(), folder.path().join(file).exists(), "{name}");
             if !published.exists() {
                 continue;
@@ -118,8 +120,8 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
             let written_keys = written.keys().filter(|key| !key.starts_with("bert.pooler."));
             assert_eq!(written_keys.count(), read(&published).len(), "{name}");
         }
-        let get = |folder: &Path| json_of(&folder.join("adapter_config.json"));
-        let (written, published) = (get(folder.path()), get(&hub(name)));
+        let config = |folder: &Path| read_json(&folder.join("adapter_config.json"));
+        let (written, published) = (config(folder.path()), config(&hub_folder(name)));
         for (key, value) in written["config"].as_object().unwrap() {
             assert_eq!(*value, published["config"][key], "{name}: {key}");
         }
@@ -129,54 +131,55 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
     }
 }
 
-/// Returns an adapter's parameters; their names lack the adapter's prefix.
+/// Returns an adapter's parameters by their names without the adapter's prefix.
 fn parameters_of(model: &Model, adapter: &str) -> Vec<(String, Tensor)> {
     let prefix = format!("adapters.{adapter}.");
-    let all = model.named_parameters().into_iter();
-    all.filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_owned(), t))).collect()
+    let parameters = model.named_parameters().into_iter();
+    parameters.filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_owned(), t))).collect()
 }
 
 #[test]
-fn two_active_adapters_equal_pefts() {
+fn two_active_adapters_match_peft() {
     let mut model = load("qa", &[]);
     for name in ["one", "second"] {
-        model.load_adapter(name, peft("pair").join(name), Head::None).unwrap();
+        model.load_adapter(name, peft_folder("pair").join(name), Head::None).unwrap();
     }
     for (title, active) in
         [("one.", &["one"][..]), ("second.", &["second"]), ("both.", &["one", "second"])]
     {
         model.set_active(active).unwrap();
-        compare(title, &model, "qa", Head::None, &outputs("pair"), title);
+        compare_outputs(title, &model, "qa", Head::None, &stored_outputs("pair"), title);
     }
 }
 
 #[test]
-fn a_written_folder_has_pefts_tensors() {
+fn a_written_folder_has_the_tensors_of_peft() {
     for (name, base_name, head) in CASES {
         let mut model = load(base_name, &[head]);
-        model.load_adapter("ours", peft(name), head).unwrap();
+        model.load_adapter("ours", peft_folder(name), head).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
         let file = "adapter_model.safetensors";
-        let (written, published) = (read(&folder.path().join(file)), read(&peft(name).join(file)));
+        let (written, published) =
+            (read(&folder.path().join(file)), read(&peft_folder(name).join(file)));
         let missing: Vec<_> = published.keys().filter(|key| !written.contains_key(*key)).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
         for (key, tensor) in &written {
             match published.get(key) {
                 Some(published) => assert!(tensor.equal(published), "{name}: {key}"),
-                // All of the head is saved here; PEFT saves only the configured modules.
+                // This crate saves the whole head, PEFT only the configured modules.
                 None => assert!(!key.contains("lora"), "{name}: {key}"),
             }
         }
-        let get = |folder: &Path| json_of(&folder.join("adapter_config.json"));
-        let (written, published) = (get(folder.path()), get(&peft(name)));
+        let config = |folder: &Path| read_json(&folder.join("adapter_config.json"));
+        let (written, published) = (config(folder.path()), config(&peft_folder(name)));
         for key in ["r", "lora_alpha", "lora_dropout"] {
             assert_eq!(written[key].as_f64(), published[key].as_f64(), "{name}: {key}");
         }
         for key in ["task_type", "peft_type", "bias", "use_dora"] {
             assert_eq!(written[key], published[key], "{name}: {key}");
         }
-        // The written values equal the read ones, and PEFT has all written keys.
+        // PEFT's file has all written keys.
         let keys = published.as_object().unwrap();
         assert!(written.as_object().unwrap().keys().all(|key| keys.contains_key(key)));
         model.load_adapter("again", folder.path(), head).unwrap();
@@ -185,9 +188,9 @@ fn a_written_folder_has_pefts_tensors() {
 
 #[test]
 fn every_target_is_saved_and_loaded_separately() {
-    // There are more than ten layers, so that layer indices share last digits.
+    // With more than ten layers, two layer indices end with the same digit.
     let config = Config { num_hidden_layers: 11, ..small_config() };
-    for target in ALL {
+    for target in ALL_TARGETS {
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
         let lora = LoraConfig { targets: [target].into(), ..LoraConfig::default() };
         model.add_lora("one", &lora, 1).unwrap();
@@ -201,13 +204,13 @@ fn every_target_is_saved_and_loaded_separately() {
 }
 
 /// Copies a case to a temporary folder and changes its configuration.
-fn edited(case: &Path, edit: impl FnOnce(&mut Map<String, Value>)) -> TempDir {
-    let folder = copy_of(case);
+fn edited_copy(case: &Path, edit: impl FnOnce(&mut Map<String, Value>)) -> TempDir {
+    let folder = temporary_copy(case);
     edit_json(&folder.path().join("adapter_config.json"), edit);
     folder
 }
 
-/// Returns the error for a rejected folder; the model is unchanged.
+/// Returns the error of a rejected folder, and checks that the model does not change.
 fn load_error(folder: &Path, head: Head, parts: &[&str]) -> Error {
     let mut model = load("qa", &[Head::Span]);
     let before = model.named_parameters();
@@ -250,11 +253,11 @@ fn unknown_options_are_rejected_with_file_and_key() {
         ("modules_to_save", json!("qa_outputs")),
         ("task_type", json!("TOKEN_CLS")),
     ] {
-        let folder = edited(&peft("qa"), |config| _ = config.insert(key.into(), value));
+        let folder = edited_copy(&peft_folder("qa"), |config| _ = config.insert(key.into(), value));
         let parts = ["adapter_config.json", &format!("`{key}`")];
         assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
-    let folder = copy_of(&peft("qa"));
+    let folder = temporary_copy(&peft_folder("qa"));
     let path = folder.path().join("adapter_config.json");
     for (bytes, part) in [(b"[]".as_slice(), "a JSON object"), (b"{", "not valid JSON")] {
         fs::write(&path, bytes).unwrap();
@@ -262,8 +265,8 @@ fn unknown_options_are_rejected_with_file_and_key() {
     }
     fs::remove_file(path).unwrap();
     load_error(folder.path(), Head::Span, &["needs an adapter_config.json"]);
-    // EuroBERT's two linear layers are one target.
-    let folder = edited(&peft("eurobert_tokcls"), |config| {
+    // EuroBERT's gate_proj and up_proj are one target.
+    let folder = edited_copy(&peft_folder("eurobert_tokcls"), |config| {
         config.insert("target_modules".into(), json!(["gate_proj"]));
     });
     let error = load("eurobert_tokcls", &[TOKEN]).load_adapter("ours", folder.path(), TOKEN);
@@ -276,7 +279,7 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
     let layer = "base_model.model.roberta.encoder.layer.1.attention.self.query";
     let (a, b) = (format!("{layer}.lora_A.weight"), format!("{layer}.lora_B.weight"));
     let with_tensors = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
-        let folder = copy_of(&peft("qa"));
+        let folder = temporary_copy(&peft_folder("qa"));
         edit_tensors(&folder.path().join(file), |tensors| edit(tensors));
         folder
     };
@@ -296,8 +299,8 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
             with_tensors(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[2, 32])));
         load_error(folder.path(), Head::Span, &[file, unexpected, "neither"]);
     }
-    let twice = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
-    let folder = with_tensors(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
+    let duplicate = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
+    let folder = with_tensors(&|tensors| _ = tensors.insert(duplicate.into(), zeros(&[2, 32])));
     load_error(folder.path(), Head::Span, &[file, "duplicate tensor"]);
     let folder = with_tensors(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
     load_error(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
@@ -305,16 +308,17 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
         tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
     });
     load_error(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
-    // The adapter has another rank or another base, or the model lacks its head.
-    let folder = edited(&peft("qa"), |config| _ = config.insert("r".into(), json!(4)));
+    // The adapter has another rank or another base model, or the model lacks the adapter's head.
+    let folder = edited_copy(&peft_folder("qa"), |config| _ = config.insert("r".into(), json!(4)));
     load_error(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
     let wider_model = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
     let mut wider_model = Model::new(&wider_model, &[Head::Span], Device::Cpu, 1).unwrap();
-    let error = wider_model.load_adapter("ours", peft("qa"), Head::Span).unwrap_err().to_string();
+    let error =
+        wider_model.load_adapter("ours", peft_folder("qa"), Head::Span).unwrap_err().to_string();
     assert!(error.contains("[2, 64]") && error.contains(file), "{error}");
-    load_error(&peft("qa"), Head::None, &[file, "qa_outputs", "the requested head's"]);
-    load_error(&peft("qa"), Head::MaskedLm, &["no masked-language-model head"]);
-    let folder = copy_of(&peft("qa"));
+    load_error(&peft_folder("qa"), Head::None, &[file, "qa_outputs", "nor to the head"]);
+    load_error(&peft_folder("qa"), Head::MaskedLm, &["no masked-language-model head"]);
+    let folder = temporary_copy(&peft_folder("qa"));
     let original = fs::read(folder.path().join(file)).unwrap();
     fs::write(folder.path().join(file), &original[..original.len() - 1]).unwrap();
     load_error(folder.path(), Head::Span, &[file, "truncated"]);
@@ -326,8 +330,9 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
 
 #[test]
 fn unsupported_adapter_types_are_rejected() {
-    let with_option =
-        |key: &str, value: Value| edited(&hub("qa"), |config| config["config"][key] = value);
+    let with_option = |key: &str, value: Value| {
+        edited_copy(&hub_folder("qa"), |config| config["config"][key] = value)
+    };
     for (key, value) in [
         ("mh_adapter", json!(true)),
         ("output_adapter", json!(false)),
@@ -352,7 +357,7 @@ fn unsupported_adapter_types_are_rejected() {
     let file = "adapter.safetensors";
     let folder = with_option("reduction_factor", json!(8));
     load_error(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
-    let folder = copy_of(&hub("qa"));
+    let folder = temporary_copy(&hub_folder("qa"));
     let removed = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
     edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(removed).is_some()));
     load_error(
@@ -363,7 +368,7 @@ fn unsupported_adapter_types_are_rejected() {
     fs::remove_file(folder.path().join(file)).unwrap();
     fs::write(folder.path().join("pytorch_adapter.bin"), b"x").unwrap();
     load_error(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
-    let folder = copy_of(&hub("qa"));
+    let folder = temporary_copy(&hub_folder("qa"));
     edit_tensors(&folder.path().join("model_head.safetensors"), |tensors| {
         tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
     });

@@ -9,37 +9,39 @@ use tempfile::TempDir;
 use testkit::{Golden, assert_close, assert_contains, max_abs_error};
 use xlmr_model::{BottleneckConfig, Config, Error, Head, Inputs, LoraConfig, Model, Role};
 
-use crate::adapter_folder::{compare, hub};
-use crate::adapters::{ALL, BOTTLENECK, lora, new, perturb, small, states};
+use crate::adapter_folder::{compare_outputs, hub_folder};
+use crate::adapters::{ALL_TARGETS, BOTTLENECK, lora, new_model, perturb, small_configs, states};
 use crate::common::{
-    SEQUENCE, assert_equal_parameters, copy_of, edit_json, edit_tensors, ids, json_of, load, open,
-    parameters, read, small_config,
+    SEQUENCE, assert_equal_parameters, edit_json, edit_tensors, ids, load, open, parameters, read,
+    read_json, small_config, temporary_copy,
 };
 
-/// Creates a model with these bottlenecks and their fusion, which is active.
-fn fused(config: &Config, names: &[&str]) -> Model {
-    let mut model = new(config);
+/// Creates a model with the bottlenecks `names` and their active fusion.
+fn model_with_fusion(config: &Config, names: &[&str]) -> Model {
+    let mut model = new_model(config);
     for name in names {
         model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
         perturb(&model, name);
     }
     model.add_adapter_fusion(names, 1).unwrap();
-    model.set_fused(names).unwrap();
+    model.set_active_fusion(names).unwrap();
     model
 }
 
 const NAMES: [&str; 4] = ["ep", "tp", "es", "ts"];
 
 #[test]
-fn fusing_equal_adapters_gives_the_adapter_for_any_query() {
-    for config in small() {
-        let mut model = fused(&config, &NAMES);
-        let all = parameters(&model);
-        for (name, tensor) in &all {
+fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
+    for config in small_configs() {
+        let mut model = model_with_fusion(&config, &NAMES);
+        let tensors = parameters(&model);
+        for (name, tensor) in &tensors {
             if let Some(suffix) = name.strip_prefix("adapters.ep.") {
-                for other in &NAMES[1..] {
+                for other_name in &NAMES[1..] {
                     tch::no_grad(|| {
-                        all[&format!("adapters.{other}.{suffix}")].shallow_clone().copy_(tensor);
+                        tensors[&format!("adapters.{other_name}.{suffix}")]
+                            .shallow_clone()
+                            .copy_(tensor);
                     });
                 }
             }
@@ -47,13 +49,13 @@ fn fusing_equal_adapters_gives_the_adapter_for_any_query() {
         let fused_states = states(&model);
         model.set_active(&["ep"]).unwrap();
         let single_states = states(&model);
-        assert!(max_abs_error(&single_states, &states(&new(&config))) > 1e-2);
+        assert!(max_abs_error(&single_states, &states(&new_model(&config))) > 1e-2);
         // V has 1e-6 outside its diagonal.
         assert_close("new", &fused_states, &single_states, 2e-5);
-        model.set_fused(&NAMES).unwrap();
+        model.set_active_fusion(&NAMES).unwrap();
         perturb(&model, "ep,tp,es,ts");
-        for (name, tensor) in &all {
-            if Role::AdapterFusion.holds(name) && name.ends_with(".value.weight") {
+        for (name, tensor) in &tensors {
+            if Role::AdapterFusion.matches(name) && name.ends_with(".value.weight") {
                 let identity = Tensor::eye(16, (Kind::Float, Device::Cpu));
                 tch::no_grad(|| tensor.shallow_clone().copy_(&identity));
             }
@@ -62,25 +64,25 @@ fn fusing_equal_adapters_gives_the_adapter_for_any_query() {
     }
 }
 
-/// Compares with AdapterHub's equation, key and value of each adapter separately. For layers
-/// without a final norm, the expected output is computed from the output without adapters.
+/// Compares with AdapterHub's equation, computed with separate keys and values of each adapter. For
+/// layers without a final norm, the expected output is computed from the output without adapters.
 #[test]
 fn a_fusion_after_layers_without_a_norm_computes_the_equation() {
-    for config in &small()[2..4] {
-        let mut model = fused(config, &["one", "second", "third"]);
+    for config in &small_configs()[2..4] {
+        let mut model = model_with_fusion(config, &["one", "second", "third"]);
         perturb(&model, "one,second,third");
         let inputs = Inputs::new(ids(3, 9));
-        let first = |model: &Model| {
+        let first_layer_states = |model: &Model| {
             let states = model.embed(&inputs, false).unwrap();
             model.run_layers(states, 0..1).unwrap().padded().unwrap()
         };
-        let fused_states = first(&model);
+        let fused_states = first_layer_states(&model);
         model.set_active(&[]).unwrap();
-        let t = first(&model); // u + x
-        let all = parameters(&model);
+        let t = first_layer_states(&model); // u + x
+        let tensors = parameters(&model);
         let linear = |name: &str, x: &Tensor| {
-            let out = x.matmul(&all[&format!("{name}.weight")].tr());
-            all.get(&format!("{name}.bias")).map_or(out.shallow_clone(), |bias| &out + bias)
+            let out = x.matmul(&tensors[&format!("{name}.weight")].tr());
+            tensors.get(&format!("{name}.bias")).map_or(out.shallow_clone(), |bias| &out + bias)
         };
         let fusion_name = "adapter_fusion.one,second,third.model.layers.0";
         let query = linear(&format!("{fusion_name}.query"), &t);
@@ -116,16 +118,17 @@ fn a_fusion_has_the_published_parameters_and_initialisation() {
     }
     model.add_adapter_fusion(&NAMES, 7).unwrap();
     let count = |role: Role| {
-        let all = model.named_parameters().into_iter();
-        all.filter(|(name, _)| role.holds(name)).map(|(_, t)| t.numel()).sum::<usize>()
+        let tensors = model.named_parameters().into_iter();
+        tensors.filter(|(name, _)| role.matches(name)).map(|(_, t)| t.numel()).sum::<usize>()
     };
     // The model has 2 layers; a model with 12 layers has six times as many parameters.
     assert_eq!(count(Role::AdapterFusion), 2 * 1_771_008);
     assert_eq!(6 * count(Role::AdapterFusion), 21_252_096);
     assert_eq!(6 * count(Role::Adapters), 3_578_112);
-    let all = parameters(&model);
-    let get =
-        |part: &str| &all[&format!("adapter_fusion.ep,tp,es,ts.roberta.encoder.layer.1.{part}")];
+    let tensors = parameters(&model);
+    let get = |part: &str| {
+        &tensors[&format!("adapter_fusion.ep,tp,es,ts.roberta.encoder.layer.1.{part}")]
+    };
     for part in ["query", "key"] {
         let weight = get(&format!("{part}.weight"));
         assert!((weight.std(false).double_value(&[]) - 0.02).abs() < 1e-4);
@@ -150,8 +153,8 @@ fn a_fusion_has_the_published_parameters_and_initialisation() {
 
 #[test]
 fn loras_can_be_combined_with_a_fusion() {
-    let mut model = fused(&small_config(), &["ep", "tp"]);
-    model.add_lora("one", &lora(&ALL), 1).unwrap();
+    let mut model = model_with_fusion(&small_config(), &["ep", "tp"]);
+    model.add_lora("one", &lora(&ALL_TARGETS), 1).unwrap();
     perturb(&model, "one");
     let fused_states = states(&model);
     model.set_active(&["one", "ep,tp"]).unwrap();
@@ -165,7 +168,7 @@ fn loras_can_be_combined_with_a_fusion() {
 
 #[test]
 fn invalid_names_are_rejected() {
-    let mut model = fused(&small_config(), &["ep", "tp"]);
+    let mut model = model_with_fusion(&small_config(), &["ep", "tp"]);
     model.add_lora("one", &LoraConfig::default(), 1).unwrap();
     let assert_error = |result: xlmr_model::Result<()>, parts: &[&str]| {
         assert_contains(&result.unwrap_err().to_string(), parts);
@@ -181,7 +184,7 @@ fn invalid_names_are_rejected() {
     ] {
         assert_error(model.add_adapter_fusion(names, 1), parts);
     }
-    assert_error(model.set_fused(&["tp", "ep"]), &["one of [ep, ep,tp, one, tp]", "tp,ep"]);
+    assert_error(model.set_active_fusion(&["tp", "ep"]), &["one of [ep, ep,tp, one, tp]", "tp,ep"]);
     assert_error(model.set_active(&["ep", "tp"]), &["one bottleneck or fusion", "ep and tp"]);
     assert_error(model.set_active(&["ep,tp", "tp"]), &["one bottleneck or fusion", "ep,tp and tp"]);
     assert_error(model.merge("ep,tp"), &["a LoRA", "ep,tp"]);
@@ -191,34 +194,35 @@ fn invalid_names_are_rejected() {
     assert_eq!(model.active_adapters(), ["ep,tp"]);
 }
 
-/// AdapterHub's cases with base model, head and the fusion's bottlenecks.
-const HUB: [(&str, &str, Head, &[&str]); 2] = [
+/// Cases of AdapterHub: name, base model, head and bottlenecks of the fusion.
+const HUB_CASES: [(&str, &str, Head, &[&str]); 2] = [
     ("fused", "qa", Head::None, &["ep", "tp", "es"]),
     ("bert_fused", "bert_seqcls", SEQUENCE, &["one", "two"]),
 ];
 
 /// Returns a case's base model with its bottlenecks.
-fn with_bottlenecks(name: &str, from: &str, head: Head, names: &[&str]) -> Model {
-    let mut model = load(from, &[head]);
+fn with_bottlenecks(name: &str, base_name: &str, head: Head, names: &[&str]) -> Model {
+    let mut model = load(base_name, &[head]);
     for bottleneck in names {
-        model.load_adapter(bottleneck, hub(name).join(bottleneck), head).unwrap();
+        model.load_adapter(bottleneck, hub_folder(name).join(bottleneck), head).unwrap();
     }
     model
 }
 
 #[test]
-fn outputs_and_written_tensors_equal_adapter_hubs() {
-    for (name, base_name, head, names) in HUB {
+fn outputs_and_written_tensors_match_adapter_hub() {
+    for (name, base_name, head, names) in HUB_CASES {
         let mut model = with_bottlenecks(name, base_name, head, names);
-        let published = hub(name).join("fusion");
+        let published = hub_folder(name).join("fusion");
         assert_eq!(model.load_adapter_fusion(&published).unwrap(), names);
-        model.set_fused(names).unwrap();
-        let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
-        compare(name, &model, base_name, head, &stored, "");
+        model.set_active_fusion(names).unwrap();
+        let stored =
+            Golden::load(&hub_folder(name).join("outputs.safetensors"), Tensor::read_safetensors);
+        compare_outputs(name, &model, base_name, head, &stored, "");
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter_fusion(names, folder.path()).unwrap();
-        let get = |folder: &Path| json_of(&folder.join("adapter_fusion_config.json"));
-        let (written, published_json) = (get(folder.path()), get(&published));
+        let config = |folder: &Path| read_json(&folder.join("adapter_fusion_config.json"));
+        let (written, published_json) = (config(folder.path()), config(&published));
         for key in ["config", "adapter_names", "hidden_size", "model_type", "version"] {
             assert_eq!(written[key], published_json[key], "{name}: {key}");
         }
@@ -235,17 +239,17 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
         }
         let mut reloaded = with_bottlenecks(name, base_name, head, names);
         reloaded.load_adapter_fusion(folder.path()).unwrap();
-        reloaded.set_fused(names).unwrap();
+        reloaded.set_active_fusion(names).unwrap();
         assert!(states(&reloaded).equal(&states(&model)));
     }
 }
 
-/// Copies the fusion of `fused` to a temporary folder.
-fn copy() -> TempDir {
-    copy_of(&hub("fused").join("fusion"))
+/// Copies the fusion of the case `fused` to a temporary folder.
+fn fusion_copy() -> TempDir {
+    temporary_copy(&hub_folder("fused").join("fusion"))
 }
 
-/// Returns the error for a rejected folder; the model is unchanged.
+/// Returns the error of a rejected folder, and checks that the model does not change.
 fn load_error(folder: &Path, parts: &[&str]) -> Error {
     let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
     let error = model.load_adapter_fusion(folder).unwrap_err();
@@ -258,10 +262,10 @@ fn load_error(folder: &Path, parts: &[&str]) -> Error {
 
 #[test]
 fn invalid_folders_are_rejected_with_file_and_name() {
-    const FILE: &str = "adapter_fusion_config.json";
-    let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
-        let folder = copy();
-        edit_json(&folder.path().join(FILE), |config| edit(config));
+    const CONFIG_FILE: &str = "adapter_fusion_config.json";
+    let edited_copy = |edit: &dyn Fn(&mut Map<String, Value>)| {
+        let folder = fusion_copy();
+        edit_json(&folder.path().join(CONFIG_FILE), |config| edit(config));
         folder
     };
     for (key, value) in [
@@ -274,9 +278,9 @@ fn invalid_folders_are_rejected_with_file_and_name() {
         ("dropout_prob", json!(0.2)),
         ("something_new", json!(1)),
     ] {
-        let folder = edited(&|config| config["config"][key] = value.clone());
+        let folder = edited_copy(&|config| config["config"][key] = value.clone());
         assert!(matches!(
-            load_error(folder.path(), &[FILE, &format!("`{key}`")]),
+            load_error(folder.path(), &[CONFIG_FILE, &format!("`{key}`")]),
             Error::Config { .. }
         ));
     }
@@ -289,58 +293,60 @@ fn invalid_folders_are_rejected_with_file_and_name() {
         (json!("ep"), &["a list of names"]),
         (json!([1, 2]), &["a list of names"]),
     ] {
-        let folder = edited(&|config| _ = config.insert("adapter_names".into(), names.clone()));
-        load_error(folder.path(), &[&[FILE, "`adapter_names`"], parts].concat());
+        let folder =
+            edited_copy(&|config| _ = config.insert("adapter_names".into(), names.clone()));
+        load_error(folder.path(), &[&[CONFIG_FILE, "`adapter_names`"], parts].concat());
     }
-    // Without `adapter_names` the name lists the adapters.
-    let folder = edited(&|config| _ = config.remove("adapter_names"));
+    // Without `adapter_names`, the adapters are taken from `name`.
+    let folder = edited_copy(&|config| _ = config.remove("adapter_names"));
     let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
     assert_eq!(model.load_adapter_fusion(folder.path()).unwrap(), ["ep", "tp", "es"]);
     for (bytes, part) in
         [(&b"{"[..], "not valid JSON"), (b"[]", "a JSON object"), (b"{}", "a JSON object")]
     {
-        fs::write(folder.path().join(FILE), bytes).unwrap();
-        load_error(folder.path(), &[FILE, part]);
+        fs::write(folder.path().join(CONFIG_FILE), bytes).unwrap();
+        load_error(folder.path(), &[CONFIG_FILE, part]);
     }
-    fs::remove_file(folder.path().join(FILE)).unwrap();
+    fs::remove_file(folder.path().join(CONFIG_FILE)).unwrap();
     load_error(folder.path(), &["needs an adapter_fusion_config.json"]);
 
-    const WEIGHTS: &str = "model_adapter_fusion.safetensors";
-    let edited = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
-        let folder = copy();
-        edit_tensors(&folder.path().join(WEIGHTS), |tensors| edit(tensors));
+    const WEIGHTS_FILE: &str = "model_adapter_fusion.safetensors";
+    let edited_copy = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let folder = fusion_copy();
+        edit_tensors(&folder.path().join(WEIGHTS_FILE), |tensors| edit(tensors));
         folder
     };
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     let key = "encoder.layer.1.output.adapter_fusion_layer.ep,tp,es.key.weight";
-    let folder = edited(&|tensors| assert!(tensors.remove(key).is_some()));
-    load_error(folder.path(), &[WEIGHTS, "lacks tensor", key]);
+    let folder = edited_copy(&|tensors| assert!(tensors.remove(key).is_some()));
+    load_error(folder.path(), &[WEIGHTS_FILE, "lacks tensor", key]);
     for unexpected in
         ["stray", &key.replace("layer.1", "layer.9"), &key.replace("key", "value.bias")]
     {
-        let folder = edited(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[32])));
-        load_error(folder.path(), &[WEIGHTS, unexpected]);
+        let folder = edited_copy(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[32])));
+        load_error(folder.path(), &[WEIGHTS_FILE, unexpected]);
     }
-    let folder = edited(&|tensors| _ = tensors.insert(key.into(), zeros(&[32, 31])));
-    load_error(folder.path(), &[WEIGHTS, key, "[32, 32]", "[32, 31]"]);
-    let folder = copy();
-    fs::remove_file(folder.path().join(WEIGHTS)).unwrap();
+    let folder = edited_copy(&|tensors| _ = tensors.insert(key.into(), zeros(&[32, 31])));
+    load_error(folder.path(), &[WEIGHTS_FILE, key, "[32, 32]", "[32, 31]"]);
+    let folder = fusion_copy();
+    fs::remove_file(folder.path().join(WEIGHTS_FILE)).unwrap();
     load_error(folder.path(), &["no model_adapter_fusion.safetensors"]);
     fs::write(folder.path().join("pytorch_model_adapter_fusion.bin"), b"x").unwrap();
     load_error(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
-    // The fusion is from another base model.
-    let mut other = fused(&small_config(), &["ep", "tp"]);
-    other.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
-    let error = other.load_adapter_fusion(hub("fused").join("fusion")).unwrap_err().to_string();
-    assert!(error.contains(WEIGHTS) && error.contains("[16, 16]"), "{error}");
+    // The fusion belongs to another base model.
+    let mut other_base = model_with_fusion(&small_config(), &["ep", "tp"]);
+    other_base.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
+    let error =
+        other_base.load_adapter_fusion(hub_folder("fused").join("fusion")).unwrap_err().to_string();
+    assert!(error.contains(WEIGHTS_FILE) && error.contains("[16, 16]"), "{error}");
 }
 
 #[test]
 fn a_fusion_is_stored_in_the_models_folder() {
-    for config in small() {
-        let mut model = fused(&config, &["ep", "third"]);
+    for config in small_configs() {
+        let mut model = model_with_fusion(&config, &["ep", "third"]);
         model.add_adapter_fusion(&["third", "ep"], 2).unwrap();
-        model.add_lora("a", &lora(&ALL), 1).unwrap();
+        model.add_lora("a", &lora(&ALL_TARGETS), 1).unwrap();
         for name in ["a", "ep,third", "third,ep"] {
             perturb(&model, name);
         }
@@ -351,40 +357,40 @@ fn a_fusion_is_stored_in_the_models_folder() {
         assert_eq!(reloaded.active_adapters(), ["ep,third", "a"]);
         assert!(states(&reloaded).equal(&states(&model)), "{:?}", config.architecture);
         assert_equal_parameters(&reloaded, &model);
-        reloaded.set_fused(&["third", "ep"]).unwrap();
+        reloaded.set_active_fusion(&["third", "ep"]).unwrap();
         assert!(max_abs_error(&states(&reloaded), &states(&model)) > 1e-3);
-        new(&config).save(folder.path(), Head::Span).unwrap();
+        new_model(&config).save(folder.path(), Head::Span).unwrap();
         assert!(!folder.path().join("adapters").exists());
     }
     let assert_error = |edit: &dyn Fn(&Path), parts: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
-        fused(&small_config(), &["ep", "tp"]).save(folder.path(), Head::Span).unwrap();
+        model_with_fusion(&small_config(), &["ep", "tp"]).save(folder.path(), Head::Span).unwrap();
         edit(&folder.path().join("adapters"));
         let error = open(folder.path(), &[Head::Span]).unwrap_err();
         assert_contains(&error.to_string(), parts);
     };
-    let names = |names: Value| {
+    let with_names = |names: Value| {
         move |adapters: &Path| {
             edit_json(&adapters.join("active.json"), |json| {
                 json.insert("adapters".into(), names.clone());
             });
         }
     };
-    let active = "adapters/active.json";
+    let list_file = "adapters/active.json";
     for invalid_name in ["ep,../tp", ",", "ep,", "../x,ep"] {
         assert_error(
-            &names(json!(["ep", "tp", invalid_name])),
-            &[active, "`adapters`", "ASCII letters"],
+            &with_names(json!(["ep", "tp", invalid_name])),
+            &[list_file, "`adapters`", "ASCII letters"],
         );
     }
     assert_error(
-        &names(json!(["ep", "ep,tp"])),
+        &with_names(json!(["ep", "ep,tp"])),
         &["ep,tp/adapter_fusion_config.json", "adapter_names"],
     );
     assert_error(
         &|adapters| {
             fs::rename(adapters.join("ep,tp"), adapters.join("tp,ep")).unwrap();
-            names(json!(["ep", "tp", "tp,ep"]))(adapters);
+            with_names(json!(["ep", "tp", "tp,ep"]))(adapters);
         },
         &["tp,ep/adapter_fusion_config.json", "`adapter_names`", "expected tp,ep, got ep,tp"],
     );

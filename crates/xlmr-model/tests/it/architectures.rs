@@ -1,19 +1,19 @@
-//! Tests of all architectures except XLM-R, beyond comparisons with transformers.
+//! Tests of all architectures except XLM-R without comparison with transformers.
 
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use xlmr_model::{
     Architecture, Config, DebertaV2, DistilBert, EuroBert, FusionConfig, Head, Inputs, LayerType,
-    LoadOptions, Model, ModernBert, Pooling, Segments, fused,
+    LoadOptions, Model, ModernBert, Pooling, Segments, encode_fused,
 };
 
 use crate::common::{
-    SEQUENCE, assert_equal_parameters, at_tokens, case, copy_of, edit_json, edit_tensors,
-    exclusive, gradients, load, open,
+    SEQUENCE, assert_equal_parameters, case, edit_json, edit_tensors, gradients, load,
+    lock_generator, open, temporary_copy, zero_padding,
 };
 
-/// Models with three layers, wide enough to be packed, with the given dropout.
-const WIDE: [fn(f64) -> Model; 5] =
+/// Constructors of models with three layers, wide enough to be packed, with a given dropout.
+const WIDE_MODELS: [fn(f64) -> Model; 5] =
     [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra];
 
 fn wide_modern(dropout: f64) -> Model {
@@ -24,7 +24,7 @@ fn wide_modern(dropout: f64) -> Model {
         classifier_pooling: Pooling::Mean,
         ..ModernBert::new(3)
     };
-    wide(
+    wide_model(
         Config { classifier_dropout: Some(dropout), ..Config::mmbert_base() },
         Architecture::ModernBert(modern),
         dropout,
@@ -33,26 +33,26 @@ fn wide_modern(dropout: f64) -> Model {
 
 fn wide_euro(dropout: f64) -> Model {
     let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
-    wide(Config::eurobert_210m(), Architecture::EuroBert(euro), dropout)
+    wide_model(Config::eurobert_210m(), Architecture::EuroBert(euro), dropout)
 }
 
 fn wide_deberta(dropout: f64) -> Model {
     let deberta = DebertaV2 { position_buckets: 16, ..DebertaV2::v3() };
-    wide(Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta), dropout)
+    wide_model(Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta), dropout)
 }
 
 fn wide_distil(dropout: f64) -> Model {
     let distil = DistilBert { qa_dropout: dropout, ..DistilBert::default() };
     let default_config = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
-    wide(default_config, Architecture::DistilBert(distil), dropout)
+    wide_model(default_config, Architecture::DistilBert(distil), dropout)
 }
 
 fn wide_electra(dropout: f64) -> Model {
     let electra = Architecture::Electra { embedding_size: 48 };
-    wide(Config::bert_base_multilingual(), electra, dropout)
+    wide_model(Config::bert_base_multilingual(), electra, dropout)
 }
 
-fn wide(default_config: Config, architecture: Architecture, dropout: f64) -> Model {
+fn wide_model(default_config: Config, architecture: Architecture, dropout: f64) -> Model {
     let config = Config {
         architecture,
         vocab_size: 60,
@@ -72,7 +72,7 @@ fn wide(default_config: Config, architecture: Architecture, dropout: f64) -> Mod
     Model::new(&config, &[Head::MaskedLm, Head::Span, SEQUENCE], Device::Cpu, 5).unwrap()
 }
 
-/// Creates rows of these lengths, padded to `width`.
+/// Creates rows of the given lengths, padded to `width`.
 fn rows(lengths: &[usize], width: usize) -> Inputs {
     let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
         (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * 7) % 50).collect()
@@ -81,18 +81,18 @@ fn rows(lengths: &[usize], width: usize) -> Inputs {
     rows.push(vec![5; width]);
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
     let inputs = Inputs::from_rows(&rows, 0).unwrap();
-    let count = lengths.len() as i64;
-    let mask = inputs.attention_mask.map(|mask| mask.narrow(0, 0, count));
-    Inputs { attention_mask: mask, ..Inputs::new(inputs.input_ids.narrow(0, 0, count)) }
+    let n_rows = lengths.len() as i64;
+    let mask = inputs.attention_mask.map(|mask| mask.narrow(0, 0, n_rows));
+    Inputs { attention_mask: mask, ..Inputs::new(inputs.input_ids.narrow(0, 0, n_rows)) }
 }
 
 #[test]
 fn packed_and_padded_rows_have_equal_states_and_gradients() {
-    let _guard = exclusive();
-    for (wide, dropout) in WIDE.into_iter().flat_map(|wide| [(wide, 0.0), (wide, 0.3)]) {
-        let pass = |double: bool| {
+    let _guard = lock_generator();
+    for (wide, dropout) in WIDE_MODELS.into_iter().flat_map(|wide| [(wide, 0.0), (wide, 0.3)]) {
+        let pass = |in_float64: bool| {
             let mut model = wide(dropout);
-            if double {
+            if in_float64 {
                 model.set_kind(Kind::Double).unwrap(); // not packed
             }
             tch::manual_seed(9);
@@ -100,15 +100,15 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
             let hidden = model.encode(&inputs, true).unwrap();
             let mask = inputs.attention_mask.as_ref();
             let scores = model.sequence_logits(&hidden, mask, true).unwrap();
-            let hidden = at_tokens(&hidden, &inputs);
-            let starts = at_tokens(&model.span_logits(&hidden, false).unwrap().0, &inputs);
+            let hidden = zero_padding(&hidden, &inputs);
+            let starts = zero_padding(&model.span_logits(&hidden, false).unwrap().0, &inputs);
             let sum = |x: &Tensor| x.sum(Kind::Double);
             (sum(&hidden.square()) + sum(&scores) + sum(&starts)).backward();
             (hidden, scores, model)
         };
         let ((states, scores, packed), (expected, expected_scores, padded)) =
             (pass(false), pass(true));
-        // Compares float32 with float64 for values up to 3; processors round differently.
+        // The bounds are for values up to 3 in float32, which processors round differently.
         assert_close("states", &states, &expected, 4e-5);
         assert_close("scores", &scores, &expected_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
@@ -124,17 +124,17 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
 
 #[test]
 fn a_row_does_not_depend_on_padding_or_other_rows() {
-    let _guard = exclusive();
-    for (wide, train) in WIDE.into_iter().flat_map(|wide| [(wide, false), (wide, true)]) {
+    let _guard = lock_generator();
+    for (wide, train) in WIDE_MODELS.into_iter().flat_map(|wide| [(wide, false), (wide, true)]) {
         let model = wide(0.3);
         let pass = |lengths: &[usize], width: usize| {
             tch::manual_seed(3);
             model.encode(&rows(lengths, width), train).unwrap()
         };
-        let single = pass(&[30], 30);
+        let expected = pass(&[30], 30);
         for (lengths, width) in [(&[30][..], 50), (&[30, 12, 4], 30), (&[30, 1], 61)] {
             let actual = pass(lengths, width).narrow(0, 0, 1).narrow(1, 0, 30);
-            assert_close("row", &actual, &single, 1e-5);
+            assert_close("row", &actual, &expected, 1e-5);
         }
     }
 }
@@ -173,50 +173,53 @@ fn tokens_of_a_local_layer_attend_to_half_a_window() {
 
 #[test]
 fn fused_texts_attend_to_each_other_with_separate_positions() {
-    for wide in WIDE {
+    for wide in WIDE_MODELS {
         check_joint_encoding(&wide(0.0));
     }
 }
 
 fn check_joint_encoding(model: &Model) {
     let (target, source) = (rows(&[20, 7], 20), rows(&[13, 22], 25));
-    let no_cross = FusionConfig { local: 1, cross: 0 };
-    let (target_states, _) = fused(model, &target, &source, &no_cross, false).unwrap();
+    let without_cross = FusionConfig { local: 1, cross: 0 };
+    let (target_states, _) = encode_fused(model, &target, &source, &without_cross, false).unwrap();
     assert_eq!(target_states, model.encode(&target, false).unwrap());
     let config = FusionConfig { local: 1, cross: 1 };
-    let (target_states, source_states) = fused(model, &target, &source, &config, false).unwrap();
+    let (target_states, source_states) =
+        encode_fused(model, &target, &source, &config, false).unwrap();
     // Swapping the texts only swaps the outputs.
-    let (swapped_source, swapped_target) = fused(model, &source, &target, &config, false).unwrap();
+    let (swapped_source, swapped_target) =
+        encode_fused(model, &source, &target, &config, false).unwrap();
     assert_close(
         "target",
-        &at_tokens(&target_states, &target),
-        &at_tokens(&swapped_target, &target),
+        &zero_padding(&target_states, &target),
+        &zero_padding(&swapped_target, &target),
         1e-5,
     );
     assert_close(
         "source",
-        &at_tokens(&source_states, &source),
-        &at_tokens(&swapped_source, &source),
+        &zero_padding(&source_states, &source),
+        &zero_padding(&swapped_source, &source),
         1e-5,
     );
     // A text fused with itself attends to each of its tokens twice, so that its outputs do not
     // change.
-    let (with_itself, _) = fused(model, &target, &target, &config, false).unwrap();
+    let (with_itself, _) = encode_fused(model, &target, &target, &config, false).unwrap();
     let single = model.encode(&target, false).unwrap();
     assert_close(
         "with itself",
-        &at_tokens(&with_itself, &target),
-        &at_tokens(&single, &target),
+        &zero_padding(&with_itself, &target),
+        &zero_padding(&single, &target),
         1e-4,
     );
     assert!(
-        max_abs_error(&at_tokens(&target_states, &target), &at_tokens(&single, &target)) > 1e-3
+        max_abs_error(&zero_padding(&target_states, &target), &zero_padding(&single, &target))
+            > 1e-3
     );
 }
 
 #[test]
 fn recomputed_layers_give_equal_results() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let pass = |wide: fn(f64) -> Model, recompute: bool| {
         let mut model = wide(0.2);
         model.set_recompute(recompute);
@@ -224,23 +227,24 @@ fn recomputed_layers_give_equal_results() {
         let hidden = model.encode(&rows(&[21, 9], 21), true).unwrap();
         gradients(&model, &hidden.square().sum(Kind::Float))
     };
-    for wide in WIDE {
+    for wide in WIDE_MODELS {
         assert_eq!(pass(wide, false), pass(wide, true));
     }
 }
 
 #[test]
 fn debertas_published_masked_lm_head_is_loaded() {
-    let folder = copy_of(&case("deberta_mlm"));
+    let folder = temporary_copy(&case("deberta_mlm"));
     edit_json(&folder.path().join("config.json"), |config| _ = config.remove("legacy"));
-    let unused = ["deberta.embeddings.position_embeddings.weight", "mask_predictions.dense.weight"];
+    let unused_names =
+        ["deberta.embeddings.position_embeddings.weight", "mask_predictions.dense.weight"];
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
-        for name in unused {
+        for name in unused_names {
             tensors.insert(name.into(), Tensor::ones([4, 32], (Kind::Float, Device::Cpu)));
         }
     });
     let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
-    assert_eq!(report.ignored, unused);
+    assert_eq!(report.ignored, unused_names);
     assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{report:?}");
     assert_eq!(model.config().to_json()["legacy"], false);
     assert_equal_parameters(&model, &load("deberta_mlm", &[Head::MaskedLm]));
@@ -248,7 +252,7 @@ fn debertas_published_masked_lm_head_is_loaded() {
 
 #[test]
 fn old_names_of_norms_are_supported() {
-    let folder = copy_of(&case("bert_mlm"));
+    let folder = temporary_copy(&case("bert_mlm"));
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let names: Vec<String> =
             tensors.keys().filter(|name| name.contains("LayerNorm")).cloned().collect();
@@ -275,28 +279,25 @@ fn a_span_model_has_two_labels() {
 
 #[test]
 fn modernberts_span_head_applies_dropout_in_training() {
-    let _guard = exclusive();
-    let with_dropout = |p: f64| {
+    let _guard = lock_generator();
+    let new_model = |p: f64| {
         let mut config = load("modernbert_qa", &[]).config().clone();
         config.classifier_dropout = Some(p);
         Model::new(&config, &[Head::Span], Device::Cpu, 1).unwrap()
     };
-    let (plain, model) = (with_dropout(0.0), with_dropout(0.5));
+    let (without_dropout, model) = (new_model(0.0), new_model(0.5));
     tch::manual_seed(3);
     let hidden = Tensor::randn([2, 5, model.config().hidden_size], (Kind::Float, Device::Cpu));
     let starts = |model: &Model, train: bool| model.span_logits(&hidden, train).unwrap().0.detach();
-    let expected = starts(&plain, true);
+    let expected = starts(&without_dropout, true);
     assert!(starts(&model, false).equal(&expected));
     let draws: Vec<Tensor> = (0..400).map(|_| starts(&model, true)).collect();
     assert!(!draws[0].equal(&draws[1]));
     let draws = Tensor::stack(&draws, 0);
     let mean = draws.mean_dim(0, false, Kind::Float);
     let bound = draws.std_dim(0, true, false) * (5.0 / 20.0);
-    let relative_error = (mean - expected).abs();
-    assert!(
-        relative_error.le_tensor(&bound).all().int64_value(&[]) == 1,
-        "{relative_error} above {bound}"
-    );
+    let error = (mean - expected).abs();
+    assert!(error.le_tensor(&bound).all().int64_value(&[]) == 1, "{error} above {bound}");
 }
 
 #[test]

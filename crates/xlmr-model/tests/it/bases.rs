@@ -18,11 +18,11 @@ fn the_base_model_predicts_masked_tokens_and_spans() {
     let model = &base_model.model;
     let encoding = base_model.tokenizer.encode(TEXT, true).unwrap();
     let ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
-    let count = ids.len() as i64;
-    // One row for each token, in which this token is masked.
-    let positions = Tensor::arange_start(1, count - 1, (Kind::Int64, Device::Cpu));
+    let length = ids.len() as i64;
+    // Each row is the text with another masked token.
+    let positions = Tensor::arange_start(1, length - 1, (Kind::Int64, Device::Cpu));
     let ids = Tensor::from_slice(&ids);
-    let rows = ids.repeat([count - 2, 1]);
+    let rows = ids.repeat([length - 2, 1]);
     let mask = i64::from(base_model.specials.mask);
     let masked_ids = rows.scatter_value(1, &positions.unsqueeze(1), mask);
     let _no_grad = tch::no_grad_guard();
@@ -32,10 +32,10 @@ fn the_base_model_predicts_masked_tokens_and_spans() {
     let states = model.encode(&inputs, false).unwrap();
     let index = positions.view([-1, 1, 1]).expand([-1, 1, states.size()[2]], false);
     let logits = model.mlm_logits(&states.gather(1, &index, false).squeeze_dim(1)).unwrap();
-    let targets = ids.narrow(0, 1, count - 2);
+    let targets = ids.narrow(0, 1, length - 2);
     let loss = logits.cross_entropy_loss::<Tensor>(&targets, None, Reduction::Mean, -100, 0.0);
-    let (loss, uniform) = (loss.double_value(&[]), (logits.size()[1] as f64).ln());
-    assert!(loss < 0.75 * uniform, "{loss} nats; a uniform distribution has {uniform}");
+    let (loss, uniform_loss) = (loss.double_value(&[]), (logits.size()[1] as f64).ln());
+    assert!(loss < 0.75 * uniform_loss, "{loss} nats; a uniform distribution has {uniform_loss}");
     let (start, end) = model.span_logits(&states, false).unwrap();
-    assert_eq!((start.size(), end.size()), (vec![count - 2, count], vec![count - 2, count]));
+    assert_eq!((start.size(), end.size()), (vec![length - 2, length], vec![length - 2, length]));
 }

@@ -6,7 +6,7 @@ use testkit::assert_close;
 
 use crate::common::{case, edit_tensors, program, read, stored};
 
-/// Writes batch `batch_name` of a case as an input file, without the prefix of its names.
+/// Writes a batch of a case as an input file, without the prefix of the tensor names.
 fn write_inputs(name: &str, batch_name: &str, path: &Path) {
     let stored = read(&case(name).join("inputs.safetensors"));
     let prefix = format!("{batch_name}.");
@@ -21,17 +21,17 @@ fn write_inputs(name: &str, batch_name: &str, path: &Path) {
 fn run_equals_transformers() {
     let program = program();
     for name in ["mlm", "mlm_sharded_bf16", "qa", "qa_two_segments", "seqcls", "tokcls"] {
-        for (batch_name, batch) in [("b0", "3"), ("b1", "32")] {
+        for (batch_name, batch_size) in [("b0", "3"), ("b1", "32")] {
             write_inputs(name, batch_name, &program.at("in.safetensors"));
             let output = program.expect_success(&format!(
                 "run --model fixtures/hf/{name} --inputs in.safetensors --out out.safetensors \
-                 --device cpu --batch-size {batch}"
+                 --device cpu --batch-size {batch_size}"
             ));
             assert_eq!((&*output.out, &*output.err), ("", ""), "{name}");
             let expected = stored(name, "outputs.safetensors");
             let actual = read(&program.at("out.safetensors"));
-            let logits = actual.keys().filter(|key| key.ends_with("logits")).count();
-            assert_eq!(logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
+            let n_logits = actual.keys().filter(|key| key.ends_with("logits")).count();
+            assert_eq!(n_logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
             for (key, tensor) in &actual {
                 let expected = match expected.get(&format!("{batch_name}.{key}")) {
                     Some(expected) => expected.shallow_clone(),
@@ -70,7 +70,7 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
             expected_text.replace("\"input_ids\",\n    \"token_type_ids\"", "\"input_ids\"");
         assert_eq!(program.read(&format!("mlm/{file}")), expected_text);
     }
-    // Existing files are kept unless --force is given; the seed determines the weights.
+    // Without --force, existing files are not overwritten; the seed determines the weights.
     let before = bytes("model.safetensors");
     program.expect_error(&init, &["config.json: ", "--force"]);
     assert_eq!(bytes("model.safetensors"), before);
@@ -78,8 +78,9 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     assert_ne!(bytes("model.safetensors"), before);
     program.expect_success(&format!("{init} --force --seed 7"));
     assert_eq!(bytes("model.safetensors"), before);
-    let small = format!("init --config fixtures/hf/mlm/config.json {tokenizer} --out other");
-    program.expect_error(&small, &["vocab_size = 300"]);
+    let mismatched_init =
+        format!("init --config fixtures/hf/mlm/config.json {tokenizer} --out other");
+    program.expect_error(&mismatched_init, &["vocab_size = 300"]);
     assert!(!program.at("other").exists());
 }
 
@@ -135,17 +136,17 @@ fn info_and_init_print_ids_that_the_tokenizer_replaces() {
         "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}"#;
     program.write("published.json", config);
     let output = program.expect_success(
-        "init --config published.json --tokenizer fixtures/tokenizer.json --heads qa --out made",
+        "init --config published.json --tokenizer fixtures/tokenizer.json --heads qa --out model",
     );
     let note = "note: config.json: pad_token_id is 0, but the tokenizer's <pad> has id 1; the \
                 tokenizer's id is used";
     assert_eq!(output.err.trim(), note);
-    let info = program.expect_success("info --model made").out;
+    let info = program.expect_success("info --model model").out;
     assert!(info.contains("tokenizer        8192 tokens\n"), "{info}");
     let model_config =
-        program.read("made/config.json").replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
-    program.write("made/config.json", model_config);
-    let info = program.expect_success("info --model made").out;
+        program.read("model/config.json").replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
+    program.write("model/config.json", model_config);
+    let info = program.expect_success("info --model model").out;
     assert!(info.contains(&format!("tokenizer        8192 tokens\n  {note}\n")), "{info}");
     let info = program.expect_success("info --model fixtures/hf/qa").out;
     assert!(info.contains("tokenizer        none\n"), "{info}");

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use testkit::assert_contains;
 use xlmr_model::{Architecture, Config, DebertaV2, Head};
 
-use crate::common::{case, json_of};
+use crate::common::{case, read_json};
 
 fn config_with(key: &str, value: Value) -> Result<Config, String> {
     let mut config = Config::base().to_json();
@@ -16,7 +16,7 @@ fn stored_configurations_are_written_unchanged() {
     for name in ["mlm", "qa_two_segments", "seqcls", "tokcls"] {
         let path = case(name).join("config.json");
         let config = Config::from_file(&path).unwrap();
-        assert_eq!(config.to_json(), json_of(&path), "{name}");
+        assert_eq!(config.to_json(), read_json(&path), "{name}");
     }
     let config = Config::from_file(case("tokcls").join("config.json")).unwrap();
     assert_eq!(config.head().unwrap(), Head::TokenClassification { labels: 5 });
@@ -94,19 +94,19 @@ fn values_out_of_range_are_reported_with_their_key() {
 }
 
 #[test]
-fn numbers_of_labels_agree() {
+fn num_labels_must_agree_with_id2label() {
     let with_labels = |number: Value| {
         let mut config = Config::base().to_json();
         config["id2label"] = json!({"0": "A", "1": "B", "2": "C"});
         config["num_labels"] = number;
         Config::from_json(config, "c").map_err(|error| error.to_string())
     };
-    for three_labels in [json!(3), json!(null)] {
-        assert_eq!(with_labels(three_labels).unwrap().num_labels(), 3);
+    for num_labels in [json!(3), json!(null)] {
+        assert_eq!(with_labels(num_labels).unwrap().num_labels(), 3);
     }
-    for other in [json!(2), json!("3")] {
-        let message = with_labels(other).unwrap_err();
-        assert!(message.contains("`num_labels`: expected 3, the labels of id2label"), "{message}");
+    for wrong_number in [json!(2), json!("3")] {
+        let message = with_labels(wrong_number).unwrap_err();
+        assert!(message.contains("`num_labels`: expected 3, the number of labels"), "{message}");
     }
     assert_eq!(config_with("num_labels", json!(7)).unwrap().num_labels(), 7);
 }
@@ -162,9 +162,9 @@ fn values_of_other_architectures_are_checked() {
         (euro, "classifier_pooling", json!("cls"), "\"bos\", \"mean\" or \"late\""),
         (euro, "head_dim", json!(5), "hidden_size / num_attention_heads = 8"),
         (deberta, "conv_kernel_size", json!(3), "the convolution"),
-        (deberta, "embedding_size", json!(16), "32, the value of hidden_size"),
-        (deberta, "attention_head_size", json!(16), "8, the value of hidden_size"),
-        (deberta, "pooler_hidden_size", json!(16), "32, the value of hidden_size"),
+        (deberta, "embedding_size", json!(16), "32, as determined by hidden_size"),
+        (deberta, "attention_head_size", json!(16), "8, as determined by hidden_size"),
+        (deberta, "pooler_hidden_size", json!(16), "32, as determined by hidden_size"),
         (deberta, "pos_att_type", json!("c2p|p2p"), "of c2p and p2c"),
         (deberta, "pos_att_type", json!(["c2p", 1]), "one text with | separators"),
         (deberta, "norm_rel_ebd", json!("batch_norm"), "of layer_norm"),
@@ -181,7 +181,7 @@ fn values_of_other_architectures_are_checked() {
         ("electra_qa", "embedding_size", json!(0), "key `embedding_size`: expected an integer"),
         ("roberta_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
     ] {
-        let mut config = json_of(&case(name).join("config.json"));
+        let mut config = read_json(&case(name).join("config.json"));
         config[key] = value;
         let error = Config::from_json(config, "config.json").unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("config.json"), "{name}, {key}: {error}");
@@ -215,7 +215,7 @@ fn mdebertas_configuration_is_supported() {
 #[test]
 fn sliding_window_is_half_of_local_attention() {
     // ModernBertConfig of transformers 5.23.0 ignores local_attention in this case.
-    let mut config = json_of(&case("modernbert_qa").join("config.json"));
+    let mut config = read_json(&case("modernbert_qa").join("config.json"));
     config["local_attention"] = 8.into();
     config["sliding_window"] = 2.into();
     config["head_dim"] = 8.into();
@@ -242,7 +242,7 @@ fn recent_modernbert_configurations_are_supported() {
     let written = config.to_json();
     assert_eq!(written["cls_token_id"], 1);
     assert_eq!(written["rope_parameters"]["sliding_attention"]["rope_theta"], 160_000.0);
-    // The old keys are also written, because transformers 4 supports no others.
+    // The old keys are also written, because transformers 4 supports only these.
     assert_eq!(written["global_rope_theta"], 160_000.0);
     assert_eq!(written["local_rope_theta"], 160_000.0);
     assert_eq!(written["global_attn_every_n_layers"], 3);

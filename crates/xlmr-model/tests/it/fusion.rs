@@ -2,10 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close, fixture, max_abs_error};
-use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, Model, fused};
+use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, Model, encode_fused};
 
 use crate::common::{
-    at_tokens, batch, exclusive, gradients, logits, mask, open, rows, small_config,
+    batch, gradients, lock_generator, logits, mask, open, rows, small_config, zero_padding,
 };
 
 /// Creates a model with three layers; at widths of at least 256, training packs rows.
@@ -32,7 +32,7 @@ fn config(local: usize, cross: usize) -> FusionConfig {
 
 #[test]
 fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     for (width, train) in [(16, false), (16, true), (256, true), (256, false)] {
         let model = model(width, 0.1);
         let inputs = pair().0;
@@ -45,13 +45,13 @@ fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
             states.padded().unwrap()
         };
         tch::manual_seed(5);
-        let unsplit = model.encode(&inputs, train).unwrap();
+        let expected = model.encode(&inputs, train).unwrap();
         for split_points in [&[0, 3][..], &[0, 1, 3], &[0, 1, 1, 2, 3, 3]] {
-            assert!(run(split_points).equal(&unsplit), "{split_points:?}");
+            assert!(run(split_points).equal(&expected), "{split_points:?}");
         }
         tch::manual_seed(5);
-        let all = model.encode_all(&inputs, train).unwrap();
-        assert!(all[0].equal(&run(&[0, 0])) && all[2].equal(&run(&[0, 2])));
+        let all_states = model.encode_all(&inputs, train).unwrap();
+        assert!(all_states[0].equal(&run(&[0, 0])) && all_states[2].equal(&run(&[0, 2])));
         let error = model.run_layers(model.embed(&inputs, train).unwrap(), 2..4).unwrap_err();
         assert_eq!(error.to_string(), "layers: expected a range within 0..3, got 2..4");
         #[allow(clippy::reversed_empty_ranges)] // required by the test
@@ -62,84 +62,85 @@ fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
 
 #[test]
 fn texts_without_cross_layers_are_encoded_separately() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let (target, source) = pair();
     for (width, train) in [(16, false), (16, true), (256, true)] {
         let model = model(width, 0.1);
         for config in [config(1, 0), config(0, 0), config(3, 2), config(3, 0)] {
             tch::manual_seed(9);
-            let (z, source_states) = fused(&model, &target, &source, &config, train).unwrap();
+            let (t, s) = encode_fused(&model, &target, &source, &config, train).unwrap();
             tch::manual_seed(9);
-            assert!(z.equal(&model.encode(&target, train).unwrap()), "{width} {config:?}");
-            assert!(source_states.equal(&model.encode(&source, train).unwrap()));
+            assert!(t.equal(&model.encode(&target, train).unwrap()), "{width} {config:?}");
+            assert!(s.equal(&model.encode(&source, train).unwrap()));
         }
     }
 }
 
 #[test]
 fn a_source_of_padding_does_not_change_the_target() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     for (width, train) in [(16, false), (16, true), (256, true)] {
         let model = model(width, 0.0);
         let (target, source) = pair();
         let no_tokens = source.input_ids.zeros_like();
         let source = Inputs::masked(source.input_ids, no_tokens);
         for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
-            let (z, source_states) = fused(&model, &target, &source, &config, train).unwrap();
+            let (t, s) = encode_fused(&model, &target, &source, &config, train).unwrap();
             let expected = model.encode(&target, train).unwrap();
-            let (z, expected) = (at_tokens(&z, &target), at_tokens(&expected, &target));
-            assert_close("target", &z, &expected, if width == 16 { 1e-6 } else { 1e-5 });
-            assert_eq!(source_states.isfinite().all().int64_value(&[]), 1);
-            // A row without a token in either half has finite outputs, too.
-            let empty = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
-            let (z, _) = fused(&model, &empty, &source, &config, train).unwrap();
-            assert_eq!(z.isfinite().all().int64_value(&[]), 1);
+            let (t, expected) = (zero_padding(&t, &target), zero_padding(&expected, &target));
+            assert_close("target", &t, &expected, if width == 16 { 1e-6 } else { 1e-5 });
+            assert_eq!(s.isfinite().all().int64_value(&[]), 1);
+            // A row without a token in either half also has finite outputs.
+            let padding = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
+            let (t, _) = encode_fused(&model, &padding, &source, &config, train).unwrap();
+            assert_eq!(t.isfinite().all().int64_value(&[]), 1);
         }
     }
 }
 
 #[test]
 fn a_row_depends_only_on_itself_including_dropout() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let model = model(16, 0.2);
     let pass = |target: &Inputs, source: &Inputs| {
         tch::manual_seed(4);
-        fused(&model, target, source, &config(1, 1), true).unwrap()
+        encode_fused(&model, target, source, &config(1, 1), true).unwrap()
     };
     let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
-    let (target_states, source_states) = pass(&target, &source);
-    // The first row is batched with other rows, which are longer and shorter.
+    let (t, s) = pass(&target, &source);
+    // The first row is batched with another row, which is longer in the target and shorter in the
+    // source.
     let (other_batch, other_batch_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
-    assert_close("target", &first(&other_batch, 7), &first(&target_states, 7), 1e-6);
-    assert_close("source", &first(&other_batch_source, 4), &first(&source_states, 4), 1e-6);
+    assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-6);
+    assert_close("source", &first(&other_batch_source, 4), &first(&s, 4), 1e-6);
     tch::manual_seed(5);
-    let (other_seed, _) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let (other_seed, _) = encode_fused(&model, &target, &source, &config(1, 1), true).unwrap();
     assert!(
-        max_abs_error(&first(&other_seed, 7), &first(&target_states, 7)) > 1e-3,
+        max_abs_error(&first(&other_seed, 7), &first(&t, 7)) > 1e-3,
         "dropout depends on the seed"
     );
 }
 
 #[test]
 fn packed_and_padded_pairs_have_equal_states_and_gradients() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let (target, source) = pair();
-    let mut double = model(256, 0.0);
-    double.set_kind(Kind::Double).unwrap(); // not packed
+    let mut float64 = model(256, 0.0);
+    float64.set_kind(Kind::Double).unwrap(); // not packed
     let model = model(256, 0.0);
     let run = |model: &Model, train| {
-        let (t, s) = fused(model, &target, &source, &config(1, 1), train).unwrap();
-        (at_tokens(&t, &target), at_tokens(&s, &source))
+        let (t, s) = encode_fused(model, &target, &source, &config(1, 1), train).unwrap();
+        (zero_padding(&t, &target), zero_padding(&s, &source))
     };
     let loss = |(t, s): &(Tensor, Tensor)| t.square().sum(Kind::Double) + s.sin().sum(Kind::Double);
-    let (padded, packed) = (run(&double, true), run(&model, true));
+    let (padded, packed) = (run(&float64, true), run(&model, true));
     assert_eq!(run(&model, false), packed);
     assert_close("target", &packed.0, &padded.0, 1e-5);
     assert_close("source", &packed.1, &padded.1, 1e-5);
-    let (padded, packed) = (gradients(&double, &loss(&padded)), gradients(&model, &loss(&packed)));
+    let (padded, packed) = (gradients(&float64, &loss(&padded)), gradients(&model, &loss(&packed)));
     assert_eq!(packed.len(), model.named_parameters().len());
-    // A bias added to all keys does not affect the softmax: its gradient is only rounding.
+    // A bias added to all keys does not affect the softmax, so its gradient is a rounding error.
     for (name, actual) in packed.iter().filter(|(name, _)| !name.contains("key.bias")) {
         let scale = padded[name].abs().max().double_value(&[]).max(1.0);
         assert!(max_abs_error(&padded[name], actual) / scale < 1e-4, "{name}");
@@ -148,14 +149,14 @@ fn packed_and_padded_pairs_have_equal_states_and_gradients() {
 
 #[test]
 fn recomputed_layers_give_equal_results() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let (target, source) = pair();
     for width in [16, 256] {
         let mut model = model(width, 0.2);
         let mut pass = |recompute| {
             model.set_recompute(recompute);
             tch::manual_seed(6);
-            let (t, s) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+            let (t, s) = encode_fused(&model, &target, &source, &config(1, 1), true).unwrap();
             let loss = t.sum(Kind::Float) + s.square().sum(Kind::Float);
             let word_embeddings = "roberta.embeddings.word_embeddings.weight";
             (t, s, gradients(&model, &loss).remove(word_embeddings))
@@ -166,22 +167,19 @@ fn recomputed_layers_give_equal_results() {
 
 #[test]
 fn layers_of_transformers_give_equal_results() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let folder = fixture("fused");
     let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
     let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
     let (model, _) = open(&folder, &[Head::Span]).unwrap();
     let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
-    let (target_states, source_states) =
-        fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let (t, s) = encode_fused(&model, &target, &source, &config(1, 1), true).unwrap();
     let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
-    for (name, states, texts) in
-        [("target", &target_states, &target), ("source", &source_states, &source)]
-    {
+    for (name, states, texts) in [("target", &t, &target), ("source", &s, &source)] {
         let mask = mask(texts);
         let title = format!("{name}.hidden");
-        let expected_states = at_tokens(&expected[title.as_str()], texts);
-        assert_close(&title, &at_tokens(states, texts), &expected_states, 1e-5);
+        let expected_states = zero_padding(&expected[title.as_str()], texts);
+        assert_close(&title, &zero_padding(states, texts), &expected_states, 1e-5);
         for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
             let title = format!("{name}.{part}");
             assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
@@ -199,29 +197,29 @@ fn layers_of_transformers_give_equal_results() {
     }
 }
 
-/// The token embeddings of each text affect the hidden states of both texts, with gradients that
-/// equal central differences.
+/// Gradients of the token embeddings of each text equal central differences, for the hidden states
+/// of both texts.
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let mut model = model(16, 0.0);
     model.set_kind(Kind::Double).unwrap();
     let (target, source) = (rows(&[3, 2], 7), rows(&[2, 3], 13));
-    let words = |inputs: &Inputs| {
+    let token_embeddings = |inputs: &Inputs| {
         let (batch, length) = inputs.input_ids.size2().unwrap();
         let flat = model.word_embeddings().index_select(0, &inputs.input_ids.view([-1]));
         flat.view([batch, length, 16]).detach()
     };
-    let embeddings = [words(&target), words(&source)];
+    let embeddings = [token_embeddings(&target), token_embeddings(&source)];
     let loss = |vectors: &[Tensor; 2], source_weight: f64| {
-        let with = |inputs: &Inputs, vectors: &Tensor| Inputs {
+        let as_inputs = |inputs: &Inputs, vectors: &Tensor| Inputs {
             inputs_embeds: Some(vectors.shallow_clone()),
             ..Inputs::masked(inputs.input_ids.copy(), mask(inputs))
         };
-        let (first, second) = (with(&target, &vectors[0]), with(&source, &vectors[1]));
-        let (t, s) = fused(&model, &first, &second, &config(1, 1), false).unwrap();
-        at_tokens(&t, &target).sin().sum(Kind::Double) * (1.0 - source_weight)
-            + at_tokens(&s, &source).sin().sum(Kind::Double) * source_weight
+        let (first, second) = (as_inputs(&target, &vectors[0]), as_inputs(&source, &vectors[1]));
+        let (t, s) = encode_fused(&model, &first, &second, &config(1, 1), false).unwrap();
+        zero_padding(&t, &target).sin().sum(Kind::Double) * (1.0 - source_weight)
+            + zero_padding(&s, &source).sin().sum(Kind::Double) * source_weight
     };
     for source_weight in [0.0, 1.0] {
         let leaves = embeddings.each_ref().map(|v| v.copy().set_requires_grad(true));
@@ -235,11 +233,11 @@ fn gradients_of_both_halves_equal_central_differences() {
                     let _ = vectors[half].get(row).get(token).get(column).g_add_scalar_(step);
                     loss(&vectors, source_weight).double_value(&[])
                 };
-                let numeric = (shifted_loss(1e-5) - shifted_loss(-1e-5)) / 2e-5;
+                let quotient = (shifted_loss(1e-5) - shifted_loss(-1e-5)) / 2e-5;
                 let actual = grad.double_value(&[row, token, column]);
                 assert!(
-                    (numeric - actual).abs() < 1e-7,
-                    "{half} {row} {token}: {actual} {numeric}"
+                    (quotient - actual).abs() < 1e-7,
+                    "{half} {row} {token}: {actual} {quotient}"
                 );
             }
         }
@@ -251,16 +249,16 @@ fn invalid_arguments_are_reported() {
     let model = model(16, 0.0);
     let (target, source) = pair();
     let two_rows = rows(&[2, 2], 7);
-    let error = fused(&model, &target, &two_rows, &config(1, 1), false).unwrap_err();
+    let error = encode_fused(&model, &target, &two_rows, &config(1, 1), false).unwrap_err();
     assert!(error.to_string().starts_with("source: expected as many rows as target"), "{error}");
-    let error = fused(&model, &target, &source, &config(4, 1), false).unwrap_err();
+    let error = encode_fused(&model, &target, &source, &config(4, 1), false).unwrap_err();
     assert_eq!(error.to_string(), "local: expected at most 3, the number of layers, got 4");
     let invalid_ids = Inputs::new(Tensor::from_slice(&[99i64; 3]).view([3, 1]));
-    let error = fused(&model, &target, &invalid_ids, &config(1, 1), false).unwrap_err();
-    assert!(matches!(error, Error::Input { tensor: "input_ids", .. }), "{error}");
+    let error = encode_fused(&model, &target, &invalid_ids, &config(1, 1), false).unwrap_err();
+    assert!(matches!(error, Error::Input { argument: "input_ids", .. }), "{error}");
     assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
     assert!(toml::from_str::<FusionConfig>("m = 1").is_err());
     // The number of joined layers is capped at the number of remaining layers.
-    let run = |cross| fused(&model, &target, &source, &config(1, cross), false).unwrap();
+    let run = |cross| encode_fused(&model, &target, &source, &config(1, cross), false).unwrap();
     assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
 }

@@ -7,8 +7,8 @@ use crate::common::{ids, small_config};
 
 #[test]
 fn positions_count_tokens_and_stop_at_padding() {
-    // Computed by hand with pad = 1: position ids of tokens start at 2 in each row; padding has
-    // position id 1, also between tokens.
+    // Expected values are computed by hand for pad = 1: position ids of tokens start at 2 in each
+    // row; padding has position id 1, also between tokens.
     let ids = [0, 9, 9, 2, 1, 1, 0, 1, 9, 2, 1, 9];
     assert_eq!(position_ids(&ids, 6, 1), [2, 3, 4, 5, 1, 1, 2, 1, 3, 4, 1, 5]);
     assert_eq!(position_ids(&[5, 6, 0], 3, 0), [1, 2, 0]);
@@ -18,7 +18,7 @@ fn encode_error(inputs: Inputs) -> String {
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
     match model.encode(&inputs, false) {
         Err(error @ Error::Input { .. }) => error.to_string(),
-        other => panic!("{other:?}"),
+        result => panic!("{result:?}"),
     }
 }
 
@@ -34,14 +34,14 @@ fn ids_outside_the_vocabulary_are_reported_with_their_position() {
 #[test]
 fn shapes_and_dtypes_are_checked() {
     let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
-    let masked = |mask| Inputs::masked(ids(2, 3), mask);
+    let with_mask = |mask| Inputs::masked(ids(2, 3), mask);
     let embeds = Some(zeros(&[2, 3, 8], Kind::Float));
     for (inputs, parts) in [
         (Inputs::new(zeros(&[2, 3], Kind::Float)), ["input_ids", "integer", "Float"]),
         (Inputs::new(zeros(&[3], Kind::Int64)), ["input_ids", "[B, L]", "[3]"]),
         (Inputs::new(zeros(&[0, 3], Kind::Int64)), ["input_ids", "at least one row", "[0, 3]"]),
-        (masked(zeros(&[2, 4], Kind::Int64)), ["attention_mask", "[2, 3]", "[2, 4]"]),
-        (masked(zeros(&[2, 3], Kind::Int64) + 2), ["attention_mask", "expected", "got 2"]),
+        (with_mask(zeros(&[2, 4], Kind::Int64)), ["attention_mask", "[2, 3]", "[2, 4]"]),
+        (with_mask(zeros(&[2, 3], Kind::Int64) + 2), ["attention_mask", "expected", "got 2"]),
         (
             Inputs { inputs_embeds: embeds, ..Inputs::new(ids(2, 3)) },
             ["inputs_embeds", "[2, 3, 16]", "[2, 3, 8]"],
@@ -60,15 +60,15 @@ fn too_large_positions_and_token_types_are_reported_with_the_limit() {
     for ids in [ids(1, 18), padded] {
         assert!(model.encode(&Inputs::new(ids), false).is_ok());
     }
-    let full = |value: i64| Some(Tensor::full([1, 3], value, (Kind::Int64, Device::Cpu)));
+    let constant_ids = |value: i64| Some(Tensor::full([1, 3], value, (Kind::Int64, Device::Cpu)));
     for (inputs, parts) in [
         (Inputs::new(ids(1, 19)), ["position_ids", "max_position_embeddings = 20", "at most 18"]),
         (
-            Inputs { position_ids: full(20), ..Inputs::new(ids(1, 3)) },
+            Inputs { position_ids: constant_ids(20), ..Inputs::new(ids(1, 3)) },
             ["position_ids", "below max_position_embeddings = 20", "got 20"],
         ),
         (
-            Inputs { token_type_ids: full(1), ..Inputs::new(ids(1, 3)) },
+            Inputs { token_type_ids: constant_ids(1), ..Inputs::new(ids(1, 3)) },
             ["token_type_ids", "type_vocab_size - 1 = 0", "Learned2"],
         ),
     ] {

@@ -5,7 +5,7 @@ use xlmr_model::{
     Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert,
 };
 
-use crate::common::exclusive;
+use crate::common::lock_generator;
 
 /// Returns a configuration wide enough to be packed.
 fn config(architecture: Architecture) -> Config {
@@ -52,35 +52,35 @@ fn frobenius_error(actual: &Tensor, expected: &Tensor) -> f64 {
 
 #[test]
 fn int8_is_close_to_float32_and_float32_is_restored_exactly() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     for config in architectures() {
         let name = config.architecture.model_type();
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
-        let exact = encode(&model);
+        let float32_states = encode(&model);
         model.set_precision(Precision::Int8).unwrap();
         let int8 = encode(&model);
-        let relative_error = frobenius_error(&int8, &exact);
+        let relative_error = frobenius_error(&int8, &float32_states);
         assert!(relative_error > 1e-4 && relative_error < 0.05, "{name}: {relative_error}");
         assert_eq!(encode(&model), int8, "{name}");
         model.set_precision(Precision::F32).unwrap();
-        assert_eq!(encode(&model), exact, "{name}");
+        assert_eq!(encode(&model), float32_states, "{name}");
     }
 }
 
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
     model.set_precision(Precision::Int8).unwrap();
-    let batched = encode(&model).get(1).narrow(0, 0, 3);
+    let row_in_batch = encode(&model).get(1).narrow(0, 0, 3);
     let single = Inputs::from_rows(&[&[0, 9, 2]], 1).unwrap();
     let single = model.encode(&single, false).unwrap().get(0);
-    assert!(frobenius_error(&batched, &single) < 1e-3);
+    assert!(frobenius_error(&row_in_batch, &single) < 1e-3);
 }
 
 #[test]
 fn adapters_add_to_layers_in_int8() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let mut model = Model::new(&config(Architecture::XlmRoberta), &[], Device::Cpu, 1).unwrap();
     model.add_lora("a", &LoraConfig::default(), 3).unwrap();
     for (name, parameter) in model.named_parameters() {
@@ -88,15 +88,15 @@ fn adapters_add_to_layers_in_int8() {
             let _ = tch::no_grad(|| parameter.shallow_clone().fill_(0.05));
         }
     }
-    let exact = encode(&model);
+    let float32_states = encode(&model);
     model.set_precision(Precision::Int8).unwrap();
-    let relative_error = frobenius_error(&encode(&model), &exact);
+    let relative_error = frobenius_error(&encode(&model), &float32_states);
     assert!(relative_error > 1e-4 && relative_error < 0.05, "{relative_error}");
 }
 
 #[test]
 fn training_and_other_dtypes_are_rejected() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
     model.set_precision(Precision::Int8).unwrap();
     let error = model.encode(&inputs(), true).unwrap_err().to_string();

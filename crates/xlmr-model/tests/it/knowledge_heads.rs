@@ -20,8 +20,8 @@ fn knowledge(projection: ProjectionKind, seed: u64) -> KnowledgeHeads {
 }
 
 fn states(rows: i64) -> Tensor {
-    let count = rows * H;
-    Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view([rows, H])
+    let n_elements = rows * H;
+    Tensor::arange(n_elements, (Kind::Float, Device::Cpu)).sin().view([rows, H])
 }
 
 /// Returns all parameters and buffers by their names, without the prefix `knowledge.`.
@@ -32,7 +32,7 @@ fn tensors(heads: &KnowledgeHeads) -> BTreeMap<String, Tensor> {
 
 #[test]
 fn heads_have_the_papers_parameters_without_sharing() {
-    for (kind, count) in
+    for (kind, n_elements) in
         [(ProjectionKind::Plain, 2 * H * H), (ProjectionKind::BatchNorm, 2 * H * H + 2 * H)]
     {
         let knowledge = knowledge(kind, 1);
@@ -40,7 +40,7 @@ fn heads_have_the_papers_parameters_without_sharing() {
         for head in ["mep_query", "mep_key", "oe_query", "oe_key"] {
             let prefix = format!("knowledge.{head}.");
             let of_head = parameters.iter().filter(|(name, _)| name.starts_with(&prefix));
-            assert_eq!(of_head.map(|(_, t)| t.numel() as i64).sum::<i64>(), count, "{head}");
+            assert_eq!(of_head.map(|(_, t)| t.numel() as i64).sum::<i64>(), n_elements, "{head}");
         }
         let is_bias = |name: &&str| name.ends_with("bias") && !name.contains("norm_0");
         let names = parameters.iter().map(|(name, _)| name.as_str());
@@ -57,7 +57,7 @@ fn plain_heads_compute_the_papers_equations() {
     let knowledge = knowledge(ProjectionKind::Plain, 2);
     let tensors = tensors(&knowledge);
     let x = states(5);
-    let computed = |head: &str, x: &Tensor| {
+    let expected_output = |head: &str, x: &Tensor| {
         let linear =
             |layer: u8, x: &Tensor| x.matmul(&tensors[&format!("{head}.{layer}.weight")].tr());
         linear(1, &linear(0, x).relu())
@@ -65,10 +65,10 @@ fn plain_heads_compute_the_papers_equations() {
     let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
     let sums = &x + tensors["relations.weight"].index_select(0, &relation);
     for (actual, expected_value) in [
-        (knowledge.mep_query(&x, &[], true), computed("mep_query", &x)),
-        (knowledge.mep_key(&x, &[], false), computed("mep_key", &x)),
-        (knowledge.oe_query(&x, &relation, &[], true), computed("oe_query", &sums)),
-        (knowledge.oe_key(&x, &[], true), computed("oe_key", &x)),
+        (knowledge.mep_query(&x, &[], true), expected_output("mep_query", &x)),
+        (knowledge.mep_key(&x, &[], false), expected_output("mep_key", &x)),
+        (knowledge.oe_query(&x, &relation, &[], true), expected_output("oe_query", &sums)),
+        (knowledge.oe_key(&x, &[], true), expected_output("oe_key", &x)),
     ] {
         testkit::assert_close("projection", &actual.unwrap(), &expected_value, 1e-6);
     }
@@ -78,12 +78,12 @@ fn plain_heads_compute_the_papers_equations() {
 fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
     let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
     let x = states(8);
-    let trained = knowledge.mep_key(&x, &[], true).unwrap();
-    trained.square().sum(Kind::Float).backward();
+    let training_output = knowledge.mep_key(&x, &[], true).unwrap();
+    training_output.square().sum(Kind::Float).backward();
     // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
     let (mean, variance) = (
-        trained.mean_dim([0i64].as_slice(), false, Kind::Float),
-        trained.square().mean_dim([0i64].as_slice(), false, Kind::Float),
+        training_output.mean_dim([0i64].as_slice(), false, Kind::Float),
+        training_output.square().mean_dim([0i64].as_slice(), false, Kind::Float),
     );
     assert!(mean.abs().max().double_value(&[]) < 1e-5);
     testkit::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
@@ -92,7 +92,7 @@ fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
     for _ in 0..200 {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
-    // A single row is normalised by the running statistics, as computed here step by step.
+    // A single row is normalised by the running statistics.
     let tensors = tensors(&knowledge);
     let find = |part: &str| &tensors[&format!("mep_key.{part}")];
     let norm = |x: Tensor, k: usize| {
@@ -121,16 +121,16 @@ fn domains_are_normalised_separately() {
         ..KnowledgeConfig::default()
     };
     let new = || KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
-    let (joint, x) = (new(), states(9));
+    let (trained, x) = (new(), states(9));
     let domain_ids = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
-    let in_batch = joint.mep_key(&x, &domain_ids, true).unwrap();
+    let output = trained.mep_key(&x, &domain_ids, true).unwrap();
     let buffer = |heads: &KnowledgeHeads, part: &str| {
         tensors(heads)[&format!("mep_key.{part}")].shallow_clone()
     };
-    // Computes the paper's heads with batch norm by the mean and variance of the rows. Returns the
-    // output of the second norm, and its input.
-    let computed = |rows: &Tensor| {
-        let tensors = tensors(&joint);
+    // Computes a head with batch norm from the mean and variance of the given rows. Returns output
+    // and input of the second norm.
+    let expected_output = |rows: &Tensor| {
+        let tensors = tensors(&trained);
         let find = |part: &str| &tensors[&format!("mep_key.{part}")];
         let norm = |x: &Tensor| {
             let centred = x - x.mean_dim([0i64].as_slice(), true, Kind::Float);
@@ -145,36 +145,36 @@ fn domains_are_normalised_separately() {
     for domain in [0usize, 2] {
         let rows: Vec<i64> = (0..9).filter(|&row| domain_ids[row as usize] == domain).collect();
         let rows = Tensor::from_slice(&rows);
-        // These heads have equal weights and statistics of one domain: seed and names determine the
-        // weights.
+        // `separate` has the same weights, because seed and names are equal, and the statistics of
+        // one domain.
         let separate = knowledge(ProjectionKind::BatchNorm, 3);
         let _ = separate.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
-        let (expected_value, second) = computed(&rows);
-        testkit::assert_close("rows", &in_batch.index_select(0, &rows), &expected_value, 1e-5);
+        let (expected_value, second) = expected_output(&rows);
+        testkit::assert_close("rows", &output.index_select(0, &rows), &expected_value, 1e-5);
         for part in ["norm_0.running_mean", "norm_0.running_var"] {
-            let (actual, expected_value) = (buffer(&joint, part), buffer(&separate, part));
+            let (actual, expected_value) = (buffer(&trained, part), buffer(&separate, part));
             testkit::assert_close(part, &actual.get(domain as i64), &expected_value, 1e-6);
         }
-        // A tenth of the batch's mean, because the running mean starts at 0.
+        // The running mean starts at 0 and is a tenth of the batch's mean after one batch.
         let (actual, expected_value) = (
-            buffer(&joint, "norm_1.running_mean").get(domain as i64),
+            buffer(&trained, "norm_1.running_mean").get(domain as i64),
             second.mean_dim([0i64].as_slice(), false, Kind::Float) * 0.1,
         );
         testkit::assert_close("norm_1.running_mean", &actual, &expected_value, 1e-6);
     }
-    // Domain 1 has one row, which has no variance: it is normalised by the running statistics and
-    // does not change them.
-    assert_eq!(buffer(&joint, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
+    // Domain 1 has one row, whose variance is zero: the row is normalised by the running statistics
+    // and does not change the statistics.
+    assert_eq!(buffer(&trained, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
-    testkit::assert_close("one row", &in_batch.get(7), &expected, 1e-5);
-    // A later pass does not change what the earlier backward pass needs.
+    testkit::assert_close("one row", &output.get(7), &expected, 1e-5);
+    // A later pass does not change the tensors of an earlier backward pass.
     let heads = new();
     let first = heads.mep_key(&x, &domain_ids, true).unwrap();
     let _ = heads.mep_key(&x, &domain_ids, true).unwrap();
     first.square().sum(Kind::Float).backward();
 
-    // Equal rows have no variance; the epsilon limits their gradient to three orders of magnitude
-    // above the others'.
+    // Equal rows have no variance; the epsilon limits the gradient norm to a thousand times the
+    // norm without equal rows.
     let gradient_norm = |x: &Tensor| {
         let x = x.detach().set_requires_grad(true);
         let projected = new().mep_key(&x, &[0, 0, 0, 1, 1, 1, 1, 1, 1], true).unwrap();
@@ -189,15 +189,15 @@ fn domains_are_normalised_separately() {
     assert!(equal_rows < 1e3 * norm_of_rows, "{equal_rows} compared with {norm_of_rows}");
 
     let folder = tempfile::tempdir().unwrap();
-    joint.save(folder.path()).unwrap();
+    trained.save(folder.path()).unwrap();
     let reloaded = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
     assert!(
         reloaded.mep_key(&x, &domain_ids, false).unwrap()
-            == joint.mep_key(&x, &domain_ids, false).unwrap()
+            == trained.mep_key(&x, &domain_ids, false).unwrap()
     );
-    for invalid_domains in [vec![], vec![0; 8], vec![3; 9]] {
-        let error = joint.mep_key(&x, &invalid_domains, false).unwrap_err();
-        assert!(error.to_string().contains("9 numbers below 3"), "{error}");
+    for invalid_domain_ids in [vec![], vec![0; 8], vec![3; 9]] {
+        let error = trained.mep_key(&x, &invalid_domain_ids, false).unwrap_err();
+        assert!(error.to_string().contains("9 domain ids below 3"), "{error}");
     }
 }
 
@@ -215,8 +215,8 @@ fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
         assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
         assert!(reloaded.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
     }
-    let other = Config { hidden_size: 32, ..encoder() };
-    let error = KnowledgeHeads::load(folder.path(), &other, Device::Cpu).unwrap_err().to_string();
+    let wider = Config { hidden_size: 32, ..encoder() };
+    let error = KnowledgeHeads::load(folder.path(), &wider, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("knowledge.safetensors") && error.contains("[32"), "{error}");
     let path = folder.path().join("knowledge.safetensors");
     std::fs::write(&path, "no tensors").unwrap();
@@ -254,15 +254,15 @@ fn mismatches_are_errors() {
     let x = states(2);
     for relation in [[0i64, 3], [-1, 0]] {
         let error = knowledge.oe_query(&x, &Tensor::from_slice(&relation), &[], true);
-        assert!(matches!(error, Err(Error::Input { tensor: "relations", .. })));
+        assert!(matches!(error, Err(Error::Input { argument: "relations", .. })));
     }
     assert!(knowledge.oe_query(&x, &Tensor::from_slice(&[0i64]), &[], true).is_err());
     assert!(knowledge.mep_query(&x.view([4, 8]), &[], true).is_err());
     for unknown in ["layers = 3", "norm_sets = 2"] {
         assert!(toml::from_str::<KnowledgeConfig>(unknown).is_err(), "{unknown}");
     }
-    let twice = vec!["P1".to_owned(), "P1".to_owned()];
+    let duplicates = vec!["P1".to_owned(), "P1".to_owned()];
     let config = KnowledgeConfig::default();
-    assert!(KnowledgeHeads::new(&encoder(), &config, &twice, Device::Cpu, 0).is_err());
+    assert!(KnowledgeHeads::new(&encoder(), &config, &duplicates, Device::Cpu, 0).is_err());
     assert!(toml::from_str::<KnowledgeConfig>("projection = \"batch_norm\"").is_ok());
 }

@@ -1,4 +1,4 @@
-//! Tests of loading folders of every layout and damaged folders.
+//! Tests of loading model folders of every layout, and of damaged folders.
 use std::path::Path;
 
 use serde_json::json;
@@ -7,11 +7,11 @@ use testkit::{assert_close, assert_contains};
 use xlmr_model::{Head, Inputs, LoadOptions, LoadReport, Model, Segments};
 
 use crate::common::{
-    batch, case, copy_of, edit_json, edit_tensors, exclusive, ids, load, open, parameters,
-    small_config, stored,
+    batch, case, edit_json, edit_tensors, ids, load, lock_generator, open, parameters,
+    small_config, stored, temporary_copy,
 };
 
-const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
+const EMBEDDINGS: &str = "roberta.embeddings.word_embeddings.weight";
 
 fn assert_error(folder: &Path, heads: &[Head], parts: &[&str]) {
     assert_contains(&open(folder, heads).unwrap_err().to_string(), parts);
@@ -59,8 +59,8 @@ fn mapped_embeddings_give_the_same_hidden_states() {
 
 #[test]
 fn untied_decoders_have_separate_weights() {
-    let _guard = exclusive();
-    let folder = copy_of(&case("mlm"));
+    let _guard = lock_generator();
+    let folder = temporary_copy(&case("mlm"));
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("tie_word_embeddings".into(), json!(false));
     });
@@ -72,7 +72,7 @@ fn untied_decoders_have_separate_weights() {
         tensors.insert("lm_head.decoder.bias".into(), bias.copy());
     });
     let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
-    // transformers uses the decoder's own bias.
+    // transformers uses the decoder's bias.
     assert_eq!(report.ignored, ["lm_head.bias"]);
     let hidden = Tensor::randn([4, 32], options);
     let expected = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
@@ -84,24 +84,24 @@ fn untied_decoders_have_separate_weights() {
 
 #[test]
 fn tied_weights_may_have_either_name_but_only_one_value() {
-    let folder = copy_of(&case("mlm"));
+    let folder = temporary_copy(&case("mlm"));
     let path = folder.path().join("model.safetensors");
     let decoder = "lm_head.decoder.weight";
     edit_tensors(&path, |tensors| {
-        let words = tensors.remove(WORDS).unwrap();
-        tensors.insert(decoder.into(), words);
+        let embeddings = tensors.remove(EMBEDDINGS).unwrap();
+        tensors.insert(decoder.into(), embeddings);
     });
     let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, LoadReport::default());
     assert!(model.word_embeddings().equal(load("mlm", &[Head::MaskedLm]).word_embeddings()));
     edit_tensors(&path, |tensors| {
-        let words = tensors[decoder].copy();
-        tensors.insert(WORDS.into(), words);
+        let embeddings = tensors[decoder].copy();
+        tensors.insert(EMBEDDINGS.into(), embeddings);
     });
     assert_eq!(open(folder.path(), &[Head::MaskedLm]).unwrap().1, LoadReport::default());
     edit_tensors(&path, |tensors| {
-        let words = &tensors[decoder] + 1.0;
-        tensors.insert(WORDS.into(), words);
+        let embeddings = &tensors[decoder] + 1.0;
+        tensors.insert(EMBEDDINGS.into(), embeddings);
     });
     assert_error(folder.path(), &[Head::MaskedLm], &[decoder, "\"tie_word_embeddings\": false"]);
 }
@@ -122,7 +122,7 @@ fn a_second_segment_is_initially_equal_and_trainable() {
     actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     let rows = parameters(&model)["roberta.embeddings.token_type_embeddings.weight"].grad();
     assert!(!rows.get(0).equal(&rows.get(1)));
-    // A checkpoint that already has two rows keeps them.
+    // A checkpoint's two rows are loaded unchanged.
     let (model, _) =
         Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
     let expected = load("qa_two_segments", &[Head::Span]);
@@ -143,7 +143,7 @@ fn incomplete_folders_are_reported() {
 
 #[test]
 fn damaged_weights_are_reported() {
-    let folder = copy_of(&case("qa"));
+    let folder = temporary_copy(&case("qa"));
     let removed = "roberta.encoder.layer.1.output.dense.bias";
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         assert!(tensors.remove(removed).is_some());
@@ -151,14 +151,14 @@ fn damaged_weights_are_reported() {
     assert_error(folder.path(), &[], &["1 tensors", removed]);
 
     for (key, size, parts) in [
-        ("vocab_size", 301, &["vocab_size = 301", WORDS, "300 rows"][..]),
+        ("vocab_size", 301, &["vocab_size = 301", EMBEDDINGS, "300 rows"][..]),
         (
             "intermediate_size",
             64,
             &["model.safetensors", "intermediate.dense.weight", "[64, 32]", "[128, 32]"],
         ),
     ] {
-        let folder = copy_of(&case("qa"));
+        let folder = temporary_copy(&case("qa"));
         edit_json(&folder.path().join("config.json"), |config| {
             config.insert(key.into(), json!(size));
         });
@@ -168,14 +168,14 @@ fn damaged_weights_are_reported() {
     let parts = ["classifier.weight", "[4, 32]", "[5, 32]"];
     assert_error(&case("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
 
-    let folder = copy_of(&case("qa"));
+    let folder = temporary_copy(&case("qa"));
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let bias = tensors["qa_outputs.bias"].to_kind(Kind::Int64);
         tensors.insert("qa_outputs.bias".into(), bias);
     });
     assert_error(folder.path(), &[Head::Span], &["qa_outputs.bias", "F32, F16 or BF16", "I64"]);
 
-    let folder = copy_of(&case("qa"));
+    let folder = temporary_copy(&case("qa"));
     let path = folder.path().join("model.safetensors");
     let original = std::fs::read(&path).unwrap();
     std::fs::write(&path, &original[..original.len() - 1]).unwrap();
@@ -185,23 +185,23 @@ fn damaged_weights_are_reported() {
 #[test]
 fn an_index_must_list_files_of_its_folder_with_the_tensors() {
     let shard = "model-00002-of-00003.safetensors";
-    let edit = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
-        let folder = copy_of(&case("mlm_sharded_bf16"));
+    let with_index = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let folder = temporary_copy(&case("mlm_sharded_bf16"));
         edit_json(&folder.path().join("model.safetensors.index.json"), |index| edit(index));
         folder
     };
     for invalid_path in ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "..", ""] {
-        let folder = edit(&|index| index["weight_map"][WORDS] = json!(invalid_path));
-        let parts = ["index.json", WORDS, "not a file of this folder"];
+        let folder = with_index(&|index| index["weight_map"][EMBEDDINGS] = json!(invalid_path));
+        let parts = ["index.json", EMBEDDINGS, "not a file of this folder"];
         assert_error(folder.path(), &[], &parts);
     }
-    let folder = copy_of(&case("mlm_sharded_bf16"));
+    let folder = temporary_copy(&case("mlm_sharded_bf16"));
     std::fs::remove_file(folder.path().join(shard)).unwrap();
     assert_error(folder.path(), &[], &["index.json", shard, "missing"]);
-    let folder = edit(&|index| index["weight_map"][WORDS] = json!(shard));
-    assert_error(folder.path(), &[], &[shard, WORDS, "lacks it"]);
-    for (map, part) in [(json!({}), "weight_map is empty"), (json!(3), "not valid JSON")] {
-        let folder = edit(&|index| index["weight_map"] = map.clone());
+    let folder = with_index(&|index| index["weight_map"][EMBEDDINGS] = json!(shard));
+    assert_error(folder.path(), &[], &[shard, EMBEDDINGS, "lacks it"]);
+    for (weight_map, part) in [(json!({}), "weight_map is empty"), (json!(3), "not valid JSON")] {
+        let folder = with_index(&|index| index["weight_map"] = weight_map.clone());
         assert_error(folder.path(), &[], &["index.json", part]);
     }
 }

@@ -1,10 +1,10 @@
-//! Tests of outputs and gradients against transformers (see crates/testkit/fixtures/README.md), and
-//! of the model's documented behaviour.
+//! Tests of the documented behaviour of models: padding, dropout, initialisation, dtypes and
+//! errors.
 use tch::{Device, Kind, Tensor};
 use testkit::assert_close;
 use xlmr_model::{Config, Error, Head, Inputs, Model};
 
-use crate::common::{batch, exclusive, ids, load, parameters, small_config, stored};
+use crate::common::{batch, ids, load, lock_generator, parameters, small_config, stored};
 
 #[test]
 fn gathered_positions_have_the_logits_of_all_positions() {
@@ -16,8 +16,8 @@ fn gathered_positions_have_the_logits_of_all_positions() {
     let expected = all_logits.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &expected, 1e-6);
     let (weight, bias) = model.decoder().unwrap();
-    let computed = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
-    assert_close("decoder", &computed, &expected, 1e-5);
+    let actual = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
+    assert_close("decoder", &actual, &expected, 1e-5);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn padding_and_other_rows_do_not_change_a_row() {
         let actual = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
         assert_close("row", &actual, &expected, 1e-5);
     }
-    // Without a mask, padding is attended to.
+    // Without a mask, tokens also attend to padding.
     let actual =
         model.encode(&Inputs::new(padded_batch), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
     assert!(testkit::max_abs_error(&actual, &expected) > 1e-3);
@@ -47,8 +47,8 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
     // A row without tokens attends to all its positions, as documented.
-    let unmasked = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
-    assert_close("row without a token", &hidden.get(1), &unmasked.get(1), 1e-6);
+    let states_without_mask = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
+    assert_close("row without a token", &hidden.get(1), &states_without_mask.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
     for (name, parameter) in model.named_parameters() {
         assert!(bool::try_from(parameter.grad().isfinite().all()).unwrap(), "{name}");
@@ -60,20 +60,20 @@ fn input_embeddings_give_equal_results_and_receive_gradients() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let ids = Tensor::from_slice(&[5i64, 6, 7, 8, 1, 1]).view([2, 3]);
     let expected = model.encode(&Inputs::new(ids.shallow_clone()), false).unwrap();
-    let words = model.word_embeddings().index_select(0, &ids.view([-1])).view([2, 3, 16]);
-    let words = words.detach().set_requires_grad(true);
-    let inputs = Inputs { inputs_embeds: Some(words.shallow_clone()), ..Inputs::new(ids) };
+    let embeds = model.word_embeddings().index_select(0, &ids.view([-1])).view([2, 3, 16]);
+    let embeds = embeds.detach().set_requires_grad(true);
+    let inputs = Inputs { inputs_embeds: Some(embeds.shallow_clone()), ..Inputs::new(ids) };
     let actual = model.encode(&inputs, false).unwrap();
     assert_close("hidden", &actual, &expected, 1e-6);
     actual.narrow(2, 0, 1).sum(Kind::Float).backward();
-    assert!(words.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
+    assert!(embeds.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
 }
 
 #[test]
 fn input_embeddings_are_converted_to_the_parameters_dtype() {
-    let _guard = exclusive();
-    for config in crate::adapters::small() {
-        let model = crate::adapters::new(&config);
+    let _guard = lock_generator();
+    for config in crate::adapters::small_configs() {
+        let model = crate::adapters::new_model(&config);
         let bf16 = Tensor::randn([3, 9, config.embedding_size()], (Kind::BFloat16, Device::Cpu));
         let [bf16, float32] = [bf16.shallow_clone(), bf16.to_kind(Kind::Float)].map(|embeds| {
             let inputs = Inputs { inputs_embeds: Some(embeds), ..Inputs::new(ids(3, 9)) };
@@ -85,7 +85,7 @@ fn input_embeddings_are_converted_to_the_parameters_dtype() {
 
 #[test]
 fn dropout_is_applied_only_in_training_with_libtorchs_seed() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let run = |train, seed| {
         tch::manual_seed(seed);
@@ -123,38 +123,38 @@ fn new_models_have_transformers_initialisation_by_seed() {
             assert_eq!(tensor.get(1).abs().max().double_value(&[]), 0.0, "{name}: row of <pad>");
         }
     }
-    // No two parameters share their draws.
-    let all = parameters(&model);
-    let weight = |part: &str| &all[&format!("roberta.encoder.layer.{part}.weight")];
+    // Different parameters have different random values.
+    let tensors = parameters(&model);
+    let weight = |part: &str| &tensors[&format!("roberta.encoder.layer.{part}.weight")];
     assert!(!weight("0.attention.self.query").equal(weight("0.attention.self.key")));
     assert!(!weight("0.output.dense").equal(weight("1.output.dense")));
     let same_seed = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
     let without_heads = Model::new(&config, &[], Device::Cpu, 7).unwrap();
     let other_seed = Model::new(&config, &[], Device::Cpu, 8).unwrap();
-    let words = model.word_embeddings();
+    let embeds = model.word_embeddings();
     assert!(
-        words.equal(same_seed.word_embeddings()) && words.equal(without_heads.word_embeddings())
+        embeds.equal(same_seed.word_embeddings()) && embeds.equal(without_heads.word_embeddings())
     );
-    assert!(!words.equal(other_seed.word_embeddings()));
+    assert!(!embeds.equal(other_seed.word_embeddings()));
 }
 
 #[test]
 fn float32_is_close_to_float64() {
     let mut model = load("qa", &[Head::Span]);
     let inputs = batch(&stored("qa", "inputs.safetensors"), "b0");
-    let single = model.encode(&inputs, false).unwrap();
+    let float32_states = model.encode(&inputs, false).unwrap();
     model.set_kind(Kind::Double).unwrap();
     assert!(parameters(&model).values().all(|tensor| tensor.kind() == Kind::Double));
-    let double = model.encode(&inputs, false).unwrap();
-    assert_eq!(double.kind(), Kind::Double);
-    assert_close("hidden", &single, &double, 1e-5);
-    double.sum(Kind::Double).backward();
+    let float64_states = model.encode(&inputs, false).unwrap();
+    assert_eq!(float64_states.kind(), Kind::Double);
+    assert_close("hidden", &float32_states, &float64_states, 1e-5);
+    float64_states.sum(Kind::Double).backward();
     assert_eq!(model.word_embeddings().grad().kind(), Kind::Double);
-    assert!(matches!(model.set_kind(Kind::Int64), Err(Error::Input { tensor: "kind", .. })));
+    assert!(matches!(model.set_kind(Kind::Int64), Err(Error::Input { argument: "kind", .. })));
 }
 
 #[test]
-fn parameters_are_sorted_and_tied_ones_are_listed_once() {
+fn parameters_are_sorted_and_tied_parameters_are_listed_once() {
     let model = load("mlm", &[Head::MaskedLm]);
     let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
     assert!(names.is_sorted());
@@ -176,16 +176,17 @@ fn missing_heads_are_reported() {
     ] {
         assert!(result.unwrap().to_string().contains(&format!("no {head} head")));
     }
-    let twice = [Head::TokenClassification { labels: 2 }, Head::TokenClassification { labels: 3 }];
+    let duplicate_heads =
+        [Head::TokenClassification { labels: 2 }, Head::TokenClassification { labels: 3 }];
     assert!(matches!(
-        Model::new(&small_config(), &twice, Device::Cpu, 0),
-        Err(Error::Input { tensor: "heads", .. })
+        Model::new(&small_config(), &duplicate_heads, Device::Cpu, 0),
+        Err(Error::Input { argument: "heads", .. })
     ));
     let other_width = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
     let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 0).unwrap();
     assert!(matches!(
         model.span_logits(&other_width, false),
-        Err(Error::Input { tensor: "hidden", .. })
+        Err(Error::Input { argument: "hidden", .. })
     ));
     assert!(load("qa", &[Head::None]).heads().is_empty());
 }

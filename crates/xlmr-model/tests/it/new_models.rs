@@ -7,7 +7,7 @@ use xlmr_model::{
     LayerType, Model, ModernBert, Pooling, Result,
 };
 
-/// Writes one folder per class below `out`.
+/// Writes one folder per model and class to `out`.
 pub fn write(out: &Path) -> Result<()> {
     let tied = Config {
         hidden_size: 32,
@@ -38,21 +38,21 @@ pub fn write(out: &Path) -> Result<()> {
         classifier_pooling: Pooling::Mean,
         ..modern.clone()
     };
-    let with_modern = |modern| Config {
+    let modern_config = |modern| Config {
         architecture: Architecture::ModernBert(modern),
         num_hidden_layers: 4,
         initializer_range: 0.2,
         ..tied.clone()
     };
-    let (modern, all_options) = (with_modern(modern), with_modern(all_options));
-    let with_euro = |euro| Config {
+    let (modern, all_options) = (modern_config(modern), modern_config(all_options));
+    let euro_config = |euro| Config {
         architecture: Architecture::EuroBert(euro),
         hidden_act: Activation::Silu,
         initializer_range: 0.2,
         ..untied.clone()
     };
-    let euro = with_euro(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() });
-    let biased_euro = with_euro(EuroBert {
+    let euro = euro_config(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() });
+    let biased_euro = euro_config(EuroBert {
         rope_theta: 900.0,
         attention_bias: true,
         mlp_bias: true,
@@ -60,7 +60,7 @@ pub fn write(out: &Path) -> Result<()> {
         ..EuroBert::default()
     });
     let tied_euro = Config { tie_word_embeddings: true, ..euro.clone() };
-    let with_deberta = |deberta| Config {
+    let deberta_config = |deberta| Config {
         architecture: Architecture::DebertaV2(deberta),
         pad_token_id: 0,
         bos_token_id: None,
@@ -68,7 +68,7 @@ pub fn write(out: &Path) -> Result<()> {
         initializer_range: 0.2,
         ..tied.clone()
     };
-    let deberta = with_deberta(DebertaV2 { position_buckets: 16, ..DebertaV2::v3() });
+    let deberta = deberta_config(DebertaV2 { position_buckets: 16, ..DebertaV2::v3() });
     let older_options = DebertaV2 {
         relative_attention: true,
         content_to_position: true,
@@ -77,7 +77,7 @@ pub fn write(out: &Path) -> Result<()> {
         pooler_hidden_act: Activation::Relu,
         ..DebertaV2::default()
     };
-    let older_deberta = Config { type_vocab_size: 2, ..with_deberta(older_options) };
+    let older_deberta = Config { type_vocab_size: 2, ..deberta_config(older_options) };
     let distil = |sinusoidal_pos_embds| Config {
         architecture: Architecture::DistilBert(DistilBert {
             sinusoidal_pos_embds,
@@ -101,8 +101,8 @@ pub fn write(out: &Path) -> Result<()> {
     let data2vec = with_architecture(Architecture::Data2VecText, &tied);
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
-    let without_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
-    // transformers has no EuroBERT with the last head.
+    let untie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
+    // transformers has no EuroBERT class for the last head.
     let heads = [
         ("encoder", Head::None),
         ("mlm", Head::MaskedLm),
@@ -116,26 +116,26 @@ pub fn write(out: &Path) -> Result<()> {
         ("xlm-roberta_untied", &untied, &heads[1..2]),
         ("xlm-roberta_two_segments", &two_segments, &heads[4..]),
         ("bert", &bert, &heads),
-        ("bert_untied", &without_tie(&bert), &heads[1..2]),
+        ("bert_untied", &untie(&bert), &heads[1..2]),
         ("modernbert", &modern, &heads),
-        ("modernbert_untied", &without_tie(&modern), &heads[1..2]),
+        ("modernbert_untied", &untie(&modern), &heads[1..2]),
         ("modernbert_all_options", &all_options, &heads[1..4]),
         ("eurobert", &euro, &heads[..4]),
         ("eurobert_tied", &tied_euro, &heads[1..2]),
         ("eurobert_biased", &biased_euro, &heads[1..4]),
         ("deberta", &deberta, &heads),
         ("deberta_older", &older_deberta, &heads[1..3]),
-        ("deberta_untied", &without_tie(&older_deberta), &heads[1..2]),
+        ("deberta_untied", &untie(&older_deberta), &heads[1..2]),
         ("roberta", &roberta, &heads),
-        ("roberta_untied", &without_tie(&roberta), &heads[1..2]),
+        ("roberta_untied", &untie(&roberta), &heads[1..2]),
         ("camembert", &camembert, &heads),
         ("data2vec", &data2vec, &heads),
         ("distilbert", &distil, &heads),
         ("distilbert_sinusoidal", &sinusoidal, &heads[1..2]),
-        ("distilbert_untied", &without_tie(&distil), &heads[1..2]),
+        ("distilbert_untied", &untie(&distil), &heads[1..2]),
         ("electra", &electra, &heads),
         ("electra_wide", &wide_electra, &heads[1..]),
-        ("electra_untied", &without_tie(&electra), &heads[1..2]),
+        ("electra_untied", &untie(&electra), &heads[1..2]),
     ] {
         for &(head_name, head) in heads {
             seed += 1;
@@ -150,8 +150,8 @@ pub fn write(out: &Path) -> Result<()> {
 fn write_model(folder: &Path, config: &Config, head: Head, seed: u64) -> Result<()> {
     let model = Model::new(config, &[head], Device::Cpu, seed)?;
     for (_, parameter) in model.named_parameters() {
-        let count = i64::try_from(parameter.numel()).unwrap_or(0);
-        let noise = Tensor::f_arange(count, (Kind::Float, Device::Cpu))?.f_sin()?;
+        let n_elements = i64::try_from(parameter.numel()).unwrap_or(0);
+        let noise = Tensor::f_arange(n_elements, (Kind::Float, Device::Cpu))?.f_sin()?;
         let noise = noise.f_mul_scalar(0.1)?.f_view(&parameter.size()[..])?;
         let _ = parameter.f_detach()?.f_add_(&noise)?;
     }

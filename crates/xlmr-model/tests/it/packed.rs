@@ -1,11 +1,11 @@
-//! Tests of packed batches: hidden states and gradients equal those of padded batches.
+//! Tests of packed batches: hidden states and gradients are equal with and without packing.
 
 use tch::{Device, Kind, Tensor};
 use testkit::max_abs_error;
 use torch_ext::{Precision, Profile};
 use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBert};
 
-use crate::common::{SEQUENCE, TOKEN, exclusive, gradients, mask, rows};
+use crate::common::{SEQUENCE, TOKEN, gradients, lock_generator, mask, rows};
 
 /// Returns a configuration with the minimum width for packing.
 fn config(dropout: f64, segments: i64) -> Config {
@@ -41,22 +41,22 @@ fn inputs(lengths: &[usize]) -> Inputs {
     rows(lengths, 7)
 }
 
-/// Computes a loss of all heads' outputs at tokens, from hidden states of a packed or padded pass.
+/// Computes a loss from the outputs of all heads at tokens, without padding.
 fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
-    let at_tokens = |logits: &Tensor| (logits * mask.unsqueeze(-1)).square().sum(Kind::Float);
+    let squared_sum = |logits: &Tensor| (logits * mask.unsqueeze(-1)).square().sum(Kind::Float);
     let (start, end) = model.span_logits(hidden, false).unwrap();
-    let span = at_tokens(&Tensor::stack(&[start, end], -1));
+    let span = squared_sum(&Tensor::stack(&[start, end], -1));
     let sequence = model.sequence_logits(hidden, None, false).unwrap().square().sum(Kind::Float);
-    let token = at_tokens(&model.token_logits(hidden, false).unwrap());
-    span + sequence + token + at_tokens(&model.mlm_logits(hidden).unwrap())
+    let token = squared_sum(&model.token_logits(hidden, false).unwrap());
+    span + sequence + token + squared_sum(&model.mlm_logits(hidden).unwrap())
 }
 
 #[test]
 fn packed_and_padded_rows_have_equal_states_and_gradients() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let padded_model = padded_model(0.0, 1);
     let model = model(0.0, 1);
-    // A token may be `<pad>`, whose embedding has no gradient.
+    // The first token may be `<pad>`, whose embedding receives no gradient.
     for (lengths, first) in
         [(&[7usize, 31, 2, 16][..], 1), (&[1, 33], 9), (&[13], 1), (&[9, 9, 9], 9)]
     {
@@ -67,14 +67,15 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
         let packed = model.encode(&inputs, true).unwrap();
         assert_eq!(packed.size(), padded.size());
         assert_eq!(model.encode(&inputs, false).unwrap(), packed);
-        let tokens = mask.unsqueeze(-1);
-        let error = max_abs_error(&(&padded * &tokens), &packed);
+        let token_mask = mask.unsqueeze(-1);
+        let error = max_abs_error(&(&padded * &token_mask), &packed);
         assert!(error < 1e-5, "{lengths:?}: states {error:e}");
         let expected = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
         let actual = gradients(&model, &loss(&model, &packed, &mask));
         assert_eq!(actual.len(), model.named_parameters().len());
         for (name, actual) in &actual {
-            // A bias added to all keys does not affect the softmax: its gradient is only rounding.
+            // A bias added to all keys does not affect the softmax, so its gradient is a rounding
+            // error.
             let weight = &expected[&name.replace("key.bias", "key.weight")];
             let scale = weight.abs().max().double_value(&[]).max(1.0);
             let error = max_abs_error(&expected[name], actual) / scale;
@@ -85,7 +86,7 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
 
 #[test]
 fn padding_is_zero_in_training_and_all_states_are_padded() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let model = model(0.1, 1);
     let inputs = inputs(&[3, 8]);
     tch::manual_seed(1);
@@ -108,7 +109,7 @@ fn padding_is_zero_in_training_and_all_states_are_padded() {
 
 #[test]
 fn input_embeddings_segments_and_mask_gaps_are_retained() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let padded_model = padded_model(0.0, 2);
     let model = model(0.0, 2);
     let ids = inputs(&[6, 6]).input_ids;
@@ -126,28 +127,27 @@ fn input_embeddings_segments_and_mask_gaps_are_retained() {
         let embeds = inputs.inputs_embeds.as_ref().map(|embeds| embeds.to_kind(Kind::Double));
         let inputs = Inputs { inputs_embeds: embeds, ..inputs };
         let padded = padded_model.encode(&inputs, false).unwrap();
-        let tokens = Tensor::cat(&[mask.get(0), mask.get(1).ones_like()], 0).view([2, 6, 1]);
-        assert!(max_abs_error(&(padded * tokens), &packed) < 1e-5);
+        let token_mask = Tensor::cat(&[mask.get(0), mask.get(1).ones_like()], 0).view([2, 6, 1]);
+        assert!(max_abs_error(&(padded * token_mask), &packed) < 1e-5);
     }
 }
 
 /// Relative error bound of hidden states. Rounding to bfloat16 has an error of at most 2^-9. A
-/// layer rounds a hidden state about eight times (queries to attended values, sums, norms,
-/// intermediate values), so that two layers and the embeddings add up to at most 17 times that
-/// error.
+/// layer rounds a hidden state about eight times (attention, sums, norms, feed-forward layer), so
+/// that two layers and the embeddings add up to at most 17 roundings.
 const STATES_BOUND: f64 = 17.0 / 512.0;
 
 #[test]
 fn states_in_bfloat16_are_close_to_float64() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let modern =
         Config { architecture: Architecture::ModernBert(ModernBert::new(2)), ..config(0.0, 1) };
     let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
     let deberta = Config { architecture: Architecture::DebertaV2(deberta), ..config(0.0, 1) };
     for config in [config(0.0, 1), modern, deberta] {
-        let build = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
-        let (mut exact, mut model) = (build(), build());
-        exact.set_kind(Kind::Double).unwrap();
+        let new_model = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
+        let (mut float64_model, mut model) = (new_model(), new_model());
+        float64_model.set_kind(Kind::Double).unwrap();
         model.set_precision(Precision::Bf16).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[7])] {
             let mask = mask(&inputs);
@@ -156,22 +156,24 @@ fn states_in_bfloat16_are_close_to_float64() {
                 let loss = loss(model, &hidden, &mask);
                 (hidden * mask.unsqueeze(-1), gradients(model, &loss))
             };
-            let ((expected, exact), (actual, bf16)) = (pass(&exact), pass(&model));
+            let ((expected, reference), (actual, gradients)) = (pass(&float64_model), pass(&model));
             assert_eq!(actual.kind(), Kind::Float);
             let error = relative_distance([(&actual, &expected)]);
             assert!(error > 1e-3 && error < STATES_BOUND, "{error}");
-            for (name, gradient) in &bf16 {
+            for (name, gradient) in &gradients {
                 assert_eq!(gradient.kind(), Kind::Float, "{name}");
             }
             // The backward pass doubles the number of roundings.
-            let error = relative_distance(bf16.iter().map(|(name, bf16)| (bf16, &exact[name])));
+            let error = relative_distance(
+                gradients.iter().map(|(name, actual)| (actual, &reference[name])),
+            );
             assert!(error < 2.0 * STATES_BOUND, "gradients: {error}");
         }
     }
 }
 
 /// Counts the tensors that a training step casts separately.
-fn casts(config: &Config) -> usize {
+fn count_casts(config: &Config) -> usize {
     let mut model = Model::new(config, &[], Device::Cpu, 3).unwrap();
     model.set_precision(Precision::Bf16).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -185,14 +187,14 @@ fn casts(config: &Config) -> usize {
 
 #[test]
 fn layers_in_bfloat16_need_no_separate_casts() {
-    let _guard = exclusive();
-    for modern in [false, true] {
+    let _guard = lock_generator();
+    for is_modern in [false, true] {
         let count = |layers| {
             let mut config = Config { num_hidden_layers: layers, ..config(0.0, 1) };
-            if modern {
+            if is_modern {
                 config.architecture = Architecture::ModernBert(ModernBert::new(layers));
             }
-            casts(&config)
+            count_casts(&config)
         };
         let [casts_2_layers, casts_4_layers] = [2, 4].map(count);
         assert!(
@@ -202,7 +204,7 @@ fn layers_in_bfloat16_need_no_separate_casts() {
     }
 }
 
-/// Computes the norm of the differences relative to the norm of the second tensors.
+/// Computes the norm of all differences, divided by the norm of the second tensors of the pairs.
 fn relative_distance<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
     let square = |x: Tensor| x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
     let sums = pairs.into_iter().map(|(a, b)| (square(a - b), square(b.shallow_clone())));
@@ -213,7 +215,7 @@ fn relative_distance<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor
 
 #[test]
 fn recomputed_layers_have_equal_gradients_and_dropout() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let mut model = model(0.2, 1);
     for precision in [Precision::F32, Precision::Bf16] {
         model.set_precision(precision).unwrap();

@@ -12,7 +12,7 @@ use xlmr_model::{
     LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
-use crate::common::{SEQUENCE, TOKEN, json_of, load, logits};
+use crate::common::{SEQUENCE, TOKEN, load, logits, read_json};
 use crate::new_models;
 
 #[path = "common/opened.rs"]
@@ -27,19 +27,19 @@ fn transformers_opens_written_folders_with_equal_outputs() {
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert_eq!(folders.len(), 71);
-    // transformers 4 lacks EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
-    let works_with_4 = |folder: &&PathBuf| {
+    // transformers 4 lacks EuroBERT, and fails to load the masked-LM head of DeBERTa v3.
+    let is_supported_by_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
-    let older_folders: Vec<_> = folders.iter().filter(works_with_4).collect();
+    let older_folders: Vec<_> = folders.iter().filter(is_supported_by_4).collect();
     let mut versions = vec![None];
     versions.extend(transformers_4_packages().map(Some));
-    for older in versions {
+    for packages in versions {
         let mut command = Command::new(&python);
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
             .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")]);
-        let count = match older {
+        let count = match packages {
             Some(packages) => {
                 command.env("PYTHONPATH", packages).args(&older_folders);
                 older_folders.len()
@@ -57,7 +57,7 @@ fn transformers_opens_written_folders_with_equal_outputs() {
     }
 }
 
-/// Loads a folder, as before training, and saves it to another folder, as after training.
+/// Loads a model folder and saves it to another folder, as a training program does.
 fn resave(from: &Path) -> PathBuf {
     let to = from.with_extension("saved");
     let head = [Head::MaskedLm];
@@ -67,24 +67,26 @@ fn resave(from: &Path) -> PathBuf {
 }
 
 fn stored_tokenizer(name: &str) -> Value {
-    json_of(&fixture(&format!("{name}.json")))
+    read_json(&fixture(&format!("{name}.json")))
 }
 
 /// Returns the stored byte-level BPE in RoBERTa's layout.
 fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     let mut tokenizer = stored_tokenizer("byte_level");
-    let former = tokenizer["model"]["vocab"].as_object().unwrap();
-    let shifted = former.iter().map(|(piece, id)| (piece.clone(), json!(id.as_i64().unwrap() + 4)));
-    let mut vocabulary: serde_json::Map<String, Value> = shifted.collect();
-    let last = vocabulary.len() + 4;
-    let special = [("<s>", 0), ("<pad>", 1), ("</s>", 2), ("<unk>", 3), ("<mask>", last)];
-    vocabulary.extend(special.map(|(token, id)| (token.to_owned(), json!(id))));
-    let added = special.map(|(token, id)| {
+    let stored_vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
+    let shifted_ids = stored_vocabulary
+        .iter()
+        .map(|(piece, id)| (piece.clone(), json!(id.as_i64().unwrap() + 4)));
+    let mut vocabulary: serde_json::Map<String, Value> = shifted_ids.collect();
+    let mask_id = vocabulary.len() + 4;
+    let special_tokens = [("<s>", 0), ("<pad>", 1), ("</s>", 2), ("<unk>", 3), ("<mask>", mask_id)];
+    vocabulary.extend(special_tokens.map(|(token, id)| (token.to_owned(), json!(id))));
+    let added_tokens = special_tokens.map(|(token, id)| {
         json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
             "rstrip": false, "normalized": false, "special": true})
     });
     tokenizer["model"]["vocab"] = vocabulary.into();
-    tokenizer["added_tokens"] = json!(added);
+    tokenizer["added_tokens"] = json!(added_tokens);
     tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space,
         "trim_offsets": true, "use_regex": true});
     tokenizer["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["</s>", 2],
@@ -95,17 +97,18 @@ fn roberta_tokenizer(add_prefix_space: bool) -> Value {
 /// Returns the stored Unigram model in CamemBERT's layout.
 fn camembert_tokenizer() -> Value {
     let mut tokenizer = stored_tokenizer("tokenizer");
-    let former = tokenizer["model"]["vocab"].as_array().unwrap();
-    let first = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"];
-    let vocabulary: Vec<Value> = first.map(|token| json!([token, 0.0])).into();
-    let vocabulary = [&vocabulary, &former[4..]].concat();
-    let last = vocabulary.len() - 1;
-    let special = first.into_iter().chain(["<mask>"]).zip((0..7).chain([last]));
-    let added = special.map(|(token, id)| {
+    let stored_vocabulary = tokenizer["model"]["vocab"].as_array().unwrap();
+    let first_tokens =
+        ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"];
+    let vocabulary: Vec<Value> = first_tokens.map(|token| json!([token, 0.0])).into();
+    let vocabulary = [&vocabulary, &stored_vocabulary[4..]].concat();
+    let mask_id = vocabulary.len() - 1;
+    let special_tokens = first_tokens.into_iter().chain(["<mask>"]).zip((0..7).chain([mask_id]));
+    let added_tokens = special_tokens.map(|(token, id)| {
         json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
             "rstrip": false, "normalized": false, "special": true})
     });
-    tokenizer["added_tokens"] = added.collect();
+    tokenizer["added_tokens"] = added_tokens.collect();
     tokenizer["model"]["vocab"] = vocabulary.into();
     for (token, id) in [("<s>", 5), ("</s>", 6)] {
         tokenizer["post_processor"]["special_tokens"][token]["ids"] = json!([id]);
@@ -116,7 +119,7 @@ fn camembert_tokenizer() -> Value {
 #[test]
 fn transformers_opens_written_tokenizers() {
     let root = tempfile::tempdir().unwrap();
-    let small = |config: Config| Config {
+    let small_config = |config: Config| Config {
         vocab_size: 8200,
         hidden_size: 16,
         num_hidden_layers: 2,
@@ -125,11 +128,11 @@ fn transformers_opens_written_tokenizers() {
         ..config
     };
     let modern = Architecture::ModernBert(ModernBert::new(2));
-    let modern = Config { architecture: modern, ..small(Config::mmbert_base()) };
-    let bert = small(Config::bert_base_multilingual());
+    let modern = Config { architecture: modern, ..small_config(Config::mmbert_base()) };
+    let bert = small_config(Config::bert_base_multilingual());
     let (bos_token_id, eos_token_id, pad_token_id) = (Some(2997), Some(2998), 2998);
     let euro = Config::eurobert_210m();
-    let euro = small(Config { bos_token_id, eos_token_id, pad_token_id, ..euro });
+    let euro = small_config(Config { bos_token_id, eos_token_id, pad_token_id, ..euro });
     let gemma_tokenizer_config = json!({
         "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
         "cls_token": "<bos>", "sep_token": "<eos>", "unk_token": "<unk>",
@@ -138,7 +141,7 @@ fn transformers_opens_written_tokenizers() {
         "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 8192,
         "tokenizer_class": "PreTrainedTokenizerFast"});
     let bert_tokenizer_config = json!({"do_lower_case": false, "model_max_length": 512});
-    let roberta = Config { architecture: Architecture::Roberta, ..small(Config::base()) };
+    let roberta = Config { architecture: Architecture::Roberta, ..small_config(Config::base()) };
     let camembert = Config {
         architecture: Architecture::Camembert,
         bos_token_id: Some(5),
@@ -158,7 +161,7 @@ fn transformers_opens_written_tokenizers() {
         "tokenizer_class": "DistilBertTokenizer"});
     let camembert_tokenizer_config =
         json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
-    let deberta = small(Config::mdeberta_v3_base());
+    let deberta = small_config(Config::mdeberta_v3_base());
     let deberta_tokenizer_config = json!({
         "do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
         "model_input_names": ["input_ids", "attention_mask"],
@@ -166,9 +169,9 @@ fn transformers_opens_written_tokenizers() {
     // The last value is the folder's tokenizer_config.json as published, or null if it has none.
     let mut folders = Vec::new();
     for (name, tokenizer, config, tokenizer_config) in [
-        ("xlm-r", "tokenizer", &small(Config::base()), Value::Null),
-        ("xlm-r-hub", "tokenizer", &small(Config::base()), json!({"model_max_length": 512})),
-        ("xlm-r-bare", "tokenizer", &small(Config::base()), Value::Null),
+        ("xlm-r", "tokenizer", &small_config(Config::base()), Value::Null),
+        ("xlm-r-hub", "tokenizer", &small_config(Config::base()), json!({"model_max_length": 512})),
+        ("xlm-r-bare", "tokenizer", &small_config(Config::base()), Value::Null),
         ("cased", "wordpiece", &bert, Value::Null),
         ("cased-bare", "wordpiece", &bert, Value::Null),
         ("cased-hub", "wordpiece", &bert, bert_tokenizer_config),
@@ -183,7 +186,7 @@ fn transformers_opens_written_tokenizers() {
         ("camembert-hub", "camembert", &camembert, camembert_tokenizer_config),
         ("distil-hub", "wordpiece", &distil, distil_tokenizer_config),
         ("electra-lower-cut", "wordpiece", &electra, json!({"model_max_length": 512})),
-        ("pieces", "sentencepiece.bpe.model", &small(Config::base()), Value::Null),
+        ("pieces", "sentencepiece.bpe.model", &small_config(Config::base()), Value::Null),
         ("deberta", "spm.model", &deberta, Value::Null),
         ("deberta-hub", "spm.model", &deberta, deberta_tokenizer_config),
     ] {
@@ -196,7 +199,7 @@ fn transformers_opens_written_tokenizers() {
         if tokenizer.ends_with(".model") {
             let pieces = match tokenizer {
                 "spm.model" => deberta_spm_model(),
-                other => fs::read(fixture(other)).unwrap(),
+                name => fs::read(fixture(name)).unwrap(),
             };
             fs::write(folder.join(tokenizer), pieces).unwrap();
             folders.push(resave(&folder));
@@ -205,7 +208,7 @@ fn transformers_opens_written_tokenizers() {
         let mut tokenizer = match tokenizer {
             "roberta" => roberta_tokenizer(name.ends_with("-cut")),
             "camembert" => camembert_tokenizer(),
-            other => stored_tokenizer(other),
+            name => stored_tokenizer(name),
         };
         if name.contains("-lower") {
             tokenizer["normalizer"]["lowercase"] = true.into();
@@ -226,12 +229,12 @@ fn transformers_opens_written_tokenizers() {
         folders.push(resave(&folder));
     }
     let base = fixture("../../../data/base");
-    let copy = root.path().join("base");
-    fs::create_dir(&copy).unwrap();
+    let base_copy = root.path().join("base");
+    fs::create_dir(&base_copy).unwrap();
     for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
-        fs::copy(base.join(file), copy.join(file)).unwrap();
+        fs::copy(base.join(file), base_copy.join(file)).unwrap();
     }
-    folders.extend([resave(&copy), base]);
+    folders.extend([resave(&base_copy), base]);
     opened::check_transformers_encoding(&folders);
 }
 
@@ -240,9 +243,9 @@ fn transformers_opens_written_tokenizers() {
 #[test]
 fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
-    let older = transformers_4_packages().unwrap_or_default();
+    let older_packages = transformers_4_packages().unwrap_or_default();
     let python_path = std::env::var("PYTHONPATH").unwrap_or_default();
-    // The last value: whether AdapterHub is compared, too.
+    // The last value selects cases that are also compared with AdapterHub.
     let cases = [
         ("qa", Head::None, true),
         ("qa", Head::Span, true),
@@ -262,9 +265,9 @@ fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
         ("electra_mlm", Head::MaskedLm, false),
         ("electra_tokcls", TOKEN, true),
     ];
-    let with_older = format!("{python_path}:{}", older.display());
+    let older_path = format!("{python_path}:{}", older_packages.display());
     for (module, path, kinds) in
-        [("peft", python_path, &["lora"][..]), ("adapters", with_older, &["bottleneck", "fusion"])]
+        [("peft", python_path, &["lora"][..]), ("adapters", older_path, &["bottleneck", "fusion"])]
     {
         let run = || {
             let mut command = Command::new(&python);
@@ -294,17 +297,18 @@ fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
     }
 }
 
-/// Writes a base model, an adapter for it with a changed head, and the outputs of both.
+/// Writes a base model, an adapter with a changed head, and the outputs of the model with the
+/// adapter.
 fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
     let mut model = load(name, &[head]);
     model.save(folder.join("base"), head).unwrap();
-    let fused = ["ours", "other", "third"];
+    let bottlenecks = ["ours", "other", "third"];
     let config = BottleneckConfig { reduction: 5, activation: Activation::Gelu };
     if kind == "fusion" {
-        for name in fused {
+        for name in bottlenecks {
             model.add_bottleneck(name, &config, 1).unwrap();
         }
-        model.add_adapter_fusion(&fused, 1).unwrap();
+        model.add_adapter_fusion(&bottlenecks, 1).unwrap();
     } else if kind == "bottleneck" {
         model.add_bottleneck("ours", &config, 1).unwrap();
     } else {
@@ -314,7 +318,7 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
     }
     for (name, parameter) in model.named_parameters() {
         let is_base_parameter =
-            Role::Encoder.holds(&name) || Role::Head.holds(&name) && head == Head::MaskedLm;
+            Role::Encoder.matches(&name) || Role::Head.matches(&name) && head == Head::MaskedLm;
         if !is_base_parameter {
             let count = i64::try_from(parameter.numel()).unwrap();
             let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)).sin() * 0.2;
@@ -322,7 +326,7 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
         }
     }
     if kind == "fusion" {
-        model.set_fused(&fused).unwrap();
+        model.set_active_fusion(&bottlenecks).unwrap();
         model.save(folder.join("base"), head).unwrap();
     } else {
         model.set_active(&["ours"]).unwrap();

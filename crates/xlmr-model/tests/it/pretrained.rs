@@ -9,7 +9,7 @@ use xlmr_model::{
     Architecture, Config, Error, Head, Inputs, LoadOptions, LoadReport, Model, Pretrained,
 };
 
-use crate::common::json_of;
+use crate::common::read_json;
 
 fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
     Vec::<Vec<i64>>::try_from(tensor).unwrap()
@@ -26,9 +26,9 @@ fn segment_ids_are_padded_to_the_batch() {
 #[test]
 fn invalid_segment_ids_are_rejected() {
     let inputs = || Inputs::from_rows(&[&[0, 5, 2], &[0, 2]], 1).unwrap();
-    for wrong in [vec![[0u32; 3].as_slice()], vec![&[0; 4], &[0; 2]]] {
-        let error = inputs().with_token_type_ids(&wrong).unwrap_err();
-        assert!(matches!(error, Error::Input { tensor: "token_type_ids", .. }), "{error}");
+    for invalid_rows in [vec![[0u32; 3].as_slice()], vec![&[0; 4], &[0; 2]]] {
+        let error = inputs().with_token_type_ids(&invalid_rows).unwrap_err();
+        assert!(matches!(error, Error::Input { argument: "token_type_ids", .. }), "{error}");
     }
     assert_eq!(Inputs::from_rows(&[], 1).unwrap().input_ids.size(), [0, 0]);
 }
@@ -53,34 +53,34 @@ fn a_loaded_model_uses_the_tokenizers_padding() {
     let (loaded, report) = load(&from);
     assert_eq!(report, LoadReport::default());
     assert_eq!(loaded.notes.len(), 1);
-    assert_eq!(loaded.model.config(), &Config { pad_token_id: 1, ..config_of(&from) });
+    assert_eq!(loaded.model.config(), &Config { pad_token_id: 1, ..read_config(&from) });
 
     // Tokens have the same hidden states with either padding.
-    let short = [0, 9, 2].as_slice();
+    let short_row = [0, 9, 2].as_slice();
     let hidden = |pad| {
-        let inputs = Inputs::from_rows(&[&[0, 7, 8, 9, 2], short], pad).unwrap();
+        let inputs = Inputs::from_rows(&[&[0, 7, 8, 9, 2], short_row], pad).unwrap();
         loaded.model.encode(&inputs, false).unwrap().get(1).narrow(0, 0, 3)
     };
-    let single = loaded.model.encode(&Inputs::from_rows(&[short], 1).unwrap(), false).unwrap();
+    let single = loaded.model.encode(&Inputs::from_rows(&[short_row], 1).unwrap(), false).unwrap();
     for pad in [0, 1] {
         testkit::assert_close("hidden states", &hidden(pad), &single.get(0), 1e-6);
     }
 
     loaded.save(&to, Head::None).unwrap();
-    assert_eq!(config_of(&to).pad_token_id, 1);
+    assert_eq!(read_config(&to).pad_token_id, 1);
     assert!(load(&to).0.notes.is_empty());
 }
 
-fn config_of(folder: &Path) -> Config {
+fn read_config(folder: &Path) -> Config {
     Config::from_file(folder.join("config.json")).unwrap()
 }
 
 #[test]
-fn only_models_of_the_class_are_used_without_training() {
+fn load_trained_accepts_only_models_of_the_class() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path());
     let heads = [Head::MaskedLm, Head::Span];
-    let model = Model::new(&config_of(folder.path()), &heads, Device::Cpu, 3).unwrap();
+    let model = Model::new(&read_config(folder.path()), &heads, Device::Cpu, 3).unwrap();
     let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu, Precision::F32);
     model.save(folder.path(), Head::Span).unwrap();
     assert!(load().is_ok());
@@ -134,12 +134,15 @@ fn sentencepiece_models_are_converted_to_tokenizer_json() {
     let user_config = r#"{"model_max_length": 510}"#;
     std::fs::write(from.join("tokenizer_config.json"), user_config).unwrap();
     load(&from).unwrap().save(&to, Head::Span).unwrap();
-    assert_eq!(json_of(&to.join("tokenizer.json")), json_of(&testkit::fixture("tokenizer.json")));
+    assert_eq!(
+        read_json(&to.join("tokenizer.json")),
+        read_json(&testkit::fixture("tokenizer.json"))
+    );
     for name in [model, "tokenizer_config.json"] {
         let [before, after] = [&from, &to].map(|folder| std::fs::read(folder.join(name)).unwrap());
         assert_eq!(before, after, "{name}");
     }
-    // Both files exist now, so that saving again changes nothing.
+    // With both files present, saving again changes nothing.
     let before = std::fs::read(to.join("tokenizer.json")).unwrap();
     load(&to).unwrap().save(&to, Head::Span).unwrap();
     assert_eq!(before, std::fs::read(to.join("tokenizer.json")).unwrap());
@@ -156,7 +159,7 @@ fn a_saved_tokenizer_json_has_a_post_processor() {
         tokenizer.encode(("Ein  Text <mask>.", "Noch einer."), true).unwrap().get_ids().to_vec()
     };
     let original_ids = ids(&from);
-    let mut json = json_of(&from.join("tokenizer.json"));
+    let mut json = read_json(&from.join("tokenizer.json"));
     json["post_processor"] = serde_json::Value::Null;
     std::fs::write(from.join("tokenizer.json"), json.to_string()).unwrap();
     assert_ne!(ids(&from), original_ids);
@@ -167,7 +170,7 @@ fn a_saved_tokenizer_json_has_a_post_processor() {
 #[test]
 fn files_next_to_a_tokenizer_are_copied() {
     let (root, from, to) = folders();
-    // One file is a link, as in a snapshot of the hub.
+    // One file is a symbolic link, as in a snapshot of the Hugging Face hub.
     std::fs::write(root.path().join("blob"), b"pieces\0\xff").unwrap();
     std::os::unix::fs::symlink("../blob", from.join("sentencepiece.bpe.model")).unwrap();
     let user_config =
@@ -190,14 +193,15 @@ fn files_next_to_a_tokenizer_are_copied() {
     }
     let names = ["vocab.txt", "other.txt", "notes.txt"].map(|name| to.join(name).exists());
     assert_eq!(names, [false, false, true]);
-    // Missing values are created, and existing ones are retained.
-    let special = json_of(&to.join("special_tokens_map.json"));
+    // Missing values are created, and existing values are preserved.
+    let special_tokens = read_json(&to.join("special_tokens_map.json"));
     assert_eq!(
-        special,
+        special_tokens,
         json!({"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>",
             "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<m>"})
     );
-    // Saving a model of another folder removes this one's files; saving in place changes nothing.
+    // Saving a model of another folder removes the earlier model's files; saving in place changes
+    // nothing.
     let plain_folder = root.path().join("plain");
     write_folder(&plain_folder);
     load(&plain_folder).unwrap().save(&to, Head::Span).unwrap();
@@ -207,7 +211,7 @@ fn files_next_to_a_tokenizer_are_copied() {
     let before = generated.each_ref().map(|path| std::fs::read(path).unwrap());
     load(&to).unwrap().save(&to, Head::Span).unwrap();
     assert_eq!(before, generated.each_ref().map(|path| std::fs::read(path).unwrap()));
-    let config = json_of(&generated[0]);
+    let config = read_json(&generated[0]);
     assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
     assert_eq!(config["model_max_length"], 512);
     assert_eq!(config["model_input_names"], json!(["input_ids", "attention_mask"]));
@@ -220,7 +224,7 @@ fn third_party_code_is_not_copied() {
     let config = r#"{"auto_map": {"AutoTokenizer": ["a.B", null]}, "do_lower_case": false}"#;
     std::fs::write(from.join("tokenizer_config.json"), config).unwrap();
     load(&from).unwrap().save(&to, Head::Span).unwrap();
-    let config = json_of(&to.join("tokenizer_config.json"));
+    let config = read_json(&to.join("tokenizer_config.json"));
     assert_eq!(config, json!({"do_lower_case": false}));
 }
 
@@ -242,8 +246,8 @@ fn invalid_files_next_to_a_tokenizer_are_reported_on_loading() {
     assert_error("vocab.txt", "expected a file");
     std::os::unix::fs::symlink("nowhere", path("added_tokens.json")).unwrap();
     assert_error("added_tokens.json", "No such file");
-    let large = std::fs::File::create(path("sentencepiece.bpe.model")).unwrap();
-    large.set_len((32 << 20) + 1).unwrap();
+    let large_file = std::fs::File::create(path("sentencepiece.bpe.model")).unwrap();
+    large_file.set_len((32 << 20) + 1).unwrap();
     assert_error("sentencepiece.bpe.model", "longer than 32 MB");
     std::fs::write(path("tokenizer_config.json"), "[]").unwrap();
     assert_error("tokenizer_config.json", "expected a map");

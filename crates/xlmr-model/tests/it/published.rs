@@ -1,17 +1,17 @@
-//! Tests of published model folders, with the behaviour of transformers; see
+//! Tests that published model folders are read as in transformers; see
 //! docs/reference/file-formats.md.
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::adapters::{small, states};
-use crate::common::{edit_json, edit_tensors, json_of, open};
+use crate::adapters::{small_configs, states};
+use crate::common::{edit_json, edit_tensors, open, read_json};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 use xlmr_model::{Architecture, Config, Head, LoadReport, Model, Pretrained, Result};
 
 /// Creates a small BERT with XLM-R's tokenizer and `rows` rows of token embeddings.
-fn bert(rows: i64) -> TempDir {
+fn bert_folder(rows: i64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = Config {
         architecture: Architecture::Bert,
@@ -30,41 +30,41 @@ fn load(folder: &Path) -> Result<(Pretrained, LoadReport)> {
     Pretrained::load(folder, &[], Device::Cpu, Default::default())
 }
 
-fn weights(folder: &Path) -> PathBuf {
+fn weights_path(folder: &Path) -> PathBuf {
     folder.join("model.safetensors")
 }
 
 /// Adds a prefix to the names of all tensors.
 fn add_prefix(folder: &Path, prefix: &str) {
-    edit_tensors(&weights(folder), |tensors| {
+    edit_tensors(&weights_path(folder), |tensors| {
         let named = std::mem::take(tensors).into_iter();
         tensors.extend(named.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     });
 }
 
 #[test]
-fn extra_embedding_rows_are_kept_and_missing_rows_are_an_error() {
-    let (loaded, report) = load(bert(8192 + 35).path()).unwrap();
+fn extra_embedding_rows_are_loaded_and_missing_rows_are_an_error() {
+    let (loaded, report) = load(bert_folder(8192 + 35).path()).unwrap();
     assert_eq!(loaded.model.word_embeddings().size(), [8227, 16]);
     assert_eq!(report, LoadReport::default());
-    let message = load(bert(8191).path()).unwrap_err().to_string();
+    let message = load(bert_folder(8191).path()).unwrap_err().to_string();
     assert!(message.contains("\"<mask>\" has id 8191"), "{message}");
     assert!(message.contains("vocab_size = 8191"), "{message}");
 }
 
 #[test]
 fn poolers_and_buffers_are_optional() {
-    let float = || Tensor::zeros([16], (Kind::Float, Device::Cpu));
+    let zeros = || Tensor::zeros([16], (Kind::Float, Device::Cpu));
     let positions = || Tensor::arange(514, (Kind::Int64, Device::Cpu)).view([1, 514]);
     for prefix in ["", "bert."] {
-        let folder = bert(8192);
+        let folder = bert_folder(8192);
         let before = states(&load(folder.path()).unwrap().0.model);
         add_prefix(folder.path(), prefix);
-        edit_tensors(&weights(folder.path()), |tensors| {
+        edit_tensors(&weights_path(folder.path()), |tensors| {
             for (name, tensor) in [
                 ("embeddings.position_ids", positions()),
                 ("embeddings.token_type_ids", positions().zeros_like()),
-                ("pooler.dense.bias", float()),
+                ("pooler.dense.bias", zeros()),
             ] {
                 tensors.insert(format!("{prefix}{name}"), tensor);
             }
@@ -79,18 +79,19 @@ fn poolers_and_buffers_are_optional() {
 #[test]
 fn rotary_buffers_are_not_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let euro = small().into_iter().find(|c| matches!(c.architecture, Architecture::EuroBert(_)));
+    let euro =
+        small_configs().into_iter().find(|c| matches!(c.architecture, Architecture::EuroBert(_)));
     let model = Model::new(&euro.unwrap(), &[], Device::Cpu, 3).unwrap();
     model.save(folder.path(), Head::None).unwrap();
-    edit_tensors(&weights(folder.path()), |tensors| {
+    edit_tensors(&weights_path(folder.path()), |tensors| {
         tensors.insert("rotary_emb.inv_freq".into(), Tensor::from_slice(&[1f32, 0.1]));
     });
     assert_eq!(open(folder.path(), &[]).unwrap().1, LoadReport::default());
 }
 
 #[test]
-fn names_may_lack_the_prefix_of_the_architecture() {
-    for config in small() {
+fn names_may_omit_the_prefix_of_the_architecture() {
+    for config in small_configs() {
         let name = config.architecture.model_type();
         let folder = tempfile::tempdir().unwrap();
         let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 3).unwrap();
@@ -100,7 +101,7 @@ fn names_may_lack_the_prefix_of_the_architecture() {
         let (bare, report) = open(folder.path(), &[]).unwrap();
         assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
         assert!(states(&bare).equal(&states(&with_prefix)), "{name}");
-        // transformers opens neither of these prefixes: it would initialise all weights.
+        // transformers supports neither of these prefixes and would initialise all weights.
         for invalid_prefix in ["module.", "auto_model."] {
             model.save(folder.path(), Head::None).unwrap();
             add_prefix(folder.path(), invalid_prefix);
@@ -111,41 +112,42 @@ fn names_may_lack_the_prefix_of_the_architecture() {
 }
 
 #[test]
-fn folders_of_sentence_transformers() {
+fn folders_of_sentence_transformers_are_supported() {
     let module = |path: &str, class: &str| {
         let class = format!("sentence_transformers.{class}");
         json!({"idx": 0, "name": "0", "path": path, "type": class})
     };
-    let list = |path: &str, class: &str| {
+    let module_list = |path: &str, class: &str| {
         json!([module(path, class), module("1_Pooling", "models.Pooling")]).to_string()
     };
     let root = tempfile::tempdir().unwrap();
     let subfolder = root.path().join("0_Transformer");
-    fs::rename(bert(8192).keep(), &subfolder).unwrap();
+    fs::rename(bert_folder(8192).keep(), &subfolder).unwrap();
     fs::write(subfolder.join("tokenizer_config.json"), "{}").unwrap();
-    // Older versions write their own config.json next to modules.json.
+    // Older versions write another config.json next to modules.json.
     fs::write(root.path().join("config.json"), r#"{"__version__": "0.2.5"}"#).unwrap();
     let modules = root.path().join("modules.json");
-    fs::write(&modules, list("0_Transformer", "models.Transformer")).unwrap();
+    fs::write(&modules, module_list("0_Transformer", "models.Transformer")).unwrap();
     let (loaded, _) = load(root.path()).unwrap();
     assert_eq!(loaded.model.config().hidden_size, 16);
     assert_eq!(Config::of_folder(root.path()).unwrap(), *loaded.model.config());
     assert!(xlmr_model::read_tokenizer(root.path()).is_ok());
-    let saved = tempfile::tempdir().unwrap();
-    loaded.save(saved.path(), Head::None).unwrap();
-    assert_eq!(fs::read(saved.path().join("tokenizer_config.json")).unwrap(), b"{}");
+    let saved_folder = tempfile::tempdir().unwrap();
+    loaded.save(saved_folder.path(), Head::None).unwrap();
+    assert_eq!(fs::read(saved_folder.path().join("tokenizer_config.json")).unwrap(), b"{}");
 
-    // Version 5 has another class path, and newer folders have the transformer next to the list.
-    let flat = bert(8192);
+    // Version 5 of sentence-transformers has another class path; newer folders have the
+    // transformer's files next to `modules.json`.
+    let flat_folder = bert_folder(8192);
     for class in ["models.Transformer", "base.modules.transformer.Transformer"] {
-        fs::write(flat.path().join("modules.json"), list("", class)).unwrap();
-        assert!(load(flat.path()).is_ok());
+        fs::write(flat_folder.path().join("modules.json"), module_list("", class)).unwrap();
+        assert!(load(flat_folder.path()).is_ok());
     }
 
     for (text, part) in [
-        (list("../other", "models.Transformer"), "\"../other\""),
-        (list("/", "models.Transformer"), "\"/\""),
-        (list("2_Transformer", "models.Transformer"), "\"2_Transformer\""),
+        (module_list("../other", "models.Transformer"), "\"../other\""),
+        (module_list("/", "models.Transformer"), "\"/\""),
+        (module_list("2_Transformer", "models.Transformer"), "\"2_Transformer\""),
         ("{}".into(), "expected a sequence"),
     ] {
         fs::write(&modules, text).unwrap();
@@ -161,16 +163,16 @@ fn folders_of_sentence_transformers() {
 
 #[test]
 fn half_precision_is_read_for_any_dtype_in_config_json() {
-    for (key, kind, stored) in
+    for (key, kind, dtype) in
         [("torch_dtype", Kind::Half, "float16"), ("dtype", Kind::BFloat16, "bfloat16")]
     {
-        let folder = bert(8192);
-        edit_tensors(&weights(folder.path()), |tensors| {
+        let folder = bert_folder(8192);
+        edit_tensors(&weights_path(folder.path()), |tensors| {
             tensors.values_mut().for_each(|tensor| *tensor = tensor.to_kind(kind));
         });
         edit_json(&folder.path().join("config.json"), |config| {
             config.remove("dtype");
-            config.insert(key.into(), json!(stored));
+            config.insert(key.into(), json!(dtype));
         });
         let (loaded, report) = load(folder.path()).unwrap();
         assert_eq!(report.converted.len(), loaded.model.named_parameters().len());
@@ -183,21 +185,21 @@ fn half_precision_is_read_for_any_dtype_in_config_json() {
 }
 
 #[test]
-fn unlimited_maximum_lengths_are_kept() {
+fn unlimited_maximum_lengths_are_preserved() {
     for length in ["1000000000000000019884624838656", "1e30", "null"] {
-        let folder = bert(8192);
+        let folder = bert_folder(8192);
         let path = folder.path().join("tokenizer_config.json");
         let text = format!(r#"{{"auto_map": {{}}, "model_max_length": {length}}}"#);
         fs::write(&path, text).unwrap();
         load(folder.path()).unwrap().0.save(folder.path(), Head::None).unwrap();
-        let written = json_of(&path)["model_max_length"].as_f64();
+        let written = read_json(&path)["model_max_length"].as_f64();
         assert_eq!(written, (length != "null").then_some(1e30), "{length}");
     }
 }
 
 #[test]
 fn keys_of_config_json_may_be_null_absent_or_unknown() {
-    let folder = bert(8192);
+    let folder = bert_folder(8192);
     let path = folder.path().join("config.json");
     edit_json(&path, |config| {
         for key in ["pad_token_id", "classifier_dropout", "position_embedding_type", "id2label"] {

@@ -1,4 +1,4 @@
-//! Tests that quantized model folders contain the rounded matrices, and of their outputs.
+//! Tests of the matrices and outputs of quantized model folders.
 use std::path::Path;
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use tch::Tensor;
 use torch_ext::Precision;
 use xlmr_model::{Head, Inputs, Model, quantize};
 
-use crate::common::{edit_tensors, exclusive, json_of, open, program_with_model};
+use crate::common::{edit_tensors, lock_generator, open, program_with_model, read_json};
 
 fn load(folder: &Path) -> Model {
     let (model, report) = open(folder, &[Head::MaskedLm]).unwrap();
@@ -19,7 +19,8 @@ fn hidden(model: &Model) -> Tensor {
     model.in_precision(|| model.encode(&inputs, false)).unwrap().unwrap()
 }
 
-/// Returns half the distance of neighbouring values, `[rows, 1]`; the row's maximum is 127 steps.
+/// Returns half the distance of neighbouring quantized values, `[rows, 1]`; a row's maximum is 127
+/// steps.
 fn half_steps(matrix: &Tensor) -> Tensor {
     matrix.abs().amax([1i64].as_slice(), true) / (2.0 * 127.0)
 }
@@ -29,13 +30,13 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
     let program = program_with_model();
     let printed = program.expect_success("quantize --model model --out small").out;
     let (before, after) = (load(&program.at("model")), load(&program.at("small")));
-    let mut matrices = 0;
+    let mut n_matrices = 0;
     let quantized = after.named_parameters();
     for ((name, original), (_, quantized_tensor)) in
         before.named_parameters().into_iter().zip(quantized)
     {
         if original.dim() == 2 && original.size().iter().all(|&size| size >= 64) {
-            matrices += 1;
+            n_matrices += 1;
             let excess = ((&quantized_tensor - &original).abs()
                 - half_steps(&original) * (1.0 + 1e-4))
                 .max();
@@ -45,47 +46,48 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
             assert!(quantized_tensor.equal(&original), "{name}");
         }
     }
-    assert!(printed.contains(&format!("8-bit matrices  {matrices}\n")), "{printed}");
+    assert!(printed.contains(&format!("8-bit matrices  {n_matrices}\n")), "{printed}");
     let size = |file: &str| program.bytes(file).len();
-    let (small, large) = (size("small/model.int8.safetensors"), size("model/model.safetensors"));
-    assert!(small * 100 < large * 28, "{small} of {large}");
+    let (quantized_size, original_size) =
+        (size("small/model.int8.safetensors"), size("model/model.safetensors"));
+    assert!(quantized_size * 100 < original_size * 28, "{quantized_size} of {original_size}");
     // Programs that would load integers as weights find no `model.safetensors`.
     assert!(!program.at("small/model.safetensors").exists());
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
     let info = program.expect_success("info --model small").out;
-    assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
+    assert!(info.contains(&format!("stored as I8     {n_matrices} tensors")), "{info}");
     // After saving again, the weights are float32, and other programs can load them.
     after.save(program.at("saved"), Head::MaskedLm).unwrap();
-    let config = json_of(&program.at("saved/config.json"));
+    let config = read_json(&program.at("saved/config.json"));
     assert_eq!(config["quantization_config"], Value::Null);
     assert!(hidden(&load(&program.at("saved"))).equal(&hidden(&after)));
 }
 
 #[test]
 fn linear_layers_in_8_bits_compute_with_the_same_integers() {
-    let _guard = exclusive();
+    let _guard = lock_generator();
     let program = program_with_model();
     quantize(program.at("model"), program.at("small"), false).unwrap();
-    let (mut exact, mut small) = (load(&program.at("model")), load(&program.at("small")));
-    // Only embeddings are rounded in addition.
-    let small_parameters = small.named_parameters();
+    let (mut original, mut quantized) = (load(&program.at("model")), load(&program.at("small")));
+    // In the quantized model, only the embeddings are rounded in addition.
+    let quantized_parameters = quantized.named_parameters();
     tch::no_grad(|| {
         for ((name, mut original), (_, quantized_tensor)) in
-            exact.named_parameters().into_iter().zip(small_parameters)
+            original.named_parameters().into_iter().zip(quantized_parameters)
         {
             if name.contains("embeddings") {
                 original.copy_(&quantized_tensor);
             }
         }
     });
-    let float32 = hidden(&exact);
-    exact.set_precision(Precision::Int8).unwrap();
-    small.set_precision(Precision::Int8).unwrap();
-    let (exact, small) = (hidden(&exact), hidden(&small));
+    let float32 = hidden(&original);
+    original.set_precision(Precision::Int8).unwrap();
+    quantized.set_precision(Precision::Int8).unwrap();
+    let (expected, actual) = (hidden(&original), hidden(&quantized));
     let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
-    let (change, int8_error) = (distance(&exact, &small), distance(&exact, &float32));
-    // Scales are rounded again; activations next to a rounding boundary may be rounded to another
-    // value.
+    let (change, int8_error) = (distance(&expected, &actual), distance(&expected, &float32));
+    // The scales are rounded again, and activations next to a rounding boundary may be rounded to
+    // another value.
     assert!(change < 0.02 * int8_error, "{change:e}, 8 bits change {int8_error:e}");
 }
 

@@ -1,11 +1,11 @@
-//! Tests of saved folders against the stored ones, and of round trips.
+//! Tests that saved folders equal the stored folders, and of saving and loading again.
 use serde_json::json;
 use tch::Device;
 use torch_ext::TensorFile;
 use xlmr_model::{Error, Head, Inputs, LoadReport, Model};
 
 use crate::common::{
-    SEQUENCE, assert_equal_parameters, batch, case, edit_json, ids, json_of, load, open, read,
+    SEQUENCE, assert_equal_parameters, batch, case, edit_json, ids, load, open, read, read_json,
     small_config, stored,
 };
 
@@ -17,9 +17,9 @@ fn sharded_bfloat16_becomes_one_float32_file_with_the_same_values() {
     let (reloaded, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, LoadReport::default());
     assert_equal_parameters(&reloaded, &model);
-    let mut expected = json_of(&case("mlm_sharded_bf16").join("config.json"));
+    let mut expected = read_json(&case("mlm_sharded_bf16").join("config.json"));
     expected["dtype"] = json!("float32");
-    assert_eq!(json_of(&folder.path().join("config.json")), expected);
+    assert_eq!(read_json(&folder.path().join("config.json")), expected);
     let [reference, saved_tensors] = [case("mlm").as_path(), folder.path()]
         .map(|folder| read(&folder.join("model.safetensors")));
     assert!(saved_tensors.keys().eq(reference.keys()));
@@ -31,8 +31,10 @@ fn other_heads_are_saved_and_removed_with_the_main_head() {
     let heads = [Head::MaskedLm, Head::Span, Head::TokenClassification { labels: 4 }];
     let model = Model::new(&small_config(), &heads, Device::Cpu, 1).unwrap();
     model.save(folder.path(), Head::Span).unwrap();
-    let main = read(&folder.path().join("model.safetensors"));
-    assert!(main.keys().all(|name| name.starts_with("roberta.") || name.starts_with("qa_outputs")));
+    let saved = read(&folder.path().join("model.safetensors"));
+    assert!(
+        saved.keys().all(|name| name.starts_with("roberta.") || name.starts_with("qa_outputs"))
+    );
     let (reloaded, report) = open(folder.path(), &heads).unwrap();
     assert_eq!(report, LoadReport::default());
     assert_equal_parameters(&reloaded, &model);
@@ -49,7 +51,7 @@ fn the_encoder_without_heads_has_keys_without_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let model = load("qa", &[Head::Span]);
     model.save(folder.path(), Head::None).unwrap();
-    let config = json_of(&folder.path().join("config.json"));
+    let config = read_json(&folder.path().join("config.json"));
     assert_eq!(config["architectures"], json!(["XLMRobertaModel"]));
     let file = TensorFile::open(folder.path().join("model.safetensors")).unwrap();
     let is_bare = |name: &String| name.starts_with("embeddings.") || name.starts_with("encoder.");
@@ -88,7 +90,7 @@ fn untied_decoders_are_saved_and_loaded() {
 }
 
 #[test]
-fn other_files_and_unknown_keys_are_kept() {
+fn other_files_and_unknown_keys_are_preserved() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tokenizer.json"), b"{}").unwrap();
     load("seqcls", &[SEQUENCE]).save(folder.path(), SEQUENCE).unwrap();
@@ -97,7 +99,7 @@ fn other_files_and_unknown_keys_are_kept() {
     });
     let (reloaded, _) = open(folder.path(), &[Head::Span]).unwrap();
     reloaded.save(folder.path(), Head::Span).unwrap();
-    assert_eq!(json_of(&folder.path().join("config.json"))["my_note"], json!({"seed": 3}));
+    assert_eq!(read_json(&folder.path().join("config.json"))["my_note"], json!({"seed": 3}));
     let mut names: Vec<String> = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use testkit::assert_contains;
 use xlmr_model::{BottleneckConfig, Error, Head, Model};
 
-use crate::adapters::{ALL, BOTTLENECK, lora, new, perturb, small, states};
+use crate::adapters::{ALL_TARGETS, BOTTLENECK, lora, new_model, perturb, small_configs, states};
 use crate::common::{assert_equal_parameters, edit_json, edit_tensors, open, read, small_config};
 
 fn load(folder: &Path) -> xlmr_model::Result<Model> {
@@ -19,10 +19,10 @@ fn load(folder: &Path) -> xlmr_model::Result<Model> {
     Ok(model)
 }
 
-/// Adds two LoRAs and two bottlenecks; one of each kind is active.
+/// Adds two LoRAs and two bottlenecks; one LoRA and one bottleneck are active.
 fn with_adapters(mut model: Model) -> Model {
     for name in ["one", "second"] {
-        model.add_lora(name, &lora(&ALL), 1).unwrap();
+        model.add_lora(name, &lora(&ALL_TARGETS), 1).unwrap();
     }
     model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
     model.add_bottleneck("Idle-2_", &BottleneckConfig::default(), 1).unwrap();
@@ -33,9 +33,9 @@ fn with_adapters(mut model: Model) -> Model {
     model
 }
 
-fn saved() -> TempDir {
+fn saved_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    with_adapters(new(&small_config())).save(folder.path(), Head::Span).unwrap();
+    with_adapters(new_model(&small_config())).save(folder.path(), Head::Span).unwrap();
     folder
 }
 
@@ -60,8 +60,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn adapters_are_loaded_with_their_model_and_activation() {
-    for config in small() {
-        let model = with_adapters(new(&config));
+    for config in small_configs() {
+        let model = with_adapters(new_model(&config));
         for head in [Head::Span, Head::None] {
             let folder = tempfile::tempdir().unwrap();
             model.save(folder.path(), head).unwrap();
@@ -72,8 +72,8 @@ fn adapters_are_loaded_with_their_model_and_activation() {
             assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
             reloaded.set_active(&["one", "Idle-2_"]).unwrap();
             assert!(!states(&reloaded).equal(&states(&model)));
-            // Each folder is also a valid folder of a single adapter.
-            let mut without_adapters = new(&config);
+            // Each adapter's folder can also be loaded separately.
+            let mut without_adapters = new_model(&config);
             for name in ["second", "behind"] {
                 let adapter_folder = folder.path().join("adapters").join(name);
                 without_adapters.load_adapter(name, adapter_folder, Head::None).unwrap();
@@ -86,9 +86,9 @@ fn adapters_are_loaded_with_their_model_and_activation() {
 
 #[test]
 fn adapter_folders_contain_only_adapter_tensors_with_class_names() {
-    let folder = saved();
-    let all = files(folder.path());
-    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    let folder = saved_folder();
+    let all_files = files(folder.path());
+    let names: Vec<&str> = all_files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
         [
@@ -105,33 +105,33 @@ fn adapter_folders_contain_only_adapter_tensors_with_class_names() {
             "model.safetensors",
         ]
     );
-    let active: Value = serde_json::from_slice(&all["adapters/active.json"]).unwrap();
+    let active: Value = serde_json::from_slice(&all_files["adapters/active.json"]).unwrap();
     let names = ["Idle-2_", "behind", "one", "second"];
     assert_eq!(active, json!({"adapters": names, "active": ["second", "behind"]}));
     let lora = read(&folder.path().join("adapters/one/adapter_model.safetensors"));
     assert!(lora.keys().all(|name| name.starts_with("base_model.model.roberta.encoder.layer.")));
-    let behind = read(&folder.path().join("adapters/behind/adapter.safetensors"));
-    assert!(behind.keys().all(|name| name.starts_with("roberta.encoder.layer.")));
+    let bottleneck = read(&folder.path().join("adapters/behind/adapter.safetensors"));
+    assert!(bottleneck.keys().all(|name| name.starts_with("roberta.encoder.layer.")));
     let without_adapters = tempfile::tempdir().unwrap();
-    new(&small_config()).save(without_adapters.path(), Head::Span).unwrap();
+    new_model(&small_config()).save(without_adapters.path(), Head::Span).unwrap();
     let without_adapters = files(without_adapters.path());
     assert_eq!(without_adapters.len(), 2);
     assert!(
-        without_adapters.iter().all(|(name, bytes)| all[name] == *bytes),
+        without_adapters.iter().all(|(name, bytes)| all_files[name] == *bytes),
         "without adapters, unchanged"
     );
 }
 
 #[test]
 fn only_files_of_an_earlier_save_are_removed() {
-    let folder = saved();
+    let folder = saved_folder();
     let user_files = ["adapters/theirs/adapter_config.json", "adapters/one/notes.txt"];
     fs::create_dir(folder.path().join("adapters/theirs")).unwrap();
     for file in user_files {
         fs::write(folder.path().join(file), b"theirs").unwrap();
     }
     // Saves an adapter of another kind under an existing name.
-    let mut model = new(&small_config());
+    let mut model = new_model(&small_config());
     model.add_bottleneck("second", &BOTTLENECK, 2).unwrap();
     perturb(&model, "second");
     model.save(folder.path(), Head::Span).unwrap();
@@ -155,56 +155,56 @@ fn only_files_of_an_earlier_save_are_removed() {
         model.set_active(&["second"]).unwrap();
     }
     assert!(states(&models[0]).equal(&states(&models[1])));
-    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
     let names: Vec<String> = files(folder.path()).into_keys().collect();
     assert_eq!(names, [user_files[1], user_files[0], "config.json", "model.safetensors"]);
-    assert!(states(&load(folder.path()).unwrap()).equal(&states(&new(&small_config()))));
-    // Without the user's files, the folder is removed.
+    assert!(states(&load(folder.path()).unwrap()).equal(&states(&new_model(&small_config()))));
+    // The folder `adapters` is removed if it has no files of the user.
     fs::remove_dir_all(folder.path().join("adapters")).unwrap();
-    with_adapters(new(&small_config())).save(folder.path(), Head::Span).unwrap();
-    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    with_adapters(new_model(&small_config())).save(folder.path(), Head::Span).unwrap();
+    new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
     assert!(!folder.path().join("adapters").exists());
 }
 
 #[cfg(unix)]
 #[test]
 fn links_are_not_followed_when_files_are_removed() {
-    let (folder, other_folder) = (saved(), tempfile::tempdir().unwrap());
+    let (folder, other_folder) = (saved_folder(), tempfile::tempdir().unwrap());
     let adapter_folder = folder.path().join("adapters/one");
     fs::rename(&adapter_folder, other_folder.path().join("one")).unwrap();
     std::os::unix::fs::symlink(other_folder.path().join("one"), &adapter_folder).unwrap();
     load(folder.path()).unwrap();
-    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
     assert_eq!(files(other_folder.path()).len(), 2);
     assert_eq!(load(folder.path()).unwrap().adapters().count(), 0);
 }
 
 #[test]
 fn an_interrupted_save_is_rejected_and_the_next_save_replaces_it() {
-    let folder = saved();
-    let active = folder.path().join("adapters/active.json");
+    let folder = saved_folder();
+    let list_path = folder.path().join("adapters/active.json");
     // A file blocks the path of an adapter's folder.
     fs::remove_dir_all(folder.path().join("adapters/one")).unwrap();
     fs::write(folder.path().join("adapters/one"), b"").unwrap();
-    let mut other = with_adapters(new(&small_config()));
-    other.add_bottleneck("last", &BOTTLENECK, 1).unwrap();
-    let error = other.save(folder.path(), Head::Span).unwrap_err();
+    let mut model = with_adapters(new_model(&small_config()));
+    model.add_bottleneck("last", &BOTTLENECK, 1).unwrap();
+    let error = model.save(folder.path(), Head::Span).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("adapters/one"));
     let error = load(folder.path()).unwrap_err().to_string();
     assert!(error.contains("active.json: key `active`"), "{error}");
     assert!(error.contains("saving was interrupted"), "{error}");
     fs::remove_file(folder.path().join("adapters/one")).unwrap();
-    other.save(folder.path(), Head::Span).unwrap();
+    model.save(folder.path(), Head::Span).unwrap();
     assert!(load(folder.path()).unwrap().adapters().any(|name| name == "last"));
-    edit_json(&active, |json| _ = json.insert("active".into(), Value::Null));
-    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    edit_json(&list_path, |json| _ = json.insert("active".into(), Value::Null));
+    new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
     assert_eq!(files(folder.path()).len(), 2);
 }
 
 #[test]
 fn damaged_missing_and_malicious_files_are_rejected_by_name() {
     let assert_error = |edit: &dyn Fn(&Path), parts: &[&str]| {
-        let folder = saved();
+        let folder = saved_folder();
         edit(&folder.path().join("adapters"));
         let message = load(folder.path()).unwrap_err().to_string();
         assert_contains(&message, parts);
@@ -262,15 +262,15 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
         },
         &["adapters/one/adapter_model.safetensors", "stray"],
     );
-    // The adapters are from another base model.
-    let other_model = xlmr_model::Config { hidden_size: 32, ..small_config() };
-    let (folder, other) = (saved(), tempfile::tempdir().unwrap());
-    new(&other_model).save(other.path(), Head::Span).unwrap();
-    fs::rename(folder.path().join("adapters"), other.path().join("adapters")).unwrap();
-    let message = load(other.path()).unwrap_err().to_string();
+    // The adapters belong to another base model.
+    let wider_config = xlmr_model::Config { hidden_size: 32, ..small_config() };
+    let (folder, other_folder) = (saved_folder(), tempfile::tempdir().unwrap());
+    new_model(&wider_config).save(other_folder.path(), Head::Span).unwrap();
+    fs::rename(folder.path().join("adapters"), other_folder.path().join("adapters")).unwrap();
+    let message = load(other_folder.path()).unwrap_err().to_string();
     assert!(message.contains("adapters/Idle-2_/adapter.safetensors"), "{message}");
     // A folder `adapters` without `active.json` is ignored on loading, and not overwritten.
-    let without_active = saved();
+    let without_active = saved_folder();
     fs::remove_file(without_active.path().join("adapters/active.json")).unwrap();
     assert_eq!(load(without_active.path()).unwrap().adapters().count(), 0);
     let before = files(without_active.path());
@@ -279,7 +279,7 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
     fs::write(without_active.path().join("adapters/active.json"), b"[]").unwrap();
     let before = files(without_active.path());
     let error =
-        new(&small_config()).save(without_active.path(), Head::Span).unwrap_err().to_string();
+        new_model(&small_config()).save(without_active.path(), Head::Span).unwrap_err().to_string();
     assert!(error.contains("adapters/active.json"), "{error}");
     assert_eq!(files(without_active.path()), before);
 }

@@ -9,7 +9,7 @@ fn a_tokenizer_must_match_vocabulary_and_special_ids() {
     let config = Config::tiny(8192);
     let special = check_tokenizer(&tokenizer, &config).unwrap();
     assert_eq!(special, SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 8191 });
-    // A larger model is valid: its last rows are never used.
+    // A model with more embeddings is valid; the last rows are not used.
     check_tokenizer(&tokenizer, &Config::base()).unwrap();
 
     for (config, parts) in [
@@ -26,10 +26,10 @@ fn a_tokenizer_must_match_vocabulary_and_special_ids() {
 #[test]
 fn the_tokenizers_ids_replace_ids_of_config_json() {
     let tokenizer = Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
-    let right = Config { architecture: Architecture::Bert, ..Config::tiny(8192) };
-    let mut config = right.clone();
+    let valid = Config { architecture: Architecture::Bert, ..Config::tiny(8192) };
+    let mut config = valid.clone();
     assert!(config.apply_token_ids(&tokenizer).unwrap().is_empty());
-    config = Config { pad_token_id: 0, eos_token_id: Some(5), bos_token_id: None, ..right.clone() };
+    config = Config { pad_token_id: 0, eos_token_id: Some(5), bos_token_id: None, ..valid.clone() };
     let notes = config.apply_token_ids(&tokenizer).unwrap();
     assert_eq!(
         notes,
@@ -41,10 +41,10 @@ fn the_tokenizers_ids_replace_ids_of_config_json() {
         ]
     );
     // An absent id is consistent with every tokenizer.
-    assert_eq!(config, Config { bos_token_id: None, ..right });
+    assert_eq!(config, Config { bos_token_id: None, ..valid });
     check_tokenizer(&tokenizer, &config).unwrap();
 
-    // XLM-R's positions depend on the id of padding, but on no other id.
+    // XLM-R's positions depend on `pad_token_id`, but not on other ids of the configuration.
     let mut config = Config { bos_token_id: Some(7), ..Config::tiny(8192) };
     assert_eq!(config.apply_token_ids(&tokenizer).unwrap().len(), 1);
     config.pad_token_id = 0;

@@ -6,8 +6,8 @@ use testkit::{Golden, assert_close};
 use xlmr_model::{Architecture, Config, Head, Inputs, Model};
 
 use crate::common::{
-    SEQUENCE, TOKEN, assert_equal_parameters, at_tokens, batch, case, load, open, parameters, read,
-    stored,
+    SEQUENCE, TOKEN, assert_equal_parameters, batch, case, load, open, parameters, read, stored,
+    zero_padding,
 };
 
 /// Returns all stored cases with the heads of their classes.
@@ -73,17 +73,17 @@ fn outputs_and_losses_match_transformers() {
     for (name, head) in cases() {
         let name = name.as_str();
         let model = load(name, &[head]);
-        // The outputs of XLM-R's cases at padding are stored; the other cases have zeros there.
-        let padding = model.config().architecture == Architecture::XlmRoberta;
+        // The stored outputs of XLM-R's cases include padding; other cases have zeros at padding.
+        let compare_padding = model.config().architecture == Architecture::XlmRoberta;
         let inputs = stored(name, "inputs.safetensors");
         let expected = stored(name, "outputs.safetensors");
         for batch_name in ["b0", "b1"] {
-            let inputs_of_batch = batch(&inputs, batch_name);
-            let states = model.encode_all(&inputs_of_batch, false).unwrap();
-            let at_tokens = |values: &Tensor| {
-                if padding { values.copy() } else { at_tokens(values, &inputs_of_batch) }
+            let batch_inputs = batch(&inputs, batch_name);
+            let states = model.encode_all(&batch_inputs, false).unwrap();
+            let comparable_values = |values: &Tensor| {
+                if compare_padding { values.copy() } else { zero_padding(values, &batch_inputs) }
             };
-            let actual: Vec<Tensor> = states.iter().map(at_tokens).collect();
+            let actual: Vec<Tensor> = states.iter().map(comparable_values).collect();
             match expected.get(&format!("{batch_name}.hidden_states")) {
                 Some(expected) => {
                     for (number, actual) in (0..).zip(&actual) {
@@ -95,13 +95,14 @@ fn outputs_and_losses_match_transformers() {
                     assert_close(name, actual.last().unwrap(), expected, 1e-5);
                 }
             }
-            let actual = logits(&model, head, &inputs_of_batch, false);
-            for (part, logits) in &actual {
-                let title = format!("{batch_name}.{part}");
-                let logits = if head == SEQUENCE { logits.copy() } else { at_tokens(logits) };
+            let actual = logits(&model, head, &batch_inputs, false);
+            for (output_name, logits) in &actual {
+                let title = format!("{batch_name}.{output_name}");
+                let logits =
+                    if head == SEQUENCE { logits.copy() } else { comparable_values(logits) };
                 assert_close(&format!("{name} {title}"), &logits, &expected[title.as_str()], 1e-5);
             }
-            if head == Head::Span && !padding {
+            if head == Head::Span && !compare_padding {
                 continue; // includes padding, whose logits are meaningless; see the gradients
             }
             let loss = loss(&inputs, batch_name, &actual).view([1]);
@@ -113,13 +114,13 @@ fn outputs_and_losses_match_transformers() {
 
 #[test]
 fn gradients_match_transformers() {
-    let mut compared = 0;
+    let mut n_compared = 0;
     for (name, head) in cases() {
         let name = name.as_str();
         if !case(name).join("grads.safetensors").exists() {
             continue;
         }
-        compared += 1;
+        n_compared += 1;
         let model = load(name, &[head]);
         let inputs = stored(name, "inputs.safetensors");
         loss(&inputs, "b0", &logits(&model, head, &batch(&inputs, "b0"), false)).backward();
@@ -132,7 +133,7 @@ fn gradients_match_transformers() {
             assert_close(&title, &tensor.grad(), expected, 1e-4);
         }
     }
-    assert_eq!(compared, 24);
+    assert_eq!(n_compared, 24);
 }
 
 #[test]
@@ -165,9 +166,9 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
 
 #[test]
 fn heads_with_equal_names_in_transformers_can_be_combined() {
-    let all = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
+    let all_heads = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
     for (name, weights_file) in [("modernbert_mlm", "model.safetensors"), ("bert_mlm", "")] {
-        let (model, report) = open(&case(name), &all).unwrap();
+        let (model, report) = open(&case(name), &all_heads).unwrap();
         let parameters = parameters(&model);
         if !weights_file.is_empty() {
             // Each head starts from the stored dense layer, as in transformers' classes.
@@ -185,7 +186,7 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
         }
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
-        let (reloaded, report) = open(folder.path(), &all).unwrap();
+        let (reloaded, report) = open(folder.path(), &all_heads).unwrap();
         assert_eq!(report, Default::default(), "{name}");
         assert_equal_parameters(&reloaded, &model);
         // Labels of spans are not used as labels of tokens.

@@ -26,11 +26,11 @@ fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
     let model = &model.model;
     let hidden = model.encode(&inputs, false).unwrap();
     let starts = model.span_logits(&hidden, false).unwrap().0;
-    let tokens = model.mlm_logits(&hidden).unwrap();
-    [hidden, starts, tokens]
+    let mlm_logits = model.mlm_logits(&hidden).unwrap();
+    [hidden, starts, mlm_logits]
 }
 
-/// Creates the program with a copy of the base model and texts.
+/// Creates the program with a copy of the base model, and with text files.
 fn program_with_texts() -> Program {
     let program = program_with_model();
     for file in ["config.json", "model.safetensors"] {
@@ -47,25 +47,25 @@ fn outputs_of_the_texts_do_not_change() {
     let line = "trim --model model --texts texts.txt train.json --out trimmed";
     let printed = program.expect_success(line).out;
     let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
-    let rows = after.model.config().vocab_size;
-    assert!(rows < before.model.config().vocab_size);
-    assert!(printed.contains(&format!("4000 -> {rows} rows")), "{printed}");
-    // The former id of each entry, looked up by its name.
-    let former: Vec<i64> = (0..rows)
+    let vocab_size = after.model.config().vocab_size;
+    assert!(vocab_size < before.model.config().vocab_size);
+    assert!(printed.contains(&format!("4000 -> {vocab_size} rows")), "{printed}");
+    // The id of each entry in the original vocabulary.
+    let former_ids: Vec<i64> = (0..vocab_size)
         .map(|id| {
             let token = after.tokenizer.id_to_token(u32::try_from(id).unwrap()).unwrap();
             i64::from(before.tokenizer.token_to_id(&token).unwrap())
         })
         .collect();
-    let former = Tensor::from_slice(&former);
+    let former_ids = Tensor::from_slice(&former_ids);
     for text in TEXTS {
-        let [hidden, starts, tokens] = outputs(&before, text);
-        let [trimmed_hidden, trimmed_starts, trimmed_tokens] = outputs(&after, text);
+        let [hidden, starts, mlm_logits] = outputs(&before, text);
+        let [trimmed_hidden, trimmed_starts, trimmed_mlm_logits] = outputs(&after, text);
         assert!(trimmed_hidden.equal(&hidden) && trimmed_starts.equal(&starts), "{text}");
-        // A matmul of another width may round differently, by two units in the last place.
-        let tokens = tokens.index_select(-1, &former);
-        let bound = 2.0 * f64::from(f32::EPSILON) * tokens.abs().max().double_value(&[]);
-        let change = (trimmed_tokens - tokens).abs().max().double_value(&[]);
+        // The results of matmuls of different widths may differ by two units in the last place.
+        let mlm_logits = mlm_logits.index_select(-1, &former_ids);
+        let bound = 2.0 * f64::from(f32::EPSILON) * mlm_logits.abs().max().double_value(&[]);
+        let change = (trimmed_mlm_logits - mlm_logits).abs().max().double_value(&[]);
         assert!(change <= bound, "{text}: {change:e} > {bound:e}");
     }
     // Parameters are bit-identical.
@@ -73,7 +73,7 @@ fn outputs_of_the_texts_do_not_change() {
     for ((name, original), (_, new)) in before.model.named_parameters().into_iter().zip(parameters)
     {
         let is_per_token = original.size()[0] == before.model.config().vocab_size;
-        let original = if is_per_token { original.index_select(0, &former) } else { original };
+        let original = if is_per_token { original.index_select(0, &former_ids) } else { original };
         assert!(new.equal(&original), "{name}");
     }
     // The masked-LM head is tied to the token embeddings.
@@ -96,7 +96,7 @@ fn outputs_of_the_texts_do_not_change() {
 }
 
 #[test]
-fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
+fn rows_beyond_the_tokenizer_are_removed_and_dtypes_are_preserved() {
     let program = program_with_texts();
     let path = program.at("model/model.safetensors");
     edit_tensors(&path, |tensors| {
@@ -121,7 +121,7 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
 }
 
 #[test]
-fn kept_entries_are_retained_and_invalid_ones_rejected() {
+fn added_entries_are_retained_and_invalid_entries_are_rejected() {
     let program = program_with_texts();
     let vocabulary = load(&program.at("model")).tokenizer.get_vocab(false);
     let longest_token =
@@ -176,9 +176,9 @@ fn transformers_opens_the_tokenizer() {
                   print(json.dumps(tokenizer(sys.argv[2:])['input_ids']))";
     let mut command = std::process::Command::new(python);
     command.args(["-c", script]).arg(program.at("trimmed")).args(TEXTS);
-    let done = testkit::run_command(command.env("HF_HUB_OFFLINE", "1"));
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    let transformers_ids: Vec<Vec<u32>> = serde_json::from_str(&done.out).unwrap();
+    let output = testkit::run_command(command.env("HF_HUB_OFFLINE", "1"));
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    let transformers_ids: Vec<Vec<u32>> = serde_json::from_str(&output.out).unwrap();
     let trimmed = load(&program.at("trimmed"));
     assert_eq!(transformers_ids, TEXTS.map(|text| ids(&trimmed, text)));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tch::Device;
 use xlmr_model::{Config, LoadOptions, Model, Result};
 
-/// The folder to describe.
+/// Arguments of `info`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  xlmr-model info --model models/xlm-roberta-base")]
 pub struct Args {
@@ -27,7 +27,7 @@ pub fn info(args: &Args) -> Result<()> {
     );
     println!("feed-forward     {} ({})", config.intermediate_size, config.hidden_act.name());
     println!("vocabulary       {}", config.vocab_size);
-    println!("tokenizer        {}", tokenizer(&args.model, config));
+    println!("tokenizer        {}", describe_tokenizer(&args.model, config));
     println!("longest input    {} tokens", config.max_length());
     println!("token types      {}", config.type_vocab_size);
     if let Some(labels) = head.labels() {
@@ -37,7 +37,7 @@ pub fn info(args: &Args) -> Result<()> {
     let (mut blocks, mut total) = (BTreeMap::<&str, usize>::new(), 0);
     let parameters = model.named_parameters();
     for (name, tensor) in &parameters {
-        *blocks.entry(block(name)).or_default() += tensor.numel();
+        *blocks.entry(block_name(name)).or_default() += tensor.numel();
         total += tensor.numel();
     }
     println!("\nparameters       {total}");
@@ -46,9 +46,9 @@ pub fn info(args: &Args) -> Result<()> {
     }
 
     println!("\ncheckpoint");
-    list("missing", &report.missing);
-    list("unexpected", &report.unexpected);
-    list("not used", &report.ignored);
+    print_names("missing", &report.missing);
+    print_names("unexpected", &report.unexpected);
+    print_names("not used", &report.ignored);
     let mut dtypes = BTreeMap::<&str, usize>::new();
     for (_, dtype) in &report.converted {
         *dtypes.entry(dtype).or_default() += 1;
@@ -59,9 +59,9 @@ pub fn info(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Describes the folder's tokenizer: its number of tokens and each contradiction to `config.json`,
-/// or the reason why it does not match the model.
-fn tokenizer(folder: &Path, config: &Config) -> String {
+/// Returns a description of the folder's tokenizer: the number of tokens and each contradiction to
+/// `config.json`, or the reason why the tokenizer does not match the model.
+fn describe_tokenizer(folder: &Path, config: &Config) -> String {
     if tokenizer_file::find(folder).is_err() {
         return "none".into();
     }
@@ -74,14 +74,14 @@ fn tokenizer(folder: &Path, config: &Config) -> String {
 }
 
 /// Returns the block of a parameter: `embeddings`, `encoder`, `layers` or a head.
-fn block(name: &str) -> &str {
+fn block_name(name: &str) -> &str {
     let prefixes =
         ["roberta.", "bert.", "model.", "deberta.", "distilbert.", "electra.", "data2vec_text."];
-    let inner = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
-    inner.split('.').next().unwrap_or(inner)
+    let unprefixed = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    unprefixed.split('.').next().unwrap_or(unprefixed)
 }
 
-fn list(title: &str, names: &[String]) {
+fn print_names(title: &str, names: &[String]) {
     if names.is_empty() {
         println!("  {title:<16} none");
     } else {

@@ -30,7 +30,7 @@ pub struct Args {
     force: bool,
 }
 
-/// A head without labels.
+/// Name of a head without labels.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum HeadName {
     /// Masked language model
@@ -48,7 +48,7 @@ impl From<HeadName> for Head {
     }
 }
 
-/// Model files that `init` and other programs write.
+/// Files that `init` and other programs write to a model folder.
 const MODEL_FILES: [&str; 12] = [
     "config.json",
     "model.safetensors",
@@ -71,16 +71,16 @@ pub fn init(args: &Args) -> Result<()> {
     for note in config.apply_token_ids(&tokenizer)? {
         eprintln!("note: {note}");
     }
-    let present: Vec<PathBuf> =
+    let existing_files: Vec<PathBuf> =
         MODEL_FILES.map(|name| args.out.join(name)).into_iter().filter(|p| p.exists()).collect();
-    if let (Some(path), false) = (present.first(), args.force) {
+    if let (Some(path), false) = (existing_files.first(), args.force) {
         let source = std::io::ErrorKind::AlreadyExists.into();
         let hint = "; give another --out, or replace it with --force";
         return Err(Error::Io { path: path.clone(), hint, source });
     }
     let heads: Vec<Head> = args.heads.iter().map(|&name| name.into()).collect();
     let model = Model::new(&config, &heads, Device::Cpu, args.seed)?;
-    for path in present {
+    for path in existing_files {
         std::fs::remove_file(&path).map_err(|source| Error::Io { path, hint: "", source })?;
     }
     model.save(&args.out, heads.first().copied().unwrap_or_default())?;

@@ -40,7 +40,7 @@ pub struct Args {
 /// Runs the model over all rows.
 pub fn run(args: &Args) -> Result<()> {
     let head = Config::of_folder(&args.model)?.head()?;
-    let (inputs, windows) = read_inputs(args)?;
+    let (inputs, windows_program) = read_inputs(args)?;
     let device = resolve_device(args.device)?;
     let (model, report) = Model::load(&args.model, &[head], device, LoadOptions::default())?;
     if let Some(name) = report.missing.first() {
@@ -55,56 +55,56 @@ pub fn run(args: &Args) -> Result<()> {
 
     inputs.check(model.config())?;
     let rows = inputs.input_ids.size().first().copied().unwrap_or(0);
-    let step = i64::from(args.batch_size);
+    let batch_size = i64::from(args.batch_size);
     let progress = cli::progress(usize::try_from(rows).unwrap_or(0), "rows");
-    let mut parts: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
+    let mut batches: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
     let _no_grad = tch::no_grad_guard();
-    let mut first = 0;
-    while first < rows {
-        let count = step.min(rows - first);
-        for (name, tensor) in forward(&model, head, &select_rows(&inputs, first, count)?)? {
-            parts.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
+    let mut first_row = 0;
+    while first_row < rows {
+        let n_rows = batch_size.min(rows - first_row);
+        for (name, tensor) in forward(&model, head, &select_rows(&inputs, first_row, n_rows)?)? {
+            batches.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
         }
-        progress.inc(u64::try_from(count).unwrap_or(0));
-        first += step;
+        progress.inc(u64::try_from(n_rows).unwrap_or(0));
+        first_row += batch_size;
     }
     progress.finish_and_clear();
     let mut results = BTreeMap::new();
-    for (name, parts) in parts {
-        results.insert(name, Tensor::f_cat(&parts, 0)?);
+    for (name, batches) in batches {
+        results.insert(name, Tensor::f_cat(&batches, 0)?);
     }
     let named = results.iter().map(|(&name, tensor)| (name, tensor));
     let mut metadata = vec![("format", "pt")];
     // `mlqa-eval decode` checks the program that wrote the windows.
-    metadata.extend(windows.as_deref().map(|program| (WINDOWS, program)));
+    metadata.extend(windows_program.as_deref().map(|program| (WINDOWS_KEY, program)));
     Ok(write_tensors(&args.out, named, &metadata)?)
 }
 
-/// Metadata key of windows, copied to the output.
-const WINDOWS: &str = "windows";
+/// Metadata key with the name of the program that wrote the windows; copied to the output.
+const WINDOWS_KEY: &str = "windows";
 
 fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
     let file = TensorFile::open(&args.inputs)?;
-    let optional = |name: &str| file.contains(name).then(|| file.read(name)).transpose();
+    let read_optional = |name: &str| file.contains(name).then(|| file.read(name)).transpose();
     let inputs = Inputs {
         input_ids: file.read("input_ids")?,
-        attention_mask: optional("attention_mask")?,
-        token_type_ids: optional("token_type_ids")?,
-        position_ids: optional("position_ids")?,
+        attention_mask: read_optional("attention_mask")?,
+        token_type_ids: read_optional("token_type_ids")?,
+        position_ids: read_optional("position_ids")?,
         inputs_embeds: None,
     };
-    Ok((inputs, file.metadata(WINDOWS)))
+    Ok((inputs, file.metadata(WINDOWS_KEY)))
 }
 
-/// Returns the rows `first..first + count` of a batch.
-fn select_rows(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
-    let select = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first, count)?) };
-    let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(select).transpose();
+/// Returns the rows `first_row..first_row + n_rows` of a batch.
+fn select_rows(inputs: &Inputs, first_row: i64, n_rows: i64) -> Result<Inputs> {
+    let select = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first_row, n_rows)?) };
+    let select_optional = |tensor: &Option<Tensor>| tensor.as_ref().map(select).transpose();
     Ok(Inputs {
         input_ids: select(&inputs.input_ids)?,
-        attention_mask: optional(&inputs.attention_mask)?,
-        token_type_ids: optional(&inputs.token_type_ids)?,
-        position_ids: optional(&inputs.position_ids)?,
+        attention_mask: select_optional(&inputs.attention_mask)?,
+        token_type_ids: select_optional(&inputs.token_type_ids)?,
+        position_ids: select_optional(&inputs.position_ids)?,
         inputs_embeds: None,
     })
 }

@@ -47,7 +47,7 @@ pub fn trim(args: &Args) -> Result<()> {
     })?;
     if texts == 0 {
         let path = args.texts.first().cloned().unwrap_or_default();
-        return Err(invalid(&path, "--texts: expected at least one text, found none".into()));
+        return Err(invalid_data(&path, "--texts: expected at least one text, found none".into()));
     }
     if let Some(path) = &args.keep {
         for_each_line(path, &mut |number, line| match trim.add_token(line) {
@@ -55,7 +55,7 @@ pub fn trim(args: &Args) -> Result<()> {
             false => {
                 let token = one_line(line);
                 let reason = format!("line {number}: the vocabulary has no entry {token:?}");
-                Err(invalid(path, reason))
+                Err(invalid_data(path, reason))
             }
         })?;
     }
@@ -71,73 +71,73 @@ pub fn trim(args: &Args) -> Result<()> {
 
 type BatchFn<'a> = &'a mut dyn FnMut(Vec<String>) -> Result<()>;
 
-/// Calls `pass` with batches of the texts of all files.
-fn for_each_batch(files: &[PathBuf], label: &'static str, pass: BatchFn) -> Result<()> {
+/// Calls `visit` with batches of the texts of all files.
+fn for_each_batch(files: &[PathBuf], label: &'static str, visit: BatchFn) -> Result<()> {
     let progress = cli::progress(files.len(), label);
     let mut batch = Vec::new();
     for path in files {
         for_each_text(path, &mut |text| {
             batch.push(text);
             match batch.len() {
-                BATCH_SIZE => pass(std::mem::take(&mut batch)),
+                BATCH_SIZE => visit(std::mem::take(&mut batch)),
                 _ => Ok(()),
             }
         })?;
         progress.inc(1);
     }
     progress.finish_and_clear();
-    pass(batch)
+    visit(batch)
 }
 
-/// Calls `pass` with each text of a file.
-fn for_each_text(path: &Path, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+/// Calls `visit` with each text of a file.
+fn for_each_text(path: &Path, visit: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
     let name = path.to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let json = |source| Error::Json { path: path.to_owned(), source };
     if name.ends_with(".json") {
-        let bytes = atomic_file::read(path).map_err(|error| io(path, error))?;
-        return for_each_string(serde_json::from_slice(&bytes).map_err(json)?, pass);
+        let bytes = atomic_file::read(path).map_err(|error| io_error(path, error))?;
+        return for_each_string(serde_json::from_slice(&bytes).map_err(json)?, visit);
     }
     let is_json_lines = name.ends_with(".jsonl");
     for_each_line(path, &mut |_, line| match is_json_lines {
-        true => for_each_string(serde_json::from_str(line).map_err(json)?, pass),
-        false => line.split('\t').try_for_each(|text| pass(text.to_owned())),
+        true => for_each_string(serde_json::from_str(line).map_err(json)?, visit),
+        false => line.split('\t').try_for_each(|text| visit(text.to_owned())),
     })
 }
 
-/// Calls `pass` with each non-blank line of a file and its number.
-fn for_each_line(path: &Path, pass: &mut dyn FnMut(u64, &str) -> Result<()>) -> Result<()> {
-    let failed = |error| io(path, error);
-    let mut lines = Lines::open(path).map_err(failed)?;
-    while lines.advance().map_err(failed)? {
+/// Calls `visit` with each non-blank line of a file and its number.
+fn for_each_line(path: &Path, visit: &mut dyn FnMut(u64, &str) -> Result<()>) -> Result<()> {
+    let to_error = |error| io_error(path, error);
+    let mut lines = Lines::open(path).map_err(to_error)?;
+    while lines.advance().map_err(to_error)? {
         let line = std::str::from_utf8(lines.bytes()).map_err(|error| {
-            invalid(path, format!("line {}: not UTF-8: {error}", lines.number()))
+            invalid_data(path, format!("line {}: not UTF-8: {error}", lines.number()))
         })?;
         if !line.trim().is_empty() {
-            pass(lines.number(), line)?;
+            visit(lines.number(), line)?;
         }
     }
     Ok(())
 }
 
-/// Calls `pass` with each string in a JSON value.
-fn for_each_string(value: Value, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+/// Calls `visit` with each string in a JSON value.
+fn for_each_string(value: Value, visit: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
     match value {
-        Value::String(text) => pass(text),
+        Value::String(text) => visit(text),
         Value::Array(values) => {
-            values.into_iter().try_for_each(|value| for_each_string(value, pass))
+            values.into_iter().try_for_each(|value| for_each_string(value, visit))
         }
         Value::Object(values) => {
-            values.into_iter().try_for_each(|(_, value)| for_each_string(value, pass))
+            values.into_iter().try_for_each(|(_, value)| for_each_string(value, visit))
         }
         _ => Ok(()),
     }
 }
 
-fn io(path: &Path, source: std::io::Error) -> Error {
+fn io_error(path: &Path, source: std::io::Error) -> Error {
     Error::Io { path: path.to_owned(), hint: "", source }
 }
 
-fn invalid(path: &Path, reason: String) -> Error {
-    io(path, std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
+fn invalid_data(path: &Path, reason: String) -> Error {
+    io_error(path, std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
 }

@@ -13,7 +13,7 @@ pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 pub const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
 /// Serialises tests that use libtorch's random generator, which all threads share.
-pub fn exclusive() -> MutexGuard<'static, ()> {
+pub fn lock_generator() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -23,12 +23,12 @@ pub fn case(name: &str) -> PathBuf {
     fixture("hf").join(name)
 }
 
-/// Loads a model folder with these heads.
+/// Loads a model folder with the given heads.
 pub fn open(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
     Model::load(folder, heads, Device::Cpu, LoadOptions::default())
 }
 
-/// Loads a stored case with these heads.
+/// Loads a stored case with the given heads.
 pub fn load(name: &str, heads: &[Head]) -> Model {
     open(&case(name), heads).unwrap().0
 }
@@ -50,7 +50,7 @@ pub fn batch(stored: &Golden<Tensor>, batch_name: &str) -> Inputs {
     }
 }
 
-/// Computes the logits of a head by their names in transformers.
+/// Computes the logits of a head, with their names in transformers.
 pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, Tensor)> {
     match head {
         Head::None => Vec::new(),
@@ -68,7 +68,7 @@ pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, 
     }
 }
 
-/// Returns a 2-layer configuration like that of the stored cases.
+/// Returns a 2-layer configuration similar to the configuration of the stored cases.
 pub fn small_config() -> Config {
     Config {
         vocab_size: 50,
@@ -82,13 +82,13 @@ pub fn small_config() -> Config {
     }
 }
 
-/// Creates ids `[rows, columns]` that step through the vocabulary and skip `<pad>`.
+/// Creates ids `[rows, columns]` that are spread over the vocabulary, without `<pad>`.
 pub fn ids(rows: i64, columns: i64) -> Tensor {
     let ids = Tensor::arange(rows * columns, (Kind::Int64, Device::Cpu));
     (ids * 7).remainder(40).view([rows, columns]) + 5
 }
 
-/// Creates rows of these lengths, whose ids advance by `step`.
+/// Creates rows of the given lengths, with ids in steps of `step`.
 pub fn rows(lengths: &[usize], step: u32) -> Inputs {
     let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
         (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * step) % 40).collect()
@@ -104,7 +104,7 @@ pub fn mask(inputs: &Inputs) -> Tensor {
 }
 
 /// Replaces values at padding by zeros.
-pub fn at_tokens(values: &Tensor, inputs: &Inputs) -> Tensor {
+pub fn zero_padding(values: &Tensor, inputs: &Inputs) -> Tensor {
     let mut mask = mask(inputs);
     while mask.dim() < values.dim() && values.size()[0] == mask.size()[0] {
         mask = mask.unsqueeze(-1);
@@ -116,7 +116,7 @@ pub fn parameters(model: &Model) -> BTreeMap<String, Tensor> {
     model.named_parameters().into_iter().collect()
 }
 
-/// Asserts that two models have the same parameters, bit by bit.
+/// Asserts that the parameters of two models are bit-identical.
 #[track_caller]
 pub fn assert_equal_parameters(actual: &Model, expected: &Model) {
     let (actual, expected) = (parameters(actual), parameters(expected));
@@ -126,7 +126,7 @@ pub fn assert_equal_parameters(actual: &Model, expected: &Model) {
     }
 }
 
-/// Computes the gradients of all parameters that have one, by name.
+/// Computes gradients by parameter name; parameters without gradient are omitted.
 pub fn gradients(model: &Model, loss: &Tensor) -> BTreeMap<String, Tensor> {
     let mut parameters = parameters(model);
     for parameter in parameters.values() {
@@ -138,13 +138,13 @@ pub fn gradients(model: &Model, loss: &Tensor) -> BTreeMap<String, Tensor> {
     parameters.into_iter().map(|(name, parameter)| (name, dense(parameter))).collect()
 }
 
-/// Reads a safetensors file with tch's own reader.
+/// Reads a safetensors file with tch's reader.
 pub fn read(path: &Path) -> BTreeMap<String, Tensor> {
     Tensor::read_safetensors(path).unwrap().into_iter().collect()
 }
 
 /// Copies all files of a folder to a temporary folder.
-pub fn copy_of(folder: &Path) -> TempDir {
+pub fn temporary_copy(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -153,18 +153,18 @@ pub fn copy_of(folder: &Path) -> TempDir {
     copy
 }
 
-pub fn json_of(path: &Path) -> Value {
+pub fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Changes the JSON object in a file.
+/// Applies `edit` to the JSON object in a file.
 pub fn edit_json(path: &Path, edit: impl FnOnce(&mut Map<String, Value>)) {
-    let mut value = json_of(path);
+    let mut value = read_json(path);
     edit(value.as_object_mut().unwrap());
     std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
 }
 
-/// Adds, replaces or removes tensors of a safetensors file.
+/// Applies `edit` to the tensors in a safetensors file.
 pub fn edit_tensors(path: &Path, edit: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
     let mut tensors = read(path);
     edit(&mut tensors);

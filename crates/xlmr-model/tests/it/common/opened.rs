@@ -23,7 +23,7 @@ const TEXTS: [&str; 8] = [
 const MAX_LENGTH: usize = 24;
 
 /// Returns forty questions in each of seven languages.
-fn xquad_lines() -> Vec<String> {
+fn xquad_questions() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
         let path = testkit::fixture(&format!("../../../data/xquad/xquad.{language}.json"));
@@ -38,7 +38,7 @@ fn xquad_lines() -> Vec<String> {
 }
 
 /// Returns this project's encodings of the texts with the tokenizer of a folder.
-fn expected(folder: &Path) -> Value {
+fn expected_encodings(folder: &Path) -> Value {
     let tokenizer = read_tokenizer(folder).unwrap();
     let config = Config::from_file(folder.join("config.json")).unwrap();
     let layout = Layout::of(&tokenizer).unwrap();
@@ -46,7 +46,7 @@ fn expected(folder: &Path) -> Value {
     let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
     let mut texts: Vec<String> = TEXTS.map(str::to_owned).into();
     texts.push(format!("Bern is the {mask} of Switzerland, {mask}."));
-    texts.extend(xquad_lines());
+    texts.extend(xquad_questions());
     let single = |text: &String| {
         let encoding = tokenizer.encode_char_offsets(text.as_str(), true).unwrap();
         json!({"text": text, "ids": layout.single(&ids(text)), "offsets": encoding.get_offsets()})
@@ -57,17 +57,17 @@ fn expected(folder: &Path) -> Value {
         let row = layout.pair(&ids(first), &ids(second)).unwrap();
         json!({"text": [first, second], "ids": row})
     });
-    let (question, long) = (TEXTS[0], TEXTS[1].repeat(20));
-    let (question_ids, context_ids) = (ids(question), ids(&long));
+    let (question, long_text) = (TEXTS[0], TEXTS[1].repeat(20));
+    let (question_ids, context_ids) = (ids(question), ids(&long_text));
     let max_context = MAX_LENGTH - 2 - layout.between().unwrap().len() - question_ids.len();
-    let mut inputs = vec!["attention_mask", "input_ids"];
+    let mut input_names = vec!["attention_mask", "input_ids"];
     if config.type_vocab_size > 1 {
-        inputs.push("token_type_ids");
+        input_names.push("token_type_ids");
     }
     json!({
         "folder": folder,
         "max_length": config.max_length(),
-        "inputs": inputs,
+        "inputs": input_names,
         "special": {
             "cls": layout.before(),
             "sep": layout.after(),
@@ -78,9 +78,9 @@ fn expected(folder: &Path) -> Value {
         "texts": texts.iter().map(single).collect::<Vec<_>>(),
         "pairs": pairs.collect::<Vec<_>>(),
         "limit": MAX_LENGTH,
-        "long_text": {"text": long, "ids": layout.single(&context_ids[..MAX_LENGTH - 2])},
+        "long_text": {"text": long_text, "ids": layout.single(&context_ids[..MAX_LENGTH - 2])},
         "long_pair": {
-            "text": [question, long],
+            "text": [question, long_text],
             "ids": layout.pair(&question_ids, &context_ids[..max_context]).unwrap(),
         },
     })
@@ -90,12 +90,12 @@ fn expected(folder: &Path) -> Value {
 pub fn check_transformers_encoding(folders: &[PathBuf]) {
     for version in [Peers::Tokenizers, Peers::OlderTokenizers] {
         if let Some(python) = peers_python(version) {
-            transformers_encodes_equally(&python, folders);
+            compare_with_transformers(&python, folders);
         }
     }
 }
 
-fn transformers_encodes_equally(python: &Path, folders: &[PathBuf]) {
+fn compare_with_transformers(python: &Path, folders: &[PathBuf]) {
     let script = testkit::fixture("../../xlmr-model/scripts/check_tokenizers.py");
     let mut child = Command::new(python)
         .arg(script)
@@ -104,7 +104,7 @@ fn transformers_encodes_equally(python: &Path, folders: &[PathBuf]) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let encodings: Vec<Value> = folders.iter().map(|folder| expected(folder)).collect();
+    let encodings: Vec<Value> = folders.iter().map(|folder| expected_encodings(folder)).collect();
     let mut input = child.stdin.take().unwrap();
     input.write_all(json!(encodings).to_string().as_bytes()).unwrap();
     drop(input);
