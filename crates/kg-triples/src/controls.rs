@@ -1,4 +1,5 @@
-//! Control graphs, which separate the effect of knowledge from side effects.
+//! Control graphs for ablations: they replace the facts of a graph to measure the effect of
+//! knowledge.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::IndexedRandom;
@@ -7,28 +8,29 @@ use serde::Deserialize;
 use crate::seed::stream_rng;
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 
-/// Replacement of a graph's facts.
+/// Kind of facts in a control graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Every fact relates an entity to itself, so mixed sequences are a bilingual dictionary.
+    /// Facts that relate an entity to itself. Mixed sequences of such a fact contain only labels of
+    /// the entity.
     LabelPairs,
     /// False facts with the same heads and relations.
     FalseFacts,
 }
 
-/// The relation of an entity to itself, and its label in every language.
-const IDENTITY: &str = "=";
+/// Id of the relation between an entity and itself, and the relation's label in every language.
+const IDENTITY_RELATION: &str = "=";
 
 impl KnowledgeGraph {
     /// Creates a control graph with the labels of this graph.
     ///
-    /// The tail of a false fact is drawn from the tails of its relation, weighted by frequency,
-    /// without the true tails of its head and those already drawn for it. If none remains, the fact
-    /// is dropped. The draw depends on `seed` and the graph.
+    /// The tail of a false fact is drawn from all tails of its relation, weighted by frequency.
+    /// Tails of true facts and of earlier false facts with the same head and relation are excluded.
+    /// If no tail remains, the fact is dropped. The draw depends on `seed` and the graph.
     ///
     /// # Errors
-    /// None for a valid graph: [`GraphBuilder`] validates graphs when they are built.
+    /// Graphs built by [`GraphBuilder`] are valid and cause no error.
     ///
     /// ```
     /// use kg_triples::{Control, GraphBuilder};
@@ -52,13 +54,13 @@ impl KnowledgeGraph {
         match control {
             Control::LabelPairs => {
                 for entity in self.entities() {
-                    builder.add_triple(entity, IDENTITY, entity)?;
+                    builder.add_triple(entity, IDENTITY_RELATION, entity)?;
                 }
                 for language in self.languages() {
                     builder.add_label(
-                        IDENTITY,
+                        IDENTITY_RELATION,
                         language.as_str(),
-                        IDENTITY,
+                        IDENTITY_RELATION,
                         LabelKind::Relation,
                     )?;
                 }
@@ -100,7 +102,7 @@ mod tests {
         for (head, relation, tail) in &facts {
             builder.add_triple(head, relation, &format!("t{tail}")).unwrap();
         }
-        // A relation with one tail has no false fact.
+        // A relation with a single tail has no false fact.
         builder.add_triple("h0", "only", "t0").unwrap();
         builder.add_label("t0", "en", "zero", LabelKind::Entity).unwrap();
         let graph = builder.build();
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_pair_has_one_entity_on_both_sides() {
+    fn label_pairs_have_equal_heads_and_tails() {
         let mut builder = GraphBuilder::default();
         builder.add_triple("Q183", "P36", "Q64").unwrap();
         for (language, label) in [("en", "Germany"), ("de", "Deutschland")] {

@@ -14,10 +14,10 @@ pub enum Error {
         path: PathBuf,
         /// The failed action, such as "read the file".
         action: &'static str,
-        /// The operating system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The first line of a TSV file is not the header of its format.
+    /// The first line of a TSV file is not the expected header.
     #[error(
         "{}:{line}: expected the tab-separated header {expected}, got {got}; add the header line \
          or fix its columns",
@@ -33,7 +33,7 @@ pub enum Error {
         /// The actual line.
         got: String,
     },
-    /// A cell, or the number of cells, of a TSV file is wrong.
+    /// A cell of a TSV file is invalid, or a row has a wrong number of cells.
     #[error("{}:{line}: {column}: expected {expected}, got {got}", path.display())]
     Row {
         /// The file.
@@ -42,7 +42,7 @@ pub enum Error {
         line: u64,
         /// Name of the column, or "columns" if the number of columns is wrong.
         column: &'static str,
-        /// The requirement of the format.
+        /// The required value.
         expected: String,
         /// The actual text.
         got: String,
@@ -58,7 +58,7 @@ pub enum Error {
         /// The actual value.
         got: String,
     },
-    /// A language without labels in the graph.
+    /// A language has no labels in the graph.
     #[error("language {language:?} has no label in this knowledge graph; it has {available}")]
     UnknownLanguage {
         /// The requested language.
@@ -71,20 +71,20 @@ pub enum Error {
     Empty {
         /// The empty output.
         what: String,
-        /// A hint to the cause.
+        /// A hint about the cause.
         hint: String,
     },
-    /// A configuration value that is out of its range.
+    /// A configuration value is out of its range.
     #[error("{key} = {value}: must be {rule}")]
     Config {
-        /// The key of the configuration.
+        /// The configuration key.
         key: &'static str,
         /// Its value.
         value: String,
         /// The rule that it violates.
         rule: &'static str,
     },
-    /// A tokenizer that cannot be loaded, fails on a text, or lacks a special token.
+    /// A tokenizer cannot be loaded, fails on a text, or lacks a special token.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// A line of a JSONL file is not the expected object.
@@ -99,7 +99,8 @@ pub enum Error {
         /// The reason why the line is invalid.
         got: String,
     },
-    /// A Wikidata dump that is truncated or has too many invalid lines.
+    /// A Wikidata dump is truncated or has too many invalid lines, or its output folder cannot be
+    /// used.
     #[error("{}: {reason}", path.display())]
     Dump {
         /// The dump.
@@ -110,7 +111,7 @@ pub enum Error {
     /// A prepared folder cannot be written.
     #[error(transparent)]
     Prepared(#[from] shards::Error),
-    /// A truncated compressed file.
+    /// A compressed file is truncated.
     #[error(
         "{}: the gzip data end early, after line {line}; the file is incomplete, create or copy \
          it again",
@@ -119,7 +120,7 @@ pub enum Error {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Complete lines before the end.
+        /// Number of complete lines before the end.
         line: u64,
     },
 }

@@ -9,11 +9,11 @@ use crate::sample::Redirects;
 use crate::table::for_each_row;
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, output};
 
-pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
-pub(crate) const LABELS: &[&str] = &["id", "lang", "label", "kind"];
-pub(crate) const ENTITY_LABELS: &[&str] = &["id", "lang", "label"];
-pub(crate) const REDIRECTS: &[&str] = &["id", "target_id"];
-const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
+pub(crate) const TRIPLE_COLUMNS: &[&str] = &["head_id", "relation_id", "tail_id"];
+pub(crate) const LABEL_COLUMNS: &[&str] = &["id", "lang", "label", "kind"];
+pub(crate) const ENTITY_LABEL_COLUMNS: &[&str] = &["id", "lang", "label"];
+pub(crate) const REDIRECT_COLUMNS: &[&str] = &["id", "target_id"];
+const RELATION_LABEL_COLUMNS: &[&str] = &["relation_id", "lang", "label"];
 
 impl KnowledgeGraph {
     /// Reads the tables `triples.tsv` and `labels.tsv` of the folder `dir`.
@@ -21,8 +21,8 @@ impl KnowledgeGraph {
     /// The headers are `head_id relation_id tail_id` and `id lang label kind` (kind `entity` or
     /// `relation`). Files are UTF-8 and tab-separated; quotes are ordinary characters.
     ///
-    /// A `labels.tsv` without the column `kind` has labels of entities only. The labels of
-    /// relations are then read from `relations.tsv` (header `relation_id lang label`), if it
+    /// A `labels.tsv` without the column `kind` contains only labels of entities. The labels of
+    /// relations are then read from `relations.tsv` (header `relation_id lang label`) if the file
     /// exists.
     ///
     /// # Errors
@@ -52,17 +52,17 @@ impl KnowledgeGraph {
         let dir = dir.as_ref();
         std::fs::read_dir(dir).map_err(Error::io(dir, "read the folder"))?;
         let mut builder = GraphBuilder::default();
-        for_each_row(&dir.join("triples.tsv"), &[TRIPLES], |row| match *row {
+        for_each_row(&dir.join("triples.tsv"), &[TRIPLE_COLUMNS], |row| match *row {
             [head, relation, tail] => builder.add_triple(head, relation, tail),
             _ => Ok(()),
         })?;
-        let headers = [LABELS, ENTITY_LABELS];
+        let headers = [LABEL_COLUMNS, ENTITY_LABEL_COLUMNS];
         let header_index = for_each_row(&dir.join("labels.tsv"), &headers, |row| {
             add_label(&mut builder, row, LabelKind::Entity)
         })?;
         let relations = dir.join("relations.tsv");
         if header_index == 1 && relations.exists() {
-            for_each_row(&relations, &[RELATION_LABELS], |row| {
+            for_each_row(&relations, &[RELATION_LABEL_COLUMNS], |row| {
                 add_label(&mut builder, row, LabelKind::Relation)
             })?;
         }
@@ -70,7 +70,8 @@ impl KnowledgeGraph {
     }
 
     /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order to the
-    /// folder `dir`, which is created if missing. Both files are complete before either is renamed.
+    /// folder `dir`, which is created if missing. Both files are written completely before the
+    /// first is renamed.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder or a file cannot be written.
@@ -106,13 +107,13 @@ impl KnowledgeGraph {
             format!("{id}\t{language}\t{label}\t{}\n", kind.name())
         });
         output::publish([
-            table(&dir.join("triples.tsv"), TRIPLES, triples)?,
-            table(&dir.join("labels.tsv"), LABELS, labels)?,
+            write_table(&dir.join("triples.tsv"), TRIPLE_COLUMNS, triples)?,
+            write_table(&dir.join("labels.tsv"), LABEL_COLUMNS, labels)?,
         ])
     }
 
-    /// Every label with its kind. The label of an id that is both an entity and a relation occurs
-    /// twice.
+    /// Iterates over all labels with their kinds. The label of an id that is both an entity and a
+    /// relation is returned twice.
     fn all_labels(&self) -> impl Iterator<Item = (&str, Language, &str, LabelKind)> {
         self.ids.iter().zip(&self.labels).enumerate().flat_map(move |(at, (id, labels))| {
             let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_role(at, *kind));
@@ -149,23 +150,23 @@ impl KnowledgeGraph {
     ) -> Result<Self, Error> {
         let mut pages = page_files(folder)?;
         pages.retain(|(language, _)| predicate(*language));
-        let mut added = GraphBuilder::default();
+        let mut page_labels = GraphBuilder::default();
         read_pages(&pages, |language, page| {
             let label = page.label.as_deref().unwrap_or_default().trim();
             if label.is_empty() || self.label(&page.id, language.as_str()).is_some() {
                 return Ok(());
             }
-            added.add_label(&page.id, language.as_str(), label, LabelKind::Entity)
+            page_labels.add_label(&page.id, language.as_str(), label, LabelKind::Entity)
         })?;
         let mut builder = GraphBuilder::from(self);
-        builder.add_labels(&added.build())?;
+        builder.add_labels(&page_labels.build())?;
         Ok(builder.build())
     }
 
     /// Replaces redirected heads and tails by their final targets, using the table `path` (header
     /// `id target_id`).
     ///
-    /// Circular redirects are ignored. Without this file the graph is unchanged.
+    /// Circular redirects are ignored. If the file does not exist, the graph is unchanged.
     ///
     /// # Errors
     /// As [`KnowledgeGraph::read_dir`].
@@ -185,7 +186,7 @@ impl KnowledgeGraph {
             return Ok(self);
         }
         let mut redirects = Redirects::default();
-        for_each_row(path, &[REDIRECTS], |row| {
+        for_each_row(path, &[REDIRECT_COLUMNS], |row| {
             if let [id, target] = *row {
                 redirects.add(id, target);
             }
@@ -201,7 +202,7 @@ impl KnowledgeGraph {
         }
         builder.add_labels(&self)?;
         let mut graph = builder.build();
-        graph.repeated += self.repeated;
+        graph.duplicate_count += self.duplicate_count;
         Ok(graph)
     }
 }
@@ -210,7 +211,7 @@ impl GraphBuilder {
     /// Adds all labels of a graph.
     ///
     /// # Errors
-    /// [`Error::Value`] if an id has another label in a language.
+    /// [`Error::Value`] if an id already has a different label in the same language.
     pub(crate) fn add_labels(&mut self, graph: &KnowledgeGraph) -> Result<(), Error> {
         for (id, language, label, kind) in graph.all_labels() {
             self.add_label(id, language.as_str(), label, kind)?;
@@ -220,7 +221,7 @@ impl GraphBuilder {
 }
 
 /// Writes a table to a temporary file, which the caller must rename.
-pub(crate) fn table(
+pub(crate) fn write_table(
     path: &Path,
     header: &[&str],
     rows: impl Iterator<Item = String>,
@@ -232,8 +233,8 @@ pub(crate) fn table(
     output::sync(file)
 }
 
-/// Adds the label of a row. A row of three cells has the kind `kind`; otherwise the fourth cell is
-/// the kind.
+/// Adds the label of a row. The label has the kind `kind` if the row has three cells; otherwise the
+/// fourth cell is its kind.
 fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), Error> {
     match *row {
         [id, language, label] => builder.add_label(id, language, label, kind),

@@ -54,16 +54,16 @@ impl LabelKind {
 /// its *fact number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
-    /// Sorted; an interned id is its index here.
+    /// Sorted ids; an interned id is an index into this list.
     pub(crate) ids: Vec<String>,
     /// Bit set of the kinds of each id, see [`LabelKind::flag`].
     roles: Vec<u8>,
     /// The labels of each id, sorted by language.
     pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
-    /// Interned head, relation and tail; sorted and distinct.
+    /// Interned ids of head, relation and tail of each triple, sorted and without duplicates.
     pub(crate) triples: Vec<[u32; 3]>,
     languages: Vec<Language>,
-    pub(crate) repeated: usize,
+    pub(crate) duplicate_count: usize,
 }
 
 impl KnowledgeGraph {
@@ -102,21 +102,21 @@ impl KnowledgeGraph {
 
     /// Returns the ids of all entities: heads, tails and ids labelled as entities, sorted.
     pub fn entities(&self) -> impl Iterator<Item = &str> {
-        self.with_role(LabelKind::Entity)
+        self.ids_with_role(LabelKind::Entity)
     }
 
     /// Returns the ids of all relations of triples and all ids labelled as relations, sorted.
     pub fn relations(&self) -> impl Iterator<Item = &str> {
-        self.with_role(LabelKind::Relation)
+        self.ids_with_role(LabelKind::Relation)
     }
 
     /// Returns the number of duplicate triples, which the graph does not contain.
     pub fn repeated_triples(&self) -> usize {
-        self.repeated
+        self.duplicate_count
     }
 
-    /// Returns the triples that `predicate` accepts, with the labels of their heads, relations and
-    /// tails only.
+    /// Returns the graph of the triples that `predicate` accepts, with only the labels of their
+    /// heads, relations and tails.
     ///
     /// ```
     /// # let mut builder = kg_triples::GraphBuilder::default();
@@ -153,14 +153,14 @@ impl KnowledgeGraph {
         known.ok_or_else(|| Error::unknown_language(language, &self.languages))
     }
 
-    /// The label of an interned id.
+    /// Returns the label of an interned id in `language`.
     pub(crate) fn label_at(&self, id: u32, language: Language) -> Option<&str> {
         let labels = self.labels.get(usize::try_from(id).ok()?)?;
         let at = labels.binary_search_by_key(&language, |(known, _)| *known).ok()?;
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// The text of an interned id; empty for ids of another graph.
+    /// Returns the id of an interned id as text; empty for ids of another graph.
     pub(crate) fn id_at(&self, id: u32) -> &str {
         let at = usize::try_from(id).ok();
         at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
@@ -174,7 +174,7 @@ impl KnowledgeGraph {
         Triple { head: self.id_at(head), relation: self.id_at(relation), tail: self.id_at(tail) }
     }
 
-    /// Returns the graph of these sorted triples with their labels in the languages for
+    /// Returns the graph of `triples`, which must be sorted, with their labels in the languages for
     /// which `filter` returns true.
     pub(crate) fn subgraph(&self, triples: &[[u32; 3]], filter: impl Fn(Language) -> bool) -> Self {
         let mut builder = GraphBuilder::default();
@@ -204,7 +204,7 @@ impl KnowledgeGraph {
         self.ids.binary_search_by(|known| known.as_str().cmp(id)).ok()
     }
 
-    fn with_role(&self, kind: LabelKind) -> impl Iterator<Item = &str> {
+    fn ids_with_role(&self, kind: LabelKind) -> impl Iterator<Item = &str> {
         let ids = self.ids.iter().enumerate();
         ids.filter(move |(at, _)| self.has_role(*at, kind)).map(|(_, id)| id.as_str())
     }
@@ -233,7 +233,7 @@ impl GraphBuilder {
     /// Adds a fact. Duplicates are counted in [`KnowledgeGraph::repeated_triples`].
     ///
     /// # Errors
-    /// [`Error::Value`] if an id is empty or holds a tab or line break.
+    /// [`Error::Value`] if an id is empty or contains a tab or line break.
     pub fn add_triple(&mut self, head: &str, relation: &str, tail: &str) -> Result<(), Error> {
         check_text("head_id", head)?;
         check_text("relation_id", relation)?;
@@ -248,8 +248,8 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Adds the label of `id` in `language`. The same label may be added again, also with the other
-    /// kind.
+    /// Adds the label of `id` in `language`. The same label may be added repeatedly, also with
+    /// another kind.
     ///
     /// # Errors
     /// [`Error::Value`] if the id or label is empty or contains a tab or line break, if `language`
@@ -285,7 +285,8 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Sets the label of an entity and returns its previous label; returns `None` for other ids.
+    /// Sets the label of an entity and returns its previous label; returns `None` if `id` is not an
+    /// entity.
     pub(crate) fn set_entity_label(
         &mut self,
         id: &str,
@@ -301,26 +302,26 @@ impl GraphBuilder {
     /// Builds the graph in canonical order.
     pub fn build(self) -> KnowledgeGraph {
         let Self { index, roles, labels, triples } = self;
-        let mut order: Vec<(String, u32)> = index.into_iter().collect();
-        order.sort_unstable();
+        let mut sorted_ids: Vec<(String, u32)> = index.into_iter().collect();
+        sorted_ids.sort_unstable();
         // There are at most 2^32 ids, because `intern` numbers them as u32.
-        let mut renumbered = vec![0; order.len()];
-        for (new, (_, old)) in (0u32..).zip(&order) {
-            if let Some(element) = element_mut(&mut renumbered, *old) {
+        let mut new_numbers = vec![0; sorted_ids.len()];
+        for (new, (_, old)) in (0u32..).zip(&sorted_ids) {
+            if let Some(element) = element_mut(&mut new_numbers, *old) {
                 *element = new;
             }
         }
         let renumber = |old: u32| {
             let old = usize::try_from(old).ok();
-            old.and_then(|old| renumbered.get(old)).copied().unwrap_or_default()
+            old.and_then(|old| new_numbers.get(old)).copied().unwrap_or_default()
         };
-        let mut sorted_roles = vec![0; order.len()];
+        let mut sorted_roles = vec![0; sorted_ids.len()];
         for (old, role) in (0u32..).zip(roles) {
             if let Some(element) = element_mut(&mut sorted_roles, renumber(old)) {
                 *element = role;
             }
         }
-        let mut sorted_labels: Vec<Vec<(Language, Box<str>)>> = vec![Vec::new(); order.len()];
+        let mut sorted_labels: Vec<Vec<(Language, Box<str>)>> = vec![Vec::new(); sorted_ids.len()];
         let mut languages = Vec::new();
         for ((id, language), label) in labels {
             if !languages.contains(&language) {
@@ -332,15 +333,15 @@ impl GraphBuilder {
         }
         sorted_labels.iter_mut().for_each(|labels| labels.sort_unstable());
         languages.sort_unstable();
-        let added = triples.len();
+        let count_before = triples.len();
         let mut triples: Vec<_> = triples.into_iter().map(|triple| triple.map(renumber)).collect();
         triples.sort_unstable();
         triples.dedup();
         KnowledgeGraph {
-            ids: order.into_iter().map(|(id, _)| id).collect(),
+            ids: sorted_ids.into_iter().map(|(id, _)| id).collect(),
             roles: sorted_roles,
             labels: sorted_labels,
-            repeated: added - triples.len(),
+            duplicate_count: count_before - triples.len(),
             triples,
             languages,
         }

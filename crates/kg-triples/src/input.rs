@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::Error;
 
-/// A reader of lines: [`atomic_file::Lines`] with the errors of this crate.
+/// Reads lines like [`atomic_file::Lines`], but returns errors of this crate.
 pub(crate) struct Lines(atomic_file::Lines);
 
 impl Lines {
@@ -33,7 +33,7 @@ impl Lines {
         })
     }
 
-    /// The current line, without its line end.
+    /// Returns the current line without its line end.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
@@ -42,13 +42,13 @@ impl Lines {
         self.0.path()
     }
 
-    /// The number of the current line, from 1.
+    /// Returns the number of the current line, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.0.number()
     }
 }
 
 /// Whether the path ends in `.gz`, so that the file is written compressed.
-pub(crate) fn compressed(path: &Path) -> bool {
+pub(crate) fn is_gzip_path(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }

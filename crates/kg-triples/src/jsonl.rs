@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::input::{Lines, compressed};
+use crate::input::{Lines, is_gzip_path};
 use crate::{Error, output};
 
 /// A type stored as a line of a JSONL file.
@@ -37,14 +37,14 @@ enum Output {
 }
 
 impl<T: Serialize> JsonlWriter<T> {
-    /// Creates a writer for `path`, and missing folders.
+    /// Creates a writer for `path`, and its folder if it does not exist.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = output::create(path)?;
-        let output = if compressed(path) {
+        let output = if is_gzip_path(path) {
             Output::Gzip(GzEncoder::new(file, Compression::default()).into())
         } else {
             Output::Plain(file)
@@ -79,7 +79,7 @@ impl<T: Serialize> JsonlWriter<T> {
         Self::finish_all([self])
     }
 
-    /// Finishes several files. No file is renamed before all are complete.
+    /// Finishes several files. No file is renamed before all files are complete.
     ///
     /// # Errors
     /// As [`finish`](Self::finish), for any of the files. An error leaves existing files unchanged.
@@ -136,7 +136,7 @@ impl<T: Record> JsonlReader<T> {
         Ok(Self { lines, done: false, record_type: PhantomData })
     }
 
-    /// Creates an error about the last object, with its line.
+    /// Creates an error about the last object that was read, with its line.
     pub(crate) fn record_error(&self, got: String) -> Error {
         let (path, line) = (self.lines.path().to_owned(), self.lines.number());
         Error::Json { path, line, what: T::NAME, got }
@@ -173,7 +173,7 @@ impl<T: Record> Iterator for JsonlReader<T> {
     }
 }
 
-/// Writes all `rows` to `path`.
+/// Writes all `records` to the file `path`.
 ///
 /// # Errors
 /// As [`JsonlWriter`].
@@ -208,11 +208,11 @@ impl<T: Record> Iterator for JsonlReader<T> {
 /// ```
 pub fn write<'r, T: Serialize + 'r>(
     path: impl AsRef<Path>,
-    rows: impl IntoIterator<Item = &'r T>,
+    records: impl IntoIterator<Item = &'r T>,
 ) -> Result<(), Error> {
     let mut writer = JsonlWriter::create(path)?;
-    for row in rows {
-        writer.write(row)?;
+    for record in records {
+        writer.write(record)?;
     }
     writer.finish()
 }

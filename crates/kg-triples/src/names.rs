@@ -1,12 +1,12 @@
-//! Ranking of entity names by the number of sources that propose them, after M-NTA (Conia et al.
+//! Ranking of entity names by the number of sources that propose them, as in M-NTA (Conia et al.
 //! 2023).
 //!
-//! Sources propose names: labels of the graph, translations of labels, answers of a chat model. A
-//! name's support is the number of sources that propose it, and names with the support of two or
-//! more are usually right. The paper's web search is not part of this crate.
+//! Sources of names are, for example, labels of the graph, translations of labels and answers of a
+//! chat model. The support of a name is the number of its sources. Names with a support of two or
+//! more are usually correct. The paper's web search is not part of this crate.
 //!
-//! [`shuffled_questions`] and [`count_votes`] vote on the alignment of entities instead: several
-//! rounds of multiple-choice questions with shuffled options.
+//! [`shuffled_questions`] and [`count_votes`] align entities by votes: several rounds of
+//! multiple-choice questions with shuffled options.
 //!
 //! ```
 //! use kg_triples::names::{NameCandidate, Votes};
@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choices::{Answer, Question, count_votes, shuffled_questions};
 
-use crate::folder::{ENTITY_LABELS, LABELS, table};
+use crate::folder::{ENTITY_LABEL_COLUMNS, LABEL_COLUMNS, write_table};
 use crate::jsonl::{JsonlReader, Record};
 use crate::table::for_each_row;
 use crate::{Error, GraphBuilder, KnowledgeGraph, Language, output};
@@ -53,9 +53,10 @@ pub struct NameCandidate {
     pub language: Language,
     /// The name.
     pub name: String,
-    /// The source, which has one vote for a name: method and source language, such as `mt:en`.
+    /// The source: method and source language, such as `mt:en`. A source has one vote for each
+    /// name.
     pub source: String,
-    /// Whether the source lists this name first, as labels are listed before aliases.
+    /// Whether this name is the source's preferred name, such as a label in contrast to aliases.
     #[serde(default)]
     pub primary: bool,
 }
@@ -80,7 +81,7 @@ pub struct RankedNames {
     /// The language.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// Support, name, and whether a source lists it first; as in WikiKGE-10.
+    /// Support, name, and whether the name is primary in a source; the format of WikiKGE-10.
     pub values: Vec<(usize, String, bool)>,
 }
 
@@ -95,7 +96,7 @@ impl Record for RankedNames {
     }
 }
 
-/// Describes why a name cannot be written to a table.
+/// Returns the reason why a name cannot be written to a table, or `None` for a valid name.
 fn invalid_name_reason(entity: &str, name: &str) -> Option<String> {
     [("entity", entity), ("name", name)].into_iter().find_map(|(field, text)| {
         let is_invalid = text.trim().is_empty() || text.contains(char::is_control);
@@ -103,46 +104,46 @@ fn invalid_name_reason(entity: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Counts of a vote.
+/// Counts of [`Votes::rank`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VoteReport {
     /// Candidates.
     pub candidates: usize,
-    /// Candidates without a letter or number, which were ignored.
-    pub symbols: usize,
+    /// Candidates ignored because they contain no letter or number.
+    pub symbols_only: usize,
     /// Distinct names.
     pub names: usize,
     /// Names with enough support.
     pub accepted: usize,
-    /// Entities with an accepted name, counted once per language.
+    /// Entities with an accepted name; an entity is counted once per language.
     pub entities: usize,
 }
 
-/// Spellings of a name, with whether a source lists the spelling first, and the sources of the
-/// spelling.
+/// Spellings of a name. Each has a flag that is set if the spelling is primary in a source, and the
+/// sources of the spelling.
 type Spellings = BTreeMap<String, (bool, BTreeSet<String>)>;
 
-/// Collects candidates in any order.
+/// Collects candidates of names, in any order, and ranks them.
 #[derive(Clone, Debug, Default)]
 pub struct Votes {
     names: BTreeMap<(String, Language), BTreeMap<String, Spellings>>,
     candidates: usize,
-    symbols: usize,
+    symbols_only: usize,
 }
 
 impl Votes {
-    /// Adds a candidate. Names are equal if they differ only in case and in characters other than
-    /// letters, numbers and spaces. Further votes of a source for the same name are ignored.
+    /// Adds a candidate. Two names are equal if they differ only in case and in characters other
+    /// than letters, numbers and spaces. Further votes of a source for the same name are ignored.
     pub fn add(&mut self, candidate: NameCandidate) {
         let NameCandidate { entity, language, name, source, primary } = candidate;
         self.candidates += 1;
-        let lower = name.to_lowercase();
-        let words = lower
+        let lower_case_name = name.to_lowercase();
+        let words = lower_case_name
             .split_whitespace()
             .map(|word| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>());
         let key = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         if key.is_empty() {
-            self.symbols += 1;
+            self.symbols_only += 1;
             return;
         }
         let spellings = self.names.entry((entity, language)).or_default().entry(key).or_default();
@@ -151,12 +152,12 @@ impl Votes {
         votes.1.insert(source);
     }
 
-    /// Adds the labels of entities of a `labels.tsv` as candidates of the source `labels`.
+    /// Adds the entity labels of a `labels.tsv` as candidates of the source `labels`.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Header`] and [`Error::Row`].
     pub fn add_labels(&mut self, path: &Path) -> Result<(), Error> {
-        for_each_row(path, &[LABELS, ENTITY_LABELS], |row| {
+        for_each_row(path, &[LABEL_COLUMNS, ENTITY_LABEL_COLUMNS], |row| {
             let ([id, code, name] | [id, code, name, "entity"]) = *row else { return Ok(()) };
             self.add(NameCandidate {
                 entity: id.to_owned(),
@@ -170,14 +171,15 @@ impl Votes {
         Ok(())
     }
 
-    /// Returns the names supported by at least `threshold` sources, sorted by entity and language,
-    /// then by support (highest first), primary names first, then as text.
+    /// Returns the names with at least `threshold` sources, sorted by entity and language. The
+    /// names of an entity are sorted by support (highest first), then primary names first, then as
+    /// text.
     ///
-    /// Each name is returned in one spelling: the one with the most sources among the primary
-    /// spellings, or among all spellings if none is primary.
+    /// Each name is returned in its best spelling: the primary spelling with the most sources, or
+    /// the spelling with the most sources if none is primary.
     pub fn rank(self, threshold: usize) -> (Vec<RankedNames>, VoteReport) {
-        let (candidates, symbols) = (self.candidates, self.symbols);
-        let mut report = VoteReport { candidates, symbols, ..VoteReport::default() };
+        let (candidates, symbols_only) = (self.candidates, self.symbols_only);
+        let mut report = VoteReport { candidates, symbols_only, ..VoteReport::default() };
         let mut ranked = Vec::new();
         for ((entity, language), names) in self.names {
             report.names += names.len();
@@ -197,8 +199,8 @@ impl Votes {
     }
 }
 
-/// Returns the number of sources of all spellings together, the best spelling, and whether it is
-/// primary.
+/// Returns the number of distinct sources of all spellings, the best spelling, and whether the best
+/// spelling is primary.
 fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
     let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, sources)| sources).collect();
     let support = sources.len();
@@ -219,26 +221,26 @@ pub fn write_labels(path: impl AsRef<Path>, names: &[RankedNames]) -> Result<(),
         let (_, name, _) = values.first()?;
         Some(format!("{entity}\t{language}\t{name}\tentity\n"))
     });
-    output::publish([table(path.as_ref(), LABELS, rows)?])
+    output::publish([write_table(path.as_ref(), LABEL_COLUMNS, rows)?])
 }
 
 /// Counts of [`KnowledgeGraph::with_names`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NamesReport {
-    /// Labels that were replaced by another text.
+    /// Labels that were replaced by a different name.
     pub replaced: usize,
-    /// Labels that were missing.
+    /// Missing labels that were added.
     pub added: usize,
 }
 
 impl KnowledgeGraph {
     /// Replaces labels of entities by the best names of a file of [`RankedNames`], and adds missing
-    /// labels. Names of unknown ids and of relations are ignored.
+    /// labels. Names of relations and of ids that are not in the graph are ignored.
     ///
     /// # Errors
     /// Errors of reading the file.
     pub fn with_names(self, path: impl AsRef<Path>) -> Result<(Self, NamesReport), Error> {
-        let (mut report, repeated) = (NamesReport::default(), self.repeated);
+        let (mut report, duplicate_count) = (NamesReport::default(), self.duplicate_count);
         let mut builder = GraphBuilder::from(self);
         for names in JsonlReader::<RankedNames>::open(path)? {
             let RankedNames { entity, language, values } = names?;
@@ -250,7 +252,7 @@ impl KnowledgeGraph {
             }
         }
         let mut graph = builder.build();
-        graph.repeated += repeated;
+        graph.duplicate_count += duplicate_count;
         Ok((graph, report))
     }
 }

@@ -6,7 +6,7 @@ use atomic_file::{AtomicFile, PublishError, Synced};
 
 use crate::Error;
 
-/// Creates a writer for `path`, and missing folders.
+/// Creates a writer for `path`, and its folder if it does not exist.
 pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;

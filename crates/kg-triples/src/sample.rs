@@ -14,16 +14,16 @@ use crate::{Error, KnowledgeGraph, Language, Triple, check_unique_languages};
 use draw::{FactFilter, Ranks, draw};
 use ids::IdMap;
 pub(crate) use ids::Redirects;
-use rules::{MAX_PAIR_LANGUAGES, Rules};
+use rules::{LabelRules, MAX_PAIR_LANGUAGES};
 
 /// Options of [`sample`]; the defaults are the values of *Bridging the Language Gap* (section
 /// III-A).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleConfig {
-    /// Languages in which head, relation and tail must have labels; default: the seven languages of
-    /// MLQA.
+    /// Languages in which head, relation and tail must have labels. The default is the seven
+    /// languages of MLQA.
     pub languages: Vec<String>,
-    /// Whether labels are required in all languages, or for head and tail in two different ones.
+    /// Whether labels are required in all languages, or only in a pair of languages.
     pub coverage: Coverage,
     /// Number of facts.
     pub count: usize,
@@ -64,7 +64,7 @@ impl SampleConfig {
 }
 
 /// Counts of sampled and dropped triples; `read` is the sum of `self_loops`, the three `without_…`
-/// and `available`.
+/// counts and `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
@@ -76,31 +76,30 @@ pub struct SampleReport {
     /// Triples dropped because the head lacks a label in a language ([`Coverage::Pairs`]: in all
     /// languages).
     pub without_head_label: usize,
-    /// Triples dropped because the head has the required labels, but not the tail
-    /// ([`Coverage::Pairs`]: not in another language).
+    /// Triples dropped because the head has the required labels, but the tail lacks a label
+    /// ([`Coverage::Pairs`]: in every other language).
     pub without_tail_label: usize,
-    /// Triples dropped because head and tail have the required labels, but not the relation
-    /// ([`Coverage::Pairs`]: not in both languages).
+    /// Triples dropped because head and tail have the required labels, but the relation lacks a
+    /// label ([`Coverage::Pairs`]: in one of the two languages).
     pub without_relation_label: usize,
     /// Triples that could be sampled.
     pub available: usize,
     /// Requested number of triples, `count`.
     pub requested: usize,
-    /// Triples sampled: the smaller of `available` and `requested`.
+    /// Sampled triples: the smaller of `available` and `requested`.
     pub sampled: usize,
 }
 
-/// Samples facts uniformly without replacement, and returns their graph with labels in
-/// `config.languages` only.
+/// Samples facts uniformly without replacement, and returns a graph of these facts with only the
+/// labels in `config.languages`.
 ///
-/// The selection depends only on ids: each fact gets a random rank from (seed, head, relation,
-/// tail), and the facts with the lowest ranks are selected. The sample thus depends neither on the
-/// order of files nor on the text of labels. A smaller sample is a subset of a larger one, and
-/// samples for other languages share every fact that is available in both.
+/// Each fact has a random rank that depends on the seed and the ids of head, relation and tail. The
+/// facts with the lowest ranks are selected. The sample therefore depends neither on the order of
+/// files nor on the text of labels, and a smaller sample is a subset of a larger sample.
 ///
 /// # Errors
-/// [`Error::Config`] without languages or with `count` 0, [`Error::UnknownLanguage`],
-/// [`Error::Empty`] if no triple has all labels.
+/// [`Error::Config`] for invalid options; [`Error::UnknownLanguage`]; [`Error::Empty`] if no triple
+/// has the required labels.
 ///
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind, SampleConfig, sample};
@@ -128,7 +127,7 @@ pub fn sample(
 ) -> Result<(KnowledgeGraph, SampleReport), Error> {
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
-    let rules = Rules::new(config, &languages);
+    let rules = LabelRules::new(config, &languages);
     let mut labels = IdMap::new(rules.width());
     for (id, id_labels) in graph.ids.iter().zip(&graph.labels) {
         let id_labels: Vec<_> = id_labels.iter().map(|(code, label)| (*code, &**label)).collect();
@@ -150,11 +149,10 @@ pub fn sample(
     Ok(build_sample(graph, &triples, &languages, report))
 }
 
-/// Parses the requested languages and checks that each has a label.
+/// Parses the requested languages and checks that each has labels.
 fn known_languages(config: &SampleConfig, available: &[Language]) -> Result<Vec<Language>, Error> {
     let find = |code: &String| {
-        let mut available = available.iter().copied();
-        available.find(|language| language.as_str().eq_ignore_ascii_case(code))
+        available.iter().copied().find(|language| language.as_str().eq_ignore_ascii_case(code))
     };
     let languages = config.languages.iter();
     languages

@@ -4,8 +4,8 @@ use std::path::Path;
 use crate::Error;
 use crate::tsv::TsvReader;
 
-/// Passes every row of a table to `visit`, in order. Rejected values are errors with file, line and
-/// column. Returns the index of the header in `headers`.
+/// Passes every row of a table to `visit`, in order. If `visit` rejects a value, the error contains
+/// the file, line and column. Returns the index of the header in `headers`.
 pub(crate) fn for_each_row(
     path: &Path,
     headers: &[&'static [&'static str]],

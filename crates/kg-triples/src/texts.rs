@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{Error, KnowledgeGraph, Language, check_unique_languages, output};
 
 impl KnowledgeGraph {
-    /// Iterates over the triples in `language` as texts: the labels of head, relation and tail,
+    /// Iterates over the triples as texts in `language`: the labels of head, relation and tail,
     /// separated by spaces.
     ///
     /// Triples without all three labels are skipped.
@@ -33,8 +33,8 @@ impl KnowledgeGraph {
     }
 
     /// Writes [`texts`](Self::texts) to `triples.<language>.txt` in the folder `dir` for each
-    /// language, one per line, and returns the line counts. All files are complete before the first
-    /// is renamed.
+    /// language, one text per line, and returns the number of lines of each file. All files are
+    /// complete before the first file is renamed.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if no triple has all its labels

@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::Error;
 
-/// The special tokens of a tokenizer and their layout.
+/// Special tokens of a tokenizer and their layout around texts.
 #[derive(Clone, Debug)]
 pub(crate) struct Specials {
     pub(crate) start: u32,
@@ -40,13 +40,13 @@ impl Specials {
         self.layout.single(ids)
     }
 
-    /// The special tokens between two texts.
+    /// Returns the special tokens between two texts.
     pub(crate) fn between(&self) -> Result<&[u32], Error> {
         self.layout.between().map_err(layout_error)
     }
 
-    /// Whether `id` is a special token that does not occur in text: around or between texts, mask
-    /// or padding.
+    /// Whether `id` is a special token that cannot be part of a text: a token around or between
+    /// texts, the mask or padding.
     pub(crate) fn is_control(&self, id: u32) -> bool {
         self.layout.is_control(id)
     }
@@ -56,7 +56,7 @@ fn layout_error(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-/// The token ids of `text`, without special tokens.
+/// Returns the token ids of `text`, without special tokens.
 pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
     let encoding = tokenizer.encode_fast(text, false).map_err(encode_error(text))?;
     Ok(encoding.get_ids().to_vec())
@@ -85,7 +85,8 @@ impl Tokens {
         Ok(Self { ids: encoding.get_ids().to_vec(), offsets })
     }
 
-    /// The tokens that overlap the code points `start..end`; `None` if there are none.
+    /// Returns the range of tokens that overlap the code points `start..end`; `None` if no token
+    /// does.
     pub(crate) fn overlapping(&self, start: usize, end: usize) -> Option<Range<usize>> {
         let overlaps = |(from, to): &(usize, usize)| *from < end && start < *to;
         let first = self.offsets.iter().position(overlaps)?;
@@ -95,7 +96,7 @@ impl Tokens {
 }
 
 /// Returns a copy of the tokenizer without truncation and padding.
-pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
+pub(crate) fn without_limits(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);
     let result = tokenizer.with_truncation(None).map(|_| ());

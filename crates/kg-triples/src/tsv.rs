@@ -1,5 +1,5 @@
-//! Tab-separated files: one header, one row per line, no quoting (a quote is an ordinary
-//! character), exact line numbers.
+//! Reading of tab-separated files, which have one header and one row per line. Quotes are ordinary
+//! characters.
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -62,7 +62,7 @@ impl TsvReader {
         Ok(Some(row))
     }
 
-    /// Position of the last row, for errors found by the caller.
+    /// Returns the file and line of the last row, for errors of the caller.
     pub(crate) fn position(&self) -> (PathBuf, u64) {
         (self.lines.path().to_owned(), self.lines.number())
     }
@@ -72,7 +72,7 @@ impl TsvReader {
         Error::Row { path, line, column, expected, got }
     }
 
-    /// Advances to the next non-blank line; returns `false` at the end.
+    /// Advances to the next non-blank line; returns `false` at the end of the file.
     fn advance(&mut self) -> Result<bool, Error> {
         while self.lines.advance()? {
             if self.lines.bytes().iter().any(|&byte| byte != b' ') {

@@ -1,4 +1,4 @@
-//! A deterministic synthetic JSON dump with entities of about 10 kB, as in Wikidata, and the tables
+//! Generates a deterministic JSON dump with entities of about 10 kB, as in Wikidata, and the tables
 //! of an extract.
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Languages of labels. An item has labels in most of the first 12 languages and few of the others.
+/// Languages of labels. An item has labels in most of the first 12 languages and in a few of the
+/// remaining languages.
 const CODES: [&str; 24] = [
     "en", "de", "es", "ar", "hi", "vi", "zh", "fr", "it", "nl", "ru", "ja", "pt", "pl", "sv", "uk",
     "ca", "cs", "fi", "he", "hu", "ko", "tr", "zh-hans",
@@ -75,7 +76,7 @@ impl Item {
         Self { id, texts, claims }
     }
 
-    fn json(&self, out: &mut String) {
+    fn write_json(&self, out: &mut String) {
         let id = self.id;
         let map = |field: for<'t> fn(&'t Texts) -> &'t String| {
             let texts = self.texts.iter().map(|text| {
@@ -141,7 +142,7 @@ pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     for id in 1..=items {
         line.clear();
         line.push_str(if id == 1 { "[\n" } else { "" });
-        Item::new(id).json(&mut line);
+        Item::new(id).write_json(&mut line);
         line.push_str(if id == items { "\n]\n" } else { ",\n" });
         out.write_all(line.as_bytes())?;
         bytes += line.len() as u64;
@@ -151,18 +152,18 @@ pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
 
 /// Writes `triples.tsv` and `labels.tsv` of an extract: five triples per item, and labels in four
 /// of five languages.
-pub fn tables(items: u32, triples: &mut impl Write, labels: &mut impl Write) -> io::Result<()> {
+pub fn write_kg(items: u32, triples: &mut impl Write, labels: &mut impl Write) -> io::Result<()> {
     writeln!(triples, "head_id\trelation_id\ttail_id")?;
     writeln!(labels, "id\tlang\tlabel\tkind")?;
-    let mut sorted = CODES[..7].to_vec();
-    sorted.sort_unstable();
+    let mut sorted_codes = CODES[..7].to_vec();
+    sorted_codes.sort_unstable();
     let mut ids: Vec<String> = (1..=items).map(|id| format!("Q{id}")).collect();
     ids.extend((1..=500).map(|id| format!("P{id}")));
     ids.sort_unstable();
     for (at, id) in ids.iter().enumerate() {
         let mut rng = ChaCha8Rng::seed_from_u64(at as u64);
         let is_item = id.starts_with('Q');
-        for code in &sorted {
+        for code in &sorted_codes {
             if !is_item || rng.random_range(0..5) < 4 {
                 let kind = if is_item { "entity" } else { "relation" };
                 writeln!(labels, "{id}\t{code}\t{}\t{kind}", text(&mut rng, code, 2))?;

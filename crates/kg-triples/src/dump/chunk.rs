@@ -1,4 +1,4 @@
-//! Chunks of whole lines of a dump, and their parsed contents.
+//! Chunks of complete lines of a dump, and their parsed contents.
 use std::io::{self, Read};
 
 use super::counts::EntityCounts;
@@ -10,7 +10,7 @@ use crate::{LabelKind, Language};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Consecutive whole lines of a dump.
+/// Consecutive complete lines of a dump.
 pub(super) struct Chunk {
     /// Byte offset in the decompressed dump.
     pub(super) offset: u64,
@@ -27,8 +27,8 @@ impl Chunk {
     }
 }
 
-/// Reader of chunks.
-pub(super) struct Chunks<R> {
+/// Reads chunks from a decompressed dump.
+pub(super) struct ChunkReader<R> {
     input: R,
     /// The beginning of a line whose end has not been read yet.
     partial_line: Vec<u8>,
@@ -41,50 +41,50 @@ pub(super) struct Chunks<R> {
     at_end: bool,
 }
 
-impl<R: Read> Chunks<R> {
-    /// Creates a reader. Lines longer than `max_line_bytes` are truncated. The input begins at a
-    /// line start, `offset` bytes into the dump. `read_bytes` (bytes per read) does not affect the
-    /// output.
+impl<R: Read> ChunkReader<R> {
+    /// Creates a reader. Lines longer than `max_line_bytes` are truncated. The input must begin at
+    /// the start of a line, at byte `offset` of the dump. `read_bytes` (bytes per read) does not
+    /// affect the output.
     pub(super) fn new(input: R, max_line_bytes: usize, offset: u64, read_bytes: u64) -> Self {
         let (partial_line, skipping, at_end) = (Vec::new(), false, false);
         Self { input, partial_line, offset, max_line_bytes, read_bytes, skipping, at_end }
     }
 
-    /// Offset after the returned chunks, in bytes.
+    /// Returns the byte offset of the end of the last returned chunk.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Appends up to `read_bytes` bytes of the input to `bytes`; returns `false` at the end of the
     /// input.
-    fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    fn read_block(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
         Ok(self.input.by_ref().take(self.read_bytes).read_to_end(bytes)? > 0)
     }
 
-    /// Returns the next lines; `None` at the end.
+    /// Returns the next chunk; `None` at the end of the dump.
     ///
     /// # Errors
-    /// Errors of the reader.
+    /// If the input cannot be read.
     pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
         let mut bytes = std::mem::take(&mut self.partial_line);
-        let mut searched = bytes.len();
+        let mut searched_bytes = bytes.len();
         while !self.at_end {
-            self.at_end = !self.fill(&mut bytes)?;
+            self.at_end = !self.read_block(&mut bytes)?;
             if self.skipping {
                 let end = memchr::memchr(b'\n', &bytes).map(|at| at + 1);
                 let skipped = end.unwrap_or(bytes.len());
                 self.skipping = end.is_none();
                 self.offset += skipped as u64;
                 bytes.drain(..skipped);
-                searched = 0;
+                searched_bytes = 0;
             }
-            let unsearched = bytes.get(searched..).unwrap_or_default();
+            let unsearched = bytes.get(searched_bytes..).unwrap_or_default();
             if let Some(at) = memchr::memrchr(b'\n', unsearched) {
-                self.partial_line = bytes.split_off(searched + at + 1);
+                self.partial_line = bytes.split_off(searched_bytes + at + 1);
                 return Ok(Some(self.make_chunk(bytes, false)));
             }
-            searched = bytes.len();
-            if searched > self.max_line_bytes {
+            searched_bytes = bytes.len();
+            if searched_bytes > self.max_line_bytes {
                 self.skipping = true;
                 return Ok(Some(self.make_chunk(bytes, true)));
             }
@@ -101,7 +101,7 @@ impl<R: Read> Chunks<R> {
 
 /// Parsed content of a line. A line can contain several events, such as `[` and an entity.
 pub(super) enum Event {
-    /// The `[` of an array, on its own line or before the first entity.
+    /// The `[` of an array, on a separate line or before the first entity.
     Open,
     /// The `]` of an array.
     Close,
@@ -115,7 +115,7 @@ pub(super) enum Event {
     Bad(String),
 }
 
-/// An event with its line (from 0 in the chunk) and the byte offset of that line.
+/// An event, the index of its line in the chunk, and the byte offset of the line in the dump.
 pub(super) struct LineEvent {
     pub(super) line: u64,
     pub(super) offset: u64,
@@ -126,16 +126,16 @@ pub(super) struct LineEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) id: String,
-    pub(super) property: bool,
-    /// Lines of the tables of [`Requested::entity_tables`], in that order.
+    pub(super) is_property: bool,
+    /// Lines for each table of [`Requested::entity_tables`], in the order of the tables.
     pub(super) rows: Vec<String>,
     pub(super) counts: EntityCounts,
 }
 
 impl Record {
-    /// Converts the record to an entry to be sorted.
+    /// Converts the record to an entry for sorting.
     pub(super) fn into_entry(self, number: u64) -> io::Result<Entry> {
-        let kind = if self.property { "property" } else { "item" };
+        let kind = if self.is_property { "property" } else { "item" };
         let mut values = vec![kind.to_owned(), serde_json::to_string(&self.counts)?];
         values.extend(self.rows);
         Ok(Entry { key: self.id, number, values })
@@ -147,31 +147,31 @@ impl Record {
         let (Some(kind), Some(counts)) = (values.next(), values.next()) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        let (property, counts) = (kind == "property", serde_json::from_str(&counts)?);
-        Ok(Self { id: entry.key, property, rows: values.collect(), counts })
+        let (is_property, counts) = (kind == "property", serde_json::from_str(&counts)?);
+        Ok(Self { id: entry.key, is_property, rows: values.collect(), counts })
     }
 }
 
 /// A parsed chunk.
 pub(super) struct ParsedChunk {
-    pub(super) lines: u64,
+    pub(super) line_count: u64,
     pub(super) events: Vec<LineEvent>,
 }
 
 /// Parses every line of a chunk.
-pub(super) fn parse(chunk: &Chunk, requested: &Requested) -> ParsedChunk {
-    let mut parsed = ParsedChunk { lines: 0, events: Vec::new() };
+pub(super) fn parse_chunk(chunk: &Chunk, requested: &Requested) -> ParsedChunk {
+    let mut parsed = ParsedChunk { line_count: 0, events: Vec::new() };
     let mut offset = chunk.offset;
     let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
-        let number = parsed.lines;
-        let mut push = |event| parsed.events.push(LineEvent { line: number, offset, event });
+        let line_index = parsed.line_count;
+        let mut push = |event| parsed.events.push(LineEvent { line: line_index, offset, event });
         if chunk.truncated && lines.peek().is_none() {
             push(Event::Bad(format!("a line longer than {} bytes", line.len())));
         } else {
             parse_events(line, requested, &mut push);
         }
-        parsed.lines += 1;
+        parsed.line_count += 1;
         offset += line.len() as u64;
     }
     parsed
@@ -206,17 +206,17 @@ fn parse_events(line: &[u8], requested: &Requested, push: &mut impl FnMut(Event)
     }
 }
 
-/// Converts an entity to rows of the requested tables.
+/// Converts an entity to its rows of the requested tables and its counts.
 fn to_record(entity: Entity, requested: &Requested) -> Record {
-    let rows = requested.entity_tables().map(|table| rows(&entity, table)).collect();
+    let rows = requested.entity_tables().map(|table| format_rows(&entity, table)).collect();
     let Entity { id, kind, counts, .. } = entity;
-    Record { id, property: kind == LabelKind::Relation, rows, counts }
+    Record { id, is_property: kind == LabelKind::Relation, rows, counts }
 }
 
-/// Returns the lines of an entity in one table.
-fn rows(entity: &Entity, table: DumpTable) -> String {
+/// Formats the lines of an entity for one table.
+fn format_rows(entity: &Entity, table: DumpTable) -> String {
     let id = &entity.id;
-    let texts = |texts: &[(Language, String)]| -> String {
+    let format_texts = |texts: &[(Language, String)]| -> String {
         texts.iter().map(|(language, text)| format!("{id}\t{language}\t{text}\n")).collect()
     };
     match table {
@@ -229,8 +229,8 @@ fn rows(entity: &Entity, table: DumpTable) -> String {
             let labels = entity.labels.iter();
             labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n")).collect()
         }
-        DumpTable::Descriptions => texts(&entity.descriptions),
-        DumpTable::Sitelinks => texts(&entity.sitelinks),
+        DumpTable::Descriptions => format_texts(&entity.descriptions),
+        DumpTable::Sitelinks => format_texts(&entity.sitelinks),
         DumpTable::Redirects => String::new(),
     }
 }

@@ -11,8 +11,8 @@ use crate::{Error, Language, check_unique_languages};
 /// Options of [`extract`](super::extract()).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtractConfig {
-    /// Languages of texts: one or more, without duplicates. Codes are case-insensitive; `zh` is not
-    /// `zh-hans`.
+    /// Languages of texts: one or more, without duplicates. Codes are case-insensitive; `zh` and
+    /// `zh-hans` are different languages.
     pub languages: Vec<Language>,
     /// Fallback languages for missing labels and descriptions, in order of preference.
     pub fallback: Vec<(Language, Vec<Language>)>,
@@ -22,7 +22,7 @@ pub struct ExtractConfig {
     pub bad_lines: u64,
     /// Maximum line length in bytes.
     pub max_line_bytes: usize,
-    /// Memory for sorting, in bytes. Further data is stored in files below the output folder.
+    /// Memory for sorting, in bytes. Additional data is stored in files below the output folder.
     pub memory: usize,
     /// Whether to restart instead of resuming an unfinished extract.
     pub restart: bool,
@@ -69,7 +69,7 @@ impl ExtractConfig {
         DumpTable::ALL.into_iter().filter(|table| self.tables.contains(table)).collect()
     }
 
-    /// Returns the report of an extract before any line is read.
+    /// Creates a report with the languages and tables of this configuration, and counts of 0.
     pub(super) fn report(&self) -> ExtractReport {
         ExtractReport {
             languages: self.languages.clone(),
@@ -101,7 +101,7 @@ pub struct ExtractReport {
     pub sha256: String,
     /// Decompressed bytes.
     pub bytes: u64,
-    /// Lines, including blank lines and brackets.
+    /// Number of lines, including blank lines and lines that contain only a bracket.
     pub lines: u64,
     /// Languages of the texts.
     pub languages: Vec<Language>,
@@ -112,11 +112,11 @@ pub struct ExtractReport {
     pub items: u64,
     /// Properties.
     pub properties: u64,
-    /// Skipped entities of other types, by type.
+    /// Skipped entities of other types, such as lexemes, by type.
     pub others: BTreeMap<String, u64>,
-    /// Redirects, in `redirects.tsv`.
+    /// Number of redirects.
     pub redirects: u64,
-    /// Duplicate entities; the first one is used.
+    /// Duplicate entities that were skipped; the first occurrence is used.
     pub repeated_entities: u64,
     /// Counts of labels and statements of items and properties.
     #[serde(flatten)]

@@ -48,7 +48,7 @@ pub struct EntityCounts {
     pub empty_sitelinks: u64,
 }
 
-// serde passes a reference.
+// `skip_serializing_if` requires a function that takes a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(count: &u64) -> bool {
     *count == 0

@@ -5,7 +5,8 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 
 use super::counts::EntityCounts;
 use super::json::{
-    Entries, FromEntries, Object, ObjectList, Rank, Raw, Statement, Tail, is_id, select,
+    FromEntries, ObjectList, ObjectSeed, Rank, RawString, Statement, Tail, VisitEntries, is_id,
+    select,
 };
 use super::requested::Requested;
 use super::table::DumpTable;
@@ -17,7 +18,7 @@ use crate::{LabelKind, Language};
 pub(super) struct Entity {
     pub(super) id: String,
     pub(super) kind: LabelKind,
-    /// Sorted by language, like `descriptions`.
+    /// Labels, sorted by language like `descriptions`.
     pub(super) labels: Vec<(Language, String)>,
     pub(super) descriptions: Vec<(Language, String)>,
     /// Page titles, sorted by language.
@@ -45,26 +46,28 @@ pub(super) fn parse_line(line: &[u8], requested: &Requested) -> Result<Line, Str
         return Err("not a JSON object".into());
     }
     let text = std::str::from_utf8(line).map_err(|error| format!("invalid UTF-8: {error}"))?;
-    // Strings that are read as bytes may contain control characters, which JSON does not allow.
+    // `serde_json` accepts control characters in strings that are read as bytes, but JSON does not
+    // allow them.
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     }
-    let mut fields = Fields { requested, values: Values::default() };
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let result = Object(&mut fields).deserialize(&mut reader).and_then(|()| reader.end());
+    let mut fields = EntityVisitor { requested, values: EntityFields::default() };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let result = ObjectSeed(&mut fields).deserialize(&mut json).and_then(|()| json.end());
     result.map_err(|error| error.to_string())?;
-    fields.values.line(requested)
+    fields.values.into_line(requested)
 }
 
-/// Visitor of the keys of an entity or redirect.
-struct Fields<'w> {
+/// Reads the fields of an entity or redirect.
+struct EntityVisitor<'w> {
     requested: &'w Requested,
-    values: Values,
+    values: EntityFields,
 }
 
-/// The values that [`Fields`] collects. `labels` and the fields below are read only if requested.
+/// The values that [`EntityVisitor`] collects. Labels, descriptions, sitelinks and claims are read
+/// only if their tables are requested.
 #[derive(Default)]
-struct Values {
+struct EntityFields {
     id: Option<String>,
     kind: Option<String>,
     entity: Option<String>,
@@ -75,8 +78,8 @@ struct Values {
     claims: BTreeMap<String, ObjectList<Statement>>,
 }
 
-impl Values {
-    fn line(self, requested: &Requested) -> Result<Line, String> {
+impl EntityFields {
+    fn into_line(self, requested: &Requested) -> Result<Line, String> {
         if let (Some(from), Some(to)) = (&self.entity, &self.redirect) {
             return match is_id(from) && is_id(to) {
                 true => Ok(Line::Redirect { from: from.clone(), to: to.clone() }),
@@ -93,26 +96,26 @@ impl Values {
             other => return Ok(Line::Other(other.unwrap_or("without a type").to_owned())),
         };
         let mut entity = Entity { id, kind, ..Entity::default() };
-        self.texts(requested, &mut entity)?;
-        // Statements of properties are not facts about the world.
+        self.add_texts(requested, &mut entity)?;
+        // Only items have triples: statements of properties are not facts.
         if kind == LabelKind::Entity {
             entity.triples = triples(self.claims, &mut entity.counts);
         }
         Ok(Line::Entity(Box::new(entity)))
     }
 
-    fn texts(&self, requested: &Requested, entity: &mut Entity) -> Result<(), String> {
+    fn add_texts(&self, requested: &Requested, entity: &mut Entity) -> Result<(), String> {
         let counts = &mut entity.counts;
         let labels = requested_texts(&self.labels, requested, counts)?;
         counts.labels += labels.texts.len() as u64;
-        counts.fallback_labels += labels.fallbacks;
-        counts.foreign_labels += labels.foreign;
-        counts.empty_labels += labels.empty;
+        counts.fallback_labels += labels.fallback_count;
+        counts.foreign_labels += labels.foreign_count;
+        counts.empty_labels += labels.empty_count;
         let descriptions = requested_texts(&self.descriptions, requested, counts)?;
         counts.descriptions += descriptions.texts.len() as u64;
-        counts.fallback_descriptions += descriptions.fallbacks;
-        counts.foreign_descriptions += descriptions.foreign;
-        counts.empty_descriptions += descriptions.empty;
+        counts.fallback_descriptions += descriptions.fallback_count;
+        counts.foreign_descriptions += descriptions.foreign_count;
+        counts.empty_descriptions += descriptions.empty_count;
         entity.sitelinks = cleaned_sitelinks(&self.sitelinks, counts)?;
         entity.labels = labels.texts;
         entity.descriptions = descriptions.texts;
@@ -120,8 +123,9 @@ impl Values {
     }
 }
 
-/// Returns the triples of the truthy statements: per property, the preferred statements, otherwise
-/// the normal ones. Values are parsed after ranks.
+/// Returns the triples of the truthy statements: per property, the preferred statements, or the
+/// normal statements if none is preferred. Statements are selected by rank before their values are
+/// checked.
 fn triples(
     claims: BTreeMap<String, ObjectList<Statement>>,
     counts: &mut EntityCounts,
@@ -129,11 +133,11 @@ fn triples(
     let mut triples = Vec::new();
     for (property, statements) in claims {
         let statements = statements.unwrap_or_default();
-        let preferred =
+        let has_preferred =
             statements.iter().any(|FromEntries(statement)| statement.rank == Rank::Preferred);
         for FromEntries(Statement { rank, tail }) in statements {
             counts.statements += 1;
-            match (rank, preferred) {
+            match (rank, has_preferred) {
                 (Rank::Deprecated, _) => counts.deprecated += 1,
                 (Rank::Normal, true) => counts.not_preferred += 1,
                 _ => match tail {
@@ -146,28 +150,28 @@ fn triples(
             }
         }
     }
-    let count = triples.len();
+    let statement_count = triples.len();
     triples.sort_unstable();
     triples.dedup();
-    counts.repeated_triples += (count - triples.len()) as u64;
+    counts.repeated_triples += (statement_count - triples.len()) as u64;
     counts.triples += triples.len() as u64;
     triples
 }
 
-impl<'de> Entries<'de> for Fields<'_> {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        let text = |raw: Raw<'_>| raw.text().map(str::to_owned);
+impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        let to_text = |raw: RawString<'_>| raw.text().map(str::to_owned);
         let requested = self.requested;
         let values = &mut self.values;
-        let code = |code: &str| requested.needs_language(code).then(|| code.to_owned());
+        let key_code = |code: &str| requested.needs_language(code).then(|| code.to_owned());
         match key {
-            "id" => values.id = text(map.next_value()?),
-            "type" => values.kind = text(map.next_value()?),
-            "entity" => values.entity = text(map.next_value()?),
-            "redirect" => values.redirect = text(map.next_value()?),
-            "labels" if requested.has(DumpTable::Labels) => values.labels = select(map, &code)?,
+            "id" => values.id = to_text(map.next_value()?),
+            "type" => values.kind = to_text(map.next_value()?),
+            "entity" => values.entity = to_text(map.next_value()?),
+            "redirect" => values.redirect = to_text(map.next_value()?),
+            "labels" if requested.has(DumpTable::Labels) => values.labels = select(map, &key_code)?,
             "descriptions" if requested.has(DumpTable::Descriptions) => {
-                values.descriptions = select(map, &code)?;
+                values.descriptions = select(map, &key_code)?;
             }
             "sitelinks" if requested.has(DumpTable::Sitelinks) => {
                 values.sitelinks = select(map, &|site| requested.wikipedia(site))?;
@@ -186,8 +190,8 @@ mod tests {
     use super::*;
 
     fn requested() -> Requested {
-        let [en, zh, hans] = ["en", "zh", "zh-hans"].map(|code| Language::new(code).unwrap());
-        let languages = vec![(en, vec![]), (zh, vec![hans])];
+        let [en, zh, zh_hans] = ["en", "zh", "zh-hans"].map(|code| Language::new(code).unwrap());
+        let languages = vec![(en, vec![]), (zh, vec![zh_hans])];
         Requested { languages, tables: DumpTable::ALL.to_vec() }
     }
 
@@ -203,7 +207,7 @@ mod tests {
     }
 
     /// An item whose property `P1` has these statements (rank and main snak).
-    fn with_statements(statements: &[(&str, &str)]) -> Entity {
+    fn item_with(statements: &[(&str, &str)]) -> Entity {
         let statements: Vec<String> = statements
             .iter()
             .map(|(rank, snak)| match rank.is_empty() {
@@ -217,7 +221,7 @@ mod tests {
         ))
     }
 
-    fn item(id: &str) -> String {
+    fn item_snak(id: &str) -> String {
         format!(
             "{{\"snaktype\":\"value\",\"datavalue\":{{\"type\":\"wikibase-entityid\",\"value\":\
              {{\"entity-type\":\"item\",\"id\":\"{id}\"}}}}}}"
@@ -225,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_need_the_language_of_their_key_and_may_come_from_a_fallback() {
+    fn labels_must_match_their_key_or_come_from_a_fallback() {
         let json = r#"{"type":"item","id":"Q1","labels":{
             "en":{"language":"en","value":" A\t b\u00a0"},
             "zh":{"language":"zh-hant","value":"x"},
@@ -235,8 +239,8 @@ mod tests {
         assert_eq!(labels(&parsed), [("en", "A b"), ("zh", "北/")]);
         let counts = &parsed.counts;
         assert_eq!((counts.labels, counts.fallback_labels, counts.foreign_labels), (2, 1, 1));
-        let empty = entity(r#"{"type":"property","id":"P1","labels":[],"claims":[]}"#);
-        assert_eq!((empty.kind, empty.labels.len()), (LabelKind::Relation, 0));
+        let property = entity(r#"{"type":"property","id":"P1","labels":[],"claims":[]}"#);
+        assert_eq!((property.kind, property.labels.len()), (LabelKind::Relation, 0));
         let json = r#"{"id":"Q1","type":"item",
             "labels":{"en":{"language":"en","value":"\ud83d\ude00\ud83d"}}}"#;
         let parsed = entity(json);
@@ -254,35 +258,36 @@ mod tests {
     }
 
     #[test]
-    fn triples_are_truthy() {
+    fn only_truthy_statements_become_triples() {
         let unknown_value = "{\"snaktype\":\"somevalue\"}".to_owned();
-        let snaks = [item("Q2"), item("Q3"), unknown_value];
-        let truthy = |ranks: [&str; 3]| {
+        let snaks = [item_snak("Q2"), item_snak("Q3"), unknown_value];
+        let truthy_tails = |ranks: [&str; 3]| {
             let statements: Vec<(&str, &str)> =
                 ranks.into_iter().zip(snaks.iter().map(String::as_str)).collect();
-            let parsed = with_statements(&statements);
+            let parsed = item_with(&statements);
             let tails: Vec<String> = parsed.triples.iter().map(|(_, tail)| tail.clone()).collect();
             (tails, parsed.counts)
         };
-        assert_eq!(truthy(["normal", "", "normal"]).0, ["Q2", "Q3"]);
-        assert_eq!(truthy(["normal", "preferred", "normal"]).0, ["Q3"]);
-        assert_eq!(truthy(["deprecated", "normal", ""]).0, ["Q3"]);
-        // Statements are selected by rank first: a preferred unknown value excludes normal ones.
-        let (tails, counts) = truthy(["normal", "normal", "preferred"]);
+        assert_eq!(truthy_tails(["normal", "", "normal"]).0, ["Q2", "Q3"]);
+        assert_eq!(truthy_tails(["normal", "preferred", "normal"]).0, ["Q3"]);
+        assert_eq!(truthy_tails(["deprecated", "normal", ""]).0, ["Q3"]);
+        // Statements are selected by rank first: a preferred unknown value excludes normal
+        // statements.
+        let (tails, counts) = truthy_tails(["normal", "normal", "preferred"]);
         assert!(tails.is_empty());
         assert_eq!((counts.not_preferred, counts.without_value), (2, 1));
         assert_eq!(counts.statements, 3);
     }
 
     #[test]
-    fn tails_are_items() {
-        let value = |value: &str| {
+    fn only_items_become_tails() {
+        let triples = |value: &str| {
             let snak = format!("{{\"snaktype\":\"value\",\"datavalue\":{{\"value\":{value}}}}}");
-            with_statements(&[("normal", &snak)]).triples
+            item_with(&[("normal", &snak)]).triples
         };
         let to = |id: &str| vec![("P1".to_owned(), id.to_owned())];
-        assert_eq!(value(r#"{"entity-type":"item","numeric-id":9000000000}"#), to("Q9000000000"));
-        assert_eq!(value(r#"{"entity-type":"item","numeric-id":5,"id":"Q6"}"#), to("Q6"));
+        assert_eq!(triples(r#"{"entity-type":"item","numeric-id":9000000000}"#), to("Q9000000000"));
+        assert_eq!(triples(r#"{"entity-type":"item","numeric-id":5,"id":"Q6"}"#), to("Q6"));
         for other in [
             "\"Q5\"",
             "5",
@@ -295,14 +300,14 @@ mod tests {
             r#"{"text":"\ud800","language":"en"}"#,
             "\"\\ud800\"",
         ] {
-            assert!(value(other).is_empty(), "{other}");
+            assert!(triples(other).is_empty(), "{other}");
         }
-        let repeated = with_statements(&[("normal", &item("Q2")), ("normal", &item("Q2"))]);
-        assert_eq!((repeated.triples.len(), repeated.counts.repeated_triples), (1, 1));
+        let duplicates = item_with(&[("normal", &item_snak("Q2")), ("normal", &item_snak("Q2"))]);
+        assert_eq!((duplicates.triples.len(), duplicates.counts.repeated_triples), (1, 1));
     }
 
     #[test]
-    fn other_lines_are_distinguished() {
+    fn redirects_and_other_entity_types_are_parsed() {
         let line = |json: &str| parse_line(json.as_bytes(), &requested());
         let redirect = Line::Redirect { from: "Q1".into(), to: "Q2".into() };
         assert_eq!(line(r#"{"entity":"Q1","redirect":"Q2"}"#), Ok(redirect));
@@ -312,8 +317,8 @@ mod tests {
         }
         // Skipping is not recursive, so deep nesting cannot overflow the stack.
         let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
-        let deep = format!("{{\"id\":\"L1\",\"type\":\"lexeme\",\"x\":{open}1{close}}}");
-        assert_eq!(line(&deep), Ok(Line::Other("lexeme".into())));
-        assert!(line(&deep.replace("\"x\"", "\"labels\"")).is_err());
+        let nested_json = format!("{{\"id\":\"L1\",\"type\":\"lexeme\",\"x\":{open}1{close}}}");
+        assert_eq!(line(&nested_json), Ok(Line::Other("lexeme".into())));
+        assert!(line(&nested_json.replace("\"x\"", "\"labels\"")).is_err());
     }
 }

@@ -4,49 +4,54 @@ use std::path::Path;
 use super::config::{ExtractConfig, ExtractReport};
 use super::extraction::Extraction;
 use super::source::{ExtractStart, Progress, Source, is_stream};
-use super::state::{Shape, StateFolder, Task};
+use super::state::{DumpFormat, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
 
 /// Extracts the tables of a Wikidata dump to a folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with one entity per line, as published by Wikidata, or JSON lines. It
-/// is plain or compressed with gzip, bzip2 or zstd, detected by its first bytes; `-` is standard
-/// input. Blank lines, CRLF, byte-order marks before lines and spaces between tokens are accepted.
-/// The last value of a duplicate key is used. Dumps in N-Triples are not supported.
+/// is uncompressed or compressed with gzip, bzip2 or zstd, as detected from its first bytes. The
+/// path `-` is standard input. Blank lines, CRLF, byte-order marks before lines and spaces between
+/// tokens are accepted. The last value of a duplicate key is used. Dumps in N-Triples are not
+/// supported.
 ///
-/// The tables of `config` are written to `folder`, each atomically and sorted by id as text,
-/// followed by `extract.json`, an [`ExtractReport`] with counts of everything skipped:
+/// Each table of `config` is sorted by id as text and written atomically to `folder`. The file
+/// `extract.json` contains an [`ExtractReport`] with counts of written and skipped data. The tables
+/// are:
 ///
-/// - triples: the truthy statements of items (preferred ones, else normal ones) whose value is an
-///   item; each triple once;
-/// - labels: those in the requested languages of items (`entity`) and properties (`relation`), with
-///   normalised white space and without control characters; descriptions likewise;
-/// - sitelinks: titles in the Wikipedias of these languages (`zh-yue` is the site `zh_yuewiki`);
+/// - triples: the truthy statements of items (preferred statements, or normal statements if none is
+///   preferred) whose value is an item, without duplicates;
+/// - labels and descriptions of items (`entity`) and properties (`relation`) in the requested
+///   languages, with normalised white space and without control characters;
+/// - sitelinks: titles of pages in the Wikipedias of the requested languages (`zh-yue` is the site
+///   `zh_yuewiki`);
 /// - redirects.
 ///
-/// A table is the file `NAME.tsv`: cells separated by tabs, a header line, no quotes.
+/// A table is stored as `NAME.tsv`, with a header line and tab-separated cells without quotes.
 ///
-/// Memory does not grow with the dump. The files depend neither on the number of threads nor on the
-/// compression of the dump.
+/// Memory use does not depend on the size of the dump. The output depends neither on the number of
+/// threads nor on the compression of the dump.
 ///
 /// # Resuming
 /// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
-/// stored in `folder/.extract`, which is removed at the end. [`Progress::start`] shows whether
-/// an extract resumes. An interrupted extract resumes when it is called again with the same dump
-/// and configuration, and writes the same bytes. The dump is decompressed again up to the stored
-/// position, but not parsed. The compressed bytes before it are hashed again; a difference is an
-/// error. `bad_lines`, `memory` and the number of threads may change.
+/// stored in `folder/.extract`, which is removed at the end of the extract. [`Progress::start`]
+/// returns whether an extract was resumed. An interrupted extract resumes when it is called again
+/// with the same dump and configuration, and writes the same bytes. The dump is decompressed again
+/// up to the stored position, but not parsed. The compressed bytes before the stored position are
+/// hashed again; a different hash is an error. `bad_lines`, `memory` and the number of threads may
+/// differ from the interrupted call.
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`Error::Config`] without a language or table, and for a duplicate language; [`Error::Io`] with
-/// the file, and with the position in the dump if a compressed dump is damaged, does not match its
-/// extension or has an unsupported compression; [`Error::Dump`] if the dump is N-Triples, an array
-/// has no end, no line is an entity, invalid lines exceed the limit or the number of entities,
-/// another process works on the folder, or the folder has an unfinished extract of another dump or
-/// with other options. An error before the final renames leaves existing tables unchanged.
+/// [`Error::Config`] if `config` has no language, no table or a duplicate language; [`Error::Io`]
+/// with the file, and with the position in the dump if a compressed dump is damaged, does not match
+/// its extension or has an unsupported compression; [`Error::Dump`] if the dump is N-Triples, an
+/// array has no end, no line is an entity, invalid lines exceed the limit or the number of
+/// entities, another process writes to the folder, or the folder has an unfinished extract of
+/// another dump or with other options. An error before the final renames leaves existing tables
+/// unchanged.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};
@@ -76,7 +81,7 @@ pub fn extract(
     config.check()?;
     let task = Task::new(dump, config)?;
     let (state, stored) = StateFolder::open(folder, &task, config.restart)?;
-    progress.begin(match &stored {
+    progress.set_start(match &stored {
         Some(stored) => ExtractStart::Resumed(stored.offset),
         None if state.existed() => ExtractStart::Restarted,
         None => ExtractStart::New,
@@ -109,7 +114,7 @@ impl Extraction<'_> {
     fn finish(self) -> Result<ExtractReport, Error> {
         let invalid_reason = self.invalid_reason();
         let mut report = self.tally.report;
-        if self.tally.shape == Shape::Array {
+        if self.tally.shape == DumpFormat::Array {
             let reason = format!(
                 "the array has no end after {} bytes: the dump is truncated; copy it again",
                 report.bytes

@@ -5,15 +5,15 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::chunk::{self, Chunk, Chunks, Event, LineEvent, ParsedChunk};
+use super::chunk::{self, Chunk, ChunkReader, Event, LineEvent, ParsedChunk};
 use super::config::{BadLine, ExtractConfig};
 use super::requested::Requested;
 use super::sort::{Entry, Sorter};
 use super::source::{ReadPosition, ReadPrefix, Source};
-use super::state::{Shape, State, StateFolder, Tally, Task};
+use super::state::{DumpFormat, State, StateFolder, Tally, Task};
 use crate::{Error, Language};
 
-/// Limits of the number of bytes per read, which is a sixteenth of the memory limit.
+/// Bounds of the number of bytes per read, which is one sixteenth of the memory limit.
 const MIN_READ_BYTES: usize = 1 << 12;
 const MAX_READ_BYTES: usize = 4 << 20;
 /// Number of compressed bytes after which the state is stored, regardless of the memory limit.
@@ -34,8 +34,8 @@ pub(super) struct Extraction<'a> {
     pub(super) entities: Sorter,
     pub(super) redirects: Sorter,
     pub(super) tally: Tally,
-    /// Compressed bytes read when the state was last stored. If it was ever stored, the end of the
-    /// dump must be stored as well.
+    /// Number of compressed bytes read when the state was last stored; `None` if it was never
+    /// stored. If set, the state at the end of the dump must be stored as well.
     stored_at: Option<u64>,
 }
 
@@ -50,8 +50,7 @@ impl<'a> Extraction<'a> {
             let entry = config.fallback.iter().find(|(code, _)| code == language);
             entry.map(|(_, codes)| codes.clone()).unwrap_or_default()
         };
-        let languages = config.languages.iter();
-        let languages = languages.map(|code| (*code, fallback(code))).collect();
+        let languages = config.languages.iter().map(|code| (*code, fallback(code))).collect();
         Self {
             dump,
             config,
@@ -76,17 +75,18 @@ impl<'a> Extraction<'a> {
         self.stored_at = Some(stored.passed.bytes);
     }
 
-    /// Reads the dump from `offset` to its end. One thread decompresses, the others parse.
+    /// Reads the dump from `offset` to its end. One thread decompresses the dump, and the other
+    /// threads parse it.
     pub(super) fn read(&mut self, mut source: Source, offset: u64) -> Result<(), Error> {
         let max_line_bytes = self.config.max_line_bytes;
         let read_bytes = (self.config.memory / 16).clamp(MIN_READ_BYTES, MAX_READ_BYTES) as u64;
         let position = source.position.clone();
         let bytes = std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(MAX_QUEUED_CHUNKS);
-            let decompression = scope.spawn(move || {
+            let decompress_thread = scope.spawn(move || {
                 source.skip(offset).map_err(|error| (0, error))?;
                 let mut chunks =
-                    Chunks::new(source.decompressed, max_line_bytes, offset, read_bytes);
+                    ChunkReader::new(source.decompressed, max_line_bytes, offset, read_bytes);
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
@@ -104,64 +104,64 @@ impl<'a> Extraction<'a> {
                 }
                 Ok(chunks.offset())
             });
-            let parsed = self.parse_all(receiver, &position);
-            let decompressed = decompression.join().unwrap_or_else(|_| {
+            let parse_result = self.parse_chunks(receiver, &position);
+            let decompress_result = decompress_thread.join().unwrap_or_else(|_| {
                 Err((0, io::Error::other("the thread that decompresses the dump failed")))
             });
-            parsed?;
-            decompressed.map_err(|(offset, error)| {
+            parse_result?;
+            decompress_result.map_err(|(offset, error)| {
                 let reason = format!("after {offset} decompressed bytes: {error}");
                 Error::io(self.dump, "decompress the dump")(io::Error::new(error.kind(), reason))
             })
         })?;
-        let passed = position.prefix();
+        let prefix = position.prefix();
         let report = &mut self.tally.report;
         report.bytes = bytes;
-        report.packed_bytes = passed.bytes;
-        report.sha256.clone_from(&passed.sha256);
+        report.packed_bytes = prefix.bytes;
+        report.sha256.clone_from(&prefix.sha256);
         if self.stored_at.is_some() {
-            self.store(bytes, passed, true)?;
+            self.store_state(bytes, prefix, true)?;
         }
         Ok(())
     }
 
-    fn parse_all(
+    fn parse_chunks(
         &mut self,
         chunks: Receiver<(Chunk, Option<u64>)>,
         position: &ReadPosition,
     ) -> Result<(), Error> {
-        let mut queued = Vec::new();
+        let mut queued_chunks = Vec::new();
         while let Ok((chunk, end)) = chunks.recv() {
             if chunk.begins_with_ntriples() {
                 let reason = "line 1: not a JSON entity; N-Triples dumps are not supported: use \
                               latest-all.json.bz2";
                 return Err(Error::Dump { path: self.dump.to_owned(), reason: reason.into() });
             }
-            queued.push((chunk, end));
+            queued_chunks.push((chunk, end));
             let max_chunks = rayon::current_num_threads().clamp(1, 2 * MAX_QUEUED_CHUNKS);
-            while queued.len() < max_chunks
+            while queued_chunks.len() < max_chunks
                 && let Ok(chunk) = chunks.try_recv()
             {
-                queued.push(chunk);
+                queued_chunks.push(chunk);
             }
             let requested = &self.requested;
-            let parsed: Vec<(ParsedChunk, Option<u64>)> = queued
+            let parsed: Vec<(ParsedChunk, Option<u64>)> = queued_chunks
                 .par_iter()
-                .map(|(chunk, end)| (chunk::parse(chunk, requested), *end))
+                .map(|(chunk, end)| (chunk::parse_chunk(chunk, requested), *end))
                 .collect();
-            queued.clear();
-            for (ParsedChunk { lines, events }, end) in parsed {
+            queued_chunks.clear();
+            for (ParsedChunk { line_count, events }, end) in parsed {
                 for event in events {
                     self.record_event(event)?;
                 }
-                self.tally.report.lines += lines;
+                self.tally.report.lines += line_count;
                 let stored_at = self.stored_at.unwrap_or_default();
                 if let Some(end) = end
                     && (self.entities.is_full()
                         || self.redirects.is_full()
                         || position.bytes() >= stored_at.saturating_add(STORE_INTERVAL_BYTES))
                 {
-                    self.store(end, position.prefix(), false)?;
+                    self.store_state(end, position.prefix(), false)?;
                 }
             }
         }
@@ -169,21 +169,21 @@ impl<'a> Extraction<'a> {
     }
 
     /// Stores the state at `offset`.
-    fn store(&mut self, offset: u64, passed: ReadPrefix, read: bool) -> Result<(), Error> {
+    fn store_state(&mut self, offset: u64, prefix: ReadPrefix, at_end: bool) -> Result<(), Error> {
         let io_error = || Error::io(self.folder, "write to the folder");
         self.entities.spill().map_err(io_error())?;
         self.redirects.spill().map_err(io_error())?;
-        let passed_bytes = passed.bytes;
+        let prefix_bytes = prefix.bytes;
         self.state.store(&State {
             task: self.task.clone(),
             offset,
-            passed,
-            read,
+            passed: prefix,
+            read: at_end,
             tally: self.tally.clone(),
             entities: self.entities.runs(),
             redirects: self.redirects.runs(),
         })?;
-        self.stored_at = Some(passed_bytes);
+        self.stored_at = Some(prefix_bytes);
         self.entities.remove_merged().map_err(io_error())?;
         self.redirects.remove_merged().map_err(io_error())
     }
@@ -192,31 +192,31 @@ impl<'a> Extraction<'a> {
         let line = self.tally.report.lines + line + 1;
         let io_error = || Error::io(self.folder, "write to the folder");
         match (event, self.tally.shape) {
-            (Event::Open, Shape::Unknown) => self.tally.shape = Shape::Array,
-            (Event::Close, Shape::Array) => self.tally.shape = Shape::Closed,
+            (Event::Open, DumpFormat::Unknown) => self.tally.shape = DumpFormat::Array,
+            (Event::Close, DumpFormat::Array) => self.tally.shape = DumpFormat::Closed,
             (Event::Open, _) => {
                 self.record_bad_line(line, offset, "an array within the dump".into())?
             }
             (Event::Close, _) => self.record_bad_line(line, offset, "a ] without a [".into())?,
             (Event::Bad(reason), _) => {
-                self.settle_shape();
+                self.assume_json_lines();
                 self.record_bad_line(line, offset, reason)?;
             }
-            (_, Shape::Closed) => {
+            (_, DumpFormat::Closed) => {
                 self.record_bad_line(line, offset, "an entity after the end of the array".into())?;
             }
             (Event::Other(kind), _) => {
-                self.settle_shape();
+                self.assume_json_lines();
                 *self.tally.report.others.entry(kind).or_default() += 1;
             }
             (Event::Redirect { from, to }, _) => {
-                self.settle_shape();
+                self.assume_json_lines();
                 self.tally.number += 1;
                 let entry = Entry { key: from, number: self.tally.number, values: vec![to] };
                 self.redirects.push(entry);
             }
             (Event::Entity(record), _) => {
-                self.settle_shape();
+                self.assume_json_lines();
                 self.tally.number += 1;
                 let entry = record.into_entry(self.tally.number).map_err(io_error())?;
                 self.entities.push(entry);
@@ -225,14 +225,14 @@ impl<'a> Extraction<'a> {
         Ok(())
     }
 
-    /// Sets the shape to JSON lines unless an array has begun.
-    fn settle_shape(&mut self) {
-        if self.tally.shape == Shape::Unknown {
-            self.tally.shape = Shape::Lines;
+    /// Sets the format to JSON lines unless an array has begun.
+    fn assume_json_lines(&mut self) {
+        if self.tally.shape == DumpFormat::Unknown {
+            self.tally.shape = DumpFormat::Lines;
         }
     }
 
-    /// Counts an invalid line. Returns an error if there are too many.
+    /// Counts an invalid line. Returns an error if the limit is exceeded.
     fn record_bad_line(&mut self, line: u64, offset: u64, reason: String) -> Result<(), Error> {
         if self.tally.last_bad.replace(line) == Some(line) {
             return Ok(());
@@ -253,8 +253,8 @@ impl<'a> Extraction<'a> {
         Err(Error::Dump { path: self.dump.to_owned(), reason })
     }
 
-    /// Describes why the file is not a dump: it has no entities, or more invalid lines than
-    /// entities.
+    /// Returns the reason why the file is not a dump, if it has no entities or more invalid lines
+    /// than entities.
     pub(super) fn invalid_reason(&self) -> Option<String> {
         let report = &self.tally.report;
         let entities = self.tally.number + report.others.values().sum::<u64>();

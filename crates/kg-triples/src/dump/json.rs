@@ -1,5 +1,5 @@
-//! Deserialisation of the requested parts of a dump's JSON. Values are borrowed from the line, and
-//! everything else is skipped.
+//! Deserialisation of the requested fields of an entity. Their values are borrowed from the line;
+//! other fields are skipped.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,51 +10,51 @@ use serde_json::value::RawValue;
 
 /// A string as bytes in WTF-8, so that an unpaired surrogate is not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Raw<'de>(pub(super) Cow<'de, [u8]>);
+pub(super) struct RawString<'de>(pub(super) Cow<'de, [u8]>);
 
-impl<'de> Deserialize<'de> for Raw<'de> {
+impl<'de> Deserialize<'de> for RawString<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Raw<'de>;
+        struct BytesVisitor;
+        impl<'de> Visitor<'de> for BytesVisitor {
+            type Value = RawString<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Raw<'de>, E> {
-                Ok(Raw(Cow::Borrowed(bytes)))
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<RawString<'de>, E> {
+                Ok(RawString(Cow::Borrowed(bytes)))
             }
 
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Raw<'de>, E> {
-                Ok(Raw(Cow::Owned(bytes.to_vec())))
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<RawString<'de>, E> {
+                Ok(RawString(Cow::Owned(bytes.to_vec())))
             }
         }
-        deserializer.deserialize_bytes(Bytes)
+        deserializer.deserialize_bytes(BytesVisitor)
     }
 }
 
-impl<'de> Raw<'de> {
-    /// The string, if it is UTF-8.
+impl<'de> RawString<'de> {
+    /// Returns the string if it is valid UTF-8.
     pub(super) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 }
 
-/// Deserialises a JSON object entry by entry with [`Entries::entry`]. The last value of a duplicate
-/// key is used; an empty array and `null` count as objects without entries.
-pub(super) struct Object<'a, F>(pub(super) &'a mut F);
+/// Deserialises a JSON object entry by entry with [`VisitEntries::visit_entry`]. The last value of
+/// a duplicate key is used; an empty array and `null` count as objects without entries.
+pub(super) struct ObjectSeed<'a, F>(pub(super) &'a mut F);
 
-/// Visitor of the entries of an object.
-pub(super) trait Entries<'de> {
+/// A type that reads the entries of an object one by one.
+pub(super) trait VisitEntries<'de> {
     /// Reads the value of `key`; returns `false` if the value was not read and must be skipped.
     ///
     /// # Errors
-    /// The errors of the value's deserialiser.
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
+    /// If the value cannot be deserialised.
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
-impl<'de, F: Entries<'de>> DeserializeSeed<'de> for Object<'_, F> {
+impl<'de, F: VisitEntries<'de>> DeserializeSeed<'de> for ObjectSeed<'_, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -62,7 +62,7 @@ impl<'de, F: Entries<'de>> DeserializeSeed<'de> for Object<'_, F> {
     }
 }
 
-impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
+impl<'de, F: VisitEntries<'de>> Visitor<'de> for ObjectSeed<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +71,7 @@ impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
-            if !self.0.entry(&key, &mut map)? {
+            if !self.0.visit_entry(&key, &mut map)? {
                 map.next_value::<IgnoredAny>()?;
             }
         }
@@ -90,7 +90,7 @@ impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
     }
 }
 
-/// An object key, borrowed if it has no escapes.
+/// An object key, borrowed if it contains no escape sequences.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -99,10 +99,10 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FromEntries<T>(pub(super) T);
 
-impl<'de, T: Default + Entries<'de>> Deserialize<'de> for FromEntries<T> {
+impl<'de, T: Default + VisitEntries<'de>> Deserialize<'de> for FromEntries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = T::default();
-        Object(&mut value).deserialize(deserializer)?;
+        ObjectSeed(&mut value).deserialize(deserializer)?;
         Ok(Self(value))
     }
 }
@@ -110,27 +110,27 @@ impl<'de, T: Default + Entries<'de>> Deserialize<'de> for FromEntries<T> {
 /// An array of objects; `null` counts as an empty array.
 pub(super) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
 
-/// Reads an object, the next value of `map`. Returns the values of the keys for which `convert_key`
-/// returns `Some`.
+/// Reads the next value of `map`, an object. Returns its values by converted key; entries for which
+/// `convert_key` returns `None` are skipped.
 ///
 /// # Errors
-/// The result of the values' deserialiser.
+/// If a value cannot be deserialised.
 pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     convert_key: &dyn Fn(&str) -> Option<K>,
 ) -> Result<BTreeMap<K, V>, A::Error> {
-    let mut selected = Selected { convert_key, values: BTreeMap::new() };
-    map.next_value_seed(Object(&mut selected))?;
-    Ok(selected.values)
+    let mut selector = KeySelector { convert_key, values: BTreeMap::new() };
+    map.next_value_seed(ObjectSeed(&mut selector))?;
+    Ok(selector.values)
 }
 
-struct Selected<'w, K, V> {
+struct KeySelector<'w, K, V> {
     convert_key: &'w dyn Fn(&str) -> Option<K>,
     values: BTreeMap<K, V>,
 }
 
-impl<'de, K: Ord, V: Deserialize<'de>> Entries<'de> for Selected<'_, K, V> {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de, K: Ord, V: Deserialize<'de>> VisitEntries<'de> for KeySelector<'_, K, V> {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let Some(key) = (self.convert_key)(key) else { return Ok(false) };
         self.values.insert(key, map.next_value()?);
         Ok(true)
@@ -157,18 +157,18 @@ pub(super) enum Tail {
     Item(String),
 }
 
-/// A statement: the rank and value of one property.
+/// A statement of a property: its rank and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) rank: Rank,
     pub(super) tail: Tail,
 }
 
-impl<'de> Entries<'de> for Statement {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de> VisitEntries<'de> for Statement {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
             "rank" => {
-                self.rank = match map.next_value::<Raw<'de>>()?.text() {
+                self.rank = match map.next_value::<RawString<'de>>()?.text() {
                     Some("deprecated") => Rank::Deprecated,
                     Some("preferred") => Rank::Preferred,
                     _ => Rank::Normal,
@@ -176,7 +176,7 @@ impl<'de> Entries<'de> for Statement {
             }
             "mainsnak" => {
                 let FromEntries(snak) = map.next_value::<FromEntries<Snak>>()?;
-                self.tail = match snak.unknown {
+                self.tail = match snak.is_unknown {
                     true => Tail::Unknown,
                     false => snak.value,
                 };
@@ -189,16 +189,16 @@ impl<'de> Entries<'de> for Statement {
 
 #[derive(Default)]
 struct Snak {
-    unknown: bool,
+    is_unknown: bool,
     value: Tail,
 }
 
-impl<'de> Entries<'de> for Snak {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de> VisitEntries<'de> for Snak {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
             "snaktype" => {
-                let snaktype = map.next_value::<Raw<'de>>()?;
-                self.unknown = matches!(snaktype.text(), Some("somevalue" | "novalue"));
+                let snaktype = map.next_value::<RawString<'de>>()?;
+                self.is_unknown = matches!(snaktype.text(), Some("somevalue" | "novalue"));
             }
             "datavalue" => self.value = map.next_value::<FromEntries<DataValue>>()?.0.0,
             _ => return Ok(false),
@@ -210,8 +210,8 @@ impl<'de> Entries<'de> for Snak {
 #[derive(Default)]
 struct DataValue(Tail);
 
-impl<'de> Entries<'de> for DataValue {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de> VisitEntries<'de> for DataValue {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         if key != "value" {
             return Ok(false);
         }
@@ -233,7 +233,7 @@ struct EntityValue {
 }
 
 impl EntityValue {
-    /// Returns the item's id, or builds it from the number in old dumps without ids.
+    /// Returns the item's id. In old dumps without ids, the id is built from `numeric-id`.
     fn tail(self) -> Tail {
         let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
         match id.filter(|id| self.is_item && is_id(id)) {
@@ -243,18 +243,18 @@ impl EntityValue {
     }
 }
 
-impl<'de> Entries<'de> for EntityValue {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        // Values of other types, such as coordinates, have different keys.
+impl<'de> VisitEntries<'de> for EntityValue {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        // Values of other types, such as coordinates, do not have these keys.
         match key {
             "entity-type" => {
                 let value = map.next_value::<&RawValue>()?.get();
-                let name = serde_json::from_str::<Raw<'_>>(value).ok();
+                let name = serde_json::from_str::<RawString<'_>>(value).ok();
                 self.is_item = name.is_some_and(|name| name.text() == Some("item"));
             }
             "id" => {
                 let value = map.next_value::<&RawValue>()?.get();
-                let id = serde_json::from_str::<Raw<'_>>(value).ok();
+                let id = serde_json::from_str::<RawString<'_>>(value).ok();
                 self.id = id.and_then(|id| id.text().map(str::to_owned));
             }
             "numeric-id" => {

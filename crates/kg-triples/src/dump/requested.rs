@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::table::DumpTable;
 use crate::Language;
 
-/// Site ids that end in `wiki` but do not belong to a Wikipedia, without this suffix.
+/// Site ids, without the suffix `wiki`, of sites that are not Wikipedias.
 const NON_WIKIPEDIAS: [&str; 14] = [
     "commons",
     "foundation",
@@ -37,7 +37,7 @@ pub(super) struct ChosenTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
     /// Number of texts from a fallback language.
-    pub(super) fallbacks: u64,
+    pub(super) fallback_count: u64,
 }
 
 /// Whether `code` is the code of `language`, ignoring case.
@@ -81,17 +81,18 @@ impl Requested {
         }
     }
 
-    /// Returns the text of each language, or else of its first available fallback language.
-    pub(super) fn choose(&self, texts: &BTreeMap<&str, String>) -> ChosenTexts {
-        let mut chosen = ChosenTexts { texts: Vec::new(), fallbacks: 0 };
+    /// Returns a text for each language: in the language itself, or in its first available fallback
+    /// language.
+    pub(super) fn choose_texts(&self, texts: &BTreeMap<&str, String>) -> ChosenTexts {
+        let mut chosen = ChosenTexts { texts: Vec::new(), fallback_count: 0 };
         for (language, fallbacks) in &self.languages {
             let text = |language: &Language| {
                 texts.iter().find(|(code, _)| has_code(language, code)).map(|(_, text)| text)
             };
-            let exact = text(language);
+            let exact_text = text(language);
             let fallback = || fallbacks.iter().find_map(text);
-            let Some(text) = exact.or_else(fallback) else { continue };
-            chosen.fallbacks += u64::from(exact.is_none());
+            let Some(text) = exact_text.or_else(fallback) else { continue };
+            chosen.fallback_count += u64::from(exact_text.is_none());
             chosen.texts.push((*language, text.clone()));
         }
         chosen.texts.sort_unstable();

@@ -1,4 +1,4 @@
-//! Records sorted by key on disk, in bounded memory.
+//! Sorting of entries by key in bounded memory, with files on disk.
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A key, a number that orders equal keys, and the values of the key.
+/// A key, its values, and a number that determines the order of equal keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -29,17 +29,17 @@ impl Entry {
         self.values.iter().try_for_each(|value| write_text(out, value))
     }
 
-    /// Reads an entry; `None` at the end.
+    /// Reads an entry; returns `None` at the end of the input.
     fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
-        let mut first = [0; 8];
-        match input.read(&mut first)? {
+        let mut number_bytes = [0; 8];
+        match input.read(&mut number_bytes)? {
             0 => return Ok(None),
-            read => input.read_exact(first.get_mut(read..).unwrap_or_default())?,
+            length => input.read_exact(number_bytes.get_mut(length..).unwrap_or_default())?,
         }
         let key = read_text(input)?;
         let count = read_number(input)?;
         let values = (0..count).map(|_| read_text(input)).collect::<io::Result<_>>()?;
-        Ok(Some(Self { key, number: u64::from_le_bytes(first), values }))
+        Ok(Some(Self { key, number: u64::from_le_bytes(number_bytes), values }))
     }
 }
 
@@ -63,7 +63,7 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Number of files of a generation that are merged into one file of the next generation, which
+/// Number of files of a generation that are merged into one file of the next generation. Merging
 /// limits the number of open files.
 const RUNS_PER_MERGE: usize = 64;
 
@@ -86,27 +86,27 @@ pub(super) struct Sorter {
     entry_bytes: usize,
     runs: Vec<RunFile>,
     /// Number of files created so far.
-    created: u64,
-    /// Files that were merged into others.
-    merged: Vec<String>,
+    file_count: u64,
+    /// Names of files that were merged into other files and can be removed.
+    obsolete: Vec<String>,
 }
 
 impl Sorter {
     pub(super) fn new(folder: &Path, name: &'static str, budget: usize) -> Self {
         let folder = folder.to_owned();
-        let (entries, runs, merged) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder, name, budget, entries, entry_bytes: 0, runs, created: 0, merged }
+        let (entries, runs, obsolete) = (Vec::new(), Vec::new(), Vec::new());
+        Self { folder, name, budget, entries, entry_bytes: 0, runs, file_count: 0, obsolete }
     }
 
     /// Adds the files of an earlier sorter, as returned by its [`Sorter::runs`].
-    pub(super) fn with_runs(mut self, (created, runs): (u64, Vec<RunFile>)) -> Self {
-        (self.created, self.runs) = (created, runs);
+    pub(super) fn with_runs(mut self, (file_count, runs): (u64, Vec<RunFile>)) -> Self {
+        (self.file_count, self.runs) = (file_count, runs);
         self
     }
 
     /// Returns the number of files created and the files that hold the spilled entries.
     pub(super) fn runs(&self) -> (u64, Vec<RunFile>) {
-        (self.created, self.runs.clone())
+        (self.file_count, self.runs.clone())
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
@@ -128,7 +128,7 @@ impl Sorter {
             return Ok(());
         }
         self.entries.par_sort_unstable();
-        let name = self.next_name();
+        let name = self.next_file_name();
         let mut file = self.create(&name)?;
         self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
         file.into_inner()?.sync_all()?;
@@ -140,9 +140,9 @@ impl Sorter {
         Ok(())
     }
 
-    fn next_name(&mut self) -> String {
-        self.created += 1;
-        format!("{}-{}", self.name, self.created)
+    fn next_file_name(&mut self) -> String {
+        self.file_count += 1;
+        format!("{}-{}", self.name, self.file_count)
     }
 
     fn create(&self, name: &str) -> io::Result<BufWriter<File>> {
@@ -160,14 +160,14 @@ impl Sorter {
     fn merge(&mut self, generation: u32) -> io::Result<()> {
         let (merged_runs, remaining): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
-        let mut sorted = Sorted::new(self.open(&merged_runs)?)?;
-        let name = self.next_name();
+        let mut sorted = SortedEntries::new(self.open(&merged_runs)?)?;
+        let name = self.next_file_name();
         let mut file = self.create(&name)?;
         while let Some(entry) = sorted.next()? {
             entry.write(&mut file)?;
         }
         file.into_inner()?.sync_all()?;
-        self.merged.extend(merged_runs.into_iter().map(|run| run.name));
+        self.obsolete.extend(merged_runs.into_iter().map(|run| run.name));
         self.runs = remaining;
         self.runs.push(RunFile { name, generation: generation + 1 });
         Ok(())
@@ -184,18 +184,18 @@ impl Sorter {
     /// # Errors
     /// If a file cannot be removed.
     pub(super) fn remove_merged(&mut self) -> io::Result<()> {
-        self.merged.drain(..).try_for_each(|name| std::fs::remove_file(self.folder.join(name)))
+        self.obsolete.drain(..).try_for_each(|name| std::fs::remove_file(self.folder.join(name)))
     }
 
     /// Returns all entries, sorted.
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub(super) fn sorted(mut self) -> io::Result<Sorted> {
+    pub(super) fn sorted(mut self) -> io::Result<SortedEntries> {
         self.entries.par_sort_unstable();
         let mut runs = self.open(&self.runs)?;
         runs.push(Run::Memory(self.entries.into_iter()));
-        Sorted::new(runs)
+        SortedEntries::new(runs)
     }
 }
 
@@ -214,12 +214,12 @@ impl Run {
 }
 
 /// Entries ordered by key and number.
-pub(super) struct Sorted {
+pub(super) struct SortedEntries {
     runs: Vec<Run>,
     next_entries: BinaryHeap<Reverse<(Entry, usize)>>,
 }
 
-impl Sorted {
+impl SortedEntries {
     fn new(mut runs: Vec<Run>) -> io::Result<Self> {
         let mut next_entries = BinaryHeap::new();
         for (run_index, run) in runs.iter_mut().enumerate() {
@@ -228,7 +228,7 @@ impl Sorted {
         Ok(Self { runs, next_entries })
     }
 
-    /// The next entry; `None` at the end.
+    /// Returns the next entry; `None` at the end.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -268,7 +268,7 @@ mod tests {
                 sorter.push(entry.clone());
                 if sorter.is_full() {
                     sorter.spill().unwrap();
-                    // A sorter that resumes with these files has the same entries.
+                    // A new sorter with the same files contains the same entries.
                     sorter.remove_merged().unwrap();
                     let runs = sorter.runs();
                     prop_assert!(runs.1.len() < 2 * RUNS_PER_MERGE);

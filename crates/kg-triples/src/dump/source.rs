@@ -1,4 +1,4 @@
-//! Decompressed bytes of a dump, from a file or standard input.
+//! Reading and decompression of a dump from a file or standard input.
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Compression {
         }
     }
 
-    /// The compression that the file extension indicates, if any.
+    /// Returns the compression that the file extension indicates, if any.
     fn from_extension(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -64,7 +64,7 @@ const UNSUPPORTED_FORMATS: [(&[u8], &str); 6] = [
 ///
 /// # Errors
 /// If the extension indicates another compression, or the compression is not supported.
-fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
+fn detect_compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
     let invalid = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     let detected = Compression::detect(start);
     if let Some((_, format)) =
@@ -89,14 +89,14 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
 pub enum ExtractStart {
     /// The beginning of the dump; the folder has no unfinished extract.
     New,
-    /// The beginning of the dump; an unfinished extract is discarded, because it had stored nothing
-    /// or a restart was requested.
+    /// The beginning of the dump; an unfinished extract is discarded, because it has no stored
+    /// state or a restart was requested.
     Restarted,
     /// The number of decompressed bytes that an unfinished extract has processed.
     Resumed(u64),
 }
 
-/// Progress of an extract: its start position and the compressed bytes read.
+/// Progress of an extract: its start position and the number of compressed bytes read.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<(AtomicU64, OnceLock<ExtractStart>)>);
 
@@ -106,7 +106,7 @@ impl Progress {
         self.0.0.load(Ordering::Relaxed)
     }
 
-    /// Returns the start position; `None` before the start.
+    /// Returns the start position; `None` before the extract has started.
     pub fn start(&self) -> Option<ExtractStart> {
         self.0.1.get().copied()
     }
@@ -115,12 +115,12 @@ impl Progress {
         self.0.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn begin(&self, start: ExtractStart) {
+    pub(super) fn set_start(&self, start: ExtractStart) {
         let _ = self.0.1.set(start);
     }
 }
 
-/// A prefix of the compressed bytes: its length and SHA-256 in hexadecimal digits.
+/// Length and hexadecimal SHA-256 of a prefix of the compressed bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct ReadPrefix {
     pub(super) bytes: u64,
@@ -132,7 +132,7 @@ pub(super) struct ReadPrefix {
 struct PrefixHash {
     hash: Sha256,
     bytes: u64,
-    /// The prefix that an earlier run read; `None` once this run has read as many bytes.
+    /// The prefix that an earlier run read; `None` after this run has verified it.
     expected: Option<ReadPrefix>,
 }
 
@@ -146,7 +146,7 @@ impl PrefixHash {
     /// Counts and hashes `bytes`.
     ///
     /// # Errors
-    /// If the bytes differ from those that an earlier run read.
+    /// If the bytes differ from the bytes that an earlier run read.
     fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if let Some(expected) = &self.expected {
             let remaining = expected.bytes.saturating_sub(self.bytes);
@@ -192,7 +192,7 @@ impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.progress.add(count as u64);
-        locked(&self.prefix).update(buffer.get(..count).unwrap_or_default())?;
+        lock(&self.prefix).update(buffer.get(..count).unwrap_or_default())?;
         Ok(count)
     }
 }
@@ -204,21 +204,21 @@ pub(super) struct Source {
     pub(super) position: ReadPosition,
 }
 
-/// Access to the read position of a dump that another thread reads.
+/// Read position of a dump, shared with the thread that reads the dump.
 #[derive(Clone)]
 pub(super) struct ReadPosition {
     prefix: Arc<Mutex<PrefixHash>>,
 }
 
 impl ReadPosition {
-    /// The prefix of the compressed bytes read so far.
+    /// Returns the prefix of the compressed bytes read so far.
     pub(super) fn prefix(&self) -> ReadPrefix {
-        locked(&self.prefix).prefix()
+        lock(&self.prefix).prefix()
     }
 
-    /// Number of compressed bytes read so far.
+    /// Returns the number of compressed bytes read so far.
     pub(super) fn bytes(&self) -> u64 {
-        locked(&self.prefix).bytes
+        lock(&self.prefix).bytes
     }
 }
 
@@ -232,11 +232,11 @@ impl Source {
     }
 
     fn try_open(path: &Path, progress: &Progress) -> io::Result<Self> {
-        let mut reader = HashingReader::new(input(path)?, progress);
+        let mut reader = HashingReader::new(open_input(path)?, progress);
         let prefix = Arc::clone(&reader.prefix);
         let mut start = Vec::new();
         reader.by_ref().take(6).read_to_end(&mut start)?;
-        let compression = compression(path, &start)?;
+        let compression = detect_compression(path, &start)?;
         let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(reader));
         let decompressed: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(input),
@@ -258,14 +258,14 @@ impl Source {
         progress: &Progress,
     ) -> Result<Self, Error> {
         let source = Self::open(path, progress)?;
-        locked(&source.position.prefix).expected = Some(passed);
+        lock(&source.position.prefix).expected = Some(passed);
         Ok(source)
     }
 
     /// Skips `count` decompressed bytes.
     ///
     /// # Errors
-    /// Errors of the reader; an error if the dump has fewer bytes.
+    /// If the dump cannot be read or has fewer than `count` bytes.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
         let skipped = io::copy(&mut self.decompressed.by_ref().take(count), &mut io::sink())?;
         match skipped == count {
@@ -285,21 +285,21 @@ impl Source {
         progress: &Progress,
     ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
-            let mut reader = HashingReader::new(input(path)?, progress);
+            let mut reader = HashingReader::new(open_input(path)?, progress);
             io::copy(&mut reader, &mut io::sink())?;
-            let prefix = locked(&reader.prefix).prefix();
+            let prefix = lock(&reader.prefix).prefix();
             if prefix == *passed { Ok(()) } else { Err(prefix_mismatch(passed.bytes)) }
         };
         check().map_err(Error::io(path, "read the dump"))
     }
 }
 
-/// Whether a dump can be read only once, from its beginning: standard input, `-`, or a pipe.
+/// Whether a dump can be read only once, because it is standard input (`-`) or a pipe.
 pub(super) fn is_stream(path: &Path) -> bool {
     path.to_str() == Some("-") || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
-fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+fn open_input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     atomic_file::remember_input(path);
     Ok(match path.to_str() {
         Some("-") => Box::new(io::stdin()),
@@ -308,6 +308,6 @@ fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
 }
 
 /// Locks a mutex even if it is poisoned, because every update leaves the value consistent.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

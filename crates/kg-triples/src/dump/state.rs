@@ -1,9 +1,9 @@
 //! Stored state of an unfinished extract, from which the same command resumes.
 //!
 //! The folder `.extract` below the output contains sorted files of entries and `state.json`, which
-//! lists them with their positions. A file of entries is synced to disk before the state lists it,
-//! and the state is replaced by a rename, so that a killed run leaves a consistent state. Unlisted
-//! files are overwritten later or removed with the folder.
+//! lists these files and the position in the dump. A file of entries is synced to disk before the
+//! state lists it, and the state is replaced by a rename, so that a killed run leaves a consistent
+//! state. Unlisted files are overwritten later or removed with the folder.
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -18,33 +18,34 @@ use super::sort::RunFile;
 use super::source::{ReadPrefix, is_stream};
 use crate::Error;
 
-const FOLDER: &str = ".extract";
-/// Prefixes of folders of earlier versions, which cannot be resumed, and of tables whose writer was
-/// killed.
+const STATE_FOLDER: &str = ".extract";
+/// Name prefixes of leftover files: folders of earlier versions, which cannot be resumed, and
+/// temporary tables of killed runs.
 const STALE_PREFIXES: [&str; 2] = [".extract-", ".table-"];
-const STATE: &str = "state.json";
-const LOCK: &str = "lock";
-/// Incremented whenever the format of the entry files or the parsing of a chunk changes.
-const LAYOUT: u32 = 6;
+const STATE_FILE: &str = "state.json";
+const LOCK_FILE: &str = "lock";
+/// Version of the state, incremented whenever the format of the entry files or the parsing of a
+/// chunk changes.
+const FORMAT_VERSION: u32 = 6;
 
-/// The inputs of an extract. A run resumes only if its inputs equal the stored ones.
+/// The inputs of an extract. A run resumes only if its inputs equal the stored inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Task {
     version: String,
     layout: u32,
     dump: PathBuf,
-    /// Size in bytes and modification time, for a regular file.
+    /// Size in bytes and modification time of a regular file.
     file: Option<(u64, u128)>,
     config: String,
 }
 
 impl Task {
     pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, Error> {
-        // These options do not change the output.
+        // The output does not depend on these options.
         let config = ExtractConfig { bad_lines: 0, memory: 0, restart: false, ..config.clone() };
         let mut task = Self {
             version: env!("CARGO_PKG_VERSION").into(),
-            layout: LAYOUT,
+            layout: FORMAT_VERSION,
             dump: "-".into(),
             file: None,
             config: format!("{config:?}"),
@@ -74,9 +75,9 @@ impl Task {
     }
 }
 
-/// The format of the dump: JSON lines or an array, which is open or closed.
+/// Format of the dump: JSON lines, or an array that is open or closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) enum Shape {
+pub(super) enum DumpFormat {
     #[default]
     Unknown,
     Lines,
@@ -84,10 +85,10 @@ pub(super) enum Shape {
     Closed,
 }
 
-/// The results of the lines read so far.
+/// Counts and format of the lines read so far.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Tally {
-    pub(super) shape: Shape,
+    pub(super) shape: DumpFormat,
     /// Number of entities and redirects.
     pub(super) number: u64,
     pub(super) last_bad: Option<u64>,
@@ -98,7 +99,7 @@ pub(super) struct Tally {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct State {
     pub(super) task: Task,
-    /// Decompressed bytes of the dump that were read.
+    /// Number of decompressed bytes of the dump that were read.
     pub(super) offset: u64,
     pub(super) passed: ReadPrefix,
     /// Whether the dump was read to its end.
@@ -113,7 +114,8 @@ pub(super) struct StateFolder {
     path: PathBuf,
     out: PathBuf,
     has_state: bool,
-    /// Whether the folder existed already, which means that an earlier extract was interrupted.
+    /// Whether the folder existed before this run, which means that an earlier extract was
+    /// interrupted.
     existed: bool,
     _lock: Option<FileLock>,
 }
@@ -129,7 +131,7 @@ impl StateFolder {
         task: &Task,
         restart: bool,
     ) -> Result<(Self, Option<State>), Error> {
-        let path = out.join(FOLDER);
+        let path = out.join(STATE_FOLDER);
         let io_error = || Error::io(&path, "write to the folder");
         let dump_error = |reason: String| Err(Error::Dump { path: path.clone(), reason });
         if path.is_symlink() {
@@ -137,7 +139,7 @@ impl StateFolder {
         }
         let existed = path.is_dir();
         fs::create_dir_all(&path).map_err(io_error())?;
-        let lock = path.join(LOCK);
+        let lock = path.join(LOCK_FILE);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock_fd = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
         let lock_fd = lock_fd.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
@@ -152,7 +154,7 @@ impl StateFolder {
         };
         let stored = match restart {
             true => None,
-            false => read(&path.join(STATE)).map_err(io_error())?,
+            false => read_state(&path.join(STATE_FILE)).map_err(io_error())?,
         };
         if let Some(difference) = stored.as_ref().and_then(|stored| stored.task.difference(task)) {
             return dump_error(format!(
@@ -184,7 +186,7 @@ impl StateFolder {
     /// # Errors
     /// [`Error::Io`].
     pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
-        let path = self.path.join(STATE);
+        let path = self.path.join(STATE_FILE);
         let result = serde_json::to_vec(state).map_err(io::Error::from);
         let result = result.and_then(|bytes| atomic_file::write(&path, bytes));
         result.map_err(Error::io(&path, "write the file"))?;
@@ -206,13 +208,13 @@ impl StateFolder {
     /// files that no longer exist.
     fn clear(&self) -> Result<(), Error> {
         let clear = || -> io::Result<()> {
-            let state = self.path.join(STATE);
+            let state = self.path.join(STATE_FILE);
             if state.exists() {
                 fs::remove_file(state)?;
             }
             for entry in fs::read_dir(&self.path)? {
                 let entry = entry?;
-                if entry.file_name() != LOCK {
+                if entry.file_name() != LOCK_FILE {
                     fs::remove_file(entry.path())?;
                 }
             }
@@ -252,15 +254,15 @@ impl Drop for StateFolder {
     }
 }
 
-/// Reads the stored state; `None` if there is none. Returns an error if the format of another
-/// version cannot be parsed.
-fn read(path: &Path) -> io::Result<Option<State>> {
+/// Reads the stored state; returns `None` if the file does not exist. A state that cannot be
+/// parsed, for example of another version, is an error.
+fn read_state(path: &Path) -> io::Result<Option<State>> {
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             let reason = format!(
-                "{STATE} of an unfinished extract cannot be read, use --restart to start again: {error}"
+                "{STATE_FILE} of an unfinished extract cannot be read, use --restart to start again: {error}"
             );
             io::Error::new(ErrorKind::InvalidData, reason)
         }),

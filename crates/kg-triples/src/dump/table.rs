@@ -9,11 +9,11 @@ pub enum DumpTable {
     Triples,
     /// `id lang label kind`: labels, with kind `entity` or `relation`.
     Labels,
-    /// `id lang description`: Wikidata's short descriptions, including those of properties.
+    /// `id lang description`: Wikidata's short descriptions of items and properties.
     Descriptions,
     /// `id lang title`: titles of Wikipedia pages.
     Sitelinks,
-    /// `id target_id`: entities that were merged into another.
+    /// `id target_id`: entities that were merged into another entity.
     Redirects,
 }
 

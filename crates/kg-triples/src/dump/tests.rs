@@ -6,44 +6,45 @@ use super::*;
 use crate::tsv::TsvReader;
 use crate::{Error, Language};
 
-fn code(code: &str) -> Language {
+fn language(code: &str) -> Language {
     Language::new(code).unwrap()
 }
 
 fn config() -> ExtractConfig {
     ExtractConfig {
-        languages: vec![code("en"), code("zh"), code("zh-yue")],
-        fallback: vec![(code("zh"), vec![code("zh-hans")])],
+        languages: vec![language("en"), language("zh"), language("zh-yue")],
+        fallback: vec![(language("zh"), vec![language("zh-hans")])],
         tables: DumpTable::ALL.to_vec(),
         ..ExtractConfig::default()
     }
 }
 
-fn write(dump: &str, config: &ExtractConfig, out: &Path) -> Result<ExtractReport, Error> {
+fn extract_to(dump: &str, config: &ExtractConfig, out: &Path) -> Result<ExtractReport, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dump");
     std::fs::write(&path, dump).unwrap();
     extract(&path, config, out, &Progress::default())
 }
 
-/// The rows of a table, cells joined by tabs.
+/// Returns the rows of a table, with cells joined by tabs.
 fn rows(folder: &Path, table: DumpTable) -> Vec<String> {
     let path = folder.join(format!("{}.tsv", table.name()));
     let (mut reader, _) = TsvReader::open(&path, &[table.columns()]).unwrap();
     std::iter::from_fn(|| reader.row().unwrap().map(|row| row.join("\t"))).collect()
 }
 
-fn all_rows(
+fn extract_rows(
     dump: &str,
     config: &ExtractConfig,
 ) -> (BTreeMap<DumpTable, Vec<String>>, ExtractReport) {
     let out = tempfile::tempdir().unwrap();
-    let report = write(dump, config, out.path()).unwrap();
-    let read = report.tables.iter().map(|table| (*table, rows(out.path(), *table)));
-    (read.collect(), report)
+    let report = extract_to(dump, config, out.path()).unwrap();
+    let rows_by_table = report.tables.iter().map(|table| (*table, rows(out.path(), *table)));
+    (rows_by_table.collect(), report)
 }
 
-/// A dump with every kind of text of an item, and with values and entities that are skipped.
+/// A dump of an item with labels, descriptions, sitelinks and skipped values, of properties and of
+/// a redirect.
 fn dump() -> String {
     let item = r#"{"type":"item","id":"Q2",
         "labels":{"en":{"language":"en","value":"two"}},
@@ -77,8 +78,8 @@ fn dump() -> String {
 }
 
 #[test]
-fn every_table_has_its_rows() {
-    let (rows_by_table, report) = all_rows(&dump(), &config());
+fn all_tables_have_the_expected_rows() {
+    let (rows_by_table, report) = extract_rows(&dump(), &config());
     let expected: [(DumpTable, &[&str]); 5] = [
         (DumpTable::Triples, &["Q2\tP1\tQ3"]),
         (DumpTable::Labels, &["P1\ten\tis\trelation", "Q2\ten\ttwo\tentity"]),
@@ -101,7 +102,7 @@ fn only_requested_tables_are_read_and_written() {
     for table in DumpTable::ALL {
         let config = ExtractConfig { tables: vec![table, table], ..config() };
         let out = tempfile::tempdir().unwrap();
-        let report = write(&dump(), &config, out.path()).unwrap();
+        let report = extract_to(&dump(), &config, out.path()).unwrap();
         let names = std::fs::read_dir(out.path()).unwrap();
         let mut names: Vec<_> =
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -109,31 +110,31 @@ fn only_requested_tables_are_read_and_written() {
         let mut expected = vec!["extract.json".to_owned(), format!("{}.tsv", table.name())];
         expected.sort();
         assert_eq!((names, report.tables), (expected, vec![table]));
-        let has = |expected: DumpTable, count: u64| assert_eq!(count > 0, table == expected);
-        has(DumpTable::Triples, report.counts.statements);
-        has(DumpTable::Labels, report.counts.labels);
-        has(DumpTable::Descriptions, report.counts.descriptions);
-        has(DumpTable::Sitelinks, report.counts.sitelinks);
+        let check = |expected: DumpTable, count: u64| assert_eq!(count > 0, table == expected);
+        check(DumpTable::Triples, report.counts.statements);
+        check(DumpTable::Labels, report.counts.labels);
+        check(DumpTable::Descriptions, report.counts.descriptions);
+        check(DumpTable::Sitelinks, report.counts.sitelinks);
     }
     // Values that are not requested can have any type.
     let line = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1]}"#;
     let config = ExtractConfig { tables: vec![DumpTable::Triples], ..config() };
-    let (_, report) = all_rows(line, &config);
+    let (_, report) = extract_rows(line, &config);
     assert_eq!((report.items, report.bad_lines), (1, 0));
 }
 
 #[test]
-fn sitelinks_resolve_links() {
+fn sitelinks_are_read_by_entity_linking() {
     let out = tempfile::tempdir().unwrap();
-    write(&dump(), &config(), out.path()).unwrap();
+    extract_to(&dump(), &config(), out.path()).unwrap();
     let sitelinks = crate::entity_linking::Sitelinks::read(out.path().join("sitelinks.tsv"));
-    assert_eq!(sitelinks.unwrap().entity(code("en"), "2_(number)"), Some("Q2"));
+    assert_eq!(sitelinks.unwrap().entity(language("en"), "2_(number)"), Some("Q2"));
 }
 
 #[test]
-fn a_config_without_output_is_an_error() {
+fn a_config_without_tables_is_an_error() {
     let out = tempfile::tempdir().unwrap();
     let config = ExtractConfig { tables: vec![], ..config() };
-    let error = write(&dump(), &config, &out.path().join("out")).unwrap_err().to_string();
+    let error = extract_to(&dump(), &config, &out.path().join("out")).unwrap_err().to_string();
     assert!(error.starts_with("tables = []"), "{error}");
 }

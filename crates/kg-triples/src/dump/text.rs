@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 /// A normalised text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Clean {
+pub(super) struct CleanText {
     pub(super) text: String,
     /// Number of unpaired surrogates that were replaced by U+FFFD.
     pub(super) lone_surrogates: u64,
@@ -15,8 +15,8 @@ pub(super) struct Clean {
 /// `bytes` are WTF-8, the encoding in which `serde_json` returns strings that are requested as
 /// bytes: an unpaired surrogate is encoded like any other code point. Returns `None` for invalid
 /// WTF-8.
-pub(super) fn clean(bytes: &[u8]) -> Option<Clean> {
-    let (text, lone_surrogates) = without_surrogates(bytes)?;
+pub(super) fn clean(bytes: &[u8]) -> Option<CleanText> {
+    let (text, lone_surrogates) = replace_surrogates(bytes)?;
     let mut words = text.split_whitespace();
     let mut joined = String::with_capacity(text.len());
     if let Some(first) = words.next() {
@@ -27,28 +27,28 @@ pub(super) fn clean(bytes: &[u8]) -> Option<Clean> {
         joined.push_str(word);
     }
     joined.retain(|c| !c.is_control());
-    Some(Clean { text: joined, lone_surrogates })
+    Some(CleanText { text: joined, lone_surrogates })
 }
 
-/// Returns the text with U+FFFD for every surrogate, and the number of surrogates.
-fn without_surrogates(bytes: &[u8]) -> Option<(Cow<'_, str>, u64)> {
+/// Replaces every surrogate by U+FFFD. Returns the text and the number of surrogates.
+fn replace_surrogates(bytes: &[u8]) -> Option<(Cow<'_, str>, u64)> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Some((Cow::Borrowed(text), 0));
     }
-    let (mut text, mut count, mut rest) = (String::with_capacity(bytes.len()), 0, bytes);
-    while let Err(error) = std::str::from_utf8(rest) {
-        let (valid, after) = rest.split_at_checked(error.valid_up_to())?;
+    let (mut text, mut count, mut remaining) = (String::with_capacity(bytes.len()), 0, bytes);
+    while let Err(error) = std::str::from_utf8(remaining) {
+        let (valid, after) = remaining.split_at_checked(error.valid_up_to())?;
         text.push_str(std::str::from_utf8(valid).ok()?);
         match after {
             [0xED, 0xA0..=0xBF, 0x80..=0xBF, after @ ..] => {
                 text.push('\u{FFFD}');
                 count += 1;
-                rest = after;
+                remaining = after;
             }
             _ => return None,
         }
     }
-    text.push_str(std::str::from_utf8(rest).ok()?);
+    text.push_str(std::str::from_utf8(remaining).ok()?);
     Some((Cow::Owned(text), count))
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8]) -> (String, u64) {
-        let Clean { text, lone_surrogates } = clean(bytes).unwrap();
+        let CleanText { text, lone_surrogates } = clean(bytes).unwrap();
         (text, lone_surrogates)
     }
 

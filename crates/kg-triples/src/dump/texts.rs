@@ -1,15 +1,15 @@
-//! Labels, descriptions and sitelinks of an entity, as in its JSON.
+//! Cleaning and selection of an entity's labels, descriptions and sitelinks.
 use std::collections::BTreeMap;
 
 use serde::de::MapAccess;
 
 use super::counts::EntityCounts;
-use super::json::{Entries, FromEntries, Raw};
+use super::json::{FromEntries, RawString, VisitEntries};
 use super::requested::Requested;
-use super::text::{Clean, clean};
+use super::text::{CleanText, clean};
 use crate::Language;
 
-/// A text with its language code, as in the JSON.
+/// A text and its language code, before cleaning.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     language: Option<Vec<u8>>,
@@ -17,21 +17,21 @@ pub(super) struct Text {
     value: Option<Vec<u8>>,
 }
 
-impl<'de> Entries<'de> for Text {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de> VisitEntries<'de> for Text {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let field = match key {
             "language" => &mut self.language,
             "value" => &mut self.value,
             _ => return Ok(false),
         };
-        *field = Some(map.next_value::<Raw<'de>>()?.0.into_owned());
+        *field = Some(map.next_value::<RawString<'de>>()?.0.into_owned());
         Ok(true)
     }
 }
 
 /// Result of cleaning the text of a language.
-enum Cleaned {
-    /// The language in the JSON differs from the key.
+enum CleanResult {
+    /// The text's `language` differs from its key.
     Foreign,
     Missing,
     Empty,
@@ -39,19 +39,19 @@ enum Cleaned {
 }
 
 impl Text {
-    fn cleaned(&self, language: &str, counts: &mut EntityCounts) -> Result<Cleaned, String> {
+    fn cleaned(&self, language: &str, counts: &mut EntityCounts) -> Result<CleanResult, String> {
         let json_language = self.language.as_deref();
         if !json_language.is_some_and(|code| code.eq_ignore_ascii_case(language.as_bytes())) {
-            return Ok(Cleaned::Foreign);
+            return Ok(CleanResult::Foreign);
         }
-        let Some(value) = &self.value else { return Ok(Cleaned::Missing) };
-        let text = cleaned(value, counts)?;
-        Ok(if text.is_empty() { Cleaned::Empty } else { Cleaned::Valid(text) })
+        let Some(value) = &self.value else { return Ok(CleanResult::Missing) };
+        let text = clean_value(value, counts)?;
+        Ok(if text.is_empty() { CleanResult::Empty } else { CleanResult::Valid(text) })
     }
 }
 
-fn cleaned(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
-    let Clean { text, lone_surrogates } = clean(value).ok_or("a text with invalid UTF-8")?;
+fn clean_value(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
+    let CleanText { text, lone_surrogates } = clean(value).ok_or("a text with invalid UTF-8")?;
     counts.lone_surrogates += lone_surrogates;
     Ok(text)
 }
@@ -59,17 +59,17 @@ fn cleaned(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
 /// Labels or descriptions, by language.
 pub(super) type Texts = BTreeMap<String, FromEntries<Text>>;
 
-/// The non-empty texts of [`Texts`] in the requested languages.
+/// The non-empty texts of [`Texts`] in the requested languages, and counts of skipped texts.
 #[derive(Default)]
 pub(super) struct RequestedTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
-    pub(super) fallbacks: u64,
-    pub(super) foreign: u64,
-    pub(super) empty: u64,
+    pub(super) fallback_count: u64,
+    pub(super) foreign_count: u64,
+    pub(super) empty_count: u64,
 }
 
-/// Cleans the texts and chooses those of the requested languages.
+/// Cleans the texts and chooses a text for each requested language.
 pub(super) fn requested_texts(
     texts: &Texts,
     requested: &Requested,
@@ -79,51 +79,51 @@ pub(super) fn requested_texts(
     let mut skipped = RequestedTexts::default();
     for (code, FromEntries(text)) in texts {
         match text.cleaned(code, counts)? {
-            Cleaned::Foreign => skipped.foreign += 1,
-            Cleaned::Missing => (),
-            Cleaned::Empty => skipped.empty += 1,
-            Cleaned::Valid(text) => {
+            CleanResult::Foreign => skipped.foreign_count += 1,
+            CleanResult::Missing => (),
+            CleanResult::Empty => skipped.empty_count += 1,
+            CleanResult::Valid(text) => {
                 cleaned_texts.insert(code.as_str(), text);
             }
         }
     }
-    let chosen = requested.choose(&cleaned_texts);
-    Ok(RequestedTexts { texts: chosen.texts, fallbacks: chosen.fallbacks, ..skipped })
+    let chosen = requested.choose_texts(&cleaned_texts);
+    Ok(RequestedTexts { texts: chosen.texts, fallback_count: chosen.fallback_count, ..skipped })
 }
 
 /// Titles of Wikipedia pages by language.
 pub(super) type Sitelinks = BTreeMap<Language, FromEntries<Title>>;
 
-/// Cleans the titles and returns those that are not empty, sorted by language.
+/// Cleans the titles and returns the non-empty titles, sorted by language.
 pub(super) fn cleaned_sitelinks(
     sitelinks: &Sitelinks,
     counts: &mut EntityCounts,
 ) -> Result<Vec<(Language, String)>, String> {
-    let mut cleaned_texts = Vec::new();
+    let mut titles = Vec::new();
     for (language, FromEntries(Title(title))) in sitelinks {
         let Some(title) = title else { continue };
-        let text = cleaned(title, counts)?;
+        let text = clean_value(title, counts)?;
         match text.is_empty() {
             true => counts.empty_sitelinks += 1,
             false => {
                 counts.sitelinks += 1;
-                cleaned_texts.push((*language, text));
+                titles.push((*language, text));
             }
         }
     }
-    Ok(cleaned_texts)
+    Ok(titles)
 }
 
 /// A title in WTF-8.
 #[derive(Default)]
 pub(super) struct Title(Option<Vec<u8>>);
 
-impl<'de> Entries<'de> for Title {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+impl<'de> VisitEntries<'de> for Title {
+    fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         if key != "title" {
             return Ok(false);
         }
-        self.0 = Some(map.next_value::<Raw<'de>>()?.0.into_owned());
+        self.0 = Some(map.next_value::<RawString<'de>>()?.0.into_owned());
         Ok(true)
     }
 }

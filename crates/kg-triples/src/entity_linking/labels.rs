@@ -28,21 +28,22 @@ pub struct LabelReport {
 pub struct LinkReport {
     /// Texts.
     pub texts: usize,
-    /// Mentions found.
+    /// Number of mentions.
     pub mentions: usize,
-    /// Matches skipped because the text is the page of the entity itself.
-    pub own_page: usize,
-    /// The entities found.
+    /// Matches skipped because the text is the page of the matched entity.
+    pub self_links: usize,
+    /// The mentioned entities.
     pub entities: BTreeSet<String>,
 }
 
-/// Finds labels of entities in text: the longest match of whole words at each position. It replaces
-/// Wikipedia's links and is not from a paper.
+/// Finds labels of entities in text: the longest match of whole words at each position. Label
+/// matching is an alternative to Wikipedia's links and does not follow a paper.
 ///
-/// Words are those of Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
+/// Words are defined by Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
 /// match anywhere. A label does not match a word with an attached particle, such as the Arabic
-/// article. A capital first letter also matches, as at the beginning of a sentence, unless it is
-/// the exact label of another entity. Text and labels should have the same Unicode normal form.
+/// article. A label also matches with a capital first letter, as at the beginning of a sentence,
+/// unless the capitalised form is itself a label. Text and labels should have the same Unicode
+/// normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::LabelMatcher;
@@ -52,14 +53,14 @@ pub struct LinkReport {
 /// let labels = [(en, "city", "Q515"), (en, "city state", "Q133442"), (en, "state", "Q7275")];
 /// let (matcher, _) = LabelMatcher::new(labels)?;
 /// let mentions = matcher.mentions("City states aside, a city state is a state.", en);
-/// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
-/// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
+/// let entities: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
+/// assert_eq!(entities, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
 /// # Ok::<(), kg_triples::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct LabelMatcher {
     languages: BTreeMap<Language, LanguageMatcher>,
-    own_pages: bool,
+    with_self_links: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -70,10 +71,10 @@ struct LanguageMatcher {
 }
 
 impl LabelMatcher {
-    /// Creates a matcher from (language, label, entity), in any order.
+    /// Creates a matcher from triples (language, label, entity), in any order.
     ///
     /// # Errors
-    /// [`Error::Value`] if the labels of a language are too many for one automaton.
+    /// [`Error::Value`] if a language has too many labels for one automaton.
     pub fn new<L, E>(
         labels: impl IntoIterator<Item = (Language, L, E)>,
     ) -> Result<(Self, BTreeMap<Language, LabelReport>), Error>
@@ -81,7 +82,7 @@ impl LabelMatcher {
         L: AsRef<str>,
         E: Into<String>,
     {
-        // `None` marks a label of several entities.
+        // The entity is `None` for a label of several entities.
         let mut entities_by_label: BTreeMap<Language, BTreeMap<String, Option<String>>> =
             BTreeMap::new();
         for (language, label, entity) in labels {
@@ -98,13 +99,13 @@ impl LabelMatcher {
             languages.insert(language, matcher);
             reports.insert(language, report);
         }
-        Ok((Self { languages, own_pages: false }, reports))
+        Ok((Self { languages, with_self_links: false }, reports))
     }
 
-    /// Also links an entity in the text of its own page, unlike Wikipedia.
+    /// Also links mentions of an entity in its page, unlike Wikipedia.
     #[must_use]
-    pub fn with_own_pages(self) -> Self {
-        Self { own_pages: true, ..self }
+    pub fn with_self_links(self) -> Self {
+        Self { with_self_links: true, ..self }
     }
 
     /// Returns the non-overlapping mentions in a text, in order of position.
@@ -112,15 +113,16 @@ impl LabelMatcher {
         self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
     }
 
-    /// Replaces the mentions of `text` by matched ones, and updates the report of its language.
+    /// Replaces the mentions of `text` by the matched labels, and updates the report of its
+    /// language.
     pub fn link(&self, text: &mut LinkedText, reports: &mut BTreeMap<Language, LinkReport>) {
         let report = reports.entry(text.language).or_default();
         let mut mentions = self.mentions(&text.text, text.language);
         report.texts += 1;
-        if !self.own_pages {
+        if !self.with_self_links {
             let match_count = mentions.len();
             mentions.retain(|mention| Some(&mention.entity) != text.entity.as_ref());
-            report.own_page += match_count - mentions.len();
+            report.self_links += match_count - mentions.len();
         }
         report.mentions += mentions.len();
         for mention in &mentions {
@@ -148,13 +150,13 @@ impl LanguageMatcher {
             }
             report.used += 1;
             patterns.push((label.clone(), entity.clone()));
-            let capital = capitalised(label);
-            if !labels.contains_key(&capital) {
-                add(&mut variants, capital, entity.clone());
+            let variant = capitalise(label);
+            if !labels.contains_key(&variant) {
+                add(&mut variants, variant, entity.clone());
             }
         }
-        let distinct = variants.into_iter().filter_map(|(label, entity)| Some((label, entity?)));
-        patterns.extend(distinct);
+        let unambiguous = variants.into_iter().filter_map(|(label, entity)| Some((label, entity?)));
+        patterns.extend(unambiguous);
         let (labels, entities): (Vec<String>, Vec<String>) = patterns.into_iter().unzip();
         let automaton = AhoCorasick::new(&labels).map_err(|error| Error::Value {
             field: "labels",
@@ -190,9 +192,9 @@ impl LanguageMatcher {
             let Some(entity) = self.entities.get(label_match.pattern().as_usize()) else {
                 continue;
             };
-            let count = |from, to| text.get(from..to).unwrap_or_default().chars().count();
-            let start = chars + count(bytes, label_match.start());
-            let end = start + count(label_match.start(), label_match.end());
+            let count_chars = |from, to| text.get(from..to).unwrap_or_default().chars().count();
+            let start = chars + count_chars(bytes, label_match.start());
+            let end = start + count_chars(label_match.start(), label_match.end());
             (bytes, chars) = (label_match.end(), end);
             mentions.push(Mention { start, end, entity: entity.clone() });
         }
@@ -214,7 +216,7 @@ fn add(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: Str
     }
 }
 
-fn capitalised(label: &str) -> String {
+fn capitalise(label: &str) -> String {
     let mut chars = label.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

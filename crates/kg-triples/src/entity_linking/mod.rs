@@ -2,7 +2,7 @@
 //!
 //! | your text | reader |
 //! |---|---|
-//! | linked already | [`JsonlReader`](crate::jsonl::JsonlReader)`<`[`LinkedText`]`>` |
+//! | already linked | [`JsonlReader`](crate::jsonl::JsonlReader)`<`[`LinkedText`]`>` |
 //! | Wikipedia, through WikiExtractor with `--links --json` | [`WikiReader`] with [`Sitelinks`] |
 //! | without links | [`LabelMatcher`], which finds labels of entities |
 //! | pages of entities, `entities.<lang>.jsonl` | [`EntityPage`], [`page_files`] |
@@ -15,5 +15,5 @@ pub use labels::{LabelMatcher, LabelReport, LinkReport};
 pub use pages::{EntityPage, PageText, page_files, read_pages};
 pub(crate) use text::JoinedText;
 pub use text::{LinkedText, Mention, Passage, passages};
-pub(crate) use wiki::text_or_number;
+pub(crate) use wiki::string_or_number;
 pub use wiki::{Sitelinks, WikiReader};

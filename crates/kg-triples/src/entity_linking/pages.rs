@@ -32,7 +32,7 @@ impl Record for EntityPage {
     }
 }
 
-/// Selects the text of a page that describes the entity.
+/// Selects the text of a page that is used as description of the entity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PageText {
@@ -79,8 +79,8 @@ impl EntityPage {
 /// Lists the files `entities.<lang>.jsonl` and `entities.<lang>.jsonl.gz` of a folder, by language.
 ///
 /// # Errors
-/// [`Error::Io`] if the folder cannot be read; [`Error::Empty`] without such a file;
-/// [`Error::Value`] for two files of one language or a name that is not a language code.
+/// [`Error::Io`] if the folder cannot be read; [`Error::Empty`] if the folder has no such file;
+/// [`Error::Value`] for two files of one language or an invalid language code.
 ///
 /// ```
 /// use kg_triples::entity_linking::{PageText, page_files, read_pages};
@@ -134,7 +134,7 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
 /// and line.
 ///
 /// # Errors
-/// As [`JsonlReader`], and [`Error::Json`] with the message that `visit` returns.
+/// Errors of [`JsonlReader`], and [`Error::Json`] with the message of an error of `visit`.
 pub fn read_pages(
     files: &[(Language, PathBuf)],
     mut visit: impl FnMut(Language, EntityPage) -> Result<(), Error>,

@@ -36,7 +36,7 @@ pub struct LinkedText {
     /// The entity that the text describes, if it is an entity's page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
-    /// The text; lines are paragraphs.
+    /// The text, with one paragraph per line.
     pub text: String,
     /// Mentions, in any order; they may overlap.
     #[serde(default)]
@@ -55,19 +55,19 @@ impl Record for LinkedText {
             return Some("an empty id".into());
         }
         let length = self.text.chars().count();
-        let wrong = self
+        let invalid_mention = self
             .mentions
             .iter()
             .find(|mention| mention.start >= mention.end || mention.end > length);
-        if let Some(Mention { start, end, .. }) = wrong {
+        if let Some(Mention { start, end, .. }) = invalid_mention {
             return Some(format!("a mention at {start}..{end} of {length} code points"));
         }
-        let without_entity = self.mentions.iter().position(|mention| mention.entity.is_empty());
-        without_entity.map(|number| format!("mentions[{number}] with an empty entity"))
+        let invalid_index = self.mentions.iter().position(|mention| mention.entity.is_empty());
+        invalid_index.map(|number| format!("mentions[{number}] with an empty entity"))
     }
 }
 
-/// A text that is concatenated from parts, with its length in code points.
+/// A concatenation of texts, and its length in code points.
 #[derive(Default)]
 pub(crate) struct JoinedText {
     pub(crate) text: String,
@@ -75,7 +75,7 @@ pub(crate) struct JoinedText {
 }
 
 impl JoinedText {
-    /// Appends a part and returns its range in code points.
+    /// Appends `part` and returns its range in code points.
     pub(crate) fn push(&mut self, part: &str) -> (usize, usize) {
         let start = self.chars;
         self.text.push_str(part);
@@ -83,10 +83,11 @@ impl JoinedText {
         (start, self.chars)
     }
 
-    /// Appends a part and returns the range of the part without leading and trailing white space.
+    /// Appends `part` and returns its range in code points, excluding leading and trailing white
+    /// space.
     pub(crate) fn push_trimmed(&mut self, part: &str) -> (usize, usize) {
-        let space = part.chars().count() - part.trim_start().chars().count();
-        let start = self.chars + space;
+        let leading_space = part.chars().count() - part.trim_start().chars().count();
+        let start = self.chars + leading_space;
         self.push(part);
         (start, start + part.trim().chars().count())
     }
@@ -116,10 +117,10 @@ pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
         let body = body.trim_end_matches(is_blank);
         let end = start + body.chars().count();
         line_start += line_length + 1;
-        let mut inside = Vec::new();
+        let mut passage_mentions = Vec::new();
         while let Some(mention) = mentions.next_if(|mention| mention.start < line_start) {
             if start <= mention.start && mention.end <= end {
-                inside.push(Mention {
+                passage_mentions.push(Mention {
                     start: mention.start - start,
                     end: mention.end - start,
                     entity: mention.entity.clone(),
@@ -127,7 +128,7 @@ pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
             }
         }
         if !body.is_empty() {
-            passages.push(Passage { text: body, mentions: inside });
+            passages.push(Passage { text: body, mentions: passage_mentions });
         }
     }
     passages

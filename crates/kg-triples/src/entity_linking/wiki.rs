@@ -19,8 +19,8 @@ pub struct Sitelinks {
 }
 
 impl Sitelinks {
-    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles, such as
-    /// redirects, may have one id.
+    /// Reads a TSV file with the header `id lang title`, which may be compressed with gzip. An id
+    /// may have several titles, such as redirects.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong
@@ -51,7 +51,7 @@ impl Sitelinks {
     /// # Errors
     /// [`Error::Value`] if the id or title is empty, or if the title already has another id.
     pub fn add(&mut self, id: &str, language: Language, title: &str) -> Result<(), Error> {
-        let normalised = normal_title(title);
+        let normalised = normalise_title(title);
         for (field, text) in [("id", id.trim()), ("title", normalised.as_str())] {
             if text.is_empty() {
                 let (expected, got) = ("some text".into(), "an empty cell".into());
@@ -79,13 +79,13 @@ impl Sitelinks {
 
     /// Returns the entity of a page.
     pub fn entity(&self, language: Language, title: &str) -> Option<&str> {
-        Some(self.entities.get(&language)?.get(normal_title(title).as_str())?)
+        Some(self.entities.get(&language)?.get(normalise_title(title).as_str())?)
     }
 }
 
-fn normal_title(title: &str) -> String {
-    let spaced = title.replace('_', " ");
-    let mut words = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
+fn normalise_title(title: &str) -> String {
+    let with_spaces = title.replace('_', " ");
+    let mut words = with_spaces.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some(first) = words.chars().next() {
         let capital: String = first.to_uppercase().collect();
         // MediaWiki does not capitalise letters whose upper-case form has two letters, such as ß.
@@ -98,8 +98,8 @@ fn normal_title(title: &str) -> String {
 
 /// Reads the output of WikiExtractor with `--links --json`.
 ///
-/// It has one page per line, with `<a href="…">anchor</a>` and percent-encoded page titles in the
-/// text. The angle brackets and `&` may be escaped, as WikiExtractor does by default.
+/// Each line is a page, whose text contains links of the form `<a href="…">anchor</a>` with
+/// percent-encoded titles. `<`, `>` and `&` may be escaped, as is WikiExtractor's default.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -127,7 +127,7 @@ pub struct WikiReader<'s> {
 /// between versions and are ignored.
 #[derive(Deserialize)]
 struct WikiPage {
-    #[serde(deserialize_with = "text_or_number")]
+    #[serde(deserialize_with = "string_or_number")]
     id: String,
     title: String,
     text: String,
@@ -141,7 +141,7 @@ impl Record for WikiPage {
     }
 }
 
-pub(crate) fn text_or_number<'de, D: serde::Deserializer<'de>>(
+pub(crate) fn string_or_number<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<String, D::Error> {
     #[derive(Deserialize)]
@@ -172,10 +172,10 @@ impl<'s> WikiReader<'s> {
 
     fn link(&self, page: WikiPage) -> LinkedText {
         let entity = |title: &str| self.sitelinks.entity(self.language, title).map(str::to_owned);
-        let marked = unescaped(&page.text);
-        let (text, anchors) = without_links(&marked);
+        let html = unescape_html(&page.text);
+        let (text, anchors) = without_links(&html);
         let mentions = anchors.into_iter().filter_map(|Anchor { start, end, href }| {
-            Some(Mention { start, end, entity: entity(&title_of(href))? })
+            Some(Mention { start, end, entity: entity(&target_title(href))? })
         });
         LinkedText {
             id: format!("{}:{}", self.language, page.id),
@@ -205,50 +205,51 @@ struct Anchor<'t> {
     href: &'t str,
 }
 
-const OPEN: &str = "<a href=\"";
-const CLOSE: &str = "</a>";
+const LINK_START: &str = "<a href=\"";
+const LINK_END: &str = "</a>";
 
-/// Returns the text without link tags, and the links with offsets in code points of that text.
-fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
+/// Returns the text without link tags, and the links with their offsets in this text in code
+/// points.
+fn without_links(html: &str) -> (String, Vec<Anchor<'_>>) {
     let mut text = JoinedText::default();
     let mut anchors = Vec::new();
-    let mut rest = marked;
-    while let Some((before, tag)) = rest.split_once(OPEN) {
-        push_without_ends(&mut text, before);
+    let mut remaining = html;
+    while let Some((before, tag)) = remaining.split_once(LINK_START) {
+        push_without_closing_tags(&mut text, before);
         let Some((href, body)) = tag.split_once("\">") else {
-            rest = tag;
+            remaining = tag;
             continue;
         };
         // If the next link begins before the closing tag, only the opening tag is removed.
-        let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
-        let Some((anchor, after)) = closed else {
-            rest = body;
+        let link = body.split_once(LINK_END).filter(|(anchor, _)| !anchor.contains(LINK_START));
+        let Some((anchor, after)) = link else {
+            remaining = body;
             continue;
         };
-        rest = after;
+        remaining = after;
         let (start, end) = text.push_trimmed(anchor);
         if start < end {
             anchors.push(Anchor { start, end, href });
         }
     }
-    push_without_ends(&mut text, rest);
+    push_without_closing_tags(&mut text, remaining);
     (text.text, anchors)
 }
 
 /// Appends `part` without stray closing tags.
-fn push_without_ends(text: &mut JoinedText, part: &str) {
-    for part in part.split(CLOSE) {
+fn push_without_closing_tags(text: &mut JoinedText, part: &str) {
+    for part in part.split(LINK_END) {
         text.push(part);
     }
 }
 
 /// Returns the title of a link's target: percent-decoded, without the section.
-fn title_of(href: &str) -> String {
+fn target_title(href: &str) -> String {
     let title = percent_decode_str(href).decode_utf8_lossy();
     let title = title.split('#').next().unwrap_or_default();
     title.strip_prefix(':').unwrap_or(title).to_owned()
 }
 
-fn unescaped(text: &str) -> String {
+fn unescape_html(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }

@@ -26,8 +26,8 @@ impl Record for Candidate {
     }
 }
 
-/// Returns all gold entities, and other entities up to `max_candidates` in a random order that
-/// depends on `seed` and id.
+/// Returns all gold entities, followed by other entities up to `max_candidates` in total. The order
+/// of the other entities is random and depends on `seed` and their ids.
 pub(super) fn choose<'e>(
     gold_ids: &BTreeSet<&'e str>,
     entities: impl Iterator<Item = &'e str>,

@@ -1,4 +1,4 @@
-//! Descriptions of entities in object entailment: texts, or other triples.
+//! Descriptions of entities in object entailment: texts, or text generated from triples.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -64,15 +64,16 @@ impl DescriptionSource {
 pub(super) struct SyntheticDescriptions {
     pub(super) tokenizer: Tokenizer,
     pub(super) specials: Specials,
-    /// Tokens of a description without the two special tokens.
+    /// Maximum number of tokens of a description, excluding the two special tokens.
     pub(super) text_budget: usize,
-    /// The training triples about each entity, by fact number.
+    /// Fact numbers of the training triples about each entity.
     pub(super) facts_about: BTreeMap<String, Vec<u32>>,
 }
 
 impl SyntheticDescriptions {
-    /// Returns `label . relation other . relation other …`: the training triples about `entity`
-    /// except `excluded_fact`, in random order, as many as fit into the token budget.
+    /// Returns the token ids of `label . relation entity . relation entity …`, where `label` is the
+    /// label of `entity`. The text contains the training triples about `entity` except
+    /// `excluded_fact`, in random order, as many as fit into the token budget.
     pub(super) fn describe(
         &self,
         graph: &KnowledgeGraph,
@@ -87,11 +88,11 @@ impl SyntheticDescriptions {
         facts.shuffle(rng);
         let label_error = || missing("label", entity, language);
         let mut text = label(entity).ok_or_else(label_error)?.to_owned();
-        // A triple takes at least two tokens, so the number of triples is at most half the budget.
+        // A triple has at least two tokens, so the number of triples is at most half the budget.
         let labelled_facts = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
-            let other = if triple.head == entity { triple.tail } else { triple.head };
-            Some((label(triple.relation)?, label(other)?))
+            let other_entity = if triple.head == entity { triple.tail } else { triple.head };
+            Some((label(triple.relation)?, label(other_entity)?))
         });
         for (relation, other) in labelled_facts.take(self.text_budget / 2) {
             text.push_str(&format!(" . {relation} {other}"));

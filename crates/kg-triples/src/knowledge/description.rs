@@ -8,10 +8,10 @@ use tokenizers::Tokenizer;
 use super::Candidate;
 use super::candidate::choose;
 use crate::entity_linking::{PageText, page_files, read_pages};
-use crate::tokens::{Specials, encode, unlimited};
+use crate::tokens::{Specials, encode, without_limits};
 use crate::{Error, Language, seed};
 
-/// Texts that describe entities: entity → language → text.
+/// Texts that describe entities, by entity and language.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -29,11 +29,11 @@ pub struct Descriptions {
 }
 
 impl Descriptions {
-    /// Adds a description, trimmed.
+    /// Adds a description without its leading and trailing white space.
     ///
     /// # Errors
     /// [`Error::Value`] if the id or text is blank, or if the entity already has a description in
-    /// that language.
+    /// `language`.
     pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), Error> {
         let text = text.trim();
         for (field, value) in [("entity", entity.trim()), ("description", text)] {
@@ -62,7 +62,7 @@ impl Descriptions {
     /// # Errors
     /// As [`page_files`] and [`read_pages`]; [`Error::Json`] with file and line for a second
     /// description of an entity in a language.
-    pub fn of_pages(
+    pub fn from_pages(
         folder: impl AsRef<Path>,
         page_text: PageText,
         predicate: impl Fn(Language) -> bool,
@@ -102,7 +102,7 @@ impl Descriptions {
     }
 
     /// Encodes all descriptions as `<s> … </s>`, truncated to `max_tokens` tokens including special
-    /// tokens (XLM-K §4.1: the first 256 of a page).
+    /// tokens (XLM-K §4.1: the first 256 tokens of a page).
     ///
     /// Special tokens in the text, such as a literal `<mask>`, are removed from the ids.
     ///
@@ -131,7 +131,7 @@ impl Descriptions {
     ) -> Result<EncodedDescriptions, Error> {
         let text_budget = text_budget(max_tokens, "description_tokens")?;
         let specials = Specials::find(tokenizer)?;
-        let tokenizer = unlimited(tokenizer)?;
+        let tokenizer = without_limits(tokenizer)?;
         let texts: Vec<(&String, &BTreeMap<Language, Box<str>>)> = self.texts.iter().collect();
         let encoded = texts.into_par_iter().map(|(entity, texts)| {
             let mut entity_descriptions = Vec::with_capacity(texts.len());
@@ -161,7 +161,7 @@ pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize,
 /// Descriptions as token ids; returned by [`Descriptions::encode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedDescriptions {
-    /// Each list is sorted by language code and not empty.
+    /// The descriptions of each entity, sorted by language code; at least one per entity.
     entities: HashMap<String, Vec<(Language, Vec<u32>)>>,
 }
 
@@ -172,7 +172,7 @@ impl EncodedDescriptions {
     }
 
     /// Returns the number of described entities.
-    pub fn entities(&self) -> usize {
+    pub fn entity_count(&self) -> usize {
         self.entities.len()
     }
 
@@ -182,20 +182,19 @@ impl EncodedDescriptions {
         languages.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Returns the descriptions in languages other than `language`, or in `language` itself unless
-    /// `multilingual`.
+    /// Returns the descriptions of `entity` in languages other than `language` if `multilingual` is
+    /// set, otherwise its description in `language`.
     pub(super) fn suitable(
         &self,
         entity: &str,
         language: Language,
         multilingual: bool,
     ) -> Vec<&(Language, Vec<u32>)> {
-        let descriptions = self.get(entity).iter();
-        descriptions.filter(|(code, _)| (*code != language) == multilingual).collect()
+        self.get(entity).iter().filter(|(code, _)| (*code != language) == multilingual).collect()
     }
 
-    /// Selects candidate descriptions: each entity of `gold_pairs` in its languages, then other
-    /// entities up to `max_candidates`, each in one language drawn by `seed` and id.
+    /// Selects candidate descriptions: first the descriptions of `gold_pairs`, then other entities
+    /// up to `max_candidates` entities, each in one language drawn by `seed` and id.
     pub fn candidates(
         &self,
         gold_pairs: &BTreeSet<(&str, Language)>,

@@ -8,20 +8,20 @@ use tokenizers::Tokenizer;
 use super::candidate::choose;
 use super::described::{DescriptionSource, SyntheticDescriptions};
 use super::description::text_budget;
-use super::entailment_split::{TripleSplit, languages, split};
+use super::entailment_split::{TripleSplit, requested_languages, split_triples};
 use super::facts_by_language::FactsByLanguage;
 use super::{
     Candidate, EncodedDescriptions, EntailmentConfig, EntailmentExample, EntailmentReport,
 };
-use crate::tokens::{Specials, unlimited};
+use crate::tokens::{Specials, without_limits};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// Examples of object entailment (XLM-K, §3.3), split into training triples and queries.
 ///
 /// The descriptions of subject and object are texts or synthetic. A synthetic description is the
 /// label of the entity and other *training* triples about it, so that it contains no held-out
-/// triples. Synthetic descriptions of a training example exclude its own triple and triples without
-/// a label in their language.
+/// triples. Synthetic descriptions of a training example exclude the example's triple and triples
+/// without a label in the description's language.
 ///
 /// ```
 /// use kg_triples::knowledge::{EntailmentConfig, EntailmentExamples};
@@ -40,7 +40,7 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 /// let config = EntailmentConfig { hold_out: 0.2, ..EntailmentConfig::default() };
 /// let data = EntailmentExamples::with_triples(builder.build(), &tokenizer, &config)?;
 /// assert_eq!(data.report().train + data.report().test, 30);
-/// let example = data.drawn(1, 0)?; // determined by seed and index
+/// let example = data.draw(1, 0)?; // determined by seed and index
 /// assert_eq!((example.relation_id.as_str(), example.relation), ("P36", 0));
 /// let (queries, candidates) = data.probe(32_768)?;
 /// assert!(queries.len() <= candidates.len());
@@ -48,12 +48,12 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 /// ```
 pub struct EntailmentExamples {
     graph: KnowledgeGraph,
-    described: DescriptionSource,
+    descriptions: DescriptionSource,
     languages: Vec<Language>,
     config: EntailmentConfig,
-    /// Ids of the relations with a triple, in order.
+    /// Sorted ids of the relations that occur in a triple.
     relations: Vec<String>,
-    /// Fact numbers.
+    /// Fact numbers of training triples.
     train: Vec<u32>,
     by_language: FactsByLanguage,
     /// Fact numbers of held-out triples whose subject and relation have one object.
@@ -85,28 +85,29 @@ impl EntailmentExamples {
         tokenizer: &Tokenizer,
         config: &EntailmentConfig,
     ) -> Result<Self, Error> {
-        let described = DescriptionSource::Triples(Box::new(SyntheticDescriptions {
+        let descriptions = DescriptionSource::Triples(Box::new(SyntheticDescriptions {
             specials: Specials::find(tokenizer)?,
-            tokenizer: unlimited(tokenizer)?,
+            tokenizer: without_limits(tokenizer)?,
             text_budget: text_budget(config.description_tokens, "description_tokens")?,
             facts_about: BTreeMap::new(),
         }));
         let languages = graph.languages().to_vec();
-        Self::new(graph, described, &languages, config)
+        Self::new(graph, descriptions, &languages, config)
     }
 
-    /// Splits the triples. `described_languages` are the languages with descriptions.
+    /// Creates examples from a split of the triples. `described_languages` are the languages with
+    /// descriptions.
     fn new(
         graph: KnowledgeGraph,
-        mut described: DescriptionSource,
+        mut descriptions: DescriptionSource,
         described_languages: &[Language],
         config: &EntailmentConfig,
     ) -> Result<Self, Error> {
         config.validate()?;
-        let languages = languages(config, described_languages)?;
+        let languages = requested_languages(config, described_languages)?;
         let TripleSplit { train, test, facts_about, report } =
-            split(&graph, &described, &languages, config);
-        if let DescriptionSource::Triples(triples) = &mut described {
+            split_triples(&graph, &descriptions, &languages, config);
+        if let DescriptionSource::Triples(triples) = &mut descriptions {
             triples.facts_about = facts_about;
         }
         let relations: BTreeSet<&str> = graph.triples().map(|triple| triple.relation).collect();
@@ -114,7 +115,7 @@ impl EntailmentExamples {
         let report = EntailmentReport { relations: relations.len(), ..report };
         let can_be_drawn = |fact: u32, language: Language| {
             graph.triple(fact).is_some_and(|triple| {
-                let has = |id: &str, code| described.has(&graph, id, code);
+                let has = |id: &str, code| descriptions.has(&graph, id, code);
                 let has_other_language =
                     || languages.iter().any(|code| *code != language && has(triple.tail, *code));
                 has(triple.head, language)
@@ -130,7 +131,7 @@ impl EntailmentExamples {
             relations,
             report,
             graph,
-            described,
+            descriptions,
             languages,
             config: config.clone(),
             train,
@@ -153,7 +154,7 @@ impl EntailmentExamples {
     /// # Errors
     /// [`Error::Value`] if there is no training triple; [`Error::Tokenizer`] if a description
     /// cannot be encoded.
-    pub fn drawn(&self, seed: u64, index: u64) -> Result<EntailmentExample, Error> {
+    pub fn draw(&self, seed: u64, index: u64) -> Result<EntailmentExample, Error> {
         self.sample(&mut seed::item_rng("entailment", seed, index))
     }
 
@@ -172,23 +173,23 @@ impl EntailmentExamples {
         self.example(fact, language, object_language, rng)
     }
 
-    /// Iterates over every training triple once, in order of fact number.
+    /// Iterates over examples of all training triples, one per triple, in order of fact number.
     ///
-    /// Languages are drawn by `seed` and fact number, uniformly from all pairs of different
-    /// languages in which subject and object are described (without `multilingual`, from all common
-    /// languages). Triples without such a pair are skipped.
+    /// The languages depend on `seed` and the fact number. They are drawn uniformly from all pairs
+    /// of different languages in which subject and object are described, or from their common
+    /// languages without `multilingual`. Triples without such languages are skipped.
     ///
-    /// Interpretation: the languages of subject and object are "different where possible".
-    pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
+    /// Interpretation of the paper: subject and object are described in different languages.
+    pub fn iter(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
         self.train.iter().filter_map(move |&fact| {
             let mut rng = seed::item_rng("entailment once", seed, u64::from(fact));
-            let (subject, object) = *self.pairs(fact).choose(&mut rng)?;
+            let (subject, object) = *self.language_pairs(fact).choose(&mut rng)?;
             Some(self.example(fact, subject, object, &mut rng))
         })
     }
 
     /// Returns the pairs of languages in which subject and object of a triple can be described.
-    fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
+    fn language_pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
         let subject = self.languages_of(triple.head);
         let pairs = subject.flat_map(|subject| {
@@ -200,8 +201,8 @@ impl EntailmentExamples {
 
     /// Iterates over the languages in which `entity` is described.
     fn languages_of<'a>(&'a self, entity: &'a str) -> impl Iterator<Item = Language> + 'a {
-        let described = |code: &Language| self.described.has(&self.graph, entity, *code);
-        self.languages.iter().copied().filter(described)
+        let is_described = |code: &Language| self.descriptions.has(&self.graph, entity, *code);
+        self.languages.iter().copied().filter(is_described)
     }
 
     fn example(
@@ -216,7 +217,7 @@ impl EntailmentExamples {
         let index = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
         let relation = index.ok().and_then(|index| u32::try_from(index).ok());
         let mut ids = |entity, language| {
-            let ids = self.described.ids(&self.graph, entity, language, Some(fact), rng);
+            let ids = self.descriptions.ids(&self.graph, entity, language, Some(fact), rng);
             ids.map(|ids| ids.into_owned())
         };
         Ok(EntailmentExample {
@@ -257,19 +258,19 @@ impl EntailmentExamples {
         Ok((queries, candidates))
     }
 
-    /// Returns all objects of triples that have a description, each with one language for the
+    /// Returns all objects of triples that have a description, each with a language for its
     /// description. With synthetic descriptions, the object must be in a training triple.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
         let described_objects =
-            objects.into_iter().filter(|object| self.described.contains(object));
-        let language_of = |object: &str| {
+            objects.into_iter().filter(|object| self.descriptions.contains(object));
+        let draw_language = |object: &str| {
             let mut rng = seed::stream_rng(0, object, 0);
             let languages: Vec<Language> = self.languages_of(object).collect();
             languages.choose(&mut rng).copied()
         };
         described_objects
-            .filter_map(|object| Some((object.to_owned(), language_of(object)?)))
+            .filter_map(|object| Some((object.to_owned(), draw_language(object)?)))
             .collect()
     }
 
@@ -277,11 +278,11 @@ impl EntailmentExamples {
     /// triples.
     fn object_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, Error> {
         let mut rng = seed::stream_rng(1, object, 0);
-        let ids = self.described.ids(&self.graph, object, language, None, &mut rng)?;
+        let ids = self.descriptions.ids(&self.graph, object, language, None, &mut rng)?;
         Ok(ids.into_owned())
     }
 
-    /// Returns the held-out triples with these objects.
+    /// Returns the queries: the held-out triples whose object is in `objects`.
     fn queries(
         &self,
         objects: &BTreeMap<String, Language>,

@@ -18,7 +18,7 @@ pub struct EntailmentConfig {
     pub smoothing: f64,
     /// Maximum length of a synthetic description in tokens, including special tokens.
     pub description_tokens: usize,
-    /// Fraction of held-out triples, from 0 to below 1. With 0 there are no queries.
+    /// Fraction of held-out triples, from 0 to below 1. With 0, there are no queries.
     pub hold_out: f64,
     /// Seed of the held-out set and the probe's candidates.
     pub seed: u64,
@@ -41,7 +41,7 @@ impl EntailmentConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first value out of its range.
+    /// [`Error::Config`] with the first value that is out of its range.
     ///
     /// ```
     /// use kg_triples::knowledge::EntailmentConfig;
@@ -83,15 +83,15 @@ pub struct EntailmentReport {
     pub without_subject: usize,
     /// Triples skipped because only the subject has a description.
     pub without_object: usize,
-    /// Triples skipped with `multilingual` because subject and object have descriptions in one
-    /// common language only.
+    /// Triples skipped with `multilingual` because subject and object are described in only one
+    /// language, the same for both.
     pub without_language: usize,
     /// Held-out triples skipped because subject and relation have several objects.
     pub ambiguous: usize,
     /// Training triples.
     pub train: usize,
-    /// Relations of the graph, R.
+    /// Number of relations of the graph (R in the paper).
     pub relations: usize,
-    /// Held-out triples that are queries because subject and relation have one object only.
+    /// Held-out triples that are queries because subject and relation have a single object.
     pub test: usize,
 }

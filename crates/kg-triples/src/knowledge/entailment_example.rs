@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::Language;
 use crate::jsonl::Record;
 
-/// A triple with a description of its subject and one of its object.
+/// A triple with descriptions of its subject and object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntailmentExample {
@@ -15,15 +15,16 @@ pub struct EntailmentExample {
     pub subject: String,
     /// Id of the relation, such as `P36`.
     pub relation_id: String,
-    /// Index of the relation, r of Eq. 3, among the graph's relations sorted by id, from 0.
+    /// Index of the relation (r in Eq. 3) in the list of the graph's relations sorted by id, from
+    /// 0.
     pub relation: u32,
     /// Id of the object.
     pub object: String,
-    /// Language of the subject's description, u.
+    /// Language of the subject's description (u in the paper).
     pub subject_language: Language,
     /// Token ids of the subject's description, `<s> … </s>`.
     pub subject_ids: Vec<u32>,
-    /// Language of the object's description, t.
+    /// Language of the object's description (t in the paper).
     pub object_language: Language,
     /// Token ids of the object's description, `<s> … </s>`.
     pub object_ids: Vec<u32>,

@@ -6,7 +6,7 @@ use super::{EntailmentConfig, EntailmentReport};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// Returns the configured languages, or all `described_languages` by default.
-pub(super) fn languages(
+pub(super) fn requested_languages(
     config: &EntailmentConfig,
     described_languages: &[Language],
 ) -> Result<Vec<Language>, Error> {
@@ -28,7 +28,7 @@ pub(super) fn languages(
     }
 }
 
-/// The split of the triples that have descriptions in two languages.
+/// The split of the triples whose subject and object have suitable descriptions.
 #[derive(Default)]
 pub(super) struct TripleSplit {
     pub(super) train: Vec<u32>,
@@ -37,24 +37,24 @@ pub(super) struct TripleSplit {
     pub(super) report: EntailmentReport,
 }
 
-pub(super) fn split(
+pub(super) fn split_triples(
     graph: &KnowledgeGraph,
-    described: &DescriptionSource,
+    descriptions: &DescriptionSource,
     languages: &[Language],
     config: &EntailmentConfig,
 ) -> TripleSplit {
-    let mut objects: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut object_counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for triple in graph.triples() {
-        *objects.entry((triple.head, triple.relation)).or_default() += 1;
+        *object_counts.entry((triple.head, triple.relation)).or_default() += 1;
     }
-    let described = |id: &str| -> Vec<&Language> {
-        languages.iter().filter(|code| described.has(graph, id, **code)).collect()
+    let languages_of = |id: &str| -> Vec<&Language> {
+        languages.iter().filter(|code| descriptions.has(graph, id, **code)).collect()
     };
     let mut split = TripleSplit::default();
     let report = &mut split.report;
     for (fact, triple) in (0u32..).zip(graph.triples()) {
         report.triples += 1;
-        let (subject, object) = (described(triple.head), described(triple.tail));
+        let (subject, object) = (languages_of(triple.head), languages_of(triple.tail));
         if subject.is_empty() {
             report.without_subject += 1;
             continue;
@@ -71,7 +71,7 @@ pub(super) fn split(
         }
         let name = format!("fact {} {} {}", triple.head, triple.relation, triple.tail);
         if seed::hash_to_unit(config.seed, &name) < config.hold_out {
-            if objects.get(&(triple.head, triple.relation)) == Some(&1) {
+            if object_counts.get(&(triple.head, triple.relation)) == Some(&1) {
                 split.test.push(fact);
                 report.test += 1;
             } else {

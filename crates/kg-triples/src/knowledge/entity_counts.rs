@@ -1,4 +1,4 @@
-//! Mention counts of entities, and resampling by them.
+//! Mention counts of entities, and resampling of mentions by these counts.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
@@ -17,7 +17,9 @@ impl EntityCounts {
     ///
     /// # Errors
     /// The first error of the texts.
-    pub fn of_texts(texts: impl Iterator<Item = Result<LinkedText, Error>>) -> Result<Self, Error> {
+    pub fn from_texts(
+        texts: impl Iterator<Item = Result<LinkedText, Error>>,
+    ) -> Result<Self, Error> {
         let mut counts = Self::default();
         for text in texts {
             let text = text?;
@@ -46,7 +48,7 @@ impl EntityCounts {
     /// Returns the `max_entities` entities with the largest sum of `ln(1 + mentions)` over all
     /// languages.
     ///
-    /// This prefers entities that are mentioned often and in many languages.
+    /// This score prefers entities that are mentioned often and in many languages.
     pub fn most_mentioned(&self, max_entities: usize) -> BTreeSet<&str> {
         let mut scores: BTreeMap<&str, f64> = BTreeMap::new();
         for counts in self.by_language.values() {
@@ -59,8 +61,8 @@ impl EntityCounts {
         order.into_iter().take(max_entities).map(|(entity, _)| entity).collect()
     }
 
-    /// Returns a resampling under which entities with n mentions in a language occur proportionally
-    /// to n^`exponent`.
+    /// Returns a [`Resampling`] in which an entity with n mentions in a language occurs in
+    /// proportion to n^`exponent`.
     ///
     /// # Errors
     /// [`Error::Config`] if `exponent` is not from 0 to 1.
@@ -69,22 +71,22 @@ impl EntityCounts {
             let value = exponent.to_string();
             return Err(Error::Config { key: "entity_smoothing", value, rule: "from 0 to 1" });
         }
-        let of_language = |counts: &BTreeMap<String, u64>| {
+        let language_weights = |counts: &BTreeMap<String, u64>| {
             let mentions: f64 = counts.values().map(|count| *count as f64).sum();
             let smoothed: f64 = counts.values().map(|count| (*count as f64).powf(exponent)).sum();
             let weight = |count: u64| mentions / smoothed * (count as f64).powf(exponent - 1.0);
             counts.iter().map(|(entity, count)| (entity.clone(), weight(*count))).collect()
         };
         let by_language = self.by_language.iter();
-        let weights = by_language.map(|(language, counts)| (*language, of_language(counts)));
+        let weights = by_language.map(|(language, counts)| (*language, language_weights(counts)));
         Ok(Resampling { weights: weights.collect() })
     }
 }
 
 /// Expected number of examples per mention: c n^(x − 1).
 ///
-/// Here n is the number of mentions of the entity in the language, x is the exponent, and c
-/// normalises the mean over all mentions to 1.
+/// In the formula, n is the number of mentions of the entity in the language, x is the exponent,
+/// and c normalises the mean over all mentions to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resampling {
     weights: BTreeMap<Language, BTreeMap<String, f64>>,

@@ -20,12 +20,12 @@ impl FactsByLanguage {
         smoothing: f64,
         can_be_drawn: impl Fn(u32, Language) -> bool,
     ) -> Self {
-        let of_language = |&language: &Language| {
+        let facts_of = |&language: &Language| {
             let facts: Vec<u32> =
                 train.iter().copied().filter(|&fact| can_be_drawn(fact, language)).collect();
             (!facts.is_empty()).then_some((language, facts))
         };
-        let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(of_language).collect();
+        let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(facts_of).collect();
         let weights = facts.iter().map(|(_, facts)| (facts.len() as f64).powf(smoothing));
         let weights = WeightedIndex::new(weights).ok();
         Self { facts, weights }

@@ -45,9 +45,9 @@ pub struct MentionReport {
 
 /// Iterator over examples of masked entity prediction, at most one per passage (XLM-K §3.2).
 ///
-/// One of the mentions with a suitable description is drawn uniformly, then a language of its
-/// descriptions other than the passage's. A passage that is too long is cropped around the mention.
-/// All draws depend only on the seed, the language and the index of the passage.
+/// A mention with a suitable description is drawn uniformly, then one of its descriptions in
+/// another language than the passage. A passage that is too long is cropped around the mention. All
+/// draws depend only on the seed, the language and the index of the passage.
 ///
 /// An error of the texts is returned once and ends the iteration.
 ///
@@ -82,7 +82,7 @@ pub struct MentionReport {
 pub struct MentionExamples<'d, I> {
     texts: I,
     builder: ExampleBuilder<'d>,
-    ready: VecDeque<Result<MentionExample, Error>>,
+    pending: VecDeque<Result<MentionExample, Error>>,
     next_passage: u64,
     report: MentionReport,
     mentions: EntityCounts,
@@ -109,7 +109,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         Ok(Self {
             texts,
             builder: ExampleBuilder { aligner, descriptions, held_out: None, resampling: None },
-            ready: VecDeque::new(),
+            pending: VecDeque::new(),
             next_passage: 0,
             report: MentionReport::default(),
             mentions: EntityCounts::default(),
@@ -129,7 +129,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         Ok(self)
     }
 
-    /// Resamples mentions by entity: a mention gives zero or more examples instead of one.
+    /// Resamples mentions by entity: each mention yields zero or more examples instead of one.
     #[must_use]
     pub fn resampled(mut self, resampling: &'d Resampling) -> Self {
         self.builder.resampling = Some(resampling);
@@ -142,7 +142,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         &self.report
     }
 
-    /// Returns the number of eligible mentions of these passages.
+    /// Returns the numbers of mentions that could be drawn in the passages processed so far.
     pub fn mentions(&self) -> &EntityCounts {
         &self.mentions
     }
@@ -151,8 +151,8 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     /// processed so far.
     ///
     /// # Errors
-    /// [`Error::Empty`], naming the responsible option, if there is no query, or every mention is
-    /// held out.
+    /// [`Error::Empty`] with the responsible option, if there is no query or every mention is held
+    /// out.
     pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], Error> {
         let Some(queries) = self.queries.take() else { return Ok(Default::default()) };
         if self.report.examples == 0
@@ -199,7 +199,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
             .collect();
         for (language, outcome) in output {
             match outcome {
-                Ok(Ok(output)) => self.record(language, output),
+                Ok(Ok(output)) => self.record_output(language, output),
                 Ok(Err(SkipReason::WithoutMention)) => self.report.without_mention += 1,
                 Ok(Err(SkipReason::WithoutDescription)) => self.report.without_description += 1,
                 Ok(Err(SkipReason::WithoutLanguage)) => self.report.without_language += 1,
@@ -207,23 +207,23 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
                 Ok(Err(SkipReason::Unaligned)) => self.report.unaligned += 1,
                 Err(error) => {
                     self.done = true;
-                    self.ready.push_back(Err(error));
+                    self.pending.push_back(Err(error));
                     return;
                 }
             }
         }
-        self.ready.extend(error.map(Err));
+        self.pending.extend(error.map(Err));
     }
 
-    fn record(&mut self, language: Language, output: PassageOutput) {
+    fn record_output(&mut self, language: Language, output: PassageOutput) {
         match output {
             PassageOutput::Examples { examples, entities } => {
                 for entity in entities {
                     self.mentions.add(language, entity);
                 }
                 for example in examples {
-                    self.count(&example);
-                    self.ready.push_back(Ok(example));
+                    self.count_example(&example);
+                    self.pending.push_back(Ok(example));
                 }
             }
             PassageOutput::Queries(output) => {
@@ -235,7 +235,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         }
     }
 
-    fn count(&mut self, example: &MentionExample) {
+    fn count_example(&mut self, example: &MentionExample) {
         let report = &mut self.report;
         report.examples += 1;
         *report.by_language.entry(example.language).or_default() += 1;
@@ -248,14 +248,14 @@ impl<I: Iterator<Item = Result<LinkedText, Error>>> Iterator for MentionExamples
     type Item = Result<MentionExample, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.ready.is_empty() && !self.done {
+        while self.pending.is_empty() && !self.done {
             self.process_block();
         }
-        self.ready.pop_front()
+        self.pending.pop_front()
     }
 }
 
-/// The output of a passage.
+/// The examples or queries of a passage.
 enum PassageOutput {
     /// Training examples (one, or any number with [`Resampling`]), and the entities of all mentions
     /// that could be drawn.
@@ -326,8 +326,8 @@ impl ExampleBuilder<'_> {
                     let (entity, language) = (&mention.entity, text.language);
                     !self.descriptions.suitable(entity, language, multilingual).is_empty()
                 };
-                let any_suitable = passage.mentions.iter().any(has_suitable);
-                return Ok(Err(if any_suitable {
+                let has_suitable_mention = passage.mentions.iter().any(has_suitable);
+                return Ok(Err(if has_suitable_mention {
                     SkipReason::HeldOut
                 } else {
                     SkipReason::WithoutLanguage

@@ -5,8 +5,8 @@ pub struct MentionConfig {
     /// Maximum passage length in tokens, including special tokens. A longer passage is cropped
     /// around the mention.
     pub max_tokens: usize,
-    /// Whether the description is in another language than the passage; `false` is the ablation
-    /// "w/o multilingual description".
+    /// Whether passage and description are in different languages; `false` is the ablation "w/o
+    /// multilingual description".
     pub multilingual: bool,
     /// Seed of all draws.
     pub seed: u64,

@@ -13,7 +13,7 @@ pub struct TokenSpan {
     pub end: usize,
 }
 
-/// A passage with one mention and a description of its entity; nothing is masked yet.
+/// A passage with one mention, which is not masked, and a description of the mentioned entity.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MentionExample {
@@ -21,15 +21,15 @@ pub struct MentionExample {
     pub passage: u64,
     /// Id of the text.
     pub id: String,
-    /// Language of the passage, u.
+    /// Language of the passage (u in the paper).
     pub language: Language,
     /// Token ids of the passage, `<s> X </s>`.
     pub input_ids: Vec<u32>,
-    /// The mention. Its first position is the query position, s of Eq. 1.
+    /// The mention. Its first position is the query position (s in Eq. 1).
     pub mention: TokenSpan,
     /// Id of the mentioned entity.
     pub entity: String,
-    /// Language of the description, t.
+    /// Language of the description (t in the paper).
     pub description_language: Language,
     /// Token ids of the description, `<s> … </s>`.
     pub description_ids: Vec<u32>,

@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 use super::description::text_budget;
 use super::{EncodedDescriptions, MentionConfig, MentionExample, TokenSpan};
 use crate::entity_linking::{Mention, Passage};
-use crate::tokens::{Specials, Tokens, unlimited};
+use crate::tokens::{Specials, Tokens, without_limits};
 use crate::{Error, Language};
 
 /// A passage whose mentions are aligned with its tokens.
@@ -58,11 +58,11 @@ impl PassageAligner {
     pub(super) fn new(tokenizer: &Tokenizer, config: MentionConfig) -> Result<Self, Error> {
         let text_budget = text_budget(config.max_tokens, "max_tokens")?;
         let specials = Specials::find(tokenizer)?;
-        Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
+        Ok(Self { tokenizer: without_limits(tokenizer)?, specials, text_budget, config })
     }
 
-    /// Aligns those mentions of a passage that `fits` accepts with tokens. Returns the reason if
-    /// none can be aligned.
+    /// Aligns the mentions that `fits` accepts with the tokens of the passage. Returns a
+    /// [`SkipReason`] if no mention can be aligned.
     pub(super) fn align(
         &self,
         number: u64,
@@ -74,8 +74,8 @@ impl PassageAligner {
         if passage.mentions.is_empty() {
             return Ok(Err(SkipReason::WithoutMention));
         }
-        let described = |mention: &&Mention| !descriptions.get(&mention.entity).is_empty();
-        let described: Vec<&Mention> = passage.mentions.iter().filter(described).collect();
+        let is_described = |mention: &&Mention| !descriptions.get(&mention.entity).is_empty();
+        let described: Vec<&Mention> = passage.mentions.iter().filter(is_described).collect();
         if described.is_empty() {
             return Ok(Err(SkipReason::WithoutDescription));
         }
@@ -96,7 +96,8 @@ impl PassageAligner {
         Ok(Ok(AlignedPassage { number, id: id.to_owned(), language, ids: tokens.ids, mentions }))
     }
 
-    /// Returns the tokens of a mention; `None` if they cannot be masked or exceed the text budget.
+    /// Returns the token range of a mention; `None` if its tokens cannot be masked or exceed the
+    /// text budget.
     fn span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
         let span = tokens.overlapping(mention.start, mention.end)?;
         // Unknown tokens do not identify the entity.
@@ -108,8 +109,8 @@ impl PassageAligner {
         Some(span)
     }
 
-    /// Returns the start of a window of the passage that contains the mention: drawn uniformly if
-    /// the passage is too long, otherwise 0.
+    /// Returns the start of a window that contains the mention. The start is drawn uniformly if the
+    /// passage is too long; otherwise it is 0.
     pub(super) fn window_start(
         &self,
         passage: &AlignedPassage,

@@ -16,7 +16,7 @@ const RESERVE_FACTOR: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct MentionQueries {
     held_out: HeldOut,
-    sets: BTreeMap<Split, QuerySet>,
+    query_sets: BTreeMap<Split, QuerySet>,
 }
 
 /// A random rank that determines the selected queries, and the number of the passage.
@@ -36,7 +36,7 @@ impl QuerySet {
         }
     }
 
-    /// Adds a query, and removes the query of the highest rank if a limit is exceeded.
+    /// Adds a query, and removes the query with the highest rank if a limit is exceeded.
     fn add(&mut self, rank: Rank, query: MentionExample, held_out: &HeldOut) {
         if self.queries.contains_key(&rank) {
             return;
@@ -44,15 +44,15 @@ impl QuerySet {
         let ranks = self.by_entity.entry(query.entity.clone()).or_default();
         ranks.insert(rank);
         let is_full = held_out.per_entity.is_some_and(|max_queries| ranks.len() > max_queries);
-        let last = ranks.last().copied().filter(|_| is_full);
+        let highest_rank = ranks.last().copied().filter(|_| is_full);
         self.queries.insert(rank, query);
-        if let Some(last) = last {
-            self.remove(last);
+        if let Some(highest_rank) = highest_rank {
+            self.remove(highest_rank);
         }
         if self.queries.len() > held_out.queries.saturating_mul(RESERVE_FACTOR)
-            && let Some((&last, _)) = self.queries.last_key_value()
+            && let Some((&highest_rank, _)) = self.queries.last_key_value()
         {
-            self.remove(last);
+            self.remove(highest_rank);
         }
     }
 }
@@ -60,7 +60,7 @@ impl QuerySet {
 impl MentionQueries {
     /// Creates an empty collection.
     pub(super) fn new(held_out: &HeldOut) -> Self {
-        Self { held_out: held_out.clone(), sets: BTreeMap::new() }
+        Self { held_out: held_out.clone(), query_sets: BTreeMap::new() }
     }
 
     /// Adds an example of a held-out text to its probe. Each passage has at most one query per
@@ -72,25 +72,25 @@ impl MentionQueries {
         }
         let name = format!("query {}", example.passage);
         let rank = (seed::hash_to_unit(self.held_out.seed, &name).to_bits(), example.passage);
-        self.sets.entry(split).or_default().add(rank, example, &self.held_out);
+        self.query_sets.entry(split).or_default().add(rank, example, &self.held_out);
     }
 
-    /// Returns the queries about unseen texts, unseen language pairs and unseen entities.
-    /// `is_trained` must be true for the entities of the first two sets, and false for those of the
-    /// third.
+    /// Returns the queries about unseen texts, unseen language pairs and unseen entities. The first
+    /// two sets contain only queries whose entity satisfies `is_trained`; the third set contains
+    /// only queries whose entity does not.
     ///
     /// # Errors
-    /// [`Error::Empty`], naming the responsible option, if there is no query.
+    /// [`Error::Empty`] with the responsible option, if there is no query.
     pub(super) fn finish(
         self,
         is_trained: impl Fn(&str) -> bool,
     ) -> Result<[Vec<MentionExample>; 3], Error> {
-        let Self { held_out, mut sets } = self;
+        let Self { held_out, mut query_sets } = self;
         let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
         let queries = splits.map(|split| -> Vec<MentionExample> {
-            let queries = sets.remove(&split).unwrap_or_default().queries.into_values();
-            let unseen = split == Split::UnseenEntities;
-            let suitable = queries.filter(|query| unseen != is_trained(&query.entity));
+            let queries = query_sets.remove(&split).unwrap_or_default().queries.into_values();
+            let is_unseen = split == Split::UnseenEntities;
+            let suitable = queries.filter(|query| is_unseen != is_trained(&query.entity));
             suitable.take(held_out.queries).collect()
         });
         if queries.iter().all(Vec::is_empty) {

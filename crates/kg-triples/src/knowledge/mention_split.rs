@@ -1,24 +1,26 @@
 use super::MentionExample;
 use crate::{Error, Language, seed};
 
-/// Options of the held-out set: fractions and number of queries.
+/// Options of the held-out set: held-out fractions and numbers of queries.
 ///
-/// The held-out set depends only on `seed` and on the name of the text, entity or language pair,
-/// not on other texts, the order of files or the number of threads.
+/// Whether a text, entity or language pair is held out depends only on `seed` and its id or
+/// languages, not on other texts, the order of files or the number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldOut {
-    /// Fraction of the texts, above 0 and below 1. A text id is held out in all its languages.
+    /// Fraction of held-out texts, above 0 and below 1. Texts with the same id are held out in all
+    /// languages.
     pub texts: f64,
-    /// Fraction of the triples (entity, passage language, description language), from 0 to below 1.
+    /// Fraction of held-out triples (entity, passage language, description language), from 0 to
+    /// below 1.
     pub pairs: f64,
-    /// Fraction of the entities, from 0 to below 1.
+    /// Fraction of held-out entities, from 0 to below 1.
     pub entities: f64,
     /// Maximum number of queries per probe.
     pub queries: usize,
     /// Maximum number of queries about one entity per probe, which limits the score of a frequency
-    /// baseline. `None` for no limit.
+    /// baseline. `None` means no limit.
     pub per_entity: Option<usize>,
-    /// Seed of the held-out set and the retained queries.
+    /// Seed of the held-out set and the selected queries.
     pub seed: u64,
 }
 
@@ -39,7 +41,7 @@ pub enum Split {
     UnseenPairs,
     /// A held-out text and a held-out entity.
     UnseenEntities,
-    /// Unused, because the entity or the pair is held out, but the text is not.
+    /// Unused, because the entity or the language pair is held out but the text is not.
     Unused,
 }
 
@@ -47,7 +49,7 @@ impl HeldOut {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first key out of its range.
+    /// [`Error::Config`] with the first key whose value is out of its range.
     ///
     /// ```
     /// use kg_triples::knowledge::HeldOut;
@@ -77,7 +79,7 @@ impl HeldOut {
         Ok(())
     }
 
-    /// Returns the split of `example`, by its text, entity and pair of languages.
+    /// Returns the split of `example`, which depends on its text, entity and language pair.
     ///
     /// ```
     /// use kg_triples::Language;

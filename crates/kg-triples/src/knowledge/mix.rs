@@ -3,12 +3,12 @@ use rand::distr::weighted::WeightedIndex;
 
 use crate::{Error, seed};
 
-/// Samples languages as XLM-R does: language l with probability n_l^α / Σ n^α.
+/// Samples items of several languages as XLM-R does: language l with probability n_l^α / Σ n^α.
 ///
 /// Small languages are oversampled (Conneau et al. 2020, §3.1: α = 0.3, which XLM-K adopts).
 ///
-/// The sequence of items is endless. Item i is the next item of a language drawn by (seed, i). An
-/// exhausted language is opened again. An error ends the iteration.
+/// The iterator is endless. Item i is the next item of a language that depends on the seed and i. A
+/// language without further items is opened again. An error ends the iteration.
 ///
 /// ```
 /// use kg_triples::Error;
@@ -29,9 +29,9 @@ pub struct LanguageMix<F, I> {
     done: bool,
 }
 
-/// Number of times that a language is opened again without an item before it counts as empty. A
-/// source may have no item by chance, because items may be dropped at random.
-const MAX_EMPTY_STARTS: usize = 100;
+/// Number of times that a language without items is opened again before the iteration ends. A
+/// source may have no items by chance, because items may be dropped at random.
+const MAX_EMPTY_REOPENS: usize = 100;
 
 struct Source<F, I> {
     open: F,
@@ -44,12 +44,12 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// Creates a mix from the size n of each language and a function that opens it. The function
-    /// receives the number of earlier openings.
+    /// Creates an iterator from the size n of each language and a function that opens the language.
+    /// The function receives the number of earlier calls.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not
-    /// from 0 to 1.
+    /// [`Error::Config`] if there is no language, a size is 0, or `smoothing` (α) is not from 0 to
+    /// 1.
     pub fn new(
         languages: impl IntoIterator<Item = (usize, F)>,
         smoothing: f64,
@@ -68,8 +68,8 @@ where
         if sizes.contains(&0) {
             return Err(invalid());
         }
-        let powers = sizes.iter().map(|size| (*size as f64).powf(smoothing));
-        let weights = WeightedIndex::new(powers).map_err(|_| invalid())?;
+        let smoothed_sizes = sizes.iter().map(|size| (*size as f64).powf(smoothing));
+        let weights = WeightedIndex::new(smoothed_sizes).map_err(|_| invalid())?;
         let sources = open.into_iter().map(|open| Source { open, epoch: 0, items: None });
         Ok(Self { sources: sources.collect(), weights, seed, count: 0, done: false })
     }
@@ -80,10 +80,10 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// Returns the next item; `None` if the source is still empty after it was reopened several
-    /// times.
+    /// Returns the next item, or `None` if the source has no items after [`MAX_EMPTY_REOPENS`]
+    /// reopenings.
     fn next(&mut self) -> Option<Result<T, Error>> {
-        for _ in 0..=MAX_EMPTY_STARTS {
+        for _ in 0..=MAX_EMPTY_REOPENS {
             if let Some(item) = self.items.as_mut().and_then(Iterator::next) {
                 return Some(item);
             }

@@ -4,16 +4,16 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::entity_linking::LinkedText;
 
-/// Selects the part of the object that is removed from the sentences of `ts` pairs.
+/// Selects the words of the object that are removed from the sentences of `ts` pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemoveObject {
     /// The whole object is removed.
     #[default]
     Whole,
-    /// All words (Unicode Annex 29) of the object except the last are removed, as in the released
-    /// code, which treats the last position of a mention as its end. An object of one word is not
-    /// removed.
+    /// All words (Unicode Standard Annex 29) of the object except the last are removed. The paper's
+    /// released code does this, because it treats the last position of a mention as its end. An
+    /// object of one word is not removed.
     Released,
 }
 
@@ -26,19 +26,19 @@ pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: Remove
         text.push_str(if ends_in_space { part.trim_start() } else { part });
     };
     let mut position = 0;
-    let part = |from: usize, to: usize| -> String {
+    let substring = |from: usize, to: usize| -> String {
         sentence.text.chars().skip(from).take(to.saturating_sub(from)).collect()
     };
     for mention in sentence.mentions.iter().filter(|mention| mention.entity == object) {
-        push(&part(position, mention.start));
+        push(&substring(position, mention.start));
         if remove == RemoveObject::Released {
-            let anchor = part(mention.start, mention.end);
-            let last_start =
-                anchor.unicode_word_indices().next_back().map_or(0, |(start, _)| start);
-            push(anchor.get(last_start..).unwrap_or_default());
+            let mention_text = substring(mention.start, mention.end);
+            let last_word_start =
+                mention_text.unicode_word_indices().next_back().map_or(0, |(start, _)| start);
+            push(mention_text.get(last_word_start..).unwrap_or_default());
         }
         position = mention.end;
     }
-    push(&part(position, usize::MAX));
+    push(&substring(position, usize::MAX));
     text.trim_end().to_owned()
 }

@@ -17,11 +17,10 @@ use crate::{Error, KnowledgeGraph, Language, check_unique_languages, seed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairKind {
-    /// Entity, phrases: labels of an entity in two languages, for subject and object of each
-    /// triple.
+    /// Entity, phrases: labels in two languages of each subject and object of a triple.
     Ep,
-    /// Triple, phrases: the labels of subject and relation, each in a separately drawn language,
-    /// and the label of the object.
+    /// Triple, phrases: the labels of subject and relation, in independently drawn languages, and
+    /// the label of the object.
     Tp,
     /// Entity, sentences: a description of an entity, and its label.
     Es,
@@ -42,7 +41,7 @@ impl PairKind {
     }
 }
 
-/// A query and its key.
+/// A query text and its key text.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextPair {
@@ -50,17 +49,17 @@ pub struct TextPair {
     pub kind: PairKind,
     /// The query text.
     pub query: String,
-    /// Language of the query. For a triple, the language of the subject; the relation may be in
-    /// another language.
+    /// Language of the query. For a triple, it is the language of the subject; the relation may be
+    /// in another language.
     pub query_language: Language,
-    /// The key text, a label.
+    /// The key text, which is a label.
     pub key: String,
     /// Language of the key.
     pub key_language: Language,
-    /// The entity that both texts refer to. Other rows of a batch with this entity are not
+    /// The entity that both texts refer to. Other pairs of a batch with this entity are not
     /// negatives.
     pub entity: String,
-    /// The similarity of the texts, from 0 to 1, for a regression of cosines.
+    /// The similarity of the texts, from 0 to 1, as target of a cosine regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<f64>,
 }
@@ -81,12 +80,12 @@ impl Record for TextPair {
 /// Options of the pairs and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairConfig {
-    /// Languages of all texts. If empty, all languages in which the graph has labels.
+    /// Languages of all texts. An empty list means all languages of the graph's labels.
     pub languages: Vec<Language>,
-    /// Removal of the object from sentences.
+    /// Words of the object that are removed from sentences.
     pub remove_object: RemoveObject,
-    /// Fraction of the entities, drawn by their ids, that are not the [`entity`](TextPair::entity)
-    /// of any training pair, from 0 to below 1. They may be subjects in queries.
+    /// Fraction of held-out entities, from 0 to below 1, selected by id. A held-out entity is not
+    /// the [`entity`](TextPair::entity) of a training pair, but may be the subject of a query.
     pub hold_out: f64,
     /// Seed of the held-out set and all draws.
     pub seed: u64,
@@ -103,7 +102,7 @@ impl PairConfig {
     /// Validates every value that does not depend on a graph.
     ///
     /// # Errors
-    /// [`Error::Config`] for `hold_out` out of its range, or a duplicate language.
+    /// [`Error::Config`] if `hold_out` is out of its range or a language is duplicated.
     pub fn validate(&self) -> Result<(), Error> {
         if !(0.0..1.0).contains(&self.hold_out) {
             let value = self.hold_out.to_string();
@@ -115,29 +114,30 @@ impl PairConfig {
 
 /// Counts of the sources of pairs.
 ///
-/// `sources` are subjects and objects of triples (EP), triples (TP), described entities (ES), or
-/// objects of sentences and sentences without one (TS). `sources` is the sum of `without_label`,
-/// `without_triple`, `bare`, `train` and `held_out`.
+/// A source is a subject or object of a triple (EP), a triple (TP), a described entity (ES), or an
+/// object of a sentence or a sentence without objects (TS). `sources` is the sum of
+/// `without_label`, `without_triple`, `bare`, `train` and `held_out`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PairCounts {
     /// All sources.
     pub sources: usize,
-    /// Sources skipped because an entity has no label in the languages (EP: fewer than two labels).
+    /// Sources skipped because an entity has too few labels in the languages: none, or fewer than
+    /// two for EP.
     pub without_label: usize,
     /// Sentences skipped because they do not link subject and object of a triple.
     pub without_triple: usize,
-    /// Sentences skipped because they have no words except the object.
+    /// Sentences skipped because they have no words besides the object.
     pub bare: usize,
     /// Training pairs.
     pub train: usize,
     /// Pairs about a held-out entity.
     pub held_out: usize,
-    /// Training and held-out triples whose relation has no label in the languages. Their query is
-    /// the subject's label only, as in the released code.
+    /// Training and held-out triples whose relation has no label in the languages. As in the
+    /// released code, their query is only the subject's label.
     pub without_relation: usize,
 }
 
-/// The source of a pair; entities are interned ids.
+/// The source of a pair. Entities are stored as interned ids.
 enum Source {
     Entity(u32),
     Triple([u32; 3]),
@@ -146,8 +146,8 @@ enum Source {
 
 /// Pairs of one kind, split by entity into training pairs and held-out pairs.
 ///
-/// Languages are drawn uniformly among those with a text, by the seed, the kind and the index of
-/// the pair.
+/// The languages of a pair are drawn uniformly from the languages with a text. The draw depends on
+/// the seed, the kind and the index of the pair.
 ///
 /// ```
 /// use kg_triples::knowledge::{PairConfig, TextPairs};
@@ -159,8 +159,8 @@ enum Source {
 /// builder.add_label("P36", "en", "capital", LabelKind::Relation)?;
 /// builder.add_label("Q64", "zh", "柏林", LabelKind::Entity)?;
 /// let graph = builder.build();
-/// let pairs = TextPairs::of_triples(&graph, &PairConfig::default())?;
-/// let pair = pairs.once().next().expect("one triple");
+/// let pairs = TextPairs::from_triples(&graph, &PairConfig::default())?;
+/// let pair = pairs.train_pairs().next().expect("one triple");
 /// assert_eq!((&*pair.query, &*pair.key), ("Deutschland capital", "柏林"));
 /// assert_eq!(pair.entity, "Q64");
 /// # Ok::<(), kg_triples::Error>(())
@@ -177,12 +177,12 @@ pub struct TextPairs<'a> {
 }
 
 impl<'a> TextPairs<'a> {
-    /// Creates [`PairKind::Ep`] from the subject and the object of each triple, including
-    /// repetitions.
+    /// Creates [`PairKind::Ep`] pairs from the subject and the object of each triple. An entity in
+    /// several triples has several pairs.
     ///
     /// # Errors
     /// As [`PairConfig::validate`]; [`Error::UnknownLanguage`].
-    pub fn of_labels(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
+    pub fn from_labels(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
         let mut pairs = Self::new(PairKind::Ep, graph, config)?;
         for &[head, _, tail] in &graph.triples {
             for id in [head, tail] {
@@ -192,25 +192,25 @@ impl<'a> TextPairs<'a> {
         Ok(pairs)
     }
 
-    /// Creates [`PairKind::Tp`] from each triple.
+    /// Creates a [`PairKind::Tp`] pair from each triple.
     ///
     /// # Errors
-    /// As [`Self::of_labels`].
-    pub fn of_triples(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
+    /// As [`Self::from_labels`].
+    pub fn from_triples(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
         let mut pairs = Self::new(PairKind::Tp, graph, config)?;
         for &[head, relation, tail] in &graph.triples {
-            let added = pairs.add(Source::Triple([head, relation, tail]), &[(head, 1), (tail, 1)]);
-            let is_unlabelled = added && pairs.labels(relation).is_empty();
+            let stored = pairs.add(Source::Triple([head, relation, tail]), &[(head, 1), (tail, 1)]);
+            let is_unlabelled = stored && pairs.labels(relation).is_empty();
             pairs.counts.without_relation += usize::from(is_unlabelled);
         }
         Ok(pairs)
     }
 
-    /// Creates [`PairKind::Es`] from each entity described in one of the languages.
+    /// Creates a [`PairKind::Es`] pair from each entity that is described in one of the languages.
     ///
     /// # Errors
-    /// As [`Self::of_labels`].
-    pub fn of_descriptions(
+    /// As [`Self::from_labels`].
+    pub fn from_descriptions(
         graph: &'a KnowledgeGraph,
         descriptions: &'a Descriptions,
         config: &PairConfig,
@@ -234,14 +234,15 @@ impl<'a> TextPairs<'a> {
         Ok(pairs)
     }
 
-    /// Creates [`PairKind::Ts`] from sentences with linked subject and object of a triple.
+    /// Creates [`PairKind::Ts`] pairs from sentences that link the subject and the object of a
+    /// triple.
     ///
-    /// A sentence is used once for each such object. [`RemoveObject`] is applied to all linked
+    /// A sentence yields a pair for each such object. [`RemoveObject`] is applied to all linked
     /// mentions of the object. The sentences are held in memory.
     ///
     /// # Errors
-    /// As [`Self::of_labels`]; errors of `texts`.
-    pub fn of_sentences(
+    /// As [`Self::from_labels`]; errors of `texts`.
+    pub fn from_sentences(
         graph: &'a KnowledgeGraph,
         texts: impl Iterator<Item = Result<LinkedText, Error>>,
         config: &PairConfig,
@@ -291,8 +292,8 @@ impl<'a> TextPairs<'a> {
         Ok(Self { kind, graph, descriptions: None, languages, config, train, held_out, counts })
     }
 
-    /// Counts a source, and stores it if each entity has at least the given number of labels. The
-    /// last entity is the [`entity`](TextPair::entity) of the pair.
+    /// Counts a source, and stores it if each entity in `labels` has at least the required number
+    /// of labels. The last entity is the [`entity`](TextPair::entity) of the pair.
     fn add(&mut self, source: Source, labels: &[(u32, usize)]) -> bool {
         self.counts.sources += 1;
         if labels.iter().any(|(id, count)| self.labels(*id).len() < *count) {
@@ -327,26 +328,26 @@ impl<'a> TextPairs<'a> {
         self.counts
     }
 
-    /// Iterates over each training pair once, in the order of its sources.
-    pub fn once(&self) -> impl Iterator<Item = TextPair> + '_ {
-        self.pairs_of(&self.train, "once")
+    /// Iterates over all training pairs, one per source.
+    pub fn train_pairs(&self) -> impl Iterator<Item = TextPair> + '_ {
+        self.pairs_from_sources(&self.train, "once")
     }
 
-    /// Iterates over each held-out pair once.
+    /// Iterates over all held-out pairs, one per source.
     pub fn held_out(&self) -> impl Iterator<Item = TextPair> + '_ {
-        self.pairs_of(&self.held_out, "held out")
+        self.pairs_from_sources(&self.held_out, "held out")
     }
 
     /// Draws `count` training pairs with replacement. The iterator is empty if there are no
     /// sources.
-    pub fn drawn(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
+    pub fn draw(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
         (0..count).filter_map(|index| {
             let mut rng = self.rng("drawn", index);
             self.pair(self.train.choose(&mut rng)?, &mut rng)
         })
     }
 
-    fn pairs_of(
+    fn pairs_from_sources(
         &self,
         sources: &'a [Source],
         stream: &'static str,
@@ -365,12 +366,12 @@ impl<'a> TextPairs<'a> {
     fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
         let (query, query_language, entity, excluded_language) = match source {
             Source::Entity(id) => {
-                let (texts, exclude) = match self.kind {
+                let (texts, is_excluded) = match self.kind {
                     PairKind::Es => (self.descriptions_of(self.graph.id_at(*id)), false),
                     _ => (self.labels(*id), true),
                 };
                 let (language, text) = *texts.choose(rng)?;
-                (text.to_owned(), language, *id, exclude.then_some(language))
+                (text.to_owned(), language, *id, is_excluded.then_some(language))
             }
             Source::Triple([head, relation, tail]) => {
                 let (language, subject) = *self.labels(*head).choose(rng)?;

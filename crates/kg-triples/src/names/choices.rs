@@ -1,4 +1,4 @@
-//! Majority votes over multiple-choice questions, after LLM-Align.
+//! Majority votes over multiple-choice questions, as in LLM-Align.
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct Question {
     pub entity: String,
     /// The round, from 0.
     pub round: u64,
-    /// The candidates in the order shown to the model.
+    /// The candidates, in the order of the prompt.
     pub options: Vec<String>,
 }
 
@@ -25,7 +25,8 @@ pub struct Answer {
     pub entity: String,
     /// The question's round.
     pub round: u64,
-    /// Index of the chosen option, from 0; `None` for "none of these" or an unreadable answer.
+    /// Index of the chosen option, from 0; `None` means "none of these" or an answer that cannot be
+    /// parsed.
     pub option: Option<usize>,
 }
 
@@ -37,8 +38,8 @@ impl Record for Answer {
     }
 }
 
-/// Returns a question for each round. The order of its options depends on seed, entity and round,
-/// so that a model's position bias averages out over the candidates.
+/// Returns a question for each round. The order of the options depends on seed, entity and round,
+/// so that a model's position bias affects all candidates equally.
 pub fn shuffled_questions(
     entity: &str,
     candidates: &[String],
@@ -53,8 +54,9 @@ pub fn shuffled_questions(
     (0..rounds).map(question).collect()
 }
 
-/// Returns the candidates of an entity with their votes, most votes first; ties keep the order of
-/// `candidates`. Only the first answer to a question is counted.
+/// Returns the candidates of an entity with their numbers of votes, sorted by votes (highest
+/// first). Candidates with equal votes are in the order of `candidates`. Only the first answer to a
+/// question is counted.
 pub fn count_votes(
     candidates: &[String],
     questions: &[Question],

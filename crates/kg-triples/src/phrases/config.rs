@@ -1,22 +1,24 @@
 use crate::Error;
 
-/// Options of phrase mining; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
+/// Options of phrase mining; the defaults are the values of LAKM (Yuan et al. 2020, §3.2).
 ///
-/// The paper does not define the stop-word filter of n-grams, N, or which passages are dropped for
-/// "equal" numbers. Here a candidate is excluded if it begins or ends with a stop word: `the myth`
-/// is excluded, `bank of england` is not. Phrases nested in longer phrases are retained.
+/// The paper does not define N, the stop-word filter of n-grams, or which passages are dropped to
+/// obtain "equal" numbers. In this implementation, a candidate is excluded if it begins or ends
+/// with a stop word: `the myth` is excluded, `bank of england` is not. Phrases that are contained
+/// in longer phrases are retained.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
-    /// Maximum number of search results used per query, N; not stated in the paper.
+    /// Maximum number N of search results per query; not specified in the paper.
     pub titles: usize,
     /// Minimum fraction of the first N titles that contain a phrase as contiguous words, from 0 to
     /// 1.
     pub title_fraction: f64,
-    /// Minimum passage length in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016,
-    /// §3.1), which the paper follows.
+    /// Minimum passage length in code points. The default of 500 is the minimum of SQuAD's
+    /// paragraphs (Rajpurkar et al. 2016, §3.1), which the paper follows.
     pub min_chars: usize,
-    /// Whether to draw equally many passages per language, as many as the smallest one has. The
-    /// paper's text specifies equal numbers, but its Table 4 has unequal ones.
+    /// Whether to draw the same number of passages for each language: the number of the language
+    /// with the fewest passages. The paper's text specifies equal numbers, but the numbers in its
+    /// Table 4 are not equal.
     pub equalise: bool,
     /// Seed of the selection of passages.
     pub seed: u64,
@@ -32,13 +34,13 @@ impl PhraseConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first value out of range.
+    /// [`Error::Config`] with the first value that is out of its range.
     ///
     /// ```
     /// use kg_triples::phrases::PhraseConfig;
     ///
-    /// let percent = PhraseConfig { title_fraction: 70.0, ..PhraseConfig::default() };
-    /// let error = percent.validate().unwrap_err().to_string();
+    /// let config = PhraseConfig { title_fraction: 70.0, ..PhraseConfig::default() };
+    /// let error = config.validate().unwrap_err().to_string();
     /// assert_eq!(error, "title_fraction = 70: must be from 0 to 1");
     /// ```
     pub fn validate(&self) -> Result<(), Error> {

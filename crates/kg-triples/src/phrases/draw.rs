@@ -6,13 +6,13 @@ use rand::RngCore;
 use super::PhrasePassage;
 use crate::{Language, seed};
 
-/// Draws at most `count` passages, evenly over languages as far as available, and preserves their
-/// order.
+/// Draws at most `count` passages, distributed over the languages as evenly as possible, in the
+/// order of `passages`.
 ///
-/// This gives LAKM as many passages as another task has examples: "the total amount of training
-/// data in LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). The passages of a language
-/// with the smallest random numbers for (seed, text) are selected, independent of their order; a
-/// smaller draw is a subset of a larger one.
+/// LAKM uses as many passages as mixMRC has examples: "the total amount of training data in LAKM is
+/// the same as that of mixMRC" (Yuan et al. 2020, §3.2). In each language, the passages with the
+/// smallest random numbers, which depend on seed and text, are selected. A smaller draw is a subset
+/// of a larger draw.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -35,11 +35,11 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
     }
     let mut by_language: BTreeMap<Language, Vec<(u64, usize)>> = BTreeMap::new();
     for (at, passage) in passages.iter().enumerate() {
-        let ranked_index = (rank(seed, passage.language, &passage.text), at);
-        by_language.entry(passage.language).or_default().push(ranked_index);
+        let ranked_position = (rank(seed, passage.language, &passage.text), at);
+        by_language.entry(passage.language).or_default().push(ranked_position);
     }
-    // Languages with few passages come first; their unused share is divided among the remaining
-    // ones.
+    // Languages with few passages are processed first, and their unused share is divided among the
+    // remaining languages.
     let mut groups: Vec<Vec<(u64, usize)>> = by_language.into_values().collect();
     groups.sort_by_key(Vec::len);
     let (languages, mut remaining_count, mut selected) = (groups.len(), count, HashSet::new());
@@ -53,7 +53,7 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
     indexed_passages.filter(|(at, _)| selected.contains(at)).map(|(_, passage)| passage).collect()
 }
 
-/// The random number of a passage; the passages with the smallest numbers are selected.
+/// Returns the random number of a passage. The passages with the smallest numbers are selected.
 pub(super) fn rank(seed: u64, language: Language, text: &str) -> u64 {
     let item = seed::hash_of(&[language.as_str(), text]);
     seed::item_rng("phrase passages", seed, item).next_u64()
@@ -112,9 +112,9 @@ mod tests {
         let reversed: Vec<_> = all.iter().rev().cloned().collect();
         assert_eq!(texts(&draw_passages(reversed, 20, 1)), texts(&drawn));
         assert_ne!(draw_passages(all.clone(), 20, 2), drawn);
-        // The draw is a subset of a larger one, in the order of the input.
-        let more = draw_passages(all.clone(), 40, 1);
-        assert!(drawn.iter().all(|passage| more.contains(passage)));
+        // The draw is a subset of a larger draw and has the order of the input.
+        let larger_draw = draw_passages(all.clone(), 40, 1);
+        assert!(drawn.iter().all(|passage| larger_draw.contains(passage)));
         let positions: Vec<_> = drawn
             .iter()
             .map(|passage| all.iter().position(|other| other == passage).unwrap())

@@ -4,15 +4,15 @@ use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
 use super::{PhrasePassage, TextSpan};
-use crate::tokens::{Tokens, unlimited};
+use crate::tokens::{Tokens, without_limits};
 use crate::{Error, Language};
 
 /// Ids of the special tokens used by [`encode_passages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialIds {
-    /// Before the passage: `<s>`, `[CLS]`.
+    /// The token before the passage: `<s>` or `[CLS]`.
     pub bos: u32,
-    /// After the passage: `</s>`, `[SEP]`.
+    /// The token after the passage: `</s>` or `[SEP]`.
     pub eos: u32,
     /// The unknown token, `<unk>` or `[UNK]`, which never belongs to a phrase.
     pub unk: u32,
@@ -23,7 +23,7 @@ pub struct SpecialIds {
 pub struct PassageExample {
     /// The passage's language.
     pub language: Language,
-    /// Token ids, special tokens included, `[L]`.
+    /// Token ids, including special tokens, `[L]`.
     pub input_ids: Vec<u32>,
     /// Positions in `input_ids` of the phrases' occurrences, in order; they may overlap.
     pub phrases: Vec<Range<usize>>,
@@ -33,13 +33,13 @@ pub struct PassageExample {
 ///
 /// Windows do not overlap. A window ends before a phrase that would cross its end; only a phrase
 /// longer than a window is split. Windows without a phrase are skipped. A token belongs to a phrase
-/// if it contains a code point of it; `<unk>` belongs to no phrase.
+/// if it contains a code point of the phrase; `<unk>` belongs to no phrase.
 ///
 /// The result does not depend on the number of threads.
 ///
 /// # Errors
-/// [`Error::Config`] if `max_length` is below 3; [`Error::Tokenizer`] naming the text that the
-/// tokenizer cannot encode.
+/// [`Error::Config`] if `max_length` is below 3; [`Error::Tokenizer`] with the text that cannot be
+/// encoded.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -90,10 +90,10 @@ pub fn encode_passages(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PassageEncoder {
-    /// Without truncation or padding.
+    /// The tokenizer without truncation and padding.
     tokenizer: Tokenizer,
     specials: SpecialIds,
-    /// Tokens per window, without special tokens.
+    /// Maximum number of tokens per window, excluding special tokens.
     window_tokens: usize,
 }
 
@@ -114,13 +114,13 @@ impl PassageEncoder {
                 rule: "3 or more: two special tokens and one of text",
             });
         }
-        Ok(Self { tokenizer: unlimited(tokenizer)?, specials, window_tokens: max_length - 2 })
+        Ok(Self { tokenizer: without_limits(tokenizer)?, specials, window_tokens: max_length - 2 })
     }
 
     /// Returns the windows of a passage that contain a phrase.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] naming the text.
+    /// [`Error::Tokenizer`] with the text, if it cannot be encoded.
     pub fn encode(&self, passage: &PhrasePassage) -> Result<Vec<PassageExample>, Error> {
         let tokens = Tokens::encode(&self.tokenizer, &passage.text)?;
         let mut spans: Vec<Range<usize>> = passage
@@ -154,7 +154,7 @@ impl PassageEncoder {
 }
 
 /// Returns the end of the window at `start`: `start + window_tokens`, or the start of a phrase that
-/// crosses it.
+/// crosses this position.
 fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usize {
     let max_end = start + window_tokens;
     let mut end = max_end;
@@ -165,11 +165,12 @@ fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usi
             end = span.start;
         }
     }
-    // Overlapping phrases could make the window very short; they are then split instead.
+    // If overlapping phrases would make the window shorter than half its size, they are split.
     if end - start < window_tokens.div_ceil(2) { max_end } else { end }
 }
 
-/// Returns the parts of `spans` inside a window without `<unk>`, as positions in `<s> window </s>`.
+/// Returns the parts of `spans` inside a window, excluding `<unk>` tokens, as positions in `<s>
+/// window </s>`.
 fn phrases_in_window(
     spans: &[Range<usize>],
     window: Range<usize>,
@@ -212,7 +213,7 @@ mod tests {
     }
 
     fn passage(text: &str, phrases: &[&str]) -> PhrasePassage {
-        let find = |phrase: &&str| PhraseOccurrences {
+        let occurrences_of = |phrase: &&str| PhraseOccurrences {
             phrase: phrase.to_lowercase(),
             occurrences: text
                 .match_indices(*phrase)
@@ -222,7 +223,7 @@ mod tests {
                 })
                 .collect(),
         };
-        let phrases = phrases.iter().map(find).collect();
+        let phrases = phrases.iter().map(occurrences_of).collect();
         PhrasePassage { language: Language::new("en").unwrap(), text: text.into(), phrases }
     }
 
@@ -236,9 +237,9 @@ mod tests {
         let [example] = examples.as_slice() else { panic!("{examples:?}") };
         let (first, last) = (example.input_ids.first(), example.input_ids.last());
         assert_eq!((first, last), (Some(&specials.bos), Some(&specials.eos)));
-        let inner = &example.input_ids[1..example.input_ids.len() - 1];
-        let plain = tokenizer.encode(text, false).unwrap();
-        assert_eq!(inner, plain.get_ids());
+        let inner_ids = &example.input_ids[1..example.input_ids.len() - 1];
+        let encoding = tokenizer.encode(text, false).unwrap();
+        assert_eq!(inner_ids, encoding.get_ids());
         let decode = |span: &Range<usize>| {
             tokenizer.decode(&example.input_ids[span.clone()], false).unwrap()
         };
@@ -268,7 +269,8 @@ mod tests {
             }
             assert_eq!(count, 12, "{max_length}");
         }
-        // Windows shorter than the phrase contain parts of it, without losses.
+        // If windows are shorter than the phrase, each contains a part of the phrase, and no part
+        // is missing.
         let windows = encode_passages(&passages, &tokenizer, specials, 3).unwrap();
         let tokens: Vec<u32> = windows.iter().map(|example| example.input_ids[1]).collect();
         assert_eq!(tokens, phrase.repeat(12));
@@ -280,7 +282,7 @@ mod tests {
         let ids = [7, 8, 3, 9, 3];
         assert_eq!(phrases_in_window(&[1..5], 0..5, &ids, 3), [2..3, 4..5]);
         assert!(phrases_in_window(&[2..3], 0..5, &ids, 3).is_empty());
-        // The same tokens as the second window of a longer passage.
+        // The same tokens are the second window of a longer passage.
         assert_eq!(phrases_in_window(&[9..11], 10..15, &ids, 3), [1..2]);
     }
 

@@ -14,7 +14,7 @@ use crate::{Error, Language};
 
 /// Number of queries per block, which does not affect the result.
 const BLOCK_QUERIES: usize = 512;
-/// Allowed number of words in a phrase.
+/// Allowed numbers of words in a phrase.
 const PHRASE_WORDS: RangeInclusive<usize> = 2..=4;
 
 /// Finds knowledge phrases of queries and the passages that contain them.
@@ -24,14 +24,14 @@ pub struct PhraseMiner {
     stop_words: BTreeMap<Language, StopWords>,
 }
 
-/// The result of one query.
+/// Phrases and passages of one query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mined {
-    /// Knowledge phrases in order of the query, each as a list of words.
+pub struct MinedQuery {
+    /// Knowledge phrases, each as a list of words, in the order of the query.
     pub phrases: Vec<Vec<String>>,
     /// The paragraphs that contain the phrases, in order.
     pub passages: Vec<PhrasePassage>,
-    /// Counts of this query. Counts that need all queries are 0.
+    /// Counts of this query. Counts that depend on all queries are 0.
     pub report: PhraseReport,
 }
 
@@ -51,7 +51,7 @@ impl PhraseMiner {
     }
 
     /// Loads the built-in stop words of a language unless stop words were already set.
-    fn prepare(&mut self, language: Language) -> Result<(), Error> {
+    fn load_stop_words(&mut self, language: Language) -> Result<(), Error> {
         if let Entry::Vacant(entry) = self.stop_words.entry(language) {
             entry.insert(StopWords::built_in(language)?);
         }
@@ -60,13 +60,13 @@ impl PhraseMiner {
 
     /// Mines the phrases and passages of one query.
     ///
-    /// 1. Candidates are the query's distinct n-grams of 2 to 4 words. There are w − n + 1 of each
-    ///    length n.
+    /// 1. Candidates are the query's distinct n-grams of 2 to 4 words. A query of w words has
+    ///    w − n + 1 n-grams of length n.
     /// 2. Candidates that begin or end with a stop word are excluded.
     /// 3. A candidate is a knowledge phrase if at least `title_fraction` of the first `titles`
     ///    titles contain it as contiguous words.
-    /// 4. Passages are the paragraphs (lines of the documents' texts) of `min_chars` or more that
-    ///    contain a phrase, with all its occurrences.
+    /// 4. Passages are the paragraphs (lines of the documents' texts) with at least `min_chars`
+    ///    code points that contain a phrase, with all occurrences of all phrases.
     ///
     /// # Errors
     /// [`Error::Value`] if the language has no stop words.
@@ -84,7 +84,7 @@ impl PhraseMiner {
     /// assert_eq!(mined.phrases, [["bank", "of", "england"]]);
     /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, Error> {
+    pub fn mine(&self, record: &QueryDocuments) -> Result<MinedQuery, Error> {
         let language = record.language;
         let built_in;
         let stop_words = match self.stop_words.get(&language) {
@@ -115,7 +115,7 @@ impl PhraseMiner {
         } else {
             self.passages(record, &PhraseFinder::new(&phrases), &mut report)
         };
-        Ok(Mined { phrases, passages, report })
+        Ok(MinedQuery { phrases, passages, report })
     }
 
     /// Returns the distinct n-grams of a query that pass the stop-word filter.
@@ -128,11 +128,11 @@ impl PhraseMiner {
         let query = words(query);
         let mut distinct = HashSet::new();
         let mut candidates = Vec::new();
-        for gram in ngrams(&query) {
-            if distinct.insert(texts(gram)) {
+        for ngram in ngrams(&query) {
+            if distinct.insert(texts(ngram)) {
                 report.candidates += 1;
-                if !stop_words.excludes(gram) {
-                    candidates.push(texts(gram));
+                if !stop_words.excludes(ngram) {
+                    candidates.push(texts(ngram));
                 }
             }
         }
@@ -165,7 +165,7 @@ impl PhraseMiner {
                 passages.push(PhrasePassage {
                     language: record.language,
                     text: text.to_owned(),
-                    phrases: in_text_order(occurrences),
+                    phrases: sort_by_position(occurrences),
                 });
             }
         }
@@ -173,8 +173,8 @@ impl PhraseMiner {
     }
 }
 
-/// Iterates over the n-grams of [`PHRASE_WORDS`] words by position, shorter ones first. For w
-/// words, there are `Σₙ max(0, w − n + 1)`.
+/// Iterates over the n-grams whose length is in [`PHRASE_WORDS`], sorted by position and then by
+/// length. A list of w words has `Σₙ max(0, w − n + 1)` n-grams.
 fn ngrams(words: &[Word]) -> impl Iterator<Item = &[Word]> {
     let from = move |start| PHRASE_WORDS.filter_map(move |size| words.get(start..start + size));
     (0..words.len()).flat_map(from)
@@ -221,9 +221,10 @@ impl PhraseFinder {
     }
 }
 
-/// Sorts phrases by first occurrence, longer ones first, then by name.
-fn in_text_order(occurrences_by_phrase: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
-    let mut phrases: Vec<PhraseOccurrences> = occurrences_by_phrase
+/// Sorts phrases by the position of their first occurrence, then by length (longest first), then by
+/// name.
+fn sort_by_position(spans_by_phrase: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
+    let mut phrases: Vec<PhraseOccurrences> = spans_by_phrase
         .into_iter()
         .map(|(phrase, occurrences)| PhraseOccurrences { phrase, occurrences })
         .collect();
@@ -235,10 +236,10 @@ fn in_text_order(occurrences_by_phrase: BTreeMap<String, Vec<TextSpan>>) -> Vec<
 
 /// Mines all queries and returns the passages by language, in order of discovery.
 ///
-/// A passage found by several queries is returned once with all their phrases. With `equalise`, the
-/// passages with the smallest random numbers for (seed, text) are selected, so the selection
-/// depends neither on the order of the queries nor on the number of threads. Queries are processed
-/// in blocks; the passages found are held in memory.
+/// A passage that several queries have in common is returned once with all phrases of these
+/// queries. With `equalise`, the passages with the smallest random numbers, which depend on seed
+/// and text, are selected. The selection depends neither on the order of the queries nor on the
+/// number of threads. Queries are processed in blocks; all passages are held in memory.
 ///
 /// # Errors
 /// The first error of `records`; [`Error::Value`] for a language without stop words.
@@ -248,7 +249,7 @@ pub fn mine_passages(
 ) -> Result<(Vec<PhrasePassage>, BTreeMap<Language, PhraseReport>), Error> {
     let mut miner = miner.clone();
     let mut reports: BTreeMap<Language, PhraseReport> = BTreeMap::new();
-    let mut merged: BTreeMap<Language, LanguagePassages> = BTreeMap::new();
+    let mut by_language: BTreeMap<Language, LanguagePassages> = BTreeMap::new();
     let mut records = records.into_iter();
     loop {
         let block: Vec<QueryDocuments> =
@@ -257,17 +258,17 @@ pub fn mine_passages(
             break;
         }
         for record in &block {
-            miner.prepare(record.language)?;
+            miner.load_stop_words(record.language)?;
         }
-        let mined: Vec<Mined> =
+        let mined_queries: Vec<MinedQuery> =
             block.par_iter().map(|record| miner.mine(record)).collect::<Result<_, _>>()?;
-        for (record, mined) in block.iter().zip(mined) {
+        for (record, mined) in block.iter().zip(mined_queries) {
             reports.entry(record.language).or_default().add(&mined.report);
-            let merged = merged.entry(record.language).or_default();
+            let passages = by_language.entry(record.language).or_default();
             for passage in mined.passages {
-                let next = merged.len();
-                let (_, phrases) = merged.entry(passage.text).or_insert((next, BTreeMap::new()));
-                // Equal text and phrase have the same occurrences, regardless of the query.
+                let next = passages.len();
+                let (_, phrases) = passages.entry(passage.text).or_insert((next, BTreeMap::new()));
+                // The occurrences of a phrase in a text do not depend on the query.
                 let new_phrases = passage.phrases.into_iter();
                 phrases.extend(new_phrases.map(|phrase| (phrase.phrase, phrase.occurrences)));
             }
@@ -275,14 +276,14 @@ pub fn mine_passages(
     }
     let config = &miner.config;
     // A language without passages does not limit the other languages.
-    let min_passages = merged.values().map(HashMap::len).filter(|count| *count > 0).min();
+    let min_passages = by_language.values().map(HashMap::len).filter(|count| *count > 0).min();
     let mut selected = Vec::new();
-    for (language, language_passages) in merged {
+    for (language, language_passages) in by_language {
         let report = reports.entry(language).or_default();
         report.distinct_passages = language_passages.len();
         let limit = if config.equalise { min_passages } else { None };
         let limit = limit.unwrap_or(usize::MAX);
-        for passage in select(language, language_passages, limit, config.seed) {
+        for passage in select_passages(language, language_passages, limit, config.seed) {
             report.passages += 1;
             report.passage_phrases += passage.phrases.len();
             for phrase in &passage.phrases {
@@ -295,12 +296,12 @@ pub fn mine_passages(
     Ok((selected, reports))
 }
 
-/// The distinct passages of a language by text: their number in order of discovery, and the
-/// occurrences of each phrase.
+/// The distinct passages of a language by text. Each has its index in the order of discovery, and
+/// the occurrences of each phrase.
 type LanguagePassages = HashMap<String, (usize, BTreeMap<String, Vec<TextSpan>>)>;
 
 /// Returns at most `limit` passages, in the order in which they were found.
-fn select(
+fn select_passages(
     language: Language,
     passages: LanguagePassages,
     limit: usize,
@@ -317,7 +318,7 @@ fn select(
         .map(|(text, (_, phrases))| PhrasePassage {
             language,
             text,
-            phrases: in_text_order(phrases),
+            phrases: sort_by_position(phrases),
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Knowledge phrases of queries and passages that contain them, for LAKM.
+//! Mining of knowledge phrases of queries, and of passages that contain them, for LAKM.
 //!
 //! LAKM is language-agnostic knowledge phrase masking (Yuan et al. 2020, *Enhancing Answer Boundary
 //! Detection for Multilingual Machine Reading Comprehension*, §3.2).

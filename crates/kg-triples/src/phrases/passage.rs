@@ -7,18 +7,18 @@ use crate::entity_linking::{LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
-/// One result of a query.
+/// A search result of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// The title, as shown by a search engine.
     pub title: String,
-    /// The text, whose lines are paragraphs; may be missing.
+    /// The text, with one paragraph per line; may be missing.
     #[serde(default)]
     pub text: String,
 }
 
-/// A query and its results: an input line.
+/// A query and its search results: a line of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryDocuments {
@@ -49,7 +49,7 @@ pub struct TextSpan {
     pub end: usize,
 }
 
-/// A phrase and its positions.
+/// A phrase and its occurrences in a text.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhraseOccurrences {
@@ -59,20 +59,21 @@ pub struct PhraseOccurrences {
     pub occurrences: Vec<TextSpan>,
 }
 
-/// A passage with its knowledge phrases: an output line.
+/// A passage with its knowledge phrases: a line of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhrasePassage {
     /// The language of the text.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// The text, one paragraph.
+    /// The text, which is one paragraph.
     pub text: String,
-    /// The distinct phrases in order of the text; occurrences may overlap.
+    /// The distinct phrases, in order of their first occurrence; occurrences may overlap.
     pub phrases: Vec<PhraseOccurrences>,
 }
 
-/// Converts a linked text; each mention is a phrase named by its entity id.
+/// Converts a linked text to a passage. Each mention becomes a phrase whose name is the id of the
+/// entity.
 ///
 /// ```
 /// use kg_triples::entity_linking::LinkedText;
@@ -101,7 +102,7 @@ impl From<&LinkedText> for PhrasePassage {
 }
 
 impl PhrasePassage {
-    /// Creates a passage whose whole text is one phrase, for random token masking.
+    /// Creates a passage whose entire text is one phrase, for random token masking.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -117,7 +118,7 @@ impl PhrasePassage {
         Self { language, text, phrases: vec![phrase] }
     }
 
-    /// Reads the output of `kg-triples phrases`, a file or a prepared folder.
+    /// Reads the output of `kg-triples phrases`, which is a file or a prepared folder.
     ///
     /// # Errors
     /// As [`JsonlReader`] and [`Shards::open`].
@@ -157,8 +158,9 @@ impl Record for PhrasePassage {
         }
         let length = self.text.chars().count();
         for (number, phrase) in self.phrases.iter().enumerate() {
-            let wrong = phrase.occurrences.iter().find(|at| at.start >= at.end || at.end > length);
-            if let Some(TextSpan { start, end }) = wrong {
+            let invalid =
+                phrase.occurrences.iter().find(|at| at.start >= at.end || at.end > length);
+            if let Some(TextSpan { start, end }) = invalid {
                 return Some(format!(
                     "phrases[{number}] at {start}..{end} of {length} code points"
                 ));

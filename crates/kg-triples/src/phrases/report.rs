@@ -7,25 +7,26 @@ pub struct PhraseReport {
     pub queries: usize,
     /// Titles used.
     pub titles: usize,
-    /// Distinct n-grams, counted once per query.
+    /// Distinct n-grams of each query.
     pub candidates: usize,
     /// Candidates after the stop-word filter.
     pub after_stop_words: usize,
-    /// Candidates after the title filter: knowledge phrases, counted once per query.
+    /// Candidates after the title filter: the knowledge phrases of each query.
     pub phrases: usize,
     /// Queries with a phrase.
     pub queries_with_phrases: usize,
-    /// Paragraphs of the documents of queries with phrases.
+    /// Paragraphs in the documents of queries that have phrases.
     pub paragraphs: usize,
     /// Paragraphs shorter than `min_chars`.
     pub too_short: usize,
-    /// Paragraphs of at least `min_chars` with a phrase, counted once per query.
+    /// Paragraphs with a phrase that are not too short. A paragraph of several queries is counted
+    /// for each query.
     pub paragraphs_with_phrases: usize,
     /// Distinct passages.
     pub distinct_passages: usize,
     /// Passages after equalisation.
     pub passages: usize,
-    /// Phrases of these passages, counted once per passage.
+    /// Distinct phrases of each passage after equalisation.
     pub passage_phrases: usize,
     /// Words of `passage_phrases`.
     pub phrase_words: usize,

@@ -12,7 +12,7 @@ pub struct StopWords {
 }
 
 impl StopWords {
-    /// Creates a list from entries, which are split into words like queries.
+    /// Creates a list from entries. Entries are split into words in the same way as queries.
     pub fn new<W: AsRef<str>>(entries: impl IntoIterator<Item = W>) -> Self {
         let entries: BTreeSet<Vec<String>> = entries
             .into_iter()
@@ -27,17 +27,17 @@ impl StopWords {
     /// language.
     ///
     /// # Errors
-    /// [`Error::Value`] if the crate has no list for it.
+    /// [`Error::Value`] if the crate has no list for the language.
     pub fn built_in(language: Language) -> Result<Self, Error> {
         let code = language.as_str();
-        let base = code.split(['-', '_']).next().unwrap_or(code);
-        let list = stop_words::lookup(code).or_else(|| stop_words::lookup(base));
-        let list = list.ok_or_else(|| Error::Value {
+        let base_code = code.split(['-', '_']).next().unwrap_or(code);
+        let words = stop_words::lookup(code).or_else(|| stop_words::lookup(base_code));
+        let words = words.ok_or_else(|| Error::Value {
             field: "stop words",
             expected: "a language with a list in the crate stop-words".into(),
             got: format!("{code:?}"),
         })?;
-        Ok(Self::new(list))
+        Ok(Self::new(words))
     }
 
     /// Returns whether a single lower-case word is an entry.
@@ -50,7 +50,7 @@ impl StopWords {
             && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())
     }
 
-    /// Whether a candidate must be excluded because it begins or ends with an entry.
+    /// Whether a candidate is excluded because it begins or ends with an entry.
     pub(super) fn excludes(&self, gram: &[Word]) -> bool {
         (1..=gram.len().min(self.max_words)).any(|size| {
             let first = gram.get(..size).is_some_and(|part| self.is_entry(part));

@@ -1,6 +1,6 @@
 use unicode_segmentation::UnicodeSegmentation;
 
-/// A word of a text, with its lower-case form and its code points.
+/// A word of a text, in lower case, with its range of code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     /// The lower-case form.
@@ -11,18 +11,18 @@ pub struct Word {
     pub end: usize,
 }
 
-/// Splits a text into words of Unicode Standard Annex 29, in order; each Han character is a word.
+/// Splits a text into words as defined by Unicode Standard Annex 29. Each Han character is a word.
 ///
 /// Punctuation and white space belong to no word, and an apostrophe separates words (`Washington's`
-/// is `washington`, `s`; `l'homme` is `l`, `homme`). There is no other normalisation: texts should
-/// have the same Unicode normal form.
+/// is `washington`, `s`; `l'homme` is `l`, `homme`). Words are not normalised otherwise, so texts
+/// that are compared should have the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::phrases::words;
 ///
-/// let found = words("George Washington's 3.5 km: 櫻桃樹");
-/// let found: Vec<_> = found.iter().map(|word| (word.text.as_str(), word.start)).collect();
-/// assert_eq!(found, [
+/// let pairs = words("George Washington's 3.5 km: 櫻桃樹");
+/// let pairs: Vec<_> = pairs.iter().map(|word| (word.text.as_str(), word.start)).collect();
+/// assert_eq!(pairs, [
 ///     ("george", 0), ("washington", 7), ("s", 18), ("3.5", 20), ("km", 24),
 ///     ("櫻", 28), ("桃", 29), ("樹", 30),
 /// ]);
@@ -31,8 +31,8 @@ pub fn words(text: &str) -> Vec<Word> {
     let mut found_words = Vec::new();
     let mut cursor = Cursor { text, byte: 0, code_points: 0 };
     let mut add = |byte: usize, word: &str| {
-        let start = cursor.code_point(byte);
-        let end = cursor.code_point(byte + word.len());
+        let start = cursor.code_point_offset(byte);
+        let end = cursor.code_point_offset(byte + word.len());
         found_words.push(Word { text: word.to_lowercase(), start, end });
     };
     for (byte, word) in text.unicode_word_indices() {
@@ -41,17 +41,17 @@ pub fn words(text: &str) -> Vec<Word> {
             if part.chars().any(char::is_alphanumeric) {
                 add(byte + part_start, part);
             }
-            part_start += part.len() + word.get(part_start + part.len()..).map_or(0, first_length);
+            part_start += part.len() + word.get(part_start + part.len()..).map_or(0, first_len);
         }
     }
     found_words
 }
 
-fn first_length(text: &str) -> usize {
+fn first_len(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
-/// Counts the code points before a byte offset; offsets must be ascending.
+/// Converts ascending byte offsets to code point offsets.
 struct Cursor<'t> {
     text: &'t str,
     byte: usize,
@@ -59,7 +59,7 @@ struct Cursor<'t> {
 }
 
 impl Cursor<'_> {
-    fn code_point(&mut self, byte: usize) -> usize {
+    fn code_point_offset(&mut self, byte: usize) -> usize {
         let skipped_text = self.text.get(self.byte..byte).unwrap_or_default();
         self.code_points += skipped_text.chars().count();
         self.byte = byte;

@@ -9,8 +9,9 @@ use rayon::prelude::*;
 /// Number of bytes per read, which does not affect results. Tests use a small value.
 const BLOCK_BYTES: u64 = if cfg!(test) { 50 } else { 2 << 20 };
 
-/// The table cannot be read in blocks: it is not sorted, a row is malformed, or the file cannot be
-/// read. The caller then uses the in-memory reader, which returns an error if the table is invalid.
+/// Error for a table that cannot be read in blocks: it is not sorted, a row is malformed, or the
+/// file cannot be read. The caller then uses the in-memory reader, which returns an error if the
+/// table is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Irregular;
 
@@ -19,7 +20,7 @@ pub(super) struct Irregular;
 pub(super) enum Boundary {
     /// After any row.
     Row,
-    /// Between two ids (first cells of rows).
+    /// Between rows with different ids (first cells).
     Id,
 }
 
@@ -37,7 +38,7 @@ impl Blocks {
         while !self.done {
             let mut block: Take<&mut File> = self.file.by_ref().take(BLOCK_BYTES);
             self.done = block.read_to_end(&mut bytes)? == 0;
-            if let Some(end) = self.end(&bytes).filter(|_| !self.done) {
+            if let Some(end) = self.block_end(&bytes).filter(|_| !self.done) {
                 self.partial_row = bytes.split_off(end);
                 return Ok(Some(bytes));
             }
@@ -45,22 +46,21 @@ impl Blocks {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Returns the offset after the last complete row, or after the last row of the last complete
-    /// id.
-    fn end(&self, bytes: &[u8]) -> Option<usize> {
+    /// Returns the end of the last complete row, or the end of the rows of the last complete id.
+    fn block_end(&self, bytes: &[u8]) -> Option<usize> {
         let end = memrchr(b'\n', bytes)? + 1;
         if self.boundary == Boundary::Row {
             return Some(end);
         }
-        let id =
+        let first_cell =
             |row: &[u8]| row.get(..memchr(b'\t', row).unwrap_or(row.len())).map(<[u8]>::to_vec);
-        let mut last: Option<Vec<u8>> = None;
+        let mut last_id: Option<Vec<u8>> = None;
         let mut end = end;
         loop {
-            let before = bytes.get(..end.checked_sub(1)?)?;
-            let start = memrchr(b'\n', before).map_or(0, |at| at + 1);
-            let id = id(before.get(start..)?)?;
-            if last.get_or_insert_with(|| id.clone()) != &id {
+            let earlier_rows = bytes.get(..end.checked_sub(1)?)?;
+            let start = memrchr(b'\n', earlier_rows).map_or(0, |at| at + 1);
+            let id = first_cell(earlier_rows.get(start..)?)?;
+            if last_id.get_or_insert_with(|| id.clone()) != &id {
                 return Some(end);
             }
             end = start;
@@ -68,8 +68,8 @@ impl Blocks {
     }
 }
 
-/// Reads the table below `header`. `read` processes a block on any thread; `visit` receives
-/// the results in file order.
+/// Reads the rows of a table with the header `header`. `read` processes a block on any thread;
+/// `visit` receives the results in file order.
 pub(super) fn scan<T: Send>(
     path: &Path,
     header: &str,
@@ -101,17 +101,17 @@ pub(super) fn scan<T: Send>(
     }
 }
 
-/// The rows of a block as text. Returns an error for a carriage return, which only the in-memory
-/// reader supports.
+/// Iterates over the rows of a block as text. Returns an error for a carriage return, which only
+/// the in-memory reader supports.
 pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular> {
     let text = std::str::from_utf8(block).map_err(|_| Irregular)?;
     if memchr(b'\r', block).is_some() {
         return Err(Irregular);
     }
     let mut start = 0;
-    let ends = memchr_iter(b'\n', block);
+    let row_ends = memchr_iter(b'\n', block);
     let last = (!block.ends_with(b"\n")).then_some(block.len());
-    let rows = ends.chain(last).map(move |end| {
+    let rows = row_ends.chain(last).map(move |end| {
         let row = text.get(start..end).unwrap_or_default();
         start = end + 1;
         row
@@ -124,8 +124,8 @@ pub(super) fn cells<const N: usize>(row: &str) -> Result<[&str; N], Irregular> {
     let (mut cells, mut start, mut at) = ([""; N], 0, 0);
     for end in memchr_iter(b'\t', row.as_bytes()).chain([row.len()]) {
         let cell = row.get(start..end).unwrap_or_default();
-        let is_plain = cell.bytes().next().is_some_and(|byte| byte.is_ascii_graphic());
-        if !is_plain && cell.trim().is_empty() {
+        let starts_with_ascii = cell.bytes().next().is_some_and(|byte| byte.is_ascii_graphic());
+        if !starts_with_ascii && cell.trim().is_empty() {
             return Err(Irregular);
         }
         *cells.get_mut(at).ok_or(Irregular)? = cell;

@@ -1,21 +1,21 @@
-//! Selection of facts by the labels of their ids and by rank.
+//! Selection of facts by labels and by random rank.
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::ids::IdMap;
-use super::rules::{LabelCheck, Rules};
+use super::rules::{LabelCheck, LabelRules};
 use super::{SampleConfig, SampleReport};
 use crate::seed;
 
 /// The rank of a fact and its ids.
-type Ranked<T> = (u64, [T; 3]);
+type RankedFact<T> = (u64, [T; 3]);
 
-/// Facts as ids.
+/// Ids of head, relation and tail of facts.
 pub(super) type FactIds = Vec<[Box<str>; 3]>;
 
-/// Retains the `count` lowest elements.
+/// Retains only the `count` lowest elements of `facts`.
 fn retain_lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
     if count < facts.len() {
         facts.select_nth_unstable(count);
@@ -23,35 +23,35 @@ fn retain_lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
     }
 }
 
-/// The number of facts to draw, and the maximum rank of a fact that can still be drawn.
+/// Number of facts to draw, and an upper bound of their ranks.
 pub(super) struct Bound {
     count: usize,
-    highest: AtomicU64,
+    max_rank: AtomicU64,
 }
 
-/// The result of a block of facts.
+/// The selected facts of a block, and counts of all its facts.
 #[derive(Default)]
 pub(super) struct Selection {
     report: SampleReport,
-    drawn: Vec<Ranked<Box<str>>>,
+    drawn: Vec<RankedFact<Box<str>>>,
 }
 
-/// Draws facts. `select_facts` selects facts within the bound and passes the selections to its
-/// second argument.
+/// Draws the facts with the lowest ranks. `select_facts` selects facts within a [`Bound`] and
+/// passes the selections to its second argument.
 pub(super) fn draw<E>(
     config: &SampleConfig,
     select_facts: impl Fn(&Bound, &mut dyn FnMut(Selection)) -> Result<(), E>,
 ) -> Result<(SampleReport, FactIds), E> {
     let mut report = SampleReport { requested: config.count, ..SampleReport::default() };
-    let bound = Bound { count: config.count, highest: AtomicU64::new(u64::MAX) };
+    let bound = Bound { count: config.count, max_rank: AtomicU64::new(u64::MAX) };
     let mut drawn = Vec::new();
     select_facts(&bound, &mut |selection| {
         report.add(&selection.report);
         drawn.extend(selection.drawn);
         if drawn.len() / 2 > bound.count {
             retain_lowest(&mut drawn, bound.count);
-            let highest = drawn.iter().map(|(rank, _)| *rank).max();
-            bound.highest.store(highest.unwrap_or_default(), Ordering::Relaxed);
+            let max_rank = drawn.iter().map(|(rank, _)| *rank).max();
+            bound.max_rank.store(max_rank.unwrap_or_default(), Ordering::Relaxed);
         }
     })?;
     retain_lowest(&mut drawn, bound.count);
@@ -60,20 +60,20 @@ pub(super) fn draw<E>(
 
 /// Selects facts by their labels and ranks.
 pub(super) struct FactFilter {
-    pub(super) rules: Rules,
+    pub(super) rules: LabelRules,
     pub(super) labels: IdMap,
     pub(super) ranks: Ranks,
 }
 
 impl FactFilter {
-    /// Counts all facts, and selects those with all required labels and a rank within `bound`.
+    /// Counts all facts, and selects the facts with all required labels and a rank within `bound`.
     pub(super) fn select<'f, E>(
         &self,
         facts: impl Iterator<Item = Result<[&'f str; 3], E>>,
         bound: &Bound,
     ) -> Result<Selection, E> {
         let mut report = SampleReport::default();
-        let mut drawn: Vec<Ranked<&str>> = Vec::new();
+        let mut drawn: Vec<RankedFact<&str>> = Vec::new();
         for fact in facts {
             let fact = fact?;
             let [head, _, tail] = fact;
@@ -88,7 +88,7 @@ impl FactFilter {
                 continue;
             }
             let rank = self.ranks.rank(fact);
-            if rank <= bound.highest.load(Ordering::Relaxed) {
+            if rank <= bound.max_rank.load(Ordering::Relaxed) {
                 drawn.push((rank, fact));
             }
         }
@@ -124,8 +124,8 @@ impl Ranks {
         Self { key: ChaCha8Rng::seed_from_u64(seed).next_u64() }
     }
 
-    /// Applies ChaCha to the seed and again to seed and ids, so that the ranks of a fact under two
-    /// seeds, or of two facts under one seed, are unrelated.
+    /// Applies ChaCha to the seed, and again to the result and the ids. The ranks of a fact for two
+    /// seeds, or of two facts for one seed, are therefore unrelated.
     pub(super) fn rank(&self, ids: [&str; 3]) -> u64 {
         ChaCha8Rng::seed_from_u64(seed::hash_of(&ids) ^ self.key).next_u64()
     }

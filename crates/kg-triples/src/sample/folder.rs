@@ -1,28 +1,28 @@
-//! Memory-efficient samples of a folder.
+//! Memory-efficient sampling from a folder of tables.
 //!
 //! Sorted tables, such as those of `extract` and [`KnowledgeGraph::write_dir`], are read in passes:
 //! labels (a few bits are stored per id), facts (filtered by these bits, counted and drawn by
-//! rank), and the labels of the drawn facts. Redirected facts are held in memory, because they may
-//! be duplicates.
+//! rank), and the labels of the drawn facts. Facts with redirected entities are held in memory,
+//! because they may be duplicates.
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::blocks::{Boundary, Irregular, cells, rows, scan};
 use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
 use super::ids::{IdMap, Redirects};
-use super::rules::Rules;
+use super::rules::LabelRules;
 use super::{SampleConfig, SampleReport, build_sample, check_available, known_languages};
-use crate::folder::{LABELS, REDIRECTS, TRIPLES};
+use crate::folder::{LABEL_COLUMNS, REDIRECT_COLUMNS, TRIPLE_COLUMNS};
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 
-/// Samples the facts of a folder in little memory.
+/// Samples facts of a folder without reading all facts into memory.
 ///
 /// The result equals [`sample`](crate::sample()) of the graph read by [`KnowledgeGraph::read_dir`]
 /// and [`KnowledgeGraph::with_redirects`] (`redirects.tsv`, if present).
 ///
-/// Memory holds a few bits per id, the redirects and the drawn facts if `triples.tsv` and
-/// `labels.tsv` are sorted by id, have no duplicate rows and have a column `kind`, as written by
-/// `extract` and [`KnowledgeGraph::write_dir`]. Any other folder is read into memory.
+/// `triples.tsv` and `labels.tsv` must be sorted by id, have no duplicate rows and have a column
+/// `kind`, like the tables of `extract` and [`KnowledgeGraph::write_dir`]. Memory then holds only a
+/// few bits per id, the redirects and the drawn facts. Any other folder is read into memory.
 ///
 /// # Errors
 /// As [`sample`](crate::sample()) and [`KnowledgeGraph::read_dir`].
@@ -50,7 +50,7 @@ pub fn sample_folder(
 ) -> Result<(KnowledgeGraph, SampleReport), Error> {
     let dir = dir.as_ref();
     config.validate()?;
-    match streamed(dir, config) {
+    match sample_streaming(dir, config) {
         Ok(result) => result,
         Err(Irregular) => {
             let graph = KnowledgeGraph::read_dir(dir)?;
@@ -59,13 +59,13 @@ pub fn sample_folder(
     }
 }
 
-type Sampled = Result<(KnowledgeGraph, SampleReport), Error>;
+type SampleResult = Result<(KnowledgeGraph, SampleReport), Error>;
 
-fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
+fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, Irregular> {
     let redirects = read_redirects(dir)?;
     let codes = config.languages.iter().map(|code| Language::new(code).map_err(|_| Irregular));
     let requested = codes.collect::<Result<Vec<_>, _>>()?;
-    let rules = Rules::new(config, &requested);
+    let rules = LabelRules::new(config, &requested);
     let (labels, available) = read_labels(dir, &rules)?;
     let languages = match known_languages(config, &available) {
         Ok(languages) => languages,
@@ -73,18 +73,18 @@ fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
     };
     drop(available);
     let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
-    let mut facts = Facts { dir, filter, redirects, changed: HashSet::new() };
+    let mut facts = FactTable { dir, filter, redirects, redirected_rows: HashSet::new() };
     let rows = facts.resolve_redirects()?;
     let (mut report, drawn) = draw(config, |bound, collect| facts.draw(bound, collect))?;
     report.repeated = rows.map_or(0, |rows| rows.saturating_sub(report.read));
     if let Err(error) = check_available(&report, config, &languages) {
         return Ok(Err(error));
     }
-    let graph = with_labels(dir, &drawn, &languages)?;
+    let graph = build_labelled_graph(dir, &drawn, &languages)?;
     Ok(Ok(build_sample(&graph, &graph.triples, &languages, report)))
 }
 
-/// Reads the redirects; the list is empty for a folder without the table.
+/// Reads the redirects, which are empty if the table does not exist.
 fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
     let path = dir.join("redirects.tsv");
     let mut redirects = Redirects::default();
@@ -93,7 +93,7 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
             let pair = |row| cells::<2>(row).map(|pair| pair.map(str::to_owned));
             rows(block)?.map(pair).collect()
         };
-        scan(&path, &REDIRECTS.join("\t"), Boundary::Row, read, |pairs| {
+        scan(&path, &REDIRECT_COLUMNS.join("\t"), Boundary::Row, read, |pairs| {
             pairs.iter().for_each(|[id, target]| redirects.add(id, target));
             Ok(())
         })?;
@@ -104,8 +104,8 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
 /// The labels of one id, in distinct languages.
 type IdLabels<'a> = Vec<(Language, &'a str)>;
 
-/// Calls `visit` with every id of a block and its labels; ids must be sorted. Appends the languages
-/// to `languages`.
+/// Calls `visit` with every id of a block and its labels; ids must be sorted. Appends new languages
+/// to `languages`. Returns the first and the last id.
 fn visit_ids<'a>(
     block: &'a [u8],
     languages: &mut Vec<Language>,
@@ -149,12 +149,12 @@ fn visit_ids<'a>(
     Ok(first.zip(last).map(|(first, last)| [first, last]))
 }
 
-/// Checks that keys are in order across blocks.
+/// Checks that keys are sorted across blocks; stores the last key.
 #[derive(Default)]
-struct Order(Option<String>);
+struct OrderCheck(Option<String>);
 
-impl Order {
-    /// Checks that the first key of the next block is greater than the last key before it.
+impl OrderCheck {
+    /// Checks that the first key of a block is greater than the last key of the previous block.
     fn check(&mut self, key_range: Option<[String; 2]>) -> Result<(), Irregular> {
         let Some([first, last]) = key_range else { return Ok(()) };
         if self.0.as_ref().is_some_and(|before| *before >= first) {
@@ -166,8 +166,8 @@ impl Order {
 }
 
 /// Reads the label bits of every id, as computed by `rules`, and the languages of all labels.
-fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irregular> {
-    let (mut bits, mut order) = (IdMap::new(rules.width()), Order::default());
+fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), Irregular> {
+    let (mut bits, mut order) = (IdMap::new(rules.width()), OrderCheck::default());
     let mut all_languages: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
         let (mut id_bits, mut languages) = (Vec::new(), Vec::new());
@@ -179,7 +179,7 @@ fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irre
         })?;
         Ok((id_bits, languages, key_range.map(|key_range| key_range.map(str::to_owned))))
     };
-    scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Boundary::Id, read, |block| {
+    scan(&dir.join("labels.tsv"), &LABEL_COLUMNS.join("\t"), Boundary::Id, read, |block| {
         let (id_bits, languages, key_range) = block;
         order.check(key_range)?;
         id_bits.iter().for_each(|(id, label_bits)| bits.add(id, *label_bits));
@@ -191,16 +191,16 @@ fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irre
     Ok((bits, all_languages))
 }
 
-struct Facts<'a> {
+struct FactTable<'a> {
     dir: &'a Path,
     filter: FactFilter,
     redirects: Redirects,
-    /// Rows that redirects have changed, with the final targets.
-    changed: HashSet<String>,
+    /// Rows with redirected entities, which are replaced by their final targets.
+    redirected_rows: HashSet<String>,
 }
 
-impl Facts<'_> {
-    /// Reads the facts once; rows must be sorted.
+impl FactTable<'_> {
+    /// Reads all facts; rows must be sorted.
     fn scan<T: Send>(
         &self,
         read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
@@ -217,75 +217,75 @@ impl Facts<'_> {
             }
             Ok((key_range.map(|key_range| key_range.map(str::to_owned)), read(block)?))
         };
-        let mut order = Order::default();
+        let mut order = OrderCheck::default();
         let path = self.dir.join("triples.tsv");
-        scan(&path, &TRIPLES.join("\t"), Boundary::Row, read, |(key_range, result)| {
+        scan(&path, &TRIPLE_COLUMNS.join("\t"), Boundary::Row, read, |(key_range, result)| {
             order.check(key_range)?;
             visit(result);
             Ok(())
         })
     }
 
-    /// Stores the facts that redirects change. Returns the number of rows, or `None` without
-    /// redirects.
+    /// Stores the resolved rows with redirected entities. Returns the number of rows, or `None` if
+    /// there are no redirects.
     fn resolve_redirects(&mut self) -> Result<Option<usize>, Irregular> {
         if self.redirects.is_empty() {
             return Ok(None);
         }
         let read = |block: &[u8]| {
-            let (mut changed, mut count) = (Vec::new(), 0);
+            let (mut redirected_rows, mut count) = (Vec::new(), 0);
             for row in rows(block)? {
                 let [head, relation, tail] = cells(row)?;
                 count += 1;
                 let (new_head, new_tail) =
                     (self.redirects.resolve(head), self.redirects.resolve(tail));
                 if new_head != head || new_tail != tail {
-                    changed.push(format!("{new_head}\t{relation}\t{new_tail}"));
+                    redirected_rows.push(format!("{new_head}\t{relation}\t{new_tail}"));
                 }
             }
-            Ok((changed, count))
+            Ok((redirected_rows, count))
         };
-        let (mut changed, mut total) = (HashSet::new(), 0);
+        let (mut redirected_rows, mut total) = (HashSet::new(), 0);
         self.scan(read, |(block, count)| {
-            changed.extend(block);
+            redirected_rows.extend(block);
             total += count;
         })?;
-        self.changed = changed;
+        self.redirected_rows = redirected_rows;
         Ok(Some(total))
     }
 
     /// Reads all facts once, and passes the facts selected within `bound` to `collect`.
     fn draw(&self, bound: &Bound, collect: &mut dyn FnMut(Selection)) -> Result<(), Irregular> {
         self.scan(|block| self.select(block, bound, false), &mut *collect)?;
-        let changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
-        collect(self.select(changed.join("\n").as_bytes(), bound, true)?);
+        let redirected_rows: Vec<&str> = self.redirected_rows.iter().map(String::as_str).collect();
+        collect(self.select(redirected_rows.join("\n").as_bytes(), bound, true)?);
         Ok(())
     }
 
-    /// Selects facts of a block. `is_changed` is true for rows that redirects have changed.
+    /// Selects facts of a block. `is_redirected` is set if the block contains `redirected_rows`.
     fn select(
         &self,
         block: &[u8],
         bound: &Bound,
-        is_changed: bool,
+        is_redirected: bool,
     ) -> Result<Selection, Irregular> {
         let facts = rows(block)?.filter_map(|row| match cells(row) {
-            Ok([head, _, tail]) if !is_changed && self.is_replaced(row, [head, tail]) => None,
+            Ok([head, _, tail]) if !is_redirected && self.is_replaced(row, [head, tail]) => None,
             fact => Some(fact),
         });
         self.filter.select(facts, bound)
     }
 
-    /// Whether redirects change this row or produce an equal row, which is then in `changed`.
+    /// Whether `redirected_rows` contains this row after redirects are resolved.
     fn is_replaced(&self, row: &str, entities: [&str; 2]) -> bool {
         !self.redirects.is_empty()
             && (entities.iter().any(|id| self.redirects.resolve(id) != **id)
-                || self.changed.contains(row))
+                || self.redirected_rows.contains(row))
     }
 }
 
-/// Builds the graph of these facts, with their labels in these languages.
-fn with_labels(
+/// Builds the graph of `facts` with their labels in `languages`.
+fn build_labelled_graph(
     dir: &Path,
     facts: &[[Box<str>; 3]],
     languages: &[Language],
@@ -297,26 +297,26 @@ fn with_labels(
         kinds.insert(head, LabelKind::Entity);
         kinds.insert(tail, LabelKind::Entity);
     }
-    // One kind per id is enough for its labels, because `add_triple` has already set all its kinds.
+    // Labels can be added with any kind of their id, because `add_triple` has already set all kinds
+    // of the id.
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
-        let mut found_labels: Vec<(String, Language, String)> = Vec::new();
+        let mut block_labels: Vec<(String, Language, String)> = Vec::new();
         visit_ids(block, &mut Vec::new(), |id, group| {
             if kinds.contains_key(id) {
                 let is_requested = |(language, _): &&(Language, &str)| languages.contains(language);
                 let labels = group.iter().filter(is_requested);
-                found_labels.extend(
+                block_labels.extend(
                     labels.map(|(code, label)| (id.to_owned(), *code, (*label).to_owned())),
                 );
             }
         })?;
-        Ok(found_labels)
+        Ok(block_labels)
     };
-    scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Boundary::Id, read, |found_labels| {
-        for (id, language, label) in found_labels {
+    scan(&dir.join("labels.tsv"), &LABEL_COLUMNS.join("\t"), Boundary::Id, read, |block_labels| {
+        for (id, language, label) in block_labels {
             let kind = kinds.get(&*id).copied().unwrap_or(LabelKind::Entity);
-            let added = builder.add_label(&id, language.as_str(), &label, kind);
-            added.map_err(|_| Irregular)?;
+            builder.add_label(&id, language.as_str(), &label, kind).map_err(|_| Irregular)?;
         }
         Ok(())
     })?;

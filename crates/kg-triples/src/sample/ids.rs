@@ -1,16 +1,16 @@
-//! Compact maps of ids, and redirects. Most ids are a letter and a number, such as `Q64`.
+//! Compact maps with ids as keys, and redirects. Most ids are a letter and a number, such as `Q64`.
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Ids per page.
+/// Number of elements per page.
 const PAGE_IDS: u64 = 1 << 16;
 
-/// The number of an id such as `Q64`, if it is below 2^32.
+/// Returns the number of an id such as `Q64` if the number is below 2^32.
 fn id_number(id: &str, letter: u8) -> Option<u64> {
     let (first, digits) = id.as_bytes().split_first()?;
-    let (leading, rest) = digits.split_first()?;
-    let fits = *first == letter && (1..=10).contains(&digits.len());
-    if !fits || (*leading == b'0' && !rest.is_empty()) {
+    let (first_digit, other_digits) = digits.split_first()?;
+    let has_valid_form = *first == letter && (1..=10).contains(&digits.len());
+    if !has_valid_form || (*first_digit == b'0' && !other_digits.is_empty()) {
         return None;
     }
     let number = digits.iter().try_fold(0, |number: u64, digit| {
@@ -42,7 +42,7 @@ impl Pages {
         word >> shift & (u64::MAX >> (64 - self.width))
     }
 
-    /// Sets an element by a bitwise OR; it must be 0 before.
+    /// Sets bits of an element by a bitwise OR.
     fn set(&mut self, position: u64, value: u64) {
         let (page, word, shift) = self.locate(position);
         if self.pages.len() <= page {
@@ -58,7 +58,7 @@ impl Pages {
     }
 }
 
-/// A small integer for each id; 0 if unset.
+/// A map from ids to small integers; unset ids have the value 0.
 #[derive(Clone, Debug)]
 pub(super) struct IdMap {
     items: Pages,
@@ -122,14 +122,14 @@ impl Redirects {
 
     fn target_of(&self, id: &str) -> Option<String> {
         let item = id_number(id, b'Q').and_then(|item| self.items.get(&item));
-        let other = || self.other_ids.get(id).map(|target| target.clone().into_string());
-        item.map(|target| format!("Q{target}")).or_else(other)
+        let other_target = || self.other_ids.get(id).map(|target| target.clone().into_string());
+        item.map(|target| format!("Q{target}")).or_else(other_target)
     }
 
-    /// Follows redirects to the end of the chain; returns `id` itself for a cycle.
+    /// Returns the target at the end of the chain of redirects, or `id` if the chain is a cycle.
     pub(crate) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
         let Some(mut current) = self.target_of(id) else { return Cow::Borrowed(id) };
-        // Brent's cycle detection: the id at each power of two is compared with its successors.
+        // Brent's cycle detection: the id at each power of two is compared with the following ids.
         let (mut checkpoint, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
         loop {
             if current == checkpoint {

@@ -4,22 +4,23 @@ use serde::Deserialize;
 use super::{SampleConfig, SampleReport};
 use crate::Language;
 
-/// Languages in which a fact needs labels.
+/// Languages in which a fact must have labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Coverage {
-    /// Head, relation and tail in all languages.
+    /// Head, relation and tail must have labels in all languages.
     #[default]
     All,
-    /// The head in one language, the tail in another, and the relation in both, as required by
-    /// XLM-K's cross-lingual queries.
+    /// The head must have a label in one language, the tail in another, and the relation in both,
+    /// as required by XLM-K's cross-lingual queries.
     Pairs,
 }
 
-/// Maximum number of languages for [`Coverage::Pairs`], whose labels are bits of one number.
+/// Maximum number of languages for [`Coverage::Pairs`], which are represented as bits of one
+/// integer.
 pub(super) const MAX_PAIR_LANGUAGES: usize = 31;
 
-/// The result of checking a fact: complete, or the first missing label.
+/// Result of checking the labels of a fact: complete, or the first missing label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LabelCheck {
     Complete,
@@ -42,12 +43,12 @@ impl SampleReport {
 /// Label requirements. The labels of an id are represented as bits: one bit for all languages with
 /// [`Coverage::All`], one bit per language with [`Coverage::Pairs`].
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(super) struct LabelRules {
     languages: Vec<Language>,
     coverage: Coverage,
 }
 
-impl Rules {
+impl LabelRules {
     pub(super) fn new(config: &SampleConfig, languages: &[Language]) -> Self {
         let mut languages = languages.to_owned();
         languages.sort_unstable();
@@ -55,7 +56,7 @@ impl Rules {
         Self { languages, coverage: config.coverage }
     }
 
-    /// Number of bits that [`Rules::bits`] returns.
+    /// Returns the number of bits used by [`LabelRules::bits`].
     pub(super) fn width(&self) -> usize {
         match self.coverage {
             Coverage::All => 1,
@@ -76,7 +77,7 @@ impl Rules {
         }
     }
 
-    /// Checks a fact whose head, relation and tail have these bits.
+    /// Checks a fact by the label bits of its head, relation and tail.
     pub(super) fn check(&self, [head, relation, tail]: [u64; 3]) -> LabelCheck {
         match () {
             () if head == 0 => LabelCheck::NoHead,
@@ -90,7 +91,7 @@ impl Rules {
     fn covers(&self, head: u64, tail: u64) -> bool {
         match self.coverage {
             Coverage::All => head & tail != 0,
-            // Two different languages.
+            // The head has a label in a different language than a label of the tail.
             Coverage::Pairs => head != 0 && tail != 0 && (head != tail || head.count_ones() > 1),
         }
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::tokens::Specials;
 use crate::{Error, KnowledgeGraph, Language, Sequence};
 
-/// Counts of dropped sequences by the first reason that applies.
+/// Counts of dropped sequences by reason. If several reasons apply, the first one is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DropReport {
     /// An element has no label in its language.
@@ -54,15 +54,15 @@ impl AddAssign for DropReport {
     }
 }
 
-/// Counts of built and dropped sequences: `facts` × `pairs` × `forms` = total of `kept` + total of
-/// `dropped`.
+/// Counts of built and dropped sequences. `facts` × `pairs` × `forms` equals the sum of all counts
+/// in `kept` and `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BuildReport {
     /// Triples of the graph.
     pub facts: usize,
     /// Language pairs.
     pub pairs: usize,
-    /// Sequences requested per triple and pair: 10 with the default configuration.
+    /// Number of sequences requested per triple and pair: 10 with the default configuration.
     pub forms: usize,
     /// Number of returned sequences by kind.
     pub kept: BTreeMap<SequenceKind, usize>,
@@ -95,29 +95,27 @@ impl BuildReport {
         self.kept.values().sum()
     }
 
-    /// Returns the number of steps over these sequences that process as many tokens as `steps`
-    /// steps over the sequences of `other`, at equal batch size.
+    /// Returns the number of training steps on these sequences that process as many tokens as
+    /// `steps` steps on the sequences of `other`, at equal batch size.
     ///
     /// ```
     /// use std::collections::BTreeMap;
     ///
     /// use kg_triples::{BuildReport, SequenceKind};
     ///
-    /// let report = |sequences, tokens| BuildReport {
-    ///     kept: BTreeMap::from([(SequenceKind::Monolingual, sequences)]),
-    ///     tokens,
-    ///     ..BuildReport::default()
-    /// };
-    /// // 10 tokens in a sequence against 15.
-    /// assert_eq!(report(40, 400).equal_token_steps(&report(60, 900), 100), 150);
+    /// let report = |sequences, tokens| BuildReport { kept:
+    /// BTreeMap::from([(SequenceKind::Monolingual, sequences)]), tokens, ..BuildReport::default()
+    /// }; // 10 tokens per sequence versus 15. assert_eq!(report(40,
+    /// 400).equal_token_steps(&report(60, 900), 100), 150);
     /// ```
     pub fn equal_token_steps(&self, other: &Self, steps: u64) -> u64 {
-        let mean = |report: &Self| report.tokens as f64 / report.sequences().max(1) as f64;
-        (steps as f64 * mean(other) / mean(self)).round() as u64
+        let mean_tokens = |report: &Self| report.tokens as f64 / report.sequences().max(1) as f64;
+        (steps as f64 * mean_tokens(other) / mean_tokens(self)).round() as u64
     }
 }
 
-/// Builds the sequences of all triples of `graph` for the languages (i, j) = `pair`, shuffled.
+/// Builds the sequences of all triples of `graph` for the languages (i, j) = `pair`, in random
+/// order.
 ///
 /// # Errors
 /// As [`visit_sequences`].
@@ -157,21 +155,21 @@ pub fn build_sequences(
     Ok((sequences, report))
 }
 
-/// Builds the sequences of all triples of `graph` for every pair, shuffled, and passes them to
-/// `visit`.
+/// Builds the sequences of all triples of `graph` for every pair, and passes them to `visit` in
+/// random order.
 ///
 /// See *Bridging the Language Gap*, sections III-A and III-B. The result does not depend on the
-/// number of threads. Memory holds twelve bytes per sequence and one block of sequences.
+/// number of threads. Memory use is twelve bytes per sequence and one block of sequences.
 ///
 /// Head, relation and tail are encoded separately, each as the beginning of a word, so that masked
-/// spans are exact. Each pair has its own monolingual sequences, so a language in two pairs has
-/// them twice.
+/// spans are exact. Monolingual sequences are built for each pair, so the sequences of a language
+/// in two pairs are built twice.
 ///
 /// # Errors
-/// [`Error::Config`] for a value out of its range, without pairs, and for a pair of one language;
-/// [`Error::Empty`] if `mix_weights` require a kind without sequences; [`Error::UnknownLanguage`];
-/// [`Error::Tokenizer`] if a special token is missing or a label cannot be encoded; errors of
-/// `visit`.
+/// [`Error::Config`] for a value out of its range, an empty list of pairs, or a pair of equal
+/// languages; [`Error::Empty`] if `mix_weights` requires a kind without sequences;
+/// [`Error::UnknownLanguage`]; [`Error::Tokenizer`] if a special token is missing or a label cannot
+/// be encoded; errors of `visit`.
 ///
 /// ```
 /// use kg_triples::Error;
@@ -219,7 +217,7 @@ pub fn visit_sequences(
     languages.sort_unstable();
     languages.dedup();
     let specials = Specials::find(tokenizer)?;
-    let assembly = Assembly {
+    let builder = SequenceBuilder {
         pieces: PieceTable::encode(graph, &languages, tokenizer, &specials)?,
         element_separator: separator(config.triple_style, tokenizer)?,
         triple_separator: match config.concat_separator {
@@ -233,9 +231,9 @@ pub fn visit_sequences(
         forms: forms(config),
     };
     let mut report = BuildReport {
-        facts: assembly.facts.len(),
-        pairs: assembly.pairs.len(),
-        forms: assembly.forms.len(),
+        facts: builder.facts.len(),
+        pairs: builder.pairs.len(),
+        forms: builder.forms.len(),
         kept: SequenceKind::ALL
             .into_iter()
             .filter(|kind| config.kinds.contains(kind))
@@ -244,8 +242,8 @@ pub fn visit_sequences(
         ..BuildReport::default()
     };
     let mut order = Vec::new();
-    for (number, pair) in (0..).zip(&assembly.pairs) {
-        for (buildable, dropped) in assembly.buildable(number, *pair) {
+    for (number, pair) in (0..).zip(&builder.pairs) {
+        for (buildable, dropped) in builder.buildable_sequences(number, *pair) {
             order.extend(buildable);
             report.dropped += dropped;
         }
@@ -253,19 +251,19 @@ pub fn visit_sequences(
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
     if let Some(weights) = config.mix_weights {
         let count_before = order.len();
-        apply_mix_weights(&mut order, &assembly.forms, weights, config)?;
+        apply_mix_weights(&mut order, &builder.forms, weights, config)?;
         report.dropped.mix_weights = count_before - order.len();
         if report.dropped.mix_weights > 0 {
-            // The last sequences of some kinds were dropped, so these kinds are missing at the end
-            // of the list. The list is therefore shuffled again.
+            // The sequences of some kinds were dropped from the end of the list, so the list is
+            // shuffled again.
             let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
             rng.set_stream(1);
             order.shuffle(&mut rng);
         }
     }
     for block in order.chunks(BLOCK_SEQUENCES) {
-        let built: Vec<_> = block.par_iter().filter_map(|index| assembly.build(index)).collect();
-        for sequence in built {
+        let sequences: Vec<_> = block.par_iter().filter_map(|index| builder.build(index)).collect();
+        for sequence in sequences {
             *report.kept.entry(sequence.kind).or_default() += 1;
             report.tokens += sequence.input_ids.len();
             report.masked_tokens +=
@@ -276,7 +274,7 @@ pub fn visit_sequences(
     Ok(report)
 }
 
-/// Sequences per block.
+/// Number of sequences per block.
 const BLOCK_SEQUENCES: usize = 4096;
 
 /// Indices of the triple, language pair and form of a sequence.
@@ -304,8 +302,8 @@ fn known_pairs(
     pairs.iter().map(parse_pair).collect()
 }
 
-/// Data shared by all sequences of a call.
-struct Assembly<'c> {
+/// Builds the sequences of one call of [`visit_sequences`].
+struct SequenceBuilder<'c> {
     pieces: PieceTable,
     /// Separator tokens between head, relation and tail.
     element_separator: Vec<u32>,
@@ -317,9 +315,10 @@ struct Assembly<'c> {
     forms: Vec<Form>,
 }
 
-impl Assembly<'_> {
-    /// Returns the sequences of a pair that can be built, in blocks, with counts of dropped ones.
-    fn buildable(
+impl SequenceBuilder<'_> {
+    /// Returns the sequences of a pair that can be built, in blocks, with counts of dropped
+    /// sequences.
+    fn buildable_sequences(
         &self,
         number: u32,
         pair: (Language, Language),
@@ -346,7 +345,7 @@ impl Assembly<'_> {
             .collect()
     }
 
-    /// Builds a sequence that [`buildable`](Self::buildable) returned.
+    /// Builds a sequence that [`Self::buildable_sequences`] returned.
     fn build(&self, index: &SequenceIndex) -> Option<Sequence> {
         let (fact, triple) = *self.facts.get(usize::try_from(index.fact).ok()?)?;
         let pair = *self.pairs.get(usize::try_from(index.pair).ok()?)?;
@@ -354,7 +353,7 @@ impl Assembly<'_> {
         self.sequence(fact, triple, pair, form).ok()
     }
 
-    /// Builds the sequence of one form. The error counts the dropped sequence under its reason.
+    /// Builds the sequence of one form. The error is a report that counts the dropped sequence.
     fn sequence(
         &self,
         fact: u32,
@@ -406,13 +405,13 @@ impl Assembly<'_> {
                 .pieces
                 .get(id, language)
                 .ok_or(DropReport { missing_label: 1, ..DropReport::default() })?;
-            let masked = role.filter(|role| *role == layout.masked);
-            if !pieces.is_valid || (masked.is_some() && !pieces.is_predictable) {
+            let masked_role = role.filter(|role| *role == layout.masked);
+            if !pieces.is_valid || (masked_role.is_some() && !pieces.is_predictable) {
                 return Err(DropReport { unusable_label: 1, ..DropReport::default() });
             }
-            match masked {
+            match masked_role {
                 Some(role) => {
-                    draft.push_masked(pieces, self.masks(pieces)?, role, language, &self.specials)
+                    draft.push_masked(pieces, self.n_masks(pieces)?, role, language, &self.specials)
                 }
                 None => draft.push_visible(&pieces.ids),
             }
@@ -421,7 +420,7 @@ impl Assembly<'_> {
     }
 
     /// Returns the number of `<mask>` tokens for an entity.
-    fn masks(&self, pieces: &Pieces) -> Result<usize, DropReport> {
+    fn n_masks(&self, pieces: &Pieces) -> Result<usize, DropReport> {
         let masks = match self.config.masking {
             Masking::GoldLength => pieces.ids.len(),
             Masking::Single => 1,
@@ -443,13 +442,13 @@ struct Draft {
 }
 
 impl Draft {
-    /// Appends tokens without loss.
+    /// Appends tokens that are excluded from the loss.
     fn push_visible(&mut self, ids: &[u32]) {
         self.input_ids.extend_from_slice(ids);
         self.labels.resize(self.input_ids.len(), IGNORE_INDEX);
     }
 
-    /// Appends `masks` masks. Masks after the entity's tokens predict padding.
+    /// Appends `masks` mask tokens. The targets are the entity's tokens, followed by padding.
     fn push_masked(
         &mut self,
         entity: &Pieces,
@@ -467,22 +466,22 @@ impl Draft {
     }
 }
 
-/// Drops as few sequences as possible from the end of the shuffled list, so that the kinds have the
-/// proportions of `weights`.
+/// Drops sequences from the end of the shuffled list so that the kinds have the proportions of
+/// `weights`. As few sequences as possible are dropped.
 fn apply_mix_weights(
     order: &mut Vec<SequenceIndex>,
     forms: &[Form],
     weights: [f64; 3],
     config: &SequenceConfig,
 ) -> Result<(), Error> {
-    let weighted = || {
+    let weighted_kinds = || {
         let kinds = SequenceKind::ALL.into_iter().zip(weights);
         kinds.filter(|(kind, _)| config.kinds.contains(kind))
     };
     let kind_of = |index: &SequenceIndex| forms.get(usize::from(index.form)).map(|form| form.kind);
     let count = |kind| order.iter().filter(|index| kind_of(index) == Some(kind)).count();
     let mut scale = f64::INFINITY;
-    for (kind, weight) in weighted().filter(|(_, weight)| *weight > 0.0) {
+    for (kind, weight) in weighted_kinds().filter(|(_, weight)| *weight > 0.0) {
         let available = count(kind);
         if available == 0 {
             return Err(Error::Empty {
@@ -493,7 +492,7 @@ fn apply_mix_weights(
         scale = scale.min(available as f64 / weight);
     }
     let mut remaining: BTreeMap<SequenceKind, f64> =
-        weighted().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
+        weighted_kinds().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
     order.retain(|index| match kind_of(index).and_then(|kind| remaining.get_mut(&kind)) {
         Some(remaining) if *remaining >= 1.0 => {
             *remaining -= 1.0;

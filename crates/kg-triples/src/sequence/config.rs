@@ -11,7 +11,7 @@ pub enum Masking {
     GoldLength,
     /// One mask; sequences that mask an entity of several sub-tokens are dropped.
     Single,
-    /// `masks` masks. Masks after the entity's sub-tokens predict padding; sequences that mask a
+    /// `masks` masks. Masks after the entity's sub-tokens predict padding. Sequences that mask a
     /// longer entity are dropped.
     FixedLength {
         /// Number of masks per entity, 1 to 512 and at most `max_length` − 4.
@@ -19,7 +19,7 @@ pub enum Masking {
     },
 }
 
-/// Maximum number of masks per entity: the number of positions of XLM-R.
+/// Maximum number of masks per entity, which is XLM-R's maximum sequence length.
 const MAX_MASKS: usize = 512;
 
 /// The masked entity of a mixed triple; i is the language of the relation.
@@ -32,7 +32,7 @@ pub enum MixedTarget {
     /// The entity in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. The visible text is
     /// mixed.
     NativeEntity,
-    /// Both, giving four sequences.
+    /// Both entities, which yields four sequences.
     Both,
 }
 
@@ -56,7 +56,7 @@ pub enum ConcatSeparator {
     SepToken,
 }
 
-/// Selects the sequences of a pair (i, j) only, or of (j, i) as well.
+/// Selects sequences in the order (i, j) of a pair, or in both orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Directions {
@@ -68,30 +68,31 @@ pub enum Directions {
 
 /// Options of [`build_sequences`](super::build_sequences()).
 ///
-/// The defaults give 4 monolingual, 4 mixed and 2 concatenated sequences per triple and pair.
+/// The defaults yield 4 monolingual, 4 mixed and 2 concatenated sequences per triple and pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SequenceConfig {
-    /// The kinds to build.
+    /// Kinds of sequences to build.
     pub kinds: Vec<SequenceKind>,
-    /// Number of masks per entity; the paper has several (section II-B).
+    /// Number of masks per entity; the paper describes several options (section II-B).
     pub masking: Masking,
     /// The masked entity of a mixed triple. The paper's text is ambiguous (section III-B).
     pub mixed_target: MixedTarget,
-    /// Separator between head, relation and tail; not stated in the paper.
+    /// Separator between head, relation and tail; not specified in the paper.
     pub triple_style: TripleStyle,
-    /// Separator between the two triples of a concatenated sequence; not stated in the paper.
+    /// Separator between the two triples of a concatenated sequence; not specified in the paper.
     pub concat_separator: ConcatSeparator,
     /// Directions of mixed sequences.
     pub mixed_directions: Directions,
     /// Orders of the two triples in concatenated sequences.
     pub concatenated_orders: Directions,
-    /// Proportions of monolingual, mixed and concatenated sequences, achieved by dropping random
-    /// sequences; `None` drops none. Weights of disabled kinds have no effect.
+    /// Proportions of monolingual, mixed and concatenated sequences. Random sequences are dropped
+    /// to obtain these proportions; with `None`, no sequence is dropped. Weights of kinds that are
+    /// not built have no effect.
     pub mix_weights: Option<[f64; 3]>,
-    /// Maximum sequence length in tokens, including special tokens; longer sequences are dropped,
-    /// never truncated. Not stated in the paper.
+    /// Maximum sequence length in tokens, including special tokens. Longer sequences are dropped,
+    /// not truncated. The paper does not specify a maximum.
     pub max_length: usize,
-    /// Seed of the shuffle ("randomly assembled").
+    /// Seed of the random order ("randomly assembled" in the paper).
     pub seed: u64,
 }
 
@@ -133,11 +134,11 @@ impl SequenceConfig {
             return invalid("masking.fixed_length.masks", masks.to_string(), rule);
         }
         if let Some(weights) = self.mix_weights {
-            let valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
+            let all_valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
             let weighted_kinds = SequenceKind::ALL.iter().zip(weights);
             let any_positive =
                 weighted_kinds.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
-            if !valid || !any_positive {
+            if !all_valid || !any_positive {
                 let rule = "three numbers >= 0, one of a built kind > 0";
                 return invalid("mix_weights", format!("{weights:?}"), rule);
             }

@@ -1,4 +1,4 @@
-//! Layout of sequences: order, languages and masked elements.
+//! Layouts of sequences: order, languages and masked elements of triples.
 use super::{Directions, MixedTarget, Role, SequenceConfig, SequenceKind};
 
 /// One of the two languages of a pair (i, j).
@@ -26,7 +26,7 @@ pub(super) struct TripleLayout {
     pub(super) masked: Role,
 }
 
-/// One sequence to build per triple and pair.
+/// Form of a sequence. One sequence of each form is built per triple and pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) kind: SequenceKind,

@@ -1,8 +1,8 @@
 //! Masked training sequences from triples: monolingual, mixed and concatenated.
 //!
-//! The sequences of the triple (Germany, official language, German) for (i, j) = (en, de). `▢` is
-//! one `<mask>` per sub-token of the entity. The masked entity is the target. All other positions
-//! are excluded from the loss.
+//! The sequences of the triple (Germany, official language, German) for (i, j) = (en, de). Each `▢`
+//! is one `<mask>` per sub-token of the masked entity, which is the target. All other positions are
+//! excluded from the loss.
 //!
 //! ```text
 //! monolingual, 4   <s> Germany official language ▢ </s>                   -> German
@@ -21,9 +21,9 @@
 //!                                                                 -> German, Deutsch
 //! ```
 //!
-//! Head, relation and tail are encoded separately, each at the beginning of a word, so the spans
-//! are exact. Sequences are never truncated: overlong ones are dropped and counted. With
-//! [`MixedTarget::ForeignEntity`], mixed sequences have the inputs of monolingual ones with
+//! Head, relation and tail are encoded separately, each as the beginning of a word, so the spans
+//! are exact. Sequences that are too long are dropped and counted, not truncated. With
+//! [`MixedTarget::ForeignEntity`], mixed and monolingual sequences have the same inputs but
 //! different targets, as in the paper's layouts; [`MixedTarget::NativeEntity`] avoids this.
 mod build;
 mod config;
@@ -85,7 +85,7 @@ pub struct MaskedEntity {
     pub start: usize,
     /// Index after the last masked position.
     pub end: usize,
-    /// Sub-tokens of the entity; positions from `start + pieces` on predict padding
+    /// Number of sub-tokens of the entity. Positions from `start + pieces` predict padding
     /// ([`Masking::FixedLength`] only).
     pub pieces: usize,
     /// Head or tail.
@@ -94,7 +94,7 @@ pub struct MaskedEntity {
     pub language: Language,
 }
 
-/// A training sequence with special tokens, unpadded.
+/// A training sequence with special tokens and without padding.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sequence {
@@ -103,15 +103,16 @@ pub struct Sequence {
     pub fact: u32,
     /// The kind.
     pub kind: SequenceKind,
-    /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple
-    /// in i, then in j.
+    /// The languages (i, j). Monolingual sequences have (i, i). Mixed sequences have one entity in
+    /// j and all other elements in i. Concatenated sequences have the triple in i, followed by the
+    /// triple in j.
     pub languages: (Language, Language),
     /// Token ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Token to be predicted at each position, or [`IGNORE_INDEX`] for positions without loss,
-    /// `[L]`.
+    /// Target token at each position, or [`IGNORE_INDEX`] for positions that are excluded from the
+    /// loss, `[L]`.
     pub labels: Vec<i64>,
-    /// The masked entities, in order of position: one, or two of equal role in a concatenated
+    /// The masked entities, in order of position: one, or two with the same role in a concatenated
     /// sequence.
     pub entities: Vec<MaskedEntity>,
 }
@@ -143,14 +144,14 @@ impl Record for Sequence {
             }
             next = end;
         }
-        let inside =
+        let is_masked =
             |at: usize| self.entities.iter().any(|entity| (entity.start..entity.end).contains(&at));
-        let wrong = self
+        let inconsistent_label = self
             .labels
             .iter()
             .enumerate()
-            .find(|(at, label)| inside(*at) == (**label == IGNORE_INDEX));
-        wrong.map(|(at, label)| {
+            .find(|(at, label)| is_masked(*at) == (**label == IGNORE_INDEX));
+        inconsistent_label.map(|(at, label)| {
             format!("the label {label} at position {at}, which contradicts the masked entities")
         })
     }

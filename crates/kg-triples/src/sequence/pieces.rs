@@ -1,4 +1,4 @@
-//! Token ids of labels. Each label is encoded once.
+//! Token ids of labels, each of which is encoded once.
 use std::collections::HashMap;
 
 use rayon::prelude::*;
@@ -12,8 +12,8 @@ use crate::{Error, KnowledgeGraph, Language};
 /// The token ids of a label.
 pub(super) struct Pieces {
     pub(super) ids: Vec<u32>,
-    /// Whether the label can be part of a sequence: it has tokens, and none is a special token such
-    /// as `<s>` or `<mask>`.
+    /// Whether the label can be part of a sequence: it has tokens, but no special token such as
+    /// `<s>` or `<mask>`.
     pub(super) is_valid: bool,
     /// Whether the label has no unknown token, as required for a masked entity.
     pub(super) is_predictable: bool,
@@ -31,7 +31,7 @@ impl PieceTable {
         tokenizer: &Tokenizer,
         specials: &Specials,
     ) -> Result<Self, Error> {
-        let encoder = Encoder::new(tokenizer)?;
+        let encoder = WordEncoder::new(tokenizer)?;
         let mut used_ids: Vec<u32> = graph.triples.iter().flatten().copied().collect();
         used_ids.par_sort_unstable();
         used_ids.dedup();
@@ -44,7 +44,7 @@ impl PieceTable {
             }
         }
         let encoded = labels.into_par_iter().map(|(key, label)| {
-            let ids = encoder.word(label)?;
+            let ids = encoder.encode_word(label)?;
             let is_valid = !ids.is_empty() && !ids.iter().any(|id| specials.is_control(*id));
             let is_predictable = !ids.iter().any(|id| Some(*id) == specials.unknown);
             Ok((key, Pieces { ids, is_valid, is_predictable }))
@@ -62,9 +62,9 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
     match style {
         TripleStyle::Space => Ok(Vec::new()),
         TripleStyle::Comma => {
-            // The comma after a word is a different token than a comma at the beginning of a word.
-            let encoder = Encoder::new(tokenizer)?;
-            let (word, word_with_comma) = (encoder.word("a")?, encoder.word("a,")?);
+            // A comma after a word and a comma at the beginning of a word are different tokens.
+            let encoder = WordEncoder::new(tokenizer)?;
+            let (word, word_with_comma) = (encoder.encode_word("a")?, encoder.encode_word("a,")?);
             match word_with_comma.strip_prefix(word.as_slice()) {
                 Some(comma) if !comma.is_empty() => Ok(comma.into()),
                 _ => encode(tokenizer, ","),
@@ -74,19 +74,19 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
 }
 
 /// Encodes texts as words inside a sentence.
-struct Encoder<'t> {
+struct WordEncoder<'t> {
     tokenizer: &'t Tokenizer,
     spacing: Spacing,
 }
 
-impl<'t> Encoder<'t> {
+impl<'t> WordEncoder<'t> {
     fn new(tokenizer: &'t Tokenizer) -> Result<Self, Error> {
         let spacing = Spacing::of(tokenizer);
         let spacing = spacing.map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(Self { tokenizer, spacing })
     }
 
-    fn word(&self, text: &str) -> Result<Vec<u32>, Error> {
+    fn encode_word(&self, text: &str) -> Result<Vec<u32>, Error> {
         encode(self.tokenizer, &self.spacing.inside(text.trim()))
     }
 }

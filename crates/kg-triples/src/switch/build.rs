@@ -4,18 +4,18 @@ use super::{EntityLabels, LanguageRule, SwitchConfig};
 use crate::entity_linking::{JoinedText, LinkedText, Mention};
 use crate::{Language, seed};
 
-/// A sentence with labels of another language.
+/// A sentence in which mentions are replaced by labels in another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchedText {
-    /// The switched sentence in the language of the labels, with the mentions of the source
-    /// sentence in order. The id consists of the id of the source and the language, as in
-    /// `en:25#0@de`.
+    /// The switched sentence, with the mentions of the source sentence in order. Its language is
+    /// the language of the labels. Its id consists of the id of the source sentence and the
+    /// language, as in `en:25#0@de`.
     pub text: LinkedText,
     /// Whether each mention is switched.
     pub switched: Vec<bool>,
 }
 
-/// Switches a sentence into each drawn language, in the order of codes.
+/// Switches a sentence into each drawn language, sorted by language code.
 ///
 /// Mentions must not overlap and must be in order, as returned by [`sentences`](super::sentences).
 /// Drawn languages of the [pool](SwitchConfig::pool) are skipped. The result is empty if no mention
@@ -57,23 +57,23 @@ fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig
     candidates
 }
 
-/// Returns the sentence with its mentions replaced by labels in one language.
+/// Returns the sentence with its mentions replaced by labels in `language`.
 fn switch_into(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> SwitchedText {
     let mut joined = JoinedText::default();
     let (mut mentions, mut switched) = (Vec::new(), Vec::new());
-    let mut rest = sentence.text.as_str();
+    let mut remaining = sentence.text.as_str();
     let mut position = 0;
     for mention in &sentence.mentions {
-        let (before, after) = split_after(rest, mention.start.saturating_sub(position));
+        let (before, after) = split_after(remaining, mention.start.saturating_sub(position));
         let (unswitched, after) = split_after(after, mention.end.saturating_sub(mention.start));
         let label = labels.label(&mention.entity, language);
         joined.push(before);
         let (start, end) = joined.push(label.unwrap_or(unswitched));
         mentions.push(Mention { start, end, entity: mention.entity.clone() });
         switched.push(label.is_some());
-        (rest, position) = (after, mention.end);
+        (remaining, position) = (after, mention.end);
     }
-    joined.push(rest);
+    joined.push(remaining);
     let text = LinkedText {
         id: format!("{}@{language}", sentence.id),
         language,

@@ -6,12 +6,12 @@ use crate::{Error, Language, check_unique_languages};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageRule {
-    /// Languages in which every mention has a label, as in the released code. Mentions of entities
-    /// without any label are ignored.
+    /// Languages in which every mention has a label, as in the paper's released code. Mentions of
+    /// entities without any label are ignored.
     #[default]
     Shared,
-    /// Languages in which at least one mention has a label. The text of other mentions is
-    /// unchanged. This rule is not from the paper; it is meant for small graphs.
+    /// Languages in which at least one mention has a label. The text of mentions without a label is
+    /// unchanged. This rule is not from the paper and is intended for small graphs.
     PerMention,
 }
 
@@ -20,10 +20,10 @@ pub enum LanguageRule {
 pub struct SwitchConfig {
     /// The language of the texts.
     pub source: Language,
-    /// Target languages; the source is ignored.
+    /// Target languages; the source language is ignored.
     pub languages: Vec<Language>,
-    /// Additional languages that take part in the draw but are not written. The released corpus
-    /// draws from XLM-R's languages, and training uses some of them.
+    /// Additional languages that are included in the draw, but whose sentences are not written. The
+    /// released corpus draws from XLM-R's languages, of which training uses a subset.
     pub pool: Vec<Language>,
     /// Rule for the languages of a sentence.
     pub rule: LanguageRule,
@@ -53,7 +53,7 @@ impl SwitchConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    /// [`Error::Config`] with the first key whose value is invalid.
     pub fn validate(&self) -> Result<(), Error> {
         let invalid = |key, value: String, rule| Err(Error::Config { key, value, rule });
         if self.count == 0 {

@@ -5,12 +5,12 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::entity_linking::{page_files, read_pages};
-use crate::folder::{ENTITY_LABELS, LABELS};
+use crate::folder::{ENTITY_LABEL_COLUMNS, LABEL_COLUMNS};
 use crate::jsonl::Record;
 use crate::table::for_each_row;
 use crate::{Error, Language, seed};
 
-/// A label of an entity and its label in the language of the texts, for label retrieval.
+/// A label of an entity and the entity's label in the language of the texts, for label retrieval.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelPair {
@@ -34,23 +34,23 @@ impl Record for LabelPair {
     }
 }
 
-/// Labels of entities in some languages.
+/// Labels of entities by language.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntityLabels {
     labels: HashMap<Box<str>, Vec<(Language, Box<str>)>>,
 }
 
 impl EntityLabels {
-    /// Reads the labels of entities in `languages` (all, if `None`) from a `labels.tsv` with the
-    /// header `id lang label kind` or `id lang label`, also compressed. Other labels are not held
-    /// in memory.
+    /// Reads the labels of entities in `languages` (all if `None`) from a table with the header `id
+    /// lang label kind` or `id lang label`, which may be compressed. Other labels are not held in
+    /// memory.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong
     /// number of cells, an invalid language, or an entity with two labels in one language.
     pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, Error> {
         let mut labels = Self::default();
-        for_each_row(path.as_ref(), &[LABELS, ENTITY_LABELS], |row| {
+        for_each_row(path.as_ref(), &[LABEL_COLUMNS, ENTITY_LABEL_COLUMNS], |row| {
             let ([id, code, label] | [id, code, label, "entity"]) = *row else { return Ok(()) };
             let language = Language::new(code)?;
             match languages.is_none_or(|requested| requested.contains(&language)) {
@@ -95,7 +95,8 @@ impl EntityLabels {
         }
     }
 
-    /// Adds or replaces a label. A blank label, or one with a line break, is ignored.
+    /// Adds or replaces a label. Blank labels and labels with control characters, such as line
+    /// breaks, are ignored.
     pub fn add(&mut self, id: &str, language: Language, label: &str) {
         let label = label.trim();
         if label.is_empty() || label.contains(char::is_control) {
@@ -127,18 +128,18 @@ impl EntityLabels {
         self.labels.contains_key(id)
     }
 
-    /// Removes a random fraction of the entities, drawn by `seed` and id. Their mentions are then
-    /// not switched.
+    /// Removes a random fraction of the entities, drawn by `seed` and id, and returns their labels.
+    /// Mentions of removed entities are not switched.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
         let is_held_out = |id: &str| seed::hash_to_unit(seed, id) < fraction;
         Self { labels: self.labels.extract_if(|id, _| is_held_out(id)).collect() }
     }
 
-    /// Permutes the labels of each language except `source` among its entities, in one cycle drawn
-    /// by `seed`.
+    /// Permutes the labels of each language except `source` among the entities, in a cyclic
+    /// permutation drawn by `seed`.
     ///
-    /// Switched texts are then wrong but contain the same labels. The only label of a language is
-    /// unchanged.
+    /// Switched texts then contain the same labels, but at mentions of other entities. If a
+    /// language has only one label, the label is unchanged.
     pub fn permute(&mut self, source: Language, seed: u64) {
         let languages = self.languages().into_keys().filter(|language| *language != source);
         for language in languages.collect::<Vec<_>>() {

@@ -3,15 +3,16 @@
 //! Reimplements the corpus of EntityCS (huawei-noah/noah-research, `NLP/EntityCS/wiki_cs_corpus`)
 //! for any text with linked mentions and any labels:
 //!
-//! 1. a text is split into sentences; those of more than 128 words are skipped;
+//! 1. a text is split into sentences; sentences of more than 128 words are skipped;
 //! 2. a mention of an entity without any label is ignored, and its text is unchanged;
 //! 3. a sentence is switched into languages in which all remaining mentions have a label
 //!    ([`LanguageRule::Shared`]): at most five, drawn uniformly from the languages and the
 //!    [pool](SwitchConfig::pool);
-//! 4. all these mentions are switched in each of the languages. Inflection is not adapted.
+//! 4. all remaining mentions are replaced by labels in each of the languages. Inflection is not
+//!    adapted.
 //!
-//! Draws depend only on the seed and the sentence's number, so the result does not depend on the
-//! number of threads.
+//! Draws depend only on the seed and the index of the sentence, so the result does not depend on
+//! the number of threads.
 //!
 //! ```
 //! use kg_triples::Language;

@@ -4,14 +4,15 @@ use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 
 /// Splits a text into sentences (Unicode Standard Annex 29) with non-overlapping mentions.
 ///
-/// Of overlapping mentions, the one that begins first is retained; of those with equal starts, the
-/// longest. Also returns the number of skipped mentions: overlapping ones and those across lines.
-/// The id of a sentence is the text's id and a number, as in `en:25#0`.
+/// If mentions overlap, the mention that begins first is retained; if several begin at the same
+/// position, the longest is retained. Also returns the number of skipped mentions, which overlap a
+/// retained mention or cross lines. The id of a sentence consists of the text's id and an index, as
+/// in `en:25#0`.
 pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {
         remove_overlaps(&mut passage.mentions);
-        for Passage { text: body, mentions } in split(&passage) {
+        for Passage { text: body, mentions } in split_sentences(&passage) {
             sentences.push(LinkedText {
                 id: format!("{}#{}", text.id, sentences.len()),
                 language: text.language,
@@ -23,11 +24,11 @@ pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
             });
         }
     }
-    let retained: usize = sentences.iter().map(|sentence| sentence.mentions.len()).sum();
-    (sentences, text.mentions.len() - retained)
+    let retained_count: usize = sentences.iter().map(|sentence| sentence.mentions.len()).sum();
+    (sentences, text.mentions.len() - retained_count)
 }
 
-/// Removes mentions that overlap an earlier one.
+/// Removes mentions that overlap an earlier mention.
 fn remove_overlaps(mentions: &mut Vec<Mention>) {
     mentions.sort_by_key(|mention| (mention.start, std::cmp::Reverse(mention.end)));
     let mut end = 0;
@@ -41,37 +42,37 @@ fn remove_overlaps(mentions: &mut Vec<Mention>) {
 }
 
 /// Splits a passage into sentences. A sentence boundary inside a mention is ignored.
-fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
+fn split_sentences<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
     let mut sentences = Vec::new();
     let mut mentions = passage.mentions.iter().peekable();
-    // The beginning of the sentence in bytes and in code points.
+    // The start of the sentence in bytes and in code points.
     let (mut begin, mut begin_chars) = (0, 0);
     let (mut end, mut end_chars) = (0, 0);
     for part in passage.text.split_sentence_bounds() {
         end += part.len();
         end_chars += part.chars().count();
-        let crosses = |m: &&Mention| m.start < end_chars && m.end > end_chars;
-        if passage.mentions.iter().any(|mention| crosses(&mention)) {
+        let crosses_end = |m: &&Mention| m.start < end_chars && m.end > end_chars;
+        if passage.mentions.iter().any(|mention| crosses_end(&mention)) {
             continue;
         }
         let body = passage.text.get(begin..end).unwrap_or_default();
         let trimmed = body.trim_start();
         let start = begin_chars + (body.chars().count() - trimmed.chars().count());
-        let mut inside = Vec::new();
+        let mut sentence_mentions = Vec::new();
         while let Some(mention) = mentions.next_if(|mention| mention.end <= end_chars) {
-            inside.push(Mention {
+            sentence_mentions.push(Mention {
                 start: mention.start.saturating_sub(start),
                 end: mention.end.saturating_sub(start),
                 entity: mention.entity.clone(),
             });
         }
-        let trimmed = match inside.last() {
+        let trimmed = match sentence_mentions.last() {
             // White space at the end of a mention belongs to the mention.
             Some(last) if last.end > trimmed.trim_end().chars().count() => trimmed,
             _ => trimmed.trim_end(),
         };
         if !trimmed.is_empty() {
-            sentences.push(Passage { text: trimmed, mentions: inside });
+            sentences.push(Passage { text: trimmed, mentions: sentence_mentions });
         }
         (begin, begin_chars) = (end, end_chars);
     }

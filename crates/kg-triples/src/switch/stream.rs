@@ -16,13 +16,13 @@ pub struct SwitchReport {
     pub texts: usize,
     /// Skipped texts in other languages.
     pub other_language: usize,
-    /// Sentences of `texts`.
+    /// Sentences of these texts.
     pub sentences: usize,
-    /// Skipped mentions that overlap others or cross lines.
+    /// Skipped mentions that overlap a retained mention or cross lines.
     pub overlapping: usize,
     /// Sentences with too many words.
     pub too_long: usize,
-    /// Remaining sentences without a mention.
+    /// Sentences without a mention that are not too long.
     pub without_mention: usize,
     /// Sentences with mentions that cannot be switched into any language.
     pub unswitched: usize,
@@ -32,11 +32,11 @@ pub struct SwitchReport {
     pub by_language: BTreeMap<Language, (usize, usize)>,
 }
 
-/// Switches all texts and passes each sentence with a mention to `write`, in order, with its
-/// switched forms.
+/// Switches all texts, and passes each sentence with a mention and its switched forms to `write`,
+/// in order.
 ///
-/// There may be no switched form. Blocks of texts are processed in parallel; the result does not
-/// depend on the number of threads.
+/// The list of switched forms may be empty. Blocks of texts are processed in parallel; the result
+/// does not depend on the number of threads.
 ///
 /// # Errors
 /// As [`SwitchConfig::validate`]; errors of `texts` and `write`.
@@ -55,8 +55,8 @@ pub fn switch_texts(
         if block.is_empty() {
             return Ok(report);
         }
-        let in_source = |text: &&LinkedText| text.language == config.source;
-        let source_texts: Vec<&LinkedText> = block.iter().filter(in_source).collect();
+        let is_source_text = |text: &&LinkedText| text.language == config.source;
+        let source_texts: Vec<&LinkedText> = block.iter().filter(is_source_text).collect();
         report.texts += source_texts.len();
         report.other_language += block.len() - source_texts.len();
         let sentences_by_text: Vec<(Vec<LinkedText>, usize)> =
@@ -75,7 +75,7 @@ pub fn switch_texts(
             .map(|(number, sentence)| switch_sentence(sentence, *number, labels, config))
             .collect();
         for ((number, sentence), forms) in numbered_sentences.iter().zip(&forms) {
-            report.count(forms);
+            report.count_forms(forms);
             write(*number, sentence, forms)?;
         }
     }
@@ -92,7 +92,7 @@ impl SwitchReport {
         !too_long && !without_mention
     }
 
-    fn count(&mut self, forms: &[SwitchedText]) {
+    fn count_forms(&mut self, forms: &[SwitchedText]) {
         self.unswitched += usize::from(forms.is_empty());
         self.switched += usize::from(!forms.is_empty());
         for form in forms {

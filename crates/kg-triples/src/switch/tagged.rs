@@ -1,30 +1,31 @@
-//! Reader of the released EntityCS corpus: sentences with `<en>…</en>` around mentions.
+//! Reader for the released EntityCS corpus, in which mentions are enclosed in `<en>…</en>`.
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::entity_linking::{JoinedText, LinkedText, Mention, text_or_number};
+use crate::entity_linking::{JoinedText, LinkedText, Mention, string_or_number};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
 /// A line of the released corpus: a sentence, with its switched form if it has one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TaggedPair {
-    /// The sentence's number; also accepted as a string.
-    #[serde(deserialize_with = "number_or_text")]
+    /// The number of the sentence, which may be stored as a string.
+    #[serde(deserialize_with = "number_or_string")]
     pub id: u64,
     /// The language of the labels.
     #[serde(default)]
     pub language: Option<Language>,
-    /// The English sentence, mentions in `<en>…</en>`.
+    /// The English sentence, with mentions enclosed in `<en>…</en>`.
     pub en_sentence: String,
-    /// The switched sentence: labels in `<xx>…</xx>`, other mentions in `<en>…</en>`.
+    /// The switched sentence, with labels enclosed in `<xx>…</xx>` and other mentions in
+    /// `<en>…</en>`.
     #[serde(default)]
     pub cs_sentence: Option<String>,
 }
 
-fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    text_or_number(deserializer)?.parse().map_err(serde::de::Error::custom)
+fn number_or_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    string_or_number(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 impl Record for TaggedPair {
@@ -38,7 +39,7 @@ impl Record for TaggedPair {
 impl TaggedPair {
     /// Returns the English sentence and its switched form, if any, without tags.
     ///
-    /// The corpus has no entity ids, so a mention's entity is its English text.
+    /// The corpus has no entity ids, so the entity of a mention is the mention's English text.
     ///
     /// # Errors
     /// The reason why the line is invalid: an unclosed tag, or different numbers of mentions in the
@@ -58,7 +59,7 @@ impl TaggedPair {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub fn texts(&self) -> Result<(LinkedText, Option<LinkedText>), String> {
-        let (text, spans) = untagged(&self.en_sentence, &[Language::EN])?;
+        let (text, spans) = untag(&self.en_sentence, &[Language::EN])?;
         let names: Vec<String> = spans
             .iter()
             .map(|(start, end)| text.chars().skip(*start).take(end - start).collect())
@@ -83,7 +84,7 @@ impl TaggedPair {
             (None, _) => return Err("`cs_sentence` without `language`".into()),
             (_, None) => return Err("`language` without `cs_sentence`".into()),
         };
-        let (text, spans) = untagged(switched, &[language, Language::EN])?;
+        let (text, spans) = untag(switched, &[language, Language::EN])?;
         if spans.len() != names.len() {
             let (switched_count, english_count) = (spans.len(), names.len());
             return Err(format!(
@@ -95,21 +96,21 @@ impl TaggedPair {
     }
 }
 
-/// Returns the text without the tags of `languages`, and the ranges of the tagged parts in code
+/// Returns the text without the tags of `languages`, and the ranges of the tagged mentions in code
 /// points.
-fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, usize)>), String> {
+fn untag(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, usize)>), String> {
     let mut text = JoinedText::default();
     let mut spans = Vec::new();
-    let mut rest = tagged;
-    let next_tag = |rest: &str| {
+    let mut remaining = tagged;
+    let next_tag = |remaining: &str| {
         let tags = languages.iter().filter_map(|language| {
             let tag = format!("<{language}>");
-            rest.find(&tag).map(|at| (at, tag.len(), format!("</{language}>")))
+            remaining.find(&tag).map(|at| (at, tag.len(), format!("</{language}>")))
         });
         tags.min_by_key(|(at, ..)| *at)
     };
-    while let Some((at, length, close)) = next_tag(rest) {
-        let (before, after) = rest.split_at(at);
+    while let Some((at, length, close)) = next_tag(remaining) {
+        let (before, after) = remaining.split_at(at);
         let after = after.get(length..).unwrap_or_default();
         let Some((mention, after)) = after.split_once(&close) else {
             return Err(format!(
@@ -123,14 +124,14 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
             return Err(format!("an empty mention before {close}"));
         }
         spans.push(span);
-        rest = after;
+        remaining = after;
     }
-    text.push(rest);
+    text.push(remaining);
     Ok((text.text, spans))
 }
 
-/// Reads a file of the released corpus as linked texts: the switched form of each line and, if
-/// `english` is set, the English sentence before the first line of its number.
+/// Reads a file of the released corpus as linked texts. Each line yields its switched form. If
+/// `english` is set, the first line of each sentence yields the English sentence as well.
 pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,
     english: bool,
@@ -164,9 +165,9 @@ impl Iterator for TaggedReader {
                 Ok(texts) => texts,
                 Err(got) => return Some(Err(self.pairs.record_error(got))),
             };
-            let is_new = self.last_id.replace(pair.id) != Some(pair.id);
+            let is_first_line = self.last_id.replace(pair.id) != Some(pair.id);
             self.pending = switched;
-            if self.english && is_new {
+            if self.english && is_first_line {
                 return Some(Ok(english));
             }
         }

@@ -1,4 +1,4 @@
-//! Tests of the binary: output files, and one error line with exit code 2 for bad input.
+//! Tests of the binary: output files, and one error line with exit code 2 for invalid input.
 
 use std::process::Command;
 
@@ -32,7 +32,7 @@ fn sample_mix_and_stats_work_together() {
     );
     assert_eq!(read::<Sequence>(dir.path().join("m/s.jsonl.gz")), built.unwrap().0);
 
-    // Default pairs: en-de and en-zh.
+    // The default pairs are en-de and en-zh.
     let options = "--kinds mixed,concatenated --mixed-target both --masking fixed:12";
     let rows = ["language pairs 2", "sequences 120"];
     expect_rows(&mix_arguments(&format!("{options} --out d.jsonl")), &rows);
@@ -60,7 +60,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
     let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
     assert!(has_row(&table, "de 5 1"), "{table}");
     assert!(!dir.path().join("fewer/train/triples.en.txt").exists());
-    // Either the files of all languages are written, or none.
+    // If the file of one language cannot be written, no file is written.
     let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out none"));
     assert!(error.contains("all labels in fr"), "{error}");
     assert!(!dir.path().join("none").exists());
@@ -73,21 +73,21 @@ fn bad_input_is_reported_and_writes_no_file() {
     countries().write_dir(dir.path().join("few")).unwrap();
     let label = "id\tlang\tlabel\tkind\nQ183\ten\tGermany\tentity\n";
     write(&dir.path().join("few"), "labels.tsv", label);
-    let sample = [
+    let sample_cases = [
         (
             "--kg kg --languages en,fr",
             "\"fr\" has no label in this knowledge graph; it has de, en, zh",
         ),
         ("--kg few --languages en", "no data"),
     ];
-    expect_errors(dir.path(), "sample", &sample);
-    let mix = [
+    expect_errors(dir.path(), "sample", &sample_cases);
+    let mix_cases = [
         ("--pairs en-fr", "\"fr\""),
         ("--pairs en-de --max-length 5 --kinds concatenated", "no data"),
     ];
-    expect_errors(dir.path(), &mix_arguments(""), &mix);
-    let tokenizer = [("--tokenizer none.json", "none.json")];
-    expect_errors(dir.path(), "mix --in kg", &tokenizer);
+    expect_errors(dir.path(), &mix_arguments(""), &mix_cases);
+    let tokenizer_cases = [("--tokenizer none.json", "none.json")];
+    expect_errors(dir.path(), "mix --in kg", &tokenizer_cases);
     for (arguments, expected) in [
         ("sample --kg kg --languages en --out file/out".to_owned(), "file/out"),
         (mix_arguments("--pairs en-de --out file/out.jsonl"), "file"),

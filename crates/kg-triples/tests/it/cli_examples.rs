@@ -2,8 +2,9 @@
 #![cfg(unix)]
 
 #[test]
-fn examples_of_help_run() {
-    // Command, number of examples that run on the repository's files, files that they write.
+fn help_examples_run() {
+    // Command, number of examples that run on the repository's files, files that the examples
+    // write.
     for (command, count, outputs) in [
         (&[][..], 12, &["passages.jsonl.gz"][..]),
         (&["extract"], 4, &["kg/extract.json"]),

@@ -1,4 +1,5 @@
-//! Tests of the program's files: unchanged inputs, outputs to pipes, variants of text files.
+//! Tests of input and output files of the program: unchanged inputs, output to pipes, variants of
+//! text files.
 #![cfg(unix)]
 
 use std::fs;

@@ -17,7 +17,7 @@ fn run(dir: &Path, arguments: &str) -> Output {
 }
 
 /// Pages of two entities in two languages.
-fn entities() -> TempDir {
+fn entity_pages() -> TempDir {
     let dir = tempdir().unwrap();
     std::fs::create_dir(dir.path().join("pages")).unwrap();
     let pages = dir.path().join("pages");
@@ -38,9 +38,10 @@ fn entities() -> TempDir {
 
 #[test]
 fn pages_are_linked_by_their_labels() {
-    let dir = entities();
+    let dir = entity_pages();
     let table = stdout(&run(dir.path(), "mentions --entities pages --out m/m.jsonl.gz"));
-    // described, labels, ambiguous, too short, links, own page, entities, passages used
+    // The columns are described, labels, ambiguous, too short, links, self-links, entities,
+    // passages used.
     assert!(has_row(&table, "en 2 2 0 0 3 2 2 1"), "{table}");
     assert!(has_row(&table, "zh 1 2 0 0 1 1 1 1"), "{table}");
     assert!(has_row(&table, "passages 4") && has_row(&table, "passages used 2"), "{table}");
@@ -72,7 +73,7 @@ fn pages_are_linked_by_their_labels() {
 
 #[test]
 fn linked_texts_and_wikipedia_pages_are_sources() {
-    let dir = entities();
+    let dir = entity_pages();
     let line =
         r#"{"id":"1","lang":"en","text":"Bern.","mentions":[{"start":0,"end":4,"entity":"Q515"}]}"#;
     write(dir.path(), "t.jsonl", format!("{line}\n"));
@@ -105,7 +106,7 @@ fn linked_texts_and_wikipedia_pages_are_sources() {
 
 #[test]
 fn triples_are_joined_with_descriptions() {
-    let dir = entities();
+    let dir = entity_pages();
     countries().write_dir(dir.path().join("kg")).unwrap();
     let table = stdout(&run(dir.path(), "entailment --kg kg --synthetic --out e.jsonl.gz"));
     assert!(has_row(&table, "with descriptions 6") && has_row(&table, "relations 2"), "{table}");
@@ -127,14 +128,14 @@ fn triples_are_joined_with_descriptions() {
 
 #[test]
 fn bad_input_is_reported_and_writes_no_file() {
-    let dir = entities();
+    let dir = entity_pages();
     countries().write_dir(dir.path().join("kg")).unwrap();
     write(dir.path(), "bad.jsonl", "\n{\"id\":\"1\"}\n");
     write(dir.path(), "wiki", "{\"id\":\"1\"}\n");
     write(dir.path(), "s.tsv", "id\tlang\ttitle\nQ1\ten\n");
     write(&dir.path().join("pages"), "entities.de.jsonl", "{\"id\":\"Q1\"}\n{\"label\":\"x\"}\n");
     let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
-    let mentions = [
+    let mention_cases = [
         ("--texts bad.jsonl --entities kg", "files entities.<lang>.jsonl"),
         ("--texts bad.jsonl", "bad.jsonl:2"),
         ("--texts none.jsonl", "none.jsonl"),
@@ -157,8 +158,8 @@ fn bad_input_is_reported_and_writes_no_file() {
             "entity_smoothing = 2",
         ),
     ];
-    expect_errors(dir.path(), &format!("mentions --tokenizer {tokenizer}"), &mentions);
-    let entailment = [
+    expect_errors(dir.path(), &format!("mentions --tokenizer {tokenizer}"), &mention_cases);
+    let entailment_cases = [
         ("--kg kg", "--entities"),
         ("--kg kg --entities pages", "entities.de.jsonl:2"),
         ("--kg none --synthetic", "none"),
@@ -167,7 +168,7 @@ fn bad_input_is_reported_and_writes_no_file() {
         ("--kg kg --synthetic --hold-out 1.5", "hold_out = 1.5"),
         ("--kg kg --synthetic --hold-out 0.5", "must be a folder if data is held out"),
     ];
-    expect_errors(dir.path(), &format!("entailment --tokenizer {tokenizer}"), &entailment);
+    expect_errors(dir.path(), &format!("entailment --tokenizer {tokenizer}"), &entailment_cases);
 }
 
 /// Pages of 60 cities in three languages. Each page mentions two other cities.
@@ -186,7 +187,7 @@ pub fn city_pages() -> TempDir {
     dir
 }
 
-const HOLD_OUT: &str = "mentions --entities . --hold-out texts=0.3,pairs=0.2,entities=0.1 \
+const HOLD_OUT_COMMAND: &str = "mentions --entities . --hold-out texts=0.3,pairs=0.2,entities=0.1 \
                         --queries 20 --queries-per-entity 2 --candidates 50";
 
 fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
@@ -198,8 +199,8 @@ fn queries(folder: &Path) -> [Vec<MentionExample>; 3] {
     ["unseen-texts", "unseen-pairs", "unseen-entities"].map(|name| probe(folder, name))
 }
 
-/// Asserts that no training line of `trained` contains a held-out text, pair or entity of the probe
-/// of `folder`.
+/// Asserts that no training line of the folder `trained` contains a held-out text, pair or entity
+/// of the probe in `folder`.
 fn expect_no_leak(folder: &Path, trained: &Path) {
     let train: Vec<MentionExample> = read(trained.join("train/mentions.jsonl.gz"));
     let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
@@ -221,10 +222,10 @@ fn expect_nothing_held_out_in_train(folder: &Path) {
     let [unseen_texts, unseen_pairs, unseen_entities] = queries(folder);
     let candidates: Vec<Candidate> = probe(folder, "candidates");
     for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
-        let gold = |candidate: &&Candidate| {
+        let is_gold = |candidate: &&Candidate| {
             candidate.entity == query.entity && candidate.language == query.description_language
         };
-        assert_eq!(candidates.iter().find(gold).unwrap().input_ids, query.description_ids);
+        assert_eq!(candidates.iter().find(is_gold).unwrap().input_ids, query.description_ids);
     }
     for queries in [unseen_texts, unseen_pairs] {
         assert!(!queries.is_empty() && queries.len() <= 20);
@@ -246,7 +247,7 @@ fn no_held_out_data_is_in_train_for_any_seed_and_number_of_threads() {
         let folder = |threads: &str| {
             let out = format!("out-{number}-{threads}");
             let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-            command.current_dir(dir.path()).args(HOLD_OUT.split_whitespace());
+            command.current_dir(dir.path()).args(HOLD_OUT_COMMAND.split_whitespace());
             command.args(options.split_whitespace()).args(["--out", &out, "--tokenizer"]);
             command.arg(testkit::fixture("tokenizer.json")).env("RAYON_NUM_THREADS", threads);
             stdout(&command.output().unwrap());
@@ -271,7 +272,7 @@ fn held_out_texts_do_not_depend_on_the_number_of_files() {
     for seed in 0..3 {
         let [one, three] = ["linked.jsonl", "a.jsonl,b.jsonl,c.jsonl"].map(|files| {
             let options = format!("--texts {files} --seed {seed} --out out-{}", files.len());
-            stdout(&run(dir.path(), &format!("{HOLD_OUT} {options}")));
+            stdout(&run(dir.path(), &format!("{HOLD_OUT_COMMAND} {options}")));
             dir.path().join(format!("out-{}", files.len()))
         });
         expect_no_leak(&one, &three);
@@ -282,7 +283,7 @@ fn held_out_texts_do_not_depend_on_the_number_of_files() {
 #[test]
 fn the_manifest_describes_the_folder() {
     let dir = city_pages();
-    stdout(&run(dir.path(), &format!("{HOLD_OUT} --most-mentioned 30 --out made")));
+    stdout(&run(dir.path(), &format!("{HOLD_OUT_COMMAND} --most-mentioned 30 --out made")));
     let output = dir.path().join("made");
     let manifest = Manifest::read(&output).unwrap().unwrap();
     manifest.check(&output).unwrap();
@@ -305,7 +306,7 @@ fn the_manifest_describes_the_folder() {
 fn held_out_triples_are_queries_for_candidate_objects() {
     let dir = tempdir().unwrap();
     let command = "entailment --kg kg --synthetic --hold-out 0.3 --out made";
-    // Each head has five tails, so no held-out triple has a unique object.
+    // Each head has five tails, so no held-out triple can be a query.
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
     let error = failure(&run(dir.path(), command));
     assert!(error.contains("queries of 60 triples: no data"), "{error}");
@@ -325,21 +326,21 @@ fn held_out_triples_are_queries_for_candidate_objects() {
     }
 }
 
-/// XLM-K: at most 256 tokens per side (sections 3.1 to 3.3), languages as XLM-R (4.1), 32k
-/// candidates (appendix B). *Bridging the Language Gap*: 20,000 triples (III-A).
+/// XLM-K: at most 256 tokens per text (sections 3.1 to 3.3), the language sampling of XLM-R (4.1),
+/// 32k candidates (appendix B). *Bridging the Language Gap*: 20,000 triples (III-A).
 #[test]
 fn defaults_are_the_values_of_the_papers() {
     let dir = tempdir().unwrap();
-    let knowledge = [("description-tokens", "256"), ("smoothing", "0.3"), ("candidates", "32768")];
+    let defaults = [("description-tokens", "256"), ("smoothing", "0.3"), ("candidates", "32768")];
     let commands = [
-        ("mentions", knowledge.as_slice()),
-        ("entailment", &knowledge),
+        ("mentions", defaults.as_slice()),
+        ("entailment", &defaults),
         ("sample", &[("count", "20000")]),
     ];
     for (command, options) in commands {
-        let help = stdout(&run(dir.path(), &format!("{command} --help")));
+        let help_text = stdout(&run(dir.path(), &format!("{command} --help")));
         for (option, value) in options {
-            let (_, option_help) = help.split_once(&format!("--{option} <")).unwrap();
+            let (_, option_help) = help_text.split_once(&format!("--{option} <")).unwrap();
             let default = option_help.split("[default: ").nth(1).unwrap();
             assert!(
                 default.starts_with(&format!("{value}]")),

@@ -36,8 +36,8 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     let dir = folder();
     let command = "pairs --kg kg --entities pages --kinds ts,es,tp,ep,ep --out p.jsonl";
     let table = stdout(&run(dir.path(), command));
-    // kind, sources, without a label, without a triple, object only, train, held out, without a
-    // relation, written
+    // The columns are kind, sources, without a label, without a triple, object only, train, held
+    // out, without a relation, written.
     assert!(has_row(&table, "ep 12 0 0 0 12 0 0 12"), "{table}");
     assert!(has_row(&table, "tp 6 0 0 0 6 0 0 6"), "{table}");
     // Q2 has no label; Q1 has the label of its page, in English only.
@@ -65,7 +65,7 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     let error = failure(&run(dir.path(), command));
     assert!(error.contains("ts pairs of 0 sources: no data"), "{error}");
 
-    // --texts replaces the pages.
+    // With --texts, sentences of the pages are not used.
     let text = r#"{"id":"1","lang":"en","text":"Ours.","mentions":[{"start":0,"end":1,"entity":"Q183"},{"start":2,"end":3,"entity":"Q64"}]}"#;
     write(dir.path(), "t.jsonl", text);
     let command =
@@ -89,8 +89,8 @@ fn held_out_data_is_separate_for_any_number_of_threads() {
     let [one, four] = ["1", "4"].map(files);
     assert_eq!(one.files, four.files);
     assert_eq!(one.counts["train"], serde_json::json!({ "ep": 400, "tp": 400 }));
-    let sum = |key: &str| one.counts["pairs"]["ep"].get(key).and_then(Value::as_u64).unwrap();
-    assert_eq!(sum("train") + sum("held_out"), 12);
+    let count = |key: &str| one.counts["pairs"]["ep"].get(key).and_then(Value::as_u64).unwrap();
+    assert_eq!(count("train") + count("held_out"), 12);
     let entities = |name: &str| -> BTreeSet<String> {
         read(dir.path().join("1").join(name)).into_iter().map(|p: TextPair| p.entity).collect()
     };

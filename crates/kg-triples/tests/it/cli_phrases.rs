@@ -23,7 +23,7 @@ fn passages_and_their_counts_are_written() {
     write(dir.path(), "de.jsonl", DE);
     let command = "--queries en.jsonl,de.jsonl --min-chars 0";
     let table = stdout(&run(dir.path(), &format!("{command} --out made/p.jsonl.gz")));
-    // Columns: de, en. "felled the cherry tree" has 4 + 3 + 2 n-grams with "who".
+    // The columns are de and en. The English query of five words has 4 + 3 + 2 n-grams.
     for row in [
         "de en",
         "queries 1 2",

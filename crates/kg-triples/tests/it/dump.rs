@@ -1,4 +1,5 @@
-//! Tests of dumps in all formats against a reference reader, and of damaged dumps.
+//! Tests that compare extracts of dumps in all formats with a reference implementation, and tests
+//! of damaged dumps.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -16,16 +17,16 @@ fn fixture() -> PathBuf {
 
 fn config() -> ExtractConfig {
     let [en, de, zh] = ["en", "de", "zh"].map(|code| Language::new(code).unwrap());
-    let simplified = Language::new("zh-hans").unwrap();
+    let zh_hans = Language::new("zh-hans").unwrap();
     ExtractConfig {
         languages: vec![en, de, zh],
-        fallback: vec![(zh, vec![simplified])],
+        fallback: vec![(zh, vec![zh_hans])],
         ..ExtractConfig::default()
     }
 }
 
 /// Returns the tables and the report of a dump.
-fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), Error> {
+fn tables_of(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), Error> {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
     std::fs::write(&dump, bytes).unwrap();
@@ -55,19 +56,19 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
     let mut lines: Vec<&[u8]> =
         bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
     lines.retain(|line| !line.is_empty());
-    let array = lines.first() == Some(&b"[".as_slice());
-    if array {
+    let is_array = lines.first() == Some(&b"[".as_slice());
+    if is_array {
         lines.remove(0);
     }
     let (mut labels, mut redirects, mut triples) = (Vec::new(), BTreeMap::new(), Vec::new());
     let (mut ids, mut invalid, mut valid, mut closed) = (BTreeSet::new(), 0, 0, false);
     for line in lines {
-        if array && !closed && line == b"]" {
+        if is_array && !closed && line == b"]" {
             closed = true;
             continue;
         }
         let line = line.strip_suffix(b",").unwrap_or(line).trim_ascii_end();
-        let Some(rows) = (!closed).then(|| rows(line)).flatten() else {
+        let Some(rows) = (!closed).then(|| parse_rows(line)).flatten() else {
             invalid += 1;
             continue;
         };
@@ -85,10 +86,10 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
             Rows::Other => (),
         }
     }
-    if array && !closed || valid == 0 || invalid > valid {
+    if is_array && !closed || valid == 0 || invalid > valid {
         return None;
     }
-    // Sorted by id as text, then by the other cells.
+    // Rows are sorted by id as text, then by the remaining cells.
     let table = |header: &str, mut rows: Vec<Vec<String>>| {
         rows.sort();
         let lines = rows.into_iter().map(|row| row.join("\t") + "\n");
@@ -110,7 +111,7 @@ enum Rows {
 }
 
 /// Parses a line; `None` for an invalid line.
-fn rows(line: &[u8]) -> Option<Rows> {
+fn parse_rows(line: &[u8]) -> Option<Rows> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let object = value.as_object()?;
     let is_id =
@@ -121,7 +122,7 @@ fn rows(line: &[u8]) -> Option<Rows> {
             texts.insert(key, value.as_str()?.to_owned());
         }
     }
-    // A map may be missing, null, or an empty array.
+    // An object may be missing, null, or an empty array.
     let map = |value: Option<&Value>| match value {
         None | Some(Value::Null) => Some(serde_json::Map::new()),
         Some(Value::Array(array)) if array.is_empty() => Some(serde_json::Map::new()),
@@ -161,24 +162,24 @@ fn rows(line: &[u8]) -> Option<Rows> {
                 snak.get("snaktype").map(Value::as_str).map_or(Some("value"), |kind| kind)?;
             let data = map(snak.get("datavalue"))?;
             let value = data.get("value").cloned().unwrap_or_default();
-            let item = value.get("entity-type").and_then(Value::as_str) == Some("item");
+            let is_item = value.get("entity-type").and_then(Value::as_str) == Some("item");
             let number = || Some(format!("Q{}", value.get("numeric-id")?.as_u64()?));
             let id = value.get("id").and_then(Value::as_str).map(str::to_owned).or_else(number);
-            let unknown = ["somevalue", "novalue"].contains(&kind);
-            let tail = id.filter(|id| item && !unknown && is_id(id));
+            let is_unknown = ["somevalue", "novalue"].contains(&kind);
+            let tail = id.filter(|id| is_item && !is_unknown && is_id(id));
             ranked.push((rank, tail));
         }
         let preferred = ranked.iter().any(|(rank, _)| rank == "preferred");
         for (rank, tail) in ranked {
-            let counts = rank == "preferred" || (rank != "deprecated" && !preferred);
-            if let (true, Some(tail), true) = (counts, tail, is_id(&property)) {
+            let is_truthy = rank == "preferred" || (rank != "deprecated" && !preferred);
+            if let (true, Some(tail), true) = (is_truthy, tail, is_id(&property)) {
                 pairs.push((property.clone(), tail));
             }
         }
     }
     if let (Some(from), Some(to)) = (texts.get("entity"), texts.get("redirect")) {
-        let fits = is_id(from) && is_id(to);
-        return fits.then(|| Rows::Redirect(from.clone(), to.clone()));
+        let are_valid_ids = is_id(from) && is_id(to);
+        return are_valid_ids.then(|| Rows::Redirect(from.clone(), to.clone()));
     }
     let id = texts.get("id").filter(|id| is_id(id))?.clone();
     let kind = match texts.get("type").map(String::as_str) {
@@ -190,8 +191,8 @@ fn rows(line: &[u8]) -> Option<Rows> {
         pairs.clear();
     }
     let mut labels = Vec::new();
-    for (code, other) in [("en", ""), ("de", ""), ("zh", "zh-hans")] {
-        let text = labels_by_code.get(code).or_else(|| labels_by_code.get(other));
+    for (code, fallback_code) in [("en", ""), ("de", ""), ("zh", "zh-hans")] {
+        let text = labels_by_code.get(code).or_else(|| labels_by_code.get(fallback_code));
         labels.extend(text.map(|text| [&id, code, text, kind].map(str::to_owned).to_vec()));
     }
     pairs.sort();
@@ -201,7 +202,7 @@ fn rows(line: &[u8]) -> Option<Rows> {
 }
 
 fn expect_reference(bytes: &[u8], config: &ExtractConfig) {
-    let extracted = tables(bytes, config);
+    let extracted = tables_of(bytes, config);
     match (reference_tables(bytes), extracted) {
         (Some((expected, count)), Ok((extracted, report))) => {
             assert_eq!(extracted, expected, "{}", String::from_utf8_lossy(bytes));
@@ -221,7 +222,7 @@ fn expect_reference(bytes: &[u8], config: &ExtractConfig) {
 #[test]
 fn the_fixture_is_extracted_as_a_graph() {
     let bytes = std::fs::read(fixture()).unwrap();
-    let (extracted, report) = tables(&bytes, &config()).unwrap();
+    let (extracted, report) = tables_of(&bytes, &config()).unwrap();
     let head = "Q39\tP30\tQ46\nQ39\tP36\tQ70\nQ39\tP37\tQ150\nQ39\tP37\tQ188\n";
     assert!(extracted[2].contains(head), "{}", extracted[2]);
     assert!(extracted[0].contains("Q11911\tde\tKanton Bern\tentity\n"), "{}", extracted[0]);
@@ -233,7 +234,7 @@ fn the_fixture_is_extracted_as_a_graph() {
     assert_eq!((report.lines, report.bad_lines), (17, 0));
     expect_reference(&bytes, &config());
 
-    // The tables are a graph, and redirects are resolved.
+    // The tables can be read as a graph, and its redirects can be resolved.
     let folder = tempfile::tempdir().unwrap();
     extract(&fixture(), &config(), folder.path(), &Progress::default()).unwrap();
     let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
@@ -245,7 +246,7 @@ fn the_fixture_is_extracted_as_a_graph() {
 #[test]
 fn compression_layout_threads_and_memory_do_not_change_the_tables() {
     let bytes = std::fs::read(fixture()).unwrap();
-    let (expected, plain) = tables(&bytes, &config()).unwrap();
+    let (expected, plain) = tables_of(&bytes, &config()).unwrap();
     let text = String::from_utf8(bytes.clone()).unwrap();
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(',')).collect();
     let jsonl = lines[1..lines.len() - 1].join("\n");
@@ -265,7 +266,7 @@ fn compression_layout_threads_and_memory_do_not_change_the_tables() {
     for (number, form) in forms.iter().enumerate() {
         for (threads, memory) in [(1, 1), (3, 1 << 20)] {
             let config = ExtractConfig { memory, ..config() };
-            let (extracted, report) = with_threads(threads, || tables(form, &config)).unwrap();
+            let (extracted, report) = with_threads(threads, || tables_of(form, &config)).unwrap();
             assert_eq!(extracted, expected, "form {number}");
             assert_eq!(report.counts, plain.counts, "form {number}");
             assert_eq!(report.packed_bytes, form.len() as u64, "form {number}");
@@ -278,13 +279,13 @@ fn a_truncated_or_damaged_archive_is_an_error_with_the_position() {
     let bytes = std::fs::read(fixture()).unwrap();
     for compressed in ["gz", "bz2", "zst"].map(|extension| compressed(&bytes, extension)) {
         for cut in (4..compressed.len()).step_by(7) {
-            let error = tables(&compressed[..cut], &config()).err().unwrap().to_string();
+            let error = tables_of(&compressed[..cut], &config()).err().unwrap().to_string();
             assert!(error.contains("decompressed bytes") || error.contains("no end"), "{error}");
         }
         let mut damaged = compressed.clone();
         let middle = compressed.len() / 2;
         damaged[middle] ^= 0x10;
-        assert!(tables(&damaged, &config()).is_err(), "a flipped bit");
+        assert!(tables_of(&damaged, &config()).is_err(), "a flipped bit");
     }
     for cut in (2..bytes.len() - 2).step_by(11) {
         expect_reference(&bytes[..cut], &config());
@@ -295,30 +296,30 @@ fn a_truncated_or_damaged_archive_is_an_error_with_the_position() {
 fn too_many_bad_lines_are_an_error_and_few_are_reported() {
     let text = std::fs::read_to_string(fixture()).unwrap();
     let invalid = text.replacen("\n{", "\nnothing\n{\"id\":3}\n{", 1);
-    let (_, report) = tables(invalid.as_bytes(), &config()).unwrap();
+    let (_, report) = tables_of(invalid.as_bytes(), &config()).unwrap();
     assert_eq!(report.bad_lines, 2);
     let bad_line = &report.first_bad_lines[0];
     assert_eq!(
         (bad_line.line, bad_line.offset, bad_line.reason.as_str()),
         (2, 2, "not a JSON object")
     );
-    let one_allowed = ExtractConfig { bad_lines: 1, ..config() };
-    let error = tables(invalid.as_bytes(), &one_allowed).err().unwrap().to_string();
+    let one_line_config = ExtractConfig { bad_lines: 1, ..config() };
+    let error = tables_of(invalid.as_bytes(), &one_line_config).err().unwrap().to_string();
     assert!(
         error.contains("2 invalid lines, but at most 1 are allowed; line 2, byte 2: not a"),
         "{error}"
     );
     // A line that is too long is skipped and not held in memory.
-    let long = ExtractConfig { max_line_bytes: 4000, ..config() };
+    let limit = ExtractConfig { max_line_bytes: 4000, ..config() };
     let line =
         format!("\n{{\"id\":\"Q1\",\"type\":\"item\",\"x\":\"{}\"}},\n{{", "y".repeat(9 << 20));
-    let (extracted, report) = tables(text.replacen("\n{", &line, 1).as_bytes(), &long).unwrap();
+    let (extracted, report) = tables_of(text.replacen("\n{", &line, 1).as_bytes(), &limit).unwrap();
     assert_eq!((report.bad_lines, report.items), (1, 7));
-    assert_eq!(extracted, tables(text.as_bytes(), &config()).unwrap().0);
+    assert_eq!(extracted, tables_of(text.as_bytes(), &config()).unwrap().0);
 }
 
 /// A line of a dump: an entity with random labels and statements.
-fn line() -> impl Strategy<Value = String> {
+fn entity_line() -> impl Strategy<Value = String> {
     let text = prop_oneof!["[a-zé \\t\u{2028}\u{a0}]{0,6}", "\\PC{0,5}", "[\u{0}-\u{1f}a]{0,3}"];
     let codes = prop::sample::select(vec!["en", "de", "zh", "zh-hans", "fr"]);
     let label = (codes.clone(), text, prop::option::weighted(0.1, codes));
@@ -372,7 +373,7 @@ fn extract_error(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
 /// First bytes of invalid files, including truncated and damaged supported formats.
 const INVALID_STARTS: [&[u8]; 14] = [
     b"",
-    PAGE.as_bytes(),
+    HTML_PAGE.as_bytes(),
     b"\xFD7zXZ\0",
     b"\x04\x22\x4D\x18",
     b"PK\x03\x04",
@@ -387,13 +388,13 @@ const INVALID_STARTS: [&[u8]; 14] = [
     b"\xEF\xBB\xBF[",
 ];
 
-const PAGE: &str = "<!DOCTYPE html>\n<html>\n<h1>503 Service Unavailable</h1>\n</html>\n";
+const HTML_PAGE: &str = "<!DOCTYPE html>\n<html>\n<h1>503 Service Unavailable</h1>\n</html>\n";
 
 #[test]
 fn an_invalid_dump_does_not_change_the_extract() {
     let bytes = std::fs::read(fixture()).unwrap();
     for name in ["page.json.gz", "page.json.BZ2", "page.json.zst"] {
-        let error = extract_error(name, PAGE.as_bytes(), &config());
+        let error = extract_error(name, HTML_PAGE.as_bytes(), &config());
         assert!(error.contains("its extension indicates compression with"), "{error}");
     }
     // The compression differs from the extension, the first bytes are damaged, or the file is
@@ -407,17 +408,17 @@ fn an_invalid_dump_does_not_change_the_extract() {
     assert!(extract_error("d.zst", &damaged, &config()).contains("compression with zstd"));
     extract_error("d.bz2", b"", &config());
     extract_error("d", &damaged, &config());
-    for (start, what) in [
+    for (start, expected) in [
         (b"\xFD7zXZ\0\0\x04".as_slice(), "it is compressed with xz"),
         (b"\x04\x22\x4D\x18d", "it is compressed with lz4"),
         (b"PK\x03\x04\x14\0", "it is a zip archive"),
     ] {
         for name in ["dump.json", "dump.json.gz", "dump.json.xz"] {
             let error = extract_error(name, &[start, &bytes].concat(), &config());
-            assert!(error.contains(what), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
-    let texts = ["", "\n", "[\n]\n", "[]", "{}", "# nothing\n", "Some text.\nMore.\n", PAGE];
+    let texts = ["", "\n", "[\n]\n", "[]", "{}", "# nothing\n", "Some text.\nMore.\n", HTML_PAGE];
     for text in texts {
         let error = extract_error("dump", text.as_bytes(), &config());
         assert!(error.contains("not a Wikidata dump: of "), "{error}");
@@ -433,7 +434,7 @@ fn more_bad_lines_than_entities_are_an_error() {
     let error = extract_error("dump", format!("{item}x\ny\n").as_bytes(), &config());
     assert!(error.contains("of 3 lines, 1 are entities and 2 are invalid; line 2"), "{error}");
     for valid in [item, "{\"entity\":\"Q1\",\"redirect\":\"Q2\"}\n", "{\"id\":\"L1\"}\n"] {
-        let (_, report) = tables(format!("{valid}x\n").as_bytes(), &config()).unwrap();
+        let (_, report) = tables_of(format!("{valid}x\n").as_bytes(), &config()).unwrap();
         assert_eq!(report.bad_lines, 1);
     }
 }
@@ -455,13 +456,13 @@ fn ntriples_are_rejected() {
 #[test]
 fn byte_order_marks_are_accepted_before_any_line() {
     let text = std::fs::read_to_string(fixture()).unwrap();
-    let (expected, _) = tables(text.as_bytes(), &config()).unwrap();
-    let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
-    let (extracted, report) = tables(marked.as_bytes(), &config()).unwrap();
+    let (expected, _) = tables_of(text.as_bytes(), &config()).unwrap();
+    let text_with_marks = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
+    let (extracted, report) = tables_of(text_with_marks.as_bytes(), &config()).unwrap();
     assert_eq!((&extracted, report.bad_lines), (&expected, 0));
-    // N-Triples are also rejected if another line is not valid UTF-8.
-    let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
-    let (extracted, report) = tables(&marked, &config()).unwrap();
+    // A line that is not valid UTF-8 is counted as invalid.
+    let text_with_marks = [text_with_marks.as_bytes(), b"\n\"\xFF\"\n"].concat();
+    let (extracted, report) = tables_of(&text_with_marks, &config()).unwrap();
     assert_eq!((extracted, report.bad_lines), (expected, 1));
 }
 
@@ -470,10 +471,10 @@ proptest! {
 
     #[test]
     fn random_dumps_agree_with_the_reference(
-        lines in prop::collection::vec(line(), 0..30),
-        array: bool,
+        lines in prop::collection::vec(entity_line(), 0..30),
+        is_array: bool,
     ) {
-        let text = match array {
+        let text = match is_array {
             true => format!("[\n{}\n]\n", lines.join(",\n")),
             false => lines.join("\n"),
         };
@@ -482,7 +483,7 @@ proptest! {
 
     #[test]
     fn changed_bytes_agree_with_the_reference(
-        lines in prop::collection::vec(line(), 1..6),
+        lines in prop::collection::vec(entity_line(), 1..6),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let mut bytes = lines.join("\n").into_bytes();
@@ -502,24 +503,24 @@ proptest! {
         cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
         let bytes = std::fs::read(fixture()).unwrap();
-        let (expected, _) = tables(&bytes, &config()).unwrap();
+        let (expected, _) = tables_of(&bytes, &config()).unwrap();
         for mut compressed in ["gz", "bz2", "zst"].map(|extension| compressed(&bytes, extension)) {
-            // The first bytes are unchanged, because they determine the compression.
+            // The first four bytes are not changed, because they determine the compression.
             for (at, byte) in &changes {
                 *at.get_mut(&mut compressed[4..]) = *byte;
             }
             if let Some(cut) = cut {
                 compressed.truncate(4 + cut.index(compressed.len() - 4));
             }
-            if let Ok((found, _)) = tables(&compressed, &config()) {
-                prop_assert_eq!(&found, &expected);
+            if let Ok((changed_tables, _)) = tables_of(&compressed, &config()) {
+                prop_assert_eq!(&changed_tables, &expected);
             }
         }
     }
 }
 
 proptest! {
-    // Seeded, so that failures are reproducible.
+    // The seed is fixed, so that failures are reproducible.
     #![proptest_config(ProptestConfig {
         rng_seed: RngSeed::Fixed(7),
         ..ProptestConfig::with_cases(testkit::cases(48))

@@ -50,10 +50,10 @@ fn dump(entities: usize) -> Vec<u8> {
 
 /// Starts an extract with 1 MiB of memory for sorting.
 fn start(dir: &Path, dump: &str, languages: &str) -> Child {
-    start_with(dir, dump, &["--memory", "1", "--languages", languages])
+    start_with_options(dir, dump, &["--memory", "1", "--languages", languages])
 }
 
-fn start_with(dir: &Path, dump: &str, options: &[&str]) -> Child {
+fn start_with_options(dir: &Path, dump: &str, options: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
     command.current_dir(dir).args(["extract", "--threads", "2", "--out", OUT]).args(options);
     match dump.strip_prefix("< ") {
@@ -68,14 +68,14 @@ fn start_with(dir: &Path, dump: &str, options: &[&str]) -> Child {
 }
 
 /// Waits for a run that must exit with `code`, and returns its standard error.
-fn end(child: Child, code: i32) -> String {
+fn wait_for_exit(child: Child, code: i32) -> String {
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{error}");
     error
 }
 
-/// The files of the output folder.
+/// Returns the files of the output folder.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     contents(&dir.join(OUT))
 }
@@ -84,12 +84,12 @@ fn stored_state(dir: &Path) -> Option<Vec<u8>> {
     fs::read(dir.join(OUT).join(".extract/state.json")).ok()
 }
 
-/// Starts a run and kills it as soon as `when` is true. Returns whether it was killed.
+/// Starts a run and kills it as soon as `when` returns true. Returns whether the run was killed.
 fn kill_when(dir: &Path, dump: &str, when: impl Fn() -> bool) -> bool {
     kill(start(dir, dump, "en,de"), when)
 }
 
-/// Kills a started run as soon as `when` is true. Returns whether it was killed.
+/// Kills a started run as soon as `when` returns true. Returns whether the run was killed.
 fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
     let start_time = Instant::now();
     loop {
@@ -99,15 +99,15 @@ fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
             return !status.success();
         }
         if child.try_wait().unwrap().is_some() || start_time.elapsed() > Duration::from_secs(60) {
-            end(child, 0);
+            wait_for_exit(child, 0);
             return false;
         }
         std::thread::sleep(Duration::from_micros(200));
     }
 }
 
-/// Starts runs and kills each shortly after it has stored its state, until one completes. Returns
-/// the number of kills.
+/// Starts runs and kills each run shortly after it has stored its state, until a run completes.
+/// Returns the number of killed runs.
 fn kill_repeatedly(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
     let mut kills = 0;
     loop {
@@ -137,13 +137,13 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
         fs::write(dir.path().join(&name), compressed(&bytes, extension.trim_start_matches("< ")))
             .unwrap();
         let dump = if extension.starts_with('<') { format!("< {name}") } else { name };
-        end(start(dir.path(), &dump, "en,de"), 0);
+        wait_for_exit(start(dir.path(), &dump, "en,de"), 0);
         let expected = files(dir.path());
         let names: Vec<_> = expected.keys().map(|path| path.file_name().unwrap()).collect();
         assert_eq!(names, ["extract.json", "labels.tsv", "redirects.tsv", "triples.tsv"]);
 
         let mut kills = 0;
-        // On a busy machine, a run may end before it is checked.
+        // On a busy machine, a run may complete before it can be killed.
         for _ in 0..20 {
             fs::remove_dir_all(dir.path().join(OUT)).unwrap();
             let (start_time, delay_ms) = (Instant::now(), rng.random_range(0..20));
@@ -162,7 +162,7 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
 fn a_killed_merge_is_repeated() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("dump.bz2"), compressed(&dump(5000), "bz2")).unwrap();
-    end(start(dir.path(), "dump.bz2", "en,de"), 0);
+    wait_for_exit(start(dir.path(), "dump.bz2", "en,de"), 0);
     let expected = files(dir.path());
     let is_writing = || {
         let mut entries = fs::read_dir(dir.path().join(OUT)).into_iter().flatten().flatten();
@@ -178,7 +178,7 @@ fn a_killed_merge_is_repeated() {
     assert!(state.contains("\"read\":true"), "{state}");
     // Temporary folders of earlier versions are also removed.
     fs::create_dir(dir.path().join(OUT).join(".extract-abc")).unwrap();
-    end(start(dir.path(), "dump.bz2", "en,de"), 0);
+    wait_for_exit(start(dir.path(), "dump.bz2", "en,de"), 0);
     assert!(files(dir.path()) == expected);
 }
 
@@ -194,27 +194,27 @@ fn a_killed_extract_repeats_at_most_64_mib_of_reading() {
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("dump"), &bytes).unwrap();
-    let start = || start_with(dir.path(), "dump", &["--languages", "en"]);
-    assert_eq!(end(start(), 0), "");
+    let start = || start_with_options(dir.path(), "dump", &["--languages", "en"]);
+    assert_eq!(wait_for_exit(start(), 0), "");
     let expected = files(dir.path());
 
     let lock = dir.path().join(OUT).join(".extract/lock");
     while !kill(start(), || lock.exists()) {}
     // The run was killed before or after it stored its state.
-    let restarts = stored_state(dir.path()).is_none();
+    let is_restart = stored_state(dir.path()).is_none();
     let mut child = start();
     while stored_state(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_micros(200));
     }
     child.kill().unwrap();
     let stderr = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-    assert_eq!(stderr.contains("note: starts from the beginning; "), restarts, "{stderr}");
+    assert_eq!(stderr.contains("note: starts from the beginning; "), is_restart, "{stderr}");
     let state = stored_state(dir.path()).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let offset = state["offset"].as_u64().unwrap();
     // Chunks that are queued when the state is stored are read again.
     assert!((1..=96 << 20).contains(&offset), "{offset}");
-    let stderr = end(start(), 0);
+    let stderr = wait_for_exit(start(), 0);
     let expected_note = format!("note: resumes the unfinished extract in {OUT} after {offset} ");
     assert!(stderr.contains(&expected_note), "{stderr}");
     assert!(files(dir.path()) == expected);
@@ -228,27 +228,27 @@ fn another_dump_or_other_options_cannot_be_resumed() {
     fs::write(dir.path().join("other"), &bytes[1..]).unwrap();
     let is_stored = || stored_state(dir.path()).is_some();
     assert!(kill_when(dir.path(), "dump", is_stored));
-    let error = end(start(dir.path(), "dump", "en,zh"), 2);
+    let error = wait_for_exit(start(dir.path(), "dump", "en,zh"), 2);
     assert!(error.contains("unfinished extract with other options"), "{error}");
-    let error = end(start(dir.path(), "other", "en,de"), 2);
+    let error = wait_for_exit(start(dir.path(), "other", "en,de"), 2);
     assert!(error.contains("of another dump") && error.contains("--restart"), "{error}");
     fs::write(dir.path().join("dump"), &bytes[1..]).unwrap();
-    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    let error = wait_for_exit(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("of this dump before it changed"), "{error}");
     // The state of an earlier version has another key.
     let state = String::from_utf8(stored_state(dir.path()).unwrap()).unwrap();
     let path = dir.path().join(OUT).join(".extract/state.json");
     fs::write(path, state.replacen("\"offset\":", "\"place\":", 1)).unwrap();
-    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    let error = wait_for_exit(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("cannot be read, use --restart to start again"), "{error}");
 
     // A stream has no path and is identified by its bytes.
     fs::remove_dir_all(dir.path().join(OUT)).unwrap();
     assert!(kill_when(dir.path(), "< other", is_stored));
     fs::write(dir.path().join("dump"), &bytes).unwrap();
-    let error = end(start(dir.path(), "< dump", "en,de"), 2);
+    let error = wait_for_exit(start(dir.path(), "< dump", "en,de"), 2);
     assert!(error.contains("differ from those that the unfinished extract read"), "{error}");
-    end(start(dir.path(), "< other", "en,de"), 0);
+    wait_for_exit(start(dir.path(), "< other", "en,de"), 0);
 }
 
 #[test]
@@ -260,9 +260,9 @@ fn a_pipe_is_read_like_a_file() {
     let line =
         format!("cat dump | {program} extract --dump /dev/fd/0 --languages en,de --out {OUT}");
     shell.args(["-c", &line]).current_dir(dir.path());
-    end(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
+    wait_for_exit(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
     let mut files_of_pipe = files(dir.path());
-    end(start(dir.path(), "dump", "en,de"), 0);
+    wait_for_exit(start(dir.path(), "dump", "en,de"), 0);
     // Both runs write the same files, although their memory limits differ.
     files_of_pipe.retain(|path, bytes| files(dir.path()).get(path) != Some(bytes));
     assert!(files_of_pipe.is_empty(), "{:?}", files_of_pipe.keys());
@@ -276,12 +276,12 @@ fn symbolic_links_in_place_of_the_state_folder_are_rejected() {
     fs::create_dir_all(path_of(OUT).join(".extract")).unwrap();
     fs::write(path_of("mine"), "mine").unwrap();
     std::os::unix::fs::symlink(path_of("mine"), path_of(OUT).join(".extract/lock")).unwrap();
-    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    let error = wait_for_exit(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains(".extract/lock"), "{error}");
     fs::remove_dir_all(path_of(OUT).join(".extract")).unwrap();
     fs::create_dir(path_of("elsewhere")).unwrap();
     std::os::unix::fs::symlink(path_of("elsewhere"), path_of(OUT).join(".extract")).unwrap();
-    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    let error = wait_for_exit(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("symbolic link"), "{error}");
     assert_eq!(fs::read_to_string(path_of("mine")).unwrap(), "mine");
     assert_eq!(fs::read_dir(path_of("elsewhere")).unwrap().count(), 0);

@@ -11,8 +11,8 @@ use kg_triples::{Language, SequenceConfig, SequenceKind, build_sequences};
 use testkit::fixture;
 use tokenizers::Tokenizer;
 
-/// The tokenizer, the tokens around a text and between two texts, and the mask, padding and unknown
-/// tokens.
+/// File name of the tokenizer, tokens around a text, tokens between two texts, and the mask,
+/// padding and unknown tokens.
 type Family = (&'static str, [&'static str; 2], &'static [&'static str], [&'static str; 3]);
 
 const FAMILIES: [Family; 4] = [
@@ -40,14 +40,13 @@ fn variants() -> Vec<SequenceConfig> {
     for triple_style in [TripleStyle::Space, TripleStyle::Comma] {
         for concat_separator in [ConcatSeparator::None, ConcatSeparator::SepToken] {
             for masking in [Masking::GoldLength, Masking::FixedLength { masks: 20 }] {
-                let max_length = 128;
-                let config = SequenceConfig {
+                configs.push(SequenceConfig {
                     triple_style,
                     concat_separator,
                     masking,
+                    max_length: 128,
                     ..SequenceConfig::default()
-                };
-                configs.push(SequenceConfig { max_length, ..config });
+                });
             }
         }
     }
@@ -85,26 +84,26 @@ fn filled_in_sequences_decode_to_their_triples() {
                 };
                 let monolingual = |language: &str| words(language, language, language);
                 let comma = config.triple_style == TripleStyle::Comma;
-                let style = if comma { ", " } else { " " };
+                let sep = if comma { ", " } else { " " };
                 let (i, j) = (s.languages.0.as_str(), s.languages.1.as_str());
-                let filled = unmasked_ids(s);
-                assert!(!filled.contains(&id(mask)));
-                assert!(pad == end || !filled.contains(&id(pad)));
-                let body = &filled[1..filled.len() - 1];
+                let unmasked = unmasked_ids(s);
+                assert!(!unmasked.contains(&id(mask)));
+                assert!(pad == end || !unmasked.contains(&id(pad)));
+                let body = &unmasked[1..unmasked.len() - 1];
                 let text = match s.kind {
-                    SequenceKind::Monolingual => monolingual(i).join(style),
+                    SequenceKind::Monolingual => monolingual(i).join(sep),
                     SequenceKind::Concatenated => {
                         let separated = config.concat_separator == ConcatSeparator::SepToken;
                         let count = body.windows(separator.len()).filter(|w| **w == separator);
                         assert_eq!(count.count(), usize::from(separated), "{family}");
-                        let joiner = if separated { " " } else { style };
-                        [monolingual(i).join(style), monolingual(j).join(style)].join(joiner)
+                        let triple_sep = if separated { " " } else { sep };
+                        [monolingual(i).join(sep), monolingual(j).join(sep)].join(triple_sep)
                     }
                     SequenceKind::Mixed => {
-                        let native = s.entities[0].language == *i;
-                        let foreign_head = (s.entities[0].role == Role::Head) != native;
-                        let (head, tail) = if foreign_head { (j, i) } else { (i, j) };
-                        words(head, i, tail).join(style)
+                        let is_native = s.entities[0].language == *i;
+                        let has_foreign_head = (s.entities[0].role == Role::Head) != is_native;
+                        let (head, tail) = if has_foreign_head { (j, i) } else { (i, j) };
+                        words(head, i, tail).join(sep)
                     }
                 };
                 let body: Vec<u32> =
@@ -134,7 +133,7 @@ const PHRASES: [[&str; 4]; 7] = [
     ["zh", "阿勒河流经", "联邦城市", "伯尔尼。"],
 ];
 
-/// A phrase after directional marks, which BERT's normaliser drops.
+/// A phrase in a text with directional marks, which BERT's normaliser removes.
 const MARKED_PHRASE: [&str; 4] = ["en", "\u{200f}\u{200e}a ", "federal city", " \u{200f}lies here"];
 
 #[test]

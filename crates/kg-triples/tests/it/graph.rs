@@ -5,8 +5,8 @@ use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-const TRIPLES: &str = "head_id\trelation_id\ttail_id\nQ183\tP36\tQ64\n";
-const LABELS: &str =
+const TRIPLES_TSV: &str = "head_id\trelation_id\ttail_id\nQ183\tP36\tQ64\n";
+const LABELS_TSV: &str =
     "id\tlang\tlabel\tkind\nQ183\ten\tGermany\tentity\nP36\ten\tcapital\trelation\n";
 
 fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<KnowledgeGraph, Error> {
@@ -16,7 +16,7 @@ fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<Knowledge
     KnowledgeGraph::read_dir(dir.path())
 }
 
-/// Returns the file name, line, column and text "expected …, got …" of a row error.
+/// Returns the file name, line and column of a row error, and its expected and actual value.
 fn row(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, String) {
     match result {
         Err(Error::Row { path, line, column, expected, got }) => {
@@ -29,7 +29,7 @@ fn row(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, Str
 
 #[test]
 fn reads_ids_labels_and_kinds() {
-    let graph = read(TRIPLES, LABELS).unwrap();
+    let graph = read(TRIPLES_TSV, LABELS_TSV).unwrap();
     let triples: Vec<_> = graph.triples().map(|t| (t.head, t.relation, t.tail)).collect();
     assert_eq!(triples, [("Q183", "P36", "Q64")]);
     assert_eq!(graph.label("Q183", "en"), Some("Germany"));
@@ -46,9 +46,9 @@ fn reads_ids_labels_and_kinds() {
 }
 
 #[test]
-fn labels_without_kind_are_entities_and_relations_have_their_own_file() {
+fn labels_without_kind_are_entities_and_relations_have_a_separate_file() {
     let dir = tempdir().unwrap();
-    write(dir.path(), "triples.tsv", TRIPLES);
+    write(dir.path(), "triples.tsv", TRIPLES_TSV);
     write(dir.path(), "labels.tsv", "id\tlang\tlabel\nQ183\ten\tGermany\n");
     let without_relation_labels = KnowledgeGraph::read_dir(dir.path()).unwrap();
     assert_eq!(without_relation_labels.label("P36", "en"), None);
@@ -63,7 +63,7 @@ fn labels_without_kind_are_entities_and_relations_have_their_own_file() {
 fn quotes_bom_crlf_and_empty_lines_are_accepted() {
     let labels = "\u{feff}id\tlang\tlabel\tkind\r\n\r\n  \r\nQ64\ten\t\"Berlin\tentity\r\n\
                   Q183\ten\tGer\"many\"\tentity\r\n";
-    let graph = read(TRIPLES.replace('\n', "\r\n"), labels).unwrap();
+    let graph = read(TRIPLES_TSV.replace('\n', "\r\n"), labels).unwrap();
     assert_eq!(graph.label("Q64", "en"), Some("\"Berlin"));
     assert_eq!(graph.label("Q183", "en"), Some("Ger\"many\""));
 }
@@ -72,9 +72,9 @@ fn quotes_bom_crlf_and_empty_lines_are_accepted() {
 fn the_order_of_lines_and_duplicate_triples_have_no_effect() {
     let lines = ["b\tr\tc\n", "a\tr\tc\n", "a\tq\tc\n", "b\tr\tc\n"];
     let header = "head_id\trelation_id\ttail_id\n";
-    let forward = read(format!("{header}{}", lines.concat()), LABELS).unwrap();
+    let forward = read(format!("{header}{}", lines.concat()), LABELS_TSV).unwrap();
     let backward: String = lines.iter().rev().copied().collect();
-    assert_eq!(read(format!("{header}{backward}"), LABELS).unwrap(), forward);
+    assert_eq!(read(format!("{header}{backward}"), LABELS_TSV).unwrap(), forward);
     assert_eq!(
         forward.triples().map(|t| (t.head, t.relation)).collect::<Vec<_>>(),
         [("a", "q"), ("a", "r"), ("b", "r")]
@@ -88,7 +88,7 @@ fn a_missing_folder_or_file_is_reported() {
     let missing = dir.path().join("nowhere");
     let error = KnowledgeGraph::read_dir(&missing).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if *path == missing), "{error}");
-    write(dir.path(), "triples.tsv", TRIPLES);
+    write(dir.path(), "triples.tsv", TRIPLES_TSV);
     let error = KnowledgeGraph::read_dir(dir.path()).unwrap_err();
     assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("labels.tsv")), "{error}");
 }
@@ -96,11 +96,11 @@ fn a_missing_folder_or_file_is_reported() {
 #[test]
 fn a_wrong_header_is_reported_with_the_expected_one() {
     for text in ["", "Q183\tP36\tQ64\n", "head_id\trelation_id\n"] {
-        let error = read(text, LABELS).unwrap_err();
+        let error = read(text, LABELS_TSV).unwrap_err();
         assert!(matches!(error, Error::Header { line: 1, .. }), "{error}");
         assert!(error.to_string().contains(r"head_id\trelation_id\ttail_id"), "{error}");
     }
-    let error = read(TRIPLES, "id\tlabel\tlang\n").unwrap_err().to_string();
+    let error = read(TRIPLES_TSV, "id\tlabel\tlang\n").unwrap_err().to_string();
     assert!(
         error.contains(r"id\tlang\tlabel\tkind") && error.contains(r"id\tlabel\tlang"),
         "{error}"
@@ -109,15 +109,15 @@ fn a_wrong_header_is_reported_with_the_expected_one() {
 
 #[test]
 fn wrong_cells_are_reported_with_line_and_column() {
-    let (file, line, column, text) = row(read(format!("{TRIPLES}\nQ1\tP1\n"), LABELS));
+    let (file, line, column, text) = row(read(format!("{TRIPLES_TSV}\nQ1\tP1\n"), LABELS_TSV));
     assert_eq!((file.as_str(), line, column), ("triples.tsv", 4, "columns"));
     assert_eq!(text, "3 (head_id, relation_id, tail_id) | 2");
 
-    let (file, line, column, _) = row(read(format!("{TRIPLES}Q1\t\tQ2\n"), LABELS));
+    let (file, line, column, _) = row(read(format!("{TRIPLES_TSV}Q1\t\tQ2\n"), LABELS_TSV));
     assert_eq!((file.as_str(), line, column), ("triples.tsv", 3, "relation_id"));
 
-    let invalid_utf8 = [TRIPLES.as_bytes(), b"Q1\tP1\tQ\xff2\n"].concat();
-    let (_, line, column, text) = row(read(invalid_utf8, LABELS));
+    let invalid_utf8 = [TRIPLES_TSV.as_bytes(), b"Q1\tP1\tQ\xff2\n"].concat();
+    let (_, line, column, text) = row(read(invalid_utf8, LABELS_TSV));
     assert_eq!((line, column), (3, "tail_id"));
     assert!(text.starts_with("valid UTF-8"), "{text}");
 
@@ -128,18 +128,18 @@ fn wrong_cells_are_reported_with_line_and_column() {
         ("Q1\ten\t \tentity", "label"),
         ("Q1\ten\tGermany\tentities", "kind"),
     ] {
-        let (file, line, found, text) = row(read(TRIPLES, format!("{LABELS}{cells}\n")));
-        assert_eq!((file.as_str(), line, found), ("labels.tsv", 4, column), "{text}");
+        let (file, line, actual, text) = row(read(TRIPLES_TSV, format!("{LABELS_TSV}{cells}\n")));
+        assert_eq!((file.as_str(), line, actual), ("labels.tsv", 4, column), "{text}");
     }
 }
 
 #[test]
 fn a_second_label_is_an_error_unless_it_is_equal() {
     let (_, line, column, text) =
-        row(read(TRIPLES, format!("{LABELS}Q183\ten\tDeutschland\tentity\n")));
+        row(read(TRIPLES_TSV, format!("{LABELS_TSV}Q183\ten\tDeutschland\tentity\n")));
     assert_eq!((line, column), (4, "label"));
     assert!(text.contains("Germany") && text.contains("Deutschland"), "{text}");
-    let graph = read(TRIPLES, format!("{LABELS}Q183\ten\tGermany\trelation\n")).unwrap();
+    let graph = read(TRIPLES_TSV, format!("{LABELS_TSV}Q183\ten\tGermany\trelation\n")).unwrap();
     assert_eq!(graph.relations().collect::<Vec<_>>(), ["P36", "Q183"]);
 }
 
@@ -212,7 +212,7 @@ proptest! {
         let read: std::collections::BTreeSet<_> =
             read_graph.triples().map(|t| (t.head.to_owned(), t.relation.to_owned(), t.tail.to_owned())).collect();
         prop_assert_eq!(read, triples);
-        // Ids without labels and triples have no line; everything else is equal.
+        // The graphs are equal, because every id has a label or a triple.
         prop_assert_eq!(read_graph, graph);
     }
 }

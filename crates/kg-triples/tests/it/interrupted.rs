@@ -10,7 +10,7 @@ use shards::Manifest;
 use crate::cli_knowledge::{city_pages, unfinished_folders};
 use crate::common::{countries, write};
 
-/// Commands, each with the input that is replaced by a pipe.
+/// Commands, each with the input file that is replaced by a pipe.
 const COMMANDS: [(&str, &str); 7] = [
     ("link --wiki en=wiki.jsonl --sitelinks sitelinks.tsv", "sitelinks.tsv"),
     ("mentions --texts linked.jsonl --tokenizer tokenizer.json --entities .", "linked.jsonl"),

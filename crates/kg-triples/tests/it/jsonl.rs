@@ -49,7 +49,7 @@ fn an_empty_output_does_not_replace_a_file() {
     fs::write(&full, "old\n").unwrap();
     let error = jsonl::write::<Sequence>(&full, []).unwrap_err().to_string();
     assert!(error.contains("full.jsonl: no data"), "{error}");
-    // With several files, none is written.
+    // If one of several files is empty, no file is written.
     let mut writer = JsonlWriter::<Sequence>::create(&full).unwrap();
     writer.write(&sequences()[0]).unwrap();
     let writers = [writer, JsonlWriter::<Sequence>::create(&empty).unwrap()];
@@ -80,12 +80,12 @@ fn a_truncated_gzip_file_is_one_error() {
 fn invalid_lines_are_reported() {
     let valid = serde_json::to_string(&sequences()[0]).unwrap();
     let value: serde_json::Value = serde_json::from_str(&valid).unwrap();
-    let change = |key: &str, new: serde_json::Value| {
+    let changed_line = |key: &str, new: serde_json::Value| {
         let mut value = value.clone();
         value[key] = new;
         value.to_string()
     };
-    let entity = |start: usize, end: usize| {
+    let line_with_span = |start: usize, end: usize| {
         let mut value = value.clone();
         value["entities"][0]["start"] = start.into();
         value["entities"][0]["end"] = end.into();
@@ -95,12 +95,12 @@ fn invalid_lines_are_reported() {
         "{".to_owned(),
         "[]".to_owned(),
         valid.replace("\"fact\"", "\"fcat\""),
-        change("fact", (-1).into()),
-        change("languages", vec!["en", "not a language"].into()),
-        change("labels", vec![-100].into()),
-        change("entities", serde_json::json!([])),
-        entity(5, 2),
-        entity(0, 1_000_000),
+        changed_line("fact", (-1).into()),
+        changed_line("languages", vec!["en", "not a language"].into()),
+        changed_line("labels", vec![-100].into()),
+        changed_line("entities", serde_json::json!([])),
+        line_with_span(5, 2),
+        line_with_span(0, 1_000_000),
         valid.replacen("-100", "-99", 1),
     ];
     for line in invalid_lines {

@@ -1,5 +1,5 @@
-//! Tests that commands that read and write line by line need no more memory for ten times the
-//! lines. The long form of the test compares 100 MB with 1 GB.
+//! Tests that the memory use of commands that read and write line by line does not grow with the
+//! number of lines. The long test compares inputs of 100 MB and 1 GB.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use testkit::process;
 
 use crate::common::{grid, write};
 
-/// Number of entities, which does not depend on the size of the texts.
+/// Number of entities, which is constant for all sizes of the texts.
 const ENTITIES: usize = 300;
 
 fn label(entity: usize, language: &str) -> String {
@@ -80,7 +80,7 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
         "mix --in large-kg --tokenizer tokenizer.json --out sequences",
         "entailment --kg kg --synthetic --tokenizer tokenizer.json --out triples",
     ];
-    let peak = |command: &'static str| {
+    let peak_memory = |command: &'static str| {
         let mut program = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
         program.current_dir(dir.path()).args(command.split_whitespace()).stderr(Stdio::null());
         if command.starts_with("entailment") {
@@ -88,11 +88,11 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
         }
         (command, process::run(&mut program, &dir.path().join("output")).unwrap().peak_mib)
     };
-    commands.into_iter().map(peak).collect()
+    commands.into_iter().map(peak_memory).collect()
 }
 
 #[test]
-fn ten_times_the_lines_need_no_more_memory() {
+fn memory_does_not_grow_with_the_number_of_lines() {
     let (bytes, max_growth_mib) =
         if testkit::long() { (100_000_000, 50.0) } else { (100_000, 8.0) };
     for ((command, small), (_, large)) in peaks(bytes).into_iter().zip(peaks(10 * bytes)) {

@@ -24,7 +24,7 @@ fn rank(candidates: &[NameCandidate], threshold: usize) -> Vec<RankedNames> {
     votes.rank(threshold).0
 }
 
-/// The names of one entity.
+/// Returns the ranked names of one entity.
 fn values(candidates: &[(&str, &str, bool)]) -> Vec<(usize, String, bool)> {
     let all = candidates.iter().map(|(name, source, first)| candidate("Q1", name, source, *first));
     rank(&all.collect::<Vec<_>>(), 1).pop().map(|names| names.values).unwrap_or_default()
@@ -32,7 +32,7 @@ fn values(candidates: &[(&str, &str, bool)]) -> Vec<(usize, String, bool)> {
 
 #[test]
 fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
-    let found = values(&[
+    let names = values(&[
         ("Spider-Man", "labels", true),
         ("spiderman", "mt:en", false),
         ("spiderman", "mt:fr", false),
@@ -40,15 +40,15 @@ fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
         ("Die Spinne", "mt:it", false),
         ("Peter Parker", "mt:es", true),
     ]);
-    // For equal support, primary names come first.
+    // Names with equal support are sorted with primary names first.
     let expected = [(3, "Spider-Man", true), (1, "Peter Parker", true), (1, "Die Spinne", false)];
-    assert_eq!(found, expected.map(|(support, name, first)| (support, name.to_owned(), first)));
+    assert_eq!(names, expected.map(|(support, name, primary)| (support, name.to_owned(), primary)));
     // Without a primary spelling, the spelling with the most sources is used.
-    let found = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
-    assert_eq!(found, [(3, "A B".to_owned(), false)]);
+    let names = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
+    assert_eq!(names, [(3, "A B".to_owned(), false)]);
     // Hindi words that differ only in vowel signs are different names.
     assert_eq!(values(&[("राम", "1", false), ("रमा", "2", false)]).len(), 2);
-    // A name of symbols only is ignored.
+    // Names without letters and numbers are ignored.
     assert_eq!(values(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
 }
 
@@ -59,7 +59,7 @@ proptest! {
     fn ranks_do_not_depend_on_order_and_thresholds_are_nested(
         candidates in prop::collection::vec(
             ("Q[12]", "[abAB -]{1,3}", "[a-d]", any::<bool>())
-                .prop_map(|(entity, name, source, first)| candidate(&entity, &name, &source, first)),
+                .prop_map(|(entity, name, source, primary)| candidate(&entity, &name, &source, primary)),
             0..30,
         ).prop_shuffle(),
     ) {
@@ -100,7 +100,8 @@ fn a_sample_uses_names_in_place_of_labels() {
     assert_eq!((label("Q64", "zh"), label("Q148", "de")), (Some("柏林"), Some("China")));
     assert_eq!((label("Q64", "de"), label("P36", "de")), (Some("Berlin"), Some("Hauptstadt")));
 
-    // A language that occurs only in names is known, but no fact has all labels in it.
+    // A language that occurs only in names is accepted, but no fact has all labels in this
+    // language.
     let sample = "sample --kg kg --languages es --count 1 --names names.jsonl --out s";
     let error = failure(&run(dir.path(), sample));
     assert!(error.contains("triples with labels in all of es: no data"), "{error}");
@@ -112,21 +113,21 @@ fn a_sample_uses_names_in_place_of_labels() {
 
 #[test]
 fn invalid_candidates_are_reported_with_their_line() {
-    let good = r#"{"entity":"Q1","lang":"de","name":"a","source":"s"}"#;
-    for (bad, expected) in [
-        (good.replace("\"a\"", "\" \""), "empty name"),
-        (good.replace("\"a\"", "\"a\\tb\""), "control character"),
-        (good.replace("\"s\"", "\"\""), "empty source"),
-        (good.replace("\"de\"", "\"?\""), "language"),
-        (good.replace("\"name\"", "\"label\""), "unknown field `label`"),
-        (good.replace('}', ""), "EOF"),
+    let valid = r#"{"entity":"Q1","lang":"de","name":"a","source":"s"}"#;
+    for (invalid, expected) in [
+        (valid.replace("\"a\"", "\" \""), "empty name"),
+        (valid.replace("\"a\"", "\"a\\tb\""), "control character"),
+        (valid.replace("\"s\"", "\"\""), "empty source"),
+        (valid.replace("\"de\"", "\"?\""), "language"),
+        (valid.replace("\"name\"", "\"label\""), "unknown field `label`"),
+        (valid.replace('}', ""), "EOF"),
     ] {
-        let error = line_error::<NameCandidate>(good, &bad);
+        let error = line_error::<NameCandidate>(valid, &invalid);
         assert!(error.contains("expected one candidate of a name"), "{error}");
         assert!(error.contains(expected), "{error}");
     }
     let dir = countries_folder();
-    write(dir.path(), "one.jsonl", good);
+    write(dir.path(), "one.jsonl", valid);
     let hint = "none of 1 names has the support of 2 sources";
     expect_errors(dir.path(), "names", &[("--candidates one.jsonl", hint)]);
 
@@ -153,12 +154,12 @@ fn answers_are_counted_as_votes() {
         let option = options.iter().position(|option| option == name);
         Answer { entity: "Q64".into(), round, option }
     };
-    let best = |answers: &[Answer]| count_votes(&candidates, &questions, answers)[0].clone();
+    let best_name = |answers: &[Answer]| count_votes(&candidates, &questions, answers)[0].clone();
     let answers = [answer(0, "Bonn"), answer(1, "Berlin"), answer(2, "Berlin")];
-    assert_eq!(best(&answers), (2, "Berlin".into()));
-    // With ties or without answers, the candidates keep their order.
-    assert_eq!(best(&answers[..2]), (1, "Berlin".into()));
-    assert_eq!(best(&[]), (0, "Bern".into()));
+    assert_eq!(best_name(&answers), (2, "Berlin".into()));
+    // Candidates with equal votes are returned in their original order.
+    assert_eq!(best_name(&answers[..2]), (1, "Berlin".into()));
+    assert_eq!(best_name(&[]), (0, "Bern".into()));
 
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "answers.jsonl", RECORDED);
@@ -171,13 +172,13 @@ fn answers_are_counted_as_votes() {
 #[test]
 fn a_position_bias_gives_chance_accuracy() {
     let candidates = ["a", "b", "c", "d"].map(String::from);
-    let first = |entity: String| {
+    let winner_for = |entity: String| {
         let questions = shuffled_questions(&entity, &candidates, 1, 7);
         count_votes(&candidates, &questions, &[Answer { entity, round: 0, option: Some(0) }])[0]
             .1
             .clone()
     };
-    let correct = (0..2000).filter(|at| first(format!("Q{at}")) == "a").count();
+    let correct_count = (0..2000).filter(|at| winner_for(format!("Q{at}")) == "a").count();
     // The tolerance is four standard deviations of a binomial distribution.
-    assert!(correct.abs_diff(500) < 78, "{correct}");
+    assert!(correct_count.abs_diff(500) < 78, "{correct_count}");
 }

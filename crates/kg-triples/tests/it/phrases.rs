@@ -11,7 +11,7 @@ use crate::common::{language, with_threads};
 
 const QUERY: &str = "when is the myth of George Washington cutting down cherry tree made";
 
-/// Figure 3 of the paper.
+/// Titles of figure 3 of the paper.
 const TITLES: [&str; 8] = [
     "Cherry Tree Myth of George Washington's Mount Vernon",
     "George Washington and the Cherry Tree Myth",
@@ -33,42 +33,42 @@ fn record(code: &str, query: &str, documents: &[(&str, &str)]) -> QueryDocuments
     }
 }
 
-fn titled(query: &str, titles: &[&str]) -> QueryDocuments {
+fn results(query: &str, titles: &[&str]) -> QueryDocuments {
     record("en", query, &titles.iter().map(|title| (*title, "")).collect::<Vec<_>>())
 }
 
 /// A miner that excludes no candidate.
-fn without_stop_words(config: PhraseConfig) -> PhraseMiner {
+fn miner_without_stop_words(config: PhraseConfig) -> PhraseMiner {
     let mut miner = PhraseMiner::new(config).unwrap();
     miner.set_stop_words(Language::EN, StopWords::default());
     miner
 }
 
-fn mined_by(miner: &PhraseMiner, record: &QueryDocuments) -> Vec<String> {
+fn phrases_by(miner: &PhraseMiner, record: &QueryDocuments) -> Vec<String> {
     miner.mine(record).unwrap().phrases.iter().map(|phrase| phrase.join(" ")).collect()
 }
 
-fn mined(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
-    mined_by(&PhraseMiner::new(config.clone()).unwrap(), record)
+fn phrases(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
+    phrases_by(&PhraseMiner::new(config.clone()).unwrap(), record)
 }
 
 #[test]
-fn the_example_of_the_paper() {
-    let record = titled(QUERY, &TITLES);
+fn the_example_of_the_paper_has_two_phrases() {
+    let record = results(QUERY, &TITLES);
     let config = PhraseConfig::default();
-    assert_eq!(mined(&config, &record), ["george washington", "cherry tree"]);
+    assert_eq!(phrases(&config, &record), ["george washington", "cherry tree"]);
     let report = PhraseMiner::new(config.clone()).unwrap().mine(&record).unwrap().report;
     // A query of 12 words has 11 + 10 + 9 n-grams.
     assert_eq!((report.queries, report.titles, report.candidates), (1, 8, 30));
     assert_eq!((report.phrases, report.queries_with_phrases), (2, 1));
-    // Both occur in all eight titles. "myth of" and "the myth" occur in less than 70 % of the
-    // titles.
+    // Both phrases occur in all eight titles. "myth of" and "the myth" occur in less than 70 % of
+    // the titles.
     let config = |title_fraction| PhraseConfig { title_fraction, ..config.clone() };
-    let unfiltered = |fraction| mined_by(&without_stop_words(config(fraction)), &record);
-    assert_eq!(unfiltered(1.0), ["george washington", "cherry tree"]);
-    assert_eq!(unfiltered(0.7), ["george washington", "cherry tree"]);
-    assert!(unfiltered(0.5).contains(&"myth of".to_owned()));
-    assert!(!mined(&config(0.5), &record).contains(&"myth of".to_owned()));
+    let all_phrases = |fraction| phrases_by(&miner_without_stop_words(config(fraction)), &record);
+    assert_eq!(all_phrases(1.0), ["george washington", "cherry tree"]);
+    assert_eq!(all_phrases(0.7), ["george washington", "cherry tree"]);
+    assert!(all_phrases(0.5).contains(&"myth of".to_owned()));
+    assert!(!phrases(&config(0.5), &record).contains(&"myth of".to_owned()));
 }
 
 #[test]
@@ -77,15 +77,15 @@ fn the_threshold_is_exact() {
         (0..10).map(|k| if k < with { "a Cherry  tree, cut" } else { "cherry and tree" }).collect()
     };
     let config = PhraseConfig::default();
-    assert_eq!(mined(&config, &titled("cherry tree", &titles(7))), ["cherry tree"]);
-    assert!(mined(&config, &titled("cherry tree", &titles(6))).is_empty());
-    assert!(mined(&config, &titled("cherry tree", &[])).is_empty());
+    assert_eq!(phrases(&config, &results("cherry tree", &titles(7))), ["cherry tree"]);
+    assert!(phrases(&config, &results("cherry tree", &titles(6))).is_empty());
+    assert!(phrases(&config, &results("cherry tree", &[])).is_empty());
     // Only the first ten titles are used, or all titles if there are fewer.
     let all_titles: Vec<&str> = titles(6).into_iter().chain(["cherry tree"; 5]).collect();
-    assert!(mined(&config, &titled("cherry tree", &all_titles)).is_empty());
-    let more = PhraseConfig { titles: 15, ..config.clone() };
-    assert_eq!(mined(&more, &titled("cherry tree", &all_titles)), ["cherry tree"]); // 11 of 15
-    assert!(mined(&config, &titled("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
+    assert!(phrases(&config, &results("cherry tree", &all_titles)).is_empty());
+    let more_titles = PhraseConfig { titles: 15, ..config.clone() };
+    assert_eq!(phrases(&more_titles, &results("cherry tree", &all_titles)), ["cherry tree"]); // 11 of 15
+    assert!(phrases(&config, &results("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
 
     // Rounding has no effect.
     for total in 1..=10usize {
@@ -93,7 +93,7 @@ fn the_threshold_is_exact() {
         for (count, is_phrase) in [(min_count, true), (min_count - 1, false)] {
             let titles = [vec!["cherry tree"; count], vec!["none"; total - count]].concat();
             assert_eq!(
-                mined(&config, &titled("cherry tree", &titles)).len(),
+                phrases(&config, &results("cherry tree", &titles)).len(),
                 usize::from(is_phrase)
             );
         }
@@ -103,11 +103,11 @@ fn the_threshold_is_exact() {
 #[test]
 fn candidates_neither_begin_nor_end_with_a_stop_word() {
     let record =
-        titled("is the bank of england of the north", &["the bank of england of the north"]);
+        results("is the bank of england of the north", &["the bank of england of the north"]);
     let mut miner = PhraseMiner::new(PhraseConfig::default()).unwrap();
     miner.set_stop_words(language("en"), StopWords::new(["is", "the", "of", "of the"]));
-    assert_eq!(mined_by(&miner, &record), ["bank of england", "england of the north"]);
-    // The built-in lists are also found by the base language.
+    assert_eq!(phrases_by(&miner, &record), ["bank of england", "england of the north"]);
+    // A language variant such as zh-hant uses the built-in list of its base language.
     for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
         assert!(StopWords::built_in(language(code)).is_ok(), "{code}");
     }
@@ -128,7 +128,7 @@ fn passages(config: PhraseConfig, records: &[QueryDocuments]) -> Vec<PhrasePassa
     mine_passages(records.iter().cloned().map(Ok), &miner).unwrap().0
 }
 
-/// The texts of all occurrences of each phrase of a passage.
+/// Returns the texts of all occurrences of each phrase of a passage.
 fn occurrence_texts(passage: &PhrasePassage) -> Vec<Vec<String>> {
     let substring = |start: usize, end: usize| passage.text.chars().skip(start).take(end - start);
     let occurrences = passage.phrases.iter().map(|phrase| {
@@ -178,8 +178,8 @@ fn equal_passages_of_several_queries_are_merged() {
     let merged = passages(lenient_config(), &records);
     assert_eq!(merged.len(), 2);
     assert_eq!(occurrence_texts(&merged[0]), [["George Washington"], ["cherry tree"]]);
-    let short = PhraseConfig { min_chars: 20, ..lenient_config() };
-    assert_eq!(passages(short, &records).len(), 1);
+    let long_config = PhraseConfig { min_chars: 20, ..lenient_config() };
+    assert_eq!(passages(long_config, &records).len(), 1);
     let miner = PhraseMiner::new(lenient_config()).unwrap();
     let reports = mine_passages(records.into_iter().map(Ok), &miner).unwrap().1;
     let report = reports[&language("en")];
@@ -219,11 +219,11 @@ fn languages_have_equal_numbers_of_passages_in_any_order() {
         [30, 30, 30, 0]
     );
     let mut english = texts_of(&equalised, "en");
-    // The selected passages are not the first ones and depend on the seed.
+    // The selected passages are not the first passages and depend on the seed.
     assert_ne!(english[..], texts_of(&passages(lenient_config(), &records), "en")[..30]);
     let reseeded = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
     assert_ne!(english, texts_of(&reseeded, "en"));
-    // The order of the queries does not matter.
+    // The selection does not depend on the order of the queries.
     records.reverse();
     let mut reversed = texts_of(&passages(config, &records), "en");
     english.sort_unstable();
@@ -268,51 +268,51 @@ proptest! {
     fn mining_equals_direct_counting(
         query in text(9),
         titles in proptest::collection::vec(text(12), 0..6),
-        parts in 0u64..=10,
+        tenths in 0u64..=10,
     ) {
-        let lower = |words: &[&str]| words.iter().map(|word| word.to_lowercase()).collect::<Vec<_>>();
-        let joined: Vec<String> = titles.iter().map(|title| title.join(" - ")).collect();
-        let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
-        let record = titled(&query.join(", "), &joined);
-        let title_fraction = parts as f64 / 10.0;
+        let to_lower = |words: &[&str]| words.iter().map(|word| word.to_lowercase()).collect::<Vec<_>>();
+        let joined_titles: Vec<String> = titles.iter().map(|title| title.join(" - ")).collect();
+        let joined_titles: Vec<&str> = joined_titles.iter().map(String::as_str).collect();
+        let record = results(&query.join(", "), &joined_titles);
+        let title_fraction = tenths as f64 / 10.0;
         let config = PhraseConfig { title_fraction, ..PhraseConfig::default() };
-        let got = without_stop_words(config).mine(&record).unwrap();
-        let query = lower(&query);
-        let mut grams: Vec<Vec<String>> = Vec::new();
+        let mined = miner_without_stop_words(config).mine(&record).unwrap();
+        let query = to_lower(&query);
+        let mut ngrams: Vec<Vec<String>> = Vec::new();
         let mut total = 0;
         for n in 2..=4 {
             for start in 0..query.len() {
                 if start + n <= query.len() {
                     total += 1;
-                    let gram = query[start..start + n].to_vec();
-                    if !grams.contains(&gram) {
-                        grams.push(gram);
+                    let ngram = query[start..start + n].to_vec();
+                    if !ngrams.contains(&ngram) {
+                        ngrams.push(ngram);
                     }
                 }
             }
         }
         let expected_total: usize = (2..=4).map(|n| (query.len() + 1).saturating_sub(n)).sum();
         prop_assert_eq!(total, expected_total);
-        prop_assert_eq!(got.report.candidates, grams.len());
-        let in_title = |title: &Vec<&str>, gram: &Vec<String>| {
-            let title = lower(title);
-            (0..title.len()).any(|at| title[at..].starts_with(gram))
+        prop_assert_eq!(mined.report.candidates, ngrams.len());
+        let contains_ngram = |title: &Vec<&str>, ngram: &Vec<String>| {
+            let title = to_lower(title);
+            (0..title.len()).any(|at| title[at..].starts_with(ngram))
         };
-        grams.retain(|gram| {
-            let count = titles.iter().filter(|title| in_title(title, gram)).count();
-            !titles.is_empty() && count as u64 * 10 >= parts * titles.len() as u64
+        ngrams.retain(|ngram| {
+            let count = titles.iter().filter(|title| contains_ngram(title, ngram)).count();
+            !titles.is_empty() && count as u64 * 10 >= tenths * titles.len() as u64
         });
-        let mut phrases = got.phrases;
+        let mut phrases = mined.phrases;
         phrases.sort_unstable();
-        grams.sort_unstable();
-        prop_assert_eq!(phrases, grams);
+        ngrams.sort_unstable();
+        prop_assert_eq!(phrases, ngrams);
     }
 
     #[test]
     fn all_occurrences_of_a_phrase_are_found(passage_words in text(30), query in text(5)) {
         let passage = passage_words.join("; ");
         let record = record("en", &query.join(" "), &[(&query.join(" "), &passage)]);
-        let mined = without_stop_words(lenient_config()).mine(&record);
+        let mined = miner_without_stop_words(lenient_config()).mine(&record);
         if query.is_empty() {
             return Ok(());
         }

@@ -22,14 +22,14 @@ fn labels_that_cannot_be_targets_are_dropped_and_counted() {
     assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
     let config = of_kind(SequenceKind::Monolingual);
     let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
-    // B contains a mask token and is dropped. C contains an unknown token and can be visible but
-    // not predicted. D has no label.
+    // The label of B contains a mask token, so B is dropped. The label of C contains an unknown
+    // token, so C can be visible but not masked. D has no label.
     assert_eq!(sequences.len(), 2);
     assert!(sequences.iter().all(|s| s.entities[0].role == Role::Head));
     assert_eq!((report.dropped.unusable_label, report.dropped.missing_label), (6, 4));
 }
 
-/// A tokenizer that marks words by the space before them and adds nothing at the start of a text.
+/// A tokenizer that marks the space before a word, and does not mark the first word of a text.
 const SPACE_MARKS: &str = r#"{
   "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
   "added_tokens": [],
@@ -54,7 +54,7 @@ fn every_element_begins_a_word() {
 }
 
 #[test]
-fn a_tokenizer_without_a_mask_is_an_error() {
+fn a_tokenizer_without_mask_token_is_rejected() {
     let without_mask_token = Tokenizer::from_str(&SPACE_MARKS.replace("<mask>", "mask")).unwrap();
     let config = SequenceConfig::default();
     let error =

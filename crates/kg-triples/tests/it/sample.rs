@@ -32,16 +32,16 @@ fn samples_do_not_depend_on_languages_and_label_texts() {
     assert_eq!(facts(&english), english_german);
     assert_eq!(english.languages(), ["en"]);
 
-    let mut renamed = GraphBuilder::default();
+    let mut altered = GraphBuilder::default();
     for triple in graph.triples() {
-        renamed.add_triple(triple.head, triple.relation, triple.tail).unwrap();
+        altered.add_triple(triple.head, triple.relation, triple.tail).unwrap();
     }
     for id in graph.entities() {
-        renamed.add_label(id, "en", &format!("another name of {id}"), LabelKind::Entity).unwrap();
+        altered.add_label(id, "en", &format!("another name of {id}"), LabelKind::Entity).unwrap();
     }
-    renamed.add_label("P1", "en", "r", LabelKind::Relation).unwrap();
-    let renamed = sample(&renamed.build(), &config(&["en"], 50, 1)).unwrap().0;
-    assert_eq!(facts(&renamed), english_german);
+    altered.add_label("P1", "en", "r", LabelKind::Relation).unwrap();
+    let altered = sample(&altered.build(), &config(&["en"], 50, 1)).unwrap().0;
+    assert_eq!(facts(&altered), english_german);
 }
 
 #[test]

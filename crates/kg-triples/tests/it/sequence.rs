@@ -27,14 +27,15 @@ fn of_kind(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
-/// Head, relation and tail of a triple in these languages, or the separator of a pair.
+/// A triple whose head, relation and tail are in these languages, with its masked entity, or the
+/// separator of a pair.
 #[derive(Clone, Copy)]
 enum Part {
     Triple([&'static str; 3], Role),
     Separator,
 }
 
-/// Input and labels of triples, whose entity of the given role is masked.
+/// Returns the expected input ids and labels of a sequence.
 fn expected_example(tokenizer: &Tokenizer, parts: &[Part]) -> Example {
     let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
     let mut add = |ids: &[u32], masked: bool| {
@@ -113,7 +114,7 @@ fn a_triple_has_the_ten_sequences_of_the_paper() {
 }
 
 #[test]
-fn native_targets_give_mixed_inputs() {
+fn native_targets_have_mixed_inputs() {
     let t = tokenizer();
     let config =
         SequenceConfig { mixed_target: MixedTarget::NativeEntity, ..of_kind(SequenceKind::Mixed) };
@@ -246,8 +247,8 @@ fn a_single_mask_requires_single_token_entities() {
     let t = tokenizer();
     let pieces = |id, language| t.encode(label(id, language), false).unwrap().len();
     let graph = countries();
-    let ends = graph.triples().flat_map(|triple| [triple.head, triple.tail]);
-    let labels = ends.flat_map(|id| [pieces(id, "en"), pieces(id, "de")]);
+    let entities = graph.triples().flat_map(|triple| [triple.head, triple.tail]);
+    let labels = entities.flat_map(|id| [pieces(id, "en"), pieces(id, "de")]);
     let expected = labels.filter(|count| *count == 1).count();
     let config = SequenceConfig { masking: Masking::Single, ..of_kind(SequenceKind::Monolingual) };
     let (sequences, report) = build(&config);
@@ -301,8 +302,8 @@ fn ten_sequences_per_triple_and_pair_are_shuffled_by_the_seed() {
     b.sort();
     assert_eq!(a, b, "the same sequences in another order");
     // Kinds and pairs are shuffled and do not occur in blocks.
-    let changes = sequences.windows(2).filter(|w| w[0].kind != w[1].kind).count();
-    assert!(changes > 40, "{changes}");
+    let kind_changes = sequences.windows(2).filter(|w| w[0].kind != w[1].kind).count();
+    assert!(kind_changes > 40, "{kind_changes}");
 }
 
 #[test]
@@ -342,12 +343,12 @@ fn kinds_are_distributed_evenly_after_weighting() {
     assert!(report.dropped.mix_weights > 0);
     for (kind, share) in SequenceKind::ALL.into_iter().zip([0.25, 0.5, 0.25]) {
         for quarter in sequences.chunks(sequences.len().div_ceil(4)) {
-            let of_kind = quarter.iter().filter(|sequence| sequence.kind == kind).count();
-            let found = of_kind as f64 / quarter.len() as f64;
-            assert!((found - share).abs() < 0.05, "{}: {found} of a quarter", kind.name());
+            let kind_count = quarter.iter().filter(|sequence| sequence.kind == kind).count();
+            let actual = kind_count as f64 / quarter.len() as f64;
+            assert!((actual - share).abs() < 0.05, "{}: {actual} of a quarter", kind.name());
         }
     }
-    // The sequences do not depend on the weights; only their order does.
+    // Weights select and reorder sequences, but do not change a sequence.
     let (all, _) =
         build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer()).unwrap();
     let first = |kind| all.iter().find(|sequence| sequence.kind == kind).unwrap();

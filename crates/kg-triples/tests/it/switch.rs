@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{
-    expect_errors, failure, has_row, language, linked_text, read, run, slice, stdout, with_threads,
-    write,
+    expect_errors, failure, has_row, language, linked_text, mention_text, read, run, stdout,
+    with_threads, write,
 };
 use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::switch::{
@@ -75,7 +75,7 @@ fn languages_have_labels_of_all_mentions() {
     // A sentence is not switched if no language has labels of all its mentions.
     assert!(forms(&["Aare", "Rome"], &config(&["cc", "dd"])).is_empty());
     assert!(forms(&["Aare", "Rome"], &config(&["aa", "cc"])).is_empty());
-    // The source is never a target.
+    // The source language is never a target language.
     assert_eq!(codes(&forms(&["Rome"], &config(&["en", "aa"]))), ["aa"]);
 
     let per_mention =
@@ -107,8 +107,8 @@ fn five_languages_are_drawn_uniformly_and_reproducibly() {
             *counts.entry(code).or_default() += 1.0;
         }
     }
-    // Each language is in 5 of 7 draws. Divided by 2/6, the statistic is chi-squared distributed
-    // with 6 degrees of freedom and exceeds 22.5 with probability 0.001.
+    // Each language occurs in 5 of 7 draws. The statistic divided by 2/6 has a chi-squared
+    // distribution with 6 degrees of freedom and exceeds 22.5 with probability 0.001.
     let expected = draws as f64 * 5.0 / 7.0;
     let sum: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
     assert!(counts.len() == 7 && sum * 6.0 / 2.0 < 22.5, "{counts:?}");
@@ -137,9 +137,9 @@ fn sentences_are_split_outside_mentions() {
     let mut input = text(body, &["St. Petersburg", "Bern", "Aare", "Rome"]);
     input.mentions.push(Mention { start: 46, end: 50, entity: "across lines".into() });
     input.mentions.push(Mention { start: 6, end: 9, entity: "inside".into() });
-    let (parts, skipped_mentions) = sentences(&input);
+    let (split, skipped_mentions) = sentences(&input);
     let found: Vec<(&str, &str)> =
-        parts.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
+        split.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
     let expected = [
         ("t#0", "In St. Petersburg it rains."),
         ("t#1", "Bern is dry!"),
@@ -147,13 +147,13 @@ fn sentences_are_split_outside_mentions() {
         ("t#3", "Rome."),
     ];
     assert_eq!((found.as_slice(), skipped_mentions), (&expected[..], 2));
-    for sentence in &parts {
+    for sentence in &split {
         let [mention] = &sentence.mentions[..] else { panic!("{sentence:?}") };
-        assert_eq!(slice(&sentence.text, mention), mention.entity);
+        assert_eq!(mention_text(&sentence.text, mention), mention.entity);
     }
 }
 
-fn all_forms(
+fn switch_all(
     texts: Vec<LinkedText>,
     config: &SwitchConfig,
 ) -> (Vec<(LinkedText, Vec<SwitchedText>)>, SwitchReport) {
@@ -174,10 +174,10 @@ fn skipped_texts_are_counted_for_any_number_of_threads() {
         text("One two three four Bern.", &["Bern"]),
     ];
     texts.push(LinkedText { language: Language::DE, ..text("Bern.", &["Bern"]) });
-    // More texts than fit into one block.
+    // The list contains more texts than one block.
     texts.extend((0..2000).map(|_| text("Aare and Bern.", &["Aare", "Bern"])));
     let config = SwitchConfig { max_words: 4, ..config(&ALL) };
-    let run = |threads| with_threads(threads, || all_forms(texts.clone(), &config));
+    let run = |threads| with_threads(threads, || switch_all(texts.clone(), &config));
     let (forms, report) = run(1);
     assert_eq!((&forms, &report), (&run(3).0, &run(4).1));
     assert_eq!((report.texts, report.other_language, report.sentences), (2002, 1, 2004));
@@ -186,23 +186,23 @@ fn skipped_texts_are_counted_for_any_number_of_threads() {
     let written: usize = report.by_language.values().map(|(texts, _)| texts).sum();
     assert_eq!(written, 2001 * 5);
     // Equal sentences have independent draws.
-    assert!(forms.windows(2).any(|two| codes(&two[0].1) != codes(&two[1].1)));
+    assert!(forms.windows(2).any(|pair| codes(&pair[0].1) != codes(&pair[1].1)));
 }
 
 proptest! {
     #[test]
     fn switching_back_restores_the_sentence_and_offsets_match_labels(
         parts in proptest::collection::vec("[ a-zß漢]{0,6}", 4),
-        which in proptest::collection::vec(0usize..3, 3),
+        name_indices in proptest::collection::vec(0usize..3, 3),
     ) {
         let names = ["Bern", "Aare", "Rome"];
         let mut body = parts[0].clone();
         let mut mentions = Vec::new();
-        for (part, which) in parts[1..].iter().zip(&which) {
+        for (part, name_index) in parts[1..].iter().zip(&name_indices) {
             let start = body.chars().count();
-            body.push_str(names[*which]);
+            body.push_str(names[*name_index]);
             let end = body.chars().count();
-            mentions.push(Mention { start, end, entity: names[*which].into() });
+            mentions.push(Mention { start, end, entity: names[*name_index].into() });
             body.push_str(part);
         }
         let sentence = LinkedText { text: body, mentions, ..text("", &[]) };
@@ -215,7 +215,7 @@ proptest! {
                 let SwitchedText { text, .. } = &form;
                 let label = labels.label(&mention.entity, text.language);
                 prop_assert_eq!(*switched, label.is_some());
-                prop_assert_eq!(slice(&text.text, mention), label.unwrap_or(&mention.entity));
+                prop_assert_eq!(mention_text(&text.text, mention), label.unwrap_or(&mention.entity));
             }
             let reverse_config = SwitchConfig { source: form.text.language, ..config(&["en"]) };
             let restored = switch_sentence(&form.text, 0, &labels, &reverse_config);
@@ -309,7 +309,7 @@ fn the_program_writes_files_atomically_and_rejects_inputs_as_outputs() {
     let texts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
     assert_eq!(texts, ["Bern.", "Bärn.", "伯尔尼."]);
 
-    // The draw includes the language of the pool, in which nothing is written.
+    // The draw includes the languages of the pool, but only sentences in --languages are written.
     let drawn = |seed: &u64| {
         let pool = "--languages zh --pool de,zh --count 1";
         let command = format!("switch --texts t.jsonl --labels l.tsv {pool} --seed {seed}");
@@ -360,7 +360,7 @@ fn write_texts(dir: &Path, count: usize) {
     write(dir, "l.tsv", labels);
 }
 
-fn shards_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
+fn prepared_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let manifest = Manifest::read(folder).unwrap().unwrap();
     manifest.check(folder).unwrap();
     let files = manifest.files.into_keys();
@@ -389,13 +389,13 @@ proptest! {
             command.current_dir(dir).env("RAYON_NUM_THREADS", threads);
             let output = command.args(arguments.split_whitespace()).output().unwrap();
             if !output.status.success() {
-                // The fraction held out all entities or none.
+                // All entities or no entity are held out.
                 let error = String::from_utf8(output.stderr).unwrap();
                 prop_assert!(error.contains("no data"), "{}", error);
                 prop_assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);
                 return Ok(());
             }
-            outputs.push(shards_of(&dir.join("o")));
+            outputs.push(prepared_files(&dir.join("o")));
         }
         prop_assert_eq!(&outputs[0], &outputs[1]);
         let held_out: Vec<LabelPair> = read(dir.join("o/probe/held-out.jsonl.gz"));
@@ -410,7 +410,7 @@ proptest! {
             let trained: Vec<LinkedText> = read(dir.join("o/train").join(&name));
             for text in &trained {
                 for mention in &text.mentions {
-                    let is_unswitched = slice(&text.text, mention) == mention.entity;
+                    let is_unswitched = mention_text(&text.text, mention) == mention.entity;
                     let is_held_out = held_out.iter().any(|pair| pair.entity == mention.entity);
                     prop_assert_eq!(is_unswitched, is_held_out, "{:?}", text);
                 }

@@ -10,9 +10,9 @@ use kg_triples::knowledge::{
 use kg_triples::{Error, KnowledgeGraph, Language, check_unique_languages};
 use serde_json::json;
 
-use crate::out::{FOR_QUERIES, Out, Probe};
+use crate::out::{Out, Probe, QUERY_FOLDER_RULE};
 use crate::table::Table;
-use crate::{CommandResult, at_least_one, choice, load_tokenizer, spinner};
+use crate::{CommandResult, check_positive, load_tokenizer, parse_choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -41,22 +41,22 @@ pub struct Args {
     /// Build descriptions from labels and other training triples (for small data sets)
     #[arg(long, conflicts_with_all = ["entities", "texts"])]
     synthetic: bool,
-    /// Languages of descriptions [default: all]
+    /// Languages of the descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
     /// tokenizer.json, or the model folder that contains it
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Maximum length of a description in tokens, special tokens included
+    /// Maximum length of a description in tokens, including special tokens
     #[arg(long, default_value_t = 256)]
     description_tokens: usize,
     /// Text of --entities used as description: extract, description or either
-    #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
+    #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]
     page_text: PageText,
     /// Use one language for both descriptions of an example
     #[arg(long)]
     monolingual: bool,
-    /// Number of examples, sampled with replacement [default: each triple once]
+    /// Number of examples, sampled with replacement [default: one example per triple]
     #[arg(long)]
     count: Option<u64>,
     /// With --count: a subject language with n triples is sampled in proportion to n^EXPONENT
@@ -71,14 +71,14 @@ pub struct Args {
     /// Random seed
     #[arg(long, default_value_t = EntailmentConfig::default().seed)]
     seed: u64,
-    /// Prepared folder to write, or FILE.jsonl[.gz] for the training lines only
+    /// Prepared folder to write, or FILE.jsonl[.gz] to write only the training examples
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: Args) -> CommandResult {
     check_unique_languages("languages", args.languages.iter().flatten())?;
-    at_least_one(args.count)?;
+    check_positive(args.count)?;
     let config = EntailmentConfig {
         languages: args.languages.clone().unwrap_or_default(),
         multilingual: !args.monolingual,
@@ -90,7 +90,7 @@ pub fn run(args: Args) -> CommandResult {
     config.validate()?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let out = Out::start(&args.out, (args.hold_out > 0.0).then_some(FOR_QUERIES))?;
+    let out = Out::start(&args.out, (args.hold_out > 0.0).then_some(QUERY_FOLDER_RULE))?;
     let graph = KnowledgeGraph::read_dir(&args.kg)?;
     let mut table = Table::default();
     let data = if args.synthetic {
@@ -99,15 +99,15 @@ pub fn run(args: Args) -> CommandResult {
         let descriptions = descriptions(&args)?;
         bar.set_message("encoding descriptions");
         let texts = descriptions.encode(&tokenizer, args.description_tokens)?;
-        table.count("entities described", texts.entities());
+        table.count("entities described", texts.entity_count());
         EntailmentExamples::with_texts(graph, texts, &config)?
     };
     let report = data.report();
     bar.set_message("writing");
     let mut writer = JsonlWriter::create(out.file("train/triples.jsonl.gz")?)?;
     let by_language = match args.count.filter(|_| report.train > 0) {
-        Some(count) => write(&mut writer, (0..count).map(|index| data.drawn(args.seed, index)))?,
-        None => write(&mut writer, data.once(args.seed))?,
+        Some(count) => write(&mut writer, (0..count).map(|index| data.draw(args.seed, index)))?,
+        None => write(&mut writer, data.iter(args.seed))?,
     };
     let written: usize = by_language.values().sum();
     if written == 0 {
@@ -142,7 +142,7 @@ pub fn run(args: Args) -> CommandResult {
     Ok(())
 }
 
-/// Creates the error for an empty output, with the cause.
+/// Creates the error for an empty output, which states the cause.
 fn empty_output(output: &str, report: &EntailmentReport) -> Error {
     Error::Empty {
         what: format!("{output} of {} triples", report.triples),
@@ -176,7 +176,7 @@ fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
-        Some(folder) => Descriptions::of_pages(folder, args.page_text, is_requested)?,
+        Some(folder) => Descriptions::from_pages(folder, args.page_text, is_requested)?,
         None => Descriptions::default(),
     };
     for path in &args.texts {
@@ -197,11 +197,11 @@ fn write(
     writer: &mut JsonlWriter<EntailmentExample>,
     examples: impl Iterator<Item = Result<EntailmentExample, Error>>,
 ) -> Result<BTreeMap<Language, usize>, Error> {
-    let mut written = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for example in examples {
         let example = example?;
         writer.write(&example)?;
-        *written.entry(example.subject_language).or_default() += 1;
+        *counts.entry(example.subject_language).or_default() += 1;
     }
-    Ok(written)
+    Ok(counts)
 }

@@ -7,7 +7,7 @@ use kg_triples::dump::{DumpTable, ExtractConfig, ExtractReport, ExtractStart, Pr
 use kg_triples::{Error, Language};
 
 use crate::table::Table;
-use crate::{CommandResult, choice};
+use crate::{CommandResult, parse_choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -35,21 +35,22 @@ pub struct Args {
     /// Wikidata JSON dump; - reads standard input
     #[arg(long, value_name = "FILE")]
     dump: PathBuf,
-    /// Languages of labels and other texts; case is ignored, zh and zh-hans are different
+    /// Languages of labels and other texts; codes are case-insensitive, zh and zh-hans are
+    /// different languages
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Languages used when a language has no label or description, in order of preference;
-    /// repeat the option for further languages
-    #[arg(long, value_name = "zh=zh-hans,…", value_parser = fallback)]
+    /// Fallback languages for missing labels and descriptions, in order of preference; repeat the
+    /// option for further languages
+    #[arg(long, value_name = "zh=zh-hans,…", value_parser = parse_fallback)]
     fallback: Vec<(Language, Vec<Language>)>,
     /// Tables to write [default: triples, labels and redirects]
-    #[arg(long, value_delimiter = ',', value_parser = choice::<DumpTable>,
+    #[arg(long, value_delimiter = ',', value_parser = parse_choice::<DumpTable>,
         value_name = "triples,labels,descriptions,sitelinks,redirects")]
     tables: Vec<DumpTable>,
-    /// Number of parsing threads; 0: one per core. One more thread decompresses
+    /// Number of parsing threads, or 0 for one per core; an additional thread decompresses the dump
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Memory for sorting in MiB; further data is sorted on disk, in --out
+    /// Memory for sorting in MiB; additional data is sorted on disk, in --out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
     /// Discard an unfinished extract in --out and start again instead of resuming it
@@ -61,7 +62,7 @@ pub struct Args {
 }
 
 /// Parses `zh=zh-hans,zh-cn`.
-fn fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
+fn parse_fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
     let (language, codes) =
         text.split_once('=').ok_or("expected language=languages, such as zh=zh-hans,zh-cn")?;
     let code = |code: &str| Language::new(code).map_err(|error| error.to_string());
@@ -81,14 +82,14 @@ pub fn run(args: Args) -> CommandResult {
         ..ExtractConfig::default()
     };
     let report = with_progress(&args.dump, &config, &args.out, args.threads)?;
-    print(&report);
+    print_counts(&report);
     for bad in &report.first_bad_lines {
         eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
     }
     Ok(())
 }
 
-/// Extracts with a progress bar over the compressed bytes.
+/// Runs the extract and shows a progress bar of the compressed bytes.
 fn with_progress(
     dump: &Path,
     config: &ExtractConfig,
@@ -108,10 +109,10 @@ fn with_progress(
         let (stop_sender, stop_receiver) = channel::<()>();
         let (bar, bar_progress) = (&bar, progress.clone());
         scope.spawn(move || {
-            let tick = Duration::from_millis(200);
+            let period = Duration::from_millis(200);
             let mut start_printed = false;
             loop {
-                let stopped = stop_receiver.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
+                let stopped = stop_receiver.recv_timeout(period) != Err(RecvTimeoutError::Timeout);
                 if let (false, Some(start)) = (start_printed, bar_progress.start()) {
                     bar.suspend(|| print_start(start, out));
                     start_printed = true;
@@ -146,7 +147,7 @@ fn print_start(start: ExtractStart, out: &Path) {
     }
 }
 
-fn print(report: &ExtractReport) {
+fn print_counts(report: &ExtractReport) {
     let counts = &report.counts;
     let mut table = Table::default();
     for (name, count) in [

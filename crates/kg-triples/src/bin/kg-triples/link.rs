@@ -23,7 +23,7 @@ pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
     /// JSONL file to write (one text per line: id, lang, text, mentions), compressed if it ends in
-    /// .gz; or a prepared folder, which gets train/linked.jsonl.gz
+    /// .gz; or a prepared folder, in which train/linked.jsonl.gz is written
     #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }

@@ -1,5 +1,4 @@
-//! `kg-triples`: samples facts, builds training sequences, mines phrases and counts the contents of
-//! a folder.
+//! `kg-triples`: builds training data from knowledge graphs and linked texts.
 mod entailment;
 mod extract;
 mod link;
@@ -62,7 +61,7 @@ invalid input or an invalid path.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read a Wikidata dump into triples and labels
+    /// Extract triples and labels from a Wikidata dump
     Extract(extract::Args),
     /// Rank names of entities by the number of sources that propose them
     Names(names::Args),
@@ -72,7 +71,7 @@ enum Command {
     Mix(mix::Args),
     /// Write triples as plain text, one file per language
     Texts(texts::Args),
-    /// Write texts with the entities of their links
+    /// Write texts with linked mentions of entities
     Link(link::Args),
     /// Pair linked mentions in text with descriptions of their entities
     Mentions(mentions::Args),
@@ -111,19 +110,19 @@ fn main() -> ExitCode {
     cli::end(result)
 }
 
-/// Loads a `tokenizer.json`, or the one in a folder.
+/// Loads a `tokenizer.json` from a file or from the folder that contains it.
 fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
     tokenizer_file::read(path)
         .map_err(|error| Error::Tokenizer(format!("{error} (change --tokenizer)")))
 }
 
-/// Parses an enum by its serde name in configuration files.
-fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+/// Parses an enum variant by its serde name; hyphens are accepted in place of underscores.
+fn parse_choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
 }
 
-/// Rejects the number of examples 0, which would make the output empty.
-fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> CommandResult {
+/// Returns an error if the number of examples is 0, because the output would be empty.
+fn check_positive<N: From<u8> + PartialEq>(count: Option<N>) -> CommandResult {
     match count == Some(N::from(0)) {
         true => Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" }),
         false => Ok(()),
@@ -131,7 +130,7 @@ fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> CommandResult {
 }
 
 /// Parses `en=enwiki.jsonl.gz`.
-fn language_file(text: &str) -> Result<(Language, PathBuf), String> {
+fn parse_language_file(text: &str) -> Result<(Language, PathBuf), String> {
     let (code, path) =
         text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;
     Ok((Language::new(code).map_err(|error| error.to_string())?, path.into()))

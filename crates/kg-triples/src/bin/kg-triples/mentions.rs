@@ -11,10 +11,10 @@ use kg_triples::{Error, Language};
 use serde_json::json;
 use tokenizers::Tokenizer;
 
-use crate::out::{FOR_QUERIES, Out, Probe};
+use crate::out::{Out, Probe, QUERY_FOLDER_RULE};
 use crate::sources::{self, Links, SourceArgs, Sources, Texts};
 use crate::table::{Table, blank_line};
-use crate::{CommandResult, at_least_one, load_tokenizer, spinner};
+use crate::{CommandResult, check_positive, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -44,31 +44,33 @@ pub struct Args {
     /// tokenizer.json, or the model folder that contains it
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Maximum length of a passage in tokens, special tokens included
+    /// Maximum length of a passage in tokens, including special tokens
     #[arg(long, default_value_t = MentionConfig::default().max_tokens)]
     max_tokens: usize,
-    /// Maximum length of a description in tokens, special tokens included
+    /// Maximum length of a description in tokens, including special tokens
     #[arg(long, default_value_t = 256)]
     description_tokens: usize,
     /// Use descriptions in the language of the passage (an ablation)
     #[arg(long)]
     monolingual: bool,
-    /// Number of examples, sampled by language with --smoothing [default: each passage once]
+    /// Number of examples, sampled by language with --smoothing [default: one example per passage]
     #[arg(long)]
     count: Option<usize>,
     /// A language with n passages is sampled in proportion to n^EXPONENT
     #[arg(long, default_value_t = 0.3, requires = "count")]
     smoothing: f64,
-    /// Exponent for an entity's mention count; below 1 samples rare entities more often
+    /// Exponent of an entity's mention count; with a value below 1, rare entities are sampled more
+    /// often
     #[arg(long, default_value_t = 1.0, requires = "count")]
     entity_smoothing: f64,
-    /// Use only the N entities with the most mentions, weighted towards many languages
+    /// Use only the N entities with the most mentions; entities that are mentioned in many
+    /// languages are preferred
     #[arg(long, value_name = "N")]
     most_mentioned: Option<usize>,
     /// Fractions of texts, language pairs and entities held out for the probe
-    #[arg(long, value_name = "texts=F,pairs=F,entities=F", value_parser = fractions)]
+    #[arg(long, value_name = "texts=F,pairs=F,entities=F", value_parser = parse_fractions)]
     hold_out: Option<Fractions>,
-    /// Maximum number of queries of each kind
+    /// Maximum number of queries per probe: unseen texts, pairs and entities
     #[arg(long, default_value_t = HeldOut::default().queries, requires = "hold_out")]
     queries: usize,
     /// Maximum number of queries per entity [default: unlimited]
@@ -80,7 +82,7 @@ pub struct Args {
     /// Random seed
     #[arg(long, default_value_t = MentionConfig::default().seed)]
     seed: u64,
-    /// Prepared folder to write, or FILE.jsonl[.gz] for the training lines only
+    /// Prepared folder to write, or FILE.jsonl[.gz] to write only the training examples
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -89,7 +91,7 @@ pub struct Args {
 type Fractions = [f64; 3];
 
 /// Parses `texts=0.1,pairs=0.2,entities=0.1`.
-fn fractions(text: &str) -> Result<Fractions, String> {
+fn parse_fractions(text: &str) -> Result<Fractions, String> {
     let mut fractions = [0.0; 3];
     for part in text.split(',') {
         let expected = || format!("expected texts=F, pairs=F or entities=F, got {part:?}");
@@ -123,19 +125,19 @@ pub fn run(args: Args) -> CommandResult {
         multilingual: !args.monolingual,
         seed: args.seed,
     };
-    at_least_one(args.count)?;
+    check_positive(args.count)?;
     let held_out = args.held_out()?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let out = Out::start(&args.out, held_out.as_ref().map(|_| FOR_QUERIES))?;
+    let out = Out::start(&args.out, held_out.as_ref().map(|_| QUERY_FOLDER_RULE))?;
     let (sources, mut descriptions, labels) = sources::read(&args.source)?;
     if args.source.entities.is_none() {
         bar.set_message("reading descriptions");
-        describe_by_texts(&sources, &mut descriptions)?;
+        add_page_descriptions(&sources, &mut descriptions)?;
     }
     if let Some(max_entities) = args.most_mentioned {
         bar.set_message("counting mentions");
-        let counts = EntityCounts::of_texts(sources.texts(None))?;
+        let counts = EntityCounts::from_texts(sources.texts(None))?;
         let most_mentioned = counts.most_mentioned(max_entities);
         descriptions.retain(|entity| most_mentioned.contains(entity));
         sources.link_reports.take();
@@ -160,9 +162,9 @@ pub fn run(args: Args) -> CommandResult {
         }
     }
     let report = examples.report().clone();
-    let links = matches!(sources.links, Links::Labels(..)).then(|| sources.link_reports.take());
+    let reports = matches!(sources.links, Links::Labels(..)).then(|| sources.link_reports.take());
     if report.examples == 0 && held_out.is_none() {
-        return Err(no_examples(&report));
+        return Err(no_examples_error(&report));
     }
     let probe = match &held_out {
         Some(_) => Some(probe(examples.queries()?, &encoded, args.candidates, args.seed)),
@@ -188,7 +190,7 @@ pub fn run(args: Args) -> CommandResult {
     let sizes = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, links.as_ref(), &report, &drawn, &sizes);
+    print(&descriptions, &labels, reports.as_ref(), &report, &drawn, &sizes);
     Ok(())
 }
 
@@ -207,8 +209,8 @@ fn probe(
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }
 
-/// Adds texts that are pages of entities as descriptions of the entities.
-fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> CommandResult {
+/// Adds the texts that are pages of entities as descriptions of these entities.
+fn add_page_descriptions(sources: &Sources, descriptions: &mut Descriptions) -> CommandResult {
     for text in sources.texts(None) {
         let text = text?;
         if let Some(entity) = &text.entity
@@ -220,7 +222,7 @@ fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Comm
     Ok(())
 }
 
-fn no_examples(report: &MentionReport) -> Error {
+fn no_examples_error(report: &MentionReport) -> Error {
     Error::Empty {
         what: format!("examples of {} passages", report.passages),
         hint: format!(
@@ -234,7 +236,7 @@ fn no_examples(report: &MentionReport) -> Error {
     }
 }
 
-/// The inputs of examples.
+/// Inputs and options from which examples are created.
 struct ExampleSource<'s> {
     sources: &'s Sources,
     descriptions: &'s EncodedDescriptions,
@@ -244,7 +246,7 @@ struct ExampleSource<'s> {
 }
 
 impl<'s> ExampleSource<'s> {
-    /// Returns examples of these passages, at most one per passage.
+    /// Returns examples of the passages of `texts`, at most one per passage.
     fn examples<'t>(
         &'t self,
         texts: Texts<'t>,
@@ -258,7 +260,7 @@ impl<'s> ExampleSource<'s> {
         }
     }
 
-    /// Returns an endless sequence of examples over all languages that have examples.
+    /// Returns an endless iterator over examples of all languages that have examples.
     fn by_language<'t>(
         &'t self,
         report: &MentionReport,
@@ -270,18 +272,17 @@ impl<'s> ExampleSource<'s> {
             .iter()
             .map(|(language, size)| {
                 let language = *language;
-                let open = move |epoch: u64| {
+                let open_examples = move |epoch: u64| {
                     let texts = self.sources.texts(Some(language));
-                    // The queries about held-out texts are complete; further epochs skip these
-                    // texts.
-                    let trained = texts.filter(|text| match (text, self.held_out) {
+                    // Held-out texts are skipped, because their queries have already been created.
+                    let training_texts = texts.filter(|text| match (text, self.held_out) {
                         (Ok(text), Some(held_out)) => !held_out.holds_out_text(&text.id),
                         _ => true,
                     });
                     let seed = self.config.seed ^ (epoch << 32);
-                    Ok(self.examples(Box::new(trained), seed)?.resampled(resampling))
+                    Ok(self.examples(Box::new(training_texts), seed)?.resampled(resampling))
                 };
-                (*size, open)
+                (*size, open_examples)
             })
             .collect();
         LanguageMix::new(languages, smoothing, self.config.seed)
@@ -291,7 +292,7 @@ impl<'s> ExampleSource<'s> {
 fn print(
     descriptions: &Descriptions,
     labels: &BTreeMap<Language, LabelReport>,
-    links: Option<&BTreeMap<Language, LinkReport>>,
+    reports: Option<&BTreeMap<Language, LinkReport>>,
     report: &MentionReport,
     drawn: &BTreeMap<Language, usize>,
     sizes: &[(&str, usize)],
@@ -299,8 +300,8 @@ fn print(
     let described = descriptions.counts();
     let mut table = Table::default();
     let mut header = vec!["language", "described"];
-    if links.is_some() {
-        header.extend(["labels", "ambiguous", "too short", "links", "own page", "entities"]);
+    if reports.is_some() {
+        header.extend(["labels", "ambiguous", "too short", "links", "self-links", "entities"]);
     }
     header.push("passages used");
     if !drawn.is_empty() {
@@ -315,13 +316,13 @@ fn print(
         let mut row = vec![language.to_string()];
         let mut count = |count: Option<usize>| row.push(count.unwrap_or_default().to_string());
         count(described.get(&language).copied());
-        if let Some(links) = links {
-            let (label, link) = (labels.get(&language), links.get(&language));
+        if let Some(reports) = reports {
+            let (label, link) = (labels.get(&language), reports.get(&language));
             count(label.map(|label| label.labels));
             count(label.map(|label| label.ambiguous));
             count(label.map(|label| label.too_short));
             count(link.map(|link| link.mentions));
-            count(link.map(|link| link.own_page));
+            count(link.map(|link| link.self_links));
             count(link.map(|link| link.entities.len()));
         }
         count(report.by_language.get(&language).copied());

@@ -12,7 +12,7 @@ use kg_triples::{
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{CommandResult, choice, load_tokenizer, spinner};
+use crate::{CommandResult, load_tokenizer, parse_choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -36,33 +36,35 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Language pairs [default: en with every other language of the folder]
-    #[arg(long, value_delimiter = ',', value_name = "en-de,…", value_parser = pair)]
+    #[arg(long, value_delimiter = ',', value_name = "en-de,…", value_parser = parse_pair)]
     pairs: Option<Vec<(String, String)>>,
     /// Kinds of sequences
-    #[arg(long, value_delimiter = ',', default_value = "monolingual,mixed,concatenated", value_parser = choice::<SequenceKind>)]
+    #[arg(long, value_delimiter = ',', default_value = "monolingual,mixed,concatenated", value_parser = parse_choice::<SequenceKind>)]
     kinds: Vec<SequenceKind>,
     /// Masks per entity: gold_length, single, or fixed:N
-    #[arg(long, default_value = "gold_length", value_parser = masking)]
+    #[arg(long, default_value = "gold_length", value_parser = parse_masking)]
     masking: Masking,
     /// Masked entity of mixed triples: foreign_entity, native_entity or both
-    #[arg(long, default_value = "foreign_entity", value_parser = choice::<MixedTarget>)]
+    #[arg(long, default_value = "foreign_entity", value_parser = parse_choice::<MixedTarget>)]
     mixed_target: MixedTarget,
     /// Separator of head, relation and tail: space or comma
-    #[arg(long, default_value = "space", value_parser = choice::<TripleStyle>)]
+    #[arg(long, default_value = "space", value_parser = parse_choice::<TripleStyle>)]
     triple_style: TripleStyle,
     /// Separator of concatenated triples: none or sep_token
-    #[arg(long, default_value = "none", value_parser = choice::<ConcatSeparator>)]
+    #[arg(long, default_value = "none", value_parser = parse_choice::<ConcatSeparator>)]
     concat_separator: ConcatSeparator,
-    /// Mixed sequences of (i, j) only (forward), or of (j, i) too (both)
-    #[arg(long, default_value = "both", value_parser = choice::<Directions>)]
+    /// Directions of mixed sequences: (i, j) (forward), or (i, j) and (j, i) (both)
+    #[arg(long, default_value = "both", value_parser = parse_choice::<Directions>)]
     mixed_directions: Directions,
-    /// Concatenated sequences in the order (i, j) only (forward), or (j, i) too (both)
-    #[arg(long, default_value = "forward", value_parser = choice::<Directions>)]
+    /// Orders of concatenated sequences: (i, j) (forward), or (i, j) and (j, i) (both)
+    #[arg(long, default_value = "forward", value_parser = parse_choice::<Directions>)]
     concatenated_orders: Directions,
-    /// Proportions of monolingual, mixed, concatenated sequences, such as 1,1,1 [default: keep all]
+    /// Proportions of monolingual, mixed and concatenated sequences, such as 1,1,1 [default: all
+    /// sequences]
     #[arg(long, value_delimiter = ',', num_args = 1..=3, value_name = "W,W,W")]
     mix_weights: Option<Vec<f64>>,
-    /// Maximum length of a sequence in tokens, special tokens included; longer ones are dropped
+    /// Maximum length of a sequence in tokens, including special tokens; longer sequences are
+    /// dropped
     #[arg(long, default_value_t = SequenceConfig::default().max_length)]
     max_length: usize,
     /// Random seed of the shuffle
@@ -71,12 +73,12 @@ pub struct Args {
     /// File of entity ids, one per line; triples with these heads are excluded
     #[arg(long, value_name = "FILE")]
     without_heads: Option<PathBuf>,
-    /// Control data written instead of the facts: label_pairs (with --kinds mixed: the labels of
-    /// an entity in both languages) or false_facts (another tail of the same relation, chosen
-    /// with --seed)
-    #[arg(long, value_parser = choice::<Control>)]
+    /// Control data written instead of the facts: label_pairs (with --kinds mixed: the labels of an
+    /// entity in both languages) or false_facts (facts with a wrong tail of the same relation,
+    /// drawn by --seed)
+    #[arg(long, value_parser = parse_choice::<Control>)]
     control: Option<Control>,
-    /// Build the sequences of each language pair separately, one file per pair in --out
+    /// Build the sequences of each language pair separately, and write one file per pair to --out
     #[arg(long)]
     by_pair: bool,
     /// JSONL file to write, compressed if it ends in .gz; or a prepared folder
@@ -194,14 +196,15 @@ fn file_name((i, j): &(String, String)) -> String {
     format!("train/{i}-{j}.jsonl.gz")
 }
 
-/// Pairs English with each other language.
+/// Returns the pairs of English and each other language.
 fn default_pairs(graph: &KnowledgeGraph) -> Vec<(String, String)> {
-    let others = graph.languages().iter().filter(|language| **language != "en");
-    others.map(|language| ("en".to_owned(), language.as_str().to_owned())).collect()
+    let other_languages = graph.languages().iter().filter(|language| **language != "en");
+    other_languages.map(|language| ("en".to_owned(), language.as_str().to_owned())).collect()
 }
 
-/// Parses `en-de`; codes with a hyphen are separated by a colon, as in `en:zh-hant`.
-fn pair(text: &str) -> Result<(String, String), String> {
+/// Parses a pair such as `en-de`; codes that contain a hyphen are separated by a colon, as in
+/// `en:zh-hant`.
+fn parse_pair(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once(':').or_else(|| text.split_once('-'));
     match parts {
         Some((i, j)) if !i.is_empty() && !j.is_empty() => Ok((i.into(), j.into())),
@@ -209,12 +212,12 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn masking(text: &str) -> Result<Masking, String> {
+fn parse_masking(text: &str) -> Result<Masking, String> {
     match text.split_once(':') {
         Some(("fixed" | "fixed_length", masks)) => {
             let masks = masks.parse().map_err(|_| format!("invalid number of masks {masks:?}"))?;
             Ok(Masking::FixedLength { masks })
         }
-        _ => choice(text).map_err(|_| "expected gold_length, single or fixed:N".into()),
+        _ => parse_choice(text).map_err(|_| "expected gold_length, single or fixed:N".into()),
     }
 }

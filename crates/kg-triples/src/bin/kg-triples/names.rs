@@ -23,10 +23,11 @@ Case, punctuation and symbols are ignored. An --out that ends in .tsv contains t
 of each entity; any other contains lines of entity, lang and values: [support, name, primary], best
 first.")]
 pub struct Args {
-    /// JSONL files of names that sources propose: entity, lang, name, source
+    /// JSONL files of name candidates: entity, lang, name, source
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', required = true)]
     candidates: Vec<PathBuf>,
-    /// TSV file of labels (id, lang, label, kind), which become candidates of the source labels
+    /// TSV file of labels (id, lang, label, kind), which are added as candidates of a source named
+    /// labels
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// Minimum number of sources that propose a name
@@ -66,7 +67,7 @@ pub fn run(args: Args) -> CommandResult {
 
     let mut table = Table::default();
     table.count("candidates", report.candidates);
-    table.count("without a letter or number", report.symbols);
+    table.count("without a letter or number", report.symbols_only);
     table.count("names", report.names);
     table.count("names with enough support", report.accepted);
     table.count("entities with such a name, by language", report.entities);

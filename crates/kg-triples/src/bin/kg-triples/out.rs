@@ -16,19 +16,19 @@ pub enum Out {
     Folder(PreparedFolder),
 }
 
-/// Requirement for `--out` if data is held out, for error messages.
-pub const FOR_QUERIES: &str = "a folder if data is held out, for the queries";
+/// Requirement of `--out` if data is held out, used in error messages.
+pub const QUERY_FOLDER_RULE: &str = "a folder if data is held out, for the queries";
 
 /// The queries of a probe, and the candidates of all queries.
 pub struct Probe<Q, C> {
-    /// The name of each kind of query, and its queries.
+    /// The queries of each kind, with the file name of the kind.
     pub queries: Vec<(&'static str, Vec<Q>)>,
     pub candidates: Vec<C>,
 }
 
 impl<Q: Serialize, C: Serialize> Probe<Q, C> {
-    /// Writes a file for each non-empty kind, and one for the candidates. Returns the number of
-    /// rows of each file.
+    /// Writes a file for each kind that has queries, and a file for the candidates. Returns the
+    /// number of rows of each file.
     fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut sizes = Vec::new();
         for (name, queries) in &self.queries {
@@ -39,8 +39,8 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     }
 }
 
-/// Writes `rows` to a file of the probe, or nothing if there are no rows. Returns the number of
-/// rows.
+/// Writes `rows` to a file of the probe, which is not created if there are no rows. Returns the
+/// number of rows.
 fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
     if !rows.is_empty() {
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
@@ -62,8 +62,9 @@ pub fn write_lines<T: Serialize>(
 }
 
 impl Out {
-    /// Selects a file if the path ends in `.jsonl` or `.gz` or is an existing file, otherwise a
-    /// prepared folder. If `folder` is set, a file is rejected with this rule.
+    /// Creates a file destination if the path ends in `.jsonl` or `.gz` or is an existing file,
+    /// otherwise a prepared folder. If `folder` is set, a file is rejected with this rule as the
+    /// error.
     pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, Error> {
         let has_extension = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
@@ -85,7 +86,8 @@ impl Out {
         }
     }
 
-    /// Writes the manifest of a folder and renames it to its path; does nothing for a file.
+    /// Writes the manifest of a prepared folder and renames the folder to its path. Does nothing
+    /// for a file.
     pub fn finish(self, program: &'static str, seed: Option<u64>, counts: Value) -> CommandResult {
         if let Self::Folder(folder) = self {
             folder.finish(Preparation { program, seed, counts })?;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::out::{Out, write_lines};
 use crate::sources::{Links, Sources};
 use crate::table::Table;
-use crate::{CommandResult, at_least_one, choice, spinner};
+use crate::{CommandResult, check_positive, parse_choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -42,19 +42,21 @@ pub struct Args {
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     texts: Vec<PathBuf>,
     /// Text of --entities used as description: extract, description or either
-    #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
+    #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]
     page_text: PageText,
     /// Kinds of pairs: ep, tp, es, ts
-    #[arg(long, default_value = "ep,tp", value_delimiter = ',', value_parser = choice::<PairKind>)]
+    #[arg(long, default_value = "ep,tp", value_delimiter = ',', value_parser = parse_choice::<PairKind>)]
     kinds: Vec<PairKind>,
-    /// Languages of all texts [default: all that have labels]
+    /// Languages of all texts [default: all languages with labels]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// Training pairs of each kind, sampled with replacement [default: each source once]
+    /// Number of training pairs of each kind, sampled with replacement [default: one pair per
+    /// source]
     #[arg(long)]
     count: Option<u64>,
-    /// Part of the object that ts removes: whole, or released (all but its last word)
-    #[arg(long, default_value = "whole", value_parser = choice::<RemoveObject>)]
+    /// Words of the object that are removed from sentences of ts: whole (all words) or released
+    /// (all except the last word)
+    #[arg(long, default_value = "whole", value_parser = parse_choice::<RemoveObject>)]
     remove_object: RemoveObject,
     /// Fraction of the entities held out of training
     #[arg(long, default_value_t = PairConfig::default().hold_out, value_name = "FRACTION")]
@@ -62,13 +64,13 @@ pub struct Args {
     /// Random seed
     #[arg(long, default_value_t = PairConfig::default().seed)]
     seed: u64,
-    /// Prepared folder to write, or FILE.jsonl[.gz] for the training lines only
+    /// Prepared folder to write, or FILE.jsonl[.gz] to write only the training pairs
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: Args) -> CommandResult {
-    at_least_one(args.count)?;
+    check_positive(args.count)?;
     let kinds: BTreeSet<PairKind> = args.kinds.iter().copied().collect();
     let config = PairConfig {
         languages: args.languages.clone().unwrap_or_default(),
@@ -83,20 +85,21 @@ pub fn run(args: Args) -> CommandResult {
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
-    // Entity links use only ids of --kg, because a page may have another id for the same entity.
+    // Texts are linked before the labels of pages are added, because a page may have another id for
+    // an entity of --kg.
     let sources = kinds.contains(&PairKind::Ts).then(|| args.sources(&graph)).transpose()?;
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = Descriptions::default();
     if let Some(folder) = args.entities.as_ref().filter(|_| kinds.contains(&PairKind::Es)) {
-        descriptions = Descriptions::of_pages(folder, args.page_text, is_requested)?;
+        descriptions = Descriptions::from_pages(folder, args.page_text, is_requested)?;
     }
     if let Some(folder) = &args.entities {
         graph = graph.with_page_labels(folder, is_requested)?;
     }
 
-    let mut training = JsonlWriter::create(out.file("train/pairs.jsonl.gz")?)?;
-    let mut probe = match holds_out {
+    let mut train_writer = JsonlWriter::create(out.file("train/pairs.jsonl.gz")?)?;
+    let mut probe_writer = match holds_out {
         true => Some(JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?),
         false => None,
     };
@@ -117,24 +120,24 @@ pub fn run(args: Args) -> CommandResult {
     for kind in kinds {
         bar.set_message(format!("writing {}", kind.name()));
         let pairs = match (kind, &sources) {
-            (PairKind::Ep, _) => TextPairs::of_labels(&graph, &config)?,
-            (PairKind::Tp, _) => TextPairs::of_triples(&graph, &config)?,
-            (PairKind::Es, _) => TextPairs::of_descriptions(&graph, &descriptions, &config)?,
+            (PairKind::Ep, _) => TextPairs::from_labels(&graph, &config)?,
+            (PairKind::Tp, _) => TextPairs::from_triples(&graph, &config)?,
+            (PairKind::Es, _) => TextPairs::from_descriptions(&graph, &descriptions, &config)?,
             (PairKind::Ts, Some(sources)) => {
-                TextPairs::of_sentences(&graph, sources.texts(None), &config)?
+                TextPairs::from_sentences(&graph, sources.texts(None), &config)?
             }
             (PairKind::Ts, None) => continue,
         };
         let counts = pairs.counts();
         if counts.train == 0 || (holds_out && counts.held_out == 0) {
-            return Err(no_pairs(kind, &counts));
+            return Err(no_pairs_error(kind, &counts));
         }
         let lines = match args.count {
-            Some(count) => write_lines(&mut training, pairs.drawn(count))?,
-            None => write_lines(&mut training, pairs.once())?,
+            Some(count) => write_lines(&mut train_writer, pairs.draw(count))?,
+            None => write_lines(&mut train_writer, pairs.train_pairs())?,
         };
-        if let Some(probe) = &mut probe {
-            write_lines(probe, pairs.held_out())?;
+        if let Some(probe_writer) = &mut probe_writer {
+            write_lines(probe_writer, pairs.held_out())?;
         }
         let PairCounts { sources, without_label, without_triple, bare, .. } = counts;
         let PairCounts { train, held_out, without_relation, .. } = counts;
@@ -144,7 +147,7 @@ pub fn run(args: Args) -> CommandResult {
         counts_by_kind.insert(kind, counts);
         written.insert(kind, lines);
     }
-    JsonlWriter::finish_all(std::iter::once(training).chain(probe))?;
+    JsonlWriter::finish_all(std::iter::once(train_writer).chain(probe_writer))?;
     let counts = json!({ "train": written, "pairs": counts_by_kind });
     out.finish("kg-triples pairs", Some(args.seed), counts)?;
     bar.finish_and_clear();
@@ -153,7 +156,7 @@ pub fn run(args: Args) -> CommandResult {
 }
 
 impl Args {
-    /// Rejects kinds whose texts are missing.
+    /// Returns an error if the texts that a kind requires are missing.
     fn check(&self, kinds: &BTreeSet<PairKind>) -> CommandResult {
         let has_pages = self.entities.is_some();
         let es = (
@@ -174,7 +177,7 @@ impl Args {
         }
     }
 
-    /// Opens the texts of `ts`, in which entities of `graph` are linked.
+    /// Opens the texts of `ts`, in which entities of `graph` are mentioned.
     fn sources(&self, graph: &KnowledgeGraph) -> Result<Sources, Error> {
         let languages = self.languages.clone();
         let Some(folder) = self.entities.as_ref().filter(|_| self.texts.is_empty()) else {
@@ -185,15 +188,15 @@ impl Args {
             let label = move |code: &Language| Some((*code, graph.label(id, code.as_str())?, id));
             graph.languages().iter().filter_map(label)
         });
-        // The entity of a page may be the subject or object of its sentences.
-        let matcher = LabelMatcher::new(labels)?.0.with_own_pages();
+        // The entity of a page may be the subject or object of a triple in the page's sentences.
+        let matcher = LabelMatcher::new(labels)?.0.with_self_links();
         let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
         Ok(Sources::new(files.collect(), languages, Links::Labels(matcher, self.page_text)))
     }
 }
 
-/// Creates the error for a kind without pairs, with the cause.
-fn no_pairs(kind: PairKind, counts: &PairCounts) -> Error {
+/// Creates the error for a kind without pairs, which states the cause.
+fn no_pairs_error(kind: PairKind, counts: &PairCounts) -> Error {
     Error::Empty {
         what: format!("{} pairs of {} sources", kind.name(), counts.sources),
         hint: format!(

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, default_value_t = PhraseConfig::default().titles)]
     titles: usize,
     /// Minimum fraction of the titles that contain a phrase, such as 0.7 or 7/10
-    #[arg(long, default_value_t = PhraseConfig::default().title_fraction, value_parser = fraction)]
+    #[arg(long, default_value_t = PhraseConfig::default().title_fraction, value_parser = parse_fraction)]
     title_fraction: f64,
     /// Minimum length of a passage in code points
     #[arg(long, default_value_t = PhraseConfig::default().min_chars)]
@@ -85,8 +85,8 @@ pub fn run(args: Args) -> CommandResult {
     }
     bar.set_message("writing");
     jsonl::write(out.file("train/passages.jsonl.gz")?, &passages)?;
-    let count = |report: &PhraseReport| serde_json::json!({ "passages": report.passages, "phrases": report.passage_phrases });
-    let counts = reports.iter().map(|(language, report)| (language.to_string(), count(report)));
+    let to_json = |report: &PhraseReport| serde_json::json!({ "passages": report.passages, "phrases": report.passage_phrases });
+    let counts = reports.iter().map(|(language, report)| (language.to_string(), to_json(report)));
     out.finish("kg-triples phrases", Some(args.seed), counts.collect())?;
     bar.finish_and_clear();
     print_table(&reports);
@@ -112,13 +112,13 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     row("passages", |report| report.passages.to_string());
     row("phrases", |report| report.passage_phrases.to_string());
     row("occurrences", |report| report.occurrences.to_string());
-    row("words per phrase", |report| decimal(report.words_per_phrase()));
-    row("phrases per passage", |report| decimal(report.phrases_per_passage()));
+    row("words per phrase", |report| format_decimal(report.words_per_phrase()));
+    row("phrases per passage", |report| format_decimal(report.phrases_per_passage()));
     table.print();
 }
 
-/// Parses `0.7` or `7/10`.
-fn fraction(text: &str) -> Result<f64, String> {
+/// Parses a fraction such as `0.7` or `7/10`.
+fn parse_fraction(text: &str) -> Result<f64, String> {
     let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
     match (numerator.parse::<f64>(), denominator.parse::<f64>()) {
         (Ok(numerator), Ok(denominator)) => Ok(numerator / denominator),
@@ -126,6 +126,6 @@ fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
-fn decimal(value: Option<f64>) -> String {
+fn format_decimal(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }

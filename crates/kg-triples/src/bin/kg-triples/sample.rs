@@ -4,7 +4,7 @@ use kg_triples::names::NamesReport;
 use kg_triples::{Coverage, KnowledgeGraph, SampleConfig, sample, sample_folder};
 
 use crate::table::Table;
-use crate::{CommandResult, choice, spinner};
+use crate::{CommandResult, parse_choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -18,18 +18,18 @@ With an extract of Wikidata:
   kg-triples sample --kg kg --languages en,de,es,ar,hi,vi,zh --count 20000 \\
     --seed 1 --out sampled")]
 pub struct Args {
-    /// Folder with triples.tsv and labels.tsv; redirects.tsv, if present, is applied
+    /// Folder with triples.tsv and labels.tsv; redirects are resolved if redirects.tsv exists
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
-    /// Languages in which head, relation and tail need labels (see --coverage)
+    /// Languages in which head, relation and tail must have labels (see --coverage)
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<String>,
     /// Required labels: all (in all languages) or pairs (the head in one language, the tail in
     /// another, and the relation in both)
-    #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = choice::<Coverage>)]
+    #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = parse_choice::<Coverage>)]
     coverage: Coverage,
-    /// JSONL file of `kg-triples names`; its best names replace labels of entities and add missing
-    /// ones. The folder is then read into memory
+    /// JSONL file of `kg-triples names`; its best names replace labels of entities, and missing
+    /// labels are added. The folder is then read into memory
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
     /// Number of facts

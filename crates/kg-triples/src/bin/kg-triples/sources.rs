@@ -1,4 +1,4 @@
-//! Texts with entity mentions, from files of several formats.
+//! Reading of texts with entity mentions from files of several formats.
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::Descriptions;
 use kg_triples::{Error, Language, check_unique_languages};
 
-use crate::{choice, language_file};
+use crate::{parse_choice, parse_language_file};
 
 /// Options for text sources and entity labels.
 #[derive(clap::Args)]
@@ -23,16 +23,16 @@ pub struct SourceArgs {
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
     texts: Vec<PathBuf>,
     /// WikiExtractor files by language
-    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file, requires = "sitelinks")]
+    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = parse_language_file, requires = "sitelinks")]
     wiki: Vec<(Language, PathBuf)>,
-    /// TSV file: id, lang, title
+    /// TSV file of page titles: id, lang, title
     #[arg(long, value_name = "FILE", requires = "wiki")]
     sitelinks: Option<PathBuf>,
     /// Languages of passages and descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
     /// Text of --entities used as description: extract, description or either
-    #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
+    #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]
     page_text: PageText,
 }
 
@@ -43,11 +43,11 @@ pub struct Sources {
     files: Vec<(Option<Language>, PathBuf)>,
     languages: Option<Vec<Language>>,
     pub links: Links,
-    /// Counts of the label matcher for the texts read so far.
+    /// Counts of links in the texts read so far, for [`Links::Labels`].
     pub link_reports: RefCell<BTreeMap<Language, LinkReport>>,
 }
 
-/// The source of the mentions in texts.
+/// The origin of the mentions in texts.
 pub enum Links {
     /// The texts contain mentions.
     InText,
@@ -56,7 +56,8 @@ pub enum Links {
 }
 
 impl Sources {
-    /// Creates sources from files, each with its language if it has only one.
+    /// Creates sources from files. Each has its language, or `None` if its texts may be in several
+    /// languages.
     pub fn new(
         files: Vec<(Option<Language>, PathBuf)>,
         languages: Option<Vec<Language>>,
@@ -71,19 +72,19 @@ impl Sources {
 
     /// Iterates over the texts of one language, or of all languages if `filter` is `None`.
     pub fn texts(&self, filter: Option<Language>) -> Texts<'_> {
-        let matches = move |language: Language| filter.is_none_or(|required| required == language);
-        let files = self.files.iter().filter(move |(language, _)| language.is_none_or(matches));
+        let is_match = move |language: Language| filter.is_none_or(|required| required == language);
+        let files = self.files.iter().filter(move |(language, _)| language.is_none_or(is_match));
         let texts = files.flat_map(|(language, path)| {
-            self.file(*language, path).unwrap_or_else(|error| Box::new([Err(error)].into_iter()))
+            self.open(*language, path).unwrap_or_else(|error| Box::new([Err(error)].into_iter()))
         });
         Box::new(texts.filter(move |text| {
             let language = text.as_ref().map(|text| text.language);
-            language.is_ok_and(|language| matches(language) && self.is_requested(language))
+            language.is_ok_and(|language| is_match(language) && self.is_requested(language))
                 || text.is_err()
         }))
     }
 
-    fn file(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, Error> {
+    fn open(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, Error> {
         let texts: Texts<'_> = match (&self.links, language) {
             (Links::Titles(sitelinks), Some(language)) => {
                 Box::new(WikiReader::open(path, language, sitelinks)?)
@@ -111,7 +112,7 @@ impl Sources {
 pub type LabelReports = BTreeMap<Language, LabelReport>;
 
 /// Creates the sources of texts, and reads the descriptions of `--entities`. Also returns the
-/// counts of the labels, if labels are used for linking.
+/// counts of labels, which are empty unless labels are used for linking.
 pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), Error> {
     check_unique_languages("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();
@@ -119,7 +120,7 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
     let mut pages = Vec::new();
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
-    let from_pages = args.texts.is_empty() && args.wiki.is_empty();
+    let texts_are_pages = args.texts.is_empty() && args.wiki.is_empty();
     if let Some(dir) = &args.entities {
         pages = page_files(dir)?;
         pages.retain(|(language, _)| is_requested(*language));
@@ -127,14 +128,14 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
             if let Some(text) = page.text(args.page_text) {
                 descriptions.add(&page.id, language, text)?;
             }
-            if let (true, Some(label)) = (from_pages, page.label) {
+            if let (true, Some(label)) = (texts_are_pages, page.label) {
                 labels.push((language, label, page.id));
             }
             Ok(())
         })?;
     }
     let mut label_reports = BTreeMap::new();
-    let (links, files) = if from_pages {
+    let (links, files) = if texts_are_pages {
         let (matcher, reports) = LabelMatcher::new(labels)?;
         label_reports = reports;
         let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();

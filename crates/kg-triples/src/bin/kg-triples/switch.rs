@@ -10,7 +10,7 @@ use kg_triples::{Error, Language};
 use crate::out::Out;
 use crate::switched_files::{LabelProbe, TextFiles, Validation};
 use crate::table::{Table, blank_line, print_texts};
-use crate::{CommandResult, choice, spinner};
+use crate::{CommandResult, parse_choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -41,20 +41,21 @@ pub struct Args {
     /// TSV file of entity labels: id, lang, label, kind
     #[arg(long, value_name = "FILE", required_unless_present_any = ["entities", "tagged"])]
     labels: Option<PathBuf>,
-    /// Folder with entities.<lang>.jsonl[.gz]; their labels are used
+    /// Folder with entities.<lang>.jsonl[.gz], from which labels are read
     #[arg(long, value_name = "DIR", conflicts_with = "labels")]
     entities: Option<PathBuf>,
     /// Language of the texts
     #[arg(long, value_name = "LANG", default_value_t = SwitchConfig::default().source)]
     source: Language,
-    /// Languages to switch into [default: all that have labels]
+    /// Languages to switch into [default: all languages with labels]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// Further languages to sample from; their sentences are not written
+    /// Additional languages that are included in the draw, but whose sentences are not written
     #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages")]
     pool: Vec<Language>,
-    /// Language of the labels: shared (one per sentence) or per_mention
-    #[arg(long, default_value = "shared", value_parser = choice::<LanguageRule>)]
+    /// Languages of a sentence: shared (languages with labels of all mentions) or per_mention (with
+    /// a label of any mention)
+    #[arg(long, default_value = "shared", value_parser = parse_choice::<LanguageRule>)]
     rule: LanguageRule,
     /// Maximum number of languages per sentence
     #[arg(long, default_value_t = SwitchConfig::default().count)]
@@ -65,19 +66,19 @@ pub struct Args {
     /// Also write the original sentence before its switched forms
     #[arg(long)]
     with_source: bool,
-    /// Write one file per language, train/switched.<lang>.jsonl.gz, in the folder --out
+    /// Write one file per language, train/switched.<lang>.jsonl.gz, to the folder --out
     #[arg(long)]
     by_language: bool,
-    /// Fraction of the entities that are never switched, chosen by a hash of the id
+    /// Fraction of held-out entities, which are never switched, selected by a hash of the id
     #[arg(long, value_name = "FRACTION", conflicts_with = "tagged")]
     hold_out: Option<f64>,
     /// Random seed of the held-out entities
     #[arg(long, default_value_t = 0, requires = "hold_out")]
     hold_out_seed: u64,
-    /// Control: use the labels of other entities, chosen with this seed
+    /// Control: replace mentions by labels of other entities, drawn by this seed
     #[arg(long, value_name = "SEED", conflicts_with = "tagged")]
     wrong_labels: Option<u64>,
-    /// Number of texts per language held out for validation, chosen by a hash of the id
+    /// Number of texts per language held out for validation, selected by a hash of the id
     #[arg(long, value_name = "N", default_value_t = 0)]
     validation: usize,
     /// Random seed
@@ -93,7 +94,7 @@ pub fn run(args: Args) -> CommandResult {
     let rule = "a folder for --by-language, --hold-out and --validation";
     let out = Out::start(&args.out, needs_folder.then_some(rule))?;
     if let Some(path) = &args.tagged {
-        return untag(path, &args, out);
+        return convert_tagged(path, &args, out);
     }
     let fraction = args.hold_out.unwrap_or(0.0);
     if !(0.0..1.0).contains(&fraction) {
@@ -164,8 +165,8 @@ fn check_switched(report: &SwitchReport) -> CommandResult {
     })
 }
 
-/// Converts the released corpus to linked texts.
-fn untag(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
+/// Converts sentences of the released corpus to linked texts.
+fn convert_tagged(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
     let bar = spinner("reading");
     let validation = Validation::new(args.validation, args.seed);
     let mut files = TextFiles::new(&out, args.by_language, validation);

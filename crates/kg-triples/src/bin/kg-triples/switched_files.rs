@@ -21,8 +21,8 @@ pub struct TextFiles<'a> {
     validation: Validation,
 }
 
-/// The validation set: per language, the texts with the smallest random numbers, which depend on
-/// the seed and the text's id.
+/// The validation set: for each language, the texts with the smallest random numbers, which depend
+/// on the seed and the text's id.
 pub struct Validation {
     size: usize,
     seed: u64,
@@ -34,8 +34,8 @@ impl Validation {
         Self { size, seed, texts: BTreeMap::new() }
     }
 
-    /// Adds the text to the validation set if its random number is small enough. Returns `text` if
-    /// it was not added, or the text that it displaced.
+    /// Adds `text` to the validation set if its random number is among the smallest. Returns `text`
+    /// if it is not added, or the text that it replaces, if any.
     fn insert(&mut self, text: LinkedText) -> Option<LinkedText> {
         if self.size == 0 {
             return Some(text);
@@ -98,7 +98,7 @@ impl<'a> TextFiles<'a> {
     }
 }
 
-/// Labels of switched entities, and of entities that occur as mentions but are held out.
+/// Labels of switched entities, and of held-out entities that are mentioned in the texts.
 pub struct LabelProbe {
     held_out: EntityLabels,
     /// Switched entities by language.

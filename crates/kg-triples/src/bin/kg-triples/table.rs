@@ -1,4 +1,4 @@
-//! Aligned columns of text on stdout, or on stderr if data is written to stdout.
+//! Printing of tables with aligned columns to stdout, or to stderr if data is written to stdout.
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::io::Write;
 use atomic_file::cli::output;
 use kg_triples::Language;
 
-/// Rows of cells; the first column is aligned left, the others right.
+/// A table of text, whose first column is left-aligned and all other columns right-aligned.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -18,12 +18,12 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
     }
 
-    /// Adds a row of a name and a count.
+    /// Adds a row with a name and a count.
     pub fn count(&mut self, name: impl Display, count: usize) {
         self.row([name.to_string(), count.to_string()]);
     }
 
-    /// Prints the table; a closed pipe is no error.
+    /// Prints the table. A closed pipe is not an error.
     pub fn print(&self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
@@ -58,7 +58,7 @@ pub fn print_texts(counts: &BTreeMap<Language, (usize, usize)>) {
     table.print();
 }
 
-/// Prints an empty line; a closed pipe is no error.
+/// Prints an empty line. A closed pipe is not an error.
 pub fn blank_line() {
     let _ = writeln!(output());
 }

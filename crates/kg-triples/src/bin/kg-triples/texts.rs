@@ -16,10 +16,10 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
     input: PathBuf,
-    /// Languages [default: all of the folder]
+    /// Languages [default: all languages of the folder]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Prepared folder to write: train/triples.<language>.txt, one triple a line
+    /// Prepared folder to write: train/triples.<language>.txt with one triple per line
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! An incomplete table.
+//! A table file that is not complete yet.
 use std::io::Write;
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::chunk::Record;
 use super::config::ExtractReport;
-use super::sort::Sorted;
+use super::sort::SortedEntries;
 use super::table::DumpTable;
 use crate::{Error, output};
 use file::TableFile;
@@ -34,41 +34,40 @@ impl Tables {
 
     pub(super) fn write_entities(
         &mut self,
-        mut entities: Sorted,
+        mut entities: SortedEntries,
         report: &mut ExtractReport,
     ) -> Result<(), Error> {
         let folder = self.folder.clone();
         let io_error = || Error::io(&folder, "read the folder");
-        let mut last_id: Option<String> = None;
+        let mut previous_id: Option<String> = None;
         while let Some(entry) = entities.next().map_err(io_error())? {
-            if last_id.as_ref() == Some(&entry.key) {
+            if previous_id.as_ref() == Some(&entry.key) {
                 report.repeated_entities += 1;
                 continue;
             }
             let record = Record::from_entry(entry).map_err(io_error())?;
             self.write_record(&record, report)?;
-            last_id = Some(record.id);
+            previous_id = Some(record.id);
         }
         Ok(())
     }
 
     fn write_record(&mut self, record: &Record, report: &mut ExtractReport) -> Result<(), Error> {
         report.counts.add(&record.counts);
-        let entity_count = if record.property { &mut report.properties } else { &mut report.items };
-        *entity_count += 1;
-        let mut tables = self.tables.iter_mut().zip(&record.rows);
-        tables.try_for_each(|(table, rows)| table.write(rows))
+        let count = if record.is_property { &mut report.properties } else { &mut report.items };
+        *count += 1;
+        self.tables.iter_mut().zip(&record.rows).try_for_each(|(table, rows)| table.write(rows))
     }
 
     pub(super) fn write_redirects(
         &mut self,
-        mut redirects: Sorted,
+        mut redirects: SortedEntries,
         report: &mut ExtractReport,
     ) -> Result<(), Error> {
         let io_error = || Error::io(&self.folder, "read the folder");
-        let mut last_id: Option<String> = None;
+        let mut previous_id: Option<String> = None;
         while let Some(entry) = redirects.next().map_err(io_error())? {
-            if last_id.as_ref() != Some(&entry.key)
+            if previous_id.as_ref() != Some(&entry.key)
                 && let [to] = entry.values.as_slice()
             {
                 report.redirects += 1;
@@ -76,13 +75,13 @@ impl Tables {
                     table.write(&format!("{}\t{to}\n", entry.key))?;
                 }
             }
-            last_id = Some(entry.key);
+            previous_id = Some(entry.key);
         }
         Ok(())
     }
 
     /// Renames all files to their final names, `extract.json` last. The `extract.json` of an
-    /// earlier extract is removed first, so that a folder with this file is complete.
+    /// earlier extract is removed first, so that every folder with an `extract.json` is complete.
     pub(super) fn publish(self, report: &ExtractReport) -> Result<(), Error> {
         let path = self.folder.join("extract.json");
         let io_error = || Error::io(&path, "write the file");

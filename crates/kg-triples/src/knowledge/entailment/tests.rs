@@ -26,14 +26,14 @@ fn dataset(multilingual: bool) -> EntailmentExamples {
 #[test]
 fn descriptions_contain_only_other_training_facts() {
     let data = dataset(true);
-    let DescriptionSource::Triples(triples) = &data.described else { panic!("synthetic") };
+    let DescriptionSource::Triples(triples) = &data.descriptions else { panic!("synthetic") };
     let train: BTreeSet<u32> = data.train.iter().copied().collect();
     assert!(data.test.iter().all(|fact| !train.contains(fact)));
     assert!(triples.facts_about.values().flatten().all(|fact| train.contains(fact)));
-    let mut sampler = rng("test", 1);
+    let mut example_rng = rng("test", 1);
     let english = Language::new("en").unwrap();
-    // A country with few facts: without the fact about its continent, the description does not
-    // contain the continent.
+    // The triple is about a country with few facts, whose description contains its continent only
+    // because of this fact.
     let fact = *data
         .train
         .iter()
@@ -43,16 +43,16 @@ fn descriptions_contain_only_other_training_facts() {
         })
         .unwrap();
     let triple = data.graph.triple(fact).unwrap();
-    let text = |without| {
+    let text = |excluded_fact| {
         let mut rng = rng("text", 2);
-        let ids = triples.describe(&data.graph, triple.head, english, without, &mut rng);
+        let ids = triples.describe(&data.graph, triple.head, english, excluded_fact, &mut rng);
         triples.tokenizer.decode(&ids.unwrap(), true).unwrap()
     };
     let continent = data.graph.label("continent", "en").unwrap();
     assert!(text(None).contains(continent), "{}", text(None));
     assert!(!text(Some(fact)).contains(continent), "{}", text(Some(fact)));
     for _ in 0..200 {
-        let example = data.sample(&mut sampler).unwrap();
+        let example = data.sample(&mut example_rng).unwrap();
         assert!(example.subject_ids.len() <= 24 && example.object_ids.len() <= 24);
         assert!((0..6).contains(&example.relation));
         for ids in [&example.subject_ids, &example.object_ids] {
@@ -61,7 +61,7 @@ fn descriptions_contain_only_other_training_facts() {
     }
 }
 
-/// Pins the results of fixed seeds: changed numbers mean changed results.
+/// Compares the results of fixed seeds with stored digests.
 #[test]
 fn samples_objects_and_queries_are_pinned() {
     let data = dataset(true);
@@ -78,10 +78,10 @@ fn samples_objects_and_queries_are_pinned() {
         let EntailmentExample { subject_ids, relation, object, object_ids, .. } = example;
         format!("{subject_ids:?} {relation} {object} {object_ids:?}\n")
     };
-    let mut sampler = rng("gold", 9);
+    let mut example_rng = rng("gold", 9);
     let monolingual = dataset(false);
-    let data_of = |k: usize| if k.is_multiple_of(2) { &data } else { &monolingual };
-    let samples = (0..300).map(|k| line(&data_of(k).sample(&mut sampler).unwrap()));
+    let dataset_for = |k: usize| if k.is_multiple_of(2) { &data } else { &monolingual };
+    let samples = (0..300).map(|k| line(&dataset_for(k).sample(&mut example_rng).unwrap()));
     assert_eq!(digest(samples.collect()), "dcb1a126960cc71a");
     let objects = data.objects();
     let lines = objects.iter().map(|(object, language)| {

@@ -9,8 +9,8 @@ use crate::{Error, Language};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "sw", "zh"];
 
-/// A passage of text `T{text}` that mentions `Q{entity}`. `language` is the index of its language,
-/// and `language + offset` the index of the description's language.
+/// A passage of text `T{text}` that mentions `Q{entity}`. `language` is the index of the passage's
+/// language, `language + offset` the index of the description's language.
 fn example(
     passage: usize,
     text: usize,
@@ -34,9 +34,9 @@ fn example(
 fn examples() -> impl Strategy<Value = Vec<MentionExample>> {
     let fields = (0usize..40, 0usize..15, 0usize..4, 1usize..4);
     prop::collection::vec(fields, 1..300).prop_map(|examples| {
-        let numbered = examples.into_iter().enumerate();
+        let numbered_fields = examples.into_iter().enumerate();
         // Each passage has two examples.
-        numbered
+        numbered_fields
             .map(|(at, (text, entity, language, offset))| {
                 example(at / 2, text, entity, language, offset)
             })
@@ -72,23 +72,23 @@ fn split_examples(
     let train = trainable.iter().filter(|example| held_out.split_of(example) == Split::Train);
     let train: Vec<MentionExample> = train.cloned().collect();
     let entities: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
-    let queries = collect(held_out, queries, |entity| entities.contains(entity))?;
+    let queries = collect_queries(held_out, queries, |entity| entities.contains(entity))?;
     Ok(Splits { train, queries })
 }
 
-fn collect(
+fn collect_queries(
     held_out: &HeldOut,
     queries: &[MentionExample],
     is_trained: impl Fn(&str) -> bool,
 ) -> Result<[Vec<MentionExample>; 3], Error> {
-    let mut collected = MentionQueries::new(held_out);
-    let mut seen = BTreeSet::new();
+    let mut query_collection = MentionQueries::new(held_out);
+    let mut split_passages = BTreeSet::new();
     for query in queries {
-        if seen.insert((held_out.split_of(query), query.passage)) {
-            collected.add(query.clone());
+        if split_passages.insert((held_out.split_of(query), query.passage)) {
+            query_collection.add(query.clone());
         }
     }
-    collected.finish(is_trained)
+    query_collection.finish(is_trained)
 }
 
 type Triple<'e> = (&'e str, &'e str, &'e str);
@@ -97,7 +97,8 @@ fn triple(example: &MentionExample) -> Triple<'_> {
     (&example.entity, example.language.as_str(), example.description_language.as_str())
 }
 
-/// Asserts that the training set contains nothing that a probe counts as unseen.
+/// Asserts that the training set contains no text, entity or language pair that is unseen in a
+/// probe.
 fn assert_no_leak(splits: &Splits) {
     let texts: BTreeSet<&str> = splits.train.iter().map(|example| &*example.id).collect();
     let entities: BTreeSet<&str> = splits.train.iter().map(|example| &*example.entity).collect();
@@ -134,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn an_example_is_for_training_if_nothing_in_it_is_held_out(
+    fn examples_with_held_out_parts_are_not_training_examples(
         examples in examples(),
         held_out in held_out(),
     ) {
@@ -142,10 +143,10 @@ proptest! {
         let only_pairs = HeldOut { texts: 1.0, entities: 0.0, ..held_out.clone() };
         let only_entities = HeldOut { texts: 1.0, pairs: 0.0, ..held_out.clone() };
         for example in &examples {
-            let text = only_texts.split_of(example) != Split::Train;
-            let pair = only_pairs.split_of(example) == Split::UnseenPairs;
-            let entity = only_entities.split_of(example) == Split::UnseenEntities;
-            let expected = match (text, pair, entity) {
+            let has_held_out_text = only_texts.split_of(example) != Split::Train;
+            let has_held_out_pair = only_pairs.split_of(example) == Split::UnseenPairs;
+            let has_held_out_entity = only_entities.split_of(example) == Split::UnseenEntities;
+            let expected = match (has_held_out_text, has_held_out_pair, has_held_out_entity) {
                 (false, false, false) => Split::Train,
                 (false, _, _) => Split::Unused,
                 (true, _, true) => Split::UnseenEntities,
@@ -159,15 +160,15 @@ proptest! {
     #[test]
     fn query_limits_are_respected(examples in examples(), held_out in held_out()) {
         let is_trained = |entity: &str| !held_out.holds_out_entity(entity);
-        let Ok(splits) = collect(&held_out, &examples, is_trained) else { return Ok(()) };
-        let all = HeldOut { queries: usize::MAX, per_entity: None, ..held_out.clone() };
-        let all = collect(&all, &examples, is_trained).unwrap();
-        for (queries, all) in splits.iter().zip(&all) {
+        let Ok(splits) = collect_queries(&held_out, &examples, is_trained) else { return Ok(()) };
+        let unlimited = HeldOut { queries: usize::MAX, per_entity: None, ..held_out.clone() };
+        let all_queries = collect_queries(&unlimited, &examples, is_trained).unwrap();
+        for (queries, all_queries) in splits.iter().zip(&all_queries) {
             let passages: BTreeSet<u64> = queries.iter().map(|query| query.passage).collect();
             prop_assert_eq!(passages.len(), queries.len(), "two queries of one passage");
-            prop_assert!(queries.iter().all(|query| all.contains(query)));
+            prop_assert!(queries.iter().all(|query| all_queries.contains(query)));
             let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-            for query in all {
+            for query in all_queries {
                 *counts.entry(&query.entity).or_default() += 1;
             }
             let max_per_entity = held_out.per_entity.unwrap_or(usize::MAX);
@@ -180,7 +181,7 @@ proptest! {
     }
 }
 
-/// 2,000 texts in four languages, about 50 entities.
+/// 2,000 passages of 500 texts in four languages, about 50 entities.
 fn many_examples() -> Vec<MentionExample> {
     (0..2000).map(|at| example(at, at / 4, (at * 7) % 50, at, 1 + at % 3)).collect()
 }
@@ -206,8 +207,8 @@ fn held_out_fractions_match_the_options() {
         (entities, Split::UnseenEntities, |example| example.entity.clone(), 0.2),
     ];
     for (held_out, split, key, tolerance) in cases {
-        let actual = fraction(&held_out, split, key);
-        assert!((actual - 0.3).abs() < tolerance, "{split:?}: {actual}");
+        let actual_fraction = fraction(&held_out, split, key);
+        assert!((actual_fraction - 0.3).abs() < tolerance, "{split:?}: {actual_fraction}");
     }
 }
 
@@ -225,7 +226,7 @@ fn the_seed_determines_the_held_out_set() {
 
 #[test]
 fn invalid_values_are_rejected_with_their_key() {
-    let all = [
+    let invalid_cases = [
         ("hold_out.texts = 0", HeldOut { texts: 0.0, ..HeldOut::default() }),
         ("hold_out.texts = 1", HeldOut { texts: 1.0, ..HeldOut::default() }),
         ("hold_out.texts = NaN", HeldOut { texts: f64::NAN, ..HeldOut::default() }),
@@ -235,7 +236,7 @@ fn invalid_values_are_rejected_with_their_key() {
         ("queries = 0", HeldOut { queries: 0, ..HeldOut::default() }),
         ("queries_per_entity = 0", HeldOut { per_entity: Some(0), ..HeldOut::default() }),
     ];
-    for (beginning, held_out) in all {
+    for (beginning, held_out) in invalid_cases {
         let error = held_out.validate().unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{error}");
         assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
@@ -244,16 +245,16 @@ fn invalid_values_are_rejected_with_their_key() {
 }
 
 #[test]
-fn no_query_is_an_error_that_names_the_key() {
-    // One text, and a held-out set that does not contain it.
+fn missing_queries_are_an_error_that_names_the_key() {
+    // All examples are from one text, which is not held out.
     let examples: Vec<MentionExample> = (0..5).map(|at| example(at, 0, at, at, 1)).collect();
-    let without_text = (0..1_000)
+    let held_out = (0..1_000)
         .map(|seed| HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() })
         .find(|held_out| held_out.split_of(&examples[0]) == Split::Train)
         .unwrap();
-    // There are no queries at all if passages have one language only.
+    // Without passages in several languages, the list of queries is empty.
     for queries in [&examples[..], &[]] {
-        let error = split_examples(&without_text, &examples, queries).unwrap_err();
+        let error = split_examples(&held_out, &examples, queries).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{error}");
         let error = error.to_string();
         assert!(error.starts_with("queries for the probes"), "{error}");

@@ -1,5 +1,4 @@
-//! Tests of the streamed sample and the sample of a graph in memory against a reference
-//! implementation.
+//! Tests that compare samples of a folder and of a graph in memory with a reference implementation.
 use proptest::prelude::*;
 
 use super::super::rules::LabelCheck;
@@ -76,14 +75,13 @@ fn reference_sample(
 /// A triple of interned ids with its random rank.
 type Ranked = (u64, [u32; 3]);
 
-/// Returns the triples that have all required labels, with their ranks, and counts of the other
-/// triples.
+/// Returns the ranks of all triples that have the required labels, and counts of skipped triples.
 fn ranked(
     graph: &KnowledgeGraph,
     languages: &[Language],
     config: &SampleConfig,
 ) -> (Vec<Ranked>, SampleReport) {
-    let rules = Rules::new(config, languages);
+    let rules = LabelRules::new(config, languages);
     let bits = graph.labels.iter().map(|labels| {
         let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
         rules.bits(&labels)
@@ -132,12 +130,12 @@ proptest! {
         }
         let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
         let graph = graph.with_redirects(&path).unwrap();
-        let streamed = streamed(folder.path(), &config).expect("a table in order");
-        for found in [streamed, sample(&graph, &config)] {
-            match (found, reference_sample(&graph, &config)) {
-                (Ok(found), Ok(expected)) => prop_assert_eq!(found, expected),
-                (found, expected) => prop_assert_eq!(
-                    found.err().map(|error| error.to_string()),
+        let streaming_result = sample_streaming(folder.path(), &config).expect("a table in order");
+        for result in [streaming_result, sample(&graph, &config)] {
+            match (result, reference_sample(&graph, &config)) {
+                (Ok(actual), Ok(expected)) => prop_assert_eq!(actual, expected),
+                (actual, expected) => prop_assert_eq!(
+                    actual.err().map(|error| error.to_string()),
                     expected.err().map(|error| error.to_string())
                 ),
             }
@@ -145,13 +143,13 @@ proptest! {
     }
 
     #[test]
-    fn pairs_follow_their_definition(graph in graph(), config in config()) {
+    fn pair_coverage_matches_its_definition(graph in graph(), config in config()) {
         let config = SampleConfig {
             coverage: Coverage::Pairs,
             count: 1000,
             ..config
         };
-        let labelled = |id: &str, code: &str| graph.label(id, code).is_some();
+        let has_label = |id: &str, code: &str| graph.label(id, code).is_some();
         let expected = graph.triples().filter(|triple| {
             let pairs = config.languages.iter().flat_map(|first| {
                 config.languages.iter().map(move |second| (first, second))
@@ -159,10 +157,10 @@ proptest! {
             triple.head != triple.tail
                 && pairs.into_iter().any(|(first, second)| {
                     first != second
-                        && labelled(triple.head, first)
-                        && labelled(triple.tail, second)
-                        && labelled(triple.relation, first)
-                        && labelled(triple.relation, second)
+                        && has_label(triple.head, first)
+                        && has_label(triple.tail, second)
+                        && has_label(triple.relation, first)
+                        && has_label(triple.relation, second)
                 })
         });
         let expected: Vec<_> = expected.map(|triple| (triple.head, triple.relation, triple.tail)).collect();
@@ -172,7 +170,7 @@ proptest! {
                 prop_assert!(found.eq(expected));
             }
             Err(Error::Empty { .. }) => prop_assert!(expected.is_empty()),
-            // The sample has a language without labels, or only one language.
+            // A requested language has no labels, or only one language is requested.
             Err(error) => {
                 let is_rejected = matches!(
                     error,
@@ -200,11 +198,11 @@ fn unsorted_folders_are_read_into_memory() {
     ] {
         write("triples.tsv", &format!("{triples}{rows}"));
         write("labels.tsv", &table);
-        assert_eq!(streamed(folder.path(), &config).err(), Some(Irregular));
+        assert_eq!(sample_streaming(folder.path(), &config).err(), Some(Irregular));
         let (found, report) = sample_folder(folder.path(), &config).unwrap();
         assert_eq!((found.len(), report.read), (2, 2));
     }
-    // Errors equal those of `KnowledgeGraph::read_dir`.
+    // The errors are equal to the errors of `KnowledgeGraph::read_dir`.
     write("triples.tsv", &format!("{triples}Q1\tP1\n"));
     let error = sample_folder(folder.path(), &config).unwrap_err().to_string();
     assert_eq!(error, KnowledgeGraph::read_dir(folder.path()).unwrap_err().to_string());

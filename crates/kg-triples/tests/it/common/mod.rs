@@ -1,4 +1,4 @@
-//! Helpers: a small graph, a tokenizer, files, and runs of the program.
+//! Helpers for tests: small graphs, a tokenizer, files, and runs of the program.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -47,7 +47,7 @@ pub fn graph<T: AsRef<str>>(triples: &[[T; 3]], labels: &[[T; 3]]) -> KnowledgeG
     builder.build()
 }
 
-/// `heads` × `tails` facts of one relation, labelled in en and de.
+/// A graph of `heads` × `tails` facts of one relation, labelled in en and de.
 pub fn grid(heads: usize, tails: usize) -> KnowledgeGraph {
     let facts = (0..heads).flat_map(|head| (0..tails).map(move |tail| (head, tail)));
     let fact =
@@ -84,12 +84,12 @@ pub fn linked_text(code: &str, text: &str, mentions: &[(&str, &str)]) -> LinkedT
     }
 }
 
-/// The code points of a mention.
-pub fn slice(text: &str, mention: &Mention) -> String {
+/// Returns the text of a mention.
+pub fn mention_text(text: &str, mention: &Mention) -> String {
     text.chars().skip(mention.start).take(mention.end - mention.start).collect()
 }
 
-/// Runs `work` in a pool of threads.
+/// Runs `work` in a pool of `threads` threads.
 pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
@@ -133,16 +133,17 @@ pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T
     assert_eq!(read::<T>(&path), records);
 }
 
-/// Returns the error of reading `r.jsonl`, whose line 3 is `record` with another value of `key`.
-pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
+/// Reads a file `r.jsonl` whose line 3 is `record` with another value of `key`, and returns the
+/// error.
+pub fn changed_line_error<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
     let valid = serde_json::to_value(record).unwrap();
     let mut changed = valid.clone();
     changed[key] = value;
     line_error::<T>(&valid.to_string(), &changed.to_string())
 }
 
-/// Returns the error of reading `r.jsonl`, whose line 3 is `invalid`. Checks that reading ends with
-/// it.
+/// Reads a file `r.jsonl` whose line 3 is `invalid`, and returns the error. Checks that reading
+/// ends with this error.
 pub fn line_error<T: Record>(valid: &str, invalid: &str) -> String {
     let dir = tempdir().unwrap();
     write(dir.path(), "r.jsonl", format!("{valid}\n\n{invalid}\n{valid}\n"));
@@ -157,7 +158,7 @@ pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
     JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Returns the token ids with masks replaced by their targets, except masks that predict padding.
+/// Returns the token ids with masks replaced by their targets, without masks that predict padding.
 pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
     let is_padding = |at: usize| {
         let mut entities = sequence.entities.iter();
@@ -169,13 +170,12 @@ pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
         .collect()
 }
 
-/// The contents of `path`, or of all files below it.
+/// Returns the contents of the file `path`, or of all files in the folder `path`.
 pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     if path.is_file() {
         return BTreeMap::from([(path.to_owned(), std::fs::read(path).unwrap())]);
     }
-    let entries = std::fs::read_dir(path).unwrap();
-    entries.flat_map(|entry| contents(&entry.unwrap().path())).collect()
+    std::fs::read_dir(path).unwrap().flat_map(|entry| contents(&entry.unwrap().path())).collect()
 }
 
 /// Runs the program in a folder.
@@ -189,8 +189,8 @@ pub fn mix_arguments(rest: &str) -> String {
     format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
 }
 
-/// Expects that each command fails with an error that contains the text next to it, and that it
-/// writes no file.
+/// Asserts for all pairs of arguments and text that the command fails, that its error contains the
+/// text, and that it writes no file.
 #[track_caller]
 pub fn expect_errors(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
     for (arguments, expected) in cases {
@@ -200,14 +200,14 @@ pub fn expect_errors(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
     }
 }
 
-/// The standard output of a run that must succeed.
+/// Returns the standard output of a run that must succeed.
 #[track_caller]
 pub fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The single line on stderr of a run that must fail with exit code 2 and print nothing else.
+/// Returns the error line of a run, which must fail with exit code 2 and print nothing else.
 #[track_caller]
 pub fn failure(output: &Output) -> String {
     let error = String::from_utf8(output.stderr.clone()).unwrap();
@@ -217,7 +217,7 @@ pub fn failure(output: &Output) -> String {
     error
 }
 
-/// Whether a line of a table consists of these words.
+/// Whether a line of the table consists of the words of `row`.
 pub fn has_row(table: &str, row: &str) -> bool {
     table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()))
 }

@@ -3,15 +3,15 @@ use std::collections::BTreeMap;
 use kg_triples::entity_linking::{LabelMatcher, LabelReport, LinkedText};
 use proptest::prelude::*;
 
-use crate::common::{language, linked_text, slice};
+use crate::common::{language, linked_text, mention_text};
 
-/// The mentions found in a text, as (text, entity).
-fn linked(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
+/// Returns the mentions in a text as pairs (text, entity).
+fn matches(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
     let labels = labels.iter().map(|(label, entity)| (language(code), *label, *entity));
     let (matcher, _) = LabelMatcher::new(labels).unwrap();
     let mentions = matcher.mentions(text, language(code));
     assert!(mentions.windows(2).all(|pair| pair[0].end <= pair[1].start), "{mentions:?}");
-    mentions.into_iter().map(|mention| (slice(text, &mention), mention.entity)).collect()
+    mentions.into_iter().map(|mention| (mention_text(text, &mention), mention.entity)).collect()
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -28,36 +28,36 @@ fn the_longest_label_of_whole_words_is_linked() {
         ("New York", "Q5"),
         ("York City", "Q6"),
     ];
-    // "San" is a whole word here, "San Marino" is not.
-    assert_eq!(linked(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
+    // "San" ends at a word boundary, but "San Marino" does not.
+    assert_eq!(matches(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
     assert_eq!(
-        linked(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
+        matches(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
         pairs(&[("San Marino", "Q2"), ("San Marino", "Q2"), ("art", "Q4"), ("art", "Q4")])
     );
-    // Of overlapping labels, the one that begins first is used.
-    assert_eq!(linked(&labels, "en", "New York City"), pairs(&[("New York", "Q5")]));
-    assert_eq!(linked(&labels, "en", ""), []);
+    // If labels overlap, the label that begins first is used.
+    assert_eq!(matches(&labels, "en", "New York City"), pairs(&[("New York", "Q5")]));
+    assert_eq!(matches(&labels, "en", ""), []);
 }
 
 #[test]
 fn words_respect_combining_marks_and_scripts() {
     // A label does not end between a letter and its mark.
-    assert_eq!(linked(&[("cafe", "Q1")], "fr", "cafe\u{301} cafe"), pairs(&[("cafe", "Q1")]));
+    assert_eq!(matches(&[("cafe", "Q1")], "fr", "cafe\u{301} cafe"), pairs(&[("cafe", "Q1")]));
     assert_eq!(
-        linked(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
+        matches(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
         pairs(&[("cafe\u{301}", "Q1")])
     );
     // Chinese has no spaces: a label matches anywhere, and the longest label is preferred.
     let labels = [("中国", "Q1"), ("中国共产党", "Q2"), ("首都", "Q3")];
     assert_eq!(
-        linked(&labels, "zh", "北京是中国的首都，中国共产党。"),
+        matches(&labels, "zh", "北京是中国的首都，中国共产党。"),
         pairs(&[("中国", "Q1"), ("首都", "Q3"), ("中国共产党", "Q2")])
     );
     // In Arabic, a noun with its article is a different word.
     let labels = [("موت", "Q4"), ("لغة", "Q5")];
-    assert_eq!(linked(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
+    assert_eq!(matches(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
     // Devanagari vowel signs are marks.
-    assert_eq!(linked(&[("भारत", "Q6")], "hi", "भारत में, भारती"), pairs(&[("भारत", "Q6")]));
+    assert_eq!(matches(&[("भारत", "Q6")], "hi", "भारत में, भारती"), pairs(&[("भारत", "Q6")]));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_capitalised_label_matches_unless_it_is_another_label() {
     let labels =
         [("human", "Q5"), ("apple", "Q89"), ("Apple", "Q312"), ("élan", "Q7"), ("NATO", "Q8")];
     assert_eq!(
-        linked(&labels, "en", "Humans? Human, apple; Apple HUMAN Élan Nato NATO"),
+        matches(&labels, "en", "Humans? Human, apple; Apple HUMAN Élan Nato NATO"),
         pairs(&[
             ("Human", "Q5"),
             ("apple", "Q89"),
@@ -96,35 +96,35 @@ fn ambiguous_and_short_labels_are_skipped_and_counted() {
     // Labels are matched only in texts of their language.
     assert_eq!(matcher.mentions("city 中国", zh).len(), 1);
     assert!(matcher.mentions("city", language("de")).is_empty());
-    // The capitalised form of two different labels does not match.
+    // A capitalised form that is the label of another entity matches that entity.
     let (matcher, _) = LabelMatcher::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")]).unwrap();
     assert_eq!(matcher.mentions("ǆ1 Ǆ1", en).len(), 2);
 }
 
 #[test]
-fn an_entity_is_not_linked_on_its_own_page() {
+fn an_entity_is_not_linked_in_its_page() {
     let en = language("en");
     let labels = [(en, "city", "Q515"), (en, "town", "Q3957")];
     let text = "A city is larger than a town, says the city.";
     let text = LinkedText { entity: Some("Q515".into()), ..linked_text("en", text, &[]) };
-    for (own_page, expected) in [(false, 1), (true, 3)] {
+    for (self_links, expected) in [(false, 1), (true, 3)] {
         let (matcher, _) = LabelMatcher::new(labels).unwrap();
-        let matcher = if own_page { matcher.with_own_pages() } else { matcher };
+        let matcher = if self_links { matcher.with_self_links() } else { matcher };
         let (mut linked, mut reports) = (text.clone(), BTreeMap::new());
         matcher.link(&mut linked, &mut reports);
         matcher.link(&mut linked, &mut reports);
         assert_eq!(linked.mentions.len(), expected);
         let report = &reports[&en];
         assert_eq!((report.texts, report.mentions), (2, 2 * expected));
-        assert_eq!(report.own_page, if own_page { 0 } else { 4 });
-        assert_eq!(report.entities.len(), if own_page { 2 } else { 1 });
+        assert_eq!(report.self_links, if self_links { 0 } else { 4 });
+        assert_eq!(report.entities.len(), if self_links { 2 } else { 1 });
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Compares with trying every label at every word.
+    /// Compares the matches with a search that tries every label at every word.
     #[test]
     fn matches_equal_those_of_trying_every_label(words in prop::collection::vec(0_usize..4, 0..12), labels in prop::collection::btree_set(prop::collection::vec(0_usize..4, 1..4), 0..6)) {
         let name = |words: &[usize]| words.iter().map(|word| ["ka", "kab", "中文", "é\u{301}"][*word]).collect::<Vec<_>>().join(" ");
@@ -143,10 +143,10 @@ proptest! {
             at += longest.unwrap_or(1);
         }
         let mentions = matcher.mentions(&text, en);
-        let found: Vec<String> = mentions.iter().map(|mention| mention.entity.clone()).collect();
-        prop_assert_eq!(found, expected);
+        let found_entities: Vec<String> = mentions.iter().map(|mention| mention.entity.clone()).collect();
+        prop_assert_eq!(found_entities, expected);
         for mention in &mentions {
-            prop_assert_eq!(&slice(&text, mention), &mention.entity);
+            prop_assert_eq!(&mention_text(&text, mention), &mention.entity);
         }
     }
 }

@@ -3,7 +3,7 @@ use kg_triples::jsonl;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use crate::common::{language, line_error, linked_text, read, slice};
+use crate::common::{language, line_error, linked_text, mention_text, read};
 
 fn mention(start: usize, end: usize, entity: &str) -> Mention {
     Mention { start, end, entity: entity.into() }
@@ -41,7 +41,7 @@ fn invalid_lines_are_reported() {
         (r#"{"id":"7","lang":"en","text":"Bern","link":1}"#, "unknown field `link`"),
         (r#"{"id":"","lang":"en","text":"Bern"}"#, "an empty id"),
         (r#"{"id":"7","lang":"en","entity":"","text":"Bern"}"#, "an empty id"),
-        // Four code points in more than four bytes.
+        // The text has four code points in more than four bytes.
         (
             r#"{"id":"7","lang":"en","text":"Bürn","mentions":[{"start":0,"end":5,"entity":"Q1"}]}"#,
             "a mention at 0..5 of 4 code points",
@@ -85,7 +85,7 @@ fn lines_become_passages_with_their_mentions() {
     assert_eq!(entities, expected);
     for passage in &passages {
         for mention in &passage.mentions {
-            assert_eq!(slice(passage.text, mention), mention.entity);
+            assert_eq!(mention_text(passage.text, mention), mention.entity);
         }
     }
     assert!(kg_triples::entity_linking::passages(&text(" \n\u{7}\n", vec![])).is_empty());
@@ -105,13 +105,13 @@ proptest! {
             .into_iter()
             .filter(|(start, length)| start + length <= chars.len())
             .map(|(start, length)| {
-                let named: String = chars[start..start + length].iter().collect();
-                mention(start, start + length, &named)
+                let mentioned_text: String = chars[start..start + length].iter().collect();
+                mention(start, start + length, &mentioned_text)
             })
             .collect();
         let is_within_line = |mention: &&Mention| {
-            let named = &mention.entity;
-            !named.contains('\n') && named.trim() == named.as_str()
+            let mentioned_text = &mention.entity;
+            !mentioned_text.contains('\n') && mentioned_text.trim() == mentioned_text.as_str()
         };
         let expected = mentions.iter().filter(is_within_line).count();
         let linked = text(&body, mentions);
@@ -123,7 +123,7 @@ proptest! {
             .flat_map(|passage| passage.mentions.iter().map(move |mention| (passage.text, mention)));
         let passage_mentions: Vec<_> = passage_mentions.collect();
         for (text, mention) in &passage_mentions {
-            prop_assert_eq!(&slice(text, mention), &mention.entity);
+            prop_assert_eq!(&mention_text(text, mention), &mention.entity);
         }
         prop_assert!(passage_mentions.len() >= expected);
     }

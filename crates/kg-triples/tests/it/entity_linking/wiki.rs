@@ -2,7 +2,7 @@ use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader};
 use tempfile::tempdir;
 
-use crate::common::{language, slice};
+use crate::common::{language, mention_text};
 
 fn sitelinks() -> Sitelinks {
     let mut sitelinks = Sitelinks::default();
@@ -20,7 +20,7 @@ fn sitelinks() -> Sitelinks {
     sitelinks
 }
 
-/// Reads one page with this text.
+/// Writes a file with one page and returns the page as it is read.
 fn page(code: &str, title: &str, text: &str) -> LinkedText {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wiki_00");
@@ -36,7 +36,7 @@ fn page(code: &str, title: &str, text: &str) -> LinkedText {
 
 fn links(page: &LinkedText) -> Vec<(String, &str)> {
     let mentions = page.mentions.iter();
-    mentions.map(|mention| (slice(&page.text, mention), mention.entity.as_str())).collect()
+    mentions.map(|mention| (mention_text(&page.text, mention), mention.entity.as_str())).collect()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn links_become_mentions_of_entities() {
 }
 
 #[test]
-fn escapes_are_undone_once() {
+fn html_escapes_are_decoded_once() {
     let page = page("de", "AT&T", "1 &lt; 2 &amp;amp; &lt;a href=\"AT%26T\"&gt;AT&amp;T&lt;/a&gt;");
     assert_eq!(page.text, "1 < 2 &amp; AT&T");
     assert_eq!(links(&page), [("AT&T".into(), "Q42")]);
@@ -95,7 +95,7 @@ fn tags_of_malformed_links_are_removed() {
 }
 
 #[test]
-fn sitelinks_are_read_and_faults_reported() {
+fn sitelinks_are_read_and_errors_reported() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("sitelinks.tsv.gz");
     let bytes = testkit::gzip("id\tlang\ttitle\nQ70\tde\tBern\nQ70\tde\tBundesstadt_(Schweiz)\n");

@@ -5,10 +5,10 @@ use kg_triples::knowledge::{
 };
 use kg_triples::{Error, KnowledgeGraph};
 
-use super::{decode, described, labels, tokenizer};
-use crate::common::{countries, error_with, expect_round_trip, graph};
+use super::{decode, describe, label_texts, tokenizer};
+use crate::common::{changed_line_error, countries, expect_round_trip, graph};
 
-/// All triples as training triples, with these descriptions.
+/// Examples with all triples of `graph` as training triples.
 fn dataset(graph: &KnowledgeGraph, descriptions: &Descriptions) -> EntailmentExamples {
     dataset_with(graph, descriptions, EntailmentConfig::default())
 }
@@ -31,32 +31,33 @@ fn collect(
 #[test]
 fn relations_have_consecutive_indices() {
     let graph = countries();
-    let data = dataset(&graph, &labels(&graph));
-    let mut numbers: Vec<(u32, String)> = collect(data.once(0))
+    let data = dataset(&graph, &label_texts(&graph));
+    let mut relation_indices: Vec<(u32, String)> = collect(data.iter(0))
         .into_iter()
         .map(|example| (example.relation, example.relation_id))
         .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    assert_eq!(numbers, [(0, "P36".to_owned()), (1, "P37".to_owned())]);
+    relation_indices.sort_unstable();
+    relation_indices.dedup();
+    assert_eq!(relation_indices, [(0, "P36".to_owned()), (1, "P37".to_owned())]);
     assert_eq!(data.report().relations, 2);
 }
 
 #[test]
 fn all_pairs_of_different_languages_are_drawn() {
     let graph = graph(&[["A", "P1", "B"]], &[]);
-    // With the subject in en, the object has no other language: only (de, en) is possible.
+    // In the first case, the object has only an English description, so only the pair (de, en) is
+    // possible.
     for (subject, object, pairs) in [
         (&["en", "de"][..], &["en"][..], &[("de", "en")][..]),
         (&["en"], &["de"], &[("en", "de")]),
         (&["en", "de"], &["de", "en"], &[("de", "en"), ("en", "de")]),
         (&["en", "zh"], &["de", "en"], &[("en", "de"), ("zh", "de"), ("zh", "en")]),
     ] {
-        let descriptions = described(&[("A", subject), ("B", object)]);
+        let descriptions = describe(&[("A", subject), ("B", object)]);
         let data = dataset(&graph, &descriptions);
         let mut drawn = BTreeMap::new();
         for seed in 0..900 {
-            let [example] = <[_; 1]>::try_from(collect(data.once(seed))).unwrap();
+            let [example] = <[_; 1]>::try_from(collect(data.iter(seed))).unwrap();
             assert_ne!(example.subject_language, example.object_language);
             for (entity, code, ids) in [
                 ("A", example.subject_language, &example.subject_ids),
@@ -88,7 +89,7 @@ fn skipped_triples_are_counted_by_reason() {
         ["X", "P9", "Y"],
     ];
     let graph = graph(&triples, &[]);
-    let descriptions = described(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])]);
+    let descriptions = describe(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])]);
     let expected = EntailmentReport {
         triples: 6,
         without_subject: 2,
@@ -101,60 +102,61 @@ fn skipped_triples_are_counted_by_reason() {
     let data = dataset(&graph, &descriptions);
     assert_eq!(data.report(), expected);
     // Fact numbers are positions in the graph, regardless of descriptions.
-    let once = collect(data.once(0));
-    let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
+    let examples = collect(data.iter(0));
+    let facts: Vec<_> =
+        examples.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
-    assert!(once.iter().all(|example| (example.relation as usize) < data.report().relations));
-    // With one language for both descriptions, only A and B remain, in English.
+    assert!(examples.iter().all(|example| (example.relation as usize) < data.report().relations));
+    // If both descriptions must be in one language, only the pair A and B in English remains.
     let config = EntailmentConfig { multilingual: false, ..EntailmentConfig::default() };
     let monolingual = dataset_with(&graph, &descriptions, config);
     assert_eq!(
         monolingual.report(),
         EntailmentReport { without_language: 0, train: 3, ..expected }
     );
-    let monolingual_examples = collect(monolingual.once(0));
+    let monolingual_examples = collect(monolingual.iter(0));
     assert_eq!(monolingual_examples.len(), 1);
     assert_eq!(
         (monolingual_examples[0].subject.as_str(), monolingual_examples[0].object.as_str()),
         ("A", "B")
     );
     assert_eq!(monolingual_examples[0].subject_language, monolingual_examples[0].object_language);
-    assert_eq!(monolingual.drawn(1, 0).unwrap().fact, monolingual_examples[0].fact);
+    assert_eq!(monolingual.draw(1, 0).unwrap().fact, monolingual_examples[0].fact);
 
-    let data = dataset(&graph, &described(&[]));
+    let data = dataset(&graph, &describe(&[]));
     assert_eq!(data.report().train, 0);
-    assert!(data.drawn(0, 0).is_err() && data.once(0).count() == 0);
+    assert!(data.draw(0, 0).is_err() && data.iter(0).count() == 0);
 }
 
 #[test]
 fn examples_depend_only_on_seed_and_index() {
     let graph = countries();
-    let data = dataset(&graph, &labels(&graph));
+    let data = dataset(&graph, &label_texts(&graph));
     let draw_examples = |seed| {
-        let example = |index| data.drawn(seed, index).unwrap();
+        let example = |index| data.draw(seed, index).unwrap();
         let reversed: Vec<_> = (0..300).rev().map(example).collect();
         let drawn: Vec<_> = (0..300).map(example).collect();
         assert!(drawn.iter().eq(reversed.iter().rev()));
-        (drawn, collect(data.once(seed)))
+        (drawn, collect(data.iter(seed)))
     };
-    let (drawn, once) = draw_examples(1);
-    assert_eq!((drawn.clone(), once.clone()), draw_examples(1));
-    let other = draw_examples(2);
-    assert!(drawn != other.0 && once != other.1);
-    assert_eq!(once.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    let (drawn, examples) = draw_examples(1);
+    assert_eq!((drawn.clone(), examples.clone()), draw_examples(1));
+    let other_seed = draw_examples(2);
+    assert!(drawn != other_seed.0 && examples != other_seed.1);
+    assert_eq!(examples.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     // Six facts and six pairs of three languages: every combination is drawn.
-    let mut kinds: Vec<_> =
+    let mut combinations: Vec<_> =
         drawn.iter().map(|e| (e.fact, e.subject_language, e.object_language)).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    assert_eq!(kinds.len(), 36);
+    combinations.sort_unstable();
+    combinations.dedup();
+    assert_eq!(combinations.len(), 36);
 }
 
 #[test]
 fn examples_are_read_back_and_invalid_ones_reported() {
     let graph = countries();
-    let examples = collect(dataset(&graph, &labels(&graph)).once(3));
+    let examples = collect(dataset(&graph, &label_texts(&graph)).iter(3));
     expect_round_trip(&examples);
-    let error = error_with(&examples[0], "object_ids", serde_json::json!([]));
+    let error = changed_line_error(&examples[0], "object_ids", serde_json::json!([]));
     assert!(error.contains("r.jsonl:3: expected one entailment example"), "{error}");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::common::{countries, graph, language};
 use crate::knowledge::tokenizer;
 
-fn with_triples(
+fn split_triples(
     graph: KnowledgeGraph,
     config: &EntailmentConfig,
 ) -> Result<EntailmentExamples, Error> {
@@ -33,7 +33,7 @@ fn invalid_values_are_rejected() {
         ),
     ] {
         for error in
-            [config.validate().unwrap_err(), with_triples(countries(), &config).err().unwrap()]
+            [config.validate().unwrap_err(), split_triples(countries(), &config).err().unwrap()]
         {
             assert!(matches!(error, Error::Config { .. }), "{error}");
             assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
@@ -44,11 +44,11 @@ fn invalid_values_are_rejected() {
 #[test]
 fn missing_languages_are_rejected() {
     let unknown = EntailmentConfig { languages: ["en", "fr"].map(language).into(), ..config() };
-    let error = with_triples(countries(), &unknown).err();
+    let error = split_triples(countries(), &unknown).err();
     assert!(matches!(error, Some(Error::UnknownLanguage { .. })), "{error:?}");
 
     let english = graph(&[["Q1", "P1", "Q2"]], &[["Q1", "en", "one"]]);
-    let error = with_triples(english, &config()).err().unwrap().to_string();
+    let error = split_triples(english, &config()).err().unwrap().to_string();
     assert!(error.starts_with("languages = [\"en\"]: must be two languages or more"), "{error}");
 }
 
@@ -59,17 +59,17 @@ proptest! {
     fn no_held_out_triple_is_trained(seed: u64, hold_out in 0.05f64..0.9) {
         let graph = crate::common::grid(6, 5);
         let config = EntailmentConfig { seed, hold_out, ..config() };
-        let data = with_triples(graph, &config).unwrap();
+        let data = split_triples(graph, &config).unwrap();
         let (queries, candidates) = data.probe(1_000).unwrap();
         let report = data.report();
         prop_assert_eq!(report.train + report.test + report.ambiguous, report.triples);
-        let once: Vec<u32> = data.once(seed).map(|example| example.unwrap().fact).collect();
-        prop_assert_eq!(once.len(), report.train);
-        let trained: BTreeSet<u32> = once.into_iter().collect();
+        let train_facts: Vec<u32> = data.iter(seed).map(|example| example.unwrap().fact).collect();
+        prop_assert_eq!(train_facts.len(), report.train);
+        let trained: BTreeSet<u32> = train_facts.into_iter().collect();
         prop_assert!(queries.iter().all(|query| !trained.contains(&query.fact)));
         if report.train > 0 {
             for index in 0..50 {
-                prop_assert!(trained.contains(&data.drawn(seed, index).unwrap().fact));
+                prop_assert!(trained.contains(&data.draw(seed, index).unwrap().fact));
             }
         }
         let entities = candidates.iter().map(|candidate| candidate.entity.as_str());
@@ -84,7 +84,7 @@ proptest! {
 
 /// A graph with partial labels: `Q0` to `Q99` in English, every fourth of them also in German;
 /// `Q200` to `Q299` in German only; `Q300` without labels.
-fn partly_labelled() -> KnowledgeGraph {
+fn partly_labelled_graph() -> KnowledgeGraph {
     let mut labels = vec![["P1", "en", "near"].map(str::to_owned)];
     let mut triples = Vec::new();
     for at in 0..100 {
@@ -104,27 +104,28 @@ fn partly_labelled() -> KnowledgeGraph {
 
 #[test]
 fn partial_labels_suffice_and_skipped_triples_are_counted() {
-    let data = with_triples(partly_labelled(), &config()).unwrap();
+    let data = split_triples(partly_labelled_graph(), &config()).unwrap();
     let report = data.report();
-    // All 100 triples of P1 with German entities are used, no triple of P1 with Q300, and every
-    // other triple of P2, in which one entity has a German label.
+    // The graph has 100 triples of P1 with German tails, which are all used, 100 triples of P1 with
+    // Q300, which are not used, and 100 triples of P2, of which every second one has an entity with
+    // a German label and is used.
     let skipped = report.without_subject + report.without_object + report.without_language;
     assert_eq!((report.triples, skipped), (300, 150));
     assert_eq!(report.train + report.test + report.ambiguous, 150);
 
     let count = 20_000;
-    let mut german = 0.0;
+    let mut german_fraction = 0.0;
     for index in 0..count {
-        let example = data.drawn(5, index).unwrap();
+        let example = data.draw(5, index).unwrap();
         let [subject, object] = [&example.subject_ids, &example.object_ids]
             .map(|ids| tokenizer().decode(ids, true).unwrap().contains("de Q"));
         assert_ne!(subject, object, "one in German, the other in English");
-        german += f64::from(u8::from(subject)) / count as f64;
+        german_fraction += f64::from(u8::from(subject)) / count as f64;
     }
-    // Expected: subjects of P1 are English; subjects of P2 are half English, half German.
+    // Subjects of P1 are described in English, subjects of P2 half in English and half in German.
     let smoothed_count = |n: f64| n.powf(0.3);
     let (de, en) = (25.0 * 0.8, 125.0 * 0.8);
     let expected = smoothed_count(de) / (smoothed_count(de) + smoothed_count(en));
-    assert!((german - expected).abs() < 0.06, "{german} for {expected}");
-    assert!(german > de / (de + en) + 0.05, "above its unsmoothed share");
+    assert!((german_fraction - expected).abs() < 0.06, "{german_fraction} for {expected}");
+    assert!(german_fraction > de / (de + en) + 0.05, "above its unsmoothed share");
 }

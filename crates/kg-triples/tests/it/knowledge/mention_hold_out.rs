@@ -7,7 +7,7 @@ use kg_triples::knowledge::{
     EncodedDescriptions, EntityCounts, HeldOut, MentionConfig, MentionExample, MentionExamples,
 };
 
-use super::{described, tokenizer};
+use super::{describe, tokenizer};
 use crate::common::{language, linked_text};
 
 const LANGUAGES: [&str; 3] = ["de", "en", "es"];
@@ -26,7 +26,7 @@ fn descriptions() -> EncodedDescriptions {
     let ids: Vec<String> = (0..20).map(|entity| format!("Q{entity}")).collect();
     let entities: Vec<(&str, &[&str])> =
         ids.iter().map(|id| (id.as_str(), &LANGUAGES[..])).collect();
-    described(&entities).encode(tokenizer(), 32).unwrap()
+    describe(&entities).encode(tokenizer(), 32).unwrap()
 }
 
 type SplitExamples = (Vec<MentionExample>, [Vec<MentionExample>; 3]);
@@ -82,9 +82,9 @@ fn held_out_passages_are_counted() {
         .unwrap();
     let example_count = examples.by_ref().count();
     let report = examples.report();
-    let texts = texts.iter().filter(|text| held_out.holds_out_text(&text.id)).count();
+    let text_count = texts.iter().filter(|text| held_out.holds_out_text(&text.id)).count();
     assert!(
-        report.held_out > 2 * texts,
+        report.held_out > 2 * text_count,
         "held-out texts, and passages with held-out entities only"
     );
     assert_eq!((report.passages, report.examples), (600, 600 - report.held_out));
@@ -102,21 +102,21 @@ fn held_out_passages_are_counted() {
 
 #[test]
 fn smoothing_draws_rare_entities_more_often() {
-    // Q1 is in 900 of 1,000 German texts, Q2 in 100; Q3 is the only entity in Spanish.
-    let berlin = |code: &str, entity: &str| linked_text(code, "Berlin", &[("Berlin", entity)]);
-    let german = (0..1_000).map(|at| berlin("de", if at % 10 == 0 { "Q2" } else { "Q1" }));
-    let texts: Vec<_> = german.chain((0..50).map(|_| berlin("es", "Q3"))).collect();
+    // Q1 is mentioned in 900 German texts, Q2 in 100. Q3 is the only entity of Spanish texts.
+    let berlin_text = |code: &str, entity: &str| linked_text(code, "Berlin", &[("Berlin", entity)]);
+    let german = (0..1_000).map(|at| berlin_text("de", if at % 10 == 0 { "Q2" } else { "Q1" }));
+    let texts: Vec<_> = german.chain((0..50).map(|_| berlin_text("es", "Q3"))).collect();
     let descriptions = descriptions();
     let examples = |seed: u64| {
         let config = MentionConfig { seed, ..MentionConfig::default() };
         let source = texts.iter().cloned().map(Ok);
         MentionExamples::new(source, &descriptions, tokenizer(), config).unwrap()
     };
-    let mut all = examples(0);
-    assert_eq!(all.by_ref().count(), 1_050);
-    assert_eq!(all.mentions().get(language("de"), "Q1"), 900);
+    let mut unsampled = examples(0);
+    assert_eq!(unsampled.by_ref().count(), 1_050);
+    assert_eq!(unsampled.mentions().get(language("de"), "Q1"), 900);
     let count = |exponent: f64| {
-        let resampling = all.mentions().resampling(exponent).unwrap();
+        let resampling = unsampled.mentions().resampling(exponent).unwrap();
         let mut counts: BTreeMap<String, f64> = BTreeMap::new();
         for seed in 0..20 {
             for example in examples(seed).resampled(&resampling) {
@@ -133,7 +133,7 @@ fn smoothing_draws_rare_entities_more_often() {
     assert!((german - 20_000.0).abs() < 400.0, "{german}: the number of mentions");
     assert_eq!(counts["Q3"], 1_000.0, "the only entity of its language");
     for exponent in [-0.1, 1.1, f64::NAN] {
-        let error = all.mentions().resampling(exponent).unwrap_err().to_string();
+        let error = unsampled.mentions().resampling(exponent).unwrap_err().to_string();
         assert!(error.starts_with("entity_smoothing = "), "{error}");
     }
 }
@@ -143,18 +143,18 @@ fn most_mentioned_entities_prefer_many_languages() {
     // Q0 is mentioned 8 times in German. Q1 is mentioned 4 times in German and 4 times in Spanish.
     let german = (0..2).map(|at| text(at, [0; 4], 0));
     let two_languages = (2..4).map(|at| text(at, [1; 4], 2 * (at - 2)));
-    let counts = EntityCounts::of_texts(german.chain(two_languages).map(Ok)).unwrap();
+    let counts = EntityCounts::from_texts(german.chain(two_languages).map(Ok)).unwrap();
     assert_eq!(counts.most_mentioned(1), BTreeSet::from(["Q1"]));
     assert_eq!(counts.most_mentioned(9), BTreeSet::from(["Q0", "Q1"]));
     assert!(counts.contains("Q0") && !counts.contains("Q2"));
 }
 
 #[test]
-fn candidates_are_golds_and_then_other_entities_by_hash() {
+fn gold_entities_are_the_first_candidates() {
     let descriptions = descriptions();
     let [de, es] = ["de", "es"].map(language);
-    let golds = BTreeSet::from([("Q3", de), ("Q3", es), ("Q5", de)]);
-    let candidates = descriptions.candidates(&golds, 6, 1);
+    let gold_pairs = BTreeSet::from([("Q3", de), ("Q3", es), ("Q5", de)]);
+    let candidates = descriptions.candidates(&gold_pairs, 6, 1);
     let entities: BTreeSet<&str> =
         candidates.iter().map(|candidate| candidate.entity.as_str()).collect();
     assert_eq!((candidates.len(), entities.len()), (7, 6));
@@ -166,13 +166,14 @@ fn candidates_are_golds_and_then_other_entities_by_hash() {
     assert_eq!(first, [("Q3", de), ("Q3", es), ("Q5", de)]);
     for candidate in &candidates {
         let entity_descriptions = descriptions.get(&candidate.entity).iter();
-        let mut same_language =
+        let mut matching_descriptions =
             entity_descriptions.filter(|(language, _)| *language == candidate.language);
-        assert_eq!(same_language.next().unwrap().1, candidate.input_ids);
+        assert_eq!(matching_descriptions.next().unwrap().1, candidate.input_ids);
     }
-    assert_eq!(candidates, descriptions.candidates(&golds, 6, 1));
-    assert_ne!(candidates, descriptions.candidates(&golds, 6, 2));
-    // All gold entities are candidates, and the number of entities is a limit.
-    assert_eq!(descriptions.candidates(&golds, 1, 1).len(), 3);
-    assert_eq!(descriptions.candidates(&golds, 900, 1).len(), 21);
+    assert_eq!(candidates, descriptions.candidates(&gold_pairs, 6, 1));
+    assert_ne!(candidates, descriptions.candidates(&gold_pairs, 6, 2));
+    // All gold entities are candidates, even if they exceed the maximum. If the maximum exceeds the
+    // number of entities, all entities are candidates.
+    assert_eq!(descriptions.candidates(&gold_pairs, 1, 1).len(), 3);
+    assert_eq!(descriptions.candidates(&gold_pairs, 900, 1).len(), 21);
 }

@@ -9,14 +9,16 @@ use kg_triples::knowledge::{
 };
 use serde_json::json;
 
-use super::{decode, described, tokenizer};
-use crate::common::{error_with, expect_round_trip, language, linked_text, slice, with_threads};
+use super::{decode, describe, tokenizer};
+use crate::common::{
+    changed_line_error, expect_round_trip, language, linked_text, mention_text, with_threads,
+};
 
 fn encode(descriptions: &Descriptions) -> EncodedDescriptions {
     descriptions.encode(tokenizer(), 32).unwrap()
 }
 
-fn examples(
+fn create(
     texts: &[LinkedText],
     descriptions: &EncodedDescriptions,
     config: &MentionConfig,
@@ -47,7 +49,7 @@ fn spans_cover_mentions_in_any_script() {
         ("en", "Berlin", "Berlin", "Berlin"),
         ("en", "  \u{a0}(Berlin)", "Berlin", "Berlin"),
         ("de", "Das schöne München liegt da.", "München", "München"),
-        // Decomposed letters before and inside the mention; the tokenizer composes them.
+        // Letters before and inside the mention are decomposed, and the tokenizer composes them.
         ("de", "Das scho\u{308}ne Mu\u{308}nchen liegt da.", "Mu\u{308}nchen", "München"),
         ("ar", "تقع مدينة القاهرة في مصر.", "القاهرة", "القاهرة"),
         // A mention with vowel signs.
@@ -56,9 +58,9 @@ fn spans_cover_mentions_in_any_script() {
         ("vi", "Thủ đô là Hà Nội.", "Hà Nội", "HàNội"),
         ("en", "😀😀 in Berlin 😀", "Berlin", "Berlin"),
     ];
-    let descriptions = encode(&described(&[("Q1", &["xx"])]));
+    let descriptions = encode(&describe(&[("Q1", &["xx"])]));
     for (code, body, mention, expected) in cases {
-        let (results, _) = examples(
+        let (results, _) = create(
             &[linked_text(code, body, &[(mention, "Q1")])],
             &descriptions,
             &MentionConfig::default(),
@@ -67,8 +69,8 @@ fn spans_cover_mentions_in_any_script() {
         assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
         // The span contains only tokens that overlap the mention, so it has at most one extra
         // character.
-        let more = decode(span(example)).chars().count() - expected.chars().count();
-        assert!(more <= 1, "{body}: {}", decode(span(example)));
+        let extra_chars = decode(span(example)).chars().count() - expected.chars().count();
+        assert!(extra_chars <= 1, "{body}: {}", decode(span(example)));
         assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
         assert!(example.mention.start >= 1 && example.mention.end < example.input_ids.len());
     }
@@ -76,21 +78,21 @@ fn spans_cover_mentions_in_any_script() {
 
 #[test]
 fn descriptions_are_in_another_language_if_available() {
-    let descriptions = encode(&described(&[
+    let descriptions = encode(&describe(&[
         ("Q1", &["en", "de", "zh"]),
         ("Q2", &["en"]),
         ("Q3", &["de"]),
         ("Q4", &[]),
     ]));
     let body = "Berlin and Paris and London and Rome";
-    let all = [("Berlin", "Q1"), ("Paris", "Q2"), ("London", "Q3"), ("Rome", "Q4")];
-    let texts = vec![linked_text("en", body, &all); 3_000];
+    let mentions = [("Berlin", "Q1"), ("Paris", "Q2"), ("London", "Q3"), ("Rome", "Q4")];
+    let texts = vec![linked_text("en", body, &mentions); 3_000];
     let count = |config: &MentionConfig| {
         let mut drawn = BTreeMap::new();
-        let (results, report) = examples(&texts, &descriptions, config);
+        let (results, report) = create(&texts, &descriptions, config);
         for example in results {
             let name = decode(span(&example));
-            assert!(all.contains(&(name.as_str(), example.entity.as_str())), "{name}");
+            assert!(mentions.contains(&(name.as_str(), example.entity.as_str())), "{name}");
             let description = decode(&example.description_ids);
             let expected_text =
                 format!("{}inthewordsof{}", example.entity, example.description_language);
@@ -121,7 +123,7 @@ fn descriptions_are_in_another_language_if_available() {
 
 #[test]
 fn passages_without_an_example_are_counted_by_reason() {
-    let descriptions = encode(&described(&[("Q1", &["en", "de"]), ("Q2", &["en"])]));
+    let descriptions = encode(&describe(&[("Q1", &["en", "de"]), ("Q2", &["en"])]));
     let texts = [
         linked_text("en", "No mention here.\n \nBerlin of Q1.", &[("Berlin", "Q1")]),
         linked_text("en", "Paris of Q2.", &[("Paris", "Q2")]),
@@ -130,7 +132,7 @@ fn passages_without_an_example_are_counted_by_reason() {
         linked_text("en", "A <mask> is no mention", &[("<mask>", "Q1")]),
         linked_text("en", "", &[]),
     ];
-    let (results, report) = examples(&texts, &descriptions, &MentionConfig::default());
+    let (results, report) = create(&texts, &descriptions, &MentionConfig::default());
     let expected = MentionReport {
         texts: 6,
         passages: 6,
@@ -151,10 +153,10 @@ fn passages_without_an_example_are_counted_by_reason() {
 
 #[test]
 fn long_passages_are_cropped_around_the_mention() {
-    let descriptions = encode(&described(&[("Q1", &["de"])]));
+    let descriptions = encode(&describe(&[("Q1", &["de"])]));
     let body = format!("{}Berlin is here{}", "one two three ".repeat(40), " four five".repeat(40));
     let texts = vec![linked_text("en", &body, &[("Berlin", "Q1")]); 400];
-    let uncropped = examples(
+    let uncropped = create(
         &texts[..1],
         &descriptions,
         &MentionConfig { max_tokens: 1_000, ..Default::default() },
@@ -163,39 +165,39 @@ fn long_passages_are_cropped_around_the_mention() {
     assert!(uncropped.input_ids.len() > 150, "{}", uncropped.input_ids.len());
     for max_tokens in [3, 4, 32, 256] {
         let config = MentionConfig { max_tokens, ..Default::default() };
-        let (cropped, report) = examples(&texts, &descriptions, &config);
+        let (cropped, report) = create(&texts, &descriptions, &config);
         let span_tokens = uncropped.mention.end - uncropped.mention.start;
         if span_tokens > max_tokens - 2 {
             assert_eq!(report.unaligned, 400);
             continue;
         }
-        let mut window_starts = Vec::new();
+        let mut mention_starts = Vec::new();
         for example in &cropped {
             assert_eq!(example.input_ids.len(), max_tokens.min(uncropped.input_ids.len()));
             assert_eq!(decode(span(example)), "Berlin");
             assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
             // The window is a contiguous part of the passage.
             let window_start = uncropped.mention.start - (example.mention.start - 1);
-            let inside = &example.input_ids[1..example.input_ids.len() - 1];
-            assert_eq!(inside, &uncropped.input_ids[window_start..window_start + inside.len()]);
-            window_starts.push(example.mention.start);
+            let inner = &example.input_ids[1..example.input_ids.len() - 1];
+            assert_eq!(inner, &uncropped.input_ids[window_start..window_start + inner.len()]);
+            mention_starts.push(example.mention.start);
         }
-        window_starts.sort_unstable();
-        window_starts.dedup();
+        mention_starts.sort_unstable();
+        mention_starts.dedup();
         if max_tokens == 32 {
             assert_eq!(
-                window_starts,
+                mention_starts,
                 Vec::from_iter(1..=31 - span_tokens),
                 "every position is drawn"
             );
         }
     }
-    // Mentions at the ends of a passage.
+    // Passages are also cropped around mentions at their start and end.
     for body in
         [format!("Berlin {}", "one two ".repeat(60)), format!("{} Berlin", "one two ".repeat(60))]
     {
         let config = MentionConfig { max_tokens: 16, ..Default::default() };
-        let (cropped, _) = examples(
+        let (cropped, _) = create(
             &vec![linked_text("en", &body, &[("Berlin", "Q1")]); 50],
             &descriptions,
             &config,
@@ -218,7 +220,7 @@ fn long_passages_are_cropped_around_the_mention() {
 /// Many texts, each with several mentions and languages.
 fn many_texts() -> (Vec<LinkedText>, EncodedDescriptions) {
     let descriptions =
-        encode(&described(&[("Q1", &["en", "de", "zh", "es"]), ("Q2", &["en", "ar", "vi"])]));
+        encode(&describe(&[("Q1", &["en", "de", "zh", "es"]), ("Q2", &["en", "ar", "vi"])]));
     let body = "Berlin and Paris\nParis, not Rome";
     let texts = (0..700).map(|at| {
         let mut text =
@@ -233,25 +235,25 @@ fn many_texts() -> (Vec<LinkedText>, EncodedDescriptions) {
 fn examples_depend_only_on_seed_and_passage_number() {
     let (texts, descriptions) = many_texts();
     let build_examples = |texts: &[LinkedText], seed| {
-        examples(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
+        create(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
     };
     let expected = build_examples(&texts, 1);
     assert_eq!(expected.len(), 1_400);
     for threads in [1, 5] {
         assert_eq!(with_threads(threads, || build_examples(&texts, 1)), expected);
     }
-    // Later texts have no effect.
+    // Examples do not depend on later texts.
     assert_eq!(build_examples(&texts[..10], 1), expected[..20]);
     let other = build_examples(&texts, 2);
-    let same = expected.iter().zip(&other).filter(|(one, other)| one == other).count();
-    // Two mentions with about 2.5 languages each.
-    assert!((150..500).contains(&same), "{same} of 1400 are the same under another seed");
+    let n_equal = expected.iter().zip(&other).filter(|(one, other)| one == other).count();
+    // Each passage has two mentions with about 2.5 description languages.
+    assert!((150..500).contains(&n_equal), "{n_equal} of 1400 are the same under another seed");
 }
 
 #[test]
 fn examples_are_read_back_and_invalid_ones_reported() {
     let (texts, descriptions) = many_texts();
-    let (results, _) = examples(&texts[..3], &descriptions, &MentionConfig::default());
+    let (results, _) = create(&texts[..3], &descriptions, &MentionConfig::default());
     expect_round_trip(&results);
     for (key, value) in [
         ("mention", json!({ "start": 0, "end": 2 })),
@@ -260,7 +262,7 @@ fn examples_are_read_back_and_invalid_ones_reported() {
         ("description_ids", json!([])),
         ("language", json!("e n")),
     ] {
-        let error = error_with(&results[0], key, value);
+        let error = changed_line_error(&results[0], key, value);
         assert!(error.contains("r.jsonl:3: expected one mention example"), "{error}");
     }
 }
@@ -279,7 +281,7 @@ fn an_error_of_the_texts_is_returned_once_after_earlier_examples() {
     assert!(results[..10].iter().all(Result::is_ok) && results[10].is_err());
 }
 
-/// Wikipedia extracts of this repository in five languages, linked by labels.
+/// Uses the repository's Wikipedia extracts in five languages, linked by labels.
 #[test]
 fn wikipedia_extracts_give_valid_examples_in_five_languages() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data/codex");
@@ -302,7 +304,7 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
     texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
     let encoded = encode(&descriptions);
     let config = MentionConfig { max_tokens: 64, ..Default::default() };
-    let (results, report) = examples(&texts, &encoded, &config);
+    let (results, report) = create(&texts, &encoded, &config);
     assert_eq!(report.by_language.len(), 5);
     assert!(report.by_language.values().all(|count| *count >= 20), "{report:?}");
     let mut exact_matches = 0;
@@ -314,10 +316,10 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
             texts.iter().find(|t| t.id == example.id && t.language == example.language).unwrap();
         let mut mentions = text.mentions.iter().filter(|m| m.entity == example.entity);
         let contains_mention = mentions.any(|mention| {
-            let mention_text = slice(&text.text, mention).replace(char::is_whitespace, "");
-            let mention_text = mention_text.to_lowercase();
-            exact_matches += usize::from(decoded == mention_text);
-            decoded.contains(&mention_text)
+            let lower_case = mention_text(&text.text, mention).replace(char::is_whitespace, "");
+            let lower_case = lower_case.to_lowercase();
+            exact_matches += usize::from(decoded == lower_case);
+            decoded.contains(&lower_case)
         });
         assert!(contains_mention || decoded.contains("<unk>"), "{}: {decoded}", example.entity);
     }

@@ -14,7 +14,7 @@ fn source(
     }
 }
 
-fn drawn(sizes: [usize; 2], smoothing: f64, seed: u64, count: usize) -> Vec<Item> {
+fn draw_items(sizes: [usize; 2], smoothing: f64, seed: u64, count: usize) -> Vec<Item> {
     let sources =
         sizes.into_iter().zip(["en", "sw"]).map(|(size, name)| (size, source(name, size)));
     let mix = LanguageMix::new(sources.collect::<Vec<_>>(), smoothing, seed).unwrap();
@@ -23,26 +23,27 @@ fn drawn(sizes: [usize; 2], smoothing: f64, seed: u64, count: usize) -> Vec<Item
 
 #[test]
 fn shares_follow_the_smoothed_sizes() {
-    // Sizes 10,000 and 100; α = 1: 100 / 10,100; 0.5: 10 / 110; 0.3: 3.98 / 19.83; 0: a half.
+    // Shares of the language of size 100 next to a language of size 10,000: 100 / 10,100 for α = 1,
+    // 10 / 110 for 0.5, 3.98 / 19.83 for 0.3, and one half for 0.
     for (smoothing, share) in [(1.0, 0.0099), (0.5, 0.0909), (0.3, 0.2008), (0.0, 0.5)] {
-        let items = drawn([10_000, 100], smoothing, 7, 20_000);
-        let rare = items.iter().filter(|(name, ..)| *name == "sw").count();
-        assert!((rare as f64 / 2e4 - share).abs() < 0.012, "{smoothing}: {rare} of 20000");
+        let items = draw_items([10_000, 100], smoothing, 7, 20_000);
+        let n_rare = items.iter().filter(|(name, ..)| *name == "sw").count();
+        assert!((n_rare as f64 / 2e4 - share).abs() < 0.012, "{smoothing}: {n_rare} of 20000");
     }
 }
 
 #[test]
 fn an_exhausted_language_is_opened_again() {
-    let items = drawn([50, 7], 0.3, 1, 300);
+    let items = draw_items([50, 7], 0.3, 1, 300);
     for (name, size) in [("en", 50), ("sw", 7)] {
         let language_items: Vec<_> = items.iter().filter(|item| item.0 == name).collect();
         for (number, (_, epoch, at)) in language_items.iter().enumerate() {
             assert_eq!((*epoch as usize, *at), (number / size, number % size));
         }
     }
-    assert_eq!(items, drawn([50, 7], 0.3, 1, 300));
-    assert_eq!(items[..40], drawn([50, 7], 0.3, 1, 40));
-    assert_ne!(items, drawn([50, 7], 0.3, 2, 300));
+    assert_eq!(items, draw_items([50, 7], 0.3, 1, 300));
+    assert_eq!(items[..40], draw_items([50, 7], 0.3, 1, 40));
+    assert_ne!(items, draw_items([50, 7], 0.3, 2, 300));
 }
 
 #[test]
@@ -55,9 +56,9 @@ fn an_error_and_an_empty_language_end_the_iteration() {
     assert!(matches!(mix.next(), Some(Ok(1))));
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
-    let fail =
+    let fail_to_open =
         |_: u64| Err::<std::vec::IntoIter<Result<u8, Error>>, _>(Error::Tokenizer("no".into()));
-    let mut mix = LanguageMix::new([(3, fail)], 0.3, 1).unwrap();
+    let mut mix = LanguageMix::new([(3, fail_to_open)], 0.3, 1).unwrap();
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
     // The source declares three items but contains none.

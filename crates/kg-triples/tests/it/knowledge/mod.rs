@@ -16,7 +16,7 @@ use tokenizers::Tokenizer;
 
 use crate::common::language;
 
-/// The tokenizer of the fixtures, read once.
+/// The tokenizer of the fixtures, which is read only once.
 fn tokenizer() -> &'static Tokenizer {
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(crate::common::tokenizer);
     &TOKENIZER
@@ -28,7 +28,7 @@ fn decode(ids: &[u32]) -> String {
 }
 
 /// The labels of all entities, as descriptions.
-fn labels(graph: &KnowledgeGraph) -> Descriptions {
+fn label_texts(graph: &KnowledgeGraph) -> Descriptions {
     let mut descriptions = Descriptions::default();
     for id in graph.entities() {
         for language in graph.languages() {
@@ -40,8 +40,8 @@ fn labels(graph: &KnowledgeGraph) -> Descriptions {
     descriptions
 }
 
-/// Descriptions for (entity, languages). Each text contains the entity and the language.
-fn described(entities: &[(&str, &[&str])]) -> Descriptions {
+/// Descriptions of entities in the given languages. Each text contains the entity and the language.
+fn describe(entities: &[(&str, &[&str])]) -> Descriptions {
     let mut descriptions = Descriptions::default();
     for (entity, languages) in entities {
         for code in *languages {

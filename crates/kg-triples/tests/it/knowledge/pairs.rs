@@ -6,7 +6,7 @@ use kg_triples::knowledge::{
 };
 use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
 
-use crate::common::{error_with, expect_round_trip, language, linked_text};
+use crate::common::{changed_line_error, expect_round_trip, language, linked_text};
 
 /// Three triples: relation P1 has two labels, P2 has none; entity X has no label.
 fn graph() -> KnowledgeGraph {
@@ -40,41 +40,41 @@ fn rows(rows: &[[&str; 5]]) -> BTreeSet<Row> {
     rows.iter().map(|row| row.map(str::to_owned)).collect()
 }
 
-/// The distinct pairs for 200 seeds.
+/// Returns the distinct pairs for 200 seeds.
 fn distinct_rows<'a>(
-    create_pairs: impl Fn(u64) -> Result<TextPairs<'a>, Error>,
+    pairs_for_seed: impl Fn(u64) -> Result<TextPairs<'a>, Error>,
     kind: PairKind,
 ) -> BTreeSet<Row> {
-    let of_seed = |seed| create_pairs(seed).unwrap().once().collect::<Vec<_>>();
-    let pairs = (0..200).flat_map(of_seed);
-    pairs.inspect(|pair| assert_eq!(pair.kind, kind)).map(row).collect()
+    let seed_pairs = |seed| pairs_for_seed(seed).unwrap().train_pairs().collect::<Vec<_>>();
+    (0..200).flat_map(seed_pairs).inspect(|pair| assert_eq!(pair.kind, kind)).map(row).collect()
 }
 
 #[test]
 fn entities_of_triples_are_paired_in_two_languages() {
     let graph = graph();
-    // B has one label in these languages, X none. Three of the six subjects and objects are A.
+    // In these languages, B has one label and X has none. Three of the six subjects and objects are
+    // A.
     let counts = PairCounts { sources: 6, without_label: 3, train: 3, ..PairCounts::default() };
-    let pairs = TextPairs::of_labels(&graph, &config(&["de", "en"], 0)).unwrap();
-    assert_eq!((pairs.counts(), pairs.once().count()), (counts, 3));
+    let pairs = TextPairs::from_labels(&graph, &config(&["de", "en"], 0)).unwrap();
+    assert_eq!((pairs.counts(), pairs.train_pairs().count()), (counts, 3));
     assert_eq!(
         distinct_rows(
-            |seed| TextPairs::of_labels(&graph, &config(&["de", "en"], seed)),
+            |seed| TextPairs::from_labels(&graph, &config(&["de", "en"], seed)),
             PairKind::Ep
         ),
         rows(&[["a", "en", "ä", "de", "A"], ["ä", "de", "a", "en", "A"]])
     );
     // In all languages, A has three labels and B two: 6 and 2 ordered pairs.
-    let found =
-        distinct_rows(|seed| TextPairs::of_labels(&graph, &config(&[], seed)), PairKind::Ep);
-    assert_eq!(found.len(), 8);
-    assert!(found.iter().all(|[_, query, _, key, _]| query != key));
+    let all_rows =
+        distinct_rows(|seed| TextPairs::from_labels(&graph, &config(&[], seed)), PairKind::Ep);
+    assert_eq!(all_rows.len(), 8);
+    assert!(all_rows.iter().all(|[_, query, _, key, _]| query != key));
 }
 
 #[test]
 fn subject_and_relation_are_joined_in_independent_languages() {
     let graph = graph();
-    let create_pairs = |seed| TextPairs::of_triples(&graph, &config(&["de", "en"], seed));
+    let pairs_for_seed = |seed| TextPairs::from_triples(&graph, &config(&["de", "en"], seed));
     let counts = PairCounts {
         sources: 3,
         without_label: 1,
@@ -82,19 +82,19 @@ fn subject_and_relation_are_joined_in_independent_languages() {
         without_relation: 1,
         ..PairCounts::default()
     };
-    assert_eq!(create_pairs(0).unwrap().counts(), counts);
+    assert_eq!(pairs_for_seed(0).unwrap().counts(), counts);
     let expected = rows(&[
         ["a r", "en", "b", "en", "B"],
         ["a R", "en", "b", "en", "B"],
         ["ä r", "de", "b", "en", "B"],
         ["ä R", "de", "b", "en", "B"],
-        // P2 has no label: the query is the subject only.
+        // P2 has no label, so the query is only the subject.
         ["b", "en", "a", "en", "A"],
         ["b", "en", "ä", "de", "A"],
     ]);
-    assert_eq!(distinct_rows(create_pairs, PairKind::Tp), expected);
+    assert_eq!(distinct_rows(pairs_for_seed, PairKind::Tp), expected);
     // No relation has a Chinese label, and X has no label in any language.
-    let chinese = TextPairs::of_triples(&graph, &config(&["zh"], 1)).unwrap();
+    let chinese = TextPairs::from_triples(&graph, &config(&["zh"], 1)).unwrap();
     assert_eq!((chinese.counts().train, chinese.counts().without_relation), (2, 2));
 }
 
@@ -111,18 +111,18 @@ fn a_description_is_paired_with_a_label_of_its_entity() {
     ] {
         descriptions.add(entity, language(code), text).unwrap();
     }
-    let create_pairs =
-        |seed| TextPairs::of_descriptions(&graph, &descriptions, &config(&["de", "en"], seed));
+    let pairs_for_seed =
+        |seed| TextPairs::from_descriptions(&graph, &descriptions, &config(&["de", "en"], seed));
     // B has no description in these languages and is not a source.
     let counts = PairCounts { sources: 3, without_label: 2, train: 1, ..PairCounts::default() };
-    assert_eq!(create_pairs(0).unwrap().counts(), counts);
+    assert_eq!(pairs_for_seed(0).unwrap().counts(), counts);
     let expected = rows(&[
         ["First letter.", "en", "a", "en", "A"],
         ["First letter.", "en", "ä", "de", "A"],
         ["Erster Buchstabe.", "de", "a", "en", "A"],
         ["Erster Buchstabe.", "de", "ä", "de", "A"],
     ]);
-    assert_eq!(distinct_rows(create_pairs, PairKind::Es), expected);
+    assert_eq!(distinct_rows(pairs_for_seed, PairKind::Es), expected);
 }
 
 /// A text in which `[entity|text]` is a mention.
@@ -147,7 +147,7 @@ fn pairs_of_sentences<'a>(
     remove_object: RemoveObject,
 ) -> TextPairs<'a> {
     let config = PairConfig { remove_object, ..config(&["de", "en"], 0) };
-    TextPairs::of_sentences(graph, texts.iter().cloned().map(Ok), &config).unwrap()
+    TextPairs::from_sentences(graph, texts.iter().cloned().map(Ok), &config).unwrap()
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
         text("zh", "[A|甲]和[B|乙]。"),
     ];
     let pairs = pairs_of_sentences(&graph, &texts, RemoveObject::Whole);
-    // Two sentences do not link subject and object of a triple. The other three have five objects.
-    // X has no label.
+    // Two sentences do not link subject and object of a triple. The remaining three sentences have
+    // five objects, of which X has no label.
     let counts = PairCounts {
         sources: 7,
         without_label: 1,
@@ -173,7 +173,7 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
     };
     assert_eq!(pairs.counts(), counts);
     let queries = |pairs: &TextPairs| -> Vec<(String, String)> {
-        pairs.once().map(|pair| (pair.entity, pair.query)).collect()
+        pairs.train_pairs().map(|pair| (pair.entity, pair.query)).collect()
     };
     let expected = [
         ("A", "Über und Beta zwei."),
@@ -183,8 +183,8 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
     ]
     .map(|(entity, query)| (entity.to_owned(), query.to_owned()));
     assert_eq!(queries(&pairs), expected);
-    let keys = |pair: TextPair| ["a", "ä", "b"].contains(&&*pair.key);
-    assert!(pairs.drawn(50).all(keys));
+    let has_known_key = |pair: TextPair| ["a", "ä", "b"].contains(&&*pair.key);
+    assert!(pairs.draw(50).all(has_known_key));
 
     // All words except the last are removed.
     let released = pairs_of_sentences(&graph, &texts, RemoveObject::Released);
@@ -203,7 +203,7 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
     assert_eq!(pairs.counts(), counts);
     let error = || Error::Tokenizer("a broken text".into());
     let texts_with_error = [Ok(texts[0].clone()), Err(error())].into_iter();
-    let result = TextPairs::of_sentences(&graph, texts_with_error, &config(&[], 0));
+    let result = TextPairs::from_sentences(&graph, texts_with_error, &config(&[], 0));
     assert_eq!(result.err().unwrap().to_string(), error().to_string());
 }
 
@@ -222,17 +222,17 @@ fn no_entity_is_both_trained_and_held_out() {
         let texts = texts.iter().cloned().map(Ok);
         let (mut trained, mut held_out) = (BTreeSet::new(), BTreeSet::new());
         for pairs in [
-            TextPairs::of_labels(&graph, &config),
-            TextPairs::of_triples(&graph, &config),
-            TextPairs::of_descriptions(&graph, &descriptions, &config),
-            TextPairs::of_sentences(&graph, texts, &config),
+            TextPairs::from_labels(&graph, &config),
+            TextPairs::from_triples(&graph, &config),
+            TextPairs::from_descriptions(&graph, &descriptions, &config),
+            TextPairs::from_sentences(&graph, texts, &config),
         ] {
             let pairs = pairs.unwrap();
             let counts = pairs.counts();
             assert_eq!(counts.train + counts.held_out, counts.sources);
-            assert_eq!(pairs.once().count(), counts.train);
+            assert_eq!(pairs.train_pairs().count(), counts.train);
             assert_eq!(pairs.held_out().count(), counts.held_out);
-            trained.extend(pairs.once().chain(pairs.drawn(1000)).map(|pair| pair.entity));
+            trained.extend(pairs.train_pairs().chain(pairs.draw(1000)).map(|pair| pair.entity));
             held_out.extend(pairs.held_out().map(|pair| pair.entity));
         }
         assert!(trained.is_disjoint(&held_out));
@@ -244,17 +244,18 @@ fn no_entity_is_both_trained_and_held_out() {
 #[test]
 fn pairs_depend_only_on_seed_and_index() {
     let graph = crate::common::countries();
-    let create_pairs = |seed| TextPairs::of_triples(&graph, &config(&[], seed)).unwrap();
-    let drawn = |seed, count| create_pairs(seed).drawn(count).collect::<Vec<_>>();
-    assert_eq!(drawn(1, 300)[..100], drawn(1, 100));
-    assert_ne!(drawn(1, 100), drawn(2, 100));
-    let once = |seed| create_pairs(seed).once().collect::<Vec<_>>();
-    assert_eq!(once(1), once(1));
-    assert_ne!(once(1), once(2));
+    let pairs_for_seed = |seed| TextPairs::from_triples(&graph, &config(&[], seed)).unwrap();
+    let draw = |seed, count| pairs_for_seed(seed).draw(count).collect::<Vec<_>>();
+    assert_eq!(draw(1, 300)[..100], draw(1, 100));
+    assert_ne!(draw(1, 100), draw(2, 100));
+    let train_pairs = |seed| pairs_for_seed(seed).train_pairs().collect::<Vec<_>>();
+    assert_eq!(train_pairs(1), train_pairs(1));
+    assert_ne!(train_pairs(1), train_pairs(2));
     // Six triples, each with three languages for subject, relation and object: every combination is
     // drawn.
-    let distinct: BTreeSet<Row> = drawn(1, 4000).into_iter().map(row).collect();
-    // A row lacks the language of the relation, but the labels of a relation are distinct.
+    let distinct: BTreeSet<Row> = draw(1, 4000).into_iter().map(row).collect();
+    // A row does not contain the language of the relation, but the labels of a relation are
+    // distinct.
     assert_eq!(distinct.len(), 6 * 27);
 }
 
@@ -269,19 +270,20 @@ fn invalid_values_are_reported() {
             "hold_out = 1: must be from 0 to below 1",
         ),
     ] {
-        let error = TextPairs::of_labels(&graph, &config).err().unwrap().to_string();
+        let error = TextPairs::from_labels(&graph, &config).err().unwrap().to_string();
         assert!(error.starts_with(expected_error), "{error}");
     }
     let empty = GraphBuilder::default().build();
-    let empty_pairs = TextPairs::of_triples(&empty, &PairConfig::default()).unwrap();
-    assert_eq!((empty_pairs.counts(), empty_pairs.drawn(9).count()), (PairCounts::default(), 0));
+    let empty_pairs = TextPairs::from_triples(&empty, &PairConfig::default()).unwrap();
+    assert_eq!((empty_pairs.counts(), empty_pairs.draw(9).count()), (PairCounts::default(), 0));
 }
 
 #[test]
 fn pairs_are_read_back_and_blank_ones_reported() {
     let graph = graph();
-    let pairs: Vec<_> = TextPairs::of_labels(&graph, &config(&[], 3)).unwrap().once().collect();
+    let pairs: Vec<_> =
+        TextPairs::from_labels(&graph, &config(&[], 3)).unwrap().train_pairs().collect();
     expect_round_trip(&pairs);
-    let error = error_with(&pairs[0], "key", " ".into());
+    let error = changed_line_error(&pairs[0], "key", " ".into());
     assert!(error.ends_with("got a blank key"), "{error}");
 }

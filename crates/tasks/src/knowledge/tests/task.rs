@@ -41,7 +41,7 @@ fn triples(seed: u64) -> Vec<EntailmentExample> {
     let graph = KnowledgeGraph::read_dir(root.join("data/mini-kg")).unwrap();
     let config = EntailmentConfig { description_tokens: 16, ..Default::default() };
     let data = EntailmentExamples::with_triples(graph, &tokenizer(), &config).unwrap();
-    (0..30).map(|index| data.drawn(seed, index).unwrap()).collect()
+    (0..30).map(|index| data.draw(seed, index).unwrap()).collect()
 }
 
 /// Data from prepared folders, which are deleted on drop.
