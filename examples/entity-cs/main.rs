@@ -28,8 +28,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
     // 3.1: sentences whose linked entities are replaced by their labels in another language.
     let texts = LinkedTextFiles::open(&recipe.data.switched, &recipe.shuffle)?;
-    experiment.log(format!("texts to train on: {:?}", texts.texts()));
-    let mut languages: BTreeSet<Language> = texts.texts().into_keys().collect();
+    experiment.log(format!("texts to train on: {:?}", texts.text_counts()));
+    let mut languages: BTreeSet<Language> = texts.text_counts().into_keys().collect();
     languages.insert(Language::EN);
     let inputs = ProbeInputs {
         labels: recipe.data.labels()?,

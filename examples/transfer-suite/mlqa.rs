@@ -82,7 +82,7 @@ impl Benchmark for Mlqa {
         let positions = usize::try_from(config.max_length())?;
         let segments = usize::try_from(config.type_vocab_size)?;
         self.windows.validate(positions, segments).context("windows")?;
-        let (train, _) = TrainingQuestions::read(&self.data.train)?.answered()?;
+        let (train, _) = TrainingQuestions::read(&self.data.train)?.with_answers()?;
         let data = QaData {
             questions: &train.questions,
             question_entity_spans: None,

@@ -25,7 +25,7 @@ use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 /// ```
 pub struct Endless<S> {
     source: S,
-    /// Seed of the epochs.
+    /// Seed from which the random generator of each epoch is derived.
     seed: u64,
     /// Index of the current epoch of `source`.
     epoch: u64,

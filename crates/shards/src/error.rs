@@ -14,7 +14,7 @@ pub enum Error {
         /// The allowed values.
         rule: String,
     },
-    /// A file or folder cannot be read.
+    /// A file or folder is invalid or cannot be read or written.
     #[error("{}: {reason}", path.display())]
     File {
         /// The file or folder.

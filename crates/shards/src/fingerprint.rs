@@ -6,10 +6,10 @@ use crate::{Error, Result};
 
 /// The SHA-256 of named fields, which are hashed without being stored.
 ///
-/// Each field is hashed with the lengths of its name and value, so that different lists of fields
-/// never give the same bytes.
+/// The hash input of a field contains the lengths of its name and value, so that different lists of
+/// fields never have the same hash input.
 ///
-/// A task adds everything that determines its losses, except the parameters: examples and options.
+/// A task adds its examples and options, which determine its losses together with the parameters.
 /// Paths are not included, so that a run can be resumed after its folder was moved.
 ///
 /// # Example
@@ -60,7 +60,7 @@ impl Fingerprint {
         self.add(name, value.to_le_bytes())
     }
 
-    /// Adds a list of token ids or labels. Equal values give equal fields for `u32` and `i64`.
+    /// Adds a list of token ids or labels. An id has the same hash as `u32` and as `i64`.
     pub fn ids<I: Copy + Into<i64>>(&mut self, name: &str, ids: &[I]) -> &mut Self {
         self.start_field(name, 8 * ids.len() as u64);
         for &id in ids {
@@ -70,12 +70,12 @@ impl Fingerprint {
         self
     }
 
-    /// Adds a value as the SHA-256 of its JSON text. A value that JSON cannot represent (a map with
-    /// keys other than strings) is an error of [`finish`](Self::finish).
+    /// Adds a value as the SHA-256 of its JSON text. If JSON cannot represent the value (a map with
+    /// keys other than strings), [`finish`](Self::finish) returns an error.
     pub fn serialize<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
-        let mut json = Sha256::new();
-        match serde_json::to_writer(&mut json, value) {
-            Ok(()) => self.add(name, json.finalize()),
+        let mut json_hash = Sha256::new();
+        match serde_json::to_writer(&mut json_hash, value) {
+            Ok(()) => self.add(name, json_hash.finalize()),
             Err(error) => self.record_error(name, &error),
         }
     }
@@ -99,7 +99,7 @@ impl Fingerprint {
     }
 }
 
-/// Returns two hexadecimal digits for each byte.
+/// Formats bytes as hexadecimal digits.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_lengths_names_and_values() {
+    fn hashed_bytes_are_lengths_names_and_values() {
         let expected = Sha256::digest(b"\x02\0\0\0\0\0\0\0id\x03\0\0\0\0\0\0\0abc");
         assert_eq!(hash(|fingerprint| fingerprint.add("id", "abc")), hexadecimal(&expected));
         // The hash of an empty input (FIPS 180-2).

@@ -1,6 +1,6 @@
-//! Limits and parts of a line of a shard.
+//! Length limit of the lines of a shard, and removal of byte order marks and line ends.
 
-/// Maximum length of a line in bytes. It limits memory use for files without line ends.
+/// Maximum length of a line in bytes. The limit bounds memory use for files without line ends.
 pub(crate) const MAX_LINE_BYTES: u64 = 1 << 26;
 
 /// Returns a line without a byte order mark.
@@ -13,7 +13,7 @@ pub(crate) fn is_blank(line: &[u8]) -> bool {
 }
 
 /// Returns a line without `\n` or `\r\n`.
-pub(crate) fn without_end(line: &[u8]) -> &[u8] {
+pub(crate) fn without_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }

@@ -15,7 +15,7 @@ use crate::line::MAX_LINE_BYTES;
 /// Maximum number of characters of an error message.
 const MAX_ERROR_CHARS: usize = 200;
 
-/// A reader of the rows in order, with a few pages of each column in memory.
+/// A sequential reader of the rows, with a few pages of each column in memory.
 pub(crate) struct ParquetRows {
     file: SerializedFileReader<File>,
     /// Index of the next row group.
@@ -40,8 +40,8 @@ impl ParquetRows {
         let Some(row) = catch_panics(|| self.next())? else { return Ok(false) };
         let columns =
             || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
-        let member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
-        let row: Map<String, Value> = catch_panics(|| Ok(columns().map(member).collect()))?;
+        let to_member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
+        let row: Map<String, Value> = catch_panics(|| Ok(columns().map(to_member).collect()))?;
         serde_json::to_writer(&mut *line, &row).map_err(|error| error.to_string())?;
         line.push(b'\n');
         Ok(true)
@@ -77,7 +77,7 @@ impl ParquetRows {
                 return Ok(None);
             }
             let group = self.file.get_row_group(self.next_group)?;
-            group.metadata().columns().iter().try_for_each(check_bounded)?;
+            group.metadata().columns().iter().try_for_each(check_column_size)?;
             let schema = self.file.metadata().file_metadata().schema_descr_ptr();
             self.rows = Some(TreeBuilder::new().as_iter(schema, group.as_ref())?);
             self.next_group += 1;
@@ -85,11 +85,12 @@ impl ParquetRows {
     }
 }
 
-/// Rejects a column whose values are too long or whose compression ratio is more than 1000.
+/// Rejects a column of more than [`MAX_LINE_BYTES`] if its average value is too long or its
+/// compression ratio is more than 1000.
 ///
 /// The maximum length of a value is the maximum length of a line. The limits are necessary because
-/// a whole page is decompressed into memory at once.
-fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
+/// each page is decompressed into memory at once.
+fn check_column_size(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (uncompressed, compressed) = (column.uncompressed_size(), column.compressed_size());
     let max_bytes = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);
     let bytes_per_value = uncompressed / column.num_values().max(1);
@@ -109,7 +110,7 @@ fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
 /// on column types that JSON cannot represent.
 fn catch_panics<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        // Some messages contain a whole value.
+        // Messages are truncated, because some of them contain a complete value.
         Ok(result) => {
             result.map_err(|error| error.to_string().chars().take(MAX_ERROR_CHARS).collect())
         }

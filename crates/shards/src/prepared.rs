@@ -46,7 +46,7 @@ impl FileDigest {
     }
 }
 
-/// Description of a prepared folder by the command that prepares it.
+/// Information about a prepared folder that a command provides for the manifest.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
@@ -107,7 +107,7 @@ impl Manifest {
     /// [`Error::File`] naming the first file that is missing, changed or not in the manifest.
     pub fn check(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        let mut unlisted = files_below(folder)?;
+        let mut unlisted = files_in(folder)?;
         for (name, digest) in &self.files {
             let path = folder.join(name);
             if unlisted.remove(name).is_none() {
@@ -124,15 +124,15 @@ impl Manifest {
         }
     }
 
-    /// Returns the files in the subfolder `part` of `folder`, such as `validation`, and checks that
-    /// the files are unchanged.
+    /// Returns the files in `subfolder` of `folder`, such as `validation`, and checks that the
+    /// files are unchanged.
     ///
     /// # Errors
     /// [`Error::File`] naming the first missing or changed file.
-    pub fn files_of(&self, folder: impl AsRef<Path>, part: &str) -> Result<Vec<PathBuf>> {
+    pub fn files_of(&self, folder: impl AsRef<Path>, subfolder: &str) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for (name, digest) in &self.files {
-            if Path::new(name).starts_with(part) {
+            if Path::new(name).starts_with(subfolder) {
                 let path = folder.as_ref().join(name);
                 digest.check(&path)?;
                 files.push(path);
@@ -209,7 +209,7 @@ impl PreparedFolder {
         };
         if fs::symlink_metadata(&out).is_ok() {
             let is_empty = fs::read_dir(&out).map_err(out_error)?.next().is_none();
-            // A prepared folder of an older format may also be replaced.
+            // A folder whose manifest is damaged or has an older format may also be replaced.
             if !is_empty && !matches!(Manifest::read(&out), Ok(Some(_)) | Err(_)) {
                 let reason = "the folder was not prepared by a command; choose another path";
                 return Err(Error::file(&out, reason));
@@ -221,7 +221,7 @@ impl PreparedFolder {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // The umask applies to this mode. By default, temporary folders would be private.
+            // Temporary folders are private by default. The umask applies to this mode.
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let folder = builder.prefix(&prefix).tempdir_in(parent).map_err(out_error)?;
@@ -251,7 +251,7 @@ impl PreparedFolder {
     pub fn finish(self, preparation: Preparation) -> Result<Manifest> {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();
-        for (name, path) in files_below(folder)? {
+        for (name, path) in files_in(folder)? {
             let sync_error = |error: std::io::Error| Error::file(&path, error);
             File::open(&path).and_then(|file| file.sync_all()).map_err(sync_error)?;
             files.insert(name, FileDigest::of(&path)?);
@@ -262,7 +262,7 @@ impl PreparedFolder {
         let is_input = |path: &PathBuf| path.is_file() && *path != replaced_manifest;
         for path in atomic_file::inputs().into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
-            inputs.insert(relative_to_current(path), digest);
+            inputs.insert(relative_to_current_dir(path), digest);
         }
         let manifest = Manifest {
             format: FORMAT.to_owned(),
@@ -286,7 +286,8 @@ impl PreparedFolder {
         match fs::rename(folder.path(), &out) {
             // After the rename, there is no temporary folder to remove.
             Ok(()) => drop(folder.keep()),
-            // The replaced folder gets the temporary name and is removed on drop.
+            // After the exchange, the replaced folder has the temporary name and is removed on
+            // drop.
             Err(error) if matches!(error.kind(), DirectoryNotEmpty | AlreadyExists) => {
                 exchange(folder.path(), &out).map_err(|error| Error::file(&out, error))?;
             }
@@ -317,15 +318,15 @@ fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
     fs::rename(&intermediate, a)
 }
 
-/// Returns a path in the current folder as a relative path, and any other path unchanged.
-fn relative_to_current(path: PathBuf) -> PathBuf {
+/// Makes a path in the current folder relative; returns any other path unchanged.
+fn relative_to_current_dir(path: PathBuf) -> PathBuf {
     let current = std::env::current_dir().ok();
     let relative = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
     relative.unwrap_or(path)
 }
 
-/// Returns all files in a folder and its subfolders, by relative path with `/`.
-fn files_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+/// Lists all files in a folder and its subfolders, by relative path with the separator `/`.
+fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {

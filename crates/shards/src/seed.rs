@@ -37,15 +37,16 @@ pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Returns the FNV-1a hash of the parts.
+/// Returns the FNV-1a hash of a list of strings.
 ///
-/// Each part is terminated by a zero byte, so that `["ab", "c"]` and `["a", "bc"]` differ.
+/// Each string is terminated by a zero byte, so that `["ab", "c"]` and `["a", "bc"]` have different
+/// hashes.
 ///
 /// ```
 /// assert_ne!(shards::hash_of(&["ab", "c"]), shards::hash_of(&["a", "bc"]));
 /// ```
-pub fn hash_of(parts: &[&str]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
+pub fn hash_of(strings: &[&str]) -> u64 {
+    let bytes = strings.iter().flat_map(|string| string.bytes().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -9,7 +9,7 @@ use crate::{
     SourceError,
 };
 
-/// Examples from JSON lines of files, which may be compressed, in a new order each epoch.
+/// A source of examples from JSONL files, which may be compressed, in a new order each epoch.
 ///
 /// See [`ShuffledLines`] for the order. Memory use does not depend on the size of the files.
 ///

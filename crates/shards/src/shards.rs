@@ -10,13 +10,13 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use crate::line::{MAX_LINE_BYTES, is_blank, without_bom, without_end};
+use crate::line::{MAX_LINE_BYTES, is_blank, without_bom, without_line_end};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
 use crate::{Error, Fingerprint, Manifest, Result};
 
 /// Description of the file names of shards, for error messages.
-const EXPECTED: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
+const SHARD_NAMES: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
 
 /// Formats the error of a single line of JSON as `column 5: …`.
 fn column_error(error: &serde_json::Error) -> String {
@@ -35,17 +35,18 @@ fn column_error(error: &serde_json::Error) -> String {
 /// ```
 pub fn is_shard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    let is_text = plain.ends_with(".jsonl") || plain.ends_with(".txt");
+    let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    let is_text = stem.ends_with(".jsonl") || stem.ends_with(".txt");
     !name.starts_with('.') && (is_text || name.ends_with(".parquet"))
 }
 
-/// Returns whether the shard has rows instead of lines.
+/// Returns whether the shard is a Parquet file, which has rows instead of lines.
 fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// Returns the unit of the shard in error messages: `row` for Parquet files, else `line`.
+/// Returns the term for a record of the shard in error messages: `row` for Parquet files, else
+/// `line`.
 fn unit(path: &Path) -> &'static str {
     if is_parquet(path) { "row" } else { "line" }
 }
@@ -67,8 +68,8 @@ impl ShardLine<'_> {
     pub fn is_json(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name.to_ascii_lowercase();
-        let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
-        plain.unwrap_or(&name).ends_with(".jsonl") || is_parquet(self.path)
+        let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
+        stem.unwrap_or(&name).ends_with(".jsonl") || is_parquet(self.path)
     }
 
     /// Parses the line as JSON, with or without a byte order mark.
@@ -86,7 +87,7 @@ impl ShardLine<'_> {
     }
 }
 
-/// A file of a dataset, with its size and hash at the time of opening.
+/// A file of a dataset, with the size and hash that it had when it was opened.
 #[derive(Clone, Debug)]
 pub struct ShardFile {
     path: PathBuf,
@@ -114,7 +115,8 @@ impl ShardFile {
         self.lines
     }
 
-    /// Returns the number of uncompressed bytes; for a Parquet file, of its rows as JSON.
+    /// Returns the number of uncompressed bytes; for a Parquet file, the number of bytes of its
+    /// rows as JSON.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -130,7 +132,7 @@ impl ShardFile {
         while reader.read(&mut line)? {
             hash.update(&line);
             if !is_blank(&line) {
-                let line = ShardLine { path, number: reader.line, text: without_end(&line) };
+                let line = ShardLine { path, number: reader.lines, text: without_line_end(&line) };
                 visit(line).map_err(|reason| line.error(reason))?;
                 lines += 1;
             }
@@ -138,17 +140,17 @@ impl ShardFile {
         Ok(Self {
             path: path.to_owned(),
             lines,
-            bytes: reader.byte,
+            bytes: reader.bytes,
             digest: hash.finalize().into(),
             size_and_time: size_and_time(&metadata),
         })
     }
 
-    /// Opens the file at a position between two lines, and checks that it has not changed.
+    /// Opens the file at a position between two lines, and checks that the file has not changed.
     pub(crate) fn reader_at(&self, byte: u64, line: u64) -> Result<LineReader> {
         let metadata = fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
         if size_and_time(&metadata) != self.size_and_time {
-            // The modification time may change without the contents.
+            // The modification time can change while the contents remain equal.
             let current = Self::scan(&self.path, &mut |_| Ok(()))?;
             if current.digest != self.digest {
                 return Err(self.changed_error(current.bytes));
@@ -159,13 +161,13 @@ impl ShardFile {
         Ok(reader)
     }
 
-    /// Checks that the file has the same uncompressed size as when it was opened. `reader` must be at
-    /// the end of the file.
+    /// Checks that the file has the same uncompressed size as when it was opened. `reader` must be
+    /// at the end of the file.
     ///
     /// # Errors
     /// [`Error::File`] if the size has changed.
     pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
-        if reader.byte == self.bytes { Ok(()) } else { Err(self.changed_error(reader.byte)) }
+        if reader.bytes == self.bytes { Ok(()) } else { Err(self.changed_error(reader.bytes)) }
     }
 
     fn changed_error(&self, bytes: u64) -> Error {
@@ -241,19 +243,19 @@ impl Shards {
             return Err(Error::Config {
                 key: "shards".into(),
                 value: "none".into(),
-                rule: format!("must be one file or more, or a folder of {EXPECTED}"),
+                rule: format!("must be one file or more, or a folder of {SHARD_NAMES}"),
             });
         };
-        let scanned = files.iter().map(|path| ShardFile::scan(path, &mut visit));
-        let scanned: Arc<[ShardFile]> = scanned.collect::<Result<_>>()?;
-        if scanned.iter().all(|file| file.lines == 0) {
+        let shard_files = files.iter().map(|path| ShardFile::scan(path, &mut visit));
+        let shard_files: Arc<[ShardFile]> = shard_files.collect::<Result<_>>()?;
+        if shard_files.iter().all(|file| file.lines == 0) {
             let reason = match files.len() - 1 {
                 0 => "the shard has no lines".to_owned(),
                 count => format!("this shard and {count} other shards have no lines"),
             };
             return Err(Error::file(first, reason));
         }
-        Ok(Self { files: scanned })
+        Ok(Self { files: shard_files })
     }
 
     /// Returns the files in the order of the paths.
@@ -329,7 +331,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     if shards.is_empty() {
-        return Err(Error::file(path, format!("the folder has no shards ({EXPECTED})")));
+        return Err(Error::file(path, format!("the folder has no shards ({SHARD_NAMES})")));
     }
     shards.sort();
     files.append(&mut shards);
@@ -352,8 +354,8 @@ fn check_file(file: &Path) -> Result<()> {
 
 /// Rejects repeated files, even if the paths of their folder differ.
 ///
-/// Several links in one folder to the same file are allowed, because deduplicating stores contain
-/// such links.
+/// Several links in one folder to the same file are allowed, because storage systems that
+/// deduplicate files create such links.
 fn check_unique_files(files: &[PathBuf]) -> Result<()> {
     let mut locations = BTreeSet::new();
     for file in files {
@@ -372,9 +374,9 @@ pub(crate) struct LineReader {
     path: PathBuf,
     input: Input,
     /// Number of uncompressed bytes read.
-    pub(crate) byte: u64,
+    pub(crate) bytes: u64,
     /// Number of lines read.
-    pub(crate) line: u64,
+    pub(crate) lines: u64,
 }
 
 enum Input {
@@ -405,13 +407,13 @@ impl LineReader {
         } else {
             Input::Plain(file)
         };
-        Ok(Self { path: path.to_owned(), input, byte: 0, line: 0 })
+        Ok(Self { path: path.to_owned(), input, bytes: 0, lines: 0 })
     }
 
     #[cfg(feature = "parquet")]
     fn open_parquet(path: &Path) -> Result<Self> {
         let rows = ParquetRows::open(path).map_err(|reason| Error::file(path, reason))?;
-        Ok(Self { path: path.to_owned(), input: Input::Rows(Box::new(rows)), byte: 0, line: 0 })
+        Ok(Self { path: path.to_owned(), input: Input::Rows(Box::new(rows)), bytes: 0, lines: 0 })
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -424,24 +426,24 @@ impl LineReader {
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         line.clear();
         let max_bytes = MAX_LINE_BYTES + 1;
-        let read = match &mut self.input {
+        let result = match &mut self.input {
             Input::Plain(file) => file.take(max_bytes).read_until(b'\n', line),
             Input::Compressed(decoder) => decoder.take(max_bytes).read_until(b'\n', line),
             #[cfg(feature = "parquet")]
             Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
         };
-        let read = read.map_err(|error| self.read_error(&error))? as u64;
-        if read > MAX_LINE_BYTES {
+        let length = result.map_err(|error| self.read_error(&error))? as u64;
+        if length > MAX_LINE_BYTES {
             let unit = unit(&self.path);
             let reason = format!(
                 "{unit} {} is longer than {MAX_LINE_BYTES} bytes; expected one example per line",
-                self.line + 1
+                self.lines + 1
             );
             return Err(Error::file(&self.path, reason));
         }
-        self.byte += read;
-        self.line += u64::from(read > 0);
-        Ok(read > 0)
+        self.bytes += length;
+        self.lines += u64::from(length > 0);
+        Ok(length > 0)
     }
 
     /// Skips from the start of the file to a position. Compressed files are decompressed up to the
@@ -462,7 +464,7 @@ impl LineReader {
             let reason = format!("the file ends before byte {byte}, the end of line {line}");
             return Err(Error::file(&self.path, reason));
         }
-        (self.byte, self.line) = (byte, line);
+        (self.bytes, self.lines) = (byte, line);
         Ok(())
     }
 
@@ -474,6 +476,6 @@ impl LineReader {
             _ => error.to_string(),
         };
         let unit = unit(&self.path);
-        Error::file(&self.path, format!("after {unit} {}: {reason}", self.line))
+        Error::file(&self.path, format!("after {unit} {}: {reason}", self.lines))
     }
 }

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::line::{is_blank, without_end};
+use crate::line::{is_blank, without_line_end};
 use crate::shards::LineReader;
 use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceError, rng_for};
 
@@ -25,7 +25,7 @@ use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceErro
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShuffleConfig {
-    /// Maximum number of lines in a block, which is shuffled as a whole.
+    /// Maximum number of lines in a block. The lines of a block are shuffled together.
     pub lines: usize,
     /// Limit of the uncompressed bytes of a block. A block ends with the line that reaches the
     /// limit.
@@ -41,7 +41,7 @@ impl Default for ShuffleConfig {
 }
 
 impl ShuffleConfig {
-    /// Returns whether these are the defaults, for `skip_serializing_if`.
+    /// Returns whether all options have their default values, for `skip_serializing_if`.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -88,7 +88,7 @@ pub struct ShuffledLines {
     config: ShuffleConfig,
     /// Indices of the shards, in the epoch's order.
     order: Arc<[usize]>,
-    /// Seed of the blocks of the epoch.
+    /// Seed for shuffling the blocks of the epoch.
     seed: u64,
     block: Block,
     /// Reader of the next block; `None` before the first epoch.
@@ -109,7 +109,7 @@ struct BlockReader {
     config: ShuffleConfig,
     order: Arc<[usize]>,
     seed: u64,
-    readers: Vec<Reader>,
+    readers: Vec<OpenShard>,
     /// Number of shards of `order` that have been opened.
     opened: usize,
     /// Index of the reader that provides the next line.
@@ -119,7 +119,7 @@ struct BlockReader {
     line: Vec<u8>,
 }
 
-struct Reader {
+struct OpenShard {
     shard: usize,
     lines: LineReader,
 }
@@ -139,7 +139,7 @@ struct BlockLine {
     shard: usize,
     number: u64,
     /// Range in the block's text.
-    text: Range<usize>,
+    range: Range<usize>,
 }
 
 /// A position between two lines of an epoch of [`ShuffledLines`].
@@ -226,7 +226,7 @@ impl ShuffledLines {
         };
         self.block.position.returned_lines += 1;
         let Some(file) = self.shards.files().get(line.shard) else { return Ok(None) };
-        let text = self.block.text.get(line.text.clone()).unwrap_or_default();
+        let text = self.block.text.get(line.range.clone()).unwrap_or_default();
         Ok(Some(ShardLine { path: file.path(), number: line.number, text }))
     }
 
@@ -251,7 +251,7 @@ impl ShuffledLines {
             let file = self.shards.files().get(shard);
             let file = file.ok_or_else(|| format!("there is no shard with index {shard}"))?;
             let lines = file.reader_at(byte, line)?;
-            reader.readers.push(Reader { shard, lines });
+            reader.readers.push(OpenShard { shard, lines });
         }
         self.next_block = Some(NextBlock::Idle(reader));
         self.block = Block { position, ..Block::default() };
@@ -267,7 +267,7 @@ impl ShuffledLines {
         Ok(())
     }
 
-    /// Moves to the next block, and starts a thread that reads the block after it.
+    /// Moves to the next block, and starts a thread that reads the following block.
     fn advance_block(&mut self) -> Result<()> {
         let (mut reader, block) = match self.next_block.take() {
             None => return Ok(()),
@@ -290,15 +290,15 @@ impl ShuffledLines {
                 self.next_block = Some(NextBlock::Reading(thread::spawn(read)));
                 Ok(())
             }
-            last => {
+            last_or_error => {
                 self.next_block = Some(NextBlock::Idle(reader));
-                self.block = last?;
+                self.block = last_or_error?;
                 Ok(())
             }
         }
     }
 
-    /// Adds the contents of the shards and the options that determine the order.
+    /// Adds the contents of the shards and the options that determine the order to the fingerprint.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("shuffle", &self.config);
         self.shards.fingerprint(fingerprint);
@@ -308,10 +308,10 @@ impl ShuffledLines {
 impl BlockReader {
     /// Returns the position of the start of the next block.
     fn position(&self) -> ShardPosition {
-        let readers = self.readers.iter().map(|Reader { shard, lines }| LinePosition {
+        let readers = self.readers.iter().map(|OpenShard { shard, lines }| LinePosition {
             shard: *shard,
-            byte: lines.byte,
-            line: lines.line,
+            byte: lines.bytes,
+            line: lines.lines,
         });
         let (opened, turn, block) = (self.opened, self.turn, self.block);
         ShardPosition { block, returned_lines: 0, readers: readers.collect(), opened, turn }
@@ -325,9 +325,9 @@ impl BlockReader {
                 continue;
             }
             let start = block.text.len();
-            block.text.extend_from_slice(without_end(&self.line));
-            let text = start..block.text.len();
-            block.lines.push(BlockLine { shard, number, text });
+            block.text.extend_from_slice(without_line_end(&self.line));
+            let range = start..block.text.len();
+            block.lines.push(BlockLine { shard, number, range });
         }
         block.lines.shuffle(&mut rng_for(self.seed, "block", block.position.block));
         self.block += 1;
@@ -340,7 +340,7 @@ impl BlockReader {
             while self.readers.len() < self.config.open_shards {
                 let Some(&shard) = self.order.get(self.opened) else { break };
                 let Some(file) = self.shards.files().get(shard) else { break };
-                self.readers.push(Reader { shard, lines: file.reader_at(0, 0)? });
+                self.readers.push(OpenShard { shard, lines: file.reader_at(0, 0)? });
                 self.opened += 1;
             }
             if self.turn >= self.readers.len() {
@@ -349,7 +349,7 @@ impl BlockReader {
             let Some(reader) = self.readers.get_mut(self.turn) else { return Ok(None) };
             if reader.lines.read(&mut self.line)? {
                 self.turn += 1;
-                return Ok(Some((reader.shard, reader.lines.line)));
+                return Ok(Some((reader.shard, reader.lines.lines)));
             }
             if let Some(file) = self.shards.files().get(reader.shard) {
                 file.check_end(&reader.lines)?;

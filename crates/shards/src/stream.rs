@@ -57,7 +57,7 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 /// }
 /// ```
 pub trait ExampleSource {
-    /// One example.
+    /// Type of the examples.
     type Example;
     /// A position between two examples of an epoch, stored in checkpoints.
     type Position: Serialize + DeserializeOwned;
@@ -129,10 +129,10 @@ pub struct StreamedBatch {
     /// Length of each example in tokens.
     pub lengths: Vec<usize>,
     /// Whether the epoch ends with this batch.
-    pub last: bool,
+    pub is_last: bool,
 }
 
-/// Returns the length of an example in tokens.
+/// A function that returns the length of an example in tokens.
 type CountTokens<E> = Box<dyn Fn(&E) -> usize>;
 
 /// Batches of examples from a source, with one batch in memory at a time.
@@ -148,7 +148,7 @@ type CountTokens<E> = Box<dyn Fn(&E) -> usize>;
 /// let mut stream = ExampleStream::new(sentences, |text: &String| text.split(' ').count());
 /// stream.start_epoch(0, rng_for(1, "order", 0))?;
 /// let (first, second) = (stream.next_batch(2)?, stream.next_batch(2)?);
-/// assert!(!first.last && second.last);
+/// assert!(!first.is_last && second.is_last);
 /// assert_eq!(first.lengths.iter().chain(&second.lengths).sum::<usize>(), 6);
 /// assert_eq!(stream.batch().len(), 1);
 /// # Ok::<(), shards::SourceError>(())
@@ -213,7 +213,7 @@ impl<S: ExampleSource> BatchStream for ExampleStream<S> {
             self.read_next()?;
         }
         let lengths = self.batch.iter().map(|example| (self.count_tokens)(example)).collect();
-        Ok(StreamedBatch { lengths, last: self.next.is_none() })
+        Ok(StreamedBatch { lengths, is_last: self.next.is_none() })
     }
 
     fn position(&self) -> Result<serde_json::Value, SourceError> {

@@ -5,7 +5,7 @@ The model is data/base in float64. Each token of the target text is masked in a 
 
     .peers/bin/python crates/tasks/scripts/golden_pll.py
 
-Needs torch, transformers and tokenizers.
+Requires torch, transformers and tokenizers.
 """
 
 import json

@@ -1,7 +1,7 @@
 //! Projection of answers to translations by token alignment, without markers.
 //!
-//! Both texts are encoded separately. The cosine of their hidden states is the similarity used by
-//! [`qa_translate::project()`].
+//! Text and translation are encoded separately. The cosine of their hidden states is the similarity
+//! used by [`qa_translate::project()`].
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -48,7 +48,7 @@ pub struct AlignmentConfig {
     /// which favours tokens at similar positions. Similar to SimAlign's distortion correction
     /// (Jalili Sabet et al. 2020), which multiplies the similarity by one minus this penalty.
     pub distortion: f64,
-    /// Options of the projection from similarities.
+    /// Options for projecting spans with the similarities.
     pub project: ProjectConfig,
 }
 
@@ -148,8 +148,8 @@ impl<'a> AnswerAligner<'a> {
 
     /// Encodes a text of any length in windows that overlap by half.
     ///
-    /// The hidden state of a token comes from the window in which the token is farthest from the
-    /// ends.
+    /// The hidden state of a token is computed in the window in which the token is farthest from
+    /// the window's ends.
     ///
     /// # Errors
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
@@ -181,15 +181,14 @@ impl<'a> AnswerAligner<'a> {
         // Two positions remain free for the special tokens, which are added later.
         let window_ranges = window_ranges(ids.len(), max_tokens.saturating_sub(2));
         let windows = self.window_states(ids, &window_ranges)?; // [windows, L, H]
-        let mut parts = Vec::with_capacity(window_ranges.len());
-        for ((window, used), row) in window_ranges.iter().zip(used_ranges(&window_ranges)).zip(0..)
-        {
+        let mut segments = Vec::with_capacity(window_ranges.len());
+        for ((window, used), k) in window_ranges.iter().zip(used_ranges(&window_ranges)).zip(0..) {
             // The window starts with a special token.
             let first = to_i64("token", used.start - window.start)? + 1;
             let length = to_i64("tokens", used.len())?;
-            parts.push(windows.f_select(0, row)?.f_narrow(0, first, length)?);
+            segments.push(windows.f_select(0, k)?.f_narrow(0, first, length)?);
         }
-        Ok(Tensor::f_cat(&parts, 0)?)
+        Ok(Tensor::f_cat(&segments, 0)?)
     }
 
     /// `[windows, L, H]` f32 on the CPU: the selected hidden states of each window, including its
@@ -275,8 +274,8 @@ impl<'a> AnswerAligner<'a> {
 /// Code points `[start, end)` of a token; `None` for a token that consists of white space.
 type TokenSpan = Option<(usize, usize)>;
 
-/// The tokens of a text without special tokens, each with its code points excluding white space at
-/// the ends.
+/// Tokenizes a text without special tokens. Each token has its span in code points, without white
+/// space at the ends.
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
@@ -285,23 +284,23 @@ pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Toke
     let encoding = tokenizer.encode_char_offsets(trimmed, false);
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
     let characters: Vec<char> = text.chars().collect();
-    let skipped = characters.len() - trimmed.chars().count();
+    let offset = characters.len() - trimmed.chars().count();
     let offsets = encoding.get_offsets().iter();
     let token_spans =
-        offsets.map(|(start, end)| trim_span(&characters, (start + skipped, end + skipped)));
+        offsets.map(|(start, end)| trim_span(&characters, (start + offset, end + offset)));
     Ok(encoding.get_ids().iter().copied().zip(token_spans).collect())
 }
 
 /// Removes white space from the ends of a span; `None` if nothing remains.
 fn trim_span(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
-    let part = text.get(start..end)?;
-    let first = part.iter().position(|c| !c.is_whitespace())?;
-    let last = part.iter().rposition(|c| !c.is_whitespace())?;
+    let span = text.get(start..end)?;
+    let first = span.iter().position(|c| !c.is_whitespace())?;
+    let last = span.iter().rposition(|c| !c.is_whitespace())?;
     Some((start + first, start + last + 1))
 }
 
-/// Windows of at most `max_tokens` tokens over `count` tokens, half a window apart; the last window
-/// ends with the text.
+/// Splits `count` tokens into windows of at most `max_tokens` tokens that start half a window
+/// apart; the last window ends with the text.
 fn window_ranges(count: usize, max_tokens: usize) -> Vec<Range<usize>> {
     let max_tokens = max_tokens.max(2);
     let mut window_ranges = Vec::new();
@@ -314,7 +313,8 @@ fn window_ranges(count: usize, max_tokens: usize) -> Vec<Range<usize>> {
     window_ranges
 }
 
-/// The range of each window whose hidden states are used; ranges meet in the middle of overlaps.
+/// Returns the tokens of each window whose hidden states are used. The ranges of two adjacent
+/// windows meet in the middle of their overlap.
 fn used_ranges(window_ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let boundary = |pair: &[Range<usize>]| match pair {
         [window, next_window] => next_window.start + (window.end - next_window.start) / 2,

@@ -11,25 +11,26 @@ use crate::{Encoder, Error, Result};
 ///
 /// Batches contain rows of similar length to reduce padding.
 ///
-/// Calls that take more than a few seconds print their progress to standard error.
+/// Calls that take more than ten seconds print their progress to standard error.
 ///
 /// `lengths` has one entry for each row, in tokens; `compute` must return one result for each
 /// index. Rows of equal length keep their order, so the batches depend only on `lengths` and
 /// `batch_size`.
 ///
 /// # Errors
-/// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `compute` returns another number
-/// of results; errors of `compute`.
-pub(crate) fn by_length<T>(
+/// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `compute` does not return one result
+/// per index; errors of `compute`.
+pub(crate) fn compute_by_length<T>(
     lengths: &[usize],
     batch_size: usize,
     compute: impl FnMut(&[usize]) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
-    by_length_with_progress(true, lengths, batch_size, compute)
+    compute_by_length_with_progress(true, lengths, batch_size, compute)
 }
 
-/// Like [`by_length`], but prints progress to standard error only if `print_progress` is set.
-pub(crate) fn by_length_with_progress<T>(
+/// Like [`compute_by_length`], but prints progress to standard error only if `print_progress` is
+/// set.
+pub(crate) fn compute_by_length_with_progress<T>(
     print_progress: bool,
     lengths: &[usize],
     batch_size: usize,
@@ -58,16 +59,16 @@ pub(crate) fn by_length_with_progress<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Time of the first progress message. The time doubles for each further message.
+/// Time from the start to the first progress message. The time doubles for each further message.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
 
-/// Progress of the encoder over the rows.
+/// Progress of a computation over rows.
 struct RowProgress {
     start: Instant,
     /// Time from the start to the last message.
     last_report: Duration,
     rows: usize,
-    /// Tokens of the processed rows, and of all rows.
+    /// Number of tokens in the processed rows, and in all rows.
     tokens: (usize, usize),
 }
 
@@ -110,7 +111,8 @@ pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs
     Ok(inputs.with_token_type_ids(&segments)?)
 }
 
-/// 1 for each token after the first occurrence of the row's last token.
+/// Returns segment ids: 1 for each token after the first occurrence of the row's last token, else
+/// 0.
 fn pair_segments(row: &[u32]) -> Vec<u32> {
     let first_separator = row.iter().position(|id| Some(id) == row.last()).unwrap_or(row.len());
     (0..row.len()).map(|index| u32::from(index > first_separator)).collect()
@@ -143,17 +145,17 @@ mod tests {
 
     #[test]
     fn empty_batches_and_missing_results_are_errors() {
-        assert!(by_length::<u8>(&[1], 0, |_| Ok(vec![0])).is_err());
-        let error = by_length::<u8>(&[1, 2], 2, |_| Ok(vec![0])).unwrap_err();
+        assert!(compute_by_length::<u8>(&[1], 0, |_| Ok(vec![0])).is_err());
+        let error = compute_by_length::<u8>(&[1, 2], 2, |_| Ok(vec![0])).unwrap_err();
         assert_eq!(error.to_string(), "batch: expected 2 results, got 1");
-        assert!(by_length::<u8>(&[], 2, |_| Ok(vec![])).unwrap().is_empty());
+        assert!(compute_by_length::<u8>(&[], 2, |_| Ok(vec![])).unwrap().is_empty());
     }
 
     #[test]
     fn rows_are_batched_by_length_and_results_in_input_order() {
         let lengths = [5, 1, 3];
         let mut batches = Vec::new();
-        let doubled = by_length(&lengths, 2, |rows| {
+        let doubled = compute_by_length(&lengths, 2, |rows| {
             batches.push(rows.to_vec());
             Ok(rows.iter().map(|&row| 2 * lengths[row]).collect())
         });

@@ -1,4 +1,4 @@
-//! LAMA evaluation: ranks of the correct piece at a mask.
+//! LAMA evaluation: ranks of the correct vocabulary piece at a mask.
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
@@ -45,8 +45,8 @@ pub fn rank_clozes(
     candidates: Option<&Candidates>,
     batch_size: usize,
 ) -> Result<Vec<Option<usize>>> {
-    let is_outside = |cloze: &Cloze| cloze.mask >= cloze.input_ids.len();
-    if let Some(number) = clozes.iter().position(is_outside)
+    let is_mask_outside = |cloze: &Cloze| cloze.mask >= cloze.input_ids.len();
+    if let Some(number) = clozes.iter().position(is_mask_outside)
         && let Some(cloze) = clozes.get(number)
     {
         let pieces = cloze.input_ids.len();
@@ -55,7 +55,7 @@ pub fn rank_clozes(
         return Err(transfer_eval::Error::Mismatch { what, index, line: None, message }.into());
     }
     let rows: Vec<&[u32]> = clozes.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
-    inference::by_length(model, &rows, batch_size, |indices, _, hidden| {
+    inference::map_rows(model, &rows, batch_size, |indices, _, hidden| {
         let batch: Vec<Cloze> = indices.iter().filter_map(|&k| clozes.get(k)).cloned().collect();
         let masks: Vec<usize> = batch.iter().map(|cloze| cloze.mask).collect();
         let logits = model.mlm_logits(&at_positions(hidden, &masks)?)?; // [B, V]
@@ -69,8 +69,8 @@ pub fn rank_clozes(
 /// [`TypedClozes::score`].
 ///
 /// A candidate of n pieces is scored in an input with n masks. Its score is the mean of its pieces'
-/// log-probabilities over the whole vocabulary, as in mLAMA (Kassner, Dufter and Schütze 2021,
-/// section 3.2). This makes objects with different numbers of pieces comparable.
+/// log-probabilities over the complete vocabulary, as in mLAMA (Kassner, Dufter and Schütze 2021,
+/// section 3.2). The mean makes objects with different numbers of pieces comparable.
 ///
 /// # Errors
 /// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
@@ -106,8 +106,8 @@ pub fn rank_typed(
     clozes: &TypedClozes,
     batch_size: usize,
 ) -> Result<Vec<usize>> {
-    // For each cloze, one row per distinct candidate length in tokens: the cloze, the length, and
-    // the token ids with as many masks.
+    // A row contains the index of a cloze, a candidate length in pieces, and the input ids with
+    // that number of masks. Each cloze has one row per distinct length of its candidates.
     let mut rows: Vec<(usize, usize, Vec<u32>)> = Vec::new();
     for (number, cloze) in clozes.clozes.iter().enumerate() {
         let lengths: BTreeSet<usize> = clozes.candidates(cloze).iter().map(Vec::len).collect();
@@ -118,7 +118,7 @@ pub fn rank_typed(
         }));
     }
     let ids: Vec<&[u32]> = rows.iter().map(|(_, _, ids)| ids.as_slice()).collect();
-    let row_scores = inference::by_length(model, &ids, batch_size, |indices, _, hidden| {
+    let row_scores = inference::map_rows(model, &ids, batch_size, |indices, _, hidden| {
         let batch: Vec<&(usize, usize, Vec<u32>)> =
             indices.iter().filter_map(|&k| rows.get(k)).collect();
         score_rows(model, clozes, &batch, hidden)
@@ -145,8 +145,8 @@ pub fn rank_typed(
     Ok(ranks.collect::<Result<_, _>>()?)
 }
 
-/// Scores the candidates of each row, if they have as many pieces as the row has masks. The result
-/// contains the index and the score of each candidate.
+/// Scores the candidates that have as many pieces as their row has masks. Returns the index and the
+/// score of each scored candidate, for each row.
 fn score_rows(
     model: &dyn Encoder,
     clozes: &TypedClozes,
@@ -165,26 +165,26 @@ fn score_rows(
     let states = hidden.f_flatten(0, 1)?.f_index_select(0, &positions)?;
     let log_probabilities = model.mlm_logits(&states)?.f_log_softmax(-1, Kind::Float)?; // [P, V]
     let mut scores = Vec::with_capacity(batch.len());
-    let mut first = 0;
+    let mut offset = 0;
     for (number, pieces, _) in batch {
-        let length = to_i64("pieces", *pieces)?;
-        let masks = log_probabilities.f_narrow(0, first, length)?; // [n, V]
-        first += length;
+        let mask_count = to_i64("pieces", *pieces)?;
+        let masks = log_probabilities.f_narrow(0, offset, mask_count)?; // [n, V]
+        offset += mask_count;
         let candidates =
             clozes.clozes.get(*number).map_or(&[][..], |cloze| clozes.candidates(cloze));
         let matching = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
-        let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = matching.unzip();
+        let (indices, ids): (Vec<usize>, Vec<&Vec<u32>>) = matching.unzip();
         let flat_ids: Vec<i64> =
             ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
         if let Some(invalid_id) = flat_ids.iter().find(|&&id| id >= model.vocab_size()) {
             let rule = format!("below the vocabulary size {}", model.vocab_size());
             return Err(Error::data("candidate's piece", rule, invalid_id));
         }
-        let ids = Tensor::f_from_slice(&flat_ids)?.f_view([-1, length])?; // [C, n]
+        let ids = Tensor::f_from_slice(&flat_ids)?.f_view([-1, mask_count])?; // [C, n]
         let ids = ids.f_transpose(0, 1)?.f_contiguous()?.f_to_device(masks.device())?;
         let means = masks.f_gather(1, &ids, false)?.f_mean_dim([0i64].as_slice(), false, None)?;
         let means = Vec::<f32>::try_from(means.f_to_device(Device::Cpu)?)?;
-        scores.push(numbers.into_iter().zip(means).collect());
+        scores.push(indices.into_iter().zip(means).collect());
     }
     Ok(scores)
 }
@@ -244,7 +244,8 @@ mod tests {
         }
     }
 
-    /// Reference implementation: single inputs, and probabilities from exponentials in float64.
+    /// Reference implementation: one input per batch, and probabilities from exponentials in
+    /// float64.
     fn reference_scores(model: &Model, clozes: &TypedClozes) -> Vec<Vec<f64>> {
         let score = |cloze: &TypedCloze, ids: &Vec<u32>| {
             let masks = vec![clozes.mask; ids.len()];
@@ -289,8 +290,8 @@ mod tests {
         let error = rank_typed(&model(), &clozes, 8).unwrap_err().to_string();
         assert!(error.contains("below the vocabulary size 60"), "{error}");
         assert!(rank_typed(&model(), &self::clozes(), 0).is_err());
-        let no_head = Model::new(&Config::tiny(60), &[Head::Span], Device::Cpu, 1).unwrap();
-        assert!(rank_typed(&no_head, &self::clozes(), 8).is_err());
+        let headless_model = Model::new(&Config::tiny(60), &[Head::Span], Device::Cpu, 1).unwrap();
+        assert!(rank_typed(&headless_model, &self::clozes(), 8).is_err());
         let no_clozes = TypedClozes { clozes: Vec::new(), ..self::clozes() };
         assert!(rank_typed(&model(), &no_clozes, 8).unwrap().is_empty());
     }

@@ -8,10 +8,10 @@ use crate::{Error, Result};
 
 /// Computes the loss of a step, logged as `name`.
 ///
-/// `embed` returns two kinds of hidden states of some rows, `[b, H]` each, and `loss` receives the
-/// hidden states of all rows. Without micro-batches there is one graph; with micro-batches there
-/// are two passes, and the gradients are those of the whole batch.
-pub(crate) fn contrast<T>(
+/// `embed` computes the hidden states of the queries and of the keys of some rows, `[b, H]` each.
+/// `loss` receives the hidden states of all rows. With micro-batches, `embed` is called twice for
+/// each row, and the gradients equal those of the complete batch.
+pub(crate) fn step_losses<T>(
     name: &'static str,
     rows: &[T],
     micro_batch: Option<usize>,
@@ -32,7 +32,7 @@ pub(crate) fn contrast<T>(
     Ok(StepLosses { accumulated: true, ..StepLosses::single(name, loss) })
 }
 
-/// An id of an entity; equal names have equal ids.
+/// Derives the id of an entity from its name.
 pub(crate) fn entity_id(entity: &str) -> i64 {
     trainer::seed_for(0, entity, 0) & i64::MAX
 }

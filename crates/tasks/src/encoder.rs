@@ -9,10 +9,10 @@ use crate::Result;
 /// Model interface of tasks: hidden states, heads, and parameters by role.
 ///
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
-/// of the vocabulary. A model computes in its own precision
-/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states and logits are then
-/// float32, except the result of `mlm_transform`. A call that needs a missing head returns an
-/// error.
+/// of the vocabulary. A model computes in its configured precision
+/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states and logits are
+/// returned as float32, except the result of `mlm_transform`. A call that needs a missing head
+/// returns an error.
 ///
 /// # Example
 /// ```
@@ -31,10 +31,10 @@ pub trait Encoder {
     /// Returns the device of the parameters.
     fn device(&self) -> Device;
 
-    /// Returns H.
+    /// Returns H, the hidden size.
     fn hidden_size(&self) -> i64;
 
-    /// Returns V.
+    /// Returns V, the size of the vocabulary.
     fn vocab_size(&self) -> i64;
 
     /// Returns the id used for padding.
@@ -85,19 +85,19 @@ pub trait Encoder {
     /// `[B, L, H]`.
     ///
     /// # Errors
-    /// If the model has no such head.
+    /// If the model has no span head.
     fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)>;
 
     /// Computes the input of the masked-LM head's decoder, `[N, E]`, from hidden states `[N, H]`.
     ///
     /// # Errors
-    /// If the model has no such head.
+    /// If the model has no masked-LM head.
     fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor>;
 
     /// Returns the masked-LM head's decoder: weight `[V, E]` and bias `[V]`.
     ///
     /// # Errors
-    /// If the model has no such head.
+    /// If the model has no masked-LM head.
     fn mlm_decoder(&self) -> Result<(&Tensor, &Tensor)>;
 
     /// Computes scores over the vocabulary, `[…, V]`, from hidden states `[…, H]`.
@@ -109,14 +109,14 @@ pub trait Encoder {
     /// Computes label scores for every token, `[…, C]`, from hidden states `[…, H]`.
     ///
     /// # Errors
-    /// If the model has no such head.
+    /// If the model has no token classification head.
     fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
 
     /// Computes label scores for every row, `[B, C]`, from hidden states `[B, L, H]`. Heads that
-    /// average over tokens need the mask of the inputs.
+    /// average over tokens require the mask of the inputs.
     ///
     /// # Errors
-    /// If the model has no such head.
+    /// If the model has no sequence classification head.
     fn sequence_logits(
         &self,
         hidden: &Tensor,
@@ -130,8 +130,8 @@ pub trait Encoder {
     /// Returns every parameter with its name in the checkpoint.
     fn named_parameters(&self) -> Vec<(String, Tensor)>;
 
-    /// Adds everything besides the inputs that determines the results: architecture, options and
-    /// parameters, but no paths. It identifies stored results of a model.
+    /// Adds the architecture, options and parameters to the fingerprint, but no paths. The
+    /// fingerprint identifies stored results of a model.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
@@ -188,7 +188,7 @@ impl Encoder for Model {
 
     fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
         let (starts, ends) = self.in_precision(|| Model::span_logits(self, hidden, train))??;
-        Ok((float(starts)?, float(ends)?))
+        Ok((to_float32(starts)?, to_float32(ends)?))
     }
 
     fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
@@ -200,11 +200,11 @@ impl Encoder for Model {
     }
 
     fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        float(self.in_precision(|| Model::mlm_logits(self, hidden))??)
+        to_float32(self.in_precision(|| Model::mlm_logits(self, hidden))??)
     }
 
     fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        float(self.in_precision(|| Model::token_logits(self, hidden, train))??)
+        to_float32(self.in_precision(|| Model::token_logits(self, hidden, train))??)
     }
 
     fn sequence_logits(
@@ -214,7 +214,7 @@ impl Encoder for Model {
         train: bool,
     ) -> Result<Tensor> {
         let logits = || Model::sequence_logits(self, hidden, attention_mask, train);
-        float(self.in_precision(logits)??)
+        to_float32(self.in_precision(logits)??)
     }
 
     fn word_embeddings(&self) -> &Tensor {
@@ -236,9 +236,9 @@ impl Encoder for Model {
     }
 }
 
-/// Converts half-precision scores to float32, because losses and argmax need its precision; other
-/// dtypes are unchanged.
-fn float(scores: Tensor) -> Result<Tensor> {
+/// Converts half-precision scores to float32, because losses and argmax need float32 precision;
+/// scores of other dtypes are unchanged.
+fn to_float32(scores: Tensor) -> Result<Tensor> {
     match scores.f_kind()? {
         Kind::Half | Kind::BFloat16 => Ok(scores.f_to_kind(Kind::Float)?),
         _ => Ok(scores),

@@ -29,7 +29,7 @@ pub enum Error {
     /// There are no training examples or queries.
     #[error("no {what}")]
     Empty {
-        /// What is missing, such as `pairs to train on`.
+        /// The missing data, such as `pairs to train on`.
         what: String,
     },
     /// A file cannot be read or written.
@@ -52,13 +52,13 @@ pub enum Error {
     /// An error of a loss.
     #[error(transparent)]
     Loss(#[from] objectives::Error),
-    /// An error of masking.
+    /// An error of a masking policy.
     #[error(transparent)]
     Masking(#[from] objectives::masking::MaskingError),
     /// An error of the model.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),
-    /// Files of examples cannot be streamed.
+    /// An error of example files.
     #[error(transparent)]
     Shards(#[from] shards::Error),
     /// An error of training.
@@ -103,8 +103,9 @@ impl Error {
         Self::Config { key: key.into(), value: value.to_string(), rule: rule.into() }
     }
 
-    /// Wraps an error of a loss; an option out of range is reported as a key of `section`.
-    pub(crate) fn of_option(section: &str, error: objectives::Error) -> Self {
+    /// Converts the error of a loss. If an option is out of range, the error names it as a key of
+    /// `section`.
+    pub(crate) fn from_loss(section: &str, error: objectives::Error) -> Self {
         match error {
             objectives::Error::Domain { option, value, rule } => {
                 Self::config(format!("{section}.{option}"), value, rule)
@@ -113,9 +114,9 @@ impl Error {
         }
     }
 
-    /// Wraps an error of a masking policy; an option out of range is reported as a key of
-    /// `section`.
-    pub(crate) fn of_masking(section: &str, error: MaskingError) -> Self {
+    /// Converts the error of a masking policy. If an option is out of range, the error names it as
+    /// a key of `section`.
+    pub(crate) fn from_masking(section: &str, error: MaskingError) -> Self {
         match error {
             MaskingError::Domain { option, value, rule } => {
                 Self::config(format!("{section}.{option}"), value, rule)

@@ -4,7 +4,7 @@
 //! Knowledge and Text* (Hou et al. 2022).
 //!
 //! Ranks start at 1, so hits@1 is the share of correct answers. The paper's released scorer counts
-//! ranks from 0 and accepts ranks of at most 1, so its hits@1 is hits@2 here.
+//! ranks from 0 and accepts ranks of at most 1, so its hits@1 corresponds to hits@2 in this module.
 use std::collections::{BTreeSet, HashMap};
 
 use kg_triples::knowledge::PairKind;
@@ -41,7 +41,7 @@ pub struct GraphScores {
     pub objects: ScoresByTraining,
 }
 
-/// Scores by trained and held-out answer entities; absent without queries.
+/// Scores for trained and for held-out answer entities; `None` without queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ScoresByTraining {
     /// Entities that were trained on.
@@ -102,7 +102,7 @@ pub fn graph_retrieval(
     config: &TextPairConfig,
     batch_size: usize,
 ) -> Result<GraphScores> {
-    let graph_vectors = GraphVectors::of(model, tokenizer, graph_queries, config, batch_size)?;
+    let graph_vectors = GraphVectors::compute(model, tokenizer, graph_queries, config, batch_size)?;
     graph_vectors.score(|from, to| Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()]))
 }
 
@@ -122,7 +122,7 @@ pub fn mapped_graph_retrieval(
     batch_size: usize,
     map: &MapConfig,
 ) -> Result<GraphScores> {
-    let graph_vectors = GraphVectors::of(model, tokenizer, graph_queries, config, batch_size)?;
+    let graph_vectors = GraphVectors::compute(model, tokenizer, graph_queries, config, batch_size)?;
     graph_vectors.score(|from, to| graph_vectors.map_vectors(from, to, map))
 }
 
@@ -151,7 +151,7 @@ struct GraphVectors<'a> {
 type Vectors = [Array2<f32>; 3];
 
 impl<'a> GraphVectors<'a> {
-    fn of(
+    fn compute(
         model: &dyn Encoder,
         tokenizer: &Tokenizer,
         graph_queries: &GraphQueries<'a>,
@@ -206,12 +206,12 @@ impl<'a> GraphVectors<'a> {
                 let mut ids: Vec<(&str, usize)> =
                     to.rows.iter().map(|(&id, &row)| (id, row)).collect();
                 ids.sort_unstable_by_key(|(_, row)| *row);
-                let differs = |(row, gold): (&usize, &usize)| {
+                let labels_differ = |(row, gold): (&usize, &usize)| {
                     from.texts.get(*row).zip(to.texts.get(*gold)).is_some_and(|(a, b)| a != b)
                 };
                 let queries = ids.iter().filter_map(|&(id, gold)| {
                     let row = *from.rows.get(id)?;
-                    differs((&row, &gold)).then_some(Query { row, gold, id, correct: None })
+                    labels_differ((&row, &gold)).then_some(Query { row, gold, id, correct: None })
                 });
                 let all_rows: Vec<usize> = (0..to.texts.len()).collect();
                 let queries: Vec<Query<'_>> = queries.collect();
@@ -270,8 +270,8 @@ impl<'a> GraphVectors<'a> {
             &correct,
         )?) {
             let held_out = self.graph_queries.held_out.contains(query.id);
-            let ranks_of_kind = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
-            ranks_of_kind.push(rank);
+            let group = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
+            group.push(rank);
         }
         Ok(())
     }
@@ -294,7 +294,7 @@ impl<'a> GraphVectors<'a> {
     }
 }
 
-/// The row of a query vector, and the row of the correct candidate.
+/// A query: the row of its vector, and the row of the correct candidate.
 struct Query<'a> {
     row: usize,
     gold: usize,
@@ -320,8 +320,8 @@ impl Ranks {
     }
 }
 
-/// The rank of each gold candidate by cosine, from 1, among all candidates except other correct
-/// ones (filtered ranking): `correct` has their indices for each query.
+/// Computes the rank of each gold candidate by cosine, from 1. Other correct candidates, with the
+/// indices `correct`, are not counted (filtered ranking).
 fn filtered_ranks(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn filtered_ranks_equal_the_reference() {
         let (queries, mut candidates) = (vectors(12, 4, 0), vectors(30, 4, 1));
-        // Two equal candidates.
+        // Candidates 3 and 8 are equal.
         let duplicate = candidates.row(3).to_owned();
         candidates.row_mut(8).assign(&duplicate);
         let gold: Vec<usize> = (0..12).map(|k| 2 * k % 30).collect();
@@ -383,13 +383,13 @@ mod tests {
             .collect();
         let actual = filtered_ranks(queries.view(), candidates.view(), &gold, &correct).unwrap();
         assert_eq!(actual, expected);
-        let plain = rank_candidates(
+        let unfiltered = rank_candidates(
             queries.view(),
             candidates.view(),
             &gold,
             &RankConfig { similarity: Similarity::Cosine },
         );
-        assert_ne!(actual, plain.unwrap());
+        assert_ne!(actual, unfiltered.unwrap());
     }
 
     /// Sixty countries, each with a capital and two rivers. German vectors are the English vectors
@@ -412,9 +412,9 @@ mod tests {
             for (relation, tail) in [("capital", "B"), ("river", "C"), ("river", "D")] {
                 builder.add_triple(&country, relation, &format!("{tail}{number}")).unwrap();
             }
-            for kind in ["A", "B", "C", "D"] {
+            for prefix in ["A", "B", "C", "D"] {
                 for language in ["en", "de"] {
-                    add_entity_label(&format!("{kind}{number}"), language, &mut builder);
+                    add_entity_label(&format!("{prefix}{number}"), language, &mut builder);
                 }
             }
         }
@@ -448,10 +448,10 @@ mod tests {
         german.invert_axis(Axis(1));
         let languages = vec![language_vectors("en", english), language_vectors("de", german)];
         let graph_vectors = GraphVectors { graph_queries, languages, objects };
-        let unmapped = |from: &LanguageVectors<'_>, to: &LanguageVectors<'_>| {
+        let without_map = |from: &LanguageVectors<'_>, to: &LanguageVectors<'_>| {
             Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()])
         };
-        let unmapped = graph_vectors.score(unmapped).unwrap();
+        let unmapped = graph_vectors.score(without_map).unwrap();
         let config = MapConfig::default();
         let mapped =
             graph_vectors.score(|from, to| graph_vectors.map_vectors(from, to, &config)).unwrap();

@@ -7,7 +7,7 @@ use trainer::rng_for;
 /// The name of held-out examples, and of the random stream that selects them.
 pub(crate) const HELD_OUT: &str = "held out";
 
-/// Draws groups with `seed` that together have at least `min_fraction` of all examples.
+/// Randomly selects groups that together contain at least `min_fraction` of all examples.
 ///
 /// `groups` yields the group of each example.
 pub(crate) fn held_out_groups<G: Ord>(

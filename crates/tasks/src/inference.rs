@@ -9,14 +9,14 @@ use crate::{Encoder, Error, Result, batch};
 ///
 /// The arguments of `compute` are the indices of the rows, their inputs and the hidden states
 /// `[B, L, H]`.
-pub(crate) fn by_length<T>(
+pub(crate) fn map_rows<T>(
     model: &dyn Encoder,
     rows: &[&[u32]],
     batch_size: usize,
     compute: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
-    batch::by_length(&lengths, batch_size, |indices| {
+    batch::compute_by_length(&lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
         let inputs = batch::pair_inputs(model, &rows)?;
         no_grad(|| compute(indices, &inputs, &model.encode(&inputs, false)?))
@@ -24,16 +24,16 @@ pub(crate) fn by_length<T>(
 }
 
 /// Rejects logits that are not finite, because their argmax is meaningless.
-pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
+pub(crate) fn check_finite(logits: Tensor) -> Result<Tensor> {
     if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1 {
         return Ok(logits);
     }
     Err(Error::data("logits", "finite numbers", "NaN or infinity; did training diverge?"))
 }
 
-/// The index of the largest logit of each row of C in `[…, C]`, in order.
+/// Returns the index of the largest logit in each row of C logits of `[…, C]`, in order.
 pub(crate) fn argmax_rows(logits: Tensor) -> Result<Vec<usize>> {
-    let indices = expect_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
+    let indices = check_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
     let index =
         |value: i64| usize::try_from(value).map_err(|_| Error::data("argmax", "an index", value));
     Vec::<i64>::try_from(indices)?.into_iter().map(index).collect()

@@ -15,12 +15,12 @@ use xlmr_model::Inputs;
 use crate::pooling::to_array;
 use crate::{Encoder, Error, Result};
 
-/// Computes precision at 1 in percent by non-English language, for the entities that are heads of
-/// triples.
+/// Computes precision at 1, in percent, for each language except English. Queries and candidates
+/// are the labels of the entities that are heads of triples.
 ///
 /// The vector of a label is the mean embedding of its tokens, centered per language. Vectors are
-/// compared by cosine. Chance is 100 / number of entities. Only token embeddings are used, not the
-/// encoder's layers.
+/// compared by cosine. Random retrieval has a precision of 100 / number of entities. Only token
+/// embeddings are used, not the encoder's layers.
 ///
 /// # Errors
 /// [`Error::Data`] naming an entity without a label in one of the languages; [`Error::Tokenizer`];
@@ -64,7 +64,7 @@ pub fn label_retrieval(
     Ok(result)
 }
 
-/// The entities that are heads of triples, sorted.
+/// Returns the entities that are heads of triples, sorted.
 fn head_entities(graph: &KnowledgeGraph) -> Vec<&str> {
     let mut head_entities: Vec<&str> = graph.triples().map(|triple| triple.head).collect();
     head_entities.sort_unstable();
@@ -86,8 +86,8 @@ fn labels_in<'g>(
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MappedRetrievalConfig {
-    /// Number of cross-validation folds over entities. The labels of a fold use a map fitted to all
-    /// other folds.
+    /// Number of cross-validation folds over entities. The labels of a fold are mapped with a map
+    /// fitted to all other folds.
     pub folds: usize,
     /// Seed of the folds.
     pub seed: u64,
@@ -110,8 +110,8 @@ impl Default for MappedRetrievalConfig {
 ///
 /// The maps are orthogonal Procrustes maps, and neighbours are found by CSLS
 /// ([`transfer_eval::retrieval::map`]). The dictionary consists of the labels of all heads and
-/// tails. The map used for an entity is not fitted to its labels. A map is underdetermined if the
-/// dictionary has fewer entries than the vectors have dimensions.
+/// tails. The map used for an entity is not fitted to the entity's labels. A map is underdetermined
+/// if the dictionary has fewer entries than the vectors have dimensions.
 ///
 /// # Errors
 /// The errors of [`label_retrieval`], also for tail entities; [`Error::Config`] for fewer than two
@@ -155,10 +155,10 @@ pub fn mapped_label_retrieval(
         let rule = format!("2 to {}, the number of entities", ids.len());
         return Err(Error::config("folds", config.folds, rule));
     }
-    // Head entities come first, because only they are candidates.
-    let candidates = head_entities.len();
-    let tails = ids.iter().filter(|id| head_entities.binary_search(*id).is_err()).copied();
-    let ids: Vec<&str> = head_entities.iter().copied().chain(tails).collect();
+    // Head entities are first in the list, because only head entities are candidates.
+    let candidate_count = head_entities.len();
+    let tail_ids = ids.iter().filter(|id| head_entities.binary_search(*id).is_err()).copied();
+    let ids: Vec<&str> = head_entities.iter().copied().chain(tail_ids).collect();
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.shuffle(&mut rng_for(config.seed, "map folds", 0));
     let vectors = |language| -> Result<Array2<f32>> {
@@ -176,12 +176,12 @@ pub fn mapped_label_retrieval(
                 order.iter().enumerate().partition(is_in_fold);
             let pairs: Vec<(usize, usize)> = pairs.into_iter().map(|(_, &id)| (id, id)).collect();
             let query_indices =
-                query_indices.into_iter().map(|(_, &id)| id).filter(|&id| id < candidates);
+                query_indices.into_iter().map(|(_, &id)| id).filter(|&id| id < candidate_count);
             let query_indices: Vec<usize> = query_indices.collect();
             let (mut source, mut target) = (label_vectors.clone(), english.clone());
             let map = LinearMap::fit(&mut source, &mut target, &pairs, &config.map)?;
             let source = map.map_source(label_vectors.clone())?;
-            let rows: Vec<usize> = (0..candidates).collect();
+            let rows: Vec<usize> = (0..candidate_count).collect();
             let (queries, targets) = (source.select(Axis(0), &rows), target.select(Axis(0), &rows));
             let means = mean_similarity(targets.view(), queries.view(), config.neighbours)?;
             let queries = source.select(Axis(0), &query_indices);
@@ -193,7 +193,7 @@ pub fn mapped_label_retrieval(
                 .filter(|(row, nearest)| index(nearest) == Some(**row))
                 .count();
         }
-        result.insert(language, 100.0 * correct_count as f64 / candidates.max(1) as f64);
+        result.insert(language, 100.0 * correct_count as f64 / candidate_count.max(1) as f64);
     }
     Ok(result)
 }
@@ -215,8 +215,8 @@ fn nearest_is_correct(
     let english = label_vectors(model, tokenizer, english)?.f_tr()?;
     let labels = label_vectors(model, tokenizer, labels)?;
     let mut nearest_row: Vec<i64> = Vec::new();
-    for part in labels.f_split(i64::from(CHUNK), 0)? {
-        let best = part.f_matmul(&english)?.f_argmax(1, false)?;
+    for chunk in labels.f_split(i64::from(CHUNK_LABELS), 0)? {
+        let best = chunk.f_matmul(&english)?.f_argmax(1, false)?;
         nearest_row.extend(Vec::<i64>::try_from(best.f_to_device(tch::Device::Cpu)?)?);
     }
     Ok((0i64..).zip(nearest_row).map(|(row, nearest_row)| row == nearest_row).collect())
@@ -284,7 +284,7 @@ pub fn precision_by_group(
 }
 
 /// Labels per chunk: for large graphs the similarities of all labels would not fit in memory.
-const CHUNK: u16 = 1024;
+const CHUNK_LABELS: u16 = 1024;
 
 /// `[E, H]`: a unit vector for each label.
 fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
@@ -308,7 +308,7 @@ fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> R
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
     no_grad(|| {
         let means: Vec<Tensor> = rows
-            .chunks(usize::from(CHUNK))
+            .chunks(usize::from(CHUNK_LABELS))
             .map(|rows| mean_token_embeddings(model, rows))
             .collect::<Result<_>>()?;
         Ok(Tensor::f_cat(&means, 0)?)
@@ -359,8 +359,8 @@ mod tests {
         assert_eq!(error, "Egypt: expected a label in fr, got none");
     }
 
-    /// German token embeddings are the English embeddings with their dimensions reversed: retrieval
-    /// works with a map, but not by cosine.
+    /// German token embeddings are the English embeddings with their dimensions reversed: labels
+    /// are retrieved with a map, but not by cosine.
     #[test]
     fn labels_with_rotated_vectors_are_retrieved_with_a_map() {
         let tokenizer = tokenizer();

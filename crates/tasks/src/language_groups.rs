@@ -1,8 +1,8 @@
-//! Grouping of languages by model.
+//! Assignment of languages to models.
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-/// Grouping of a list of languages by model; the first language is the source.
+/// Assignment of a list of languages to models; the first language is the source.
 ///
 /// # Example
 /// ```
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageGroups {
-    /// One model per pair of the first language and another one, as in the experiments of *Bridging
+    /// One model per pair of the source and another language, as in the experiments of *Bridging
     /// the Language Gap* (section V).
     #[default]
     PerPair,

@@ -27,14 +27,14 @@ pub(crate) fn losses<T>(
     let Some(size) = micro_batch.filter(|&size| size < rows.len()) else {
         return Ok(StepLosses::single(name, loss(rows)?));
     };
-    let count = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
-    let batch_count = count(rows) as f64;
-    let mut parts = MicroBatch::cut(rows, size);
-    parts.retain(|part| count(part.rows) > 0);
-    accumulate(&parts, |rows| {
+    let count_targets = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
+    let batch_targets = count_targets(rows) as f64;
+    let mut micro_batches = MicroBatch::cut(rows, size);
+    micro_batches.retain(|batch| count_targets(batch.rows) > 0);
+    accumulate(&micro_batches, |rows| {
         let loss = loss(rows)?;
         let loss = match reduction {
-            Reduction::Mean => loss.f_mul_scalar(count(rows) as f64 / batch_count)?,
+            Reduction::Mean => loss.f_mul_scalar(count_targets(rows) as f64 / batch_targets)?,
             Reduction::Sum => loss,
         };
         Ok(vec![WeightedLoss { name, weight: 1.0, loss }])

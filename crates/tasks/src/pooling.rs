@@ -7,7 +7,7 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result, batch};
 
-/// Pooling that represents a text by one vector.
+/// Pooling of a text's hidden states to one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
@@ -18,7 +18,8 @@ pub enum Pooling {
     Mean,
     /// The mean of the hidden states of all positions, including padding, as in the released code
     /// of *Adapters for Enhanced Modeling of Multilingual Knowledge and Text*. A text's vector then
-    /// depends on the longest text of its batch. Hidden states of skipped padding count as zero.
+    /// depends on the longest text of its batch. If the encoder skips padding, the hidden states of
+    /// padding are zero.
     AllPositions,
 }
 
@@ -96,7 +97,7 @@ pub fn embed(
     batch_size: usize,
 ) -> Result<Array2<f32>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
-    let vectors = batch::by_length_with_progress(false, &lengths, batch_size, |indices| {
+    let vectors = batch::compute_by_length_with_progress(false, &lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
         let pooled = no_grad(|| pooled(model, &rows, pooling, false))?;
         Ok(to_array("text vectors", &pooled)?.outer_iter().map(|row| row.to_vec()).collect())
@@ -176,7 +177,7 @@ mod tests {
         };
         assert!(difference(Pooling::Mean) < 1e-6 && difference(Pooling::First) < 1e-6);
         assert!(difference(Pooling::AllPositions) > 1e-2, "{}", difference(Pooling::AllPositions));
-        // Without padding both poolings are equal.
+        // Without padding, `AllPositions` and `Mean` are equal.
         let [all_positions, mean] = [Pooling::AllPositions, Pooling::Mean]
             .map(|pooling| pooled(&model, &[long], pooling, false).unwrap());
         assert_eq!(all_positions, mean);

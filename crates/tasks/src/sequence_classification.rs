@@ -35,7 +35,7 @@ pub struct SequenceClassificationTask<'a> {
     model: &'a dyn Encoder,
     /// Token ids of each example and its class.
     rows: Vec<(Vec<u32>, i64)>,
-    /// Number of tokens of each of `rows`.
+    /// Number of tokens of each row.
     lengths: Vec<usize>,
 }
 
@@ -93,7 +93,7 @@ impl Task for SequenceClassificationTask<'_> {
 }
 
 impl SequenceClassificationTask<'_> {
-    /// The mean loss over some rows.
+    /// Computes the mean loss over some rows.
     fn loss(&self, rows: &[&(Vec<u32>, i64)]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|(input_ids, _)| input_ids.as_slice()).collect();
         let classes: Vec<i64> = rows.iter().map(|(_, class)| *class).collect();
@@ -134,7 +134,7 @@ impl SequenceClassificationTask<'_> {
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
-    inference::by_length(model, rows, batch_size, |_, inputs, hidden| {
+    inference::map_rows(model, rows, batch_size, |_, inputs, hidden| {
         let mask = inputs.attention_mask.as_ref();
         inference::argmax_rows(model.sequence_logits(hidden, mask, false)?)
     })
@@ -164,7 +164,7 @@ pub fn classify(
     batch_size: usize,
 ) -> Result<Vec<NliLabel>> {
     let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
-    inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
+    inference::map_rows(model, &rows, batch_size, |_, inputs, hidden| {
         let mask = inputs.attention_mask.as_ref();
         let logits = model.sequence_logits(hidden, mask, false)?;
         if logits.size().last() != Some(&3) {
@@ -203,7 +203,7 @@ mod tests {
         first_loss(&mut SequenceClassificationTask::new(model, rows()).unwrap(), batch)
     }
 
-    /// Reference implementation: each row separately, without padding, in float64.
+    /// Reference implementation in float64: each row is encoded separately, without padding.
     fn reference_loss(model: &Model, batch: &[usize]) -> f64 {
         let losses = batch.iter().map(|&k| {
             let (ids, class) = &rows()[k];
@@ -258,9 +258,9 @@ mod tests {
         let model = model();
         let hash = |rows| fingerprint_of(&SequenceClassificationTask::new(&model, rows).unwrap());
         assert_eq!(hash(rows()), hash(rows()));
-        let mut other = rows();
-        other[1].1 = 1;
-        assert_ne!(hash(rows()), hash(other));
+        let mut changed = rows();
+        changed[1].1 = 1;
+        assert_ne!(hash(rows()), hash(changed));
     }
 
     #[test]

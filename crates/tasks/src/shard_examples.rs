@@ -10,7 +10,7 @@ use trainer::{
 
 use crate::Result;
 
-/// Conversion of lines to examples.
+/// Converter of lines to examples.
 pub(crate) struct LineReader<T> {
     /// Returns the examples of a line; empty for a line that is not selected.
     pub(crate) parse: ParseLine<T>,
@@ -63,16 +63,16 @@ impl<T: 'static> ShardExamples<T> {
             count,
             line_start: ShardPosition::default(),
             examples: VecDeque::new(),
-            returned: 0,
+            returned_count: 0,
         };
         Ok(Self::Streamed(Box::new(ExampleStream::new(source, tokens))))
     }
 
     /// Returns an example in memory, or an example of the stream's current batch.
-    pub(crate) fn get(&self, number: usize) -> Option<&T> {
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
         match self {
-            Self::InMemory(examples, _) => examples.get(number),
-            Self::Streamed(stream) => stream.batch().get(number),
+            Self::InMemory(examples, _) => examples.get(index),
+            Self::Streamed(stream) => stream.batch().get(index),
         }
     }
 
@@ -84,7 +84,7 @@ impl<T: 'static> ShardExamples<T> {
         }
     }
 
-    /// Adds the examples in memory with `add`, or the fingerprint of the stream.
+    /// Adds the examples in memory with `add`, or everything that determines the streamed examples.
     pub(crate) fn fingerprint(
         &self,
         fingerprint: &mut Fingerprint,
@@ -108,9 +108,10 @@ pub(crate) struct LineExamples<T> {
     count: Option<u64>,
     /// The position before the current line.
     line_start: ShardPosition,
-    /// Remaining examples of the current line; `returned` is the number of its returned examples.
+    /// Remaining examples of the current line; `returned_count` is the number of examples of this
+    /// line that have been returned.
     examples: VecDeque<T>,
-    returned: usize,
+    returned_count: usize,
 }
 
 /// A position between two examples.
@@ -126,7 +127,7 @@ pub(crate) struct LinePosition {
 impl<T> LineExamples<T> {
     /// Advances to the next line that has an example; returns `false` at the end of the epoch.
     fn next_line(&mut self) -> std::result::Result<bool, TaskError> {
-        self.returned = 0;
+        self.returned_count = 0;
         self.examples.clear();
         while self.examples.is_empty() {
             self.line_start = self.lines.position();
@@ -145,7 +146,7 @@ impl<T> ExampleSource for LineExamples<T> {
     fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> std::result::Result<(), TaskError> {
         self.lines.start_epoch(rng);
         self.examples.clear();
-        self.returned = 0;
+        self.returned_count = 0;
         Ok(())
     }
 
@@ -153,7 +154,7 @@ impl<T> ExampleSource for LineExamples<T> {
         if self.examples.is_empty() && !self.next_line()? {
             return Ok(None);
         }
-        self.returned += 1;
+        self.returned_count += 1;
         Ok(self.examples.pop_front())
     }
 
@@ -161,13 +162,13 @@ impl<T> ExampleSource for LineExamples<T> {
         if self.examples.is_empty() {
             return LinePosition { line: self.lines.position(), example: 0 };
         }
-        LinePosition { line: self.line_start.clone(), example: self.returned }
+        LinePosition { line: self.line_start.clone(), example: self.returned_count }
     }
 
     fn seek(&mut self, position: LinePosition) -> std::result::Result<(), TaskError> {
         self.lines.seek(position.line)?;
         self.examples.clear();
-        self.returned = 0;
+        self.returned_count = 0;
         if position.example > 0 {
             let has_line = self.next_line()?;
             if !has_line || position.example >= self.examples.len() {
@@ -177,7 +178,7 @@ impl<T> ExampleSource for LineExamples<T> {
                 );
             }
             self.examples.drain(..position.example);
-            self.returned = position.example;
+            self.returned_count = position.example;
         }
         Ok(())
     }
@@ -224,7 +225,7 @@ mod tests {
         returned
     }
 
-    /// A stream at the start of its epoch.
+    /// Returns a stream at the start of its first epoch.
     fn started_stream(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
         let mut examples = examples(folder, lines);
         let ShardExamples::Streamed(stream) = &mut examples else { panic!("in memory") };

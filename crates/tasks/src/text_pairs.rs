@@ -19,13 +19,13 @@ use trainer::{
     ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
 
-use crate::contrast::{contrast, entity_id, id_tensor};
+use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::knowledge::parse;
 use crate::pooling::{Pooling, pool, pooled, to_array};
 use crate::{Encoder, Error, Result, inference};
 
-/// Options of [`TextPairTask`]. The defaults are the paper's, except where the released code
-/// deviates unintentionally.
+/// Options of [`TextPairTask`]. The defaults are the paper's; other values of `pooling` and
+/// `mask_same_entity` reproduce the released code.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextPairConfig {
@@ -36,8 +36,8 @@ pub struct TextPairConfig {
     pub loss: PairLoss,
     /// τ of InfoNCE, 0.1.
     pub temperature: f64,
-    /// Whether to mask other rows of a batch with the same entity as negatives. The released code
-    /// does not mask them.
+    /// Whether to exclude other rows of a batch with the same entity from the negatives. The
+    /// released code does not exclude these rows.
     pub mask_same_entity: bool,
     /// Maximum tokens of a label, or of the labels of subject and relation, including special
     /// tokens: 32.
@@ -125,7 +125,7 @@ impl PairData {
     /// Reads a prepared folder, or a file of training lines.
     ///
     /// # Errors
-    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
     /// pair, or a file that changed since it was prepared.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         const PROBE: &str = "probe/held-out.jsonl.gz";
@@ -146,7 +146,7 @@ impl PairData {
     }
 }
 
-/// Training task of text pairs of one kind, logged by the kind's name.
+/// Training task of text pairs of one kind, logged under the kind's name.
 ///
 /// By default the loss is InfoNCE over the cosines of each query with all keys of its batch, `ℓᵢ =
 /// -ln( e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats; the alternative is
@@ -205,7 +205,7 @@ impl<'a> TextPairTask<'a> {
     /// # Errors
     /// The errors of [`TextPairConfig::validate`]; [`Error::Config`] if texts may be longer than
     /// the model's rows; [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the
-    /// similarity that the loss needs; [`Error::Tokenizer`].
+    /// similarity that the loss requires; [`Error::Tokenizer`].
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,
@@ -238,7 +238,7 @@ impl<'a> TextPairTask<'a> {
         Ok(Self { model, kind, config: config.clone(), examples, lengths, truncated })
     }
 
-    /// The loss from hidden states, `[b, H]` each.
+    /// Computes the loss from hidden states, `[b, H]` each.
     fn loss(&self, rows: &[&Example], query: &Tensor, key: &Tensor) -> Result<Tensor> {
         if self.config.loss == PairLoss::CosineRegression {
             let similarities: Vec<f64> =
@@ -279,11 +279,11 @@ impl Task for TextPairTask<'_> {
             Ok([pooled(model, &queries, pooling, true)?, pooled(model, &keys, pooling, true)?])
         };
         let loss = |query: &Tensor, key: &Tensor| self.loss(&rows, query, key);
-        Ok(contrast(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
+        Ok(step_losses(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
     }
 
     fn supports_micro_batches(&self) -> bool {
-        // With the released pooling, vectors depend on the padding, which differs between
+        // With `Pooling::AllPositions`, vectors depend on the padding, which differs between
         // micro-batches.
         self.config.pooling != Pooling::AllPositions
     }
@@ -336,7 +336,7 @@ pub fn text_vectors(
     let rows = texts.iter().map(|text| Ok(encoder.encode(text.as_ref())?.0));
     let rows = rows.collect::<Result<Vec<Vec<u32>>>>()?;
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-    let vectors = inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
+    let vectors = inference::map_rows(model, &rows, batch_size, |_, inputs, hidden| {
         let pooled = to_array("text vectors", &pool(hidden, inputs, pooling)?)?;
         Ok(pooled.outer_iter().map(|vector| vector.to_vec()).collect())
     })?;
@@ -345,7 +345,7 @@ pub fn text_vectors(
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
 
-/// Encoder of texts as rows of token ids.
+/// Converter of texts to rows of token ids.
 struct RowEncoder<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
@@ -367,7 +367,7 @@ impl<'a> RowEncoder<'a> {
         Ok(Self { tokenizer, layout, max_length })
     }
 
-    /// The token ids of a text with special tokens, and whether its end was truncated.
+    /// Returns the token ids of a text with special tokens, and whether the text was truncated.
     fn encode(&self, text: &str) -> Result<(Vec<u32>, bool)> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
@@ -412,9 +412,9 @@ mod tests {
             ("Switzerland", "Schweiz"),
             ("a country in the mountains", "Schweiz"),
         ];
-        let ep = texts.map(|(query, key)| pair(PairKind::Ep, query, key));
+        let ep_pairs = texts.map(|(query, key)| pair(PairKind::Ep, query, key));
         let mut pairs: Vec<_> =
-            ep.into_iter().chain([pair(PairKind::Tp, "Peru capital", "Lima")]).collect();
+            ep_pairs.into_iter().chain([pair(PairKind::Tp, "Peru capital", "Lima")]).collect();
         let similarities = [1.0, 0.9, 1.0, 0.7, 1.0, 0.4, 0.0, 0.25, 0.5];
         for (pair, similarity) in pairs.iter_mut().zip(similarities) {
             pair.similarity = Some(similarity);
@@ -430,7 +430,7 @@ mod tests {
         first_loss(&mut task(model, config), batch)
     }
 
-    /// Reference implementation: row by row, without padding, in float64.
+    /// Reference implementation in float64: each text is encoded separately, without padding.
     fn reference_loss(model: &Model, config: &TextPairConfig, batch: &[usize]) -> f64 {
         let (pairs, tokenizer) = (pairs(), tokenizer());
         let encoder = RowEncoder::new(model, &tokenizer, 32).unwrap();
@@ -441,7 +441,7 @@ mod tests {
             let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
             vector.iter().map(|x| x / norm).collect()
         };
-        let sum = batch.iter().map(|&i| {
+        let row_losses = batch.iter().map(|&i| {
             let query = vector(&pairs[i].query);
             let cosine = |j: usize| {
                 let key = vector(&pairs[j].key);
@@ -456,7 +456,7 @@ mod tests {
             let candidates = batch.iter().copied().filter(|j| *j == i || is_negative(j));
             candidates.map(|j| (score(j) - score(i)).exp()).sum::<f64>().ln()
         });
-        sum.sum::<f64>() / batch.len() as f64
+        row_losses.sum::<f64>() / batch.len() as f64
     }
 
     #[test]
@@ -477,8 +477,8 @@ mod tests {
                 );
             }
         }
-        // Two rows of one entity: without negatives the loss is 0; with the other row as a
-        // negative, the equal keys give ln 2.
+        // Rows 0 and 1 have the same entity and equal keys. If they are not negatives of each
+        // other, the loss is 0; otherwise it is ln 2.
         assert!(loss(&model, &config, &[0, 1]).double_value(&[]).abs() < 1e-6);
         assert!((loss(&model, &unmasked, &[0, 1]).double_value(&[]) - 2f64.ln()).abs() < 1e-6);
     }
@@ -489,12 +489,12 @@ mod tests {
         for (name, seed) in [("ep", 1), ("tp", 2)] {
             model.add_bottleneck(name, &BottleneckConfig::default(), seed).unwrap();
         }
-        let copies = |model: &Model| -> Vec<(String, Tensor)> {
+        let copy_parameters = |model: &Model| -> Vec<(String, Tensor)> {
             let parameters = model.named_parameters().into_iter();
             parameters.map(|(name, tensor)| (name, tensor.detach().copy())).collect()
         };
         let states = |model: &Model| pooled(model, &[&[0, 7, 8, 2]], Pooling::Mean, false).unwrap();
-        let (before, states_without_adapter) = (copies(&model), states(&model));
+        let (before, states_without_adapter) = (copy_parameters(&model), states(&model));
         model.set_active(&["ep"]).unwrap();
         let mut parameters = model.freeze_encoder().unwrap();
         parameters.retain(|(name, _)| name.starts_with("adapters.ep."));
@@ -505,7 +505,7 @@ mod tests {
         let stage = trainer::Stage::new("ep", folder.path(), environment);
         let mut task = task(&model, &TextPairConfig::default());
         trainer::fit(&stage, &config, &parameters, &mut task).unwrap();
-        for ((name, before_value), (_, after_value)) in before.iter().zip(copies(&model)) {
+        for ((name, before_value), (_, after_value)) in before.iter().zip(copy_parameters(&model)) {
             assert_eq!(*before_value != after_value, name.starts_with("adapters.ep."), "{name}");
         }
         assert_ne!(states(&model), states_without_adapter);
@@ -525,8 +525,8 @@ mod tests {
         );
         let [truncated] = &task.skipped_data()[..] else { panic!("one count") };
         assert!((1..9).contains(&truncated.count) && truncated.of == 9, "{truncated}");
-        let long = TextPairConfig { phrase_length: 4000, ..config };
-        let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs(), &long);
+        let long_config = TextPairConfig { phrase_length: 4000, ..config };
+        let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs(), &long_config);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with("length = 4000: must be at most "), "{error}");
         let short = TextPairConfig { sentence_length: 32, ..TextPairConfig::default() };

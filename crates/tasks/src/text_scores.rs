@@ -16,7 +16,7 @@ use crate::{Encoder, Error, Result, alignment, inference, pooling};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScorerConfig {
-    /// Maximum tokens of source and target together, without special tokens. A score needs one
+    /// Maximum tokens of source and target together, without special tokens. A score requires one
     /// forward pass per token of the target.
     pub most_tokens: usize,
     /// Rows per batch.
@@ -106,7 +106,7 @@ impl<'a> EncoderScorer<'a> {
     /// [`qa_translate::Error::TooLong`] before any forward pass if requests have more tokens than
     /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
-        let (mut masked, mut target_ranges) = (Vec::new(), Vec::with_capacity(requests.len()));
+        let (mut masked_rows, mut target_ranges) = (Vec::new(), Vec::with_capacity(requests.len()));
         let limit = self.config.most_tokens.min(self.max_length);
         let (mut count, mut longest) = (0, 0);
         for request in requests {
@@ -117,8 +117,8 @@ impl<'a> EncoderScorer<'a> {
                 longest = longest.max(total_length);
             } else if count == 0 {
                 let row = self.pair(&source.ids, &target.ids)?;
-                let positions = second_start(&row, &target.ids)..;
-                masked.extend(
+                let positions = second_text_start(&row, &target.ids)..;
+                masked_rows.extend(
                     positions
                         .zip(&target.ids)
                         .map(|(position, &id)| self.mask_token(&row, position, id)),
@@ -136,7 +136,7 @@ impl<'a> EncoderScorer<'a> {
             }
             .into());
         }
-        let mut scores = self.log_probabilities(&masked)?.into_iter();
+        let mut scores = self.log_probabilities(&masked_rows)?.into_iter();
         let score = |ranges: Vec<Range<usize>>| {
             let tokens: Vec<_> = ranges.into_iter().zip(scores.by_ref()).collect();
             TextScore { total: tokens.iter().map(|(_, score)| score).sum(), tokens }
@@ -167,11 +167,11 @@ impl<'a> EncoderScorer<'a> {
         MaskedRow { row, position, id }
     }
 
-    /// The natural logarithm of each masked token's probability. Vocabulary scores are computed
-    /// only at the masks.
+    /// Computes the natural logarithm of each masked token's probability. Vocabulary scores are
+    /// computed only at the masks.
     fn log_probabilities(&self, masked: &[MaskedRow]) -> Result<Vec<f64>> {
         let rows: Vec<&[u32]> = masked.iter().map(|masked_row| masked_row.row.as_slice()).collect();
-        inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
+        inference::map_rows(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
             let batch: Vec<&MaskedRow> = indices.iter().filter_map(|&k| masked.get(k)).collect();
             let positions: Vec<usize> =
                 batch.iter().map(|masked_row| masked_row.position).collect();
@@ -179,7 +179,7 @@ impl<'a> EncoderScorer<'a> {
             let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &positions)?)?;
             let ids: Vec<i64> = batch.iter().map(|masked_row| i64::from(masked_row.id)).collect();
             let ids = upload(&Tensor::f_from_slice(&ids)?.f_view([-1, 1])?, logits.device())?;
-            let scores = inference::expect_finite(logits)?.f_log_softmax(-1, None::<Kind>)?;
+            let scores = inference::check_finite(logits)?.f_log_softmax(-1, None::<Kind>)?;
             let scores = scores.f_gather(1, &ids, false)?.f_view([-1])?;
             Ok(Vec::<f64>::try_from(scores.f_to_kind(Kind::Double)?)?)
         })
@@ -199,11 +199,12 @@ impl ScoreText for EncoderScorer<'_> {
 /// token j is `ln p([ | source marked, <mask> at i) + ln p(] | source marked, [ at i and <mask> at
 /// j)`.
 ///
-/// CODEC's objective differs: it is the probability of the whole marked translation under a
-/// translation model. The method's name is `codec_mlm`. Markers are single tokens between those of
-/// the texts, so brackets in a text do not interfere. The cost is one forward pass per opening
-/// position, and one per closing position of the `n_best` best opening positions. A pair of texts
-/// that exceeds the model's positions is [`PlaceFault::TooLong`].
+/// CODEC's objective differs: it is the probability of the complete marked translation under a
+/// translation model. The method's name is `codec_mlm`. Markers are single tokens between the
+/// tokens of the texts, so brackets in a text are not confused with markers. The cost is one
+/// forward pass per opening position, and one per closing position of the `n_best` best opening
+/// positions. A pair of texts that exceeds the model's positions is rejected with
+/// [`PlaceFault::TooLong`].
 pub struct MaskedMarkerPlacer<'a> {
     /// Computes the probabilities; its maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
@@ -231,7 +232,8 @@ impl<'a> MaskedMarkerPlacer<'a> {
         Ok(Self { scorer, markers, n_best: 5, max_words: 16 })
     }
 
-    /// All scored spans, best first; `None` if the texts do not fit the model's positions.
+    /// Scores spans and returns them, best first; `None` if the texts do not fit the model's
+    /// positions.
     fn marker_scores(&self, task: &SpanTask) -> Result<Option<ScoredSpans>> {
         task.text()?;
         let [open, close] = self.markers;
@@ -275,7 +277,8 @@ impl<'a> MaskedMarkerPlacer<'a> {
             for word in following_words {
                 let ends_word = |range: &Range<usize>| !range.is_empty() && range.end == word.end;
                 let Some(end) = target.ranges.iter().rposition(ends_word) else { continue };
-                // Two positions further: one for the token itself, and one for the opening marker.
+                // The closing marker follows the token at `end`, which the opening marker shifts by
+                // one.
                 rows.push(self.mask_marker(&marked_source, &with_open_marker, end + 2, close)?);
                 spans.push((from..word.end, score));
             }
@@ -290,8 +293,8 @@ impl<'a> MaskedMarkerPlacer<'a> {
         Ok(Some(scored_spans))
     }
 
-    /// The row of both texts, with a mask instead of `marker` before token `position` of the
-    /// target.
+    /// Returns the row of both texts, with a mask instead of `marker` before token `position` of
+    /// the target.
     fn mask_marker(
         &self,
         source: &[u32],
@@ -301,7 +304,7 @@ impl<'a> MaskedMarkerPlacer<'a> {
     ) -> Result<MaskedRow> {
         let target = insert_token(target, position, marker);
         let row = self.scorer.pair(source, &target)?;
-        let first = second_start(&row, &target);
+        let first = second_text_start(&row, &target);
         Ok(self.scorer.mask_token(&row, first + position, marker))
     }
 }
@@ -329,8 +332,8 @@ impl PlaceSpans for MaskedMarkerPlacer<'_> {
     }
 }
 
-/// Index of the second text's first token in a row.
-fn second_start(row: &[u32], ids: &[u32]) -> usize {
+/// Returns the index of the second text's first token in a row.
+fn second_text_start(row: &[u32], ids: &[u32]) -> usize {
     (row.len() - ids.len()).saturating_sub(1)
 }
 

@@ -184,7 +184,7 @@ impl<'s, 't> TaskState<'s, 't> {
                 if batch.lengths.is_empty() {
                     return Err(Error::NoExamples { stage: self.label.clone() });
                 }
-                if batch.last {
+                if batch.is_last {
                     self.ended_epochs.push(stream_position.epoch);
                     *stream_position = StreamPosition {
                         epoch: stream_position.epoch + 1,

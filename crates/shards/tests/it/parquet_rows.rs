@@ -19,7 +19,7 @@ struct Row {
     title: Option<String>,
 }
 
-/// Returns row `number`. Its list has `number % 4` items, and every third row has no title.
+/// Returns row `number`. `input_ids` has `number % 4` items, and every third row has no title.
 fn row(number: usize) -> Row {
     Row {
         text: format!("Größe {number}\n\"数\""),
@@ -61,8 +61,8 @@ fn write(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
             }
         }
         let mut column = row_group.next_column().unwrap().unwrap();
-        let typed = column.typed::<Int64Type>();
-        typed.write_batch(&ids, Some(&definition), Some(&repetition)).unwrap();
+        let typed_column = column.typed::<Int64Type>();
+        typed_column.write_batch(&ids, Some(&definition), Some(&repetition)).unwrap();
         column.close().unwrap();
 
         let titles = rows.iter().filter_map(|row| row.title.as_deref().map(ByteArray::from));
@@ -145,23 +145,23 @@ fn errors_for_damaged_files_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     write(&path, 0..400, 100);
-    let intact = std::fs::read(&path).unwrap();
+    let valid_bytes = std::fs::read(&path).unwrap();
     let open = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         Shards::open([&path]).map(|_| ()).map_err(|error| error.to_string())
     };
-    let error = open(&intact[..intact.len() / 2]).unwrap_err();
+    let error = open(&valid_bytes[..valid_bytes.len() / 2]).unwrap_err();
     assert!(error.contains("a.parquet"), "{error}");
     let error = open(b"{\"text\": \"\"}\n").unwrap_err();
     assert!(error.contains("a.parquet"), "{error}");
-    // A changed byte is an error or changes the rows; it does not panic.
-    let mut detected = 0;
-    for offset in (0..intact.len()).step_by(61) {
-        let mut damaged = intact.clone();
+    // A changed byte causes an error or different rows, but no panic.
+    let mut n_errors = 0;
+    for offset in (0..valid_bytes.len()).step_by(61) {
+        let mut damaged = valid_bytes.clone();
         damaged[offset] ^= 0x5a;
-        detected += usize::from(open(&damaged).is_err());
+        n_errors += usize::from(open(&damaged).is_err());
     }
-    assert!(detected > 0);
+    assert!(n_errors > 0);
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn a_changed_file_is_rejected_when_a_run_resumes() {
 fn a_column_type_that_json_cannot_represent_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    let since = ByteArray::from(vec![0; 12]).into();
+    let interval = ByteArray::from(vec![0; 12]).into();
     let column = "required fixed_len_byte_array(12) since (INTERVAL);";
-    write_column::<FixedLenByteArrayType>(&path, column, &[since]);
+    write_column::<FixedLenByteArrayType>(&path, column, &[interval]);
     let error = Shards::open([&path]).unwrap_err().to_string();
     assert!(
         error.contains("a.parquet: after row 0: the file is damaged, or a column has"),
@@ -210,7 +210,7 @@ fn a_binary_column_is_skipped() {
 
 const TEXT: &str = "required binary text (UTF8);";
 
-/// Writes one compressed column.
+/// Writes a Parquet file with one compressed column.
 fn write_column<T: DataType>(path: &Path, column: &str, values: &[T::T]) {
     let schema = Arc::new(parse_message_type(&format!("message m {{ {column} }}")).unwrap());
     let zstd = Compression::ZSTD(ZstdLevel::default());

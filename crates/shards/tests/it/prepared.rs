@@ -34,9 +34,9 @@ fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     assert_eq!(Shards::open([&out]).unwrap().lines(), 2);
 
     // A dropped folder is removed, and the existing folder is unchanged.
-    let dropped = PreparedFolder::start(&out).unwrap();
-    fs::write(dropped.file("train/0.jsonl").unwrap(), "[9]\n").unwrap();
-    drop(dropped);
+    let unfinished = PreparedFolder::start(&out).unwrap();
+    fs::write(unfinished.file("train/0.jsonl").unwrap(), "[9]\n").unwrap();
+    drop(unfinished);
     manifest.check(&out).unwrap();
     prepare(&out, "[1]\n[2]\n[3]\n");
     assert_eq!(Shards::open([&out]).unwrap().lines(), 3);
@@ -99,7 +99,7 @@ fn concurrent_preparations_publish_one_complete_folder() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("rows");
     for round in 0..20 {
-        let finished = std::thread::scope(|scope| {
+        let manifests = std::thread::scope(|scope| {
             let out = &out;
             let threads: Vec<_> = (0..4)
                 .map(|number| {
@@ -116,7 +116,7 @@ fn concurrent_preparations_publish_one_complete_folder() {
         });
         let published = Manifest::read(&out).unwrap().unwrap();
         published.check(&out).unwrap();
-        assert!(finished.contains(&published), "round {round}");
+        assert!(manifests.contains(&published), "round {round}");
         assert_eq!(published.files["train/0.jsonl"], published.files["train/1.jsonl"]);
         assert_eq!(file_names(parent.path()), ["rows"]);
     }

@@ -14,10 +14,10 @@ fn write_compressed(path: &Path, text: &str) {
         let (first, second) = text.split_at(text.len() / 2);
         [testkit::gzip(first), testkit::gzip(second)].concat()
     } else if name.ends_with(".zst") {
-        let mut frame = zstd::Encoder::new(Vec::new(), 1).unwrap();
-        frame.include_checksum(true).unwrap();
-        frame.write_all(text.as_bytes()).unwrap();
-        frame.finish().unwrap()
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
     } else {
         text.as_bytes().to_vec()
     };
@@ -118,8 +118,8 @@ fn the_order_depends_on_the_epoch_and_the_block_size() {
     let successors = first.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
     assert!(successors < 12, "{successors} of 119 in the order of the files");
     for shard in 0..3 {
-        let from_shard = first[..30].iter().filter(|number| *number / 40 == shard).count();
-        assert_eq!(from_shard, 10);
+        let n_lines = first[..30].iter().filter(|number| *number / 40 == shard).count();
+        assert_eq!(n_lines, 10);
     }
     // With blocks of one line, the lines of each shard stay in order.
     let unshuffled = epoch(&mut source(&paths, &ShuffleConfig { lines: 1, ..config }), 0);
@@ -248,7 +248,7 @@ fn a_duplicate_file_is_named() {
         let error = open_error(&paths);
         assert!(error.ends_with("a.jsonl: listed twice among the shards; list it once"), "{error}");
     }
-    // Deduplicating stores have links with different names to one file.
+    // Storage systems that deduplicate files create links with different names to one file.
     std::os::unix::fs::symlink("a.jsonl", path_of("t/b.jsonl")).unwrap();
     assert_eq!(Shards::open([path_of("t")]).unwrap().lines(), 2);
 }

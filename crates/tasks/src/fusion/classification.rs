@@ -28,8 +28,8 @@ impl ClassPair {
     /// equal.
     ///
     /// # Errors
-    /// [`Error::Data`] naming `what` and the first row whose classes differ, or the numbers of
-    /// rows.
+    /// [`Error::Data`] naming `file` and the first row whose classes differ, or the numbers of rows
+    /// if they differ.
     ///
     /// # Example
     /// ```
@@ -43,16 +43,16 @@ impl ClassPair {
     /// assert!(error.to_string().starts_with("train.de.tsv, row 1: expected the class of its"));
     /// # Ok::<(), tasks::Error>(())
     /// ```
-    pub fn from_rows(target: &[NliInput], source: &[NliInput], what: &str) -> Result<Vec<Self>> {
+    pub fn from_rows(target: &[NliInput], source: &[NliInput], file: &str) -> Result<Vec<Self>> {
         if target.len() != source.len() {
             let expected = format!("{} rows, as its translation", source.len());
-            return Err(Error::data(what, expected, target.len()));
+            return Err(Error::data(file, expected, target.len()));
         }
         let pair = |(number, (target, source)): (usize, (&NliInput, &NliInput))| {
             if target.label != source.label {
                 let expected = format!("the class of its translation, {}", source.label);
                 return Err(Error::data(
-                    format!("{what}, row {}", number + 1),
+                    format!("{file}, row {}", number + 1),
                     expected,
                     target.label,
                 ));
@@ -68,8 +68,8 @@ impl ClassPair {
 
     /// Pairs each text with the translation of another text of its class.
     ///
-    /// The search starts half of the class's list after the text and takes the first translation
-    /// that differs.
+    /// The texts of the class are searched cyclically, starting half of the class size after the
+    /// text. The first translation that differs from the text's translation is used.
     ///
     /// # Errors
     /// [`Error::Data`] naming a row without such a translation.
@@ -83,7 +83,7 @@ impl ClassPair {
     /// };
     /// let pairs = [pair(11, 21, 0), pair(12, 22, 0), pair(31, 21, 0), pair(32, 22, 0)];
     /// let unrelated = ClassPair::unrelated(&pairs)?;
-    /// assert_eq!(unrelated[0], pair(11, 22, 0)); // row 2 has an equal translation
+    /// assert_eq!(unrelated[0], pair(11, 22, 0)); // pair 2 has the same translation
     /// assert_eq!(unrelated[3].source[1], 21);
     /// assert!(ClassPair::unrelated(&[pair(11, 21, 0), pair(12, 22, 1)]).is_err());
     /// # Ok::<(), tasks::Error>(())
@@ -96,20 +96,21 @@ impl ClassPair {
             positions.push(same_class.len());
             same_class.push(pair);
         }
-        let with_unrelated = |(number, (pair, position)): (usize, (&Self, usize))| {
+        let replace_source = |(number, (pair, position)): (usize, (&Self, usize))| {
             let same_class = by_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
             let mut candidates = same_class
                 .iter()
                 .cycle()
                 .skip(position + same_class.len() / 2)
                 .take(same_class.len());
-            let other = candidates.find(|other| other.source != pair.source).ok_or_else(|| {
-                let expected = "another text of its class";
-                Error::data(format!("row {}", number + 1), expected, "none")
-            })?;
-            Ok(Self { source: other.source.clone(), ..pair.clone() })
+            let partner =
+                candidates.find(|other| other.source != pair.source).ok_or_else(|| {
+                    let expected = "another text of its class";
+                    Error::data(format!("row {}", number + 1), expected, "none")
+                })?;
+            Ok(Self { source: partner.source.clone(), ..pair.clone() })
         };
-        pairs.iter().zip(positions).enumerate().map(with_unrelated).collect()
+        pairs.iter().zip(positions).enumerate().map(replace_source).collect()
     }
 }
 
@@ -172,7 +173,7 @@ impl<'a> FusedTask<'a, ClassPairs> {
 }
 
 impl FusedHead for ClassPairs {
-    const PARTS: &'static [&'static str] = &["classes"];
+    const OUTPUTS: &'static [&'static str] = &["classes"];
 
     fn forward(
         &self,
@@ -217,7 +218,7 @@ impl FusedHead for ClassPairs {
     }
 }
 
-/// The mean cross-entropy over the texts, for logits `[B, C]`.
+/// Computes the mean cross-entropy over the texts, for logits `[B, C]`.
 fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
     let (_, count) = logits.size2()?;
     if let Some(class) = classes.iter().find(|&&class| class >= count) {
@@ -228,9 +229,9 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
     Ok(logits.f_cross_entropy_loss(&classes, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
 }
 
-/// Predicts the class of each text, in `0..C`, in order.
+/// Predicts the class of each text, in `0..C`, in the order of `rows`.
 ///
-/// `rows` are texts with their translations; `second` selects the second text.
+/// `rows` are texts with their translations; `second_text` selects the second text.
 ///
 /// # Errors
 /// If the model has no sequence classification head or rejects an input; [`Error::Data`] if a logit
@@ -254,17 +255,17 @@ pub fn best_fused_classes(
     model: &dyn Encoder,
     rows: &[(&[u32], &[u32])],
     fusion: &FusionConfig,
-    second: PairedText,
+    second_text: PairedText,
     batch_size: usize,
 ) -> Result<Vec<usize>> {
     let lengths: Vec<usize> =
         rows.iter().map(|(target, source)| target.len() + source.len()).collect();
-    batch::by_length(&lengths, batch_size, |indices| {
+    batch::compute_by_length(&lengths, batch_size, |indices| {
         let pairs = indices.iter().filter_map(|&k| rows.get(k).copied());
         let (targets, sources): (Vec<&[u32]>, Vec<&[u32]>) = pairs.unzip();
         let inputs = |ids: &[&[u32]]| batch::pair_inputs(model, ids);
         let target = inputs(&targets)?;
-        let source = match second {
+        let source = match second_text {
             PairedText::Translation => Some(inputs(&sources)?),
             PairedText::SameText => Some(inputs(&targets)?),
             PairedText::None => None,

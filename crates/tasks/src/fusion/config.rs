@@ -7,7 +7,8 @@ use crate::{Error, Result};
 
 /// Pairing of the windows of a question and of its translation.
 ///
-/// Both texts are split by length, so a pair may contain different parts of the passage.
+/// Both texts are split by length, so the windows of a pair may contain different sections of the
+/// passage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowPairing {
@@ -19,7 +20,7 @@ pub enum WindowPairing {
     AllPairs,
 }
 
-/// Second text at inference.
+/// Second text that is encoded together with a text at inference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairedText {
@@ -27,10 +28,10 @@ pub enum PairedText {
     #[default]
     Translation,
     /// The text itself. Attention over duplicated keys equals attention over the keys, so the
-    /// result equals that of [`None`](Self::None) up to rounding, at twice the cost.
+    /// result equals the result of [`None`](Self::None) up to rounding, at twice the cost.
     #[serde(rename = "self")]
     SameText,
-    /// No second text: the plain encoder.
+    /// No second text: the text is encoded separately.
     None,
 }
 
@@ -56,9 +57,9 @@ pub enum SoftPositions {
     Context,
 }
 
-/// Distillation from the first model in phase two.
+/// Options for distillation from the teacher in phase two.
 ///
-/// The target half's own loss has weight 1 - α; the divergence from the first model's scores has
+/// The target half's loss on labels has weight 1 - α; its divergence from the teacher's scores has
 /// weight α.
 ///
 /// # Example
@@ -68,9 +69,9 @@ pub enum SoftPositions {
 /// let soft: SoftTeaching = toml::from_str("alpha = 0.3\n[loss]\ntemperature = 2.0").unwrap();
 /// assert!(soft.validate().is_ok());
 /// assert!(SoftTeaching { alpha: 1.5, ..soft.clone() }.validate().is_err());
-/// let mut cold = soft;
-/// cold.loss.temperature = 0.0;
-/// let error = cold.validate().unwrap_err().to_string();
+/// let mut zero_temperature = soft;
+/// zero_temperature.loss.temperature = 0.0;
+/// let error = zero_temperature.validate().unwrap_err().to_string();
 /// assert_eq!(error, "soft.loss.temperature = 0: must be finite and above 0");
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -101,18 +102,18 @@ impl SoftTeaching {
         if !(0.0..=1.0).contains(&self.alpha) {
             return Err(Error::config("soft.alpha", self.alpha, "from 0 to 1"));
         }
-        self.loss.validate().map_err(|error| Error::of_option("soft.loss", error))
+        self.loss.validate().map_err(|error| Error::from_loss("soft.loss", error))
     }
 }
 
-/// Initial weights of the second model; the paper does not state them.
+/// Initial weights of the student in phase two; the paper does not state them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentStart {
-    /// The base model, as for the first model.
+    /// The base model, as for the teacher.
     #[default]
     Base,
-    /// The trained first model.
+    /// The trained teacher.
     Teacher,
 }
 

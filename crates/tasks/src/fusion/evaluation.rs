@@ -1,5 +1,4 @@
-//! Evaluation on question files: with a translation, with the text itself, without a second text,
-//! and by projection.
+//! Evaluation on question files, with each second text and with projected answers.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -58,8 +57,8 @@ impl FusedEvaluation {
         check_decoding("evaluation", &self.decoding, self.batch_size)
     }
 
-    /// Scores the answers to a file by the rules of its language, for each [second
-    /// text](PairedText::name).
+    /// Scores the answers to a file's questions by the rules of the file's language, for each
+    /// [second text](PairedText::name).
     ///
     /// With `aligner`, the entry `projected` has the scores of answers found in the translation and
     /// projected back. Predictions are written to `out/<second text>/` under the file's name.
@@ -76,7 +75,7 @@ impl FusedEvaluation {
         out: &Path,
     ) -> Result<BTreeMap<String, Score>> {
         let PairedFile { language, path, translations } = file;
-        let plain = QaPredictor::new(&reader.model, &reader.tokenizer, windows)
+        let predictor = QaPredictor::new(&reader.model, &reader.tokenizer, windows)
             .with_decoding(&self.decoding)
             .with_batch_size(self.batch_size);
         let dataset = Dataset::read(path)?;
@@ -86,11 +85,11 @@ impl FusedEvaluation {
         let (fusion, pairing) = (config.fusion, config.pairing);
         for &text in if fusion.cross == 0 { &no_text } else { self.second.as_slice() } {
             let second = SecondTextConfig { fusion, pairing, text, translations };
-            let predicted = plain.clone().with_second_text(second).predict(questions)?;
+            let predicted = predictor.clone().with_second_text(second).predict(questions)?;
             answers.push((text.name(), Predictions::from(predicted.as_slice())));
         }
         if let Some(aligner) = aligner {
-            let predicted = answer_by_projection(&plain, aligner, questions, translations)?;
+            let predicted = answer_by_projection(&predictor, aligner, questions, translations)?;
             answers.push((PROJECTED, predicted));
         }
         let mut scores = BTreeMap::new();

@@ -29,20 +29,20 @@ impl<'w> Half<'w> {
         Ok(Self { windows, batch })
     }
 
-    /// The mean loss over the windows with a label, or `None` if there are none.
+    /// Computes the mean loss over the windows with a label; `None` if no window has a label.
     ///
-    /// If `unanswerable` is set, the label of a window without the answer is `<s>`; otherwise such
-    /// a window has no label.
+    /// If `label_unanswerable` is set, the label of a window without the answer is `<s>`; otherwise
+    /// such a window has no label.
     pub(super) fn loss(
         &self,
         (starts, ends): &SpanLogits,
-        unanswerable: bool,
+        label_unanswerable: bool,
         config: &SpanConfig,
     ) -> Result<Option<Tensor>> {
-        if !self.windows.iter().any(|window| is_labelled(window, unanswerable)) {
+        if !self.windows.iter().any(|window| is_labelled(window, label_unanswerable)) {
             return Ok(None);
         }
-        let labelled = |window: &Window| is_labelled(window, unanswerable);
+        let labelled = |window: &Window| is_labelled(window, label_unanswerable);
         let start_labels = position_labels(&self.windows, |window| {
             window.start_position.filter(|_| labelled(window))
         })?;
@@ -71,12 +71,12 @@ impl<'w> Half<'w> {
     }
 }
 
-/// Whether a training window has a label.
-pub(super) fn is_labelled(window: &Window, unanswerable: bool) -> bool {
-    contains_answer(window) || (unanswerable && window.start_position.is_some())
+/// Returns whether a training window has a label.
+pub(super) fn is_labelled(window: &Window, label_unanswerable: bool) -> bool {
+    contains_answer(window) || (label_unanswerable && window.start_position.is_some())
 }
 
-/// The logits of both halves, target first.
+/// Computes the logits of both halves, the target half first.
 pub(super) fn logits(
     model: &dyn Encoder,
     target: &Half<'_>,

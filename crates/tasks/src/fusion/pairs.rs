@@ -36,20 +36,20 @@ pub struct PairCounts {
 impl Display for PairCounts {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { pairs, both, target_alone, source_alone } = self;
-        let with_target = (both + target_alone).max(1);
+        let pairs_with_target = (both + target_alone).max(1);
         write!(
             f,
             "{pairs} pairs of windows; the answer is in both halves of {both}, in the target half \
              only of {target_alone} ({:.0} % of the pairs with it in the target half), in the \
              source half only of {source_alone}",
-            100.0 * *target_alone as f64 / with_target as f64
+            100.0 * *target_alone as f64 / pairs_with_target as f64
         )
     }
 }
 
 impl WindowPairs {
-    /// Splits `target` and `source` into windows and pairs them. Questions with equal indices
-    /// belong together. Windows without the answer are never dropped; the
+    /// Splits `target` and `source` into windows and pairs them. Questions with equal indices are
+    /// translations of each other. Windows without the answer are never dropped; the
     /// [`unanswerable_window`](WindowConfig::unanswerable_window) of `config` is ignored.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl WindowPairs {
         Ok(Self { target, source, pairs })
     }
 
-    /// The target and source windows of a pair.
+    /// Returns the target and source windows of a pair.
     pub(super) fn get(&self, pair: usize) -> Option<(&Window, &Window)> {
         let &(target, source) = self.pairs.get(pair)?;
         self.target.get(target).zip(self.source.get(source))
@@ -104,7 +104,7 @@ impl WindowPairs {
         (0..self.pairs.len()).filter_map(|pair| self.get(pair))
     }
 
-    /// The number of tokens of each pair, counting both halves.
+    /// Returns the number of tokens of each pair in both halves.
     pub(super) fn lengths(&self) -> Vec<usize> {
         self.iter()
             .map(|(target, source)| target.input_ids.len() + source.input_ids.len())
@@ -126,13 +126,13 @@ impl WindowPairs {
     }
 }
 
-/// Whether a training window contains the question's whole answer; other windows are labelled with
-/// `<s>`.
+/// Returns whether a training window contains the question's complete answer; other windows are
+/// labelled with `<s>`.
 pub(super) fn contains_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
 
-/// The range of windows of each of `count` questions; the windows of a question are consecutive.
+/// Returns the range of windows of each question; the windows of a question are consecutive.
 fn windows_by_question(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
     let mut next = 0;
     (0..count).map(move |question| {

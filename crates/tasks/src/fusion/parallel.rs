@@ -10,7 +10,7 @@ use super::questions_by_id;
 use crate::question_answering::{QuestionFile, check_files, xquad_files};
 use crate::{Error, Result};
 
-/// Training questions, each with its source question; both have an answer.
+/// Training questions with their source questions; each question has an answer.
 ///
 /// # Example
 /// ```
@@ -40,7 +40,7 @@ impl Display for PairedQuestions {
 }
 
 impl PairedQuestions {
-    /// Pairs data sets with common ids, the source language first.
+    /// Pairs the questions of datasets by id; the first dataset is in the source language.
     ///
     /// Questions that lack an answer in either language are skipped; see
     /// [`qa_translate::parallel()`].
@@ -67,7 +67,8 @@ impl PairedQuestions {
 
     /// Replaces each source question by a question about another article.
     ///
-    /// The search starts half of the list after the question and takes the first such question.
+    /// The list of questions is searched cyclically, starting half of its length after the
+    /// question.
     ///
     /// # Errors
     /// [`Error::Data`] naming a question without such a replacement.
@@ -101,25 +102,25 @@ pub struct PairedFile {
 }
 
 impl PairedFile {
-    /// Lists the files `xquad.<lang>.json` of `folder`, with translations from `second` for
-    /// languages other than the source.
+    /// Lists the files `xquad.<lang>.json` of `folder`, with translations from `translation_folder`
+    /// for languages other than the source.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.
     pub fn list(
         folder: &Path,
-        second: &Path,
+        translation_folder: &Path,
         source: Language,
         languages: &[Language],
     ) -> Result<Vec<Self>> {
         let files = xquad_files(folder, languages);
         check_files(&files)?;
         let pair_with_translation = |file: &QuestionFile| {
-            let second = match file.path.file_name() {
-                Some(name) if file.context != source => second.join(name),
+            let translation_path = match file.path.file_name() {
+                Some(name) if file.context != source => translation_folder.join(name),
                 _ => file.path.clone(),
             };
-            let translations = questions_by_id(Dataset::read(second)?.questions);
+            let translations = questions_by_id(Dataset::read(translation_path)?.questions);
             Ok(Self { language: file.context, path: file.path.clone(), translations })
         };
         files.iter().map(pair_with_translation).collect()

@@ -14,12 +14,12 @@ use crate::{Encoder, Error, Result};
 ///
 /// An example is a window of a question and a window of its translation.
 ///
-/// The loss of each half is [`objectives::span`], see [`FusedTask`]; `soft` is the mean over start
-/// and end.
+/// The loss of each half is [`objectives::span`], see [`FusedTask`]. The loss `soft` is the mean
+/// over start and end logits.
 ///
 /// Interpretation: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with
-/// `<s>`; under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the
-/// other half. Pairs without a label in both halves are skipped.
+/// `<s>`; under [`UnanswerableWindow::Drop`] such a window has no loss, but is still encoded with
+/// the other half. Pairs are skipped if neither half has a label.
 ///
 /// # Example
 /// ```
@@ -58,7 +58,7 @@ pub type FusedQaTask<'a> = FusedTask<'a, SpanPairs>;
 pub struct SpanPairs {
     config: FusedQaConfig,
     /// Whether windows without the answer are labelled.
-    unanswerable: bool,
+    label_unanswerable: bool,
     /// The examples, in order: every pair with a label.
     pub(super) pairs: WindowPairs,
     /// Question ids, by [`Window::question`].
@@ -84,7 +84,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
         config.soft.validate()?;
         check_window_length(model, windows)?;
         config.fusion.validate(model.layers())?;
-        let unanswerable = windows.unanswerable_window == UnanswerableWindow::Cls;
+        let label_unanswerable = windows.unanswerable_window == UnanswerableWindow::Cls;
         let pairing = config.pairing;
         let mut pairs =
             WindowPairs::new(target, source, tokenizer, windows, pairing, Purpose::Train)?;
@@ -92,7 +92,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
         let labelled: Vec<bool> = pairs
             .iter()
             .map(|(target, source)| {
-                is_labelled(target, unanswerable) || is_labelled(source, unanswerable)
+                is_labelled(target, label_unanswerable) || is_labelled(source, label_unanswerable)
             })
             .collect();
         let mut labelled = labelled.into_iter();
@@ -106,7 +106,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
         let ids = target.iter().map(|question| question.id.clone()).collect();
         let lengths = pairs.lengths();
         let soft = config.soft.clone();
-        let head = SpanPairs { config: config.clone(), unanswerable, pairs, ids, counts };
+        let head = SpanPairs { config: config.clone(), label_unanswerable, pairs, ids, counts };
         Ok(Self { model, head, fusion: config.fusion, soft, lengths, teacher: None })
     }
 
@@ -117,7 +117,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
 }
 
 impl FusedHead for SpanPairs {
-    const PARTS: &'static [&'static str] = &["starts", "ends"];
+    const OUTPUTS: &'static [&'static str] = &["starts", "ends"];
 
     fn forward(
         &self,
@@ -132,7 +132,7 @@ impl FusedHead for SpanPairs {
         let target = Half::new(target, *context_only, model)?;
         let source = Half::new(source, *context_only, model)?;
         let [target_logits, source_logits] = logits(model, &target, &source, fusion, train)?;
-        let loss = |half: &Half<'_>, logits| half.loss(logits, self.unanswerable, span_loss);
+        let loss = |half: &Half<'_>, logits| half.loss(logits, self.label_unanswerable, span_loss);
         let losses = if train {
             [loss(&source, &source_logits)?, loss(&target, &target_logits)?]
         } else {
@@ -147,8 +147,8 @@ impl FusedHead for SpanPairs {
         Some(self.pairs.get(example).map_or(0, |(target, _)| target.input_ids.len()))
     }
 
-    fn labels(&self, examples: &[usize]) -> [usize; 2] {
-        let labelled = |window: &Window| usize::from(is_labelled(window, self.unanswerable));
+    fn label_counts(&self, examples: &[usize]) -> [usize; 2] {
+        let labelled = |window: &Window| usize::from(is_labelled(window, self.label_unanswerable));
         let (mut source, mut target) = (0, 0);
         for (target_window, source_window) in
             examples.iter().filter_map(|&example| self.pairs.get(example))
@@ -160,8 +160,8 @@ impl FusedHead for SpanPairs {
     }
 
     fn fingerprint_options(&self, fingerprint: &mut Fingerprint) {
-        let unanswerable = u64::from(self.unanswerable);
-        fingerprint.serialize("config", &self.config).number("unanswerable", unanswerable);
+        let label_unanswerable = u64::from(self.label_unanswerable);
+        fingerprint.serialize("config", &self.config).number("unanswerable", label_unanswerable);
     }
 
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint) {

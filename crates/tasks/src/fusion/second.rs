@@ -34,7 +34,7 @@ pub fn questions_by_id(
     questions.into_iter().map(|question| (question.id.clone(), question)).collect()
 }
 
-/// The translation of each question, in the order of `questions`.
+/// Returns the translation of each question, in the order of `questions`.
 pub(super) fn translations_of(
     questions: &[Question],
     translations: &BTreeMap<String, Question>,
@@ -52,8 +52,8 @@ pub(super) fn translations_of(
 pub(crate) type WindowLogits = (Vec<Window>, Vec<(Vec<f32>, Vec<f32>)>);
 
 impl SecondTextConfig<'_> {
-    /// The windows of `questions`, one for each pair, with start and end logits; `None` if there is
-    /// no second text.
+    /// Computes the windows of `questions`, one for each pair, with start and end logits; `None` if
+    /// there is no second text.
     pub(crate) fn logits(
         &self,
         model: &dyn Encoder,
@@ -70,7 +70,7 @@ impl SecondTextConfig<'_> {
         let (pairing, purpose) = (self.pairing, Purpose::Eval);
         let pairs =
             WindowPairs::new(questions, &second_questions, tokenizer, windows, pairing, purpose)?;
-        let rows = batch::by_length(&pairs.lengths(), batch_size, |rows| {
+        let rows = batch::compute_by_length(&pairs.lengths(), batch_size, |rows| {
             let halves: Vec<_> = rows.iter().filter_map(|&row| pairs.get(row)).collect();
             let (target, source): (Vec<&Window>, Vec<&Window>) = halves.into_iter().unzip();
             let lengths: Vec<usize> = target.iter().map(|window| window.input_ids.len()).collect();

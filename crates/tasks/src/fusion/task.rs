@@ -16,7 +16,7 @@ use crate::{Encoder, Error, Result, batch};
 
 /// Output of a head for some pairs.
 pub struct FusedForward {
-    /// Scores of the target half: `[B, ..]` for each of [`FusedHead::PARTS`].
+    /// Scores of the target half: `[B, ..]` for each of [`FusedHead::OUTPUTS`].
     pub(super) scores: Vec<Tensor>,
     /// `[B, L]` bool on the CPU: positions with soft labels; `None`: all positions.
     pub(super) soft_mask: Option<Tensor>,
@@ -25,10 +25,10 @@ pub struct FusedForward {
     pub(super) losses: [Option<Tensor>; 2],
 }
 
-/// Pairs of texts for one kind of head.
+/// Pairs of texts for a type of head, with its forward pass.
 pub trait FusedHead {
-    /// The names of the parts in a teacher's file, one for each list of scores of an example.
-    const PARTS: &'static [&'static str];
+    /// Names of the head's outputs in a teacher's file, such as `starts` and `ends`.
+    const OUTPUTS: &'static [&'static str];
 
     /// Computes the scores of some pairs and, in training, their losses.
     ///
@@ -42,14 +42,15 @@ pub trait FusedHead {
         train: bool,
     ) -> Result<FusedForward>;
 
-    /// Returns the number of scores per part of an example; `None`: one for each class.
+    /// Returns the number of scores per output for an example; `None` if there is one score per
+    /// class.
     fn score_count(&self, _example: usize) -> Option<usize> {
         None
     }
 
     /// Returns the number of pairs with a label in the source half, and the number of pairs with a
     /// label in the target half.
-    fn labels(&self, examples: &[usize]) -> [usize; 2] {
+    fn label_counts(&self, examples: &[usize]) -> [usize; 2] {
         [examples.len(); 2]
     }
 
@@ -73,10 +74,10 @@ pub trait FusedHead {
 ///
 /// In phase one the loss is `source + target`, the losses of the two halves. With a
 /// [teacher](Self::with_teacher) it is `source + (1 - α) target + α soft`, where `soft` is
-/// [`objectives::soft_labels`] on the target half, averaged over the head's parts.
+/// [`objectives::soft_labels`] on the target half, averaged over the head's outputs.
 ///
-/// The paper does not specify the mean: here it is over the examples of the batch whose half has a
-/// label.
+/// The paper does not specify how a half's loss is averaged; this task averages over the examples
+/// of the batch whose half has a label.
 pub struct FusedTask<'a, H> {
     pub(super) model: &'a dyn Encoder,
     pub(super) head: H,
@@ -91,7 +92,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     /// Loads or computes the teacher's scores of the target half of every pair.
     ///
     /// Scores are read from `path` if it exists; otherwise they are computed and written to it. The
-    /// second value is true if they were read.
+    /// returned flag is true if the scores were read.
     ///
     /// # Errors
     /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
@@ -107,8 +108,8 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         teacher.fingerprint(&mut fingerprint);
         fingerprint.serialize("fusion", &self.fusion);
         self.head.fingerprint_pairs(&mut fingerprint);
-        TeacherLogits::read_or_compute(path, H::PARTS, &fingerprint.finish()?, || {
-            let rows = batch::by_length(&self.lengths, batch_size, |examples| {
+        TeacherLogits::read_or_compute(path, H::OUTPUTS, &fingerprint.finish()?, || {
+            let rows = batch::compute_by_length(&self.lengths, batch_size, |examples| {
                 let output = no_grad(|| self.head.forward(teacher, &self.fusion, examples, false))?;
                 let score_count = |&example| self.head.score_count(example).unwrap_or(usize::MAX);
                 let counts: Vec<usize> = examples.iter().map(score_count).collect();
@@ -120,33 +121,33 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
                 }
                 Ok(rows)
             })?;
-            TeacherLogits::of_rows(&rows, H::PARTS.len())
+            TeacherLogits::from_rows(&rows, H::OUTPUTS.len())
         })
     }
 
     /// Enables phase two with scores from [`teacher_logits`](Self::teacher_logits), or the
-    /// [mean](TeacherLogits::mean) of several.
+    /// [mean](TeacherLogits::mean) of several teachers' scores.
     ///
     /// # Errors
     /// [`Error::Data`] if the scores do not match this task's pairs.
     pub fn with_teacher(self, teacher: TeacherLogits) -> Result<Self> {
         let classes = teacher.row(0, 0).len();
         let count = |example| self.head.score_count(example).unwrap_or(classes);
-        teacher.expect_lengths(&(0..self.lengths.len()).map(count).collect::<Vec<_>>())?;
+        teacher.check_lengths(&(0..self.lengths.len()).map(count).collect::<Vec<_>>())?;
         Ok(Self { teacher: Some(teacher), ..self })
     }
 
-    /// The numbers of source labels, target labels and soft labels of some examples.
-    fn labels(&self, examples: &[usize]) -> [usize; 3] {
-        let [source, target] = self.head.labels(examples);
+    /// Returns the numbers of source labels, target labels and soft labels of some examples.
+    fn label_counts(&self, examples: &[usize]) -> [usize; 3] {
+        let [source, target] = self.head.label_counts(examples);
         [source, target, examples.len()]
     }
 
-    /// The contributions of some examples to the losses of a batch with `batch_labels` labels.
+    /// Computes the losses of some examples, weighted by their share of the batch's labels.
     fn weighted_losses(
         &self,
         examples: &[usize],
-        batch_labels: [usize; 3],
+        batch_label_counts: [usize; 3],
     ) -> Result<Vec<WeightedLoss>> {
         let output = self.head.forward(self.model, &self.fusion, examples, true)?;
         let teacher = self.teacher.as_ref();
@@ -157,7 +158,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
             [("source", 1.0, source), ("target", 1.0 - alpha, target), ("soft", alpha, soft)];
         let mut weighted_losses = Vec::new();
         for ((name, weight, loss), (count, batch_count)) in
-            losses.into_iter().zip(self.labels(examples).into_iter().zip(batch_labels))
+            losses.into_iter().zip(self.label_counts(examples).into_iter().zip(batch_label_counts))
         {
             if let Some(loss) = loss {
                 let loss = match count == batch_count {
@@ -170,7 +171,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         Ok(weighted_losses)
     }
 
-    /// The divergence from the teacher, averaged over the head's parts.
+    /// Computes the divergence from the teacher, averaged over the head's outputs.
     fn soft_loss(
         &self,
         teacher: &TeacherLogits,
@@ -178,7 +179,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         output: &FusedForward,
     ) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
-        for (part, scores) in output.scores.iter().enumerate() {
+        for (index, scores) in output.scores.iter().enumerate() {
             let (_, count) = scores.size2()?;
             let class_count = teacher.row(0, 0).len();
             if self.head.score_count(0).is_none() && i64::try_from(class_count) != Ok(count) {
@@ -188,7 +189,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
                     class_count,
                 ));
             }
-            let teacher = upload(&teacher.padded(part, examples, count)?, scores.device())?;
+            let teacher = upload(&teacher.padded(index, examples, count)?, scores.device())?;
             let loss = soft_labels(scores, &teacher, output.soft_mask.as_ref(), &self.soft.loss)?;
             sum = Some(match sum {
                 Some(sum) => sum.f_add(&loss)?,
@@ -196,11 +197,11 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
             });
         }
         let sum = sum.ok_or_else(|| Error::empty("score in a batch"))?;
-        Ok(sum.f_mul_scalar(1.0 / H::PARTS.len() as f64)?)
+        Ok(sum.f_mul_scalar(1.0 / H::OUTPUTS.len() as f64)?)
     }
 }
 
-/// Adds up the contributions of a batch that is not split into micro-batches.
+/// Adds up the weighted losses of a batch that is not split into micro-batches.
 fn sum_losses(weighted_losses: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
     let mut total: Option<Tensor> = None;
     let mut parts = Vec::with_capacity(weighted_losses.len());
@@ -230,14 +231,14 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let batch_labels = self.labels(step.batch);
+        let batch_label_counts = self.label_counts(step.batch);
         match step.micro_batch {
             Some(size) if size < step.batch.len() => {
-                accumulate(&MicroBatch::cut(step.batch, size), |part| {
-                    Ok(self.weighted_losses(part, batch_labels)?)
+                accumulate(&MicroBatch::cut(step.batch, size), |examples| {
+                    Ok(self.weighted_losses(examples, batch_label_counts)?)
                 })
             }
-            _ => sum_losses(self.weighted_losses(step.batch, batch_labels)?),
+            _ => sum_losses(self.weighted_losses(step.batch, batch_label_counts)?),
         }
     }
 

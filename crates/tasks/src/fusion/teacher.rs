@@ -1,4 +1,4 @@
-//! Stored scores of training examples by a teacher model.
+//! Stored scores of a teacher model for training examples.
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -8,16 +8,16 @@ use trainer::Fingerprint;
 use crate::number::to_i64;
 use crate::{Error, Result};
 
-/// A teacher's scores of N training examples.
+/// A teacher's scores for N training examples.
 ///
-/// There is one list per example and part, such as start and end.
+/// There is one list per example and output of the head, such as `starts` and `ends`.
 ///
-/// The scores are stored in one safetensors file: the concatenated lists of every part, float32;
+/// The scores are stored in one safetensors file: the concatenated lists of every output, float32;
 /// their `offsets`, `[N + 1]` i64; and the metadata `fingerprint`, the SHA-256 of the teacher's
 /// weights, the examples and the options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TeacherLogits {
-    parts: Vec<Vec<f32>>,
+    outputs: Vec<Vec<f32>>,
     offsets: Vec<usize>,
 }
 
@@ -26,48 +26,48 @@ const FINGERPRINT: &str = "fingerprint";
 const OFFSETS: &str = "offsets";
 
 impl TeacherLogits {
-    /// Creates the scores from `rows`, each of which has `parts` lists of equal length.
+    /// Creates the scores from `rows`, each of which has `output_count` lists of equal length.
     ///
     /// # Errors
     /// [`Error::Data`] naming the first row with another number of lists, or with lists of
     /// different lengths.
-    pub(super) fn of_rows(rows: &[Vec<Vec<f32>>], parts: usize) -> Result<Self> {
-        let mut logits = Self { parts: vec![Vec::new(); parts], offsets: vec![0] };
+    pub(super) fn from_rows(rows: &[Vec<Vec<f32>>], output_count: usize) -> Result<Self> {
+        let mut logits = Self { outputs: vec![Vec::new(); output_count], offsets: vec![0] };
         for (number, row) in rows.iter().enumerate() {
             let length = row.first().map_or(0, Vec::len);
-            if row.len() != parts || row.iter().any(|list| list.len() != length) {
+            if row.len() != output_count || row.iter().any(|list| list.len() != length) {
                 let actual = format!("{:?}", row.iter().map(Vec::len).collect::<Vec<_>>());
-                let expected = format!("{parts} lists of one length");
+                let expected = format!("{output_count} lists of one length");
                 return Err(Error::data(format!("logits of example {number}"), expected, actual));
             }
-            for (part, list) in logits.parts.iter_mut().zip(row) {
-                part.extend(list);
+            for (output, list) in logits.outputs.iter_mut().zip(row) {
+                output.extend(list);
             }
             logits.offsets.push(logits.offsets.last().copied().unwrap_or(0) + length);
         }
         Ok(logits)
     }
 
-    /// Computes the mean of several teachers' scores of the same examples, as in FILTER's released
+    /// Computes the mean of several teachers' scores for the same examples, as in FILTER's released
     /// code.
     ///
     /// # Errors
-    /// [`Error::Empty`] without a teacher; [`Error::Data`] if their examples differ in number or
-    /// length.
+    /// [`Error::Empty`] without a teacher; [`Error::Data`] if the teachers' examples differ in
+    /// number or length.
     pub fn mean(teachers: &[Self]) -> Result<Self> {
         let Some((first, others)) = teachers.split_first() else {
             return Err(Error::empty("teacher's logits to average"));
         };
-        let shape = |teacher: &Self| (teacher.parts.len(), teacher.offsets.clone());
+        let shape = |teacher: &Self| (teacher.outputs.len(), teacher.offsets.clone());
         if let Some(k) = others.iter().position(|teacher| shape(teacher) != shape(first)) {
             let what = format!("logits of teacher {}", k + 2);
             return Err(Error::data(what, "the examples of the first teacher", "other examples"));
         }
         let mut mean = first.clone();
-        for (k, part) in mean.parts.iter_mut().enumerate() {
-            for (index, value) in part.iter_mut().enumerate() {
+        for (k, output) in mean.outputs.iter_mut().enumerate() {
+            for (index, value) in output.iter_mut().enumerate() {
                 let score_of = |teacher: &Self| {
-                    let score = teacher.parts.get(k).and_then(|part| part.get(index));
+                    let score = teacher.outputs.get(k).and_then(|output| output.get(index));
                     f64::from(score.copied().unwrap_or(f32::NAN))
                 };
                 let sum: f64 = teachers.iter().map(score_of).sum();
@@ -81,7 +81,8 @@ impl TeacherLogits {
     }
 
     /// Reads `path` if it exists; otherwise computes the scores and writes the file atomically. The
-    /// second value is true if the file was read. `names` are the names of the parts in the file.
+    /// returned flag is true if the file was read. `names` are the names of the outputs in the
+    /// file.
     ///
     /// # Errors
     /// [`Error::File`] naming a file of another teacher, other examples or other options;
@@ -97,14 +98,14 @@ impl TeacherLogits {
         }
         let computed = compute()?;
         let tensors: Vec<Tensor> = computed
-            .parts
+            .outputs
             .iter()
-            .map(|part| Ok(Tensor::f_from_slice(part)?))
+            .map(|output| Ok(Tensor::f_from_slice(output)?))
             .collect::<Result<_>>()?;
         let offsets = computed.offsets.iter().map(|&offset| to_i64("offset", offset));
         let offsets = Tensor::f_from_slice(&offsets.collect::<Result<Vec<i64>>>()?)?;
-        let named = names.iter().copied().zip(&tensors).chain([(OFFSETS, &offsets)]);
-        write_tensors(path, named, &[(FINGERPRINT, fingerprint)])?;
+        let named_tensors = names.iter().copied().zip(&tensors).chain([(OFFSETS, &offsets)]);
+        write_tensors(path, named_tensors, &[(FINGERPRINT, fingerprint)])?;
         Ok((computed, false))
     }
 
@@ -113,12 +114,12 @@ impl TeacherLogits {
         match file.metadata(FINGERPRINT) {
             Some(stored) if stored == fingerprint => {}
             stored => {
-                let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
-                let stored = stored.map_or_else(|| "none".into(), |hash| short(hash.as_ref()));
+                let shorten = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+                let stored = stored.map_or_else(|| "none".into(), |hash| shorten(hash.as_ref()));
                 let reason = format!(
                     "the scores of another teacher, other examples or other options (fingerprint \
                      {stored}, expected {}); remove the file to compute them again",
-                    short(fingerprint)
+                    shorten(fingerprint)
                 );
                 return Err(Error::file(path, reason));
             }
@@ -128,7 +129,7 @@ impl TeacherLogits {
             .into_iter()
             .map(|offset| usize::try_from(offset).unwrap_or(usize::MAX))
             .collect();
-        let mut parts = Vec::with_capacity(names.len());
+        let mut outputs = Vec::with_capacity(names.len());
         for name in names {
             let values = Vec::<f32>::try_from(file.read(name)?)?;
             if Some(&values.len()) != offsets.last() || !offsets.is_sorted() {
@@ -136,9 +137,9 @@ impl TeacherLogits {
                     format!("{name}: {} scores, which do not match {OFFSETS}", values.len());
                 return Err(Error::file(path, reason));
             }
-            parts.push(values);
+            outputs.push(values);
         }
-        Ok(Self { parts, offsets })
+        Ok(Self { outputs, offsets })
     }
 
     /// Returns N, the number of examples.
@@ -151,24 +152,24 @@ impl TeacherLogits {
         self.len() == 0
     }
 
-    /// Returns the scores of an example and part; empty if they do not exist.
-    pub fn row(&self, part: usize, example: usize) -> &[f32] {
+    /// Returns the scores of an example and output; empty if they do not exist.
+    pub fn row(&self, output: usize, example: usize) -> &[f32] {
         let range = self.offsets.get(example).zip(self.offsets.get(example + 1));
-        let part = self.parts.get(part).zip(range);
-        part.and_then(|(part, (&start, &end))| part.get(start..end)).unwrap_or_default()
+        let output = self.outputs.get(output).zip(range);
+        output.and_then(|(output, (&start, &end))| output.get(start..end)).unwrap_or_default()
     }
 
     /// Adds all scores to the fingerprint.
     pub(super) fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        for part in &self.parts {
-            let bytes: Vec<u8> = part.iter().flat_map(|score| score.to_le_bytes()).collect();
+        for output in &self.outputs {
+            let bytes: Vec<u8> = output.iter().flat_map(|score| score.to_le_bytes()).collect();
             fingerprint.add("teacher", bytes);
         }
     }
 
     /// Returns an error if the stored scores do not have the lengths of the examples; `lengths` has
     /// one entry for each example.
-    pub(super) fn expect_lengths(&self, lengths: &[usize]) -> Result<()> {
+    pub(super) fn check_lengths(&self, lengths: &[usize]) -> Result<()> {
         if self.len() != lengths.len() {
             return Err(Error::data("teacher's examples", lengths.len().to_string(), self.len()));
         }
@@ -182,12 +183,12 @@ impl TeacherLogits {
         Ok(())
     }
 
-    /// `[B, length]` f32 on the CPU: one part's scores of some examples, padded with 0.
-    pub(super) fn padded(&self, part: usize, examples: &[usize], length: i64) -> Result<Tensor> {
+    /// `[B, length]` f32 on the CPU: one output's scores for some examples, padded with 0.
+    pub(super) fn padded(&self, output: usize, examples: &[usize], length: i64) -> Result<Tensor> {
         let width = usize::try_from(length).unwrap_or(0);
         let mut flat = Vec::with_capacity(examples.len() * width);
         for &example in examples {
-            let row = self.row(part, example);
+            let row = self.row(output, example);
             flat.extend(row.iter().take(width));
             flat.resize(flat.len() + width.saturating_sub(row.len()), 0.0);
         }

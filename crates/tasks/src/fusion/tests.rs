@@ -14,21 +14,16 @@ use crate::testing::{
 };
 
 /// Three questions and their translations. The translation of the first context is longer than the
-/// context, that of the last one is shorter.
+/// context; the translation of the last context is shorter.
 fn questions() -> (Vec<Question>, Vec<Question>) {
-    let fill = "The capital of Peru is a city . ";
+    let pad = "The capital of Peru is a city . ";
     let german = [
         question("a", "Welche Sprache ?", "Die Sprache von Peru ist Spanisch .", "Spanisch"),
         question("b", "Welche Stadt ?", "Die Stadt heißt Lima .", "Lima"),
-        question(
-            "c",
-            "Welches Land ?",
-            &format!("{}Das Land ist Ghana .", fill.repeat(6)),
-            "Ghana",
-        ),
+        question("c", "Welches Land ?", &format!("{}Das Land ist Ghana .", pad.repeat(6)), "Ghana"),
     ];
     let english = [
-        question("a", "Which language ?", &format!("{}It is Spanish .", fill.repeat(5)), "Spanish"),
+        question("a", "Which language ?", &format!("{}It is Spanish .", pad.repeat(5)), "Spanish"),
         question("b", "Which city ?", "The city is called Lima .", "Lima"),
         question("c", "Which country ?", "The country is Ghana .", "Ghana"),
     ];
@@ -111,7 +106,7 @@ fn windows_are_paired_by_index_or_all_with_all() {
         (0..3).map(|k| target_counts[k] * source_counts[k]).sum::<usize>()
     );
     // The English answer to the first question is only in the last window, but the German answer is
-    // in the target half of each pair. For the last question, it is the reverse.
+    // in the target half of each pair. For the last question, German and English are exchanged.
     let counts = by_number.counts();
     assert_eq!((counts.both, counts.pairs), (3, expected.len()));
     assert_eq!(counts.target_alone, source_counts[0] - 1);
@@ -160,26 +155,26 @@ fn halves_without_cross_layers_have_plain_losses() {
 #[test]
 fn loss_of_windows_without_the_answer_is_optional() {
     let model = model(4000);
-    let cls = task(&model, &config(1), &windows());
+    let cls_task = task(&model, &config(1), &windows());
     let drop_config = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
-    let mut drop = task(&model, &config(1), &drop_config);
-    assert_eq!(cls.counts(), drop.counts());
+    let mut drop_task = task(&model, &config(1), &drop_config);
+    assert_eq!(cls_task.counts(), drop_task.counts());
     // The first pair's source half lacks the answer, so only its target half has a loss.
-    let (target, source) = drop.head.pairs.get(0).unwrap();
+    let (target, source) = drop_task.head.pairs.get(0).unwrap();
     assert!(target.start_position > Some(0) && source.start_position == Some(0));
     let names = |losses: &StepLosses| losses.parts.iter().map(|part| part.0).collect::<Vec<_>>();
-    assert_eq!(names(&losses(&mut drop, &[0])), ["target"]);
-    let mut cls = cls;
-    assert_eq!(names(&losses(&mut cls, &[0])), ["source", "target"]);
-    // The mean of a batch is over the halves that have a loss.
-    let target_loss = part(&losses(&mut drop, &[0]), "target");
-    let single_pair = drop.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
-    let two_pairs = losses(&mut drop, &[0, single_pair]);
-    let second_pair = losses(&mut drop, &[single_pair]);
+    assert_eq!(names(&losses(&mut drop_task, &[0])), ["target"]);
+    let mut cls_task = cls_task;
+    assert_eq!(names(&losses(&mut cls_task, &[0])), ["source", "target"]);
+    // The mean loss of a batch is over the halves that have a loss.
+    let target_loss = part(&losses(&mut drop_task, &[0]), "target");
+    let pair_b = drop_task.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
+    let two_pairs = losses(&mut drop_task, &[0, pair_b]);
+    let second_pair = losses(&mut drop_task, &[pair_b]);
     let mean = (target_loss + part(&second_pair, "target")) / 2.0;
     assert!((part(&two_pairs, "target") - mean).abs() < 1e-5);
     assert!((part(&two_pairs, "source") - part(&second_pair, "source")).abs() < 1e-5);
-    assert_ne!(fingerprint_of(&cls), fingerprint_of(&drop));
+    assert_ne!(fingerprint_of(&cls_task), fingerprint_of(&drop_task));
 }
 
 /// T² times the KL divergence of a row, computed with loops.
@@ -260,8 +255,8 @@ fn scores_are_cached_by_teacher_examples_and_options() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teacher.safetensors");
     let task = task(&student, &config(1), &windows());
-    let (computed, read) = task.teacher_logits(&path, &teacher, 2).unwrap();
-    assert!(!read);
+    let (computed, was_read) = task.teacher_logits(&path, &teacher, 2).unwrap();
+    assert!(!was_read);
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(task.teacher_logits(&path, &teacher, 64).unwrap(), (computed.clone(), true));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
@@ -293,19 +288,19 @@ fn scores_are_cached_by_teacher_examples_and_options() {
     let error = task.teacher_logits(&path, &teacher, 2).unwrap_err().to_string();
     assert!(error.contains("teacher.safetensors"), "{error}");
 
-    // The mean of two teachers.
+    // The mean of two teachers' scores.
     let (second, _) =
         task.teacher_logits(&folder.path().join("second.safetensors"), &student, 2).unwrap();
     let mean = TeacherLogits::mean(&[computed.clone(), second.clone()]).unwrap();
     for example in 0..mean.len() {
-        let rows = [&mean, &computed, &second].map(|all| all.row(1, example));
+        let rows = [&mean, &computed, &second].map(|logits| logits.row(1, example));
         for ((mean, a), b) in rows[0].iter().zip(rows[1]).zip(rows[2]) {
             assert!((mean - (a + b) / 2.0).abs() < 1e-6);
         }
     }
     assert!(TeacherLogits::mean(&[]).is_err());
-    let short = TeacherLogits::of_rows(&[vec![vec![1.0], vec![2.0]]], 2).unwrap();
-    let error = TeacherLogits::mean(&[computed, short]).unwrap_err().to_string();
+    let short_logits = TeacherLogits::from_rows(&[vec![vec![1.0], vec![2.0]]], 2).unwrap();
+    let error = TeacherLogits::mean(&[computed, short_logits]).unwrap_err().to_string();
     assert!(error.starts_with("logits of teacher 2: "), "{error}");
 }
 
@@ -384,7 +379,7 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
     assert!(max_score_difference(&with_translation, &expected) > 1e-3);
     // Attention over duplicated keys equals attention over the keys.
     assert!(max_score_difference(&with_same_text, &expected) < 1e-4);
-    // If the translation is the text itself, the two modes agree.
+    // If each translation is equal to its text, both settings predict the same answers.
     let english_with_same_text = answers(&reader_with(same_text, 1, by_number), &english);
     assert_eq!(answers(&reader_with(translation, 1, by_number), &english), english_with_same_text);
     // Batch size and order do not change the answers.
@@ -486,14 +481,14 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
         source_loss += row_loss(&source_logits) / 6.0;
         divergences += divergence(&target_logits, &teacher_logits, 3.0) / 6.0;
     }
-    let first = losses(&mut plain(), &batch);
-    assert!((part(&first, "target") - target_loss).abs() < 1e-4);
-    assert!((part(&first, "source") - source_loss).abs() < 1e-4);
-    assert!((first.total.double_value(&[]) - target_loss - source_loss).abs() < 1e-4);
-    let second = losses(&mut new_task(), &batch);
-    assert!((part(&second, "soft") - divergences).abs() < 1e-3 * divergences.max(1.0));
+    let phase_one = losses(&mut plain(), &batch);
+    assert!((part(&phase_one, "target") - target_loss).abs() < 1e-4);
+    assert!((part(&phase_one, "source") - source_loss).abs() < 1e-4);
+    assert!((phase_one.total.double_value(&[]) - target_loss - source_loss).abs() < 1e-4);
+    let phase_two = losses(&mut new_task(), &batch);
+    assert!((part(&phase_two, "soft") - divergences).abs() < 1e-3 * divergences.max(1.0));
     let total = source_loss + 0.75 * target_loss + 0.25 * divergences;
-    assert!((second.total.double_value(&[]) - total).abs() < 1e-3);
+    assert!((phase_two.total.double_value(&[]) - total).abs() < 1e-3);
     let parameters = student.named_parameters();
     assert_micro_batches_match(&parameters, plain, &batch);
     assert_micro_batches_match(&parameters, new_task, &batch);
@@ -527,18 +522,18 @@ fn classes_use_the_translation_the_same_text_or_none() {
     let rows: Vec<(&[u32], &[u32])> =
         pairs.iter().map(|pair| (pair.target.as_slice(), pair.source.as_slice())).collect();
     let texts: Vec<&[u32]> = rows.iter().map(|row| row.0).collect();
-    let best = |rows: &[(&[u32], &[u32])], second, size| {
+    let classes = |rows: &[(&[u32], &[u32])], second, size| {
         best_fused_classes(&model, rows, &fusion, second, size).unwrap()
     };
     let plain = crate::sequence_classification::best_classes(&model, &texts, 32).unwrap();
-    assert_eq!(best(&rows, PairedText::None, 2), plain);
+    assert_eq!(classes(&rows, PairedText::None, 2), plain);
     let same_text_rows: Vec<(&[u32], &[u32])> = texts.iter().map(|&text| (text, text)).collect();
     assert_eq!(
-        best(&rows, PairedText::SameText, 3),
-        best(&same_text_rows, PairedText::Translation, 64)
+        classes(&rows, PairedText::SameText, 3),
+        classes(&same_text_rows, PairedText::Translation, 64)
     );
     let (single_rows, one_batch) =
-        (best(&rows, PairedText::Translation, 1), best(&rows, PairedText::Translation, 64));
+        (classes(&rows, PairedText::Translation, 1), classes(&rows, PairedText::Translation, 64));
     assert_eq!(single_rows, one_batch);
     assert!(best_fused_classes(&model, &rows, &fusion, PairedText::SameText, 0).is_err());
 }

@@ -21,7 +21,8 @@ use crate::Result;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
-    /// Maximum number of candidates in entity and object retrieval; gold candidates come first.
+    /// Maximum number of candidates in entity and object retrieval; gold candidates are selected
+    /// first.
     pub candidates: NonZeroUsize,
 }
 
@@ -33,8 +34,8 @@ impl Default for ProbeConfig {
 
 /// Creates the candidate list for queries about mentions: one description for each entity.
 ///
-/// The description of a queried entity is in the language of the entity's first query; queries for
-/// other languages are excluded.
+/// The description of a queried entity is in the language of the entity's first query; queries with
+/// descriptions in other languages are excluded.
 ///
 /// A query's `id` in the list is its index in `queries`.
 pub(super) fn mention_candidates(

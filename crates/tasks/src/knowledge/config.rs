@@ -21,8 +21,8 @@ pub struct LossWeights {
     pub mep: f64,
     /// Object entailment.
     pub oe: f64,
-    /// Masked language modelling on the descriptions, which replaces the knowledge tasks in the
-    /// ablation without them.
+    /// Masked language modelling on the descriptions, which replaces the knowledge tasks in an
+    /// ablation.
     pub description_mlm: f64,
 }
 
@@ -33,7 +33,7 @@ impl Default for LossWeights {
 }
 
 impl LossWeights {
-    /// Rejects weights that disable all losses.
+    /// Rejects weights that are out of range or disable all losses.
     ///
     /// # Errors
     /// [`Error::Config`] naming a weight that is not from 0 to 1 million, or `weights` if all are
@@ -51,7 +51,7 @@ impl LossWeights {
         let Self { mlm, mep, oe, description_mlm } = *self;
         let weights =
             [("mlm", mlm), ("mep", mep), ("oe", oe), ("description_mlm", description_mlm)];
-        // Gradients are clipped, so a larger weight is a mistake.
+        // Gradients are clipped, so a larger weight is probably a mistake.
         let is_in_range = |weight: f64| (0.0..=1e6).contains(&weight);
         if let Some((name, weight)) = weights.iter().find(|(_, weight)| !is_in_range(*weight)) {
             return Err(Error::config(format!("weights.{name}"), weight, "from 0 to 1 million"));
@@ -75,9 +75,9 @@ pub enum ObjectEntailment {
     Classification,
 }
 
-/// Masking of a passage's mention.
+/// Masking of the mention in a passage of masked entity prediction.
 ///
-/// No tokens are predicted here: masked language modelling uses separate passages.
+/// The masked tokens are not predicted: masked language modelling uses separate passages.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MentionMasking {
@@ -96,14 +96,14 @@ pub struct KnowledgeLossConfig {
     /// Pooling of descriptions, subjects and objects.
     pub pooling: Pooling,
     /// Whether the heads of mentions and descriptions have separate batch-norm statistics per
-    /// language ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)). This
-    /// removes language-specific components that would separate rows by language.
+    /// language ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)). Separate
+    /// statistics remove language-specific components that would separate rows by language.
     pub norm_by_language: bool,
     /// Scope of the contrast between mentions.
     pub contrast_within: ContrastWithin,
-    /// Contrast of mentions with descriptions.
+    /// Contrastive loss of mentions and descriptions.
     pub mep: ContrastConfig,
-    /// Contrast of subjects and relations with objects.
+    /// Contrastive loss of subjects with relations, and objects.
     pub oe: ContrastConfig,
     /// Options of the queues.
     pub queue: QueueConfig,
@@ -136,10 +136,10 @@ impl KnowledgeLossConfig {
     pub fn validate(&self) -> Result<()> {
         for (contrast, config) in [("mep", &self.mep), ("oe", &self.oe)] {
             let section = format!("losses.{contrast}.loss");
-            config.loss.validate().map_err(|error| Error::of_option(&section, error))?;
+            config.loss.validate().map_err(|error| Error::from_loss(&section, error))?;
         }
         let masking = self.masking.validate();
-        masking.map_err(|error| Error::of_masking("losses.masking", error))?;
+        masking.map_err(|error| Error::from_masking("losses.masking", error))?;
         let size = self.queue.size;
         if !(1..=100_000_000).contains(&size) {
             return Err(Error::config("losses.queue.size", size, "from 1 to 100 million"));
@@ -156,8 +156,8 @@ pub enum ContrastWithin {
     #[default]
     All,
     /// Mentions of one language; each language has its own queue. The language of a mention then
-    /// carries no information about the correct candidate. With `All` it does, because some
-    /// descriptions never occur with mentions of some languages.
+    /// carries no information about the correct candidate. With `All`, the language is informative,
+    /// because some descriptions never occur with mentions of some languages.
     MentionLanguage,
 }
 
@@ -186,8 +186,8 @@ pub struct KnowledgeTaskConfig {
 }
 
 impl KnowledgeTaskConfig {
-    /// Returns the options of the trained heads: `heads`, with one batch-norm domain per language
-    /// of mentions if enabled.
+    /// Returns `heads` with one batch-norm domain per language, if
+    /// [`norm_by_language`](KnowledgeLossConfig::norm_by_language) is set.
     ///
     /// # Example
     /// ```
@@ -219,10 +219,10 @@ impl KnowledgeTaskConfig {
     /// use tasks::knowledge::{KnowledgeTaskConfig, LossWeights, Representation};
     /// use transfer_eval::retrieval::Similarity;
     ///
-    /// let paper = KnowledgeTaskConfig::default();
-    /// assert_eq!(paper.mention_representation(), Representation::Projected(Similarity::Dot));
+    /// let defaults = KnowledgeTaskConfig::default();
+    /// assert_eq!(defaults.mention_representation(), Representation::Projected(Similarity::Dot));
     /// let weights = LossWeights { mep: 0.0, ..LossWeights::default() };
-    /// let without_mep = KnowledgeTaskConfig { weights, ..paper };
+    /// let without_mep = KnowledgeTaskConfig { weights, ..defaults };
     /// assert_eq!(without_mep.mention_representation(), Representation::Encoder);
     /// ```
     pub fn mention_representation(&self) -> Representation {
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn untrained_heads_cannot_rank() {
+    fn untrained_heads_are_not_used_for_ranking() {
         let mut config = KnowledgeTaskConfig::default();
         config.losses.mep.loss.l2_norm = true;
         config.losses.oe.loss.l2_norm = false;
@@ -283,11 +283,11 @@ mod tests {
 
     #[test]
     fn weights_must_be_finite_and_not_all_0() {
-        let zero = LossWeights { mlm: 0.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
-        let error = zero.validate().unwrap_err().to_string();
+        let zero_weights = LossWeights { mlm: 0.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
+        let error = zero_weights.validate().unwrap_err().to_string();
         assert_eq!(error, "weights = 0 for all losses: must be above 0 for at least one");
-        let nan = LossWeights { oe: f64::NAN, ..zero };
-        let error = nan.validate().unwrap_err().to_string();
+        let nan_weight = LossWeights { oe: f64::NAN, ..zero_weights };
+        let error = nan_weight.validate().unwrap_err().to_string();
         assert_eq!(error, "weights.oe = NaN: must be from 0 to 1 million");
         assert!(LossWeights { mep: 1e30, ..LossWeights::default() }.validate().is_err());
     }

@@ -120,17 +120,17 @@ impl KnowledgeData {
         &self.mentions.languages
     }
 
-    /// Returns the relations by index.
+    /// Returns the ids of the relations, by relation index.
     pub fn relations(&self) -> &[String] {
         &self.triples.relations
     }
 
-    /// The lines of mentions, each parsed as `T`.
+    /// Creates a source of the lines of mentions, each parsed as `T`.
     pub(super) fn mention_lines<T>(&self) -> Result<ShardedJsonl<T>> {
         Ok(ShardedJsonl::new(self.mentions.shards.clone(), self.shuffle.clone())?)
     }
 
-    /// The lines of triples.
+    /// Creates a source of the lines of triples.
     pub(super) fn triple_lines(&self) -> Result<ShardedJsonl<EntailmentExample>> {
         Ok(ShardedJsonl::new(self.triples.shards.clone(), self.shuffle.clone())?)
     }
@@ -148,7 +148,7 @@ impl KnowledgeData {
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {
         let Some(MlmText { shards, source, tokenizer }) = &self.text else {
-            self.mentions.expect_fit(model)?;
+            self.mentions.check_limits(model)?;
             let passages = self.mention_lines::<Passage>()?;
             return MlmTask::new(model, specials, passages, masking);
         };
@@ -168,7 +168,7 @@ impl KnowledgeData {
         specials: SpecialTokens,
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {
-        self.mentions.expect_fit(model)?;
+        self.mentions.check_limits(model)?;
         let descriptions = self.mention_lines::<Description>()?;
         MlmTask::new(model, specials, descriptions, masking)
     }

@@ -46,8 +46,8 @@ impl LanguageDomains {
     }
 }
 
-/// The domains of rows, from their languages; empty without `domains`, so that all rows share one
-/// domain.
+/// Returns the domain of each row's language; empty without `domains`, because all rows then share
+/// one domain.
 pub(super) fn domain_ids(
     domains: Option<&LanguageDomains>,
     languages: impl IntoIterator<Item = Language>,
@@ -55,8 +55,8 @@ pub(super) fn domain_ids(
     domains.map_or_else(|| Ok(Vec::new()), |domains| domains.ids(languages))
 }
 
-/// The domains of triples. All triples share one domain, because a batch has too few triples of a
-/// language for separate normalisation.
-pub(super) fn one_domain(norm_by_language: bool, rows: usize) -> Vec<usize> {
+/// Returns the domain of each triple. All triples share one domain, because a batch has too few
+/// triples of a language for separate normalisation.
+pub(super) fn shared_domain(norm_by_language: bool, rows: usize) -> Vec<usize> {
     if norm_by_language { vec![0; rows] } else { Vec::new() }
 }

@@ -14,7 +14,7 @@ use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::domains::domain_ids;
 use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
-use crate::contrast::{contrast, entity_id, id_tensor};
+use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pooled};
 use crate::{Encoder, Result};
@@ -35,8 +35,8 @@ pub struct EntityPredictionTask<'a> {
     stream: ExampleStream<Endless<ShardedJsonl<MentionExample>>>,
     /// Batch-norm domains of the languages; `None`: one domain for all languages.
     domains: Option<LanguageDomains>,
-    /// Queue index of each language; languages with the same index are contrasted together. Empty:
-    /// one group.
+    /// Queue index of each language; languages with the same index are contrasted together. Empty
+    /// if all languages form one group.
     groups: BTreeMap<Language, usize>,
     /// The queue of each group of mentions.
     queues: Vec<NegativeQueue>,
@@ -58,7 +58,7 @@ impl<'a> EntityPredictionTask<'a> {
         data: &KnowledgeData,
     ) -> Result<Self> {
         losses.validate()?;
-        data.mentions.expect_fit(model)?;
+        data.mentions.check_limits(model)?;
         let groups = groups(&data.mentions.passage_languages, losses.contrast_within);
         let queue = |group: i64| -> Result<NegativeQueue> {
             let seed = losses.queue.seed.wrapping_add(2 * group);
@@ -67,13 +67,13 @@ impl<'a> EntityPredictionTask<'a> {
             Ok(NegativeQueue::new(model.hidden_size(), options, &config)?)
         };
         let queues = (0i64..).take(groups.len().max(1)).map(queue).collect::<Result<_>>()?;
-        let tokens =
+        let count_tokens =
             |example: &MentionExample| example.input_ids.len() + example.description_ids.len();
         Ok(Self {
             model,
             heads,
             vocab: masking_vocab(model, specials)?,
-            stream: ExampleStream::new(Endless::new(data.mention_lines()?), tokens),
+            stream: ExampleStream::new(Endless::new(data.mention_lines()?), count_tokens),
             domains: losses.norm_by_language.then(|| LanguageDomains::of(data.languages())),
             groups,
             queues,
@@ -81,8 +81,8 @@ impl<'a> EntityPredictionTask<'a> {
         })
     }
 
-    /// The mean loss over mentions, each contrasted within its group; `mentions` and `descriptions`
-    /// are hidden states, `[b, H]` each.
+    /// Computes the mean loss over mentions, each contrasted within its group; `mentions` and
+    /// `descriptions` are hidden states, `[b, H]` each.
     fn loss(&mut self, mentions: &Tensor, descriptions: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
         let domains = self.domains.as_ref();
@@ -122,8 +122,8 @@ impl<'a> EntityPredictionTask<'a> {
     }
 }
 
-/// The group of each language if mentions are contrasted within their language; empty if all
-/// mentions are contrasted together.
+/// Returns the group of each language if mentions are contrasted within their language; empty if
+/// all mentions are contrasted together.
 fn groups(languages: &BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
     match within {
         ContrastWithin::All => BTreeMap::new(),
@@ -183,7 +183,7 @@ impl Task for EntityPredictionTask<'_> {
             ])
         };
         let loss = |mentions: &Tensor, descriptions: &Tensor| self.loss(mentions, descriptions);
-        let losses = contrast("mep", &rows, step.micro_batch, model.device(), embed, loss)?;
+        let losses = step_losses("mep", &rows, step.micro_batch, model.device(), embed, loss)?;
         Ok(StepLosses { tokens: Some(tokens), ..losses })
     }
 
@@ -203,7 +203,7 @@ impl Task for EntityPredictionTask<'_> {
         let mut state = self.heads.named_buffers();
         for (group, queue) in self.queues.iter().enumerate() {
             let tensors = queue.tensors()?.into_iter();
-            state.extend(tensors.map(|(part, tensor)| (format!("queue.{group}.{part}"), tensor)));
+            state.extend(tensors.map(|(name, tensor)| (format!("queue.{group}.{name}"), tensor)));
         }
         Ok(state)
     }
@@ -211,7 +211,7 @@ impl Task for EntityPredictionTask<'_> {
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
         self.heads.restore_buffers(state)?;
         for (group, queue) in self.queues.iter_mut().enumerate() {
-            queue.restore(|part| state.get(&format!("queue.{group}.{part}")))?;
+            queue.restore(|name| state.get(&format!("queue.{group}.{name}")))?;
         }
         Ok(())
     }

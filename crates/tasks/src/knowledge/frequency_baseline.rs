@@ -15,13 +15,13 @@ use crate::{Error, Result};
 pub enum FrequencyBaseline {
     /// Counts mentions of the candidate's entity in the query's language.
     Entity,
-    /// Counts the mentions of [`Entity`](Self::Entity) that were trained with a description in the
-    /// candidate's language.
+    /// Counts mentions of the candidate's entity in the query's language that were trained with a
+    /// description in the candidate's language.
     LanguagePair,
 }
 
-/// Number of training examples by entity, language of the mention and, for pairs, language of the
-/// description.
+/// Number of training examples by entity, language of the mention and, for
+/// [`FrequencyBaseline::LanguagePair`], language of the description.
 type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), u64>;
 
 impl FrequencyBaseline {
@@ -40,7 +40,8 @@ impl FrequencyBaseline {
         Ok(score_retrieval(&list, &self.ranks(&mentions.trained_pairs, &list)?)?)
     }
 
-    /// The rank of the correct candidate of each query of `list`, from 1, in the list's order.
+    /// Computes the rank of the correct candidate of each query of `list`, from 1, in the list's
+    /// order.
     fn ranks(self, trained: &TrainedPairs, list: &CandidateList) -> Result<Vec<usize>> {
         let mut counts = Counts::new();
         for ((entity, language, description_language), count) in trained {
@@ -68,7 +69,7 @@ impl FrequencyBaseline {
             let expected = format!("a candidate below {}", list.candidates.len());
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
-        // Candidates are in random order, so breaking ties by position is random.
+        // Candidates are in random order, so ties are broken randomly.
         let more_frequent = list.candidates.iter().enumerate().filter(|(position, candidate)| {
             let count = count(candidate);
             count > gold_count || (count == gold_count && *position < query.gold)
@@ -99,17 +100,18 @@ mod tests {
         let queries = [("de", 2), ("de", 1), ("de", 0), ("de", 3), ("es", 3), ("zh", 1)];
         let list = candidate_list(&candidates, &queries);
         // Counts for a German mention, by candidate: Q4 0, Q2 2, Q1 3, Q3 0, Q1 3. For a Spanish
-        // mention only Q3 has 1. Chinese mentions have no counts, so the order of the list
-        // determines the ranks.
-        let by_entity = FrequencyBaseline::Entity.ranks(&trained, &list).unwrap();
-        assert_eq!(by_entity, [1, 3, 4, 5, 1, 2]);
-        // With the description's language: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in Spanish 1.
-        let by_pair = FrequencyBaseline::LanguagePair.ranks(&trained, &list).unwrap();
-        assert_eq!(by_pair, [2, 1, 4, 5, 1, 2]);
+        // mention, Q3 has count 1 and all other candidates have count 0. Chinese mentions have no
+        // counts, so the order of the list determines the ranks.
+        let entity_ranks = FrequencyBaseline::Entity.ranks(&trained, &list).unwrap();
+        assert_eq!(entity_ranks, [1, 3, 4, 5, 1, 2]);
+        // Counts by the description's language, too: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in
+        // Spanish 1.
+        let pair_ranks = FrequencyBaseline::LanguagePair.ranks(&trained, &list).unwrap();
+        assert_eq!(pair_ranks, [2, 1, 4, 5, 1, 2]);
     }
 
     #[test]
-    fn a_gold_outside_the_list_is_an_error() {
+    fn a_gold_index_outside_the_list_is_an_error() {
         let mut list = candidate_list(&[("Q1", "en")], &[("de", 0)]);
         list.candidates.clear();
         let error =

@@ -6,7 +6,7 @@
 //! | streaming of these folders, and of text for masked LM | [`KnowledgeData`] |
 //! | masked entity prediction (Eq. 1, 2, 5) | [`EntityPredictionTask`] |
 //! | object entailment (Eq. 3 to 5) | [`ObjectEntailmentTask`] |
-//! | masked LM; the sum (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |
+//! | masked LM; the sum of the losses (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |
 //! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
 //! | frequency baselines | [`FrequencyBaseline`], [`ObjectBaseline`] |
 mod candidates;

@@ -20,7 +20,8 @@ pub enum ObjectBaseline {
 type Votes = (usize, usize);
 
 impl ObjectBaseline {
-    /// The rank of the correct object of each query of `list`, from 1, in the list's order.
+    /// Computes the rank of the correct object of each query of `list`, from 1, in the list's
+    /// order.
     pub(super) fn ranks(
         self,
         trained: &TrainedFacts,
@@ -36,7 +37,7 @@ impl ObjectBaseline {
             let subject_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&no_facts);
             let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
             for (subject, facts) in &facts_by_subject {
-                let shared = match self {
+                let shared_facts = match self {
                     Self::Neighbours if *subject != query.subject => {
                         facts.intersection(subject_facts).count()
                     }
@@ -44,7 +45,7 @@ impl ObjectBaseline {
                 };
                 for [_, object] in facts.iter().filter(|[id, _]| *id == query.relation_id) {
                     let (vote_count, frequency) = votes.entry(object).or_default();
-                    *vote_count += shared;
+                    *vote_count += shared_facts;
                     *frequency += 1;
                 }
             }
@@ -59,7 +60,7 @@ impl ObjectBaseline {
     }
 }
 
-/// The triples of a list's queries, in the order of the list.
+/// Returns the triples of a list's queries, in the order of the list.
 fn listed_queries<'q>(
     queries: &'q [EntailmentExample],
     list: &'q CandidateList,
@@ -67,8 +68,8 @@ fn listed_queries<'q>(
     list.queries.iter().filter_map(|query| queries.get(query.id.parse::<usize>().ok()?))
 }
 
-/// The mean over relations of the share of a relation's queries with rank 1, in percent; `None`
-/// without a query.
+/// Computes the accuracy of each relation, the percentage of its queries with rank 1, and returns
+/// the mean over relations; `None` without a query.
 pub(super) fn accuracy_by_relation(
     queries: &[EntailmentExample],
     list: &CandidateList,
@@ -126,10 +127,11 @@ mod tests {
         );
         // Latin has two triples, Arabic one. Africa has none, so it ranks last.
         assert_eq!(ObjectBaseline::Relation.ranks(&trained, &queries, &list), [2, 1, 5]);
-        // d shares Asia with c. e has no facts. b shares its script with a.
+        // Subject d shares the fact (in, Asia) with c. Subject e has no facts. Subject b shares the
+        // fact (script, Latin) with a.
         let ranks = ObjectBaseline::Neighbours.ranks(&trained, &queries, &list);
         assert_eq!(ranks, [1, 1, 5]);
-        // Rank 1 for both queries about scripts, and not for the query about a place.
+        // The accuracy is 100 % for the relation `script` and 0 % for the relation `in`.
         assert_eq!(accuracy_by_relation(&queries, &list, &ranks), Some(50.0));
         assert_eq!(accuracy_by_relation(&[], &list, &[]), None);
     }

@@ -10,17 +10,17 @@ use trainer::{
 };
 use xlmr_model::KnowledgeHeads;
 
-use super::domains::one_domain;
+use super::domains::shared_domain;
 use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
-use crate::contrast::{contrast, entity_id, id_tensor};
+use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::pooling::pooled;
 use crate::{Encoder, Result};
 
 /// Training task of object entailment (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5), logged as `oe`.
 ///
-/// The description of a subject, with a relation, is contrasted with the description of the object,
-/// among the descriptions of the batch and of a queue. Alternatively, the relation is classified
-/// from both descriptions.
+/// The description of a subject, combined with a relation, is contrasted with the description of
+/// the object, among the descriptions of the batch and of a queue. Alternatively, the relation is
+/// classified from both descriptions.
 ///
 /// A batch is always full, as in [`EntityPredictionTask`](super::EntityPredictionTask).
 pub struct ObjectEntailmentTask<'a> {
@@ -45,23 +45,24 @@ impl<'a> ObjectEntailmentTask<'a> {
         data: &KnowledgeData,
     ) -> Result<Self> {
         losses.validate()?;
-        data.triples.expect_fit(model)?;
+        data.triples.check_limits(model)?;
         let seed = losses.queue.seed.wrapping_add(1);
         let queue = QueueConfig { seed, ..losses.queue.clone() };
         let options = (Kind::Float, model.device());
-        let tokens =
+        let count_tokens =
             |example: &EntailmentExample| example.subject_ids.len() + example.object_ids.len();
         Ok(Self {
             model,
             heads,
             objective,
             losses: losses.clone(),
-            stream: ExampleStream::new(Endless::new(data.triple_lines()?), tokens),
+            stream: ExampleStream::new(Endless::new(data.triple_lines()?), count_tokens),
             queue: NegativeQueue::new(model.hidden_size(), options, &queue)?,
         })
     }
 
-    /// The mean loss over triples; `subjects` and `objects` are hidden states, `[b, H]` each.
+    /// Computes the mean loss over triples; `subjects` and `objects` are hidden states, `[b, H]`
+    /// each.
     fn loss(&mut self, subjects: &Tensor, objects: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
         let relations: Vec<i64> =
@@ -71,7 +72,7 @@ impl<'a> ObjectEntailmentTask<'a> {
             let (weight, bias) = self.heads.relation_classifier();
             return Ok(relation_classification(subjects, objects, weight, Some(bias), &relations)?);
         }
-        let domains = one_domain(self.losses.norm_by_language, examples.len());
+        let domains = shared_domain(self.losses.norm_by_language, examples.len());
         let query = self.heads.oe_query(subjects, &relations, &domains, true)?; // [b, H]
         let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
         let objects: Vec<i64> = examples.iter().map(|example| entity_id(&example.object)).collect();
@@ -101,7 +102,7 @@ impl Task for ObjectEntailmentTask<'_> {
             Ok([pooled(model, &subjects, pooling, true)?, pooled(model, &objects, pooling, true)?])
         };
         let loss = |subjects: &Tensor, objects: &Tensor| self.loss(subjects, objects);
-        Ok(contrast("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
+        Ok(step_losses("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -119,13 +120,13 @@ impl Task for ObjectEntailmentTask<'_> {
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
         let mut state = self.heads.named_buffers();
         let tensors = self.queue.tensors()?.into_iter();
-        state.extend(tensors.map(|(part, tensor)| (format!("queue.{part}"), tensor)));
+        state.extend(tensors.map(|(name, tensor)| (format!("queue.{name}"), tensor)));
         Ok(state)
     }
 
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
         self.heads.restore_buffers(state)?;
-        self.queue.restore(|part| state.get(&format!("queue.{part}")))?;
+        self.queue.restore(|name| state.get(&format!("queue.{name}")))?;
         Ok(())
     }
 }

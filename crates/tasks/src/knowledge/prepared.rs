@@ -10,15 +10,15 @@ use trainer::{ShardLine, Shards};
 
 use crate::{Encoder, Error, Result};
 
-/// Maximum row length and token id of some files, with their locations. The model must support
-/// both.
+/// Largest row length and token id of some files, with the file and line in which each occurs. The
+/// model must support both.
 #[derive(Clone, Default)]
-struct Extremes {
+struct Maxima {
     tokens: (usize, String),
     id: (u32, String),
 }
 
-impl Extremes {
+impl Maxima {
     fn add(&mut self, location: impl Fn() -> String, ids: &[u32]) {
         if ids.len() > self.tokens.0 {
             self.tokens = (ids.len(), location());
@@ -34,7 +34,7 @@ impl Extremes {
         self.add(|| format!("{}: line {}", line.path.display(), line.number), ids);
     }
 
-    fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
+    fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
         let (max_length, vocabulary) = (model.max_length(), model.vocab_size());
         let ((tokens, longest_row), (id, largest_id)) = (&self.tokens, &self.id);
         if i64::try_from(*tokens).unwrap_or(i64::MAX) > max_length {
@@ -47,7 +47,7 @@ impl Extremes {
     }
 }
 
-/// Parses a line, and rejects inconsistent objects.
+/// Parses a line, and rejects JSON objects with inconsistent values.
 pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
     match example.invalid_reason() {
@@ -60,7 +60,7 @@ pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, St
 fn read_probe<T: Record>(
     folder: &Path,
     name: &str,
-    extremes: &mut Extremes,
+    maxima: &mut Maxima,
     ids: impl Fn(&T) -> [&[u32]; 2],
 ) -> Result<Vec<T>> {
     let Some(manifest) = Manifest::read(folder)? else { return Ok(Vec::new()) };
@@ -71,14 +71,14 @@ fn read_probe<T: Record>(
     let rows = JsonlReader::open(&path)?.collect::<std::result::Result<Vec<T>, _>>()?;
     for row in &rows {
         for ids in ids(row) {
-            extremes.add(|| path.display().to_string(), ids);
+            maxima.add(|| path.display().to_string(), ids);
         }
     }
     Ok(rows)
 }
 
-fn read_candidates(folder: &Path, extremes: &mut Extremes) -> Result<Vec<Candidate>> {
-    read_probe(folder, "candidates", extremes, |row: &Candidate| [&row.input_ids, &[]])
+fn read_candidates(folder: &Path, maxima: &mut Maxima) -> Result<Vec<Candidate>> {
+    read_probe(folder, "candidates", maxima, |row: &Candidate| [&row.input_ids, &[]])
 }
 
 /// Queries and candidates of XEP (XLM-K, appendix B): held-out mentions, and entity descriptions.
@@ -95,14 +95,14 @@ pub struct MentionProbe {
 }
 
 impl MentionProbe {
-    fn read(folder: &Path, extremes: &mut Extremes) -> Result<Self> {
+    fn read(folder: &Path, maxima: &mut Maxima) -> Result<Self> {
         let mut queries = |name: &str| {
-            read_probe(folder, name, extremes, |row: &MentionExample| [&row.input_ids, &[]])
+            read_probe(folder, name, maxima, |row: &MentionExample| [&row.input_ids, &[]])
         };
         let unseen_texts = queries("unseen-texts")?;
         let unseen_pairs = queries("unseen-pairs")?;
         let unseen_entities = queries("unseen-entities")?;
-        let candidates = read_candidates(folder, extremes)?;
+        let candidates = read_candidates(folder, maxima)?;
         Ok(Self { candidates, unseen_texts, unseen_pairs, unseen_entities })
     }
 
@@ -117,7 +117,7 @@ impl MentionProbe {
 pub struct TripleProbe {
     /// Candidate descriptions, one per object.
     pub candidates: Vec<Candidate>,
-    /// Held-out triples with a single object for subject and relation.
+    /// Held-out triples whose subject and relation have a single object.
     pub unseen_triples: Vec<EntailmentExample>,
 }
 
@@ -126,7 +126,7 @@ pub type TrainedPairs = BTreeMap<(String, Language, Language), u64>;
 
 /// [`MentionExample`]s written by `kg-triples mentions`.
 ///
-/// Statistics of all examples are counted when the files are opened.
+/// Statistics of all examples are computed when the files are opened.
 #[derive(Clone)]
 pub struct MentionShards {
     pub(super) shards: Shards,
@@ -138,7 +138,7 @@ pub struct MentionShards {
     pub(super) languages: BTreeSet<Language>,
     /// Training counts of the entities that are candidates.
     pub(super) trained_pairs: TrainedPairs,
-    extremes: Extremes,
+    maxima: Maxima,
 }
 
 impl MentionShards {
@@ -146,12 +146,12 @@ impl MentionShards {
     /// file once.
     ///
     /// # Errors
-    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
     /// mention, or a file that changed since it was prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut extremes = Extremes::default();
-        let probe = MentionProbe::read(path, &mut extremes)?;
+        let mut maxima = Maxima::default();
+        let probe = MentionProbe::read(path, &mut maxima)?;
         let candidate_entities: BTreeSet<&str> =
             probe.candidates.iter().map(|row| &*row.entity).collect();
         let mut passage_languages = BTreeSet::new();
@@ -161,8 +161,8 @@ impl MentionShards {
             let example: MentionExample = parse(line)?;
             passage_languages.insert(example.language);
             description_languages.insert(example.description_language);
-            extremes.add_line(line, &example.input_ids);
-            extremes.add_line(line, &example.description_ids);
+            maxima.add_line(line, &example.input_ids);
+            maxima.add_line(line, &example.description_ids);
             if candidate_entities.contains(example.entity.as_str()) {
                 let pair = (example.entity, example.language, example.description_language);
                 *trained_pairs.entry(pair).or_default() += 1;
@@ -174,11 +174,11 @@ impl MentionShards {
         languages.extend(probe.candidates.iter().map(|row| row.language));
         let queries = [&probe.unseen_texts, &probe.unseen_pairs, &probe.unseen_entities];
         languages.extend(queries.into_iter().flatten().map(|row| row.language));
-        Ok(Self { shards, probe, passage_languages, languages, trained_pairs, extremes })
+        Ok(Self { shards, probe, passage_languages, languages, trained_pairs, maxima })
     }
 
-    pub(super) fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
-        self.extremes.expect_fit(model)
+    pub(super) fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
+        self.maxima.check_limits(model)
     }
 }
 
@@ -192,7 +192,7 @@ pub struct EntailmentShards {
     pub(super) relations: Vec<String>,
     /// Training triples for the baselines.
     pub(super) facts: TrainedFacts,
-    extremes: Extremes,
+    maxima: Maxima,
 }
 
 impl EntailmentShards {
@@ -200,21 +200,21 @@ impl EntailmentShards {
     /// file once. Unused relation indices have empty names.
     ///
     /// # Errors
-    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
     /// triple or whose relation index belongs to another relation, or a file that changed since it
     /// was prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut extremes = Extremes::default();
-        let candidates = read_candidates(path, &mut extremes)?;
+        let mut maxima = Maxima::default();
+        let candidates = read_candidates(path, &mut maxima)?;
         let unseen_triples =
-            read_probe(path, "unseen-triples", &mut extremes, |row: &EntailmentExample| {
+            read_probe(path, "unseen-triples", &mut maxima, |row: &EntailmentExample| {
                 [&row.subject_ids, &[]]
             })?;
         let mut relations = Relations::default();
         for query in &unseen_triples {
-            let added = relations.add(query);
-            added.map_err(|reason| {
+            let result = relations.add(query);
+            result.map_err(|reason| {
                 Error::data(path.display().to_string(), "one relation per index", reason)
             })?;
         }
@@ -224,16 +224,16 @@ impl EntailmentShards {
             if !unseen_triples.is_empty() {
                 facts.add(&example);
             }
-            extremes.add_line(line, &example.subject_ids);
-            extremes.add_line(line, &example.object_ids);
+            maxima.add_line(line, &example.subject_ids);
+            maxima.add_line(line, &example.object_ids);
             relations.add(&example)
         })?;
         let probe = TripleProbe { candidates, unseen_triples };
-        Ok(Self { shards, probe, relations: relations.names(), facts, extremes })
+        Ok(Self { shards, probe, relations: relations.names(), facts, maxima })
     }
 
-    pub(super) fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
-        self.extremes.expect_fit(model)
+    pub(super) fn check_limits(&self, model: &dyn Encoder) -> Result<()> {
+        self.maxima.check_limits(model)
     }
 }
 
@@ -287,5 +287,5 @@ impl Relations {
     }
 }
 
-/// Upper bound on relation indices, so that a damaged index does not allocate a table of its size.
+/// Upper bound on relation indices, so that a damaged index does not cause a huge allocation.
 const MAX_RELATIONS: u32 = 1 << 20;

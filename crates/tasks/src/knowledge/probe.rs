@@ -14,7 +14,7 @@ use transfer_eval::retrieval::{
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::candidates::{mention_candidates, object_candidates};
-use super::domains::{domain_ids, one_domain};
+use super::domains::{domain_ids, shared_domain};
 use super::entity_prediction::mask_mention;
 use super::object_baseline::accuracy_by_relation;
 use super::{
@@ -31,7 +31,7 @@ const BATCH_ROWS: usize = 64;
 /// appendix B).
 ///
 /// Queries and candidates are ranked by the vectors that were contrasted in training: projections
-/// by the heads if these were trained, otherwise the encoder's hidden states; see
+/// by the heads if the heads were trained, otherwise the encoder's hidden states; see
 /// [`Representation`].
 ///
 /// # Example
@@ -41,11 +41,11 @@ const BATCH_ROWS: usize = 64;
 /// use tasks::knowledge::{KnowledgeData, KnowledgeProbe, KnowledgeTaskConfig, ProbeConfig};
 /// use xlmr_model::{KnowledgeHeads, Pretrained};
 ///
-/// # fn evaluate(base: &Pretrained, heads: &KnowledgeHeads, trained_with: &KnowledgeTaskConfig,
+/// # fn evaluate(base: &Pretrained, heads: &KnowledgeHeads, training_config: &KnowledgeTaskConfig,
 /// #     data: &KnowledgeData) -> tasks::Result<()> {
 /// let config = ProbeConfig::default();
 /// let probe =
-///     KnowledgeProbe::new(&base.model, base.specials, heads, trained_with, &config)?;
+///     KnowledgeProbe::new(&base.model, base.specials, heads, training_config, &config)?;
 /// let list = Path::new("runs/xlm-k/candidates-xep.json"); // the same for every model
 /// let mentions = &data.mentions;
 /// let entities = probe.entities(mentions, &mentions.probe.unseen_pairs, list)?;
@@ -59,7 +59,7 @@ pub struct KnowledgeProbe<'a> {
     model: &'a dyn Encoder,
     heads: &'a KnowledgeHeads,
     vocab: MaskingVocab,
-    trained_with: &'a KnowledgeTaskConfig,
+    training_config: &'a KnowledgeTaskConfig,
     config: ProbeConfig,
 }
 
@@ -72,8 +72,8 @@ struct Row {
 }
 
 impl<'a> KnowledgeProbe<'a> {
-    /// Creates a probe. `trained_with` are the training options, which determine masking, pooling
-    /// and the trained heads.
+    /// Creates a probe. `training_config` are the training options, which determine masking,
+    /// pooling and the trained heads.
     ///
     /// # Errors
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
@@ -81,11 +81,11 @@ impl<'a> KnowledgeProbe<'a> {
         model: &'a dyn Encoder,
         specials: SpecialTokens,
         heads: &'a KnowledgeHeads,
-        trained_with: &'a KnowledgeTaskConfig,
+        training_config: &'a KnowledgeTaskConfig,
         config: &ProbeConfig,
     ) -> Result<Self> {
         let vocab = masking_vocab(model, specials)?;
-        Ok(Self { model, heads, vocab, trained_with, config: config.clone() })
+        Ok(Self { model, heads, vocab, training_config, config: config.clone() })
     }
 
     /// Evaluates XEP: retrieves the entity's description for each masked mention of `queries`.
@@ -103,20 +103,20 @@ impl<'a> KnowledgeProbe<'a> {
         let candidates = &mentions.probe.candidates;
         let list = mention_candidates(candidates, queries, &self.config)?;
         list.write(path)?;
-        let losses = &self.trained_with.losses;
-        let representation = self.trained_with.mention_representation();
+        let losses = &self.training_config.losses;
+        let representation = self.training_config.mention_representation();
         let domains = losses.norm_by_language.then(|| LanguageDomains::of(&mentions.languages));
 
         let rows = list.queries.iter().map(|query| {
-            let example = item(queries, &query.id)?;
+            let example = item_by_id(queries, &query.id)?;
             let masked = mask_mention(example, &self.vocab, &losses.mention)?;
             Ok(Row { input_ids: masked.input_ids, position: Some(masked.position) })
         });
         let languages = languages(list.queries.iter().map(|query| &query.language))?;
-        let domain = domain_ids(domains.as_ref(), languages)?;
+        let row_domains = domain_ids(domains.as_ref(), languages)?;
         let query_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                Ok(self.heads.mep_query(hidden, domains_of_rows(&domain, rows), false)?)
+                Ok(self.heads.mep_query(hidden, block_domains(&row_domains, rows), false)?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
@@ -124,10 +124,10 @@ impl<'a> KnowledgeProbe<'a> {
         let rows = description_rows(&list, candidates);
         let languages =
             self::languages(list.candidates.iter().map(|candidate| &candidate.language))?;
-        let domain = domain_ids(domains.as_ref(), languages)?;
+        let row_domains = domain_ids(domains.as_ref(), languages)?;
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                Ok(self.heads.mep_key(hidden, domains_of_rows(&domain, rows), false)?)
+                Ok(self.heads.mep_key(hidden, block_domains(&row_domains, rows), false)?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
@@ -138,7 +138,7 @@ impl<'a> KnowledgeProbe<'a> {
     /// triple.
     ///
     /// The list of candidates is written to `path`. Without trained heads a relation has no
-    /// embedding, and only the subject is used. The second value is the mean accuracy over
+    /// embedding, and only the subject is used. Returns the score and the mean accuracy over
     /// relations, in percent.
     ///
     /// # Errors
@@ -152,10 +152,10 @@ impl<'a> KnowledgeProbe<'a> {
         let TripleProbe { candidates, unseen_triples } = triples;
         let list = object_candidates(candidates, unseen_triples, &self.config)?;
         list.write(path)?;
-        let representation = self.trained_with.object_representation();
-        let norm_by_language = self.trained_with.losses.norm_by_language;
+        let representation = self.training_config.object_representation();
+        let norm_by_language = self.training_config.losses.norm_by_language;
 
-        let query = |query: &ListedQuery| item(unseen_triples, &query.id);
+        let query = |query: &ListedQuery| item_by_id(unseen_triples, &query.id);
         let queries: Vec<&EntailmentExample> =
             list.queries.iter().map(query).collect::<Result<_>>()?;
         let relations: Vec<i64> =
@@ -163,7 +163,7 @@ impl<'a> KnowledgeProbe<'a> {
         let rows = queries
             .iter()
             .map(|example| Ok(Row { input_ids: example.subject_ids.clone(), position: None }));
-        let domain = one_domain(norm_by_language, queries.len());
+        let row_domains = shared_domain(norm_by_language, queries.len());
         let query_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
                 let relations = relations.get(rows.clone()).unwrap_or_default();
@@ -171,7 +171,7 @@ impl<'a> KnowledgeProbe<'a> {
                 Ok(self.heads.oe_query(
                     hidden,
                     &relations,
-                    domains_of_rows(&domain, rows),
+                    block_domains(&row_domains, rows),
                     false,
                 )?)
             }
@@ -179,16 +179,16 @@ impl<'a> KnowledgeProbe<'a> {
         })?;
 
         let rows = description_rows(&list, candidates);
-        let domain = one_domain(norm_by_language, list.candidates.len());
+        let row_domains = shared_domain(norm_by_language, list.candidates.len());
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                Ok(self.heads.oe_key(hidden, domains_of_rows(&domain, rows), false)?)
+                Ok(self.heads.oe_key(hidden, block_domains(&row_domains, rows), false)?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
         let ranks = ranks(&list, &query_vectors, &candidate_vectors, representation)?;
-        let by_relation = accuracy_by_relation(unseen_triples, &list, &ranks);
-        Ok((score_retrieval(&list, &ranks)?, by_relation))
+        let mean_accuracy = accuracy_by_relation(unseen_triples, &list, &ranks);
+        Ok((score_retrieval(&list, &ranks)?, mean_accuracy))
     }
 
     /// Computes one vector for each row, `[N, H]` float32, in the order of the rows. `project` maps
@@ -199,20 +199,20 @@ impl<'a> KnowledgeProbe<'a> {
         project: impl Fn(&Tensor, Range<usize>) -> Result<Tensor>,
     ) -> Result<Array2<f32>> {
         let rows: Vec<Row> = rows.collect::<Result<_>>()?;
-        let pooling = self.trained_with.losses.pooling;
+        let pooling = self.training_config.losses.pooling;
         no_grad(|| {
-            let mut parts = Vec::new();
-            for (number, rows) in rows.chunks(BATCH_ROWS).enumerate() {
-                let first = number * BATCH_ROWS;
+            let mut blocks = Vec::new();
+            for (block, rows) in rows.chunks(BATCH_ROWS).enumerate() {
+                let first = block * BATCH_ROWS;
                 let hidden = self.hidden(rows, pooling)?;
                 let projected = project(&hidden, first..first + rows.len())?;
-                parts.push(projected.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
+                blocks.push(projected.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
             }
-            to_array("vectors", &Tensor::f_cat(&parts, 0)?)
+            to_array("vectors", &Tensor::f_cat(&blocks, 0)?)
         })
     }
 
-    /// The hidden states that represent a block of rows, `[b, H]`.
+    /// Computes the hidden states that represent a block of rows, `[b, H]`.
     fn hidden(&self, rows: &[Row], pooling: Pooling) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         match rows.iter().map(|row| row.position).collect::<Option<Vec<usize>>>() {
@@ -222,7 +222,7 @@ impl<'a> KnowledgeProbe<'a> {
     }
 }
 
-/// The descriptions of the candidates of a list.
+/// Returns the descriptions of a list's candidates.
 fn description_rows<'c>(
     list: &'c CandidateList,
     candidates: &'c [Candidate],
@@ -230,9 +230,9 @@ fn description_rows<'c>(
     let ids = |candidate: &'c Candidate| {
         ((candidate.entity.as_str(), candidate.language.as_str()), &candidate.input_ids)
     };
-    let by_candidate: BTreeMap<(&str, &str), &Vec<u32>> = candidates.iter().map(ids).collect();
+    let descriptions: BTreeMap<(&str, &str), &Vec<u32>> = candidates.iter().map(ids).collect();
     list.candidates.iter().map(move |candidate| {
-        let input_ids = by_candidate.get(&(candidate.entity.as_str(), candidate.language.as_str()));
+        let input_ids = descriptions.get(&(candidate.entity.as_str(), candidate.language.as_str()));
         let input_ids = input_ids.ok_or_else(|| {
             let what = format!("candidate {}", candidate.entity);
             Error::data(what, format!("a description in {}", candidate.language), "none")
@@ -241,8 +241,8 @@ fn description_rows<'c>(
     })
 }
 
-/// The item whose index is a query's `id`.
-fn item<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
+/// Returns the item whose index is a query's `id`.
+fn item_by_id<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
     let item = id.parse().ok().and_then(|number: usize| items.get(number));
     item.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
 }
@@ -252,8 +252,8 @@ fn languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language
     codes.map(language).collect()
 }
 
-/// The domain ids of a range of rows; empty if the rows have no domains.
-fn domains_of_rows(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
+/// Returns the domain ids of a range of rows; empty if the rows have no domains.
+fn block_domains(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
     domain_ids.get(rows).unwrap_or_default()
 }
 
@@ -269,7 +269,7 @@ fn ranks(
     Ok(rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?)
 }
 
-/// Scores the ranks of these vectors.
+/// Ranks the candidates of each query by their vectors, and scores the ranks.
 pub(super) fn score(
     list: &CandidateList,
     queries: &Array2<f32>,

@@ -13,19 +13,19 @@ use super::{
 };
 use crate::Result;
 
-/// Scores of XLM-K's probes (appendix B) on three kinds of held-out mentions and on held-out
+/// Scores of XLM-K's probes (appendix B) on three groups of held-out mentions and on held-out
 /// triples.
 ///
 /// A score is `None` without queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProbeScores {
-    /// XEP about trained entities in trained language pairs.
+    /// Score of XEP queries about trained entities in trained language pairs.
     pub xep_seen: Option<RetrievalScore>,
-    /// XEP about trained entities in untrained language pairs.
+    /// Score of XEP queries about trained entities in untrained language pairs.
     pub xep: Option<RetrievalScore>,
-    /// XEP about untrained entities.
+    /// Score of XEP queries about untrained entities.
     pub xep_new: Option<RetrievalScore>,
-    /// XOR over untrained triples.
+    /// Score of XOR queries, which are untrained triples.
     pub xor: Option<RetrievalScore>,
     /// The unweighted mean of XOR's accuracy over relations, in percent.
     #[serde(default)]
@@ -33,14 +33,14 @@ pub struct ProbeScores {
 }
 
 impl KnowledgeProbe<'_> {
-    /// Evaluates [`entities`](Self::entities) on each kind of queries, and
-    /// [`objects`](Self::objects), if `data` has such queries.
+    /// Evaluates [`entities`](Self::entities) on each group of XEP queries in `data`, and
+    /// [`objects`](Self::objects) on the XOR queries.
     ///
     /// The candidate lists are written to `folder` as `candidates-<probe>.json`, and are the same
     /// for every model.
     ///
     /// # Errors
-    /// The errors of both methods.
+    /// The errors of [`entities`](Self::entities) and [`objects`](Self::objects).
     ///
     /// # Example
     /// ```
@@ -53,12 +53,12 @@ impl KnowledgeProbe<'_> {
     /// # }
     /// ```
     pub fn score_all(&self, data: &KnowledgeData, folder: impl AsRef<Path>) -> Result<ProbeScores> {
-        let list = |name: &str| folder.as_ref().join(format!("candidates-{name}.json"));
+        let list_path = |name: &str| folder.as_ref().join(format!("candidates-{name}.json"));
         let entities = |queries: &[MentionExample], name: &str| {
-            let score = || self.entities(&data.mentions, queries, &list(name));
+            let score = || self.entities(&data.mentions, queries, &list_path(name));
             (!queries.is_empty()).then(score).transpose()
         };
-        let objects = || self.objects(&data.triples.probe, &list("xor"));
+        let objects = || self.objects(&data.triples.probe, &list_path("xor"));
         let has_queries = !data.triples.probe.unseen_triples.is_empty();
         let (xor, xor_by_relation) = has_queries.then(objects).transpose()?.unzip();
         let probe = &data.mentions.probe;

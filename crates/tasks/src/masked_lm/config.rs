@@ -1,4 +1,4 @@
-//! Options of training on passages.
+//! Options of masked language modelling on passages.
 use objectives::MaskedLmConfig;
 use objectives::masking::{
     EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
@@ -11,11 +11,11 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PassageMasking {
-    /// Knowledge phrases first: LAKM.
+    /// Knowledge phrases, and random tokens if the phrases have too few tokens (LAKM).
     Phrases(PhraseMaskingConfig),
-    /// Random spans: the ablation of the paper's Table 8.
+    /// Random spans (the ablation of the paper's Table 8).
     Ngrams(NgramMaskingConfig),
-    /// Single tokens: plain masked language modelling on the same passages.
+    /// Single tokens (plain masked language modelling on the same passages).
     Tokens(MlmMaskingConfig),
     /// Mentions of entities, complete or in part (EntityCS). Only the first of overlapping mentions
     /// is used.
@@ -50,10 +50,10 @@ impl PassageMasking {
             Self::Tokens(config) => ("tokens", config.validate()),
             Self::Mentions(config) => ("mentions", config.validate()),
         };
-        result.map_err(|error| Error::of_masking(&format!("masking.{policy}"), error))?;
+        result.map_err(|error| Error::from_masking(&format!("masking.{policy}"), error))?;
         match self {
             Self::Mentions(EntityPredictionConfig { rest: Some(rest), .. }) => {
-                rest.validate().map_err(|error| Error::of_masking("masking.mentions.rest", error))
+                rest.validate().map_err(|error| Error::from_masking("masking.mentions.rest", error))
             }
             _ => Ok(()),
         }
@@ -80,8 +80,8 @@ impl PhraseMasking {
     ///
     /// let (config, ngrams) = (PhraseTaskConfig::default(), NgramMaskingConfig::default());
     /// assert_eq!(PhraseMasking::Phrases.task_config(&config, &ngrams), config);
-    /// let random = PhraseMasking::Ngrams.task_config(&config, &ngrams);
-    /// assert_eq!(random.masking, PassageMasking::Ngrams(ngrams));
+    /// let random_masking = PhraseMasking::Ngrams.task_config(&config, &ngrams);
+    /// assert_eq!(random_masking.masking, PassageMasking::Ngrams(ngrams));
     /// ```
     pub fn task_config(
         self,
@@ -96,7 +96,7 @@ impl PhraseMasking {
     }
 }
 
-/// Positions that carry loss.
+/// Positions that contribute to the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossPositions {
@@ -110,9 +110,9 @@ pub enum LossPositions {
 /// Options of [`PhraseMaskingTask`](super::PhraseMaskingTask); the defaults are the paper's (§4.3).
 ///
 /// Interpretation: Eq. 2 sums over all m tokens of a passage, with one index for the sum and
-/// another for the probability. Masked language modelling predicts masked tokens, so here only the
-/// selected tokens carry loss, and the loss is their mean. `positions` and `loss.reduction` select
-/// the literal form of Eq. 2.
+/// another for the probability. Masked language modelling predicts masked tokens, so by default
+/// only the selected tokens contribute to the loss, and the loss is their mean. `positions` and
+/// `loss.reduction` select the literal form of Eq. 2.
 ///
 /// # Example
 /// ```
@@ -129,7 +129,7 @@ pub enum LossPositions {
 pub struct PhraseTaskConfig {
     /// Masking policy.
     pub masking: PassageMasking,
-    /// Positions that carry loss.
+    /// Positions that contribute to the loss.
     pub positions: LossPositions,
     /// Options of the loss.
     pub loss: MaskedLmConfig,

@@ -20,8 +20,8 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 /// See *Bridging the Language Gap* (Duan et al. 2021), section III-B, Eq. 2. The model needs a
 /// masked-LM head.
 ///
-/// The loss is [`entity_completion`](objectives::entity_completion()), in nats, logged under that
-/// name.
+/// The loss is [`entity_completion`](objectives::entity_completion()), in nats, logged as
+/// `entity_completion`.
 ///
 /// # Example
 /// ```
@@ -60,7 +60,7 @@ pub struct EntityCompletionTask<'a> {
 }
 
 struct Row {
-    /// `[L]`.
+    /// Token ids, `[L]`.
     input_ids: Vec<u32>,
     /// `[L]`: the original token at masked positions, [`IGNORE_INDEX`] elsewhere.
     labels: Vec<i64>,
@@ -92,8 +92,8 @@ impl<'a> EntityCompletionTask<'a> {
         Ok(Self { model, config: config.clone(), rows })
     }
 
-    /// Creates a task from sequences in files: in memory if they fit the shuffle buffer, otherwise
-    /// streamed.
+    /// Creates a task from sequences in files. The sequences are in memory if they fit the shuffle
+    /// buffer, otherwise streamed.
     ///
     /// # Errors
     /// The errors of [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model's
@@ -131,7 +131,7 @@ impl Task for EntityCompletionTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
-        let targets = |row: &&Row| row.targets(self.config.normalization);
+        let targets = |row: &&Row| row.target_count(self.config.normalization);
         losses("entity_completion", &rows, step.micro_batch, Reduction::Mean, targets, |rows| {
             self.loss(rows)
         })
@@ -170,8 +170,9 @@ impl Row {
         self.input_ids.len()
     }
 
-    /// The number of targets that the loss averages over: masked positions or masked entities.
-    fn targets(&self, normalization: EntityNormalization) -> usize {
+    /// Returns the number of targets over which the loss is averaged: masked positions or masked
+    /// entities.
+    fn target_count(&self, normalization: EntityNormalization) -> usize {
         match normalization {
             EntityNormalization::Token => self.entities.len(),
             EntityNormalization::Entity => self.entities.iter().collect::<BTreeSet<_>>().len(),
@@ -180,23 +181,23 @@ impl Row {
 }
 
 impl EntityCompletionTask<'_> {
-    /// The loss of some rows.
+    /// Computes the loss of some rows.
     fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         // Entity ids continue from row to row, so that they are unique in the batch.
         let mut entities: Vec<i64> = Vec::new();
-        let mut first = 0;
+        let mut first_id = 0;
         for row in rows {
-            entities.extend(row.entities.iter().map(|entity| first + entity));
-            first += row.entities.iter().max().map_or(0, |last| last + 1);
+            entities.extend(row.entities.iter().map(|entity| first_id + entity));
+            first_id += row.entities.iter().max().map_or(0, |last| last + 1);
         }
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
-        let masked = target_positions(&labels, Device::Cpu)?;
+        let positions = target_positions(&labels, Device::Cpu)?;
         let hidden = self.model.encode(&inputs, true)?;
         let entities = Tensor::f_from_slice(&entities)?;
-        with_scores(self.model, &hidden, &masked, |scores| {
-            entity_completion(scores, &masked.targets, &entities, &self.config)
+        with_scores(self.model, &hidden, &positions, |scores| {
+            entity_completion(scores, &positions.targets, &entities, &self.config)
         })
     }
 }
@@ -241,8 +242,9 @@ mod tests {
         let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
         let actual = first_loss(&mut task, &batch).double_value(&[]);
 
-        // Reference: each row separately, without padding, and each entity separately.
-        let mut per_entity = Vec::new();
+        // Reference: each row is encoded separately, without padding, and each entity has a
+        // separate loss.
+        let mut entity_losses = Vec::new();
         for sequence in batch.iter().map(|&k| &sequences[k]) {
             let inputs = Inputs::from_rows(&[&sequence.input_ids], 1).unwrap();
             let hidden = model.encode(&inputs, false).unwrap();
@@ -253,11 +255,11 @@ mod tests {
                 let loss: f64 = positions
                     .map(|k| -log_p.double_value(&[0, k as i64, sequence.labels[k]]))
                     .sum();
-                per_entity.push(loss / count);
+                entity_losses.push(loss / count);
             }
         }
-        let expected_loss = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
-        assert!(per_entity.len() > batch.len(), "no pair of entities in the batch");
+        let expected_loss = entity_losses.iter().sum::<f64>() / entity_losses.len() as f64;
+        assert!(entity_losses.len() > batch.len(), "no pair of entities in the batch");
         assert!((actual - expected_loss).abs() < 1e-4, "got {actual}, expected {expected_loss}");
     }
 

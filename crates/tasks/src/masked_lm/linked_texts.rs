@@ -36,7 +36,7 @@ use crate::{Error, Result};
 /// let options = LoadOptions::default();
 /// let (base, _) = Pretrained::load(&root, &[Head::MaskedLm], tch::Device::Cpu, options)?;
 /// let files = LinkedTextFiles::open(&[path], &ShuffleConfig::default())?;
-/// assert_eq!(files.texts()[&Language::DE], 2);
+/// assert_eq!(files.text_counts()[&Language::DE], 2);
 /// let tasks = files.tasks(&base, |_| true, 128, &PhraseTaskConfig::default())?;
 /// assert_eq!((tasks.len(), tasks[0].examples), (1, 2));
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -48,10 +48,10 @@ pub struct LinkedTextFiles {
     validation: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
-/// Number and files of a language's texts.
+/// Number of a language's texts, and the files that contain these texts.
 #[derive(Default)]
 struct LanguageTexts {
-    texts: usize,
+    text_count: usize,
     files: BTreeSet<PathBuf>,
 }
 
@@ -59,7 +59,7 @@ impl LinkedTextFiles {
     /// Opens and reads each file once; for prepared folders, the files of `train` and `validation`.
     ///
     /// # Errors
-    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
     /// linked text.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
@@ -67,7 +67,7 @@ impl LinkedTextFiles {
         let shards = Shards::open_with(paths, |line| {
             let text: LinkedText = parse(line)?;
             let language_texts = languages.entry(text.language).or_default();
-            language_texts.texts += 1;
+            language_texts.text_count += 1;
             if !language_texts.files.contains(line.path) {
                 language_texts.files.insert(line.path.to_owned());
             }
@@ -91,14 +91,15 @@ impl LinkedTextFiles {
     }
 
     /// Returns the number of training texts by language.
-    pub fn texts(&self) -> BTreeMap<Language, usize> {
+    pub fn text_counts(&self) -> BTreeMap<Language, usize> {
         self.languages
             .iter()
-            .map(|(language, language_texts)| (*language, language_texts.texts))
+            .map(|(language, language_texts)| (*language, language_texts.text_count))
             .collect()
     }
 
-    /// Creates a task for each language accepted by `selects_language`, in the order of codes.
+    /// Creates a task for each language accepted by `selects_language`, in the order of the
+    /// language codes.
     ///
     /// Windows have at most `max_length` tokens, including special tokens. Only files with texts of
     /// these languages are read.
@@ -122,7 +123,7 @@ impl LinkedTextFiles {
                 self.passages(language, language_texts, base, max_length)?,
                 config,
             )?;
-            let examples = if task.is_empty() { language_texts.texts } else { task.len() };
+            let examples = if task.is_empty() { language_texts.text_count } else { task.len() };
             tasks.push(LanguageTask { language, examples, task });
         }
         if tasks.is_empty() {
@@ -210,8 +211,8 @@ mod tests {
             std::fs::write(folder.file(name).unwrap(), lines).unwrap();
         };
         write("train/de.jsonl", (0..7).map(|number| line(number, "de", "Bern")).collect());
-        let mixed = (7..19).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
-        write("train/mixed.jsonl", mixed.collect());
+        let mixed_lines = (7..19).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
+        write("train/mixed.jsonl", mixed_lines.collect());
         let validation_lines =
             (20..24).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
         write("validation/all.jsonl", validation_lines.collect());
@@ -228,15 +229,15 @@ mod tests {
         prepare(&out);
         let es = Language::new("es").unwrap();
         // `examples` counts windows with a mention for texts in memory, and texts for streams.
-        for (lines, german) in [(100, 12), (4, 13)] {
+        for (lines, german_examples) in [(100, 12), (4, 13)] {
             let shuffle = ShuffleConfig { lines, ..ShuffleConfig::default() };
             let files = LinkedTextFiles::open(&[&out], &shuffle).unwrap();
-            assert_eq!(files.texts(), BTreeMap::from([(Language::DE, 13), (es, 6)]));
+            assert_eq!(files.text_counts(), BTreeMap::from([(Language::DE, 13), (es, 6)]));
             let mut tasks = files.tasks(&base, |_| true, 96, &config).unwrap();
             let sizes: Vec<_> = tasks.iter().map(|task| (task.language, task.examples)).collect();
-            assert_eq!(sizes, [(Language::DE, german), (es, 6)]);
-            let streamed = trainer::Task::examples(&mut tasks[0].task).lengths().is_none();
-            assert_eq!(streamed, lines == 4);
+            assert_eq!(sizes, [(Language::DE, german_examples), (es, 6)]);
+            let is_streamed = trainer::Task::examples(&mut tasks[0].task).lengths().is_none();
+            assert_eq!(is_streamed, lines == 4);
             assert_eq!(
                 files.tasks(&base, |language| language == es, 96, &config).unwrap().len(),
                 1

@@ -1,4 +1,4 @@
-//! Masked-LM loss from labels; the head runs only on positions that carry loss.
+//! Masked-LM loss from labels; the head runs only on positions that contribute to the loss.
 use objectives::{
     IGNORE_INDEX, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm, masked_positions,
 };
@@ -9,11 +9,11 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Result};
 
-/// The positions of a batch that carry loss, and their labels, on `device`.
+/// Returns the positions of a batch that contribute to the loss, and their labels, on `device`.
 ///
 /// # Shapes
 /// - `labels`: one row for each of B examples, i64, [`IGNORE_INDEX`] at positions without loss;
-///   short rows are padded with it to L
+///   short rows are padded with [`IGNORE_INDEX`] to L
 /// - returns indices into `[B · L]` and targets, `[N]` i64 each; N may be 0
 ///
 /// # Errors
@@ -25,7 +25,7 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 
 /// Runs the masked-LM head on the hidden states of some positions and passes its scores to `loss`.
 ///
-/// Used for losses other than [`loss_from_hidden`].
+/// This function is for losses other than [`loss_from_hidden`].
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
@@ -49,9 +49,10 @@ pub(crate) fn with_scores<T>(
     Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
 }
 
-/// Computes the masked-LM loss `[]` of hidden states; `None` if no position carries loss.
+/// Computes the masked-LM loss `[]` of hidden states; `None` if no position contributes to the
+/// loss.
 ///
-/// For tasks that also use the hidden states in another head.
+/// This function is for tasks that also use the hidden states in another head.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
@@ -87,13 +88,13 @@ pub fn loss_from_hidden(
     if positions.is_empty() {
         return Ok(None);
     }
-    let score = |scores: TokenScores<'_>| masked_lm(scores, &positions.targets, config);
-    with_scores(model, hidden, &positions, score).map(Some)
+    let loss = |scores: TokenScores<'_>| masked_lm(scores, &positions.targets, config);
+    with_scores(model, hidden, &positions, loss).map(Some)
 }
 
 /// Computes the masked-LM loss `[]` of a batch in training mode.
 ///
-/// The result is `None`, and the encoder does not run, if no position carries loss.
+/// If no position contributes to the loss, the encoder does not run and the result is `None`.
 ///
 /// # Shapes
 /// - `inputs`: `[B, L]`, with masked tokens already replaced, see [`Inputs::from_rows`]
@@ -138,8 +139,8 @@ mod tests {
 
     const IGNORED: i64 = IGNORE_INDEX;
 
-    /// Reference implementation: each row separately, without padding, and each position
-    /// separately, in float64.
+    /// Reference implementation in float64: each row is encoded separately, without padding, and
+    /// each position has a separate loss.
     fn reference_losses(model: &xlmr_model::Model, rows: &[&[u32]], labels: &[&[i64]]) -> Vec<f64> {
         let mut losses = Vec::new();
         for (row, labels) in rows.iter().zip(labels) {

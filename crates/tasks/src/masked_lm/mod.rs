@@ -35,7 +35,8 @@ pub(crate) use text_passages::{TextPassages, open_text};
 use crate::micro_batches::Reduction;
 use crate::{Encoder, Error, Result};
 
-/// The special tokens, which are never masked, and the ids that random tokens are drawn from.
+/// Returns the special tokens, which are never masked, and the ids from which random tokens are
+/// drawn.
 ///
 /// # Errors
 /// [`Error::Masking`] if every id of the vocabulary is a special token; [`Error::Data`] if the

@@ -20,8 +20,8 @@ use crate::{Encoder, Error, Result};
 /// Training task of language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and
 /// Eq. 2).
 ///
-/// Passages contain phrases that queries and result titles share; masking them trains a reader on
-/// phrase boundaries. The model needs a masked-LM head.
+/// Passages contain phrases that queries and result titles share; masking these phrases trains a
+/// reader on phrase boundaries. The model needs a masked-LM head.
 ///
 /// With [`PassageMasking::Mentions`] this is the task of EntityCS (Whitehouse et al. 2022): the
 /// mentions in code-switched sentences ([`kg_triples::switch`]) are predicted.
@@ -134,7 +134,7 @@ impl<'a> PhraseMaskingTask<'a> {
     /// `seed`; dropout is disabled.
     ///
     /// # Errors
-    /// [`Error::Empty`] if no token is selected, as for streamed passages.
+    /// [`Error::Empty`] if no token is selected, or if the passages are streamed.
     pub fn mean_loss(&self, seed: u64, batch_size: usize) -> Result<f64> {
         let ShardExamples::InMemory(examples, lengths) = &self.passages else {
             return Err(Error::empty("passage in memory to score"));
@@ -190,7 +190,8 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(masked)
     }
 
-    /// The masked examples of a batch, which depend only on the batch and the generator's state.
+    /// Masks the examples of a batch; the result depends only on the batch and the generator's
+    /// state.
     fn mask_all(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
         let examples = batch.iter().filter_map(|&number| self.passages.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
@@ -206,8 +207,8 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(inputs)
     }
 
-    /// The loss of masked rows. If no token is selected, it is a 0 that depends on the hidden
-    /// states, so that the step has a gradient.
+    /// Computes the loss of masked rows. If no token is selected, the loss is 0 and depends on the
+    /// hidden states, so that the step has a gradient.
     fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let hidden = self.model.encode(&self.inputs(rows)?, true)?;
@@ -248,7 +249,7 @@ impl Task for PhraseMaskingTask<'_> {
         let targets = |row: &Masked| row.selected().count();
         let losses =
             losses("mlm", &rows, step.micro_batch, reduction, targets, |rows| self.loss(rows))?;
-        // The 0 of a batch without a selected token is not logged.
+        // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);
         Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })
     }
@@ -276,11 +277,11 @@ mod tests {
     };
     use xlmr_model::Model;
 
-    /// Passages of 20 to 59 tokens, with a phrase of three tokens and another inside it.
+    /// Passages of 20 to 59 tokens, with a phrase of three tokens and another phrase inside it.
     fn examples() -> Vec<PassageExample> {
         let example = |k: usize| {
-            let body = (0..20 + k).map(|position| 5 + ((7 * position + k) % 60) as u32);
-            let input_ids = [0].into_iter().chain(body).chain([2]).collect();
+            let words = (0..20 + k).map(|position| 5 + ((7 * position + k) % 60) as u32);
+            let input_ids = [0].into_iter().chain(words).chain([2]).collect();
             let start = 1 + k % 15;
             let phrases = vec![start..start + 3, start + 1..start + 2];
             PassageExample { language: Language::new("en").unwrap(), input_ids, phrases }
@@ -375,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn all_positions_carry_loss_if_configured() {
+    fn all_positions_contribute_to_the_loss_if_configured() {
         let model = model(80);
         let config = PhraseTaskConfig { positions: LossPositions::All, ..Default::default() };
         let task = task(&model, config);
@@ -389,14 +390,14 @@ mod tests {
     }
 
     #[test]
-    fn segments_change_the_loss_and_empty_batches_have_none() {
+    fn segments_change_the_loss_and_batches_without_targets_have_loss_0() {
         let model = model(80);
         let mut segment_1 = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
         let mut segment_0 = task(&model, PhraseTaskConfig::default());
         let value = |losses: StepLosses| losses.total.double_value(&[]);
         assert_ne!(value(losses(&mut segment_1, 1)), value(losses(&mut segment_0, 1)));
-        let unmasked = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let mut unmasked = task(&model, config_with(PassageMasking::Tokens(unmasked)));
+        let no_masking = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let mut unmasked = task(&model, config_with(PassageMasking::Tokens(no_masking)));
         let losses = losses(&mut unmasked, 1);
         assert!(losses.parts.is_empty() && losses.total.requires_grad());
         assert_eq!(value(losses), 0.0);
@@ -408,13 +409,13 @@ mod tests {
         let first = fingerprint_of(&task(&model, PhraseTaskConfig::default()));
         assert_eq!(first, fingerprint_of(&task(&model, PhraseTaskConfig::default())));
         let higher_probability = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
-        let higher = task(&model, config_with(PassageMasking::Phrases(higher_probability)));
-        assert_ne!(first, fingerprint_of(&higher));
-        let mut different = examples();
-        different[7].phrases[0].start += 1;
-        let different =
-            PhraseMaskingTask::new(&model, specials(), different, &Default::default()).unwrap();
-        assert_ne!(first, fingerprint_of(&different));
+        let higher_task = task(&model, config_with(PassageMasking::Phrases(higher_probability)));
+        assert_ne!(first, fingerprint_of(&higher_task));
+        let mut changed = examples();
+        changed[7].phrases[0].start += 1;
+        let changed_task =
+            PhraseMaskingTask::new(&model, specials(), changed, &Default::default()).unwrap();
+        assert_ne!(first, fingerprint_of(&changed_task));
         assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
     }
 
@@ -455,14 +456,14 @@ mod tests {
             assert!((actual / expected - 1.0).abs() < 1e-5, "{batch_size}: {actual} {expected}");
         }
         assert_ne!(task.mean_loss(8, 7).unwrap(), task.mean_loss(7, 7).unwrap());
-        let mut rounded = crate::testing::model(80);
-        rounded.set_precision(torch_ext::Precision::Bf16).unwrap();
-        let rounded_task =
-            super::tests::task(&rounded, PhraseTaskConfig { segment: 1, ..Default::default() });
-        let actual = rounded_task.mean_loss(7, 7).unwrap();
+        let mut bf16_model = crate::testing::model(80);
+        bf16_model.set_precision(torch_ext::Precision::Bf16).unwrap();
+        let bf16_task =
+            super::tests::task(&bf16_model, PhraseTaskConfig { segment: 1, ..Default::default() });
+        let actual = bf16_task.mean_loss(7, 7).unwrap();
         assert!((actual / expected - 1.0).abs() < 0.01, "bfloat16: {actual} {expected}");
-        let unmasked = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let unmasked = super::tests::task(&model, config_with(PassageMasking::Tokens(unmasked)));
+        let no_masking = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let unmasked = super::tests::task(&model, config_with(PassageMasking::Tokens(no_masking)));
         assert!(matches!(unmasked.mean_loss(7, 7), Err(Error::Empty { .. })));
     }
 

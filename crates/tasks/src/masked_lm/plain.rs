@@ -81,8 +81,8 @@ impl<'a> MlmTask<'a> {
         Ok(Self { model, rows: Box::new(stream), masking: masking.clone(), vocab })
     }
 
-    /// The mean loss over the selected tokens of masked rows. If no token is selected, the loss is
-    /// a 0 that depends on the hidden states.
+    /// Computes the mean loss over the selected tokens of masked rows. If no token is selected, the
+    /// loss is 0 and depends on the hidden states, so that the step has a gradient.
     fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
@@ -113,7 +113,7 @@ impl Task for MlmTask<'_> {
         let mean = MaskedLmReduction::Mean.into();
         let targets = |row: &Masked| row.selected().count();
         let losses = losses("mlm", &rows, step.micro_batch, mean, targets, |rows| self.loss(rows))?;
-        // The 0 of a batch without a selected token is not logged.
+        // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);
         Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })
     }

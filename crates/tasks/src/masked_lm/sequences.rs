@@ -10,7 +10,7 @@ use crate::knowledge::parse;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
-/// Selected kinds and languages of [`SequenceFiles`], for an
+/// Sequences of [`SequenceFiles`], selected by kind and language for an
 /// [`EntityCompletionTask`](super::EntityCompletionTask).
 pub struct SelectedSequences {
     shards: Shards,
@@ -22,7 +22,7 @@ pub struct SelectedSequences {
     max_tokens: usize,
 }
 
-/// Files written by `kg-triples mix`. Each is read once for validation and counting.
+/// Files written by `kg-triples mix`. Each file is read once for validation and counting.
 ///
 /// # Example
 /// ```
@@ -41,7 +41,7 @@ pub struct SelectedSequences {
 /// let en = Language::new("en")?;
 /// let (_, report) = files.select(&[SequenceKind::Monolingual], &[en])?;
 /// assert_eq!((report.sequences(), report.tokens), (1, 4));
-/// assert!(files.select(&[SequenceKind::Mixed], &[en]).is_err()); // there is none
+/// assert!(files.select(&[SequenceKind::Mixed], &[en]).is_err()); // no mixed sequences
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct SequenceFiles {
@@ -65,7 +65,7 @@ impl SequenceFiles {
     /// Opens and reads each file once.
     ///
     /// # Errors
-    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
     /// sequence.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
@@ -90,8 +90,8 @@ impl SequenceFiles {
 
     /// Selects sequences by kind and by `languages`, and returns their counts.
     ///
-    /// Sequences of two languages come from the file of this pair, if there is one, because the
-    /// files of other pairs may have more sequences in one of the languages.
+    /// If two languages are selected and this pair has a file, only sequences of this file are
+    /// selected, because the files of other pairs may have more sequences in one of the languages.
     ///
     /// # Errors
     /// [`Error::Empty`] if no sequence is selected.
@@ -132,7 +132,7 @@ impl SequenceFiles {
         Ok((selected, report))
     }
 
-    /// The files whose names start with `prefix`, or all files if there are none.
+    /// Returns the files whose names start with `prefix`, or all files if no name does.
     fn files_of_pair(&self, prefix: &str) -> Shards {
         let has_prefix = |file: &ShardFile| {
             let name = file.path().file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -151,7 +151,7 @@ impl SelectedSequences {
         self.max_tokens
     }
 
-    /// The sequences, converted by `row`.
+    /// Creates the examples, which are the sequences converted by `row`.
     pub(super) fn examples<T: 'static>(
         &self,
         row: impl Fn(&Sequence) -> std::result::Result<T, String> + 'static,

@@ -19,7 +19,7 @@ pub struct LanguageTask<'a> {
 
 /// Creates a selection rule for the model with the lowest perplexity.
 ///
-/// The perplexity is e to the mean of the languages' mean losses in nats (see
+/// The perplexity is the exponential of the mean loss in nats, averaged over languages (see
 /// [`PhraseMaskingTask::mean_loss`]), on sentences in memory; `None` without such sentences.
 pub fn lowest_perplexity<'a>(
     sentences: &'a [LanguageTask<'_>],
@@ -38,7 +38,7 @@ pub fn lowest_perplexity<'a>(
         .then(|| CheckpointSelection { rule, ..CheckpointSelection::lowest_mean(names, score) })
 }
 
-/// Shares of the languages in monolingual batches.
+/// Shares of the languages among monolingual batches.
 ///
 /// # Example
 /// ```

@@ -26,14 +26,14 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextSource<P = Vec<std::path::PathBuf>> {
-    /// Files with one document per line, or folders of them. A document is the line or, for
+    /// Files with one document per line, or folders of such files. A document is the line or, for
     /// `.jsonl`, the member `text` of its JSON object, as in Common Crawl; for `*.parquet` (feature
     /// `parquet` of the trainer) it is the column `text`.
     pub text: P,
     /// Maximum passage length in tokens, including special tokens.
     pub max_tokens: usize,
-    /// Whether passages continue into the next document after `</s>`, so that all except the last
-    /// have `max_tokens`. Otherwise a passage contains a single document only.
+    /// Whether passages continue into the next document after `</s>`, so that all passages except
+    /// the last are full. Otherwise a passage contains a single document only.
     pub packed: bool,
 }
 
@@ -56,12 +56,12 @@ impl<P> TextSource<P> {
     }
 }
 
-/// Opens the files of a [`TextSource`], and reads each once to count its documents.
+/// Opens the files of a [`TextSource`], and reads each file once to count its documents.
 ///
 /// # Errors
 /// The errors of [`Shards::open_with`]; the error names a line without text or with more than 16
 /// MiB. [`Error::Data`] naming the first file if no document has a token that can be masked, for
-/// example with only control characters or an unknown script.
+/// example if all documents consist of control characters or an unknown script.
 pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     paths: &[P],
     tokenizer: &Tokenizer,
@@ -94,11 +94,11 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
 }
 
 /// Maximum number of bytes of a document, ten times the longest pages of Wikipedia. A document is
-/// encoded as a whole, so a corpus on a single line would block a step for seconds and use too much
-/// memory.
+/// encoded in one call, so a corpus on a single line would block a step for seconds and use too
+/// much memory.
 const MAX_TEXT_BYTES: usize = 1 << 24;
 
-/// The text of a line.
+/// Returns the document in a line.
 fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>, String> {
     #[derive(Deserialize)]
     struct Document {
@@ -116,10 +116,10 @@ fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_,
 ///
 /// Documents are in the order of [`ShuffledLines`]; the passages of a document are consecutive.
 ///
-/// If several processes share the work ([`torch_ext::with_group`]), each reads all lines, because
-/// the end of a passage depends on every token before it. Each of n processes encodes only every
-/// n-th document, and the token ids are gathered. Passages and positions are thus those of a single
-/// process.
+/// If several processes share the work ([`torch_ext::with_group`]), each process reads all lines,
+/// because the end of a passage depends on every token before it. Each of n processes encodes only
+/// every n-th document, and the token ids are gathered. Passages and positions are therefore equal
+/// to those of a single process.
 pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
@@ -128,9 +128,9 @@ pub(crate) struct TextPassages {
     budget: usize,
     packed: bool,
     /// Encoded documents that are not yet split, each with the position before it.
-    encoded: VecDeque<(ShardPosition, Vec<u32>)>,
+    encoded_documents: VecDeque<(ShardPosition, Vec<u32>)>,
     /// The position before the current document, which is being split.
-    before: ShardPosition,
+    document_start: ShardPosition,
     /// Token ids of the current document without special tokens; `offset` is the index of the next
     /// token to return.
     ids: Vec<u32>,
@@ -175,8 +175,8 @@ impl TextPassages {
             specials,
             budget: source.max_tokens - 2,
             packed: source.packed,
-            encoded: VecDeque::new(),
-            before: ShardPosition::default(),
+            encoded_documents: VecDeque::new(),
+            document_start: ShardPosition::default(),
             ids: Vec::new(),
             offset: 0,
         })
@@ -187,11 +187,11 @@ impl TextPassages {
         self.offset = 0;
         self.ids.clear();
         while self.ids.is_empty() {
-            if self.encoded.is_empty() {
+            if self.encoded_documents.is_empty() {
                 self.encode_documents()?;
             }
-            let Some((before, ids)) = self.encoded.pop_front() else { return Ok(false) };
-            (self.before, self.ids) = (before, ids);
+            let Some((start, ids)) = self.encoded_documents.pop_front() else { return Ok(false) };
+            (self.document_start, self.ids) = (start, ids);
         }
         Ok(true)
     }
@@ -218,23 +218,23 @@ impl TextPassages {
         if let Some(group) = group {
             rows = group.gather_rows(&rows)?;
         }
-        self.encoded.extend(positions.into_iter().zip(rows));
+        self.encoded_documents.extend(positions.into_iter().zip(rows));
         Ok(())
     }
 
-    /// The position before the next document.
+    /// Returns the position before the next document.
     fn next_document_position(&self) -> ShardPosition {
-        let first = self.encoded.front();
+        let first = self.encoded_documents.front();
         first.map_or_else(|| self.lines.position(), |(before, _)| before.clone())
     }
 
     /// Adds the next tokens of the current document to `row`, up to the budget.
-    fn add(&mut self, row: &mut Vec<u32>) {
+    fn append_tokens(&mut self, row: &mut Vec<u32>) {
         let remaining = self.ids.get(self.offset..).unwrap_or_default();
-        let space = (self.budget + 1).saturating_sub(row.len());
-        let part = remaining.get(..space).unwrap_or(remaining);
-        row.extend_from_slice(part);
-        self.offset += part.len();
+        let free_tokens = (self.budget + 1).saturating_sub(row.len());
+        let tokens = remaining.get(..free_tokens).unwrap_or(remaining);
+        row.extend_from_slice(tokens);
+        self.offset += tokens.len();
     }
 }
 
@@ -244,7 +244,7 @@ impl ExampleSource for TextPassages {
 
     fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> Result<(), TaskError> {
         self.lines.start_epoch(rng);
-        self.encoded.clear();
+        self.encoded_documents.clear();
         self.ids.clear();
         self.offset = 0;
         Ok(())
@@ -255,11 +255,11 @@ impl ExampleSource for TextPassages {
             return Ok(None);
         }
         let mut row = vec![self.specials.bos];
-        self.add(&mut row);
+        self.append_tokens(&mut row);
         // A separator is added only if there is space for a token after it.
         while self.packed && row.len() < self.budget && self.next_document()? {
             row.push(self.specials.eos);
-            self.add(&mut row);
+            self.append_tokens(&mut row);
         }
         row.push(self.specials.eos);
         Ok(Some(row))
@@ -269,12 +269,12 @@ impl ExampleSource for TextPassages {
         if self.offset >= self.ids.len() {
             return TextPosition { document: self.next_document_position(), token: 0 };
         }
-        TextPosition { document: self.before.clone(), token: self.offset }
+        TextPosition { document: self.document_start.clone(), token: self.offset }
     }
 
     fn seek(&mut self, position: TextPosition) -> Result<(), TaskError> {
         self.lines.seek(position.document)?;
-        self.encoded.clear();
+        self.encoded_documents.clear();
         self.ids.clear();
         self.offset = 0;
         if position.token > 0 {
@@ -315,7 +315,7 @@ mod tests {
     ];
 
     /// Writes the texts to a file of lines and a file of JSON objects.
-    fn write(folder: &Path) -> Vec<PathBuf> {
+    fn write_texts(folder: &Path) -> Vec<PathBuf> {
         let (lines, objects) = (folder.join("a.txt"), folder.join("b.jsonl"));
         std::fs::write(&lines, format!("\u{feff}{}\r\n", TEXTS[..3].join("\n"))).unwrap();
         let object =
@@ -338,8 +338,8 @@ mod tests {
         std::iter::from_fn(|| passages.next_example().unwrap()).collect()
     }
 
-    /// Token ids without special tokens, sorted.
-    fn sorted(ids: impl Iterator<Item = u32>) -> Vec<u32> {
+    /// Returns the token ids without special tokens, sorted.
+    fn sorted_tokens(ids: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut ids: Vec<u32> = ids.filter(|id| ![0, 2].contains(id)).collect();
         ids.sort_unstable();
         ids
@@ -348,14 +348,14 @@ mod tests {
     #[test]
     fn every_token_occurs_once_in_rows_within_the_limit() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = write(folder.path());
+        let paths = write_texts(folder.path());
         let tokenizer = tokenizer();
         let encode = |text: &&str| tokenizer.encode_fast(text.trim(), false).unwrap();
         let expected = TEXTS.iter().map(encode).flat_map(|encoding| encoding.get_ids().to_vec());
-        let expected = sorted(expected);
+        let expected = sorted_tokens(expected);
         for (max_tokens, packed) in [(5, false), (5, true), (12, true), (100, false), (100, true)] {
             let rows = remaining(&mut passages(&paths, max_tokens, packed));
-            assert_eq!(sorted(rows.concat().into_iter()), expected);
+            assert_eq!(sorted_tokens(rows.concat().into_iter()), expected);
             for row in &rows {
                 assert!((3..=max_tokens).contains(&row.len()), "{row:?}");
                 assert_eq!((row.first(), row.last()), (Some(&0), Some(&2)));
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn every_position_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = write(folder.path());
+        let paths = write_texts(folder.path());
         for (max_tokens, packed) in [(6, false), (6, true), (9, true)] {
             let mut first = passages(&paths, max_tokens, packed);
             let mut positions = vec![first.position()];

@@ -26,7 +26,7 @@ pub struct QaAugmentation {
     /// Maximum ratio r of noise to embedding. r is drawn uniformly from 0 to this value. The noise
     /// on an embedding e of the question is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
-    /// Maximum fraction of question tokens replaced by random ones. Tokens of the entity are not
+    /// Maximum fraction of question tokens replaced by random tokens. Tokens of the entity are not
     /// replaced, but may move within the question.
     pub question_replacement: f64,
 }
@@ -55,7 +55,7 @@ impl QaAugmentation {
 /// Replaces question tokens outside `entity`, and randomly moves the entity within the question.
 ///
 /// A rate r is drawn from 0 to `max_rate`. Every token outside the entity is replaced with
-/// probability r by a random one of `replacements`, and with probability r the entity moves to a
+/// probability r by a random token of `replacements`, and with probability r the entity moves to a
 /// random position between the other tokens. An empty `entity` protects no token. The result has
 /// the length of `question`. Nothing changes if `replacements` is empty or if the entity ends
 /// beyond the question, which may have been truncated.
@@ -91,7 +91,7 @@ pub(super) fn replace_question_tokens(
     [&before, entity_tokens, &after].concat()
 }
 
-/// The noise on one row's question.
+/// Parameters of the noise on one row's question.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EmbeddingNoise {
     /// r, the ratio of noise to embedding.
@@ -108,7 +108,8 @@ impl EmbeddingNoise {
     }
 }
 
-/// Token embeddings `[B, L, E]` of a batch, with Gaussian noise on the embeddings of the question.
+/// Computes the token embeddings `[B, L, E]` of a batch, with Gaussian noise on the embeddings of
+/// the question.
 ///
 /// `noise` has one entry for each row. The noise on an embedding e of the row's question
 /// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)², similar to NEFTune (Jain

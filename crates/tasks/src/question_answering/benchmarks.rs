@@ -117,8 +117,8 @@ pub fn evaluate_sets(
 ) -> Result<SetScores> {
     let mut scores = SetScores::new();
     for (set, files) in sets {
-        let files = evaluate(predictor, files, "predictions", top_k, &out.join(set))?;
-        scores.insert(set.clone(), files);
+        let file_scores = evaluate(predictor, files, "predictions", top_k, &out.join(set))?;
+        scores.insert(set.clone(), file_scores);
     }
     Ok(scores)
 }

@@ -23,8 +23,8 @@ pub enum SelectedModel {
     /// The model after the last step.
     #[default]
     Last,
-    /// The model with the highest mean score on the development sets; the first one in case of
-    /// ties.
+    /// The model with the highest mean score on the development sets; the earliest of models with
+    /// equal scores.
     Best,
 }
 
@@ -95,8 +95,8 @@ pub struct DevSet {
     pub name: String,
     /// The questions.
     pub dataset: Dataset,
-    /// Scoring rules: MLQA's of the context's language for files with MLQA's names, otherwise
-    /// SQuAD's.
+    /// Scoring rules: MLQA's rules of the context's language for files with MLQA's names, otherwise
+    /// SQuAD's rules.
     pub rules: Normalization,
 }
 
@@ -124,8 +124,8 @@ impl DevSelection {
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or scored; [`Error::Config`] if two files
-    /// have the same name, there is neither a file nor a held-out part, or no training question
-    /// remains.
+    /// have the same name, neither a file nor a held-out share is configured, or no training
+    /// question remains.
     pub fn sets<P: AsRef<Path>>(
         &self,
         files: &[P],
@@ -236,7 +236,7 @@ impl DevSet {
         Ok(Self { name, dataset, rules })
     }
 
-    /// The score of a predictor in percent.
+    /// Computes the score of a predictor in percent.
     fn score(&self, predictor: &QaPredictor<'_>, metric: DevMetric) -> Result<f64> {
         let answers = predictor.predict(&self.dataset.questions)?;
         let answers = Predictions::from(answers.as_slice());
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::testing::{model, question, tokenizer};
 
-    /// `count` questions, two for each passage.
+    /// Creates `count` questions, two for each passage.
     fn questions(count: usize) -> Vec<Question> {
         let numbered_question = |k: usize| {
             let context = format!("House {} is red.", k / 2);
@@ -324,17 +324,17 @@ mod tests {
         let sets = selection.sets(&[&german, &squad], &mut train).unwrap();
         let (languages, mut copy) = ([Language::DE], train.clone());
         let no_questions = &mut Vec::new();
-        let from_folder = selection
+        let folder_sets = selection
             .sets_in_folder(folder.path(), &languages, &mut copy, [&mut train, no_questions])
             .unwrap();
-        assert_eq!(from_folder, sets[..1]);
+        assert_eq!(folder_sets, sets[..1]);
         assert_eq!((train.len(), &copy), (4, &train), "no question is held out");
         let rules: Vec<_> = sets.iter().map(|set| set.rules).collect();
         assert_eq!(rules, [Normalization::Mlqa(Language::DE), Normalization::SquadEn]);
         let error = selection.sets(&[&german, &german], &mut train).unwrap_err().to_string();
         assert!(error.contains("data.dev = dev-context-de"), "{error}");
 
-        // All sets have the same weight, whatever their number of questions.
+        // Each set has a separate score, because all sets have the same weight in the mean.
         let (model, tokenizer) = (model(4000), tokenizer());
         let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
         let rule = selection.rule(&sets, &model, &tokenizer, &windows).unwrap();

@@ -1,4 +1,4 @@
-//! Entities of questions, if marked in the data.
+//! Spans of the entities in questions, if stored in the data.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 
 /// Reads `head_start` and `head_length` of the questions of a SQuAD-style file, if present.
 ///
-/// Both count code points of the question. `path` is the path of `file`.
+/// Both fields count code points of the question. `path` is the path of `file`.
 ///
 /// # Errors
 /// [`Error::Eval`] naming the question if a value is not a number.
@@ -30,7 +30,7 @@ pub(super) fn read_entity_spans(file: &squad::File, path: &Path) -> Result<Quest
     Ok(spans)
 }
 
-/// The tokens of a question that overlap the code points `span`; `None` if there are none.
+/// Returns the tokens of a question that overlap the code points `span`; `None` if no token does.
 pub(super) fn entity_tokens(
     tokenizer: &Tokenizer,
     question: &str,
@@ -40,9 +40,9 @@ pub(super) fn entity_tokens(
     let encoding = tokenizer
         .encode_char_offsets(trimmed, false)
         .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;
-    let skipped = question.chars().count() - trimmed.chars().count();
+    let offset = question.chars().count() - trimmed.chars().count();
     let overlaps =
-        |&(start, end): &(usize, usize)| start + skipped < span.end && end + skipped > span.start;
+        |&(start, end): &(usize, usize)| start + offset < span.end && end + offset > span.start;
     let offsets = encoding.get_offsets();
     let first = offsets.iter().position(overlaps);
     let last = offsets.iter().rposition(overlaps);

@@ -56,8 +56,8 @@ pub struct EvaluationConfig {
     pub decoding: DecodeConfig,
 }
 
-/// Whether the value is the default, which is not serialised, so that run folders from before the
-/// key existed stay valid.
+/// Returns whether the value is the default, which is not serialised, so that run folders created
+/// before the key existed remain valid.
 fn is_all(questions: &QuestionLanguages) -> bool {
     *questions == QuestionLanguages::All
 }
@@ -95,8 +95,8 @@ impl EvaluationConfig {
             .with_batch_size(self.batch_size)
     }
 
-    /// Lists MLQA's files in `folder` for `contexts` among `languages`, with questions in all of
-    /// `languages` or the context's language.
+    /// Lists MLQA's files in `folder` for the context languages that are in `languages`, with
+    /// questions in all of `languages` or the context's language.
     ///
     /// Existence of the files is not checked.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
@@ -250,16 +250,16 @@ pub fn evaluate(
     out: &Path,
 ) -> Result<Vec<FileScore>> {
     std::fs::create_dir_all(out).map_err(|error| Error::file(out, error))?;
-    let predictions = |file: &QuestionFile| question_file(out, split, file.context, file.question);
+    let out_path = |file: &QuestionFile| question_file(out, split, file.context, file.question);
     let mut sources = QuestionSources::default();
     for file in files {
         let &QuestionFile { context, question, ref path, squad_rules } = file;
         let source = QuestionSource { path: path.clone(), context, question, squad_rules };
-        let name = predictions(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = out_path(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
         sources.insert(name, source);
     }
     sources.write(out)?;
-    files.iter().map(|file| score_file(predictor, file, top_k, &predictions(file))).collect()
+    files.iter().map(|file| score_file(predictor, file, top_k, &out_path(file))).collect()
 }
 
 fn score_file(
@@ -274,8 +274,8 @@ fn score_file(
     let predictions = Predictions::from(answers.as_slice());
     predictions.write(predictions_path)?;
     let rules = Normalization::Mlqa(context);
-    let mlqa = score(&dataset, &predictions, rules)?;
-    let squad = match file.squad_rules {
+    let mlqa_score = score(&dataset, &predictions, rules)?;
+    let squad_score = match file.squad_rules {
         true => Some(score(&dataset, &predictions, Normalization::SquadEn)?),
         false => None,
     };
@@ -286,11 +286,11 @@ fn score_file(
     Ok(FileScore {
         context,
         question,
-        questions: mlqa.questions,
-        f1: mlqa.f1,
-        em: mlqa.exact_match,
-        squad_f1: squad.as_ref().map(|score| score.f1),
-        squad_em: squad.as_ref().map(|score| score.exact_match),
+        questions: mlqa_score.questions,
+        f1: mlqa_score.f1,
+        em: mlqa_score.exact_match,
+        squad_f1: squad_score.as_ref().map(|score| score.f1),
+        squad_em: squad_score.as_ref().map(|score| score.exact_match),
         top_k: top_k.collect::<Result<_>>()?,
         boundary: boundaries(&dataset, &answers, rules)?,
     })
@@ -412,11 +412,11 @@ mod tests {
         let table = mlqa_eval::Matrix::of_files("tiny", &scores);
         assert_eq!(table.get(de, en).unwrap().f1, scores[0].f1);
         assert_eq!((table.len(), table.get(en, de)), (2, None));
-        let single_file = folder.path().join("one.json");
-        let result = evaluate_file(&predictor, &files[0].path, rules, &single_file).unwrap();
+        let single_path = folder.path().join("one.json");
+        let result = evaluate_file(&predictor, &files[0].path, rules, &single_path).unwrap();
         assert_eq!((result.f1, result.exact_match), (scores[0].f1, scores[0].em));
-        let suite_file = question_file(&out, "dev", de, en);
-        assert_eq!(Predictions::read(single_file).unwrap(), Predictions::read(suite_file).unwrap());
+        let set_path = question_file(&out, "dev", de, en);
+        assert_eq!(Predictions::read(single_path).unwrap(), Predictions::read(set_path).unwrap());
     }
 
     #[test]

@@ -15,10 +15,10 @@ use crate::Result;
 ///
 /// Such training makes the scores of different windows of a document comparable.
 ///
-/// Negative windows come from the paragraphs of the question's article, including the paragraph of
-/// the question if it has several windows. A window that contains the text of a gold answer is
-/// skipped. The windows are selected once, before training, and depend on the seed and the data
-/// only.
+/// Negative windows are windows of the paragraphs of the question's article, including the
+/// paragraph of the question if it has several windows. A window that contains the text of a gold
+/// answer is skipped. The windows are selected once, before training, and depend on the seed and
+/// the data only.
 ///
 /// # Example
 /// ```
@@ -30,9 +30,9 @@ use crate::Result;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Negatives {
-    /// Maximum number of negative windows per window with an answer; 0: none.
+    /// Maximum number of negative windows per window with an answer; 0 disables negative windows.
     pub count: usize,
-    /// The loss over a window with the answer and its negatives.
+    /// The loss over a window with the answer and its negative windows.
     pub loss: NegativeLoss,
     /// Random seed for the selection of windows.
     pub seed: u64,
@@ -52,12 +52,12 @@ pub enum NegativeLoss {
 }
 
 impl Negatives {
-    /// Whether negative windows are disabled.
-    pub(crate) fn is_none(&self) -> bool {
+    /// Returns whether negative windows are disabled.
+    pub(crate) fn is_disabled(&self) -> bool {
         self.count == 0
     }
 
-    /// The normalisation of the group loss; `None` for the loss of single windows.
+    /// Returns the normalisation of the group loss; `None` for the loss of single windows.
     pub(super) fn normalization(&self) -> Option<GroupNormalization> {
         match (self.count, self.loss) {
             (0, _) | (_, NegativeLoss::NoAnswer) => None,
@@ -68,13 +68,13 @@ impl Negatives {
 
     /// Selects the negative windows of each question, at most `count`; none for questions without
     /// an answer.
-    pub(super) fn of(
+    pub(super) fn select(
         &self,
         questions: &[Question],
         tokenizer: &Tokenizer,
         config: &WindowConfig,
     ) -> Result<Vec<Vec<Window>>> {
-        // Windows are split in the same way as training windows.
+        // Contexts are split into windows in the same way as for training.
         let config = WindowConfig { compatible: None, ..config.clone() };
         let mut selections: Vec<NegativeSelection> = Vec::with_capacity(questions.len());
         for article in articles(questions) {
@@ -85,11 +85,11 @@ impl Negatives {
             }
         }
         loop {
-            // Each round adds windows of the next paragraph to each question that needs more
-            // windows.
-            let incomplete =
+            // Each round adds windows of the next paragraph to each question with fewer than
+            // `count` windows.
+            let incomplete_selections =
                 selections.iter_mut().filter(|selection| selection.windows.len() < self.count);
-            let mut pending: Vec<(&mut NegativeSelection, Question)> = incomplete
+            let mut pending: Vec<(&mut NegativeSelection, Question)> = incomplete_selections
                 .filter_map(|selection| selection.next_query().map(|query| (selection, query)))
                 .collect();
             if pending.is_empty() {
@@ -106,7 +106,7 @@ impl Negatives {
     }
 }
 
-/// The negative windows of a question during their selection.
+/// Selection state of a question's negative windows.
 struct NegativeSelection<'q> {
     question: &'q Question,
     /// Texts of the gold answers in lower case.
@@ -155,7 +155,7 @@ impl<'q> NegativeSelection<'q> {
     }
 }
 
-/// The questions of each article: consecutive questions with the same title. A repeated id starts
+/// Groups questions by article: consecutive questions with the same title. A repeated id starts
 /// another article, such as a translation. Questions without a title are separate articles.
 fn articles(questions: &[Question]) -> Vec<&[Question]> {
     let (mut articles, mut ids, mut first) = (Vec::new(), HashSet::new(), 0);
@@ -175,11 +175,11 @@ fn articles(questions: &[Question]) -> Vec<&[Question]> {
     articles
 }
 
-/// The paragraphs of an article.
+/// Returns the distinct paragraphs of an article.
 fn contexts(article: &[Question]) -> Vec<Arc<str>> {
-    let mut distinct = HashSet::new();
+    let mut seen = HashSet::new();
     let contexts = article.iter().map(|question| &question.context);
-    contexts.filter(|context| distinct.insert(&***context)).cloned().collect()
+    contexts.filter(|context| seen.insert(&***context)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -196,7 +196,7 @@ mod tests {
     fn questions() -> Vec<Question> {
         let (peru, lima, asia) =
             ("Peru has Lima .", "LIMA is a city .", "The region of Japan is Asia .");
-        let long = format!("Egypt . {}", "The region of Peru is Spanish . ".repeat(12));
+        let long_context = format!("Egypt . {}", "The region of Peru is Spanish . ".repeat(12));
         vec![
             question("a", "One", peru, "Lima"),
             question("b", "One", lima, "city"),
@@ -204,7 +204,7 @@ mod tests {
             Question { answers: Vec::new(), ..question("d", "One", asia, "Asia") },
             question("a", "One", "Peru ist hier .", "Peru"),
             question("b", "One", "Das ist Japan .", "Japan"),
-            question("e", "Two", &long, "Egypt"),
+            question("e", "Two", &long_context, "Egypt"),
             question("f", "", peru, "Peru"),
             question("g", "", asia, "Asia"),
         ]
@@ -212,7 +212,7 @@ mod tests {
 
     fn selected_windows(negatives: &Negatives) -> Vec<Vec<Window>> {
         let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
-        negatives.of(&questions(), &tokenizer(), &windows).unwrap()
+        negatives.select(&questions(), &tokenizer(), &windows).unwrap()
     }
 
     #[test]
@@ -229,9 +229,9 @@ mod tests {
         let starts_inside_context = |window: &Window| window.offsets.first().unwrap().0 > 0;
         assert!(windows[6].iter().all(starts_inside_context));
 
-        let one_negative =
+        let one_negative_config =
             Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };
-        let one_negative = selected_windows(&one_negative);
+        let one_negative = selected_windows(&one_negative_config);
         assert!(one_negative.iter().all(|windows| windows.len() < 2));
         assert!(one_negative.iter().flatten().all(|window| window.start_position == Some(0)));
         let other_seed = selected_windows(&Negatives { seed: 1, ..negatives.clone() });

@@ -22,7 +22,7 @@ use crate::{Encoder, Error, Result, batch};
 /// use tasks::question_answering::QaPredictor;
 /// use xlmr_model::{Config, Head, Model, read_tokenizer};
 ///
-/// // A trained model comes from `xlmr_model::Pretrained::load`.
+/// // `xlmr_model::Pretrained::load` loads a trained model.
 /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
 /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
@@ -48,7 +48,7 @@ pub struct QaPredictor<'a> {
     windows: WindowConfig,
     decoding: DecodeConfig,
     batch_size: usize,
-    second: Option<SecondTextConfig<'a>>,
+    second_text: Option<SecondTextConfig<'a>>,
     show_progress: bool,
 }
 
@@ -63,7 +63,7 @@ impl<'a> QaPredictor<'a> {
             windows,
             decoding,
             batch_size: 64,
-            second: None,
+            second_text: None,
             show_progress: true,
         }
     }
@@ -89,8 +89,8 @@ impl<'a> QaPredictor<'a> {
     /// Adds a second text to each question, for models trained with
     /// [`FusedQaTask`](crate::fusion::FusedQaTask).
     #[must_use]
-    pub fn with_second_text(self, second: SecondTextConfig<'a>) -> Self {
-        Self { second: Some(second), ..self }
+    pub fn with_second_text(self, second_text: SecondTextConfig<'a>) -> Self {
+        Self { second_text: Some(second_text), ..self }
     }
 
     /// Predicts the best answers to each question, in the order of the questions.
@@ -103,8 +103,8 @@ impl<'a> QaPredictor<'a> {
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
         let Self { model, tokenizer, windows, batch_size, .. } = self;
-        let second_text_logits = match &self.second {
-            Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size)?,
+        let second_text_logits = match &self.second_text {
+            Some(text) => text.logits(*model, tokenizer, questions, windows, *batch_size)?,
             None => None,
         };
         let (windows, logits) = match second_text_logits {
@@ -130,11 +130,11 @@ impl<'a> QaPredictor<'a> {
         Ok(decode(questions, windows, &starts, &ends, &self.decoding)?)
     }
 
-    /// The windows of questions without a second text, with the start and end logits of each
-    /// window.
+    /// Computes the windows of questions without a second text, and the start and end logits of
+    /// each window.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
         let eval_windows = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
-        let logits = batch::by_length_with_progress(
+        let logits = batch::compute_by_length_with_progress(
             self.show_progress,
             &window_lengths(&eval_windows),
             self.batch_size,

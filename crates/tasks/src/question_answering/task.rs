@@ -41,7 +41,7 @@ pub struct QaConfig {
     /// Options of the loss.
     pub span_loss: SpanConfig,
     /// Negative windows of each question.
-    #[serde(skip_serializing_if = "Negatives::is_none")]
+    #[serde(skip_serializing_if = "Negatives::is_disabled")]
     pub negatives: Negatives,
 }
 
@@ -50,7 +50,7 @@ pub struct QaConfig {
 pub struct QaData<'a> {
     /// Questions with gold answers. The first answer is the training target.
     pub questions: &'a [Question],
-    /// Entities that [`QaAugmentation::question_replacement`] preserves, if the data marks them.
+    /// Spans of the entities that [`QaAugmentation::question_replacement`] preserves, if known.
     pub question_entity_spans: Option<&'a QuestionEntitySpans>,
     /// Options of the windows.
     pub windows: &'a WindowConfig,
@@ -101,8 +101,9 @@ pub struct QaTask<'a> {
     /// Ids that may replace a question token.
     replacements: Vec<u32>,
     counts: WindowCounts,
-    /// Examples with an answer and no negative window; `None` if negatives are disabled.
-    without_negatives: Option<usize>,
+    /// Number of examples with an answer and no negative window; `None` if negative windows are
+    /// disabled.
+    count_without_negatives: Option<usize>,
 }
 
 struct Row {
@@ -110,11 +111,11 @@ struct Row {
     windows: Vec<Window>,
     /// Id of the question.
     id: String,
-    /// The entity within the question's tokens; empty if no entity is marked.
+    /// Range of the entity within the question's tokens; empty without an entity.
     entity: Range<usize>,
 }
 
-/// A row with the random draws of a step.
+/// A row with its random augmentation in a step.
 struct AugmentedRow<'r> {
     row: &'r Row,
     /// The token ids of each window, with some question tokens replaced.
@@ -142,7 +143,7 @@ impl<'a> QaTask<'a> {
         let counts = WindowCounts::of(data.questions, &windows, tokenizer, data.windows)?;
         let negatives = match config.negatives.count {
             0 => None,
-            _ => Some(config.negatives.of(data.questions, tokenizer, data.windows)?),
+            _ => Some(config.negatives.select(data.questions, tokenizer, data.windows)?),
         };
         let mut rows = windows
             .into_iter()
@@ -153,20 +154,20 @@ impl<'a> QaTask<'a> {
                 Ok(Row { windows: vec![window], id, entity: entity.unwrap_or(0..0) })
             })
             .collect::<Result<Vec<Row>>>()?;
-        let without_negatives = negatives.map(|negatives| {
+        let count_without_negatives = negatives.map(|negatives| {
             rows.retain_mut(|row| add_negatives(row, data.questions, &negatives));
-            let without_negative =
+            let lacks_negatives =
                 |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
-            rows.iter().filter(without_negative).count()
+            rows.iter().filter(lacks_negatives).count()
         });
         let length = |row: &Row| window_lengths(&row.windows).into_iter().max().unwrap_or(0);
         let lengths = rows.iter().map(length).collect();
         let (replacements, config) = (ordinary_token_ids(tokenizer)?, config.clone());
-        Ok(Self { model, config, rows, lengths, replacements, counts, without_negatives })
+        Ok(Self { model, config, rows, lengths, replacements, counts, count_without_negatives })
     }
 
-    /// The token ids of a row's windows, with the same random replacements of question tokens in
-    /// each window.
+    /// Returns the token ids of a row's windows, with the same random replacements of question
+    /// tokens in each window.
     fn augmented_ids<'r>(&self, row: &'r Row, rng: &mut ChaCha8Rng) -> Vec<Cow<'r, [u32]>> {
         let max_rate = self.config.augmentation.question_replacement;
         let mut window_ids: Vec<Cow<'r, [u32]>> =
@@ -205,7 +206,7 @@ impl<'a> QaTask<'a> {
         rows
     }
 
-    /// The mean loss over the rows that contain an answer.
+    /// Computes the mean loss over the labelled windows of some rows.
     fn span_loss(&self, rows: &[AugmentedRow<'_>]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().flat_map(|row| &row.ids).map(AsRef::as_ref).collect();
         let windows: Vec<&Window> = rows.iter().flat_map(|row| &row.row.windows).collect();
@@ -214,8 +215,8 @@ impl<'a> QaTask<'a> {
         if self.config.augmentation.embedding_noise > 0.0 {
             let noise = rows.iter().flat_map(|row| std::iter::repeat_n(row.noise, row.ids.len()));
             let noise: Vec<EmbeddingNoise> = noise.collect();
-            let noisy = noisy_embeddings(self.model, &batch, &noise)?;
-            batch.inputs.inputs_embeds = Some(noisy);
+            let embeddings = noisy_embeddings(self.model, &batch, &noise)?;
+            batch.inputs.inputs_embeds = Some(embeddings);
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
@@ -233,7 +234,8 @@ impl<'a> QaTask<'a> {
     }
 }
 
-/// Whether a training window contains the answer, which is never its first token.
+/// Returns whether a training window contains the answer. The answer never starts at the window's
+/// first token.
 fn has_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
@@ -250,7 +252,7 @@ fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>
     questions.get(question).is_some_and(|question| question.answers.is_empty())
 }
 
-/// The tokens of the entity marked in question `index`.
+/// Returns the token range of the entity in question `index`; `None` without an entity.
 fn question_entity(
     tokenizer: &Tokenizer,
     data: &QaData<'_>,
@@ -264,14 +266,14 @@ fn question_entity(
     }
 }
 
-/// All ids except those of special tokens.
+/// Returns all token ids except those of special tokens.
 fn ordinary_token_ids(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let added = tokenizer.get_added_tokens_decoder();
-    let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
+    let is_special = |id: &u32| added.get(id).is_some_and(|token| token.special);
     let size = tokenizer.get_vocab_size(true);
     let size =
         u32::try_from(size).map_err(|_| Error::data("vocabulary", "at most 2^32 tokens", size))?;
-    let ordinary_ids: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
+    let ordinary_ids: Vec<u32> = (0..size).filter(|id| !is_special(id)).collect();
     match ordinary_ids.is_empty() {
         true => Err(Error::data("vocabulary", "ordinary tokens", "only special tokens")),
         false => Ok(ordinary_ids),
@@ -294,11 +296,11 @@ impl Task for QaTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let Step { batch, micro_batch, rng, .. } = step;
         let rows = self.augment(batch, rng);
-        let answers = |row: &AugmentedRow<'_>| {
+        let targets = |row: &AugmentedRow<'_>| {
             let labelled = |window: &&Window| window.start_position.is_some();
             row.row.windows.iter().filter(labelled).count()
         };
-        losses("span", &rows, *micro_batch, Reduction::Mean, answers, |rows| self.span_loss(rows))
+        losses("span", &rows, *micro_batch, Reduction::Mean, targets, |rows| self.span_loss(rows))
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -318,7 +320,7 @@ impl Task for QaTask<'_> {
         .map(|(description, count)| SkippedData::new(description, count, counts.questions));
         let description = "windows with an answer that have no negative window";
         let without_negative = self
-            .without_negatives
+            .count_without_negatives
             .map(|count| SkippedData::new(description, count, self.rows.len()));
         skipped.chain(without_negative).collect()
     }
@@ -375,8 +377,8 @@ mod tests {
         let task = task(&model, &tokenizer, augmentation);
         let row = &task.rows[0];
         let end = row.windows[0].question_end;
-        let first = &row.windows[0].input_ids;
-        let question = &first[1..end];
+        let original = &row.windows[0].input_ids;
+        let question = &original[1..end];
         let peru = tokenizer.encode_fast("Peru", false).unwrap();
         let peru = peru.get_ids();
         assert_eq!(&question[row.entity.clone()], peru);
@@ -384,8 +386,8 @@ mod tests {
         let (mut changed, mut moved_entities) = (0, 0);
         for _ in 0..100 {
             let ids = task.augmented_ids(row, &mut rng).remove(0);
-            assert_eq!(ids.len(), first.len());
-            assert_eq!((ids[0], &ids[end..]), (0, &first[end..]));
+            assert_eq!(ids.len(), original.len());
+            assert_eq!((ids[0], &ids[end..]), (0, &original[end..]));
             let replaced = &ids[1..end];
             assert!(replaced.windows(peru.len()).any(|part| part == peru), "{replaced:?}");
             assert!(replaced.iter().all(|&id| id >= 5 || question.contains(&id)));
@@ -430,10 +432,10 @@ mod tests {
     #[test]
     fn windows_without_the_answer_are_trained_with_the_first_token() {
         let (model, tokenizer) = (model(4000), tokenizer());
-        let mut long = question();
-        long.context =
+        let mut long_question = question();
+        long_question.context =
             Arc::from(format!("{CONTEXT} {}", "The region of Peru is Asia . ".repeat(20)));
-        let (questions, windows) = ([long], WindowConfig::default());
+        let (questions, windows) = ([long_question], WindowConfig::default());
         let windows = WindowConfig { max_length: 60, doc_stride: 10, segment_ids: true, ..windows };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let augmentation = QaAugmentation { question_replacement: 0.5, ..Default::default() };
@@ -449,8 +451,8 @@ mod tests {
     fn skipped_questions_are_counted() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let without_answer = Question { answers: Vec::new(), ..question() };
-        let long = Question { question: "What ? ".repeat(60), ..question() };
-        let questions = [question(), without_answer.clone(), without_answer, long];
+        let long_question = Question { question: "What ? ".repeat(60), ..question() };
+        let questions = [question(), without_answer.clone(), without_answer, long_question];
         let windows = WindowConfig::default();
         let windows =
             WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
@@ -502,8 +504,8 @@ mod tests {
             let config = QaConfig { augmentation, ..QaConfig::default() };
             QaTask::new(&model, &tokenizer, &data, &config).err().unwrap().to_string()
         };
-        let negative = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
-        let error = error_of(negative, 60);
+        let negative_noise = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
+        let error = error_of(negative_noise, 60);
         assert_eq!(error, "qa.augmentation.embedding_noise = -1: must be 0 or more");
         let invalid_rate = QaAugmentation { question_replacement: 1e30, ..Default::default() };
         let error = error_of(invalid_rate, 60);
@@ -545,8 +547,8 @@ mod tests {
             let skipped: Vec<SkippedData> = task().skipped_data();
             assert_eq!((skipped.len(), skipped.last().unwrap().count), (6, 0));
         }
-        // Losses of an untrained model are about the logarithms of the numbers of tokens in three
-        // windows and in one.
+        // The losses of an untrained model are about the logarithm of the number of tokens: in
+        // three windows for `shared`, in one window for `no_answer`.
         let [shared, no_answer, sigmoid] = totals[..] else { panic!("{totals:?}") };
         assert!(no_answer + 0.5 < shared && shared < 6.0 && sigmoid > 20.0, "{totals:?}");
     }
@@ -554,8 +556,8 @@ mod tests {
     #[test]
     fn bf16_and_micro_batches_change_results_little() {
         let (model, tokenizer) = (model(4000), tokenizer());
-        // Windows of different lengths, some without the answer, so that the numbers of targets
-        // differ.
+        // Windows of different lengths, some without the answer, so that micro-batches have
+        // different numbers of targets.
         let context = |k: usize| format!("{CONTEXT} {}", "The region of Peru . ".repeat(k % 7));
         let numbered_question = |k| Question { context: Arc::from(context(k)), ..question() };
         let questions: Vec<Question> = (0..40).map(numbered_question).collect();

@@ -1,4 +1,4 @@
-//! Training questions, validated when read.
+//! Training questions, which are validated when a file is read.
 use std::path::Path;
 
 use mlqa_eval::{Dataset, Question, WindowConfig, squad};
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 ///
 /// let english = TrainingQuestions::read("../../data/xquad/xquad.en.json")?;
 /// assert_eq!((english.questions.len(), english.entity_spans.len()), (1190, 0));
-/// let (answered, skipped) = english.answered()?;
+/// let (answered, skipped) = english.with_answers()?;
 /// assert_eq!((answered.questions.len(), skipped), (1190, 0));
 /// # Ok::<(), tasks::Error>(())
 /// ```
@@ -22,7 +22,7 @@ use crate::{Error, Result};
 pub struct TrainingQuestions {
     /// The questions, in file order.
     pub questions: Vec<Question>,
-    /// Entities of the questions, if the file marks them.
+    /// Spans of the questions' entities, if the file contains them.
     pub entity_spans: QuestionEntitySpans,
 }
 
@@ -35,8 +35,8 @@ impl TrainingQuestions {
 
     /// Reads a file in any format of [`Dataset::read`].
     ///
-    /// The keys `head_start` and `head_length` of a question mark its entity, in code points of the
-    /// question.
+    /// The keys `head_start` and `head_length` of a question are the span of its entity, in code
+    /// points of the question.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file in another format, or a question whose answer is not at its
@@ -63,11 +63,11 @@ impl TrainingQuestions {
         })
     }
 
-    /// Returns the questions with a non-blank first answer, and the number of skipped ones.
+    /// Returns the questions with a non-blank first answer, and the number of skipped questions.
     ///
     /// # Errors
     /// [`Error::Empty`] if no question remains.
-    pub fn answered(mut self) -> Result<(Self, usize)> {
+    pub fn with_answers(mut self) -> Result<(Self, usize)> {
         let count = self.questions.len();
         let first_answer =
             |question: &Question| question.answers.first().map(|answer| answer.text.clone());

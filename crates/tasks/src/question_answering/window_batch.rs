@@ -77,8 +77,8 @@ impl WindowBatch {
     }
 }
 
-/// The segment of each token: the window's segments or, for a model with learned segments, 0 before
-/// the context and 1 from its first token on.
+/// Returns the segment of each token: the window's segments or, for a model with learned segments,
+/// 0 before the context and 1 from the context's first token on.
 pub(crate) fn segment_ids(window: &Window, learned: bool) -> Vec<u32> {
     match learned {
         true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),
@@ -86,7 +86,7 @@ pub(crate) fn segment_ids(window: &Window, learned: bool) -> Vec<u32> {
     }
 }
 
-/// The number of tokens of each window.
+/// Returns the number of tokens of each window.
 pub(crate) fn window_lengths<'a>(windows: impl IntoIterator<Item = &'a Window>) -> Vec<usize> {
     windows.into_iter().map(|window| window.input_ids.len()).collect()
 }
@@ -115,7 +115,8 @@ pub(crate) fn question_mask(windows: &[&Window]) -> Result<Tensor> {
     position_mask(windows, |window, k| (1..window.question_end).contains(&k))
 }
 
-/// `[B]` i64 on the CPU: `position` in each window; -1 if there is none, which carries no loss.
+/// `[B]` i64 on the CPU: `position` in each window; -1 for a window without a position, which does
+/// not contribute to the loss.
 pub(crate) fn position_labels(
     windows: &[&Window],
     position: impl Fn(&Window) -> Option<usize>,

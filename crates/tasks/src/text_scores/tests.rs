@@ -36,8 +36,8 @@ fn requests() -> Vec<ScoreRequest> {
     .to_vec()
 }
 
-/// The natural logarithm of the probability of `id` at the mask `position`, from one forward pass
-/// and a sum of exponentials.
+/// Computes the natural logarithm of the probability of `id` at the mask `position`, from one
+/// forward pass and a sum of exponentials.
 fn reference_log_probability(base: &Pretrained, row: &[u32], position: usize, id: u32) -> f64 {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     let logits = no_grad(|| {
@@ -141,7 +141,8 @@ fn too_long_texts_are_counted_and_rejected() {
     let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
     assert!(scorer(&base, config(longest_request)).pll(&requests).is_ok());
     assert!(scorer(&base, config(longest_request - 1)).pll(&requests).is_err());
-    // The model has 158 positions, four of them for special tokens, which also limit the length.
+    // The model has 158 positions, of which special tokens use four. The remaining positions also
+    // limit the length.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =
@@ -161,17 +162,17 @@ fn task(source: &str, span: &str, target: &str) -> SpanTask {
     }
 }
 
-/// The formula of [`MaskedMarkerPlacer`], with one forward pass per marker.
+/// Computes the score of [`MaskedMarkerPlacer`], with one forward pass per marker.
 fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
     let ids = |text: &str| base.tokenizer.encode(text, false).unwrap().get_ids().to_vec();
     let id = |token: &str| base.tokenizer.token_to_id(token).unwrap();
     let mask = base.specials.mask;
-    let part = |text: &str, range: Range<usize>| -> Vec<u32> {
+    let part_ids = |text: &str, range: Range<usize>| -> Vec<u32> {
         ids(&text.chars().skip(range.start).take(range.len()).collect::<String>())
     };
     let with_markers = |text: &str, span: &Range<usize>, [open, close]: [&[u32]; 2]| -> Vec<u32> {
         let parts = [0..span.start, span.clone(), span.end..text.chars().count()];
-        let [before, inside, after] = parts.map(|range| part(text, range));
+        let [before, inside, after] = parts.map(|range| part_ids(text, range));
         [&before, open, &inside, close, &after].concat()
     };
     let source = with_markers(&task.source, &task.span, [&[id("[")], &[id("]")]]);
@@ -190,7 +191,8 @@ fn markers_are_placed_where_they_are_most_probable() {
     let mut placer = MaskedMarkerPlacer::new(scorer(&base, ScorerConfig::default())).unwrap();
     assert_eq!(placer.name(), "codec_mlm");
     (placer.n_best, placer.max_words) = (99, 3);
-    // Separate words, so that markers do not change the tokens; one text contains brackets.
+    // Words are separated by spaces, so that markers do not change the tokens. One text contains
+    // brackets.
     let tasks = [
         task("The mill [2] in Bern is old .", "Bern", "Die Mühle [2] in Bern ist alt ."),
         task("rain", "rain", "Regen"),
@@ -214,10 +216,10 @@ fn markers_are_placed_where_they_are_most_probable() {
         }
     }
     // With `n_best = 1`, only spans that start at the best opening marker have scores.
-    let best = placer.marker_scores(&tasks[0]).unwrap().unwrap();
+    let all_spans = placer.marker_scores(&tasks[0]).unwrap().unwrap();
     placer.n_best = 1;
     let with_one_start = placer.marker_scores(&tasks[0]).unwrap().unwrap();
-    assert!(with_one_start.len() <= 3 && with_one_start.len() < best.len());
+    assert!(with_one_start.len() <= 3 && with_one_start.len() < all_spans.len());
     assert!(
         with_one_start.iter().all(|scored_span| scored_span.0.start == with_one_start[0].0.start)
     );
@@ -233,6 +235,6 @@ fn texts_that_exceed_the_positions_are_rejected() {
     assert_eq!(placements[0], Err(PlaceFault::TooLong));
     assert_eq!(placements[1], Err(PlaceFault::NoCandidate));
     assert_eq!(placements[2].as_ref().unwrap().span, 0..4);
-    let outside = SpanTask { span: 2..9, ..task("one", "one", "eins") };
-    assert!(placer.place(&[outside]).is_err());
+    let outside_task = SpanTask { span: 2..9, ..task("one", "one", "eins") };
+    assert!(placer.place(&[outside_task]).is_err());
 }

@@ -36,8 +36,8 @@ impl Default for HeldOut {
 }
 
 impl HeldOut {
-    /// Splits sentences into training and held-out ones by complete documents, in the order of
-    /// `sentences`.
+    /// Splits sentences into training and held-out sentences without dividing a document. The order
+    /// of `sentences` is preserved.
     ///
     /// Sentences belong to one document if their ids differ only after the last hyphen, as in
     /// Universal Dependencies; a sentence without such an id is a separate document.
@@ -52,12 +52,12 @@ impl HeldOut {
         let held_out_documents = held_out_groups(&documents, self.share, self.seed);
         let (mut train_sentences, mut held_out) = (Vec::new(), Vec::new());
         for (sentence, document) in sentences.into_iter().zip(&documents) {
-            let part = if held_out_documents.contains(document) {
+            let subset = if held_out_documents.contains(document) {
                 &mut held_out
             } else {
                 &mut train_sentences
             };
-            part.push(sentence);
+            subset.push(sentence);
         }
         if train_sentences.is_empty() {
             let rule = "smaller: no training data remain";
@@ -99,14 +99,14 @@ mod tests {
                 "{}",
                 held_out_sentences.len()
             );
-            let documents = |part: &[Sentence]| -> BTreeSet<String> {
-                part.iter().enumerate().map(document).collect()
+            let documents = |sentences: &[Sentence]| -> BTreeSet<String> {
+                sentences.iter().enumerate().map(document).collect()
             };
             assert!(documents(&train_sentences).is_disjoint(&documents(&held_out_sentences)));
-            let is_in_input_order = |part: &[Sentence]| {
+            let is_in_input_order = |sentences: &[Sentence]| {
                 let position =
                     |sentence: &Sentence| ids.iter().position(|id| *id == sentence.id.as_deref());
-                part.iter().map(position).is_sorted()
+                sentences.iter().map(position).is_sorted()
             };
             assert!(is_in_input_order(&train_sentences) && is_in_input_order(&held_out_sentences));
             assert_eq!(held_out.split(sentences(&ids)).unwrap().1, held_out_sentences);

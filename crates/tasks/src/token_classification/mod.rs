@@ -1,6 +1,6 @@
 //! Token classification, such as named entities and answer types.
 //!
-//! [`TokenClassificationTask`] trains, [`EncodedSentences`] predicts and scores.
+//! [`TokenClassificationTask`] is the training task; [`EncodedSentences`] predicts and scores tags.
 mod held_out;
 mod labels;
 mod predict;

@@ -30,16 +30,16 @@ pub fn best_labels(
     rows: &[&[u32]],
     batch_size: usize,
 ) -> Result<Vec<Vec<usize>>> {
-    inference::by_length(model, rows, batch_size, |indices, _, hidden| {
-        let best = inference::argmax_rows(model.token_logits(hidden, false)?)?;
-        let length = best.len().checked_div(indices.len()).unwrap_or(0);
-        let batch = best.chunks(length.max(1)).zip(indices);
-        let row_tags = |(labels, &index): (&[usize], &usize)| {
+    inference::map_rows(model, rows, batch_size, |indices, _, hidden| {
+        let labels = inference::argmax_rows(model.token_logits(hidden, false)?)?;
+        let length = labels.len().checked_div(indices.len()).unwrap_or(0);
+        let batch = labels.chunks(length.max(1)).zip(indices);
+        let row_labels = |(labels, &index): (&[usize], &usize)| {
             let tokens = rows.get(index).map_or(0, |row| row.len());
             labels.get(..tokens).map(<[usize]>::to_vec)
         };
         batch
-            .map(row_tags)
+            .map(row_labels)
             .collect::<Option<_>>()
             .ok_or_else(|| Error::data("token logits", "[B, L, C]", format!("{:?}", hidden.size())))
     })
@@ -70,13 +70,13 @@ pub fn best_labels(
 pub struct EncodedSentences {
     /// The sentences.
     pub sentences: Vec<Sentence>,
-    /// One or more inputs for each of `sentences`, in their order.
+    /// One or more inputs for each sentence, in the order of `sentences`.
     pub inputs: Vec<NerInput>,
 }
 
 /// Predictions for [`EncodedSentences`].
 pub struct TaggedSentences {
-    /// The sentences with predicted tags, in order; truncated words have `O`.
+    /// The sentences with predicted tags, in order; truncated words have the tag `O`.
     pub sentences: Vec<Sentence>,
     /// Entity-level scores; truncated words count as missed.
     pub score: NerScore,
@@ -110,8 +110,8 @@ impl EncodedSentences {
     ) -> Result<TaggedSentences> {
         let rows: Vec<&[u32]> =
             self.inputs.iter().map(|input| input.input_ids.as_slice()).collect();
-        let best = best_labels(model, &rows, batch_size)?;
-        let tags = sentence_tags(&self.sentences, &self.inputs, &best, labels)?;
+        let predicted = best_labels(model, &rows, batch_size)?;
+        let tags = sentence_tags(&self.sentences, &self.inputs, &predicted, labels)?;
         let score = score_ner(&self.sentences, &tags, Scheme::Lenient)?;
         let sentences = self.sentences.iter().zip(tags);
         let sentences = sentences

@@ -45,14 +45,14 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 pub struct TokenClassificationTask<'a> {
     model: &'a dyn Encoder,
     rows: Vec<Row>,
-    /// Number of tokens of each of `rows`.
+    /// Number of tokens of each row.
     lengths: Vec<usize>,
     /// Number of inputs without a labelled token.
-    unlabelled: usize,
+    unlabelled_count: usize,
 }
 
 struct Row {
-    /// `[L]`.
+    /// Token ids, `[L]`.
     input_ids: Vec<u32>,
     /// `[L]`: the class of a labelled token, [`IGNORE_INDEX`] elsewhere.
     labels: Vec<i64>,
@@ -75,8 +75,8 @@ impl<'a> TokenClassificationTask<'a> {
             return Err(Error::empty("labelled sentences to train on"));
         }
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        let unlabelled = count - rows.len();
-        Ok(Self { model, rows, lengths, unlabelled })
+        let unlabelled_count = count - rows.len();
+        Ok(Self { model, rows, lengths, unlabelled_count })
     }
 }
 
@@ -94,7 +94,7 @@ impl Task for TokenClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses("tagging", &rows, step.micro_batch, mean, labelled_count, |rows| {
+        micro_batches::losses("tagging", &rows, step.micro_batch, mean, count_labelled, |rows| {
             self.loss(rows)
         })
     }
@@ -104,8 +104,8 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
-        let count = self.rows.len() + self.unlabelled;
-        vec![SkippedData::new("sentences without a labelled token", self.unlabelled, count)]
+        let count = self.rows.len() + self.unlabelled_count;
+        vec![SkippedData::new("sentences without a labelled token", self.unlabelled_count, count)]
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -114,19 +114,19 @@ impl Task for TokenClassificationTask<'_> {
     }
 }
 
-/// The number of tokens of a row that carry loss.
-fn labelled_count(row: &&Row) -> usize {
+/// Returns the number of labelled tokens of a row.
+fn count_labelled(row: &&Row) -> usize {
     row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
 }
 
 impl TokenClassificationTask<'_> {
-    /// The mean loss over the labelled tokens of some rows.
+    /// Computes the mean loss over the labelled tokens of some rows.
     fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let positions = target_positions(&labels, self.model.device())?;
-        // Dropout depends on a token's position, so tokens are gathered after it.
+        // Dropout depends on a token's position, so tokens are gathered after dropout.
         // [B, L, C]
         let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?;
         let logits = positions.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
@@ -166,8 +166,8 @@ mod tests {
     fn inputs() -> Vec<NerInput> {
         let row = |sentence: usize, length: u32, step: usize| {
             let input_ids: Vec<u32> = (0..length).map(|k| 5 + (k * 7 + length) % 30).collect();
-            let labelled = (1..input_ids.len() - 1).step_by(step);
-            let words: Vec<(usize, usize)> = labelled.enumerate().collect();
+            let positions = (1..input_ids.len() - 1).step_by(step);
+            let words: Vec<(usize, usize)> = positions.enumerate().collect();
             let mut labels = vec![IGNORE_INDEX; input_ids.len()];
             for &(word, position) in &words {
                 labels[position] = (word % 5) as i64;
@@ -181,8 +181,8 @@ mod tests {
         first_loss(&mut TokenClassificationTask::new(model, inputs).unwrap(), batch)
     }
 
-    /// Reference implementation: each row separately, without padding, and each labelled token
-    /// separately, in float64.
+    /// Reference implementation in float64: each row is encoded separately, without padding, and
+    /// each labelled token has a separate loss.
     fn reference_loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> f64 {
         let mut losses = Vec::new();
         for input in batch.iter().map(|&k| &inputs[k]) {
@@ -213,8 +213,8 @@ mod tests {
             );
         }
         // The mean over tokens differs from the mean of the rows' means.
-        let rows: f64 = (0..3).map(|k| reference_loss(&model, &inputs, &[k])).sum::<f64>() / 3.0;
-        assert!((rows - reference_loss(&model, &inputs, &[0, 1, 2])).abs() > 1e-3);
+        let mean: f64 = (0..3).map(|k| reference_loss(&model, &inputs, &[k])).sum::<f64>() / 3.0;
+        assert!((mean - reference_loss(&model, &inputs, &[0, 1, 2])).abs() > 1e-3);
     }
 
     #[test]

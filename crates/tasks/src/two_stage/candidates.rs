@@ -36,7 +36,7 @@ pub struct CandidateReport {
     pub windows: usize,
     /// Candidates in all windows, including gold spans.
     pub candidates: usize,
-    /// Windows whose gold span was among the reader's spans without being added.
+    /// Windows whose gold span was among the reader's best spans.
     pub gold_listed: usize,
     /// Windows whose gold span was the reader's best span.
     pub gold_first: usize,
@@ -75,7 +75,8 @@ pub struct CandidateMiner<'a> {
     pub batch_size: usize,
 }
 
-/// Metadata of the file. It is a single entry, because the order of several entries is not fixed.
+/// Metadata of the candidates file. It is a single entry, because the order of several entries is
+/// not deterministic.
 #[derive(Deserialize, Serialize)]
 struct Record {
     fingerprint: String,
@@ -88,8 +89,8 @@ const TENSOR_NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
 impl Candidates {
     /// Loads candidates from `path`, or computes and stores them.
     ///
-    /// The file at `path` is used if model, windows and options are equal; the path of the model is
-    /// ignored. The second value is true if the candidates were read from `path`.
+    /// The file at `path` is used if it was computed with the same model parameters, windows and
+    /// options. The returned flag is true if the candidates were read from `path`.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
@@ -155,7 +156,7 @@ impl Candidates {
         })
     }
 
-    /// Returns K, the slots per window.
+    /// Returns K, the number of slots per window.
     pub fn slots(&self) -> usize {
         self.starts.size().get(1).and_then(|size| usize::try_from(*size).ok()).unwrap_or(0)
     }
@@ -163,11 +164,11 @@ impl Candidates {
     /// Creates empty slots for N windows.
     fn empty(windows: usize, slots: usize) -> Result<Self> {
         let (rows, slots) = (to_i64("windows", windows)?, to_i64("candidates.count", slots)?);
-        let table = |kind| Tensor::f_zeros([rows, slots], (kind, Device::Cpu));
+        let zeros = |kind| Tensor::f_zeros([rows, slots], (kind, Device::Cpu));
         Ok(Self {
-            starts: table(Kind::Int64)?,
-            ends: table(Kind::Int64)?,
-            valid: table(Kind::Bool)?,
+            starts: zeros(Kind::Int64)?,
+            ends: zeros(Kind::Int64)?,
+            valid: zeros(Kind::Bool)?,
             gold_index: Tensor::f_zeros([rows], (Kind::Int64, Device::Cpu))?,
             report: CandidateReport { windows, ..CandidateReport::default() },
         })
@@ -175,7 +176,7 @@ impl Candidates {
 }
 
 impl CandidateMiner<'_> {
-    /// Hash of the model with its parameters, the windows and the options.
+    /// Computes the hash of the model with its parameters, the windows and the options.
     fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
         let mut fingerprint = Fingerprint::new();
         fingerprint.serialize("config", config);
@@ -187,7 +188,7 @@ impl CandidateMiner<'_> {
     fn compute(&self, config: &CandidateConfig) -> Result<Candidates> {
         config.validate()?;
         let mut candidates = Candidates::empty(self.windows.len(), config.count)?;
-        batch::by_length(&window_lengths(self.windows), self.batch_size, |rows| {
+        batch::compute_by_length(&window_lengths(self.windows), self.batch_size, |rows| {
             no_grad(|| self.compute_batch(rows, config, &mut candidates))?;
             Ok(vec![(); rows.len()])
         })?;
@@ -207,8 +208,8 @@ impl CandidateMiner<'_> {
         let (start_logits, end_logits) = self.model.span_logits(&hidden, false)?;
         let device = start_logits.device();
         let context = context_mask(&windows)?.f_to_device(device)?;
-        let top = TopKConfig { k: config.count, max_answer_len: Some(config.max_answer_len) };
-        let mut spans = top_k_spans(&start_logits, &end_logits, Some(&context), &top)?;
+        let top_k = TopKConfig { k: config.count, max_answer_len: Some(config.max_answer_len) };
+        let mut spans = top_k_spans(&start_logits, &end_logits, Some(&context), &top_k)?;
         let duplicates =
             duplicate_text(&windows, &CandidateSpans::from(&spans))?.f_to_device(device)?;
         candidates.report.duplicate_text += count_true(&duplicates)?;
@@ -220,10 +221,9 @@ impl CandidateMiner<'_> {
             (gold_starts.f_to_device(device)?, gold_ends.f_to_device(device)?);
         let start_matches = spans.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
         let end_matches = spans.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
-        let both_correct =
-            start_matches.f_logical_and(&end_matches)?.f_logical_and(&spans.valid)?;
-        candidates.report.gold_listed += count_true(&both_correct)?;
-        candidates.report.gold_first += count_true(&both_correct.f_narrow(1, 0, 1)?)?;
+        let is_gold = start_matches.f_logical_and(&end_matches)?.f_logical_and(&spans.valid)?;
+        candidates.report.gold_listed += count_true(&is_gold)?;
+        candidates.report.gold_first += count_true(&is_gold.f_narrow(1, 0, 1)?)?;
         let (_, length) = start_logits.size2()?;
         let reader_spans = CandidateSpans::from(&spans);
         let batch_candidates = answer_candidates(&reader_spans, &gold_starts, &gold_ends, length)?;
@@ -250,7 +250,7 @@ impl CandidateMiner<'_> {
     }
 }
 
-/// Number of true elements of a mask.
+/// Returns the number of true elements of a mask.
 fn count_true(mask: &Tensor) -> Result<usize> {
     let count = mask.f_sum(Kind::Int64)?.f_int64_value(&[])?;
     usize::try_from(count).map_err(|_| Error::data("mask", "a count", count))
@@ -273,14 +273,14 @@ pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
 
 /// `[B, M]` bool, on the CPU: candidates with the gold span's tokens at another position.
 pub(super) fn duplicate_text(windows: &[&Window], spans: &CandidateSpans<'_>) -> Result<Tensor> {
-    // A single transfer for all tensors.
+    // All tensors are copied to the CPU in a single transfer.
     let valid = spans.valid.f_to_kind(Kind::Int64)?;
     let stacked =
         Tensor::f_stack(&[spans.starts, spans.ends, &valid], 0)?.f_to_device(Device::Cpu)?;
-    let rows = |part| -> Result<Vec<Vec<i64>>> {
-        Ok(Vec::<Vec<i64>>::try_from(stacked.f_select(0, part)?)?)
+    let to_rows = |index| -> Result<Vec<Vec<i64>>> {
+        Ok(Vec::<Vec<i64>>::try_from(stacked.f_select(0, index)?)?)
     };
-    let (starts, ends, valid) = (rows(0)?, rows(1)?, rows(2)?);
+    let (starts, ends, valid) = (to_rows(0)?, to_rows(1)?, to_rows(2)?);
     if starts.len() != windows.len() {
         let expected = format!("one row for each of {} windows", windows.len());
         return Err(Error::data("spans", expected, format!("{} rows", starts.len())));

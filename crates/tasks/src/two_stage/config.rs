@@ -32,11 +32,11 @@ impl Default for CandidateConfig {
     }
 }
 
-/// Enabled losses.
+/// Enabled losses of the second stage.
 ///
 /// Interpretation of the ablations (Table 7): without hard learning, the span loss (Eq. 3) replaces
-/// it, because Eq. 9 would train no span. Without contrast, the remaining loss has weight 1.
-/// Without both, only the span loss remains.
+/// L_hard, because L_con does not train the span head. Without contrast, the remaining loss has
+/// weight 1. Without both, only the span loss remains.
 ///
 /// # Example
 /// ```
@@ -88,8 +88,8 @@ pub struct BoundaryConfig {
     /// Whether to exclude answers with the gold span's tokens at another position from the
     /// negatives.
     pub drop_duplicate_text: bool,
-    /// Weights of the candidates, and λ of an added gold term. The term is part of the
-    /// hard-learning loss, so its weight includes the factor 1 − α.
+    /// Weighting of the candidates, and λ, the weight of an additional loss on the gold span. This
+    /// loss is part of the hard-learning loss, so its weight includes the factor 1 − α.
     pub hard: HardLearningConfig,
     /// Temperature and negatives of the contrastive loss.
     pub contrast: AnswerContrastConfig,

@@ -84,17 +84,17 @@ pub struct BoundaryTask<'a> {
     lengths: Vec<usize>,
 }
 
-/// A batch after the encoder pass.
-struct Encoded<'a> {
-    /// B windows.
+/// Outputs of the encoder and the span head for a batch, and its gold spans.
+struct Outputs<'a> {
+    /// The windows of the B rows.
     windows: &'a [&'a Window],
-    /// `[B, L, H]`.
+    /// Hidden states, `[B, L, H]`.
     hidden: Tensor,
-    /// `[B, L]`.
+    /// Logits of the start, `[B, L]`.
     start_logits: Tensor,
-    /// `[B, L]`.
+    /// Logits of the end, `[B, L]`.
     end_logits: Tensor,
-    /// `[B, L]` bool on the CPU: the positions of the softmax.
+    /// `[B, L]` bool on the CPU: positions that are included in the softmax.
     answerable: Tensor,
     /// `[B]` i64 on the CPU: the gold span's first token.
     gold_starts: Tensor,
@@ -103,7 +103,8 @@ struct Encoded<'a> {
 }
 
 impl<'a> BoundaryTask<'a> {
-    /// Creates a task. `candidates` must belong to `windows`; only hard learning needs them.
+    /// Creates a task. `candidates` must be computed from `windows`; they are required only for
+    /// hard learning.
     ///
     /// With `context_only` the softmax of the span head is over the context; otherwise it is over
     /// every token except padding, as in the paper's Eq. 2.
@@ -146,13 +147,14 @@ impl<'a> BoundaryTask<'a> {
         })
     }
 
-    /// Returns θ by name, if it is learned; it is trained together with the model's parameters.
+    /// Returns θ by name, if the weights are learned; θ is trained together with the model's
+    /// parameters.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         let weights = self.weights.as_ref().map(Tensor::shallow_clone);
         weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
     }
 
-    /// Adds a parameter group for the learned weights to `config`, if there are any:
+    /// Adds a parameter group for θ to `config`, if the weights are learned:
     /// [`BoundaryConfig::weights_learning_rate`] and no weight decay.
     pub fn train_config(&self, config: &TrainConfig) -> TrainConfig {
         let mut config = config.clone();
@@ -169,7 +171,7 @@ impl<'a> BoundaryTask<'a> {
         config
     }
 
-    /// Returns `softmax(θ)`, the weight of each candidate slot, if it is learned.
+    /// Returns `softmax(θ)`, the weight of each candidate slot, if the weights are learned.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch fails.
@@ -178,13 +180,13 @@ impl<'a> BoundaryTask<'a> {
         Ok(Some(Vec::<f64>::try_from(theta.f_detach()?.f_softmax(0, Kind::Double)?)?))
     }
 
-    fn encode<'w>(&self, windows: &'w [&'w Window]) -> Result<Encoded<'w>> {
+    fn encode<'w>(&self, windows: &'w [&'w Window]) -> Result<Outputs<'w>> {
         let batch = WindowBatch::new(windows, self.context_only, self.model)?;
         let hidden = self.model.encode(&batch.inputs, true)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         let (gold_starts, gold_ends) = gold_positions(windows)?;
         let answerable = batch.answerable;
-        Ok(Encoded {
+        Ok(Outputs {
             windows,
             hidden,
             start_logits,
@@ -195,8 +197,8 @@ impl<'a> BoundaryTask<'a> {
         })
     }
 
-    /// L_hard (Eq. 5) over the candidates of the batch.
-    fn hard(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Tensor> {
+    /// Computes L_hard (Eq. 5) over the candidates of the batch.
+    fn hard_loss(&self, batch: &Outputs<'_>, step: &mut Step<'_>) -> Result<Tensor> {
         let candidates =
             self.candidates.ok_or_else(|| Error::empty("candidates for hard learning"))?;
         let rows: Vec<i64> =
@@ -223,8 +225,8 @@ impl<'a> BoundaryTask<'a> {
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
     }
 
-    /// L_mrc (Eq. 3).
-    fn span(&self, batch: &Encoded<'_>) -> Result<Tensor> {
+    /// Computes L_mrc (Eq. 3).
+    fn span_loss(&self, batch: &Outputs<'_>) -> Result<Tensor> {
         let (reduction, out_of_window) = (SpanReduction::Sum, OutOfWindow::Reject);
         let config = SpanConfig { reduction, out_of_window };
         let (starts, ends) = (&batch.gold_starts, &batch.gold_ends);
@@ -232,8 +234,8 @@ impl<'a> BoundaryTask<'a> {
         Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)
     }
 
-    /// L_con (Eq. 8); `None` if the batch has no negatives.
-    fn contrast(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
+    /// Computes L_con (Eq. 8); `None` if the batch has no negatives.
+    fn contrastive_loss(&self, batch: &Outputs<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
         let device = batch.hidden.device();
         let context = context_mask(batch.windows)?;
         let (start, end) = (&batch.start_logits, &batch.end_logits);
@@ -263,27 +265,27 @@ impl<'a> BoundaryTask<'a> {
         }
     }
 
-    /// Eq. 9: α L_con + (1 − α) L_hard, or one of the two if the other is disabled.
-    fn joint(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<StepLosses> {
+    /// Computes α L_con + (1 − α) L_hard (Eq. 9), or one of both losses if the other is disabled.
+    fn joint_losses(&self, batch: &Outputs<'_>, step: &mut Step<'_>) -> Result<StepLosses> {
         let BoundaryTerms { mut hard_learning, mut answer_contrast } = self.terms;
         if let (true, true, Some(fraction)) =
             (hard_learning, answer_contrast, self.config.hard_fraction)
         {
-            let is_first_part = (step.number as f64) < fraction * step.total as f64;
-            (hard_learning, answer_contrast) = (is_first_part, !is_first_part);
+            let is_hard_phase = (step.number as f64) < fraction * step.total as f64;
+            (hard_learning, answer_contrast) = (is_hard_phase, !is_hard_phase);
         }
         let (name, boundary_loss) = match hard_learning {
-            true => ("hard", self.hard(batch, step)?),
-            false => ("span", self.span(batch)?),
+            true => ("hard", self.hard_loss(batch, step)?),
+            false => ("span", self.span_loss(batch)?),
         };
         let contrast = match answer_contrast {
-            true => self.contrast(batch, step)?,
+            true => self.contrastive_loss(batch, step)?,
             false => None,
         };
         let Some(contrast) = contrast else { return Ok(StepLosses::single(name, boundary_loss)) };
-        let mixed = mix_by_alpha(&contrast, &boundary_loss, self.config.alpha)?;
+        let total = mix_by_alpha(&contrast, &boundary_loss, self.config.alpha)?;
         let parts = vec![("contrastive", contrast.f_detach()?), (name, boundary_loss.f_detach()?)];
-        Ok(StepLosses { total: mixed, parts, tokens: None, accumulated: false })
+        Ok(StepLosses { total, parts, tokens: None, accumulated: false })
     }
 }
 
@@ -317,6 +319,6 @@ impl Task for BoundaryTask<'_> {
         let windows: Vec<&Window> =
             step.batch.iter().filter_map(|&k| self.windows.get(k)).collect();
         let encoded = self.encode(&windows)?;
-        Ok(self.joint(&encoded, step)?)
+        Ok(self.joint_losses(&encoded, step)?)
     }
 }

@@ -11,7 +11,7 @@ use crate::testing::{assert_bf16_is_near_f32, first_loss, model, question, token
 const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in \
                        the high mountains .";
 
-/// Four questions; the answer to the second one occurs twice in the context.
+/// Four questions; the answer to the second question occurs twice in the context.
 fn training_windows() -> Vec<Window> {
     let questions = [
         question("a", "The of Peru is", CONTEXT, "capital"),
@@ -111,7 +111,7 @@ fn duplicate_texts_are_reported_and_can_be_dropped() {
     let fixture = Fixture::new();
     let lima_window = &fixture.windows[1];
     let tokens = lima_window.end_position.unwrap() - lima_window.start_position.unwrap() + 1;
-    // All spans up to the length of "Lima", which occurs a second time.
+    // The candidates are all spans of at most the length of "Lima", which occurs twice.
     let count = tokens * (lima_window.context_end - lima_window.context_start);
     let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
     let (with_duplicates, _) = fixture.candidates(&config);
@@ -192,9 +192,9 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
     );
     // Learned weights are uniform at the start.
     assert!((loss(&config_with(HardLearningWeighting::Learned)) - uniform).abs() < 1e-5);
-    let mut with_gold = config_with(HardLearningWeighting::Mml);
-    with_gold.hard.gold_loss_weight = 2.0;
-    assert!((loss(&with_gold) - (mml + 2.0 * span_loss)).abs() < 1e-4);
+    let mut with_gold_term = config_with(HardLearningWeighting::Mml);
+    with_gold_term.hard.gold_loss_weight = 2.0;
+    assert!((loss(&with_gold_term) - (mml + 2.0 * span_loss)).abs() < 1e-4);
     // Annealing starts with MML.
     let annealed =
         BoundaryConfig { anneal_steps: Some(1_000), ..config_with(HardLearningWeighting::HardEm) };
@@ -220,7 +220,8 @@ fn alpha_mixes_losses_and_ablations_select_them() {
     assert!((contrast.total.double_value(&[]) - expected).abs() < 1e-6);
     let hard = fixture.losses(Some(&candidates), terms(true, false), &config, 0);
     assert_eq!(hard.total.double_value(&[]), value(&joint, "hard"));
-    // With `hard_fraction`: first hard learning only, then contrast with the span loss.
+    // With `hard_fraction`, the first steps use only hard learning, the others the contrastive loss
+    // with the span loss.
     let config = BoundaryConfig { hard_fraction: Some(0.5), ..config };
     let names = |number| -> Vec<&str> {
         let losses = fixture.losses(Some(&candidates), terms(true, true), &config, number);
@@ -283,7 +284,7 @@ fn candidates_of_other_windows_are_rejected() {
 }
 
 #[test]
-fn low_precision_changes_little() {
+fn bf16_changes_results_little() {
     let fixture = Fixture::new();
     let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
     let parameters = fixture.model.named_parameters();

@@ -21,7 +21,7 @@ pub(crate) fn model(vocabulary: i64) -> Model {
     Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap()
 }
 
-/// A tiny model with this head, 40 token ids and no dropout.
+/// Creates a tiny model with this head, 40 token ids and no dropout.
 pub(crate) fn model_with_head(head: Head, initializer_range: f64, seed: u64) -> Model {
     let config = Config {
         hidden_dropout_prob: 0.0,
@@ -36,19 +36,19 @@ pub(crate) fn specials() -> SpecialTokens {
     SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 }
 }
 
-/// The tokenizer of the embedded base model.
+/// Reads the tokenizer of the base model in `data/base`.
 pub(crate) fn tokenizer() -> Tokenizer {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     xlmr_model::read_tokenizer(root.join("data/base")).unwrap()
 }
 
-/// The embedded base model with its masked-LM head.
+/// Loads the base model in `data/base` with its masked-LM head.
 pub(crate) fn base() -> Pretrained {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
     Pretrained::load(root, &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-/// A question whose answer is the first occurrence of `answer` in the context.
+/// Creates a question whose answer is the first occurrence of `answer` in the context.
 pub(crate) fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
     let (before, _) = context.split_once(answer).unwrap();
     Question {
@@ -60,13 +60,13 @@ pub(crate) fn question(id: &str, question: &str, context: &str, answer: &str) ->
     }
 }
 
-/// The losses of the first step.
+/// Computes the losses of the first step.
 pub(crate) fn first_losses(task: &mut dyn Task, batch: &[usize]) -> Result<StepLosses, TaskError> {
     let rng = trainer::rng_for(0, "test", 0);
     task.losses(&mut Step { batch, number: 0, total: 1, micro_batch: None, rng })
 }
 
-/// The total loss of the first step.
+/// Computes the total loss of the first step.
 pub(crate) fn first_loss(task: &mut dyn Task, batch: &[usize]) -> Tensor {
     first_losses(task, batch).unwrap().total
 }
@@ -105,7 +105,8 @@ pub(crate) fn assert_gradient_equals_differences(
 
 type NamedTensors = Vec<(String, Tensor)>;
 
-/// The total loss of a step as computed by the trainer, and the gradients of the parameters.
+/// Runs a training step as the trainer does; returns the total loss and the gradients of the
+/// parameters.
 fn step(
     parameters: &NamedTensors,
     task: &mut dyn Task,
@@ -133,7 +134,8 @@ fn step(
     (losses.total.double_value(&[]), gradients)
 }
 
-/// The norm of the difference of two lists of gradients, relative to the norm of the first list.
+/// Computes the norm of the difference of two lists of gradients, relative to the norm of the first
+/// list.
 fn relative_distance(first: &NamedTensors, second: &NamedTensors) -> f64 {
     let names = |list: &NamedTensors| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(first), names(second));
@@ -181,8 +183,8 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     assert!(relative_distance < GRADIENT_BOUND, "{relative_distance}");
 }
 
-/// Asserts that a batch in micro-batches of 4 and of 1 has the loss and the gradients of the whole
-/// batch.
+/// Asserts that the loss and the gradients of a batch are the same in micro-batches of 4 and of 1
+/// as without micro-batches.
 pub(crate) fn assert_micro_batches_match<T: Task>(
     parameters: &NamedTensors,
     task: impl Fn() -> T,

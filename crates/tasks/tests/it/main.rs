@@ -1,5 +1,5 @@
 //! Integration tests, compiled into one binary.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
-mod parts;
+mod micro_batches;
 mod predictions;

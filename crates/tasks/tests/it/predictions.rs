@@ -7,12 +7,12 @@ use transfer_eval::lama::Cloze;
 use transfer_eval::xnli::NliInput;
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 
-/// Rows of different lengths with ids from a formula.
+/// Creates rows of token ids with different lengths.
 fn rows() -> Vec<Vec<u32>> {
     (0..11u32)
         .map(|k| {
-            let body = (0..4 + k * 7 % 13).map(|position| 5 + (k * 31 + position * 17) % 290);
-            std::iter::once(0).chain(body).chain([2]).collect()
+            let words = (0..4 + k * 7 % 13).map(|position| 5 + (k * 31 + position * 17) % 290);
+            std::iter::once(0).chain(words).chain([2]).collect()
         })
         .collect()
 }
@@ -22,7 +22,7 @@ fn load(name: &str, head: Head) -> Model {
     Model::load(path, &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-/// The hidden states of a single row, `[1, L, H]`.
+/// Computes the hidden states of a single row, `[1, L, H]`.
 fn hidden_of(model: &Model, row: &[u32]) -> Tensor {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     tch::no_grad(|| model.encode(&inputs, false).unwrap())
@@ -80,14 +80,14 @@ fn classes_equal_the_classes_of_single_pairs() {
                 .all(|(&actual, &expected_class)| actual as i64 == expected_class)
         );
     }
-    let two_labels = Model::new(
+    let two_label_model = Model::new(
         &Config::tiny(300),
         &[Head::SequenceClassification { labels: 2 }],
         Device::Cpu,
         1,
     )
     .unwrap();
-    let error = classify(&two_labels, &inputs, 4).unwrap_err().to_string();
+    let error = classify(&two_label_model, &inputs, 4).unwrap_err().to_string();
     assert!(error.contains("expected [B, 3], got shape"), "{error}");
 }
 

@@ -61,7 +61,7 @@ fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     // existed can be resumed.
     *negatives = negatives.filter(|&count| count > 0);
     let questions = TrainingQuestions::read_all(train.iter())?;
-    let answered = questions.clone().answered().with_context(names)?;
+    let answered = questions.clone().with_answers().with_context(names)?;
     Ok(match unanswerable {
         Unanswerable::Drop => answered,
         Unanswerable::Train => (questions, 0),

@@ -13,8 +13,8 @@ use transfer_eval::retrieval::{
     CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery,
 };
 
-/// Candidates, as entity and language of the description, and queries, as language and index of
-/// the correct candidate.
+/// Creates a candidate list. A candidate is an entity and the language of its description. A query
+/// is the language of a mention and the index of the correct candidate.
 pub(super) fn candidate_list(
     candidates: &[(&str, &str)],
     queries: &[(&str, usize)],
@@ -39,7 +39,7 @@ pub(super) fn candidate_list(
 }
 
 /// Converts rows to JSON.
-fn rows<T: Serialize>(rows: &[T]) -> Vec<Value> {
+fn to_json<T: Serialize>(rows: &[T]) -> Vec<Value> {
     rows.iter().map(|row| json!(row)).collect()
 }
 

@@ -2,7 +2,7 @@
 use kg_triples::Language;
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample, TokenSpan};
 
-use crate::knowledge::tests::{prepare, rows};
+use crate::knowledge::tests::{prepare, to_json};
 use crate::knowledge::*;
 
 fn language(code: &str) -> Language {
@@ -37,16 +37,16 @@ fn training_lines_about_candidates_are_counted() {
         mention("Q3", ["de", "en"]),
     ];
     let files = [
-        ("train/mentions", rows(&train)),
-        ("probe/unseen-pairs", rows(&[mention("Q1", ["de", "es"])])),
-        ("probe/candidates", rows(&[candidate("Q1", "es"), candidate("Q2", "zh")])),
+        ("train/mentions", to_json(&train)),
+        ("probe/unseen-pairs", to_json(&[mention("Q1", ["de", "es"])])),
+        ("probe/candidates", to_json(&[candidate("Q1", "es"), candidate("Q2", "zh")])),
     ];
     prepare(&path, &files);
     let shards = MentionShards::open(&path).unwrap();
     let [de, en, es] = ["de", "en", "es"].map(language);
     let expected = [(("Q1".to_owned(), de, en), 2), (("Q1".to_owned(), es, en), 1)];
     assert_eq!(shards.trained_pairs, expected.into());
-    // Languages of the passages only, and languages of all data.
+    // `languages` also contains the languages of descriptions and candidates.
     assert_eq!(shards.passage_languages, [de, es].into());
     assert_eq!(shards.languages, [de, en, es, language("zh")].into());
     let baseline = FrequencyBaseline::Entity.score_all(&shards, &ProbeConfig::default()).unwrap();
@@ -90,9 +90,9 @@ fn queries_and_training_lines_share_relation_indices() {
     let folder = tempfile::tempdir().unwrap();
     let open = |name: &str, query: EntailmentExample| {
         let files = [
-            ("train/triples", rows(&[example(0, "P1")])),
-            ("probe/unseen-triples", rows(&[query])),
-            ("probe/candidates", rows(&[candidate("Q2", "en")])),
+            ("train/triples", to_json(&[example(0, "P1")])),
+            ("probe/unseen-triples", to_json(&[query])),
+            ("probe/candidates", to_json(&[candidate("Q2", "en")])),
         ];
         prepare(&folder.path().join(name), &files);
         EntailmentShards::open(folder.path().join(name))

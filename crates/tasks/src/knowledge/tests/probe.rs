@@ -8,13 +8,13 @@ use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
 
 use crate::knowledge::entity_prediction::mask_mention;
 use crate::knowledge::probe::score;
-use crate::knowledge::tests::{candidate_list, prepare, rows};
+use crate::knowledge::tests::{candidate_list, prepare, to_json};
 use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
 use crate::pooling::Pooling;
 use crate::testing::{model, specials, tokenizer};
 
-/// Mean reciprocal rank, which differs between different ranks.
+/// Computes the mean reciprocal rank.
 fn mrr(ranks: &[f64]) -> f64 {
     ranks.iter().map(|rank| 1.0 / rank).sum::<f64>() / ranks.len() as f64
 }
@@ -39,14 +39,14 @@ fn ranks_equal_manual_ranks_and_ties_rank_first() {
         let actual = score(&list, &queries, &candidates, cosine).unwrap();
         assert!((actual.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{actual:?}");
     }
-    // Equal vectors: the correct candidate is ranked last.
+    // If all vectors are equal, the correct candidate is ranked last.
     let equal_vectors = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
     let actual = score(&list, &queries, &equal_vectors, dot).unwrap();
     assert_eq!((actual.all.accuracy, actual.all.mrr), (0.0, 0.25));
 }
 
-/// Twelve entities, each described in German and English and mentioned once in Spanish. Some share
-/// the text of their description.
+/// Twelve entities, each described in German and English and mentioned once in Spanish. Some
+/// entities have the same description.
 fn mentions() -> MentionShards {
     let [de, en, es] = ["de", "en", "es"].map(|code| Language::new(code).unwrap());
     let mut descriptions = Descriptions::default();
@@ -80,9 +80,9 @@ fn mentions() -> MentionShards {
     let candidates = descriptions.candidates(&golds.collect(), 12, 0);
     let folder = tempfile::tempdir().unwrap();
     let files = [
-        ("train/mentions", rows(&queries)),
-        ("probe/unseen-texts", rows(&queries)),
-        ("probe/candidates", rows(&candidates)),
+        ("train/mentions", to_json(&queries)),
+        ("probe/unseen-texts", to_json(&queries)),
+        ("probe/candidates", to_json(&candidates)),
     ];
     prepare(&folder.path().join("mentions"), &files);
     MentionShards::open(folder.path().join("mentions")).unwrap()
@@ -97,10 +97,10 @@ fn ranks_of_a_model_equal_the_reference() {
     let weights = LossWeights { mep: 0.0, ..LossWeights::default() };
     for weights in [weights, LossWeights::default()] {
         let losses = KnowledgeLossConfig { pooling: Pooling::Mean, ..Default::default() };
-        let trained_with = KnowledgeTaskConfig { weights, losses, ..Default::default() };
+        let training_config = KnowledgeTaskConfig { weights, losses, ..Default::default() };
         let config = ProbeConfig::default();
         let probe =
-            KnowledgeProbe::new(&model, specials(), &heads, &trained_with, &config).unwrap();
+            KnowledgeProbe::new(&model, specials(), &heads, &training_config, &config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.json");
         let actual = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
@@ -108,7 +108,7 @@ fn ranks_of_a_model_equal_the_reference() {
         let unused_path = folder.path().join("no-queries.json");
         assert!(probe.entities(&mentions, &[], &unused_path).is_err());
 
-        let projected = trained_with.mention_representation() != Representation::Encoder;
+        let projected = training_config.mention_representation() != Representation::Encoder;
         let vocab = masking_vocab(&model, specials()).unwrap();
         // Hidden states of one text, `[1, L, H]`.
         let hidden = |ids: &[u32]| {
@@ -150,7 +150,7 @@ fn ranks_of_a_model_equal_the_reference() {
                     let norm = if projected { 1.0 } else { dot(candidate, candidate).sqrt() };
                     dot(&query_vector, candidate) / norm
                 };
-                // Some descriptions have the same text: ties rank before the correct one.
+                // Some descriptions are equal. Tied candidates rank before the correct candidate.
                 let gold = similarity(&candidates[query.gold]);
                 candidates.iter().filter(|candidate| similarity(candidate) >= gold).count()
             })

@@ -1,4 +1,4 @@
-//! Tests of the tasks: micro-batches, groups, queries, and the fingerprint of a checkpoint.
+//! Tests of the training tasks: micro-batches, language groups, masked mentions and fingerprints.
 use kg_triples::KnowledgeGraph;
 use kg_triples::Language;
 use kg_triples::knowledge::{
@@ -11,7 +11,7 @@ use trainer::{Examples, ShuffleConfig, Step, StepLosses, Task};
 use xlmr_model::{KnowledgeConfig, KnowledgeHeads, Model};
 
 use crate::knowledge::entity_prediction::mask_mention;
-use crate::knowledge::tests::{prepare, rows};
+use crate::knowledge::tests::{prepare, to_json};
 use crate::knowledge::*;
 use crate::masked_lm::{MlmTask, masking_vocab};
 use crate::testing::{assert_bf16_is_near_f32_in, fingerprint_of, model, specials, tokenizer};
@@ -35,7 +35,7 @@ fn examples(count: u32) -> Vec<MentionExample> {
     (0..count).map(example).collect()
 }
 
-/// Triples of the embedded graph.
+/// Draws triples of the graph in `data/mini-kg`.
 fn triples(seed: u64) -> Vec<EntailmentExample> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let graph = KnowledgeGraph::read_dir(root.join("data/mini-kg")).unwrap();
@@ -50,12 +50,12 @@ struct PreparedData {
     data: KnowledgeData,
 }
 
-fn prepared(mentions: &[MentionExample], triples: &[EntailmentExample]) -> PreparedData {
+fn prepared_data(mentions: &[MentionExample], triples: &[EntailmentExample]) -> PreparedData {
     let folder = tempfile::tempdir().unwrap();
     let [mention_folder, triple_folder] =
         ["mentions", "triples"].map(|name| folder.path().join(name));
-    prepare(&mention_folder, &[("train/mentions", rows(mentions))]);
-    prepare(&triple_folder, &[("train/triples", rows(triples))]);
+    prepare(&mention_folder, &[("train/mentions", to_json(mentions))]);
+    prepare(&triple_folder, &[("train/triples", to_json(triples))]);
     let data =
         KnowledgeData::open(mention_folder, triple_folder, &ShuffleConfig::default()).unwrap();
     PreparedData { _folder: folder, data }
@@ -76,7 +76,7 @@ fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
     KnowledgeHeads::new(model.config(), &config, data.relations(), Device::Cpu, 1).unwrap()
 }
 
-/// The task after reading its first batch.
+/// Returns the task after its first batch of `size` examples has been read.
 fn with_first_batch<T: Task>(mut task: T, size: usize) -> T {
     let Examples::Streamed(stream) = task.examples() else { panic!("examples are streamed") };
     stream.start_epoch(0, trainer::rng_for(1, "order", 0)).unwrap();
@@ -94,7 +94,7 @@ struct Fixture {
 impl Fixture {
     fn new(mentions: &[MentionExample], triples: &[EntailmentExample]) -> Self {
         let model = model(4000);
-        let prepared = prepared(mentions, triples);
+        let prepared = prepared_data(mentions, triples);
         let heads = heads(&model, &prepared.data);
         Self { model, heads, prepared }
     }
@@ -120,7 +120,8 @@ impl Fixture {
 type Gradients = Vec<(String, Tensor)>;
 type TaskFactory<'f> = &'f dyn Fn(&Fixture) -> Box<dyn Task + '_>;
 
-/// Losses, gradients and state of one step of 11 examples; every call starts from the same weights.
+/// Returns the losses, gradients and state of one step of 11 examples. Each call starts from the
+/// same weights.
 fn run(
     new_task: impl Fn(&Fixture) -> Box<dyn Task + '_>,
     micro_batch: Option<usize>,
@@ -202,8 +203,8 @@ fn mentions_of_other_languages_are_not_negatives() {
     let all_mentions = &mentions;
     let separate = loss(&even, ContrastWithin::All) * 6.0 / 11.0
         + loss(&odd, ContrastWithin::All) * 5.0 / 11.0;
-    let within = loss(all_mentions, ContrastWithin::MentionLanguage);
-    assert!((within - separate).abs() < 1e-5, "{within} and {separate}");
+    let within_language = loss(all_mentions, ContrastWithin::MentionLanguage);
+    assert!((within_language - separate).abs() < 1e-5, "{within_language} and {separate}");
     assert!((loss(all_mentions, ContrastWithin::All) - separate).abs() > 1e-2);
 }
 
@@ -241,16 +242,16 @@ fn examples_of_the_last_batch_have_ids() {
 }
 
 #[test]
-fn masked_lm_reads_passages_or_descriptions() {
+fn masked_lm_uses_passages_or_descriptions() {
     let fixture = Fixture::new(&examples(11), &triples(1));
     let model = &fixture.model;
     let data = &fixture.prepared.data;
-    let row = |task: MlmTask<'_>| {
+    let rows = |task: MlmTask<'_>| {
         let task = with_first_batch(task, 4);
         (0..4).map(|index| task.example(index).input_ids).collect::<Vec<_>>()
     };
-    let passages = row(data.masked_lm(model, specials(), &Default::default()).unwrap());
-    let descriptions = row(data.description_lm(model, specials(), &Default::default()).unwrap());
+    let passages = rows(data.masked_lm(model, specials(), &Default::default()).unwrap());
+    let descriptions = rows(data.description_lm(model, specials(), &Default::default()).unwrap());
     let all_examples = examples(11);
     assert!(
         passages.iter().all(|ids| all_examples.iter().any(|example| example.input_ids == *ids))
@@ -294,7 +295,7 @@ fn languages_are_numbered_in_order() {
 }
 
 #[test]
-fn bf16_changes_results_little_in_one_graph_and_in_two_passes() {
+fn bf16_changes_results_little_with_and_without_micro_batches() {
     let fixture = Fixture::new(&examples(11), &triples(1));
     let batch: Vec<usize> = (0..11).collect();
     let parameters = fixture.parameters();

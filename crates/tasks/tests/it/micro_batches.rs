@@ -1,5 +1,5 @@
-//! Tests of micro-batches with dropout and noise: loss and gradients equal those of the whole
-//! batch.
+//! Tests of micro-batches with dropout and noise: loss and gradients are the same as without
+//! micro-batches.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ fn model(vocabulary: i64, width: i64) -> Model {
     Model::new(&config, &heads, Device::Cpu, 1).unwrap()
 }
 
-/// The loss of a step, and the resulting gradients.
-fn step(model: &Model, task: &mut dyn Task, micro_batch: Option<usize>) -> (f64, Vec<Tensor>) {
+/// Runs a training step; returns the loss and the gradients.
+fn run_step(model: &Model, task: &mut dyn Task, micro_batch: Option<usize>) -> (f64, Vec<Tensor>) {
     let count = task.examples().lengths().unwrap().len();
     let batch: Vec<usize> = (0..count).collect();
     tch::manual_seed(6);
@@ -50,9 +50,9 @@ fn step(model: &Model, task: &mut dyn Task, micro_batch: Option<usize>) -> (f64,
 }
 
 fn assert_micro_batches_match(name: &str, model: &Model, task: &mut dyn Task) {
-    let (expected, gradients) = step(model, task, None);
+    let (expected, gradients) = run_step(model, task, None);
     for micro_batch in [1, 3, 4] {
-        let (actual, micro_batch_gradients) = step(model, task, Some(micro_batch));
+        let (actual, micro_batch_gradients) = run_step(model, task, Some(micro_batch));
         assert!(
             (actual - expected).abs() < 1e-5 * expected,
             "{name}: {actual} in micro-batches of {micro_batch}, {expected} unsplit"
@@ -69,7 +69,7 @@ fn assert_micro_batches_match(name: &str, model: &Model, task: &mut dyn Task) {
     }
 }
 
-/// Token ids of rows of different lengths.
+/// Creates rows of token ids with different lengths.
 fn rows() -> Vec<Vec<u32>> {
     (0..10u32)
         .map(|k| (0..4 + 3 * k).map(|position| 5 + (position * 7 + k) % 30).collect())
@@ -90,13 +90,13 @@ fn micro_batch_size_does_not_change_random_draws() {
         let mut mlm_task = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
         assert_micro_batches_match("masked LM", &model, &mut mlm_task);
 
-        let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {
+        let tagged_input = |(sentence, input_ids): (usize, Vec<u32>)| {
             let mut labels: Vec<i64> = vec![-100; input_ids.len()];
             let words = vec![(0, 1), (1, 2)];
             (labels[1], labels[2]) = ((sentence % 5) as i64, 3);
             NerInput { sentence, input_ids, labels, words }
         };
-        let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged).collect();
+        let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged_input).collect();
         let mut tagging_task = TokenClassificationTask::new(&model, &inputs).unwrap();
         assert_micro_batches_match("tagging", &model, &mut tagging_task);
     }
