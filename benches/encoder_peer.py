@@ -39,9 +39,9 @@ def arguments():
 def padded(batch, length, pad):
     ids = torch.full((len(batch), length), pad)
     mask = torch.zeros((len(batch), length), dtype=torch.long)
-    for number, row in enumerate(batch):
-        ids[number, : len(row["ids"])] = torch.tensor(row["ids"])
-        mask[number, : len(row["ids"])] = 1
+    for index, row in enumerate(batch):
+        ids[index, : len(row["ids"])] = torch.tensor(row["ids"])
+        mask[index, : len(row["ids"])] = 1
     starts = torch.tensor([row["start"] for row in batch])
     ends = torch.tensor([row["end"] for row in batch])
     return {"input_ids": ids, "attention_mask": mask, "start_positions": starts, "end_positions": ends}

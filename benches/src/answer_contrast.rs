@@ -1,9 +1,10 @@
-//! Comparisons of answer-aware contrastive learning with a formulation by averaging matrices.
+//! Comparisons of answer-aware contrastive learning with a formulation that uses averaging
+//! matrices.
 use anyhow::Result;
 use objectives::{AnswerContrastConfig, CandidateSpans, answer_contrast};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
 /// Returns the comparison of `answer_contrast`.
@@ -12,7 +13,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random([32, 384, 768], 50, device)?);
+    let step = share_inputs(Inputs::random([32, 384, 768], 50, device)?);
     Ok(Case::new(
         step("at once", Inputs::at_once),
         vec![step("averaging matrix", Inputs::averaging_matrix)],
@@ -26,8 +27,8 @@ pub(crate) fn random_spans(
     count: i64,
     device: Device,
 ) -> Result<[Tensor; 2]> {
-    let first = Tensor::f_rand([batch, length - 30], (Kind::Float, device))?;
-    let starts = first.f_argsort(1, false)?.f_narrow(1, 0, count)?.f_contiguous()?;
+    let scores = Tensor::f_rand([batch, length - 30], (Kind::Float, device))?;
+    let starts = scores.f_argsort(1, false)?.f_narrow(1, 0, count)?.f_contiguous()?;
     let ends = starts.f_add(&Tensor::f_randint(30, [batch, count], (Kind::Int64, device))?)?;
     Ok([starts, ends])
 }
@@ -44,18 +45,18 @@ impl Inputs {
     fn random([batch, length, size]: [i64; 3], candidates: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
         let column = Tensor::f_arange(length, (Kind::Int64, device))?;
-        let question = column.f_ge(1)?.f_logical_and(&column.f_le(16)?)?;
+        let is_question = column.f_ge(1)?.f_logical_and(&column.f_le(16)?)?;
         Ok(Self {
             hidden: Tensor::f_randn([batch, length, size], (Kind::Float, device))?
                 .set_requires_grad(true),
-            question_mask: question.f_unsqueeze(0)?.f_repeat([batch, 1])?,
+            question_mask: is_question.f_unsqueeze(0)?.f_repeat([batch, 1])?,
             spans: random_spans(batch, length, candidates, device)?,
             valid: Tensor::f_ones([batch, candidates], (Kind::Bool, device))?,
         })
     }
 
-    /// This project's formulation: all spans are summed at once. Runs forward and backward, and
-    /// returns the loss.
+    /// This project's formulation: all spans are summed at once. Runs the forward and backward
+    /// passes, and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let [starts, ends] = &self.spans;
         let list = CandidateSpans { starts, ends, valid: &self.valid };
@@ -68,7 +69,7 @@ impl Inputs {
     }
 
     /// Computes the means by multiplying an averaging matrix and the hidden states: once to select
-    /// negatives, and once for the gradient.
+    /// negatives, and once with gradients.
     fn averaging_matrix(&self) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
         let [starts, ends] = &self.spans;

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use crate::Timed;
 
-/// A formulation of a loss: runs forward and backward, and returns the loss.
+/// A formulation of a loss, which runs the forward and backward passes and returns the loss.
 pub struct Step {
     /// Name in the results.
     pub name: &'static str,
@@ -21,9 +21,9 @@ impl Step {
     }
 }
 
-/// Returns a function that creates formulations with shared inputs, each from its name and a
-/// function of the inputs.
-pub(crate) fn sharing<I: 'static>(
+/// Returns a function that creates a formulation from its name and a function of the shared
+/// `inputs`.
+pub(crate) fn share_inputs<I: 'static>(
     inputs: I,
 ) -> impl Fn(&'static str, fn(&I) -> Result<f64>) -> Step {
     let inputs = Rc::new(inputs);
@@ -46,18 +46,18 @@ pub struct Case {
     /// This project's formulation.
     pub ours: Step,
     /// Baseline formulations with the same inputs.
-    pub peers: Vec<Step>,
-    /// Step whose time is the denominator of the ratio; its value is ignored. Absent: each
-    /// baseline.
+    pub baselines: Vec<Step>,
+    /// Step whose time is the denominator of the ratio, or `None` for the time of each baseline.
+    /// The step's loss is ignored.
     pub unit: Option<Step>,
-    /// Maximum difference of the losses; times of different losses are not comparable.
+    /// Maximum difference between the losses of the formulations.
     pub tolerance: f64,
 }
 
 impl Case {
     /// Creates a case without a separate unit; its losses must agree within 1e-5.
-    pub(crate) fn new(ours: Step, peers: Vec<Step>) -> Self {
-        Self { ours, peers, unit: None, tolerance: 1e-5 }
+    pub(crate) fn new(ours: Step, baselines: Vec<Step>) -> Self {
+        Self { ours, baselines, unit: None, tolerance: 1e-5 }
     }
 
     /// Sets the tolerance.
@@ -70,27 +70,28 @@ impl Case {
         Self { unit: Some(unit), ..self }
     }
 
-    /// Checks that a baseline's loss agrees with ours.
+    /// Checks that a baseline's loss agrees with this project's loss.
     ///
     /// # Errors
     /// If the losses differ by more than the tolerance.
-    pub fn agrees(&self, ours: f64, peer: &str, theirs: f64) -> Result<()> {
-        let is_close = (ours - theirs).abs() <= self.tolerance;
-        ensure!(is_close, "{} gives {ours} and {peer} {theirs}", self.ours.name);
+    pub fn check_agreement(&self, our_loss: f64, baseline: &str, baseline_loss: f64) -> Result<()> {
+        let is_close = (our_loss - baseline_loss).abs() <= self.tolerance;
+        let ours = self.ours.name;
+        ensure!(is_close, "{ours}: loss {our_loss}, but {baseline}: loss {baseline_loss}");
         Ok(())
     }
 }
 
-/// A comparison whose inputs are not created yet.
+/// A comparison whose inputs are created by `build`.
 pub struct Spec {
     /// Name of the bench, which is a module of this crate.
     pub bench: &'static str,
     /// Sizes and dtypes.
     pub size: String,
-    /// Maximum ratio of our time to the unit's time.
+    /// Maximum ratio of this project's time to the unit's time.
     pub goal: Option<f64>,
-    /// Maximum peak memory above the inputs, in MiB. Peak memory is measured if this or `memory` is
-    /// set.
+    /// Maximum peak memory above the inputs, in MiB. Peak memory is measured if `goal_mib` or
+    /// `memory` is set.
     pub goal_mib: Option<f64>,
     /// Whether peak memory is measured.
     pub memory: bool,
@@ -125,7 +126,7 @@ impl Spec {
     }
 
     /// Returns the times of this project and of a baseline. The ratio divides this project's time
-    /// by the unit's, or by the baseline's without a unit.
+    /// by the time of the unit or, without a unit, of the baseline.
     pub fn timed(&self, ours: (&str, f64), peer: (&str, f64), unit: Option<(&str, f64)>) -> Timed {
         let unit = unit.unwrap_or(peer);
         Timed {

@@ -29,21 +29,21 @@ pub fn run() -> Result<()> {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
-    let mut by_bench: BTreeMap<&str, Vec<Timed>> = BTreeMap::new();
+    let mut times_by_bench: BTreeMap<&str, Vec<Timed>> = BTreeMap::new();
     for spec in crate::specs(is_quick(), Device::Cpu) {
-        by_bench.entry(spec.bench).or_default().extend(compare(&mut criterion, &spec)?);
+        times_by_bench.entry(spec.bench).or_default().extend(compare(&mut criterion, &spec)?);
     }
     criterion.final_summary();
-    // Nothing was timed if nothing matched the filter, or under --test.
-    for (bench, timed) in by_bench.iter().filter(|(_, timed)| !timed.is_empty()) {
+    // A bench has no times if the filter excludes it, or under --test.
+    for (bench, timed) in times_by_bench.iter().filter(|(_, timed)| !timed.is_empty()) {
         write(&folder().join("times").join(format!("{bench}.json")), timed)?;
     }
     Ok(())
 }
 
 fn write(path: &Path, timed: &[Timed]) -> Result<()> {
-    let parent = path.parent().context("no folder")?;
-    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    let folder = path.parent().context("no folder")?;
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     atomic_file::write(path, serde_json::to_vec_pretty(timed)?)
         .with_context(|| path.display().to_string())
 }
@@ -53,15 +53,15 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     let case = (spec.build)().with_context(|| name.clone())?;
     let mut group = criterion.benchmark_group(&name);
     group.sampling_mode(SamplingMode::Flat);
-    let ours = time(&mut group, &case.ours)?;
-    let unit = case.unit.as_ref().map(|unit| time(&mut group, unit)).transpose()?.flatten();
-    let mut peers = Vec::new();
-    for peer in &case.peers {
-        let Some((seconds, value)) = time(&mut group, peer)? else { continue };
+    let ours = measure(&mut group, &case.ours)?;
+    let unit = case.unit.as_ref().map(|unit| measure(&mut group, unit)).transpose()?.flatten();
+    let mut baselines = Vec::new();
+    for baseline in &case.baselines {
+        let Some((seconds, value)) = measure(&mut group, baseline)? else { continue };
         if let Some((_, our_loss)) = ours {
-            case.agrees(our_loss, peer.name, value).with_context(|| name.clone())?;
+            case.check_agreement(our_loss, baseline.name, value).with_context(|| name.clone())?;
         }
-        peers.push((peer.name, seconds));
+        baselines.push((baseline.name, seconds));
     }
     group.finish();
     let Some((ours_seconds, _)) = ours else { return Ok(Vec::new()) };
@@ -70,32 +70,33 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
         _ => None,
     };
     let ours = (case.ours.name, ours_seconds);
-    let timed: Vec<Timed> = peers.into_iter().map(|peer| spec.timed(ours, peer, unit)).collect();
-    for one in &timed {
+    let timed: Vec<Timed> =
+        baselines.into_iter().map(|baseline| spec.timed(ours, baseline, unit)).collect();
+    for times in &timed {
         println!(
             "{name}: ours {:.4} s, {} {:.4} s, {} {:.4} s; ratio {:.3}{}",
-            one.ours_seconds,
-            one.peer,
-            one.peer_seconds,
-            one.unit,
-            one.unit_seconds,
-            one.ratio,
-            one.goal.map(|goal| format!(", goal {goal}")).unwrap_or_default(),
+            times.ours_seconds,
+            times.peer,
+            times.peer_seconds,
+            times.unit,
+            times.unit_seconds,
+            times.ratio,
+            times.goal.map(|goal| format!(", goal {goal}")).unwrap_or_default(),
         );
     }
     Ok(timed)
 }
 
-/// Steps that take longer than this are run three times; the median is passed to criterion, which
-/// requires ten samples.
+/// Minimum time of slow steps. Slow steps are run three times, and the median is passed to
+/// criterion, which requires ten samples.
 const SLOW: Duration = Duration::from_secs(3);
 
 /// Returns a step's median seconds and its loss; `None` if a filter excludes it.
-fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
+fn measure(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
     let mut times = Vec::new();
     let mut last_loss = Ok(f64::NAN);
     let mut is_warm = false;
-    let mut slow: Option<Duration> = None;
+    let mut slow_median: Option<Duration> = None;
     group.bench_function(step.name, |bencher| {
         bencher.iter_custom(|count| {
             let mut run = |count: u64| {
@@ -114,10 +115,10 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<
                 run(1);
                 let mut trials = [run(1), run(1), run(1)];
                 trials.sort();
-                slow = trials.get(1).copied().filter(|&median| median > SLOW);
+                slow_median = trials.get(1).copied().filter(|&median| median > SLOW);
             }
             let steps = u32::try_from(count).unwrap_or(u32::MAX);
-            slow.map_or_else(|| run(count), |median| median * steps)
+            slow_median.map_or_else(|| run(count), |median| median * steps)
         });
     });
     if times.is_empty() {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use objectives::cosine_regression;
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
 /// Returns the comparisons of `cosine_regression`, with batch sizes and widths of small and base
@@ -14,9 +14,9 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
         .map(move |(batch, width)| {
             let size = format!("B={batch},D={width}");
             Spec::new("cosine_regression", size, move || {
-                let step = sharing(Inputs::random(batch, width, device)?);
-                let peers = vec![step("normalize, mse_loss", Inputs::normalized)];
-                Ok(Case::new(step("checked", Inputs::checked), peers))
+                let step = share_inputs(Inputs::random(batch, width, device)?);
+                let baselines = vec![step("normalize, mse_loss", Inputs::normalized)];
+                Ok(Case::new(step("checked", Inputs::checked), baselines))
             })
         })
         .into()
@@ -43,7 +43,7 @@ impl Inputs {
         })
     }
 
-    /// This project's formulation. Runs forward and backward, and returns the loss.
+    /// This project's formulation. Runs the forward and backward passes, and returns the loss.
     fn checked(&self) -> Result<f64> {
         let loss = cosine_regression(&self.first, &self.second, &self.similarities)?;
         backward(loss, &[&self.first, &self.second])

@@ -3,7 +3,7 @@ use anyhow::Result;
 use objectives::{EntityCompletionConfig, EntityNormalization, entity_completion};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
 /// Returns the comparisons of `entity_completion`.
@@ -17,9 +17,9 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(entities: i64, vocabulary: i64, device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random(entities, vocabulary, device)?);
-    let peers = vec![step("loop over losses", Inputs::loop_over_losses)];
-    Ok(Case::new(step("at once", Inputs::at_once), peers).with_tolerance(1e-4))
+    let step = share_inputs(Inputs::random(entities, vocabulary, device)?);
+    let baselines = vec![step("loop over losses", Inputs::loop_over_losses)];
+    Ok(Case::new(step("at once", Inputs::at_once), baselines).with_tolerance(1e-4))
 }
 
 /// Random logits of E entities with 1, 2, 3, 4, 1, 2, … sub-tokens.
@@ -45,8 +45,8 @@ impl Inputs {
         })
     }
 
-    /// This project's formulation: all entities at once. Runs forward and backward, and returns the
-    /// loss.
+    /// This project's formulation: all entities at once. Runs the forward and backward passes, and
+    /// returns the loss.
     fn at_once(&self) -> Result<f64> {
         let config = EntityCompletionConfig { normalization: EntityNormalization::Entity };
         let loss = entity_completion(&self.logits, &self.targets, &self.entities, &config)?;

@@ -4,7 +4,7 @@ use objectives::{HardLearningConfig, HardLearningWeighting, hard_learning, span_
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::answer_contrast::random_spans;
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
 /// Returns the comparisons of `hard_learning`.
@@ -18,7 +18,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(weighting: HardLearningWeighting, device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random(32, 384, 20, weighting, device)?);
+    let step = share_inputs(Inputs::random(32, 384, 20, weighting, device)?);
     Ok(Case::new(
         step("at once", Inputs::at_once),
         vec![step("loop over candidates", Inputs::loop_over_candidates)],
@@ -43,20 +43,20 @@ impl Inputs {
         device: Device,
     ) -> Result<Self> {
         tch::manual_seed(SEED);
-        let numbers = |size: &[i64]| -> Result<Tensor> {
+        let random_leaf = |size: &[i64]| -> Result<Tensor> {
             Ok(Tensor::f_randn(size, (Kind::Float, device))?.set_requires_grad(true))
         };
         Ok(Self {
-            logits: [numbers(&[batch, length])?, numbers(&[batch, length])?],
+            logits: [random_leaf(&[batch, length])?, random_leaf(&[batch, length])?],
             spans: random_spans(batch, length, candidates, device)?,
             valid: Tensor::f_ones([batch, candidates], (Kind::Bool, device))?,
-            theta: numbers(&[candidates])?,
+            theta: random_leaf(&[candidates])?,
             weighting,
         })
     }
 
-    /// This project's formulation: one softmax, all candidates gathered. Runs forward and backward,
-    /// and returns the loss.
+    /// This project's formulation: one softmax, from which all candidates are gathered. Runs the
+    /// forward and backward passes, and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
         let log_probs = span_log_probs(start, end, starts, ends, None)?;

@@ -1,12 +1,12 @@
-//! Comparisons of InfoNCE in both directions against a queue: streamed, and with a ring buffer
-//! updated in place.
+//! Comparisons of InfoNCE in both directions with a queue of keys: streamed, and with a ring buffer
+//! that is updated in place.
 use std::cell::RefCell;
 
 use anyhow::Result;
 use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, info_nce};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec, Step};
 
 const BATCH: i64 = 256;
@@ -27,27 +27,27 @@ pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
 }
 
 fn case(size: i64, device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random(size, device)?);
+    let step = share_inputs(Inputs::random(size, device)?);
     Ok(Case::new(step("streamed", Inputs::streamed), vec![step("ring in place", Inputs::ring)])
-        .unit(products(size, device))
+        .unit(matmuls(size, device))
         .with_tolerance(1e-4))
 }
 
-/// Computes the matmuls of both directions with the queue, forward and backward, with torch's
-/// default kernel and preallocated outputs.
-fn products(size: i64, device: Device) -> Step {
-    let memory = std::cell::OnceCell::new();
+/// Computes the matmuls of the forward and backward passes, in both directions and with the queue,
+/// with libtorch's default kernel and preallocated outputs.
+fn matmuls(size: i64, device: Device) -> Step {
+    let buffers = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {
         let matrix = |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));
-        if memory.get().is_none() {
-            let _ = memory.set([
+        if buffers.get().is_none() {
+            let _ = buffers.set([
                 matrix(2 * BATCH, WIDTH)?,
                 matrix(size, WIDTH)?,
                 matrix(2 * BATCH, size)?,
                 matrix(2 * BATCH, WIDTH)?,
             ]);
         }
-        if let Some([anchors, queue, similarities, gradient]) = memory.get() {
+        if let Some([anchors, queue, similarities, gradient]) = buffers.get() {
             let _ = anchors.f_mm_out(similarities, &queue.f_tr()?)?;
             let _ = similarities.f_mm_out(gradient, queue)?;
         }
@@ -62,7 +62,7 @@ struct Inputs {
     key: Tensor,
     queue: NegativeQueue,
     pushed_queue: RefCell<NegativeQueue>,
-    normalised: Tensor,
+    normalised_queue: Tensor,
 }
 
 impl Inputs {
@@ -78,7 +78,7 @@ impl Inputs {
             query: leaf()?,
             key: leaf()?,
             pushed_queue: RefCell::new(NegativeQueue::new(WIDTH, options, &config)?),
-            normalised: normalise(&queue.keys()?)?,
+            normalised_queue: normalise(&queue.keys()?)?,
             queue,
         })
     }
@@ -101,7 +101,7 @@ impl Inputs {
         let device = anchors.device();
         let is_self = Tensor::f_eye(2 * BATCH, (Kind::Bool, device))?;
         let in_batch = in_batch.f_masked_fill(&is_self, f64::NEG_INFINITY)?;
-        let queued = anchors.f_matmul(&self.normalised.f_tr()?)?;
+        let queued = anchors.f_matmul(&self.normalised_queue.f_tr()?)?;
         let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
         let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, device))?;
         let labels = rows.f_add_scalar(BATCH)?.f_remainder(2 * BATCH)?;

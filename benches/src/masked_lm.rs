@@ -1,9 +1,9 @@
-//! Comparisons of XLM-R's masked LM head on the masked positions: in chunks or at once.
+//! Comparisons of XLM-R's masked LM head on the masked positions, computed in chunks or at once.
 use anyhow::Result;
 use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec, Step};
 
 /// Sizes of a step; 15 % of the tokens are masked.
@@ -39,16 +39,16 @@ pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
 }
 
 fn case(size: LmSize, options: (Kind, Device)) -> Result<Case> {
-    let step = sharing(Inputs::random(size, options)?);
-    let peers = vec![step("gather, then cross-entropy", Inputs::gather_first)];
+    let step = share_inputs(Inputs::random(size, options)?);
+    let baselines = vec![step("gather, then cross-entropy", Inputs::gather_first)];
     let tolerance = if options.0 == Kind::Float { 1e-3 } else { 0.1 };
-    let unit = products(size, options.1)?;
-    Ok(Case::new(step("chunked", Inputs::chunked), peers).unit(unit).with_tolerance(tolerance))
+    let unit = matmuls(size, options.1)?;
+    Ok(Case::new(step("chunked", Inputs::chunked), baselines).unit(unit).with_tolerance(tolerance))
 }
 
-/// Computes the three matmuls that every formulation needs, with torch's default float32 kernel and
+/// Computes the three matmuls of every formulation, with libtorch's default float32 kernel and
 /// preallocated outputs.
-fn products(size: LmSize, device: Device) -> Result<Step> {
+fn matmuls(size: LmSize, device: Device) -> Result<Step> {
     let rows = size.batch * size.length * 15 / 100;
     let matrix = move |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));
     let outputs = std::cell::OnceCell::new();
@@ -64,12 +64,12 @@ fn products(size: LmSize, device: Device) -> Result<Step> {
                 matrix(size.vocabulary, size.hidden)?,
             ]);
         }
-        if let (Some([hidden, weight]), Some([logits, to_hidden, to_weight])) =
+        if let (Some([hidden, weight]), Some([logits, hidden_grad, weight_grad])) =
             (inputs.get(), outputs.get())
         {
             let _ = hidden.f_mm_out(logits, &weight.f_tr()?)?;
-            let _ = logits.f_mm_out(to_hidden, weight)?;
-            let _ = logits.f_tr()?.f_mm_out(to_weight, hidden)?;
+            let _ = logits.f_mm_out(hidden_grad, weight)?;
+            let _ = logits.f_tr()?.f_mm_out(weight_grad, hidden)?;
         }
         Ok(0.0)
     }))
@@ -91,7 +91,7 @@ impl Inputs {
         let ids = (Kind::Int64, options.1);
         let weight = |rows, columns| -> Result<Tensor> {
             let mut weight = Tensor::f_empty([rows, columns], options)?;
-            let _ = weight.f_normal_(0.0, 0.02)?; // in place, so that the peak memory is the step's
+            let _ = weight.f_normal_(0.0, 0.02)?; // in place, to keep the peak memory low
             Ok(weight.set_requires_grad(true))
         };
         let zeros =
@@ -122,8 +122,8 @@ impl Inputs {
         Ok(x.f_layer_norm([weight.size1()?], Some(weight), Some(bias), 1e-5, true)?)
     }
 
-    /// This project's formulation: the head runs only on masked positions, its decoder and the loss
-    /// in chunks.
+    /// This project's formulation: the head runs only on masked positions, and its decoder and the
+    /// loss are computed in chunks.
     fn chunked(&self) -> Result<f64> {
         let masked = masked_positions(&self.labels)?;
         let rows = self.transform(&masked.gather(&self.hidden)?)?;

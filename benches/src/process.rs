@@ -1,4 +1,4 @@
-//! Shared parts of the bench programs: error output, medians, and values of `/proc`.
+//! Helpers of the bench programs: error output, medians, and values of `/proc`.
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -14,8 +14,7 @@ pub fn exit(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Returns the median; the larger of the two middle values for an even number, NaN for an empty
-/// list.
+/// Returns the median: the larger middle value for an even number of values, NaN for an empty list.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -43,7 +42,7 @@ pub fn cpu_seconds() -> Result<(f64, f64)> {
 /// If there is no such line.
 pub fn resident_mib(key: &str) -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")
-        .context("/proc/self/status: peak memory needs Linux")?;
+        .context("/proc/self/status: peak memory requires Linux")?;
     let line = status.lines().find_map(|line| line.strip_prefix(key));
     let kib = line.and_then(|rest| rest.split_whitespace().next());
     Ok(kib.with_context(|| format!("/proc/self/status: no line {key}"))?.parse::<f64>()? / 1024.0)

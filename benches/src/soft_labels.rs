@@ -3,7 +3,7 @@ use anyhow::Result;
 use objectives::{SoftLabelConfig, soft_labels};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
 /// Returns the comparisons of `soft_labels` over positions, with and without padding, and over
@@ -18,7 +18,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(batch: i64, classes: i64, masked: bool, device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random(batch, classes, masked, device)?);
+    let step = share_inputs(Inputs::random(batch, classes, masked, device)?);
     Ok(Case::new(step("checked", Inputs::checked), vec![step("kl_div", Inputs::kl_div)])
         .with_tolerance(1e-4))
 }
@@ -47,7 +47,7 @@ impl Inputs {
         })
     }
 
-    /// This project's formulation. Runs forward and backward, and returns the loss.
+    /// This project's formulation. Runs the forward and backward passes, and returns the loss.
     fn checked(&self) -> Result<f64> {
         let mask = self.mask.as_ref();
         backward(soft_labels(&self.student, &self.teacher, mask, &self.config)?, &[&self.student])

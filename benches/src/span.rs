@@ -4,12 +4,12 @@ use anyhow::{Context, Result};
 use objectives::{GroupSpanConfig, SpanConfig, group_span, span};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::{backward, sharing};
+use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
 /// Returns the comparisons of `span`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
-    let single =
+    let single_windows =
         [(16, false), (16, true), (128, false), (128, true)].map(move |(batch, masked)| {
             let size = format!("B={batch},L=384,mask={masked}");
             Spec::new("span", size, move || case(batch, masked, device))
@@ -17,7 +17,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
     let grouped = [16, 128].map(move |batch| {
         Spec::new("span", format!("B={batch},L=384,groups of 2"), move || grouped(batch, device))
     });
-    single.into_iter().chain(grouped).collect()
+    single_windows.into_iter().chain(grouped).collect()
 }
 
 /// Creates two windows per question; the second window does not contain the answer.
@@ -28,12 +28,12 @@ fn grouped(batch: i64, device: Device) -> Result<Case> {
         *positions = Tensor::f_randint_low(16, 384, [batch], (Kind::Int64, device))?
             .f_masked_fill(&is_second, -1)?;
     }
-    let step = sharing(inputs);
+    let step = share_inputs(inputs);
     Ok(Case::new(step("grouped", Inputs::grouped), vec![step("looped", Inputs::looped)]))
 }
 
 fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random(batch, 384, masked, device)?);
+    let step = share_inputs(Inputs::random(batch, 384, masked, device)?);
     Ok(Case::new(step("checked", Inputs::checked), vec![step("clamped", Inputs::clamped)]))
 }
 
@@ -67,7 +67,7 @@ impl Inputs {
         })
     }
 
-    /// This project's formulation. Runs forward and backward, and returns the loss.
+    /// This project's formulation. Runs the forward and backward passes, and returns the loss.
     fn checked(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
@@ -112,7 +112,7 @@ impl Inputs {
         self.backward(group_span(start, end, &groups, starts, ends, mask, &config)?)
     }
 
-    /// Computes a softmax for each group sequentially, without checks.
+    /// Computes the softmax of one group at a time, without checks.
     fn looped(&self) -> Result<f64> {
         let mask = self.context_mask.as_ref().context("no mask")?.f_logical_not()?;
         let mut losses = Vec::new();

@@ -3,12 +3,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Times of our formulation and one baseline.
+/// Times of this project's formulation and one baseline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Timed {
     /// `bench/size`.
     pub name: String,
-    /// Our formulation.
+    /// This project's formulation.
     pub ours: String,
     /// Median seconds of a step.
     pub ours_seconds: f64,
@@ -16,7 +16,7 @@ pub struct Timed {
     pub peer: String,
     /// Median seconds of a step.
     pub peer_seconds: f64,
-    /// The work whose time is the ratio's denominator.
+    /// The step whose time is the ratio's denominator.
     pub unit: String,
     /// Median seconds of the unit.
     pub unit_seconds: f64,
@@ -32,7 +32,7 @@ pub struct Line {
     /// The times.
     #[serde(flatten)]
     pub timed: Timed,
-    /// Peak memory of our step above its inputs, in MiB, if it was measured.
+    /// Peak memory of this project's step above its inputs, in MiB, if measured.
     pub ours_mib: Option<f64>,
     /// Peak memory of the baseline above its inputs, in MiB.
     pub peer_mib: Option<f64>,
@@ -57,8 +57,8 @@ pub fn folder() -> PathBuf {
 pub fn print(lines: &[Line]) -> bool {
     println!("| case | peer | ours | peer | unit | ratio | goal | MiB ours | MiB peer | goal |");
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    let mut met = true;
-    let number = |value: Option<f64>, digits: usize| {
+    let mut goals_met = true;
+    let format_number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
     };
     for Line { timed, ours_mib, peer_mib, goal_mib } in lines {
@@ -66,31 +66,31 @@ pub fn print(lines: &[Line]) -> bool {
             "| `{}` | {} | {} | {} | {}, {} | {:.3} | {} | {} | {} | {} |",
             timed.name,
             timed.peer,
-            time(timed.ours_seconds),
-            time(timed.peer_seconds),
+            format_time(timed.ours_seconds),
+            format_time(timed.peer_seconds),
             timed.unit,
-            time(timed.unit_seconds),
+            format_time(timed.unit_seconds),
             timed.ratio,
-            number(timed.goal, 2),
-            number(*ours_mib, 0),
-            number(*peer_mib, 0),
-            number(*goal_mib, 0),
+            format_number(timed.goal, 2),
+            format_number(*ours_mib, 0),
+            format_number(*peer_mib, 0),
+            format_number(*goal_mib, 0),
         );
         if timed.goal.is_some_and(|goal| timed.ratio > goal) {
             println!("\nmissed: {} takes {:.3} of its unit\n", timed.name, timed.ratio);
-            met = false;
+            goals_met = false;
         }
         if let (Some(mib), Some(goal)) = (ours_mib, goal_mib)
             && mib > goal
         {
             println!("\nmissed: {} takes {mib:.0} MiB\n", timed.name);
-            met = false;
+            goals_met = false;
         }
     }
-    met
+    goals_met
 }
 
-/// Formats a time in seconds, or in milliseconds if it is short.
-fn time(seconds: f64) -> String {
+/// Formats a time in seconds, or in milliseconds if it is below 0.1 seconds.
+fn format_time(seconds: f64) -> String {
     if seconds < 0.1 { format!("{:.3} ms", seconds * 1e3) } else { format!("{seconds:.3} s") }
 }

@@ -3,7 +3,7 @@ use anyhow::Result;
 use objectives::{TopKConfig, top_k_spans};
 use tch::{Device, Kind, Tensor};
 
-use crate::case::sharing;
+use crate::case::share_inputs;
 use crate::{Case, SEED, Spec};
 
 /// Maximum length of a span in tokens.
@@ -18,7 +18,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(k: i64, device: Device) -> Result<Case> {
-    let step = sharing(Inputs::random(32, 384, k, device)?);
+    let step = share_inputs(Inputs::random(32, 384, k, device)?);
     Ok(Case::new(step("band", Inputs::band), vec![step("all pairs, topk", Inputs::full_topk)])
         .unit(step("sort of all pairs", Inputs::full_sort))
         .with_tolerance(1e-6))
@@ -28,7 +28,7 @@ fn case(k: i64, device: Device) -> Result<Case> {
 struct Inputs {
     logits: [Tensor; 2],
     context_mask: Tensor,
-    /// `[B, L · L]`, −∞ for invalid spans.
+    /// `[B, L · L]`: the score of each span, −∞ for invalid spans.
     matrix: Tensor,
     k: i64,
 }
@@ -63,7 +63,7 @@ impl Inputs {
         Ok(scores.f_narrow(1, 0, self.k)?.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 
-    /// Computes all `L · L` scores and the mask over them, and selects with libtorch.
+    /// Computes all `L · L` scores and their mask, and selects the best scores with libtorch.
     fn full_topk(&self) -> Result<f64> {
         let (scores, _) = self.all_pairs()?.f_topk(self.k, 1, true, true)?;
         Ok(scores.f_sum(Kind::Double)?.f_double_value(&[])?)

@@ -14,13 +14,13 @@ const UNITS: [&[&str]; 5] = [
 fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    // torch-sys sets this variable for its direct dependents, except under `doc-only`.
+    // torch-sys sets `DEP_TCH_LIBTORCH_LIB` for its direct dependents, except under `doc-only`.
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return Ok(()) };
     let root: PathBuf = Path::new(&lib).parent().map(Path::to_path_buf).unwrap_or_default();
     let include = root.join("include");
     let mut build = cc::Build::new();
     if std::env::var_os("CARGO_FEATURE_NCCL").is_some() {
-        match nccl(&root) {
+        match nccl_include_folders(&root) {
             Ok(folders) => {
                 build.define("USE_C10D_NCCL", None).includes(folders);
                 // NCCL's process group is in these libraries, so programs require libtorch's CUDA
@@ -73,18 +73,18 @@ fn units() -> std::io::Result<Vec<PathBuf>> {
     UNITS.iter().map(write).collect()
 }
 
-/// Returns the folders of headers that NCCL's process group needs in addition to libtorch's
-/// headers, or a description of the missing files.
-fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
+/// Returns the header folders that NCCL's process group requires in addition to libtorch's headers,
+/// or a description of the missing files.
+fn nccl_include_folders(root: &Path) -> Result<Vec<PathBuf>, String> {
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     println!("cargo:rerun-if-env-changed=NCCL_HOME");
     let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-    let home = |name| std::env::var_os(name).map(|path| PathBuf::from(path).join("include"));
-    let wheels = root.parent().map(|folder| folder.join("nvidia")).unwrap_or_default();
-    let candidates: Vec<PathBuf> = [home("NCCL_HOME"), home("CUDA_HOME")]
+    let include_of = |name| std::env::var_os(name).map(|path| PathBuf::from(path).join("include"));
+    let nvidia = root.parent().map(|folder| folder.join("nvidia")).unwrap_or_default();
+    let candidates: Vec<PathBuf> = [include_of("NCCL_HOME"), include_of("CUDA_HOME")]
         .into_iter()
         .flatten()
-        .chain(["nccl/include", "cu13/include", "cu13/include/cccl"].map(|name| wheels.join(name)))
+        .chain(["nccl/include", "cu13/include", "cu13/include/cccl"].map(|name| nvidia.join(name)))
         .collect();
     let mut missing = Vec::new();
     // Headers and the Python packages that contain them.
@@ -106,7 +106,7 @@ fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
         false => Err(format!(
             "{} not found below {}, NCCL_HOME or CUDA_HOME",
             missing.join(", "),
-            wheels.display()
+            nvidia.display()
         )),
     }
 }

@@ -13,8 +13,8 @@ use torch_ext::{
     set_float32_matmul_precision,
 };
 
-/// Prints a table of all losses and their baselines: forward and backward on the same inputs.
-/// Different losses in a comparison are an error.
+/// Prints a table of all losses and their baselines, with times of the forward and backward passes
+/// on equal inputs. Unequal losses in a comparison are an error.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:
@@ -34,8 +34,8 @@ struct Args {
     /// Measured runs of each formulation, after three warm-up runs
     #[arg(long, default_value_t = 30)]
     rounds: usize,
-    /// Time limit in seconds: later comparisons are skipped, and a running one ends with its next
-    /// run; skipped comparisons are listed
+    /// Time limit in seconds: the running comparison ends after its next round, and later
+    /// comparisons are skipped and listed
     #[arg(long)]
     seconds: Option<u64>,
     /// Folder for losses_cpu.json or losses_cuda.json [default: bench/ in the target folder]
@@ -93,13 +93,13 @@ fn is_over(end: Option<Instant>) -> bool {
 
 /// Measurements of a formulation.
 #[derive(Default)]
-struct Measured {
+struct Measurements {
     seconds: Vec<f64>,
     loss: f64,
     mib: Option<f64>,
 }
 
-impl Measured {
+impl Measurements {
     fn measure_once(&mut self, step: &Step, device: Device, is_measured: bool) -> Result<()> {
         let memory_before = match device {
             Device::Cuda(_) => Some(reset_peak_device_memory(device)?),
@@ -114,8 +114,8 @@ impl Measured {
             self.seconds.push(start.elapsed().as_secs_f64());
         }
         if let Some(memory_before) = memory_before {
-            let above_inputs = peak_device_memory(device)?.saturating_sub(memory_before);
-            self.mib = Some(above_inputs as f64 / f64::from(1 << 20));
+            let bytes_above_inputs = peak_device_memory(device)?.saturating_sub(memory_before);
+            self.mib = Some(bytes_above_inputs as f64 / f64::from(1 << 20));
         }
         Ok(())
     }
@@ -125,8 +125,8 @@ impl Measured {
 fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> Result<Vec<Line>> {
     let case = (spec.build)()?;
     let steps: Vec<&Step> =
-        std::iter::once(&case.ours).chain(&case.peers).chain(&case.unit).collect();
-    let mut measured: Vec<Measured> = steps.iter().map(|_| Measured::default()).collect();
+        std::iter::once(&case.ours).chain(&case.baselines).chain(&case.unit).collect();
+    let mut measured: Vec<Measurements> = steps.iter().map(|_| Measurements::default()).collect();
     for round in 0..WARM_UP + rounds {
         if round > WARM_UP && is_over(end) {
             break;
@@ -135,20 +135,20 @@ fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> 
             measured.measure_once(step, device, round >= WARM_UP)?;
         }
     }
-    let median_seconds = |measured: &Measured| median(measured.seconds.clone());
-    let first = measured.first().context("no formulation of ours")?;
-    let ours = (case.ours.name, median_seconds(first));
+    let median_seconds = |measured: &Measurements| median(measured.seconds.clone());
+    let our_measurements = measured.first().context("no formulation of ours")?;
+    let ours = (case.ours.name, median_seconds(our_measurements));
     let unit = case.unit.as_ref().zip(measured.last());
     let unit = unit.map(|(unit, measured)| (unit.name, median_seconds(measured)));
     let mut lines = Vec::new();
-    for (peer, measured_peer) in case.peers.iter().zip(measured.iter().skip(1)) {
-        case.agrees(first.loss, peer.name, measured_peer.loss)?;
-        let mut timed = spec.timed(ours, (peer.name, median_seconds(measured_peer)), unit);
+    for (baseline, measurements) in case.baselines.iter().zip(measured.iter().skip(1)) {
+        case.check_agreement(our_measurements.loss, baseline.name, measurements.loss)?;
+        let mut timed = spec.timed(ours, (baseline.name, median_seconds(measurements)), unit);
         timed.goal = timed.goal.filter(|_| device == Device::Cpu);
         lines.push(Line {
             timed,
-            ours_mib: first.mib,
-            peer_mib: measured_peer.mib,
+            ours_mib: our_measurements.mib,
+            peer_mib: measurements.mib,
             goal_mib: spec.goal_mib.filter(|_| device == Device::Cpu),
         });
     }

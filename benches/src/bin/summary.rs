@@ -7,7 +7,7 @@ use benches::{Case, Line, Spec, Timed, folder, print, resident_mib, specs};
 use clap::Parser;
 use tch::Device;
 
-/// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals,
+/// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals and
 /// peak memory.
 #[derive(Parser)]
 #[command(
@@ -56,7 +56,8 @@ fn summarise(args: &Args) -> Result<bool> {
     let mut lines = Vec::new();
     for spec in specs(args.quick, Device::Cpu) {
         let name = spec.name();
-        let timed: Vec<Timed> = times(&spec)?.into_iter().filter(|one| one.name == name).collect();
+        let timed: Vec<Timed> =
+            times(&spec)?.into_iter().filter(|times| times.name == name).collect();
         for timed in timed {
             let (mut ours_mib, mut peer_mib) = (None, None);
             if spec.memory {
@@ -70,9 +71,9 @@ fn summarise(args: &Args) -> Result<bool> {
     let path = folder().join("summary.json");
     atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)
         .with_context(|| path.display().to_string())?;
-    let met = print(&lines);
+    let goals_met = print(&lines);
     println!("\n{}", path.display());
-    Ok(met || !args.strict)
+    Ok(goals_met || !args.strict)
 }
 
 fn times(spec: &Spec) -> Result<Vec<Timed>> {
@@ -101,13 +102,13 @@ fn measure_in_process(name: &str, step: &str) -> Result<f64> {
     let Some(spec) = all_specs.into_iter().find(|spec| spec.name() == name) else {
         bail!("no comparison {name}");
     };
-    let Case { ours, peers, .. } = (spec.build)()?;
-    let Some(step) = std::iter::once(ours).chain(peers).find(|one| one.name == step) else {
+    let Case { ours, baselines, .. } = (spec.build)()?;
+    let Some(step) = std::iter::once(ours).chain(baselines).find(|other| other.name == step) else {
         bail!("{name} has no formulation {step}");
     };
     // Resets the kernel's peak to the current resident size.
     std::fs::write("/proc/self/clear_refs", "5")
-        .context("/proc/self/clear_refs: peak memory needs Linux")?;
+        .context("/proc/self/clear_refs: peak memory requires Linux")?;
     let before = resident_mib("VmRSS:")?;
     (step.run)()?;
     Ok(resident_mib("VmHWM:")? - before)

@@ -1,5 +1,5 @@
-//! Tests of the help texts. Because of these integration tests, `cargo test` also builds the
-//! programs, which the checks for GPU machines use.
+//! Tests of the help texts. Because of these tests, `cargo test` also builds the programs, which
+//! the checks on GPU machines run.
 use std::process::Command;
 
 #[test]

@@ -6,14 +6,14 @@ use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_dev
 use crate::span_checks::{Gold, check_order};
 use crate::{Error, IGNORE_INDEX, TopKSpans};
 
-/// A list of spans per row, best first: tensors borrowed from [`TopKSpans`] or
-/// [`AnswerCandidates`], or read from a file.
+/// A list of spans per row, in descending order of score. The tensors are borrowed from
+/// [`TopKSpans`] or [`AnswerCandidates`], or loaded from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateSpans<'a> {
     /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` is true.
     pub starts: &'a Tensor,
-    /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and not before the first
-    /// where `valid` is true.
+    /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and at or after the first
+    /// token where `valid` is true.
     pub ends: &'a Tensor,
     /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,
@@ -31,31 +31,31 @@ impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
     }
 }
 
-/// A list of M spans per row after validation, on the target device; 0 in empty slots.
+/// The validated spans of a batch on the target device, M per row. Empty slots contain 0.
 pub(crate) struct CheckedSpans {
-    pub slots: i64,
+    pub slot_count: i64,
     pub starts: Tensor,
     pub ends: Tensor,
     pub valid: Tensor,
 }
 
 impl CandidateSpans<'_> {
-    /// Validates the list against windows of `length` tokens, and copies it to `device`. `like` is
-    /// the name, in errors, of the argument that is on `device`.
+    /// Validates the list against windows of `length` tokens, and copies it to `device`.
+    /// `reference` is the name of the argument on `device`, for error messages.
     ///
     /// The check runs on the CPU if all three tensors are on the CPU, else on `device`.
     pub(crate) fn check_batch(
         &self,
         batch: i64,
         length: i64,
-        like: &'static str,
+        reference: &'static str,
         device: Device,
     ) -> Result<CheckedSpans, Error> {
-        let (_, slots) = check_matrix("candidates.starts", self.starts, "[B, M]")?;
-        let shape = [batch, slots];
-        check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
-        check_int64("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
-        check_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
+        let (_, slot_count) = check_matrix("candidates.starts", self.starts, "[B, M]")?;
+        let shape = [batch, slot_count];
+        check_int64("candidates.starts", self.starts, &shape, "[B, M]", reference, device)?;
+        check_int64("candidates.ends", self.ends, &shape, "[B, M]", reference, device)?;
+        check_mask("candidates.valid", self.valid, &shape, "[B, M]", reference, device)?;
         let check_device = common_device([self.starts, self.ends, self.valid], device);
         let valid = upload(self.valid, check_device)?;
         let empty = valid.f_logical_not()?;
@@ -65,11 +65,11 @@ impl CandidateSpans<'_> {
         let (starts, ends) = (zero_empty_slots(self.starts)?, zero_empty_slots(self.ends)?);
         // Empty slots contain 0, which must be valid even for a window without tokens.
         let upper = length.max(1);
-        let in_bounds = starts
+        let is_in_bounds = starts
             .f_ge(0)?
             .f_logical_and(&ends.f_lt(upper)?)?
             .f_logical_and(&starts.f_le_tensor(&ends)?)?;
-        if in_bounds.f_all()?.f_int64_value(&[])? == 0 {
+        if is_in_bounds.f_all()?.f_int64_value(&[])? == 0 {
             for (name, positions) in [("candidates.starts", &starts), ("candidates.ends", &ends)] {
                 check_ids(name, positions, upper, " (L of the window) where valid is true")?;
             }
@@ -77,7 +77,7 @@ impl CandidateSpans<'_> {
         }
         let to_device = |tensor: &Tensor| upload(tensor, device);
         Ok(CheckedSpans {
-            slots,
+            slot_count,
             starts: to_device(&starts)?,
             ends: to_device(&ends)?,
             valid: to_device(&valid)?,
@@ -95,24 +95,24 @@ pub struct AnswerCandidates {
     pub ends: Tensor,
     /// `[B, K]` bool: whether the slot holds a candidate.
     pub valid: Tensor,
-    /// `[B]` i64: the slot of the gold span, [`IGNORE_INDEX`] in rows that have none.
+    /// `[B]` i64: the slot of the gold span, [`IGNORE_INDEX`] in rows without a gold span.
     pub gold_index: Tensor,
 }
 
-/// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and,
-/// exactly once, the gold span at the rank of its score.
+/// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row, with
+/// the gold span included exactly once.
 ///
 /// Interpretation: candidates are compared by position, so a span with the gold text at another
-/// position is not removed. A gold span that is not in the list takes the first empty slot, or
-/// replaces the last span of a full list. It is used even if it is longer than the decoder allows.
-/// The lists of rows without a gold span do not change.
+/// position is not removed. A gold span in the list keeps its slot. Otherwise it is written to the
+/// first empty slot, or replaces the last span of a full list, even if it is longer than the
+/// decoder's maximum answer length. The lists of rows without a gold span do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())
 /// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if
 ///   either is outside `0..length`
 /// - `length`: L, tokens per window
-/// - returns tensors of the same K on the device of `spans`
+/// - returns tensors `[B, K]` on the device of `spans`
 ///
 /// # Errors
 /// [`Error::Empty`] if K = 0; [`Error::Range`] if a span extends outside the window;
@@ -142,29 +142,30 @@ pub fn answer_candidates(
     const STARTS: &str = "candidates.starts";
     let (batch, _) = check_matrix(STARTS, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
-    let CheckedSpans { slots, starts, ends, valid } =
+    let CheckedSpans { slot_count, starts, ends, valid } =
         spans.check_batch(batch, length, STARTS, device)?;
-    if slots == 0 {
+    if slot_count == 0 {
         return Err(Error::Empty { tensor: STARTS, reason: "no slot for the gold span (K = 0)" });
     }
     let gold = Gold::new(gold_starts, gold_ends, batch, length, STARTS, device)?;
     let gold_start = gold.starts.f_unsqueeze(1)?; // [B, 1]
     let gold_end = gold.ends.f_unsqueeze(1)?;
     let present = gold.present.f_unsqueeze(1)?;
-    let column = Tensor::f_arange(slots, (Kind::Int64, device))?.f_unsqueeze(0)?; // [1, K]
+    let column = Tensor::f_arange(slot_count, (Kind::Int64, device))?.f_unsqueeze(0)?; // [1, K]
     // The first column of each row where the mask is true; an arbitrary column if it is never true.
-    let first = |mask: &Tensor| -> Result<Tensor, Error> {
-        Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slots)?)?.f_argmax(1, true)?)
+    let first_true_column = |mask: &Tensor| -> Result<Tensor, Error> {
+        Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slot_count)?)?.f_argmax(1, true)?)
     };
-    let both_equal =
+    let equals_gold =
         starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
-    let is_gold = both_equal.f_logical_and(&present)?.f_logical_and(&valid)?; // [B, K]
-    let has_gold = is_gold.f_any_dim(1, true)?; // [B, 1]
+    let is_gold = equals_gold.f_logical_and(&present)?.f_logical_and(&valid)?; // [B, K]
+    let list_has_gold = is_gold.f_any_dim(1, true)?; // [B, 1]
     let is_full = valid.f_all_dim(1, true)?;
-    let insertion_slot = first(&valid.f_logical_not()?)?.f_masked_fill(&is_full, slots - 1)?;
-    // The slot of the gold span, in rows that have one.
-    let target = first(&is_gold)?.f_where_self(&has_gold, &insertion_slot)?; // [B, 1]
-    let is_inserted = column.f_eq_tensor(&target)?.f_logical_and(&present)?;
+    let insertion_slot =
+        first_true_column(&valid.f_logical_not()?)?.f_masked_fill(&is_full, slot_count - 1)?;
+    // `[B, 1]`: the slot of the gold span, in rows with a gold span.
+    let gold_slot = first_true_column(&is_gold)?.f_where_self(&list_has_gold, &insertion_slot)?;
+    let is_inserted = column.f_eq_tensor(&gold_slot)?.f_logical_and(&present)?;
     let valid = valid.f_logical_and(&is_gold.f_logical_not()?)?.f_logical_or(&is_inserted)?;
     let empty = valid.f_logical_not()?;
     let insert_gold = |gold: &Tensor, list: &Tensor| {
@@ -174,7 +175,7 @@ pub fn answer_candidates(
         starts: insert_gold(&gold_start, &starts)?,
         ends: insert_gold(&gold_end, &ends)?,
         valid,
-        gold_index: target
+        gold_index: gold_slot
             .f_masked_fill(&present.f_logical_not()?, IGNORE_INDEX)?
             .f_squeeze_dim(1)?,
     })

@@ -6,7 +6,7 @@ use torch_ext::{upload, without_autocast};
 use crate::checks::{check_mask, check_temperature, common_device, first_true};
 use crate::hard_negatives::normalised;
 use crate::span_checks::Gold;
-use crate::span_vectors::{check_hidden, mean_of_members, members};
+use crate::span_vectors::{check_hidden, masked_means, token_mask};
 use crate::{CandidateSpans, Error, IGNORE_INDEX, NegativeSelection, hard_negatives};
 
 /// Options of [`answer_contrast`].
@@ -31,18 +31,18 @@ impl Default for AnswerContrastConfig {
 /// Computes the answer-aware contrastive loss of *From Good to Best* (Eq. 6 to 8), in nats.
 ///
 /// The loss is the mean over rows of `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`. `r_q`
-/// represents the question, `r_a` is the mean of the gold span's hidden states, and `r_a′` runs
-/// over the gold spans of all rows and the incorrect answers of all rows that are closest to the
-/// gold span ([`hard_negatives`]).
+/// represents the question, and `r_a` is the mean of the gold span's hidden states. `r_a′` runs
+/// over the gold spans and the selected incorrect answers ([`hard_negatives`]) of all rows.
 ///
-/// Interpretation: Eq. 8 sums over the batch only, and the text adds the hard negatives; here the
-/// sum includes the hard negatives of all rows. `r_q` is not defined; here it is the mean over the
-/// question's tokens in the joint sequence. Two rows with the same gold span remain negatives of
-/// each other. The selection of negatives has no gradient; their vectors do.
+/// Interpretation: Eq. 8 sums over the batch only, but the paper's text adds the hard negatives.
+/// This function includes the hard negatives of all rows. The paper does not define `r_q`; this
+/// function uses the mean over the question's tokens in the joint sequence. Two rows with the same
+/// gold span remain negatives of each other. The vectors of negatives receive gradients, but the
+/// selection of negatives does not.
 ///
 /// The mean is over the rows with a gold span whose denominator contains at least one term besides
-/// the positive. Other rows, and all tokens outside the question, the gold span and the selected
-/// negatives, receive a gradient of exactly 0.
+/// the positive term. Other rows, and all tokens outside the question, the gold span and the
+/// selected negatives, receive a gradient of exactly 0.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double, the encoder's last layer; receives
@@ -119,12 +119,12 @@ fn contrast_without_autocast(
     let negatives = hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?;
     let column = |tensor: &Tensor| tensor.f_unsqueeze(1);
     let gold_spans =
-        members(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
-    let negative_spans = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
+        token_mask(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
+    let negative_spans = token_mask(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
     let vectors =
-        mean_of_members(hidden, &Tensor::f_cat(&[question, gold_spans, negative_spans], 1)?)?;
+        masked_means(hidden, &Tensor::f_cat(&[question, gold_spans, negative_spans], 1)?)?;
     let vectors = normalised(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
-    Terms::new(&vectors, &negatives.valid.f_index_select(0, &rows_with_gold)?)?
+    DenominatorTerms::new(&vectors, &negatives.valid.f_index_select(0, &rows_with_gold)?)?
         .loss(config.temperature)
 }
 
@@ -143,7 +143,7 @@ fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error>
 }
 
 /// The terms of each row's denominator.
-struct Terms {
+struct DenominatorTerms {
     /// `[n, T]`: the question's cosine with each span.
     cosines: Tensor,
     /// `[n, T]` bool: whether the column holds a span.
@@ -152,22 +152,22 @@ struct Terms {
     gold: Tensor,
 }
 
-impl Terms {
+impl DenominatorTerms {
     /// Creates the terms from unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives;
     /// `negative_present` `[n, Θ]` is true where a negative exists.
     fn new(vectors: &Tensor, negative_present: &Tensor) -> Result<Self, Error> {
-        let (rows, width, size) = vectors.size3()?;
+        let (count, vector_count, size) = vectors.size3()?;
         let device = vectors.device();
         let (question, gold_spans) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
-        let negative_spans = vectors.f_narrow(1, 2, width - 2)?.f_reshape([-1, size])?; // [nΘ, H]
+        let negative_spans = vectors.f_narrow(1, 2, vector_count - 2)?.f_reshape([-1, size])?;
         let gold_cosines = question.f_matmul(&gold_spans.f_tr()?)?; // [n, n]
         let negative_cosines = question.f_matmul(&negative_spans.f_tr()?)?; // [n, nΘ]
-        let gold_present = Tensor::f_ones([rows, rows], (Kind::Bool, device))?;
-        let negative_present = negative_present.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
+        let gold_present = Tensor::f_ones([count, count], (Kind::Bool, device))?;
+        let negative_present = negative_present.f_reshape([1, -1])?.f_expand([count, -1], false)?;
         Ok(Self {
             cosines: Tensor::f_cat(&[gold_cosines, negative_cosines], 1)?,
             present: Tensor::f_cat(&[gold_present, negative_present], 1)?,
-            gold: Tensor::f_arange(rows, (Kind::Int64, device))?,
+            gold: Tensor::f_arange(count, (Kind::Int64, device))?,
         })
     }
 
@@ -182,8 +182,8 @@ impl Terms {
             IGNORE_INDEX,
             0.0,
         )?; // [n]
-        let terms = self.present.f_sum_dim_intlist(1, false, Kind::Int64)?;
-        let rows_with_loss = terms.f_gt(1)?.f_nonzero()?.f_squeeze_dim(1)?;
+        let term_counts = self.present.f_sum_dim_intlist(1, false, Kind::Int64)?;
+        let rows_with_loss = term_counts.f_gt(1)?.f_nonzero()?.f_squeeze_dim(1)?;
         if rows_with_loss.size1()? == 0 {
             let reason = "no row has an incorrect answer to contrast with";
             return Err(Error::Empty { tensor: "candidates.valid", reason });

@@ -7,28 +7,29 @@ use crate::Error;
 /// Computes the gradients of a large contrastive batch in micro-batches (GradCache, Gao et al.
 /// 2021).
 ///
-/// The gradients equal those of the whole batch. Gradient accumulation gives different gradients,
-/// because the negatives of a row come from its micro-batch only. Here
-/// 1. every micro-batch is embedded without a graph,
-/// 2. `loss` receives all embeddings together, and its backward pass stops at them,
-/// 3. every micro-batch is embedded again, with a graph and the same dropout masks, and its part of
-///    the cached gradient is backpropagated through it.
+/// The gradients equal those of the whole batch. Gradient accumulation would compute other
+/// gradients, because the negatives of a row would come from its micro-batch only. The steps are:
+/// 1. Embed every micro-batch without a graph.
+/// 2. Compute `loss` of all embeddings, and backpropagate it to the embeddings.
+/// 3. Embed every micro-batch again, with a graph and the same dropout masks, and backpropagate the
+///    cached gradient of its embeddings.
 ///
-/// This needs one more forward pass, and memory for the graph of one micro-batch and for all
-/// embeddings. Gradients are added to the parameters' gradients, as `backward` does; the caller
-/// runs the optimiser step.
+/// Compared with one large batch, this requires one more forward pass, but memory only for the
+/// graph of one micro-batch and for all embeddings. Gradients are added to the parameters'
+/// gradients, as `backward` does; the caller runs the optimiser step.
 ///
-/// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), always in the same
-///   number and order. It must use `device`'s random generator only. Batch norm uses the statistics
-///   of the micro-batch, and updates its running statistics in both passes.
-/// - `loss` receives each of these tensors over the whole batch, `[B, …]`, and is called once,
-///   so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
+/// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), with the same
+///   number and order of tensors in every call. `embed` must use the random generator of `device`
+///   only. Batch norm uses the statistics of the micro-batch, and updates its running statistics in
+///   both passes.
+/// - `loss` takes these tensors, concatenated over the whole batch to `[B, …]`. `loss` is called
+///   once, so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
 ///
-/// Each micro-batch starts from the random state of the whole batch and the index of its first row
-/// ([`MicroBatchSeeds`]). If several processes share the step ([`torch_ext::with_group`]), each
-/// process embeds every size-th micro-batch, and all processes receive all embeddings and call
-/// `loss`. The gradient of parameters used in `loss` is divided by the number of processes, so that
-/// the sum over processes is the full gradient.
+/// The random state of each micro-batch is derived from the random state of the whole batch and the
+/// index of the micro-batch's first row ([`MicroBatchSeeds`]). If n processes share the step
+/// ([`torch_ext::with_group`]), each process embeds every n-th micro-batch, and all processes
+/// receive all embeddings and call `loss`. The gradient of parameters used in `loss` is divided by
+/// the number of processes, so that the sum over processes is the full gradient.
 ///
 /// Returns the loss, without a graph.
 ///
@@ -43,8 +44,8 @@ use crate::Error;
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
-/// let part = |number: usize| MicroBatch { first: 16 * number, rows: rows() };
-/// let micro_batches: Vec<MicroBatch<Tensor>> = (0..4).map(part).collect();
+/// let micro_batch = |index: usize| MicroBatch { first: 16 * index, rows: rows() };
+/// let micro_batches: Vec<MicroBatch<Tensor>> = (0..4).map(micro_batch).collect();
 /// let embed = |rows: &Tensor| -> Result<Vec<Tensor>, Error> {
 ///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
 /// };
@@ -64,17 +65,17 @@ pub fn cached_step<T, E: From<Error>>(
 ) -> Result<Tensor, E> {
     let (group, seeds) = (current_group(), MicroBatchSeeds::new().map_err(Error::from)?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
-    let is_local = |number: &usize| number % size == rank;
+    let is_local = |index: &usize| index % size == rank;
     let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
-    for (number, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
-        if !is_local(&number) {
+    for (index, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
+        if !is_local(&index) {
             cached.push(None);
             continue;
         }
         seeds.enter(*first).map_err(Error::from)?;
         let embeddings = no_grad(|| embed(rows))?;
-        let first = cached.iter().flatten().next();
-        check_count(first.map(Vec::len), embeddings.len())?;
+        let first_embeddings = cached.iter().flatten().next();
+        check_count(first_embeddings.map(Vec::len), embeddings.len())?;
         cached.push(Some(embeddings));
     }
     let cached = match &group {
@@ -83,24 +84,24 @@ pub fn cached_step<T, E: From<Error>>(
     };
     let leaves = concatenate(&cached)?;
     seeds.enter(0).map_err(Error::from)?;
-    let total = loss(&leaves)?;
+    let total_loss = loss(&leaves)?;
     let local_loss = match size {
-        1 => total.shallow_clone(),
-        _ => total.f_div_scalar(size as f64).map_err(Error::from)?,
+        1 => total_loss.shallow_clone(),
+        _ => total_loss.f_div_scalar(size as f64).map_err(Error::from)?,
     };
     torch_ext::backward(&local_loss).map_err(Error::from)?;
 
     let mut first_rows = vec![0; leaves.len()];
-    for (number, (part, cached_part)) in micro_batches.iter().zip(&cached).enumerate() {
-        if !is_local(&number) {
-            for (first_row, embedding) in first_rows.iter_mut().zip(cached_part) {
+    for (index, (micro_batch, cached_embeddings)) in micro_batches.iter().zip(&cached).enumerate() {
+        if !is_local(&index) {
+            for (first_row, embedding) in first_rows.iter_mut().zip(cached_embeddings) {
                 *first_row += embedding.size().first().copied().unwrap_or(0);
             }
             continue;
         }
-        seeds.enter(part.first).map_err(Error::from)?;
-        let embeddings = embed(&part.rows)?;
-        check_count(Some(cached_part.len()), embeddings.len())?;
+        seeds.enter(micro_batch.first).map_err(Error::from)?;
+        let embeddings = embed(&micro_batch.rows)?;
+        check_count(Some(cached_embeddings.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first_rows, size as f64)? {
             // The cached gradients already include the loss scale.
             let result = torch_ext::without_autocast(|| surrogate.f_backward());
@@ -108,19 +109,19 @@ pub fn cached_step<T, E: From<Error>>(
         }
     }
     seeds.enter(0).map_err(Error::from)?;
-    Ok(total.f_detach().map_err(Error::from)?)
+    Ok(total_loss.f_detach().map_err(Error::from)?)
 }
 
 fn check_count(expected: Option<usize>, got: usize) -> Result<(), Error> {
     match expected {
         Some(expected) if expected != got => {
-            Err(Error::Count { what: "tensors from embed", expected, got })
+            Err(Error::Count { items: "tensors from embed", expected, got })
         }
         _ => Ok(()),
     }
 }
 
-/// Concatenates each embedding over the whole batch, as a leaf.
+/// Concatenates each embedding over all micro-batches to a leaf tensor.
 fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let count = cached.first().map_or(0, Vec::len);
     if count == 0 {
@@ -128,8 +129,8 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     }
     (0..count)
         .map(|index| {
-            let parts: Vec<&Tensor> = cached.iter().filter_map(|parts| parts.get(index)).collect();
-            Ok(Tensor::f_cat(&parts, 0)?.f_detach()?.f_set_requires_grad(true)?)
+            let slices: Vec<&Tensor> = cached.iter().filter_map(|all| all.get(index)).collect();
+            Ok(Tensor::f_cat(&slices, 0)?.f_detach()?.f_set_requires_grad(true)?)
         })
         .collect()
 }
@@ -151,10 +152,10 @@ fn surrogate(
             if factor != 1.0 {
                 grad = grad.f_mul_scalar(factor)?;
             }
-            let part = embedding.f_mul(&grad)?.f_sum(None::<Kind>)?;
+            let product = embedding.f_mul(&grad)?.f_sum(None::<Kind>)?;
             sum = Some(match sum {
-                Some(sum) => sum.f_add(&part)?,
-                None => part,
+                Some(sum) => sum.f_add(&product)?,
+                None => product,
             });
         }
         *first_row += rows;

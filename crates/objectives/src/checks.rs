@@ -3,8 +3,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
-/// Maximum temperature. It limits logits of cosines to ±0.001; larger values are assumed to be
-/// mistakes.
+/// Maximum temperature. Cosines divided by this temperature are at most ±0.001; larger temperatures
+/// are assumed to be mistakes.
 pub const MAX_TEMPERATURE: f64 = 1000.0;
 
 /// Rejects temperatures outside the valid range.
@@ -53,7 +53,7 @@ pub(crate) fn check_shape(
     Err(Error::Shape { tensor: name, expected: format!("{symbolic_shape} = {expected:?}"), got })
 }
 
-/// Rejects every dtype except `kind`; `expected` is its name.
+/// Rejects every dtype except `kind`; `expected` is the name of `kind` in error messages.
 pub(crate) fn check_kind(
     name: &'static str,
     tensor: &Tensor,
@@ -64,7 +64,7 @@ pub(crate) fn check_kind(
     if got == kind { Ok(()) } else { Err(Error::Dtype { tensor: name, expected, got }) }
 }
 
-/// Rejects every dtype that is not real floating point.
+/// Rejects tensors that do not have a real floating-point dtype.
 pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Error> {
     match tensor.f_kind()? {
         Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double => Ok(()),
@@ -72,61 +72,64 @@ pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Err
     }
 }
 
-/// Rejects a tensor that is not on `device`. `like` is the name, in errors, of the argument that is
-/// on `device`.
+/// Rejects a tensor that is not on `device`. `reference` is the name of the argument on `device`,
+/// for error messages.
 pub(crate) fn check_device(
     name: &'static str,
     tensor: &Tensor,
-    like: &'static str,
+    reference: &'static str,
     device: Device,
 ) -> Result<(), Error> {
     let got = tensor.device();
     if got == device {
         return Ok(());
     }
-    Err(Error::Device { tensor: name, like, expected: device, got })
+    Err(Error::Device { tensor: name, reference, expected: device, got })
 }
 
 /// Rejects an integer or bool tensor that is neither on `device`, the device of the argument
-/// `like`, nor on the CPU. Values on the CPU are read without waiting for a GPU and copied
+/// `reference`, nor on the CPU. Values on the CPU are read without waiting for a GPU and copied
 /// afterwards.
 pub(crate) fn check_device_or_cpu(
     name: &'static str,
     tensor: &Tensor,
-    like: &'static str,
+    reference: &'static str,
     device: Device,
 ) -> Result<(), Error> {
-    if tensor.device() == Device::Cpu { Ok(()) } else { check_device(name, tensor, like, device) }
+    match tensor.device() {
+        Device::Cpu => Ok(()),
+        _ => check_device(name, tensor, reference, device),
+    }
 }
 
 /// Rejects everything except a bool mask of this shape, on `device` (the device of the argument
-/// `like`) or on the CPU.
+/// `reference`) or on the CPU.
 pub(crate) fn check_mask(
     name: &'static str,
     mask: &Tensor,
     shape: &[i64],
     symbolic_shape: &str,
-    like: &'static str,
+    reference: &'static str,
     device: Device,
 ) -> Result<(), Error> {
     check_shape(name, mask, shape, symbolic_shape)?;
     check_kind(name, mask, Kind::Bool, "Bool")?;
-    check_device_or_cpu(name, mask, like, device)
+    check_device_or_cpu(name, mask, reference, device)
 }
 
 /// Rejects everything except i64 tensors of this shape, on `device` (the device of the argument
-/// `like`) or on the CPU.
+/// `reference`) or on the CPU.
 pub(crate) fn check_int64(
     name: &'static str,
     tensor: &Tensor,
     shape: &[i64],
     symbolic_shape: &str,
-    like: &'static str,
+    reference: &'static str,
     device: Device,
 ) -> Result<(), Error> {
     check_shape(name, tensor, shape, symbolic_shape)?;
     check_kind(name, tensor, Kind::Int64, "Int64")?;
-    check_device_or_cpu(name, tensor, like, device)
+    check_device_or_cpu(name, tensor, reference, device)
 }
 
 /// The device on which the values of several tensors are read: the CPU if all tensors are on the
@@ -140,24 +143,24 @@ pub(crate) fn common_device<'a>(
 }
 
 /// The minimum and maximum of a non-empty integer tensor, in one transfer from the device.
-pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), Error> {
+pub(crate) fn min_max(ids: &Tensor) -> Result<(i64, i64), Error> {
     let (min, max) = ids.f_aminmax(None, false)?;
     let bounds = Tensor::f_stack(&[min, max], 0)?.f_to_device(Device::Cpu)?;
     Ok((bounds.f_int64_value(&[0])?, bounds.f_int64_value(&[1])?))
 }
 
-/// Rejects ids outside `0..upper`; `hint` is the suggested fix.
+/// Rejects ids outside `0..upper`; `suffix` follows this range in the error message.
 pub(crate) fn check_ids(
     name: &'static str,
     ids: &Tensor,
     upper: i64,
-    hint: &str,
+    suffix: &str,
 ) -> Result<(), Error> {
-    let (min, max) = extent(ids)?;
+    let (min, max) = min_max(ids)?;
     if min >= 0 && max < upper {
         return Ok(());
     }
-    Err(Error::Range { tensor: name, rule: format!("in 0..{upper}{hint}"), min, max })
+    Err(Error::Range { tensor: name, rule: format!("in 0..{upper}{suffix}"), min, max })
 }
 
 /// The index of the first true element, in row-major order.

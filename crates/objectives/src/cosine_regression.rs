@@ -16,7 +16,7 @@ const MIN_NORM: f64 = 1e-8;
 /// # Shapes
 /// - `first`, `second`: `[B, D]` Float, BFloat16, Half or Double, the vectors uᵢ and vᵢ; both
 ///   receive gradients. A vector of zeros has the cosine 0 with every vector
-/// - `similarities`: `[B]` of one of these dtypes, sᵢ; receives no gradient
+/// - `similarities`: `[B]` Float, BFloat16, Half or Double, sᵢ; receives no gradient
 /// - returns `[]`: f64 if `first` is f64, else f32
 ///
 /// # Errors
@@ -52,11 +52,11 @@ pub fn cosine_regression(
         return Err(Error::Empty { tensor: "first", reason: "no rows" });
     }
     let (first, second) = (first.f_to_kind(kind)?, second.f_to_kind(kind)?);
-    // Dividing the sums by the norms avoids normalised copies of the vectors.
-    let rows = [1_i64].as_slice();
-    let dot_products = first.f_mul(&second)?.f_sum_dim_intlist(rows, false, kind)?;
+    // Dividing the dot products by the norms avoids normalised copies of the vectors.
+    let dims = [1_i64].as_slice();
+    let dot_products = first.f_mul(&second)?.f_sum_dim_intlist(dims, false, kind)?;
     let norm =
-        |vectors: &Tensor| vectors.f_norm_scalaropt_dim(2.0, rows, false)?.f_clamp_min(MIN_NORM);
+        |vectors: &Tensor| vectors.f_norm_scalaropt_dim(2.0, dims, false)?.f_clamp_min(MIN_NORM);
     let cosines = dot_products.f_div(&norm(&first)?.f_mul(&norm(&second)?)?)?;
     let errors = cosines.f_sub(&similarities.f_detach()?.f_to_kind(kind)?)?;
     Ok(errors.f_square()?.f_mean(None::<Kind>)?)

@@ -19,7 +19,7 @@ pub struct EntityCompletionConfig {
 #[serde(rename_all = "snake_case")]
 pub enum EntityNormalization {
     /// Every masked position has the same weight, so an entity of four sub-tokens has four times
-    /// the weight of an entity of one.
+    /// the weight of an entity of one sub-token.
     #[default]
     Token,
     /// Every entity has the same weight: the mean over entities of the mean over their sub-tokens
@@ -29,25 +29,26 @@ pub enum EntityNormalization {
 
 /// Computes the entity-completion loss of *Bridging the Language Gap* (Eq. 2), in nats.
 ///
-/// With `ℓᵢ = -ln softmax(logits[i])[targets[i]]`, either `(1/N) Σᵢ ℓᵢ`
+/// With `ℓᵢ = -ln softmax(logits[i])[targets[i]]`, the loss is `(1/N) Σᵢ ℓᵢ`
 /// ([`EntityNormalization::Token`]) or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ`
 /// ([`EntityNormalization::Entity`]), where entity e occupies kₑ masked positions.
 ///
-/// Interpretation: Eq. 2 prints `log p(e | e′, r)` without the minus sign, and does not define the
-/// score of an entity of several sub-tokens. Here each entity has one `<mask>` per sub-token,
-/// predicted independently. Both slots of a concatenated pair of triples count as two entities.
+/// Interpretation: Eq. 2 is printed as `log p(e | e′, r)` without the minus sign, and does not
+/// define the score of an entity of several sub-tokens. Here each entity has one `<mask>` per
+/// sub-token, predicted independently. The masked entities of two concatenated triples count as two
+/// entities.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or
 ///   [`TokenScores::linear`] of the head's last layer; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`, the correct sub-token
 /// - `entities`: `[N]` i64, the id of the masked entity that each position belongs to: 0 or more,
-///   and different for any two masked entities of the batch. Order and gaps do not matter. `Token`
-///   validates the ids but does not use them
+///   and different for any two masked entities of the batch. The ids may be unordered and may have
+///   gaps. `Token` validates the ids but does not use them
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///
 /// # Errors
-/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity number is
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity id is
 /// negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for
 /// invalid tensors.
 ///
@@ -65,8 +66,8 @@ pub enum EntityNormalization {
 /// let config = EntityCompletionConfig { normalization };
 /// let loss = entity_completion(&logits, &targets, &entities, &config)?;
 /// // p = 1/2 for both sub-tokens of entity 0, 3/4 for entity 1.
-/// let by_hand = (2_f64.ln() + (4.0 / 3_f64).ln()) / 2.0;
-/// assert!((loss.double_value(&[]) - by_hand).abs() < 1e-12);
+/// let expected = (2_f64.ln() + (4.0 / 3_f64).ln()) / 2.0;
+/// assert!((loss.double_value(&[]) - expected).abs() < 1e-12);
 /// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn entity_completion<'a>(
@@ -77,9 +78,9 @@ pub fn entity_completion<'a>(
 ) -> Result<Tensor, Error> {
     let scores = scores.into();
     let targets = &scores.check_targets(targets)?;
-    let (like, device) = (scores.name(), scores.device());
-    check_int64("entities", entities, &targets.size(), "[N]", like, device)?;
-    check_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
+    let (reference, device) = (scores.name(), scores.device());
+    check_int64("entities", entities, &targets.size(), "[N]", reference, device)?;
+    check_ids("entities", entities, i64::MAX, ", the id of a masked entity")?;
     let position_weights = match config.normalization {
         EntityNormalization::Token => None,
         EntityNormalization::Entity => Some(upload(&position_weights(entities)?, scores.device())?),
@@ -94,8 +95,8 @@ pub fn entity_completion<'a>(
 /// `1 / (kₑ E)` for each position, `[N]` f64, so that all entities have equal weights and all
 /// positions of an entity have equal weights.
 fn position_weights(entities: &Tensor) -> Result<Tensor, Error> {
-    let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
-    let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity
-    let count = sizes.size1()?;
-    Ok(positions.f_mul_scalar(count)?.f_to_kind(Kind::Double)?.f_reciprocal()?)
+    let (_, entity_index, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
+    let entity_sizes = sizes.f_index_select(0, &entity_index)?; // kₑ of the entity of each position
+    let entity_count = sizes.size1()?;
+    Ok(entity_sizes.f_mul_scalar(entity_count)?.f_to_kind(Kind::Double)?.f_reciprocal()?)
 }

@@ -1,7 +1,7 @@
 //! Errors of the losses.
 use tch::{Device, Kind};
 
-/// An error of a loss: the tensor or option, the expected and the actual value.
+/// An error of a loss, with the tensor or option and the expected and actual values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -33,13 +33,14 @@ pub enum Error {
     },
     /// A tensor on the wrong device.
     #[error(
-        "{tensor}: expected device {expected:?} like {like}, got {got:?}; move it with `to_device`"
+        "{tensor}: expected device {expected:?} like {reference}, got {got:?}; \
+         move it with `to_device`"
     )]
     Device {
         /// The argument's name.
         tensor: &'static str,
         /// The argument that sets the device.
-        like: &'static str,
+        reference: &'static str,
         /// The expected device.
         expected: Device,
         /// The actual device.
@@ -50,7 +51,7 @@ pub enum Error {
     Range {
         /// The argument's name.
         tensor: &'static str,
-        /// The accepted values, and how to fix others.
+        /// The accepted values, and how to fix invalid values.
         rule: String,
         /// The smallest value found.
         min: i64,
@@ -88,11 +89,11 @@ pub enum Error {
         /// The reason.
         reason: &'static str,
     },
-    /// A count that differs from an earlier call.
-    #[error("{what}: expected {expected}, got {got}")]
+    /// A count that differs between calls.
+    #[error("{items}: expected {expected}, got {got}")]
     Count {
         /// The objects that were counted.
-        what: &'static str,
+        items: &'static str,
         /// The expected count.
         expected: usize,
         /// The actual count.
@@ -104,7 +105,7 @@ pub enum Error {
     /// An error of a `torch-ext` kernel.
     #[error(transparent)]
     Kernel(#[from] torch_ext::Error),
-    /// A span whose last token comes before its first.
+    /// A span whose last token precedes its first token.
     #[error("{tensor}{index:?} = {end}: the span starts at {start}, so it must end there or later")]
     Reversed {
         /// The argument that holds the span's end.

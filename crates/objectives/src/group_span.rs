@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_int64, extent, first_true};
+use crate::checks::{check_int64, first_true, min_max};
 use crate::span_checks::{check_span_logits, reduction_kind};
 use crate::{Error, SpanReduction};
 
@@ -40,7 +40,7 @@ pub enum GroupNormalization {
 /// and the first sum is over their gold start positions. Windows without the answer contribute to
 /// the second sum only, so training makes logits comparable across windows. The end loss is
 /// computed in the same way. Each loss is the mean over groups with at least one gold position. The
-/// result is their sum, or their mean under [`SpanReduction::HalfSum`].
+/// result is the sum of both losses, or their mean under [`SpanReduction::HalfSum`].
 ///
 /// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer"
 /// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of the other
@@ -48,7 +48,8 @@ pub enum GroupNormalization {
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both of the same
-///   dtype; receive gradient. Windows of groups without a gold position receive exactly 0
+///   dtype; receive gradient. Windows of groups without a gold position receive a gradient of
+///   exactly 0
 /// - `groups`: `[W]` i64, the group of each window; ids must not decrease, so that the windows of a
 ///   group are adjacent
 /// - `start_positions`, `end_positions`: `[W]` i64, gold token positions, the last one inclusive; a
@@ -112,7 +113,7 @@ fn group_ranges(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
     if !ids.is_sorted() {
         let rule =
             "at least as large as the previous value (windows of a group must be adjacent)".into();
-        let (min, max) = extent(groups)?;
+        let (min, max) = min_max(groups)?;
         return Err(Error::Range { tensor: "groups", rule, min, max });
     }
     let mut group_ranges = Vec::new();
@@ -129,11 +130,11 @@ fn group_ranges(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
 /// the largest group.
 struct Slots {
     positions_name: &'static str,
-    groups: i64,
-    /// `[G * M]`: the window; in an unused slot the first window of the group.
+    group_count: i64,
+    /// `[G * M]`: the window; an unused slot contains the first window of the group.
     windows: Vec<i64>,
     /// `[G * M]`: whether the slot is used.
-    used: Vec<bool>,
+    is_used: Vec<bool>,
     /// `[G * M]`: the gold position, 0 if there is none.
     gold: Vec<i64>,
     /// `[G * M]`: whether there is a gold position.
@@ -164,19 +165,19 @@ impl Slots {
         };
         let mut slots = Self {
             positions_name,
-            groups: 0,
+            group_count: 0,
             windows: Vec::new(),
-            used: Vec::new(),
+            is_used: Vec::new(),
             gold: Vec::new(),
             has_gold: Vec::new(),
         };
         for range in groups_with_gold {
-            slots.groups += 1;
+            slots.group_count += 1;
             for window in range.start..range.start + max_windows {
-                let used = range.contains(&window);
-                let position = gold(window).filter(|_| used);
-                slots.windows.push(if used { window } else { range.start });
-                slots.used.push(used);
+                let is_used = range.contains(&window);
+                let position = gold(window).filter(|_| is_used);
+                slots.windows.push(if is_used { window } else { range.start });
+                slots.is_used.push(is_used);
                 slots.gold.push(position.unwrap_or(0));
                 slots.has_gold.push(position.is_some());
             }
@@ -191,9 +192,9 @@ impl Slots {
         context_mask: Option<&Tensor>,
         config: &GroupSpanConfig,
     ) -> Result<Tensor, Error> {
-        let (device, (count, _)) = (logits.device(), logits.size2()?);
+        let (device, (window_count, _)) = (logits.device(), logits.size2()?);
         let windows = Tensor::f_from_slice(&self.windows)?;
-        let mut rows = match self.windows.iter().copied().eq(0..count) {
+        let mut rows = match self.windows.iter().copied().eq(0..window_count) {
             true => logits.shallow_clone(),
             false => logits.f_index_select(0, &upload(&windows, device)?)?,
         };
@@ -204,15 +205,15 @@ impl Slots {
             let is_excluded = upload(&mask.f_logical_not()?, device)?;
             rows = rows.f_masked_fill(&is_excluded, f64::NEG_INFINITY)?;
         }
-        if self.used.contains(&false) {
-            let unused = Tensor::f_from_slice(&self.used)?.f_logical_not()?.f_unsqueeze(1)?;
+        if self.is_used.contains(&false) {
+            let unused = Tensor::f_from_slice(&self.is_used)?.f_logical_not()?.f_unsqueeze(1)?;
             rows = rows.f_masked_fill(&upload(&unused, device)?, f64::NEG_INFINITY)?;
         }
         let gold = upload(&Tensor::f_from_slice(&self.gold)?, device)?.f_unsqueeze(1)?;
         let without_gold = Tensor::f_from_slice(&self.has_gold)?.f_logical_not()?.f_unsqueeze(1)?;
         let without_gold = upload(&without_gold, device)?;
         let gold_logits = rows.f_gather(1, &gold, false)?; // [G * M, 1]
-        let by_group = |values: &Tensor| values.f_view([self.groups, -1]);
+        let by_group = |values: &Tensor| values.f_view([self.group_count, -1]);
         let gold_logits = |fill: f64| -> Result<Tensor, Error> {
             Ok(gold_logits.f_masked_fill(&without_gold, fill)?)
         };

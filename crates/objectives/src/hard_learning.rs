@@ -5,7 +5,7 @@ use torch_ext::upload;
 
 use crate::checks::{
     check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_device,
-    extent, first_true,
+    first_true, min_max,
 };
 use crate::span_checks::reduction_kind;
 use crate::{Error, IGNORE_INDEX};
@@ -16,8 +16,8 @@ use crate::{Error, IGNORE_INDEX};
 pub struct HardLearningConfig {
     /// Weighting of the candidates.
     pub weighting: HardLearningWeighting,
-    /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
-    /// term, so the default is 0: the gold span is weighted like any other candidate.
+    /// Weight λ ≥ 0 of an additional term `-λ ln P(z_gold)`. The paper's Eq. 9 has no such term, so
+    /// the default is 0: the gold span is weighted like any other candidate.
     pub gold_loss_weight: f64,
 }
 
@@ -25,15 +25,15 @@ pub struct HardLearningConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HardLearningWeighting {
-    /// `-Σ_l w_l ln P(z_l)`, `w = softmax(θ)` over the row's candidates, θ learned: one scalar per
-    /// slot, shared by all rows.
+    /// `-Σ_l w_l ln P(z_l)` with `w = softmax(θ)` over the row's candidates. θ is learned and has
+    /// one scalar per slot, shared by all rows.
     #[default]
     Learned,
     /// `-max_l ln P(z_l)`: hard EM. Tied candidates share the gradient evenly.
     HardEm,
     /// `-ln Σ_l P(z_l)`: maximum marginal likelihood (Eq. 4).
     Mml,
-    /// `-mean_l ln P(z_l)`. Unlike [`Mml`](Self::Mml), it raises the probability of every
+    /// `-mean_l ln P(z_l)`. Unlike [`Mml`](Self::Mml), this loss raises the probability of every
     /// candidate.
     Uniform,
 }
@@ -43,12 +43,12 @@ pub enum HardLearningWeighting {
 /// Z is the set of candidates of a row. [`HardLearningWeighting::Mml`] is Eq. 4, the other
 /// weightings are forms of Eq. 5. The loss is the mean over rows.
 ///
-/// Interpretation: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
-/// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
-/// its candidate's probability, and the weights are on the simplex: `-Σ_l w_l ln P(z_l)`. In rows
-/// with fewer than K candidates, the weights are renormalised to sum 1. Minimising over `w` only
-/// moves all weight to the slot that is most likely on average. At the paper's learning rate of
-/// 3e-5 the weights hardly change, so use a separate learning rate for θ.
+/// Interpretation: Eq. 5 is printed as `-Σ_l w_l ln Σ_z P(z)`. Its inner sum does not depend on l,
+/// and its weights are unconstrained, so that it has no minimum. This function computes
+/// `-Σ_l w_l ln P(z_l)` with positive weights that sum to 1. In rows with fewer than K candidates,
+/// the weights are renormalised. If only θ is trained, the weight moves to the slot with the
+/// highest mean log-probability. At the paper's learning rate of 3e-5 the weights hardly change, so
+/// use a separate learning rate for θ.
 ///
 /// The mean is over rows with a candidate and, if `gold_index` is given, a gold candidate. All
 /// other rows and empty slots receive a gradient of exactly 0. If the gold span is the only
@@ -56,7 +56,7 @@ pub enum HardLearningWeighting {
 /// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
 ///
 /// # Shapes
-/// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, of
+/// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, as returned by
 ///   [`span_log_probs`](crate::span_log_probs()); receives gradient
 /// - `valid`: `[B, K]` bool, whether the slot holds a candidate
 /// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without a gold
@@ -70,8 +70,8 @@ pub enum HardLearningWeighting {
 /// # Errors
 /// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for a missing argument that the
 /// config requires; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more;
-/// [`Error::Range`] for a gold index outside `0..K` that is not -100; [`Error::GoldSlot`] if it
-/// points to an empty slot; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Range`] for a gold index outside `0..K` that is not -100; [`Error::GoldSlot`] if a gold
+/// index points to an empty slot; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
 /// [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
@@ -101,7 +101,7 @@ pub fn hard_learning(
     let theta = check_theta(weights, slots, span_log_probs, config)?;
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
-    // Values are read on the device of the tensors, and copied afterwards.
+    // Values are checked on the device of the arguments before they are copied.
     let mask_device = common_device([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, mask_device)?;
     let gold = gold_index.map(|gold| upload(gold, mask_device)).transpose()?;
@@ -154,7 +154,7 @@ fn check_theta(
     Ok(Some(weights.f_to_kind(reduction_kind(span_log_probs)?)?))
 }
 
-/// Validates the gold slots and the weight of their loss.
+/// Validates `gold_index` and `gold_loss_weight`.
 fn check_gold_options(
     gold_index: Option<&Tensor>,
     batch: i64,
@@ -177,11 +177,11 @@ fn check_gold_options(
     check_int64("gold_index", gold, &[batch], "[B]", "span_log_probs", span_log_probs.device())?;
     if batch > 0 {
         let without_ignored = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
-        let (min, max) = extent(&without_ignored)?;
+        let (min, max) = min_max(&without_ignored)?;
         if min < 0 || (max >= slots && slots > 0) {
             let rule =
                 format!("in 0..{slots} (K of span_log_probs), or -100 in rows without a gold span");
-            let (min, max) = extent(gold)?;
+            let (min, max) = min_max(gold)?;
             return Err(Error::Range { tensor: "gold_index", rule, min, max });
         }
     }
@@ -198,7 +198,7 @@ fn check_gold_slot(gold: &Tensor, empty: &Tensor, rows_with_loss: &Tensor) -> Re
     Ok(())
 }
 
-/// The rows that carry loss.
+/// The candidates of the rows that carry loss.
 struct CandidateRows {
     /// `[n, K]`, in the dtype of the reduction.
     log_probs: Tensor,
@@ -240,12 +240,12 @@ impl CandidateRows {
     }
 }
 
-/// Returns the probability of [`HardLearningWeighting::HardEm`] at a step; otherwise the step uses
+/// Returns the probability that a step uses [`HardLearningWeighting::HardEm`] instead of
 /// [`HardLearningWeighting::Mml`].
 ///
-/// It is `min(step / anneal_steps, 0.8)`, or 1 if `anneal_steps` is `None`. This is the schedule of
-/// Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question Answering*). Draw
-/// from the run's seeded generator.
+/// The probability is `min(step / anneal_steps, 0.8)`, or 1 if `anneal_steps` is `None`. This is
+/// the schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
+/// Answering*). Draw the weighting of a step from the run's seeded random generator.
 ///
 /// # Example
 /// ```

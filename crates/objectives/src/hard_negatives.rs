@@ -1,11 +1,11 @@
-//! Selection of hard negatives: incorrect answers to contrast with the correct one.
+//! Selection of hard negatives: incorrect answers to contrast with the correct answer.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::{upload, without_autocast};
 
 use crate::answer_candidates::CheckedSpans;
 use crate::span_checks::Gold;
-use crate::span_vectors::{check_hidden, mean_of_members, members};
+use crate::span_vectors::{check_hidden, masked_means, token_mask};
 use crate::{CandidateSpans, Error};
 
 /// Selection among the candidates that are not the gold span, in [`hard_negatives`].
@@ -17,7 +17,8 @@ pub enum NegativeSelection {
         /// Θ, negatives per row, at least 1.
         count: usize,
     },
-    /// The first other candidate of the list: the incorrect answer with the highest model score.
+    /// The first candidate that is not the gold span: the incorrect answer with the highest model
+    /// score.
     TopPrediction,
     /// One random candidate. The choice depends on the seed only, not on the device or the number
     /// of threads; pass a different seed at every step.
@@ -48,17 +49,18 @@ pub struct HardNegatives {
     pub valid: Tensor,
 }
 
-/// Selects the candidates of each row that are used as negatives. No gradient.
+/// Selects the candidates of each row that are used as negatives. The result has no gradient.
 ///
 /// Under [`NegativeSelection::Hardest`] these are the Θ candidates other than the gold span with
-/// the largest `cos(u_a, u_gold)` (*From Good to Best*, Eq. 7). u is the mean of the hidden states
-/// of a span's tokens (Eq. 6).
+/// the largest `cos(u_a, u_gold)` (*From Good to Best*, Eq. 7). The vector u of a span is the mean
+/// of its tokens' hidden states (Eq. 6).
 ///
 /// Interpretation: Eq. 7 prints "max" and omits the condition that the negative differs from the
-/// gold span; it is read as an argmax over the other candidates. Candidates are compared by
-/// position; clear `valid` to exclude a candidate with the gold text at another position. The
-/// cosine is computed with the gold span, although the loss (Eq. 8) uses the question. Ties are
-/// broken by the lower slot. The Θ negatives are distinct only if the candidates are.
+/// gold span; this function takes the argmax over the candidates that differ from the gold span.
+/// Candidates are compared by position; set `valid` to false to exclude a candidate with the gold
+/// text at another position. The cosine is computed with the gold span, although the loss (Eq. 8)
+/// uses the question. Ties are broken by the lower slot. The Θ negatives are distinct only if the
+/// candidates are distinct.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
@@ -117,29 +119,29 @@ pub fn hard_negatives(
             let valid = Tensor::f_cat(&[&gold.present.f_unsqueeze(1)?, &is_negative], 1)?;
             let starts = Tensor::f_cat(&[&gold.starts.f_unsqueeze(1)?, &starts], 1)?;
             let ends = Tensor::f_cat(&[&gold.ends.f_unsqueeze(1)?, &ends], 1)?;
-            let spans = members(&starts, &ends, &valid, length)?;
+            let spans = token_mask(&starts, &ends, &valid, length)?;
             without_autocast(|| cosines_with_first(&hidden.f_detach()?, &spans))??
         }
         NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
         NegativeSelection::Random { seed } => upload(&uniform_values(seed, batch, slots)?, device)?,
     };
     let priorities = priorities.f_masked_fill(&is_negative.f_logical_not()?, f64::NEG_INFINITY)?;
-    let order = priorities.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
-    let valid = is_negative.f_gather(1, &order, false)?;
+    let top_slots = priorities.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
+    let valid = is_negative.f_gather(1, &top_slots, false)?;
     let empty = valid.f_logical_not()?;
-    let select = |tensor: &Tensor| tensor.f_gather(1, &order, false)?.f_masked_fill(&empty, 0);
+    let select = |tensor: &Tensor| tensor.f_gather(1, &top_slots, false)?.f_masked_fill(&empty, 0);
     Ok(HardNegatives {
-        slots: order.f_masked_fill(&empty, 0)?,
+        slots: top_slots.f_masked_fill(&empty, 0)?,
         starts: select(&starts)?,
         ends: select(&ends)?,
         valid,
     })
 }
 
-/// The cosine of every span except the first with the first span, `[B, S - 1]`; `spans` is the
-/// token mask `[B, S, L]`.
+/// The cosines between the first span and each other span, `[B, S - 1]`; `spans` is the token mask
+/// `[B, S, L]`.
 fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> {
-    let vectors = normalised(&mean_of_members(hidden, spans)?)?; // [B, S, H]
+    let vectors = normalised(&masked_means(hidden, spans)?)?; // [B, S, H]
     let (_, slots, _) = vectors.size3()?;
     let first = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
     Ok(vectors.f_narrow(1, 1, slots - 1)?.f_bmm(&first)?.f_squeeze_dim(2)?)
@@ -148,8 +150,8 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> 
 /// Normalises vectors to length 1 along the last dimension. Vectors shorter than 1e-8 are divided
 /// by 1e-8, as in `cosine_similarity`.
 pub(crate) fn normalised(vectors: &Tensor) -> Result<Tensor, Error> {
-    let length = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
-    Ok(vectors.f_div(&length)?)
+    let norm = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
+    Ok(vectors.f_div(&norm)?)
 }
 
 /// Uniform values `[B, M]` f64 in `0..1` that depend only on the seed, the row and the slot.

@@ -16,7 +16,7 @@ const CPU_BLOCK: i64 = 1024;
 const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
 
 /// Number of keys per block of similarities with `anchors`.
-fn block(anchors: &Tensor) -> Result<i64, Error> {
+fn block_size(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
         Device::Cpu => CPU_BLOCK,
@@ -34,7 +34,7 @@ pub struct InfoNceConfig {
     pub temperature: f64,
     /// Whether queries, keys and queued keys are L2-normalised.
     pub l2_norm: bool,
-    /// Lower bound of the norm, at most 1e6.
+    /// Lower bound of the norms that divide vectors, at most 1e6.
     pub l2_eps: f64,
     /// Anchor rows: the queries, or queries and keys.
     pub direction: Direction,
@@ -67,8 +67,8 @@ impl InfoNceConfig {
     /// ```
     /// use objectives::InfoNceConfig;
     ///
-    /// let hot = InfoNceConfig { temperature: 1e30, ..InfoNceConfig::default() };
-    /// let error = hot.validate().unwrap_err().to_string();
+    /// let config = InfoNceConfig { temperature: 1e30, ..InfoNceConfig::default() };
+    /// let error = config.validate().unwrap_err().to_string();
     /// assert!(error.ends_with("must be at most 1000"));
     /// ```
     pub fn validate(&self) -> Result<(), Error> {
@@ -97,10 +97,10 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Negatives {
-    /// The keys of the other rows and of the queue: `(n - 1) + Q`.
+    /// The keys of the other rows and the keys of the queue: `(n - 1) + Q`.
     #[default]
     KeysAndQueue,
-    /// Also the queries of the other rows: `2 (n - 1) + Q`.
+    /// The queries and keys of the other rows, and the keys of the queue: `2 (n - 1) + Q`.
     QueriesKeysAndQueue,
 }
 
@@ -120,14 +120,14 @@ pub struct ContrastRows<'a> {
 /// keys of the batch and the queue. The loss is the mean of ℓᵢ.
 ///
 /// Keys are processed in blocks with a running log-sum-exp, so the `[B, B + Q]` similarities are
-/// never stored, and the queries' gradient is computed from the same similarities. The cost is that
-/// of the matrix multiplications, linear in Q.
+/// never stored, and the queries' gradient is computed from the same similarities. The matrix
+/// multiplications dominate the cost, which is linear in Q.
 ///
 /// Interpretation: the positive key is one of the candidates, exactly once (appendix C).
-/// `skip_oldest` excludes that many of the oldest queue rows: those that a push of this batch's
-/// keys *before* the loss would have removed.
+/// `skip_oldest` is the number of oldest queue rows to exclude: the rows that a push of this
+/// batch's keys *before* the loss would have removed.
 /// [`masked_entity_prediction`](crate::masked_entity_prediction()) and
-/// [`object_entailment`](crate::object_entailment()) set it and push the keys.
+/// [`object_entailment`](crate::object_entailment()) set `skip_oldest` and push the keys.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of `key` is
@@ -196,7 +196,7 @@ pub fn info_nce(
     // end, large similarities with small differences would leave only rounding error.
     let offset = positive.f_detach()?;
     let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), offset: &offset, config };
-    let mut parts = pairs.in_batch(bidirectional)?;
+    let mut logsumexps = pairs.in_batch_logsumexps(bidirectional)?;
     let positive = positive.f_sub(&offset)?; // 0, with the gradient of the similarity
     let (anchors, positive, offset) = if bidirectional {
         let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
@@ -217,12 +217,12 @@ pub fn info_nce(
             negative_groups: false,
             offset: Some(&offset),
             normalise_eps: config.l2_norm.then_some(config.l2_eps),
-            block: block(&anchors)?,
+            block_size: block_size(&anchors)?,
         };
-        parts.push(streamed_logsumexp(&anchors, &blocks, config.temperature)?);
+        logsumexps.push(streamed_logsumexp(&anchors, &blocks, config.temperature)?);
     }
-    parts.push(positive.shallow_clone());
-    let losses = Tensor::f_stack(&parts, 0)?.f_logsumexp(0, false)?.f_sub(&positive)?;
+    logsumexps.push(positive.shallow_clone());
+    let losses = Tensor::f_stack(&logsumexps, 0)?.f_logsumexp(0, false)?.f_sub(&positive)?;
     Ok(losses.f_mean(None::<Kind>)?)
 }
 
@@ -281,7 +281,7 @@ struct Pairs<'a> {
 
 impl Pairs<'_> {
     /// The log-sum-exp over the negatives within the batch, `[n]` or, for both directions, `[2n]`.
-    fn in_batch(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {
+    fn in_batch_logsumexps(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
         let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
         let queries_and_keys = || Tensor::f_cat(&[self.query, self.key], 0);
@@ -316,7 +316,7 @@ impl Pairs<'_> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;
         let Some(ids) = self.ids else { return Ok(rows) };
-        // Rows without an entity get negative ids, which no entity has.
+        // Rows without an entity are assigned distinct negative ids, which no entity has.
         Ok(ids.f_where_self(&ids.f_ge(0)?, &rows.f_neg()?.f_sub_scalar(1)?)?)
     }
 
@@ -333,7 +333,7 @@ impl Pairs<'_> {
             negative_groups: true,
             offset: Some(offset),
             normalise_eps: None, // already normalised
-            block: block(anchors)?,
+            block_size: block_size(anchors)?,
         };
         Ok(streamed_logsumexp(anchors, &blocks, self.config.temperature)?)
     }

@@ -1,4 +1,4 @@
-//! XLM-K's two contrastive tasks on top of InfoNCE and the queue.
+//! Losses of XLM-K's two contrastive tasks: InfoNCE with a queue of keys.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -16,15 +16,15 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContrastConfig {
-    /// Time at which the batch's keys enter the queue.
+    /// Time at which the batch's keys are pushed to the queue.
     pub push: Push,
-    /// Whether keys of rows that carry no loss also enter the queue, as in the released code.
+    /// Whether keys of rows that carry no loss are pushed too, as in the released code.
     pub push_invalid: bool,
-    /// The loss.
+    /// Options of the InfoNCE loss.
     pub loss: InfoNceConfig,
 }
 
-/// Time at which the batch's keys enter the queue.
+/// Time at which the batch's keys are pushed to the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Push {
@@ -40,16 +40,16 @@ pub enum Push {
 }
 
 impl ContrastConfig {
-    /// Returns the options of *XLM-K* as printed: Eq. 5 without temperature or norm, query→key,
-    /// keys pushed before the loss.
+    /// Returns the options in the *XLM-K* paper: Eq. 5 without temperature or norm, query→key, keys
+    /// pushed before the loss.
     pub fn paper() -> Self {
         Self::default()
     }
 
-    /// Returns the options of *XLM-K*'s released code: normalised, both directions, queries also
-    /// candidates, all keys pushed after the loss.
+    /// Returns the options of *XLM-K*'s released code: L2 norm, both directions, queries as
+    /// additional candidates, and a push of all keys after the loss.
     ///
-    /// The released code takes its temperature from the command line, and no value is published;
+    /// The temperature is a command-line option of the released code, and no value is published;
     /// 0.05 to 0.1 is common.
     pub fn released(temperature: f64) -> Self {
         Self {
@@ -70,13 +70,14 @@ impl ContrastConfig {
 ///
 /// The masked mention is classified among entity descriptions.
 ///
-/// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected hidden state of
-/// the mention's first token, with `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
-/// description, in another language if available. Then the keys are pushed to `queue`.
+/// The loss is [`info_nce`](info_nce()) of queries and keys. `query = W₂ ReLU(W₁ x_s)` is the
+/// projected hidden state of the mention's first token. `key = W₄ ReLU(W₃ z̃)` is the projected
+/// hidden state of the description's `<s>`; the description is in another language if available.
+/// Then the keys are pushed to `queue`.
 ///
-/// Interpretation: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the
-/// push are not candidates, so there are Q candidates. The queue is changed only after the loss has
-/// been computed, so an error does not change it.
+/// Interpretation: each task has a separate queue. Under [`Push::BeforeLoss`] the queue rows
+/// removed by the push are not candidates, so there are Q candidates. The queue is changed only
+/// after the loss has been computed, so an error does not change it.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives no gradient
@@ -122,9 +123,9 @@ pub fn masked_entity_prediction(
         }
         _ => None,
     };
-    let pushed = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
+    let pushed_count = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
     let skip_oldest =
-        if config.push == Push::BeforeLoss { dropped_by_push(queue, pushed) } else { 0 };
+        if config.push == Push::BeforeLoss { dropped_by_push(queue, pushed_count) } else { 0 };
     let loss = info_nce(query, key, Some(queue), skip_oldest, rows, &config.loss)?;
     if config.push != Push::Never {
         let keys = key.f_detach()?;
@@ -143,11 +144,11 @@ pub fn masked_entity_prediction(
 ///
 /// Subject and relation are classified among descriptions of objects.
 ///
-/// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, computed from the sum
-/// of the subject description's `<s>` state and the relation's embedding, with
-/// `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys are pushed to `queue`. The
-/// released code does not contain this task; [`ContrastConfig::released`] applies the options of
-/// [`masked_entity_prediction`](masked_entity_prediction()).
+/// The loss is [`info_nce`](info_nce()) of queries and keys. `query = W₆ ReLU(W₅ (s̃ + r̃))` is
+/// computed from the sum of the subject description's `<s>` hidden state and the relation's
+/// embedding, and `key = W₈ ReLU(W₇ z̃)` from the object's description. Then the keys are pushed to
+/// `queue`. The released code does not contain this task; [`ContrastConfig::released`] applies the
+/// options of [`masked_entity_prediction`](masked_entity_prediction()).
 ///
 /// # Shapes
 /// As [`masked_entity_prediction`](masked_entity_prediction()).

@@ -61,11 +61,11 @@ pub fn linear_cross_entropy(
     let device = hidden.device();
     check_int64("targets", targets, &[count], "[N]", "hidden", device)?;
     let index = targets.f_ne(IGNORE_INDEX)?.f_nonzero()?.f_squeeze_dim(1)?;
-    let with_loss = index.size1()?;
-    if with_loss == 0 {
+    let loss_row_count = index.size1()?;
+    if loss_row_count == 0 {
         return Err(Error::Empty { tensor: "targets", reason: "no row carries loss" });
     }
-    let (rows, targets) = if with_loss == count {
+    let (rows, targets) = if loss_row_count == count {
         (hidden.shallow_clone(), targets.shallow_clone())
     } else {
         (hidden.f_index_select(0, &upload(&index, device)?)?, targets.f_index_select(0, &index)?)

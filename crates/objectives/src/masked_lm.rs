@@ -29,15 +29,15 @@ pub enum MaskedLmReduction {
 ///
 /// The loss is `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions.
 ///
-/// Interpretation: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x
-/// that is *not* masked. It is a sum; here the mean is taken over masked positions, so padding and
-/// visible tokens do not change it.
+/// Interpretation: Eq. 1 is printed without the minus sign, as a sum, and writes `x ∘ m` for the
+/// tokens of x that are *not* masked. This function returns the mean over masked positions, which
+/// does not depend on padding or visible tokens.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states,
 ///   or, for large V, [`TokenScores::linear`] of the head's last layer, whose logits are never
 ///   stored in full; receives gradient
-/// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]. On the CPU they are checked
+/// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]. Targets on the CPU are checked
 ///   without waiting for a GPU
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_device_or_cpu, check_kind, check_matrix, extent, shape_of};
+use crate::checks::{check_device_or_cpu, check_kind, check_matrix, min_max, shape_of};
 use crate::{Error, IGNORE_INDEX};
 
 /// The positions of a batch that carry loss, in row-major order, and their target tokens.
@@ -13,7 +13,7 @@ use crate::{Error, IGNORE_INDEX};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MaskedPositions {
-    /// `[N]` i64: `b · L + l` of each position, in ascending order.
+    /// `[N]` i64: the index `b · L + l` of each position in the flattened batch, ascending.
     pub indices: Tensor,
     /// `[N]` i64: the label of each position.
     pub targets: Tensor,
@@ -46,11 +46,11 @@ pub struct MaskedPositions {
 pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, Error> {
     let (rows, length) = check_matrix("labels", labels, "[B, L]")?;
     check_kind("labels", labels, Kind::Int64, "Int64")?;
-    let flat = labels.f_reshape([-1])?;
-    let indices = flat.f_ne(IGNORE_INDEX)?.f_nonzero()?.f_squeeze_dim(1)?;
-    let targets = flat.f_index_select(0, &indices)?;
+    let flat_labels = labels.f_reshape([-1])?;
+    let indices = flat_labels.f_ne(IGNORE_INDEX)?.f_nonzero()?.f_squeeze_dim(1)?;
+    let targets = flat_labels.f_index_select(0, &indices)?;
     if targets.size1()? > 0 {
-        let (min, max) = extent(&targets)?;
+        let (min, max) = min_max(&targets)?;
         if min < 0 {
             let rule = "a token id (0 or more) or -100 for no loss".into();
             return Err(Error::Range { tensor: "labels", rule, min, max });
@@ -70,9 +70,10 @@ impl MaskedPositions {
         self.len() == 0
     }
 
-    /// Returns the rows of `hidden` at these positions, so that a head runs on `[N, H]` only.
+    /// Returns the rows of `hidden` at the positions that carry loss, so that a head runs on
+    /// `[N, H]` only.
     ///
-    /// Differentiable: each gathered row receives its gradient, all other rows exactly 0.
+    /// The function is differentiable; rows that are not gathered receive a gradient of exactly 0.
     ///
     /// # Shapes
     /// - `hidden`: `[B, L, …]` of any dtype: hidden states `[B, L, H]`, or ids in the layout of the

@@ -6,16 +6,16 @@ use crate::checks::{check_device, check_float, check_shape};
 
 /// Computes `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9).
 ///
-/// The paper's α is 0.5. A loss of weight 0 is not part of the sum and receives no gradient.
+/// The paper's α is 0.5. A loss with weight 0 is not part of the sum and receives no gradient.
 ///
-/// Interpretation: the paper does not write out the ablations of Table 7. Without hard learning,
-/// Eq. 9 does not train the span head, so pass the span loss
+/// Interpretation: the paper gives no equations for the ablations of Table 7. Without hard
+/// learning, Eq. 9 does not train the span head, so pass the span loss
 /// ([`SpanReduction::Sum`](crate::SpanReduction::Sum)) as `hard`. Without contrastive learning,
 /// only the span term remains, with weight 1: set `alpha` to 0.
 ///
 /// # Shapes
-/// - `contrastive`: `[]`, [`answer_contrast`](crate::answer_contrast())
-/// - `hard`: `[]`, [`hard_learning`](crate::hard_learning()), on the same device
+/// - `contrastive`: `[]`, the loss of [`answer_contrast`](crate::answer_contrast())
+/// - `hard`: `[]`, the loss of [`hard_learning`](crate::hard_learning()), on the same device
 /// - returns `[]`
 ///
 /// # Errors

@@ -43,23 +43,23 @@ pub enum QueueStart {
 /// entity.
 #[derive(Debug)]
 pub struct NegativeQueue {
-    /// `[Q, D]`
+    /// `[Q, D]`: the ring buffer.
     keys: Tensor,
     /// `[Q]` i64, -1 for unknown entities.
     ids: Tensor,
-    /// Q
+    /// Q, the maximum number of rows.
     capacity: i64,
-    /// Index of the next row to write. In a full ring this is the oldest row.
-    next: i64,
+    /// Index of the next row to write: in a full ring, the oldest row.
+    next_row: i64,
     /// Number of rows in use; until the ring is full, these are the first rows.
-    filled: i64,
+    used_rows: i64,
 }
 
 impl NegativeQueue {
     /// Creates a queue of keys of `width` D on `device`.
     ///
     /// # Shapes
-    /// - holds `[config.size, width]` of `kind`, a float
+    /// - the queue stores keys `[config.size, width]` of the float dtype `kind`
     ///
     /// The random initial contents are drawn on the CPU from `config.seed`: they are the same on
     /// every device, and the state of libtorch's generators does not change.
@@ -100,8 +100,8 @@ impl NegativeQueue {
             }
         };
         let ids = Tensor::f_full([size], -1, (Kind::Int64, device))?;
-        let filled = if config.start == QueueStart::Random { size } else { 0 };
-        Ok(Self { keys, ids, capacity: size, next: 0, filled })
+        let used_rows = if config.start == QueueStart::Random { size } else { 0 };
+        Ok(Self { keys, ids, capacity: size, next_row: 0, used_rows })
     }
 
     /// Returns Q, the maximum number of rows.
@@ -111,12 +111,12 @@ impl NegativeQueue {
 
     /// Returns the number of rows in use.
     pub fn len(&self) -> i64 {
-        self.filled
+        self.used_rows
     }
 
     /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
-        self.filled == 0
+        self.used_rows == 0
     }
 
     /// Returns D, the width of the keys.
@@ -146,7 +146,7 @@ impl NegativeQueue {
         check_shape("keys", keys, &[count, self.width()?], "[n, D]")?;
         check_float("keys", keys)?;
         check_device("keys", keys, "the queue", self.keys.device())?;
-        let unknown;
+        let unknown_ids;
         let ids = match ids {
             Some(ids) => {
                 check_shape("ids", ids, &[count], "[n]")?;
@@ -155,8 +155,8 @@ impl NegativeQueue {
                 ids
             }
             None => {
-                unknown = Tensor::f_full([count], -1, (Kind::Int64, self.keys.device()))?;
-                &unknown
+                unknown_ids = Tensor::f_full([count], -1, (Kind::Int64, self.keys.device()))?;
+                &unknown_ids
             }
         };
         let retained = count.min(capacity);
@@ -165,25 +165,25 @@ impl NegativeQueue {
             ids.f_narrow(0, count - retained, retained)?,
         );
         no_grad(|| -> Result<(), Error> {
-            let before_end = retained.min(capacity - self.next);
+            let tail_rows = retained.min(capacity - self.next_row);
             for (from, to, rows) in
-                [(0, self.next, before_end), (before_end, 0, retained - before_end)]
+                [(0, self.next_row, tail_rows), (tail_rows, 0, retained - tail_rows)]
             {
                 if rows > 0 {
                     let (mut old, mut old_ids) =
                         (self.keys.f_narrow(0, to, rows)?, self.ids.f_narrow(0, to, rows)?);
                     let new = keys.f_narrow(0, from, rows)?.f_to_kind(old.f_kind()?)?;
-                    let finite = new.f_isfinite()?.f_all_dim(1, true)?; // [rows, 1]
-                    old.f_copy_(&new.f_where_self(&finite, &old)?)?;
+                    let is_finite = new.f_isfinite()?.f_all_dim(1, true)?; // [rows, 1]
+                    old.f_copy_(&new.f_where_self(&is_finite, &old)?)?;
                     let new_ids = ids.f_narrow(0, from, rows)?;
-                    let finite = finite.f_squeeze_dim(1)?;
-                    old_ids.f_copy_(&new_ids.f_where_self(&finite, &old_ids)?)?;
+                    let is_finite = is_finite.f_squeeze_dim(1)?;
+                    old_ids.f_copy_(&new_ids.f_where_self(&is_finite, &old_ids)?)?;
                 }
             }
             Ok(())
         })?;
-        self.next = (self.next + retained) % capacity;
-        self.filled = (self.filled + retained).min(capacity);
+        self.next_row = (self.next_row + retained) % capacity;
+        self.used_rows = (self.used_rows + retained).min(capacity);
         Ok(())
     }
 
@@ -192,14 +192,14 @@ impl NegativeQueue {
         &self.keys
     }
 
-    /// Returns the rows in use as at most two slices of the ring, oldest first, without the
-    /// `skip_oldest` oldest ones: views, no copies.
+    /// Returns the rows in use, except the `skip_oldest` oldest rows, as at most two slices of the
+    /// ring, oldest first. The slices are views.
     pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, Error> {
-        let (capacity, retained) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
-        let first = (self.next - retained).rem_euclid(capacity);
-        let before_end = retained.min(capacity - first);
+        let (capacity, retained) = (self.capacity, (self.used_rows - skip_oldest.max(0)).max(0));
+        let first = (self.next_row - retained).rem_euclid(capacity);
+        let tail_rows = retained.min(capacity - first);
         let mut slices = Vec::new();
-        for (from, rows) in [(first, before_end), (0, retained - before_end)] {
+        for (from, rows) in [(first, tail_rows), (0, retained - tail_rows)] {
             if rows > 0 {
                 slices
                     .push((self.keys.f_narrow(0, from, rows)?, self.ids.f_narrow(0, from, rows)?));
@@ -240,7 +240,7 @@ impl NegativeQueue {
         Ok(vec![
             ("keys".to_owned(), self.keys.shallow_clone()),
             ("ids".to_owned(), self.ids.shallow_clone()),
-            ("cursor".to_owned(), Tensor::f_from_slice(&[self.next, self.filled])?),
+            ("cursor".to_owned(), Tensor::f_from_slice(&[self.next_row, self.used_rows])?),
         ])
     }
 
@@ -263,11 +263,11 @@ impl NegativeQueue {
         check_kind("ids", ids, Kind::Int64, "Int64")?;
         check_shape("cursor", cursor, &[2], "[2]")?;
         check_kind("cursor", cursor, Kind::Int64, "Int64")?;
-        let (next, filled) = (cursor.f_int64_value(&[0])?, cursor.f_int64_value(&[1])?);
+        let (next_row, used_rows) = (cursor.f_int64_value(&[0])?, cursor.f_int64_value(&[1])?);
         let capacity = self.capacity;
-        if !(0..capacity).contains(&next) || !(0..=capacity).contains(&filled) {
+        if !(0..capacity).contains(&next_row) || !(0..=capacity).contains(&used_rows) {
             let rule = format!("an index and a count within {capacity} rows");
-            let (min, max) = (next.min(filled), next.max(filled));
+            let (min, max) = (next_row.min(used_rows), next_row.max(used_rows));
             return Err(Error::Range { tensor: "cursor", rule, min, max });
         }
         no_grad(|| -> Result<(), Error> {
@@ -275,7 +275,7 @@ impl NegativeQueue {
             self.ids.f_copy_(ids)?;
             Ok(())
         })?;
-        (self.next, self.filled) = (next, filled);
+        (self.next_row, self.used_rows) = (next_row, used_rows);
         Ok(())
     }
 
@@ -292,7 +292,8 @@ impl NegativeQueue {
     /// Restores the state from a file written by [`save`](Self::save).
     ///
     /// # Errors
-    /// [`Error::Kernel`] naming the file if it cannot be read; otherwise the errors of `restore`.
+    /// [`Error::Kernel`] naming the file if it cannot be read; otherwise the errors of
+    /// [`restore`](Self::restore).
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let tensors = torch_ext::read_tensors(path)?;
         self.restore(|name| tensors.get(name))

@@ -13,8 +13,9 @@ use crate::span_checks::reduction_kind;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftLabelConfig {
-    /// Temperature T, above 0, by which both logits are divided. FILTER's paper does not state a
-    /// temperature; 6 is the default of its released question-answering program.
+    /// Temperature T, above 0, by which the logits of student and teacher are divided. FILTER's
+    /// paper does not state a temperature; 6 is the default of its released question-answering
+    /// program.
     pub temperature: f64,
     /// Elements that share one softmax.
     pub over: SoftmaxOver,
@@ -67,10 +68,10 @@ pub enum SoftmaxOver {
 /// # Shapes
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
-/// - `teacher`: `[B, C]` of any of these dtypes; detached here
-/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU; false
-///   positions are excluded from both softmaxes and receive a gradient of exactly 0, regardless of
-///   their values. A row without a true position is excluded from the mean
+/// - `teacher`: `[B, C]` Float, BFloat16, Half or Double; receives no gradient
+/// - `mask`: `[B, C]` bool, which may be on the CPU, where it is read without waiting for a GPU;
+///   false positions are excluded from both softmaxes and receive a gradient of exactly 0,
+///   regardless of their values. A row without a true position is excluded from the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction use this dtype)
 ///
 /// # Errors
@@ -121,15 +122,15 @@ pub fn soft_labels(
         Ok(logits.f_div_scalar(config.temperature)?)
     };
     let (student, teacher) = (scores(student)?, scores(&teacher.f_detach()?)?);
-    let positions = match mask {
+    let position_count = match mask {
         Some(mask) => mask.f_sum(Kind::Int64)?.f_int64_value(&[])?,
         None => batch * classes,
     };
-    if positions == 0 {
+    if position_count == 0 {
         let reason = "the mask excludes all positions of every row";
         return Err(Error::Empty { tensor: "student", reason });
     }
-    let (student, teacher, rows) = match (config.over, mask) {
+    let (student, teacher, row_count) = match (config.over, mask) {
         (SoftmaxOver::Batch, _) => (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, 1),
         (_, None) => (student, teacher, batch),
         (_, Some(mask)) => {
@@ -139,13 +140,12 @@ pub fn soft_labels(
             (select(student)?, select(teacher)?, valid_rows.size1()?)
         }
     };
-    let count = if config.over == SoftmaxOver::Row { rows } else { positions };
+    let count = if config.over == SoftmaxOver::Row { row_count } else { position_count };
     let (log_p, log_q) =
         (teacher.f_log_softmax(1, None::<Kind>)?, student.f_log_softmax(1, None::<Kind>)?);
     let p = log_p.f_exp()?;
     // Where p = 0 the term is 0, but -∞ - (-∞) would be NaN.
-    let ratio = log_p.f_sub(&log_q)?.f_masked_fill(&p.f_eq(0.0)?, 0.0)?;
-    let divergence = p.f_mul(&ratio)?.f_sum(None::<Kind>)?;
-    let loss = divergence.f_mul_scalar(config.temperature.powi(2) / count as f64)?;
-    Ok(loss)
+    let log_ratio = log_p.f_sub(&log_q)?.f_masked_fill(&p.f_eq(0.0)?, 0.0)?;
+    let divergence = p.f_mul(&log_ratio)?.f_sum(None::<Kind>)?;
+    Ok(divergence.f_mul_scalar(config.temperature.powi(2) / count as f64)?)
 }

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::Error;
-use crate::checks::{check_int64, common_device, extent, first_true};
+use crate::checks::{check_int64, common_device, first_true, min_max};
 use crate::cross_entropy::row_losses;
 use crate::span_checks::check_span_logits;
 
@@ -34,8 +34,8 @@ pub enum SpanReduction {
 #[serde(rename_all = "snake_case")]
 pub enum OutOfWindow {
     /// The position carries no loss: the answer is outside this window. `transformers` also ignores
-    /// positions ≥ L, but changes negative ones to 0, the `<s>` token; label them 0 to get this
-    /// behaviour.
+    /// positions ≥ L, but changes negative positions to 0, the `<s>` token. For the same behaviour,
+    /// pass 0 instead of negative positions.
     #[default]
     Ignore,
     /// An error: every row must contain its answer.
@@ -47,16 +47,17 @@ pub enum OutOfWindow {
 /// With `S = softmax(start_logits)` and `E = softmax(end_logits)` over the window, the loss is
 /// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`].
 ///
-/// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
+/// *Bridging the Language Gap* (§III-C) uses this head without a numbered equation; *From Good to
 /// Best* states it in Eq. 2 and 3.
 ///
 /// Interpretation: start and end are independent, and spans with `e < s` keep their probability.
-/// The means of the start and end losses are each over the rows with that gold position in the
-/// window, so a row may contribute to only one of them.
+/// The start loss is the mean over the rows with the gold start in the window, and the end loss is
+/// the mean over the rows with the gold end in the window.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same
-///   dtype; receive gradient. Rows that carry no loss receive exactly 0, regardless of their values
+///   dtype; receive gradient. Rows that carry no loss receive a gradient of exactly 0, regardless
+///   of their values
 /// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient (padding, the question). Set `<s>` to true if it represents "no answer"
@@ -99,21 +100,21 @@ pub fn span(
     };
     let start = gold_rows("start_positions", start_logits, start_positions)?;
     let end = gold_rows("end_positions", end_logits, end_positions)?;
-    // Start and end are in one tensor: on a GPU a kernel or a copy takes about the same time for
-    // twice as many rows.
-    let concatenated = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
+    // Start and end are concatenated because on a GPU a kernel or a copy takes about the same time
+    // for twice as many rows.
+    let concatenate = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
         let source_device = common_device([start, end], device);
         let concatenated =
             Tensor::f_cat(&[upload(start, source_device)?, upload(end, source_device)?], 0)?;
         Ok(upload(&concatenated, device)?)
     };
-    let mut rows = concatenated(&start.rows, &end.rows)?;
+    let mut rows = concatenate(&start.rows, &end.rows)?;
     if let (Some(start), Some(end)) = (&start.is_excluded, &end.is_excluded) {
-        rows = rows.f_masked_fill(&concatenated(start, end)?, f64::NEG_INFINITY)?;
+        rows = rows.f_masked_fill(&concatenate(start, end)?, f64::NEG_INFINITY)?;
     }
-    let losses = row_losses(&rows, &concatenated(&start.gold, &end.gold)?)?;
-    let means = losses.f_split_with_sizes([start.gold.size1()?, end.gold.size1()?], 0)?;
-    let means = means.iter().map(|losses| losses.f_mean(None::<Kind>));
+    let losses = row_losses(&rows, &concatenate(&start.gold, &end.gold)?)?;
+    let split_losses = losses.f_split_with_sizes([start.gold.size1()?, end.gold.size1()?], 0)?;
+    let means = split_losses.iter().map(|losses| losses.f_mean(None::<Kind>));
     let sum = Tensor::f_stack(&means.collect::<Result<Vec<_>, _>>()?, 0)?.f_sum(None::<Kind>)?;
     match config.reduction {
         SpanReduction::Sum => Ok(sum),
@@ -123,7 +124,7 @@ pub fn span(
 
 /// The n rows with a gold start (or end) position inside the window.
 struct GoldRows {
-    /// `[n]`, on the device of the positions.
+    /// `[n]` i64: the gold position of each row, on the device of the positions.
     gold: Tensor,
     /// `[n, L]` logits
     rows: Tensor,
@@ -140,11 +141,11 @@ impl GoldRows {
         config: &SpanConfig,
     ) -> Result<Self, Error> {
         let (batch, length) = logits.size2()?;
-        let inside = positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?;
-        let rows_with_loss = inside.f_nonzero()?.f_squeeze_dim(1)?;
+        let is_inside = positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?;
+        let rows_with_loss = is_inside.f_nonzero()?.f_squeeze_dim(1)?;
         let count = rows_with_loss.size1()?;
         if count < batch && config.out_of_window == OutOfWindow::Reject {
-            let (min, max) = extent(positions)?;
+            let (min, max) = min_max(positions)?;
             let rule = format!("in 0..{length} (L of the logits), since out_of_window is reject");
             return Err(Error::Range { tensor: positions_name, rule, min, max });
         }
@@ -160,7 +161,7 @@ impl GoldRows {
         };
         let mut is_excluded = None;
         if let Some(mask) = context_mask {
-            // If mask or positions are on the GPU, the comparison runs there.
+            // If the mask or the positions are on the GPU, the comparison runs on the GPU.
             let mask_device = if mask.device() == Device::Cpu { gold.device() } else { device };
             let (mask, rows_with_loss, gold) = (
                 upload(mask, mask_device)?,

@@ -56,32 +56,33 @@ pub(crate) struct Gold {
     pub starts: Tensor,
     /// `[B]` i64, 0 in rows without a gold span.
     pub ends: Tensor,
-    /// `[B]` bool: whether both ends are in `0..L`.
+    /// `[B]` bool: whether start and end are in `0..L`.
     pub present: Tensor,
     /// `present`, on the device where the spans were checked.
     pub source_present: Tensor,
 }
 
 impl Gold {
-    /// Checks `gold_starts` and `gold_ends`; a row with either end outside `0..length` has no gold
-    /// span.
+    /// Checks `gold_starts` and `gold_ends`; a row whose start or end is outside `0..length` has no
+    /// gold span.
     pub fn new(
         gold_starts: &Tensor,
         gold_ends: &Tensor,
         batch: i64,
         length: i64,
-        like: &'static str,
+        reference: &'static str,
         device: Device,
     ) -> Result<Self, Error> {
-        let inside = |positions: &Tensor| -> Result<Tensor, Error> {
+        let is_inside = |positions: &Tensor| -> Result<Tensor, Error> {
             Ok(positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?)
         };
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
-            check_int64(name, positions, &[batch], "[B]", like, device)?;
+            check_int64(name, positions, &[batch], "[B]", reference, device)?;
         }
-        let common = common_device([gold_starts, gold_ends], device);
-        let (starts, ends) = (upload(gold_starts, common)?, upload(gold_ends, common)?);
-        let present = inside(&starts)?.f_logical_and(&inside(&ends)?)?;
+        let source_device = common_device([gold_starts, gold_ends], device);
+        let (starts, ends) =
+            (upload(gold_starts, source_device)?, upload(gold_ends, source_device)?);
+        let present = is_inside(&starts)?.f_logical_and(&is_inside(&ends)?)?;
         check_order("gold_ends", &starts, &ends, &present)?;
         let absent = present.f_logical_not()?;
         Ok(Self {

@@ -64,17 +64,17 @@ pub fn span_log_probs(
     }
     let kind = reduction_kind(start_logits)?;
     let (starts, ends) = (upload(starts, device)?, upload(ends, device)?);
-    let outside = match context_mask {
+    let is_excluded = match context_mask {
         Some(mask) => Some(upload(mask, device)?.f_logical_not()?),
         None => None,
     };
-    let side = |logits: &Tensor, positions: &Tensor| -> Result<Tensor, Error> {
+    let position_log_probs = |logits: &Tensor, positions: &Tensor| -> Result<Tensor, Error> {
         let mut logits = logits.f_to_kind(kind)?;
-        if let Some(outside) = &outside {
-            logits = logits.f_masked_fill(outside, f64::NEG_INFINITY)?;
+        if let Some(is_excluded) = &is_excluded {
+            logits = logits.f_masked_fill(is_excluded, f64::NEG_INFINITY)?;
         }
         Ok(logits.f_log_softmax(1, None)?.f_gather(1, positions, false)?)
     };
-    let start = side(start_logits, &starts)?;
-    Ok(start.f_add(&side(end_logits, &ends)?)?)
+    let start = position_log_probs(start_logits, &starts)?;
+    Ok(start.f_add(&position_log_probs(end_logits, &ends)?)?)
 }

@@ -5,10 +5,10 @@ use crate::Error;
 use crate::checks::{check_float, shape_of};
 use crate::span_checks::reduction_kind;
 
-/// The sizes of hidden states `[B, L, H]`.
+/// Checks hidden states `[B, L, H]`, and returns their sizes.
 pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], Error> {
     let sizes = match *shape_of("hidden", hidden)?.as_slice() {
-        [batch, length, size] => [batch, length, size],
+        [batch, length, hidden_size] => [batch, length, hidden_size],
         ref got => {
             let (expected, got) = ("[B, L, H]".into(), got.to_vec());
             return Err(Error::Shape { tensor: "hidden", expected, got });
@@ -18,8 +18,8 @@ pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], Error> {
     Ok(sizes)
 }
 
-/// `[B, S, L]` bool: membership of each token in each span; the spans are `[B, S]`.
-pub(crate) fn members(
+/// `[B, S, L]` bool: whether each token is in each of the spans `[B, S]`.
+pub(crate) fn token_mask(
     starts: &Tensor,
     ends: &Tensor,
     valid: &Tensor,
@@ -31,46 +31,46 @@ pub(crate) fn members(
     Ok(is_after_start.f_logical_and(&is_before_end)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
 }
 
-/// The mean over the tokens where `members` `[B, S, L]` is true, as `[B, S, H]`; 0 for spans
+/// The mean over the tokens where `token_mask` `[B, S, L]` is true, as `[B, S, H]`; 0 for spans
 /// without tokens.
-pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
+pub(crate) fn masked_means(hidden: &Tensor, token_mask: &Tensor) -> Result<Tensor, Error> {
     match hidden.device() {
-        Device::Cpu => gathered_means(hidden, members),
-        _ => means_by_matmul(hidden, members),
+        Device::Cpu => gathered_means(hidden, token_mask),
+        _ => means_by_matmul(hidden, token_mask),
     }
 }
 
-/// Computes the means by a batched matrix multiplication. On a GPU this is cheap, and it does not
-/// wait for the number of member tokens.
-fn means_by_matmul(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
+/// Computes the means by a batched matrix multiplication. On a GPU this is cheap, and the host does
+/// not wait for the number of tokens in spans.
+fn means_by_matmul(hidden: &Tensor, token_mask: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
-    let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
+    let unused = token_mask.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
     let masked_hidden = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
-    let counts = members.f_sum_dim_intlist(2, true, kind)?.f_clamp_min(1.0)?;
-    Ok(members.f_to_kind(kind)?.f_bmm(&masked_hidden)?.f_div(&counts)?)
+    let counts = token_mask.f_sum_dim_intlist(2, true, kind)?.f_clamp_min(1.0)?;
+    Ok(token_mask.f_to_kind(kind)?.f_bmm(&masked_hidden)?.f_div(&counts)?)
 }
 
-/// Computes the means from the member tokens only.
-fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
-    let (batch, slots, length) = members.size3()?;
-    let size = check_hidden(hidden)?[2];
+/// Computes the means from the tokens in spans only.
+fn gathered_means(hidden: &Tensor, token_mask: &Tensor) -> Result<Tensor, Error> {
+    let (batch, slots, length) = token_mask.size3()?;
+    let hidden_size = check_hidden(hidden)?[2];
     let kind = reduction_kind(hidden)?;
-    let member_indices = members.f_nonzero()?; // [T, 3], ordered by slot
-    if member_indices.size2()?.0 == 0 {
-        return Ok(Tensor::f_zeros([batch, slots, size], (kind, hidden.device()))?);
+    let token_indices = token_mask.f_nonzero()?; // [T, 3], ordered by slot
+    if token_indices.size2()?.0 == 0 {
+        return Ok(Tensor::f_zeros([batch, slots, hidden_size], (kind, hidden.device()))?);
     }
-    let tokens = member_indices
+    let tokens = token_indices
         .f_select(1, 0)?
         .f_mul_scalar(length)?
-        .f_add(&member_indices.f_select(1, 2)?)?;
-    let counts = members.f_sum_dim_intlist(2, false, Kind::Int64)?.f_reshape([-1])?;
+        .f_add(&token_indices.f_select(1, 2)?)?;
+    let counts = token_mask.f_sum_dim_intlist(2, false, Kind::Int64)?.f_reshape([-1])?;
     let offsets = counts.f_cumsum(0, None)?.f_sub(&counts)?;
-    let rows = hidden.f_reshape([batch * length, size])?.f_to_kind(kind)?;
+    let rows = hidden.f_reshape([batch * length, hidden_size])?.f_to_kind(kind)?;
     const MEAN: i64 = 1;
     let (means, ..) = Tensor::f_embedding_bag::<Tensor>(
         &rows, &tokens, &offsets, false, MEAN, false, None, false,
     )?;
-    Ok(means.f_view([batch, slots, size])?)
+    Ok(means.f_view([batch, slots, hidden_size])?)
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
         let ids = |values: &[i64]| Tensor::from_slice(values).view([2, 3]);
         let (starts, ends) = (ids(&[0, 2, 3, 1, 0, 0]), ids(&[0, 4, 3, 4, 0, 0]));
         let valid = ids(&[1, 1, 0, 1, 0, 0]).to_kind(Kind::Bool);
-        let members = members(&starts, &ends, &valid, 6).unwrap();
+        let token_mask = token_mask(&starts, &ends, &valid, 6).unwrap();
         for kind in [Kind::Double, Kind::BFloat16] {
             let values = Tensor::randn([2, 6, 5], (kind, Device::Cpu));
             // No span contains the last token of either row, or the first token of the second row.
@@ -91,7 +91,7 @@ mod tests {
             let _ = values.get(1).get(0).fill_(f64::INFINITY);
             let run = |means: fn(&Tensor, &Tensor) -> Result<Tensor, Error>| {
                 let hidden = values.detach().copy().set_requires_grad(true);
-                let out = means(&hidden, &members).unwrap();
+                let out = means(&hidden, &token_mask).unwrap();
                 (&out * Tensor::arange(5, (Kind::Double, Device::Cpu)))
                     .sum(Kind::Double)
                     .backward();

@@ -1,4 +1,4 @@
-//! Logits of the token losses, precomputed or as a linear layer.
+//! Scores of the token losses, as logits or as a linear layer.
 use tch::{Kind, Tensor};
 use torch_ext::{LinearCrossEntropy, LossReduction, linear_cross_entropy, upload};
 
@@ -79,8 +79,8 @@ impl<'a> TokenScores<'a> {
         }
     }
 
-    /// Checks the scores and the `targets` `[N]`, each of which must be a token, and returns the
-    /// targets on the device of the scores.
+    /// Checks the scores and the `targets` `[N]`, which must be token ids, and returns the targets
+    /// on the device of the scores.
     pub(crate) fn check_targets(&self, targets: &Tensor) -> Result<Tensor, Error> {
         let (count, vocabulary) = self.checked_sizes()?;
         check_int64("targets", targets, &[count], "[N]", self.name(), self.device())?;
@@ -93,9 +93,9 @@ impl<'a> TokenScores<'a> {
         Ok(upload(targets, self.device())?)
     }
 
-    /// The cross-entropy with the targets of [`check_targets`](Self::check_targets): the mean or
-    /// the sum over positions. With `weights` `[N]`, each position of the sum is multiplied by its
-    /// weight.
+    /// Computes the mean or the sum over positions of the cross-entropy with `targets`, which
+    /// [`check_targets`](Self::check_targets) returned. With `weights` `[N]`, each position of the
+    /// sum is multiplied by its weight.
     pub(crate) fn loss(
         &self,
         targets: &Tensor,

@@ -42,8 +42,8 @@ pub struct TopKSpans {
 
 /// Finds the k spans of each row with the highest `start_logits[s] + end_logits[e]`.
 ///
-/// A span must have `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact.
-/// No gradient.
+/// A span must have `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact
+/// and has no gradient.
 ///
 /// The result is used for the candidate set Z and the answer list A of *From Good to Best*. Unlike
 /// the usual n-best list of extractive decoding, it is not restricted to the n best starts and
@@ -58,8 +58,8 @@ pub struct TopKSpans {
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same dtype
-/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false.
-///   Without a mask every position is allowed, including padding
+/// - `context_mask`: `[B, L]` bool, which may be on the CPU; no span starts or ends where it is
+///   false. Without a mask every position is allowed, including padding
 /// - returns `[B, k]` tensors on the device of the logits
 ///
 /// # Errors
@@ -96,31 +96,31 @@ pub fn top_k_spans(
     if batch == 0 || span_count == 0 {
         return padded(&TopKSpans::empty(batch, kind, device)?, k);
     }
-    let outside = match context_mask {
+    let is_outside = match context_mask {
         Some(mask) => upload(mask, device)?.f_logical_not()?,
         None => Tensor::f_zeros([1, length], (Kind::Bool, device))?,
     };
-    let inside = |logits: &Tensor| -> Result<Tensor, Error> {
+    let mask_outside = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_detach()?.f_to_kind(kind)?;
-        Ok(logits.f_masked_fill(&outside, f64::NEG_INFINITY)?)
+        Ok(logits.f_masked_fill(&is_outside, f64::NEG_INFINITY)?)
     };
-    let (start, end) = (inside(start_logits)?, inside(end_logits)?);
-    // Entry (s, j) is the span from s to s + j; its column s · width + j orders spans by start,
-    // then by end.
+    let (start, end) = (mask_outside(start_logits)?, mask_outside(end_logits)?);
+    // Entry (s, j) is the score of the span from s to s + j. After flattening, its column is s ·
+    // width + j, so columns are ordered by start, then by end.
     let unfold = |row: &Tensor, fill: f64| -> Result<Tensor, Error> {
         Ok(row.f_pad([0, width - 1], "constant", fill)?.f_unfold(1, width, 1)?)
     };
     let mut scores = start.f_unsqueeze(2)?.f_add(&unfold(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
-    let is_excluded = outside.f_unsqueeze(2)?.f_logical_or(&unfold(&outside, 1.0)?)?;
+    let is_excluded = is_outside.f_unsqueeze(2)?.f_logical_or(&unfold(&is_outside, 1.0)?)?;
     let scores = scores.f_masked_fill_(&is_excluded, f64::NEG_INFINITY)?.f_view([batch, -1])?;
 
     let columns = best_columns(&scores, span_count)?; // [B, span_count]
-    let best = scores.f_gather(1, &columns, false)?;
-    let valid = best.f_ne(f64::NEG_INFINITY)?;
+    let best_scores = scores.f_gather(1, &columns, false)?;
+    let valid = best_scores.f_ne(f64::NEG_INFINITY)?;
     let columns = columns.f_masked_fill(&valid.f_logical_not()?, 0)?;
     let starts = columns.f_floor_divide_scalar(width)?;
     let ends = starts.f_add(&columns.f_remainder(width)?)?;
-    padded(&TopKSpans { starts, ends, scores: best, valid }, k)
+    padded(&TopKSpans { starts, ends, scores: best_scores, valid }, k)
 }
 
 /// The columns of the `k` largest entries of each row in descending order, ties by ascending
@@ -128,13 +128,13 @@ pub fn top_k_spans(
 fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (batch, _) = scores.size2()?;
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
-    // libtorch's topk returns correct values, but which of the entries equal to the smallest value
-    // it selects is unspecified.
+    // libtorch's topk returns correct values, but among several entries equal to the smallest value
+    // it selects unspecified ones.
     let threshold = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
     let is_above = keys.f_gt_tensor(&threshold)?;
     let is_equal = keys.f_eq_tensor(&threshold)?;
-    let ties = is_above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
-    let selected_ties = is_equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
+    let tie_count = is_above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
+    let selected_ties = is_equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&tie_count)?;
     let selected = is_above.f_logical_or(&is_equal.f_logical_and(&selected_ties)?)?; // k per row
     let columns = match selected.device() {
         Device::Cpu => selected.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
@@ -150,19 +150,19 @@ fn columns_of(selected: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (_, width) = selected.size2()?;
     let column =
         Tensor::f_arange(width, (Kind::Int64, selected.device()))?.f_expand_as(selected)?;
-    let filled = column.f_masked_fill(&selected.f_logical_not()?, width)?;
-    Ok(filled.f_topk(k, 1, false, true)?.0)
+    let column_or_width = column.f_masked_fill(&selected.f_logical_not()?, width)?;
+    Ok(column_or_width.f_topk(k, 1, false, true)?.0)
 }
 
 impl TopKSpans {
-    /// An instance without spans.
+    /// Creates an instance without spans.
     fn empty(batch: i64, kind: Kind, device: Device) -> Result<Self, Error> {
-        let none = |kind| Tensor::f_zeros([batch, 0], (kind, device));
+        let zero_columns = |kind| Tensor::f_zeros([batch, 0], (kind, device));
         Ok(Self {
-            starts: none(Kind::Int64)?,
-            ends: none(Kind::Int64)?,
-            scores: none(kind)?,
-            valid: none(Kind::Bool)?,
+            starts: zero_columns(Kind::Int64)?,
+            ends: zero_columns(Kind::Int64)?,
+            scores: zero_columns(kind)?,
+            valid: zero_columns(Kind::Bool)?,
         })
     }
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_without_counting_are_those_of_nonzero() {
+    fn columns_of_equals_nonzero() {
         tch::manual_seed(4);
         for (batch, width, k) in [(5, 23, 7), (1, 4, 4), (3, 9, 1)] {
             let scores = Tensor::rand([batch, width], (Kind::Float, Device::Cpu));

@@ -45,8 +45,8 @@ impl Precision {
         }
     }
 
-    /// Returns the dtype of matrix multiplications; `None`: the parameters' dtype.
-    pub fn half(self) -> Option<Kind> {
+    /// Returns the dtype of matrix multiplications, or `None` for the parameters' dtype.
+    pub fn matmul_dtype(self) -> Option<Kind> {
         match self {
             Self::F32 | Self::Int8 => None,
             Self::Bf16 => Some(Kind::BFloat16),
@@ -72,9 +72,9 @@ impl Precision {
     /// # Errors
     /// The errors of [`autocast`].
     pub fn run<T>(self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
-        match self.half() {
+        match self.matmul_dtype() {
             None => Ok(body()),
-            Some(half) => autocast(device, half, body),
+            Some(matmul_dtype) => autocast(device, matmul_dtype, body),
         }
     }
 }
@@ -91,25 +91,25 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// Restores the previous state when dropped, also after a panic.
-struct Guard {
+/// Guard that restores the previous autocast state when it is dropped, also after a panic.
+struct AutocastGuard {
     cuda: bool,
     was_enabled: bool,
     was_dtype: c_int,
     was_cached: bool,
 }
 
-impl Guard {
+impl AutocastGuard {
     /// Switches autocast on or off for one type of device; `dtype` is libtorch's id of the dtype.
     fn enter(cuda: bool, enabled: bool, dtype: c_int) -> Result<Self> {
         let mut guard = Self { cuda, was_enabled: false, was_dtype: dtype, was_cached: true };
         let Self { was_enabled, was_dtype, was_cached, .. } = &mut guard;
         // SAFETY: the shim writes the three output values.
-        let entered = call(|error| unsafe {
+        let result = call(|error| unsafe {
             let (dtype_out, cached) = (was_dtype, was_cached);
             ffi::polyqa_autocast_enter(cuda, enabled, dtype, was_enabled, dtype_out, cached, error)
         });
-        match entered {
+        match result {
             Ok(()) => Ok(guard),
             Err(error) => {
                 // The state has not changed, so it must not be restored.
@@ -120,9 +120,10 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for AutocastGuard {
     fn drop(&mut self) {
-        // SAFETY: plain values only. libtorch raises no error here, and it could not be handled.
+        // SAFETY: plain values only. libtorch raises no error here, and `drop` could not return
+        // one.
         let _ = call(|error| unsafe {
             let Self { cuda, was_enabled, was_dtype, was_cached } = *self;
             ffi::polyqa_autocast_leave(cuda, was_enabled, was_dtype, was_cached, error)
@@ -131,13 +132,13 @@ impl Drop for Guard {
 }
 
 /// Runs `body` with libtorch's autocast: for tensors of `device`'s type, matrix multiplications use
-/// `dtype`, and sums float32.
+/// `dtype`, and sums use float32.
 ///
 /// `tch::autocast` supports only CUDA and its default dtype. The previous state is restored at the
 /// end, so calls can be nested. A weight is cast at each use, because libtorch's cache of cast
 /// weights would lose the gradient of a weight that was first used without gradients.
 ///
-/// Run backward passes outside, or under [`without_autocast`].
+/// Run backward passes outside of `body`, or under [`without_autocast`].
 ///
 /// # Errors
 /// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`.
@@ -153,11 +154,12 @@ impl Drop for Guard {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Result<T> {
-    let _guard = Guard::enter(matches!(device, Device::Cuda(_)), true, half_dtype_id(dtype)?)?;
+    let _guard =
+        AutocastGuard::enter(matches!(device, Device::Cuda(_)), true, half_dtype_id(dtype)?)?;
     Ok(body())
 }
 
-// libtorch's ids of the two dtypes, which are private in tch.
+// libtorch's ids of float16 and bfloat16, which are private in tch.
 const HALF: c_int = 5;
 const BFLOAT16: c_int = 15;
 
@@ -174,8 +176,8 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
 
 /// Casts tensors to `dtype`, on a GPU with one kernel per forward and backward pass.
 ///
-/// [`autocast`] casts each tensor separately at each use. Gradients have the original dtype. The
-/// tensors of a group are concatenated along the first dimension.
+/// In contrast, [`autocast`] casts each tensor separately at each use. Gradients have the original
+/// dtype. The tensors of a group are concatenated along the first dimension.
 ///
 /// # Shapes
 /// - `groups`: any shapes, one float dtype and device; tensors of a group may differ only in their
@@ -199,22 +201,23 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
 /// ```
 pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     let dtype = half_dtype_id(dtype)?;
-    let list: Vec<_> = groups.iter().flat_map(|group| raw(group)).collect();
+    let raw_tensors: Vec<_> = groups.iter().flat_map(|group| raw(group)).collect();
     let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
     let counts: Vec<i64> = groups.iter().map(count).collect();
     let mut out = vec![std::ptr::null_mut(); groups.len()];
     // SAFETY: live tensors with the count of each group, and space for one result per group; the
     // shim checks dtypes and shapes and, on success, returns tensors that we own.
     call(|error| unsafe {
-        let (list, counts) = (list.as_ptr(), counts.as_ptr());
-        ffi::polyqa_cast_all(list, counts, groups.len(), dtype, out.as_mut_ptr(), error)
+        let (raw_tensors, counts) = (raw_tensors.as_ptr(), counts.as_ptr());
+        ffi::polyqa_cast_all(raw_tensors, counts, groups.len(), dtype, out.as_mut_ptr(), error)
     })?;
     out.into_iter().map(owned).collect()
 }
 
 /// Returns `x` and its cast to `dtype`.
 ///
-/// The backward pass adds the gradients of both, on a GPU without a separate kernel for the cast.
+/// The backward pass adds the gradients of both tensors, on a GPU without a separate kernel for the
+/// cast.
 ///
 /// # Shapes
 /// Any shape, float of at least `dtype`'s precision; returns two tensors of this shape.
@@ -240,8 +243,8 @@ pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
     // SAFETY: a live tensor and space for two results; the shim checks the dtype and, on success,
     // returns tensors that we own.
     call(|error| unsafe { ffi::polyqa_with_cast(x.as_ptr(), dtype, out.as_mut_ptr(), error) })?;
-    let [wide, low] = out;
-    Ok([owned(wide)?, owned(low)?])
+    let [original, cast] = out;
+    Ok([owned(original)?, owned(cast)?])
 }
 
 /// Returns the current [`autocast`] dtype for tensors of `device`'s type; `None` outside of
@@ -268,8 +271,8 @@ pub fn autocast_kind(device: Device) -> Result<Option<Kind>> {
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
 pub fn without_autocast<T>(body: impl FnOnce() -> T) -> Result<T> {
-    let _cpu = Guard::enter(false, false, BFLOAT16)?;
-    let _cuda = Guard::enter(true, false, HALF)?;
+    let _cpu = AutocastGuard::enter(false, false, BFLOAT16)?;
+    let _cuda = AutocastGuard::enter(true, false, HALF)?;
     Ok(body())
 }
 
@@ -279,8 +282,8 @@ thread_local! {
 
 /// Runs `body` and scales the loss of every [`backward`] call in it by `scale`.
 ///
-/// Small gradients then do not underflow in float16. The caller must divide the gradients by
-/// `scale`.
+/// With a large `scale`, small gradients do not underflow in float16. The caller must divide the
+/// gradients by `scale`.
 ///
 /// # Example
 /// ```
@@ -306,7 +309,8 @@ pub fn with_loss_scale<T>(scale: f64, body: impl FnOnce() -> T) -> T {
 /// [`with_loss_scale`].
 ///
 /// # Errors
-/// [`Error::Torch`] if the loss has no graph; [`Error::Libtorch`].
+/// [`Error::Torch`] if the loss has no graph; [`Error::Libtorch`] if autocast cannot be switched
+/// off.
 pub fn backward(loss: &Tensor) -> Result<()> {
     without_autocast(|| {
         let scale = LOSS_SCALE.get();
@@ -351,15 +355,15 @@ mod tests {
                 Tensor::cat(&casts, 0)
             };
             let separate: Vec<Tensor> = groups.iter().map(cast_group).collect();
-            let together = cast_all(&groups, kind).unwrap();
-            assert_eq!(together, separate);
+            let grouped = cast_all(&groups, kind).unwrap();
+            assert_eq!(grouped, separate);
             // The second result is not part of the loss.
             let gradients = |cast: &[Tensor]| {
-                let terms = [0, 2].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
-                let loss = terms.iter().sum::<Tensor>();
+                let sums = [0, 2].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
+                let loss = sums.iter().sum::<Tensor>();
                 Tensor::run_backward(&[loss], &[a, c, d, e], false, false)
             };
-            assert_eq!(gradients(&together), gradients(&separate));
+            assert_eq!(gradients(&grouped), gradients(&separate));
         }
         assert!(cast_all(&[], Kind::BFloat16).unwrap().is_empty());
         let error = |group: Vec<&Tensor>, kind| cast_all(&[group], kind).unwrap_err().to_string();
@@ -380,7 +384,7 @@ mod tests {
         for kind in [Kind::BFloat16, Kind::Half] {
             let [wide, low] = with_cast(&x, kind).unwrap();
             assert_eq!((&wide, &low), (&x, &x.to_kind(kind)));
-            let plain = [x.shallow_clone(), x.to_kind(kind)];
+            let separate = [x.shallow_clone(), x.to_kind(kind)];
             for [use_wide, use_low] in [[true, true], [true, false], [false, true]] {
                 let gradient = |wide: &Tensor, low: &Tensor| {
                     let mut loss = Tensor::from(0f32);
@@ -392,7 +396,7 @@ mod tests {
                     }
                     Tensor::run_backward(&[loss], &[&x], true, false)
                 };
-                assert_eq!(gradient(&wide, &low), gradient(&plain[0], &plain[1]));
+                assert_eq!(gradient(&wide, &low), gradient(&separate[0], &separate[1]));
             }
         }
         let error = |x: &Tensor| with_cast(x, Kind::Half).unwrap_err().to_string();
@@ -402,10 +406,10 @@ mod tests {
     #[test]
     fn a_panic_restores_the_autocast_state() {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
-        let caught = std::panic::catch_unwind(|| {
+        let result = std::panic::catch_unwind(|| {
             autocast(Device::Cpu, Kind::BFloat16, || assert!(x.numel() == 0, "stop"))
         });
-        assert!(caught.is_err());
+        assert!(result.is_err());
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         assert_eq!(x.matmul(&x).kind(), Kind::Float);
     }
@@ -414,10 +418,10 @@ mod tests {
     fn backward_runs_outside_of_autocast_and_scaled() {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         autocast(Device::Cpu, Kind::BFloat16, || {
-            let off = without_autocast(|| x.matmul(&x).kind()).unwrap();
+            let kind_without_autocast = without_autocast(|| x.matmul(&x).kind()).unwrap();
             assert_eq!(autocast_kind(Device::Cpu).unwrap(), Some(Kind::BFloat16));
             assert_eq!(without_autocast(|| autocast_kind(Device::Cpu)).unwrap().unwrap(), None);
-            assert_eq!((off, x.matmul(&x).kind()), (Kind::Float, Kind::BFloat16));
+            assert_eq!((kind_without_autocast, x.matmul(&x).kind()), (Kind::Float, Kind::BFloat16));
             let loss = x.matmul(&x).sum(Kind::Float);
             with_loss_scale(4.0, || backward(&loss)).unwrap();
         })
@@ -430,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_first_used_without_gradient_still_gets_a_gradient() {
+    fn a_weight_first_used_without_gradient_still_receives_a_gradient() {
         let weight = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         autocast(Device::Cpu, Kind::BFloat16, || {

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// A device selected by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first CUDA device if there is one, otherwise the CPU.
+    /// The first CUDA device if one exists, otherwise the CPU.
     #[default]
     Auto,
     /// The CPU.
@@ -55,7 +55,7 @@ impl std::fmt::Display for DeviceChoice {
     }
 }
 
-/// Loads `libtorch_cuda` once; returns the loader's message if that fails.
+/// Loads `libtorch_cuda` once; returns the loader's message if loading fails.
 fn load_cuda() -> std::result::Result<(), String> {
     static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     LOADED
@@ -70,7 +70,7 @@ fn load_cuda() -> std::result::Result<(), String> {
         .clone()
 }
 
-/// An error with its cause, which contains the loader's message.
+/// Formats an error with its cause, which contains the loader's message.
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
@@ -107,14 +107,14 @@ pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
-/// Returns the peak number of bytes of tensors on a CUDA device in this process, without the
-/// allocator's reserve.
+/// Returns the peak number of bytes of tensors on a CUDA device in this process, without memory
+/// that the allocator has reserved.
 ///
 /// # Errors
 /// [`Error::Device`] for the CPU; [`Error::Libtorch`] if the device does not exist.
 pub fn peak_device_memory(device: Device) -> Result<u64> {
     let (index, mut bytes) = (cuda_index(device)?, 0i64);
-    // SAFETY: plain values; the shim writes the number on success.
+    // SAFETY: plain values; the shim writes the number of bytes on success.
     call(|error| unsafe { ffi::polyqa_peak_device_bytes(index, &mut bytes, error) })?;
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
@@ -125,7 +125,7 @@ pub fn peak_device_memory(device: Device) -> Result<u64> {
 /// The errors of [`peak_device_memory`].
 pub fn reset_peak_device_memory(device: Device) -> Result<u64> {
     let (index, mut bytes) = (cuda_index(device)?, 0i64);
-    // SAFETY: plain values; the shim writes the number on success.
+    // SAFETY: plain values; the shim writes the number of bytes on success.
     call(|error| unsafe { ffi::polyqa_reset_peak_device_bytes(index, &mut bytes, error) })?;
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_of_a_missing_library_names_it() {
+    fn the_error_of_a_missing_library_names_the_library() {
         // SAFETY: there is no such library.
         let library = unsafe { Library::open(Some("libpolyqa_none.so"), RTLD_LAZY) };
         let message = with_cause(&library.err().unwrap());

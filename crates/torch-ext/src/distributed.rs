@@ -9,10 +9,10 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, RawGroup, call, make, raw};
-use crate::waiting::Watch;
+use crate::waiting::WaitMonitor;
 use crate::{Error, Result};
 
-/// Maximum number of processes; more are probably a mistake.
+/// Maximum number of processes; a larger number is probably a mistake.
 const MAX_RANKS: usize = 65_536;
 
 /// Address of a run's rendezvous, and the rank of this process.
@@ -43,11 +43,11 @@ pub struct Rendezvous {
     pub host: String,
     /// A free port on rank 0's machine.
     pub port: u16,
-    /// Whether rank 0 listens on the port; if not, the launcher listens.
-    pub rank_0_serves: bool,
+    /// Whether rank 0 listens on the port; if false, the launcher listens.
+    pub rank_0_listens: bool,
     /// Prefix that distinguishes a restarted run from the previous run.
     pub prefix: String,
-    /// The network interface to use; absent: the interface of the machine's host name.
+    /// The network interface, or `None` for the interface of the machine's host name.
     pub interface: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Rendezvous {
     /// # Errors
     /// The errors of [`Rendezvous::from_env`].
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
-        let number = |name: &str, default: Option<usize>| match get(name).as_deref() {
+        let parse_number = |name: &str, default: Option<usize>| match get(name).as_deref() {
             None | Some("") => default.ok_or_else(|| {
                 Error::Distributed(format!("{name} is not set, but WORLD_SIZE is set"))
             }),
@@ -75,11 +75,11 @@ impl Rendezvous {
                 .parse()
                 .map_err(|_| Error::Distributed(format!("{name} = {text:?} is not a number"))),
         };
-        let size = number("WORLD_SIZE", Some(1))?;
+        let size = parse_number("WORLD_SIZE", Some(1))?;
         if size == 1 {
             return Ok(None);
         }
-        let rank = number("RANK", None)?;
+        let rank = parse_number("RANK", None)?;
         if size > MAX_RANKS {
             let message = format!("WORLD_SIZE = {size} is more than {MAX_RANKS} processes");
             return Err(Error::Distributed(message));
@@ -88,7 +88,7 @@ impl Rendezvous {
             let message = format!("RANK = {rank} is not below WORLD_SIZE = {size}");
             return Err(Error::Distributed(message));
         }
-        let port = number("MASTER_PORT", Some(29500))?;
+        let port = parse_number("MASTER_PORT", Some(29500))?;
         let port = u16::try_from(port).ok().filter(|port| *port > 0).ok_or_else(|| {
             Error::Distributed(format!("MASTER_PORT = {port} is not a port from 1 to 65535"))
         })?;
@@ -98,18 +98,18 @@ impl Rendezvous {
         Ok(Some(Self {
             rank,
             size,
-            local_rank: number("LOCAL_RANK", Some(0))?,
-            local_size: number("LOCAL_WORLD_SIZE", Some(1))?,
+            local_rank: parse_number("LOCAL_RANK", Some(0))?,
+            local_size: parse_number("LOCAL_WORLD_SIZE", Some(1))?,
             host,
             port,
-            rank_0_serves: get("TORCHELASTIC_USE_AGENT_STORE").as_deref() != Some("True"),
+            rank_0_listens: get("TORCHELASTIC_USE_AGENT_STORE").as_deref() != Some("True"),
             prefix: format!("polyqa-{}", get("TORCHELASTIC_RESTART_COUNT").unwrap_or_default()),
             interface: get("GLOO_SOCKET_IFNAME"),
         }))
     }
 }
 
-/// Processes that exchange tensors on the CPU, and on a GPU after
+/// A group of processes that exchange tensors on the CPU, and on a GPU after
 /// [`with_nccl`](ProcessGroup::with_nccl).
 ///
 /// All processes must call the same operations in the same order.
@@ -119,7 +119,7 @@ pub struct ProcessGroup {
     size: usize,
     /// The GPU whose tensors are exchanged with NCCL.
     gpu: Option<usize>,
-    watch: Watch,
+    monitor: WaitMonitor,
 }
 
 /// Returns whether this program was built with NCCL: with the feature `nccl`, NCCL's headers and a
@@ -160,20 +160,21 @@ impl ProcessGroup {
                 "rank {rank} of {size} cannot connect to other ranks at {host}:{port}: {reason}"
             ))
         };
-        let watch = Watch::start(format!("rank {} of {}", rendezvous.rank, rendezvous.size));
-        let text = |text: &str| {
+        let monitor =
+            WaitMonitor::start(format!("rank {} of {}", rendezvous.rank, rendezvous.size));
+        let c_string = |text: &str| {
             CString::new(text)
                 .map_err(|_| Error::Distributed(format!("{text:?} contains a NUL character")))
         };
-        let (host, prefix) = (text(&rendezvous.host)?, text(&rendezvous.prefix)?);
-        let interface = text(rendezvous.interface.as_deref().unwrap_or_default())?;
-        let number = |number: usize| {
+        let (host, prefix) = (c_string(&rendezvous.host)?, c_string(&rendezvous.prefix)?);
+        let interface = c_string(rendezvous.interface.as_deref().unwrap_or_default())?;
+        let as_c_int = |number: usize| {
             c_int::try_from(number)
                 .map_err(|_| Error::Distributed(format!("{number} processes: too many")))
         };
-        let (rank, size) = (number(rendezvous.rank)?, number(rendezvous.size)?);
+        let (rank, size) = (as_c_int(rendezvous.rank)?, as_c_int(rendezvous.size)?);
         let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let serves = rendezvous.rank_0_serves && rendezvous.rank == 0;
+        let listens = rendezvous.rank_0_listens && rendezvous.rank == 0;
         let mut raw = std::ptr::null_mut();
         // SAFETY: NUL-terminated strings that outlive the call; on success `raw` is a group that we
         // own.
@@ -181,8 +182,8 @@ impl ProcessGroup {
             ffi::polyqa_group_connect(
                 host.as_ptr(),
                 rendezvous.port,
-                serves,
-                !rendezvous.rank_0_serves,
+                listens,
+                !rendezvous.rank_0_listens,
                 rank,
                 size,
                 milliseconds(connect_timeout),
@@ -193,9 +194,9 @@ impl ProcessGroup {
                 error,
             )
         };
-        let connected = watch.waiting(|| call(connect));
-        connected.map_err(|error| connect_error(&error))?;
-        Ok(Self { raw, rank: rendezvous.rank, size: rendezvous.size, gpu: None, watch })
+        let result = monitor.waiting(|| call(connect));
+        result.map_err(|error| connect_error(&error))?;
+        Ok(Self { raw, rank: rendezvous.rank, size: rendezvous.size, gpu: None, monitor })
     }
 
     /// Uses NCCL for tensors on GPU `device`, which must differ between the ranks of a machine. All
@@ -210,7 +211,7 @@ impl ProcessGroup {
         device: usize,
         timeout: Duration,
     ) -> Result<Self> {
-        let number = c_int::try_from(device)
+        let device_index = c_int::try_from(device)
             .map_err(|_| Error::Distributed(format!("there is no GPU {device}")))?;
         let prefix = CString::new(rendezvous.prefix.as_str()).map_err(|_| {
             Error::Distributed(format!("{:?} contains a NUL character", rendezvous.prefix))
@@ -218,7 +219,7 @@ impl ProcessGroup {
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         // SAFETY: a live group, and a NUL-terminated string that outlives the call.
         call(|error| unsafe {
-            ffi::polyqa_group_add_nccl(self.raw, number, timeout, prefix.as_ptr(), error)
+            ffi::polyqa_group_add_nccl(self.raw, device_index, timeout, prefix.as_ptr(), error)
         })
         .map_err(|error| Error::Distributed(format!("rank {}: NCCL: {error}", self.rank)))?;
         self.gpu = Some(device);
@@ -244,9 +245,9 @@ impl ProcessGroup {
         self.size
     }
 
-    /// Runs a collective operation. Its error names the operation.
+    /// Runs a collective operation; its errors name the operation.
     fn collective<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.watch.waiting(body).map_err(|error| {
+        self.monitor.waiting(body).map_err(|error| {
             let (rank, size) = (self.rank, self.size);
             Error::Distributed(format!(
                 "rank {rank} of {size}: {operation} failed; another rank ended, or runs another \
@@ -255,23 +256,23 @@ impl ProcessGroup {
         })
     }
 
-    /// Sends entry k of `sent` to rank k mod size, and receives entry k of `into` from that rank.
+    /// Sends `sent[k]` to rank k mod size, and receives `received[k]` from the same rank.
     ///
     /// Corresponding entries must have equal lengths and dtypes. All tensors must be contiguous and
-    /// on the CPU or [`exchange_device`](Self::exchange_device). Entries for this rank itself are
+    /// on the CPU or [`exchange_device`](Self::exchange_device). Entries for the calling rank are
     /// ignored.
     ///
     /// # Errors
-    /// [`Error::ListLength`] if the lists differ in length or are not a multiple of the number of
-    /// ranks; [`Error::Distributed`] if a rank has ended or the operation times out.
-    pub fn exchange(&self, sent: &[&Tensor], into: &[&Tensor]) -> Result<()> {
-        let expected = into.len().next_multiple_of(self.size);
-        for (list, entries) in [("sent", sent), ("into", into)] {
+    /// [`Error::ListLength`] if the lists differ in length, or their length is not a multiple of
+    /// the number of ranks; [`Error::Distributed`] if a rank has ended or the operation times out.
+    pub fn exchange(&self, sent: &[&Tensor], received: &[&Tensor]) -> Result<()> {
+        let expected = received.len().next_multiple_of(self.size);
+        for (list, entries) in [("sent", sent), ("received", received)] {
             if entries.len() != expected {
                 return Err(Error::ListLength { list, expected, got: entries.len() });
             }
         }
-        let (sent, into) = (raw(sent), raw(into));
+        let (sent, into) = (raw(sent), raw(received));
         self.collective("exchange", || {
             // SAFETY: a live group, and lists of `expected` live tensors.
             call(|error| unsafe {
@@ -332,8 +333,8 @@ impl ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Gathers rows of integers on every rank. Row k is taken from rank k mod size; a rank's other
-    /// rows are ignored.
+    /// Gathers rows of integers on every rank. Row k of the result is row k of rank k mod size; row
+    /// k of other ranks is ignored.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer
@@ -342,20 +343,20 @@ impl ProcessGroup {
         let mut encoded = Vec::new();
         for row in rows.iter().skip(self.rank).step_by(self.size) {
             encoded.extend((row.len() as u64).to_le_bytes());
-            encoded.extend(row.iter().flat_map(|number| number.to_le_bytes()));
+            encoded.extend(row.iter().flat_map(|element| element.to_le_bytes()));
         }
         let gathered = self.all_gather_bytes(&encoded)?;
         let mut remaining: Vec<&[u8]> = gathered.iter().map(Vec::as_slice).collect();
-        let next_row = |number: usize| -> Option<Vec<u32>> {
-            let bytes = remaining.get_mut(number % self.size)?;
-            let (length, rest) = bytes.split_first_chunk::<8>()?;
+        let next_row = |index: usize| -> Option<Vec<u32>> {
+            let bytes = remaining.get_mut(index % self.size)?;
+            let (length, unread) = bytes.split_first_chunk::<8>()?;
             let length = usize::try_from(u64::from_le_bytes(*length)).ok()?.checked_mul(4)?;
-            let (numbers, rest) = rest.split_at_checked(length)?;
-            *bytes = rest;
+            let (elements, unread) = unread.split_at_checked(length)?;
+            *bytes = unread;
             Some(
-                numbers
+                elements
                     .chunks_exact(4)
-                    .map(|four| four.iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte)))
+                    .map(|bytes| bytes.iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte)))
                     .collect(),
             )
         };
@@ -371,18 +372,18 @@ impl ProcessGroup {
         let length = Tensor::f_from_slice(&[i64::try_from(bytes.len()).unwrap_or(i64::MAX)])?;
         self.broadcast(&length, root)?;
         let length = length.f_int64_value(&[0])?;
-        let sent = match self.rank == root {
+        let buffer = match self.rank == root {
             true => Tensor::f_from_slice(bytes)?,
             false => Tensor::f_zeros([length], (Kind::Uint8, Device::Cpu))?,
         };
         if length > 0 {
-            self.broadcast(&sent, root)?;
+            self.broadcast(&buffer, root)?;
         }
-        Ok(Vec::try_from(&sent)?)
+        Ok(Vec::try_from(&buffer)?)
     }
 
-    /// Gathers lists of tensors on every rank, on `device`. Part k is taken from rank k mod size;
-    /// on all other ranks, it is `None`.
+    /// Gathers lists of tensors on every rank, on `device`. Entry k of `parts` is taken from rank k
+    /// mod size, and must be `None` on all other ranks.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] for a dtype other than
@@ -395,41 +396,41 @@ impl ProcessGroup {
         /// Shape, and index of the dtype in `KINDS`, of each tensor of a part.
         type TensorSpecs = Option<Vec<(Vec<i64>, usize)>>;
         const KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
-        let mut local: Vec<TensorSpecs> = Vec::with_capacity(parts.len());
+        let mut local_specs: Vec<TensorSpecs> = Vec::with_capacity(parts.len());
         for part in &parts {
             let Some(part) = part else {
-                local.push(None);
+                local_specs.push(None);
                 continue;
             };
             let spec = |tensor: &Tensor| {
                 let kind = tensor.f_kind()?;
-                let kind_index = KINDS.iter().position(|listed| *listed == kind);
+                let kind_index = KINDS.iter().position(|supported| *supported == kind);
                 let kind_index = kind_index.ok_or_else(|| {
                     Error::Distributed(format!("tensors of {kind:?} cannot be gathered"))
                 })?;
                 Ok((tensor.size(), kind_index))
             };
-            local.push(Some(part.iter().map(spec).collect::<Result<_>>()?));
+            local_specs.push(Some(part.iter().map(spec).collect::<Result<_>>()?));
         }
         let json_error = |error: serde_json::Error| Error::Distributed(error.to_string());
         let mut specs: Vec<Vec<TensorSpecs>> = Vec::with_capacity(self.size);
-        for bytes in self.all_gather_bytes(&serde_json::to_vec(&local).map_err(json_error)?)? {
+        let json = serde_json::to_vec(&local_specs).map_err(json_error)?;
+        for bytes in self.all_gather_bytes(&json)? {
             specs.push(serde_json::from_slice(&bytes).map_err(json_error)?);
         }
         let mut gathered = Vec::with_capacity(parts.len());
-        for (number, part) in parts.into_iter().enumerate() {
-            let owner = number % self.size;
+        for (index, part) in parts.into_iter().enumerate() {
+            let owner = index % self.size;
             let part = match part {
                 Some(part) => part,
                 None => {
-                    let specs =
-                        specs.get_mut(owner).and_then(|specs| specs.get_mut(number)?.take());
-                    let empty = |(shape, kind): (Vec<i64>, usize)| {
+                    let specs = specs.get_mut(owner).and_then(|specs| specs.get_mut(index)?.take());
+                    let empty_tensor = |(shape, kind): (Vec<i64>, usize)| {
                         let kind = KINDS.get(kind).copied().unwrap_or(Kind::Float);
                         Tensor::f_zeros(&shape, (kind, device))
                     };
                     let specs = specs.unwrap_or_default().into_iter();
-                    specs.map(empty).collect::<std::result::Result<_, _>>()?
+                    specs.map(empty_tensor).collect::<std::result::Result<_, _>>()?
                 }
             };
             for tensor in &part {
@@ -472,10 +473,10 @@ fn check_interface(name: &str) -> Result<()> {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<ProcessGroup>>> = const { RefCell::new(None) };
+    static CURRENT_GROUP: RefCell<Option<Rc<ProcessGroup>>> = const { RefCell::new(None) };
 }
 
-/// Runs `body`; inside it, [`current_group`] returns `group`.
+/// Runs `body` with `group` as the [`current_group`].
 ///
 /// ```
 /// torch_ext::with_group(None, || assert!(torch_ext::current_group().is_none()));
@@ -484,16 +485,16 @@ pub fn with_group<T>(group: Option<&Rc<ProcessGroup>>, body: impl FnOnce() -> T)
     struct Restore(Option<Rc<ProcessGroup>>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            CURRENT.replace(self.0.take());
+            CURRENT_GROUP.replace(self.0.take());
         }
     }
-    let _restore = Restore(CURRENT.replace(group.map(Rc::clone)));
+    let _restore = Restore(CURRENT_GROUP.replace(group.map(Rc::clone)));
     body()
 }
 
-/// Returns the process group of the enclosing [`with_group`]; `None` without one.
+/// Returns the process group of the enclosing [`with_group`], or `None` outside of `with_group`.
 pub fn current_group() -> Option<Rc<ProcessGroup>> {
-    CURRENT.with_borrow(Clone::clone)
+    CURRENT_GROUP.with_borrow(Clone::clone)
 }
 
 impl Drop for ProcessGroup {

@@ -30,7 +30,7 @@ pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
 /// Draws dropout factors for N rows of `width` elements: 0 with probability `p`, else 1 / (1 - p).
 ///
 /// A factor is a function of a seed from libtorch's CPU generator, the row's offset and the index
-/// in the row. It does not depend on the number of threads.
+/// in the row. The factor does not depend on the number of threads.
 ///
 /// # Shapes
 /// - `offsets`: `[N]` i64 on the CPU

@@ -7,12 +7,12 @@ pub enum Error {
     /// An error message of libtorch.
     #[error("libtorch: {0}")]
     Libtorch(String),
-    /// The number of a list's entries differs from the number of parameters.
-    #[error("{list}: {got} entries for {expected} parameters")]
+    /// The number of entries of a list differs from the expected number.
+    #[error("{list}: expected {expected} entries, got {got}")]
     ListLength {
         /// The list's name.
         list: &'static str,
-        /// The number of parameters.
+        /// The expected number of entries.
         expected: usize,
         /// The actual number of entries.
         got: usize,

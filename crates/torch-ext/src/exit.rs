@@ -1,7 +1,7 @@
 //! Process exit without the destructors of libtorch's global objects.
 
-/// Makes the process end without the destructors of libtorch's global objects, which take 0.1
-/// seconds, when `main` returns or [`std::process::exit`] is called.
+/// Skips the destructors of libtorch's global objects, which take 0.1 seconds, when `main` returns
+/// or [`std::process::exit`] is called.
 ///
 /// Call this function at the start of a program's `main`. Buffers of the standard streams are still
 /// written; functions registered with C's `atexit` before this call are not called. On systems
@@ -13,9 +13,9 @@
 pub fn exit_without_destructors() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // SAFETY: `end` has the signature that glibc expects. If the registration fails,
+        // SAFETY: `end_process` has the signature that glibc expects. If the registration fails,
         // destructors run.
-        let _ = unsafe { on_exit(end, std::ptr::null_mut()) };
+        let _ = unsafe { on_exit(end_process, std::ptr::null_mut()) };
     }
 }
 
@@ -29,7 +29,7 @@ unsafe extern "C" {
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-extern "C" fn end(status: libc::c_int, _: *mut libc::c_void) {
+extern "C" fn end_process(status: libc::c_int, _: *mut libc::c_void) {
     // SAFETY: `fflush` writes the buffers of all C streams; the process then ends.
     unsafe {
         libc::fflush(std::ptr::null_mut());

@@ -28,8 +28,8 @@ unsafe extern "C" {
     pub(crate) fn polyqa_group_connect(
         host: *const c_char,
         port: u16,
-        serves: bool,
-        agent: bool,
+        listens: bool,
+        launcher_listens: bool,
         rank: c_int,
         size: c_int,
         connect_timeout_ms: i64,
@@ -145,7 +145,7 @@ unsafe extern "C" {
         offset: RawTensor,
         temperature: f64,
         normalise_eps: f64,
-        block: i64,
+        block_size: i64,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
@@ -171,7 +171,7 @@ unsafe extern "C" {
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_gated_gelu(
-        wide: RawTensor,
+        input: RawTensor,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
@@ -200,8 +200,8 @@ unsafe extern "C" {
         query: RawTensor,
         key: RawTensor,
         value: RawTensor,
-        cumulative: RawTensor,
-        longest: i64,
+        row_offsets: RawTensor,
+        max_length: i64,
         heads: i64,
         window: i64,
         dropout: f64,

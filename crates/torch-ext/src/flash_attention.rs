@@ -12,8 +12,8 @@ use crate::{Attention, Result, seeded_randn};
 /// # Shapes
 /// - `query`, `key`, `value`: `[N, heads * D]`, float16 or bfloat16 on a CUDA device, the
 ///   concatenated tokens of all rows
-/// - `cumulative`: `[rows + 1]` int32 on the same device, the start offsets of the rows, and N;
-///   `longest`: the number of tokens of the longest row
+/// - `row_offsets`: `[rows + 1]` int32 on the same device, the offset of each row's first token,
+///   followed by N; `max_length`: the number of tokens of the longest row
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
@@ -23,8 +23,8 @@ pub fn flash_attention(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,
-    cumulative: &Tensor,
-    longest: i64,
+    row_offsets: &Tensor,
+    max_length: i64,
     attention: &Attention,
 ) -> Result<Tensor> {
     let window = attention.raw_window()?;
@@ -35,8 +35,8 @@ pub fn flash_attention(
             query.as_ptr(),
             key.as_ptr(),
             value.as_ptr(),
-            cumulative.as_ptr(),
-            longest,
+            row_offsets.as_ptr(),
+            max_length,
             attention.heads,
             window,
             attention.dropout,
@@ -48,13 +48,13 @@ pub fn flash_attention(
 
 /// Device, dtype and shape of attention, for [`flash_attention_error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlashUse {
+pub struct FlashConfig {
     /// The device.
     pub device: Device,
     /// The dtype.
     pub kind: Kind,
     /// The dimension of a head.
-    pub depth: i64,
+    pub head_dim: i64,
     /// Whether the test includes attention windows.
     pub windows: bool,
 }
@@ -62,31 +62,32 @@ pub struct FlashUse {
 /// Tests [`flash_attention`]; returns the reason if it is unavailable or inaccurate.
 ///
 /// The test compares outputs and gradients of two short rows with plain float32 operations. It runs
-/// once per [`FlashUse`] and does not change the state of any random generator.
+/// once per [`FlashConfig`] and does not change the state of any random generator.
 ///
 /// # Example
 /// ```
 /// use tch::{Device, Kind};
-/// use torch_ext::{FlashUse, flash_attention_error};
+/// use torch_ext::{FlashConfig, flash_attention_error};
 ///
-/// let usage = FlashUse { device: Device::Cpu, kind: Kind::BFloat16, depth: 64, windows: false };
-/// assert!(flash_attention_error(usage).is_some_and(|error| error.contains("CUDA device")));
+/// let (device, kind) = (Device::Cpu, Kind::BFloat16);
+/// let config = FlashConfig { device, kind, head_dim: 64, windows: false };
+/// assert!(flash_attention_error(config).is_some_and(|error| error.contains("CUDA device")));
 /// ```
-pub fn flash_attention_error(usage: FlashUse) -> Option<String> {
-    static RESULTS: Mutex<Vec<(FlashUse, Option<String>)>> = Mutex::new(Vec::new());
-    let FlashUse { device, kind, depth, windows } = usage;
+pub fn flash_attention_error(config: FlashConfig) -> Option<String> {
+    static RESULTS: Mutex<Vec<(FlashConfig, Option<String>)>> = Mutex::new(Vec::new());
+    let FlashConfig { device, kind, head_dim, windows } = config;
     if !matches!(device, Device::Cuda(_)) || !matches!(kind, Kind::Half | Kind::BFloat16) {
         return Some(format!(
             "expected half precision on a CUDA device, got {kind:?} on {device:?}"
         ));
     }
     let mut results = RESULTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, error)) = results.iter().find(|(tested, _)| *tested == usage) {
+    if let Some((_, error)) = results.iter().find(|(tested, _)| *tested == config) {
         return error.clone();
     }
     let windows_to_test = if windows { vec![None, Some(8)] } else { vec![None] };
     let error = windows_to_test.into_iter().find_map(|window| {
-        let measure = || max_error(device, kind, depth, window);
+        let measure = || max_error(device, kind, head_dim, window);
         match tch::with_grad(|| crate::without_autocast(measure)).and_then(|result| result) {
             Ok(difference) if difference < TOLERANCE => None,
             Ok(difference) => {
@@ -95,44 +96,46 @@ pub fn flash_attention_error(usage: FlashUse) -> Option<String> {
             Err(error) => Some(format!("libtorch's FlashAttention: {error}")),
         }
     });
-    results.push((usage, error.clone()));
+    results.push((config, error.clone()));
     error
 }
 
 /// Tolerance for outputs and gradients near 1 in bfloat16.
 const TOLERANCE: f64 = 0.05;
 
-/// Largest difference from plain float32 operations.
-fn max_error(device: Device, kind: Kind, depth: i64, window: Option<i64>) -> Result<f64> {
+/// Returns the largest difference between [`flash_attention`] and plain float32 operations.
+fn max_error(device: Device, kind: Kind, head_dim: i64, window: Option<i64>) -> Result<f64> {
     let (lengths, heads) = ([3i64, 40], 2i64);
     let attention = Attention { heads, window, dropout: 0.0 };
     let total: i64 = lengths.iter().sum();
     let random_tensor = |seed: i64| -> Result<Tensor> {
-        Ok(seeded_randn(&[total, heads * depth], seed)?.f_to_device(device)?.f_to_kind(kind)?)
+        Ok(seeded_randn(&[total, heads * head_dim], seed)?.f_to_device(device)?.f_to_kind(kind)?)
     };
-    let (weight, start) = (
+    let (weight, inputs) = (
         random_tensor(4)?.f_to_kind(Kind::Float)?,
         [random_tensor(1)?, random_tensor(2)?, random_tensor(3)?],
     );
     let parameters = |kind: Kind| -> Result<Vec<Tensor>> {
         let to_parameter = |t: &Tensor| t.f_to_kind(kind)?.f_detach()?.f_set_requires_grad(true);
-        Ok(start.iter().map(to_parameter).collect::<std::result::Result<_, _>>()?)
+        Ok(inputs.iter().map(to_parameter).collect::<std::result::Result<_, _>>()?)
     };
     let mut results = Vec::new();
     for (flash, kind) in [(true, kind), (false, Kind::Float)] {
         let parameters = parameters(kind)?;
         let [query, key, value] = parameters.as_slice() else { return Ok(f64::INFINITY) };
         let out = if flash {
-            let cumulative = Tensor::f_from_slice(&[0i32, 3, 43])?.f_to_device(device)?;
-            flash_attention(query, key, value, &cumulative, 40, &attention)?
+            let row_offsets = Tensor::f_from_slice(&[0i32, 3, 43])?.f_to_device(device)?;
+            flash_attention(query, key, value, &row_offsets, 40, &attention)?
         } else {
             let (mut first, mut rows) = (0, Vec::new());
             for length in lengths {
                 let row_heads = |t: &Tensor| {
-                    t.f_narrow(0, first, length)?.f_view([length, heads, depth])?.f_transpose(0, 1)
+                    t.f_narrow(0, first, length)?
+                        .f_view([length, heads, head_dim])?
+                        .f_transpose(0, 1)
                 };
                 let scores = row_heads(query)?.f_matmul(&row_heads(key)?.f_transpose(1, 2)?)?;
-                let mut scores = scores.f_div_scalar((depth as f64).sqrt())?;
+                let mut scores = scores.f_div_scalar((head_dim as f64).sqrt())?;
                 if let Some(window) = window {
                     let ones = Tensor::f_ones([length, length], (Kind::Bool, device))?;
                     let outside_window =
@@ -140,7 +143,7 @@ fn max_error(device: Device, kind: Kind, depth: i64, window: Option<i64>) -> Res
                     scores = scores.f_masked_fill(&outside_window, f64::NEG_INFINITY)?;
                 }
                 let row = scores.f_softmax(-1, Kind::Float)?.f_matmul(&row_heads(value)?)?;
-                rows.push(row.f_transpose(0, 1)?.f_reshape([length, heads * depth])?);
+                rows.push(row.f_transpose(0, 1)?.f_reshape([length, heads * head_dim])?);
                 first += length;
             }
             Tensor::f_cat(&rows, 0)?
@@ -170,9 +173,9 @@ mod tests {
     #[test]
     fn the_cpu_is_an_error() {
         let x = Tensor::ones([3, 64], (Kind::BFloat16, Device::Cpu));
-        let cumulative = Tensor::from_slice(&[0i32, 3]);
+        let row_offsets = Tensor::from_slice(&[0i32, 3]);
         let attention = Attention { heads: 1, window: None, dropout: 0.0 };
-        let error = flash_attention(&x, &x, &x, &cumulative, 3, &attention).unwrap_err();
+        let error = flash_attention(&x, &x, &x, &row_offsets, 3, &attention).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("CUDA device"), "{error}");
     }

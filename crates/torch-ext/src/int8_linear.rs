@@ -6,7 +6,7 @@ use crate::ffi::{self, make, owned};
 
 /// Returns whether the processor has instructions for 8-bit dot products (AVX-512 VNNI).
 ///
-/// [`Int8Linear`] computes the same values without them, up to rounding, but slowly.
+/// Without these instructions, [`Int8Linear`] is slow; its outputs differ only by rounding.
 pub fn int8_is_fast() -> bool {
     // SAFETY: no arguments.
     unsafe { ffi::polyqa_int8_is_fast() }
@@ -44,7 +44,7 @@ pub(crate) fn has_amx() -> bool {
 /// ```
 #[derive(Debug)]
 pub struct Int8Linear {
-    /// `[panels, inputs / 4, 64, 4]`, see the shim
+    /// `[panels, inputs / 4, 64, 4]`; the shim describes the layout
     packed: Tensor,
     /// `[panels * 64]`
     scales: Tensor,
@@ -86,7 +86,7 @@ impl Int8Linear {
         Ok(Self { packed, scales, bias: padded, outputs })
     }
 
-    /// Computes `x Wᵀ + b`, with `gelu` the exact GELU of this sum, in the dtype `kind`.
+    /// Computes `x Wᵀ + b` in the dtype `kind`, followed by the exact GELU if `gelu` is true.
     ///
     /// # Shapes
     /// - `x`: `[.., inputs]`, float32 or bfloat16 on the CPU
@@ -98,9 +98,9 @@ impl Int8Linear {
         self.apply_on(x, gelu, kind, false)
     }
 
-    /// Computes [`apply`](Self::apply); `portable` disables special instructions.
+    /// Computes [`apply`](Self::apply); `portable` disables AVX-512 instructions.
     fn apply_on(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
-        let half = kind == Kind::BFloat16;
+        let is_bf16 = kind == Kind::BFloat16;
         // SAFETY: live tensors; on success the shim returns a tensor that we own.
         make(|out, error| unsafe {
             ffi::polyqa_int8_linear(
@@ -110,7 +110,7 @@ impl Int8Linear {
                 self.bias.as_ptr(),
                 self.outputs,
                 gelu,
-                half,
+                is_bf16,
                 portable,
                 out,
                 error,
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_large_values_and_non_finite_values() {
+    fn large_inputs_are_finite_and_non_finite_inputs_give_nan() {
         let weight = draw(&[3, 5], 1);
         let linear = Int8Linear::new(&weight, None).unwrap();
         let apply = |x: Tensor| linear.apply(&x.view([1, 5]), false, Kind::Float).unwrap();
@@ -220,12 +220,12 @@ mod tests {
     #[test]
     fn mismatched_shapes_and_dtypes_are_errors() {
         let linear = Int8Linear::new(&draw(&[3, 8], 1), None).unwrap();
-        for (x, part) in [
+        for (x, message) in [
             (draw(&[2, 12], 1), "expected 5 to 8 inputs, got 12"),
             (draw(&[2, 8], 1).to_kind(Kind::Double), "expected float32 or bfloat16"),
         ] {
             let error = linear.apply(&x, false, Kind::Float).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
+            assert!(error.contains(message), "{error}");
         }
         let error = Int8Linear::new(&draw(&[3], 1), None).unwrap_err().to_string();
         assert!(error.contains("expected a weight [outputs, inputs]"), "{error}");

@@ -35,7 +35,7 @@ pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, wi
 pub use dropout::{dropout_factors, dropout_factors_like, token_offsets};
 pub use error::{Error, Result};
 pub use exit::exit_without_destructors;
-pub use flash_attention::{FlashUse, flash_attention, flash_attention_error};
+pub use flash_attention::{FlashConfig, flash_attention, flash_attention_error};
 pub(crate) use int8_linear::has_amx;
 pub use int8_linear::{Int8Linear, bf16_is_fast, int8_is_fast};
 pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};

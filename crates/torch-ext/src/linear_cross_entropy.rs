@@ -19,7 +19,8 @@ pub enum LossReduction {
 pub struct LinearCrossEntropy<'a> {
     /// Reduction of the rows' losses.
     pub reduction: LossReduction,
-    /// `[N]` float: the weight of each row in the sum, without gradient; for `Sum` only.
+    /// `[N]` float: the weight of each row in the sum; receives no gradient. Only for
+    /// [`LossReduction::Sum`].
     pub weights: Option<&'a Tensor>,
     /// Maximum number of rows per chunk. `None`: logits of the first rows are stored in the memory
     /// of the weight's gradient, which is written later. The remaining rows use chunks of 64 MiB on

@@ -17,7 +17,7 @@ pub struct AdamWStep {
     pub weight_decay: f64,
     /// Constant added to the square root of the second moment.
     pub eps: f64,
-    /// Divisor of the gradients, which are divided in place and in float32 first; 1: no scaling.
+    /// Divisor of the gradients, applied first, in place and in float32; 1 means no scaling.
     pub grad_scale: f64,
 }
 
@@ -26,12 +26,12 @@ pub struct AdamWStep {
 ///
 /// # Shapes
 /// Entry i of `grads`, `exp_avgs` and `exp_avg_sqs` has the shape, strides, dtype and device of
-/// `params[i]`; `steps[i]` is a float32 scalar on that device that already counts this step (1 on
-/// the first).
+/// `params[i]`; `steps[i]` is a float32 scalar on this device, the number of steps including this
+/// step.
 ///
 /// # Errors
 /// [`Error::ListLength`] if the lists differ in length, [`Error::Libtorch`] if an entry does not
-/// fit its parameter.
+/// match its parameter.
 pub fn fused_adamw(
     params: &[&Tensor],
     grads: &[&Tensor],
@@ -155,9 +155,9 @@ pub(crate) mod tests {
                 (param, first, second)
             };
             // A power of two is exact in every dtype.
-            let scaled = grad.copy();
-            assert_eq!(step(&scaled, 16.0), step(&(&grad / 16.0), 1.0));
-            assert_eq!(scaled, &grad / 16.0);
+            let scaled_grad = grad.copy();
+            assert_eq!(step(&scaled_grad, 16.0), step(&(&grad / 16.0), 1.0));
+            assert_eq!(scaled_grad, &grad / 16.0);
             let (scaled, divided) = (step(&grad.copy(), 1.7).0, step(&(&grad / 1.7), 1.0).0);
             let error = (&scaled - &divided).abs().max().double_value(&[]);
             assert!(error <= if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{kind:?}: {error:e}");

@@ -1,9 +1,9 @@
-//! Parts of an encoder layer for packed rows on the CPU. Packed rows are concatenated without
+//! Attention and fused norm of packed rows on the CPU. Packed rows are concatenated without
 //! padding.
 //!
 //! Each call draws a seed from libtorch's CPU generator. A dropout mask is a function of this seed,
 //! the token's offset ([`token_offsets`](crate::token_offsets)) and the index of the element in the
-//! token's vector. Masks are not stored but recomputed in the backward pass. They do not depend on
+//! token's vector. Masks are not stored but recomputed in the backward pass. Masks do not depend on
 //! the number of threads.
 use tch::Tensor;
 
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub struct Attention {
     /// The number of heads.
     pub heads: i64,
-    /// Attention window: number of visible tokens on either side; absent: the whole row.
+    /// Attention window: number of visible tokens on either side, or `None` for the whole row.
     pub window: Option<i64>,
     /// Dropout of attention weights, in `0..1`.
     pub dropout: f64,

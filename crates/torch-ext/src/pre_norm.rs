@@ -1,5 +1,5 @@
-//! Rotary position embeddings and gated feed-forward layers. The gradient of each is written into
-//! one tensor.
+//! Rotary position embeddings and gated feed-forward layers. Each backward pass writes its
+//! gradients into one tensor.
 use tch::Tensor;
 
 use crate::Result;
@@ -60,7 +60,7 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
 /// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [0.0, 50.0]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
-pub fn gated_gelu(wide: &Tensor) -> Result<Tensor> {
+pub fn gated_gelu(input: &Tensor) -> Result<Tensor> {
     // SAFETY: a live tensor; the shim checks it and, on success, returns a tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_gated_gelu(wide.as_ptr(), out, error) })
+    make(|out, error| unsafe { ffi::polyqa_gated_gelu(input.as_ptr(), out, error) })
 }

@@ -21,7 +21,7 @@ pub enum MatmulPrecision {
 }
 
 impl MatmulPrecision {
-    /// Returns libtorch's name of the level.
+    /// Returns libtorch's name for the level.
     pub fn name(self) -> &'static str {
         match self {
             Self::Highest => "highest",
@@ -62,15 +62,15 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
 /// Sets and returns the level `Medium` if it is accurate on the CPU, otherwise `Highest`.
 ///
 /// `Medium` is accurate if its rounding error is at most eight times the error of `Highest`;
-/// bfloat16 exceeds this bound by two orders of magnitude. The random generator is not used. The
-/// setting applies to all devices, and on a GPU `Medium` allows TF32, so call this function only
-/// for runs on the CPU.
+/// bfloat16 exceeds this bound by two orders of magnitude. This function draws no random values.
+/// The setting applies to all devices, and on a GPU `Medium` allows TF32, so call this function
+/// only for runs on the CPU.
 ///
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if an operation of libtorch fails.
 pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
-    let (medium, highest) = matmul_errors()?;
-    let level = match medium <= 8.0 * highest {
+    let (medium_error, highest_error) = matmul_errors()?;
+    let level = match medium_error <= 8.0 * highest_error {
         true => MatmulPrecision::Medium,
         false => MatmulPrecision::Highest,
     };
@@ -81,15 +81,15 @@ pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
 /// Returns the largest errors of a 256 x 384 x 256 matmul at `Medium` and `Highest`, compared with
 /// float64.
 fn matmul_errors() -> Result<(f64, f64)> {
-    let ramp = |rows: i64, columns: i64, step: f64| -> Result<Tensor> {
+    let sines = |rows: i64, columns: i64, step: f64| -> Result<Tensor> {
         Ok(Tensor::f_arange(rows * columns, (Kind::Double, Device::Cpu))?
             .f_mul_scalar(step)?
             .f_sin()?
             .f_view([rows, columns])?)
     };
     // The inputs are exact in float32, so only the matmul rounds.
-    let a = ramp(256, 384, 0.731)?.f_to_kind(Kind::Float)?;
-    let b = ramp(384, 256, 1.137)?.f_to_kind(Kind::Float)?;
+    let a = sines(256, 384, 0.731)?.f_to_kind(Kind::Float)?;
+    let b = sines(384, 256, 1.137)?.f_to_kind(Kind::Float)?;
     let exact = a.f_to_kind(Kind::Double)?.f_matmul(&b.f_to_kind(Kind::Double)?)?;
     let error_at = |level| -> Result<f64> {
         set_float32_matmul_precision(level)?;
@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn the_tuned_level_has_float32_accuracy() {
-        let (medium, highest) = matmul_errors().unwrap();
-        assert!(highest < 1e-3, "{highest}");
+        let (medium_error, highest_error) = matmul_errors().unwrap();
+        assert!(highest_error < 1e-3, "{highest_error}");
         if tune_float32_matmul().unwrap() == MatmulPrecision::Medium {
-            assert!(medium <= 8.0 * highest, "{medium} {highest}");
+            assert!(medium_error <= 8.0 * highest_error, "{medium_error} {highest_error}");
         }
         set_float32_matmul_precision(MatmulPrecision::Highest).unwrap();
     }

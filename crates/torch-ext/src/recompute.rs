@@ -15,7 +15,7 @@ type Body = Box<dyn Fn(&Tensor) -> std::result::Result<Tensor, String>>;
 ///
 /// Only `input` is stored. The backward pass calls `body` again with the same dropout and autocast.
 ///
-/// Checkpointing costs one more forward pass of `body`, and memory for the graph of one `body` at a
+/// Checkpointing requires one more forward pass of `body`, and memory for one graph of `body` at a
 /// time. Gradients of parameters that `body` uses are added to their `grad` during the backward
 /// pass, so `Tensor::run_backward` does not return them. If `input` requires no gradient, `body` is
 /// called without checkpointing. `body` must use only the random generator of `input`'s device.
@@ -53,14 +53,14 @@ extern "C" fn run(
     input: *const C_tensor,
     error: *mut *mut c_char,
 ) -> *mut C_tensor {
-    let called = catch_unwind(AssertUnwindSafe(|| {
+    let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the shim passes the body from `recompute`, which lives until `free`, and a live
         // tensor; the clone shares its memory.
         let (body, input) =
             unsafe { (&*body.cast::<Body>(), Tensor::clone_from_ptr(input.cast_mut())) };
         body(&input)
     }));
-    let message = match called {
+    let message = match result {
         Ok(Ok(out)) => {
             let out = std::mem::ManuallyDrop::new(out);
             return out.as_ptr().cast_mut();

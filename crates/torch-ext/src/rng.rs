@@ -54,7 +54,7 @@ thread_local! {
 
 /// Returns the index of the current micro-batch's first row in the batch.
 ///
-/// It is 0 outside of micro-batches ([`MicroBatchSeeds`]).
+/// The index is 0 outside of micro-batches ([`MicroBatchSeeds`]).
 pub fn first_row() -> usize {
     FIRST_ROW.get()
 }
@@ -95,8 +95,8 @@ impl MicroBatchSeeds {
     /// [`Error::Torch`] if libtorch returns an error.
     pub fn new() -> Result<Self> {
         let cpu_state = rng_state(Device::Cpu)?;
-        let drawn = Tensor::f_randint(1 << 62, [1], (Kind::Int64, Device::Cpu))?;
-        let gpu_seed = drawn.f_int64_value(&[0])?.unsigned_abs();
+        let random_seed = Tensor::f_randint(1 << 62, [1], (Kind::Int64, Device::Cpu))?;
+        let gpu_seed = random_seed.f_int64_value(&[0])?.unsigned_abs();
         set_rng_state(Device::Cpu, &cpu_state)?;
         Ok(Self { cpu_state, gpu_seed })
     }
@@ -110,8 +110,8 @@ impl MicroBatchSeeds {
         FIRST_ROW.set(first);
         if tch::Cuda::is_available() {
             // The factor is odd, so all micro-batches of a step have different seeds.
-            let number = u64::try_from(first).unwrap_or(u64::MAX);
-            let seed = self.gpu_seed.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D));
+            let index = u64::try_from(first).unwrap_or(u64::MAX);
+            let seed = self.gpu_seed.wrapping_add(index.wrapping_mul(0x5851_F42D_4C95_7F2D));
             tch::Cuda::manual_seed_all(seed);
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Drop for MicroBatchSeeds {
     }
 }
 
-/// Rows of a batch that are computed together, and the index of the first row.
+/// Consecutive rows of a batch that are computed together, with the index of the first row.
 ///
 /// # Example
 /// ```
@@ -142,18 +142,19 @@ pub struct MicroBatch<T> {
 }
 
 impl<'a, T> MicroBatch<&'a [T]> {
-    /// Splits a batch into parts of `size` rows. The last part may be shorter; a size of 0 means 1.
+    /// Splits a batch into micro-batches of `size` rows. The last micro-batch may be shorter; a
+    /// size of 0 means 1.
     pub fn cut(rows: &'a [T], size: usize) -> Vec<Self> {
         let size = size.max(1);
         let parts = rows.chunks(size).enumerate();
-        parts.map(|(number, rows)| Self { first: number * size, rows }).collect()
+        parts.map(|(index, rows)| Self { first: index * size, rows }).collect()
     }
 }
 
 /// Draws float32 values from N(0, 1) on the CPU with a separate generator.
 ///
-/// The values are the same as after `tch::manual_seed(seed)`, but the state of all other generators
-/// is unchanged.
+/// The values equal those of `Tensor::randn` after `tch::manual_seed(seed)`, but the state of all
+/// other generators does not change.
 ///
 /// # Errors
 /// [`Error::Libtorch`] for a negative size, or if there is not enough memory.
@@ -182,9 +183,9 @@ mod tests {
 
     #[test]
     fn seeded_draws_do_not_change_the_default_generator() {
-        let before = rng_state(Device::Cpu).unwrap();
+        let state_before = rng_state(Device::Cpu).unwrap();
         let drawn = seeded_randn(&[100], 3).unwrap();
-        assert_eq!(rng_state(Device::Cpu).unwrap(), before);
+        assert_eq!(rng_state(Device::Cpu).unwrap(), state_before);
         assert_eq!(seeded_randn(&[100], 3).unwrap(), drawn);
         assert_ne!(seeded_randn(&[100], 4).unwrap(), drawn);
         assert!(seeded_randn(&[-1], 0).is_err());
@@ -192,8 +193,8 @@ mod tests {
 
     #[test]
     fn an_invalid_state_is_rejected() {
-        let wrong = Tensor::zeros([3], (Kind::Uint8, Device::Cpu));
-        assert!(set_rng_state(Device::Cpu, &wrong).is_err());
+        let invalid_state = Tensor::zeros([3], (Kind::Uint8, Device::Cpu));
+        assert!(set_rng_state(Device::Cpu, &invalid_state).is_err());
         assert!(rng_state(Device::Mps).is_err());
     }
 }

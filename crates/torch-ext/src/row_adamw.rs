@@ -3,7 +3,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::{AdamWStep, Error, Result, fused_adamw};
 
-/// A dense gradient, or a sparse gradient of some rows.
+/// A dense gradient, or a sparse gradient with values for some rows.
 #[derive(Debug)]
 pub struct Gradient {
     /// Ascending row indices, `[R]` i64; absent for a dense gradient.
@@ -27,8 +27,8 @@ impl Gradient {
         Ok(Self { rows: Some(rows), values: grad.f_values()? })
     }
 
-    /// Returns the elements of a dense gradient, or of the present rows of a sparse gradient. Other
-    /// rows are zero, so norms and scaling need only these elements.
+    /// Returns the elements of a dense gradient, or of the stored rows of a sparse gradient. Other
+    /// rows are zero, so norms and scaling require only these elements.
     pub fn values(&self) -> &Tensor {
         &self.values
     }
@@ -48,9 +48,9 @@ impl Gradient {
     }
 }
 
-/// The rows of a parameter that have ever had a gradient, which AdamW must update.
+/// The rows of a parameter that have had a gradient in any step, which AdamW must update.
 ///
-/// The moments of all other rows are zero, so weight decay alone gives their exact update.
+/// The moments of all other rows are zero, so their exact update consists of weight decay only.
 #[derive(Debug)]
 pub struct TouchedRows {
     /// `[V]` bool.
@@ -62,7 +62,7 @@ impl TouchedRows {
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
-    pub fn none(parameter: &Tensor) -> Result<Self> {
+    pub fn empty(parameter: &Tensor) -> Result<Self> {
         let rows = parameter.size().first().copied().unwrap_or(0);
         Ok(Self { touched: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
     }
@@ -71,17 +71,17 @@ impl TouchedRows {
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if the moments have different shapes.
-    pub fn of(exp_avg: &Tensor, exp_avg_sq: &Tensor) -> Result<Self> {
-        let any = |moment: &Tensor| -> Result<Tensor> {
+    pub fn from_moments(exp_avg: &Tensor, exp_avg_sq: &Tensor) -> Result<Self> {
+        let has_nonzero = |moment: &Tensor| -> Result<Tensor> {
             Ok(moment.f_ne(0.0)?.f_flatten(1, -1)?.f_any_dim(1, false)?)
         };
-        Ok(Self { touched: any(exp_avg)?.f_logical_or(&any(exp_avg_sq)?)? })
+        Ok(Self { touched: has_nonzero(exp_avg)?.f_logical_or(&has_nonzero(exp_avg_sq)?)? })
     }
 
     /// Runs one AdamW step with a sparse gradient. The result equals [`fused_adamw`] with the dense
     /// gradient, bit for bit if the row width is a multiple of 16 float32 elements.
     ///
-    /// `step_count` is a float32 scalar that already counts this step.
+    /// `step_count` is a float32 scalar: the number of steps including this step.
     ///
     /// # Errors
     /// [`Error::Libtorch`] or [`Error::Torch`] if shapes, dtypes or devices do not match.
@@ -94,37 +94,38 @@ impl TouchedRows {
         step: &AdamWStep,
     ) -> Result<()> {
         let Some(rows) = &gradient.rows else {
-            return Err(Error::Libtorch("expected a sparse gradient, got a dense one".into()));
+            return Err(Error::Libtorch("expected a sparse gradient, got a dense gradient".into()));
         };
         no_grad(|| {
             let _ = self.touched.f_index_fill_(0, rows, 1)?;
-            let active = self.touched.f_nonzero()?.f_view([-1])?;
+            let touched_rows = self.touched.f_nonzero()?.f_view([-1])?;
             let total = parameter.size().first().copied().unwrap_or(0);
-            let count = active.size().first().copied().unwrap_or(0);
+            let count = touched_rows.size().first().copied().unwrap_or(0);
             let [exp_avg, exp_avg_sq] = moments;
             if 2 * count > total {
                 let grad = gradient.to_dense(parameter)?;
                 let lists = ([parameter], [&grad], [exp_avg], [exp_avg_sq], [step_count]);
                 return fused_adamw(&lists.0, &lists.1, &lists.2, &lists.3, &lists.4, step);
             }
-            let mut full =
+            let mut tensors =
                 [parameter.detach(), exp_avg.shallow_clone(), exp_avg_sq.shallow_clone()];
-            let rows_of_all = full
+            let selected = tensors
                 .iter()
-                .map(|tensor| Ok(tensor.f_index_select(0, &active)?))
+                .map(|tensor| Ok(tensor.f_index_select(0, &touched_rows)?))
                 .collect::<Result<Vec<Tensor>>>()?;
-            let [active_rows, first, second] = rows_of_all.as_slice() else { return Ok(()) };
-            let positions = rows.f_searchsorted(&active, false, false, "left", None::<&Tensor>)?;
+            let [parameter_rows, first, second] = selected.as_slice() else { return Ok(()) };
+            let positions =
+                rows.f_searchsorted(&touched_rows, false, false, "left", None::<&Tensor>)?;
             let grad =
-                active_rows.f_zeros_like()?.f_index_copy_(0, &positions, &gradient.values)?;
-            fused_adamw(&[active_rows], &[&grad], &[first], &[second], &[step_count], step)?;
+                parameter_rows.f_zeros_like()?.f_index_copy_(0, &positions, &gradient.values)?;
+            fused_adamw(&[parameter_rows], &[&grad], &[first], &[second], &[step_count], step)?;
             if step.weight_decay != 0.0
-                && let [parameter, ..] = &mut full
+                && let [parameter, ..] = &mut tensors
             {
                 let _ = parameter.f_mul_scalar_(1.0 - step.lr * step.weight_decay)?;
             }
-            for (tensor, updated) in full.iter_mut().zip(&rows_of_all) {
-                let _ = tensor.f_index_copy_(0, &active, updated)?;
+            for (tensor, updated) in tensors.iter_mut().zip(&selected) {
+                let _ = tensor.f_index_copy_(0, &touched_rows, updated)?;
             }
             Ok(())
         })
@@ -159,11 +160,11 @@ mod tests {
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
             let (got, want) = (state(), state());
-            let mut touched = TouchedRows::none(&start).unwrap();
+            let mut touched = TouchedRows::empty(&start).unwrap();
             // Steps with few rows, one step with all rows, and more steps with few rows.
             let few = (0..46).map(|k: i64| vec![k % 7, 40 + k % 3, 89, k % 5, k % 7]);
-            let many = (0..90).chain([3, 4]).collect();
-            let batches = few.chain([many, vec![0, 1, 2, 3, 4], vec![2, 7, 2, 2, 2], vec![88]]);
+            let all = (0..90).chain([3, 4]).collect();
+            let batches = few.chain([all, vec![0, 1, 2, 3, 4], vec![2, 7, 2, 2, 2], vec![88]]);
             for (k, ids) in batches.enumerate() {
                 let weight = crate::seeded_randn(&[ids.len() as i64, 48], k as i64).unwrap();
                 let (sparse, dense) = gradients(&want.0, &ids, &weight);
@@ -175,7 +176,7 @@ mod tests {
                 fused_adamw(&[p], &[&dense], &[m], &[v], &[&count], &step).unwrap();
                 assert_eq!(got, want, "step {k}, decay {weight_decay}");
             }
-            let nonzero = TouchedRows::of(&got.1, &got.2).unwrap();
+            let nonzero = TouchedRows::from_moments(&got.1, &got.2).unwrap();
             assert_eq!(nonzero.touched, touched.touched.logical_and(&nonzero.touched));
         }
     }

@@ -9,10 +9,11 @@ use std::io;
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 1 << 16;
 
-/// Gives the calling thread an alternate signal stack for the rest of the process.
+/// Installs an alternate signal stack for the calling thread, until the process ends.
 ///
-/// Call this function in the main thread, which the kernel prefers for signals to the process. The
-/// signal stack of Rust's runtime may be as small as one frame, without space for the handler.
+/// Call this function in the main thread, to which the kernel delivers signals to the process if
+/// possible. The signal stack of Rust's runtime may be as small as one frame, without space for the
+/// handler.
 #[cfg(target_os = "linux")]
 pub(crate) fn install_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());
@@ -35,14 +36,14 @@ pub(crate) fn install_signal_stack() {}
 /// The system's error for an unknown signal.
 #[cfg(target_os = "linux")]
 pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
-    let ok = |status| if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    let check_status = |status| if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: `action` is written by the first call, and read only if that succeeded.
+    // SAFETY: `action` is written by the first call, and read only if this call succeeded.
     unsafe {
-        ok(libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()))?;
+        check_status(libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()))?;
         let mut action = action.assume_init();
         action.sa_flags |= libc::SA_ONSTACK;
-        ok(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))
+        check_status(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))
     }
 }
 
@@ -96,8 +97,8 @@ mod tests {
             });
             for repetition in 0..8000 {
                 if repetition % 500 == 0 {
-                    // Another test changes the precision level, so this sets the level that
-                    // programs use.
+                    // Another test changes the precision level, so the level that programs use is
+                    // set again.
                     crate::tune_float32_matmul().unwrap();
                 }
                 let sums = x.linear(&weight, Some(&bias));

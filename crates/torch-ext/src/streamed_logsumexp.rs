@@ -1,4 +1,4 @@
-//! Log-sum-exp of query-key products over many keys, computed in blocks of keys.
+//! Log-sum-exp of query-key dot products over many keys, computed in blocks of keys.
 use tch::Tensor;
 
 use crate::Result;
@@ -11,30 +11,30 @@ pub struct KeyBlocks<'a> {
     pub key: &'a Tensor,
     /// Groups of queries `[R]` and keys `[M]`, i64. Keys of the query's group are excluded.
     pub groups: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether negative numbers are groups; if false, they mean no group.
+    /// Whether negative ids are groups; if false, keys with negative ids have no group.
     pub negative_groups: bool,
-    /// `[R]` float, without gradient: subtracted from each similarity of a query. It preserves the
-    /// precision of a log-sum-exp with a similar value. `None`: 0.
+    /// `[R]` float, without gradient: subtracted from each similarity of a query, or `None` for 0.
+    /// An offset close to the log-sum-exp preserves precision.
     pub offset: Option<&'a Tensor>,
-    /// Divides each key by the maximum of its L2 norm and this value. Only for keys that require no
-    /// gradient. `None`: keys are not normalised.
+    /// Divides each key by the maximum of its L2 norm and this value, or does not normalise keys if
+    /// `None`. Only for keys that require no gradient.
     pub normalise_eps: Option<f64>,
     /// Number of keys per block, at least 1.
-    pub block: i64,
+    pub block_size: i64,
 }
 
 /// Computes `ln Σₘ exp(query · key[m] / temperature − offset)` for each query over the keys of
-/// other groups; -∞ if there are none.
+/// other groups; -∞ for a query without such keys.
 ///
 /// A custom autograd function uses running maxima. The forward pass also computes the gradient of
 /// `query`, from the same dot products. The backward pass computes the dot products again for the
-/// gradient of `key`. Memory use is a few tensors of the size of `query` and `[R, block]` products.
-/// The function has no second derivative.
+/// gradient of `key`. Memory use is a few tensors of the size of `query` and `[R, block_size]` dot
+/// products. The function has no second derivative.
 ///
 /// # Shapes
 /// - `query`: `[R, D]` float; receives gradient
 /// - `keys.key`: `[M, D]` float; receives gradient if required
-/// - returns `[R]`: float64 for float64 queries, else float32; products and sums use this dtype
+/// - returns `[R]`: float64 for float64 queries, else float32; dot products and sums use this dtype
 ///
 /// # Errors
 /// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not match.
@@ -52,7 +52,7 @@ pub struct KeyBlocks<'a> {
 ///     negative_groups: false,
 ///     offset: None,
 ///     normalise_eps: None,
-///     block: 64,
+///     block_size: 64,
 /// };
 /// let lse = streamed_logsumexp(&query, &keys, 1.0)?;
 /// assert!((lse.double_value(&[0]) - 1000f64.ln()).abs() < 1e-4);
@@ -75,7 +75,7 @@ pub fn streamed_logsumexp(
             raw_or_null(keys.offset),
             temperature,
             keys.normalise_eps.unwrap_or(-1.0),
-            keys.block,
+            keys.block_size,
             out,
             error,
         )

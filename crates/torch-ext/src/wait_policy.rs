@@ -82,15 +82,15 @@ fn restart(missing: &[(&str, &str)]) {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    // Returns only after a failure.
+    // `exec` returns only after a failure.
     let _ = command.args(arguments).envs(missing.iter().copied()).exec();
 }
 
 /// Makes a program restart itself as [`passive_omp_wait`](crate::passive_omp_wait) does, but before
 /// libtorch's initialisers, which saves 0.2 seconds.
 ///
-/// Use this macro once, in the file with `main`, and still call `passive_omp_wait` there. It has no
-/// effect except on Linux with glibc.
+/// Use this macro once, in the file with `main`, and still call `passive_omp_wait` there. The
+/// macro has no effect on systems other than Linux with glibc.
 ///
 /// ```no_run
 /// torch_ext::restart_before_libtorch!();
@@ -115,13 +115,13 @@ macro_rules! restart_before_libtorch {
     };
 }
 
-/// Replaces the process by the same program with the missing variables; for
+/// Replaces the process by the same program with the missing variables; called through
 /// [`restart_before_libtorch`]. Returns if no variable is missing or the process cannot be
 /// replaced.
 ///
 /// # Safety
-/// Both pointers are arrays of C strings that end with a null pointer, such as the arguments and
-/// the environment of a process.
+/// Both pointers must point to arrays of C strings that end with a null pointer, such as the
+/// arguments and the environment of a process.
 #[doc(hidden)]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub unsafe extern "C" fn restart_with_variables(
@@ -173,6 +173,6 @@ mod tests {
         assert_eq!(names(&[]), if cfg!(target_os = "linux") { &all[..] } else { &[] });
         assert!(!names(&[WAIT_POLICY_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
         assert!(!names(&[SPIN_COUNT_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
-        assert!(names(&all).is_empty());
+        assert!(names(&variables).is_empty());
     }
 }

@@ -12,33 +12,33 @@ const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// Time until a message about a signal.
 const SIGNAL_MESSAGE: Duration = Duration::from_secs(1);
 
-static STOP: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+static STOP_FLAG: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Registers a flag that contains the number of the signal that stops this process, or 0.
 ///
 /// If the flag is set while the process waits for other processes, the process prints that it will
 /// stop after the step. Only the first call has an effect.
 pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
-    let _ = STOP.set(flag);
+    let _ = STOP_FLAG.set(flag);
 }
 
-/// Prints a line on standard error; a closed standard error is ignored.
+/// Prints a line on standard error; errors of a closed standard error are ignored.
 fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }
 
 /// Monitors the waiting time of this process in a separate thread.
 #[derive(Debug)]
-pub(crate) struct Watch(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct WaitMonitor(Arc<Mutex<Option<Instant>>>);
 
-impl Watch {
+impl WaitMonitor {
     /// Starts the thread, whose messages begin with `rank`. If the thread cannot be started, there
     /// are no messages.
     pub(crate) fn start(rank: String) -> Self {
         let since = Arc::new(Mutex::new(None));
         let weak_since = Arc::downgrade(&since);
-        let watch = move || watch(&weak_since, &rank);
-        let _ = std::thread::Builder::new().name("waiting".into()).spawn(watch);
+        let monitor = move || monitor(&weak_since, &rank);
+        let _ = std::thread::Builder::new().name("waiting".into()).spawn(monitor);
         Self(since)
     }
 
@@ -55,26 +55,26 @@ impl Watch {
     }
 }
 
-fn watch(since: &Weak<Mutex<Option<Instant>>>, rank: &str) {
+fn monitor(since: &Weak<Mutex<Option<Instant>>>, rank: &str) {
     let (mut last_message, mut stop_printed) = (None::<Instant>, false);
     loop {
         std::thread::sleep(Duration::from_millis(200));
         let Some(since) = since.upgrade() else { return };
         let Some(since) = *since.lock().unwrap_or_else(PoisonError::into_inner) else { continue };
-        let waited = since.elapsed();
-        let stop = STOP.get().is_some_and(|flag| flag.load(Ordering::SeqCst) != 0);
-        if stop && !stop_printed && waited >= SIGNAL_MESSAGE {
+        let waiting_time = since.elapsed();
+        let stop_requested = STOP_FLAG.get().is_some_and(|flag| flag.load(Ordering::SeqCst) != 0);
+        if stop_requested && !stop_printed && waiting_time >= SIGNAL_MESSAGE {
             stop_printed = true;
             print_line(&format!(
                 "{rank} waits for the other ranks and stops after the step; a second signal stops \
                  it immediately"
             ));
         }
-        if waited >= FIRST_MESSAGE
+        if waiting_time >= FIRST_MESSAGE
             && last_message.is_none_or(|last_message| last_message.elapsed() >= MESSAGE_INTERVAL)
         {
             last_message = Some(Instant::now());
-            let seconds = waited.as_secs();
+            let seconds = waiting_time.as_secs();
             print_line(&format!(
                 "{rank} has waited {seconds} s for the other ranks, which may be busy (for example \
                  evaluating on rank 0) or have stopped"

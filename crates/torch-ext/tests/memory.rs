@@ -13,14 +13,14 @@ fn resident_mib() -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
-/// Program that the test below starts.
+/// Program that another test starts with [`run`].
 #[test]
 #[ignore = "started by another test"]
 fn steps() {
     torch_ext::passive_omp_wait();
     let before = resident_mib();
     let mut long_lived = VecDeque::new();
-    let mut largest = 0;
+    let mut max_bytes = 0;
     for step in 0..200i64 {
         // Batches of 24 to 48 MiB.
         let elements = 262_144 + step * 7_919 % 262_144;
@@ -33,17 +33,17 @@ fn steps() {
             }
         }
         assert!(activations.iter().all(|tensor| (tensor.data_ptr() as usize).is_multiple_of(64)));
-        largest = largest.max(24 * 4 * elements);
+        max_bytes = max_bytes.max(24 * 4 * elements);
         long_lived.drain(..long_lived.len().saturating_sub(60));
     }
-    let needed = largest as f64 / f64::from(1 << 20) + 60.0 * 0.2;
-    println!("grew by {:.1} of {needed:.1}", resident_mib() - before);
+    let batch_mib = max_bytes as f64 / f64::from(1 << 20) + 60.0 * 0.2;
+    println!("grew by {:.1} of {batch_mib:.1}", resident_mib() - before);
     let error = Tensor::f_empty([i64::MAX / 8], (Kind::Float, Device::Cpu)).unwrap_err();
     assert!(error.to_string().contains("can't allocate memory"), "{error}");
     assert_eq!(Tensor::zeros([0], (Kind::Float, Device::Cpu)).numel(), 0);
 }
 
-/// Program that the test below starts.
+/// Program that another test starts with [`run`].
 #[test]
 #[ignore = "started by another test"]
 fn kernels() {
@@ -57,7 +57,7 @@ fn kernels() {
     println!("grew by {:.1}", resident_mib() - before);
 }
 
-/// Runs one of the programs above in a separate process with one test thread.
+/// Runs the ignored test `name` in a separate process with one test thread.
 fn run(name: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
@@ -70,7 +70,7 @@ fn run(name: &str) -> String {
     text
 }
 
-/// Returns the numbers that a program printed after `grew by`.
+/// Returns the values that a program printed after `grew by`.
 fn growth(text: &str) -> Vec<f64> {
     let line = text.lines().find_map(|line| Some(line.split_once("grew by ")?.1)).unwrap();
     line.split(" of ").map(|number| number.trim().parse().unwrap()).collect()

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // test helpers
 use std::process::{Command, Output};
 
-/// Program that the tests below start.
+/// Program that other tests start with [`start`].
 #[test]
 #[ignore = "started by another test"]
 fn program() {

@@ -100,7 +100,7 @@ impl Slot {
         };
         let rows = match self.touched_rows.take() {
             Some(rows) => rows,
-            None => TouchedRows::of(exp_avg, exp_avg_sq)?,
+            None => TouchedRows::from_moments(exp_avg, exp_avg_sq)?,
         };
         let rows = self.touched_rows.insert(rows);
         Ok(rows.step(&self.parameter, grad, [exp_avg, exp_avg_sq], count, step)?)

@@ -312,7 +312,7 @@ impl AdamW {
         for (slot, grads) in &mut updated {
             slot.updates += 1;
             if grads.iter().any(Gradient::is_sparse) && slot.exp_avg.is_none() {
-                slot.touched_rows = Some(TouchedRows::none(&slot.parameter)?);
+                slot.touched_rows = Some(TouchedRows::empty(&slot.parameter)?);
             }
             slot.make_moments(process_group.as_deref())?;
         }

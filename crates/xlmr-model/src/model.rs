@@ -414,7 +414,7 @@ impl Model {
     ///
     /// This happens if libtorch's attention over packed rows is missing or was found incorrect.
     pub fn padding_reason(&self) -> Option<String> {
-        let kind = self.precision.half()?;
+        let kind = self.precision.matmul_dtype()?;
         let device = self.device();
         if device == Device::Cpu {
             return None;

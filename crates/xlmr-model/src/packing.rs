@@ -1,6 +1,6 @@
 //! Packing of a batch's rows without padding.
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Attention, FlashUse};
+use torch_ext::{Attention, FlashConfig};
 
 use crate::{Architecture, Config, Result};
 
@@ -68,9 +68,9 @@ pub(crate) struct Packing {
 
 /// Returns the reason why packed attention on a GPU does not support this model, if any.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
-    let depth = config.hidden_size / config.num_attention_heads.max(1);
+    let head_dim = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));
-    torch_ext::flash_attention_error(FlashUse { device, kind, depth, windows })
+    torch_ext::flash_attention_error(FlashConfig { device, kind, head_dim, windows })
 }
 
 /// Offsets and maximum length of rows for [`torch_ext::flash_attention`].

@@ -20,7 +20,7 @@ pub struct Row {
 /// Batches of windows.
 pub type Batches = Vec<Vec<Row>>;
 
-/// Creates one batch per step; the first is for warm-up. Windows are distributed over each
+/// Creates one batch per step, including the warm-up step. Windows are distributed over each
 /// language's file, as in shuffled data.
 pub fn create(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
@@ -32,7 +32,7 @@ pub fn create(options: &Options) -> Result<Batches> {
     }
     let row_count = (options.steps + 1) * options.batch;
     let rows: Vec<Row> =
-        (0..row_count).map(|number| select_window(&languages, number)).collect::<Result<_>>()?;
+        (0..row_count).map(|index| select_window(&languages, index)).collect::<Result<_>>()?;
     let mut batches: Batches = Vec::new();
     for row in rows {
         match batches.last_mut() {
@@ -43,12 +43,11 @@ pub fn create(options: &Options) -> Result<Batches> {
     Ok(batches)
 }
 
-fn select_window(languages: &[Vec<Window>], number: usize) -> Result<Row> {
-    let language_windows =
-        languages.get(number % languages.len().max(1)).context("no language_windows")?;
+fn select_window(languages: &[Vec<Window>], turn: usize) -> Result<Row> {
+    let language_windows = languages.get(turn % languages.len().max(1)).context("no languages")?;
     // In practice, this stride has no common factor with the file's length.
     let window =
-        language_windows.get(number * 577 % language_windows.len().max(1)).context("no windows")?;
+        language_windows.get(turn * 577 % language_windows.len().max(1)).context("no windows")?;
     let position = |index: Option<usize>| i64::try_from(index.unwrap_or(0));
     Ok(Row {
         ids: window.input_ids.clone(),
@@ -60,9 +59,9 @@ fn select_window(languages: &[Vec<Window>], number: usize) -> Result<Row> {
 /// Computes the FLOP of a step's matmuls on tokens that are not padding: the forward pass, and
 /// twice as many in the backward pass.
 ///
-/// Includes the layers' weights, and attention's two matmuls with the attended tokens. For DeBERTa,
-/// matmuls with distance embeddings are counted as if every pair of tokens had a separate
-/// embedding.
+/// The FLOP include the matmuls with the layers' weights, and the two matmuls of attention with the
+/// attended tokens. For DeBERTa, matmuls with distance embeddings are counted as if every pair of
+/// tokens had a separate embedding.
 pub fn flop(batch: &[Row], options: &Options) -> f64 {
     let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
     // Weights of a layer in units of hidden²; the share of layers with global attention; the number

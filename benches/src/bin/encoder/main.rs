@@ -19,7 +19,7 @@ pub struct Options {
     /// Use two layers of width 256 and two windows per batch, to test the program
     #[arg(long)]
     quick: bool,
-    /// xlm-roberta, modernbert (sized like mmBERT), eurobert, or deberta-v2 (like mDeBERTa)
+    /// xlm-roberta, modernbert (the size of mmBERT), eurobert, or deberta-v2 (the size of mDeBERTa)
     #[arg(long, value_enum, default_value_t = Architecture::XlmRoberta)]
     architecture: Architecture,
     /// Encoder layers [default: 12; 22 for modernbert]
@@ -28,7 +28,7 @@ pub struct Options {
     /// Hidden size; one attention head per 64 units
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Vocabulary size [default: that of the published model]
+    /// Vocabulary size [default: vocabulary size of the published model]
     #[arg(long)]
     vocab: Option<i64>,
     /// Measure a forward pass to the span logits without gradients instead of a training step
@@ -49,7 +49,8 @@ pub struct Options {
     /// Number of libtorch threads
     #[arg(long, default_value_t = 2)]
     threads: i32,
-    /// Device: cpu, cuda or cuda:N; a GPU runs other programs and reports model FLOP utilisation
+    /// Device: cpu, cuda or cuda:N; on a GPU, other programs are compared, and model FLOP
+    /// utilisation is reported
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Peak bfloat16 matmul throughput of the GPU without sparsity, in TFLOP/s; 989 for H100
@@ -100,7 +101,8 @@ pub struct Options {
 pub enum Architecture {
     /// 12 layers, feed-forward layers four times as wide
     XlmRoberta,
-    /// 22 layers, two of three local, gated feed-forward layers one and a half times as wide
+    /// 22 layers, two thirds of them with local attention, gated feed-forward layers 1.5 times as
+    /// wide
     Modernbert,
     /// 12 layers, gated feed-forward layers four times as wide; compared with transformers' token
     /// classification with two labels, because there is no class for answer spans
@@ -166,14 +168,14 @@ fn compare(options: &Options) -> Result<()> {
     atomic_file::write(&file, serde_json::to_vec(&batches)?)?;
     let mut runs = Vec::new();
     for round in 0..options.rounds {
-        for program in programs::all(options) {
+        for program in programs::selected(options) {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
-            let measured = program.run(options, &file, &folder)?;
+            let program_runs = program.run(options, &file, &folder)?;
             // Intermediate results are printed, because a run of many minutes may be interrupted.
-            for line in table::lines(&measured, &batches, options) {
+            for line in table::lines(&program_runs, &batches, options) {
                 eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);
             }
-            runs.extend(measured);
+            runs.extend(program_runs);
         }
     }
     let lines = table::lines(&runs, &batches, options);

@@ -8,7 +8,7 @@ use testkit::{Peers, peers_python};
 
 use crate::{Architecture, Options};
 
-/// A program's report of one step or, at the end, of its memory.
+/// A program's report of one step.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Report {
     /// Index of the batch.
@@ -41,7 +41,7 @@ pub struct Program {
 #[derive(Clone, Copy)]
 enum Kind {
     Ours(&'static str),
-    Peer(&'static [&'static str]),
+    Torch(&'static [&'static str]),
 }
 
 /// The runs that include a program.
@@ -65,10 +65,10 @@ const PROGRAMS: [(&str, Kind, Scope); 11] = [
     ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute"), Scope::Training),
     ("float32, LoRA alone", Kind::Ours("f32-lora"), Scope::CpuTraining),
     ("float32, bottlenecks alone", Kind::Ours("f32-bottleneck"), Scope::CpuTraining),
-    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"]), Scope::All),
-    ("transformers, bfloat16, padded, compiled", Kind::Peer(&["--bf16", "--compile"]), Scope::Gpu),
-    ("transformers and PEFT, LoRA alone, padded", Kind::Peer(&["--lora"]), Scope::CpuTraining),
-    ("transformers, float32, padded", Kind::Peer(&[]), Scope::All),
+    ("transformers, bfloat16, padded", Kind::Torch(&["--bf16"]), Scope::All),
+    ("transformers, bfloat16, padded, compiled", Kind::Torch(&["--bf16", "--compile"]), Scope::Gpu),
+    ("transformers and PEFT, LoRA alone, padded", Kind::Torch(&["--lora"]), Scope::CpuTraining),
+    ("transformers, float32, padded", Kind::Torch(&[]), Scope::All),
 ];
 
 impl Scope {
@@ -84,17 +84,17 @@ impl Scope {
     }
 }
 
-/// Returns the baseline, with which the other programs are compared.
-pub fn peer(options: &Options) -> &'static str {
+/// Returns the name of the baseline, with which the other programs are compared.
+pub fn baseline(options: &Options) -> &'static str {
     match options.on_gpu() {
         true => "transformers, bfloat16, padded, compiled",
         false => "transformers, float32, padded",
     }
 }
 
-/// Returns the programs selected by `--only` and `--except`; by default all. The baseline is
-/// omitted if it is not installed.
-pub fn all(options: &Options) -> Vec<Program> {
+/// Returns the programs selected by `--only` and `--except`; by default all programs that support
+/// `options`.
+pub fn selected(options: &Options) -> Vec<Program> {
     let matches_any =
         |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let is_selected = |name: &str| {
@@ -111,8 +111,8 @@ pub fn all(options: &Options) -> Vec<Program> {
 }
 
 impl Program {
-    /// Runs the program on all batches and returns its reports, without the first step. Traces are
-    /// written to `folder`.
+    /// Runs the program on all batches and returns its reports without the first step, or nothing
+    /// if the baseline is not installed. Traces are written to `folder`.
     pub fn run(&self, options: &Options, batches: &Path, folder: &Path) -> Result<Vec<Run>> {
         let mut command = match self.kind {
             Kind::Ours(program) => {
@@ -124,9 +124,9 @@ impl Program {
                 }
                 command
             }
-            Kind::Peer(arguments) => {
-                let installed = options.python.clone().or_else(|| peers_python(Peers::Torch));
-                let Some(python) = installed else { return Ok(Vec::new()) };
+            Kind::Torch(arguments) => {
+                let python = options.python.clone().or_else(|| peers_python(Peers::Torch));
+                let Some(python) = python else { return Ok(Vec::new()) };
                 let default_program = concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py");
                 let mut command = Command::new(python);
                 command

@@ -27,7 +27,7 @@ fn adapter_of(program: &str) -> (&str, Option<&str>) {
     adapter.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
 }
 
-/// Trains on all batches, or encodes them, and prints a report for each.
+/// Trains on all batches, or encodes them, and prints a report for each batch.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
     let device = resolve_device(options.device.parse()?)?;
@@ -58,10 +58,11 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     };
     let trainable: usize = parameters.iter().map(|(_, parameter)| parameter.numel()).sum();
     eprintln!("  {trainable} trainable parameters");
-    let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
-    let mut optimizer = AdamW::new(&parameters, &train)?;
+    let train_config =
+        TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
+    let mut optimizer = AdamW::new(&parameters, &train_config)?;
     tch::manual_seed(1);
-    let mut pass = |batch: &[Row]| -> Result<Tensor> {
+    let mut run_step = |batch: &[Row]| -> Result<Tensor> {
         if options.inference {
             return no_grad(|| model.in_precision(|| loss(&model, batch, false)))?;
         }
@@ -81,7 +82,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     };
     for (step, batch) in batches.iter().enumerate() {
         let (start, before) = (Instant::now(), cpu_seconds()?);
-        let loss = pass(batch)?;
+        let loss = run_step(batch)?;
         if let Device::Cuda(index) = device {
             tch::Cuda::synchronize(i64::try_from(index)?);
         }
@@ -99,7 +100,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     }
     if let (Some(trace), Some(batch)) = (&options.trace, batches.last()) {
         let profile = Profile::start(device)?;
-        let _loss = pass(batch)?;
+        let _loss = run_step(batch)?;
         profile.finish(trace)?;
         let page = format!("# {}\n\n{}", options.program, TraceSummary::read(trace)?.markdown(1));
         let page_path = trace.with_extension("").with_extension("md");
@@ -123,7 +124,7 @@ fn config(options: &Options) -> Config {
         },
         Architecture::Eurobert => Config {
             intermediate_size: 4 * hidden,
-            // These ids are below any vocabulary size, and equal the tokenizer's.
+            // These ids are below any vocabulary size, and equal the ids of the tokenizer.
             pad_token_id: 0,
             bos_token_id: Some(2),
             eos_token_id: Some(1),
@@ -159,7 +160,7 @@ fn loss(model: &Model, batch: &[Row], train: bool) -> Result<Tensor> {
     Ok(span(&float(start)?, &float(end)?, &starts, &ends, mask.as_ref(), &config)?)
 }
 
-/// Returns the peak memory of tensors on a GPU, otherwise of the process.
+/// Returns the peak memory of tensors on a GPU, or on the CPU the peak memory of the process.
 fn peak_mib(device: Device) -> Result<f64> {
     if device != Device::Cpu {
         return Ok(peak_device_memory(device)? as f64 / f64::from(1 << 20));

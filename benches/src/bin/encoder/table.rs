@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::Options;
 use crate::batches::{Batches, Row, flop, real_tokens};
-use crate::programs::{Run, peer};
+use crate::programs::{Run, baseline};
 
 /// The results of one program.
 #[derive(Debug, Serialize)]
@@ -79,7 +79,7 @@ pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String 
         gpu_only(" MFU |".to_owned()),
         gpu_only("---:|".to_owned()),
     );
-    let peer = lines.iter().find(|line| line.program == peer(options));
+    let peer = lines.iter().find(|line| line.program == baseline(options));
     let ratio = |value: fn(&Line) -> f64, line: &Line| {
         peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", value(line) / value(peer)))
     };

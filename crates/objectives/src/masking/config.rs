@@ -6,16 +6,16 @@ use super::error::check_share;
 
 /// Replacement of a selected token, drawn independently per token.
 ///
-/// The remaining share of tokens stays unchanged.
+/// The other selected tokens stay unchanged.
 ///
 /// BERT (Devlin et al. 2019, §3.1): 80 % `<mask>`, 10 % a random token, 10 % unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Corruption {
-    /// Share that becomes the mask token.
+    /// Share of the selected tokens that are replaced by the mask token.
     pub mask: f64,
-    /// Share that becomes a random token, uniform over the vocabulary without special tokens; the
-    /// original token may be drawn.
+    /// Share of the selected tokens that are replaced by a random token, drawn uniformly from the
+    /// vocabulary without special tokens; the original token may be drawn.
     pub random: f64,
 }
 
@@ -44,16 +44,16 @@ impl Corruption {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// `p · m` tokens, randomly rounded so that the mean is exact, as in fairseq, which was used to
-    /// train XLM-R.
+    /// `p · m` tokens, rounded up or down at random so that the mean is exact, as in fairseq, which
+    /// was used to train XLM-R.
     #[default]
     Count,
-    /// Each token independently with probability `p`, as in the collator of Hugging Face
-    /// transformers.
+    /// Each token is selected independently with probability `p`, as in the collator of Hugging
+    /// Face transformers.
     Independent,
 }
 
-/// Options of [`mlm_masking`](super::mlm_masking); the defaults are XLM-R's.
+/// Options of [`mlm_masking`](super::mlm_masking); the defaults are those of XLM-R.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlmMaskingConfig {
@@ -98,8 +98,8 @@ impl MlmMaskingConfig {
     /// ```
     /// use objectives::masking::MlmMaskingConfig;
     ///
-    /// let wrong = MlmMaskingConfig { probability: -1.0, ..Default::default() };
-    /// let error = wrong.validate().unwrap_err().to_string();
+    /// let config = MlmMaskingConfig { probability: -1.0, ..Default::default() };
+    /// let error = config.validate().unwrap_err().to_string();
     /// assert_eq!(error, "probability = -1: must be from 0 to 1");
     /// ```
     pub fn validate(&self) -> Result<(), MaskingError> {
@@ -125,13 +125,13 @@ pub enum PredictionUnit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unchanged {
-    /// All are predicted, as in the released code.
+    /// All unchanged candidates are predicted, as in the released code.
     #[default]
     Predicted,
-    /// Half of them are predicted, as in the paper's text on PEP_MS: 80 % masked and 10 %
-    /// unchanged.
+    /// Half of the unchanged candidates are predicted, as in the paper's text on PEP_MS: 80 %
+    /// masked and 10 % unchanged.
     Half,
-    /// None is predicted (PEP_M).
+    /// No unchanged candidate is predicted (PEP_M).
     Ignored,
 }
 
@@ -157,7 +157,7 @@ pub struct EntityPredictionConfig {
     pub corruption: Corruption,
     /// Whether unchanged candidates carry loss.
     pub unchanged: Unchanged,
-    /// Ordinary masking of the tokens outside mentions.
+    /// Masking of the tokens outside mentions with [`mlm_masking`](super::mlm_masking).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<MlmMaskingConfig>,
     /// Seed of all draws except those of `rest`.
@@ -194,7 +194,8 @@ impl EntityPredictionConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseMaskingConfig {
-    /// Minimum share of tokens that carry loss, from 0 to 1. Random tokens are added to reach it.
+    /// Minimum share of tokens that carry loss, from 0 to 1. Random tokens are added to reach this
+    /// share.
     pub probability: f64,
     /// Maximum share of tokens in masked phrases, from 0 to 1. `None` masks all phrases.
     #[serde(skip_serializing_if = "Option::is_none")]

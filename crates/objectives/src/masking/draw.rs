@@ -2,14 +2,14 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Corruption, Masked, MaskingVocab};
+use super::{Corruption, MaskedExample, MaskingVocab};
 use crate::IGNORE_INDEX;
 
 /// The random generator of one example under one policy. The policy's name has at most 24 bytes.
 pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
-    for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(policy.bytes())) {
-        *slot = byte;
+    for (out, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(policy.bytes())) {
+        *out = byte;
     }
     let mut rng = ChaCha8Rng::from_seed(key);
     rng.set_stream(example);
@@ -31,17 +31,17 @@ fn to_count(value: f64, max: usize) -> usize {
     (value as usize).min(max)
 }
 
-/// Selects and corrupts the tokens at `positions`, with a separate draw for each. Positions past
-/// the end are ignored.
+/// Labels and corrupts the tokens at `positions`, with a separate draw for each token. Positions
+/// past the end are ignored.
 pub(super) fn corrupt(
     input_ids: &[u32],
     positions: impl IntoIterator<Item = usize>,
     vocab: &MaskingVocab,
     corruption: &Corruption,
     rng: &mut ChaCha8Rng,
-) -> Masked {
-    let mut masked =
-        Masked { input_ids: input_ids.to_vec(), labels: vec![IGNORE_INDEX; input_ids.len()] };
+) -> MaskedExample {
+    let labels = vec![IGNORE_INDEX; input_ids.len()];
+    let mut masked = MaskedExample { input_ids: input_ids.to_vec(), labels };
     for position in positions {
         let (Some(input), Some(label)) =
             (masked.input_ids.get_mut(position), masked.labels.get_mut(position))

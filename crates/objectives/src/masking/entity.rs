@@ -1,10 +1,10 @@
-//! The masked mention of an entity in a linked text.
+//! Masking of an entity mention in a linked text.
 use std::ops::Range;
 
 use super::spans::check_spans;
 use super::{MaskingError, MaskingVocab, SpanMask};
 
-/// Masks the mention of an entity with all its tokens, and returns the input ids of the example.
+/// Masks all tokens of an entity mention, and returns the input ids of the example.
 ///
 /// The mention's first position stays at `span.start`. [`SpanMask::Single`] shortens the example.
 ///
@@ -36,11 +36,11 @@ pub fn entity_masking(
     span_mask: SpanMask,
 ) -> Result<Vec<u32>, MaskingError> {
     check_spans(std::slice::from_ref(&span), input_ids, vocab)?;
-    let masks = match span_mask {
+    let mask_count = match span_mask {
         SpanMask::PerToken => span.len(),
         SpanMask::Single => 1,
     };
     let mut masked = input_ids.to_vec();
-    masked.splice(span, std::iter::repeat_n(vocab.mask_id(), masks));
+    masked.splice(span, std::iter::repeat_n(vocab.mask_id(), mask_count));
     Ok(masked)
 }

@@ -1,7 +1,7 @@
 //! Errors of the masking policies.
 use std::ops::Range;
 
-/// An error of a masking policy: the span or option, the expected and the actual value.
+/// An error of a masking policy, with the span or option and the expected and actual values.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskingError {
@@ -28,26 +28,26 @@ pub enum MaskingError {
     Span {
         /// Index of the span.
         span: usize,
-        /// First position.
+        /// First position of the span.
         start: usize,
-        /// Position after the last.
+        /// Position after the last token of the span.
         end: usize,
-        /// Tokens of the example.
+        /// Number of tokens in the example.
         length: usize,
     },
     /// Two spans that overlap, for policies that do not support overlaps.
     #[error(
         "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; \
-         keep one of the two"
+         remove one of them"
     )]
     Overlap {
         /// The span that starts first.
         first: usize,
         /// The positions of the first span.
         first_range: Range<usize>,
-        /// The other span.
+        /// The span that starts second.
         second: usize,
-        /// The positions of the other span.
+        /// The positions of the second span.
         second_range: Range<usize>,
     },
     /// A span that covers a special token, which no policy masks.

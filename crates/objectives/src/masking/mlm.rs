@@ -3,14 +3,15 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::draw::{corrupt, generator, random_budget};
-use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection};
+use super::{MaskedExample, MaskingError, MaskingVocab, MlmMaskingConfig, Selection};
 
 /// Masks 15 % of an example's tokens at random (BERT, Devlin et al. 2019, §3.1).
 ///
-/// 80 % of these become the mask token, 10 % a random token, and 10 % stay unchanged. Each
-/// `example` number has separate draws, as in RoBERTa's dynamic masking.
+/// 80 % of the selected tokens are replaced by the mask token, 10 % are replaced by a random token,
+/// and 10 % stay unchanged. Each `example` number has separate draws, as in RoBERTa's dynamic
+/// masking.
 ///
-/// Special tokens and padding are never selected and never drawn.
+/// Special tokens and padding are never selected, and never drawn as replacements.
 ///
 /// Interpretation: papers state "15 %" without a rounding rule; [`Selection`] has the two common
 /// rules. With either rule a short example may have no label.
@@ -33,7 +34,7 @@ pub fn mlm_masking(
     vocab: &MaskingVocab,
     example: u64,
     config: &MlmMaskingConfig,
-) -> Result<Masked, MaskingError> {
+) -> Result<MaskedExample, MaskingError> {
     config.validate()?;
     let mut candidates = vocab.candidates(input_ids);
     let mut rng = generator("mlm", config.seed, example);

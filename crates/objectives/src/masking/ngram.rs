@@ -3,7 +3,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
-use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig};
+use super::{MaskedExample, MaskingError, MaskingVocab, NgramMaskingConfig};
 
 /// Masks random spans of 1 to 4 tokens until 15 % of the tokens are selected.
 ///
@@ -15,8 +15,8 @@ use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig};
 /// special.
 ///
 /// Interpretation: the paper specifies neither lengths nor positions. A length is drawn uniformly
-/// from 1 to `max_tokens` and limited to the rest of the budget, then a position is drawn uniformly
-/// among those where such a span is still free. If there is none, the length is reduced by one.
+/// from 1 to `max_tokens` and limited to the remaining budget. Then a position is drawn uniformly
+/// among the free spans of this length. If no such span is free, the length is reduced by one.
 /// Lengths and budget are in tokens.
 ///
 /// # Errors
@@ -37,21 +37,21 @@ pub fn ngram_masking(
     vocab: &MaskingVocab,
     example: u64,
     config: &NgramMaskingConfig,
-) -> Result<Masked, MaskingError> {
+) -> Result<MaskedExample, MaskingError> {
     config.validate()?;
     let candidates = vocab.candidates(input_ids);
-    let mut free: Vec<bool> = input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
-    let mut remaining = budget(config.probability, candidates.len());
+    let mut is_free: Vec<bool> = input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
+    let mut remaining_tokens = budget(config.probability, candidates.len());
     let mut rng = generator("ngram", config.seed, example);
-    let mut selected = Vec::with_capacity(remaining);
-    while remaining > 0 {
-        let drawn = rng.random_range(1..=config.max_tokens).min(remaining);
-        let Some((start, length)) = free_span(&free, drawn, &mut rng) else { break };
-        for (position, free) in free.iter_mut().enumerate().skip(start).take(length) {
-            *free = false;
+    let mut selected = Vec::with_capacity(remaining_tokens);
+    while remaining_tokens > 0 {
+        let drawn_length = rng.random_range(1..=config.max_tokens).min(remaining_tokens);
+        let Some((start, length)) = free_span(&is_free, drawn_length, &mut rng) else { break };
+        for (position, is_free) in is_free.iter_mut().enumerate().skip(start).take(length) {
+            *is_free = false;
             selected.push(position);
         }
-        remaining -= length;
+        remaining_tokens -= length;
     }
     selected.sort_unstable();
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
@@ -59,14 +59,14 @@ pub fn ngram_masking(
 
 /// Returns the start and length of a random span of `length` free positions. If no such span
 /// exists, shorter lengths are tried.
-fn free_span(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
+fn free_span(is_free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
     (1..=length).rev().find_map(|length| {
-        let windows = free.windows(length).enumerate();
+        let windows = is_free.windows(length).enumerate();
         let starts: Vec<usize> = windows
-            .filter(|(_, span)| span.iter().all(|free| *free))
+            .filter(|(_, span)| span.iter().all(|is_free| *is_free))
             .map(|(position, _)| position)
             .collect();
-        let pick = (!starts.is_empty()).then(|| rng.random_range(0..starts.len()))?;
-        Some((*starts.get(pick)?, length))
+        let index = (!starts.is_empty()).then(|| rng.random_range(0..starts.len()))?;
+        Some((*starts.get(index)?, length))
     })
 }

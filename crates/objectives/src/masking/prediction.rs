@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::draw::generator;
 use super::spans::{check_disjoint, check_spans};
 use super::{
-    EntityPredictionConfig, Masked, MaskingError, MaskingVocab, PredictionUnit, Unchanged,
+    EntityPredictionConfig, MaskedExample, MaskingError, MaskingVocab, PredictionUnit, Unchanged,
     mlm_masking,
 };
 use crate::IGNORE_INDEX;
@@ -16,11 +16,11 @@ use crate::IGNORE_INDEX;
 ///
 /// This is whole and partial entity prediction, WEP and PEP, of EntityCS (Whitehouse et al. 2022).
 ///
-/// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), by a
-/// separate draw. Another draw per candidate decides whether its tokens are masked, replaced by
-/// random tokens or unchanged. The length does not change. Unlike
-/// [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive loss,
-/// this policy samples and labels tokens.
+/// A separate draw makes each unit a candidate with probability
+/// [`probability`](EntityPredictionConfig::probability). Another draw per candidate decides whether
+/// its tokens are masked, replaced by random tokens or unchanged. The length does not change.
+/// Unlike [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive
+/// loss, this policy samples and labels tokens.
 ///
 /// Interpretation: the paper's text and the released code differ on unchanged candidates
 /// ([`Unchanged`]); the code's behaviour is the default. `rest` treats tokens of mentions as
@@ -51,18 +51,19 @@ pub fn entity_prediction_masking(
     vocab: &MaskingVocab,
     example: u64,
     config: &EntityPredictionConfig,
-) -> Result<Masked, MaskingError> {
+) -> Result<MaskedExample, MaskingError> {
     config.validate()?;
     check_spans(spans, input_ids, vocab)?;
     let order = check_disjoint(spans)?;
     let mentions: Vec<Range<usize>> =
-        order.into_iter().filter_map(|number| spans.get(number).cloned()).collect();
+        order.into_iter().filter_map(|index| spans.get(index).cloned()).collect();
 
     let mut masked = match &config.rest {
         Some(rest) => mask_outside_mentions(input_ids, &mentions, vocab, example, rest)?,
-        None => {
-            Masked { input_ids: input_ids.to_vec(), labels: vec![IGNORE_INDEX; input_ids.len()] }
-        }
+        None => MaskedExample {
+            input_ids: input_ids.to_vec(),
+            labels: vec![IGNORE_INDEX; input_ids.len()],
+        },
     };
     let mut rng = generator("entity prediction", config.seed, example);
     for mention in mentions {
@@ -72,7 +73,7 @@ pub fn entity_prediction_masking(
         };
         for first in mention.clone().step_by(size.max(1)) {
             if rng.random::<f64>() < config.probability {
-                predict(&mut masked, first..first + size, vocab, config, &mut rng);
+                corrupt_candidate(&mut masked, first..first + size, vocab, config, &mut rng);
             }
         }
     }
@@ -80,8 +81,8 @@ pub fn entity_prediction_masking(
 }
 
 /// Corrupts and labels one candidate.
-fn predict(
-    masked: &mut Masked,
+fn corrupt_candidate(
+    masked: &mut MaskedExample,
     unit: Range<usize>,
     vocab: &MaskingVocab,
     config: &EntityPredictionConfig,
@@ -90,7 +91,7 @@ fn predict(
     let draw: f64 = rng.random();
     let (mask_threshold, replace_threshold) =
         (config.corruption.mask, config.corruption.mask + config.corruption.random);
-    let labelled = match config.unchanged {
+    let is_labelled = match config.unchanged {
         _ if draw < replace_threshold => true,
         Unchanged::Predicted => true,
         Unchanged::Half => draw < replace_threshold + (1.0 - replace_threshold) / 2.0,
@@ -102,7 +103,7 @@ fn predict(
         else {
             continue;
         };
-        if labelled {
+        if is_labelled {
             *label = i64::from(*input);
         }
         if draw < mask_threshold {
@@ -120,7 +121,7 @@ fn mask_outside_mentions(
     vocab: &MaskingVocab,
     example: u64,
     config: &super::MlmMaskingConfig,
-) -> Result<Masked, MaskingError> {
+) -> Result<MaskedExample, MaskingError> {
     // Mention tokens are replaced by the mask token, which is special and thus never selected.
     let mut without_mentions = input_ids.to_vec();
     for position in mentions.iter().cloned().flatten() {

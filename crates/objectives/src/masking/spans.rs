@@ -10,15 +10,15 @@ pub(super) fn check_spans(
     vocab: &MaskingVocab,
 ) -> Result<(), MaskingError> {
     let length = input_ids.len();
-    for (number, span) in spans.iter().enumerate() {
-        let covered = input_ids.get(span.clone()).filter(|covered| !covered.is_empty());
-        let Some(covered) = covered else {
+    for (index, span) in spans.iter().enumerate() {
+        let tokens = input_ids.get(span.clone()).filter(|tokens| !tokens.is_empty());
+        let Some(tokens) = tokens else {
             let Range { start, end } = *span;
-            return Err(MaskingError::Span { span: number, start, end, length });
+            return Err(MaskingError::Span { span: index, start, end, length });
         };
-        for (position, id) in span.clone().zip(covered) {
+        for (position, id) in span.clone().zip(tokens) {
             if vocab.is_special(*id) {
-                return Err(MaskingError::SpecialInSpan { span: number, position, id: *id });
+                return Err(MaskingError::SpecialInSpan { span: index, position, id: *id });
             }
         }
     }
@@ -28,7 +28,7 @@ pub(super) fn check_spans(
 /// Returns the indices of `spans` ordered by position; overlapping spans are an error.
 pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
     let mut order: Vec<(&Range<usize>, usize)> = spans.iter().zip(0..).collect();
-    order.sort_unstable_by_key(|(span, number)| (span.start, span.end, *number));
+    order.sort_unstable_by_key(|(span, index)| (span.start, span.end, *index));
     for pair in order.windows(2) {
         if let [(first_range, first), (second_range, second)] = pair
             && second_range.start < first_range.end
@@ -41,7 +41,7 @@ pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, Maski
             });
         }
     }
-    Ok(order.into_iter().map(|(_, number)| number).collect())
+    Ok(order.into_iter().map(|(_, index)| index).collect())
 }
 
 /// Merges overlapping spans, and returns them in ascending order. Adjacent spans are not merged.

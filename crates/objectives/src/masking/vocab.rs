@@ -91,14 +91,14 @@ impl MaskingVocab {
 
 /// A masked example. Both vectors have the example's length.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Masked {
+pub struct MaskedExample {
     /// Input of the encoder.
     pub input_ids: Vec<u32>,
     /// The original token at positions that carry loss, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
 }
 
-impl Masked {
+impl MaskedExample {
     /// Returns the positions that carry loss, in ascending order.
     pub fn selected(&self) -> impl Iterator<Item = usize> + '_ {
         let labels = self.labels.iter().enumerate();

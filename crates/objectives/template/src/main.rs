@@ -28,9 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
     let contrast_rows = ContrastRows::default();
-    let paper = ContrastConfig::paper();
+    let config = ContrastConfig::config();
     let mep =
-        masked_entity_prediction(&mentions, &descriptions, &mut queue, &contrast_rows, &paper)?;
+        masked_entity_prediction(&mentions, &descriptions, &mut queue, &contrast_rows, &config)?;
 
     let total = &mlm + &mep;
     total.backward();

@@ -4,9 +4,9 @@ use objectives::{AnswerCandidates, CandidateSpans, Error, IGNORE_INDEX, answer_c
 
 const LENGTH: i64 = 10;
 
-type Pair = (i64, i64);
+type Span = (i64, i64);
 
-/// The list of each row as tensors; empty slots are last.
+/// A candidate list per row, as tensors; empty slots are last.
 struct Lists {
     starts: Tensor,
     ends: Tensor,
@@ -14,16 +14,16 @@ struct Lists {
 }
 
 impl Lists {
-    fn new(rows: &[Vec<Pair>], slots: usize) -> Self {
-        let padded = |pick: fn(&Pair) -> i64| -> Tensor {
-            let row = |row: &Vec<Pair>| {
+    fn new(rows: &[Vec<Span>], slots: usize) -> Self {
+        let padded = |pick: fn(&Span) -> i64| -> Tensor {
+            let row = |row: &Vec<Span>| {
                 let mut values: Vec<i64> = row.iter().map(pick).collect();
-                values.resize(slots, 77); // not a valid position, because empty slots are not read
+                values.resize(slots, 77); // invalid position: empty slots are ignored
                 values
             };
             table(&rows.iter().map(row).collect::<Vec<_>>())
         };
-        let valid = |row: &Vec<Pair>| (0..slots).map(|i| i < row.len()).collect();
+        let valid = |row: &Vec<Span>| (0..slots).map(|i| i < row.len()).collect();
         Self {
             starts: padded(|span| span.0),
             ends: padded(|span| span.1),
@@ -36,15 +36,15 @@ impl Lists {
     }
 }
 
-fn run(lists: &Lists, gold: &[Pair]) -> Result<AnswerCandidates, Error> {
+fn run(lists: &Lists, gold: &[Span]) -> Result<AnswerCandidates, Error> {
     let starts = Tensor::from_slice(&gold.iter().map(|span| span.0).collect::<Vec<_>>());
     let ends = Tensor::from_slice(&gold.iter().map(|span| span.1).collect::<Vec<_>>());
     answer_candidates(&lists.spans(), &starts, &ends, LENGTH)
 }
 
-/// The slots of each row, empty ones as `None`; checks that empty slots hold 0.
+/// The slots of each row, with empty slots as `None`; checks that empty slots contain 0.
 #[track_caller]
-fn slots(z: &AnswerCandidates) -> Vec<Vec<Option<Pair>>> {
+fn slots(z: &AnswerCandidates) -> Vec<Vec<Option<Span>>> {
     let (batch, k) = z.starts.size2().unwrap();
     let (starts, ends, valid) = (ints(&z.starts), ints(&z.ends), bools(&z.valid));
     let slot_span = |i: usize| {
@@ -64,7 +64,7 @@ fn gold_spans_are_inserted_into_lists() {
         vec![],                       // no candidates
         vec![(1, 2), (3, 3), (5, 8)], // no gold span
         vec![(0, 0), (3, 3)],         // gold at the first position
-        vec![(9, 9), (3, 3), (4, 4)], // gold at the last position, first in rank
+        vec![(9, 9), (3, 3), (4, 4)], // gold at the last position and first in the list
     ];
     let gold = [(3, 3), (4, 9), (4, 9), (2, 2), (3, LENGTH), (0, 0), (9, 9)];
     let lists = Lists::new(&rows, 3);
@@ -106,8 +106,8 @@ fn an_empty_batch_gives_an_empty_result() {
 #[test]
 fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let error_of = |lists: &Lists, gold: &[Pair]| error_message(run(lists, gold));
-    let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
+    let error_of = |lists: &Lists, gold: &[Span]| error_message(run(lists, gold));
+    let list_error = |rows: Vec<Span>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
     let short_mask =
         Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
     let wrong_dtype =
@@ -115,9 +115,9 @@ fn invalid_arguments_are_reported() {
     assert_messages([
         (error_of(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
         (error_of(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
-        (list(vec![(1, 2), (3, 1)], 2), "candidates.ends[0, 1] = 1: the span starts at 3…"),
-        (list(vec![(1, 10), (3, 3)], 2), "candidates.ends: every value must be in 0..10…"),
-        (list(vec![], 0), "candidates.starts: no slot for the gold span…"),
+        (list_error(vec![(1, 2), (3, 1)], 2), "candidates.ends[0, 1] = 1: the span starts at 3…"),
+        (list_error(vec![(1, 10), (3, 3)], 2), "candidates.ends: every value must be in 0..10…"),
+        (list_error(vec![], 0), "candidates.starts: no slot for the gold span…"),
         (
             error_of(&short_mask, &[(1, 2)]),
             "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]",
@@ -127,10 +127,10 @@ fn invalid_arguments_are_reported() {
 }
 
 /// Reference implementation with loops.
-fn naive(list: &[Pair], slots: usize, gold: Pair) -> Vec<Option<Pair>> {
-    let inside = |position: i64| (0..LENGTH).contains(&position);
-    let mut row: Vec<Option<Pair>> = list.iter().copied().map(Some).collect();
-    if inside(gold.0) && inside(gold.1) && !list.contains(&gold) {
+fn naive(list: &[Span], slots: usize, gold: Span) -> Vec<Option<Span>> {
+    let is_inside = |position: i64| (0..LENGTH).contains(&position);
+    let mut row: Vec<Option<Span>> = list.iter().copied().map(Some).collect();
+    if is_inside(gold.0) && is_inside(gold.1) && !list.contains(&gold) {
         row.truncate(slots - 1);
         row.push(Some(gold));
     }
@@ -140,7 +140,7 @@ fn naive(list: &[Pair], slots: usize, gold: Pair) -> Vec<Option<Pair>> {
 
 /// K, and for each row a list of distinct spans and a gold span, which may be in the list or
 /// outside the window.
-fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
+fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Span>, Span)>)> {
     let span =
         |upper: i64| (0..upper, 0..upper).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
     (1usize..6).prop_flat_map(move |k| {

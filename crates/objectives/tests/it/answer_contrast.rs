@@ -63,12 +63,12 @@ impl Batch {
     /// The loss computed with loops; `None` if no row carries loss.
     fn naive(&self, config: &AnswerContrastConfig) -> Option<f64> {
         let length = self.hidden.dim().1 as i64;
-        let inside = |position: i64| (0..length).contains(&position);
+        let is_inside = |position: i64| (0..length).contains(&position);
         let mean = |b: usize, (start, end): (i64, i64)| {
             naive_mean(&self.hidden, b, start as usize, end as usize)
         };
         let rows: Vec<usize> = (0..self.gold.len())
-            .filter(|&b| inside(self.gold[b].0) && inside(self.gold[b].1))
+            .filter(|&b| is_inside(self.gold[b].0) && is_inside(self.gold[b].1))
             .collect();
         let NegativeSelection::Hardest { count } = config.selection else { unreachable!() };
         let (mut questions, mut gold_means, mut negative_means) =
@@ -89,7 +89,7 @@ impl Batch {
             for l in 0..length as usize {
                 if self.question[[b, l]] {
                     for (h, sum) in question.iter_mut().enumerate() {
-                        *sum += self.hidden[[b, l, h]]; // cosines do not depend on the length
+                        *sum += self.hidden[[b, l, h]]; // cosines do not depend on the norm
                     }
                 }
             }
@@ -172,7 +172,7 @@ fn rows_and_tokens_without_loss_receive_exactly_zero() {
 }
 
 #[test]
-fn other_selections_of_negatives_give_the_same_sum() {
+fn each_selection_contrasts_the_selected_negative() {
     // Two incorrect answers: the first is orthogonal to the gold span, the second is close to it.
     // <s>, question, gold, first, second
     let tokens = [0.0, 0.0, 1.0, 0.0, 1.0, 0.2, 0.0, 1.0, 1.0, 0.3];
@@ -183,9 +183,9 @@ fn other_selections_of_negatives_give_the_same_sum() {
         lists: vec![vec![Some((3, 3)), Some((2, 2)), Some((4, 4))]],
     };
     let loss_with_slot = |slot: usize| {
-        let mut single = batch.clone();
-        single.lists[0] = vec![batch.lists[0][slot]];
-        single.value(&config(1)).unwrap()
+        let mut single_candidate = batch.clone();
+        single_candidate.lists[0] = vec![batch.lists[0][slot]];
+        single_candidate.value(&config(1)).unwrap()
     };
     let run = |selection| batch.value(&AnswerContrastConfig { selection, ..config(1) }).unwrap();
     assert_eq!(run(NegativeSelection::default()), loss_with_slot(2));
@@ -214,23 +214,23 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn a_batch_without_negatives_is_an_error() {
-    let mut outside = Batch::sample();
-    outside.gold = vec![(-1, 2), (8, 8), (2, 9), (-100, -100), (99, 3)];
+    let mut without_gold = Batch::sample();
+    without_gold.gold = vec![(-1, 2), (8, 8), (2, 9), (-100, -100), (99, 3)];
     let mut without_negatives = equal_tokens_batch(1, 0);
-    let error = outside.value(&config(1)).unwrap_err();
+    let error = without_gold.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "gold_starts", .. }), "{error}");
     let error = without_negatives.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "candidates.valid", .. }), "{error}");
     assert!(error.to_string().contains("no row has an incorrect answer to contrast with"));
     without_negatives = equal_tokens_batch(1, 2);
     assert_near(without_negatives.value(&config(1)).unwrap(), 2_f64.ln(), 1e-14);
-    let none = Batch {
+    let empty_batch = Batch {
         hidden: Array3::zeros((0, 4, 3)),
         question: Array2::from_elem((0, 4), true),
         gold: vec![],
         lists: vec![],
     };
-    assert!(matches!(none.value(&config(1)), Err(Error::Empty { .. })));
+    assert!(matches!(empty_batch.value(&config(1)), Err(Error::Empty { .. })));
 }
 
 #[test]
@@ -240,8 +240,8 @@ fn low_precision_is_computed_in_float32() {
     let config = config(1);
     let naive = batch.naive(&config).unwrap();
     let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
-    // Rounding changes a vector by at most 2^-8. A cosine has two vectors, τ = 1/2 doubles the
-    // error, and the loss doubles it again.
+    // Rounding changes a vector by at most 2^-8. The error doubles three times: a cosine has two
+    // vectors, τ is 1/2, and the loss is a difference of logits.
     LossCase { inputs: [&flat], loss: &loss, naive }.check_low_precision(0.032);
     let x = tensor3(&batch.hidden).to_kind(Kind::Float).set_requires_grad(true);
     let loss = batch.run(&x, &config).unwrap();
@@ -268,12 +268,12 @@ fn invalid_arguments_are_reported() {
     without_question.question.row_mut(2).fill(false);
     let mut reversed = batch.clone();
     reversed.gold[3] = (6, 5);
-    let mut beyond = batch.clone();
-    beyond.lists[0][1] = Some((6, 8));
+    let mut out_of_window = batch.clone();
+    out_of_window.lists[0][1] = Some((6, 8));
     let states = |hidden: &Tensor| error_message(batch.run(hidden, &default));
     assert_messages([
         (error_of(&batch, &high_temperature), "temperature = 1000.5: must be at most 1000"),
-        (error_of(&beyond, &default), "candidates.ends: every value must be in 0..8…"),
+        (error_of(&out_of_window, &default), "candidates.ends: every value must be in 0..8…"),
         (error_of(&batch, &config(0)), "count = 0: must be at least 1"),
         (
             error_of(&without_question, &default),
@@ -300,15 +300,15 @@ fn batches() -> impl Strategy<Value = Batch> {
         let gold =
             prop_oneof![4 => span.clone(), 1 => Just((-1, 2)), 1 => Just((3, LENGTH as i64))];
         let gold = prop::collection::vec(gold, b);
-        // Distinct spans: for equal spans, the order of equal cosines would depend on rounding.
+        // Spans are distinct, because the order of equal cosines would depend on rounding.
         let list = prop::collection::hash_set(span.clone(), m)
             .prop_map(|set| set.into_iter().collect::<Vec<_>>())
             .prop_flat_map(|list| {
-                let keep = prop::collection::vec(any::<bool>(), list.len());
-                (Just(list), keep)
+                let valid = prop::collection::vec(any::<bool>(), list.len());
+                (Just(list), valid)
             })
-            .prop_map(|(list, keep)| {
-                list.into_iter().zip(keep).map(|(span, keep)| keep.then_some(span)).collect()
+            .prop_map(|(list, valid)| {
+                list.into_iter().zip(valid).map(|(span, valid)| valid.then_some(span)).collect()
             });
         let lists = prop::collection::vec(list, b);
         (values, question, gold, lists).prop_map(move |(values, mut question, gold, lists)| {
@@ -336,9 +336,9 @@ proptest! {
 #[test]
 fn autocast_leaves_the_loss_in_float32() {
     let batch = Batch::sample();
-    let numbers = tensor3(&batch.hidden).to_kind(Kind::Float);
+    let values = tensor3(&batch.hidden).to_kind(Kind::Float);
     let run = |kind: Option<Kind>| {
-        let hidden = numbers.detach().copy().set_requires_grad(true);
+        let hidden = values.detach().copy().set_requires_grad(true);
         let loss = || batch.run(&hidden, &config(2)).unwrap();
         let loss = match kind {
             Some(kind) => torch_ext::autocast(Device::Cpu, kind, loss).unwrap(),

@@ -19,7 +19,7 @@ fn naive(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -> f64
 
 #[test]
 fn equals_the_loops_and_gradients_equal_central_differences() {
-    let (first, second) = (ramp(5, 7, 0.731, 3.0), ramp(5, 7, 1.137, 0.2));
+    let (first, second) = (sines(5, 7, 0.731, 3.0), sines(5, 7, 1.137, 0.2));
     let similarities = [1.0, 0.0, 0.35, -0.5, 0.8];
     let naive = naive(&first, &second, &similarities);
     let target_similarities = Tensor::from_slice(&similarities);
@@ -31,7 +31,7 @@ fn equals_the_loops_and_gradients_equal_central_differences() {
 
 #[test]
 fn equal_and_opposite_vectors_have_the_extreme_cosines() {
-    let vectors = tensor(&ramp(3, 4, 0.9, 2.0));
+    let vectors = tensor(&sines(3, 4, 0.9, 2.0));
     let ones = Tensor::ones([3], DOUBLE);
     let loss = |second: &Tensor, similarities: &Tensor| {
         scalar(&cosine_regression(&vectors, second, similarities).unwrap())
@@ -42,8 +42,8 @@ fn equal_and_opposite_vectors_have_the_extreme_cosines() {
 }
 
 #[test]
-fn similarities_receive_no_gradient_and_zero_vectors_a_finite_one() {
-    let first = tensor(&ramp(2, 3, 0.4, 1.0)).set_requires_grad(true);
+fn similarities_receive_no_gradient_and_zero_vectors_a_finite_gradient() {
+    let first = tensor(&sines(2, 3, 0.4, 1.0)).set_requires_grad(true);
     let second = Tensor::zeros([2, 3], DOUBLE).set_requires_grad(true);
     let similarities = Tensor::from_slice(&[1.0, 0.0]).set_requires_grad(true);
     cosine_regression(&first, &second, &similarities).unwrap().backward();
@@ -73,7 +73,7 @@ fn invalid_tensors_are_reported() {
 proptest! {
     #![proptest_config(with_cases(40))]
 
-    /// The loss does not depend on the lengths of the vectors or on which of them is first.
+    /// The loss does not depend on the norms of the vectors or on their order.
     #[test]
     fn scaling_does_not_change_the_loss(
         first in matrix(-2.0..2.0_f64, 4, 3),
@@ -81,10 +81,10 @@ proptest! {
         similarities in prop::collection::vec(-1.0..1.0_f64, 4),
         scale in 0.1..10.0_f64,
     ) {
-        let norms = |array: &Array2<f64>| {
+        let min_norm = |array: &Array2<f64>| {
             array.rows().into_iter().map(|row| row.dot(&row).sqrt()).fold(f64::INFINITY, f64::min)
         };
-        prop_assume!(norms(&first) > 0.1 && norms(&second) > 0.1);
+        prop_assume!(min_norm(&first) > 0.1 && min_norm(&second) > 0.1);
         let target_similarities = Tensor::from_slice(&similarities);
         let loss = |first: &Tensor, second: &Tensor| {
             scalar(&cosine_regression(first, second, &target_similarities).unwrap())

@@ -18,7 +18,7 @@ fn loss(x: &Tensor, t: &[i64], e: &[i64], normalization: EntityNormalization) ->
     entity_completion(x, &ids(t), &ids(e), &config(normalization)).unwrap()
 }
 
-/// Eq. 2 with a minus sign, computed entity by entity.
+/// Eq. 2 with a minus sign, computed with loops over entities.
 fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNormalization) -> f64 {
     let mut losses_by_entity: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for (i, &entity) in entities.iter().enumerate() {
@@ -27,8 +27,8 @@ fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNorm
     }
     match by {
         EntityNormalization::Token => {
-            let all: Vec<f64> = losses_by_entity.into_values().flatten().collect();
-            all.iter().sum::<f64>() / all.len() as f64
+            let losses: Vec<f64> = losses_by_entity.into_values().flatten().collect();
+            losses.iter().sum::<f64>() / losses.len() as f64
         }
         EntityNormalization::Entity => {
             let count = losses_by_entity.len() as f64;
@@ -43,7 +43,7 @@ fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNorm
 
 #[test]
 fn equals_the_loops_and_its_gradient_equals_central_differences() {
-    let (logits, targets) = (ramp(6, 5, 0.731, 4.0), [3, 0, 4, 3, 2, 2]);
+    let (logits, targets) = (sines(6, 5, 0.731, 4.0), [3, 0, 4, 3, 2, 2]);
     // Entities of 3, 1 and 2 sub-tokens, not in order, with gaps in the ids.
     let entities = [4, 0, 4, 1, 4, 1];
     for by in NORMALIZATIONS {
@@ -65,21 +65,21 @@ fn hand_computed_values_are_returned() {
     }
     // p is 1/2 and 1/2 for entity 0, and 3/4 for entity 1.
     let logits = tensor(&ndarray::array![[0.0, 0.0], [0.0, 0.0], [3_f64.ln(), 0.0]]);
-    let (half, quarter) = (2_f64.ln(), (4.0 / 3_f64).ln());
+    let (half, three_quarters) = (2_f64.ln(), (4.0 / 3_f64).ln());
     let token = loss(&logits, &[0, 1, 0], &[0, 0, 1], EntityNormalization::Token);
-    assert_near(scalar(&token), (2.0 * half + quarter) / 3.0, 1e-14);
+    assert_near(scalar(&token), (2.0 * half + three_quarters) / 3.0, 1e-14);
     let entity = loss(&logits, &[0, 1, 0], &[0, 0, 1], EntityNormalization::Entity);
-    assert_near(scalar(&entity), (half + quarter) / 2.0, 1e-14);
+    assert_near(scalar(&entity), (half + three_quarters) / 2.0, 1e-14);
 }
 
 #[test]
 fn token_normalisation_equals_masked_language_modelling() {
-    let (logits, targets) = (tensor(&ramp(6, 11, 1.137, 3.0)), [1, 10, 4, 0, 0, 7]);
+    let (logits, targets) = (tensor(&sines(6, 11, 1.137, 3.0)), [1, 10, 4, 0, 0, 7]);
     let mlm = scalar(&masked_lm(&logits, &ids(&targets), &MaskedLmConfig::default()).unwrap());
     let [token, entity] = NORMALIZATIONS;
     assert_eq!(scalar(&loss(&logits, &targets, &[0, 0, 1, 2, 2, 2], token)), mlm);
-    for equal in [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [0; 6]] {
-        assert_near(scalar(&loss(&logits, &targets, &equal, entity)), mlm, 1e-14);
+    for entities in [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [0; 6]] {
+        assert_near(scalar(&loss(&logits, &targets, &entities, entity)), mlm, 1e-14);
     }
     let unequal_loss = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
     assert!(
@@ -90,15 +90,15 @@ fn token_normalisation_equals_masked_language_modelling() {
 
 #[test]
 fn low_precision_logits_are_reduced_in_float32() {
-    let logits = ramp(9, 50, 0.417, 6.0);
+    let logits = sines(9, 50, 0.417, 6.0);
     let (targets, entities) = ([3, 1, 49, 0, 7, 7, 20, 21, 22], [0, 0, 0, 0, 1, 1, 2, 3, 3]);
     for by in NORMALIZATIONS {
         let low = tensor(&logits).to_kind(Kind::BFloat16);
         let actual = loss(&low, &targets, &entities, by);
         assert_eq!(actual.kind(), Kind::Float);
-        let rounded: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
-        let rounded = Array2::from_shape_vec((9, 50), rounded).unwrap();
-        assert_near(scalar(&actual), naive(&rounded, &targets, &entities, by), 1e-6);
+        let rounded_logits: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
+        let rounded_logits = Array2::from_shape_vec((9, 50), rounded_logits).unwrap();
+        assert_near(scalar(&actual), naive(&rounded_logits, &targets, &entities, by), 1e-6);
         assert_near(scalar(&actual), naive(&logits, &targets, &entities, by), 0.024);
     }
 }
@@ -127,8 +127,8 @@ fn invalid_arguments_are_reported() {
     }
 }
 
-/// N rows with a target and an entity id each. Cases include a single entity, single-token entities
-/// and gaps.
+/// N rows, each with a target and an entity id. Batches include a single entity, single-token
+/// entities and gaps in the ids.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
     (1usize..8, 1usize..6).prop_flat_map(|(n, v)| {
         let logits = matrix(-20.0..20.0, n, v);

@@ -13,9 +13,9 @@ fn config(weighting: HardLearningWeighting) -> HardLearningConfig {
     HardLearningConfig { weighting, ..Default::default() }
 }
 
-/// Log-probabilities, at most 0.
-fn random_log_probs(rows: usize, slots: usize, step: f64) -> Array2<f64> {
-    ramp(rows, slots, step, 2.0).mapv(|x| x - 2.5)
+/// Log-probabilities without a regular pattern, at most -0.5.
+fn sample_log_probs(rows: usize, slots: usize, step: f64) -> Array2<f64> {
+    sines(rows, slots, step, 2.0).mapv(|x| x - 2.5)
 }
 
 fn theta(slots: usize) -> Vec<f64> {
@@ -38,11 +38,11 @@ fn naive(
             continue;
         }
         let probability: f64 = slots.iter().map(|&l| log_probs[[b, l]].exp()).sum();
-        let odds: f64 = slots.iter().map(|&l| theta[l].exp()).sum();
+        let theta_sum: f64 = slots.iter().map(|&l| theta[l].exp()).sum();
         let mut loss = 0.0;
         for &l in &slots {
             loss -= match config.weighting {
-                Learned => theta[l].exp() / odds * log_probs[[b, l]],
+                Learned => theta[l].exp() / theta_sum * log_probs[[b, l]],
                 Mml => probability.ln() / slots.len() as f64,
                 Uniform => log_probs[[b, l]] / slots.len() as f64,
                 HardEm => 0.0,
@@ -68,7 +68,7 @@ fn partly_valid_slots() -> (Array2<bool>, [i64; 5]) {
 
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
-    let log_probs = random_log_probs(5, 4, 0.731);
+    let log_probs = sample_log_probs(5, 4, 0.731);
     let (valid, gold) = partly_valid_slots();
     let theta = theta(4);
     let mask = mask_tensor(&valid);
@@ -110,7 +110,7 @@ fn hand_computed_values_are_returned() {
     ] {
         assert_near(run(weighting, &valid), expected, 1e-14);
     }
-    // Without the second candidate the weights of the others become 2/3 and 1/3.
+    // Without the second candidate, the weights of the first and third become 2/3 and 1/3.
     let valid = flags(&[vec![true, false, true]]);
     assert_near(run(Learned, &valid), (2.0 / 3.0 + 1.0) * ln2, 1e-14);
     assert_near(run(Mml, &valid), (8.0 / 5.0_f64).ln(), 1e-14);
@@ -123,7 +123,7 @@ fn hand_computed_values_are_returned() {
 #[test]
 fn rows_and_slots_without_loss_receive_exactly_zero() {
     let (valid, gold) = partly_valid_slots();
-    let mut with_extreme_rows = random_log_probs(5, 4, 0.417);
+    let mut with_extreme_rows = sample_log_probs(5, 4, 0.417);
     for row in [2, 3] {
         with_extreme_rows.row_mut(row).fill(f64::NAN);
     }
@@ -132,8 +132,9 @@ fn rows_and_slots_without_loss_receive_exactly_zero() {
     for weighting in WEIGHTINGS {
         let x = leaf(&with_extreme_rows);
         let config = HardLearningConfig { gold_loss_weight: 0.5, ..config(weighting) };
-        let run = hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
-        check_zeros(&run.unwrap(), &[&x], &[&[2], &[3], &[1, 1], &[1, 3]]);
+        let loss =
+            hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
+        check_zeros(&loss.unwrap(), &[&x], &[&[2], &[3], &[1, 1], &[1, 3]]);
         assert_finite(&x.grad());
     }
 }
@@ -148,7 +149,7 @@ fn tied_candidates_share_the_gradient_of_hard_em() {
 
 #[test]
 fn low_precision_is_reduced_in_float32() {
-    let log_probs = random_log_probs(3, 20, 0.731);
+    let log_probs = sample_log_probs(3, 20, 0.731);
     let valid = Array2::from_elem((3, 20), true);
     let theta = theta(20);
     let weights = Tensor::from_slice(&theta).to_kind(Kind::Float);
@@ -172,19 +173,19 @@ fn invalid_arguments_are_reported() {
     let run = |valid: &Tensor, gold: Option<&[i64]>, theta: Option<&Tensor>, config: &_| {
         error_message(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
     };
-    let learned = config(Learned);
+    let learned_config = config(Learned);
     let with_gold_loss = HardLearningConfig { gold_loss_weight: 1.0, ..config(Mml) };
     for value in [-1.0, f64::NAN, f64::INFINITY] {
         let config = HardLearningConfig { gold_loss_weight: value, ..config(Mml) };
         let message = run(&valid, Some(&[0, 0]), None, &config);
         assert!(message.starts_with("gold_loss_weight = "), "{message}");
     }
-    let gold = |gold: &[i64]| run(&valid, Some(gold), Some(&theta), &learned);
-    let mask = |valid: &Tensor| run(valid, None, Some(&theta), &learned);
+    let gold = |gold: &[i64]| run(&valid, Some(gold), Some(&theta), &learned_config);
+    let mask = |valid: &Tensor| run(valid, None, Some(&theta), &learned_config);
     let short_theta = theta.narrow(0, 0, 2);
     assert_messages([
         (
-            run(&valid, None, None, &learned),
+            run(&valid, None, None, &learned_config),
             "weights: learned weighting has one parameter per slot…",
         ),
         (run(&valid, None, None, &with_gold_loss), "gold_index: gold_loss_weight is above 0…"),
@@ -193,7 +194,7 @@ fn invalid_arguments_are_reported() {
         (gold(&[0, 2]), "gold_index[1] = 2: valid[1, 2] is false…"),
         (gold(&[0]), "gold_index: expected shape [B] = [2], got [1]"),
         (
-            run(&valid, None, Some(&short_theta), &learned),
+            run(&valid, None, Some(&short_theta), &learned_config),
             "weights: expected shape [K] = [3], got [2]",
         ),
         (mask(&valid.to_kind(Kind::Int64)), "valid: expected dtype Bool…"),
@@ -209,18 +210,18 @@ fn the_hard_em_probability_increases_to_0_8() {
     assert_eq!([0, 7].map(|step| hard_em_probability(step, None)), [1.0, 1.0]);
 }
 
-/// Log-probabilities of spans of one distribution (their sum is at most 1), the validity of each
-/// slot, and the gold slot. Some batches have no rows or no slots.
+/// Log-probabilities of spans (the probabilities of a row sum to at most 1), the validity of each
+/// slot, and the gold slot of each row. Some batches have no rows or no slots.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
     (0usize..5, 0usize..7).prop_flat_map(|(b, k)| {
         // One additional slot holds the remaining probability.
-        let raw = matrix(-20.0..20.0_f64, b, k + 1);
+        let logits = matrix(-20.0..20.0_f64, b, k + 1);
         let slot = prop::option::weighted(0.8, 0..k.max(1));
         let slot = slot.prop_map(move |slot| slot.filter(|_| k > 0));
         let gold = prop::collection::vec(slot, b);
-        (raw, matrix(any::<bool>(), b, k), gold).prop_map(move |(raw, mut valid, gold)| {
+        (logits, matrix(any::<bool>(), b, k), gold).prop_map(move |(logits, mut valid, gold)| {
             let log_probs =
-                Array2::from_shape_fn((b, k), |(r, l)| -naive_nll(raw.row(r), l, |_| true));
+                Array2::from_shape_fn((b, k), |(r, l)| -naive_nll(logits.row(r), l, |_| true));
             for (row, slot) in gold.iter().enumerate() {
                 if let Some(slot) = slot {
                     valid[[row, *slot]] = true;

@@ -5,7 +5,7 @@ use objectives::{CandidateSpans, Error, HardNegatives, NegativeSelection, hard_n
 
 const LENGTH: i64 = 12;
 
-/// The M spans of every row, in this order; the gold span of row b is span b.
+/// The M candidates of every row, in list order; the gold span of row b is candidate `b % 8`.
 const SPANS: [(i64, i64); 8] =
     [(1, 3), (0, 0), (4, 9), (11, 11), (2, 2), (0, 11), (5, 6), (10, 11)];
 
@@ -90,7 +90,7 @@ fn random_selection_depends_only_on_the_seed() {
         }
     }
     assert_ne!(select(1), select(2));
-    // 6400 uniform draws: 800 for each slot, within 4.5 standard deviations of 27.
+    // With 6400 uniform draws, the mean per slot is 800 and the standard deviation is 27.
     assert!(counts.iter().all(|&count| (680..=920).contains(&count)), "{counts:?}");
     // The draws of a row do not depend on the rows after it.
     let small_lists = Lists::new(3);
@@ -116,12 +116,12 @@ fn rows_without_a_gold_span_have_no_negatives() {
 #[test]
 fn empty_lists_and_batches_give_empty_results() {
     for (batch, slots) in [(0, 4), (3, 0)] {
-        let none = Tensor::zeros([batch, slots], (Kind::Int64, objectives::tch::Device::Cpu));
+        let empty = Tensor::zeros([batch, slots], (Kind::Int64, objectives::tch::Device::Cpu));
         let lists = Lists {
-            starts: none.shallow_clone(),
-            ends: none.shallow_clone(),
-            valid: none.to_kind(Kind::Bool),
-            gold: [0, 1].map(|_| none.sum_dim_intlist(1, false, Kind::Int64)),
+            starts: empty.shallow_clone(),
+            ends: empty.shallow_clone(),
+            valid: empty.to_kind(Kind::Bool),
+            gold: [0, 1].map(|_| empty.sum_dim_intlist(1, false, Kind::Int64)),
         };
         let hidden = tensor3(&states(3, 12, 4)).narrow(0, 0, batch);
         for (selection, width) in [
@@ -141,18 +141,18 @@ fn invalid_arguments_are_reported() {
         error_message(lists.try_select(hidden, hardest(count)))
     };
     let lists = Lists::new(2);
-    let gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
-    let rows = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
+    let reversed_gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
+    let extra_row = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
     assert_messages([
         (error_of(&lists, &hidden, 0), "count = 0: must be at least 1"),
         (
             error_of(&lists, &hidden.narrow(1, 0, 8), 1),
             "candidates.starts: every value must be in 0..8…",
         ),
-        (error_of(&gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
+        (error_of(&reversed_gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
         (error_of(&Lists::new(3), &hidden, 1), "gold_starts: expected shape [B] = [2], got [3]"),
         (
-            error_of(&rows, &hidden, 1),
+            error_of(&extra_row, &hidden, 1),
             "candidates.starts: expected shape [B, M] = [2, 8], got [3, 8]",
         ),
     ]);

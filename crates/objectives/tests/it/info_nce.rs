@@ -14,8 +14,8 @@ impl ContrastBatch {
         let config = QueueConfig { size, start: QueueStart::Empty, seed: 0 };
         let mut queue = NegativeQueue::new(width as i64, DOUBLE, &config).unwrap();
         if rows > 0 {
-            let noise = Tensor::ones([(rows as i64 + 1) / 2, width as i64], DOUBLE);
-            queue.push(&noise, None).unwrap();
+            let removed_keys = Tensor::ones([(rows as i64 + 1) / 2, width as i64], DOUBLE);
+            queue.push(&removed_keys, None).unwrap();
             queue.push(&tensor(&self.queue), Some(&ids(&self.queue_ids))).unwrap();
         }
         queue
@@ -62,7 +62,7 @@ fn configs() -> Vec<InfoNceConfig> {
 
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
-    let mut batch = ContrastBatch::ramp(5, 8, 11);
+    let mut batch = ContrastBatch::sines(5, 8, 11);
     batch.ids = vec![3, 9, 3, -1, 4];
     batch.queue_ids = vec![9, -1, 3, 3, 0, 4, 9, 7, -1, -1, 4];
     batch.valid[1] = false;
@@ -82,7 +82,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 
 #[test]
 fn hand_computed_values_are_returned() {
-    // Two orthogonal pairs and one queued row: the loss of each is ln(e^1 + e^0 + e^1) - 1.
+    // Two orthogonal pairs and one queued row: the loss of each pair is ln(e^1 + e^0 + e^1) - 1.
     let batch = ContrastBatch {
         query: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
         key: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
@@ -100,12 +100,12 @@ fn hand_computed_values_are_returned() {
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     let expected = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
     assert_near(batch.loss(0, &masked), expected, 1e-14);
-    // A single row without a queue has no negatives: no loss and no gradient.
+    // A single row without a queue has no negatives, so its loss and gradient are 0.
     let single_row = leaf(&ndarray::array![[2.0, 3.0]]);
     let (rows, config) = (ContrastRows::default(), InfoNceConfig::default());
     let loss = info_nce(&single_row, &single_row, None, 0, &rows, &config).unwrap();
     loss.backward();
-    assert_eq!((scalar(&loss), largest(&single_row.grad())), (0.0, 0.0));
+    assert_eq!((scalar(&loss), max_abs(&single_row.grad())), (0.0, 0.0));
 }
 
 #[test]
@@ -119,19 +119,19 @@ fn large_close_similarities_retain_precision() {
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
         // All keys are equal, so the gradient of the query is 0.
-        let max_gradient = largest(&query.grad());
+        let max_gradient = max_abs(&query.grad());
         assert!(max_gradient < 1e-5, "{max_gradient}");
     }
 }
 
 #[test]
 fn the_largest_entity_id_is_valid() {
-    let mut batch = ContrastBatch::ramp(4, 3, 5);
+    let mut batch = ContrastBatch::sines(4, 3, 5);
     let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     batch.ids = vec![7, -1, -1, 7];
     let expected = batch.loss(0, &config);
-    for largest in [i64::MAX, i64::MAX - 2] {
-        batch.ids = vec![largest, -1, -1, largest];
+    for max_id in [i64::MAX, i64::MAX - 2] {
+        batch.ids = vec![max_id, -1, -1, max_id];
         assert_near(batch.loss(0, &config), expected, 1e-14);
         assert_near(batch.loss(0, &config), batch.naive(0, &config), 1e-12);
     }
@@ -139,7 +139,7 @@ fn the_largest_entity_id_is_valid() {
 
 #[test]
 fn rows_without_loss_receive_exactly_zero() {
-    let mut batch = ContrastBatch::ramp(4, 3, 5);
+    let mut batch = ContrastBatch::sines(4, 3, 5);
     batch.valid = vec![true, false, true, false];
     batch.query.row_mut(1).fill(f64::NAN);
     batch.key.row_mut(3).fill(f64::INFINITY);
@@ -150,9 +150,9 @@ fn rows_without_loss_receive_exactly_zero() {
         for x in [query, key] {
             assert_all_nonzero(&x.grad().get(0));
         }
-        let none = ContrastBatch { valid: vec![false; 4], ..batch.clone() };
+        let without_valid_rows = ContrastBatch { valid: vec![false; 4], ..batch.clone() };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
-        let loss = none.run(&query, &key, 0, &config).unwrap();
+        let loss = without_valid_rows.run(&query, &key, 0, &config).unwrap();
         check_zeros(&loss, &[&query, &key], &[&[]]);
         assert_eq!(scalar(&loss), 0.0);
     }
@@ -161,7 +161,7 @@ fn rows_without_loss_receive_exactly_zero() {
 #[test]
 fn several_blocks_equal_one_block() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
-    let batch = ContrastBatch::ramp(6, 16, 3000);
+    let batch = ContrastBatch::sines(6, 16, 3000);
     for config in configs() {
         let expected = batch.naive(100, &config);
         assert_near(batch.loss(100, &config), expected, 1e-12);
@@ -180,7 +180,7 @@ fn several_blocks_equal_one_block() {
 
 #[test]
 fn large_similarities_are_summed_in_float32() {
-    let mut batch = ContrastBatch::ramp(4, 8, 12);
+    let mut batch = ContrastBatch::sines(4, 8, 12);
     for rows in [&mut batch.query, &mut batch.key, &mut batch.queue] {
         *rows *= 50.0;
     }
@@ -191,7 +191,7 @@ fn large_similarities_are_summed_in_float32() {
             let values: Vec<f64> = low(rows).to_kind(Kind::Double).view([-1]).try_into().unwrap();
             Array2::from_shape_vec(rows.dim(), values).unwrap()
         };
-        let exact = ContrastBatch {
+        let rounded_batch = ContrastBatch {
             query: rounded(&batch.query),
             key: rounded(&batch.key),
             ..batch.clone()
@@ -200,21 +200,21 @@ fn large_similarities_are_summed_in_float32() {
         let loss = batch.run(&query, &key, 0, &InfoNceConfig::default()).unwrap();
         loss.backward();
         assert_eq!((loss.kind(), query.grad().kind()), (Kind::Float, kind));
-        assert_near(scalar(&loss), exact.naive(0, &InfoNceConfig::default()), 1e-4);
+        assert_near(scalar(&loss), rounded_batch.naive(0, &InfoNceConfig::default()), 1e-4);
         assert_finite(&query.grad());
     }
 }
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let batch = ContrastBatch::ramp(2, 3, 4);
+    let batch = ContrastBatch::sines(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
-    let none = ContrastRows::default();
+    let contrast_rows = ContrastRows::default();
     let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
         error_message(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
     };
-    let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &none, &default);
-    let with = |config: InfoNceConfig| error_of(&q, &k, &none, &config);
+    let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &contrast_rows, &default);
+    let with = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one_element = ids(&[1]);
     let short_ids = ContrastRows { ids: Some(&one_element), valid: None };
@@ -237,7 +237,7 @@ fn invalid_arguments_are_reported() {
         let message = with(InfoNceConfig { temperature, ..default.clone() });
         assert!(message.starts_with("temperature = "));
     }
-    let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &none, &default);
+    let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &contrast_rows, &default);
     assert!(matches!(empty, Err(Error::Empty { tensor: "query", .. })));
 }
 
@@ -246,8 +246,8 @@ fn batches() -> impl Strategy<Value = ContrastBatch> {
         let rows = move |count| matrix(prop_oneof![Just(0.0), -3.0..3.0], count, d);
         let entities = move |count: usize| prop::collection::vec(-1i64..4, count);
         let valid = prop::collection::vec(any::<bool>(), n);
-        let parts = (rows(n), rows(n), rows(q), entities(n), entities(q), valid);
-        parts.prop_map(|(query, key, queue, ids, queue_ids, valid)| ContrastBatch {
+        let fields = (rows(n), rows(n), rows(q), entities(n), entities(q), valid);
+        fields.prop_map(|(query, key, queue, ids, queue_ids, valid)| ContrastBatch {
             query,
             key,
             queue,

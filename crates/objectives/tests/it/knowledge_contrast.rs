@@ -18,7 +18,7 @@ fn queue_of(rows: &Array2<f64>) -> NegativeQueue {
 /// Queries, keys and queue.
 fn inputs(batch: usize, queue: usize, width: usize) -> [Array2<f64>; 3] {
     [(batch, 0.731), (batch, 1.137), (queue, 0.391)]
-        .map(|(rows, step)| ramp(rows, width, step, 1.0))
+        .map(|(rows, step)| sines(rows, width, step, 1.0))
 }
 
 /// The paper's loss over Q candidates: the batch's keys and the queue rows that remain after the
@@ -66,16 +66,17 @@ type Task = fn(
 const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 
 #[test]
-fn each_preset_equals_its_loops_with_gradients_for_keys_only() {
+fn each_preset_equals_its_loops_and_keys_receive_gradient() {
     let [query, key, rows] = inputs(5, 11, 8);
-    let none = ContrastRows::default();
+    let no_ids = ContrastRows::default();
     for task in TASKS {
         for (config, naive) in [
             (ContrastConfig::paper(), naive_paper(&query, &key, &rows)),
             (ContrastConfig::released(0.3), naive_released(&query, &key, &rows, 0.3)),
         ] {
-            let run =
-                |q: &Tensor, k: &Tensor| task(q, k, &mut queue_of(&rows), &none, &config).unwrap();
+            let run = |q: &Tensor, k: &Tensor| {
+                task(q, k, &mut queue_of(&rows), &no_ids, &config).unwrap()
+            };
             LossCase { inputs: [&query, &key], loss: &|[q, k]| run(q, k), naive }.check(1e-10);
             let (q, k) = (leaf(&query), leaf(&key));
             run(&q, &k).backward();
@@ -97,15 +98,15 @@ fn keys_are_queued_except_in_evaluation() {
         let loss =
             masked_entity_prediction(&query, &keys, &mut queue, &contrast_rows, &config).unwrap();
         assert!(scalar(&loss) > 0.0);
-        let stored = queue.keys().unwrap();
+        let stored_keys = queue.keys().unwrap();
         if push == Push::Never {
-            assert_eq!(stored, tensor(&rows));
+            assert_eq!(stored_keys, tensor(&rows));
         } else {
             let expected = concatenate![Axis(0), rows.slice(ndarray::s![2.., ..]), key];
-            assert_eq!(stored, tensor(&expected.as_standard_layout().into_owned()));
+            assert_eq!(stored_keys, tensor(&expected.as_standard_layout().into_owned()));
             assert_eq!(Vec::<i64>::try_from(queue.ids().unwrap()).unwrap(), [-1, -1, 5, 6]);
         }
-        assert!(!stored.requires_grad());
+        assert!(!stored_keys.requires_grad());
     }
 }
 
@@ -113,9 +114,10 @@ fn keys_are_queued_except_in_evaluation() {
 fn a_batch_larger_than_the_queue_replaces_all_keys() {
     let [query, key, rows] = inputs(6, 4, 3);
     let mut queue = queue_of(&rows);
-    let none = ContrastRows::default();
+    let no_ids = ContrastRows::default();
     let paper = ContrastConfig::paper();
-    let loss = masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &none, &paper);
+    let loss =
+        masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &no_ids, &paper);
     let loss = loss.unwrap();
     // All six keys are candidates, although the queue stores only four.
     assert_near(scalar(&loss), naive_paper(&query, &key, &rows), 1e-12);
@@ -158,9 +160,9 @@ fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
 
 #[test]
 fn an_error_does_not_change_the_queue() {
-    let rows = ramp(4, 3, 0.391, 1.0);
+    let rows = sines(4, 3, 0.391, 1.0);
     let mut queue = queue_of(&rows);
-    let (query, key) = (tensor(&ramp(2, 3, 0.7, 1.0)), tensor(&ramp(2, 3, 0.9, 1.0)));
+    let (query, key) = (tensor(&sines(2, 3, 0.7, 1.0)), tensor(&sines(2, 3, 0.9, 1.0)));
     let config = ContrastConfig {
         loss: InfoNceConfig { temperature: -1.0, ..Default::default() },
         ..Default::default()
@@ -181,8 +183,8 @@ fn configs_are_read_from_toml() {
 
 #[test]
 fn without_contrast_the_relation_is_classified_from_both_states() {
-    let (subject, object) = (ramp(4, 3, 0.731, 1.0), ramp(4, 3, 1.137, 1.0));
-    let (weight, bias) = (ramp(5, 6, 0.391, 1.0), ramp(1, 5, 0.9, 1.0));
+    let (subject, object) = (sines(4, 3, 0.731, 1.0), sines(4, 3, 1.137, 1.0));
+    let (weight, bias) = (sines(5, 6, 0.391, 1.0), sines(1, 5, 0.9, 1.0));
     let relations = [4, 0, -100, 2];
     let states = concatenate![Axis(1), subject, object];
     let logits = states.dot(&weight.t()) + &bias;
@@ -199,7 +201,8 @@ fn without_contrast_the_relation_is_classified_from_both_states() {
     let inputs = [&subject, &object, &weight];
     LossCase { inputs, loss: &|[s, o, w]| run(s, o, w), naive }.check(1e-12);
     let [s, o, w] = inputs.map(tensor);
-    let short = o.narrow(0, 0, 3);
-    let message = error_message(relation_classification(&s, &short, &w, None, &ids(&relations)));
+    let three_rows = o.narrow(0, 0, 3);
+    let message =
+        error_message(relation_classification(&s, &three_rows, &w, None, &ids(&relations)));
     assert!(message.starts_with("object: expected shape"), "{message}");
 }

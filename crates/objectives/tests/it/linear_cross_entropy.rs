@@ -11,7 +11,7 @@ use torch_ext::{LinearCrossEntropy, LossReduction};
 
 const REDUCTIONS: [LossReduction; 2] = [LossReduction::Mean, LossReduction::Sum];
 
-/// Runs the kernel with chunks of `chunk_rows` rows; every target must be a token.
+/// Runs the kernel with chunks of `chunk_rows` rows; every target must be a token id.
 fn kernel(
     [hidden, weight, bias]: [&Tensor; 3],
     targets: &Tensor,
@@ -31,11 +31,11 @@ struct Layer {
 }
 
 impl Layer {
-    fn ramp(n: usize, h: usize, v: usize) -> Self {
+    fn sines(n: usize, h: usize, v: usize) -> Self {
         Self {
-            hidden: ramp(n, h, 0.731, 1.5),
-            weight: ramp(v, h, 1.137, 1.2),
-            bias: ramp(1, v, 0.391, 2.0).row(0).to_owned(),
+            hidden: sines(n, h, 0.731, 1.5),
+            weight: sines(v, h, 1.137, 1.2),
+            bias: sines(1, v, 0.391, 2.0).row(0).to_owned(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Layer {
 
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
-    let layer = Layer::ramp(5, 3, 6);
+    let layer = Layer::sines(5, 3, 6);
     let bias = layer.bias.clone().insert_axis(Axis(0));
     let inputs = [&layer.hidden, &layer.weight, &bias];
     let targets = [3, 5, -100, 0, 3];
@@ -90,8 +90,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     }
 }
 
-/// Computes value and gradients with plain tensor operations.
-fn by_logits(
+/// Computes the loss and its gradients from the full logits, with tensor operations.
+fn full_loss(
     hidden: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -108,24 +108,24 @@ fn by_logits(
 fn large_matmuls_agree_with_full_logits() {
     // 64 x 96 x 1024 multiplications exceed the size above which libtorch uses oneDNN for float32
     // matrix multiplications on the CPU.
-    let layer = Layer::ramp(64, 96, 1024);
+    let layer = Layer::sines(64, 96, 1024);
     let targets: Vec<i64> = (0..64).map(|i| (i * 131) % 1024).collect();
     let [hidden, weight, bias] = layer.tensors();
-    let (expected, want_grads) = by_logits(&hidden, &weight, Some(&bias), &ids(&targets));
+    let (expected, expected_grads) = full_loss(&hidden, &weight, Some(&bias), &ids(&targets));
     let [h, w, b] = layer.tensors().map(|t| t.to_kind(Kind::Float).set_requires_grad(true));
     let loss = linear_cross_entropy(&h, &w, Some(&b), &ids(&targets)).unwrap();
     loss.backward();
     assert_near(scalar(&loss), expected, 1e-5);
-    testkit::assert_close("d hidden", &h.grad().to_kind(Kind::Double), &want_grads[0], 1e-6);
-    testkit::assert_close("d weight", &w.grad().to_kind(Kind::Double), &want_grads[1], 1e-6);
+    testkit::assert_close("d hidden", &h.grad().to_kind(Kind::Double), &expected_grads[0], 1e-6);
+    testkit::assert_close("d weight", &w.grad().to_kind(Kind::Double), &expected_grads[1], 1e-6);
 }
 
 #[test]
 fn loss_scaling_accumulation_and_retained_graphs_work() {
-    let layer = Layer::ramp(6, 4, 9);
+    let layer = Layer::sines(6, 4, 9);
     let [hidden, weight, bias] = layer.tensors();
     let targets = ids(&[3, 1, 8, 0, 3, 5]);
-    let (_, [_, expected]) = by_logits(&hidden, &weight, Some(&bias), &targets);
+    let (_, [_, expected]) = full_loss(&hidden, &weight, Some(&bias), &targets);
     let run =
         |h: &Tensor, w: &Tensor, t: &Tensor| linear_cross_entropy(h, w, Some(&bias), t).unwrap();
     // A scaled loss scales the gradient.
@@ -159,7 +159,7 @@ fn loss_scaling_accumulation_and_retained_graphs_work() {
 
 #[test]
 fn only_inputs_requiring_gradients_receive_them_and_there_is_no_second_derivative() {
-    let [hidden, weight, bias] = Layer::ramp(4, 3, 5).tensors();
+    let [hidden, weight, bias] = Layer::sines(4, 3, 5).tensors();
     let targets = ids(&[0, 4, 2, 2]);
     let hidden = hidden.copy().set_requires_grad(true);
     let run = || linear_cross_entropy(&hidden, &weight, Some(&bias), &targets).unwrap();
@@ -173,7 +173,7 @@ fn only_inputs_requiring_gradients_receive_them_and_there_is_no_second_derivativ
 
 #[test]
 fn ignored_rows_receive_exactly_zero() {
-    let mut layer = Layer::ramp(4, 3, 5);
+    let mut layer = Layer::sines(4, 3, 5);
     layer.hidden.row_mut(1).fill(f64::NAN);
     layer.hidden.row_mut(3).fill(f64::INFINITY);
     let targets = ids(&[0, -100, 4, -100]);
@@ -186,23 +186,23 @@ fn ignored_rows_receive_exactly_zero() {
 
 #[test]
 fn low_precision_inputs_are_summed_in_float32() {
-    let layer = Layer::ramp(40, 32, 300);
+    let layer = Layer::sines(40, 32, 300);
     let targets: Vec<i64> = (0..40).map(|i| (i * 7) % 300).collect();
     let targets = ids(&targets);
     for (kind, tolerance) in [(Kind::BFloat16, 2e-2), (Kind::Half, 3e-3)] {
         let low = layer.tensors().map(|t| t.to_kind(kind));
         // The reference uses the same rounded inputs.
         let exact = low.each_ref().map(|t| t.to_kind(Kind::Double));
-        let (expected, want_grads) = by_logits(&exact[0], &exact[1], Some(&exact[2]), &targets);
+        let (expected, expected_grads) = full_loss(&exact[0], &exact[1], Some(&exact[2]), &targets);
         for chunk_rows in [7, 40] {
             let [h, w, b] = low.each_ref().map(|t| t.copy().set_requires_grad(true));
             let loss = kernel([&h, &w, &b], &targets, LossReduction::Mean, chunk_rows);
             loss.backward();
             assert_eq!(loss.kind(), Kind::Float);
             assert_near(scalar(&loss), expected, tolerance);
-            for (actual, expected) in [h.grad(), w.grad()].iter().zip(&want_grads) {
+            for (actual, expected) in [h.grad(), w.grad()].iter().zip(&expected_grads) {
                 assert_eq!(actual.kind(), kind);
-                let largest = largest(expected);
+                let largest = max_abs(expected);
                 let error = testkit::max_abs_error(&actual.to_kind(Kind::Double), expected);
                 assert!(
                     error <= tolerance * largest,
@@ -230,24 +230,24 @@ fn small_probabilities_have_a_gradient_in_float16() {
 
 #[test]
 fn autocast_uses_its_dtype_and_returns_gradients_in_the_weights_dtype() {
-    let layer = Layer::ramp(20, 16, 64);
+    let layer = Layer::sines(20, 16, 64);
     let targets: Vec<i64> = (0..20).map(|i| (i * 3) % 64).collect();
     let targets = ids(&targets);
     let tensors = layer.tensors().map(|t| t.to_kind(Kind::Float).set_requires_grad(true));
     let [hidden, weight, bias] = &tensors;
     let run = || linear_cross_entropy(hidden, weight, Some(bias), &targets).unwrap();
-    let plain = scalar(&run());
+    let float32_loss = scalar(&run());
     let loss = torch_ext::autocast(Device::Cpu, Kind::BFloat16, run).unwrap();
     loss.backward();
     assert_eq!((loss.kind(), weight.grad().kind()), (Kind::Float, Kind::Float));
-    assert_ne!(scalar(&loss), plain, "the matrix multiplications did not run in bfloat16");
-    assert_near(scalar(&loss), plain, 2e-2);
+    assert_ne!(scalar(&loss), float32_loss, "the matrix multiplications did not run in bfloat16");
+    assert_near(scalar(&loss), float32_loss, 2e-2);
     // Hidden states that autocast already converted to bfloat16, with float32 weights.
     let low = hidden.detach().to_kind(Kind::BFloat16).set_requires_grad(true);
-    let mixed = torch_ext::autocast(Device::Cpu, Kind::BFloat16, || {
+    let mixed_loss = torch_ext::autocast(Device::Cpu, Kind::BFloat16, || {
         linear_cross_entropy(&low, weight, Some(bias), &targets).unwrap()
     });
-    assert_near(scalar(&mixed.unwrap()), scalar(&loss), 1e-6);
+    assert_near(scalar(&mixed_loss.unwrap()), scalar(&loss), 1e-6);
 }
 
 #[test]
@@ -293,20 +293,20 @@ fn float16_gradients_support_many_rows_of_one_target() {
 
 #[test]
 fn small_probabilities_contribute_to_the_float16_gradient_of_hidden_states() {
-    // All weights are equal, so the contributions of the 10,000 probabilities of 1e-4 cancel that
-    // of the target.
+    // All weights are equal, so the contributions of the 10,000 probabilities of 1e-4 cancel the
+    // contribution of the target.
     let options = (Kind::Half, Device::Cpu);
     let hidden = Tensor::zeros([2, 3], options).set_requires_grad(true);
     let weight = Tensor::ones([10_000, 3], options);
     let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[5, 9_000])).unwrap();
     (loss * 1e-3).backward();
-    let max_gradient = largest(&hidden.grad());
+    let max_gradient = max_abs(&hidden.grad());
     assert!(max_gradient < 2e-5, "{max_gradient}; the target alone gives 1e-3");
 }
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let [hidden, weight, bias] = Layer::ramp(2, 3, 4).tensors();
+    let [hidden, weight, bias] = Layer::sines(2, 3, 4).tensors();
     let error_of = |h: &Tensor, w: &Tensor, b: &Tensor, t: &Tensor| {
         error_message(linear_cross_entropy(h, w, Some(b), t))
     };
@@ -334,7 +334,7 @@ fn invalid_arguments_are_reported() {
 
 #[test]
 fn logits_and_linear_scores_give_equal_token_losses() {
-    let [hidden, weight, bias] = Layer::ramp(6, 4, 9).tensors();
+    let [hidden, weight, bias] = Layer::sines(6, 4, 9).tensors();
     let hidden = hidden.set_requires_grad(true);
     let (targets, entities) = (ids(&[3, 1, 8, 0, 3, 5]), ids(&[4, 4, 4, 9, 1, 1]));
     let logits = hidden.linear(&weight, Some(&bias));
@@ -386,14 +386,14 @@ proptest! {
     #[test]
     fn agrees_with_the_loops((layer, targets) in batches()) {
         let [hidden, weight, bias] = layer.tensors();
-        let with_loss = targets.iter().filter(|target| **target != -100).count();
+        let loss_count = targets.iter().filter(|target| **target != -100).count();
         let actual = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets));
-        if with_loss == 0 {
+        if loss_count == 0 {
             let is_empty = matches!(actual, Err(Error::Empty { tensor: "targets", .. }));
             prop_assert!(is_empty, "{:?}", actual);
             return Ok(());
         }
-        let expected = layer.naive(&targets).iter().sum::<f64>() / with_loss as f64;
+        let expected = layer.naive(&targets).iter().sum::<f64>() / loss_count as f64;
         assert_near(scalar(&actual.unwrap()), expected, 1e-10);
     }
 }

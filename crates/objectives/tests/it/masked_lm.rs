@@ -19,7 +19,7 @@ fn naive(logits: &Array2<f64>, targets: &[i64], config: &MaskedLmConfig) -> f64 
 
 #[test]
 fn equals_the_loops_and_its_gradient_equals_central_differences() {
-    let (logits, targets) = (ramp(5, 7, 0.731, 4.0), [3, 0, 6, 3, 2]);
+    let (logits, targets) = (sines(5, 7, 0.731, 4.0), [3, 0, 6, 3, 2]);
     for reduction in REDUCTIONS {
         let config = MaskedLmConfig { reduction };
         let loss = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &config).unwrap();
@@ -35,28 +35,28 @@ fn hand_computed_values_are_returned() {
     let zeros = Tensor::zeros([3, 5], DOUBLE);
     assert_near(scalar(&masked_lm(&zeros, &ids(&[0, 4, 2]), &default).unwrap()), 5_f64.ln(), 1e-14);
     // Odds 1 : 3 give probabilities 1/4 and 3/4.
-    let odds = ndarray::array![[0.0, 3_f64.ln()], [0.0, 3_f64.ln()]];
-    let loss = masked_lm(&tensor(&odds), &ids(&[0, 1]), &default).unwrap();
+    let logits = ndarray::array![[0.0, 3_f64.ln()], [0.0, 3_f64.ln()]];
+    let loss = masked_lm(&tensor(&logits), &ids(&[0, 1]), &default).unwrap();
     assert_near(scalar(&loss), (4_f64.ln() + (4.0 / 3_f64).ln()) / 2.0, 1e-14);
     // Large logits do not overflow.
     let logits = ndarray::array![[1e4, -1e4, 0.0], [-3e4, -3e4, -3e4]];
     let loss = masked_lm(&tensor(&logits), &ids(&[1, 0]), &default).unwrap();
     assert_near(scalar(&loss), (2e4 + 3_f64.ln()) / 2.0, 1e-12);
     // With one candidate the probability is 1 and the gradient is 0.
-    let single = leaf(&ndarray::array![[3.0]]);
-    let loss = masked_lm(&single, &ids(&[0]), &default).unwrap();
+    let single_logit = leaf(&ndarray::array![[3.0]]);
+    let loss = masked_lm(&single_logit, &ids(&[0]), &default).unwrap();
     loss.backward();
-    assert_eq!((scalar(&loss), single.grad().double_value(&[0, 0])), (0.0, 0.0));
+    assert_eq!((scalar(&loss), single_logit.grad().double_value(&[0, 0])), (0.0, 0.0));
 }
 
 #[test]
 fn low_precision_logits_are_reduced_in_float32() {
-    let logits = ramp(40, 300, 0.417, 6.0);
+    let logits = sines(40, 300, 0.417, 6.0);
     let targets: Vec<i64> = (0..40).map(|i| (i * 7) % 300).collect();
     let default = MaskedLmConfig::default();
     let loss = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &default).unwrap();
     let naive = naive(&logits, &targets, &default);
-    // Rounding the logits changes the loss by at most twice their rounding, 2 · 2^-9 · 6.
+    // Rounding the logits changes the loss by at most twice their rounding error, 2 · 2^-9 · 6.
     LossCase { inputs: [&logits], loss: &loss, naive }.check_low_precision(0.024);
 }
 
@@ -87,7 +87,7 @@ fn invalid_arguments_are_reported() {
     assert!(matches!(empty, Err(Error::Empty { tensor: "targets", .. })));
 }
 
-/// N rows of V logits and a target each; includes equal rows and equal targets.
+/// N rows of V logits, each with a target; includes equal rows and equal targets.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
     (1usize..6, 1usize..8).prop_flat_map(|(n, v)| {
         let logits = matrix(prop_oneof![Just(0.0), -20.0..20.0], n, v);

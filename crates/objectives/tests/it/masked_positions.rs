@@ -3,7 +3,7 @@ use crate::common::*;
 use objectives::{Error, IGNORE_INDEX, masked_positions};
 
 #[test]
-fn positions_are_row_major_and_a_padded_row_adds_none() {
+fn positions_are_row_major_and_a_padded_row_has_no_positions() {
     let labels = ids(&[-100, 7, -100, 7, -100, -100, -100, -100, 0, -100, -100, 2]).view([3, 4]);
     let masked = masked_positions(&labels).unwrap();
     assert_eq!(Vec::<i64>::try_from(&masked.indices).unwrap(), [1, 3, 8, 11]);

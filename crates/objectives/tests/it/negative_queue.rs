@@ -33,7 +33,7 @@ fn the_newest_rows_are_stored_in_order() {
     assert_eq!(queue_ids(&queue), [40, 50, 60, 70, -1, -1]);
     queue.push(&rows(&[]), None).unwrap();
     assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
-    // If more rows are pushed than fit, the last ones are stored.
+    // If more rows are pushed than fit, the last rows are stored.
     queue.push(&rows(&[10, 11, 12, 13, 14, 15, 16, 17]), None).unwrap();
     assert_eq!(numbers(&queue), [12, 13, 14, 15, 16, 17]);
 }
@@ -71,14 +71,14 @@ fn pushed_keys_are_detached() {
 #[test]
 fn random_keys_have_norm_one_and_depend_only_on_the_seed() {
     let config = QueueConfig { size: 500, ..Default::default() };
-    let new =
+    let random_keys =
         |config: &QueueConfig| NegativeQueue::new(768, FLOAT, config).unwrap().keys().unwrap();
-    let keys = new(&config);
+    let keys = random_keys(&config);
     let norm = keys.norm_scalaropt_dim(2.0, [1i64], false).mean(Kind::Double).double_value(&[]);
     assert!((norm - 1.0).abs() < 0.05, "{norm}");
     let _ = Tensor::randn([3], FLOAT);
-    assert_eq!(new(&config), keys);
-    assert_ne!(new(&QueueConfig { seed: 43, ..config }), keys);
+    assert_eq!(random_keys(&config), keys);
+    assert_ne!(random_keys(&QueueConfig { seed: 43, ..config }), keys);
 }
 
 #[test]
@@ -118,11 +118,11 @@ fn invalid_states_are_rejected() {
     };
     for cursor in [[3, 3], [-1, 3], [0, 4], [0, -1]] {
         let state = state(&cursor);
-        let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
+        let find = |name| state.iter().find(|(key, _)| *key == name).map(|(_, tensor)| tensor);
         assert!(matches!(queue.restore(find), Err(Error::Range { tensor: "cursor", .. })));
     }
     let state = state(&[1, 2]);
-    let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
+    let find = |name| state.iter().find(|(key, _)| *key == name).map(|(_, tensor)| tensor);
     let find_without_ids = |name| if name == "ids" { None } else { find(name) };
     assert!(matches!(queue.restore(find_without_ids), Err(Error::Missing { argument: "ids", .. })));
     queue.restore(find).unwrap();

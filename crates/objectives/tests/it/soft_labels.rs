@@ -7,7 +7,7 @@ fn config(temperature: f64, over: SoftmaxOver) -> SoftLabelConfig {
     SoftLabelConfig { temperature, over }
 }
 
-fn row(temperature: f64) -> SoftLabelConfig {
+fn row_config(temperature: f64) -> SoftLabelConfig {
     config(temperature, SoftmaxOver::Row)
 }
 
@@ -81,15 +81,15 @@ fn mask_with_holes() -> Array2<bool> {
 
 #[test]
 fn equals_the_loops_and_its_gradient_equals_central_differences() {
-    let (student, teacher) = (ramp(4, 6, 0.731, 3.0), ramp(4, 6, 1.137, 3.0));
+    let (student, teacher) = (sines(4, 6, 0.731, 3.0), sines(4, 6, 1.137, 3.0));
     let mask = mask_with_holes();
     for mask in [None, Some(&mask)] {
-        let as_tensor = mask.map(mask_tensor);
+        let tensor_mask = mask.map(mask_tensor);
         for temperature in [0.5, 1.0, 6.0] {
             for over in SOFTMAX_SCOPES {
                 let config = config(temperature, over);
                 let run = |x: &Tensor| {
-                    soft_labels(x, &tensor(&teacher), as_tensor.as_ref(), &config).unwrap()
+                    soft_labels(x, &tensor(&teacher), tensor_mask.as_ref(), &config).unwrap()
                 };
                 let naive = naive(&student, &teacher, mask, &config).unwrap();
                 assert!(naive > 0.01);
@@ -101,7 +101,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 
 #[test]
 fn hand_computed_values_are_returned() {
-    // Probabilities 3/4 and 1/4 compared with 1/2 and 1/2: 3/4 ln 3/2 + 1/4 ln 1/2.
+    // The divergence of (3/4, 1/4) from (1/2, 1/2) is 3/4 ln 3/2 + 1/4 ln 1/2.
     let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
     let equal_logits = Tensor::zeros([2, 2], DOUBLE);
     let loss = |temperature, over| {
@@ -128,9 +128,9 @@ fn hand_computed_values_are_returned() {
     // With one class both probabilities are 1.
     let single_class = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
     let student = single_class.zeros_like().set_requires_grad(true);
-    let loss = soft_labels(&student, &single_class, None, &row(3.0)).unwrap();
+    let loss = soft_labels(&student, &single_class, None, &row_config(3.0)).unwrap();
     loss.backward();
-    assert_eq!((scalar(&loss), largest(&student.grad())), (0.0, 0.0));
+    assert_eq!((scalar(&loss), max_abs(&student.grad())), (0.0, 0.0));
 }
 
 #[test]
@@ -156,9 +156,9 @@ fn transposed_tensors_give_the_same_loss() {
 #[test]
 fn masked_positions_receive_exactly_zero() {
     let mask = mask_with_holes();
-    let mut with_extreme_rows = ramp(4, 6, 0.417, 2.0);
-    for (index, &inside) in mask.indexed_iter() {
-        if !inside {
+    let mut with_extreme_rows = sines(4, 6, 0.417, 2.0);
+    for (index, &is_allowed) in mask.indexed_iter() {
+        if !is_allowed {
             with_extreme_rows[index] = f64::NAN;
         }
     }
@@ -168,7 +168,7 @@ fn masked_positions_receive_exactly_zero() {
         let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
         assert!(scalar(&loss) > 0.0);
         check_zeros(&loss, &[&x], &[&[2]]);
-        assert_eq!(largest(&x.grad().masked_select(&mask.logical_not())), 0.0);
+        assert_eq!(max_abs(&x.grad().masked_select(&mask.logical_not())), 0.0);
         assert_all_nonzero(&x.grad().masked_select(&mask));
         assert!(!teacher.grad().defined());
     }
@@ -176,7 +176,7 @@ fn masked_positions_receive_exactly_zero() {
     // there.
     let teacher = Tensor::from_slice(&[0.0, f64::NEG_INFINITY, 0.0]).view([1, 3]);
     let x = teacher.zeros_like().set_requires_grad(true);
-    let loss = soft_labels(&x, &teacher, None, &row(1.0)).unwrap();
+    let loss = soft_labels(&x, &teacher, None, &row_config(1.0)).unwrap();
     loss.backward();
     assert_near(scalar(&loss), 1.5_f64.ln(), 1e-14);
     assert_near(x.grad().double_value(&[0, 1]), 1.0 / 3.0, 1e-14);
@@ -200,18 +200,18 @@ fn invalid_arguments_are_reported() {
         ),
     ]);
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e4] {
-        let error = error_message(soft_labels(&x, &x, None, &row(temperature)));
+        let error = error_message(soft_labels(&x, &x, None, &row_config(temperature)));
         assert!(error.starts_with("temperature = "), "{error}");
     }
 }
 
 #[test]
 fn low_precision_logits_are_reduced_in_float32() {
-    let (student, teacher) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
-    let naive = naive(&student, &teacher, None, &row(6.0)).unwrap();
+    let (student, teacher) = (sines(5, 384, 0.731, 6.0), sines(5, 384, 1.137, 6.0));
+    let naive = naive(&student, &teacher, None, &row_config(6.0)).unwrap();
     // The teacher may have a different dtype from the student.
     let teacher = tensor(&teacher).to_kind(Kind::Float);
-    let loss = |[x]: [&Tensor; 1]| soft_labels(x, &teacher, None, &row(6.0)).unwrap();
+    let loss = |[x]: [&Tensor; 1]| soft_labels(x, &teacher, None, &row_config(6.0)).unwrap();
     LossCase { inputs: [&student], loss: &loss, naive }.check_low_precision(0.01 * naive);
 }
 
@@ -231,9 +231,9 @@ proptest! {
         for over in SOFTMAX_SCOPES {
             let config = config(temperature, over);
             for mask in [None, Some(&mask)] {
-                let as_tensor = mask.map(mask_tensor);
+                let tensor_mask = mask.map(mask_tensor);
                 let actual =
-                    soft_labels(&tensor(&student), &tensor(&teacher), as_tensor.as_ref(), &config);
+                    soft_labels(&tensor(&student), &tensor(&teacher), tensor_mask.as_ref(), &config);
                 match naive(&student, &teacher, mask, &config) {
                     Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-9),
                     None => {

@@ -6,7 +6,7 @@ use objectives::{SpanConfig, SpanReduction, span, span_log_probs};
 const STARTS: [[i64; 3]; 2] = [[0, 2, 5], [1, 1, 4]];
 const ENDS: [[i64; 3]; 2] = [[5, 3, 5], [1, 3, 5]];
 
-fn spans() -> (Tensor, Tensor) {
+fn span_tensors() -> (Tensor, Tensor) {
     (table(&STARTS.map(Vec::from)), table(&ENDS.map(Vec::from)))
 }
 
@@ -18,13 +18,13 @@ fn mask_with_holes() -> Array2<bool> {
 
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
-    let (x, y) = (ramp(2, 6, 0.731, 3.0), ramp(2, 6, 1.137, 3.0));
-    let (s, e) = spans();
+    let (x, y) = (sines(2, 6, 0.731, 3.0), sines(2, 6, 1.137, 3.0));
+    let (s, e) = span_tensors();
     let mask = mask_with_holes();
     for mask in [None, Some(&mask)] {
-        let as_tensor = mask.map(mask_tensor);
+        let tensor_mask = mask.map(mask_tensor);
         let run =
-            |x: &Tensor, y: &Tensor| span_log_probs(x, y, &s, &e, as_tensor.as_ref()).unwrap();
+            |x: &Tensor, y: &Tensor| span_log_probs(x, y, &s, &e, tensor_mask.as_ref()).unwrap();
         let actual = run(&tensor(&x), &tensor(&y));
         assert_eq!(actual.size(), [2, 3]);
         for b in 0..2 {
@@ -36,7 +36,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             }
         }
         // The weights differ, so that errors of different entries cannot cancel.
-        let weights = tensor(&ramp(2, 3, 0.4, 1.0));
+        let weights = tensor(&sines(2, 3, 0.4, 1.0));
         let sum = |log_probs: Tensor| (log_probs * &weights).sum(Kind::Double);
         check_gradient(&x, |x| sum(run(x, &tensor(&y))));
         check_gradient(&y, |y| sum(run(&tensor(&x), y)));
@@ -45,8 +45,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 
 #[test]
 fn the_negative_gold_log_probability_is_the_span_loss() {
-    let (x, y) = (tensor(&ramp(2, 6, 0.3, 4.0)), tensor(&ramp(2, 6, 0.9, 4.0)));
-    let (s, e) = spans();
+    let (x, y) = (tensor(&sines(2, 6, 0.3, 4.0)), tensor(&sines(2, 6, 0.9, 4.0)));
+    let (s, e) = span_tensors();
     let log_probs = span_log_probs(&x, &y, &s, &e, None).unwrap();
     let sum = SpanConfig { reduction: SpanReduction::Sum, ..Default::default() };
     for k in 0..3 {
@@ -73,21 +73,21 @@ fn hand_computed_values_are_returned() {
 
 #[test]
 fn masked_positions_receive_exactly_zero() {
-    let mut with_extreme_rows = ramp(2, 6, 0.417, 2.0);
+    let mut with_extreme_rows = sines(2, 6, 0.417, 2.0);
     let mask = mask_with_holes();
-    for (index, &inside) in mask.indexed_iter() {
-        if !inside {
+    for (index, &is_allowed) in mask.indexed_iter() {
+        if !is_allowed {
             with_extreme_rows[index] = f64::NAN;
         }
     }
     let x = leaf(&with_extreme_rows);
-    let (s, e) = spans();
+    let (s, e) = span_tensors();
     let log_probs = span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask))).unwrap();
     assert!(floats(&log_probs).iter().all(|value| value.is_finite()));
-    (&log_probs * tensor(&ramp(2, 3, 0.4, 1.0))).sum(Kind::Double).backward();
-    for (index, &inside) in mask.indexed_iter() {
+    (&log_probs * tensor(&sines(2, 3, 0.4, 1.0))).sum(Kind::Double).backward();
+    for (index, &is_allowed) in mask.indexed_iter() {
         let grad = x.grad().double_value(&[index.0 as i64, index.1 as i64]);
-        assert!(if inside { grad != 0.0 } else { grad == 0.0 }, "{index:?}: {grad}");
+        assert!(if is_allowed { grad != 0.0 } else { grad == 0.0 }, "{index:?}: {grad}");
     }
 }
 
@@ -106,26 +106,26 @@ fn minimum_sizes_are_supported() {
 
 #[test]
 fn low_precision_logits_are_reduced_in_float32() {
-    let (x, y) = (ramp(2, 6, 0.731, 6.0), ramp(2, 6, 1.137, 6.0));
-    let (s, e) = spans();
+    let (x, y) = (sines(2, 6, 0.731, 6.0), sines(2, 6, 1.137, 6.0));
+    let (s, e) = span_tensors();
     let expected = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None).unwrap();
     for kind in [Kind::BFloat16, Kind::Half] {
         let [x, y] = [&x, &y].map(|logits| tensor(logits).to_kind(kind).set_requires_grad(true));
         let log_probs = span_log_probs(&x, &y, &s, &e, None).unwrap();
         log_probs.sum(Kind::Float).backward();
         assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
-        // Rounding changes a logit below 8 by at most 2^-6, and a span's log-probability by
-        // four times that.
+        // Rounding changes a logit below 8 by at most 2^-6, and a span's log-probability by at most
+        // 4 · 2^-6.
         testkit::assert_close("log_probs", &log_probs, &expected, 0.063);
     }
 }
 
 #[test]
 fn an_invalid_logit_makes_its_row_nan() {
-    let valid_logits = tensor(&ramp(2, 6, 0.9, 1.0));
-    let (s, e) = spans();
+    let valid_logits = tensor(&sines(2, 6, 0.9, 1.0));
+    let (s, e) = span_tensors();
     for value in [f64::NAN, f64::INFINITY] {
-        let mut invalid_logits = ramp(2, 6, 0.9, 1.0);
+        let mut invalid_logits = sines(2, 6, 0.9, 1.0);
         invalid_logits[[1, 3]] = value;
         let log_probs =
             span_log_probs(&valid_logits, &tensor(&invalid_logits), &s, &e, None).unwrap();
@@ -137,7 +137,7 @@ fn an_invalid_logit_makes_its_row_nan() {
 #[test]
 fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 6], FLOAT);
-    let (s, e) = spans();
+    let (s, e) = span_tensors();
     let run = |s: &Tensor, e: &Tensor| error_message(span_log_probs(&x, &x, s, e, None));
     assert_messages([
         (run(&s.view([6]), &e), "starts: expected shape [B, K], got [6]"),

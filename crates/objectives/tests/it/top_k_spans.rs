@@ -24,8 +24,8 @@ fn naive(
     for s in 0..length {
         for e in s..length {
             let score = start[[row, s]] + end[[row, e]];
-            let short = config.max_answer_len.is_none_or(|max_len| e - s < max_len);
-            if short && allowed(s) && allowed(e) && score > f64::NEG_INFINITY {
+            let is_short = config.max_answer_len.is_none_or(|max_len| e - s < max_len);
+            if is_short && allowed(s) && allowed(e) && score > f64::NEG_INFINITY {
                 spans.push((s as i64, e as i64, score));
             }
         }
@@ -64,7 +64,7 @@ fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
 #[test]
 fn equals_the_enumeration_for_realistic_sizes() {
     // Logits are rounded to quarters, so that several scores are equal at rank k.
-    let rounded = |step| ramp(3, 384, step, 3.0).mapv(|x| (x * 4.0).round() / 4.0);
+    let rounded = |step| sines(3, 384, step, 3.0).mapv(|x| (x * 4.0).round() / 4.0);
     let (start, end) = (rounded(0.731), rounded(1.137));
     let mask = Array2::from_shape_fn((3, 384), |(b, l)| l > 20 && l < 370 - 50 * b);
     for k in [1, 20, 50] {
@@ -74,8 +74,8 @@ fn equals_the_enumeration_for_realistic_sizes() {
             let [x, y] = [&start, &end].map(leaf);
             let spans = top_k_spans(&x, &y, Some(&mask_tensor(&mask)), &config).unwrap();
             assert!(!spans.scores.requires_grad());
-            let scores = if kind == Kind::Double { Kind::Double } else { Kind::Float };
-            assert_eq!(spans.scores.kind(), scores);
+            let score_kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+            assert_eq!(spans.scores.kind(), score_kind);
             for (b, list) in rows(&spans, 3, k).into_iter().enumerate() {
                 assert_eq!(list, naive(&start, &end, Some(&mask), b, &config), "{kind:?}");
             }
@@ -85,15 +85,15 @@ fn equals_the_enumeration_for_realistic_sizes() {
 
 #[test]
 fn low_precision_logits_are_summed_in_float32() {
-    let (start, end) = (ramp(2, 9, 0.7, 5.0), ramp(2, 9, 1.3, 5.0));
+    let (start, end) = (sines(2, 9, 0.7, 5.0), sines(2, 9, 1.3, 5.0));
     for kind in [Kind::BFloat16, Kind::Half] {
         let [x, y] = [&start, &end].map(|logits| tensor(logits).to_kind(kind));
         let low = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
         let [x, y] = [x, y].map(|logits| logits.to_kind(Kind::Float));
-        let full = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
-        assert_eq!(rows(&low, 2, 9), rows(&full, 2, 9));
-        // Rounding changes a logit below 8 by at most 2^-6, a score by twice that, and thus the
-        // score of each rank too.
+        let upcast = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
+        assert_eq!(rows(&low, 2, 9), rows(&upcast, 2, 9));
+        // Rounding changes a logit below 8 by at most 2^-6, and therefore the score of each rank by
+        // at most 2 · 2^-6.
         let exact = top_k_spans(&tensor(&start), &tensor(&end), None, &config(9, None)).unwrap();
         testkit::assert_close("scores", &low.scores, &exact.scores, 0.032);
     }
@@ -110,8 +110,8 @@ fn rows_with_too_few_spans_are_padded() {
     let spans = top_k_spans(&single_column, &single_column, None, &config(2, None)).unwrap();
     assert_eq!(rows(&spans, 3, 2)[0], [(0, 0, 2.0)]);
     for (batch, length) in [(0, 5), (4, 0), (0, 0)] {
-        let none = Tensor::zeros([batch, length], DOUBLE);
-        let spans = top_k_spans(&none, &none, None, &config(2, Some(3))).unwrap();
+        let zeros = Tensor::zeros([batch, length], DOUBLE);
+        let spans = top_k_spans(&zeros, &zeros, None, &config(2, Some(3))).unwrap();
         assert!(rows(&spans, batch as usize, 2).iter().all(Vec::is_empty));
         assert_eq!(spans.scores.kind(), Kind::Double);
     }
@@ -127,28 +127,27 @@ fn spans_of_probability_zero_are_excluded() {
 
 #[test]
 fn invalid_logits_are_ranked_first() {
-    let valid = tensor(&ramp(2, 5, 0.9, 1.0));
+    let valid = tensor(&sines(2, 5, 0.9, 1.0));
     let mask = Array2::from_shape_fn((2, 5), |(_, l)| l < 4);
     let mask = mask_tensor(&mask);
     for value in [f64::NAN, f64::INFINITY] {
-        let mut invalid = ramp(2, 5, 0.9, 1.0);
-        invalid[[0, 4]] = value; // outside the mask
+        let mut logits = sines(2, 5, 0.9, 1.0);
+        logits[[0, 4]] = value; // outside the mask
         let top_three = config(3, None);
-        let spans = top_k_spans(&tensor(&invalid), &valid, Some(&mask), &top_three).unwrap();
+        let spans = top_k_spans(&tensor(&logits), &valid, Some(&mask), &top_three).unwrap();
         let without_invalid = top_k_spans(&valid, &valid, Some(&mask), &top_three).unwrap();
         assert_eq!(rows(&spans, 2, 3), rows(&without_invalid, 2, 3));
-        invalid[[1, 2]] = value;
-        // The spans that end at this position come first, ordered by start, and no span contains
-        // the masked column.
-        let spans = top_k_spans(&valid, &tensor(&invalid), Some(&mask), &config(4, None)).unwrap();
+        logits[[1, 2]] = value;
+        // The spans that end at position 2 are ranked first, in order of their start.
+        let spans = top_k_spans(&valid, &tensor(&logits), Some(&mask), &config(4, None)).unwrap();
         assert_eq!(ints(&spans.starts.get(1))[..3], [0, 1, 2]);
         assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
         assert!(floats(&spans.scores.get(1))[..3].iter().all(|score| !score.is_finite()));
         assert!(spans.valid.all().int64_value(&[]) == 1);
         assert_finite(&spans.scores.get(0));
         // No span extends beyond the last column.
-        invalid[[1, 2]] = 0.0;
-        let spans = top_k_spans(&tensor(&invalid), &valid, None, &config(20, Some(3)));
+        logits[[1, 2]] = 0.0;
+        let spans = top_k_spans(&tensor(&logits), &valid, None, &config(20, Some(3)));
         let spans = spans.unwrap();
         assert_eq!((ints(&spans.starts.get(0))[0], ints(&spans.ends.get(0))[0]), (4, 4));
         assert!(ints(&spans.ends).iter().all(|&end| end < 5));
@@ -206,15 +205,15 @@ proptest! {
         let config = config(k, max_len);
         let batch = start.nrows();
         for mask in [None, Some(&mask)] {
-            let as_tensor = mask.map(mask_tensor);
+            let tensor_mask = mask.map(mask_tensor);
             let (x, y) = (tensor(&start), tensor(&end));
-            let actual = top_k_spans(&x, &y, as_tensor.as_ref(), &config).unwrap();
+            let actual = top_k_spans(&x, &y, tensor_mask.as_ref(), &config).unwrap();
             let actual = rows(&actual, batch, k);
             for (b, list) in actual.iter().enumerate() {
                 prop_assert_eq!(list, &naive(&start, &end, mask, b, &config));
             }
             // The order of the rows does not matter.
-            let reversed_mask = as_tensor.map(|mask| mask.flip([0]));
+            let reversed_mask = tensor_mask.map(|mask| mask.flip([0]));
             let spans = top_k_spans(&x.flip([0]), &y.flip([0]), reversed_mask.as_ref(), &config).unwrap();
             let mut reversed_rows = rows(&spans, batch, k);
             reversed_rows.reverse();

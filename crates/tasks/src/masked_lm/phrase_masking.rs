@@ -3,7 +3,8 @@ use std::ops::Range;
 
 use kg_triples::phrases::{PassageExample, PhrasePassage, SpecialIds, encode_passages};
 use objectives::masking::{
-    Masked, MaskingVocab, entity_prediction_masking, mlm_masking, ngram_masking, phrase_masking,
+    MaskedExample, MaskingVocab, entity_prediction_masking, mlm_masking, ngram_masking,
+    phrase_masking,
 };
 use objectives::{MaskedLmConfig, MaskedLmReduction};
 use rand::Rng;
@@ -148,7 +149,7 @@ impl<'a> PhraseMaskingTask<'a> {
                 let draw = rng_for(seed, "validation", number as u64).random();
                 self.mask(example, draw)
             });
-            let rows = masked.collect::<Result<Vec<Masked>>>()?;
+            let rows = masked.collect::<Result<Vec<MaskedExample>>>()?;
             let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
             let sum_config = MaskedLmConfig { reduction: MaskedLmReduction::Sum };
             let loss = no_grad(|| {
@@ -167,7 +168,7 @@ impl<'a> PhraseMaskingTask<'a> {
     }
 
     /// Masks one example with the random number `draw`.
-    fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked> {
+    fn mask(&self, example: &PassageExample, draw: u64) -> Result<MaskedExample> {
         let tokens = example.input_ids.as_slice();
         let mut masked = match &self.config.masking {
             PassageMasking::Phrases(config) => {
@@ -192,12 +193,12 @@ impl<'a> PhraseMaskingTask<'a> {
 
     /// Masks the examples of a batch; the result depends only on the batch and the generator's
     /// state.
-    fn mask_all(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
+    fn mask_all(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<MaskedExample>> {
         let examples = batch.iter().filter_map(|&number| self.passages.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
 
-    fn inputs(&self, rows: &[Masked]) -> Result<Inputs> {
+    fn inputs(&self, rows: &[MaskedExample]) -> Result<Inputs> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         if self.config.segment != 0 {
@@ -209,7 +210,7 @@ impl<'a> PhraseMaskingTask<'a> {
 
     /// Computes the loss of masked rows. If no token is selected, the loss is 0 and depends on the
     /// hidden states, so that the step has a gradient.
-    fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
+    fn loss(&self, rows: &[MaskedExample]) -> Result<Tensor> {
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let hidden = self.model.encode(&self.inputs(rows)?, true)?;
         match loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)? {
@@ -246,7 +247,7 @@ impl Task for PhraseMaskingTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.mask_all(step.batch, &mut step.rng)?;
         let reduction = self.config.loss.reduction.into();
-        let targets = |row: &Masked| row.selected().count();
+        let targets = |row: &MaskedExample| row.selected().count();
         let losses =
             losses("mlm", &rows, step.micro_batch, reduction, targets, |rows| self.loss(rows))?;
         // The loss of a batch without a selected token is not logged.

@@ -1,6 +1,6 @@
 //! Masked language modelling on a stream of text.
 use objectives::MaskedLmReduction;
-use objectives::masking::{Masked, MaskingVocab, MlmMaskingConfig, mlm_masking};
+use objectives::masking::{MaskedExample, MaskingVocab, MlmMaskingConfig, mlm_masking};
 use rand::Rng;
 use tch::Tensor;
 use trainer::{
@@ -83,7 +83,7 @@ impl<'a> MlmTask<'a> {
 
     /// Computes the mean loss over the selected tokens of masked rows. If no token is selected, the
     /// loss is 0 and depends on the hidden states, so that the step has a gradient.
-    fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
+    fn loss(&self, rows: &[MaskedExample]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
@@ -109,9 +109,9 @@ impl Task for MlmTask<'_> {
         let rows = step.batch.iter().filter_map(|&index| self.rows.row(index));
         let mask =
             |row: &[u32]| Ok(mlm_masking(row, &self.vocab, step.rng.random(), &self.masking)?);
-        let rows = rows.map(mask).collect::<Result<Vec<Masked>>>()?;
+        let rows = rows.map(mask).collect::<Result<Vec<MaskedExample>>>()?;
         let mean = MaskedLmReduction::Mean.into();
-        let targets = |row: &Masked| row.selected().count();
+        let targets = |row: &MaskedExample| row.selected().count();
         let losses = losses("mlm", &rows, step.micro_batch, mean, targets, |rows| self.loss(rows))?;
         // The loss of a batch without a selected token is not logged.
         let has_targets = rows.iter().any(|row| targets(row) > 0);

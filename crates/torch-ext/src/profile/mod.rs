@@ -17,10 +17,11 @@ use crate::{Error, Result};
 
 pub use summary::{NamedTime, TraceSummary};
 
-/// Whether a profile is being recorded; Kineto supports one per process.
+/// Whether a profile is being recorded; Kineto supports one profile per process.
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
-/// A running profile of this thread and its backward passes. Dropping it discards the recording.
+/// A running profile of this thread and its backward passes. Dropping the profile discards the
+/// recording.
 ///
 /// Kineto prints harmless warnings on standard error, for example without a GPU or outside of the
 /// main thread. GPU kernels are missing if the driver restricts profiling to root.
@@ -92,15 +93,15 @@ impl Profile {
         let mut partial = temporary.clone().into_os_string();
         partial.push(".tmp");
         let reason = append_error(Path::new(&partial)).unwrap_or(error);
-        for leftover in [partial.as_os_str(), temporary.as_os_str()] {
+        for remaining_file in [partial.as_os_str(), temporary.as_os_str()] {
             // The file may not exist, and another error is reported.
-            let _ = fs::remove_file(leftover);
+            let _ = fs::remove_file(remaining_file);
         }
         Err(io(reason))
     }
 }
 
-/// The error of appending to a file. It is the likely cause of Kineto's failure.
+/// Returns the error of appending to a file, which is the likely cause of Kineto's failure.
 fn append_error(partial: &Path) -> Option<std::io::Error> {
     let file = fs::File::options().append(true).create(true).open(partial);
     let written = file.and_then(|mut file| {
@@ -119,7 +120,7 @@ impl Drop for Profile {
 
 /// Stops recording; `path` is NUL-terminated, or null for no file.
 fn stop(path: *const c_char) -> Result<()> {
-    // SAFETY: callers keep the string alive until this returns; null means no file.
+    // SAFETY: callers keep the string alive until this function returns; null means no file.
     let stopped = call(|error| unsafe { ffi::polyqa_profile_stop(path, error) });
     RECORDING.store(false, Ordering::Release);
     stopped
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_backward_pass_is_recorded_and_dropped_graphs_are_not() {
+    fn the_backward_pass_is_recorded_after_another_profile_was_dropped() {
         let (_lock, folder) = (lock_profiler(), tempfile::tempdir().unwrap());
         let path = folder.path().join("trace.json");
         drop(Profile::start(Device::Cpu).unwrap());

@@ -29,7 +29,7 @@ pub struct NamedTime {
 /// Time of a profile; every list is sorted by descending time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceSummary {
-    /// Time from the start of the first event to the end of the last one.
+    /// Time from the start of the first event to the end of the last event.
     pub milliseconds: f64,
     /// Time during which a GPU was busy; absent without GPU events.
     pub gpu_milliseconds: Option<f64>,
@@ -104,26 +104,27 @@ impl TraceSummary {
     }
 
     fn from_events(events: Vec<Event>) -> Self {
-        let spans = events.into_iter().filter(|event| event.ph == "X");
-        let (gpu, other): (Vec<Event>, Vec<Event>) = spans.partition(Event::on_gpu);
-        let mut host: Vec<Event> = other.into_iter().filter(Event::on_host).collect();
-        // Enclosing events come before enclosed ones.
+        let complete_events = events.into_iter().filter(|event| event.ph == "X");
+        let (gpu, others): (Vec<Event>, Vec<Event>) = complete_events.partition(Event::on_gpu);
+        let mut host: Vec<Event> = others.into_iter().filter(Event::on_host).collect();
+        // Sorts enclosing events before the events that they enclose.
         host.sort_by(|a, b| a.ts.total_cmp(&b.ts).then(b.dur.total_cmp(&a.dur)));
-        let all = || gpu.iter().chain(&host);
-        let first = all().map(|event| event.ts).fold(f64::INFINITY, f64::min);
-        let last = all().map(Event::end).fold(f64::NEG_INFINITY, f64::max);
+        let recorded = || gpu.iter().chain(&host);
+        let first = recorded().map(|event| event.ts).fold(f64::INFINITY, f64::min);
+        let last = recorded().map(Event::end).fold(f64::NEG_INFINITY, f64::max);
         let busy = busy_intervals(&gpu);
         Self {
             milliseconds: (last - first).max(0.0) / 1e3,
             gpu_milliseconds: (!gpu.is_empty())
                 .then(|| busy.iter().map(|(start, end)| end - start).sum::<f64>() / 1e3),
-            kernels: sum(gpu.iter().map(|event| (event.name.as_str(), event.dur))),
-            gaps: sum(gaps(&busy, &host)),
-            waits: sum(host
-                .iter()
-                .filter(|event| event.waits_for_gpu())
-                .map(|event| (&*event.name, event.dur))),
-            operators: sum(exclusive_times(&host)),
+            kernels: sum_by_name(gpu.iter().map(|event| (event.name.as_str(), event.dur))),
+            gaps: sum_by_name(gaps(&busy, &host)),
+            waits: sum_by_name(
+                host.iter()
+                    .filter(|event| event.waits_for_gpu())
+                    .map(|event| (&*event.name, event.dur)),
+            ),
+            operators: sum_by_name(exclusive_times(&host)),
         }
     }
 
@@ -177,6 +178,7 @@ impl TraceSummary {
     }
 }
 
+/// Returns the number of events in all rows.
 fn count(rows: &[NamedTime]) -> f64 {
     rows.iter().map(|row| row.count as f64).sum()
 }
@@ -194,7 +196,7 @@ fn shortened(name: &str) -> String {
 }
 
 /// Sums microseconds by name, sorted by descending time.
-fn sum<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
+fn sum_by_name<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
     let mut sums: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
     for (name, time) in times {
         let sum = sums.entry(name).or_default();
@@ -226,18 +228,19 @@ fn busy_intervals(events: &[Event]) -> Vec<(f64, f64)> {
     busy_intervals
 }
 
-/// Length of each gap between two intervals of `busy`, and the innermost host event in its middle.
+/// The innermost host event in the middle of each gap between intervals of `busy`, and the gap's
+/// length.
 fn gaps<'a>(
     busy: &'a [(f64, f64)],
     host: &'a [Event],
 ) -> impl Iterator<Item = (&'a str, f64)> + 'a {
-    busy.iter().zip(busy.iter().skip(1)).filter_map(|(before, after)| {
-        let gap = after.0 - before.1;
-        let middle = before.1 + gap / 2.0;
+    busy.iter().zip(busy.iter().skip(1)).filter_map(|(previous, next)| {
+        let gap = next.0 - previous.1;
+        let middle = previous.1 + gap / 2.0;
         let count = host.partition_point(|event| event.ts <= middle);
         let started = host.get(..count).unwrap_or_default();
-        let inner = started.iter().rev().find(|event| event.end() > middle);
-        (gap >= MIN_GAP).then(|| (inner.map_or("(nothing recorded)", |event| &event.name), gap))
+        let innermost = started.iter().rev().find(|event| event.end() > middle);
+        (gap >= MIN_GAP).then(|| (innermost.map_or("(nothing recorded)", |event| &event.name), gap))
     })
 }
 
@@ -312,7 +315,7 @@ mod tests {
             ("user_annotation", "read", 1, 0.0, 450.0),
             ("cuda_runtime", "cudaStreamSynchronize", 1, 150.0, 100.0),
             ("kernel", "void at::native::gemm<4>(int)", 7, 50.0, 100.0),
-            // A copy on another stream, partly at the same time.
+            // A copy on another stream that overlaps the first kernel.
             ("gpu_memcpy", "Memcpy DtoH", 8, 140.0, 20.0),
             ("kernel", "void at::native::gemm<4>(int)", 7, 200.0, 50.0),
             // The gap before this kernel is too short to count as idle.

@@ -66,7 +66,8 @@ bool polyqa_nccl_is_built() {
 #endif
 }
 
-// Uses NCCL for tensors on this rank's GPU `device`. All ranks must call this function, each with another GPU.
+// Uses NCCL for tensors on this rank's GPU `device`. All ranks must call this function, and the ranks of a machine
+// must use different GPUs.
 int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const char* prefix, char** error) {
   return guarded(error, [&] {
 #ifdef USE_C10D_NCCL
@@ -83,8 +84,8 @@ int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const ch
   });
 }
 
-// Sends entry k of `sent` to rank k mod size, and receives entry k of `received` from this rank. Entries for this rank
-// itself and empty entries are skipped.
+// Sends entry k of `sent` to rank k mod size, and receives entry k of `received` from the same rank. Entries for the
+// calling rank and empty entries are skipped.
 int polyqa_group_exchange(Group* group, at::Tensor* const* sent, at::Tensor* const* received, size_t count,
                           char** error) {
   return guarded(error, [&] {

@@ -18,7 +18,7 @@
 struct Dropout {
   uint64_t seed = 0;
   uint32_t threshold = 0;  // elements with a random integer below this threshold are dropped
-  float scale = 1;     // factor of the other elements
+  float scale = 1;         // factor of the elements that are not dropped
 
   static Dropout of(double p, uint64_t seed) {
     Dropout dropout;
@@ -61,7 +61,7 @@ POLYQA_INLINE float dropout_factor(const Dropout& dropout, RowKey key, uint32_t 
   return x < dropout.threshold ? 0.0F : dropout.scale;
 }
 
-// Draws a seed from libtorch's generator, whose state thus determines all masks.
+// Draws a seed from libtorch's CPU generator, whose state determines all masks.
 inline uint64_t draw_seed() {
   auto generator = at::detail::getDefaultCPUGenerator();
   std::lock_guard<std::mutex> lock(generator.mutex());

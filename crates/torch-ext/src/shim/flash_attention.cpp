@@ -5,11 +5,11 @@
 #include "guard.h"
 
 extern "C" {
-// Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] on the
+// Query, key and value are [N, heads * D] in half precision on one CUDA device; row_offsets is int32 [rows + 1] on the
 // same device, from 0 to N. A token attends to `window` tokens on either side, or to its whole row if `window` is
 // negative. libtorch provides the backward pass.
 int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                           const at::Tensor* cumulative, int64_t longest, int64_t heads, int64_t window,
+                           const at::Tensor* row_offsets, int64_t max_length, int64_t heads, int64_t window,
                            double dropout, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(query->dim() == 2 && heads > 0 && query->size(1) > 0 && query->size(1) % heads == 0, "query is ",
@@ -21,15 +21,16 @@ int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const
                       t->device() == query->device(),
                   "query, key and value differ in shape, dtype or device");
     }
-    TORCH_CHECK(cumulative->dim() == 1 && cumulative->size(0) > 1 && cumulative->scalar_type() == at::kInt &&
-                    cumulative->device() == query->device(),
-                "cumulative is ", cumulative->sizes(), " ", cumulative->scalar_type());
-    TORCH_CHECK(longest > 0 && dropout >= 0 && dropout < 1, "longest is ", longest, ", dropout ", dropout);
+    TORCH_CHECK(row_offsets->dim() == 1 && row_offsets->size(0) > 1 && row_offsets->scalar_type() == at::kInt &&
+                    row_offsets->device() == query->device(),
+                "row_offsets is ", row_offsets->sizes(), " ", row_offsets->scalar_type());
+    TORCH_CHECK(max_length > 0 && dropout >= 0 && dropout < 1, "max_length is ", max_length, ", dropout ", dropout);
     const auto by_head = [&](const at::Tensor& t) { return t.view({t.size(0), heads, -1}); };
     const auto optional_window = window < 0 ? std::optional<int64_t>() : window;
     const auto result =
-        at::_flash_attention_forward(by_head(*query), by_head(*key), by_head(*value), *cumulative, *cumulative, longest,
-                                     longest, dropout, false, false, std::nullopt, optional_window, optional_window);
+        at::_flash_attention_forward(by_head(*query), by_head(*key), by_head(*value), *row_offsets, *row_offsets,
+                                     max_length, max_length, dropout, false, false, std::nullopt, optional_window,
+                                     optional_window);
     *out = new at::Tensor(std::get<0>(result).reshape(query->sizes()));
   });
 }

@@ -282,7 +282,7 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
 }
 
 // x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`, else float32; `bias` is [panels * 64]. `portable`
-// disables special instructions.
+// disables AVX-512 instructions.
 int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scales, const Tensor* bias, int64_t outputs,
                        bool gelu, bool half, bool portable, Tensor** out, char** error) {
   return guarded(error, [&] {

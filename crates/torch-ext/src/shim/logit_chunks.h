@@ -17,7 +17,7 @@ struct Layer {
 };
 
 // Gradients of a layer in the dtype of the sums; a weight gradient from a single matmul may have the dtype of the
-// matmuls. Gradients that are not required stay undefined.
+// matmuls. Gradients that are not required are undefined.
 struct Gradients {
   at::Tensor hidden, weight, bias;
 };

@@ -10,8 +10,8 @@ struct NormStatistics {
 NormStatistics dropout_add_norm(const float* x, const float* residual, const float* weight, const float* bias, float* sum,
                                 float* out, int64_t width, float eps, Dropout dropout, RowKey key);
 
-// Backward pass from `grad`, the gradient of `out`: writes the gradients of x and residual, and adds those of weight
-// and bias.
+// Backward pass from `grad`, the gradient of `out`: writes the gradients of x and residual, and adds to the gradients
+// of weight and bias.
 void dropout_add_norm_backward(const float* grad, const float* sum, const float* weight, NormStatistics statistics,
                                float* grad_x, float* grad_residual, float* grad_weight, float* grad_bias, int64_t width,
                                Dropout dropout, RowKey key);

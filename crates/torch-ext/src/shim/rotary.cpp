@@ -111,8 +111,8 @@ struct Rotary : torch::autograd::Function<Rotary> {
 }  // namespace
 
 extern "C" {
-// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2], float64 if projected is, else
-// float32. out receives three tensors [N, heads * D].
+// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2], float64 if projected is float64,
+// else float32. out receives three tensors [N, heads * D].
 int polyqa_rotary(const at::Tensor* projected, const at::Tensor* cos, const at::Tensor* sin, int64_t heads,
                   at::Tensor** out, char** error) {
   return guarded(error, [&] {

@@ -1,5 +1,5 @@
-// Log-sum-exp of query-key products over blocks of keys with running maxima. Only one block of products exists at a
-// time.
+// Log-sum-exp of query-key dot products over blocks of keys with running maxima. Only one block of dot products is
+// stored at a time.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/amax.h>
@@ -27,7 +27,7 @@ struct Pairs {
   Tensor key;          // [M, D], any float dtype
   Tensor query_group;  // [R], undefined without groups
   Tensor key_group;    // [M], undefined without groups
-  bool negative_groups;  // whether negative numbers are groups; if false, they mean no group
+  bool negative_groups;  // whether negative ids are groups; if false, keys with negative ids have no group
   Tensor offset;         // [R, 1], subtracted from each product of a query; undefined for 0
   double normalise_eps;  // keys are divided by max(norm, eps); negative: keys are not normalised
   int64_t block;
@@ -139,7 +139,7 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
 }  // namespace
 
 extern "C" {
-// Both groups may be null, and so may `offset`. A negative `normalise_eps` disables normalisation.
+// Groups and `offset` may be null. A negative `normalise_eps` disables normalisation.
 int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tensor* query_group,
                               const Tensor* key_group, int negative_groups, const Tensor* offset, double temperature,
                               double normalise_eps, int64_t block, Tensor** out, char** error) {

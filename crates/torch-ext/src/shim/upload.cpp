@@ -1,4 +1,4 @@
-// Asynchronous copy of a CPU tensor to a GPU. tch's function for pinned memory causes a warning of libtorch in each
+// Asynchronous copy of a CPU tensor to a GPU. tch's function for pinned memory causes a libtorch warning in each
 // call.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>

@@ -29,7 +29,7 @@ pub struct TensorFile {
     path: PathBuf,
     file: File,
     metadata: Metadata,
-    /// Offset of the tensors' bytes.
+    /// Offset of the first tensor's bytes in the file.
     start: u64,
 }
 
@@ -48,31 +48,31 @@ impl TensorFile {
             let reason = format!("{length} bytes long; a safetensors file has at least 8");
             return Err(Error::damaged(path, reason));
         }
-        let mut size = [0u8; 8];
-        file.read_exact(&mut size).map_err(io)?;
-        let size = u64::from_le_bytes(size);
-        if size > MAX_HEADER || size > length - 8 {
+        let mut header_size = [0u8; 8];
+        file.read_exact(&mut header_size).map_err(io)?;
+        let header_size = u64::from_le_bytes(header_size);
+        if header_size > MAX_HEADER || header_size > length - 8 {
             let reason = format!(
-                "the header has a size of {size} bytes, but the file has {length} bytes; the file \
-                 is truncated or not a safetensors file"
+                "the header has a size of {header_size} bytes, but the file has {length} bytes; \
+                 the file is truncated or not a safetensors file"
             );
             return Err(Error::damaged(path, reason));
         }
-        let mut header = vec![0u8; usize::try_from(size).unwrap_or(0)];
+        let mut header = vec![0u8; usize::try_from(header_size).unwrap_or(0)];
         file.read_exact(&mut header).map_err(io)?;
         let header_error = |error| Error::damaged(path, format!("header: {error}"));
-        let Entries(entries) = serde_json::from_slice(&header).map_err(header_error)?;
+        let EntryCount(entries) = serde_json::from_slice(&header).map_err(header_error)?;
         if entries > MAX_ENTRIES {
             let reason = format!("header: {entries} entries, expected at most {MAX_ENTRIES}");
             return Err(Error::damaged(path, reason));
         }
         let metadata: Metadata = serde_json::from_slice(&header).map_err(header_error)?;
-        let start = size + 8;
-        let body = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
-        if start.checked_add(body) != Some(length) {
+        let start = header_size + 8;
+        let data_size = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
+        if start.checked_add(data_size) != Some(length) {
             let reason = format!(
-                "the header describes {body} bytes of tensors, but the file has {} bytes; the file \
-                 is truncated or padded",
+                "the header describes {data_size} bytes of tensors, but the file has {} bytes; \
+                 the file is truncated or padded",
                 length - start
             );
             return Err(Error::damaged(path, reason));
@@ -121,10 +121,10 @@ impl TensorFile {
     /// Reads one tensor in its stored dtype, on the CPU.
     ///
     /// # Errors
-    /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch
-    /// lacks; [`Error::Io`].
+    /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch does
+    /// not support; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Tensor> {
-        self.read_stored(&self.stored(name)?)
+        self.read_at(&self.locate(name)?)
     }
 
     /// Maps one tensor into memory in its stored dtype, on the CPU.
@@ -132,32 +132,33 @@ impl TensorFile {
     /// Rows are read when they are first used, and programs that map the same file share its
     /// memory. Changes of the tensor do not change the file. The file must not be changed in place
     /// while the tensor exists; it may be replaced or deleted. On systems other than Linux, and for
-    /// a tensor whose offset is not a multiple of its element size, this is [`read`](Self::read).
+    /// a tensor whose offset is not a multiple of its element size, this function equals
+    /// [`read`](Self::read).
     ///
     /// # Errors
     /// The errors of [`read`](Self::read).
     pub fn map(&self, name: &str) -> Result<Tensor> {
-        let stored = self.stored(name)?;
+        let location = self.locate(name)?;
         let (Ok(start), Ok(length), Ok(size)) = (
-            i64::try_from(stored.offset),
-            i64::try_from(stored.length),
-            i64::try_from(stored.kind.elt_size_in_bytes()),
+            i64::try_from(location.offset),
+            i64::try_from(location.length),
+            i64::try_from(location.kind.elt_size_in_bytes()),
         ) else {
-            return self.read_stored(&stored);
+            return self.read_at(&location);
         };
         if !cfg!(target_os = "linux") || length == 0 || start % size != 0 {
-            return self.read_stored(&stored);
+            return self.read_at(&location);
         }
-        // The open file, even if another file has its path by now.
+        // This path refers to the open file, even if the file at the original path was replaced.
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let end = start.saturating_add(length);
         let file = Tensor::f_from_file(&path, false, end, (Kind::Uint8, Device::Cpu))?;
         let bytes = file.f_narrow(0, start, length)?;
-        Ok(bytes.f_view_dtype(stored.kind)?.f_view(&*stored.shape)?)
+        Ok(bytes.f_view_dtype(location.kind)?.f_view(&*location.shape)?)
     }
 
     /// Returns dtype, shape and location of a tensor.
-    fn stored(&self, name: &str) -> Result<Stored> {
+    fn locate(&self, name: &str) -> Result<TensorLocation> {
         let stored_error = |expected, got: String| Error::stored(&self.path, name, expected, got);
         let Some(info) = self.metadata.info(name) else {
             return Err(stored_error("a tensor of this name", "none".into()));
@@ -182,18 +183,18 @@ impl TensorFile {
         if length > 0 && bytes != Some(length) {
             return Err(stored_error("a size that matches shape and dtype", length.to_string()));
         }
-        Ok(Stored { kind, shape, offset, length })
+        Ok(TensorLocation { kind, shape, offset, length })
     }
 
     /// Reads a tensor directly into its memory.
-    fn read_stored(&self, stored: &Stored) -> Result<Tensor> {
-        let tensor = Tensor::f_empty(&stored.shape, (stored.kind, Device::Cpu))?;
-        if stored.length > 0 {
+    fn read_at(&self, location: &TensorLocation) -> Result<Tensor> {
+        let tensor = Tensor::f_empty(&location.shape, (location.kind, Device::Cpu))?;
+        if location.length > 0 {
             let data = tensor.data_ptr().cast();
             // SAFETY: a new contiguous tensor on the CPU owns the bytes of its shape and dtype,
-            // whose number `stored` has checked, and nothing else accesses them.
-            let bytes = unsafe { std::slice::from_raw_parts_mut(data, stored.length) };
-            let read = self.file.read_exact_at(bytes, stored.offset);
+            // whose number `locate` has checked, and nothing else accesses them.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(data, location.length) };
+            let read = self.file.read_exact_at(bytes, location.offset);
             read.map_err(|error| Error::io(&self.path, error))?;
         }
         Ok(tensor)
@@ -201,7 +202,7 @@ impl TensorFile {
 }
 
 /// Dtype, shape and location of a tensor in its file.
-struct Stored {
+struct TensorLocation {
     kind: Kind,
     shape: Vec<i64>,
     /// Offset from the start of the file, in bytes.
@@ -211,14 +212,14 @@ struct Stored {
 }
 
 /// Counts the entries of a JSON object without storing them.
-struct Entries(usize);
+struct EntryCount(usize);
 
-impl<'de> Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for EntryCount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Counter;
 
         impl<'de> Visitor<'de> for Counter {
-            type Value = Entries;
+            type Value = EntryCount;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tensors by name")
@@ -227,12 +228,12 @@ impl<'de> Deserialize<'de> for Entries {
             fn visit_map<M: MapAccess<'de>>(
                 self,
                 mut map: M,
-            ) -> std::result::Result<Entries, M::Error> {
+            ) -> std::result::Result<EntryCount, M::Error> {
                 let mut count = 0;
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
                     count += 1;
                 }
-                Ok(Entries(count))
+                Ok(EntryCount(count))
             }
         }
 

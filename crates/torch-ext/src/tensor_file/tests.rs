@@ -15,7 +15,7 @@ fn temporary_file() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The bytes of a file with this header.
+/// The bytes of a file with the header `text` and the tensor bytes `body`.
 fn with_header(text: &str, body: &[u8]) -> Vec<u8> {
     let length = u64::try_from(text.len()).unwrap().to_le_bytes();
     [&length[..], text.as_bytes(), body].concat()
@@ -118,7 +118,7 @@ fn mapped_tensors_equal_read_tensors_and_leave_the_file_unchanged() {
     let mapped = file.map("values").unwrap();
     let _ = mapped.get(0).fill_(7.0);
     assert_eq!(file.read("values").unwrap(), values);
-    // A replaced file keeps its content for the tensors of the old file.
+    // After the file is replaced, its open handle and mapped tensors still have the old content.
     write_tensors(&path, [("values", &half)], &[]).unwrap();
     assert_eq!(file.map("values").unwrap(), values);
     assert_eq!(mapped.double_value(&[0, 0]), 7.0);
@@ -137,10 +137,10 @@ fn errors_of_damaged_files_name_the_file() {
     let tensor = Tensor::arange(100, (Kind::Float, Device::Cpu));
     write_tensors(&path, [("x", &tensor)], &[]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    let mut huge = bytes.clone();
-    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    let mut longer = bytes.clone();
-    longer.push(0);
+    let mut huge_header = bytes.clone();
+    huge_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut padded = bytes.clone();
+    padded.push(0);
     let entry = |shape: &str, offsets: &str| {
         format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
@@ -150,14 +150,14 @@ fn errors_of_damaged_files_name_the_file() {
             |k| format!(r#""x{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
         format!("{{{}}}", (0..count).map(header_entry).collect::<Vec<_>>().join(","))
     };
-    let cases = [
+    let damaged_files = [
         (with_header(&empties(100_001), empty_body), "100001 entries, expected at most 100000"),
         (bytes[..bytes.len() - 1].to_vec(), "truncated"),
-        (longer, "truncated or padded"),
+        (padded, "truncated or padded"),
         (bytes[..20].to_vec(), "truncated"),
         (bytes[..3].to_vec(), "at least 8"),
         (Vec::new(), "at least 8"),
-        (huge, "the header has a size of 18446744073709551615"),
+        (huge_header, "the header has a size of 18446744073709551615"),
         (with_header("no JSON", empty_body), "header:"),
         (with_header("\"\u{e9}", empty_body), "header:"),
         (with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
@@ -167,7 +167,7 @@ fn errors_of_damaged_files_name_the_file() {
         (with_header(&entry("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]), "header:"),
         (with_header(&entry("[0,18446744073709551615]", "[0,0]"), empty_body), "too large"),
     ];
-    for (damaged, part) in cases {
+    for (damaged, part) in damaged_files {
         std::fs::write(&path, damaged).unwrap();
         let error = read_tensors(&path).unwrap_err();
         let message = error.to_string();
@@ -191,7 +191,7 @@ fn unsupported_dtypes_are_named() {
     for part in ["t.safetensors", "tensor x", "F8_E5M2"] {
         assert!(message.contains(part), "{message}");
     }
-    // A dtype that safetensors does not support is an error, and the old file stays.
+    // A dtype that safetensors does not support is an error, and the old file does not change.
     let complex = Tensor::zeros([2], (Kind::ComplexFloat, Device::Cpu));
     let valid = Tensor::from(1f32);
     let error = write_tensors(&path, [("a", &valid), ("z", &complex)], &[]).unwrap_err();

@@ -72,8 +72,8 @@ pub fn write_tensors<'a>(
     pending.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
     let io_error = |error: io::Error| Error::io(path, error);
     let header = header(&pending, metadata).map_err(io_error)?;
-    // The writer of the safetensors library creates a temporary file with another name pattern,
-    // which would remain after a kill.
+    // The writer of the safetensors library is not used, because its temporary files have another
+    // name pattern, and would remain if the process is killed.
     let mut file = AtomicFile::create(path).map_err(io_error)?;
     file.write_all(&header).map_err(io_error)?;
     for (name, entry) in &pending {

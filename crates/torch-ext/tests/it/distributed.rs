@@ -43,19 +43,18 @@ fn exchange() {
         };
         let sent = [0, 1].map(|to| elements(rank, to));
         let buffer = Tensor::zeros([8], (Kind::Int64, Device::Cpu));
-        let into = [0, 1].map(|from| buffer.narrow(0, 4 * from, rank + 2));
+        let buffers = [0, 1].map(|from| buffer.narrow(0, 4 * from, rank + 2));
         let scalars = [0, 1].map(|_| Tensor::from(rank));
         let received = [0, 1].map(|_| Tensor::from(-1i64));
-        let [sent, into] = [[&sent, &scalars], [&into, &received]]
+        let [sent, buffers] = [[&sent, &scalars], [&buffers, &received]]
             .map(|lists| lists.map(|list| list.iter()).into_iter().flatten().collect::<Vec<_>>());
-        group.exchange(&sent, &into).unwrap();
-        let [own_part, other_part] =
+        group.exchange(&sent, &buffers).unwrap();
+        let [local, remote] =
             [rank, 1 - rank].map(|from| received[usize::try_from(from).unwrap()].int64_value(&[]));
-        assert_eq!((own_part, other_part), (-1, 1 - rank));
-        let [own_part, other_part] =
-            [rank, 1 - rank].map(|from| buffer.narrow(0, 4 * from, rank + 2));
-        assert_eq!(other_part, elements(1 - rank, rank), "round {round}");
-        assert_eq!(own_part.abs().max().int64_value(&[]), 0);
+        assert_eq!((local, remote), (-1, 1 - rank));
+        let [local, remote] = [rank, 1 - rank].map(|from| buffer.narrow(0, 4 * from, rank + 2));
+        assert_eq!(remote, elements(1 - rank, rank), "round {round}");
+        assert_eq!(local.abs().max().int64_value(&[]), 0);
     }
     let (empty, scalar) = (Tensor::zeros([0], (Kind::Float, Device::Cpu)), Tensor::from(1f32));
     group.exchange(&[&empty; 2], &[&empty; 2]).unwrap();
@@ -69,17 +68,17 @@ fn exchange() {
     assert_eq!(sent.double_value(&[0]), 6.0);
     let texts = [&b"one"[..], b"", b"seven"];
     for pair in texts.windows(2) {
-        let own_text = pair[group.rank()];
-        assert_eq!(group.all_gather_bytes(own_text).unwrap(), pair);
+        let text = pair[group.rank()];
+        assert_eq!(group.all_gather_bytes(text).unwrap(), pair);
     }
     let rows = [vec![7, u32::MAX], vec![], vec![1 << 24, 0, 5], vec![9], vec![]];
-    let own_row = |(number, row): (usize, &Vec<u32>)| {
-        if number % 2 == group.rank() { row.clone() } else { vec![3] }
+    let local_row = |(index, row): (usize, &Vec<u32>)| {
+        if index % 2 == group.rank() { row.clone() } else { vec![3] }
     };
-    let local: Vec<_> = rows.iter().enumerate().map(own_row).collect();
-    assert_eq!(group.gather_rows(&local).unwrap(), rows);
+    let local_rows: Vec<_> = rows.iter().enumerate().map(local_row).collect();
+    assert_eq!(group.gather_rows(&local_rows).unwrap(), rows);
     // Rank 1 passes only row 0, but row 1 is taken from rank 1.
-    let too_few = local.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
+    let too_few = local_rows.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
     assert_eq!(group.gather_rows(too_few).is_err(), group.rank() == 0);
 }
 
@@ -90,8 +89,8 @@ fn leave_early() {
     if group.rank() == 1 {
         return;
     }
-    let number = Tensor::from_slice(&[1f32]);
-    let error = group.exchange(&[&number; 2], &[&number; 2]).unwrap_err().to_string();
+    let tensor = Tensor::from_slice(&[1f32]);
+    let error = group.exchange(&[&tensor; 2], &[&tensor; 2]).unwrap_err().to_string();
     assert!(error.contains("rank 0 of 2: exchange failed; another rank ended"), "{error}");
 }
 
@@ -159,7 +158,7 @@ fn single_process() -> Rendezvous {
         local_size: 1,
         host: "127.0.0.1".into(),
         port: free_port(),
-        rank_0_serves: true,
+        rank_0_listens: true,
         prefix: "one".into(),
         interface: None,
     }

@@ -11,13 +11,13 @@ fn the_dropout_rate_is_as_configured() {
     let offsets = token_offsets(200, 1).unwrap();
     for p in [0.0, 0.1, 0.5] {
         let keep_mask = dropout_factors(&offsets, 300, p).unwrap().ne(0.0);
-        let share = keep_mask.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
-        assert!((share - (1.0 - p)).abs() < 0.01, "{p}: {share}");
+        let kept_share = keep_mask.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((kept_share - (1.0 - p)).abs() < 0.01, "{p}: {kept_share}");
     }
 }
 
 #[test]
-fn mismatched_tensors_are_rejected() {
+fn invalid_arguments_are_rejected() {
     let _lock = lock_rng();
     let offsets = token_offsets(2, 2).unwrap();
     for (offsets, width, p) in [
@@ -33,8 +33,8 @@ fn mismatched_tensors_are_rejected() {
     let x = Tensor::zeros([3, 4], (Kind::Float, Device::Cpu));
     assert!(dropout_factors_like(&x, &offsets, 0.1).is_err());
     let half = Tensor::zeros([2, 2, 5], (Kind::BFloat16, Device::Cpu));
-    let like = dropout_factors_like(&half, &offsets, 0.1).unwrap();
-    assert_eq!((like.size(), like.kind()), (half.size(), Kind::BFloat16));
+    let factors = dropout_factors_like(&half, &offsets, 0.1).unwrap();
+    assert_eq!((factors.size(), factors.kind()), (half.size(), Kind::BFloat16));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-/// Locks libtorch's random generator, which all threads share, for a test.
+/// Prevents other tests from using libtorch's random generator, which all threads share.
 fn lock_rng() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)

@@ -62,11 +62,11 @@ fn all_head_dimensions_work_in_both_precisions_for_any_number_of_threads() {
         let want = [want.detach(), q.grad(), k.grad(), v.grad()];
         for (kind, bound) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.1)] {
             let (one_thread, two_threads) = (run(kind, 1), run(kind, 2));
-            for ((got, other), want) in one_thread.iter().zip(&two_threads).zip(&want) {
+            for ((got, repeated), want) in one_thread.iter().zip(&two_threads).zip(&want) {
                 assert_eq!(got.kind(), kind);
                 let difference = max_difference(got, want);
                 assert!(difference < bound, "{kind:?}, head dimension {depth}: {difference}");
-                assert_eq!(max_difference(got, other), 0.0, "{kind:?}, head dimension {depth}");
+                assert_eq!(max_difference(got, repeated), 0.0, "{kind:?}, head dimension {depth}");
             }
         }
     }
@@ -99,14 +99,14 @@ fn dropout_add_norm(
     torch_ext::dropout_add_norm(x, residual, weight, bias, &offsets, eps, p)
 }
 
-/// Dropout masks of attention. With the identity as values, the output is the probabilities after
-/// dropout.
+/// Dropout masks of attention, from the probabilities after dropout: attention returns them if the
+/// values are an identity matrix.
 fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
     let state = rng_state(Device::Cpu).unwrap();
     let longest = *lengths.iter().max().unwrap();
     assert_eq!(q.size()[1], longest, "expected a dimension of the longest length");
-    let eye: Vec<Tensor> = lengths.iter().map(|&n| Tensor::eye_m(n, longest, FLOAT)).collect();
-    let dropped = packed_attention(q, k, &Tensor::cat(&eye, 0), lengths, 1, p).unwrap();
+    let values: Vec<Tensor> = lengths.iter().map(|&n| Tensor::eye_m(n, longest, FLOAT)).collect();
+    let dropped = packed_attention(q, k, &Tensor::cat(&values, 0), lengths, 1, p).unwrap();
     set_rng_state(Device::Cpu, &state).unwrap();
     let mut first = 0;
     lengths
@@ -119,7 +119,7 @@ fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
         .collect()
 }
 
-/// Reference implementation of attention, row by row. `masks` are factors of each row's
+/// Reference implementation of attention, one row at a time. `masks` are factors of each row's
 /// probabilities.
 fn reference_attention(
     qkv: &[Tensor; 3],
@@ -194,8 +194,8 @@ fn the_backward_pass_recomputes_the_dropout_mask() {
     (&got * &weight).sum(Kind::Float).backward();
     (want * &weight).sum(Kind::Double).backward();
     assert_close_gradients(&packed_inputs, &reference_inputs, 5e-6);
-    let next = packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap();
-    assert_ne!(next, got, "expected a changed state of the generator");
+    let next_output = packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap();
+    assert_ne!(next_output, got, "expected a changed state of the generator");
     set_rng_state(Device::Cpu, &state).unwrap();
     assert_eq!(packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap(), got);
 }
@@ -230,16 +230,16 @@ fn bfloat16_attention_is_close_to_float32() {
     tch::manual_seed(6);
     let draw = || Tensor::randn([40, 64], FLOAT).to_kind(Kind::BFloat16);
     let (q, k, v) = (draw(), draw(), draw());
-    let float = |t: &Tensor| t.to_kind(Kind::Float);
+    let to_float32 = |t: &Tensor| t.to_kind(Kind::Float);
     let low = [leaf(&q), leaf(&k), leaf(&v)];
-    let high = [leaf(&float(&q)), leaf(&float(&k)), leaf(&float(&v))];
+    let wide = [leaf(&to_float32(&q)), leaf(&to_float32(&k)), leaf(&to_float32(&v))];
     let got = packed_attention(&low[0], &low[1], &low[2], &[23, 17], 4, 0.0).unwrap();
-    let want = packed_attention(&high[0], &high[1], &high[2], &[23, 17], 4, 0.0).unwrap();
+    let want = packed_attention(&wide[0], &wide[1], &wide[2], &[23, 17], 4, 0.0).unwrap();
     assert_eq!(got.kind(), Kind::BFloat16);
     assert_close(&got, &want, 0.03);
     got.sum(Kind::Float).backward();
     want.sum(Kind::Float).backward();
-    assert_close_gradients(&low, &high, 0.06);
+    assert_close_gradients(&low, &wide, 0.06);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Rotary positions and gated GELU, compared with plain operations in float64.
+//! Rotary position embeddings and gated GELU, compared with plain operations in float64.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{gated_gelu, rotary};
 
@@ -17,8 +17,8 @@ fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
 
 /// The weighted sum of the parts.
 fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
-    let each = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
-    each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
+    let products = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
+    products.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
 }
 
 #[test]
@@ -37,9 +37,9 @@ fn check_rotation(kind: Kind) {
         let angles = Tensor::rand([rows, half], (kind, Device::Cpu)) * 40.0;
         let weights = Tensor::randn([3, rows, width], (kind, Device::Cpu));
         let bound = if kind == Kind::Double { 1e-12 } else { 1e-5 };
-        let (ours, theirs) = (leaf(&projected), leaf(&projected));
-        let got = rotary(&ours, &angles.cos(), &angles.sin(), heads).unwrap();
-        let part = |index: i64| theirs.narrow(1, index * width, width);
+        let (input, reference) = (leaf(&projected), leaf(&projected));
+        let got = rotary(&input, &angles.cos(), &angles.sin(), heads).unwrap();
+        let part = |index: i64| reference.narrow(1, index * width, width);
         let value = part(2).to_kind(Kind::Double);
         let want = [rotated(&part(0), &angles, heads), rotated(&part(1), &angles, heads), value];
         if rows == 0 {
@@ -51,7 +51,7 @@ fn check_rotation(kind: Kind) {
         }
         weighted(&got, &weights).backward();
         weighted(&want, &weights).backward();
-        assert_close(&ours.grad(), &theirs.grad(), bound);
+        assert_close(&input.grad(), &reference.grad(), bound);
         // Unused keys and values have a gradient of 0.
         let unused_parts = leaf(&projected);
         let [query, ..] = rotary(&unused_parts, &angles.cos(), &angles.sin(), heads).unwrap();
@@ -77,16 +77,16 @@ fn low_precision_is_rotated_in_float32() {
         let draw = |size: &[i64]| Tensor::randn(size, FLOAT).to_kind(kind);
         let (projected, weights) = (draw(&[20, 48]), draw(&[3, 20, 16]));
         let angles = Tensor::rand([20, 4], FLOAT) * 40.0;
-        let (ours, theirs) = (leaf(&projected), leaf(&projected.to_kind(Kind::Double)));
-        let got = rotary(&ours, &angles.cos(), &angles.sin(), 2).unwrap();
-        let part = |index: i64| theirs.narrow(1, index * 16, 16);
+        let (input, reference) = (leaf(&projected), leaf(&projected.to_kind(Kind::Double)));
+        let got = rotary(&input, &angles.cos(), &angles.sin(), 2).unwrap();
+        let part = |index: i64| reference.narrow(1, index * 16, 16);
         let want = [rotated(&part(0), &angles, 2), rotated(&part(1), &angles, 2), part(2)];
         weighted(&got, &weights).backward();
         weighted(&want, &weights).backward();
-        assert_eq!((got[0].kind(), ours.grad().kind()), (kind, kind));
+        assert_eq!((got[0].kind(), input.grad().kind()), (kind, kind));
         // Each result is rounded once.
         let mut pairs: Vec<_> = got.iter().zip(&want).collect();
-        let (grad, want) = (ours.grad(), theirs.grad());
+        let (grad, want) = (input.grad(), reference.grad());
         pairs.push((&grad, &want));
         for (got, want) in pairs {
             assert_close(got, want, rounding_unit(kind) * want.abs().max().double_value(&[]));
@@ -109,9 +109,10 @@ fn gated_gelu_and_its_gradient_equal_the_reference() {
             let half = shape.last().unwrap() / 2;
             let wide = (Tensor::randn(&shape, FLOAT) * 3.0).to_kind(kind);
             let weights = Tensor::randn(&shape, FLOAT).narrow(-1, 0, half).to_kind(kind);
-            let (ours, theirs) = (leaf(&wide), leaf(&wide.to_kind(Kind::Double)));
-            let got = gated_gelu(&ours).unwrap();
-            let want = theirs.narrow(-1, 0, half).gelu("none") * theirs.narrow(-1, half, half);
+            let (input, reference) = (leaf(&wide), leaf(&wide.to_kind(Kind::Double)));
+            let got = gated_gelu(&input).unwrap();
+            let want =
+                reference.narrow(-1, 0, half).gelu("none") * reference.narrow(-1, half, half);
             assert_eq!((got.size(), got.kind()), (want.size(), kind));
             if got.numel() == 0 {
                 continue;
@@ -119,7 +120,7 @@ fn gated_gelu_and_its_gradient_equal_the_reference() {
             for out in [&got, &want] {
                 (out * &weights).sum(Kind::Double).backward();
             }
-            for (got, want) in [(&got, &want), (&ours.grad(), &theirs.grad())] {
+            for (got, want) in [(&got, &want), (&input.grad(), &reference.grad())] {
                 let error = max_difference(got, want) / want.abs().max().double_value(&[]).max(1.0);
                 assert!(error < bound, "{kind:?}: {error}");
             }

@@ -11,10 +11,10 @@ use crate::{FLOAT, lock_rng};
 fn recomputation_does_not_change_gradients_and_dropout() {
     let _lock = lock_rng();
     let weight = Tensor::randn([6, 6], FLOAT).set_requires_grad(true);
-    let start = Tensor::randn([9, 6], FLOAT);
+    let input = Tensor::randn([9, 6], FLOAT);
     let pass = |recomputed: bool| {
         tch::manual_seed(8);
-        let x = start.copy().set_requires_grad(true);
+        let x = input.copy().set_requires_grad(true);
         let _ = weight.grad().defined().then(|| weight.grad().zero_());
         let captured = weight.shallow_clone();
         let body = move |x: &Tensor| Ok(x.matmul(&captured).dropout(0.5, true).gelu("none"));

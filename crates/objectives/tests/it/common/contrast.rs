@@ -22,8 +22,8 @@ impl ContrastBatch {
         Self { query, key, queue, ids, queue_ids, valid }
     }
 
-    pub fn ramp(n: usize, d: usize, q: usize) -> Self {
-        Self::new(ramp(n, d, 0.731, 1.5), ramp(n, d, 1.137, 1.2), ramp(q, d, 0.391, 1.4))
+    pub fn sines(n: usize, d: usize, q: usize) -> Self {
+        Self::new(sines(n, d, 0.731, 1.5), sines(n, d, 1.137, 1.2), sines(q, d, 0.391, 1.4))
     }
 
     /// Eq. 5 computed with loops.
@@ -42,25 +42,25 @@ impl ContrastBatch {
         let rows: Vec<usize> = (0..self.valid.len()).filter(|&i| self.valid[i]).collect();
         let is_same_entity = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
         let (mut total, mut terms) = (0.0, 0);
-        let directions = if config.direction == Direction::Bidirectional { 2 } else { 1 };
-        for direction in 0..directions {
-            let (from, to) =
+        let direction_count = if config.direction == Direction::Bidirectional { 2 } else { 1 };
+        for direction in 0..direction_count {
+            let (anchors, keys) =
                 if direction == 0 { (&self.query, &self.key) } else { (&self.key, &self.query) };
             for &i in &rows {
-                let positive = similarity(from.row(i), to.row(i));
+                let positive = similarity(anchors.row(i), keys.row(i));
                 let mut candidates = vec![positive];
                 for &j in &rows {
                     if j == i || is_same_entity(self.ids[i], self.ids[j]) {
                         continue;
                     }
-                    candidates.push(similarity(from.row(i), to.row(j)));
+                    candidates.push(similarity(anchors.row(i), keys.row(j)));
                     if config.negatives == Negatives::QueriesKeysAndQueue {
-                        candidates.push(similarity(from.row(i), from.row(j)));
+                        candidates.push(similarity(anchors.row(i), anchors.row(j)));
                     }
                 }
                 for j in skip_oldest..self.queue.nrows() {
                     if !is_same_entity(self.ids[i], self.queue_ids[j]) {
-                        candidates.push(similarity(from.row(i), self.queue.row(j)));
+                        candidates.push(similarity(anchors.row(i), self.queue.row(j)));
                     }
                 }
                 let largest = candidates.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -21,8 +21,8 @@ pub const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 pub const INT64: (Kind, Device) = (Kind::Int64, Device::Cpu);
 pub const BOOL: (Kind, Device) = (Kind::Bool, Device::Cpu);
 
-/// Float64 logits without a regular pattern: `scale · sin(step · (k + 1))`.
-pub fn ramp(rows: usize, columns: usize, step: f64, scale: f64) -> Array2<f64> {
+/// Float64 values without a regular pattern: `scale · sin(step · (k + 1))` for element k.
+pub fn sines(rows: usize, columns: usize, step: f64, scale: f64) -> Array2<f64> {
     Array2::from_shape_fn((rows, columns), |(r, c)| {
         scale * (step * (r * columns + c + 1) as f64).sin()
     })
@@ -88,14 +88,14 @@ pub fn assert_near(actual: f64, expected: f64, tolerance: f64) {
     assert!(error <= tolerance, "got {actual:e}, expected {expected:e}, relative error {error:e}");
 }
 
-/// Compares autograd's gradient with central differences, step 1e-5, in float64.
+/// Compares autograd's gradient with float64 central differences of step 1e-5.
 #[track_caller]
-pub fn check_gradient(at: &Array2<f64>, loss: impl Fn(&Tensor) -> Tensor) {
-    let x = leaf(at);
+pub fn check_gradient(input: &Array2<f64>, loss: impl Fn(&Tensor) -> Tensor) {
+    let x = leaf(input);
     loss(&x).backward();
-    let numeric = Array2::from_shape_fn(at.dim(), |index| {
+    let numeric = Array2::from_shape_fn(input.dim(), |index| {
         let shifted = |step: f64| {
-            let mut shifted = at.clone();
+            let mut shifted = input.clone();
             shifted[index] += step;
             scalar(&loss(&tensor(&shifted)))
         };
@@ -127,7 +127,7 @@ pub fn assert_finite(tensor: &Tensor) {
 }
 
 /// The maximum absolute value.
-pub fn largest(tensor: &Tensor) -> f64 {
+pub fn max_abs(tensor: &Tensor) -> f64 {
     tensor.abs().max().double_value(&[])
 }
 
@@ -137,7 +137,7 @@ pub fn error_message<T: Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// Asserts that each message matches the text next to it, in which `…` matches anything.
+/// Asserts that each message matches its pattern, in which `…` matches any text.
 #[track_caller]
 pub fn assert_messages<const N: usize>(rows: [(String, &str); N]) {
     for (message, pattern) in rows {
@@ -146,15 +146,15 @@ pub fn assert_messages<const N: usize>(rows: [(String, &str); N]) {
 }
 
 fn matches_pattern(text: &str, pattern: &str) -> bool {
-    let Some((first, after_gap)) = pattern.split_once('…') else { return text == pattern };
-    text.strip_prefix(first).is_some_and(|text| {
+    let Some((prefix, suffix)) = pattern.split_once('…') else { return text == pattern };
+    text.strip_prefix(prefix).is_some_and(|text| {
         (0..=text.len())
-            .any(|at| text.get(at..).is_some_and(|text| matches_pattern(text, after_gap)))
+            .any(|start| text.get(start..).is_some_and(|text| matches_pattern(text, suffix)))
     })
 }
 
-/// Asserts that an empty table gives the default, that each text of `valid` parses to the config
-/// next to it, and that each text of `invalid` (with unknown keys or values) is an error.
+/// Asserts that an empty TOML text parses to the default config, that each text of `valid` parses
+/// to its config, and that each text of `invalid` (with unknown keys or values) is an error.
 #[track_caller]
 pub fn check_config<C, const N: usize, const M: usize>(valid: [(&str, C); N], invalid: [&str; M])
 where

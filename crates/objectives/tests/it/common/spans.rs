@@ -66,7 +66,7 @@ pub fn naive_cosine(x: &[f64], y: &[f64]) -> f64 {
 
 /// The start or end loss of groups of windows, computed with loops; `None` if no group has a gold
 /// position.
-pub fn naive_span_side(
+pub fn naive_group_loss(
     logits: &Array2<f64>,
     groups: &[i64],
     positions: &[i64],
@@ -74,8 +74,8 @@ pub fn naive_span_side(
     normalization: GroupNormalization,
 ) -> Option<f64> {
     let (mut total, mut count) = (0.0, 0);
-    let distinct: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
-    for group in distinct {
+    let group_ids: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
+    for group in group_ids {
         let (mut group_logits, mut gold) = (Vec::new(), Vec::new());
         for (w, _) in groups.iter().enumerate().filter(|(_, id)| **id == group) {
             for l in 0..logits.ncols() {
@@ -92,13 +92,13 @@ pub fn naive_span_side(
         match normalization {
             GroupNormalization::Shared => {
                 let max_logit = group_logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let share = |logit: f64| (logit - max_logit).exp();
-                let sum: f64 = group_logits.iter().map(|&logit| share(logit)).sum();
+                let exponential = |logit: f64| (logit - max_logit).exp();
+                let sum: f64 = group_logits.iter().map(|&logit| exponential(logit)).sum();
                 let gold_share: f64 = group_logits
                     .iter()
                     .zip(&gold)
                     .filter(|(_, gold)| **gold)
-                    .map(|(&x, _)| share(x))
+                    .map(|(&x, _)| exponential(x))
                     .sum();
                 total -= (gold_share / sum).ln();
             }

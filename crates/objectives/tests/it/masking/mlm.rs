@@ -87,8 +87,8 @@ proptest! {
         let config = MlmMaskingConfig { probability, corruption: ALL_MASKED, ..Default::default() };
         let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_valid(&input_ids, &masked);
-        let ordinary = input_ids.iter().filter(|id| **id > 3).count();
-        let (count, mean) = (masked.selected().count() as f64, probability * ordinary as f64);
+        let ordinary_count = input_ids.iter().filter(|id| **id > 3).count();
+        let (count, mean) = (masked.selected().count() as f64, probability * ordinary_count as f64);
         prop_assert!((count - mean).abs() < 1.0, "{count} against {mean}");
         prop_assert!(masked.selected().all(|position| masked.input_ids[position] == MASK));
     }

@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use objectives::IGNORE_INDEX;
 use objectives::masking::{
-    Corruption, Masked, MaskingError, MaskingVocab, MlmMaskingConfig, NgramMaskingConfig,
+    Corruption, MaskedExample, MaskingError, MaskingVocab, MlmMaskingConfig, NgramMaskingConfig,
     PhraseMaskingConfig, mlm_masking, ngram_masking, phrase_masking,
 };
 use rayon::prelude::*;
@@ -19,56 +19,56 @@ use rayon::prelude::*;
 /// token last.
 pub const MASK: u32 = 50_000;
 
-/// A vocabulary with this layout.
+/// A vocabulary with the layout of [`MASK`].
 pub fn vocab() -> MaskingVocab {
     MaskingVocab::new([0, 1, 2, 3], MASK, 0..MASK + 1).unwrap()
 }
 
-/// `<s>`, `text` tokens with ascending ids, `</s>`, and `padding` times `<pad>`.
+/// `<s>`, `text` tokens with ascending ids, `</s>`, and `padding` tokens `<pad>`.
 pub fn example(text: usize, padding: usize) -> Vec<u32> {
     let text = 10..10 + u32::try_from(text).unwrap();
     [0].into_iter().chain(text).chain([2]).chain(vec![1; padding]).collect()
 }
 
-/// Every selected token becomes the mask token.
+/// Every selected token is replaced by the mask token.
 pub const ALL_MASKED: Corruption = Corruption { mask: 1.0, random: 0.0 };
 
 /// Asserts that labels are the original tokens, that unselected tokens are unchanged, and that no
 /// special token is selected or drawn.
 #[track_caller]
-pub fn assert_valid(input_ids: &[u32], masked: &Masked) {
+pub fn assert_valid(input_ids: &[u32], masked: &MaskedExample) {
     let vocab = vocab();
     assert_eq!(masked.input_ids.len(), input_ids.len());
     assert_eq!(masked.labels.len(), input_ids.len());
-    for ((was, is), label) in input_ids.iter().zip(&masked.input_ids).zip(&masked.labels) {
+    for ((original, id), label) in input_ids.iter().zip(&masked.input_ids).zip(&masked.labels) {
         if *label == IGNORE_INDEX {
-            assert_eq!(is, was, "a token that is not selected has changed");
+            assert_eq!(id, original, "a token that is not selected has changed");
         } else {
-            assert_eq!(*label, i64::from(*was));
-            assert!(!vocab.is_special(*was), "a special token is selected");
-            assert!(*is == MASK || (4..MASK).contains(is), "{is} is not an ordinary token");
+            assert_eq!(*label, i64::from(*original));
+            assert!(!vocab.is_special(*original), "a special token is selected");
+            assert!(*id == MASK || (4..MASK).contains(id), "{id} is not an ordinary token");
         }
     }
 }
 
-/// Asserts that of at least 10⁵ selected tokens, 80 % are masked, 10 % random and 10 % unchanged,
-/// each within 1 %.
+/// Asserts that there are at least 10⁵ selected tokens, of which 80 % are masked, 10 % random and
+/// 10 % unchanged, each within 1 percentage point.
 #[track_caller]
-pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
-    let (mut masks, mut random, mut unchanged) = (0.0, 0.0, 0.0);
+pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = MaskedExample>) {
+    let (mut mask_count, mut random_count, mut unchanged_count) = (0.0, 0.0, 0.0);
     for masked in masked {
         for position in masked.selected() {
-            let slot = match masked.input_ids[position] {
-                MASK => &mut masks,
-                id if i64::from(id) == masked.labels[position] => &mut unchanged,
-                _ => &mut random,
+            let count = match masked.input_ids[position] {
+                MASK => &mut mask_count,
+                id if i64::from(id) == masked.labels[position] => &mut unchanged_count,
+                _ => &mut random_count,
             };
-            *slot += 1.0;
+            *count += 1.0;
         }
     }
-    let total: f64 = masks + random + unchanged;
+    let total: f64 = mask_count + random_count + unchanged_count;
     assert!(total >= 1e5, "{total} selected tokens, expected at least 1e5");
-    for (count, share) in [(masks, 0.8), (random, 0.1), (unchanged, 0.1)] {
+    for (count, share) in [(mask_count, 0.8), (random_count, 0.1), (unchanged_count, 0.1)] {
         assert!((count / total - share).abs() < 0.01, "{count} of {total}, expected {share}");
     }
 }
@@ -80,26 +80,27 @@ pub fn assert_depends_only_on_example<T: PartialEq + Debug + Send>(
     mask: impl Fn(u64) -> T + Send + Sync,
 ) {
     let in_order: Vec<T> = (0..200).map(&mask).collect();
-    let mut backwards: Vec<T> = (0..200).rev().map(&mask).collect();
-    backwards.reverse();
-    assert_eq!(in_order, backwards);
+    let mut in_reverse: Vec<T> = (0..200).rev().map(&mask).collect();
+    in_reverse.reverse();
+    assert_eq!(in_order, in_reverse);
     assert_eq!(mask(117), in_order[117]);
     for threads in [1, 7] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let parallel: Vec<T> = pool.install(|| (0..200).into_par_iter().map(&mask).collect());
-        assert_eq!(in_order, parallel);
+        let concurrent: Vec<T> = pool.install(|| (0..200).into_par_iter().map(&mask).collect());
+        assert_eq!(in_order, concurrent);
     }
     let equal_count = in_order.windows(2).filter(|pair| pair[0] == pair[1]).count();
     assert!(equal_count < 10, "{equal_count} of 199 consecutive examples have equal results");
 }
 
-/// The results of masked language modelling, phrases (without phrases) and n-grams (of one token).
+/// The results of the policies for masked language modelling, phrases (without a phrase) and
+/// n-grams (of one token).
 fn single_token_policies(
     input_ids: &[u32],
     number: u64,
     probability: f64,
     corruption: Corruption,
-) -> [Result<Masked, MaskingError>; 3] {
+) -> [Result<MaskedExample, MaskingError>; 3] {
     let mlm = MlmMaskingConfig { probability, corruption, ..Default::default() };
     let phrase = PhraseMaskingConfig { probability, corruption, ..Default::default() };
     let ngram = NgramMaskingConfig { probability, max_tokens: 1, corruption, ..Default::default() };
@@ -137,7 +138,7 @@ fn inputs_without_ordinary_tokens_do_not_change() {
 #[test]
 #[allow(clippy::reversed_empty_ranges)] // one of the ranges to reject
 fn random_tokens_are_drawn_from_the_range_without_special_tokens() {
-    // 10 to 19 without 12, 13, 19 and the mask id 10: 11, 14, 15, 16, 17, 18.
+    // The replacements are 11 and 14 to 18: the range without the special ids 10, 12, 13 and 19.
     let vocab = MaskingVocab::new([19, 13, 12, 13, 0], 10, 10..20).unwrap();
     let corruption = Corruption { mask: 0.0, random: 1.0 };
     let config = MlmMaskingConfig { probability: 1.0, corruption, ..Default::default() };
@@ -163,8 +164,8 @@ fn invalid_probabilities_are_reported() {
         for result in single_token_policies(&input_ids, 0, invalid, Corruption::default()) {
             assert_eq!(result.unwrap_err().to_string(), expected("probability"));
         }
-        let cap = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };
-        let error = phrase_masking(&input_ids, &[], &vocab, 0, &cap).unwrap_err();
+        let config = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };
+        let error = phrase_masking(&input_ids, &[], &vocab, 0, &config).unwrap_err();
         assert_eq!(error.to_string(), expected("cap"));
     }
     for (mask, random, option_name) in

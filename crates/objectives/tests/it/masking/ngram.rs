@@ -31,10 +31,10 @@ fn tokens_are_selected_in_runs() {
         let runs = 1 + selected.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
         run_counts[runs] += 1;
     }
-    // Lengths 1 to 4 are equally likely, limited to the rest of the budget of 4. One run: 4 (1/4).
-    // Two runs: 3 + 1, 2 + 2 or more, 1 + 3 or more (1/4 + 3/16 + 1/8). Three runs: 2 + 1 + 1, 1 +
-    // 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). Four runs: 1/64. In about 1 of 100 examples,
-    // two spans are adjacent and count as one run.
+    // Lengths 1 to 4 are equally likely, and limited to the remaining budget. The probability of
+    // one run (4) is 1/4, of two runs (3 + 1, 2 + 2, 1 + 3) 1/4 + 3/16 + 1/8, of three runs (2 + 1
+    // + 1, 1 + 2 + 1, 1 + 1 + 2) 1/16 + 1/16 + 3/64, and of four runs 1/64. In about 1 of 100
+    // examples, two spans are adjacent and count as one run.
     for (runs, expected) in [(1, 1_000), (2, 2_250), (3, 687), (4, 62)] {
         assert!(run_counts[runs].abs_diff(expected) < 120, "{run_counts:?}");
     }
@@ -85,8 +85,8 @@ proptest! {
         let config = NgramMaskingConfig { probability, max_tokens, ..Default::default() };
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_valid(&input_ids, &masked);
-        let ordinary = input_ids.iter().filter(|id| **id > 3).count();
-        let count = (probability * ordinary as f64).round() as usize;
+        let ordinary_count = input_ids.iter().filter(|id| **id > 3).count();
+        let count = (probability * ordinary_count as f64).round() as usize;
         prop_assert_eq!(masked.selected().count(), count);
     }
 }

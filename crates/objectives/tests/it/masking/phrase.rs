@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{assert_depends_only_on_example, assert_eighty_ten_ten, assert_valid, example, vocab};
 
-fn selected(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
+fn select(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
     let input_ids = example(text, 3);
     let masked = phrase_masking(&input_ids, phrases, &vocab(), 5, config).unwrap();
     assert_valid(&input_ids, &masked);
@@ -22,30 +22,27 @@ fn capped(cap: f64) -> PhraseMaskingConfig {
 fn all_phrase_tokens_and_random_others_are_selected() {
     let config = PhraseMaskingConfig::default();
     // m = 40, T = 6, K = 3.
-    let selected_tokens = selected(40, &[4..6, 20..21], &config);
-    assert_eq!(selected_tokens.len(), 6);
-    assert!(
-        [4, 5, 20].iter().all(|position| selected_tokens.contains(position)),
-        "{selected_tokens:?}"
-    );
+    let selected = select(40, &[4..6, 20..21], &config);
+    assert_eq!(selected.len(), 6);
+    assert!([4, 5, 20].iter().all(|position| selected.contains(position)), "{selected:?}");
     // K = 9 > T: only phrase tokens are selected.
-    assert_eq!(selected(40, &[4..9, 20..24], &config), [4, 5, 6, 7, 8, 20, 21, 22, 23]);
+    assert_eq!(select(40, &[4..9, 20..24], &config), [4, 5, 6, 7, 8, 20, 21, 22, 23]);
     // Overlapping, nested, repeated and adjacent phrases: each position counts once.
-    let selected_tokens = selected(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
-    assert_eq!(selected_tokens, [10, 11, 12, 13, 14, 15, 16]);
+    let selected = select(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
+    assert_eq!(selected, [10, 11, 12, 13, 14, 15, 16]);
     // One phrase covers the whole text.
-    assert_eq!(selected(12, std::slice::from_ref(&(1..13)), &config), Vec::from_iter(1..13));
+    assert_eq!(select(12, std::slice::from_ref(&(1..13)), &config), Vec::from_iter(1..13));
 }
 
 #[test]
 fn the_budget_is_rounded_to_the_nearest_integer() {
-    // 0.15 · m: 0.45, 0.6, 1.35, 1.5, 3.
+    // The budgets before rounding are 0, 0.45, 0.6, 1.35, 1.5 and 3.
     for (text, expected) in [(0, 0), (3, 0), (4, 1), (9, 1), (10, 2), (20, 3)] {
-        assert_eq!(selected(text, &[], &PhraseMaskingConfig::default()).len(), expected);
+        assert_eq!(select(text, &[], &PhraseMaskingConfig::default()).len(), expected);
     }
     for (probability, expected) in [(0.0, 0), (1.0, 10)] {
         let config = PhraseMaskingConfig { probability, ..Default::default() };
-        assert_eq!(selected(10, &[], &config).len(), expected);
+        assert_eq!(select(10, &[], &config).len(), expected);
     }
 }
 
@@ -60,17 +57,15 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
         let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &config);
         let masked = masked.unwrap();
         assert_valid(&input_ids, &masked);
-        let selected_tokens: BTreeSet<usize> = masked.selected().collect();
-        assert_eq!(selected_tokens.len(), 150);
+        let selected: BTreeSet<usize> = masked.selected().collect();
+        assert_eq!(selected.len(), 150);
         assert!(
             phrases
                 .iter()
-                .all(|phrase| phrase.clone().all(|position| selected_tokens.contains(&position)))
+                .all(|phrase| phrase.clone().all(|position| selected.contains(&position)))
         );
         outside.extend(
-            selected_tokens
-                .into_iter()
-                .filter(|position| !phrases.iter().any(|p| p.contains(position))),
+            selected.into_iter().filter(|position| !phrases.iter().any(|p| p.contains(position))),
         );
         masked
     }));
@@ -79,46 +74,37 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
 
 #[test]
 fn a_cap_selects_complete_phrases_within_its_budget() {
-    // m = 40; the cap of 0.15 allows 6 tokens: one or two of these phrases, never all.
+    // m = 40, so the cap of 0.15 allows 6 tokens: one or two phrases, never all.
     let phrases = [1..4, 10..13, 11..14, 20..23, 30..39];
     let merged = [1..4, 10..14, 20..23, 30..39];
     let input_ids = example(40, 0);
     let mut counts = [0; 4];
     for number in 0..1_000 {
         let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &capped(0.15));
-        let selected_tokens: Vec<usize> = masked.unwrap().selected().collect();
-        assert_eq!(
-            selected_tokens.len(),
-            6,
-            "the number of selected tokens differs from the budget"
-        );
+        let selected: Vec<usize> = masked.unwrap().selected().collect();
+        assert_eq!(selected.len(), 6, "the number of selected tokens differs from the budget");
         for (count, phrase) in counts.iter_mut().zip(&merged) {
-            let inside =
-                phrase.clone().filter(|position| selected_tokens.contains(position)).count();
+            let overlap = phrase.clone().filter(|position| selected.contains(position)).count();
             assert!(
-                inside == 0 || inside == phrase.len(),
-                "{selected_tokens:?} contains part of {phrase:?}"
+                overlap == 0 || overlap == phrase.len(),
+                "{selected:?} contains part of {phrase:?}"
             );
-            *count += usize::from(inside > 0);
+            *count += usize::from(overlap > 0);
         }
     }
     assert_eq!(counts[3], 0, "a phrase of nine tokens exceeds the cap");
     assert!(counts[..3].iter().all(|count| *count > 200), "{counts:?}");
 
-    // The phrases exceed the cap but not the probability: tokens are selected up to the
-    // probability.
+    // The phrases exceed the cap, so tokens are added until half of all tokens are selected.
     let config = PhraseMaskingConfig { probability: 0.5, ..capped(0.15) };
-    assert_eq!(selected(40, &phrases, &config).len(), 20);
+    assert_eq!(select(40, &phrases, &config).len(), 20);
     // No phrase fits and there is no other token: the budget is filled from the phrase.
-    assert_eq!(selected(20, std::slice::from_ref(&(1..21)), &capped(0.15)).len(), 3);
+    assert_eq!(select(20, std::slice::from_ref(&(1..21)), &capped(0.15)).len(), 3);
     // A cap of 1 has no effect. With a cap of 0, phrase tokens are drawn only if no other token
     // remains.
-    assert_eq!(selected(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
-    let selected_tokens = selected(40, std::slice::from_ref(&(1..30)), &capped(0.0));
-    assert!(
-        selected_tokens.len() == 6 && selected_tokens.iter().all(|position| *position >= 30),
-        "{selected_tokens:?}"
-    );
+    assert_eq!(select(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
+    let selected = select(40, std::slice::from_ref(&(1..30)), &capped(0.0));
+    assert!(selected.len() == 6 && selected.iter().all(|position| *position >= 30), "{selected:?}");
 }
 
 #[test]
@@ -172,9 +158,9 @@ proptest! {
         let masked =
             phrase_masking(&input_ids, &phrases, &vocab(), number, &config).unwrap();
         assert_valid(&input_ids, &masked);
-        let selected_tokens: BTreeSet<usize> = masked.selected().collect();
+        let selected: BTreeSet<usize> = masked.selected().collect();
         let budget = (probability * text as f64).round() as usize;
-        prop_assert_eq!(selected_tokens.len(), budget.max(in_phrases.len()));
-        prop_assert!(selected_tokens.is_superset(&in_phrases));
+        prop_assert_eq!(selected.len(), budget.max(in_phrases.len()));
+        prop_assert!(selected.is_superset(&in_phrases));
     }
 }

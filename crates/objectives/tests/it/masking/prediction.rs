@@ -2,8 +2,8 @@ use std::ops::Range;
 
 use objectives::IGNORE_INDEX;
 use objectives::masking::{
-    Corruption, EntityPredictionConfig, Masked, MaskingError, MlmMaskingConfig, PredictionUnit,
-    Selection, Unchanged, entity_prediction_masking,
+    Corruption, EntityPredictionConfig, MaskedExample, MaskingError, MlmMaskingConfig,
+    PredictionUnit, Selection, Unchanged, entity_prediction_masking,
 };
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ use super::{MASK, assert_depends_only_on_example, example, vocab};
 const INPUT: [u32; 12] = [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 2];
 const SPANS: [Range<usize>; 3] = [6..7, 1..3, 8..11];
 
-/// Options of an EntityCS mask: WEP, PEP_MRS, PEP_MS or PEP_M.
+/// Options of a masking policy of EntityCS: WEP, PEP_MRS, PEP_MS or PEP_M.
 fn entity_config(
     unit: PredictionUnit,
     random: f64,
@@ -40,7 +40,7 @@ fn with_mlm(config: EntityPredictionConfig) -> EntityPredictionConfig {
     EntityPredictionConfig { probability: 0.5, rest: Some(rest), ..config }
 }
 
-fn masked(example: u64, config: &EntityPredictionConfig) -> Masked {
+fn masked(example: u64, config: &EntityPredictionConfig) -> MaskedExample {
     entity_prediction_masking(&INPUT, &SPANS, &vocab(), example, config).unwrap()
 }
 
@@ -53,18 +53,18 @@ fn in_mention(position: usize) -> bool {
 fn shares(config: &EntityPredictionConfig, is_included: impl Fn(usize) -> bool) -> ([f64; 3], f64) {
     let (mut counts, mut total) = ([0.0; 3], 0.0);
     for example in 0..20_000 {
-        let Masked { input_ids, labels } = masked(example, config);
+        let MaskedExample { input_ids, labels } = masked(example, config);
         for position in (1..11).filter(|&position| is_included(position)) {
             total += 1.0;
-            let other = input_ids[position] != MASK && input_ids[position] != INPUT[position];
-            let labelled = labels[position] != IGNORE_INDEX;
+            let is_replaced = input_ids[position] != MASK && input_ids[position] != INPUT[position];
+            let is_labelled = labels[position] != IGNORE_INDEX;
             for (count, condition) in
-                counts.iter_mut().zip([input_ids[position] == MASK, other, labelled])
+                counts.iter_mut().zip([input_ids[position] == MASK, is_replaced, is_labelled])
             {
                 *count += f64::from(u8::from(condition));
             }
-            assert!(!labelled || labels[position] == i64::from(INPUT[position]));
-            assert!(labelled || input_ids[position] != MASK, "a masked token has no label");
+            assert!(!is_labelled || labels[position] == i64::from(INPUT[position]));
+            assert!(is_labelled || input_ids[position] != MASK, "a masked token has no label");
         }
     }
     (counts.map(|count| count / total), total)
@@ -95,16 +95,16 @@ fn every_mask_has_the_probabilities_of_the_paper() {
         assert_near(actual, expected, total, name);
         let (shares_outside, _) = shares(&config_fn(), |position| !in_mention(position));
         assert_eq!(shares_outside, [0.0; 3], "{name}");
-        // Half as many units are candidates, and the other tokens have ordinary masking.
+        // Half as many units are candidates, and tokens outside mentions are masked by `rest`.
         let mlm_config = with_mlm(config_fn());
         let (actual, total) = shares(&mlm_config, in_mention);
         assert_near(actual, expected.map(|share| share / 2.0), total, name);
         let (shares_outside, total) = shares(&mlm_config, |position| !in_mention(position));
         assert_near(shares_outside, [0.12, 0.015, 0.15], total, name);
     }
-    let half =
+    let half_config =
         EntityPredictionConfig { unchanged: Unchanged::Half, ..EntityPredictionConfig::default() };
-    let (actual, total) = shares(&half, in_mention);
+    let (actual, total) = shares(&half_config, in_mention);
     assert_near(actual, [0.8, 0.0, 0.9], total, "half");
 }
 
@@ -116,9 +116,9 @@ fn mentions_are_masked_completely_or_not_at_all() {
         let masked = masked(example, &config);
         for (count, span) in mask_counts.iter_mut().zip(SPANS) {
             let all_or_none = |condition: &dyn Fn(usize) -> bool| {
-                let number = span.clone().filter(|&position| condition(position)).count();
-                assert!(number == 0 || number == span.len());
-                number > 0
+                let count = span.clone().filter(|&position| condition(position)).count();
+                assert!(count == 0 || count == span.len());
+                count > 0
             };
             *count += usize::from(all_or_none(&|position| masked.input_ids[position] == MASK));
             all_or_none(&|position| masked.labels[position] != IGNORE_INDEX);
@@ -146,8 +146,8 @@ fn invalid_spans_are_rejected() {
         entity_prediction_masking(&INPUT, spans, &vocab(), 0, config).unwrap_err()
     };
     let wep = wep();
-    let last_mention = Range { start: 4, end: 13 };
-    assert!(matches!(error_of(&[last_mention], &wep), MaskingError::Span { span: 0, .. }));
+    let past_end = Range { start: 4, end: 13 };
+    assert!(matches!(error_of(&[past_end], &wep), MaskingError::Span { span: 0, .. }));
     assert!(matches!(error_of(&[1..4, 3..5], &wep), MaskingError::Overlap { .. }));
     let special = Range { start: 0, end: 2 };
     assert!(matches!(error_of(&[special], &wep), MaskingError::SpecialInSpan { .. }));
@@ -157,8 +157,8 @@ fn invalid_spans_are_rejected() {
         MaskingError::Domain { option: "probability", .. }
     ));
     let rest = MlmMaskingConfig { probability: f64::NAN, ..Default::default() };
-    let rest = EntityPredictionConfig { rest: Some(rest), ..wep };
-    assert!(matches!(error_of(&[], &rest), MaskingError::Domain { .. }));
+    let invalid_rest = EntityPredictionConfig { rest: Some(rest), ..wep };
+    assert!(matches!(error_of(&[], &invalid_rest), MaskingError::Domain { .. }));
 }
 
 proptest! {
@@ -174,7 +174,7 @@ proptest! {
             config = with_mlm(config);
         }
         config.probability = probability;
-        let Masked { input_ids, labels } = masked(example, &config);
+        let MaskedExample { input_ids, labels } = masked(example, &config);
         prop_assert_eq!((input_ids.len(), labels.len()), (INPUT.len(), INPUT.len()));
         for (position, &id) in INPUT.iter().enumerate() {
             if labels[position] == IGNORE_INDEX {
