@@ -1,5 +1,5 @@
-//! Tests of every recipe with a LoRA and a bottleneck adapter that are trained instead of the
-//! encoder, for a few steps.
+//! Tests that train a LoRA and a bottleneck adapter instead of the encoder, with a few steps of
+//! every recipe.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use xlmr_model::{LoadOptions, Model, Role};
 
 use crate::common::{CommandExt, expect_failure, succeed, write_encoder};
 use crate::other_encoders::RECIPES;
-use crate::transfer_suite::small;
+use crate::transfer_suite::small_run;
 
 const BOTH_ADAPTERS: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
 
@@ -34,14 +34,14 @@ fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
     (model, parameters)
 }
 
-/// Asserts that the model has the bottleneck, and that its encoder equals `start` except for the
-/// weights that the LoRA was merged into.
-fn assert_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
+/// Asserts that the model has the bottleneck, and that its encoder equals `initial` except for the
+/// weights into which the LoRA was merged.
+fn assert_adapted(folder: &Path, initial: &BTreeMap<String, Tensor>) {
     let (model, trained) = encoder(folder);
     assert_eq!(model.active_adapters(), ["bottleneck"], "{}", folder.display());
     for (name, value) in &trained {
         let has_lora = name.ends_with("query.weight");
-        assert_eq!(!value.equal(&start[name]), has_lora, "{}: {name}", folder.display());
+        assert_eq!(!value.equal(&initial[name]), has_lora, "{}: {name}", folder.display());
     }
     assert!(folder.with_file_name("adapter").join("adapter_model.safetensors").exists());
 }
@@ -51,7 +51,7 @@ fn recipe_every_recipe_trains_adapters() {
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().join("bert");
     write_encoder("bert", &base);
-    let (_, start) = encoder(&base);
+    let (_, initial) = encoder(&base);
     for recipe_case in RECIPES {
         let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
         let mut command = recipe_case.command(&base, true);
@@ -81,11 +81,12 @@ fn recipe_every_recipe_trains_adapters() {
             match recipe {
                 "bridging-gap" => {
                     let (_, injected) = encoder(&model.with_file_name("injected"));
-                    let is_changed = |(name, value): (&String, &Tensor)| !value.equal(&start[name]);
+                    let is_changed =
+                        |(name, value): (&String, &Tensor)| !value.equal(&initial[name]);
                     assert!(injected.iter().filter(|&one| is_changed(one)).count() > 20);
                     assert_adapted(&model, &injected);
                 }
-                _ => assert_adapted(&model, &start),
+                _ => assert_adapted(&model, &initial),
             }
         }
         // The stages listed in the error are the stages that the recipe trains.
@@ -100,17 +101,17 @@ fn recipe_every_recipe_trains_adapters() {
 fn recipe_suite_trains_adapters() {
     let folder = tempfile::tempdir().unwrap();
     let suite = |settings: &[&str]| {
-        let mut command = small(folder.path(), "run");
+        let mut command = small_run(folder.path(), "run");
         command.set_all(settings);
         command
     };
     let adapters = format!("adapters={BOTH_ADAPTERS}");
     let short_run = ["run.seeds=[0]", "tasks.ner.fine_tuning.epochs=2", adapters.as_str()];
     succeed(suite(&short_run));
-    let (_, start) = encoder(&crate::common::root().join("data/base"));
+    let (_, initial) = encoder(&crate::common::root().join("data/base"));
     for name in ["base", "other"] {
         let model = folder.path().join(format!("run/seed-0/ner.{name}/model"));
-        assert_adapted(&model, &start);
+        assert_adapted(&model, &initial);
         let config = std::fs::read_to_string(model.join("config.json")).unwrap();
         assert!(config.contains("\"I-PER\""), "{config}");
     }

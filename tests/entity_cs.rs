@@ -3,7 +3,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{
-    CommandExt, assert_equal_files, expect_invalid, kill_at, root, small_recipe, succeed, switched,
+    CommandExt, assert_equal_files, expect_invalid, kill_at, root, small_recipe, succeed,
+    switched_texts,
 };
 
 /// Returns the small recipe's command with eight steps of a few sentences; the loss is computed on
@@ -14,12 +15,12 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
     for language in ["ar", "de", "en", "es", "zh"] {
         let name = format!("{language}.tsv");
         let text = std::fs::read_to_string(root().join("data/pud").join(&name)).unwrap();
-        let first: Vec<&str> = text.lines().take(4).collect();
-        std::fs::write(sentences.join(name), first.join("\n") + "\n").unwrap();
+        let first_lines: Vec<&str> = text.lines().take(4).collect();
+        std::fs::write(sentences.join(name), first_lines.join("\n") + "\n").unwrap();
     }
     let mut command = small_recipe("entity-cs", &folder.join(out));
     command.set_path("data.sentences", &sentences);
-    let folder = switched("--languages ar,de,es,zh --by-language --hold-out 0.2");
+    let folder = switched_texts("--languages ar,de,es,zh --by-language --hold-out 0.2");
     command.set_path("data.switched", &folder);
     command.set_all([
         "run.arms=[\"base\",\"wep\",\"pep-ms-mlm\"]",
@@ -44,25 +45,25 @@ fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     let tensors = torch_ext::read_tensors(path).unwrap();
     // Frozen parameters are unchanged bit for bit; all others change.
     let start = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
-    let (mut frozen, mut trained) = (0, 0);
+    let (mut n_frozen, mut n_trained) = (0, 0);
     for (name, tensor) in &tensors {
         let Some(before) = start.get(name) else { continue };
         let is_unchanged = tensor == before;
         if name.starts_with("roberta.encoder.layer.0.") {
             assert!(is_unchanged, "{name}");
-            frozen += 1;
+            n_frozen += 1;
         } else if name.starts_with("roberta.encoder.layer.1.") && name.ends_with("weight") {
             assert!(!is_unchanged, "{name}");
-            trained += 1;
+            n_trained += 1;
         }
     }
-    assert!(frozen > 10 && trained > 5, "{frozen} frozen, {trained} trained");
+    assert!(n_frozen > 10 && n_trained > 5, "{n_frozen}, {n_trained}");
 }
 
 #[test]
 fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let folder = tempfile::tempdir().unwrap();
-    let switched = switched("--languages de,zh --by-language --validation 6");
+    let switched = switched_texts("--languages de,zh --by-language --validation 6");
     let run = |out: &str| {
         let mut command = entity_cs(folder.path(), out);
         command.args(["--arms", "pep-ms-mlm"]).set_path("data.switched", &switched);

@@ -36,15 +36,15 @@ fn split_key(key: &str) -> Vec<String> {
 
 /// Returns whether a recipe value equals the printed value; 3e-5 equals 0.00003, and 10 equals
 /// 10.0.
-fn equals_printed(found: &Value, printed: &str) -> bool {
+fn equals_printed(actual: &Value, printed: &str) -> bool {
     let number =
         |value: &Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
     let printed = format!("value = {printed}")
         .parse::<Table>()
         .map_or_else(|_| Value::String(printed.to_owned()), |table| table["value"].clone());
-    match (number(found), number(&printed)) {
-        (Some(found), Some(printed)) => (found - printed).abs() <= 1e-12 * printed.abs(),
-        _ => *found == printed,
+    match (number(actual), number(&printed)) {
+        (Some(actual), Some(printed)) => (actual - printed).abs() <= 1e-12 * printed.abs(),
+        _ => *actual == printed,
     }
 }
 
@@ -58,7 +58,7 @@ fn recipe_values_equal_those_of_the_papers() {
         let recipe = recipes.entry(row.file.clone()).or_insert_with(|| {
             let name = Path::new(&row.file).parent().unwrap().file_name().unwrap();
             if name == "transfer-suite" {
-                // `--show` needs data for the tasks, so the file is read directly.
+                // `--show` requires data for the tasks, so the file is read directly.
                 let text = std::fs::read_to_string(root().join(&row.file)).unwrap();
                 return Value::Table(text.parse().unwrap());
             }
@@ -67,11 +67,11 @@ fn recipe_values_equal_those_of_the_papers() {
             Value::Table(succeed(command).parse().unwrap())
         });
         let location = format!("{} {}, {}: {}", row.paper, row.section, row.statement, row.key);
-        let found = split_key(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
-        let found = found.unwrap_or_else(|| panic!("{location}: {} has no such key", row.file));
+        let actual = split_key(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
+        let actual = actual.unwrap_or_else(|| panic!("{location}: {} has no such key", row.file));
         assert!(
-            equals_printed(found, &row.value),
-            "{location}: expected {}, got {found}",
+            equals_printed(actual, &row.value),
+            "{location}: expected {}, got {actual}",
             row.value
         );
         *papers.entry(&row.paper).or_default() += 1;
@@ -192,8 +192,8 @@ fn recipe_commands_at_paper_scale_are_valid() {
     check_commands("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
-/// A tool parses its arguments before it opens files, so in an empty folder the error is a missing
-/// file, not an invalid argument.
+/// Tools parse their arguments before they open files. Therefore, valid arguments in an empty
+/// folder lead to the error of a missing file.
 #[test]
 fn recipe_tools_at_paper_scale_are_valid() {
     let mut count = 0;

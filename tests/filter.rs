@@ -1,4 +1,4 @@
-//! Tests of FILTER with a few steps: an interrupted run, phase two, the saved reader, and bad
+//! Tests of FILTER with a few steps: an interrupted run, phase two, the saved reader, and invalid
 //! input.
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, assert_contains, expect_failure, expect_invalid, kill_at, prepared,
+    CommandExt, FEW_ARTICLES, assert_contains, expect_failure, expect_invalid, kill_at, prepare,
     root, small_data, small_recipe, succeed, summary, tool,
 };
 
@@ -34,7 +34,7 @@ fn short_run(recipe: &str, out: &Path) -> Command {
     command
 }
 
-fn filter(out: &Path) -> Command {
+fn filter_run(out: &Path) -> Command {
     short_run("filter", out)
 }
 
@@ -46,7 +46,7 @@ fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
 fn recipe_filter_resumes_in_both_phases() {
     let folder = tempfile::tempdir().unwrap();
     let arm = |out: &str| {
-        let mut command = filter(&folder.path().join(out));
+        let mut command = filter_run(&folder.path().join(out));
         command.set_all(["run.arms=[\"filter-soft\"]", "evaluation.second=[\"translation\"]"]);
         command
     };
@@ -80,7 +80,7 @@ fn recipe_filter_resumes_in_both_phases() {
 fn recipe_filter_compares_inference_modes_with_the_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let mut command = filter(&out);
+    let mut command = filter_run(&out);
     command.set_all([
         "run.arms=[\"translate-train\", \"filter\", \"filter-unrelated\"]",
         "evaluation.second=[\"translation\", \"self\", \"none\"]",
@@ -96,8 +96,8 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
     assert_contains(&text, &pieces);
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(table.contains("FILTER: ") && table.contains("pairs of windows"), "{table}");
-    let found = summary(&out);
-    let mode_summary = |arm: &str, mode: &str| found["arms"][arm]["readings"][mode].clone();
+    let results = summary(&out);
+    let mode_summary = |arm: &str, mode: &str| results["arms"][arm]["readings"][mode].clone();
     assert_eq!(mode_summary("translate-train", "translation"), Value::Null);
     assert_eq!(mode_summary("translate-train", "alone")["against_control"], Value::Null);
     assert!(mode_summary("filter", "translation")["against_control"]["mean"].is_f64());
@@ -107,41 +107,41 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
             |name| mode_summary("filter", name)["scores"]["f1"][language]["mean"].as_f64().unwrap();
         assert!((f1("itself") - f1("alone")).abs() < 1.0);
     }
-    // Both arms have the same numbers of pairs.
-    let pairs = |arm: &str| found["arms"][arm]["trained"].clone();
+    // Both arms are trained on the same numbers of pairs.
+    let pairs = |arm: &str| results["arms"][arm]["trained"].clone();
     assert_eq!(pairs("translate-train"), pairs("filter"));
     assert_ne!(weights(&out, "filter/model"), weights(&out, "translate-train/model"));
     assert!(out.join("seed-0/filter/predictions/translation/xquad.de.json").exists());
 
-    // The model folder has the format of a plain reader, which transformers opens with the class
-    // named in the config.
+    // The model folder has the format of a reader without fusion, which transformers loads as the
+    // class named in the config.
     let model = out.join("seed-0/filter/model");
     let config: Value = read_json(model.join("config.json")).unwrap();
     assert_eq!(config["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
     assert_eq!(config["model_type"], "xlm-roberta");
-    let loaded =
+    let reader =
         Pretrained::load_trained(&model, Head::Span, tch::Device::Cpu, torch_ext::Precision::F32)
             .unwrap();
     let base = torch_ext::read_tensors("../data/base/model.safetensors").unwrap();
-    let stored = weights(&out, "filter/model");
-    assert!(stored.contains_key("qa_outputs.weight"));
-    for name in stored.keys().filter(|name| !name.starts_with("qa_outputs.")) {
+    let saved_weights = weights(&out, "filter/model");
+    assert!(saved_weights.contains_key("qa_outputs.weight"));
+    for name in saved_weights.keys().filter(|name| !name.starts_with("qa_outputs.")) {
         assert!(base.contains_key(name), "{name} is no parameter of the base");
     }
-    assert_eq!(loaded.model.named_parameters().len(), stored.len());
+    assert_eq!(reader.model.named_parameters().len(), saved_weights.len());
     if let Some(python) = peers_python(Peers::Torch) {
-        let mut check = Command::new(python);
-        check.arg(root().join("crates/xlmr-model/scripts/check_with_transformers.py"));
-        check.arg("--program").arg(tool("xlmr-model").get_program()).arg(&model);
-        assert!(succeed(check).contains("model: ok, largest difference"));
+        let mut check_command = Command::new(python);
+        check_command.arg(root().join("crates/xlmr-model/scripts/check_with_transformers.py"));
+        check_command.arg("--program").arg(tool("xlmr-model").get_program()).arg(&model);
+        assert!(succeed(check_command).contains("model: ok, largest difference"));
     }
 }
 
 #[test]
 fn recipe_filter_is_evaluated_in_an_untrained_language() {
     let folder = tempfile::tempdir().unwrap();
-    let data = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
-    let mut command = filter(folder.path());
+    let data = prepare(&format!("{FEW_ARTICLES},zh --first 3"));
+    let mut command = filter_run(folder.path());
     command.args(["--arms", "filter"]).set_all(["tested=[\"zh\", \"en\"]"]);
     for key in ["translated", "evaluation", "second"] {
         let subfolder = if key == "second" { "/second" } else { "" };
@@ -160,7 +160,7 @@ fn recipe_filter_is_evaluated_in_an_untrained_language() {
     }
 }
 
-fn classification(out: &Path) -> Command {
+fn classification_run(out: &Path) -> Command {
     short_run("filter/xnli-small", out)
 }
 
@@ -168,7 +168,7 @@ fn classification(out: &Path) -> Command {
 fn recipe_filter_classifies_sentence_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let uninterrupted = folder.path().join("whole");
-    let text = succeed(classification(&uninterrupted));
+    let text = succeed(classification_run(&uninterrupted));
     let pieces = [
         "| translate-train (control), alone |",
         "| translate-train (control), translate-test |",
@@ -181,15 +181,15 @@ fn recipe_filter_classifies_sentence_pairs() {
         weights(&uninterrupted, "filter/model"),
         weights(&uninterrupted, "filter-unrelated/model")
     );
-    let predicted = uninterrupted.join("seed-0/filter/predictions/translation.txt");
-    let predicted = std::fs::read_to_string(predicted).unwrap();
+    let predictions = uninterrupted.join("seed-0/filter/predictions/translation.txt");
+    let predictions = std::fs::read_to_string(predictions).unwrap();
     let arms = &summary(&uninterrupted)["arms"];
-    assert!(predicted.lines().count() > 10);
+    assert!(predictions.lines().count() > 10);
     // The English translation of a test pair is the same for every language.
-    let test = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
-    let alone = &arms["translate-train"]["readings"]["alone"]["scores"]["accuracy"];
-    assert!(test["de"]["mean"].is_f64() && test["en"] == alone["en"], "{test}");
-    assert_eq!(test["de"], test["en"]);
+    let translated = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
+    let without_second = &arms["translate-train"]["readings"]["alone"]["scores"]["accuracy"];
+    let (de, en) = (&translated["de"], &translated["en"]);
+    assert!(de["mean"].is_f64() && *en == without_second["en"] && de == en, "{translated}");
     assert!(arms["filter"]["readings"]["alone"]["scores"]["accuracy"]["de"]["mean"].is_f64());
 }
 
@@ -197,14 +197,14 @@ fn recipe_filter_classifies_sentence_pairs() {
 fn recipe_filter_rejects_rows_that_are_not_translations() {
     let folder = tempfile::tempdir().unwrap();
     let test = small_data("filter/xnli-small").remove(1);
-    // The test file without its last row.
+    // The file of translations is the test file without its last row.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
     let (_, shortened) =
         text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
-    let second = folder.path().join("second.tsv");
-    std::fs::write(&second, format!("{shortened}\n")).unwrap();
-    let mut command = classification(&folder.path().join("run"));
-    command.args(["--arms", "filter"]).set_path("data.second", &second);
+    let second_file = folder.path().join("second.tsv");
+    std::fs::write(&second_file, format!("{shortened}\n")).unwrap();
+    let mut command = classification_run(&folder.path().join("run"));
+    command.args(["--arms", "filter"]).set_path("data.second", &second_file);
     let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("data.evaluation with data.second: expected"), "{error}");
 }
@@ -222,6 +222,6 @@ fn recipe_filter_reports_invalid_settings() {
         ("data.second=", "data.second: is not set"),
         ("languages=[\"en\", \"fr\"]", "train-context-fr-question-fr.json"),
     ];
-    expect_invalid(|| filter(&out), &cases);
+    expect_invalid(|| filter_run(&out), &cases);
     assert!(!out.join("seed-0").exists());
 }

@@ -1,4 +1,4 @@
-//! Tests of From Good to Best with a few steps: complete and interrupted runs, and bad input.
+//! Tests of From Good to Best with a few steps: complete and interrupted runs, and invalid input.
 use std::path::Path;
 use std::process::Command;
 
@@ -14,7 +14,7 @@ use crate::common::{
 };
 
 /// Returns the small recipe's command with six steps of a few rows, in two languages.
-fn small(out: &Path) -> Command {
+fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("good-to-best", out);
     command.set_all([
         "selection={keep=\"best\",from_start=true}",
@@ -32,7 +32,7 @@ fn small(out: &Path) -> Command {
     command
 }
 
-/// Returns all tables of a run; the program prints only the first one.
+/// Returns all tables of a run; the program prints only the first table.
 fn tables(out: &Path) -> String {
     std::fs::read_to_string(out.join("table.md")).unwrap()
 }
@@ -46,7 +46,7 @@ fn metrics(out: &Path, arm: &str) -> String {
 fn recipe_good_to_best_trains_reader_and_boundaries() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(small(&out));
+    let text = succeed(small_run(&out));
     let pieces = ["40 training questions", "| stage one |", "| HL + AA-CL |", "table.md"];
     assert_contains(&text, &pieces);
     let tables = tables(&out);
@@ -61,16 +61,16 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
         "Learned weights by slot",
     ];
     assert_contains(&tables, &pieces);
-    let found = summary(&out);
-    assert_eq!(found["seeds"], json!([0]));
+    let results = summary(&out);
+    assert_eq!(results["seeds"], json!([0]));
     for arm in ["before", "plain", "hl", "aa-cl", "hl+aa-cl"] {
-        let set = &found["arms"][arm]["sets"]["XQuAD"];
+        let set = &results["arms"][arm]["sets"]["XQuAD"];
         let em = set["scores"]["average"]["em"].as_f64().unwrap();
         let top: Vec<f64> =
             ["1", "3", "5", "10"].map(|k| set["top_k"]["average"][k].as_f64().unwrap()).into();
         assert!((top[0] - em).abs() < 1e-9, "{arm}: top-1 {} is not EM {em}", top[0]);
         assert!(top.is_sorted(), "{arm}: {top:?}");
-        // Answers that are correct by position are also correct by text.
+        // EM counts answers with the gold text, both at the gold position and elsewhere.
         for language in ["en", "zh"] {
             let counts = &set["boundary"][language];
             let count = |key: &str| counts[key].as_u64().unwrap();
@@ -88,13 +88,13 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
         assert!((mean - number.value).abs() < 0.01, "{}: {mean}, {}", number.model, number.value);
     }
     let metrics = |arm: &str| metrics(&out, arm);
-    let joint = metrics("hl+aa-cl");
-    assert!(joint.contains("loss/hard") && joint.contains("loss/contrastive"));
+    let joint_metrics = metrics("hl+aa-cl");
+    assert!(joint_metrics.contains("loss/hard") && joint_metrics.contains("loss/contrastive"));
     assert!(metrics("plain").contains("loss/span") && !metrics("plain").contains("loss/hard"));
     assert!(
         metrics("aa-cl").contains("loss/span") && metrics("aa-cl").contains("loss/contrastive")
     );
-    let tokens = |arm: &str| found["arms"][arm]["tokens"].as_u64();
+    let tokens = |arm: &str| results["arms"][arm]["tokens"].as_u64();
     assert_eq!(tokens("plain"), tokens("hl+aa-cl"), "the control has as many tokens");
     for file in [
         "seed-0/stage-one/candidates-20.safetensors",
@@ -105,12 +105,13 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
     ] {
         assert!(out.join(file).exists(), "{file}");
     }
-    // A finished run that is started again only prints its first table; a sweep reuses the reader.
-    let rerun = succeed(small(&out));
+    // A finished run that is started again only prints its first table; a sweep uses the reader of
+    // the first run.
+    let rerun = succeed(small_run(&out));
     assert!(rerun.contains("| HL + AA-CL |") && rerun.matches("|---|").count() == 1, "{rerun}");
-    let mut sweep = small(&out);
-    sweep.args(["--arms", "z-*"]).set_all(["sweeps.z=[1, 50]"]);
-    let text = succeed(sweep);
+    let mut sweep_run = small_run(&out);
+    sweep_run.args(["--arms", "z-*"]).set_all(["sweeps.z=[1, 50]"]);
+    let text = succeed(sweep_run);
     assert!(text.contains("| z-1 |") && text.contains("| z-50 |"), "{text}");
     assert!(out.join("seed-0/stage-one/candidates-50.safetensors").exists());
 }
@@ -118,10 +119,10 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
 #[test]
 fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let folder = tempfile::tempdir().unwrap();
-    // This learning rate destroys the reader from which the second stage starts.
+    // With this learning rate, the second stage makes the reader of the first stage worse.
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
-        let mut command = small(&out);
+        let mut command = small_run(&out);
         command.args(["--arms", "plain"]).set_all(["stage_two.learning_rate=0.1"]).set_all(sets);
         let text = succeed(command);
         (out, text)
@@ -135,17 +136,17 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let evaluation_option = "stage_two.evaluation_steps=2";
     let (best, text) = run("best", &[evaluation_option]);
     assert!(text.contains("seed 0, plain: train: evaluation 1 of 4 is the best: "), "{text}");
-    let found = scores(&best, "plain");
-    // Scores at the start, after 2 and 4 steps, and at the end.
-    assert_eq!((found.evaluation, found.scores.len()), (0, 4));
-    let f1 = |index: usize| found.scores[index]["dev-context-en-question-en.json"];
-    assert!((1..4).all(|index| f1(index) < f1(0)), "{found:?}");
+    let results = scores(&best, "plain");
+    // The model is scored at the start, after 2 and 4 steps, and at the end.
+    assert_eq!((results.evaluation, results.scores.len()), (0, 4));
+    let f1 = |index: usize| results.scores[index]["dev-context-en-question-en.json"];
+    assert!((1..4).all(|index| f1(index) < f1(0)), "{results:?}");
     assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader is unchanged");
     // If the initial model is excluded, the best of the other models is selected; without
     // selection, the last model is used.
     let (trained, _) = run("trained", &[evaluation_option, "selection.from_start=false"]);
     let without_start = scores(&trained, "plain");
-    assert_eq!(without_start.scores, found.scores[1..]);
+    assert_eq!(without_start.scores, results.scores[1..]);
     assert!(model(&trained, "plain") != model(&trained, "stage-one"));
     let (last, _) = run("last", &[evaluation_option, "selection.keep=last"]);
     assert!(!last.join("seed-0/plain/train/selection.json").exists());
@@ -158,7 +159,7 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
 fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let mut command = small(&out);
+    let mut command = small_run(&out);
     command.args(["--arms", "hl-z-5,mml-z-5,negatives-hardest-count-10"]);
     succeed(command);
     let metrics = |arm: &str| metrics(&out, arm);
@@ -200,7 +201,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
         "stage_two.steps=2",
         "stage_two.batch_size=4",
     ]);
-    // A damaged evaluation file is detected before training; after repair it is evaluated.
+    // A damaged evaluation file is detected before training. The original file is evaluated.
     let path = xquad.join("xquad.zh.json");
     let original = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, "{\"data\": []}").unwrap();
@@ -218,10 +219,10 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
     let page = std::fs::read_to_string(paper.join("report.html")).unwrap();
     assert!(page.contains("the rules of each set: MLQA's or SQuAD's English rules"));
-    let found = summary(&paper);
-    let set = &found["arms"]["hl+aa-cl"]["sets"]["xquad"];
+    let results = summary(&paper);
+    let set = &results["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());
-    assert!(found["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
+    assert!(results["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
     // The input of `mlqa-eval compare`: each benchmark is scored by its own rules.
     let matrix = |name: &str| {
         let path = paper.join("matrix/hl+aa-cl").join(name).join("matrix.json");
@@ -242,9 +243,9 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
 fn recipe_good_to_best_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let mut paper = program("good-to-best");
-    paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
-    let error = expect_failure(&paper.output().unwrap());
+    let mut paper_run = program("good-to-best");
+    paper_run.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
+    let error = expect_failure(&paper_run.output().unwrap());
     assert!(error.contains("data.train: is not set"), "{error}");
     let cases = [
         ("model.path=", "model.path: is not set"),
@@ -270,6 +271,6 @@ fn recipe_good_to_best_reports_invalid_settings() {
         ("selection.decoding.n_best=0", "selection.decoding.n_best = 0"),
         ("selection.keep=first", "first"),
     ];
-    expect_invalid(|| small(&out), &cases);
+    expect_invalid(|| small_run(&out), &cases);
     assert!(!out.exists(), "no run folder is created");
 }

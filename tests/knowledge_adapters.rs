@@ -7,18 +7,18 @@ use serde_json::json;
 
 use crate::common::{
     CommandExt, assert_contains, assert_equal_files, expect_failure, fact_questions, kill_at,
-    prepared, root, small_recipe, succeed, summary,
+    prepare, root, small_recipe, succeed, summary,
 };
 
 /// Returns a folder with pairs of all kinds in two languages.
 fn pairs() -> String {
     let sources = "--kg data/demo/kg --entities data/codex --languages en,de";
-    prepared(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
+    prepare(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
 }
 
 /// Returns the small recipe's command with a few steps of a few rows in two languages; the encoder
 /// is frozen in fine-tuning.
-fn small(out: &Path) -> Command {
+fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("knowledge-adapters", out);
     let questions = fact_questions();
     command.set_all([
@@ -51,8 +51,8 @@ fn small(out: &Path) -> Command {
     command
 }
 
-fn arms(out: &Path, names: &str) -> Command {
-    let mut command = small(out);
+fn run_arms(out: &Path, names: &str) -> Command {
+    let mut command = small_run(out);
     command.args(["--arms", names]);
     command
 }
@@ -61,23 +61,23 @@ fn arms(out: &Path, names: &str) -> Command {
 fn recipe_knowledge_adapters_are_evaluated_with_controls() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(arms(&out, "none,all-parameters,one-adapter,ep"));
+    let text = succeed(run_arms(&out, "none,all-parameters,one-adapter,ep"));
     assert_contains(&text, &["| the base, mapped |", "| EP |", "objects, held out: "]);
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     let loss_table = tables.split("| masked-LM loss, sentences |").nth(1).unwrap();
     assert!(loss_table.contains("| one adapter for all | "), "{tables}");
-    let found = summary(&out);
+    let results = summary(&out);
     for (arm, updates) in [("none", 0), ("all-parameters", 6), ("one-adapter", 6), ("ep", 2)] {
-        assert_eq!(found["arms"][arm]["updates"], json!(updates), "{arm}");
-        let row = &found["arms"][arm]["found"];
+        assert_eq!(results["arms"][arm]["updates"], json!(updates), "{arm}");
+        let row = &results["arms"][arm]["found"];
         for setting in ["labels, trained", "labels, held out", "objects, held out"] {
             assert!(row[setting]["hits@1"]["mean"].is_f64(), "{arm}, {setting}: {row}");
         }
     }
     // The loss of each trained arm differs from the base's loss.
-    let loss = |arm: &str| found["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
+    let loss = |arm: &str| results["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
     let trained_arms = ["all-parameters", "one-adapter", "ep"];
-    assert!(trained_arms.iter().all(|arm| loss(arm) != loss("none")), "{found}");
+    assert!(trained_arms.iter().all(|arm| loss(arm) != loss("none")), "{results}");
 
     // Each reader contains its adapter. The encoder equals the base's unless all parameters were
     // trained.
@@ -106,7 +106,7 @@ fn recipe_knowledge_adapters_resume() {
     let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
     // Only the fusion and the head are fine-tuned.
     let run_fused = |out: &Path| {
-        let mut command = arms(out, "fused");
+        let mut command = run_arms(out, "fused");
         command.set_all(["fine_tuning.groups=[{roles=[\"encoder\",\"adapters\"],frozen=true}]"]);
         command
     };
@@ -116,10 +116,11 @@ fn recipe_knowledge_adapters_resume() {
         kill_at(run_fused(&interrupted), &step);
     }
     succeed(run_fused(&interrupted));
-    let found = summary(&uninterrupted);
-    assert_eq!(found, summary(&interrupted));
-    // Two updates for each of EP and TP, one for each of ES and TS, and four for their fusion.
-    assert_eq!(found["arms"]["fused"]["updates"], json!(10));
+    let results = summary(&uninterrupted);
+    assert_eq!(results, summary(&interrupted));
+    // The updates are two each for EP and TP, one each for ES and TS, and four for the fusion of
+    // the four adapters.
+    assert_eq!(results["arms"]["fused"]["updates"], json!(10));
     let files = [
         "seed-0/adapter-ep/model/adapter.safetensors",
         "seed-0/fused/model/model.safetensors",
@@ -129,15 +130,15 @@ fn recipe_knowledge_adapters_resume() {
     // Training the fusion does not change the adapters.
     for name in ["ep", "tp", "es", "ts"] {
         let separate = format!("adapter-{name}/model/adapter.safetensors");
-        let in_fusion = format!("fused/model/adapters/{name}/adapter.safetensors");
+        let fused = format!("fused/model/adapters/{name}/adapter.safetensors");
         // Parameter names of an adapter of a bare encoder do not start with `roberta.`.
-        let [separate, in_fusion] = [separate, in_fusion].map(|file| {
+        let [separate, fused] = [separate, fused].map(|file| {
             let tensors = torch_ext::read_tensors(uninterrupted.join("seed-0").join(file)).unwrap();
             let name = |name: String| name.trim_start_matches("roberta.").to_owned();
-            let named = tensors.into_iter().map(|(key, tensor)| (name(key), tensor));
-            named.collect::<BTreeMap<_, _>>()
+            let entries = tensors.into_iter().map(|(key, tensor)| (name(key), tensor));
+            entries.collect::<BTreeMap<_, _>>()
         });
-        assert!(separate == in_fusion && separate.len() == 12, "{name}: {}", separate.len());
+        assert!(separate == fused && separate.len() == 12, "{name}: {}", separate.len());
     }
 }
 
@@ -145,7 +146,7 @@ fn recipe_knowledge_adapters_resume() {
 fn recipe_knowledge_adapters_reject_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let assert_error = |set: &str, names: &[&str]| {
-        let mut command = arms(&folder.path().join("run"), "ep");
+        let mut command = run_arms(&folder.path().join("run"), "ep");
         command.set_all([set]);
         let error = expect_failure(&command.output().unwrap());
         for name in names {

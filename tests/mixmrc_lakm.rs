@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use trainer::selection::Best;
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, assert_contains, demo, expect_failure, expect_invalid, prepared,
+    CommandExt, FEW_ARTICLES, assert_contains, demo_data, expect_failure, expect_invalid, prepare,
     program, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// Returns the small recipe's command with six steps of a few rows in two languages.
-fn small(out: &Path) -> Command {
+fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("mixmrc-lakm", out);
     command.set_all([
         "run.threads=1",
@@ -33,15 +33,15 @@ fn small(out: &Path) -> Command {
 fn recipe_mixmrc_alternates_between_its_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let mut command = small(&out);
+    let mut command = small_run(&out);
     command.args(["--arms", "baseline,mixmrc,mixmrc-on-top,mixmrc-lakm,lakm-ngrams"]);
     let text = succeed(command);
     let header = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
     let pieces = [header, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"];
     assert_contains(&text, &pieces);
-    let found = summary(&out);
-    // Each arm has six updates on questions. A batch of phrases is additional in every round, as is
-    // a batch of mixed questions in `mixmrc-on-top`.
+    let results = summary(&out);
+    // Each arm has six updates on questions. Batches of phrases, and batches of mixed questions in
+    // `mixmrc-on-top`, are additional updates.
     for (arm, steps) in [
         ("baseline", 6),
         ("mixmrc", 6),
@@ -49,8 +49,8 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
         ("mixmrc-lakm", 9),
         ("lakm-ngrams", 12),
     ] {
-        assert_eq!(found["arms"][arm]["steps"], json!(steps), "{arm}");
-        assert!(found["arms"][arm]["off_diagonal"]["f1"].is_f64());
+        assert_eq!(results["arms"][arm]["steps"], json!(steps), "{arm}");
+        assert!(results["arms"][arm]["off_diagonal"]["f1"].is_f64());
         assert!(out.join("matrix").join(arm).join("matrix.md").exists());
     }
     assert!(out.join("report.html").exists());
@@ -79,7 +79,7 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     let mut questions = 0;
     for fold in 1..=2 {
         let command = format!("{FEW_ARTICLES} --fold {fold}/2");
-        let data = prepared(&command);
+        let data = prepare(&command);
         let out = folder.path().join(format!("fold-{fold}"));
         let mut command = program("mixmrc-lakm");
         command
@@ -116,12 +116,12 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
 /// Returns a folder with English and German questions and their translations, in the form of user
 /// files.
 fn questions() -> PathBuf {
-    demo("fact-questions", "--parallel --languages en,de --items 12").into()
+    demo_data("fact-questions", "--parallel --languages en,de --items 12").into()
 }
 
 /// Returns the command for the paper's recipe on user files, with the demo's base instead of a
 /// large model.
-fn paper(out: &Path, settings: &[String]) -> Command {
+fn paper_run(out: &Path, settings: &[String]) -> Command {
     let mut command = program("mixmrc-lakm");
     command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
     command.arg(out).set_all(["run.threads=1", "windows.max_length=158", "lakm_max_length=128"]);
@@ -131,7 +131,7 @@ fn paper(out: &Path, settings: &[String]) -> Command {
 }
 
 /// Returns settings with the paths of user files and the two languages of a run.
-fn files(questions: &Path, languages: &str) -> Vec<String> {
+fn file_settings(questions: &Path, languages: &str) -> Vec<String> {
     let train = questions.join("train-context-en-question-en.json");
     vec![
         format!("data.train={}", train.display()),
@@ -145,17 +145,17 @@ fn files(questions: &Path, languages: &str) -> Vec<String> {
 #[test]
 fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = files(&questions(), "[\"en\", \"de\"]");
+    let mut settings = file_settings(&questions(), "[\"en\", \"de\"]");
     settings.extend(["training.steps=2".into(), "run.arms=[\"mixmrc\"]".into()]);
     let out = folder.path().join("run");
-    let text = succeed(paper(&out, &settings));
+    let text = succeed(paper_run(&out, &settings));
     assert!(text.contains("| mixmrc |"), "{text}");
     // If a key is missing, the error names the key.
     let error_without = |key: &str, arm: &str| {
         let mut other_settings = settings.clone();
         other_settings.retain(|set| !set.starts_with(key));
         other_settings.push(format!("run.arms=[{arm:?}]"));
-        expect_failure(&paper(&out, &other_settings).output().unwrap())
+        expect_failure(&paper_run(&out, &other_settings).output().unwrap())
     };
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
@@ -175,14 +175,14 @@ fn recipe_mixmrc_stops_when_scores_converge() {
     let questions = questions();
     let run = |name: &str, options: &[&str]| {
         let out = folder.path().join(name);
-        let mut settings = files(&questions, "[\"en\", \"de\"]");
+        let mut settings = file_settings(&questions, "[\"en\", \"de\"]");
         // The learning rate is too small to change an answer, so the score converges at the first
         // evaluation.
         settings.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
         settings.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
         settings.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
         settings.extend(options.iter().map(|set| (*set).to_owned()));
-        let text = succeed(paper(&out, &settings));
+        let text = succeed(paper_run(&out, &settings));
         let stage = out.join("seed-42/mixmrc/train");
         let best = stage.join("selection.json");
         let best: Option<Best> = best.exists().then(|| read_json(best).unwrap());
@@ -194,10 +194,10 @@ fn recipe_mixmrc_stops_when_scores_converge() {
     assert_eq!((steps, best.evaluation, best.scores.len()), (6, 0, 3));
     let names: Vec<&String> = best.scores[0].keys().collect();
     assert_eq!(names, ["dev-context-de-question-de.json", "dev-context-en-question-en.json"]);
-    // With `keep=last` all steps are run.
+    // With `keep=last`, all steps are run.
     let (steps, best, last_text) = run("last", &[&dev, "selection.keep=last"]);
     assert_eq!((steps, best), (20, None));
-    // Without files, passages of the English questions are held out, together with their
+    // Without `data.dev`, passages of the English questions are held out, together with their
     // translations.
     let (steps, best, text) = run("held-out", &["selection.held_out=0.3"]);
     assert!(steps == 6 && best.unwrap().scores[0].contains_key("held out"));
@@ -215,9 +215,9 @@ fn recipe_mixmrc_stops_when_scores_converge() {
     assert_eq!(held_out_counts, [first, first, 2 * first]);
 }
 
-/// Copies the question files with French instead of German in their names; French is not in MLQA.
-/// Test questions about passages in another language are not copied.
-fn in_french(questions: &Path, folder: &Path) -> PathBuf {
+/// Copies the question files and replaces German by French in their names. French is not a language
+/// of MLQA. Test questions about passages in another language are not copied.
+fn copy_as_french(questions: &Path, folder: &Path) -> PathBuf {
     let french = folder.join("french");
     std::fs::create_dir(&french).unwrap();
     for entry in std::fs::read_dir(questions).unwrap() {
@@ -239,7 +239,7 @@ fn in_french(questions: &Path, folder: &Path) -> PathBuf {
 #[test]
 fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = in_french(&questions(), folder.path());
+    let questions = copy_as_french(&questions(), folder.path());
     let passages = |language: &str, count: usize| -> String {
         let line = |number: usize| {
             let text = format!("number {number} of new york city");
@@ -253,15 +253,15 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     };
     let phrases = folder.path().join("phrases.jsonl");
     std::fs::write(&phrases, passages("en", 40) + &passages("fr", 10)).unwrap();
-    let mut settings = files(&questions, "[\"en\", \"fr\"]");
+    let mut settings = file_settings(&questions, "[\"en\", \"fr\"]");
     settings.push(format!("data.phrases={}", phrases.display()));
     settings.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
     settings.push("selection.keep=last".into());
     let out = folder.path().join("run");
-    let error = expect_failure(&paper(&out, &settings).output().unwrap());
+    let error = expect_failure(&paper_run(&out, &settings).output().unwrap());
     assert!(error.contains("test-context-en-question-fr.json"), "{error}");
     settings.push("evaluation.questions=of_context".into());
-    let text = succeed(paper(&out, &settings));
+    let text = succeed(paper_run(&out, &settings));
 
     let number = |name: &str| -> usize {
         let (_, after_name) =
@@ -270,7 +270,8 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     };
     let source = number("questions: ");
     assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
-    // 3.2: as many passages are drawn as there are mixed questions; the file has 50 passages.
+    // As in section 3.2 of the paper, the number of drawn passages equals the number of mixed
+    // questions. The file has 50 passages.
     assert!(2 * source < 50);
     assert_eq!(number("passages with phrases: "), 2 * source);
 
@@ -302,7 +303,7 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
         // French questions are answered and scored.
         let answers = out.join(format!("seed-42/{arm}/predictions"));
         assert!(answers.join("test-context-fr-question-fr.json").exists(), "{arm}");
-        // Two prediction files, and `questions.json`.
+        // The folder contains two prediction files and `questions.json`.
         assert_eq!(std::fs::read_dir(answers).unwrap().count(), 3, "{arm}");
         let summary = summary(&out);
         assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");
@@ -334,6 +335,6 @@ fn recipe_mixmrc_reports_invalid_settings() {
         ("run.arms=[\"nobody\"]", "nobody"),
         ("training.learning_rat=1", "learning_rat"),
     ];
-    expect_invalid(|| small(&out), &cases);
+    expect_invalid(|| small_run(&out), &cases);
     assert!(!out.exists(), "no run folder is created");
 }

@@ -8,18 +8,18 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, prepared, program, sequences, small_data, small_recipe, succeed,
-    summary, switched, tool, write_encoder,
+    CommandExt, FEW_ARTICLES, prepare, program, sequences, small_data, small_recipe, succeed,
+    summary, switched_texts, tool, write_encoder,
 };
 
-/// A recipe with settings that make it short.
+/// A recipe, and settings for a short run.
 pub struct ShortRecipe {
     /// Argument of [`small_recipe`].
     pub recipe: &'static str,
     arms: &'static str,
     settings: &'static [&'static str],
     /// Settings that disable segment ids, for models without segments such as ModernBERT.
-    segments: &'static [&'static str],
+    no_segments: &'static [&'static str],
 }
 
 const NO_WINDOW_SEGMENTS: &[&str] = &["windows.segment_ids=false"];
@@ -34,13 +34,13 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "fine_tuning.steps=2",
             "fine_tuning.batch_size=4",
         ],
-        segments: NO_WINDOW_SEGMENTS,
+        no_segments: NO_WINDOW_SEGMENTS,
     },
     ShortRecipe {
         recipe: "xlm-k",
         arms: "[\"xlm-k\"]",
         settings: &["losses.queue.size=16", "pretraining.steps=2", "pretraining.batch_size=6"],
-        segments: &[],
+        no_segments: &[],
     },
     ShortRecipe {
         recipe: "mixmrc-lakm",
@@ -51,7 +51,7 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "training.steps=2",
             "training.batch_size=4",
         ],
-        segments: &["windows.segment_ids=false", "lakm.segment=0"],
+        no_segments: &["windows.segment_ids=false", "lakm.segment=0"],
     },
     ShortRecipe {
         recipe: "good-to-best",
@@ -63,13 +63,13 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "stage_two.steps=2",
             "stage_two.batch_size=6",
         ],
-        segments: NO_WINDOW_SEGMENTS,
+        no_segments: NO_WINDOW_SEGMENTS,
     },
     ShortRecipe {
         recipe: "entity-cs",
         arms: "[\"wep\"]",
         settings: &["pretraining.steps=3", "pretraining.batch_size=4"],
-        segments: &["task.segment=0"],
+        no_segments: &["task.segment=0"],
     },
     ShortRecipe {
         recipe: "filter",
@@ -82,7 +82,7 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "teacher.batch_size=4",
             "evaluation.second=[\"translation\"]",
         ],
-        segments: NO_WINDOW_SEGMENTS,
+        no_segments: NO_WINDOW_SEGMENTS,
     },
     ShortRecipe {
         recipe: "filter/xnli-small",
@@ -94,28 +94,28 @@ pub const RECIPES: [ShortRecipe; 7] = [
             "teacher.steps=2",
             "teacher.batch_size=4",
         ],
-        segments: &[],
+        no_segments: &[],
     },
 ];
 
 /// Returns the model classes in the `config.json` files of a run folder.
 fn classes(run: &Path) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(classes(&path));
+            names.extend(classes(&path));
         } else if path.ends_with("config.json") {
             let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-            found.push(config["architectures"][0].as_str().unwrap().to_owned());
+            names.push(config["architectures"][0].as_str().unwrap().to_owned());
         }
     }
-    found
+    names
 }
 
 /// Prepares mentions and triples in `folder` for the tokenizer of `model`; returns the keys and
 /// paths.
-fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
+fn prepare_knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
     let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 64 --count 50 \
                     --hold-out texts=0.1 --queries 20";
     let triples = "entailment --kg data/mini-kg --synthetic --count 50 --hold-out 0.2";
@@ -135,27 +135,27 @@ impl ShortRecipe {
         self.recipe.replace('/', "-")
     }
 
-    /// Returns the recipe's command for `model`, with a run folder next to the model. `segments` is
-    /// whether the model has segment embeddings.
-    pub fn command(&self, model: &Path, segments: bool) -> Command {
-        let Self { recipe, arms, settings, segments: segment_settings } = *self;
+    /// Returns the recipe's command for `model`, with a run folder next to the model.
+    /// `has_segments` is true for models with segment embeddings.
+    pub fn command(&self, model: &Path, has_segments: bool) -> Command {
+        let Self { recipe, arms, settings, no_segments } = *self;
         let folder = model.parent().unwrap();
         let mut command = small_recipe(recipe, &folder.join(self.out()));
         command.arg("--model").arg(model).args(["--seeds", "1"]);
         command.set_all(["run.threads=1", &format!("run.arms={arms}")]);
         let data = match recipe {
             "bridging-gap" => Some(("data.sequences", sequences(model, "--pairs en-de"))),
-            "entity-cs" => Some(("data.switched", switched("--languages de,zh"))),
+            "entity-cs" => Some(("data.switched", switched_texts("--languages de,zh"))),
             _ => None,
         };
         if let Some((key, path)) = data {
             command.set_path(key, &path);
         }
-        let segment_settings: &[&str] = if segments { &[] } else { segment_settings };
+        let segment_settings: &[&str] = if has_segments { &[] } else { no_segments };
         command.set_all(settings.iter().chain(segment_settings));
         if recipe == "xlm-k" {
             // The files contain token ids, so they are prepared for each tokenizer.
-            for (key, path) in knowledge(folder, model) {
+            for (key, path) in prepare_knowledge(folder, model) {
                 command.set_path(key, &path);
             }
         }
@@ -203,7 +203,7 @@ fn recipe_every_recipe_runs_on_deberta() {
 #[test]
 fn recipe_questions_are_answered_by_each_architecture() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
+    let questions = prepare(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut trained_models = Vec::new();
     for architecture in ["bert", "modernbert", "eurobert", "deberta", "distilbert", "electra"] {
         let model = folder.path().join(architecture);

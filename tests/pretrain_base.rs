@@ -13,10 +13,10 @@ use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 use self::cloze::{ClozeConfig, ClozeTask};
 use self::mimetic::mimetic_start;
-use crate::common::{CommandExt, prepared, program, succeed};
+use crate::common::{CommandExt, prepare, program, succeed};
 
 const LENGTHS: ClozeConfig = ClozeConfig { first_length: 24, last_length: 72 };
-const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
+const SPECIAL_TOKENS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
 
 fn model(vocabulary: i64) -> Model {
     let config = Config {
@@ -36,7 +36,7 @@ fn model(vocabulary: i64) -> Model {
 fn task(model: &Model) -> ClozeTask<'_> {
     // All tokens of the passage are different, so a token identifies its position.
     let passage: Vec<u32> = (5..65).collect();
-    ClozeTask::new(model, SPECIALS, vec![vec![passage]], 10, &LENGTHS).unwrap()
+    ClozeTask::new(model, SPECIAL_TOKENS, vec![vec![passage]], 10, &LENGTHS).unwrap()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn the_answer_is_a_passage_span_missing_in_the_question() {
         let answer = &cloze.input_ids[cloze.start..=cloze.end];
         let question = &cloze.input_ids[1..cloze.passage_start - 2];
         assert!(question.iter().all(|token| !answer.contains(token)));
-        assert!(question.iter().filter(|token| **token == SPECIALS.mask).count() <= 1);
+        assert!(question.iter().filter(|token| **token == SPECIAL_TOKENS.mask).count() <= 1);
         assert_eq!(cloze.input_ids[cloze.passage_start - 2..cloze.passage_start], [2, 2]);
     }
 }
@@ -63,7 +63,7 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
     let model = model(80);
     let task = task(&model);
     let mut rng = trainer::rng_for(2, "cloze", 0);
-    let (mut predicted, mut masked) = (0, 0);
+    let (mut predicted_count, mut masked_count) = (0, 0);
     for _ in 0..300 {
         let cloze = task.draw(40, &mut rng).unwrap();
         for (position, &label) in cloze.labels.iter().enumerate() {
@@ -72,16 +72,16 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
             }
             assert!((cloze.passage_start..cloze.labels.len() - 1).contains(&position));
             assert!(position + 1 < cloze.start || position > cloze.end + 1);
-            predicted += 1;
+            predicted_count += 1;
             let input = cloze.input_ids[position];
-            assert!(i64::from(input) == label || input == SPECIALS.mask);
-            masked += usize::from(input == SPECIALS.mask);
+            assert!(i64::from(input) == label || input == SPECIAL_TOKENS.mask);
+            masked_count += usize::from(input == SPECIAL_TOKENS.mask);
         }
     }
     // In each of 300 passages, about 36 tokens are not near the answer: 12 % of them are predicted,
     // and 85 % of the predicted tokens are masked.
-    assert!((1100..1500).contains(&predicted), "{predicted}");
-    assert!((0.80..0.90).contains(&(f64::from(masked as u32) / f64::from(predicted))));
+    assert!((1100..1500).contains(&predicted_count), "{predicted_count}");
+    assert!((0.80..0.90).contains(&(f64::from(masked_count as u32) / f64::from(predicted_count))));
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
     assert_ne!(tensors(&first), tensors(&other));
     // q·k of a vector with itself is positive, because k equals q except for the segment direction.
     let parameters = first.named_parameters();
-    let named = |end: &str| {
-        let found = parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap();
-        found.1.detach()
-    };
-    let (query, key) =
-        (named("layer.0.attention.self.query.weight"), named("layer.0.attention.self.key.weight"));
-    let segment = named("token_type_embeddings.weight").get(1);
+    let tensor =
+        |end: &str| parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap().1.detach();
+    let (query, key) = (
+        tensor("layer.0.attention.self.query.weight"),
+        tensor("layer.0.attention.self.key.weight"),
+    );
+    let segment = tensor("token_type_embeddings.weight").get(1);
     assert!(key.matmul(&segment).abs().max().double_value(&[]) < 1e-5);
     assert!((query - key).linalg_matrix_rank(1e-4, false).int64_value(&[]) <= 1);
 }
@@ -117,7 +117,7 @@ fn pretrain(folder: &Path, steps: u64) -> Command {
     let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
     let text_options = "--paragraph-copies 2 --shortest-extract 1000000";
     let text =
-        format!("data.text={}", prepared(&format!("demo-data text {sources} {text_options}")));
+        format!("data.text={}", prepare(&format!("demo-data text {sources} {text_options}")));
     let mut command = program("pretrain-base");
     command.args(["examples/pretrain-base/recipe.toml", "--out"]).arg(folder);
     let steps = format!("training.steps={steps}");

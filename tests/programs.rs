@@ -8,7 +8,7 @@ use crate::common::{expect_failure, program, root, succeed};
 fn answer_alignment_compares_methods() {
     let folder = tempfile::tempdir().unwrap();
     for language in ["en", "de"] {
-        // The first paragraphs of the first article.
+        // The test uses only the first paragraphs of the first article.
         let name = format!("xquad.{language}.json");
         let text = std::fs::read_to_string(root().join("data/xquad").join(&name)).unwrap();
         let mut file: Value = serde_json::from_str(&text).unwrap();

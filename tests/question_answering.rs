@@ -51,7 +51,7 @@ fn train(folder: &Path, out: &str) -> Command {
     command
 }
 
-fn read(path: &Path) -> Value {
+fn read_json(path: &Path) -> Value {
     experiment::read_json(path).unwrap()
 }
 
@@ -70,14 +70,14 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     ];
     assert_contains(&text, &pieces);
     let out = folder.join("run");
-    let found = summary(&out);
+    let results = summary(&out);
     assert_eq!(
-        (&found["training"]["steps"], &found["scores"][0]["language"]),
+        (&results["training"]["steps"], &results["scores"][0]["language"]),
         (&json!(6), &json!("de"))
     );
-    let score = &found["scores"][0]["score"];
+    let score = &results["scores"][0]["score"];
     assert!(score["f1"].is_f64() && score["exact_match"].is_f64());
-    let predictions = read(&out.join("predictions.json"));
+    let predictions = read_json(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
     // Four questions have a gold answer; each has other candidates besides its answer.
@@ -86,19 +86,10 @@ fn recipe_question_answering_trains_predicts_and_scores() {
         page.contains("4 questions · 1 without a gold answer") && page.contains("\"n_best\":[[")
     );
 
-    // The saved model gives the same answers and contains the calibrated threshold.
+    // The saved model returns the same answers and contains the calibrated threshold.
     let mut command = tool("polyqa");
-    command.args([
-        "answer",
-        "--json",
-        "--device",
-        "cpu",
-        "--precision",
-        "f32",
-        "--null-threshold",
-        "1e9",
-        "--model",
-    ]);
+    command.args(["answer", "--json", "--device", "cpu", "--precision", "f32"]);
+    command.args(["--null-threshold", "1e9", "--model"]);
     command
         .arg(out.join("model"))
         .arg("--questions")
@@ -106,12 +97,13 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     command.arg("--predictions").arg(folder.join("again.json"));
     let lines = succeed(command);
     assert_eq!(lines.lines().count(), 5);
-    assert_eq!(read(&folder.join("again.json")), predictions);
-    let calibration = read(&out.join("model/calibration.json"));
-    assert_eq!(calibration, found["calibration"]);
+    assert_eq!(read_json(&folder.join("again.json")), predictions);
+    let calibration = read_json(&out.join("model/calibration.json"));
+    assert_eq!(calibration, results["calibration"]);
     assert!(calibration["null_threshold"].is_f64());
 
-    // A changed evaluation does not train again; changed training options are rejected.
+    // Changed evaluation options do not start another training; changed training options are
+    // rejected.
     let mut command = train(folder, "run");
     command.args(["--language", "en"]);
     assert!(succeed(command).contains("| MLQA's rules for en |"));
@@ -210,7 +202,7 @@ fn recipe_question_answering_rejects_invalid_input_before_writing() {
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--seed") && error.contains("9223372036854775807"), "{error}");
-    // A missing training file is an error.
+    // The option `--train` is required.
     let output = train_command(folder, "run").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--train"));

@@ -43,12 +43,12 @@ fn recipe_bridging_gap_on_two_processes_equals_one() {
 
 #[test]
 fn recipe_adapters_on_two_processes_equal_one() {
-    fn adapted(out: &Path) -> Command {
+    fn adapter_run(out: &Path) -> Command {
         let mut command = bridging_gap(out);
         command.set_all(["model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
         command
     }
-    assert_equal_runs(adapted);
+    assert_equal_runs(adapter_run);
 }
 
 fn send_signal(process: &Child, name: &str) {
@@ -56,7 +56,8 @@ fn send_signal(process: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until `done` returns true; kills the processes if that takes too long.
+/// Waits until `done` returns true; kills the processes and panics if a process exits, or after 300
+/// seconds.
 fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

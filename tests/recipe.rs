@@ -1,4 +1,4 @@
-//! Tests of Bridging the Language Gap with a few steps: complete and interrupted runs, and bad
+//! Tests of Bridging the Language Gap with a few steps: complete and interrupted runs, and invalid
 //! input.
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::common::{
     CommandExt, FEW_ARTICLES, assert_contains, assert_equal_files, expect_failure, expect_invalid,
-    kill_at, prepared, program, root, sequences, small_data, small_recipe, succeed, summary, tool,
+    kill_at, prepare, program, root, sequences, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// Returns the command for the demo's recipe with a few steps of each stage.
-fn small(out: &Path) -> Command {
+fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("bridging-gap", out);
     let pairs = "--pairs en-de,en-zh --mixed-target both";
     for (key, options) in [
@@ -40,7 +40,7 @@ fn small(out: &Path) -> Command {
 fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(small(&out));
+    let text = succeed(small_run(&out));
     let pieces = ["triples: 627", "| base |", "| control |", "| injected |", "report.html"];
     assert_contains(&text, &pieces);
     // The program prints one table; `table.md` has all tables, and `report.html` has the answers.
@@ -70,20 +70,20 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     assert!(tokens("control") > 0.0 && tokens("injected") > 0.0);
 
     // A finished run that is started again only prints its table.
-    let rerun = succeed(small(&out));
+    let rerun = succeed(small_run(&out));
     assert!(rerun.contains("| injected |"));
 
     // Removed predictions are computed again; the error of a truncated model names its file.
     let removed = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
     let answers = std::fs::read(&removed).unwrap();
     std::fs::remove_file(&removed).unwrap();
-    let rerun = succeed(small(&out));
+    let rerun = succeed(small_run(&out));
     assert!(rerun.contains("question-de.json: was removed since it was written"), "{rerun}");
     assert_eq!(std::fs::read(&removed).unwrap(), answers);
     let model = out.join("seed-0/control/all/model/model.safetensors");
     let model_bytes = std::fs::read(&model).unwrap();
     std::fs::write(&model, &model_bytes[..1000]).unwrap();
-    let error = expect_failure(&small(&out).output().unwrap());
+    let error = expect_failure(&small_run(&out).output().unwrap());
     assert!(error.contains("model.safetensors: has 1000 bytes, but"), "{error}");
     std::fs::write(&model, model_bytes).unwrap();
 
@@ -105,7 +105,7 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
 fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let data = prepared(&format!("{FEW_ARTICLES},es --fold 1/2"));
+    let data = prepare(&format!("{FEW_ARTICLES},es --fold 1/2"));
     let mut command = program("bridging-gap");
     command
         .args(["examples/bridging-gap/pretrained.toml", "--model", "data/base", "--out"])
@@ -114,17 +114,17 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
     let recipe =
         std::fs::read_to_string(root().join("examples/bridging-gap/pretrained.toml")).unwrap();
     let recipe: toml::Table = recipe.parse().unwrap();
-    for (prepare, key) in [
+    for (name, key) in [
         ("sequences", "data.sequences"),
         ("control", "arms.control.sequences"),
         ("pairs", "arms.label-pairs.sequences"),
         ("false", "arms.false-facts.sequences"),
     ] {
-        let command_line = recipe["prepare"][prepare].as_str().unwrap();
+        let command_line = recipe["prepare"][name].as_str().unwrap();
         let options = command_line
             .replace(".pretrained/multilingual-e5-small-trimmed", "data/base")
             .replace(",en-vi,en-zh", "");
-        let folder = prepared(&options.split_whitespace().collect::<Vec<_>>().join(" "));
+        let folder = prepare(&options.split_whitespace().collect::<Vec<_>>().join(" "));
         command.set_all([format!("{key}={folder}")]);
     }
     command.set_all([
@@ -161,7 +161,7 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
         std::fs::copy(sequence_folder.join("train/sequences.jsonl.gz"), shards.join(name)).unwrap();
     }
     let streamed = |out: &Path| {
-        let mut command = small(out);
+        let mut command = small_run(out);
         command.args(["--arms", "control,injected"]).set_path("data.sequences", &shards);
         command.set_all(["arms.control.sequences=", "shuffle={lines=5000}"]);
         command
@@ -179,9 +179,9 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
     assert_equal_files([&trial(&uninterrupted), &trial(&interrupted)], &files);
     // The control trains on one kind of sequences from the same files, with the same number of
     // tokens.
-    let found = summary(&uninterrupted);
-    let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
-    assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{found}");
+    let results = summary(&uninterrupted);
+    let tokens = |arm: &str| results["arms"][arm]["tokens"].as_f64().unwrap();
+    assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{results}");
     std::fs::write(shards.join("2.jsonl"), "{\"fact\": 1}\n").unwrap();
     let error = expect_failure(&streamed(&folder.path().join("wrong")).output().unwrap());
     assert!(error.contains("2.jsonl: line 1, column 11: missing field"), "{error}");
@@ -244,9 +244,9 @@ fn an_invalid_recipe_is_one_clear_error() {
         ),
         ("data.sequences=nowhere", "nowhere"),
     ];
-    expect_invalid(|| small(&out), &cases);
+    expect_invalid(|| small_run(&out), &cases);
     let prepare = "prepare.questions=demo-data fact-questions --kg nowhere";
-    let failed_run = small(&out).set_all([prepare, "data.evaluation={questions}"]).output();
+    let failed_run = small_run(&out).set_all([prepare, "data.evaluation={questions}"]).output();
     let error = expect_failure(&failed_run.unwrap());
     assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
     let missing_recipe = program("bridging-gap").arg("nowhere.toml").output().unwrap();
@@ -257,9 +257,9 @@ fn an_invalid_recipe_is_one_clear_error() {
 fn a_full_disk_is_one_clear_error_without_partial_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let command = small(&out);
+    let command = small_run(&out);
     // Files are limited to 1 MiB: the questions fit, a checkpoint does not.
-    let limited = Command::new("sh")
+    let limited_output = Command::new("sh")
         .arg("-c")
         .arg("trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"")
         .arg(command.get_program())
@@ -268,11 +268,11 @@ fn a_full_disk_is_one_clear_error_without_partial_files() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let error = expect_failure(&limited);
+    let error = expect_failure(&limited_output);
     assert!(error.contains("too large") || error.contains("No space"), "{error}");
     let checkpoints = out.join("seed-0/base/all/fine-tune/checkpoints");
-    let remaining: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();
-    assert!(remaining.is_empty(), "{remaining:?}");
-    // Without the limit the same command resumes.
-    succeed(small(&out));
+    let partial_files: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();
+    assert!(partial_files.is_empty(), "{partial_files:?}");
+    // Without the limit, the same command resumes the run.
+    succeed(small_run(&out));
 }

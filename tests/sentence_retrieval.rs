@@ -10,7 +10,7 @@ use crate::common::{
 };
 
 /// Returns the small recipe's command with three steps of a few pairs in two languages.
-fn small(out: &Path) -> Command {
+fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("sentence-retrieval", out);
     command.set_all([
         "languages=[\"en\",\"de\"]",
@@ -30,44 +30,44 @@ fn small(out: &Path) -> Command {
 fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(small(&out));
+    let text = succeed(small_run(&out));
     assert!(text.contains("| sentences, % | PUD, de, p@1 | PUD, p@1 |"), "{text}");
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     for row in ["base", "BM25", "base + questions", "monolingual questions + other questions"] {
         assert!(tables.contains(&format!("| {row} |")), "no {row:?} in:\n{tables}");
     }
-    let found = summary(&out);
-    let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
-    let trained = ["parallel", "regression", "paragraph", "paragraph-same", "control"];
-    assert!(tokens("base") == 0.0 && trained.iter().all(|arm| tokens(arm) > 0.0), "{found}");
+    let results = summary(&out);
+    let tokens = |arm: &str| results["arms"][arm]["tokens"].as_f64().unwrap();
+    let trained_arms = ["parallel", "regression", "paragraph", "paragraph-same", "control"];
+    assert!(tokens("base") == 0.0 && trained_arms.iter().all(|arm| tokens(arm) > 0.0), "{results}");
     let bm25 = |setting: &str| {
         let recall =
-            &found["arms"]["base"]["scores"]["BM25"][format!("XQuAD, {setting}, recall@5")];
+            &results["arms"]["base"]["scores"]["BM25"][format!("XQuAD, {setting}, recall@5")];
         recall["mean"].as_f64().unwrap()
     };
-    assert!(bm25("same language") > 90.0 && bm25("different languages") < 60.0, "{found}");
-    // Items are sentences, and questions of the last twelve articles.
+    assert!(bm25("same language") > 90.0 && bm25("different languages") < 60.0, "{results}");
+    // The items are sentences for PUD, and questions of the last twelve articles for XQuAD.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
-    let items = |setting: &str| {
+    let item_count = |setting: &str| {
         let is_selected = |one: &&Measured| one.model == "base" && one.setting == setting;
         let number = numbers.iter().filter(is_selected).find(|one| one.language == "avg").unwrap();
         let mean = number.items.iter().sum::<f64>() / number.items.len() as f64;
         assert!((mean - number.value).abs() < 0.01, "{setting}: {mean} {}", number.value);
         number.items.len()
     };
-    assert_eq!(["PUD", "XQuAD, different languages"].map(items), [20, 265]);
+    assert_eq!(["PUD", "XQuAD, different languages"].map(item_count), [20, 265]);
 
     // Questions with weight 0 do not change the ranks.
-    let mut unweighted = small(&out);
-    unweighted.args(["--arms", "base"]).set_all(["evaluation.alpha=0"]);
-    succeed(unweighted);
+    let mut unweighted_run = small_run(&out);
+    unweighted_run.args(["--arms", "base"]).set_all(["evaluation.alpha=0"]);
+    succeed(unweighted_run);
     let scores = &summary(&out)["arms"]["base"]["scores"];
     for setting in ["same language", "different languages", "lowest pair"] {
         let column = format!("XQuAD, {setting}, recall@5");
-        let unaugmented = &scores["base"][&column]["mean"];
-        assert!(unaugmented.is_f64(), "{scores}");
+        let base_recall = &scores["base"][&column]["mean"];
+        assert!(base_recall.is_f64(), "{scores}");
         for other in ["base + questions", "base + other questions"] {
-            assert_eq!(unaugmented, &scores[other][&column]["mean"], "{other}, {column}");
+            assert_eq!(base_recall, &scores[other][&column]["mean"], "{other}, {column}");
         }
     }
 }
@@ -77,7 +77,7 @@ fn recipe_sentence_retrieval_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let [uninterrupted, interrupted] = ["whole", "broken"].map(|name| folder.path().join(name));
     let paragraph = |out: &Path| {
-        let mut command = small(out);
+        let mut command = small_run(out);
         command.args(["--arms", "paragraph"]);
         command
     };
@@ -102,6 +102,6 @@ fn recipe_sentence_retrieval_reports_invalid_settings() {
         ("evaluation.max_length=4000", "evaluation.max_length = 4000: the model has "),
         ("arms.parallel.batch_size=0", "arms.parallel"),
     ];
-    expect_invalid(|| small(&folder.path().join("run")), &cases);
+    expect_invalid(|| small_run(&folder.path().join("run")), &cases);
     assert!(!folder.path().join("run/seed-0").exists());
 }

@@ -1,4 +1,4 @@
-//! Tests of the templates of `objectives` and `tasks`, which users start from.
+//! Tests of the template programs of `objectives` and `tasks`.
 use std::fs;
 
 use crate::common::{program, root, succeed};

@@ -1,4 +1,5 @@
-//! Tests of the suite with a few steps per task: several models, an interrupted run, and bad input.
+//! Tests of the recipe `transfer-suite` with a few steps per task: several models, a run that is
+//! started again, and invalid input.
 use std::path::Path;
 use std::process::Command;
 
@@ -43,8 +44,8 @@ fn suite(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// Returns the suite's command with the sentences of [`write_data`] for its tagging task.
-fn with_data(folder: &Path, out: &str) -> Command {
+/// Returns the suite's command, with the files of [`write_data`] for the tagging task.
+fn tagging_run(folder: &Path, out: &str) -> Command {
     if !folder.join("train.iob2").exists() {
         write_data(folder);
     }
@@ -58,8 +59,8 @@ fn with_data(folder: &Path, out: &str) -> Command {
 }
 
 /// Returns the suite's command for the tagging task only, with six epochs of four steps.
-pub fn small(folder: &Path, out: &str) -> Command {
-    let mut command = with_data(folder, out);
+pub fn small_run(folder: &Path, out: &str) -> Command {
+    let mut command = tagging_run(folder, out);
     command.args(["--arms", "ner.*"]);
     command.set_all([
         "run.seeds=[0,1]",
@@ -72,8 +73,8 @@ pub fn small(folder: &Path, out: &str) -> Command {
 
 /// Returns the suite's command for every task of the small recipe, with little data and one epoch
 /// each.
-fn every_task(folder: &Path, out: &str) -> Command {
-    let mut command = with_data(folder, out);
+fn all_tasks(folder: &Path, out: &str) -> Command {
+    let mut command = tagging_run(folder, out);
     command
         .set_all(["ner", "xnli", "mlqa"].map(|task| format!("tasks.{task}.fine_tuning.epochs=1")));
     command
@@ -82,7 +83,7 @@ fn every_task(folder: &Path, out: &str) -> Command {
 #[test]
 fn recipe_suite_evaluates_several_architectures() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = every_task(folder.path(), "run");
+    let mut command = all_tasks(folder.path(), "run");
     for architecture in ["bert", "modernbert"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
@@ -90,10 +91,10 @@ fn recipe_suite_evaluates_several_architectures() {
     }
     command.args(["--seeds", "1"]).set_all(["tasks.mlqa.windows.segment_ids=false"]);
     succeed(command);
-    let found = summary(&folder.path().join("run"));
+    let results = summary(&folder.path().join("run"));
     for task in ["facts", "mlqa", "ner", "xnli"] {
         for model in ["base", "bert", "modernbert"] {
-            assert!(found["tasks"][task][model].is_object(), "{task}: {model}");
+            assert!(results["tasks"][task][model].is_object(), "{task}: {model}");
         }
     }
 }
@@ -102,18 +103,18 @@ fn recipe_suite_evaluates_several_architectures() {
 fn recipe_suite_evaluates_models_on_every_task() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(every_task(folder.path(), "run"));
+    let text = succeed(all_tasks(folder.path(), "run"));
     let overview = "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | facts p@1 |";
     assert!(text.contains(overview), "{text}");
-    let found = summary(&out);
-    let tasks = found["tasks"].as_object().unwrap();
+    let results = summary(&out);
+    let tasks = results["tasks"].as_object().unwrap();
     assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "xnli"]);
     for (task, models) in tasks {
         // Both names refer to the same model, so the results are equal.
         let without_seconds = |model: &str| {
-            let mut evaluated = models[model].clone();
-            evaluated.as_object_mut().unwrap().remove("seconds");
-            evaluated
+            let mut result = models[model].clone();
+            result.as_object_mut().unwrap().remove("seconds");
+            result
         };
         assert_eq!(without_seconds("base"), without_seconds("other"), "{task}");
     }
@@ -127,12 +128,12 @@ fn recipe_suite_evaluates_models_on_every_task() {
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     for metric in ["p@1 train", "p@1 test"] {
         let value = &facts[&format!("{metric}, most frequent")]["average"]["mean"];
-        let found: Vec<f64> = numbers
+        let results: Vec<f64> = numbers
             .iter()
             .filter(|one| one.model == baseline && one.metric == metric && one.language == "avg")
             .map(|one| one.value)
             .collect();
-        assert_eq!(found, [value.as_f64().unwrap()]);
+        assert_eq!(results, [value.as_f64().unwrap()]);
     }
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
     for heading in ["facts, p@1 train", "facts, p@1 test"] {
@@ -144,7 +145,7 @@ fn recipe_suite_evaluates_models_on_every_task() {
     assert_contains(&table, &["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |"]);
     assert!(out.join("report.html").exists());
     // A finished run that is started again computes nothing.
-    let rerun = succeed(every_task(folder.path(), "run"));
+    let rerun = succeed(all_tasks(folder.path(), "run"));
     assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
 }
 
@@ -152,14 +153,14 @@ fn recipe_suite_evaluates_models_on_every_task() {
 fn recipe_suite_compares_models_over_languages_and_seeds() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    succeed(small(folder.path(), "run"));
+    succeed(small_run(folder.path(), "run"));
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
     let pieces = ["| NER, f1 | en | de | zh | average |", "| base (max) |", "| other (max) |"];
     assert_contains(&table, &pieces);
-    let found = summary(&out);
-    assert_eq!(found["seeds"], json!([0, 1]));
+    let results = summary(&out);
+    assert_eq!(results["seeds"], json!([0, 1]));
     for model in ["base", "other"] {
-        let task_summary = &found["tasks"]["ner"][model];
+        let task_summary = &results["tasks"]["ner"][model];
         for language in ["en", "de", "zh", "average"] {
             for metric in ["f1", "precision", "recall"] {
                 let one = &task_summary[metric][language];
@@ -188,19 +189,19 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     let predicted: Vec<Vec<Option<String>>> =
         predicted.map(|sentence| sentence.tags.into_iter().map(Some).collect()).collect();
     let score = transfer_eval::ner::score_ner(&gold, &predicted, Default::default()).unwrap();
-    let stored = value("result.json")["metrics"]["f1"]["de"].as_f64().unwrap();
-    assert!((100.0 * score.micro.f1 - stored).abs() < 1e-9);
+    let stored_f1 = value("result.json")["metrics"]["f1"]["de"].as_f64().unwrap();
+    assert!((100.0 * score.micro.f1 - stored_f1).abs() < 1e-9);
 
     // With one more seed, only that seed is computed.
-    let mut third_seed = small(folder.path(), "run");
-    third_seed.args(["--seeds", "3"]);
-    let text = succeed(third_seed);
-    // Two lines for each of two models: the selected epoch, and the scores.
+    let mut third_seed_run = small_run(folder.path(), "run");
+    third_seed_run.args(["--seeds", "3"]);
+    let text = succeed(third_seed_run);
+    // Two lines are printed for each of two models: the selected epoch, and the scores.
     assert_eq!(text.matches("\nseed 2, ").count(), 4, "{text}");
     assert!(!text.contains("seed 1, "), "{text}");
 }
 
-/// Writes one part of LAMA, and one language of mLAMA.
+/// Writes one corpus of LAMA, and one language of mLAMA.
 fn write_lama(folder: &Path) {
     std::fs::create_dir_all(folder.join("lama/TREx")).unwrap();
     std::fs::create_dir_all(folder.join("mlama/de")).unwrap();
@@ -241,13 +242,13 @@ fn recipe_suite_evaluates_lama_and_mlama() {
     for task in ["mlqa", "ner", "xnli"] {
         assert!(text.contains(&format!("{task}: skipped, because it has no data")), "{text}");
     }
-    let found = summary(&folder.path().join("run"));
-    assert!(found["tasks"]["facts"]["base"]["p@1"]["de"]["mean"].is_f64());
+    let results = summary(&folder.path().join("run"));
+    assert!(results["tasks"]["facts"]["base"]["p@1"]["de"]["mean"].is_f64());
     let table = std::fs::read_to_string(folder.path().join("run/table.md")).unwrap();
     assert!(table.contains("(001-5)") && table.contains("T-REx 1-1"), "{table}");
     // A model without a masked-LM head is rejected.
     let tagger = folder.path().join("tagger");
-    let mut train = small(folder.path(), "ner");
+    let mut train = small_run(folder.path(), "ner");
     train.args(["--seeds", "1"]).set_all(["tasks.ner.fine_tuning.epochs=1"]);
     succeed(train);
     std::fs::rename(folder.path().join("ner/seed-0/ner.base/model"), &tagger).unwrap();
@@ -277,7 +278,7 @@ fn an_invalid_setting_is_one_clear_error() {
         ("mlqa.data.languages=[]", "languages = []"),
         ("mlqa.windows.max_length=400", "windows"),
     ] {
-        let mut command = small(folder.path(), "run");
+        let mut command = small_run(folder.path(), "run");
         if !set.starts_with("ner.") {
             command = suite(folder.path(), "run");
         }
@@ -290,8 +291,8 @@ fn an_invalid_setting_is_one_clear_error() {
     for (model, piece) in
         [("data/base", "NAME=DIR"), ("new=nowhere", "nowhere"), ("a/b=data/base", "a/b")]
     {
-        let error =
-            expect_failure(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
+        let output = small_run(folder.path(), "run").args(["--model", model]).output();
+        let error = expect_failure(&output.unwrap());
         assert!(error.contains(piece), "{model}: {error}");
     }
     let error_of = |arguments: &[&str]| {

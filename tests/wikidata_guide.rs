@@ -30,11 +30,11 @@ fn the_walkthrough_prints_the_documented_output() {
     let page =
         std::fs::read_to_string(root().join("docs/guides/process-a-wikidata-dump.md")).unwrap();
     let mut printed = String::new();
-    let mut compared = 0;
+    let mut compared_count = 0;
     for (info, text) in blocks(&page) {
         match info.split_once(" file=") {
             Some((_, name)) => std::fs::write(folder.path().join(name), text).unwrap(),
-            // Commands for published dumps, which are too large for a test.
+            // These blocks process published dumps, which are too large for a test.
             None if info == "console" => {}
             None if info == "sh" => {
                 printed.clear();
@@ -50,10 +50,10 @@ fn the_walkthrough_prints_the_documented_output() {
             }
             None => {
                 assert_eq!(info, "text");
-                assert_eq!(printed, text, "after {compared} blocks");
-                compared += 1;
+                assert_eq!(printed, text, "after {compared_count} blocks");
+                compared_count += 1;
             }
         }
     }
-    assert_eq!(compared, 5);
+    assert_eq!(compared_count, 5);
 }

@@ -1,5 +1,5 @@
 //! Tests of XLM-K with a few steps on folders prepared by the commands: complete and interrupted
-//! runs, and bad input.
+//! runs, and invalid input.
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -64,7 +64,7 @@ fn write_text(folder: &Path) {
 }
 
 /// Returns the small recipe's command on [`FOLDERS`], with eight steps of a few rows.
-pub fn small(out: &Path) -> Command {
+pub fn small_run(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
         ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
     small_on_folders(out, [&mentions, &monolingual, &triples])
@@ -88,8 +88,8 @@ fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) ->
 }
 
 /// Returns the command for one arm with separate text and micro-batches.
-fn with_text(out: &Path) -> Command {
-    let mut command = small(out);
+fn text_run(out: &Path) -> Command {
+    let mut command = small_run(out);
     command.set_path("mlm.text", &FOLDERS.join("text"));
     command.args(["--arms", "xlm-k"]).set_all(["micro_batch=4", "mlm.max_tokens=24"]);
     command
@@ -97,7 +97,7 @@ fn with_text(out: &Path) -> Command {
 
 /// Returns the training record of each trial. Records include the training time, so they would
 /// change if the trial were trained again.
-fn records(out: &Path) -> BTreeMap<PathBuf, String> {
+fn training_records(out: &Path) -> BTreeMap<PathBuf, String> {
     let folders = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.is_dir()).collect()
@@ -120,7 +120,7 @@ fn expect_equal_runs(uninterrupted: &Path, interrupted: &Path, arm: &str) {
 #[test]
 fn recipe_xlm_k_probes_the_encoder_before_training() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = small(folder.path());
+    let mut command = small_run(folder.path());
     command.args(["--arms", "mlm", "--set", "arms.mlm.untrained=true"]);
     succeed(command);
     let arm = &summary(folder.path())["arms"]["mlm"];
@@ -133,7 +133,7 @@ fn recipe_xlm_k_probes_the_encoder_before_training() {
 fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(small(&out));
+    let text = succeed(small_run(&out));
     let pieces = [
         "600 mentions in 2 languages from 1 files; ",
         "300 triples of 6 relations",
@@ -142,10 +142,10 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
         "chance",
     ];
     assert_contains(&text, &pieces);
-    let found = summary(&out);
-    assert_eq!(found["seeds"], json!([0]));
+    let results = summary(&out);
+    assert_eq!(results["seeds"], json!([0]));
     // The baseline that counts language pairs has no counts for untrained pairs.
-    let baselines = found["guesses"].as_array().unwrap();
+    let baselines = results["guesses"].as_array().unwrap();
     assert_eq!(baselines.len(), 4);
     let hits_at_10 =
         |baseline: usize, probe: &str| baselines[baseline][probe]["hits_at_10"]["mean"].as_f64();
@@ -163,11 +163,11 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     }
     let query_counts =
         |row: &Value| [row["xor"]["queries"].clone(), row["xor"]["candidates"].clone()];
-    assert_eq!(query_counts(&baselines[2]), query_counts(&found["arms"]["xlm-k"]));
-    assert!(found["arms"]["xlm-k"]["xor_by_relation"]["mean"].is_f64());
+    assert_eq!(query_counts(&baselines[2]), query_counts(&results["arms"]["xlm-k"]));
+    assert!(results["arms"]["xlm-k"]["xor_by_relation"]["mean"].is_f64());
     for arm in ["mlm", "xlm-k"] {
         for probe in ["xep_seen", "xor"] {
-            let score = &found["arms"][arm][probe];
+            let score = &results["arms"][arm][probe];
             assert!(
                 score["accuracy"]["mean"].is_f64() && score["mrr"]["mean"].is_f64(),
                 "{arm} {probe}"
@@ -175,7 +175,9 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
             assert!(score["candidates"].as_u64().unwrap() > 50, "{arm} {probe}: {score}");
         }
     }
-    assert!(found["arms"]["xlm-k"]["tokens"].as_u64() > found["arms"]["mlm"]["tokens"].as_u64());
+    assert!(
+        results["arms"]["xlm-k"]["tokens"].as_u64() > results["arms"]["mlm"]["tokens"].as_u64()
+    );
     let metrics = |arm: &str| {
         std::fs::read_to_string(out.join(format!("seed-0/{arm}/pretrain/metrics.jsonl"))).unwrap()
     };
@@ -208,9 +210,9 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     assert!(succeed(table).contains("| **Guess: the relation's most frequent object** |"));
 
     // A finished run that is started again only prints its table.
-    let first_records = records(&out);
-    assert!(succeed(small(&out)).contains("| XLM-K |"));
-    assert_eq!((summary(&out), records(&out)), (found, first_records));
+    let first_records = training_records(&out);
+    assert!(succeed(small_run(&out)).contains("| XLM-K |"));
+    assert_eq!((summary(&out), training_records(&out)), (results, first_records));
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn recipe_xlm_k_resumes() {
         let [uninterrupted, interrupted] =
             ["whole", "broken"].map(|kind| folder.path().join(format!("{name}-{kind}")));
         let command = |out: &Path| {
-            let mut command = with_text(out);
+            let mut command = text_run(out);
             command.set_all([packed]);
             command
         };
@@ -250,7 +252,7 @@ fn recipe_xlm_k_resumes() {
 fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let folder = tempfile::tempdir().unwrap();
     let command = |out: &Path| {
-        let mut command = with_text(out);
+        let mut command = text_run(out);
         command.set_all([
             "pretraining.log_steps=1",
             "micro_batch=3",
@@ -268,7 +270,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let mut ranks = start_two_ranks(|| command(&two));
     let mut second_rank = ranks.pop().unwrap();
     kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
-    // The other process fails because its peer was killed.
+    // The second process fails because the first process was killed.
     assert!(!second_rank.wait().unwrap().success());
     let positions_of = |out: &Path| {
         read_json::<Value>(checkpoint(out).join("state.json")).unwrap()["streams"].take()
@@ -284,7 +286,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
 fn recipe_xlm_k_runs_every_ablation() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let mut command = small(&out);
+    let mut command = small_run(&out);
     command.args(["--arms", "table4-*", "--set", "pretraining.steps=1"]);
     let text = succeed(command);
     for row in [
@@ -317,9 +319,9 @@ fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
     ]);
     succeed(command);
     for arm in ["mlm", "xlm-k"] {
-        let found = &summary(&out)["arms"][arm];
+        let results = &summary(&out)["arms"][arm];
         for probe in ["xep", "xep_new", "xor"] {
-            assert!(found[probe]["hits_at_10"]["mean"].is_f64(), "{arm} {probe}: {found}");
+            assert!(results[probe]["hits_at_10"]["mean"].is_f64(), "{arm} {probe}: {results}");
         }
     }
 }
@@ -328,9 +330,10 @@ fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
 fn recipe_xlm_k_evaluates_no_probe_without_probe_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    // Training lines without probes, as files in a folder and as a file.
+    // The training data has no probes: the mentions are files in a folder, and the triples are a
+    // file.
     let lines = |name: &str| FOLDERS.join(name).join("train");
-    let mut command = small(&out);
+    let mut command = small_run(&out);
     command.set_path("data.mentions", &lines("mentions"));
     command.set_path("data.triples", &lines("triples").join("triples.jsonl.gz"));
     command.args(["--arms", "xlm-k", "--set", "pretraining.steps=1"]);
@@ -382,7 +385,7 @@ fn recipe_xlm_k_reports_invalid_settings() {
         ("shuffle.lines=0", "shuffle.lines = 0"),
     ];
     let command = || {
-        let mut command = small(&out);
+        let mut command = small_run(&out);
         command.set_all([format!("mlm.text={text}").as_str(), "mlm.max_tokens=24"]);
         command
     };
@@ -403,10 +406,10 @@ fn recipe_xlm_k_reports_the_line_of_an_unknown_id() {
         }
         text.push_str(&format!("{}\n", json!(example)));
     }
-    let plain = folder.path().join("plain.jsonl");
-    std::fs::write(&plain, text).unwrap();
-    let mut command = small(&folder.path().join("run"));
-    command.set_path("data.mentions", &plain);
+    let mentions_file = folder.path().join("plain.jsonl");
+    std::fs::write(&mentions_file, text).unwrap();
+    let mut command = small_run(&folder.path().join("run"));
+    command.set_path("data.mentions", &mentions_file);
     let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }

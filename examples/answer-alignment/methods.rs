@@ -4,7 +4,7 @@ use std::ops::Range;
 use anyhow::Result;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, Occurrence, PlaceFault, PlaceSpans, Placed, ProjectConfig, ScoreRequest,
+    CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed, ProjectConfig, ScoreRequest,
     ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark, sentences, units,
 };
 use rand::{Rng, SeedableRng};
@@ -83,11 +83,11 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
         self.0.name()
     }
 
-    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
         let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {
             let unsplit = place_one(&mut self.0, task)?;
-            let too_long = unsplit == Err(PlaceFault::TooLong);
+            let too_long = unsplit == Err(PlaceError::TooLong);
             let Some((sentence, start)) = sentence_task(task).filter(|_| too_long) else {
                 results.push(unsplit);
                 continue;
@@ -105,17 +105,17 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
 }
 
 /// Returns the result of a single task. Texts that are too long for the scorer result in a
-/// [`PlaceFault`].
+/// [`PlaceError`].
 ///
 /// # Errors
 /// The errors of [`PlaceSpans::place`].
 pub fn place_one(
     method: &mut dyn PlaceSpans,
     task: &SpanTask,
-) -> Result<Result<Placed, PlaceFault>, Error> {
+) -> Result<Result<Placed, PlaceError>, Error> {
     match method.place(std::slice::from_ref(task)) {
-        Err(Error::TooLong { .. }) => Ok(Err(PlaceFault::TooLong)),
-        placed => Ok(placed?.pop().unwrap_or(Err(PlaceFault::NoCandidate))),
+        Err(Error::TooLong { .. }) => Ok(Err(PlaceError::TooLong)),
+        placed => Ok(placed?.pop().unwrap_or(Err(PlaceError::NoCandidate))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use mlqa_eval::Language;
-use qa_translate::{CandidateConfig, Candidates, CodecConfig, PlaceFault, Windows, units};
+use qa_translate::{CandidateConfig, Candidates, CodecConfig, PlaceError, Windows, units};
 use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ impl Placements {
             by_windows += usize::from(considered.any(|one| *one == case.gold));
             for (method, mut place) in methods.for_case(case)? {
                 let placed = methods::place_one(place.as_mut(), task)?;
-                let skipped = placed == Err(PlaceFault::TooLong);
+                let skipped = placed == Err(PlaceError::TooLong);
                 let span = placed.ok().map(|placed| placed.span);
                 self.outcomes.push(Outcome {
                     method,

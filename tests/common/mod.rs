@@ -34,8 +34,8 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// Returns the command for a recipe with its `small.toml` and a run folder; `recipe/file` selects
-/// another file.
+/// Returns the command for a recipe with its `small.toml` and a run folder; the argument
+/// `recipe/file` selects another file of the recipe.
 pub fn small_recipe(recipe: &str, out: &Path) -> Command {
     let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
     let mut command = program(name);
@@ -43,7 +43,7 @@ pub fn small_recipe(recipe: &str, out: &Path) -> Command {
     command
 }
 
-/// Settings of a recipe's command.
+/// Adds settings to a recipe's command.
 pub trait CommandExt {
     /// Adds `--set` before each setting.
     fn set_all<S: AsRef<OsStr>>(&mut self, settings: impl IntoIterator<Item = S>) -> &mut Self;
@@ -67,7 +67,7 @@ impl CommandExt for Command {
 pub fn tool(name: &str) -> Command {
     let example_program = program("bridging-gap").get_program().to_owned();
     let path = Path::new(&example_program).parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{} is not built: `cargo test --workspace` does", path.display());
+    assert!(path.exists(), "{} is not built; run `cargo test --workspace`", path.display());
     let mut command = Command::new(path);
     command.current_dir(root()).stdin(Stdio::null());
     command
@@ -88,20 +88,20 @@ pub fn shell(command: &str) -> Command {
     shell
 }
 
-/// Returns the folder that a command prepares; each command runs once for all tests.
-pub fn prepared(command: &str) -> String {
-    static DONE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
+/// Runs a command that prepares a folder, once for all tests, and returns the folder.
+pub fn prepare(command: &str) -> String {
+    static PREPARED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let mut hash = DefaultHasher::new();
     command.hash(&mut hash);
     let name = hash.finish();
     let folder = format!("{}/prepared/{name:016x}", env!("CARGO_TARGET_TMPDIR"));
-    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if !done.contains(&name) {
+    let mut prepared_names = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !prepared_names.contains(&name) {
         let (program, arguments) = command.split_once(' ').unwrap();
         let mut tool = tool(program);
         tool.args(arguments.split_whitespace()).args(["--out", &folder]);
         succeed(tool);
-        done.insert(name);
+        prepared_names.insert(name);
     }
     folder
 }
@@ -114,8 +114,8 @@ pub const FEW_ARTICLES: &str =
     "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
 
 /// Returns the folder that a command of `demo-data` prepares from the demo's facts.
-pub fn demo(command: &str, options: &str) -> String {
-    prepared(&format!(
+pub fn demo_data(command: &str, options: &str) -> String {
+    prepare(&format!(
         "demo-data {command} {FACTS} --templates data/demo/templates-all.tsv {options}"
     ))
 }
@@ -123,17 +123,18 @@ pub fn demo(command: &str, options: &str) -> String {
 /// Returns a folder with a few questions about facts, in English contexts.
 pub fn fact_questions() -> String {
     let templates = "--templates data/demo/templates.tsv";
-    prepared(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
+    prepare(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
 }
 
 /// Returns a file of German question passages with their knowledge phrases.
-fn phrases(questions: &str) -> String {
-    let results = prepared(&format!("demo-data search --own {questions} --languages de"));
+fn prepare_phrases(questions: &str) -> String {
+    let results = prepare(&format!("demo-data search --own {questions} --languages de"));
     let mining_options = "--title-fraction 2/10 --min-chars 0";
-    prepared(&format!("kg-triples phrases --queries {results}/queries.jsonl.gz {mining_options}"))
+    prepare(&format!("kg-triples phrases --queries {results}/queries.jsonl.gz {mining_options}"))
 }
 
-/// Returns settings with small data for a recipe, in two languages except for [`fact_questions`].
+/// Returns settings that select small data for a recipe. The data is in two languages, except for
+/// [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
     let folder_keys = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
@@ -143,19 +144,19 @@ pub fn small_data(recipe: &str) -> Vec<String> {
     match recipe {
         "bridging-gap" => folder_keys(&fact_questions(), &["evaluation"]),
         "mixmrc-lakm" => {
-            let folder = demo("fact-questions", "--parallel --languages en,de --items 40");
+            let folder = demo_data("fact-questions", "--parallel --languages en,de --items 40");
             let mut settings = folder_keys(&folder, &["translated", "dev", "evaluation"]);
-            settings.push(format!("data.phrases={}", phrases(&folder)));
+            settings.push(format!("data.phrases={}", prepare_phrases(&folder)));
             settings
         }
         "filter" => {
-            let folder = prepared(&format!("{FEW_ARTICLES} --first 3"));
+            let folder = prepare(&format!("{FEW_ARTICLES} --first 3"));
             let mut settings = folder_keys(&folder, &["translated", "evaluation"]);
             settings.push(format!("data.second={folder}/second"));
             settings
         }
         "filter/xnli-small" => {
-            let folder = demo("inference", "--languages en,de --premises 2");
+            let folder = demo_data("inference", "--languages en,de --premises 2");
             vec![
                 format!("data.train={folder}"),
                 format!("data.evaluation={folder}/xnli.test.tsv"),
@@ -163,7 +164,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             ]
         }
         "good-to-best" => {
-            let folder = demo("fact-questions", "--parallel --languages en,zh --items 40");
+            let folder = demo_data("fact-questions", "--parallel --languages en,zh --items 40");
             vec![
                 format!("data.train=[\"{folder}/train-context-en-question-en.json\"]"),
                 format!("data.dev=[\"{folder}/dev-context-en-question-en.json\"]"),
@@ -171,10 +172,10 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             ]
         }
         "transfer-suite" => {
-            let shares = "--train 0.25 --dev 0.25 --seed 1234";
-            let questions = prepared(&format!("{FEW_ARTICLES} {shares}"));
-            let pairs = demo("inference", "--languages en,de --premises 2");
-            let clozes = demo("clozes", "--languages en,de");
+            let split_options = "--train 0.25 --dev 0.25 --seed 1234";
+            let questions = prepare(&format!("{FEW_ARTICLES} {split_options}"));
+            let pairs = demo_data("inference", "--languages en,de --premises 2");
+            let clozes = demo_data("clozes", "--languages en,de");
             let folders = |split: &str| {
                 let entry = |code: &str| format!("{code} = \"{clozes}/{split}/{code}\"");
                 format!("{{ {}, {} }}", entry("en"), entry("de"))
@@ -198,22 +199,22 @@ pub fn small_data(recipe: &str) -> Vec<String> {
 /// Returns a folder with the demo's triples as sequences, for some pairs of languages.
 pub fn sequences(model: &Path, options: &str) -> PathBuf {
     let model = model.display();
-    prepared(&format!("kg-triples mix --in data/demo/kg --tokenizer {model} {options}")).into()
+    prepare(&format!("kg-triples mix --in data/demo/kg --tokenizer {model} {options}")).into()
 }
 
 /// Returns a folder with the embedded extracts, linked by entity labels and code-switched.
-pub fn switched(options: &str) -> PathBuf {
-    let linked = prepared("kg-triples link --entities data/codex --languages en");
-    let texts = format!("{linked}/first.jsonl.gz");
-    first_lines(Path::new(&format!("{linked}/train/linked.jsonl.gz")), Path::new(&texts), 400);
+pub fn switched_texts(options: &str) -> PathBuf {
+    let folder = prepare("kg-triples link --entities data/codex --languages en");
+    let texts = format!("{folder}/first.jsonl.gz");
+    first_lines(Path::new(&format!("{folder}/train/linked.jsonl.gz")), Path::new(&texts), 400);
     let switch_options = "--entities data/codex --rule per_mention --with-source";
-    prepared(&format!("kg-triples switch --texts {texts} {switch_options} {options}")).into()
+    prepare(&format!("kg-triples switch --texts {texts} {switch_options} {options}")).into()
 }
 
 /// Copies the first lines of a compressed file to another file, once for all tests.
 fn first_lines(from: &Path, to: &Path, count: usize) {
-    static ONCE: Mutex<()> = Mutex::new(());
-    let _guard = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if !to.exists() {
         std::fs::write(
             to,
@@ -256,7 +257,7 @@ pub fn assert_contains(text: &str, pieces: &[&str]) {
     }
 }
 
-/// Asserts exit code 2 and one line that starts with `error:`, and returns the line.
+/// Asserts exit code 2 and one line that starts with `error:`, and returns standard error.
 pub fn expect_failure(output: &Output) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{err}");
@@ -300,7 +301,7 @@ pub fn kill_child_at(mut child: Child, path: &Path) {
     assert_eq!(status.signal(), Some(9), "the run ended before it was interrupted");
 }
 
-/// Starts `command` as each of two ranks.
+/// Starts two processes of `command`, one for each of two ranks.
 pub fn start_two_ranks(command: impl Fn() -> Command) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -348,7 +349,7 @@ pub fn losses(folder: &Path) -> Vec<f64> {
     losses
 }
 
-/// Asserts that two runs have `count` losses that differ by rounding only.
+/// Asserts that two runs have `count` losses each, which differ only by rounding errors.
 pub fn assert_equal_losses(one: &Path, two: &Path, count: usize) {
     let (one, two) = (losses(one), losses(two));
     assert_eq!((one.len(), two.len()), (count, count));
@@ -396,19 +397,19 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
             ("wordpiece", Config::bert_base_multilingual(), electra)
         }
         "eurobert" => {
-            let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
+            let eurobert = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
             let ids = Config {
                 pad_token_id: 2998,
                 bos_token_id: Some(2997),
                 eos_token_id: Some(2998),
                 ..Config::eurobert_210m()
             };
-            ("byte_level", ids, Architecture::EuroBert(euro))
+            ("byte_level", ids, Architecture::EuroBert(eurobert))
         }
         _ => {
             let layer_types = vec![LayerType::Global, LayerType::Local];
-            let modern = ModernBert { layer_types, local_attention: 16, ..ModernBert::new(2) };
-            ("byte_fallback", Config::mmbert_base(), Architecture::ModernBert(modern))
+            let modernbert = ModernBert { layer_types, local_attention: 16, ..ModernBert::new(2) };
+            ("byte_fallback", Config::mmbert_base(), Architecture::ModernBert(modernbert))
         }
     };
     let config = Config {

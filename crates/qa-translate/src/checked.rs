@@ -12,7 +12,7 @@ pub(crate) enum NoAnswer {
 
 /// Returns the distinct gold answers that are at their offset, in order, and the number of
 /// misplaced distinct answers. Returns an error if no answer is at its offset.
-pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
+pub(crate) fn valid_answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
     let mut distinct: Vec<&Answer> = Vec::with_capacity(question.answers.len());
     for answer in &question.answers {
         if !distinct.contains(&answer) {

@@ -98,10 +98,10 @@ pub enum Error {
         second: std::ops::Range<usize>,
     },
     /// A similarity matrix or a span in it is invalid for projection.
-    #[error("{what}: expected {expected}, got {got}")]
+    #[error("{name}: expected {expected}, got {got}")]
     Projection {
         /// `similarity` or `span`.
-        what: &'static str,
+        name: &'static str,
         /// The requirement.
         expected: String,
         /// The actual value.
@@ -125,7 +125,7 @@ pub enum Error {
         /// The problem and how to fix it.
         problem: String,
     },
-    /// There is nothing to write.
+    /// There is no data to write.
     #[error("no data to write: {hint}")]
     Empty {
         /// A hint about the cause.

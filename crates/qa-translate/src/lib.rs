@@ -17,12 +17,12 @@ mod transfer;
 mod translate;
 
 pub use error::Error;
-pub use markers::{Marked, MarkerFault, Recovered, mark};
+pub use markers::{MarkedText, MarkerError, RecoveredText, mark};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    Candidates, CodecConfig, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask,
+    Candidates, CodecConfig, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask,
     TextScore, Windows, ratio, translation_similarity, units,
 };
 pub use project::{ProjectConfig, project};
@@ -31,8 +31,8 @@ pub use provider::{
     Translations, Translator,
 };
 pub use read::{MixedTraining, read_translations};
-pub use search::{Occurrence, SearchConfig, SearchFault, search};
+pub use search::{Occurrence, SearchConfig, SearchError, search};
 pub use sentences::sentences;
 pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
-pub use transfer::{Faults, SpanLoss, Stage};
+pub use transfer::{MarkerErrors, SpanLoss, Stage};
 pub use translate::{Discarded, TranslateConfig, TranslateReport, Translated, translate};

@@ -24,8 +24,8 @@ pub(crate) type TranslationTable = HashMap<(Language, Language, String), String>
 pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = error.to_string();
-        // The position in serde's message is relative to the line. The number of the line is
-        // reported separately.
+        // The position in serde's message is relative to the line and is removed; the line number
+        // is reported separately.
         let got =
             message.split_once(" at line ").map_or(message.as_str(), |(got, _)| got).to_owned();
         Error::Line { path: path.to_owned(), line, got }
@@ -37,8 +37,8 @@ pub(crate) fn is_blank_translation(source: &str, target: &str) -> bool {
     target.trim().is_empty() && !source.trim().is_empty()
 }
 
-/// Adds a translation unless it is blank. Returns an error if it differs from an earlier
-/// translation of the text.
+/// Adds a translation unless it is blank. Returns an error if the translation differs from an
+/// earlier translation of the text.
 pub(crate) fn add_translation(
     table: &mut TranslationTable,
     line: Line,

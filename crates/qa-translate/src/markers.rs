@@ -4,14 +4,14 @@
 //! If a text contains such brackets, the markers have more brackets, such as `([[ … ]])`: one more
 //! than the longest run in the text. Every text can therefore be marked, and the markers can be
 //! recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white space
-//! within a marker is skipped, because translation systems output both.
+//! within a marker is skipped, because translation systems output such brackets and white space.
 use std::ops::Range;
 
 use crate::Error;
 
-/// A text with its spans marked.
+/// A text with marked spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marked {
+pub struct MarkedText {
     /// The text with `([` before the span and `])` after it. Several spans are numbered: `([1:`
     /// before the first span, and so on.
     pub text: String,
@@ -23,22 +23,22 @@ pub struct Marked {
 
 /// A text and its spans, recovered from a marked translation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveredText {
     /// The text without markers.
     pub text: String,
-    /// Spans of the text, in code points, in the order in which they were marked. Each span's
-    /// number preserves its type, even if the translation reorders spans.
+    /// Spans of the text, in code points, in the order in which they were passed to [`mark`], even
+    /// if the translation reorders the spans.
     pub spans: Vec<Range<usize>>,
 }
 
 /// Reason why markers could not be recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MarkerFault {
+pub enum MarkerError {
     /// There is no opening or no closing marker.
     Missing,
     /// There are several opening or several closing markers, or a marker has extra brackets.
     Duplicate,
-    /// The closing marker comes before the opening one.
+    /// The closing marker precedes the opening marker.
     Reordered,
     /// There is only white space between the markers.
     Empty,
@@ -62,7 +62,7 @@ pub enum MarkerFault {
 ///
 /// # Errors
 /// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`] if spans overlap.
-pub fn mark(text: &str, spans: &[Range<usize>]) -> Result<Marked, Error> {
+pub fn mark(text: &str, spans: &[Range<usize>]) -> Result<MarkedText, Error> {
     let characters: Vec<char> = text.chars().collect();
     let mut labelled_spans = Vec::with_capacity(spans.len());
     for (number, span) in (1..).zip(spans) {
@@ -77,7 +77,7 @@ pub fn mark(text: &str, spans: &[Range<usize>]) -> Result<Marked, Error> {
     }
     let level = 1 + longest_run(&characters);
     let text = with_markers(&characters, &labelled_spans, level);
-    Ok(Marked { text, level, count: spans.len() })
+    Ok(MarkedText { text, level, count: spans.len() })
 }
 
 /// Returns the span without white space at its ends.
@@ -110,35 +110,35 @@ fn with_markers(text: &[char], spans: &[(Range<usize>, String)], level: usize) -
     marked
 }
 
-impl Marked {
-    /// Removes the markers from a translation of [`Marked::text`] and locates the spans. Without
-    /// spans, the translation is returned unchanged.
+impl MarkedText {
+    /// Removes the markers from a translation of [`MarkedText::text`] and locates the spans.
+    /// Without spans, the translation is returned unchanged.
     ///
     /// A marker counts as duplicated if the translated span has more brackets at its ends than the
     /// source's span.
     ///
     /// White space between marker and span is removed in three cases: at the end of the text,
     /// before punctuation, and if there is white space on the other side of the marker. Otherwise,
-    /// it is moved out of the span, so that words stay separated.
+    /// the white space is moved out of the span, so that words stay separated.
     ///
     /// ```
-    /// use qa_translate::{MarkerFault, mark};
+    /// use qa_translate::{MarkerError, mark};
     ///
     /// let marked = mark("In 1492 Columbus sailed.", &[3..7])?;
     /// let recovered = marked.recover("（[ 1492 ]） segelte Kolumbus.").unwrap();
     /// assert_eq!(recovered.text, "1492 segelte Kolumbus.");
     /// assert_eq!(recovered.spans, [0..4]);
-    /// assert_eq!(marked.recover("Im Jahr ([[1492]])"), Err(MarkerFault::Duplicate));
+    /// assert_eq!(marked.recover("Im Jahr ([[1492]])"), Err(MarkerError::Duplicate));
     /// # Ok::<(), qa_translate::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`MarkerFault`], unless each span has exactly one pair of markers, with non-empty text and,
+    /// [`MarkerError`], unless each span has exactly one pair of markers, with non-empty text and,
     /// if there are several spans, the span's number.
-    pub fn recover(&self, translated: &str) -> Result<Recovered, MarkerFault> {
+    pub fn recover(&self, translated: &str) -> Result<RecoveredText, MarkerError> {
         let recovered = self.parse(translated)?;
         let source = self.parse(&self.text)?;
-        let text_of = |recovered: &Recovered, span: &Range<usize>| -> String {
+        let text_of = |recovered: &RecoveredText, span: &Range<usize>| -> String {
             recovered.text.chars().skip(span.start).take(span.len()).collect()
         };
         let mut pairs = recovered.spans.iter().zip(&source.spans);
@@ -146,13 +146,13 @@ impl Marked {
             is_doubled(&text_of(&recovered, span), &text_of(&source, source_span))
         });
         match has_doubled_marker {
-            true => Err(MarkerFault::Duplicate),
+            true => Err(MarkerError::Duplicate),
             false => Ok(recovered),
         }
     }
 
     /// Removes the markers from a text.
-    fn parse(&self, text: &str) -> Result<Recovered, MarkerFault> {
+    fn parse(&self, text: &str) -> Result<RecoveredText, MarkerError> {
         let characters: Vec<char> = text.chars().collect();
         let (numbers, pairs) = match self.count {
             0 => (Vec::new(), Vec::new()),
@@ -166,17 +166,17 @@ impl Marked {
                 *slot = span;
             }
         }
-        Ok(Recovered { text: text.into_iter().collect(), spans })
+        Ok(RecoveredText { text: text.into_iter().collect(), spans })
     }
 }
 
 /// Returns the only pair of markers in a text.
-fn single_pair(text: &[char], level: usize) -> Result<MarkerPair, MarkerFault> {
+fn single_pair(text: &[char], level: usize) -> Result<MarkerPair, MarkerError> {
     match (openings(text, level).as_slice(), closings(text, level).as_slice()) {
-        ([], _) | (_, []) => Err(MarkerFault::Missing),
-        ([opening], [closing]) if closing.end <= opening.start => Err(MarkerFault::Reordered),
+        ([], _) | (_, []) => Err(MarkerError::Missing),
+        ([opening], [closing]) if closing.end <= opening.start => Err(MarkerError::Reordered),
         ([opening], [closing]) => Ok((*opening, *closing)),
-        _ => Err(MarkerFault::Duplicate),
+        _ => Err(MarkerError::Duplicate),
     }
 }
 
@@ -185,19 +185,19 @@ fn numbered_pairs(
     text: &[char],
     level: usize,
     count: usize,
-) -> Result<(Vec<usize>, Vec<MarkerPair>), MarkerFault> {
+) -> Result<(Vec<usize>, Vec<MarkerPair>), MarkerError> {
     let closings = closings(text, level);
     let mut pairs = Vec::with_capacity(count);
     let mut numbers = Vec::with_capacity(count);
     let mut end = 0;
     for opening in openings(text, level) {
         let (number, length) = parse_number(text.get(opening.end..).unwrap_or_default())
-            .ok_or(MarkerFault::Missing)?;
+            .ok_or(MarkerError::Missing)?;
         let opening = Marker { start: opening.start, end: opening.end + length };
         let mut next_closings = closings.iter().filter(|closing| closing.start >= opening.end);
-        let closing = next_closings.next().copied().ok_or(MarkerFault::Missing)?;
+        let closing = next_closings.next().copied().ok_or(MarkerError::Missing)?;
         if opening.start < end {
-            return Err(MarkerFault::Reordered);
+            return Err(MarkerError::Reordered);
         }
         end = closing.end;
         pairs.push((opening, closing));
@@ -206,13 +206,13 @@ fn numbered_pairs(
     let has_duplicate =
         numbers.iter().any(|number| numbers.iter().filter(|&other| other == number).count() > 1);
     if has_duplicate || closings.len() > pairs.len() {
-        return Err(MarkerFault::Duplicate);
+        return Err(MarkerError::Duplicate);
     }
-    let mut sorted = numbers.clone();
-    sorted.sort_unstable();
-    match sorted.into_iter().eq(1..=count) {
+    let mut sorted_numbers = numbers.clone();
+    sorted_numbers.sort_unstable();
+    match sorted_numbers.into_iter().eq(1..=count) {
         true => Ok((numbers, pairs)),
-        false => Err(MarkerFault::Missing),
+        false => Err(MarkerError::Missing),
     }
 }
 
@@ -229,7 +229,7 @@ fn is_doubled(translated: &str, source: &str) -> bool {
 fn without_markers(
     text: &[char],
     pairs: &[MarkerPair],
-) -> Result<(Vec<char>, Vec<Range<usize>>), MarkerFault> {
+) -> Result<(Vec<char>, Vec<Range<usize>>), MarkerError> {
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let (mut passage, mut spans, mut offset): (Vec<char>, _, _) = (Vec::new(), Vec::new(), 0);
     for (opening, closing) in pairs {
@@ -239,7 +239,7 @@ fn without_markers(
         let trailing = inner.iter().rev().take_while(|c| c.is_whitespace()).count();
         let marked = inner.get(leading..inner.len().saturating_sub(trailing)).unwrap_or_default();
         if marked.is_empty() {
-            return Err(MarkerFault::Empty);
+            return Err(MarkerError::Empty);
         }
         if passage.last().is_some_and(|c| !c.is_whitespace()) {
             passage.extend(inner.iter().take(leading));

@@ -16,8 +16,8 @@ use crate::{Error, Translated};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pairs {
-    /// The source's language with each other language, in both directions, as the paper's Fig. 2
-    /// shows.
+    /// Pairs of the source's language and each other language, in both directions, as in the
+    /// paper's Fig. 2.
     #[default]
     Source,
     /// All pairs of languages, which is another interpretation of the paper's formula (l ≠ k).
@@ -47,7 +47,8 @@ impl Default for MixConfig {
 }
 
 impl MixConfig {
-    /// Checks the languages of a run: the source language first, then at least one other.
+    /// Checks that a run's languages are the source language and at least one other language, in
+    /// this order.
     ///
     /// ```
     /// use mlqa_eval::Language;
@@ -95,14 +96,15 @@ pub struct Mixed {
 /// Counts of mixed rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MixReport {
-    /// Rows by (context, question).
+    /// Number of rows by passage language and question language.
     pub rows: BTreeMap<(Language, Language), usize>,
     /// Number of rows whose question has no translated passage; `require_pair` skips such rows.
     pub without_pair: usize,
 }
 
 impl MixReport {
-    /// Returns (context, question, rows) with the languages in table order.
+    /// Returns passage language, question language and number of rows, with the languages in table
+    /// order.
     pub fn in_table_order(&self) -> Vec<(Language, Language, usize)> {
         let mut pairs: Vec<(Language, Language, usize)> = self
             .rows
@@ -226,7 +228,7 @@ impl Mixed {
     /// Writes one file for each pair of languages into `folder` and returns the paths.
     ///
     /// Files are named like MLQA's ([`DatasetName`]) and use the source's ids. All files are
-    /// complete before the first is renamed to its final name.
+    /// complete before the first file is renamed to its final name.
     ///
     /// # Errors
     /// [`Error::Empty`] if there are no rows; [`Error::Eval`] if a file cannot be written.

@@ -3,8 +3,8 @@ use std::collections::HashMap;
 
 use mlqa_eval::{Dataset, Language, Question};
 
-use crate::checked::{NoAnswer, answers};
-use crate::transfer::{SpanLoss, count};
+use crate::checked::{NoAnswer, valid_answers};
+use crate::transfer::{SpanLoss, add_count};
 use crate::{Error, TranslateReport, Translated};
 
 /// Aligns `target`, in `language`, with `source` by id.
@@ -44,11 +44,11 @@ pub fn parallel(
         }
         let text = translated.question.clone();
         with_source_passages.push(Question { question: text, ..question.clone() });
-        match (answers(question), answers(translated)) {
+        match (valid_answers(question), valid_answers(translated)) {
             (Ok(_), Ok((answers, misplaced))) => {
                 report.from_parallel += 1;
                 report.further_answers += answers.len() - 1;
-                count(&mut report.dropped_answers, SpanLoss::Misplaced, misplaced);
+                add_count(&mut report.dropped_answers, SpanLoss::Misplaced, misplaced);
                 let answers = answers.into_iter().cloned().collect();
                 with_answers.push(Question { answers, ..translated.clone() });
             }

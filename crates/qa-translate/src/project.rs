@@ -14,9 +14,8 @@ pub struct ProjectConfig {
     pub min_similarity: f32,
     /// Maximum number of unlinked target tokens between two linked tokens of a span.
     ///
-    /// At larger gaps, the span is split and the part with the most links is used. Among parts with
-    /// equally many links, the part with the greatest summed similarity is used, then the first
-    /// part.
+    /// The span is split at larger gaps, and the part with the most links is used. If several parts
+    /// have the most links, the part with the greatest summed similarity is used.
     pub max_gap: usize,
 }
 
@@ -55,7 +54,7 @@ pub fn project(
     config: &ProjectConfig,
 ) -> Result<Option<Range<usize>>, Error> {
     let projection_error =
-        |what, expected: &str, got| Err(Error::Projection { what, expected: expected.into(), got });
+        |name, expected: &str, got| Err(Error::Projection { name, expected: expected.into(), got });
     if span.start >= span.end || span.end > similarity.nrows() {
         let rows = similarity.nrows();
         return projection_error(
@@ -75,20 +74,20 @@ pub fn project(
         }
     }
     links.sort_by_key(|&(target, _)| target);
-    let mut best_part: Option<Part> = None;
-    for part in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
-        let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
-        let similarity = part.iter().map(|&(_, value)| f64::from(value)).sum();
-        let part = Part { links: part.len(), similarity, span: first.0..last.0 + 1 };
-        if best_part.as_ref().is_none_or(|best| part.is_better_than(best)) {
-            best_part = Some(part);
+    let mut best_group: Option<LinkGroup> = None;
+    for group in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let similarity = group.iter().map(|&(_, value)| f64::from(value)).sum();
+        let group = LinkGroup { links: group.len(), similarity, span: first.0..last.0 + 1 };
+        if best_group.as_ref().is_none_or(|best| group.is_better_than(best)) {
+            best_group = Some(group);
         }
     }
-    Ok(best_part.map(|part| part.span))
+    Ok(best_group.map(|group| group.span))
 }
 
 /// Linked target tokens without large gaps.
-struct Part {
+struct LinkGroup {
     /// Number of links.
     links: usize,
     /// Summed similarity of the links.
@@ -96,7 +95,7 @@ struct Part {
     span: Range<usize>,
 }
 
-impl Part {
+impl LinkGroup {
     fn is_better_than(&self, other: &Self) -> bool {
         self.links > other.links
             || (self.links == other.links && self.similarity > other.similarity)
@@ -114,7 +113,7 @@ fn best(
         if !value.is_finite() {
             let (row, column) = matrix_index(index);
             return Err(Error::Projection {
-                what: "similarity",
+                name: "similarity",
                 expected: "finite values".into(),
                 got: format!("{value} in row {row}, column {column}"),
             });

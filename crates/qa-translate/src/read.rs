@@ -56,7 +56,7 @@ pub struct MixedTraining {
     pub source: Vec<Question>,
     /// D': translations of D, with question and passage in one language.
     pub translated: Vec<Question>,
-    /// D'': questions about passages in another language.
+    /// D'': questions about passages in a language other than the question's.
     pub mixed: Vec<Question>,
 }
 
@@ -74,8 +74,8 @@ impl Display for MixedTraining {
 }
 
 impl MixedTraining {
-    /// Reads D from the file `source` and D' from `folder`, if there is one. D'' is created from D
-    /// and D' by [`mix`](crate::mix()).
+    /// Reads D from the file `source` and, unless `folder` is `None`, D' from `folder`. D'' is
+    /// created from D and D' by [`mix`](crate::mix()).
     ///
     /// ```
     /// use std::path::Path;

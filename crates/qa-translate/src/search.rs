@@ -9,8 +9,8 @@ pub enum Occurrence {
     /// Rejects the answer.
     #[default]
     Unique,
-    /// Selects the occurrence whose relative position is nearest to the source answer's. Of two
-    /// equally near occurrences, the first is selected.
+    /// Selects the occurrence whose relative position is nearest to the source answer's. If two
+    /// occurrences are equally near, the first occurrence is selected.
     Nearest,
 }
 
@@ -25,10 +25,10 @@ pub struct SearchConfig {
 
 /// Reason why a search has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SearchFault {
+pub enum SearchError {
     /// The passage does not contain the answer, or the answer is blank.
     NotFound,
-    /// The answer occurs more than once, but must be unique.
+    /// The answer occurs more than once, which [`Occurrence::Unique`] rejects.
     Ambiguous,
 }
 
@@ -38,41 +38,41 @@ pub enum SearchFault {
 /// [`Occurrence::Nearest`] uses it. Occurrences may overlap.
 ///
 /// ```
-/// use qa_translate::{Occurrence, SearchConfig, SearchFault, search};
+/// use qa_translate::{Occurrence, SearchConfig, SearchError, search};
 ///
 /// let strict = SearchConfig::default();
 /// assert_eq!(search("2 und 2 sind 4", "4", 0.9, &strict).unwrap().answer_start, 13);
-/// assert_eq!(search("2 und 2 sind 4", "2", 0.9, &strict), Err(SearchFault::Ambiguous));
+/// assert_eq!(search("2 und 2 sind 4", "2", 0.9, &strict), Err(SearchError::Ambiguous));
 /// let nearest = SearchConfig { occurrence: Occurrence::Nearest };
 /// assert_eq!(search("2 und 2 sind 4", "2", 0.9, &nearest).unwrap().answer_start, 6);
 /// ```
 ///
 /// # Errors
-/// [`SearchFault`].
+/// [`SearchError`].
 pub fn search(
     passage: &str,
     answer: &str,
     position: f64,
     config: &SearchConfig,
-) -> Result<Answer, SearchFault> {
+) -> Result<Answer, SearchError> {
     let text: Vec<char> = passage.chars().collect();
     let pattern: Vec<char> = answer.trim().chars().collect();
     if pattern.is_empty() {
-        return Err(SearchFault::NotFound);
+        return Err(SearchError::NotFound);
     }
     let windows = text.windows(pattern.len()).enumerate();
     let starts = windows.filter(|(_, window)| *window == pattern).map(|(start, _)| start);
     let distance = |start: usize| (start as f64 / text.len() as f64 - position).abs();
     let starts: Vec<usize> = starts.collect();
     let start = match (starts.as_slice(), config.occurrence) {
-        ([], _) => return Err(SearchFault::NotFound),
+        ([], _) => return Err(SearchError::NotFound),
         ([start], _) => *start,
-        (_, Occurrence::Unique) => return Err(SearchFault::Ambiguous),
+        (_, Occurrence::Unique) => return Err(SearchError::Ambiguous),
         (occurrences, Occurrence::Nearest) => occurrences
             .iter()
             .copied()
             .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
-            .ok_or(SearchFault::NotFound)?,
+            .ok_or(SearchError::NotFound)?,
     };
     let characters = text.get(start..start + pattern.len()).unwrap_or_default();
     Ok(Answer { text: characters.iter().collect(), answer_start: start })

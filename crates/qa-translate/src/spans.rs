@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::place::{slice, units};
 use crate::transfer::{
-    Faults, SpanLoss, SpanTransfer, Spanned, Stage, TransferredText, count, overlap,
+    MarkerErrors, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count, overlap,
 };
 use crate::{Error, PlaceSpans, Translator};
 
 /// Languages written without spaces between words.
 const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
 
-/// A typed part of a text.
+/// A span of a text with a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedSpan {
     /// Range in code points.
@@ -33,7 +33,7 @@ pub struct TypedText {
 }
 
 impl TypedText {
-    /// Joins words to a text, with `spans` of words and their types.
+    /// Joins words to a text. `spans` contains ranges of words and their types.
     ///
     /// Words are separated by a space. In Chinese, Japanese, Thai, Lao, Khmer and Burmese there is
     /// a space only between two ASCII letters or digits.
@@ -49,18 +49,18 @@ impl TypedText {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Span`], in words, for a span that is empty or exceeds the words.
+    /// [`Error::Span`], with offsets in words, for a span that is empty or exceeds the words.
     pub fn from_words<'k>(
         words: &[String],
         spans: impl IntoIterator<Item = (Range<usize>, &'k str)>,
         language: Language,
     ) -> Result<Self, Error> {
-        let unspaced = UNSPACED.contains(&language.base());
+        let is_unspaced = UNSPACED.contains(&language.base());
         let (mut text, mut length, mut word_ranges) = (String::new(), 0, Vec::new());
         for word in words {
             let needs_space = text.ends_with(|c: char| c.is_ascii_alphanumeric())
                 && word.starts_with(|c: char| c.is_ascii_alphanumeric());
-            if !word_ranges.is_empty() && (needs_space || !unspaced) {
+            if !word_ranges.is_empty() && (needs_space || !is_unspaced) {
                 text.push(' ');
                 length += 1;
             }
@@ -69,7 +69,7 @@ impl TypedText {
             text.push_str(word);
             word_ranges.push(start..length);
         }
-        let typed_span = |(words, kind): (Range<usize>, &str)| {
+        let to_typed_span = |(words, kind): (Range<usize>, &str)| {
             let Range { start, end } = words;
             let span = match word_ranges.get(words) {
                 Some([first, .., last]) => first.start..last.end,
@@ -78,7 +78,7 @@ impl TypedText {
             };
             Ok(TypedSpan { span, kind: kind.to_owned() })
         };
-        let spans = spans.into_iter().map(typed_span).collect::<Result<_, _>>()?;
+        let spans = spans.into_iter().map(to_typed_span).collect::<Result<_, _>>()?;
         Ok(Self { text, spans })
     }
 
@@ -156,7 +156,7 @@ pub struct SpanReport {
     /// Number of dropped spans by reason.
     pub dropped: BTreeMap<SpanLoss, usize>,
     /// Number of texts whose markers could not be recovered, by reason.
-    pub faults: Faults,
+    pub faults: MarkerErrors,
 }
 
 /// Translates texts with their typed spans.
@@ -201,9 +201,9 @@ pub fn translate_spans(
         report.spans += spans.len();
         let is_valid = |typed: &&TypedSpan| slice(text, &typed.span).is_some();
         let valid_spans: Vec<&TypedSpan> = spans.iter().filter(is_valid).collect();
-        count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - valid_spans.len());
+        add_count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - valid_spans.len());
         let ranges = valid_spans.iter().map(|typed| typed.span.clone()).collect();
-        spanned.push(Spanned { text, spans: ranges });
+        spanned.push(SpanText { text, spans: ranges });
         kinds.push(valid_spans.into_iter().map(|typed| &typed.kind));
     }
     let mut texts = Vec::with_capacity(source.len());
@@ -214,13 +214,13 @@ pub fn translate_spans(
         for (result, kind) in spans.into_iter().zip(kinds) {
             match result {
                 Ok(placed) if retained.iter().any(|typed| overlap(&typed.span, &placed.span)) => {
-                    count(&mut report.dropped, SpanLoss::Overlap, 1);
+                    add_count(&mut report.dropped, SpanLoss::Overlap, 1);
                 }
                 Ok(placed) => {
                     *report.found.entry(placed.method).or_default() += 1;
                     retained.push(TypedSpan { span: placed.span, kind: kind.clone() });
                 }
-                Err(loss) => count(&mut report.dropped, loss, 1),
+                Err(loss) => add_count(&mut report.dropped, loss, 1),
             }
         }
         report.untranslated += usize::from(text.is_none());

@@ -1,4 +1,4 @@
-//! Transfer of spans to translations with markers. Spans with lost markers are located in the
+//! Transfer of spans to translations by markers. Spans with lost markers are located in the
 //! translation by `PlaceSpans`.
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -7,9 +7,9 @@ use std::ops::Range;
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::markers::{MarkerFault, mark};
+use crate::markers::{MarkerError, mark};
 use crate::place::slice;
-use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask, Translations, Translator};
+use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask, Translations, Translator};
 
 /// [`Placed::method`] of a span that was recovered by its markers.
 pub(crate) const MARKERS: &str = "markers";
@@ -18,18 +18,19 @@ pub(crate) const MARKERS: &str = "markers";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanLoss {
-    /// The span is blank, or not in its source text.
+    /// The span is blank or exceeds its source text.
     Misplaced,
     /// The span's text has no translation.
     UntranslatedText,
-    /// The markers were lost, or the span overlaps a marked span, and it was not searched.
+    /// The markers were lost, or the span overlaps a marked span; in both cases, the span was not
+    /// searched.
     LostMarkers,
-    /// The span overlaps an earlier span of the source. Answers may overlap; two answers with the
-    /// same position count as one.
+    /// The span overlaps an earlier span of the source. For answers, only an equal position counts
+    /// as an overlap.
     Overlap,
     /// The span was not found in the finished translation.
     #[serde(untagged)]
-    Unplaced(PlaceFault),
+    Unplaced(PlaceError),
 }
 
 impl Display for SpanLoss {
@@ -39,40 +40,40 @@ impl Display for SpanLoss {
             Self::UntranslatedText => "text without translation",
             Self::LostMarkers => "markers lost",
             Self::Overlap => "overlaps an earlier span",
-            Self::Unplaced(PlaceFault::NoAnswer) => "without a separate translation",
-            Self::Unplaced(PlaceFault::Ambiguous) => "more than once in the translation",
+            Self::Unplaced(PlaceError::NoAnswer) => "without a separate translation",
+            Self::Unplaced(PlaceError::Ambiguous) => "more than once in the translation",
             Self::Unplaced(_) => "not in the translation",
         })
     }
 }
 
-/// Adds `added` to the count of a loss. Reasons with a count of zero are not listed.
-pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
+/// Adds `added` to the count of a loss. No entry is created if `added` is 0.
+pub(crate) fn add_count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
     if added > 0 {
         *counts.entry(loss).or_default() += added;
     }
 }
 
-/// Counts of [`MarkerFault`].
+/// Counts of [`MarkerError`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Faults {
-    /// [`MarkerFault::Missing`].
+pub struct MarkerErrors {
+    /// [`MarkerError::Missing`].
     pub missing: usize,
-    /// [`MarkerFault::Duplicate`].
+    /// [`MarkerError::Duplicate`].
     pub duplicate: usize,
-    /// [`MarkerFault::Reordered`].
+    /// [`MarkerError::Reordered`].
     pub reordered: usize,
-    /// [`MarkerFault::Empty`].
+    /// [`MarkerError::Empty`].
     pub empty: usize,
 }
 
-impl Faults {
-    pub(crate) fn count(&mut self, fault: MarkerFault) {
-        *match fault {
-            MarkerFault::Missing => &mut self.missing,
-            MarkerFault::Duplicate => &mut self.duplicate,
-            MarkerFault::Reordered => &mut self.reordered,
-            MarkerFault::Empty => &mut self.empty,
+impl MarkerErrors {
+    pub(crate) fn count(&mut self, error: MarkerError) {
+        *match error {
+            MarkerError::Missing => &mut self.missing,
+            MarkerError::Duplicate => &mut self.duplicate,
+            MarkerError::Reordered => &mut self.reordered,
+            MarkerError::Empty => &mut self.empty,
         } += 1;
     }
 }
@@ -82,7 +83,7 @@ impl Faults {
 pub enum Stage {
     /// Questions.
     Questions,
-    /// Passages or sentences with their marked spans.
+    /// Passages or sentences with marked spans.
     MarkedPassages,
     /// Passages whose markers were lost, translated without markers.
     Passages,
@@ -91,7 +92,7 @@ pub enum Stage {
 }
 
 /// A text and its non-blank spans, in code points.
-pub(crate) struct Spanned<'t> {
+pub(crate) struct SpanText<'t> {
     pub text: &'t str,
     pub spans: Vec<Range<usize>>,
 }
@@ -100,7 +101,7 @@ pub(crate) struct Spanned<'t> {
 pub(crate) struct TransferredText {
     /// Translation without markers; `None` if there is no translation.
     pub text: Option<String>,
-    /// Positions in the source's order; they may overlap.
+    /// Positions in the order of the source spans; positions may overlap.
     pub spans: Vec<Result<Placed, SpanLoss>>,
 }
 
@@ -131,7 +132,7 @@ pub(crate) struct SpanTransfer<'a> {
     pub from: Language,
     pub to: Language,
     pub progress: &'a mut dyn FnMut(Stage, usize, usize),
-    pub faults: Faults,
+    pub faults: MarkerErrors,
 }
 
 impl<'a> SpanTransfer<'a> {
@@ -146,7 +147,7 @@ impl<'a> SpanTransfer<'a> {
             let problem = "the data is already in this language".into();
             return Err(Error::Language { language: to, problem });
         }
-        Ok(Self { translator, from, to, progress, faults: Faults::default() })
+        Ok(Self { translator, from, to, progress, faults: MarkerErrors::default() })
     }
 
     /// Translates texts in batches; a blank translation counts as missing.
@@ -168,26 +169,26 @@ impl<'a> SpanTransfer<'a> {
 
     /// Translates texts with their spans marked and recovers the markers.
     ///
-    /// If `placer` is not `None`, it searches the remaining spans. Spans that overlap a marked span
-    /// are searched in the translation with markers. If markers were lost, all spans are searched
-    /// in a translation without markers.
+    /// If `placer` is not `None`, it locates the remaining spans. Spans that overlap a marked span
+    /// are searched in the recovered translation. If markers were lost, all spans are searched in a
+    /// translation of the unmarked text.
     pub fn transfer_spans(
         &mut self,
-        sources: &[Spanned<'_>],
+        sources: &[SpanText<'_>],
         placer: Option<&mut dyn PlaceSpans>,
     ) -> Result<Vec<TransferredText>, Error> {
-        let mut marked = Vec::with_capacity(sources.len());
-        for Spanned { text, spans } in sources {
+        let mut inputs = Vec::with_capacity(sources.len());
+        for SpanText { text, spans } in sources {
             let indices = non_overlapping(spans);
             let selected_spans: Vec<_> =
                 indices.iter().filter_map(|&index| spans.get(index).cloned()).collect();
-            marked.push((mark(text, &selected_spans)?, indices));
+            inputs.push((mark(text, &selected_spans)?, indices));
         }
-        let texts: Vec<&str> = marked.iter().map(|(marked, _)| marked.text.as_str()).collect();
+        let texts: Vec<&str> = inputs.iter().map(|(marked, _)| marked.text.as_str()).collect();
         let translations = self.translate(Stage::MarkedPassages, &texts)?;
         let mut transferred = Vec::with_capacity(sources.len());
         for (((marked_text, indices), source), translation) in
-            marked.iter().zip(sources).zip(translations)
+            inputs.iter().zip(sources).zip(translations)
         {
             let mut spans = vec![Err(SpanLoss::LostMarkers); source.spans.len()];
             let text = match translation.map(|translation| marked_text.recover(&translation)) {
@@ -195,8 +196,8 @@ impl<'a> SpanTransfer<'a> {
                     spans.fill(Err(SpanLoss::UntranslatedText));
                     None
                 }
-                Some(Err(fault)) => {
-                    self.faults.count(fault);
+                Some(Err(error)) => {
+                    self.faults.count(error);
                     None
                 }
                 Some(Ok(recovered)) => {
@@ -212,15 +213,15 @@ impl<'a> SpanTransfer<'a> {
             transferred.push(TransferredText { text, spans });
         }
         if let Some(placer) = placer {
-            self.place_remaining(sources, &mut transferred, placer)?;
+            self.place_lost_spans(sources, &mut transferred, placer)?;
         }
         Ok(transferred)
     }
 
-    /// Searches spans with lost markers.
-    fn place_remaining(
+    /// Locates spans with lost markers by `placer`.
+    fn place_lost_spans(
         &mut self,
-        sources: &[Spanned<'_>],
+        sources: &[SpanText<'_>],
         transferred: &mut [TransferredText],
         placer: &mut dyn PlaceSpans,
     ) -> Result<(), Error> {
@@ -264,8 +265,8 @@ impl<'a> SpanTransfer<'a> {
             let is_in_translation = |placed: &Placed| slice(&task.target, &placed.span).is_some();
             *result = match placed {
                 Ok(placed) if is_in_translation(&placed) => Ok(placed),
-                Ok(_) => Err(SpanLoss::Unplaced(PlaceFault::NotFound)),
-                Err(fault) => Err(SpanLoss::Unplaced(fault)),
+                Ok(_) => Err(SpanLoss::Unplaced(PlaceError::NotFound)),
+                Err(error) => Err(SpanLoss::Unplaced(error)),
             };
         }
         Ok(())

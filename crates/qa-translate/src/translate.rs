@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::checked::{NoAnswer, answers};
+use crate::checked::{NoAnswer, valid_answers};
 use crate::place::slice;
 use crate::search::SearchConfig;
 use crate::transfer::{
-    Faults, MARKERS, SpanLoss, SpanTransfer, Spanned, Stage, TransferredText, count,
+    MARKERS, MarkerErrors, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
 };
-use crate::{BySearch, Error, PlaceFault, PlaceSpans, Translator};
+use crate::{BySearch, Error, PlaceError, PlaceSpans, Translator};
 
 /// Options for [`translate`](crate::translate()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -35,10 +35,10 @@ pub struct Translated {
     /// The language.
     pub language: Language,
     /// Questions, passages and answers in the language, for questions with at least one located
-    /// answer. Ids, titles and order are the source's.
+    /// answer. Ids, titles and order are taken from the source.
     pub dataset: Dataset,
-    /// Questions with translated question text and the source's passage and answers. Includes all
-    /// questions of `dataset`.
+    /// Questions with translated question text and the source's passage and answers. All questions
+    /// of `dataset` are included.
     pub questions: Dataset,
     /// Counts of the source's questions by outcome.
     pub report: TranslateReport,
@@ -61,8 +61,8 @@ pub struct TranslateReport {
     pub discarded: Discarded,
     /// Number of texts whose markers could not be recovered, by reason, including texts whose
     /// answer was then found by search.
-    pub faults: Faults,
-    /// Number of retained answers beyond each question's first.
+    pub faults: MarkerErrors,
+    /// Number of retained answers beyond the first answer of each question.
     pub further_answers: usize,
     /// Number of dropped distinct answers of retained questions, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -99,8 +99,8 @@ impl Discarded {
             SpanLoss::Misplaced => &mut self.misplaced_answer,
             SpanLoss::UntranslatedText => &mut self.untranslated_passage,
             SpanLoss::LostMarkers => &mut self.lost_markers,
-            SpanLoss::Unplaced(PlaceFault::NoAnswer) => &mut self.untranslated_answer,
-            SpanLoss::Unplaced(PlaceFault::Ambiguous) => &mut self.answer_ambiguous,
+            SpanLoss::Unplaced(PlaceError::NoAnswer) => &mut self.untranslated_answer,
+            SpanLoss::Unplaced(PlaceError::Ambiguous) => &mut self.answer_ambiguous,
             SpanLoss::Unplaced(_) | SpanLoss::Overlap => &mut self.answer_not_found,
         } += 1;
     }
@@ -169,8 +169,8 @@ impl TranslateReport {
             Some(_) => self.by_search += 1,
         }
         self.further_answers += answers.len() - 1;
-        count(&mut self.dropped_answers, SpanLoss::Misplaced, misplaced);
-        losses.into_iter().for_each(|loss| count(&mut self.dropped_answers, loss, 1));
+        add_count(&mut self.dropped_answers, SpanLoss::Misplaced, misplaced);
+        losses.into_iter().for_each(|loss| add_count(&mut self.dropped_answers, loss, 1));
         Some((passage, answers))
     }
 
@@ -193,11 +193,11 @@ impl TranslateReport {
 /// Questions and passages are translated. In a passage, the distinct answers are marked
 /// ([`mark`](crate::mark())). If the markers are lost, answers and passage are translated
 /// separately, and the answers are searched in the passage ([`search`](crate::search())). Answers
-/// that overlap a marked answer are also searched. Answers that cannot be aligned are skipped and
-/// counted, and so are questions without a remaining answer.
+/// that overlap a marked answer are also searched. Answers that cannot be aligned, and questions
+/// without a remaining answer, are skipped and counted.
 ///
-/// Questions of one paragraph may get different passages, because each passage was translated with
-/// its markers at another position.
+/// Questions of one paragraph may have different translations of the passage, because the markers
+/// are at different positions in the translated text.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -227,14 +227,14 @@ pub fn translate(
     let with_source_passages = translate_questions(&mut transfer, source, &mut report)?;
     let (mut selected_questions, mut passages) = (Vec::new(), Vec::new());
     for question in &with_source_passages {
-        match answers(question) {
+        match valid_answers(question) {
             Ok((answers, misplaced)) => {
                 let span = |answer: &&Answer| {
                     answer.answer_start..answer.answer_start + answer.text.chars().count()
                 };
                 selected_questions.push((question, misplaced));
                 let spans = answers.iter().map(span).collect();
-                passages.push(Spanned { text: &question.context, spans });
+                passages.push(SpanText { text: &question.context, spans });
             }
             Err(NoAnswer::None) => report.discarded.no_answer += 1,
             Err(NoAnswer::Misplaced) => report.discarded.misplaced_answer += 1,

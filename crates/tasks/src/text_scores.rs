@@ -3,7 +3,7 @@
 //! An encoder is not a translation model: the scores rank candidates, but are not calibrated.
 use std::ops::Range;
 
-use qa_translate::{PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
+use qa_translate::{PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use tokenizer_file::{Layout, LayoutError};
@@ -204,7 +204,7 @@ impl ScoreText for EncoderScorer<'_> {
 /// tokens of the texts, so brackets in a text are not confused with markers. The cost is one
 /// forward pass per opening position, and one per closing position of the `n_best` best opening
 /// positions. A pair of texts that exceeds the model's positions is rejected with
-/// [`PlaceFault::TooLong`].
+/// [`PlaceError::TooLong`].
 pub struct MaskedMarkerPlacer<'a> {
     /// Computes the probabilities; its maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
@@ -317,13 +317,13 @@ impl PlaceSpans for MaskedMarkerPlacer<'_> {
     fn place(
         &mut self,
         tasks: &[SpanTask],
-    ) -> Result<Vec<Result<Placed, PlaceFault>>, qa_translate::Error> {
+    ) -> Result<Vec<Result<Placed, PlaceError>>, qa_translate::Error> {
         let mut placements = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let scored = self.marker_scores(task)?.ok_or(PlaceFault::TooLong);
+            let scored = self.marker_scores(task)?.ok_or(PlaceError::TooLong);
             placements.push(scored.and_then(|spans| {
                 let mut spans = spans.into_iter();
-                let (span, score) = spans.next().ok_or(PlaceFault::NoCandidate)?;
+                let (span, score) = spans.next().ok_or(PlaceError::NoCandidate)?;
                 let runners_up = spans.take(4).collect();
                 Ok(Placed { span, score, method: "codec_mlm", runners_up })
             }));

@@ -25,7 +25,7 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A line breaks a rule of its file's format.
+    /// A line is invalid in the format of its file.
     #[error("{}:{line}: {message}", path.display())]
     Line {
         /// The file.
@@ -35,7 +35,7 @@ pub enum Error {
         /// The problem and the expected value.
         message: String,
     },
-    /// A file breaks a rule of its format that concerns more than one line.
+    /// A file is invalid for a reason that concerns several lines.
     #[error("{}: {message}", path.display())]
     Content {
         /// The file.
@@ -50,12 +50,13 @@ pub enum Error {
         what: &'static str,
         /// Number of the item, from 1.
         index: usize,
-        /// First line of the item in the gold file, if it was read from a file.
+        /// Number of the item's first line in the gold file; `None` if the item was not read from a
+        /// file.
         line: Option<usize>,
-        /// The fault.
+        /// The problem.
         message: String,
     },
-    /// Counts of gold items and predictions differ.
+    /// The numbers of gold items and predictions differ.
     #[error("{got} predictions for {expected} {what}; {hint}")]
     Count {
         /// The kind of item, in the plural.
@@ -72,7 +73,7 @@ pub enum Error {
     Array {
         /// The argument.
         name: &'static str,
-        /// The fault.
+        /// The problem.
         message: String,
     },
     /// A configured value is out of range.
@@ -85,7 +86,7 @@ pub enum Error {
         /// The allowed values.
         rule: String,
     },
-    /// A tokenizer could not be used.
+    /// A tokenizer is not supported, or failed.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// There is nothing to score.
@@ -94,7 +95,7 @@ pub enum Error {
         /// The missing items.
         what: &'static str,
     },
-    /// A candidate list cannot be built or does not fit its queries.
+    /// A candidate list cannot be drawn for the queries.
     #[error("candidate list: {0}")]
     Candidates(String),
 }
@@ -141,17 +142,17 @@ impl Error {
 /// Rejects predictions whose number differs from the number of gold items.
 ///
 /// # Errors
-/// [`Error::Count`] with the description of the first unmatched item, from `name`.
+/// [`Error::Count`] with the first unmatched item, which `describe` converts to text.
 pub(crate) fn check_counts(
     (item, what): (&str, &'static str),
     expected: usize,
     got: usize,
-    name: impl FnOnce(usize) -> Option<String>,
+    describe: impl FnOnce(usize) -> Option<String>,
 ) -> Result<()> {
     if expected == got {
         return Ok(());
     }
-    let name = name(got).map_or(String::new(), |name| format!(" ({name})"));
-    let hint = format!("{item} {}{name} is unmatched", expected.min(got) + 1);
+    let description = describe(got).map_or(String::new(), |text| format!(" ({text})"));
+    let hint = format!("{item} {}{description} is unmatched", expected.min(got) + 1);
     Err(Error::Count { what, expected, got, hint })
 }

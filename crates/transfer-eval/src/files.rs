@@ -11,23 +11,24 @@ use crate::{Error, Result};
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = atomic_file::read(path).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let valid_prefix = error.as_bytes().get(..valid).unwrap_or_default();
+        let valid_len = error.utf8_error().valid_up_to();
+        let valid_prefix = error.as_bytes().get(..valid_len).unwrap_or_default();
         let line = 1 + valid_prefix.iter().filter(|&&byte| byte == b'\n').count();
         Error::line(path, line, "not UTF-8; convert the file first")
     })
 }
 
-/// Like [`read_text`], but records a note if the last line has no line break, because the file may
-/// be truncated. JSON lines need no note, because a truncated line is invalid.
-pub(crate) fn read_rows(path: &Path) -> Result<String> {
+/// Reads a file as [`read_text`] does, and records a note if the last line has no line break,
+/// because the file may be truncated. JSON files need no such note: truncated JSON is a parse
+/// error.
+pub(crate) fn read_text_with_note(path: &Path) -> Result<String> {
     let text = read_text(path)?;
     atomic_file::note_missing_newline(path, text.as_bytes());
     Ok(text)
 }
 
-/// Iterates over lines with their numbers from 1. Lines end with `\n` or `\r\n`, which are not
-/// returned.
+/// Iterates over lines, without their line breaks (`\n` or `\r\n`), and their numbers, which start
+/// at 1.
 pub(crate) fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.split('\n')
@@ -35,7 +36,8 @@ pub(crate) fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> 
         .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
 }
 
-/// Parses one JSON object per line and returns it with its line number; blank lines are skipped.
+/// Parses a file with one JSON object per line. Returns each object with its line number; blank
+/// lines are skipped.
 pub(crate) fn json_lines<T: DeserializeOwned>(
     path: &Path,
     expected: &str,
@@ -54,9 +56,9 @@ pub(crate) fn parse_line<T: DeserializeOwned>(
     expected: &str,
 ) -> Result<T> {
     serde_json::from_str(line).map_err(|error| {
-        let full = error.to_string();
+        let full_message = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
-        let message = full.strip_suffix(&position).unwrap_or(&full);
+        let message = full_message.strip_suffix(&position).unwrap_or(&full_message);
         Error::line(path, number, format!("{message}; expected {expected}"))
     })
 }

@@ -5,7 +5,7 @@ use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
-/// The special tokens that the tokenizer adds to texts.
+/// Returns the special tokens that the tokenizer adds to texts.
 pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout> {
     Layout::of(tokenizer).map_err(layout_error)
 }
@@ -18,7 +18,7 @@ pub(crate) fn layout_error(error: LayoutError) -> Error {
 pub(crate) struct Pieces {
     tokenizer: Tokenizer,
     spacing: Spacing,
-    unknown: Option<u32>,
+    unknown_id: Option<u32>,
 }
 
 impl Pieces {
@@ -28,8 +28,8 @@ impl Pieces {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(tokenizer_error)?;
         let spacing = Spacing::of(&tokenizer).map_err(tokenizer_error)?;
-        let unknown = Layout::of(&tokenizer).and_then(|layout| layout.unknown()).ok();
-        Ok(Self { tokenizer, spacing, unknown })
+        let unknown_id = Layout::of(&tokenizer).and_then(|layout| layout.unknown()).ok();
+        Ok(Self { tokenizer, spacing, unknown_id })
     }
 
     /// The pieces of a text, without special tokens.
@@ -40,38 +40,38 @@ impl Pieces {
         }
     }
 
-    /// Returns the pieces of one or more words, tokenised as after a space.
-    pub fn inside(&self, word: &str) -> Result<Vec<u32>> {
+    /// Returns the pieces of one or more words that follow a space.
+    pub fn after_space(&self, word: &str) -> Result<Vec<u32>> {
         self.text(&self.spacing.inside(word))
     }
 
     /// The pieces of each word, tokenised separately.
     pub fn words(&self, words: &[String]) -> Result<Vec<Vec<u32>>> {
-        words.iter().map(|word| self.inside(word)).collect()
+        words.iter().map(|word| self.after_space(word)).collect()
     }
 
-    /// The piece of a word that follows a space (`spaced`) or follows other text directly; `None`
-    /// if the word is not exactly one known piece.
-    pub fn single(&self, word: &str, spaced: bool) -> Result<Option<u32>> {
+    /// Returns the piece of a word; `None` if the word is not exactly one known piece. `spaced` is
+    /// true for a word that follows a space, and false for a word directly after other text.
+    pub fn single_piece(&self, word: &str, spaced: bool) -> Result<Option<u32>> {
         let only_piece = |pieces: Vec<u32>| match pieces.as_slice() {
             [id] => Some(*id),
             _ => None,
         };
         let id = if spaced {
-            only_piece(self.inside(word)?)
+            only_piece(self.after_space(word)?)
         } else if self.spacing.marks_spaces() {
             // The token string of a piece can differ from its text, so the text is encoded.
             only_piece(self.text(word)?)
         } else {
             self.tokenizer.token_to_id(&self.spacing.continuing(word))
         };
-        Ok(id.filter(|&id| Some(id) != self.unknown))
+        Ok(id.filter(|&id| Some(id) != self.unknown_id))
     }
 
     /// Whether text after `before` is tokenised like a word that follows a space.
     pub fn spaced_after(&self, before: &str) -> Result<bool> {
         match before.chars().next_back() {
-            // At the beginning of a text, some tokenizers also mark a space.
+            // Tokenizers that mark only actual spaces have no mark at the beginning of a text.
             None => Ok(!self.spacing.marks_spaces()),
             Some(last) if last.is_whitespace() => Ok(true),
             Some(_) => self
@@ -96,8 +96,8 @@ pub(crate) mod tests {
 
     /// A tokenizer like XLM-R's.
     pub fn tokenizer() -> &'static Tokenizer {
-        static LOADED: LazyLock<Tokenizer> =
+        static TOKENIZER: LazyLock<Tokenizer> =
             LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
-        &LOADED
+        &TOKENIZER
     }
 }

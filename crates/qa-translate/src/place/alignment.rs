@@ -4,7 +4,7 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use crate::project::{ProjectConfig, project};
-use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask};
+use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask};
 
 /// Similarity of the tokens of a source and its translation.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment
         "alignment"
     }
 
-    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
         let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {
             task.text()?;
@@ -51,7 +51,7 @@ impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment
                 Some(first.start..last.end)
             });
             results.push(match span.filter(|span| super::slice(&task.target, span).is_some()) {
-                None => Err(PlaceFault::NotFound),
+                None => Err(PlaceError::NotFound),
                 Some(span) => {
                     Ok(Placed { span, score: 1.0, method: "alignment", runners_up: Vec::new() })
                 }

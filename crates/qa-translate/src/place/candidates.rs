@@ -5,21 +5,21 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::{slice, units};
-use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
+use crate::{Error, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
 /// Generator of candidate translations of a span.
 pub trait Candidates {
-    /// Returns parts of the task's translation, in code points, most likely first.
+    /// Returns ranges of the task's translation, in code points, most likely first.
     ///
     /// # Errors
-    /// If candidates cannot be read or generated.
+    /// [`Error`] if candidates cannot be read or generated.
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error>;
 }
 
-/// Generates all parts of a limited length, without a model.
+/// Generates all ranges of words of a limited length, without a model.
 ///
-/// A part has up to 1.5 times as many words as the source span, plus two. Parts that are closest to
-/// the source span in length and position are first.
+/// A range has up to 1.5 times as many words as the source span, plus two. The ranges that are
+/// closest to the source span in length and position are first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Windows;
 
@@ -51,7 +51,8 @@ impl Candidates for Windows {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// Maximum number of distinct candidates; each needs three scores. The key in a file is `most`.
+    /// Maximum number of distinct candidates; three scores are computed for each candidate. The
+    /// configuration key is `most`.
     #[serde(rename = "most")]
     pub max_candidates: usize,
 }
@@ -64,7 +65,7 @@ impl Default for CandidateConfig {
 
 /// Scores candidates, and selects the first unoccupied occurrence of the best candidate.
 ///
-/// Consecutive tasks with the same source and translation get spans that do not overlap.
+/// The spans of consecutive tasks with the same source and translation do not overlap.
 #[derive(Clone, Debug)]
 pub struct ByCandidates<G, S> {
     /// Candidate generator.
@@ -100,7 +101,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
         "t-projection"
     }
 
-    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
         let mut candidate_texts: Vec<Vec<String>> = Vec::with_capacity(tasks.len());
         let mut requests = Vec::new();
         for task in tasks {
@@ -113,7 +114,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             }
             let span = task.text()?;
             let a = (task.from, &span);
-            // One score of the span given itself, and three scores per candidate.
+            // The requests are one score of the span given itself, and three scores per candidate.
             let text_pairs = |text| {
                 [((task.to, text), a), (a, (task.to, text)), ((task.to, text), (task.to, text))]
             };
@@ -131,7 +132,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             requests.iter().map(|request| units(&request.target).len()).collect();
         let mut scored = scores.iter().zip(words);
 
-        let mut results: Vec<Result<Placed, PlaceFault>> = Vec::with_capacity(tasks.len());
+        let mut results: Vec<Result<Placed, PlaceError>> = Vec::with_capacity(tasks.len());
         let mut occupied: Vec<Range<usize>> = Vec::new();
         let mut previous: Option<&SpanTask> = None;
         for (task, texts) in tasks.iter().zip(candidate_texts) {
@@ -157,7 +158,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             let best = unoccupied.next();
             let runners_up: Vec<(Range<usize>, f64)> = unoccupied.take(4).collect();
             results.push(match best {
-                None => Err(PlaceFault::NoCandidate),
+                None => Err(PlaceError::NoCandidate),
                 Some((span, score)) => {
                     occupied.push(span.clone());
                     Ok(Placed { span, score, method: "t-projection", runners_up })

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{score, slice, units};
 use crate::markers::mark;
-use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
+use crate::{Error, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
 /// Options for placing markers. The defaults are those of the released code.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
-    /// Minimum change of a token's log-probability, caused by the source's markers, that lets spans
-    /// start in a window around the token.
+    /// Minimum change of a token's log-probability, caused by the markers in the source, for which
+    /// spans may start in the window around the token.
     pub strong: f64,
-    /// Minimum change of a token's log-probability, within a window, that allows the span to start
-    /// there.
+    /// Minimum change of a token's log-probability for which a span may start at the token, if the
+    /// token is in such a window.
     pub weak: f64,
-    /// Number of tokens of a window on either side.
+    /// Number of tokens before and after the central token of a window.
     pub window: usize,
     /// Number of retained hypotheses.
     pub n_best: usize,
@@ -43,7 +43,7 @@ struct Hypothesis {
     score: f64,
 }
 
-/// Places markers by the scores of whole texts.
+/// Places markers where the marked translation has the best score.
 ///
 /// All spans of at most `max_words` words whose first word is an allowed start are scored, so the
 /// search is exact. The scorer is called in three rounds: for the starts, for the spans, and for
@@ -61,7 +61,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         "codec"
     }
 
-    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
         let mut marked = Vec::with_capacity(tasks.len());
         let mut requests = Vec::with_capacity(2 * tasks.len());
         for task in tasks {
@@ -104,7 +104,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
                 .zip(totals)
                 .map(|(span, score)| Hypothesis { span, score })
                 .collect();
-            // The sort is stable: the first of equal hypotheses remains first.
+            // The sort is stable, so hypotheses with equal scores remain in order.
             hypotheses.sort_by(|a, b| b.score.total_cmp(&a.score));
             hypotheses.truncate(self.config.n_best.max(1));
             hypotheses_by_task.push(hypotheses);
@@ -132,8 +132,8 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
             let losses: Vec<f64> = losses_by_hypothesis.by_ref().take(hypotheses.len()).collect();
             results.push(match rerank(task, &hypotheses, &losses)? {
                 Some(selected) => to_placed(hypotheses, selected),
-                None if hypotheses.is_empty() => Err(PlaceFault::NoCandidate),
-                None => Err(PlaceFault::Rejected),
+                None if hypotheses.is_empty() => Err(PlaceError::NoCandidate),
+                None => Err(PlaceError::Rejected),
             });
         }
         Ok(results)
@@ -144,9 +144,9 @@ fn source_to_target_request(task: &SpanTask, source: String, target: String) -> 
     ScoreRequest { from: task.from, to: task.to, source, target }
 }
 
-fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, PlaceFault> {
+fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, PlaceError> {
     if selected >= hypotheses.len() {
-        return Err(PlaceFault::NoCandidate);
+        return Err(PlaceError::NoCandidate);
     }
     let Hypothesis { span, score } = hypotheses.remove(selected);
     let runners_up =
@@ -154,7 +154,7 @@ fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed,
     Ok(Placed { span, score, method: "codec", runners_up })
 }
 
-/// Returns for each word whether the span may start there.
+/// Returns for each word whether the span may start at the word.
 ///
 /// A span may start at a token whose score changes by at least `weak` if markers are added to the
 /// source, provided that the score of a token in the surrounding window changes by at least
@@ -195,8 +195,8 @@ fn allowed_starts(
 
 /// Returns the index of the selected hypothesis; `None` if all hypotheses are rejected.
 ///
-/// Hypotheses are sorted, best first. The selection compares spelling and `losses`, the negative
-/// log-probability of the source span given each hypothesis.
+/// Hypotheses are sorted, best first. The selection depends on the spelling and on `losses`, which
+/// contains the negative log-probability of the source span given each hypothesis.
 fn rerank(
     task: &SpanTask,
     hypotheses: &[Hypothesis],

@@ -33,7 +33,7 @@ pub struct SpanTask {
     pub span: Range<usize>,
     /// The translation.
     pub target: String,
-    /// The separate translation of the span, if there is one.
+    /// The separate translation of the span; `None` if it is missing.
     pub answer: Option<String>,
 }
 
@@ -57,7 +57,7 @@ pub struct Placed {
     pub span: Range<usize>,
     /// Score of the span; comparable only within one method.
     pub score: f64,
-    /// The method, as [`PlaceSpans::name`].
+    /// Name of the method ([`PlaceSpans::name`]).
     pub method: &'static str,
     /// Other candidates, best first, with their scores.
     pub runners_up: Vec<(Range<usize>, f64)>,
@@ -67,12 +67,12 @@ pub struct Placed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum PlaceFault {
-    /// The method needs a separate translation of the span.
+pub enum PlaceError {
+    /// The task lacks a separate translation of the span, which the method requires.
     NoAnswer,
     /// The translation does not contain the span's translation.
     NotFound,
-    /// The span's translation occurs more than once, but must be unique.
+    /// The translation contains the span's translation more than once.
     Ambiguous,
     /// The translation has no candidate for the span.
     NoCandidate,
@@ -92,9 +92,8 @@ pub trait PlaceSpans {
     /// A placed span is a range of the translation; the text itself is never changed.
     ///
     /// # Errors
-    /// [`Error`] if the method fails as a whole: an error of its scorer, or a task whose span
-    /// exceeds its source.
-    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error>;
+    /// The errors of the scorer; [`Error::Span`] for a task whose span exceeds its source.
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error>;
 }
 
 /// Returns the text in `span`, in code points; `None` if it is blank or `span` exceeds the text.

@@ -21,7 +21,7 @@ pub struct ScoreRequest {
 /// The logarithmic probability `ln p(target | source)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextScore {
-    /// Natural logarithm of the probability of the whole target; finite.
+    /// Natural logarithm of the probability of the complete target; finite.
     pub total: f64,
     /// Range in code points and log-probability of each token; empty if unknown.
     pub tokens: Vec<(Range<usize>, f64)>,
@@ -32,7 +32,7 @@ pub trait ScoreText {
     /// Returns one score for each request, in order.
     ///
     /// # Errors
-    /// If scoring fails as a whole.
+    /// [`Error`] if the texts cannot be scored.
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error>;
 }
 

@@ -1,8 +1,8 @@
 //! Placement by searching the translated span in the translated text.
-use crate::search::{SearchConfig, SearchFault, search};
-use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask};
+use crate::search::{SearchConfig, SearchError, search};
+use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask};
 
-/// Searches the separate translation of the span ([`search`]).
+/// Searches for the separate translation of the span ([`search`]).
 #[derive(Clone, Debug, Default)]
 pub struct BySearch {
     /// Search options.
@@ -14,10 +14,10 @@ impl PlaceSpans for BySearch {
         "search"
     }
 
-    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
-        let place_task = |task: &SpanTask| -> Result<Result<Placed, PlaceFault>, Error> {
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
+        let place_task = |task: &SpanTask| -> Result<Result<Placed, PlaceError>, Error> {
             task.text()?;
-            let Some(answer) = &task.answer else { return Ok(Err(PlaceFault::NoAnswer)) };
+            let Some(answer) = &task.answer else { return Ok(Err(PlaceError::NoAnswer)) };
             let length = task.source.chars().count().max(1);
             let position = task.span.start as f64 / length as f64;
             Ok(match search(&task.target, answer, position, &self.config) {
@@ -26,8 +26,8 @@ impl PlaceSpans for BySearch {
                     let span = answer.answer_start..answer.answer_start + length;
                     Ok(Placed { span, score: 1.0, method: self.name(), runners_up: Vec::new() })
                 }
-                Err(SearchFault::NotFound) => Err(PlaceFault::NotFound),
-                Err(SearchFault::Ambiguous) => Err(PlaceFault::Ambiguous),
+                Err(SearchError::NotFound) => Err(PlaceError::NotFound),
+                Err(SearchError::Ambiguous) => Err(PlaceError::Ambiguous),
             })
         };
         tasks.iter().map(place_task).collect()

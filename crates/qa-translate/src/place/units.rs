@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Returns the word ranges of a text (Unicode UAX 29), in code points.
 ///
-/// In scripts without spaces, each character is a unit. Each punctuation mark is a unit as well.
+/// In scripts without spaces, each character has a separate range, as has each punctuation mark.
 ///
 /// ```
 /// assert_eq!(qa_translate::units("a bc."), [0..1, 2..4, 4..5]);

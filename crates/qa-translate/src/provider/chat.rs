@@ -31,8 +31,8 @@ pub struct ChatTranslator {
 }
 
 impl ChatTranslator {
-    /// Creates a translator, without a request to the server. `model` is the name of the model on
-    /// the server. The key is sent with each request and never written to a file.
+    /// Creates a translator without sending a request. `model` is the name of the model on the
+    /// server. The key is sent with each request and never written to a file.
     ///
     /// # Errors
     /// [`Error::Config`] with the key of an invalid value.
@@ -46,7 +46,7 @@ impl ChatTranslator {
         let message = |role, content| json!({"role": role, "content": content});
         let messages = [message("system", system), message("user", user)];
         let body = json!({"model": self.model, "messages": messages, "temperature": 0});
-        self.client.call(&body, |text| {
+        self.client.send_with_retries(&body, |text| {
             let reply: Reply = parse(text, "{\"choices\": [{\"message\": {\"content\": \"…\"}}]}")?;
             match reply.choices.into_iter().next() {
                 Some(choice) => Ok(choice.message.content),
@@ -65,7 +65,7 @@ impl Translator for ChatTranslator {
         );
         let translate = |&text: &&str| {
             let answer = self.complete(&system_prompt, text)?;
-            // Models append line breaks.
+            // Models may append line breaks.
             let trimmed = if text.trim() == text { answer.trim() } else { &answer };
             Ok(Some(trimmed.to_owned()))
         };

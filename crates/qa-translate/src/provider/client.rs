@@ -39,8 +39,8 @@ impl ServerConfig {
     /// Rejects invalid addresses and values.
     fn validate(&self) -> Result<(), Error> {
         let config_error = |key, value: String, rule| Err(Error::Config { key, value, rule });
-        let parsed = self.url.parse::<Uri>().ok();
-        let url_rule = match parsed.as_ref().and_then(Uri::scheme_str) {
+        let uri = self.url.parse::<Uri>().ok();
+        let url_rule = match uri.as_ref().and_then(Uri::scheme_str) {
             Some("http") => None,
             Some("https") if cfg!(feature = "https") => None,
             Some("https") => Some("an http:// address (https:// needs the feature `https`)"),
@@ -57,7 +57,7 @@ impl ServerConfig {
             ("first_wait_seconds", self.first_wait_seconds, true),
             ("longest_wait_seconds", self.longest_wait_seconds, true),
         ] {
-            // A day is more than enough and within the range of `Duration`.
+            // The maximum of one day is within the range of `Duration`.
             if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
                 let rule = "from 0 to 86400 seconds, and a timeout above 0";
                 return config_error(key, value.to_string(), rule);
@@ -69,7 +69,7 @@ impl ServerConfig {
 
 /// A failed request.
 pub(super) enum Failure {
-    /// A failure that may be temporary, with the wait that the server requests, if any.
+    /// A failure that may be temporary, with the wait that the server requests, or `None`.
     Temporary(String, Option<Duration>),
     /// A failure that a retry cannot resolve.
     Permanent(String),
@@ -77,8 +77,8 @@ pub(super) enum Failure {
 
 /// A client that sends JSON to one address.
 ///
-/// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
-/// waits; any other error and redirections fail immediately.
+/// Connection errors, timeouts, incomplete responses and the status codes 429 and 5xx are retried
+/// with increasing waits. Other errors and redirections are not retried.
 pub(super) struct JsonClient {
     address: String,
     config: ServerConfig,
@@ -104,8 +104,8 @@ impl JsonClient {
         Ok(Self { address, config, authorization, agent: agent.into() })
     }
 
-    /// Sends `body` until a response succeeds, and returns the result of `read`.
-    pub(super) fn call<T>(
+    /// Sends `body`, with retries, and returns the result of `read` for the response.
+    pub(super) fn send_with_retries<T>(
         &self,
         body: &Value,
         read: impl Fn(&str) -> Result<T, Failure>,
@@ -115,7 +115,7 @@ impl JsonClient {
         let mut wait = Duration::from_secs_f64(self.config.first_wait_seconds).min(max_wait);
         let mut attempt = 1;
         loop {
-            match self.send(body.as_bytes()).and_then(|text| read(&text)) {
+            match self.send_once(body.as_bytes()).and_then(|text| read(&text)) {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Temporary(_, requested_wait)) if attempt < self.config.attempts => {
                     std::thread::sleep(requested_wait.unwrap_or(wait).min(max_wait));
@@ -131,7 +131,7 @@ impl JsonClient {
     }
 
     /// Sends a request, and returns the text of a successful response.
-    fn send(&self, body: &[u8]) -> Result<String, Failure> {
+    fn send_once(&self, body: &[u8]) -> Result<String, Failure> {
         let mut request = self.agent.post(&self.address).header("content-type", "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
@@ -146,7 +146,7 @@ impl JsonClient {
         let text = limit
             .read_to_string()
             .map_err(|error| Failure::Temporary(format!("reading the response: {error}"), None))?;
-        let problem = || format!("status {status}: {}", message(&text));
+        let problem = || format!("status {status}: {}", error_message(&text));
         match status {
             200 => Ok(text),
             429 | 500..=599 => Err(Failure::Temporary(problem(), requested_wait)),
@@ -189,7 +189,7 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
 
 /// Returns the message in an error response: `error` in LibreTranslate's JSON, or the message
 /// inside `error` in OpenAI's.
-fn message(text: &str) -> String {
+fn error_message(text: &str) -> String {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let error = &body["error"];
     match error.as_str().or_else(|| error["message"].as_str()) {

@@ -8,12 +8,12 @@ use crate::{Error, Translations, Translator};
 
 /// A translator that uses a LibreTranslate-compatible server.
 ///
-/// It sends `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if there
-/// is one, `api_key`. `translatedText` in the response must contain as many texts as `q`.
+/// Each request is `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if
+/// a key is set, `api_key`. `translatedText` in the response must contain as many texts as `q`.
 ///
-/// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
-/// waits; any other error and redirections fail immediately. Proxy variables such as `http_proxy`
-/// are supported.
+/// Connection errors, timeouts, incomplete responses and the status codes 429 and 5xx are retried
+/// with increasing waits. Other errors and redirections are not retried. Proxy variables such as
+/// `http_proxy` are supported.
 pub struct HttpTranslator {
     client: JsonClient,
     batch_size: usize,
@@ -27,8 +27,8 @@ struct Reply {
 }
 
 impl HttpTranslator {
-    /// Creates a translator, without a request to the server. A request has at most `batch_size`
-    /// texts.
+    /// Creates a translator without sending a request. Later requests have at most `batch_size`
+    /// texts each.
     ///
     /// # Errors
     /// [`Error::Config`] with the key of an invalid value.
@@ -56,7 +56,7 @@ impl HttpTranslator {
         if let Some(key) = &self.api_key {
             body["api_key"] = key.as_str().into();
         }
-        self.client.call(&body, |text| {
+        self.client.send_with_retries(&body, |text| {
             let Reply { translated_text } = parse(text, "{\"translatedText\": [\"…\"]}")?;
             let (got, expected) = (translated_text.len(), texts.len());
             match got == expected {

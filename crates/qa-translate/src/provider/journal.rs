@@ -45,8 +45,8 @@ impl Journal {
         }
         if valid_bytes < bytes.len() {
             // The cast is lossless, because a slice has at most `isize::MAX` bytes.
-            let truncated = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
-            truncated.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
+            let result = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
+            result.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
         }
         Ok(Self { path: path.to_owned(), file, _lock })
     }
@@ -63,7 +63,7 @@ impl Journal {
     }
 }
 
-/// Locks the file against other writers. On file systems without locks this has no effect.
+/// Locks the file against other writers. On file systems without locks, the file is not locked.
 fn lock(file: &File) -> io::Result<Option<FileLock>> {
     FileLock::try_acquire(file).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => {
@@ -81,6 +81,6 @@ fn lock(file: &File) -> io::Result<Option<FileLock>> {
 fn is_incomplete(line: &[u8], line_prefix: &[u8]) -> bool {
     let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
     let text_part = text_part.unwrap_or_default();
-    let is_cache_line = text_part.starts_with(line_prefix) || line_prefix.starts_with(text_part);
-    is_cache_line && (!line.ends_with(b"\n") || text_part.len() < line.len())
+    let has_prefix = text_part.starts_with(line_prefix) || line_prefix.starts_with(text_part);
+    has_prefix && (!line.ends_with(b"\n") || text_part.len() < line.len())
 }

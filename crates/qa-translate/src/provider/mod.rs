@@ -33,11 +33,11 @@ pub trait Translator {
     /// Translates `texts` in order.
     ///
     /// # Errors
-    /// If the translator fails as a whole.
+    /// [`Error`] if the texts cannot be translated, for example because a server is not available.
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations;
 
-    /// Returns the preferred number of texts in one call. After each call, callers update progress
-    /// bars and [`Cached`] writes its file.
+    /// Returns the preferred number of texts in one call. Callers update progress bars, and
+    /// [`Cached`] writes its file, after each call.
     fn batch_size(&self) -> usize {
         32
     }

@@ -6,7 +6,7 @@ use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 use testkit::Program;
 
-/// Creates the program with `en.json`, which has `count` questions, in its folder.
+/// Creates the program and, in its folder, the file `en.json` with `count` questions.
 fn program(count: usize) -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_qa-translate"));
     let row = |k: usize| {
@@ -53,17 +53,17 @@ fn translates_with_a_server_and_mixes_files() {
         "context en, question de: 3 rows\ncontext en, question zh: 3 rows\n\
          context de, question en: 3 rows\ncontext zh, question en: 3 rows\n"
     );
-    let pair = read(&program, "mixed/train-context-zh-question-en.json");
-    assert_eq!(pair.questions.len(), 3);
+    let mixed_file = read(&program, "mixed/train-context-zh-question-en.json");
+    assert_eq!(mixed_file.questions.len(), 3);
     let all = program.expect_success(&format!("{mix} --all-pairs --to zh,de")).out;
     assert_eq!(all.matches(": 3 rows").count(), 6, "{all}");
     program
         .expect_error("mix --in en.json --translated out --out out", &["--out", "another folder"]);
-    // Another language is added to the report, and each language has its own cache.
+    // Another language is added to the report, and each language has a separate cache.
     program.expect_success(&translate("fr"));
-    let with_french = report(&program);
-    assert_eq!(with_french["fr"]["kept"], json!(3));
-    assert_eq!((&with_french["de"], &with_french["zh"]), (&before["de"], &before["zh"]));
+    let updated = report(&program);
+    assert_eq!(updated["fr"]["kept"], json!(3));
+    assert_eq!((&updated["de"], &updated["zh"]), (&before["de"], &before["zh"]));
     for code in ["de", "zh", "fr"] {
         let cache = program.read(&format!("out/cache.{code}.jsonl"));
         assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
@@ -98,7 +98,7 @@ fn an_interrupted_run_resumes_from_its_cache() {
 }
 
 #[test]
-fn files_of_translations_and_parallel_data() {
+fn translates_with_files_and_parallel_data() {
     let program = program(1);
     program.write("t.jsonl", line("q0", "f0"));
     let translate = "translate --in en.json --to de --file t.jsonl --out out";
@@ -248,7 +248,7 @@ fn translations_of_a_chat_server_are_cached() {
 #[cfg(unix)]
 #[test]
 fn examples_of_help_run() {
-    // Command, number of its examples, and a file that they write.
+    // Each row contains a command, the number of its examples, and a file that the examples write.
     for (command, count, output) in [
         (&[][..], 3, "mixed/xquad-context-de-question-en.json"),
         (&["translate"], 2, "french/train-context-fr-question-fr.json"),

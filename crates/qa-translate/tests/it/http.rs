@@ -82,7 +82,7 @@ fn server_errors_are_retried_and_invalid_responses_are_not() {
         (400, r#"{"error": "xx is not supported"}"#, "status 400: xx is not supported", 1),
         (403, "Invalid key\nmore", "status 403: Invalid key", 1),
         (302, "", "status 302: no text", 1),
-        // Responses that are not translations.
+        // These responses are not translations.
         (200, "<html>", "got \"<html>\"", 1),
         (200, r#"{"translatedText": "A"}"#, "expected {\"translatedText\"", 1),
         (200, r#"{"translatedText": ["A", "B"]}"#, "expected 1 texts in the response, got 2", 1),

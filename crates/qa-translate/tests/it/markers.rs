@@ -2,9 +2,9 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
-use qa_translate::{Error, Marked, MarkerFault, mark};
+use qa_translate::{Error, MarkedText, MarkerError, mark};
 
-fn mark_one(text: &str, span: Range<usize>) -> Marked {
+fn mark_one(text: &str, span: Range<usize>) -> MarkedText {
     mark(text, &[span]).unwrap()
 }
 
@@ -13,7 +13,7 @@ fn part(text: &str, span: &Range<usize>) -> String {
 }
 
 /// Removes the markers of a single span; returns the text, the span's text and its offset.
-fn recover(marked: &Marked, translation: &str) -> Result<(String, String, usize), MarkerFault> {
+fn recover(marked: &MarkedText, translation: &str) -> Result<(String, String, usize), MarkerError> {
     let found = marked.recover(translation)?;
     let span = found.spans[0].clone();
     Ok((found.text.clone(), part(&found.text, &span), span.start))
@@ -66,24 +66,25 @@ fn altered_markers_of_translators_are_recovered() {
 }
 
 #[test]
-fn faults_are_distinguished() {
+fn marker_errors_are_distinguished() {
     let marked = mark_one("vor 1492 nach", 4..8);
-    for (fault, texts) in [
-        (MarkerFault::Missing, &["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"][..]),
-        (MarkerFault::Duplicate, &["([a]) ([b])", "([ ([a])", "([a]) b])"]),
-        (MarkerFault::Reordered, &["a ]) b ([ c"]),
-        (MarkerFault::Empty, &["a ([]) b", "a ([  ]) b", "（［　］）"]),
+    for (error, texts) in [
+        (MarkerError::Missing, &["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"][..]),
+        (MarkerError::Duplicate, &["([a]) ([b])", "([ ([a])", "([a]) b])"]),
+        (MarkerError::Reordered, &["a ]) b ([ c"]),
+        (MarkerError::Empty, &["a ([]) b", "a ([  ]) b", "（［　］）"]),
         // Doubled markers are not part of the span.
         (
-            MarkerFault::Duplicate,
+            MarkerError::Duplicate,
             &["([[1492]])", "([ [1492] ])", "([[1492])", "([1492]])", "（［【1492】］）"],
         ),
     ] {
         for text in texts {
-            assert_eq!(marked.recover(text), Err(fault), "{text}");
+            assert_eq!(marked.recover(text), Err(error), "{text}");
         }
     }
-    // Brackets that belong to the span are preserved, and may be lost in the translation.
+    // Brackets of the span are preserved. A translation of the span without brackets is also
+    // accepted.
     let marked = mark_one("vor [1492] nach", 4..10);
     assert_eq!(marked.text, "vor ([[1492]]) nach");
     for (text, span) in [("vor ([[1492]])", "[1492]"), ("vor ([1492])", "1492")] {
@@ -131,7 +132,7 @@ fn several_spans_are_recovered_by_number() {
     let marked = mark("Ada met Bo in Bern.", &[14..18, 0..3, 8..10]).unwrap();
     assert_eq!(marked.text, "([2:Ada]) met ([3:Bo]) in ([1:Bern]).");
     let recover_texts = |text: &str| {
-        let found = marked.recover(text).map_err(|fault| format!("{fault:?}"))?;
+        let found = marked.recover(text).map_err(|error| format!("{error:?}"))?;
         let spans: Vec<String> = found.spans.iter().map(|span| part(&found.text, span)).collect();
         Ok::<_, String>((found.text, spans))
     };
@@ -144,7 +145,7 @@ fn several_spans_are_recovered_by_number() {
     ] {
         assert_eq!(recover_texts(text), Ok(expected_spans.clone()), "{text}");
     }
-    for (text, fault) in [
+    for (text, error) in [
         ("In Bern traf ([3:Bo]) ([2:Ada]).", "Missing"),
         ("In ([1:Bern]) traf ([3:Bo]) ([2:Ada.", "Missing"),
         ("In ([4:Bern]) traf ([3:Bo]) ([2:Ada]).", "Missing"),
@@ -157,7 +158,7 @@ fn several_spans_are_recovered_by_number() {
         ("In ([1:Bern traf ([3:Bo]) ([2:Ada]).", "Reordered"),
         ("In ([1: ]) traf ([3:Bo]) ([2:Ada]).", "Empty"),
     ] {
-        assert_eq!(recover_texts(text), Err(fault.to_owned()), "{text}");
+        assert_eq!(recover_texts(text), Err(error.to_owned()), "{text}");
     }
     let without_spans = mark("Ada", &[]).unwrap().recover("([Ada").unwrap();
     assert_eq!((without_spans.text.as_str(), without_spans.spans.len()), ("([Ada", 0));

@@ -117,7 +117,7 @@ fn files_are_named_like_mlqa_and_contain_the_same_rows() {
 
 proptest! {
     #[test]
-    fn counts_follow_from_the_kept_questions(
+    fn counts_follow_from_the_retained_questions(
         source in prop::collection::btree_set(0usize..12, 0..10),
         passage_ids in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
         question_ids in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),

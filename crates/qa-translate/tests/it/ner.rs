@@ -14,7 +14,7 @@ fn echo(request: &Value) -> Reply {
 }
 
 /// Returns the entities of a sentence in order, without spaces between words, with their types.
-fn parts(sentence: &Sentence) -> Vec<(String, String)> {
+fn entity_texts(sentence: &Sentence) -> Vec<(String, String)> {
     let mut all: Vec<_> = entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
     all.sort_by_key(|one| one.start);
     let text = |start: usize, end: usize| sentence.words[start..=end].concat();
@@ -38,11 +38,11 @@ fn an_identical_translation_keeps_every_entity() {
         let target = read_ner(path, None).unwrap();
         assert_eq!((source.len(), target.len()), (1000, 1000));
         for (source, target) in source.iter().zip(&target) {
-            assert_eq!(parts(target), parts(source));
+            assert_eq!(entity_texts(target), entity_texts(source));
             assert_eq!(target.words.concat(), source.words.concat());
             assert!(target.tags.iter().all(|tag| tag == "O" || tag[1..].starts_with('-')));
         }
-        assert_eq!(target.iter().map(|one| parts(one).len()).sum::<usize>(), expected);
+        assert_eq!(target.iter().map(|one| entity_texts(one).len()).sum::<usize>(), expected);
     }
     let manifest: Value = serde_json::from_str(&program.read("en_pud/manifest.json")).unwrap();
     assert_eq!(manifest["program"], "qa-translate ner");

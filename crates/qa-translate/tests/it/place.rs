@@ -7,7 +7,7 @@ use ndarray::array;
 use proptest::prelude::*;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, PlaceFault, PlaceSpans, Placed, ProjectConfig, ScoreRequest, ScoreText,
+    CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectConfig, ScoreRequest, ScoreText,
     SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
 };
 
@@ -50,7 +50,7 @@ fn span_text(task: &SpanTask, span: &Range<usize>) -> String {
 }
 
 /// Returns a method's result for one task.
-fn place_one(method: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Placed, PlaceFault> {
+fn place_one(method: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Placed, PlaceError> {
     method.place(std::slice::from_ref(task)).unwrap().remove(0)
 }
 
@@ -97,11 +97,11 @@ fn candidate_starts(changes: &[f64], config: &CodecConfig) -> Vec<usize> {
     let mut starts = Vec::new();
     let scorer = function_scorer(|request: &ScoreRequest| {
         if request.target == target {
-            let factor = if request.source == task.source { 0.0 } else { 1.0 };
+            let marker_weight = if request.source == task.source { 0.0 } else { 1.0 };
             let tokens = words
                 .iter()
                 .zip(changes)
-                .map(|(word, change)| (word.clone(), -1.0 - factor * change));
+                .map(|(word, change)| (word.clone(), -1.0 - marker_weight * change));
             return TextScore { total: -1.0, tokens: tokens.collect() };
         }
         let start = request.target.find("([").unwrap() / 2;
@@ -129,7 +129,7 @@ fn spans_start_where_source_markers_change_the_scores() {
     assert_eq!(candidate_starts(&changes, &CodecConfig { window: 1, ..config.clone() }), [7]);
     changes[7] = 0.49;
     assert_eq!(candidate_starts(&changes, &config), (0..16).collect::<Vec<_>>());
-    // Scores without tokens allow all words.
+    // If the scores have no tokens, spans may start at all words.
     assert_eq!(candidate_starts(&[], &config), (0..16).collect::<Vec<_>>());
 }
 
@@ -140,7 +140,7 @@ fn rerank(
     answer: Option<&str>,
     target: &str,
     hypotheses: &[(&str, f64)],
-) -> Result<String, PlaceFault> {
+) -> Result<String, PlaceError> {
     let task = task(source, source, target, answer);
     let losses: HashMap<&str, f64> = hypotheses.iter().copied().collect();
     let scorer = function_scorer(|request: &ScoreRequest| {
@@ -163,8 +163,8 @@ fn hypotheses_are_reranked_in_the_reverse_direction() {
     // loss.
     let losses = [("alte Stadt", 1.0), ("Rom", 9.0)];
     assert_eq!(rerank("Rome", Some("Rom"), target, &losses), Ok("Rom".into()));
-    // Otherwise, the part of the first hypothesis with the lowest loss is selected, if this loss is
-    // lower than the first hypothesis's.
+    // Otherwise, the hypothesis with the lowest loss among the parts of the first hypothesis is
+    // selected, if its loss is lower than the loss of the first hypothesis.
     let losses = [("alte Stadt", 3.0), ("Stadt", 2.0), ("alte", 2.5), ("Rom", 0.5)];
     assert_eq!(rerank("town", None, target, &losses), Ok("Stadt".into()));
     // Otherwise, the first hypothesis is selected.
@@ -174,7 +174,7 @@ fn hypotheses_are_reranked_in_the_reverse_direction() {
     let losses = [("alte Stadt", 7.0), ("Stadt", 4.0)];
     assert_eq!(rerank("xyz", None, target, &losses), Ok("Stadt".into()));
     let losses = [("alte Stadt", 7.0), ("Stadt", 5.0)];
-    assert_eq!(rerank("xyz", None, target, &losses), Err(PlaceFault::Rejected));
+    assert_eq!(rerank("xyz", None, target, &losses), Err(PlaceError::Rejected));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn similarity_equals_difflib() {
 #[test]
 fn translation_similarity_matches_a_hand_computed_value() {
     let score = |total, tokens: usize| TextScore { total, tokens: vec![(0..1, 0.0); tokens] };
-    // Means -1, -0.5, -2 and -0.25: (2^-0.5 + 2^-1.75) / 2.
+    // The means are -1, -0.5, -2 and -0.25, so the similarity is (2^-0.5 + 2^-1.75) / 2.
     let (ab, aa, ba, bb) = (score(-2.0, 2), score(-1.0, 2), total(-6.0), total(-0.75));
     let actual = translation_similarity((&ab, 9), (&aa, 9), (&ba, 3), (&bb, 3));
     assert!((actual - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
@@ -227,7 +227,7 @@ fn the_first_unoccupied_occurrence_of_the_best_candidate_is_selected() {
     assert_eq!(spans, [12..16, 17..21, 3..6, 12..16]);
     assert_eq!(method.scorer.rounds, 1);
     let no_candidates = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
-    assert_eq!(place_one(&mut { no_candidates }, &rome_task), Err(PlaceFault::NoCandidate));
+    assert_eq!(place_one(&mut { no_candidates }, &rome_task), Err(PlaceError::NoCandidate));
 }
 
 #[test]
@@ -236,9 +236,9 @@ fn search_and_alignment_find_a_span() {
     let mut search = BySearch::default();
     assert_eq!(place_one(&mut search, &task).unwrap().span, 0..4);
     let without_answer = SpanTask { answer: None, ..task.clone() };
-    assert_eq!(place_one(&mut search, &without_answer), Err(PlaceFault::NoAnswer));
-    let absent = SpanTask { answer: Some("Basel".into()), ..task.clone() };
-    assert_eq!(place_one(&mut search, &absent), Err(PlaceFault::NotFound));
+    assert_eq!(place_one(&mut search, &without_answer), Err(PlaceError::NoAnswer));
+    let absent_answer = SpanTask { answer: Some("Basel".into()), ..task.clone() };
+    assert_eq!(place_one(&mut search, &absent_answer), Err(PlaceError::NotFound));
     let align = |task: &SpanTask| {
         let source_tokens = vec![0..29, 30..34, 34..35];
         assert_eq!(task.source.chars().count(), 35);
@@ -248,8 +248,8 @@ fn search_and_alignment_find_a_span() {
     };
     let mut alignment = ByAlignment { align, config: ProjectConfig::default() };
     assert_eq!(place_one(&mut alignment, &task).unwrap().span, 0..4);
-    let outside = SpanTask { span: 30..99, ..task };
-    assert!(matches!(search.place(&[outside]), Err(Error::Span { .. })));
+    let task_outside = SpanTask { span: 30..99, ..task };
+    assert!(matches!(search.place(&[task_outside]), Err(Error::Span { .. })));
 }
 
 proptest! {
@@ -268,14 +268,14 @@ proptest! {
             target: target.clone(), answer: Some(target.chars().take(3).collect()),
         };
         prop_assume!(!span.is_empty() && task.text().is_ok());
-        let noise = |request: &ScoreRequest| {
+        let noise_score = |request: &ScoreRequest| {
             let hash = request.target.bytes().fold(seed, |state, byte| {
                 (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(17)
             });
             total(-3.0 * (hash % 10_007) as f64 / 10_007.0)
         };
-        let codec = ByConstrainedDecoding { scorer: function_scorer(noise), config: CodecConfig::default() };
-        let scorer = function_scorer(noise);
+        let codec = ByConstrainedDecoding { scorer: function_scorer(noise_score), config: CodecConfig::default() };
+        let scorer = function_scorer(noise_score);
         let config = CandidateConfig::default();
         let candidates = ByCandidates { generator: Windows, scorer, config };
         let methods: [Box<dyn PlaceSpans>; 3] =
@@ -289,11 +289,11 @@ proptest! {
                 }
             }
         }
-        // Words cover everything except white space exactly once, in order.
+        // The words cover all characters except white space exactly once, in order.
         let words = units(&target);
         prop_assert!(words.windows(2).all(|two| two[0].end <= two[1].start));
-        let covered: String = words.iter().map(|word| span_text(&task, word)).collect();
+        let words_text: String = words.iter().map(|word| span_text(&task, word)).collect();
         let all: String = target.split_whitespace().collect();
-        prop_assert_eq!(covered.split_whitespace().collect::<String>(), all);
+        prop_assert_eq!(words_text.split_whitespace().collect::<String>(), all);
     }
 }

@@ -7,10 +7,10 @@ fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::op
     project(similarity.view(), span, &ProjectConfig::default()).unwrap()
 }
 
-/// Returns a matrix with 1 at the indices `ones` and -0.5 elsewhere.
-fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
+/// Returns a matrix with 1 at the indices `linked` and -0.5 elsewhere.
+fn links(rows: usize, columns: usize, linked: &[(usize, usize)]) -> Array2<f32> {
     let mut similarity = Array2::from_elem((rows, columns), -0.5);
-    for &index in ones {
+    for &index in linked {
         similarity[index] = 1.0;
     }
     similarity
@@ -33,35 +33,36 @@ fn outliers_beyond_the_gap_are_dropped() {
     assert_eq!(run(&similarity, 0..3), Some(0..2));
     let larger_gap = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &larger_gap).unwrap(), Some(0..7));
-    let unlimited = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
-    assert_eq!(project(similarity.view(), 0..3, &unlimited).unwrap(), Some(0..7));
-    // Of parts with one link each, the part with the greater similarity is selected, then the first
-    // part.
-    let mut pair = links(2, 8, &[(0, 1), (1, 7)]);
-    assert_eq!(run(&pair, 0..2), Some(1..2));
-    pair[(1, 7)] = 2.0;
-    assert_eq!(run(&pair, 0..2), Some(7..8));
+    let unlimited_gap = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..3, &unlimited_gap).unwrap(), Some(0..7));
+    // If both parts have one link, the part with the greater similarity is selected; if the
+    // similarities are equal, the first part is selected.
+    let mut two_links = links(2, 8, &[(0, 1), (1, 7)]);
+    assert_eq!(run(&two_links, 0..2), Some(1..2));
+    two_links[(1, 7)] = 2.0;
+    assert_eq!(run(&two_links, 0..2), Some(7..8));
 }
 
 #[test]
-fn ties_go_to_the_first_token() {
-    let constant = Array2::from_elem((3, 4), 0.5);
-    assert_eq!(run(&constant, 0..1), Some(0..1));
-    // Target 0 is the most similar target of every source, but its most similar source is source 0.
-    assert_eq!(run(&constant, 1..3), None);
+fn ties_select_the_first_token() {
+    let constant_similarity = Array2::from_elem((3, 4), 0.5);
+    assert_eq!(run(&constant_similarity, 0..1), Some(0..1));
+    // Target 0 is the most similar target of every source, but only source 0 is the most similar
+    // source of target 0.
+    assert_eq!(run(&constant_similarity, 1..3), None);
 }
 
 #[test]
 fn invalid_input_is_rejected() {
-    let constant = Array2::from_elem((3, 4), 0.5);
+    let constant_similarity = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
-        let result = project(constant.view(), span.clone(), &ProjectConfig::default());
-        assert!(matches!(result, Err(Error::Projection { what: "span", .. })), "{span:?}");
+        let result = project(constant_similarity.view(), span.clone(), &ProjectConfig::default());
+        assert!(matches!(result, Err(Error::Projection { name: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
         // The value is in the row of the span, or in the column of its best target.
         for (row, column) in [(1, 3), (2, 0)] {
-            let mut invalid = constant.clone();
+            let mut invalid = constant_similarity.clone();
             invalid[(row, column)] = value;
             let error = project(invalid.view(), 1..2, &ProjectConfig::default()).unwrap_err();
             let position_text = format!("row {row}, column {column}");
@@ -73,18 +74,18 @@ fn invalid_input_is_rejected() {
 
 proptest! {
     #[test]
-    fn a_permutation_is_followed(
+    fn spans_are_projected_along_a_permutation(
         (size, order, a, b) in (2usize..12).prop_flat_map(|size| (
             Just(size), Just((0..size).collect::<Vec<_>>()).prop_shuffle(), 0..size, 0..size,
         )),
     ) {
-        let ones: Vec<(usize, usize)> = order.iter().copied().enumerate().collect();
+        let linked: Vec<(usize, usize)> = order.iter().copied().enumerate().collect();
         let span = a.min(b)..a.max(b) + 1;
         let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
         let larger_gap = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
-        let actual = project(links(size, size, &ones).view(), span, &larger_gap).unwrap();
-        let cover = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
-        prop_assert_eq!(actual, Some(cover));
+        let actual = project(links(size, size, &linked).view(), span, &larger_gap).unwrap();
+        let covering_span = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
+        prop_assert_eq!(actual, Some(covering_span));
     }
 
     #[test]
@@ -95,18 +96,18 @@ proptest! {
         let span = a.min(b)..a.max(b) + 1;
         let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
         let actual = project(similarity.view(), span.clone(), &config).unwrap();
-        // Mutual best matches, computed by plain loops.
-        let mutual: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
+        // Target tokens of mutual best matches, computed without `project`.
+        let mutual_links: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
             let v = similarity[(i, j)];
             v >= 0.0 && (0..7).all(|k| similarity[(i, k)] <= v) && (0..6).all(|k| similarity[(k, j)] <= v)
         })).collect();
         match actual {
-            None => prop_assert!(mutual.is_empty()),
+            None => prop_assert!(mutual_links.is_empty()),
             Some(actual) => {
                 prop_assert!(actual.end <= 7);
-                prop_assert!(mutual.contains(&actual.start) && mutual.contains(&(actual.end - 1)));
-                let inside: Vec<usize> = mutual.into_iter().filter(|j| actual.contains(j)).collect();
-                prop_assert!(inside.windows(2).all(|pair| pair[1] - pair[0] <= max_gap + 1));
+                prop_assert!(mutual_links.contains(&actual.start) && mutual_links.contains(&(actual.end - 1)));
+                let links_inside: Vec<usize> = mutual_links.into_iter().filter(|j| actual.contains(j)).collect();
+                prop_assert!(links_inside.windows(2).all(|pair| pair[1] - pair[0] <= max_gap + 1));
             }
         }
     }

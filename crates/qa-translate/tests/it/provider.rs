@@ -22,8 +22,8 @@ fn open(path: &Path) -> Result<Cached<impl Translator + use<>>, Error> {
 fn a_file_is_looked_up_by_languages_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
-    let repeated = line("de", "dog", "Hund");
-    fs::write(&path, format!("{repeated}\n{}{repeated}", line("es", "dog", "perro"))).unwrap();
+    let german = line("de", "dog", "Hund");
+    fs::write(&path, format!("{german}\n{}{german}", line("es", "dog", "perro"))).unwrap();
     let mut file = FileTranslator::read(&path, MissingText::Skip).unwrap();
     let actual = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
     assert_eq!(actual, [Some("Hund".into()), None, Some("Hund".into())]);
@@ -73,13 +73,13 @@ fn the_cache_requests_a_text_once_and_persists() {
         assert_eq!(actual[..3], expected);
         assert_eq!((actual[3].as_deref(), actual[4].as_deref()), (None, Some("C")));
         cached.translate(&["a"], EN, DE).unwrap();
-        // The same text for another language is a separate request.
+        // A translation of the same text into another language is a separate request.
         cached.translate(&["a"], EN, ES).unwrap();
         assert_eq!(line_count(&path), 4);
     }
     assert_eq!(requested, ["a", "b", "no", "c", "a"]);
-    // The cache is a valid file of translations, and a restarted program sends no request for its
-    // texts.
+    // The cache is a valid file of translations, and a restarted program sends no request for
+    // cached texts.
     let mut file = FileTranslator::read(&path, MissingText::Error).unwrap();
     assert_eq!(file.translate(&["c"], EN, DE).unwrap(), [Some("C".into())]);
     let mut reopened =
@@ -101,7 +101,7 @@ fn an_incomplete_last_line_is_removed_and_others_are_errors() {
         cached.translate(&["a", "b"], EN, DE).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), all_lines, "{cut}");
     }
-    // A line of zeros, as after a power failure, is removed.
+    // A line of zeros, which a power failure can cause, is removed.
     fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
     open(&path).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A"));
@@ -111,8 +111,8 @@ fn an_incomplete_last_line_is_removed_and_others_are_errors() {
         fs::write(&path, line("de", "a", "A") + other).unwrap();
         let opened = open(&path);
         assert_eq!(opened.is_ok(), is_incomplete, "{other}");
-        let remaining = if is_incomplete { "" } else { other };
-        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + remaining);
+        let tail = if is_incomplete { "" } else { other };
+        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + tail);
     }
     fs::write(&path, format!("{{\"from\n{all_lines}")).unwrap();
     let error = open(&path).err().unwrap();

@@ -1,6 +1,6 @@
 //! Tests of searching a translated answer.
 use proptest::prelude::*;
-use qa_translate::{Occurrence, SearchConfig, SearchFault, search};
+use qa_translate::{Occurrence, SearchConfig, SearchError, search};
 
 fn nearest() -> SearchConfig {
     SearchConfig { occurrence: Occurrence::Nearest }
@@ -11,7 +11,7 @@ fn answers_are_searched_without_white_space_around_them() {
     let strict = SearchConfig::default();
     let found = search("北京在中国", " 中国\n", 0.0, &strict).unwrap();
     assert_eq!((found.text.as_str(), found.answer_start), ("中国", 3));
-    assert_eq!(search("der Hund", "Der", 0.0, &strict), Err(SearchFault::NotFound));
+    assert_eq!(search("der Hund", "Der", 0.0, &strict), Err(SearchError::NotFound));
 }
 
 #[test]
@@ -39,9 +39,9 @@ proptest! {
             .filter(|&start| length > 0 && slice(start, length) == pattern).collect();
         let strict = search(&text, &answer, position, &SearchConfig::default());
         match all.as_slice() {
-            [] => prop_assert_eq!(strict, Err(SearchFault::NotFound)),
+            [] => prop_assert_eq!(strict, Err(SearchError::NotFound)),
             [one] => prop_assert_eq!(strict.unwrap().answer_start, *one),
-            _ => prop_assert_eq!(strict, Err(SearchFault::Ambiguous)),
+            _ => prop_assert_eq!(strict, Err(SearchError::Ambiguous)),
         }
         if let Ok(found) = search(&text, &answer, position, &nearest()) {
             prop_assert!(all.contains(&found.answer_start));

@@ -4,7 +4,7 @@ use std::ops::Range;
 use crate::common::{DE, EN, FunctionTranslator};
 use proptest::prelude::*;
 use qa_translate::{
-    BySearch, Error, PlaceFault, PlaceSpans, Placed, SpanLoss, SpanTask, TranslatedSpans,
+    BySearch, Error, PlaceError, PlaceSpans, Placed, SpanLoss, SpanTask, TranslatedSpans,
     TypedSpan, TypedText, translate_spans,
 };
 
@@ -22,7 +22,7 @@ fn run(source: &[TypedText], by: impl FnMut(&str) -> Option<String>) -> Translat
 }
 
 /// Returns the texts of the spans, with their types.
-fn parts(text: &TypedText) -> Vec<(String, &str)> {
+fn span_texts(text: &TypedText) -> Vec<(String, &str)> {
     let part = |one: &TypedSpan| text.text.chars().skip(one.span.start).take(one.span.len());
     text.spans.iter().map(|one| (part(one).collect(), one.kind.as_str())).collect()
 }
@@ -52,7 +52,7 @@ fn spans_are_recovered_by_markers_then_by_search_and_counted() {
         })
     });
     let texts: Vec<_> =
-        actual.texts.iter().map(|one| one.as_ref().map(|one| (&*one.text, parts(one)))).collect();
+        actual.texts.iter().map(|t| t.as_ref().map(|t| (&*t.text, span_texts(t)))).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(
         texts,
@@ -70,12 +70,12 @@ fn spans_are_recovered_by_markers_then_by_search_and_counted() {
     let dropped = [
         (SpanLoss::Misplaced, 2),
         (SpanLoss::UntranslatedText, 1),
-        (SpanLoss::Unplaced(PlaceFault::NoAnswer), 1),
-        (SpanLoss::Unplaced(PlaceFault::Ambiguous), 1),
+        (SpanLoss::Unplaced(PlaceError::NoAnswer), 1),
+        (SpanLoss::Unplaced(PlaceError::Ambiguous), 1),
     ];
     assert_eq!(report.dropped.into_iter().collect::<Vec<_>>(), dropped);
     assert_eq!(report.faults.missing, 2);
-    // A text without spans is translated unchanged, once.
+    // A text without spans is translated once, without markers.
     assert_eq!(requested.iter().filter(|text| *text == "It rains").count(), 1);
 }
 
@@ -95,7 +95,7 @@ fn the_first_of_overlapping_spans_is_retained() {
             other => other.to_owned(),
         })
     });
-    let kept: Vec<_> = actual.texts.iter().flatten().map(parts).collect();
+    let kept: Vec<_> = actual.texts.iter().flatten().map(span_texts).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(kept[0], [part("New York", "LOC"), part("City", "MISC")]);
     assert_eq!(kept[1], [part("Ada-Lovelace", "A")]);
@@ -112,7 +112,7 @@ fn spans_outside_the_translation_are_rejected() {
             "wild"
         }
 
-        fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+        fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
             let span = |k: usize| [0..2, 1..9, 2..3, 2..2][k % 4].clone();
             let placed = |(k, _)| {
                 Ok(Placed { span: span(k), score: 0.0, method: "wild", runners_up: vec![] })
@@ -127,7 +127,7 @@ fn spans_outside_the_translation_are_rejected() {
     let actual = actual.unwrap();
     let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();
     assert_eq!(counts, [1, 0, 0, 0]);
-    assert_eq!(actual.report.dropped[&SpanLoss::Unplaced(PlaceFault::NotFound)], 3);
+    assert_eq!(actual.report.dropped[&SpanLoss::Unplaced(PlaceError::NotFound)], 3);
 }
 
 #[test]
@@ -217,7 +217,7 @@ proptest! {
         prop_assert_eq!(actual.texts.iter().filter(|one| one.is_none()).count(), report.untranslated);
         for (text, source) in actual.texts.iter().zip(&source) {
             let Some(text) = text else { continue };
-            for (k, (part, _)) in parts(text).iter().enumerate() {
+            for (k, (part, _)) in span_texts(text).iter().enumerate() {
                 let span = &text.spans[k].span;
                 prop_assert_eq!(part.chars().count(), span.len());
                 prop_assert!(!part.trim().is_empty());
@@ -230,7 +230,7 @@ proptest! {
             prop_assert!(text.spans.iter().all(|one| kinds.any(|kind| *kind == one.kind)));
             if mode == 0 {
                 prop_assert_eq!(&text.text, &source.text);
-                let (target_parts, all) = (parts(text), parts(source));
+                let (target_parts, all) = (span_texts(text), span_texts(source));
                 let mut all = all.iter().map(|(part, kind)| (part.trim().to_owned(), *kind));
                 prop_assert!(target_parts.into_iter().all(|one| all.any(|other| one == other)));
             }
@@ -256,7 +256,7 @@ proptest! {
                 _ => prop_assert_eq!(tag, "O"),
             }
         }
-        let expected = parts(&text).into_iter().map(|(part, _)| without_white_space(&part));
+        let expected = span_texts(&text).into_iter().map(|(part, _)| without_white_space(&part));
         prop_assert_eq!(entities, expected.filter(|part| !part.is_empty()).collect::<Vec<_>>());
     }
 }

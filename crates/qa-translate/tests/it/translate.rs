@@ -3,8 +3,8 @@ use crate::common::{DE, EN, FunctionTranslator, dataset, question};
 use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
-    Discarded, Error, Faults, Identity, Occurrence, PlaceFault, SearchConfig, SpanLoss, Stage,
-    TranslateConfig, Translated, Translations, parallel, translate,
+    Discarded, Error, Identity, MarkerErrors, Occurrence, PlaceError, SearchConfig, SpanLoss,
+    Stage, TranslateConfig, Translated, Translations, parallel, translate,
 };
 
 fn run(
@@ -72,12 +72,12 @@ fn counts_of_markers_search_and_losses_are_exact() {
 #[test]
 fn answers_with_damaged_markers_are_searched() {
     let source = dataset(vec![question("1", "q", "x mid y", "mid")]);
-    let no_faults = Faults::default();
+    let no_faults = MarkerErrors::default();
     for (damaged, faults) in [
-        ("x mid y", Faults { missing: 1, ..no_faults }),
-        ("x ([mid]) ([y", Faults { duplicate: 1, ..no_faults }),
-        ("x ])mid([ y", Faults { reordered: 1, ..no_faults }),
-        ("x mid ([ \u{3000} ]) y", Faults { empty: 1, ..no_faults }),
+        ("x mid y", MarkerErrors { missing: 1, ..no_faults }),
+        ("x ([mid]) ([y", MarkerErrors { duplicate: 1, ..no_faults }),
+        ("x ])mid([ y", MarkerErrors { reordered: 1, ..no_faults }),
+        ("x mid ([ \u{3000} ]) y", MarkerErrors { empty: 1, ..no_faults }),
     ] {
         let by = |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
         let got = run(&source, &TranslateConfig::default(), by);
@@ -183,7 +183,7 @@ fn questions_with_at_least_one_answer_are_retained() {
     assert_eq!((report.by_search, report.further_answers, report.kept()), (2, 0, 2));
     assert_eq!(report.discarded, Discarded { answer_ambiguous: 1, ..Discarded::default() });
     let dropped: Vec<_> = report.dropped_answers.into_iter().collect();
-    let not_found = SpanLoss::Unplaced(PlaceFault::NotFound);
+    let not_found = SpanLoss::Unplaced(PlaceError::NotFound);
     assert_eq!(dropped, [(SpanLoss::Overlap, 1), (not_found, 1)]);
     // Without the search, only answers with intact markers are located.
     let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
@@ -249,7 +249,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
 
 proptest! {
     #[test]
-    fn an_identical_translation_keeps_everything(
+    fn an_identical_translation_retains_every_question(
         passages in prop::collection::vec("[()\\[\\]（［ a-c北é]{0,12}x[()\\[\\]］） a-c]{0,12}", 1..6),
     ) {
         let rows = passages.iter().enumerate()
@@ -262,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn several_answers_are_kept_or_counted(
+    fn several_answers_are_retained_or_counted(
         passage in "[ab北e\u{301}\u{5e9}\u{644} (\\[\\])]{1,16}",
         spans in prop::collection::vec((0usize..16, 1usize..6), 1..6),
     ) {

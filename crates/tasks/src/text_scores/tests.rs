@@ -232,8 +232,8 @@ fn texts_that_exceed_the_positions_are_rejected() {
     let long = "eins zwei drei vier ".repeat(40);
     let tasks = [task("one", "one", &long), task("one two", "two", ""), task("one", "one", "eins")];
     let placements = placer.place(&tasks).unwrap();
-    assert_eq!(placements[0], Err(PlaceFault::TooLong));
-    assert_eq!(placements[1], Err(PlaceFault::NoCandidate));
+    assert_eq!(placements[0], Err(PlaceError::TooLong));
+    assert_eq!(placements[1], Err(PlaceError::NoCandidate));
     assert_eq!(placements[2].as_ref().unwrap().span, 0..4);
     let outside_task = SpanTask { span: 2..9, ..task("one", "one", "eins") };
     assert!(placer.place(&[outside_task]).is_err());

@@ -13,8 +13,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClozeConfig {
-    /// Maximum number of words, split at spaces, of a sentence without a template; longer sentences
-    /// are skipped. 100 in the released scorer.
+    /// Maximum number of space-separated words in a sentence that has no template. Longer sentences
+    /// are skipped. The released scorer uses 100.
     pub max_words: usize,
     /// Maximum number of pieces of an input, including special tokens.
     pub max_length: usize,
@@ -26,8 +26,8 @@ impl Default for ClozeConfig {
     }
 }
 
-/// An input with one mask: `<s> before <mask> after </s>` with the tokenizer's special tokens, L
-/// pieces.
+/// An input of L pieces with one mask: `<s> before <mask> after </s>`, with the special tokens of
+/// the tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloze {
@@ -39,8 +39,8 @@ pub struct Cloze {
     pub input_ids: Vec<u32>,
     /// Index of the mask to predict.
     pub mask: usize,
-    /// The gold piece; `None` if the object is not one piece. The fact then counts as wrong, which
-    /// preserves LAMA's numbers of facts.
+    /// The gold piece; `None` if the object is not one piece. Facts without a gold piece count as
+    /// wrong, so that the number of scored facts equals LAMA's.
     pub gold: Option<u32>,
     /// Whether the mask represents a word after a space, such as XLM-R's `▁Paris` or BERT's
     /// `Paris`.
@@ -84,19 +84,19 @@ impl Cloze {
 pub struct Clozes {
     /// The clozes, in the order of the facts.
     pub clozes: Vec<Cloze>,
-    /// Facts skipped because their object is not in the common vocabulary.
+    /// Number of facts skipped because their object is not in the common vocabulary.
     pub outside_vocabulary: usize,
-    /// Facts skipped because their sentence has more than `max_words` words.
+    /// Number of facts skipped because their sentence has more than `max_words` words.
     pub too_long: usize,
 }
 
-/// Converts facts to clozes. With a common vocabulary, facts whose object contains another word are
-/// skipped, as in the released scorer.
+/// Converts facts to clozes. If a common vocabulary is passed, facts whose object contains a word
+/// outside it are skipped, as in the released scorer.
 ///
 /// Interpretation: the texts before and after the mask are tokenised separately, as `tokenizers`
-/// does around a special token. The space before the mask is not part of the text before it, but
-/// belongs to the mask: the mask represents `▁Paris` (BERT's `Paris`), as in pre-training, where
-/// whole pieces are masked.
+/// does around a special token. The space before the mask belongs to the mask, not to the text
+/// before it: the mask represents `▁Paris` (BERT: `Paris`). Pre-training masks whole pieces in the
+/// same way.
 ///
 /// ```
 /// use transfer_eval::lama::{ClozeConfig, Fact, build_clozes};
@@ -137,12 +137,12 @@ pub fn build_clozes(
             out.too_long += 1;
             continue;
         }
-        if vocabulary.is_some_and(|words| !words.contains_all(&fact.object)) {
+        if vocabulary.is_some_and(|vocabulary| !vocabulary.contains_all(&fact.object)) {
             out.outside_vocabulary += 1;
             continue;
         }
         let spaced = pieces.spaced_after(&fact.before)?;
-        let gold = pieces.single(&fact.object, spaced)?;
+        let gold = pieces.single_piece(&fact.object, spaced)?;
         let mut input_ids = vec![layout.before()];
         input_ids.extend(pieces.text(fact.before.trim_end())?);
         let mask_index = input_ids.len();

@@ -10,13 +10,13 @@ use crate::{Error, Result};
 /// The placeholder of the object in LAMA's sentences.
 const MASK: &str = "[MASK]";
 
-/// The four parts of LAMA.
+/// The four corpora of LAMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Corpus {
-    /// `Google_RE/{relation}_test.jsonl`: places and dates of birth, places of death; three
-    /// templates.
+    /// `Google_RE/{relation}_test.jsonl`: relations for place of birth, date of birth and place of
+    /// death, with one template each.
     GoogleRe,
     /// `TREx/{relation}.jsonl`: Wikidata relations with the templates of `relations.jsonl`.
     TRex,
@@ -42,17 +42,17 @@ impl Corpus {
     }
 }
 
-/// One relation, or one file of sentences.
+/// A relation, or a file of sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Relation {
-    /// Id of the relation: `P19`, `place_of_birth`; `test` for a file of sentences.
+    /// Id of the relation, such as `P19` or `place_of_birth`; `test` for a file of sentences.
     #[serde(rename = "relation")]
     pub id: String,
-    /// A sentence with `[X]` for the subject and `[Y]` for the object; absent if the file contains
-    /// complete sentences instead.
+    /// A sentence with `[X]` for the subject and `[Y]` for the object; `None` for a file of
+    /// sentences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// `1-1`, `N-1` or `N-M`, for T-REx.
+    /// Cardinality of the relation in T-REx: `1-1`, `N-1` or `N-M`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
 }
@@ -61,9 +61,9 @@ impl Relation {
     /// Reads `relations.jsonl`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation or a duplicate, or
-    /// whose template lacks `[X]` or does not have exactly one `[Y]`; [`Error::Content`] if there
-    /// is no relation.
+    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation, repeats an id, or has
+    /// a template without `[X]` or without exactly one `[Y]`; [`Error::Content`] if there is no
+    /// relation.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
@@ -93,7 +93,7 @@ impl Relation {
         .into()
     }
 
-    fn sentences() -> Self {
+    fn sentence_file() -> Self {
         Self { id: "test".into(), template: None, kind: None }
     }
 }
@@ -101,7 +101,7 @@ impl Relation {
 /// One fact as a sentence with a gap for the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// `uuid` or `id` of the file; the line number if both are missing.
+    /// The key `uuid` or `id` in the file; the line number if both are missing.
     pub id: String,
     /// The relation's id.
     pub relation: String,
@@ -114,20 +114,22 @@ pub struct Fact {
     pub after: String,
     /// Whether the sentence was generated from a template.
     pub from_template: bool,
-    /// The line in its file, from 1.
+    /// Line number in the file, from 1.
     pub line: usize,
 }
 
-/// The facts of one relation, with counts of skipped lines by the released scorer's rules.
+/// The facts of one relation, and the numbers of lines that the rules of the released scorer
+/// exclude.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The facts, in file order.
     pub facts: Vec<Fact>,
-    /// Lines without `sub_label` or `obj_label`.
+    /// Number of lines without `sub_label` or `obj_label`.
     pub incomplete: usize,
-    /// Lines that more annotators denied than confirmed (Google-RE).
+    /// Number of lines that more raters denied than confirmed (Google-RE).
     pub denied: usize,
-    /// Lines that repeat the subject and object of an earlier line, if there is a template.
+    /// Number of lines that repeat the subject and object of an earlier line, for a relation with a
+    /// template.
     pub repeated: usize,
 }
 
@@ -158,18 +160,18 @@ fn split_template(template: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// Splits a template that was not read from a file.
+/// Splits a template; an invalid template is an [`Error::Config`].
 pub(crate) fn split_custom_template(template: &str) -> Result<(&str, &str)> {
     split_template(template)
         .map_err(|rule| Error::config("template", format!("{template:?}"), rule))
 }
 
-/// Reads the facts of one relation. With a template, facts with equal subject and object are
-/// merged.
+/// Reads the facts of one relation. If the relation has a template, only the first of several facts
+/// with equal subject and object is returned.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line if it is not a fact, or if the relation has no
-/// template and the line no `[MASK]`; [`Error::Content`] if no line is a fact; [`Error::Config`] if
+/// [`Error::Read`]; [`Error::Line`] naming a line that is not a fact or, if the relation has no
+/// template, a line without `[MASK]`; [`Error::Content`] if no line is a fact; [`Error::Config`] if
 /// the template is invalid.
 pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
     let path = path.as_ref();
@@ -183,9 +185,9 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
             out.incomplete += 1;
             continue;
         };
-        let confirmed =
+        let n_confirmed =
             record.judgments.iter().filter(|judgment| judgment.judgment == "yes").count();
-        if record.judgments.len() > 2 * confirmed {
+        if record.judgments.len() > 2 * n_confirmed {
             out.denied += 1;
             continue;
         }
@@ -221,8 +223,8 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
     Ok(out)
 }
 
-/// Reads a part of LAMA from the released folder `data`: each relation with its facts. T-REx
-/// relations without a file are skipped, as in the released scorer.
+/// Reads the relations of a corpus and their facts from the released folder `data`. T-REx relations
+/// without a file are skipped, as in the released scorer.
 ///
 /// # Errors
 /// As for [`Relation::read`]; [`Error::Line`] naming a line that is not a fact; [`Error::Content`]
@@ -232,8 +234,8 @@ pub fn read_corpus(folder: impl AsRef<Path>, corpus: Corpus) -> Result<Vec<(Rela
     let (relations, subfolder, ending) = match corpus {
         Corpus::GoogleRe => (Relation::google_re(), "Google_RE", "_test.jsonl"),
         Corpus::TRex => (Relation::read(folder.join("relations.jsonl"))?, "TREx", ".jsonl"),
-        Corpus::ConceptNet => (vec![Relation::sentences()], "ConceptNet", ".jsonl"),
-        Corpus::Squad => (vec![Relation::sentences()], "Squad", ".jsonl"),
+        Corpus::ConceptNet => (vec![Relation::sentence_file()], "ConceptNet", ".jsonl"),
+        Corpus::Squad => (vec![Relation::sentence_file()], "Squad", ".jsonl"),
     };
     let mut out = Vec::with_capacity(relations.len());
     for relation in relations {

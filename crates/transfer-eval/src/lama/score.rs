@@ -18,21 +18,21 @@ pub struct Precision {
     pub p_at_10: f64,
 }
 
-/// The result of one relation.
+/// The scores of one relation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RelationScore {
     /// The relation's id.
     pub relation: String,
-    /// `1-1`, `N-1` or `N-M`, for T-REx.
+    /// Cardinality of the relation in T-REx: `1-1`, `N-1` or `N-M`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Number of scored facts.
     pub facts: usize,
-    /// Precision over these facts.
+    /// Precision over the scored facts.
     pub precision: Precision,
 }
 
-/// The result of a corpus.
+/// The scores of a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LamaScore {
     /// Mean over relations: the "Total" of Google-RE and T-REx.
@@ -40,7 +40,7 @@ pub struct LamaScore {
     pub macro_average: Precision,
     /// Precision over all facts.
     pub micro: Precision,
-    /// Mean over the relations of each kind, for T-REx.
+    /// Mean over the relations of each cardinality, for T-REx.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<String, Precision>,
     /// The relations that have a scored fact, in input order.
@@ -50,8 +50,8 @@ pub struct LamaScore {
 }
 
 impl Cloze {
-    /// The rank of the gold piece, from 1, in `best`, the best pieces in order; `None` if `best`
-    /// lacks the gold piece. Ten pieces suffice for [`score_lama`].
+    /// Returns the rank of the gold piece, from 1, in a list of the best pieces in order; `None` if
+    /// the list does not contain the gold piece. Ten pieces suffice for [`score_lama`].
     ///
     /// ```
     /// use transfer_eval::lama::Cloze;
@@ -68,15 +68,15 @@ impl Cloze {
 }
 
 impl LamaScore {
-    /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, relation types of
-    /// T-REx, and the total. The total is the mean over relations for these two parts, and over all
-    /// facts for the remaining parts.
+    /// Returns the rows of XLM-K's Table 5 for a corpus: relations of Google-RE, cardinalities of
+    /// T-REx, and the total. The total is the mean over relations for Google-RE and T-REx, and the
+    /// mean over facts for ConceptNet and SQuAD.
     pub fn measured(&self, model: &str, corpus: Corpus) -> Vec<Measured> {
-        let row = |part: &str, precision: Precision| {
-            let setting = format!("LAMA {} {part}", corpus.name());
+        let row = |name: &str, precision: Precision| {
+            let setting = format!("LAMA {} {name}", corpus.name());
             Measured::new(model, &setting, "en", "p@1", precision.p_at_1)
         };
-        let part = |relation: &RelationScore| {
+        let relation_row = |relation: &RelationScore| {
             let name = match relation.relation.as_str() {
                 "place_of_birth" => "birth-place",
                 "date_of_birth" => "birth-date",
@@ -86,7 +86,7 @@ impl LamaScore {
             row(name, relation.precision)
         };
         let mut rows: Vec<Measured> = match corpus {
-            Corpus::GoogleRe => self.relations.iter().map(part).collect(),
+            Corpus::GoogleRe => self.relations.iter().map(relation_row).collect(),
             _ => self.kinds.iter().map(|(kind, precision)| row(kind, *precision)).collect(),
         };
         let total = match corpus {
@@ -98,17 +98,17 @@ impl LamaScore {
     }
 }
 
-/// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` if the
-/// gold object is not a single piece. Among equal scores the gold piece is ranked last, so a model
-/// with constant scores gains nothing.
+/// Returns the rank of each cloze's gold piece, from 1, among the candidates or, without
+/// candidates, among all pieces; `None` if the gold object is not a single piece. The gold piece is
+/// ranked after all pieces with the same score, so that constant scores are not rewarded.
 ///
 /// # Shapes
 /// - `logits`: `[N, V]` float32, the scores (or log-probabilities) at the masks, one row per cloze;
-///   V is the vocabulary
+///   V is the size of the vocabulary
 ///
 /// # Errors
 /// [`Error::Array`] if `logits` does not have N rows; [`Error::Mismatch`] naming the cloze if a
-/// compared logit is NaN, or its gold is not among the candidates or not below V.
+/// compared logit is NaN, or its gold piece is not among the candidates or is V or more.
 pub fn rank_golds(
     logits: ArrayView2<'_, f32>,
     clozes: &[Cloze],
@@ -158,8 +158,8 @@ fn check_count(clozes: &[Cloze], got: usize) -> Result<()> {
     check_counts(("cloze", "clozes"), clozes.len(), got, id)
 }
 
-/// Scores ranks, one per cloze. A cloze without a rank counts as wrong. Relations without a cloze
-/// are not part of the mean.
+/// Computes P@1 and P@10 from one rank per cloze. A cloze without a rank counts as wrong. Relations
+/// without a cloze are excluded from the mean.
 ///
 /// ```
 /// use transfer_eval::lama::{Cloze, Relation, score_lama};
@@ -189,10 +189,10 @@ pub fn score_lama(
     ranks: &[Option<usize>],
 ) -> Result<LamaScore> {
     check_count(clozes, ranks.len())?;
-    let index: BTreeMap<&str, usize> =
+    let relation_indices: BTreeMap<&str, usize> =
         relations.iter().enumerate().map(|(k, relation)| (relation.id.as_str(), k)).collect();
     let row = |(k, (cloze, &rank)): (usize, (&Cloze, &Option<usize>))| {
-        let relation = index.get(cloze.relation.as_str());
+        let relation = relation_indices.get(cloze.relation.as_str());
         let relation = relation.copied().ok_or_else(|| {
             let message = format!("relation `{}` is not among the relations", cloze.relation);
             Error::mismatch("cloze", k, None, message)
@@ -203,7 +203,8 @@ pub fn score_lama(
     score_ranks(&relations.iter().collect::<Vec<_>>(), rows)
 }
 
-/// Scores ranks, each with the index of its relation; `None` counts as wrong.
+/// Computes P@1 and P@10 from pairs of a relation's index and a rank; a rank of `None` counts as
+/// wrong.
 pub(crate) fn score_ranks(
     relations: &[&Relation],
     rows: impl IntoIterator<Item = (usize, Option<usize>)>,

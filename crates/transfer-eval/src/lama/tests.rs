@@ -1,4 +1,4 @@
-//! LAMA's files, clozes and scores.
+//! Tests of LAMA's files, clozes and scores.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-const BIRTH: &str = r#"{"pred": "/people/person/place_of_birth", "sub": "/m/1", "sub_label": "Ada", "obj_label": "London", "judgments": [{"rater": "1", "judgment": "yes"}, {"rater": "2", "judgment": "no"}], "uuid": "u1", "masked_sentences": ["x"]}
+const BIRTH_FACTS: &str = r#"{"pred": "/people/person/place_of_birth", "sub": "/m/1", "sub_label": "Ada", "obj_label": "London", "judgments": [{"rater": "1", "judgment": "yes"}, {"rater": "2", "judgment": "no"}], "uuid": "u1", "masked_sentences": ["x"]}
 {"sub_label": "Ada", "obj_label": "London", "judgments": [], "uuid": "u2"}
 {"sub_label": "Bob", "obj_label": "Paris", "judgments": [{"judgment": "no"}, {"judgment": "yes"}, {"judgment": "no"}], "uuid": "u3"}
 {"sub_label": "Eve", "uuid": "u4"}
@@ -31,7 +31,7 @@ const BIRTH: &str = r#"{"pred": "/people/person/place_of_birth", "sub": "/m/1", 
 fn google_re_follows_the_released_scorer() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["place_of_birth", "date_of_birth", "place_of_death"] {
-        write(folder.path(), &format!("Google_RE/{name}_test.jsonl"), BIRTH);
+        write(folder.path(), &format!("Google_RE/{name}_test.jsonl"), BIRTH_FACTS);
     }
     let corpus = read_corpus(folder.path(), Corpus::GoogleRe).unwrap();
     assert_eq!(corpus.len(), 3);
@@ -72,7 +72,7 @@ fn t_rex_uses_templates_of_relations() {
 }
 
 #[test]
-fn sentences_with_masks() {
+fn sentences_are_split_at_their_first_mask() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"{"masked_sentences": ["Joke would make you want to [MASK]."], "obj_label": "laugh", "uuid": "c", "sub_label": "joke", "sub": "joke", "obj": "laugh", "pred": "Causes"}
 {"masked_sentences": ["A [MASK] is a [MASK]."], "obj_label": "dog", "id": "d", "sub_label": "Squad"}
@@ -104,7 +104,7 @@ fn errors_name_file_line_and_problem() {
         ("{\"sub_label\": 3}", &sentences, "facts.jsonl:1: invalid type"),
         ("", &sentences, "no fact"),
         ("{\"sub_label\": \"a\"}", &sentences, "no fact"),
-        (BIRTH, &two_objects, "needs [X] for the subject and one [Y]"),
+        (BIRTH_FACTS, &two_objects, "needs [X] for the subject and one [Y]"),
     ] {
         let got = message(text, relation);
         assert!(got.contains(words), "{got}");
@@ -143,25 +143,25 @@ fn fact(before: &str, after: &str, object: &str) -> Fact {
 #[test]
 fn skipped_facts_are_counted() {
     let tokenizer = tokenizer();
-    let long = Fact { from_template: false, ..fact(&"a ".repeat(100), " .", "Paris") };
+    let long_fact = Fact { from_template: false, ..fact(&"a ".repeat(100), " .", "Paris") };
     let facts = [
         fact("in ", " .", "Paris"),
         fact("in ", " .", "Tegucigalpa"),
         fact("in ", " .", "London"),
-        long.clone(),
+        long_fact.clone(),
     ];
     let build = |vocabulary: Option<&CommonVocabulary>, config: &ClozeConfig| {
         build_clozes(&facts, tokenizer, vocabulary, config).unwrap()
     };
     let config = ClozeConfig::default();
-    let all = build(None, &config);
-    assert_eq!((all.clozes.len(), all.too_long), (3, 1));
-    assert_eq!(all.clozes[1].gold, None);
+    let unfiltered = build(None, &config);
+    assert_eq!((unfiltered.clozes.len(), unfiltered.too_long), (3, 1));
+    assert_eq!(unfiltered.clozes[1].gold, None);
     let words = CommonVocabulary::new(["Paris", "Tegucigalpa"]);
-    let filtered = build(Some(&words), &config);
-    assert_eq!((filtered.clozes.len(), filtered.outside_vocabulary), (2, 1));
-    let short = ClozeConfig { max_length: 4, ..config };
-    let text = build_clozes(&facts, tokenizer, None, &short).unwrap_err().to_string();
+    let in_vocabulary = build(Some(&words), &config);
+    assert_eq!((in_vocabulary.clozes.len(), in_vocabulary.outside_vocabulary), (2, 1));
+    let short_config = ClozeConfig { max_length: 4, ..config };
+    let text = build_clozes(&facts, tokenizer, None, &short_config).unwrap_err().to_string();
     assert!(text.starts_with("fact 1 (line 5): 6 pieces, but max_length = 4"), "{text}");
 
     let candidates = words.candidates(tokenizer).unwrap();
@@ -195,8 +195,8 @@ fn ranks_equal_hand_computed_values() {
     let clozes = [cloze("a", Some(2)), cloze("a", Some(0)), cloze("b", None)];
     let rank = |candidates| rank_golds(logits.view(), &clozes, candidates).unwrap();
     assert_eq!(rank(None), [Some(3), Some(5), None]);
-    let restricted = Candidates { spaced: vec![0, 2, 4], joined: vec![] };
-    assert_eq!(rank(Some(&restricted)), [Some(1), Some(3), None]);
+    let candidates = Candidates { spaced: vec![0, 2, 4], joined: vec![] };
+    assert_eq!(rank(Some(&candidates)), [Some(1), Some(3), None]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn macro_and_micro_equal_hand_computed_values() {
         ["a", "a", "a", "a", "b", "c", "c"].iter().map(|id| cloze(id, Some(3))).collect();
     let ranks = [Some(1), Some(2), Some(10), Some(11), Some(1), None, Some(4)];
     let score = score_lama(&relations, &clozes, &ranks).unwrap();
-    // P@1 and P@10 of a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
+    // P@1 and P@10 are 1/4 and 3/4 for relation a, 1 and 1 for b, 0 and 1/2 for c; d has no fact.
     let values = |precision: crate::lama::Precision| (precision.p_at_1, precision.p_at_10);
     assert_eq!(
         score.relations.iter().map(|relation| values(relation.precision)).collect::<Vec<_>>(),
@@ -238,8 +238,8 @@ fn errors_name_mismatched_inputs() {
     let mut with_nan = logits.clone();
     with_nan[[0, 1]] = f32::NAN;
     assert_eq!(ranks(&[cloze("a", Some(0))], &with_nan, None), "cloze 1: logit 1 is NaN");
-    let restricted = Candidates { spaced: vec![1], joined: vec![] };
-    let text = ranks(&[cloze("a", Some(0))], &logits, Some(&restricted));
+    let candidates = Candidates { spaced: vec![1], joined: vec![] };
+    let text = ranks(&[cloze("a", Some(0))], &logits, Some(&candidates));
     assert_eq!(text, "cloze 1: gold piece 0 is not among the candidates");
     let relations = [Relation { id: "a".into(), ..Relation::default() }];
     let score = |clozes: &[Cloze], ranks: &[Option<usize>]| {
@@ -267,7 +267,7 @@ proptest! {
 }
 
 #[test]
-fn rows_of_the_printed_table() {
+fn measured_rows_belong_to_the_printed_table() {
     let precision = |p_at_1| Precision { p_at_1, p_at_10: 100.0 };
     let relation = |id: &str, p| RelationScore {
         relation: id.into(),
@@ -287,12 +287,12 @@ fn rows_of_the_printed_table() {
         rows.into_iter().map(|row| (row.setting, row.value)).collect()
     };
     let row = |name: &str, value| (name.to_owned(), value);
-    let google = [
+    let google_re_rows = [
         row("LAMA Google-RE birth-place", 1.0),
         row("LAMA Google-RE birth-date", 2.0),
         row("LAMA Google-RE Total", 4.0),
     ];
-    assert_eq!(rows(Corpus::GoogleRe), google);
+    assert_eq!(rows(Corpus::GoogleRe), google_re_rows);
     assert_eq!(rows(Corpus::TRex), [row("LAMA T-REx N-1", 7.0), row("LAMA T-REx Total", 4.0)]);
     assert_eq!(rows(Corpus::Squad).last(), Some(&row("LAMA SQuAD Total", 5.0)));
     for corpus in [Corpus::TRex, Corpus::GoogleRe] {

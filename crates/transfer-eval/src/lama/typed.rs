@@ -1,5 +1,5 @@
-//! Typed LAMA queries as in mLAMA: each fact is completed with one of its relation's objects, which
-//! may have any number of pieces, in any language.
+//! Typed LAMA queries in many languages, as in mLAMA. The candidates for a fact are the objects of
+//! its relation, which may have any number of pieces.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub struct TypedFacts {
 pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
     let folder = folder.as_ref();
     let expected = "a fact of mLAMA, with sub_uri, obj_uri, sub_label and obj_label";
-    let mut all = Vec::new();
+    let mut relations = Vec::new();
     for relation in Relation::read(folder.join("templates.jsonl"))? {
         let path = folder.join(format!("{}.jsonl", relation.id));
         if !path.exists() {
@@ -60,12 +60,12 @@ pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
             }
             fact
         };
-        all.push(TypedFacts { relation, facts: rows.into_iter().map(with_id).collect() });
+        relations.push(TypedFacts { relation, facts: rows.into_iter().map(with_id).collect() });
     }
-    if all.iter().all(|relation| relation.facts.is_empty()) {
+    if relations.iter().all(|relation| relation.facts.is_empty()) {
         return Err(Error::content(folder, "no fact of any relation"));
     }
-    Ok(all)
+    Ok(relations)
 }
 
 /// An input with a gap for an object: `<s> before … after </s>`, with the tokenizer's special
@@ -82,8 +82,8 @@ pub struct TypedCloze {
     pub after: Vec<u32>,
     /// Index of the object among the relation's candidates.
     pub gold: usize,
-    /// Indices of further correct answers: other objects of this subject in the file. They are not
-    /// ranked.
+    /// Candidate indices of other correct answers: the objects of further facts about the subject.
+    /// These candidates are excluded from the ranking.
     pub other_correct: BTreeSet<usize>,
 }
 
@@ -103,15 +103,15 @@ pub struct TypedClozes {
     pub relations: Vec<TypedRelation>,
     /// The clozes, in the order of the relations and their facts.
     pub clozes: Vec<TypedCloze>,
-    /// The mask token. An object is represented by one mask per piece.
+    /// Id of the mask token. An object is represented by one mask per piece.
     pub mask: u32,
 }
 
 /// Converts facts to clozes. The candidates of a relation are the objects of all its facts.
 ///
 /// Interpretation: the texts before and after the object and the object itself are tokenised
-/// separately, so the object's first piece has a space for XLM-R. For a tokenizer that marks only
-/// actual spaces, a space is added before the object if the template has one.
+/// separately, so the first piece of an object has a space mark in XLM-R. For a tokenizer that
+/// marks only actual spaces, a space is added before the object if the template has one.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact whose
@@ -151,13 +151,13 @@ pub fn build_typed_clozes(
         let (before, after) = split_custom_template(template)?;
         let spaced = before.ends_with(char::is_whitespace);
         let object = |fact: &TypedFact| match spaced {
-            true => pieces.inside(fact.obj_label.trim_start()),
+            true => pieces.after_space(fact.obj_label.trim_start()),
             false => pieces.text(&fact.obj_label),
         };
         let objects = facts.iter().map(object).collect::<Result<Vec<_>>>()?;
         let candidates: Vec<Vec<u32>> =
             objects.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        let longest = candidates.iter().map(Vec::len).max().unwrap_or_default();
+        let max_pieces = candidates.iter().map(Vec::len).max().unwrap_or_default();
         let index = |object: &Vec<u32>| candidates.binary_search(object).unwrap_or_default();
         let mut objects_by_subject: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for (fact, object) in facts.iter().zip(&objects) {
@@ -174,7 +174,7 @@ pub fn build_typed_clozes(
             let text = |part: &str| pieces.text(&part.replace("[X]", &fact.sub_label));
             let before = [vec![layout.before()], text(before.trim_end())?].concat();
             let after = [text(after)?, vec![layout.after()]].concat();
-            let length = before.len() + longest + after.len();
+            let length = before.len() + max_pieces + after.len();
             if length > max_length {
                 return Err(fact_error(format!("{length} pieces, but the limit is {max_length}")));
             }
@@ -201,11 +201,12 @@ impl TypedClozes {
         self.relations.get(cloze.relation).map_or("", |one| one.relation.id.as_str())
     }
 
-    /// Returns the rank of a cloze's object, from 1, among its candidates sorted by score. Among
-    /// equal scores the object is ranked last, so a model with constant scores gains nothing.
+    /// Returns the rank of a cloze's object, from 1, among its candidates sorted by score. The
+    /// object is ranked after all candidates with the same score, so that constant scores are not
+    /// rewarded.
     ///
     /// # Errors
-    /// [`Error::Array`] if there is not one score for each candidate, or one is NaN.
+    /// [`Error::Array`] if the numbers of scores and candidates differ, or a score is NaN.
     pub fn rank(&self, cloze: &TypedCloze, scores: &[f32]) -> Result<usize> {
         let expected = self.candidates(cloze).len();
         let scores_error =
@@ -214,7 +215,7 @@ impl TypedClozes {
             return Err(scores_error(format!("{} for {expected} candidates", scores.len())));
         }
         if let Some(number) = scores.iter().position(|score| score.is_nan()) {
-            return Err(scores_error(format!("candidate {number} has NaN")));
+            return Err(scores_error(format!("the score of candidate {number} is NaN")));
         }
         let gold = scores.get(cloze.gold).copied().unwrap_or(f32::NEG_INFINITY);
         let before = scores.iter().enumerate().filter(|(number, score)| {
@@ -235,17 +236,17 @@ impl TypedClozes {
         score_ranks(&relations, rows)
     }
 
-    /// P@1 in percent of a uniform random baseline: the mean over relations of 1 / number of
-    /// candidates. Further correct answers of a cloze are not candidates.
+    /// Returns P@1, in percent, of a uniform random baseline: the mean over relations of 1 / number
+    /// of candidates. Further correct answers of a cloze are not candidates.
     pub fn random_baseline(&self) -> f64 {
         self.most_frequent_baseline(&BTreeMap::new())
     }
 
-    /// P@1 in percent of a frequency baseline that ignores the subject: it predicts the object that
-    /// occurs in most facts of `trained` for the relation. The result is the mean over relations.
-    /// Of several most frequent objects, one is chosen at random; the result is the expected value.
-    /// Further correct answers of a cloze are not candidates. Facts of `self` and `trained` are
-    /// compared by relation id and by the object's piece ids.
+    /// Returns P@1, in percent, of a frequency baseline that ignores the subject: it predicts the
+    /// object that occurs in most facts of `trained` for the relation. The result is the mean over
+    /// relations. Ties between most frequent objects are broken at random, and the result is the
+    /// expected value. Further correct answers of a cloze are not candidates. Relations are matched
+    /// by id, and objects by their piece ids.
     pub fn frequency_baseline(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();
         for cloze in &trained.clozes {
@@ -255,7 +256,7 @@ impl TypedClozes {
         self.most_frequent_baseline(&counts)
     }
 
-    /// Expected P@1 of predicting an object with the largest count in its relation.
+    /// Returns the expected P@1 of predicting an object with the largest count in its relation.
     fn most_frequent_baseline(&self, counts: &BTreeMap<(&str, &[u32]), usize>) -> f64 {
         let mut sums = vec![(0.0, 0usize); self.relations.len()];
         for cloze in &self.clozes {
@@ -267,9 +268,9 @@ impl TypedClozes {
             };
             let max_count = choices().map(|(_, count)| count).max();
             let predicted = || choices().filter(|(_, count)| Some(*count) == max_count);
-            let correct = predicted().any(|(at, _)| at == cloze.gold);
+            let is_correct = predicted().any(|(at, _)| at == cloze.gold);
             if let Some((sum, count)) = sums.get_mut(cloze.relation) {
-                *sum += if correct { 100.0 / predicted().count() as f64 } else { 0.0 };
+                *sum += if is_correct { 100.0 / predicted().count() as f64 } else { 0.0 };
                 *count += 1;
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use crate::files::{numbered_lines, read_rows};
+use crate::files::{numbered_lines, read_text_with_note};
 use crate::tokens::Pieces;
 use crate::{Error, Result};
 
@@ -21,7 +21,7 @@ impl CommonVocabulary {
     /// [`Error::Read`]; [`Error::Content`] if there is no word.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = read_rows(path)?;
+        let text = read_text_with_note(path)?;
         let words =
             numbered_lines(&text).map(|(_, line)| line.trim()).filter(|line| !line.is_empty());
         let words: BTreeSet<String> = words.map(str::to_owned).collect();
@@ -41,16 +41,16 @@ impl CommonVocabulary {
         text.split(' ').all(|word| self.words.contains(word))
     }
 
-    /// The ids of all words that are a single piece.
+    /// Returns the piece ids of all words that are a single piece.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`], also if no word is one piece.
+    /// [`Error::Tokenizer`] if a word cannot be tokenised, or no word is one piece.
     pub fn candidates(&self, tokenizer: &Tokenizer) -> Result<Candidates> {
         let pieces = Pieces::of(tokenizer)?;
         let ids = |spaced: bool| -> Result<Vec<u32>> {
             let mut ids = BTreeSet::new();
             for word in &self.words {
-                ids.extend(pieces.single(word, spaced)?);
+                ids.extend(pieces.single_piece(word, spaced)?);
             }
             Ok(ids.into_iter().collect())
         };
@@ -73,7 +73,7 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// The ids for a mask with this [`Cloze::spaced`](super::Cloze::spaced).
+    /// Returns the ids for a mask with the given [`Cloze::spaced`](super::Cloze::spaced).
     pub fn ids(&self, spaced: bool) -> &[u32] {
         if spaced { &self.spaced } else { &self.joined }
     }

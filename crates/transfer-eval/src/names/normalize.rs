@@ -5,7 +5,7 @@ use regex::Regex;
 
 /// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The value is
 /// always `Some`, because the constant pattern is valid.
-static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
+static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
 
 /// Normalises a name for comparison as the authors do: lower case, only letters, numbers and
 /// spaces. Combining marks are removed.
@@ -16,9 +16,9 @@ static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\
 /// assert_eq!(normalize_name("Spider-Man (2002)"), "spiderman 2002");
 /// ```
 pub fn normalize_name(name: &str) -> String {
-    let lower = name.to_lowercase();
-    match &*REMOVED {
-        Some(removed) => removed.replace_all(&lower, "").into_owned(),
-        None => lower,
+    let lowercase = name.to_lowercase();
+    match &*PATTERN {
+        Some(removed) => removed.replace_all(&lowercase, "").into_owned(),
+        None => lowercase,
     }
 }

@@ -37,7 +37,7 @@ pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
     Ok(scores)
 }
 
-/// Checks the blocks of a result file, one per language.
+/// Checks the blocks of a result file, one per language, and returns F1 by language.
 fn check_file(
     folder: &Path,
     path: &Path,
@@ -52,15 +52,15 @@ fn check_file(
     let (mut scores, mut gold) = (BTreeMap::new(), Vec::new());
     let mut language = "";
     while let Some((number, line)) = lines.next() {
-        let Some((what, file)) = line
+        let Some((kind, file)) = line
             .strip_prefix("- Loading ")
             .and_then(|line| line.strip_suffix("...")?.split_once(" from "))
         else {
             continue;
         };
-        let compressed = folder.join(format!("{file}.gz"));
-        let data = if compressed.exists() { compressed } else { folder.join(file) };
-        if what == "references" {
+        let gzip_path = folder.join(format!("{file}.gz"));
+        let data = if gzip_path.exists() { gzip_path } else { folder.join(file) };
+        if kind == "references" {
             let name = file.rsplit('/').next().unwrap_or_default();
             (gold, language) = (read_gold(data)?, name.split('.').next().unwrap_or_default());
             continue;
@@ -76,8 +76,8 @@ fn check_file(
                 let message = format!("printed `{printed}`, computed `{computed}`");
                 return Err(Error::line(path, number, message));
             }
-            let last = printed.rsplit(' ').next().unwrap_or_default();
-            scores.insert(language.to_owned(), last.to_owned());
+            let last_word = printed.rsplit(' ').next().unwrap_or_default();
+            scores.insert(language.to_owned(), last_word.to_owned());
         }
     }
     Ok(scores)
@@ -128,7 +128,7 @@ impl PrecisionScore {
 /// Formats a count below a million with a thousands separator, as in `1,000`.
 fn thousands(count: &usize) -> String {
     match (count / 1000, count % 1000) {
-        (0, rest) => rest.to_string(),
-        (before, rest) => format!("{before},{rest:03}"),
+        (0, low) => low.to_string(),
+        (high, low) => format!("{high},{low:03}"),
     }
 }

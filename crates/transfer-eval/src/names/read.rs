@@ -1,4 +1,4 @@
-//! Gold names and predicted names as WikiKGE-10 distributes them.
+//! Gold names and predicted names in the file formats of WikiKGE-10.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -22,7 +22,8 @@ pub struct GoldNames {
     pub incorrect: Vec<String>,
 }
 
-/// Predicted names by entity, normalised with [`normalize_name`]; each entity has at least one.
+/// Predicted names by entity, normalised with [`normalize_name`]; each entity has at least one
+/// name.
 pub type PredictedNames = BTreeMap<String, BTreeSet<String>>;
 
 /// Filters of predicted names.
@@ -30,9 +31,9 @@ pub type PredictedNames = BTreeMap<String, BTreeSet<String>>;
 pub struct NameConfig {
     /// Minimum confidence. The authors use 2 for the coverage of M-NTA, and 1 everywhere else.
     pub threshold: u32,
-    /// Only names that are marked as primary, such as Wikidata's labels.
+    /// Whether only names marked as primary, such as Wikidata's labels, are used.
     pub primary: bool,
-    /// Only lines of this language, for files with a key `lang`.
+    /// Language of the lines that are used, for files with a key `lang`.
     pub language: Option<String>,
 }
 
@@ -56,7 +57,7 @@ struct Record {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Value {
-    Counted(u32, String, bool),
+    WithConfidence(u32, String, bool),
     Name(String),
 }
 
@@ -81,14 +82,14 @@ pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
     }
 }
 
-/// Reads predicted names, JSON lines, plain or gzipped. The last line of an entity is used, as in
-/// the authors' scripts.
+/// Reads predicted names, JSON lines, plain or gzipped. If an entity has several lines, the last
+/// line is used, as in the authors' scripts.
 ///
-/// `values` contains names, or triples of confidence, name and whether it is primary:
+/// `values` contains names, or triples of a confidence, a name and whether the name is primary:
 /// `{"wikidata_id": "Q64", "values": [[3, "Berlin", true]]}`.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] for a line of another form; [`Error::Content`] if the file has
+/// [`Error::Read`]; [`Error::Line`] for a malformed line; [`Error::Content`] if the file has
 /// several languages and the configuration does not select one.
 pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<PredictedNames> {
     let path = path.as_ref();
@@ -114,7 +115,7 @@ pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<Pre
         let mut names = BTreeSet::new();
         for (value, is_primary) in record.values.into_iter().zip(primary) {
             let (confidence, name, primary) = match value {
-                Value::Counted(confidence, name, primary) => (confidence, name, primary),
+                Value::WithConfidence(confidence, name, primary) => (confidence, name, primary),
                 Value::Name(name) => (1, name, is_primary),
             };
             if confidence >= config.threshold && (primary || !config.primary) {

@@ -54,7 +54,7 @@ pub struct PrecisionScore {
     /// Number of correct names that are not predicted.
     pub rejected_correct: usize,
     /// Share of incorrect names among the predicted names that were judged, after normalising. A
-    /// name that is both correct and incorrect counts as correct.
+    /// name that was judged both correct and incorrect counts as correct.
     pub wrong: f64,
 }
 
@@ -97,31 +97,31 @@ pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result
     let mut entities: BTreeSet<&str> = predicted.keys().map(String::as_str).collect();
     let [mut correct, mut rejected_correct, mut incorrect, mut rejected_incorrect] = [0; 4];
     let [mut predicted_correct, mut predicted_incorrect] = [0; 2];
-    let none = BTreeSet::new();
+    let no_names = BTreeSet::new();
     for gold in gold {
         entities.insert(&gold.entity);
-        let names = predicted.get(&gold.entity).unwrap_or(&none);
-        let normalized = |names: &[String]| -> Vec<String> {
+        let names = predicted.get(&gold.entity).unwrap_or(&no_names);
+        let normalize_all = |names: &[String]| -> Vec<String> {
             names.iter().map(|name| normalize_name(name)).collect()
         };
-        let rejects = |name: &&String| !names.contains(*name);
+        let is_rejected = |name: &&String| !names.contains(*name);
         let [correct_names, incorrect_names] =
-            [&gold.correct, &gold.incorrect].map(|list| normalized(list));
+            [&gold.correct, &gold.incorrect].map(|list| normalize_all(list));
         correct += correct_names.len();
-        rejected_correct += correct_names.iter().filter(rejects).count();
+        rejected_correct += correct_names.iter().filter(is_rejected).count();
         incorrect += incorrect_names.len();
-        rejected_incorrect += incorrect_names.iter().filter(rejects).count();
-        let (accepted_names, other_names): (Vec<_>, Vec<_>) =
+        rejected_incorrect += incorrect_names.iter().filter(is_rejected).count();
+        let (accepted_names, remaining_names): (Vec<_>, Vec<_>) =
             names.iter().partition(|&n| correct_names.contains(n));
         predicted_correct += accepted_names.len();
         predicted_incorrect +=
-            other_names.into_iter().filter(|&name| incorrect_names.contains(name)).count();
+            remaining_names.into_iter().filter(|&name| incorrect_names.contains(name)).count();
     }
     if incorrect == 0 {
         return Err(Error::Nothing { what: "incorrect name" });
     }
-    let accepted = correct - rejected_correct;
-    let accuracy = percent(accepted + rejected_incorrect, correct + incorrect);
+    let accepted_correct = correct - rejected_correct;
+    let accuracy = percent(accepted_correct + rejected_incorrect, correct + incorrect);
     let recall = percent(rejected_incorrect, incorrect);
     Ok(PrecisionScore {
         accuracy,

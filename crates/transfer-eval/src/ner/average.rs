@@ -1,10 +1,10 @@
 //! Means that are bit-identical to numpy's.
 
-/// Block size up to which numpy adds without splitting the array.
+/// Maximum number of elements that numpy sums without splitting the array.
 const BLOCK: usize = 128;
 
-/// Computes the sum in the order of `numpy.add.reduce` over contiguous float64: sequentially for
-/// fewer than eight elements, in eight lanes for up to 128, by halving for more.
+/// Computes the sum in the order of `numpy.add.reduce` over contiguous float64: fewer than eight
+/// elements are added sequentially, up to 128 in eight lanes, and longer arrays are halved.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let count = values.len();
     if count < 8 {
@@ -17,14 +17,14 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
     }
     let mut lanes = [0.0; 8];
     let chunks = values.chunks_exact(8);
-    let rest = chunks.remainder();
+    let remainder = chunks.remainder();
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
             *lane += value;
         }
     }
     let [a, b, c, d, e, f, g, h] = lanes;
-    rest.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |total, value| total + value)
+    remainder.iter().fold(((a + b) + (c + d)) + ((e + f) + (g + h)), |total, value| total + value)
 }
 
 /// The mean; 0 without values.
@@ -50,14 +50,14 @@ mod tests {
     fn sums_are_bit_identical_to_numpy() {
         // python3, numpy 1.26.4: [repr(np.add.reduce(1 / np.arange(1.0, n + 1))) for n in (7, 8,
         // 18, 128, 129, 300)]
-        for (count, text) in NUMPY {
+        for (count, text) in NUMPY_SUMS {
             let values: Vec<f64> = (1..=count).map(|k| 1.0 / f64::from(k)).collect();
             assert_eq!(format!("{:?}", sum(&values)), text, "{count}");
         }
         assert_eq!(mean(&[]), 0.0);
     }
 
-    const NUMPY: [(u32, &str); 6] = [
+    const NUMPY_SUMS: [(u32, &str); 6] = [
         (7, "2.5928571428571425"),
         (8, "2.7178571428571425"),
         (18, "3.4951080781963135"),

@@ -1,4 +1,4 @@
-//! Conversion of sentences to a tagger's inputs, and of its labels to tags.
+//! Conversion of sentences to a tagger's inputs, and of predicted labels to tags.
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
@@ -9,7 +9,7 @@ use crate::ner::{Labels, Sentence};
 use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
 
-/// The label of positions that do not contribute to the loss; all crates use this value.
+/// The label of positions that do not contribute to the loss, as in the other crates.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// Options of [`encode_ner`]. The defaults are those of XLM-K's NER fine-tuning, where published.
@@ -17,8 +17,8 @@ pub const IGNORE_INDEX: i64 = -100;
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
     /// Maximum number of pieces of an input, including the two special tokens. Words whose first
-    /// piece does not fit are lost and count as `O`. Interpretation: 256, from the fine-tuning
-    /// scripts that the authors refer to.
+    /// piece exceeds the maximum are omitted and scored as `O`. Interpretation: 256, from the
+    /// fine-tuning scripts that the authors refer to.
     pub max_length: usize,
 }
 
@@ -28,8 +28,8 @@ impl Default for NerConfig {
     }
 }
 
-/// One input of a tagger: `<s> pieces </s>` with the special tokens of its tokenizer, without
-/// padding, L pieces.
+/// An input of a tagger: `<s> pieces </s>`, with the special tokens of the tokenizer and without
+/// padding. L is the number of pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NerInput {
     /// Index of the sentence in the input slice.
@@ -43,10 +43,10 @@ pub struct NerInput {
     pub words: Vec<(usize, usize)>,
 }
 
-/// Encodes sentences in order, as one input each.
+/// Encodes each sentence as one input, in order.
 ///
-/// The first piece of a word carries its label, as in the papers' scripts. Each word is tokenised
-/// as if it followed a space, also in languages that are written without spaces (the usual practice
+/// The label of a word is at its first piece, as in the papers' scripts. Each word is tokenised as
+/// if it followed a space, also in languages that are written without spaces (the usual practice
 /// for word lists).
 ///
 /// ```
@@ -80,14 +80,14 @@ pub fn encode_ner(
     let encode = |(k, sentence): (usize, &Sentence)| {
         let gold = gold_labels(k, sentence, labels)?;
         let pieces = tokenizer.words(&sentence.words)?;
-        Ok(assemble(k, &pieces, &gold, budget, &layout))
+        Ok(build_input(k, &pieces, &gold, budget, &layout))
     };
     sentences.par_iter().enumerate().map(encode).collect()
 }
 
 /// Creates the input of a sentence: its pieces, truncated to the maximum length, between the two
 /// special tokens.
-fn assemble(
+fn build_input(
     sentence: usize,
     pieces: &[Vec<u32>],
     gold: &[i64],
@@ -102,12 +102,12 @@ fn assemble(
     };
     for (word, ids) in pieces.iter().enumerate() {
         let at = input.input_ids.len();
-        let fitting = (budget + 1).saturating_sub(at).min(ids.len());
-        if fitting > 0 {
+        let fitting_count = (budget + 1).saturating_sub(at).min(ids.len());
+        if fitting_count > 0 {
             input.words.push((word, at));
-            input.input_ids.extend(ids.iter().take(fitting));
+            input.input_ids.extend(ids.iter().take(fitting_count));
             input.labels.push(gold.get(word).copied().unwrap_or(IGNORE_INDEX));
-            input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fitting - 1));
+            input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fitting_count - 1));
         }
     }
     input.input_ids.push(layout.after());
@@ -134,8 +134,8 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
 
 /// Converts a tagger's labels to one tag per word; `None` for words that are in no input.
 ///
-/// `predictions` has for each input one label per position (`[L]`, the arg max of its logits); only
-/// labels at first pieces are used.
+/// `predictions` contains the labels of each input: at each of the L positions, the arg max of the
+/// logits. Only labels at the first pieces of words are used.
 ///
 /// ```
 /// use transfer_eval::ner::{Labels, NerConfig, Sentence, encode_ner, sentence_tags};
@@ -152,9 +152,9 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
 /// ```
 ///
 /// # Errors
-/// [`Error::Count`] unless there is one row per input; [`Error::Mismatch`] naming the input if a
-/// row does not have L labels, a label is not in `labels`, or the input refers to a missing
-/// sentence or word.
+/// [`Error::Count`] unless `predictions` has one row per input; [`Error::Mismatch`] naming the
+/// input if its row does not have L labels, a label is not in `labels`, or the input refers to a
+/// missing sentence or word.
 pub fn sentence_tags(
     sentences: &[Sentence],
     inputs: &[NerInput],

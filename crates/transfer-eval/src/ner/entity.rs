@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ner::tag;
 
-/// One entity: words `start..=end` of a sentence.
+/// An entity that consists of the words `start..=end` of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entity<'a> {
     /// Type of the entity, such as `PER`.
@@ -31,18 +31,19 @@ pub enum Scheme {
 
 /// The entities of one sentence, sorted by type, then position.
 ///
-/// In [`Scheme::StrictIob2`], tags that start with `E` or `S` are ignored; `seqeval` rejects them.
+/// With [`Scheme::StrictIob2`], tags that start with `E` or `S` are ignored; `seqeval` rejects
+/// them.
 ///
 /// ```
 /// use transfer_eval::ner::{Entity, Scheme, entities};
 ///
 /// let tags = ["I-PER", "I-PER", "O", "B-LOC"];
-/// let found = entities(&tags, Scheme::Lenient);
-/// assert!(found.contains(&Entity { kind: "PER", start: 0, end: 1 }));
+/// let lenient = entities(&tags, Scheme::Lenient);
+/// assert!(lenient.contains(&Entity { kind: "PER", start: 0, end: 1 }));
 /// assert_eq!(entities(&tags, Scheme::StrictIob2).len(), 1);
 /// ```
 pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_>> {
-    let mut found = BTreeSet::new();
+    let mut set = BTreeSet::new();
     let mut previous = ('O', "_");
     let mut start = 0;
     let mut in_entity = false;
@@ -55,7 +56,7 @@ pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_
             }
         };
         if ends {
-            found.insert(Entity { kind: previous.1, start, end: k.saturating_sub(1) });
+            set.insert(Entity { kind: previous.1, start, end: k.saturating_sub(1) });
         }
         if starts {
             start = k;
@@ -63,7 +64,7 @@ pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_
         in_entity = starts || (in_entity && !ends);
         previous = current;
     }
-    found
+    set
 }
 
 /// Whether an entity ends before `current`.

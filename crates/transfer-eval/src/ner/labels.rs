@@ -3,14 +3,14 @@ use std::collections::BTreeSet;
 
 use crate::ner::{Sentence, tag};
 
-/// The tags of a tagger; a tag's index is its label.
+/// The tags that a tagger predicts; the index of a tag is its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
     tags: Vec<String>,
 }
 
 impl Labels {
-    /// Creates the IOB2 tags of types: `O`, then `B-` and `I-` of each type in order.
+    /// Creates the IOB2 tags of entity types: `O`, then `B-` and `I-` of each type in order.
     ///
     /// ```
     /// let labels = transfer_eval::ner::Labels::iob2(&["LOC", "PER"]);

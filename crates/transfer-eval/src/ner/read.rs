@@ -4,18 +4,18 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{numbered_lines, read_rows, write_atomic};
+use crate::files::{numbered_lines, read_text_with_note, write_atomic};
 use crate::ner::tag;
 use crate::{Error, Result};
 
 /// One sentence with one tag per word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sentence {
-    /// `sent_id` of Universal NER, language of WikiAnn; `None` in CoNLL files.
+    /// The `sent_id` in Universal NER files, the language in WikiAnn files; `None` in CoNLL files.
     pub id: Option<String>,
     /// Words of the sentence.
     pub words: Vec<String>,
-    /// A tag for each word: `O`, or `B-`, `I-`, `E-`, `S-` and a type.
+    /// A tag for each word: `O`, or one of `B-`, `I-`, `E-` and `S-` followed by a type.
     pub tags: Vec<String>,
     /// The line of each word, from 1; empty if the sentence was not read from a file.
     pub lines: Vec<usize>,
@@ -38,17 +38,19 @@ impl Sentence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NerFormat {
-    /// CoNLL-2002, CoNLL-2003 and XGLUE: columns separated by tabs or else by spaces, the word
-    /// first, the tag last, the same number of columns throughout; `-DOCSTART-` lines are skipped.
+    /// CoNLL-2002, CoNLL-2003 and XGLUE: the first column is the word, the last column is the tag,
+    /// and all lines have the same number of columns. Columns are separated by tabs or, in lines
+    /// without a tab, by spaces. `-DOCSTART-` lines are skipped.
     Conll,
-    /// WikiAnn (PAN-X): `lang:word`, a tab, the tag.
+    /// WikiAnn (PAN-X): `lang:word`, a tab and the tag on each line.
     WikiAnn,
-    /// Universal NER: `#` comments; index, word, tag and further columns, separated by tabs.
+    /// Universal NER: Index, word, tag and further columns, separated by tabs; lines that start
+    /// with `#` are comments.
     UniversalNer,
 }
 
 impl NerFormat {
-    /// Detects the format from the first line with a word; the default is CoNLL.
+    /// Detects the format from the first line with a comment or word; the default is CoNLL.
     pub fn detect(text: &str) -> Self {
         for (_, line) in numbered_lines(text) {
             if is_comment(line) {
@@ -78,7 +80,7 @@ fn is_comment(line: &str) -> bool {
     line.starts_with('#') && tag::check(last).is_err()
 }
 
-/// Splits `lang:word`.
+/// Splits `lang:word` into a language code and a word.
 fn split_language(text: &str) -> Option<(&str, &str)> {
     let (language, word) = text.split_once(':')?;
     let is_code = |part: &str| {
@@ -102,45 +104,45 @@ fn split_language(text: &str) -> Option<(&str, &str)> {
 /// sentence.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
-    let text = read_rows(path)?;
+    let text = read_text_with_note(path)?;
     parse_ner(&text, format.unwrap_or_else(|| NerFormat::detect(&text)), path)
 }
 
-/// Parses sentences; `path` is for error messages.
+/// Parses sentences; `path` is used in error messages.
 pub(super) fn parse_ner(
     text: &str,
     format: NerFormat,
     path: impl AsRef<Path>,
 ) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
-    let mut reader = Reader { path, format, columns: None, sentences: Vec::new(), current: None };
+    let mut parser = Parser { path, format, width: None, sentences: Vec::new(), current: None };
     for (number, line) in numbered_lines(text) {
-        reader.add_line(number, line)?;
+        parser.add_line(number, line)?;
     }
-    reader.close();
-    if reader.sentences.is_empty() {
+    parser.end_sentence();
+    if parser.sentences.is_empty() {
         return Err(Error::content(path, "no sentence; expected one word and its tag per line"));
     }
-    Ok(reader.sentences)
+    Ok(parser.sentences)
 }
 
-struct Reader<'a> {
+struct Parser<'a> {
     path: &'a Path,
     format: NerFormat,
     /// Number of columns of the first line with a word, and its line number.
-    columns: Option<(usize, usize)>,
+    width: Option<(usize, usize)>,
     sentences: Vec<Sentence>,
     current: Option<Sentence>,
 }
 
-impl Reader<'_> {
-    fn close(&mut self) {
+impl Parser<'_> {
+    fn end_sentence(&mut self) {
         self.sentences.extend(self.current.take().filter(|sentence| !sentence.words.is_empty()));
     }
 
     fn add_line(&mut self, number: usize, line: &str) -> Result<()> {
         if is_blank(line) {
-            self.close();
+            self.end_sentence();
             return Ok(());
         }
         if self.format == NerFormat::UniversalNer && line.starts_with('#') {
@@ -156,16 +158,16 @@ impl Reader<'_> {
             _ => line.split('\t').collect(),
         };
         if self.format == NerFormat::Conll && columns.first() == Some(&"-DOCSTART-") {
-            self.close();
+            self.end_sentence();
             return Ok(());
         }
         let line_error = |message: String| Error::line(self.path, number, message);
-        let (count, first) = *self.columns.get_or_insert((columns.len(), number));
+        let (count, first) = *self.width.get_or_insert((columns.len(), number));
         if columns.len() != count {
             let got = columns.len();
             return Err(line_error(format!("{got} columns, but line {first} has {count}")));
         }
-        let (id, word, tag) = self.parse(&columns).map_err(line_error)?;
+        let (id, word, tag) = self.parse_columns(&columns).map_err(line_error)?;
         if word.is_empty() {
             return Err(line_error("the word is empty".into()));
         }
@@ -181,7 +183,7 @@ impl Reader<'_> {
     }
 
     /// Returns sentence id, word and tag of one line's columns, or an error message.
-    fn parse<'t>(
+    fn parse_columns<'t>(
         &self,
         columns: &[&'t str],
     ) -> Result<(Option<&'t str>, &'t str, &'t str), String> {
@@ -215,7 +217,7 @@ impl Reader<'_> {
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
-/// differ, or a word contains a tab or line end.
+/// differ, or a word is empty or contains a tab or line break.
 pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
     let mut text = String::new();
     for (k, sentence) in sentences.iter().enumerate() {

@@ -20,7 +20,7 @@ pub struct EntityScore {
     pub support: usize,
 }
 
-/// The result of a data set, with the values of `seqeval`'s `classification_report`.
+/// The scores of a data set, with the values of `seqeval`'s `classification_report`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NerScore {
     /// Score over all entities; papers report its F1 in percent.
@@ -28,7 +28,7 @@ pub struct NerScore {
     /// Mean over types; 0 if there is no entity (`seqeval` returns NaN).
     #[serde(rename = "macro")]
     pub macro_average: EntityScore,
-    /// Mean over types weighted by their gold entities.
+    /// Mean over types, weighted by the number of gold entities of each type.
     pub weighted: EntityScore,
     /// Scores by type of gold or predicted entities.
     pub types: BTreeMap<String, EntityScore>,
@@ -55,7 +55,7 @@ impl Counts {
     }
 }
 
-/// Scores sequences of tags, one slice per sentence.
+/// Scores predicted tags against gold tags; both contain one vector per sentence.
 pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     gold: &[Vec<G>],
     predicted: &[Vec<P>],
@@ -110,8 +110,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     }
 }
 
-/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). A word that was in no input
-/// of the tagger counts as `O`, so its gold entity is missed.
+/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). The tag `None`, of a word
+/// that is in no input of the tagger, is scored as `O`.
 ///
 /// ```
 /// use transfer_eval::ner::{Scheme, Sentence, score_ner};
@@ -124,7 +124,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 ///
 /// # Errors
 /// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first
-/// sentence, with its line, whose numbers of tags differ, [`Error::Nothing`] without any sentence.
+/// sentence, and its line, with different numbers of gold and predicted tags, [`Error::Nothing`]
+/// without any sentence.
 pub fn score_ner(
     sentences: &[Sentence],
     predicted: &[Vec<Option<String>>],

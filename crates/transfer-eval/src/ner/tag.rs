@@ -1,17 +1,17 @@
 //! Parsing and validation of tags.
 
-/// Splits a tag like `seqeval`: its first character, and the type after the dash.
+/// Splits a tag into its first character and the type after the dash, as `seqeval` does.
 ///
 /// For `O` and tags that are a single letter, the type is `_`.
 pub(crate) fn split(tag: &str) -> (char, &str) {
     let mut chars = tag.chars();
     let letter = chars.next().unwrap_or('O');
-    let rest = chars.as_str();
-    let kind = rest.split_once('-').map_or(rest, |(_, kind)| kind);
+    let suffix = chars.as_str();
+    let kind = suffix.split_once('-').map_or(suffix, |(_, kind)| kind);
     (letter, if kind.is_empty() { "_" } else { kind })
 }
 
-/// Checks that `tag` is in the IOB family: `O`, or one of B, I, E, S, a dash and a type.
+/// Checks that `tag` is `O`, or one of the letters B, I, E and S, followed by a dash and a type.
 pub(crate) fn check(tag: &str) -> Result<(), String> {
     let problem = match tag.split_once('-') {
         None if tag == "O" => return Ok(()),

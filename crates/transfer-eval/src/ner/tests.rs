@@ -1,4 +1,4 @@
-//! Entity-level scores compared with seqeval, real data, and a brute-force implementation.
+//! Tests of entity-level scores, compared with seqeval and a brute-force implementation.
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::tokens::tests::tokenizer;
 use proptest::prelude::*;
 use serde::Deserialize;
 
-type Row = (f64, f64, f64, usize);
+type ScoreTuple = (f64, f64, f64, usize);
 
 #[derive(Deserialize)]
 struct Case {
@@ -27,27 +27,27 @@ struct Case {
 
 #[derive(Deserialize)]
 struct Expected {
-    types: BTreeMap<String, Row>,
-    micro: Row,
+    types: BTreeMap<String, ScoreTuple>,
+    micro: ScoreTuple,
     #[serde(rename = "macro")]
-    macro_average: Option<Row>,
-    weighted: Option<Row>,
+    macro_average: Option<ScoreTuple>,
+    weighted: Option<ScoreTuple>,
 }
 
-fn row(score: &EntityScore) -> Row {
+fn score_tuple(score: &EntityScore) -> ScoreTuple {
     (score.precision, score.recall, score.f1, score.support)
 }
 
 fn assert_scores(name: &str, score: &NerScore, expected: &Expected) {
-    assert_eq!(row(&score.micro), expected.micro, "{name}: micro");
+    assert_eq!(score_tuple(&score.micro), expected.micro, "{name}: micro");
     if let Some(expected) = expected.macro_average {
-        assert_eq!(row(&score.macro_average), expected, "{name}: macro");
+        assert_eq!(score_tuple(&score.macro_average), expected, "{name}: macro");
     }
     if let Some(expected) = expected.weighted {
-        assert_eq!(row(&score.weighted), expected, "{name}: weighted");
+        assert_eq!(score_tuple(&score.weighted), expected, "{name}: weighted");
     }
-    let types: BTreeMap<String, Row> =
-        score.types.iter().map(|(kind, score)| (kind.clone(), row(score))).collect();
+    let types: BTreeMap<String, ScoreTuple> =
+        score.types.iter().map(|(kind, score)| (kind.clone(), score_tuple(score))).collect();
     assert_eq!(types, expected.types, "{name}: types");
 }
 
@@ -72,17 +72,17 @@ fn scores_equal_hand_computed_values() {
     let gold = [vec!["B-PER", "I-PER", "O", "B-PER"], vec!["B-LOC", "I-LOC", "O"]];
     let predicted = [vec!["B-PER", "I-PER", "O", "B-ORG"], vec!["B-LOC", "O", "O"]];
     let score = score_tags(&gold, &predicted, Scheme::Lenient).unwrap();
-    assert_eq!(row(&score.micro), (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 3));
-    assert_eq!(row(&score.types["PER"]), (1.0, 0.5, 2.0 / 3.0, 2));
-    assert_eq!(row(&score.types["LOC"]), (0.0, 0.0, 0.0, 1));
-    assert_eq!(row(&score.types["ORG"]), (0.0, 0.0, 0.0, 0));
+    assert_eq!(score_tuple(&score.micro), (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 3));
+    assert_eq!(score_tuple(&score.types["PER"]), (1.0, 0.5, 2.0 / 3.0, 2));
+    assert_eq!(score_tuple(&score.types["LOC"]), (0.0, 0.0, 0.0, 1));
+    assert_eq!(score_tuple(&score.types["ORG"]), (0.0, 0.0, 0.0, 0));
     let third = 1.0 / 3.0;
-    assert_eq!(row(&score.macro_average), (third, 0.5 / 3.0, (2.0 / 3.0) / 3.0, 3));
+    assert_eq!(score_tuple(&score.macro_average), (third, 0.5 / 3.0, (2.0 / 3.0) / 3.0, 3));
 }
 
 /// Finds entities by checking every span.
 fn brute_force(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
-    // The type and letter of a tag, and whether word k + 1 continues the entity of word k.
+    // `joined(k)` is true if word k + 1 continues the entity of word k.
     let kind = |k: usize| tags[k].split_once('-').map(|(_, kind)| kind.to_owned());
     let letter = |k: usize| tags[k].chars().next().unwrap();
     let joined = |k: usize| {
@@ -91,18 +91,18 @@ fn brute_force(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
             && matches!(letter(k), 'B' | 'I')
             && matches!(letter(k + 1), 'I' | 'E')
     };
-    let mut found = BTreeSet::new();
+    let mut spans = BTreeSet::new();
     for start in 0..tags.len() {
         for end in start..tags.len() {
-            let inside = (start..end).all(joined);
+            let is_inside = (start..end).all(joined);
             let starts = start == 0 || !joined(start - 1);
             let ends = end + 1 == tags.len() || !joined(end);
-            if let (Some(kind), true) = (kind(start), inside && starts && ends) {
-                found.insert((kind, start, end));
+            if let (Some(kind), true) = (kind(start), is_inside && starts && ends) {
+                spans.insert((kind, start, end));
             }
         }
     }
-    found
+    spans
 }
 
 fn tags(letters: &'static str) -> impl Strategy<Value = Vec<String>> {
@@ -118,11 +118,11 @@ fn tags(letters: &'static str) -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #[test]
     fn entities_agree_with_brute_force(tags in tags("BIES")) {
-        let found: BTreeSet<_> = entities(&tags, Scheme::Lenient)
+        let actual: BTreeSet<_> = entities(&tags, Scheme::Lenient)
             .into_iter()
             .map(|entity| (entity.kind.to_owned(), entity.start, entity.end))
             .collect();
-        prop_assert_eq!(found, brute_force(&tags));
+        prop_assert_eq!(actual, brute_force(&tags));
     }
 
     #[test]
@@ -137,7 +137,7 @@ proptest! {
     }
 }
 
-fn uner(name: &str) -> Vec<Sentence> {
+fn read_uner(name: &str) -> Vec<Sentence> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/uner");
     read_ner(root.join(format!("{name}.iob2.gz")), None).unwrap()
 }
@@ -151,7 +151,7 @@ fn embedded_data_has_the_counts_of_its_readme() {
         ("de_pud.test", 1000, 1039),
         ("zh_pud.test", 1000, 1139),
     ] {
-        let data = uner(name);
+        let data = read_uner(name);
         assert_eq!(data.len(), sentences, "{name}");
         let gold: Vec<Vec<String>> = data.iter().map(|sentence| sentence.tags.clone()).collect();
         let score = score_tags(&gold, &gold, Scheme::StrictIob2).unwrap();
@@ -193,21 +193,21 @@ fn truncated_words_are_missed() {
     let sentences = [Sentence { words, tags, ..Sentence::default() }];
     let labels = Labels::of(&sentences);
     let tokenizer = tokenizer();
-    let gold_of = |inputs: &[crate::ner::NerInput]| -> Vec<Vec<usize>> {
+    let gold_labels = |inputs: &[crate::ner::NerInput]| -> Vec<Vec<usize>> {
         let as_label = |&label: &i64| usize::try_from(label).unwrap_or(0);
         inputs.iter().map(|input| input.labels.iter().map(as_label).collect()).collect()
     };
     let score = |config: &NerConfig| {
         let inputs = encode_ner(&sentences, tokenizer, &labels, config).unwrap();
-        let tags = sentence_tags(&sentences, &inputs, &gold_of(&inputs), &labels).unwrap();
-        let tagged = tags[0].iter().flatten().count();
-        (tagged, score_ner(&sentences, &tags, Scheme::Lenient).unwrap().micro)
+        let tags = sentence_tags(&sentences, &inputs, &gold_labels(&inputs), &labels).unwrap();
+        let tagged_count = tags[0].iter().flatten().count();
+        (tagged_count, score_ner(&sentences, &tags, Scheme::Lenient).unwrap().micro)
     };
-    let (tagged, missed) = score(&NerConfig { max_length: 12 });
-    assert!(0 < tagged && tagged <= 10);
-    assert_eq!((missed.precision, missed.recall), (1.0, tagged as f64 / 40.0));
-    let (tagged, complete) = score(&NerConfig::default());
-    assert_eq!((tagged, complete.recall, complete.f1), (40, 1.0, 1.0));
+    let (tagged_count, truncated) = score(&NerConfig { max_length: 12 });
+    assert!(0 < tagged_count && tagged_count <= 10);
+    assert_eq!((truncated.precision, truncated.recall), (1.0, tagged_count as f64 / 40.0));
+    let (tagged_count, complete) = score(&NerConfig::default());
+    assert_eq!((tagged_count, complete.recall, complete.f1), (40, 1.0, 1.0));
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn errors_name_mismatched_inputs() {
         error.starts_with("sentence 1 (line 8): tag `B-GPE` of word 2 is none of O, B-LOC"),
         "{error}"
     );
-    let small = NerConfig { max_length: 2 };
-    let error = encode_ner(&sentences, tokenizer, &labels, &small).unwrap_err();
+    let short_config = NerConfig { max_length: 2 };
+    let error = encode_ner(&sentences, tokenizer, &labels, &short_config).unwrap_err();
     assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
 
     let predicted = vec![vec![Some("O".to_owned())]];
@@ -233,8 +233,8 @@ fn errors_name_mismatched_inputs() {
     assert_eq!(text, "sentence 1 (line 7): 1 predicted tags for 2 words");
     let text = score_ner(&sentences, &[], Scheme::Lenient).unwrap_err().to_string();
     assert_eq!(text, "0 predictions for 1 sentences; sentence 1 (line 7) is unmatched");
-    let none: [Vec<String>; 0] = [];
-    assert!(matches!(score_tags(&none, &none, Scheme::Lenient), Err(Error::Nothing { .. })));
+    let empty: [Vec<String>; 0] = [];
+    assert!(matches!(score_tags(&empty, &empty, Scheme::Lenient), Err(Error::Nothing { .. })));
 
     let labels = Labels::iob2(&["GPE"]);
     let inputs = encode_ner(&sentences, tokenizer, &labels, &NerConfig::default()).unwrap();

@@ -57,7 +57,7 @@ mod tests {
         let questions = [(1, question.view()), (1, question.view())];
         assert_eq!(augment(passages.view(), questions, 0.0).unwrap(), passages);
         assert_eq!(augment(passages.view(), [], 0.5).unwrap(), &passages * 0.5);
-        // Two questions weigh twice as much as one.
+        // Two equal questions are added twice.
         let augmented = augment(passages.view(), questions, 0.25).unwrap();
         assert_eq!(augmented, array![[0.75, -2.25], [2.375, 3.5]]);
     }
@@ -65,10 +65,10 @@ mod tests {
     #[test]
     fn question_with_an_invalid_passage_is_an_error() {
         let (passages, question) = (array![[1.0, 0.0]], array![1.0]);
-        for owner in [0, 7] {
-            let error = augment(passages.view(), [(owner, question.view())], 0.5).unwrap_err();
+        for passage in [0, 7] {
+            let error = augment(passages.view(), [(passage, question.view())], 0.5).unwrap_err();
             let text = error.to_string();
-            assert!(text.contains(&format!("passage {owner} and 1 dim")), "{text}");
+            assert!(text.contains(&format!("passage {passage} and 1 dim")), "{text}");
         }
     }
 }

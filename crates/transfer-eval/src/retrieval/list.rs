@@ -61,15 +61,15 @@ impl Query {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoldLanguage {
-    /// A different language than the query's, so that finding it requires cross-lingual transfer.
+    /// A language other than the query's, so that a correct answer requires cross-lingual transfer.
     #[default]
     Different,
     /// Any language, including the query's.
     Any,
 }
 
-/// Options of [`CandidateList::draw`]. The paper states the size ("32k") and that the list mixes
-/// languages; the remaining options are our interpretation.
+/// Options of [`CandidateList::draw`]. The paper specifies the size ("32k") and that the list
+/// contains several languages; the remaining options are our interpretation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
@@ -121,8 +121,8 @@ pub struct SkippedQuery {
     pub reason: SkipReason,
 }
 
-/// N descriptions of N different entities, and the queries that are evaluated on them. The list is
-/// stored so that all models are evaluated on the same list.
+/// A list of N descriptions of N different entities, and the queries that are evaluated on the
+/// list. The list is stored so that all models are evaluated on the same list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateList {
@@ -144,7 +144,8 @@ impl CandidateList {
     /// The language of each description is drawn uniformly from the languages in which its entity
     /// is described. With [`GoldLanguage::Different`], languages of queries about the entity are
     /// excluded; if no language remains, the language is drawn from all languages of the entity,
-    /// and queries in that language are skipped. The order of `descriptions` does not matter.
+    /// and queries in that language are skipped. The result does not depend on the order of
+    /// `descriptions`.
     ///
     /// ```
     /// use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Query};
@@ -175,19 +176,19 @@ impl CandidateList {
         if let Some(duplicate) = queries.iter().find(|query| !ids.insert(&query.id)) {
             return list_error(format!("query id `{}` occurs twice", duplicate.id));
         }
-        let mut described = Languages::new();
+        let mut languages = Languages::new();
         for Description { entity, language } in descriptions {
-            described.entry(entity).or_default().insert(language);
+            languages.entry(entity).or_default().insert(language);
         }
-        let mut queried = Languages::new();
-        for query in queries.iter().filter(|query| described.contains_key(query.entity.as_str())) {
-            queried.entry(&query.entity).or_default().insert(&query.language);
+        let mut query_languages = Languages::new();
+        for query in queries.iter().filter(|query| languages.contains_key(query.entity.as_str())) {
+            query_languages.entry(&query.entity).or_default().insert(&query.language);
         }
-        let (size, entities) = (config.size, described.len());
-        if queried.len() > size {
+        let (size, entities) = (config.size, languages.len());
+        if query_languages.len() > size {
             return list_error(format!(
                 "the queries have {} entities, but size = {size}",
-                queried.len()
+                query_languages.len()
             ));
         }
         if entities < size {
@@ -195,14 +196,15 @@ impl CandidateList {
                 "{entities} entities have a description, but size = {size}"
             ));
         }
-        let candidates = draw_candidates(&described, &queried, config);
-        let (listed, skipped) = list_queries(queries, &queried, &candidates, config.gold_language);
+        let candidates = draw_candidates(&languages, &query_languages, config);
+        let (listed, skipped) =
+            list_queries(queries, &query_languages, &candidates, config.gold_language);
         if listed.is_empty() {
-            let missing =
+            let no_description =
                 skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
-            let same_language = skipped.len() - missing;
+            let same_language = skipped.len() - no_description;
             return list_error(format!(
-                "no query has a candidate: {missing} queries for entities without a description, {same_language} \
+                "no query has a candidate: {no_description} queries for entities without a description, {same_language} \
                  for entities described only in the query's language"
             ));
         }
@@ -279,40 +281,40 @@ impl CandidateList {
 /// Languages by entity.
 type Languages<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
-/// Draws `config.size` entities in random order, including all of `queried`, each with one of its
-/// languages.
+/// Draws `config.size` entities, including all queried entities, in random order, and one language
+/// for each entity.
 fn draw_candidates(
-    described: &Languages<'_>,
-    queried: &Languages<'_>,
+    languages: &Languages<'_>,
+    query_languages: &Languages<'_>,
     config: &CandidateConfig,
 ) -> Vec<Description> {
-    let mut unqueried_entities: Vec<&str> =
-        described.keys().copied().filter(|entity| !queried.contains_key(entity)).collect();
-    unqueried_entities.shuffle(&mut rng(config.seed, "others", ""));
-    unqueried_entities.truncate(config.size - queried.len());
-    let mut chosen: Vec<&str> = queried.keys().copied().chain(unqueried_entities).collect();
-    chosen.shuffle(&mut rng(config.seed, "order", ""));
+    let mut other_entities: Vec<&str> =
+        languages.keys().copied().filter(|entity| !query_languages.contains_key(entity)).collect();
+    other_entities.shuffle(&mut rng(config.seed, "others", ""));
+    other_entities.truncate(config.size - query_languages.len());
+    let mut entities: Vec<&str> = query_languages.keys().copied().chain(other_entities).collect();
+    entities.shuffle(&mut rng(config.seed, "order", ""));
 
     let empty = BTreeSet::new();
     let describe = |entity: &&str| {
-        let languages = described.get(entity).unwrap_or(&empty);
+        let available = languages.get(entity).unwrap_or(&empty);
         let excluded = match config.gold_language {
-            GoldLanguage::Different => queried.get(entity).unwrap_or(&empty),
+            GoldLanguage::Different => query_languages.get(entity).unwrap_or(&empty),
             GoldLanguage::Any => &empty,
         };
-        let unqueried: Vec<&str> = languages.difference(excluded).copied().collect();
-        let unqueried =
-            if unqueried.is_empty() { languages.iter().copied().collect() } else { unqueried };
-        let language = unqueried.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
+        let allowed: Vec<&str> = available.difference(excluded).copied().collect();
+        let allowed =
+            if allowed.is_empty() { available.iter().copied().collect() } else { allowed };
+        let language = allowed.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
         Description { entity: (*entity).to_owned(), language: (*language).to_owned() }
     };
-    chosen.iter().map(describe).collect()
+    entities.iter().map(describe).collect()
 }
 
 /// Returns the queries with the index of their gold candidate, and the skipped queries.
 fn list_queries(
     queries: &[Query],
-    queried: &Languages<'_>,
+    query_languages: &Languages<'_>,
     candidates: &[Description],
     gold_language: GoldLanguage,
 ) -> (Vec<ListedQuery>, Vec<SkippedQuery>) {
@@ -325,14 +327,14 @@ fn list_queries(
         .collect();
     let (mut listed, mut skipped) = (Vec::new(), Vec::new());
     for Query { id, entity, language } in queries {
-        let candidate = match queried.contains_key(entity.as_str()) {
+        let candidate = match query_languages.contains_key(entity.as_str()) {
             true => candidates.get(entity.as_str()),
             false => None,
         };
         let reason = match candidate {
             None => SkipReason::NoDescription,
-            Some((_, described))
-                if described == language && gold_language == GoldLanguage::Different =>
+            Some((_, described_in))
+                if described_in == language && gold_language == GoldLanguage::Different =>
             {
                 SkipReason::SameLanguage
             }

@@ -1,4 +1,4 @@
-//! Exact ranks without storing the whole score matrix.
+//! Exact ranks without storing the complete score matrix.
 use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ const QUERY_BLOCK: usize = 64;
 /// Candidates per matrix multiplication.
 const CANDIDATE_BLOCK: usize = 4096;
 
-/// The score of a candidate.
+/// The similarity of a query and a candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Similarity {
@@ -25,16 +25,17 @@ pub enum Similarity {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RankConfig {
-    /// The score of a candidate.
+    /// The similarity by which candidates are ranked.
     pub similarity: Similarity,
 }
 
-/// The rank of each query's gold candidate, from 1, without storing all scores. Among equal scores
-/// the gold candidate is ranked last, so a model with constant scores has rank N, not 1.
+/// Returns the rank of each query's gold candidate, from 1. The gold candidate is ranked after all
+/// candidates with the same score, so that constant scores result in rank N, not 1.
 ///
 /// **Exact:** ranks equal the ranks of scores summed in float64, in order of the dimensions,
-/// independent of blocks, threads and processor. A float32 product is used if it differs from the
-/// gold score by more than the rounding error; otherwise the score is computed again in float64.
+/// independent of blocks, threads and processor. A float32 dot product suffices if it differs from
+/// the gold score by more than the rounding error; otherwise, the score is computed again in
+/// float64.
 ///
 /// ```
 /// use ndarray::array;
@@ -80,14 +81,14 @@ pub fn rank_candidates(
     }
     let query_norms = norms("queries", queries)?;
     let norms = norms("candidates", candidates)?;
-    let rows: Vec<Row<'_>> = queries
+    let rows: Vec<ScoredQuery<'_>> = queries
         .outer_iter()
         .zip(query_norms)
         .zip(gold)
         .map(|((query, norm), &gold)| {
             let gold_norm = norms.get(gold).copied().unwrap_or_default();
             let score = score(config.similarity, query, candidates.row(gold), gold_norm);
-            Row { similarity: config.similarity, query, norm, score, gold }
+            ScoredQuery { similarity: config.similarity, query, norm, score, gold }
         })
         .collect();
     let blocks = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).zip(rows.chunks(QUERY_BLOCK));
@@ -96,8 +97,8 @@ pub fn rank_candidates(
         .into_par_iter()
         .map(|(queries, rows)| {
             let mut ranks = vec![1; rows.len()];
-            for (part, block) in candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK).enumerate() {
-                let start = part * CANDIDATE_BLOCK;
+            for (k, block) in candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK).enumerate() {
+                let start = k * CANDIDATE_BLOCK;
                 let products = queries.dot(&block.t());
                 let norms = norms.get(start..).unwrap_or_default();
                 for ((rank, row), products) in ranks.iter_mut().zip(rows).zip(products.outer_iter())
@@ -112,7 +113,7 @@ pub fn rank_candidates(
 }
 
 /// A query and the score of its gold candidate.
-struct Row<'a> {
+struct ScoredQuery<'a> {
     similarity: Similarity,
     query: ArrayView1<'a, f32>,
     norm: f64,
@@ -120,7 +121,7 @@ struct Row<'a> {
     gold: usize,
 }
 
-impl Row<'_> {
+impl ScoredQuery<'_> {
     /// Counts the candidates of the block (which begins at `start`) that rank before the gold
     /// candidate.
     fn count_better(

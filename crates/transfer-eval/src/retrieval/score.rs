@@ -13,9 +13,9 @@ use crate::{Error, Result};
 pub struct RankSummary {
     /// Number of queries.
     pub queries: usize,
-    /// Share with rank 1, in percent, as in the papers.
+    /// Share of queries with rank 1, in percent.
     pub accuracy: f64,
-    /// Share with rank 10 or better, in percent.
+    /// Share of queries with rank 10 or better, in percent.
     pub hits_at_10: f64,
     /// Mean of 1 / rank, 0 to 1.
     pub mrr: f64,
@@ -76,7 +76,7 @@ impl RetrievalScore {
     }
 }
 
-/// Scores the rank of each query of a list, in the list's order.
+/// Computes the scores of a list from the rank of each query, in the order of the list.
 ///
 /// # Errors
 /// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is not

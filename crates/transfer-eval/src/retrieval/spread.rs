@@ -1,4 +1,4 @@
-//! Retrieval over several seeds.
+//! Retrieval scores over several seeds.
 use std::collections::BTreeMap;
 
 use results::{Spread, over_seeds};
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::retrieval::{RankSummary, RetrievalScore};
 
-/// Results of one retrieval task over the models of several seeds, evaluated on the same queries.
-/// All values except `mrr` are in percent.
+/// Scores of one retrieval task over models with different seeds, evaluated on the same queries.
+/// All scores except `mrr` are in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalSpread {
     /// Share of queries whose gold candidate has rank 1.
@@ -76,16 +76,16 @@ impl RetrievalSpread {
 mod tests {
     use super::*;
 
-    fn ranks(accuracy: f64) -> RankSummary {
+    fn summary(accuracy: f64) -> RankSummary {
         RankSummary { queries: 4, accuracy, hits_at_10: 2.0 * accuracy, mrr: accuracy / 100.0 }
     }
 
     fn score(all: f64, de: f64) -> RetrievalScore {
         RetrievalScore {
-            all: ranks(all),
+            all: summary(all),
             candidates: 50,
             chance: 2.0,
-            languages: BTreeMap::from([("de".to_owned(), ranks(de))]),
+            languages: BTreeMap::from([("de".to_owned(), summary(de))]),
             pairs: Vec::new(),
         }
     }

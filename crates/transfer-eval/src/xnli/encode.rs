@@ -11,8 +11,9 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NliConfig {
-    /// Maximum number of pieces of an input, including special tokens; the longer sentence is cut
-    /// first. Interpretation: 256, from the fine-tuning scripts that XLM-K's authors refer to.
+    /// Maximum number of pieces of an input, including special tokens; the longer sentence is
+    /// truncated first. Interpretation: 256, from the fine-tuning scripts that XLM-K's authors
+    /// refer to.
     pub max_length: usize,
 }
 
@@ -22,8 +23,8 @@ impl Default for NliConfig {
     }
 }
 
-/// The input of a pair: `<s> premise </s></s> hypothesis </s>`, or the tokenizer's layout of two
-/// texts, without padding.
+/// The input of a pair, without padding: `<s> premise </s></s> hypothesis </s>`, or the layout of
+/// two texts that the tokenizer defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NliInput {
     /// Piece ids, `[L]`.
@@ -51,7 +52,7 @@ pub struct NliInput {
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if `max_length` is too short for a piece of each sentence;
+/// [`Error::Config`] if `max_length` is too short for one piece of each sentence;
 /// [`Error::Tokenizer`].
 pub fn encode_nli(
     examples: &[NliExample],
@@ -81,13 +82,13 @@ pub fn encode_nli(
 }
 
 /// Returns the number of pieces of each sentence that fit into `budget`, as in `tokenizers`'
-/// `LongestFirst`. The shorter sentence is complete if it needs at most half of the budget.
-/// Otherwise each sentence gets half, and the longer one (the second if both are equal) gets an odd
-/// piece.
+/// `LongestFirst`. The shorter sentence is not truncated if it has at most half of the budget.
+/// Otherwise, each sentence is truncated to half of the budget; if the budget is odd, the longer
+/// sentence (the second if both are equal) has one more piece.
 fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first + second <= budget {
         return (first, second);
     }
-    let short = first.min(second).min(budget / 2);
-    if first > second { (budget - short, short) } else { (short, budget - short) }
+    let shorter = first.min(second).min(budget / 2);
+    if first > second { (budget - shorter, shorter) } else { (shorter, budget - shorter) }
 }

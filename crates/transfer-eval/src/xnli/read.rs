@@ -53,7 +53,8 @@ impl fmt::Display for NliLabel {
 impl FromStr for NliLabel {
     type Err = String;
 
-    /// Parses a name. The machine-translated training sets of XNLI contain `contradictory`.
+    /// Parses a name. `contradictory`, as in the machine-translated training sets of XNLI, is
+    /// accepted.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "entailment" => Ok(Self::Entailment),
@@ -71,13 +72,13 @@ impl FromStr for NliLabel {
 pub struct NliExample {
     /// Language code; `en` if the file has no language column.
     pub language: String,
-    /// `sentence1`.
+    /// The premise, `sentence1` in the file.
     pub premise: String,
-    /// `sentence2`.
+    /// The hypothesis, `sentence2` in the file.
     pub hypothesis: String,
-    /// `gold_label`.
+    /// The gold label, `gold_label` in the file.
     pub label: NliLabel,
-    /// The line in its file, from 1.
+    /// Line number in the file, from 1.
     pub line: usize,
 }
 
@@ -110,7 +111,7 @@ pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
 /// a table with a header. `path` is used in messages.
 pub(super) fn parse_nli(text: &str, path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
-    let data = if is_json(text) { json_lines(text, path)? } else { table(text, path)? };
+    let data = if is_json(text) { parse_json_lines(text, path)? } else { parse_table(text, path)? };
     if data.examples.is_empty() {
         return Err(Error::content(path, "no labelled pair"));
     }
@@ -130,7 +131,7 @@ struct Record {
     sentence2: String,
 }
 
-fn json_lines(text: &str, path: &Path) -> Result<NliData> {
+fn parse_json_lines(text: &str, path: &Path) -> Result<NliData> {
     let mut data = NliData::default();
     for (number, line) in numbered_lines(text).filter(|(_, line)| !line.trim().is_empty()) {
         let expected = "an object with gold_label, sentence1, sentence2 and, in XNLI, language";
@@ -159,7 +160,7 @@ impl NliData {
     }
 }
 
-fn table(text: &str, path: &Path) -> Result<NliData> {
+fn parse_table(text: &str, path: &Path) -> Result<NliData> {
     let mut lines = numbered_lines(text);
     let header: Vec<&str> =
         lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default();
@@ -177,11 +178,11 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
     ];
     let language = header.iter().position(|&column| column == "language");
     // In MultiNLI, rows with fewer annotators lack trailing cells.
-    let minimum = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
+    let required = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
     let mut data = NliData::default();
     for (number, line) in lines.filter(|(_, line)| !line.trim_matches(' ').is_empty()) {
         let row: Vec<&str> = line.split('\t').collect();
-        if row.len() < minimum || row.len() > header.len() {
+        if row.len() < required || row.len() > header.len() {
             let message = format!("{} columns, but the header has {}", row.len(), header.len());
             return Err(Error::line(path, number, message));
         }
@@ -193,7 +194,7 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
     Ok(data)
 }
 
-/// Whether a column is one of `label1` to `label5`.
+/// Whether a column contains an annotator's label, such as `label1`.
 fn is_annotator(column: &str) -> bool {
     column.strip_prefix("label").is_some_and(|rest| rest.parse::<u8>().is_ok())
 }

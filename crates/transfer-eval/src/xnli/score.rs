@@ -18,7 +18,7 @@ pub struct LanguageAccuracy {
     pub examples: usize,
 }
 
-/// The result of a file.
+/// The accuracy of a data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NliScore {
     /// Mean of the accuracies of the languages, in percent, with equal weights. This is the papers'

@@ -1,4 +1,4 @@
-//! XNLI and MultiNLI files, pair inputs, accuracy.
+//! Tests of XNLI and MultiNLI files, pair inputs and accuracy.
 use super::read::parse_nli;
 use crate::Error;
 use crate::tokens::tests::tokenizer;
@@ -23,7 +23,7 @@ fn assert_error(text: &str, line: usize, words: &[&str]) {
 }
 
 #[test]
-fn the_official_table() {
+fn official_tables_are_parsed() {
     let rows =
         [row("ar", "neutral", "قال", "نعم"), row("de", "contradiction", "\"Er", "sagte: \"ja\"")];
     let text = format!("{HEADER}\n{}\n{}\n", rows[0], rows[1]);
@@ -37,16 +37,16 @@ fn the_official_table() {
 }
 
 #[test]
-fn json_lines_of_both_corpora() {
+fn json_lines_of_both_corpora_are_parsed() {
     let xnli = r#"{"annotator_labels": ["neutral"], "genre": "x", "gold_label": "neutral", "language": "th", "match": "True", "sentence1": "a", "sentence2": "b\tc"}"#;
     let multinli = r#"{"annotator_labels": ["entailment"], "genre": "x", "gold_label": "entailment", "pairID": "1e", "sentence1": "a", "sentence2": "b"}"#;
-    let without = r#"{"gold_label": "-", "sentence1": "a", "sentence2": "b"}"#;
-    let data = parse_nli(&format!("{xnli}\n{multinli}\n\n{without}\n"), "x").unwrap();
+    let unlabelled = r#"{"gold_label": "-", "sentence1": "a", "sentence2": "b"}"#;
+    let data = parse_nli(&format!("{xnli}\n{multinli}\n\n{unlabelled}\n"), "x").unwrap();
     assert_eq!((data.examples.len(), data.unlabelled), (2, 1));
     assert_eq!(data.examples[0].hypothesis, "b\tc");
     assert_eq!(data.examples[1].language, "en");
-    let upper = parse_nli(&xnli.replace("\"th\"", "\"TH\""), "x").unwrap();
-    assert_eq!(upper.examples, data.examples[..1]);
+    let uppercase_language = parse_nli(&xnli.replace("\"th\"", "\"TH\""), "x").unwrap();
+    assert_eq!(uppercase_language.examples, data.examples[..1]);
     let truncated = format!("{xnli}\n{}", &multinli[..60]);
     assert_error(&truncated, 2, &["EOF", "gold_label, sentence1, sentence2"]);
     assert_error(r#"{"gold_label": "neutral", "sentence1": "a"}"#, 1, &["sentence2"]);
@@ -58,7 +58,7 @@ fn json_lines_of_both_corpora() {
 }
 
 #[test]
-fn tables_of_multinli_and_of_translated_training_sets() {
+fn tables_of_multinli_and_translated_training_sets_are_parsed() {
     let text = "gold_label\tsentence1\tsentence2\tpairID\tlabel1\tlabel2\tlabel3\nneutral\ta\tb\t1n\tneutral\n-\ta\tb\t2\tneutral\tentailment\t\n";
     let data = parse_nli(text, "x").unwrap();
     assert_eq!((data.examples.len(), data.unlabelled), (1, 1));

@@ -1,4 +1,4 @@
-//! The program's commands.
+//! Tests of the program's commands.
 use serde_json::Value;
 use testkit::{Arguments, Program};
 
@@ -15,7 +15,7 @@ fn predictions_may_have_other_line_ends() {
     let program = program();
     let gold = "\u{feff}language\tgold_label\tsentence1\tsentence2\r\nsw\tneutral\tJe?\tNdiyo.\r\n  \r\n\n";
     program.write("gold.tsv", gold);
-    // A byte order mark, Windows line ends, blank last lines.
+    // The file has a byte order mark, Windows line breaks and a blank last line.
     program.write("labels.txt", "\u{feff}neutral\r\n\r\n");
     let score = json(&program, "xnli gold.tsv labels.txt");
     assert_eq!(score["languages"]["sw"]["accuracy"].as_f64(), Some(100.0));
@@ -43,12 +43,12 @@ fn inputs_are_not_overwritten() {
     let words = ["queries.jsonl", "one of the inputs"];
     program.expect_rejection(&format!("{list} queries.jsonl"), &words);
     assert_eq!(program.read("queries.jsonl"), query);
-    let drawn: Value = serde_json::from_str(&program.run(&format!("{list} -")).out).unwrap();
-    assert_eq!(drawn["candidates"].as_array().unwrap().len(), 5);
+    let drawn_list: Value = serde_json::from_str(&program.run(&format!("{list} -")).out).unwrap();
+    assert_eq!(drawn_list["candidates"].as_array().unwrap().len(), 5);
 }
 
 #[test]
-fn ner() {
+fn ner_prints_scores_and_rejects_invalid_files() {
     let program = program();
     let gold = "data/uner/de_pud.test.iob2.gz";
     let report = json(&program, &["ner", gold, gold]);
@@ -70,10 +70,10 @@ fn ner() {
     let f1 = |arguments: &str| json(&program, arguments)["micro"]["f1"].as_f64();
     assert_eq!(f1("ner gold.txt predicted.txt"), Some(0.5));
     assert_eq!(f1("ner gold.txt predicted.txt --strict"), Some(0.0));
-    let other = ["other.txt:6: sentence 2 (line 5 of the gold file)", "`Bonn`", "`Berlin`"];
+    let mismatch = ["other.txt:6: sentence 2 (line 5 of the gold file)", "`Bonn`", "`Berlin`"];
     program.expect_rejections(&[
         ("ner gold.txt few.txt", &["1 predictions for 2 sentences", "sentence 2 (line 5)"]),
-        ("ner gold.txt other.txt", &other),
+        ("ner gold.txt other.txt", &mismatch),
         ("ner gold.txt short.txt", &["short.txt:1: sentence 1 (line 1", "2 words", "has 3"]),
         ("ner gold.txt bad.txt", &["bad.txt:2:", "`PER`"]),
         ("ner gold.txt none.txt", &["none.txt", "No such file"]),
@@ -81,7 +81,7 @@ fn ner() {
 }
 
 #[test]
-fn xnli() {
+fn xnli_prints_scores_and_rejects_invalid_files() {
     let program = program();
     for (name, text) in [
         (
@@ -106,7 +106,7 @@ fn xnli() {
 }
 
 #[test]
-fn lama() {
+fn lama_builds_and_scores_clozes() {
     let program = program();
     let relation =
         "{\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}\n";
@@ -161,7 +161,7 @@ fn lama() {
 }
 
 #[test]
-fn retrieval() {
+fn retrieval_draws_and_scores_lists() {
     let program = program();
     let description =
         |k: usize| format!("{{\"entity\": \"Q{k}\", \"language\": \"{}\"}}\n", ["de", "zh"][k % 2]);
@@ -178,12 +178,12 @@ fn retrieval() {
         program.expect_success(&draw(5)).err,
         "5 candidates, 2 queries; skipped: 0 without a description, 1 in the language of their candidate\n"
     );
-    let stored: Value = serde_json::from_str(&program.read("list.json")).unwrap();
+    let list: Value = serde_json::from_str(&program.read("list.json")).unwrap();
     let golds =
-        [0, 1].map(|k| usize::try_from(stored["queries"][k]["gold"].as_u64().unwrap()).unwrap());
+        [0, 1].map(|k| usize::try_from(list["queries"][k]["gold"].as_u64().unwrap()).unwrap());
 
-    // The first query's vector equals its candidate's vector; the second's is the negative of its
-    // candidate's.
+    // The vector of the first query equals the vector of its candidate. The vector of the second
+    // query is the negative vector of its candidate.
     let one_hot = |at: usize, value: f32| (0..5).map(move |k| if k == at { value } else { 0.0 });
     let bytes =
         |values: Vec<f32>| -> Vec<u8> { values.into_iter().flat_map(f32::to_le_bytes).collect() };
@@ -232,7 +232,7 @@ fn retrieval() {
 }
 
 #[test]
-fn tables() {
+fn tables_are_printed() {
     let program = program();
     let text = program.run("table 001-3").out;
     assert!(text.starts_with("| model (accuracy) | en | fr | es |"), "{text}");
@@ -269,11 +269,11 @@ fn invalid_inputs_leave_the_output_unchanged() {
         program.expect_success(arguments);
         let before = program.bytes(out);
         for input in inputs {
-            let good = program.bytes(input);
+            let original = program.bytes(input);
             for bytes in ["<html>\n503\n</html>\n", "", "\n", "{}\n", "[]"] {
                 program.write(input, bytes);
                 program.expect_rejection(arguments, &[]);
-                program.write(input, &good);
+                program.write(input, &original);
                 assert_eq!(program.bytes(out), before, "{arguments}: {bytes}");
             }
         }

@@ -1,8 +1,8 @@
-//! The examples of `--help`, run as printed.
+//! Tests that run the examples of `--help`.
 #![cfg(unix)]
 use testkit::run_examples;
 
-/// A subcommand, the number of its examples, and a file that they write.
+/// Each row contains a subcommand, the number of its examples, and a file that the examples write.
 const EXAMPLES: [(&[&str], usize, Option<&str>); 11] = [
     (&[], 8, Some("xep.json")),
     (&["ner"], 1, None),

@@ -1,4 +1,5 @@
-//! Inputs for tokenizers of several families: XLM-R, BERT, Gemma (byte fallback) and byte level.
+//! Tests of inputs for tokenizers of several families: XLM-R, BERT, Gemma (byte fallback) and byte
+//! level.
 use testkit::fixture;
 use tokenizers::{Tokenizer, TruncationParams};
 use transfer_eval::lama::{
@@ -45,10 +46,10 @@ fn complete_and_truncated_pairs_equal_tokenizers() {
                 let config = NliConfig { max_length };
                 let inputs =
                     encode_nli(std::slice::from_ref(&example), &tokenizer, &config).unwrap();
-                let mut truncating = tokenizer.clone();
+                let mut truncating_tokenizer = tokenizer.clone();
                 let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-                truncating.with_truncation(Some(truncation)).unwrap();
-                let expected = truncating.encode((premise, hypothesis), true).unwrap();
+                truncating_tokenizer.with_truncation(Some(truncation)).unwrap();
+                let expected = truncating_tokenizer.encode((premise, hypothesis), true).unwrap();
                 assert_eq!(inputs[0].input_ids, expected.get_ids(), "{family} {language}");
             }
         }
@@ -81,15 +82,15 @@ fn words_follow_the_sentence_and_labels_are_at_word_starts() {
                 encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
             // The input equals the encoded text. For byte tokenizers, the text begins with a space.
             let space = if family.starts_with("byte") { " " } else { "" };
-            let full = tokenizer.encode(format!("{space}{text}"), true).unwrap();
-            assert_eq!(inputs[0].input_ids, full.get_ids(), "{family} {language}");
+            let encoding = tokenizer.encode(format!("{space}{text}"), true).unwrap();
+            assert_eq!(inputs[0].input_ids, encoding.get_ids(), "{family} {language}");
             assert_eq!(inputs[0].words.len(), words.len());
             let mut labelled_count = 0;
             for (&id, &label) in inputs[0].input_ids.iter().zip(&inputs[0].labels) {
                 if label != IGNORE_INDEX {
                     let piece = tokenizer.id_to_token(id).unwrap();
-                    let marked = piece.starts_with(['▁', 'Ġ']);
-                    assert_eq!(marked, family != "wordpiece", "{piece}");
+                    let has_space_mark = piece.starts_with(['▁', 'Ġ']);
+                    assert_eq!(has_space_mark, family != "wordpiece", "{piece}");
                     assert!(!piece.starts_with("##"), "{piece}");
                     labelled_count += 1;
                 }
@@ -160,7 +161,7 @@ fn further_gaps_are_mask_tokens() {
 }
 
 #[test]
-fn candidates_at_word_starts_and_inside_words() {
+fn candidates_exist_at_word_starts_and_inside_words() {
     let words = CommonVocabulary::new(["school", "war", "ing", "nowhere at all"]);
     for (family, space, continuation) in
         [("tokenizer", "▁", ""), ("wordpiece", "", "##"), ("byte_fallback", "▁", "")]

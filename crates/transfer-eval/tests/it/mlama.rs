@@ -1,4 +1,4 @@
-//! Typed clozes of mLAMA: candidates, ranks, scores and baselines.
+//! Tests of typed clozes of mLAMA: candidates, ranks, scores and baselines.
 use std::path::PathBuf;
 
 use tokenizers::Tokenizer;
@@ -8,7 +8,7 @@ fn tokenizer() -> Tokenizer {
     crate::families::tokenizer("tokenizer")
 }
 
-fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+fn write_files(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -31,17 +31,17 @@ fn fact(subject: &str, object: &str) -> String {
     )
 }
 
-fn built() -> TypedClozes {
-    let spoken = fact("India", "Hindi") + &fact("India", "English") + &fact("France", "French");
+fn example_clozes() -> TypedClozes {
+    let languages = fact("India", "Hindi") + &fact("India", "English") + &fact("France", "French");
     let capitals = fact("France", "Paris") + &fact("India", "New Delhi");
-    let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
-    let (_folder, path) = folder(&files);
+    let files = [TEMPLATES, ("P37.jsonl", &languages), ("P36.jsonl", &capitals)];
+    let (_folder, path) = write_files(&files);
     build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap()
 }
 
 #[test]
 fn candidates_are_the_objects_of_the_relation() {
-    let built = built();
+    let built = example_clozes();
     assert_eq!(built.clozes.len(), 5);
     assert_eq!(built.relations.len(), 2); // P99 has no file
     let text = |ids: &[u32]| tokenizer().decode(ids, true).unwrap();
@@ -60,25 +60,26 @@ fn candidates_are_the_objects_of_the_relation() {
 
 #[test]
 fn other_correct_answers_are_not_ranked_and_ties_rank_last() {
-    let built = built();
+    let built = example_clozes();
     let hindi = &built.clozes[0];
     let scores = |score: &dyn Fn(usize) -> f32| (0..3).map(score).collect::<Vec<f32>>();
     let english = *hindi.other_correct.first().unwrap();
-    let best_is_english = scores(&|k| if k == english { 9.0 } else { k as f32 * 0.0 });
-    assert_eq!(built.rank(hindi, &best_is_english).unwrap(), 2); // French is equal
-    let hindi_first = scores(&|k| if k == hindi.gold { 1.0 } else { 0.5 });
-    assert_eq!(built.rank(hindi, &hindi_first).unwrap(), 1);
+    let english_scores = scores(&|k| if k == english { 9.0 } else { k as f32 * 0.0 });
+    assert_eq!(built.rank(hindi, &english_scores).unwrap(), 2); // French is equal
+    let hindi_scores = scores(&|k| if k == hindi.gold { 1.0 } else { 0.5 });
+    assert_eq!(built.rank(hindi, &hindi_scores).unwrap(), 1);
     assert!(built.rank(hindi, &[1.0]).is_err());
     assert!(built.rank(hindi, &[f32::NAN, 0.0, 0.0]).is_err());
 }
 
 #[test]
 fn scores_are_means_over_relations() {
-    let built = built();
+    let built = example_clozes();
     let score = built.score(&[1, 1, 2, 1, 1]).unwrap();
     assert!((score.macro_average.p_at_1 - (200.0 / 3.0 + 100.0) / 2.0).abs() < 1e-9);
     assert!((score.micro.p_at_1 - 80.0).abs() < 1e-9);
-    // Candidates: two for each language of India, three for France's, two for each capital.
+    // There are two candidates for each fact of India, three for France's language, two for each
+    // capital.
     let expected = ((50.0 + 50.0 + 100.0 / 3.0) / 3.0 + 50.0) / 2.0;
     assert!((built.random_baseline() - expected).abs() < 1e-9);
     assert!(built.score(&[1]).is_err());
@@ -86,12 +87,12 @@ fn scores_are_means_over_relations() {
 
 #[test]
 fn frequency_baseline_counts_trained_facts_of_the_relation() {
-    let built = built();
-    let spoken = fact("Peru", "English") + &fact("Chile", "English") + &fact("Goa", "Hindi");
+    let built = example_clozes();
+    let languages = fact("Peru", "English") + &fact("Chile", "English") + &fact("Goa", "Hindi");
     // Objects of other relations and objects that are not candidates are ignored.
     let capitals = fact("Goa", "French") + &fact("Italy", "Rome");
-    let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
-    let (_folder, path) = folder(&files);
+    let files = [TEMPLATES, ("P37.jsonl", &languages), ("P36.jsonl", &capitals)];
+    let (_folder, path) = write_files(&files);
     let trained = build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap();
     // Both facts of India are predicted correctly, because the other correct language is not a
     // candidate; the fact of France is not. Each of the two capitals, which were not trained, is
@@ -104,12 +105,12 @@ fn frequency_baseline_counts_trained_facts_of_the_relation() {
 
 #[test]
 fn errors_name_damaged_files_and_long_inputs() {
-    let (_folder, path) = folder(&[TEMPLATES, ("P36.jsonl", "{\"sub_uri\":\"x\"}\n")]);
+    let (_folder, path) = write_files(&[TEMPLATES, ("P36.jsonl", "{\"sub_uri\":\"x\"}\n")]);
     let error = read_mlama(&path).unwrap_err().to_string();
     assert!(error.contains("P36.jsonl:1") && error.contains("obj_uri"), "{error}");
-    let (_folder, path) = folder(&[TEMPLATES]);
+    let (_folder, path) = write_files(&[TEMPLATES]);
     assert!(read_mlama(&path).unwrap_err().to_string().contains("no fact of any relation"));
-    let (_folder, path) = folder(&[TEMPLATES, ("P36.jsonl", &fact("France", "Paris"))]);
+    let (_folder, path) = write_files(&[TEMPLATES, ("P36.jsonl", &fact("France", "Paris"))]);
     let facts = read_mlama(&path).unwrap();
     let error = build_typed_clozes(&facts, &tokenizer(), 5).unwrap_err().to_string();
     assert!(error.starts_with("fact 1: 1 of P36: ") && error.contains("limit is 5"), "{error}");

@@ -1,4 +1,4 @@
-//! Scores of WikiKGE-10's names compared with the output of the authors' scripts.
+//! Tests of WikiKGE-10's scores, compared with the output of the authors' scripts.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn data(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/wikikge-10").join(file)
 }
 
-/// All counts and scores: 9 languages of GPT-4 and 10 of M-NTA, each with both metrics.
+/// Compares both metrics of GPT-4 in 9 languages and of M-NTA in 10 languages.
 #[test]
 fn released_predictions_have_the_printed_scores() {
     let scores = check_printed(data("")).unwrap();
@@ -43,12 +43,12 @@ fn names_are_normalised_as_in_python() {
 }
 
 fn gold(entity: &str, correct: &[&str], incorrect: &[&str]) -> GoldNames {
-    let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    GoldNames { entity: entity.into(), correct: texts(correct), incorrect: texts(incorrect) }
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    GoldNames { entity: entity.into(), correct: owned(correct), incorrect: owned(incorrect) }
 }
 
 #[test]
-fn repeated_names_count_in_one_metric() {
+fn equal_names_count_once_in_coverage_only() {
     let gold = [gold("Q1", &["Man", "man!", "a"], &["b"]), gold("Q2", &[], &["c"])];
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let predicted: PredictedNames =
@@ -89,9 +89,9 @@ fn program_scores_files_and_rejects_invalid_files() {
     let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));
     let gold = r#"{"wikidata_id": "Q1", "correct_values": ["A", "B"], "incorrect_values": ["C"]}"#;
     program.write("gold.json", gold);
-    let ours = r#"{"entity": "Q1", "lang": "de", "values": [[3, "a", true], [1, "c", false]]}"#;
-    program.write("ours.jsonl", ours);
-    program.write("both.jsonl", format!("{ours}\n{}", ours.replace("de", "fr")));
+    let names = r#"{"entity": "Q1", "lang": "de", "values": [[3, "a", true], [1, "c", false]]}"#;
+    program.write("ours.jsonl", names);
+    program.write("both.jsonl", format!("{names}\n{}", names.replace("de", "fr")));
     program
         .write("plain.json", r#"{"wikidata_id":"Q1","values":["a","c"],"primary":[true,false]}"#);
     let scores = |arguments: &str| -> Value {
@@ -109,7 +109,7 @@ fn program_scores_files_and_rejects_invalid_files() {
         assert_eq!(scores(arguments)[key].as_f64(), Some(value), "{arguments}");
     }
     program.write("twice.json", format!("{gold}\n{gold}\n"));
-    program.write("bad.json", format!("{ours}\n{}", ours.replace('3', "-3")));
+    program.write("bad.json", format!("{names}\n{}", names.replace('3', "-3")));
     program.write("primary.json", r#"{"wikidata_id":"Q1","values":["a"],"primary":[]}"#);
     program.write("empty.json", "\n");
     program.expect_rejections(&[
@@ -135,8 +135,8 @@ fn differences_from_the_printed_scores_are_errors() {
     let block = printed.split("===========================\n\n").find(|part| part.contains("/de."));
     program.write("copy/results/coverage/gpt-4.out", block.unwrap());
     program.write("copy/results/precision/none", "");
-    let done = program.expect_success("names table copy");
-    assert!(done.out.contains("| coverage, gpt-4 | 51.3 |"), "{}", done.out);
+    let output = program.expect_success("names table copy");
+    assert!(output.out.contains("| coverage, gpt-4 | 51.3 |"), "{}", output.out);
     program.write("copy/results/coverage/gpt-4.out", block.unwrap().replace("51.3", "51.4"));
     let expected =
         "gpt-4.out:11: printed `  Coverage - F1 = 51.4`, computed `  Coverage - F1 = 51.3`";

@@ -1,4 +1,4 @@
-//! Candidate lists, exact ranks, scores.
+//! Tests of candidate lists, exact ranks and scores.
 use std::collections::BTreeSet;
 
 use ndarray::{Array2, array, s};
@@ -22,8 +22,8 @@ fn descriptions() -> Vec<Description> {
     let languages = ["de", "en", "zh"];
     (0..100)
         .flat_map(|k| {
-            let first = &languages[k % 3..];
-            first.iter().map(move |language| describe(&format!("Q{k}"), language))
+            let described_in = &languages[k % 3..];
+            described_in.iter().map(move |language| describe(&format!("Q{k}"), language))
         })
         .collect()
 }
@@ -175,9 +175,9 @@ fn brute_force(
     ranks
 }
 
-/// Pseudo-random numbers from an xorshift generator.
-fn random(rows: usize, width: usize, salt: u32) -> Array2<f32> {
-    let mut state = salt.wrapping_mul(2_654_435_761).wrapping_add(1);
+/// Returns pseudo-random vectors from an xorshift generator.
+fn random(rows: usize, width: usize, seed: u32) -> Array2<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     Array2::from_shape_fn((rows, width), |_| {
         state ^= state << 13;
         state ^= state >> 17;
@@ -198,10 +198,11 @@ fn assert_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize])
 
 #[test]
 fn ranks_equal_brute_force_for_any_number_of_threads() {
-    // More rows than a block of queries and a block of candidates.
+    // There are more queries, and more candidates, than in one block.
     let (queries, mut candidates) = (random(70, 12, 1), random(4300, 12, 2));
     let gold: Vec<usize> = (0..70).map(|k| k * 61 % 4300).collect();
-    // Exact ties: copies of gold candidates before and after them, in both blocks, and a zero row.
+    // Exact ties are copies of gold candidates before and after the originals, in both blocks. One
+    // row is zero.
     for (from, to) in [(61, 4299), (0, 4200), (122, 121), (4209, 3)] {
         let copy = candidates.row(from).to_owned();
         candidates.row_mut(to).assign(&copy);
@@ -217,8 +218,8 @@ fn ranks_equal_brute_force_for_any_number_of_threads() {
 fn scores_closer_than_float32_are_distinguished() {
     // Nearly equal vectors: float32 products are equal or in the wrong order.
     let base = random(1, 64, 3);
-    let tiny = random(300, 64, 4).mapv(|value| value * 1e-6);
-    let candidates = &base.broadcast((300, 64)).unwrap() * 100.0 + &tiny;
+    let noise = random(300, 64, 4).mapv(|value| value * 1e-6);
+    let candidates = &base.broadcast((300, 64)).unwrap() * 100.0 + &noise;
     let queries =
         &base.broadcast((20, 64)).unwrap() * 100.0 + &random(20, 64, 5).mapv(|value| value * 1e-6);
     let gold: Vec<usize> = (0..20).map(|k| k * 15).collect();
@@ -258,13 +259,13 @@ fn invalid_arrays_are_rejected() {
     rejects(&queries, &candidates, &[0], "gold: 1 indices and candidates of 4 dimensions");
     rejects(&queries, &random(3, 5, 2), &[0, 1], "gold: 2 indices and candidates of 5 dimensions");
     rejects(&random(0, 4, 1), &candidates, &[], "no query");
-    let mut changed = candidates.clone();
-    changed[[2, 1]] = f32::INFINITY;
-    rejects(&queries, &changed, &[0, 1], "candidates: row 2 has a value that is not finite");
-    changed[[2, 1]] = 0.0;
+    let mut invalid = candidates.clone();
+    invalid[[2, 1]] = f32::INFINITY;
+    rejects(&queries, &invalid, &[0, 1], "candidates: row 2 has a value that is not finite");
+    invalid[[2, 1]] = 0.0;
     let mut with_nan = queries.clone();
     with_nan[[1, 0]] = f32::NAN;
-    rejects(&with_nan, &changed, &[0, 1], "queries: row 1");
+    rejects(&with_nan, &invalid, &[0, 1], "queries: row 1");
 }
 
 #[test]

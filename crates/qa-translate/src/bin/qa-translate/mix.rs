@@ -41,7 +41,7 @@ pub struct Args {
     /// Prefix of the file names
     #[arg(long, default_value = "train")]
     split: String,
-    /// Mix all pairs of languages, not only those with the source language
+    /// Mix all pairs of languages, instead of only the pairs with the source language
     #[arg(long)]
     all_pairs: bool,
     /// Also use questions whose translated passage was discarded

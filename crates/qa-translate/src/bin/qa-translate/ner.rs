@@ -64,7 +64,7 @@ fn typed_text(sentence: &Sentence, language: Language) -> Result<TypedText, Erro
     TypedText::from_words(&sentence.words, spans, language)
 }
 
-fn print(to: Language, kept: usize, report: &SpanReport) {
+fn print_summary(to: Language, kept: usize, report: &SpanReport) {
     let found: usize = report.found.values().sum();
     let methods: Vec<String> =
         report.found.iter().map(|(method, count)| format!("{count} by {method}")).collect();
@@ -84,8 +84,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     let source = read_ner(&args.source, None)?;
     let source = source.iter().map(|sentence| typed_text(sentence, args.from));
     let source: Vec<TypedText> = source.collect::<Result<_, Error>>()?;
-    // The output folder is checked before the translation, which may take hours. It is created only
-    // at the end, so that a killed run leaves no temporary folder.
+    // The output folder is checked before the translation, which may take hours. The folder is
+    // created only at the end, so that a killed run leaves no temporary folder.
     drop(PreparedFolder::start(&args.out)?);
     let name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));
@@ -100,7 +100,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
             })
         });
         let kept: Vec<Sentence> = kept.collect();
-        print(to, kept.len(), &report);
+        print_summary(to, kept.len(), &report);
         if kept.is_empty() {
             return Err(Error::Empty { hint: format!("no sentence was kept for {to}") });
         }

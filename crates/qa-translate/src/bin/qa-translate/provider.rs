@@ -63,7 +63,7 @@ struct Provider {
 /// A source of translations. Translations by a server are cached in a file.
 enum Source {
     File(FileTranslator),
-    /// A server, and its API key.
+    /// The configuration of a server, and its API key.
     Server(ServerConfig, Option<String>),
 }
 
@@ -117,7 +117,7 @@ impl Options {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
-            // Each language has its own file, so that several runs can translate in parallel.
+            // Each language has a separate cache, so that several runs can translate in parallel.
             let cache = self.cache.clone().unwrap_or_else(|| cache(to));
             let (mut http, mut chat);
             let mut cached;

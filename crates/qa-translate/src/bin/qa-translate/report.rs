@@ -1,4 +1,4 @@
-//! The file `report.json`: results by language, of this run and earlier runs.
+//! The file `report.json`, which contains the results of this run and earlier runs by language.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -66,7 +66,8 @@ fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
     entries.into_iter().map(entry).collect()
 }
 
-/// Waits until no other run writes to the folder. On file systems without locks it does not wait.
+/// Waits until no other run writes to the folder. On file systems without locks, the function does
+/// not wait.
 #[cfg(unix)]
 fn lock(folder: &Path) -> io::Result<Option<FileLock>> {
     FileLock::acquire(&File::open(folder)?)

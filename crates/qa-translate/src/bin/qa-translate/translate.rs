@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> CommandResult {
     }
     let mut languages_without_questions = Vec::new();
     let mut finish = |translated: Translated| -> CommandResult {
-        print(translated.language, &translated.report);
+        print_summary(translated.language, &translated.report);
         languages_without_questions
             .extend((translated.report.kept() == 0).then_some(translated.language));
         write(args, translated)
@@ -150,7 +150,7 @@ fn write(args: &Args, translated: Translated) -> CommandResult {
     report::publish(&args.out, language, report, file_set)
 }
 
-fn print(to: Language, report: &TranslateReport) {
+fn print_summary(to: Language, report: &TranslateReport) {
     let mut line = format!(
         "{to}: {} of {} kept ({} by markers, {} by search, {} from parallel data), skip ratio {:.4}",
         report.kept(),

@@ -51,7 +51,7 @@ pub enum Reply {
     RetryAfter(u16, String, u32),
     /// Closes the connection without a response.
     HangUp,
-    /// Sends nothing for this long.
+    /// Waits for this duration without a response.
     Stall(Duration),
 }
 
@@ -90,7 +90,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let Some((head, line, body)) = request(&mut stream) else { continue };
+                let Some((head, line, body)) = read_request(&mut stream) else { continue };
                 header_log.lock().unwrap().push(head);
                 let number = {
                     let mut log = log.lock().unwrap();
@@ -147,7 +147,7 @@ impl Server {
 }
 
 /// Reads the headers, the request line and the JSON body.
-fn request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
+fn read_request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -158,12 +158,12 @@ fn request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
         bytes.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let lower = head.to_lowercase();
-        let length = lower.split("content-length: ").nth(1).unwrap();
+        let lowercase_head = head.to_lowercase();
+        let length = lowercase_head.split("content-length: ").nth(1).unwrap();
         let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
         if body.len() >= length {
             let line = head.lines().next().unwrap().to_owned();
-            return Some((lower, line, serde_json::from_str(body).unwrap()));
+            return Some((lowercase_head, line, serde_json::from_str(body).unwrap()));
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum Command {
     Score(ScoreArgs),
 }
 
-/// Turn facts into inputs with one mask, one JSON object per line.
+/// Convert facts to inputs with one mask, one JSON object per line.
 ///
 /// Each object has id, relation, input_ids, mask (an index), gold (a piece id, or null) and spaced.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ With LAMA:
   transfer-eval lama clozes --data data --corpus google-re \\
     --tokenizer xlmr/tokenizer.json --out clozes.jsonl")]
 pub struct ClozeArgs {
-    /// Unpacked folder `data` of LAMA
+    /// Folder `data` of the unpacked LAMA archive
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Part of LAMA
@@ -39,7 +39,8 @@ pub struct ClozeArgs {
     /// tokenizer.json of an XLM-R model
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Vocabulary shared by all compared models, one word per line; other objects are skipped
+    /// Vocabulary shared by all compared models, one word per line; facts with other objects are
+    /// skipped
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
     /// Output file
@@ -71,7 +72,7 @@ pub struct ScoreArgs {
     /// Also write the results for `transfer-eval table 001-5` to this file
     #[arg(long, value_name = "FILE", requires_all = ["corpus", "model"])]
     measured: Option<PathBuf>,
-    /// Part of LAMA of the clozes, for --measured
+    /// Corpus of the clozes, for --measured
     #[arg(long, value_enum)]
     corpus: Option<Corpus>,
     /// Model name, for --measured
@@ -109,7 +110,7 @@ fn clozes(args: &ClozeArgs) -> CommandResult {
         return Err(format!("no cloze to write; {out} is unchanged: {counts}").into());
     }
     Cloze::write(&args.out, &rows)?;
-    print_stderr(&format!("{counts}; {multi_piece} objects are several pieces and count as wrong"));
+    print_stderr(&format!("{counts}; {multi_piece} objects with several pieces count as wrong"));
     Ok(())
 }
 
@@ -164,7 +165,7 @@ fn read_ranks(path: &Path, clozes: &[Cloze]) -> CommandResult<Vec<Option<usize>>
         }
         ranks.push(match (answer.best, answer.rank) {
             (Some(_), Some(_)) => {
-                return Err(line_error("both best and rank; give one".into()).into());
+                return Err(line_error("both best and rank; expected one of them".into()).into());
             }
             (None, Some(0)) => return Err(line_error("rank 0; ranks count from 1".into()).into()),
             (None, rank) => rank,

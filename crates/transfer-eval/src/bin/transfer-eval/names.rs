@@ -70,7 +70,7 @@ With all predictions:
   git clone https://github.com/apple/ml-kge
   transfer-eval names table ml-kge")]
 pub struct TableArgs {
-    /// Folder with data/names and results
+    /// Folder that contains data/names and results
     folder: PathBuf,
 }
 
@@ -93,7 +93,7 @@ pub fn run(command: &Command) -> CommandResult {
         }
         Command::Table(TableArgs { folder }) => {
             let scores = check_printed(folder)?;
-            print(&table(&scores))?;
+            print(&markdown_table(&scores))?;
             let count: usize = scores.values().map(BTreeMap::len).sum();
             print_stderr(&format!("{count} scores equal the authors' output"));
             Ok(())
@@ -102,7 +102,7 @@ pub fn run(command: &Command) -> CommandResult {
 }
 
 /// Formats a table of F1 with a row for each metric and system and a column for each language.
-fn table(scores: &PrintedScores) -> String {
+fn markdown_table(scores: &PrintedScores) -> String {
     let languages: BTreeSet<&String> = scores.values().flat_map(BTreeMap::keys).collect();
     let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
     let names = languages.iter().map(|language| language.as_str());

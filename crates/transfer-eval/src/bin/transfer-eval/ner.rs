@@ -7,7 +7,8 @@ use crate::{CommandResult, print_json};
 
 /// Print precision, recall and F1 of entities as JSON, each from 0 to 1, equal to seqeval's.
 ///
-/// Both files have one word with its tag per line. Their formats may differ, but not their words.
+/// Both files have one word with its tag per line. The formats may differ, but the words must be
+/// equal.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +31,7 @@ pub fn run(args: &Args) -> CommandResult {
     let gold = read_ner(&args.gold, None)?;
     let predicted = read_ner(&args.predicted, None)?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
-        if let Some(problem) = difference(gold, predicted) {
+        if let Some(problem) = first_difference(gold, predicted) {
             let path = args.predicted.display();
             let lines = [predicted.line(), gold.line()].map(Option::unwrap_or_default);
             let [line, gold_line] = lines;
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> CommandResult {
 }
 
 /// Describes the first difference between the words of two sentences.
-fn difference(gold: &Sentence, predicted: &Sentence) -> Option<String> {
+fn first_difference(gold: &Sentence, predicted: &Sentence) -> Option<String> {
     let words = gold.words.iter().zip(&predicted.words).enumerate();
     if let Some((k, (gold, predicted))) = words.into_iter().find(|(_, (gold, word))| gold != word) {
         return Some(format!("word {} is `{predicted}`, but the gold file has `{gold}`", k + 1));

@@ -1,4 +1,4 @@
-//! `transfer-eval retrieval`: draws candidate lists and ranks vectors over them.
+//! `transfer-eval retrieval`: draws candidate lists and ranks their candidates.
 use std::path::PathBuf;
 
 use results::Measured;
@@ -10,15 +10,15 @@ use transfer_eval::retrieval::{
 
 use crate::{CommandResult, print_json, print_stderr};
 
-/// Draw a fixed list of candidates, and score vectors over it (XLM-K's XEP and XOR).
+/// Draw a fixed list of candidates, and score the ranks of the gold candidates (XLM-K's XEP and XOR).
 #[derive(clap::Subcommand)]
 pub enum Command {
     List(ListArgs),
     Score(ScoreArgs),
 }
 
-/// Draw a list in random order: one description of each query's entity, and one of each further
-/// entity.
+/// Draw a list in random order: one description of each entity of the queries, and of random other
+/// entities.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -92,20 +92,20 @@ fn list(args: &ListArgs) -> CommandResult {
     let descriptions = Description::read(&args.descriptions)?;
     let list = CandidateList::draw(&descriptions, &Query::read(&args.queries)?, &config)?;
     list.write(&args.out)?;
-    let missing =
+    let no_description =
         list.skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
     print_stderr(&format!(
-        "{} candidates, {} queries; skipped: {missing} without a description, {} in the language of their candidate",
+        "{} candidates, {} queries; skipped: {no_description} without a description, {} in the language of their candidate",
         list.candidates.len(),
         list.queries.len(),
-        list.skipped.len() - missing
+        list.skipped.len() - no_description
     ));
     Ok(())
 }
 
 fn score(args: &ScoreArgs) -> CommandResult {
     let list = CandidateList::read(&args.list)?;
-    let read = |name: &str, expected: usize| {
+    let read_array = |name: &str, expected: usize| {
         let array = read_vectors(&args.vectors, name)?;
         if array.nrows() == expected {
             return Ok(array);
@@ -113,8 +113,8 @@ fn score(args: &ScoreArgs) -> CommandResult {
         let message = format!("`{name}` has {} rows, but the list has {expected}", array.nrows());
         Err(Error::Content { path: args.vectors.clone(), message })
     };
-    let queries = read("queries", list.queries.len())?;
-    let candidates = read("candidates", list.candidates.len())?;
+    let queries = read_array("queries", list.queries.len())?;
+    let candidates = read_array("candidates", list.candidates.len())?;
     let similarity = if args.cosine { Similarity::Cosine } else { Similarity::Dot };
     let config = RankConfig { similarity };
     let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;

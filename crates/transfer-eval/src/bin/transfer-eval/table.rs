@@ -1,4 +1,4 @@
-//! `transfer-eval table`: prints a table of the paper with the results of a run.
+//! `transfer-eval table`: prints a table of a paper with the results of a run.
 use std::path::PathBuf;
 
 use results::{Measured, PrintedTable};

@@ -1,4 +1,4 @@
-//! Valid and invalid NER files.
+//! Tests of reading and writing NER files.
 use crate::Error;
 use crate::ner::read::parse_ner;
 use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
@@ -72,7 +72,7 @@ fn errors_name_line_and_problem() {
     assert_error("EU B-\n", 1, &["`B-`", "no type"]);
     assert_error("EU BORG\n", 1, &["`BORG`"]);
     assert_error("\tB-ORG\n", 1, &["empty"]);
-    // A truncated line without its tag.
+    // The last line is truncated after the word.
     assert_error("EU B-ORG\nrejects", 2, &["1 columns", "line 1 has 2"]);
     for text in ["", "\n\n", "# text = x\n", "-DOCSTART- O\n"] {
         let message = parse(text).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A fitted map with the normalisation of its source.
+//! A fitted map between languages, and the normalisation of the source vectors.
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -22,13 +22,13 @@ impl Default for MapConfig {
 /// The normalisation of a source language and the orthogonal map to a target language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearMap {
-    source: Normalization,
+    source_normalization: Normalization,
     matrix: Array2<f64>,
 }
 
 impl LinearMap {
-    /// Fits a map to pairs of rows of `source` `[N, D]` and `target` `[M, D]`, which are normalised
-    /// in place.
+    /// Normalises `source`, `[N, D]`, and `target`, `[M, D]`, in place, and fits a map to pairs of
+    /// their rows.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for steps that do not end with [`Step::Unit`];
@@ -41,11 +41,11 @@ impl LinearMap {
         pairs: &[(usize, usize)],
         config: &MapConfig,
     ) -> Result<Self> {
-        let normalization = Normalization::fit(source.view(), &config.normalize)?;
-        normalization.apply(source)?;
+        let source_normalization = Normalization::fit(source.view(), &config.normalize)?;
+        source_normalization.apply(source)?;
         Normalization::fit(target.view(), &config.normalize)?.apply(target)?;
         let matrix = procrustes(source.view(), target.view(), pairs)?;
-        Ok(Self { source: normalization, matrix })
+        Ok(Self { source_normalization, matrix })
     }
 
     /// Normalises and maps source vectors, `[N, D]`.
@@ -53,7 +53,7 @@ impl LinearMap {
     /// # Errors
     /// [`Error::Array`](crate::Error::Array) if D differs.
     pub fn map_source(&self, mut vectors: Array2<f32>) -> Result<Array2<f32>> {
-        self.source.apply(&mut vectors)?;
+        self.source_normalization.apply(&mut vectors)?;
         map_rows(vectors.view(), self.matrix.view())
     }
 

@@ -1,4 +1,4 @@
-//! Exact nearest neighbours in a vocabulary, without storing the whole similarity matrix.
+//! Exact nearest neighbours in a vocabulary, without storing the complete similarity matrix.
 use std::cmp::Ordering;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, linalg::general_mat_mul, s};
@@ -9,13 +9,14 @@ use crate::{Error, Result};
 
 /// Queries per matrix multiplication and thread.
 const QUERY_BLOCK: usize = 512;
-/// Candidates per matrix multiplication. With [`QUERY_BLOCK`], similarities take 2 MiB per thread.
+/// Candidates per matrix multiplication. The similarities of one block of queries and one block of
+/// candidates have 2 MiB.
 const CANDIDATE_BLOCK: usize = 1024;
-/// Number of candidates per group. A group is skipped if its largest float32 score is too low for a
-/// place among the best candidates.
-const GROUP: usize = 32;
+/// Number of candidates per group. A group is skipped if its largest float32 score is lower than
+/// the scores of the best candidates so far.
+const GROUP_SIZE: usize = 32;
 /// Maximum deviation of a vector's length from 1.
-const LENGTH_SLACK: f64 = 1e-3;
+const LENGTH_TOLERANCE: f64 = 1e-3;
 
 /// A candidate and its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,8 +27,8 @@ pub struct Neighbour {
     pub score: f64,
 }
 
-/// The `count` nearest candidates of each query, best first; ties are sorted by row. Vectors must
-/// have length 1 or be zero, so that dot products are cosines.
+/// Returns the `count` nearest candidates of each query, best first; ties are sorted by row.
+/// Vectors must have length 1 or be zero, so that dot products are cosines.
 ///
 /// With `mean_similarities`, which contains r(y) for each candidate y, scores are 2 cos(x, y) −
 /// r(y). This is CSLS ("Word Translation without Parallel Data", arXiv 1710.04087) without its term
@@ -35,7 +36,7 @@ pub struct Neighbour {
 ///
 /// **Exact:** scores are float64 sums in order of the dimensions, and the result does not depend on
 /// blocks, threads or processor. A float32 matrix multiplication excludes candidates that cannot be
-/// among the best; the scores of the remaining ones are computed again in float64.
+/// among the best; the scores of the remaining candidates are computed again in float64.
 ///
 /// # Shapes
 /// - `queries`: `[Q, D]` float32
@@ -69,9 +70,9 @@ pub fn nearest(
     Ok(search.best(count, |best| best))
 }
 
-/// The mean score of the `count` nearest `candidates` of each row of `queries`: r of CSLS, where
-/// `count` is 10. The arguments have the shapes documented for [`nearest`]. Returns 0 if there are
-/// no candidates.
+/// Returns the mean score of the `count` nearest candidates of each query: r of CSLS, where `count`
+/// is 10. The arguments have the shapes documented for [`nearest`]. The mean is 0 if there are no
+/// candidates.
 ///
 /// # Errors
 /// As [`nearest`].
@@ -94,8 +95,8 @@ struct Search<'a> {
     mean_similarities: Option<&'a [f64]>,
     /// `mean_similarities` in float32.
     f32_means: Vec<f32>,
-    /// Maximum difference between a float32 score and the exact one.
-    slack: f64,
+    /// Maximum difference between a float32 score and the exact score.
+    max_error: f64,
 }
 
 impl<'a> Search<'a> {
@@ -117,17 +118,17 @@ impl<'a> Search<'a> {
             let message = format!("{} for {} candidates", means.len(), candidates.nrows());
             return Err(Error::array("mean_similarities", message + "; expected finite numbers"));
         }
-        let length = 1.0 + LENGTH_SLACK;
-        let underflow = width as f64 * f64::from(f32::MIN_POSITIVE);
-        let mut slack = 2.0 * (max_rounding_error(width) * length * length + underflow);
+        let length = 1.0 + LENGTH_TOLERANCE;
+        let max_underflow = width as f64 * f64::from(f32::MIN_POSITIVE);
+        let mut max_error = 2.0 * (max_rounding_error(width) * length * length + max_underflow);
         let means = mean_similarities.unwrap_or_default();
-        let largest = means.iter().fold(0.0_f64, |max, mean| max.max(mean.abs()));
+        let max_mean = means.iter().fold(0.0_f64, |max, mean| max.max(mean.abs()));
         if mean_similarities.is_some() {
-            // Both terms of the difference are rounded.
-            slack += 2.0 * f64::from(f32::EPSILON) * (2.0 * length * length + largest);
+            // With CSLS, the cosine and the mean similarity are rounded to float32.
+            max_error += 2.0 * f64::from(f32::EPSILON) * (2.0 * length * length + max_mean);
         }
         let f32_means = means.iter().map(|&mean| mean as f32).collect();
-        Ok(Self { queries, candidates, mean_similarities, f32_means, slack })
+        Ok(Self { queries, candidates, mean_similarities, f32_means, max_error })
     }
 
     /// Applies `convert` to the best `count` candidates of each query.
@@ -136,52 +137,52 @@ impl<'a> Search<'a> {
         let blocks: Vec<Vec<T>> = starts
             .into_par_iter()
             .map(|start| {
-                let lists = self.block(start, count);
+                let lists = self.search_block(start, count);
                 lists.into_iter().map(|list| convert(list.best)).collect()
             })
             .collect();
         blocks.into_iter().flatten().collect()
     }
 
-    fn block(&self, start: usize, count: usize) -> Vec<Best> {
+    fn search_block(&self, start: usize, count: usize) -> Vec<TopList> {
         let end = (start + QUERY_BLOCK).min(self.queries.nrows());
         let queries = self.queries.slice(s![start..end, ..]);
-        let mut lists: Vec<Best> = (start..end).map(|_| Best::new(count)).collect();
+        let mut lists: Vec<TopList> = (start..end).map(|_| TopList::new(count)).collect();
         let mut products = Array2::<f32>::zeros((queries.nrows(), CANDIDATE_BLOCK));
         let mut first = 0;
-        for part in self.candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK) {
-            let mut products = products.slice_mut(s![.., ..part.nrows()]);
-            general_mat_mul(1.0, &queries, &part.t(), 0.0, &mut products);
+        for block in self.candidates.axis_chunks_iter(Axis(0), CANDIDATE_BLOCK) {
+            let mut products = products.slice_mut(s![.., ..block.nrows()]);
+            general_mat_mul(1.0, &queries, &block.t(), 0.0, &mut products);
             let means = self
                 .mean_similarities
                 .and_then(|means| Some((means.get(first..)?, self.f32_means.get(first..)?)));
             let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
             for ((products, query), list) in rows {
-                let row = Row { query, part, means, first, slack: self.slack };
-                row.scan(products.to_slice().unwrap_or_default(), list);
+                let scan = BlockScan { query, block, means, first, max_error: self.max_error };
+                scan.run(products.to_slice().unwrap_or_default(), list);
             }
-            first += part.nrows();
+            first += block.nrows();
         }
         lists
     }
 }
 
 /// One query and one block of candidates.
-struct Row<'a> {
+struct BlockScan<'a> {
     query: ArrayView1<'a, f32>,
-    part: ArrayView2<'a, f32>,
+    block: ArrayView2<'a, f32>,
     /// The candidates' mean similarities in float64 and float32.
     means: Option<(&'a [f64], &'a [f32])>,
     first: usize,
-    slack: f64,
+    max_error: f64,
 }
 
-impl Row<'_> {
+impl BlockScan<'_> {
     /// Adds the candidates that may be among the best; groups without such a candidate are skipped.
-    fn scan(&self, products: &[f32], list: &mut Best) {
-        for (group, products) in products.chunks(GROUP).enumerate() {
-            let start = group * GROUP;
-            let limit = list.limit - self.slack;
+    fn run(&self, products: &[f32], list: &mut TopList) {
+        for (group, products) in products.chunks(GROUP_SIZE).enumerate() {
+            let start = group * GROUP_SIZE;
+            let limit = list.limit - self.max_error;
             match self
                 .means
                 .and_then(|(exact, rounded)| Some((exact.get(start..)?, rounded.get(start..)?)))
@@ -191,7 +192,7 @@ impl Row<'_> {
                         continue;
                     }
                     for (at, &product) in products.iter().enumerate() {
-                        if f64::from(product) >= list.limit - self.slack {
+                        if f64::from(product) >= list.limit - self.max_error {
                             self.rescore(start + at, None, list);
                         }
                     }
@@ -202,7 +203,7 @@ impl Row<'_> {
                         continue;
                     }
                     for (at, (pair, &mean)) in products.iter().zip(rounded).zip(exact).enumerate() {
-                        if f64::from(score(pair)) >= list.limit - self.slack {
+                        if f64::from(score(pair)) >= list.limit - self.max_error {
                             self.rescore(start + at, Some(mean), list);
                         }
                     }
@@ -212,22 +213,22 @@ impl Row<'_> {
     }
 
     /// Computes the score again in float64 and adds the candidate.
-    fn rescore(&self, column: usize, mean: Option<f64>, list: &mut Best) {
-        let cosine = dot(self.query, self.part.row(column));
+    fn rescore(&self, column: usize, mean: Option<f64>, list: &mut TopList) {
+        let cosine = dot(self.query, self.block.row(column));
         let score = mean.map_or(cosine, |mean| 2.0 * cosine - mean);
         list.insert(Neighbour { index: self.first + column, score });
     }
 }
 
 /// The best candidates so far, best first.
-struct Best {
+struct TopList {
     count: usize,
     best: Vec<Neighbour>,
-    /// Minimum score of a further candidate.
+    /// Minimum score of a candidate that enters the list.
     limit: f64,
 }
 
-impl Best {
+impl TopList {
     fn new(count: usize) -> Self {
         let limit = if count == 0 { f64::INFINITY } else { f64::NEG_INFINITY };
         Self { count, best: Vec::new(), limit }
@@ -261,7 +262,7 @@ fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
     }
 }
 
-/// The largest score.
+/// Returns the largest score.
 fn max_score(scores: impl Iterator<Item = f32>) -> f32 {
     scores.fold(f32::NEG_INFINITY, |max, score| if score > max { score } else { max })
 }
@@ -270,7 +271,7 @@ fn max_score(scores: impl Iterator<Item = f32>) -> f32 {
 fn check_lengths(name: &'static str, rows: ArrayView2<'_, f32>) -> Result<()> {
     let invalid_row = rows.outer_iter().position(|row| {
         let square: f64 = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-        let is_valid = square == 0.0 || (square.sqrt() - 1.0).abs() <= LENGTH_SLACK;
+        let is_valid = square == 0.0 || (square.sqrt() - 1.0).abs() <= LENGTH_TOLERANCE;
         !is_valid
     });
     match invalid_row {

@@ -15,7 +15,7 @@ const BLOCK: usize = 4096;
 pub enum Step {
     /// Each vector is scaled to length 1; a zero vector is unchanged.
     Unit,
-    /// The mean of all vectors is subtracted from each.
+    /// The mean of all vectors is subtracted from each vector.
     Center,
 }
 
@@ -24,7 +24,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normalization {
     steps: Vec<Step>,
-    /// The means of all centering steps, `[centers, D]`.
+    /// One mean per centering step, `[steps, D]`.
     means: Array2<f64>,
 }
 
@@ -41,18 +41,18 @@ impl Normalization {
         if vectors.is_empty() {
             return Err(Error::array("vectors", format!("shape {:?}", vectors.dim())));
         }
-        let mut fitted = Self { steps: Vec::new(), means: Array2::zeros((0, vectors.ncols())) };
+        let mut result = Self { steps: Vec::new(), means: Array2::zeros((0, vectors.ncols())) };
         for &step in steps {
             if step == Step::Center {
-                let mean = fitted.mean(vectors);
-                fitted
+                let mean = result.mean(vectors);
+                result
                     .means
                     .push_row(mean.view())
                     .map_err(|error| Error::array("vectors", error.to_string()))?;
             }
-            fitted.steps.push(step);
+            result.steps.push(step);
         }
-        Ok(fitted)
+        Ok(result)
     }
 
     /// The number of dimensions.
@@ -81,7 +81,7 @@ impl Normalization {
         Ok(())
     }
 
-    /// The mean of the vectors after the current steps.
+    /// Returns the mean of the vectors after the steps in `self`.
     fn mean(&self, vectors: ArrayView2<'_, f32>) -> Array1<f64> {
         let blocks: Vec<_> = vectors.axis_chunks_iter(Axis(0), BLOCK).collect();
         let sums: Vec<Array1<f64>> = blocks

@@ -19,7 +19,7 @@ const STEPS_PER_DIMENSION: usize = 100;
 /// # Shapes
 /// - `source`: `[N, D]` float32
 /// - `target`: `[M, D]` float32
-/// - `pairs`: rows of source and target
+/// - `pairs`: pairs of a row of `source` and a row of `target`
 ///
 /// # Errors
 /// [`Error::Array`] if the numbers of dimensions differ, a row does not exist, or a value is not
@@ -63,8 +63,8 @@ pub(super) fn procrustes(
     else {
         return Err(Error::array("pairs", "no singular vectors"));
     };
-    let rotation = u * v_t;
-    Ok(Array2::from_shape_fn((width, width), |(row, column)| rotation[(row, column)]))
+    let orthogonal_map = u * v_t;
+    Ok(Array2::from_shape_fn((width, width), |(row, column)| orthogonal_map[(row, column)]))
 }
 
 /// Multiplies each row by `map`, summed in float64 and rounded to float32.

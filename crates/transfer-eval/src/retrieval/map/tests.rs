@@ -1,4 +1,4 @@
-//! Maps between vectors, compared with known results, brute force and numpy.
+//! Tests of maps and nearest neighbours, compared with known results, brute force and numpy.
 use std::path::Path;
 
 use super::{
@@ -16,7 +16,7 @@ fn random(rows: usize, width: usize, seed: u64) -> Array2<f32> {
     Array2::from_shape_simple_fn((rows, width), || rng.random_range(-1.0..1.0))
 }
 
-fn unit(rows: usize, width: usize, seed: u64) -> Array2<f32> {
+fn unit_vectors(rows: usize, width: usize, seed: u64) -> Array2<f32> {
     let mut vectors = random(rows, width, seed);
     Normalization::fit(vectors.view(), &[Step::Unit]).unwrap().apply(&mut vectors).unwrap();
     vectors
@@ -32,7 +32,8 @@ fn distance(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> f64 {
     (&a - &b).iter().fold(0.0, |max, value| max.max(value.abs()))
 }
 
-/// Integer rows and their rotation by a matrix of ±0.5, exact in float32.
+/// Returns integer vectors, their products with an orthogonal matrix, and the matrix, whose
+/// elements are 0 and ±0.5. All values are exact in float32.
 fn rotated_pairs(rows: usize) -> (Array2<f32>, Array2<f32>, Array2<f64>) {
     let sign = |row: usize, column: usize| {
         if (row & column).count_ones().is_multiple_of(2) { 0.5 } else { -0.5 }
@@ -61,17 +62,17 @@ fn procrustes_finds_a_known_rotation_and_is_orthogonal() {
             < 1e-12
     );
     // With fewer pairs than dimensions, the map is still orthogonal.
-    let few: Vec<_> = (0..5).map(|row| (row, row)).collect();
-    let (source, target) = (unit(5, 48, 1), unit(5, 48, 2));
-    let map = procrustes(source.view(), target.view(), &few).unwrap();
+    let few_pairs: Vec<_> = (0..5).map(|row| (row, row)).collect();
+    let (source, target) = (unit_vectors(5, 48, 1), unit_vectors(5, 48, 2));
+    let map = procrustes(source.view(), target.view(), &few_pairs).unwrap();
     assert!(orthogonality_error(map.view()) < 1e-12);
 }
 
 #[test]
 fn neighbours_equal_brute_force_for_any_number_of_threads() {
-    // The vectors have more rows than a block of queries or candidates, and duplicate rows.
-    let queries = unit(300, 12, 6);
-    let mut candidates = unit(1500, 12, 7);
+    // The candidates have more rows than one block, and duplicate rows.
+    let queries = unit_vectors(300, 12, 6);
+    let mut candidates = unit_vectors(1500, 12, 7);
     for (to, from) in [(1400, 3), (1401, 3), (900, 40)] {
         let row = candidates.row(from).to_owned();
         candidates.row_mut(to).assign(&row);
@@ -80,7 +81,7 @@ fn neighbours_equal_brute_force_for_any_number_of_threads() {
         let pairs = queries.row(query).into_iter().zip(candidates.row(candidate));
         pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     };
-    let sorted = |score: &dyn Fn(usize) -> f64, count: usize| {
+    let brute_force = |score: &dyn Fn(usize) -> f64, count: usize| {
         let mut all: Vec<_> = (0..1500).map(|index| (index, score(index))).collect();
         all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         all.truncate(count);
@@ -92,20 +93,20 @@ fn neighbours_equal_brute_force_for_any_number_of_threads() {
         all.sort_by(|a, b| b.total_cmp(a));
         assert_eq!(*mean, all[..10].iter().sum::<f64>() / 10.0);
     }
-    let find = |means: Option<&[f64]>, threads: usize| {
+    let search = |means: Option<&[f64]>, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| nearest(queries.view(), candidates.view(), 5, means)).unwrap()
     };
-    let (plain, csls) = (find(None, 1), find(Some(&means), 1));
+    let (plain, csls) = (search(None, 1), search(Some(&means), 1));
     for query in 0..300 {
         let pairs = |found: &[crate::retrieval::map::Neighbour]| {
             found.iter().map(|one| (one.index, one.score)).collect::<Vec<_>>()
         };
-        assert_eq!(pairs(&plain[query]), sorted(&|candidate| cosine(query, candidate), 5));
+        assert_eq!(pairs(&plain[query]), brute_force(&|candidate| cosine(query, candidate), 5));
         let score = |candidate: usize| 2.0 * cosine(query, candidate) - means[candidate];
-        assert_eq!(pairs(&csls[query]), sorted(&score, 5));
+        assert_eq!(pairs(&csls[query]), brute_force(&score, 5));
     }
-    assert_eq!((plain, csls), (find(None, 3), find(Some(&means), 3)));
+    assert_eq!((plain, csls), (search(None, 3), search(Some(&means), 3)));
 }
 
 fn golden() -> Value {
@@ -113,23 +114,23 @@ fn golden() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn take<T: serde::de::DeserializeOwned>(value: &Value) -> T {
+fn from_json<T: serde::de::DeserializeOwned>(value: &Value) -> T {
     serde_json::from_value(value.clone()).unwrap()
 }
 
 fn array<T: Clone + serde::de::DeserializeOwned>(value: &Value) -> Array2<T> {
-    let rows: Vec<Vec<T>> = take(value);
+    let rows: Vec<Vec<T>> = from_json(value);
     Array2::from_shape_vec((rows.len(), rows[0].len()), rows.concat()).unwrap()
 }
 
 #[test]
 fn results_equal_numpy() {
     let golden = golden();
-    let pairs: Vec<(usize, usize)> = take(&golden["pairs"]);
+    let pairs: Vec<(usize, usize)> = from_json(&golden["pairs"]);
     let results = golden["results"].as_array().unwrap();
     assert_eq!(results.len(), 3);
     for expected in results {
-        let config = MapConfig { normalize: take(&expected["normalize"]) };
+        let config = MapConfig { normalize: from_json(&expected["normalize"]) };
         let (mut source, mut target) = (array(&golden["source"]), array(&golden["target"]));
         let raw = source.clone();
         let map = LinearMap::fit(&mut source, &mut target, &pairs, &config).unwrap();
@@ -146,10 +147,10 @@ fn results_equal_numpy() {
             let neighbours = nearest(mapped.view(), target.view(), 5, means).unwrap();
             let neighbours: Vec<Vec<usize>> =
                 neighbours.iter().map(|list| list.iter().map(|one| one.index).collect()).collect();
-            assert_eq!(neighbours, take::<Vec<Vec<usize>>>(&expected[key]));
+            assert_eq!(neighbours, from_json::<Vec<Vec<usize>>>(&expected[key]));
         }
         let means = mean_similarity(mapped.view(), target.view(), 10).unwrap();
-        let expected: Vec<f64> = take(&expected["mean_similarity"]);
+        let expected: Vec<f64> = from_json(&expected["mean_similarity"]);
         assert!(means.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-14));
         assert!(matches!(map.map_source(random(2, 7, 1)), Err(Error::Array { .. })));
     }
@@ -157,14 +158,14 @@ fn results_equal_numpy() {
 
 #[test]
 fn invalid_arguments_are_errors() {
-    let (source, target) = (unit(4, 3, 1), unit(4, 5, 2));
+    let (source, target) = (unit_vectors(4, 3, 1), unit_vectors(4, 5, 2));
     assert!(procrustes(source.view(), target.view(), &[(0, 0)]).is_err());
     assert!(matches!(procrustes(source.view(), source.view(), &[]), Err(Error::Nothing { .. })));
     let message = procrustes(source.view(), source.view(), &[(0, 4)]).unwrap_err().to_string();
     assert!(message.contains("rows 0 and 4"), "{message}");
     assert!(nearest(source.view(), target.view(), 1, None).is_err());
-    let long = source.mapv(|value| value * 2.0);
-    let message = nearest(long.view(), source.view(), 1, None).unwrap_err().to_string();
+    let longer_vectors = source.mapv(|value| value * 2.0);
+    let message = nearest(longer_vectors.view(), source.view(), 1, None).unwrap_err().to_string();
     assert!(message.contains("queries: the length of row 0"), "{message}");
     assert!(nearest(source.view(), source.view(), 1, Some(&[0.0])).is_err());
     assert_eq!(nearest(source.view(), source.view(), 0, None).unwrap(), vec![vec![]; 4]);
