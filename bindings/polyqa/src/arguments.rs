@@ -25,7 +25,7 @@ pub fn value_error(message: &str) -> PyErr {
 }
 
 /// Converts a count that must be at least `min`.
-pub fn count(name: &str, value: i64, min: u32) -> PyResult<usize> {
+pub fn to_count(name: &str, value: i64, min: u32) -> PyResult<usize> {
     let count = u32::try_from(value).ok().filter(|&count| count >= min);
     count
         .and_then(|count| usize::try_from(count).ok())
@@ -48,26 +48,26 @@ pub fn documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
         true => vec![argument.clone()],
         false => items(argument, "documents", "a str or a list")?,
     };
-    let convert = |(number, item): (usize, &Bound<'_, PyAny>)| {
-        let location = format!("documents[{number}]");
+    let convert = |(index, item): (usize, &Bound<'_, PyAny>)| {
+        let location = format!("documents[{index}]");
         let Ok(row) = item.cast::<PyDict>() else {
             return Ok(Document {
-                id: number.to_string().into(),
+                id: index.to_string().into(),
                 text: text(item, &location)?.into(),
             });
         };
-        let id = id(row, &location)?.unwrap_or_else(|| number.to_string());
+        let id = id(row, &location)?.unwrap_or_else(|| index.to_string());
         Ok(Document { text: field(row, "text", &location)?.into(), id: id.into() })
     };
     items.iter().enumerate().map(convert).collect()
 }
 
-/// Converts questions with contexts, `{"question": …, "context": …}`; also returns
-/// whether each has an id.
+/// Converts questions with contexts, `{"question": …, "context": …}`, and returns for each whether
+/// it has an id.
 pub fn questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
     let items = items(argument, "question", "a str, or a list without documents")?;
-    let convert = |(number, item): (usize, &Bound<'_, PyAny>)| {
-        let location = format!("question[{number}]");
+    let convert = |(index, item): (usize, &Bound<'_, PyAny>)| {
+        let location = format!("question[{index}]");
         let row = item.cast::<PyDict>().map_err(|_| {
             let format = "{\"question\": …, \"context\": …}";
             value_error(&format!("{location}: expected {format}, got {}", type_name(item)))
@@ -81,7 +81,7 @@ pub fn questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bo
             context: field(row, "context", &location)?.into(),
             answers: Vec::new(),
             title: title.unwrap_or_default().into(),
-            id: row_id.unwrap_or_else(|| number.to_string()),
+            id: row_id.unwrap_or_else(|| index.to_string()),
         };
         Ok((question, has_id))
     };
@@ -132,8 +132,8 @@ fn text(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
     let Ok(text) = value.cast::<PyString>() else {
         return Err(value_error(&format!("{location}: expected a str, got {}", type_name(value))));
     };
-    let invalid = |_| value_error(&format!("{location}: an unpaired surrogate is not valid text"));
-    text.to_cow().map(|text| text.into_owned()).map_err(invalid)
+    let to_error = |_| value_error(&format!("{location}: an unpaired surrogate is not valid text"));
+    text.to_cow().map(|text| text.into_owned()).map_err(to_error)
 }
 
 /// Returns the type name of a value for messages.

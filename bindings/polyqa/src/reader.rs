@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
 
-use crate::arguments::{self, count, py_error, value_error};
+use crate::arguments::{self, py_error, to_count, value_error};
 
 /// Number of questions with contexts that are evaluated together.
 const QUESTIONS_PER_BATCH: usize = 256;
@@ -63,17 +63,17 @@ impl Reader {
         options.set_item("answers", answers)?;
         options.set_item("null_threshold", null_threshold)?;
 
-        let max_answers = count("answers", answers, 1)?;
-        let batch_size = batch_size.map(|value| count("batch_size", value, 1)).transpose()?;
-        let max_answer_length = count("max_answer_length", max_answer_length, 1)?;
-        let max_length = max_length.map(|value| count("max_length", value, 1)).transpose()?;
-        let doc_stride = doc_stride.map(|value| count("doc_stride", value, 0)).transpose()?;
+        let max_answers = to_count("answers", answers, 1)?;
+        let batch_size = batch_size.map(|value| to_count("batch_size", value, 1)).transpose()?;
+        let max_answer_length = to_count("max_answer_length", max_answer_length, 1)?;
+        let max_length = max_length.map(|value| to_count("max_length", value, 1)).transpose()?;
+        let doc_stride = doc_stride.map(|value| to_count("doc_stride", value, 0)).transpose()?;
         let model = model.into_os_string().into_string().map_err(|model| {
             value_error(&format!("model {}: must be UTF-8", model.to_string_lossy()))
         })?;
-        let choice: DeviceChoice = device.parse().map_err(|error| py_error(&error))?;
+        let device_choice: DeviceChoice = device.parse().map_err(|error| py_error(&error))?;
         let reader = py.detach(|| {
-            let device = resolve_device(choice).map_err(|error| py_error(&error))?;
+            let device = resolve_device(device_choice).map_err(|error| py_error(&error))?;
             let precision = polyqa::select_precision(precision, device);
             let precision = precision.map_err(|error| value_error(&error.to_string()))?;
             let load = || -> polyqa::Result<polyqa::Reader> {
@@ -89,7 +89,7 @@ impl Reader {
                     Some(batch_size) => reader.with_batch_size(batch_size),
                     None => reader,
                 };
-                Ok(reader.with_answers(max_answers).with_null_threshold(null_threshold))
+                Ok(reader.with_max_answers(max_answers).with_null_threshold(null_threshold))
             };
             load().map_err(|error| py_error(&error))
         })?;
@@ -97,8 +97,8 @@ impl Reader {
         Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
     }
 
-    /// Returns the best answers to a question in documents as a dict. For questions with contexts,
-    /// `{"question": …, "context": …}`, returns a list of dicts in the same order.
+    /// Returns the best answers to a question over documents as a dict. For questions with
+    /// contexts, `{"question": …, "context": …}`, returns a list of dicts in the same order.
     ///
     /// `documents` is a text, or a list of texts or of `{"id": …, "text": …}`. BM25 selects the
     /// best 50 passages. The dicts have the format of `polyqa answer --json`: for each answer `a`
@@ -111,18 +111,19 @@ impl Reader {
         question: &Bound<'py, PyAny>,
         documents: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = match (question.is_instance_of::<PyString>(), documents) {
+        let json = match (question.is_instance_of::<PyString>(), documents) {
             (true, Some(documents)) => {
                 let questions = [(None, arguments::question(question, "question")?)];
                 let documents: Documents = arguments::documents(documents)?.into();
                 let mut answers = Vec::new();
                 self.with_reader(py, |reader, signals| {
                     let pass = FirstPass::over_with(&documents, &mut || signals.check())?;
-                    let mut add = |found: Vec<Answers>, _| {
-                        answers.extend(found);
+                    let mut on_answers = |batch: Vec<Answers>, _| {
+                        answers.extend(batch);
                         signals.check()
                     };
-                    reader.answer_all(&questions, &documents, Some((&pass, CANDIDATES)), &mut add)
+                    let first_pass = Some((&pass, CANDIDATES));
+                    reader.answer_all(&questions, &documents, first_pass, &mut on_answers)
                 })?;
                 let answers = answers.pop();
                 serde_json::to_string(&answers)
@@ -138,20 +139,20 @@ impl Reader {
                 let mut answers = Vec::with_capacity(questions.len());
                 self.with_reader(py, |reader, signals| {
                     questions.chunks(QUESTIONS_PER_BATCH).try_for_each(|batch| {
-                        let found = reader.answer_in_contexts(batch)?;
-                        answers.extend(found.into_iter().map(|(answers, _)| answers));
+                        let results = reader.answer_in_contexts(batch)?;
+                        answers.extend(results.into_iter().map(|(answers, _)| answers));
                         signals.check()
                     })
                 })?;
-                for (one, has_id) in answers.iter_mut().zip(has_id) {
-                    one.id = one.id.take().filter(|_| has_id);
+                for (result, has_id) in answers.iter_mut().zip(has_id) {
+                    result.id = result.id.take().filter(|_| has_id);
                 }
                 serde_json::to_string(&answers)
             }
         };
-        let text = found.map_err(|error| py_error(&error))?;
-        // The values are converted through JSON, so that they equal those in the JSON lines of
-        // `polyqa answer`.
+        let text = json.map_err(|error| py_error(&error))?;
+        // The values are converted through JSON, so that they equal the values in the output of
+        // `polyqa answer --json`.
         py.import("json")?.call_method1("loads", (text,))
     }
 
@@ -167,39 +168,39 @@ impl Reader {
 }
 
 impl Reader {
-    /// Calls `read` with the reader, without the interpreter's lock.
+    /// Calls `read` with the reader, and releases the interpreter's lock during the call.
     fn with_reader(
         &self,
         py: Python<'_>,
-        read: impl FnOnce(&polyqa::Reader, &mut Signals) -> Result<(), Stopped> + Send,
+        read: impl FnOnce(&polyqa::Reader, &mut SignalChecker) -> Result<(), StopError> + Send,
     ) -> PyResult<()> {
         let read = || {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&reader, &mut Signals { last_check: Instant::now() })
+            read(&reader, &mut SignalChecker { last_check: Instant::now() })
         };
-        py.detach(read).map_err(|Stopped(error)| error)
+        py.detach(read).map_err(|StopError(error)| error)
     }
 }
 
 /// Checks for signals, so that Ctrl-C can stop long computations.
-struct Signals {
+struct SignalChecker {
     last_check: Instant,
 }
 
-impl Signals {
-    fn check(&mut self) -> Result<(), Stopped> {
+impl SignalChecker {
+    fn check(&mut self) -> Result<(), StopError> {
         if self.last_check.elapsed() < SIGNAL_INTERVAL {
             return Ok(());
         }
         self.last_check = Instant::now();
-        Python::attach(|py| py.check_signals()).map_err(Stopped)
+        Python::attach(|py| py.check_signals()).map_err(StopError)
     }
 }
 
 /// The exception that stops a computation.
-struct Stopped(PyErr);
+struct StopError(PyErr);
 
-impl From<polyqa::Error> for Stopped {
+impl From<polyqa::Error> for StopError {
     fn from(error: polyqa::Error) -> Self {
         Self(py_error(&error))
     }

@@ -50,11 +50,11 @@ def model(command_line, tmp_path_factory):
         "num_attention_heads": 2, "max_position_embeddings": 130, "initializer_range": 0.2,
     }
     (folder / "small.json").write_text(json.dumps(config))
-    done = command_line(
+    process = command_line(
         "xlmr-model", "init", "--config", folder / "small.json",
         "--tokenizer", base / "tokenizer.json", "--heads", "qa", "--out", folder / "reader",
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     return folder / "reader"
 
 

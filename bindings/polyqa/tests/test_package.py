@@ -20,25 +20,25 @@ def test_the_stubs_match_the_module():
     folder = Path(polyqa.__file__).parent
     assert (folder / "py.typed").exists()
     stub = ast.parse((folder / "_polyqa.pyi").read_text())
-    (function,) = [one for one in stub.body if isinstance(one, ast.FunctionDef)]
-    assert [one.arg for one in function.args.args] == list(
+    (function,) = [node for node in stub.body if isinstance(node, ast.FunctionDef)]
+    assert [node.arg for node in function.args.args] == list(
         inspect.signature(_polyqa.program).parameters
     )
-    (stubbed,) = [one for one in stub.body if getattr(one, "name", "") == "Reader"]
-    methods = {one.name: one for one in stubbed.body}
+    (reader_class,) = [node for node in stub.body if getattr(node, "name", "") == "Reader"]
+    methods = {node.name: node for node in reader_class.body}
     public = {name for name in dir(polyqa.Reader) if not name.startswith("_")}
     assert public == {name for name in methods if not name.startswith("_")} == {"answer"}
     new, parameters = methods["__new__"].args, inspect.signature(polyqa.Reader).parameters
-    assert [one.arg for one in new.args[1:] + new.kwonlyargs] == list(parameters)
+    assert [node.arg for node in new.args[1:] + new.kwonlyargs] == list(parameters)
     defaults = [one.default for one in parameters.values() if one.kind is one.KEYWORD_ONLY]
-    assert [ast.literal_eval(one) for one in new.kw_defaults] == defaults
+    assert [ast.literal_eval(node) for node in new.kw_defaults] == defaults
     answer = inspect.signature(polyqa.Reader.answer).parameters
-    assert [one.arg for one in methods["answer"].args.args] == list(answer)
+    assert [node.arg for node in methods["answer"].args.args] == list(answer)
 
 
 def test_everything_has_a_docstring():
-    for one in (polyqa.Reader, polyqa.Reader.answer, polyqa):
-        assert len(one.__doc__) > 60, one
+    for item in (polyqa.Reader, polyqa.Reader.answer, polyqa):
+        assert len(item.__doc__) > 60, item
     assert set(polyqa.__all__) == {"Reader", "__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", polyqa.__version__)
     major, minor, _ = torch.__version__.split(".", 2)
@@ -58,8 +58,8 @@ def test_the_extension_finds_libtorch_by_name():
     if shutil.which("readelf") is None:
         pytest.skip("readelf is not installed")
     line = ["readelf", "--dynamic", "--wide", _polyqa.__file__]
-    shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
-    assert "RPATH" not in shown and "RUNPATH" not in shown
-    needed = re.findall(r"NEEDED.*\[(.*)\]", shown)
-    torch = {name for name in needed if re.match(r"lib(torch|c10)", name)}
-    assert torch == {"libtorch_cpu.so", "libc10.so"}
+    output = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert "RPATH" not in output and "RUNPATH" not in output
+    libraries = re.findall(r"NEEDED.*\[(.*)\]", output)
+    torch_libraries = {name for name in libraries if re.match(r"lib(torch|c10)", name)}
+    assert torch_libraries == {"libtorch_cpu.so", "libc10.so"}

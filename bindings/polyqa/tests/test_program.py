@@ -15,17 +15,17 @@ import pytest
 
 def test_version_and_help_equal_the_programs(installed, command_line):
     for line in (["--version"], ["--help"], ["answer", "--help"]):
-        ours, theirs = installed(*line), command_line("polyqa", *line)
-        assert (ours.returncode, ours.stdout) == (0, theirs.stdout)
+        actual, expected = installed(*line), command_line("polyqa", *line)
+        assert (actual.returncode, actual.stdout) == (0, expected.stdout)
     assert installed("--version").stdout.split()[1] == polyqa.__version__
 
 
 def test_answers_equal_the_programs(installed, command_line, model, tmp_path):
     (tmp_path / "peru.txt").write_text("👩‍🚀 Lima liegt in Peru. Quito nicht.")
     line = ["answer", "--model", model, "-q", "Wo?", "--json", tmp_path / "peru.txt"]
-    ours, theirs = installed(*line), command_line("polyqa", *line)
-    assert (ours.returncode, ours.stdout) == (0, theirs.stdout)
-    assert json.loads(ours.stdout)["answers"]
+    actual, expected = installed(*line), command_line("polyqa", *line)
+    assert (actual.returncode, actual.stdout) == (0, expected.stdout)
+    assert json.loads(actual.stdout)["answers"]
 
 
 @pytest.mark.parametrize("line", [
@@ -37,9 +37,9 @@ def test_answers_equal_the_programs(installed, command_line, model, tmp_path):
 ])
 def test_errors_equal_the_programs(installed, command_line, line, tmp_path):
     line = [os.fsdecode(word) for word in line]
-    ours, theirs = installed(*line), command_line("polyqa", *line)
-    assert (ours.returncode, ours.stdout) == (2, "")
-    assert ours.stderr == theirs.stderr and ours.stderr.count("\n") == 1
+    actual, expected = installed(*line), command_line("polyqa", *line)
+    assert (actual.returncode, actual.stdout) == (2, "")
+    assert actual.stderr == expected.stderr and actual.stderr.count("\n") == 1
 
 
 def test_the_console_script_equals_the_module(installed):
@@ -47,10 +47,10 @@ def test_the_console_script_equals_the_module(installed):
     assert script.value == "polyqa.__main__:main"
     # The path of `pip install --target`; otherwise the script is in the PATH.
     path = Path(polyqa.__file__).parents[1] / "bin/polyqa"
-    done = subprocess.run(
+    process = subprocess.run(
         [path if path.exists() else "polyqa", "x"], capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (2, installed("x").stderr)
+    assert (process.returncode, process.stderr) == (2, installed("x").stderr)
 
 
 def interactive_program(model, tmp_path):
@@ -64,32 +64,32 @@ def interactive_program(model, tmp_path):
 
 
 def test_an_interrupt_stops_the_program(model, tmp_path):
-    running = interactive_program(model, tmp_path)
-    running.stdin.write("Wo?\n")
-    assert running.stdout.readline().startswith("{")
+    process = interactive_program(model, tmp_path)
+    process.stdin.write("Wo?\n")
+    assert process.stdout.readline().startswith("{")
     time.sleep(0.2)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=30) == -signal.SIGINT
-    assert running.stderr.read() == ""
-    for stream in (running.stdin, running.stdout, running.stderr):
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == -signal.SIGINT
+    assert process.stderr.read() == ""
+    for stream in (process.stdin, process.stdout, process.stderr):
         stream.close()
 
 
 def test_a_closed_pipe_is_not_an_error(model, tmp_path):
-    running = interactive_program(model, tmp_path)
-    running.stdout.close()
-    _, stderr = running.communicate("Wo?\nWo?\n", timeout=60)
-    assert (running.returncode, stderr) == (0, "")
+    process = interactive_program(model, tmp_path)
+    process.stdout.close()
+    _, stderr = process.communicate("Wo?\nWo?\n", timeout=60)
+    assert (process.returncode, stderr) == (0, "")
 
 
 def test_another_torch_version_is_rejected_in_one_line(tmp_path):
     (tmp_path / "torch.py").write_text("__version__ = '2.10.1+cpu'")
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", "import polyqa"], capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": path},
     )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
+    assert process.returncode == 1
+    assert process.stderr.splitlines()[-1] == (
         "ImportError: polyqa needs torch 2.11 and found 2.10.1+cpu: pip install 'torch==2.11.*'"
     )

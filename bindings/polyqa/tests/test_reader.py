@@ -20,29 +20,29 @@ TEXTS = [
 FLOATS = {"probability", "score", "null_probability"}
 
 
-def assert_close(ours, theirs):
+def assert_close(actual, expected):
     """Compares results up to rounding, because the program uses faster matmul kernels."""
-    if isinstance(ours, dict):
-        assert list(ours) == list(theirs)
-        for key, value in ours.items():
+    if isinstance(actual, dict):
+        assert list(actual) == list(expected)
+        for key, value in actual.items():
             if key in FLOATS:
-                assert value == pytest.approx(theirs[key], rel=1e-4, abs=1e-5), key
+                assert value == pytest.approx(expected[key], rel=1e-4, abs=1e-5), key
             else:
-                assert_close(value, theirs[key])
-    elif isinstance(ours, list):
-        assert len(ours) == len(theirs)
-        for pair in zip(ours, theirs):
+                assert_close(value, expected[key])
+    elif isinstance(actual, list):
+        assert len(actual) == len(expected)
+        for pair in zip(actual, expected):
             assert_close(*pair)
     else:
-        assert ours == theirs and type(ours) is type(theirs)
+        assert actual == expected and type(actual) is type(expected)
 
 
 def squad(questions):
     return {"data": [
-        {"title": one["title"], "paragraphs": [{"context": one["context"], "qas": [
-            {"id": one["id"], "question": one["question"]}
+        {"title": item["title"], "paragraphs": [{"context": item["context"], "qas": [
+            {"id": item["id"], "question": item["question"]}
         ]}]}
-        for one in questions
+        for item in questions
     ]}
 
 
@@ -61,53 +61,53 @@ def test_answers_equal_the_command_lines(reader, model, command_line, tmp_path):
     for options in [{}, {"answers": 1, "max_length": 64, "doc_stride": 8, "max_answer_length": 3,
                          "null_threshold": -1e9, "batch_size": 2}]:
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-        done = command_line("polyqa", "answer", "--model", model, "-q", "Wo liegt Lima?", "--json",
-                            "--device", "cpu", *words, tmp_path / "rows.jsonl")
-        assert done.returncode == 0, done.stderr
+        process = command_line("polyqa", "answer", "--model", model, "-q", "Wo liegt Lima?", "--json",
+                               "--device", "cpu", *words, tmp_path / "rows.jsonl")
+        assert process.returncode == 0, process.stderr
         with_options = polyqa.Reader(model, device="cpu", **options) if options else reader
-        found = with_options.answer(" Wo liegt Lima?", rows)
-        assert_close(found, json.loads(done.stdout))
-        assert len(found["answers"]) == options.get("answers", 3)
-        assert found["no_answer"] is bool(options)
+        result = with_options.answer(" Wo liegt Lima?", rows)
+        assert_close(result, json.loads(process.stdout))
+        assert len(result["answers"]) == options.get("answers", 3)
+        assert result["no_answer"] is bool(options)
 
 
 def test_questions_with_contexts_are_read_together(
     reader, model, command_line, tmp_path, questions
 ):
     (tmp_path / "dev.json").write_text(json.dumps(squad(questions)))
-    done = command_line("polyqa", "answer", "--model", model, "--json", "--device", "cpu",
-                        "--questions", tmp_path / "dev.json")
-    assert done.returncode == 0, done.stderr
-    found = reader.answer(questions)
-    assert_close(found, [json.loads(line) for line in done.stdout.splitlines()])
-    assert [one["id"] for one in found] == [one["id"] for one in questions]
-    without_ids = [{key: one[key] for key in ("question", "context")} for one in questions]
+    process = command_line("polyqa", "answer", "--model", model, "--json", "--device", "cpu",
+                           "--questions", tmp_path / "dev.json")
+    assert process.returncode == 0, process.stderr
+    result = reader.answer(questions)
+    assert_close(result, [json.loads(line) for line in process.stdout.splitlines()])
+    assert [item["id"] for item in result] == [item["id"] for item in questions]
+    without_ids = [{key: item[key] for key in ("question", "context")} for item in questions]
     answers = reader.answer(without_ids)
-    assert all("id" not in one for one in answers)
-    assert [one["answers"][0]["text"] for one in answers] == [
-        one["answers"][0]["text"] for one in found
+    assert all("id" not in item for item in answers)
+    assert [item["answers"][0]["text"] for item in answers] == [
+        item["answers"][0]["text"] for item in result
     ]
     assert reader.answer([without_ids[0] | {"id": 7}])[0]["id"] == "7"
 
 
 def test_offsets_refer_to_the_text(reader):
-    found = reader.answer("Where?", TEXTS)
-    assert found["question"] == "Where?" and "id" not in found
-    for one in found["answers"]:
-        text = TEXTS[int(one["document"])]
-        assert text[one["start"]:one["end"]] == one["text"]
-        assert text.encode()[one["start_byte"]:one["end_byte"]].decode() == one["text"]
-        within = one["start_in_sentence"]
-        length = len(one["text"])
-        assert one["sentence"][within:within + length] == one["text"]
+    result = reader.answer("Where?", TEXTS)
+    assert result["question"] == "Where?" and "id" not in result
+    for item in result["answers"]:
+        text = TEXTS[int(item["document"])]
+        assert text[item["start"]:item["end"]] == item["text"]
+        assert text.encode()[item["start_byte"]:item["end_byte"]].decode() == item["text"]
+        within = item["start_in_sentence"]
+        length = len(item["text"])
+        assert item["sentence"][within:within + length] == item["text"]
     single = reader.answer("Where?", TEXTS[0])
-    assert single["answers"] and {one["document"] for one in single["answers"]} == {"0"}
+    assert single["answers"] and {item["document"] for item in single["answers"]} == {"0"}
     assert single == reader.answer("Where?", [TEXTS[0]])
 
 
 def test_an_empty_document_has_no_answer(reader):
-    found = reader.answer("Where?", [{"id": "void", "text": ""}, " \n"])
-    assert found["answers"] == [] and found["no_answer"] is True
+    result = reader.answer("Where?", [{"id": "void", "text": ""}, " \n"])
+    assert result["answers"] == [] and result["no_answer"] is True
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -165,9 +165,9 @@ def test_invalid_model_folders_are_reported(model, tmp_path):
 
 
 def test_bfloat16_answers_are_close(reader, model, questions):
-    half = polyqa.Reader(model, device="cpu", precision="bf16")
-    for ours, theirs in zip(half.answer(questions), reader.answer(questions)):
-        assert ours["null_probability"] == pytest.approx(theirs["null_probability"], abs=0.1)
+    bf16_reader = polyqa.Reader(model, device="cpu", precision="bf16")
+    for actual, expected in zip(bf16_reader.answer(questions), reader.answer(questions)):
+        assert actual["null_probability"] == pytest.approx(expected["null_probability"], abs=0.1)
 
 
 def answers(reader):
@@ -193,15 +193,15 @@ def test_a_reader_can_be_sent_to_other_processes(reader):
 
 
 def test_threads_share_a_reader(reader, questions):
-    expected, found = reader.answer(questions), []
+    expected, results = reader.answer(questions), []
     threads = [
-        threading.Thread(target=lambda: found.append(reader.answer(questions))) for _ in range(2)
+        threading.Thread(target=lambda: results.append(reader.answer(questions))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [expected, expected]
+    assert results == [expected, expected]
 
 
 def test_other_threads_run_concurrently(reader, questions):
@@ -233,8 +233,8 @@ def test_an_interrupt_stops_a_long_call(reader):
     texts = (f"{number} {TEXTS[0] * 50}" for number in range(20_000))
     documents = list(texts)
     threading.Timer(1, signal.raise_signal, [signal.SIGINT]).start()
-    started = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         reader.answer("Where?", documents)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - start < 60
     assert reader.answer("Where?", TEXTS)["answers"]

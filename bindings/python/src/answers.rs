@@ -12,8 +12,8 @@ use crate::windows::{Windows, index};
 
 /// Returns the best answer to each question as `{id: answer}`, an input of `score`.
 ///
-/// Logits are `[windows, length]`, float32 or convertible to it by numpy; rows may be longer than
-/// `input_ids`. No other thread may write to the logits during the call.
+/// Logits are `[windows, length]`, float32 or a type that numpy converts to float32. Rows may be
+/// longer than the rows of `input_ids`. No other thread may write to the logits during the call.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -57,14 +57,14 @@ pub fn n_best<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let config = config(windows, n_best, max_answer_length, allow_null);
     let lists = PyDict::new(py);
-    for one in &best_answers(py, windows, &start_logits, &end_logits, &config)? {
+    for list in &best_answers(py, windows, &start_logits, &end_logits, &config)? {
         let entry = PyDict::new(py);
-        let candidates = one.candidates.iter().map(|candidate| candidate_dict(py, candidate));
+        let candidates = list.candidates.iter().map(|candidate| candidate_dict(py, candidate));
         let candidates = PyList::new(py, candidates.collect::<PyResult<Vec<_>>>()?)?;
         entry.set_item(intern!(py, "candidates"), candidates)?;
-        entry.set_item(intern!(py, "null_score"), one.null_score)?;
-        entry.set_item(intern!(py, "null"), one.null)?;
-        lists.set_item(&one.id, entry)?;
+        entry.set_item(intern!(py, "null_score"), list.null_score)?;
+        entry.set_item(intern!(py, "null"), list.null)?;
+        lists.set_item(&list.id, entry)?;
     }
     Ok(lists)
 }
@@ -95,49 +95,49 @@ pub fn n_best_arrays<'py>(
     let n_best_lists = best_answers(py, windows, &start_logits, &end_logits, &config)?;
     let (candidates, questions) = (PyDict::new(py), PyDict::new(py));
     let indices = |value: fn(&Candidate) -> usize| {
-        n_best_lists.iter().flat_map(|one| &one.candidates).map(move |one| index(value(one)))
+        n_best_lists.iter().flat_map(|list| &list.candidates).map(move |c| index(value(c)))
     };
-    let numbers = |value: fn(&Candidate) -> f32| {
-        n_best_lists.iter().flat_map(|one| &one.candidates).map(value)
+    let floats = |value: fn(&Candidate) -> f32| {
+        n_best_lists.iter().flat_map(|list| &list.candidates).map(value)
     };
-    let question_indices = |(k, one): (usize, &NBest)| vec![index(k); one.candidates.len()];
-    add(&candidates, "question", n_best_lists.iter().enumerate().flat_map(question_indices))?;
-    add(&candidates, "window", indices(|one| one.window))?;
-    add(&candidates, "start", indices(|one| one.start))?;
-    add(&candidates, "end", indices(|one| one.end))?;
-    add(&candidates, "answer_start", indices(|one| one.answer_start))?;
-    // Position 0 is outside the context, so it means "no answer" whatever the candidate's text.
-    let length = |one: &Candidate| if one.end == 0 { 0 } else { one.text.chars().count() };
-    let ends = n_best_lists.iter().flat_map(|one| &one.candidates);
-    add(&candidates, "answer_end", ends.map(|one| index(one.answer_start + length(one))))?;
-    add(&candidates, "score", numbers(|one| one.score))?;
-    let probabilities = n_best_lists.iter().flat_map(|one| &one.candidates);
-    add(&candidates, "probability", probabilities.map(|one| one.probability))?;
-    add(&candidates, "start_logit", numbers(|one| one.start_logit))?;
-    add(&candidates, "end_logit", numbers(|one| one.end_logit))?;
-    let ends = || {
-        n_best_lists.iter().scan(0, |end, one| {
-            *end += one.candidates.len();
-            Some((*end - one.candidates.len(), *end))
+    let question_indices = |(k, list): (usize, &NBest)| vec![index(k); list.candidates.len()];
+    set_array(&candidates, "question", n_best_lists.iter().enumerate().flat_map(question_indices))?;
+    set_array(&candidates, "window", indices(|c| c.window))?;
+    set_array(&candidates, "start", indices(|c| c.start))?;
+    set_array(&candidates, "end", indices(|c| c.end))?;
+    set_array(&candidates, "answer_start", indices(|c| c.answer_start))?;
+    // Position 0 is outside the context and means "no answer", regardless of the candidate's text.
+    let length = |c: &Candidate| if c.end == 0 { 0 } else { c.text.chars().count() };
+    let spans = n_best_lists.iter().flat_map(|list| &list.candidates);
+    set_array(&candidates, "answer_end", spans.map(|c| index(c.answer_start + length(c))))?;
+    set_array(&candidates, "score", floats(|c| c.score))?;
+    let probabilities = n_best_lists.iter().flat_map(|list| &list.candidates);
+    set_array(&candidates, "probability", probabilities.map(|c| c.probability))?;
+    set_array(&candidates, "start_logit", floats(|c| c.start_logit))?;
+    set_array(&candidates, "end_logit", floats(|c| c.end_logit))?;
+    let ranges = || {
+        n_best_lists.iter().scan(0, |end, list| {
+            *end += list.candidates.len();
+            Some((*end - list.candidates.len(), *end))
         })
     };
-    add(&questions, "first", ends().map(|(first, _)| index(first)))?;
-    add(&questions, "last", ends().map(|(_, last)| index(last)))?;
-    add(
+    set_array(&questions, "first", ranges().map(|(first, _)| index(first)))?;
+    set_array(&questions, "last", ranges().map(|(_, last)| index(last)))?;
+    set_array(
         &questions,
         "null_score",
-        n_best_lists.iter().map(|one| one.null_score.unwrap_or(f32::NAN)),
+        n_best_lists.iter().map(|list| list.null_score.unwrap_or(f32::NAN)),
     )?;
-    add(&questions, "null", n_best_lists.iter().map(|one| one.null))?;
+    set_array(&questions, "null", n_best_lists.iter().map(|list| list.null))?;
     Ok((candidates, questions))
 }
 
-fn add<T: Element>(
-    to: &Bound<'_, PyDict>,
+fn set_array<T: Element>(
+    dict: &Bound<'_, PyDict>,
     name: &str,
     values: impl Iterator<Item = T>,
 ) -> PyResult<()> {
-    to.set_item(name, values.collect::<Array1<T>>().into_pyarray(to.py()))
+    dict.set_item(name, values.collect::<Array1<T>>().into_pyarray(dict.py()))
 }
 
 type Logits<'py> = PyArrayLike2<'py, f32, AllowTypeChange>;
@@ -166,7 +166,7 @@ fn best_answers(
 
 type Row<'a> = ArrayView1<'a, f32>;
 
-/// Decodes the rows of logits without the interpreter's lock.
+/// Calls `decode` with the rows of logits, and releases the interpreter's lock during the call.
 fn with_rows<T: Send>(
     py: Python<'_>,
     start_logits: &Logits<'_>,

@@ -1,4 +1,4 @@
-//! Converts arguments that several functions share.
+//! Conversion of arguments that several functions have in common.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use pyo3::types::PyDict;
 use serde::Serialize;
 
 use crate::values::{
-    InputError, Parsed, field, id, missing, py_error, text, type_name, value_error, warn,
+    InputError, Parsed, field, id, missing_field, py_error, text, type_name, value_error, warn,
 };
 
-/// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows,
-/// also returns the null odds.
+/// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows, the
+/// null odds are returned as well.
 pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
     if let Ok(answers) = argument.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
@@ -60,7 +60,7 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
 fn prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
     let py = row.py();
     let answer = text(row, intern!(py, "prediction_text"), true)?;
-    let id = id(row)?.ok_or_else(|| missing("id"))?;
+    let id = id(row)?.ok_or_else(|| missing_field("id"))?;
     let key = intern!(py, "no_answer_probability");
     let odds = field(row, key)?.map(|odds| {
         let not_a_number =
@@ -103,7 +103,7 @@ pub fn resampling(
 }
 
 /// Returns the rules for `norm` and the language `lang`; `None` selects the rules of each
-/// question's language. A language outside MLQA gets a warning, because it may be a typing error.
+/// question's language. A language outside MLQA causes a warning, because it may be a typing error.
 pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<Normalization>> {
     match (norm, lang) {
         ("squad", _) => Ok(Some(Normalization::SquadEn)),
@@ -135,7 +135,7 @@ pub fn rules_for(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normali
     }
 }
 
-pub fn no_language() -> PyErr {
+pub fn no_language_error() -> PyErr {
     value_error("norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"")
 }
 
@@ -143,7 +143,8 @@ pub fn language(code: &str) -> PyResult<Language> {
     code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))
 }
 
-/// Converts a value to Python through JSON, so that it has the digits that the command line prints.
+/// Converts a value to Python through JSON, so that numbers have the digits that the command line
+/// prints.
 pub fn to_python<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).map_err(|error| value_error(&error.to_string()))?;
     loads(py, &text)

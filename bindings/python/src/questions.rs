@@ -9,32 +9,33 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::values::{
-    InputError, Parsed, extract_text, field, id, items, missing, py_error, required, text,
+    InputError, Parsed, extract_text, field, id, items, missing_field, py_error, required, text,
     type_name, warn,
 };
 
 /// Reads questions from a file, from the result of `json.load`, or from rows. `name` is the name of
-/// the input in messages. If `texts` is true, every question must have a context and a question
-/// text. Notes about a file become warnings.
-pub fn questions(input: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<Dataset> {
+/// the input in messages. If `require_texts` is true, every question must have a context and a
+/// question text. Notes about a file become warnings.
+pub fn questions(input: &Bound<'_, PyAny>, name: &str, require_texts: bool) -> PyResult<Dataset> {
     let py = input.py();
     if let Ok(path) = input.extract::<PathBuf>() {
         let dataset = py.detach(|| Dataset::read(path));
         atomic_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
         return dataset.map_err(py_error);
     }
-    let mut reader = Reader { texts, unique_texts: HashSet::new(), questions: Vec::new() };
+    let mut reader =
+        QuestionReader { require_texts, unique_texts: HashSet::new(), questions: Vec::new() };
     let version = reader.file(input).map_err(|error| error.at(name))?;
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
 }
 
-struct Reader {
-    texts: bool,
+struct QuestionReader {
+    require_texts: bool,
     unique_texts: HashSet<Arc<str>>,
     questions: Vec<Question>,
 }
 
-impl Reader {
+impl QuestionReader {
     /// Reads all questions and returns the version of the file.
     fn file(&mut self, input: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
         let py = input.py();
@@ -61,15 +62,15 @@ impl Reader {
         Ok(version)
     }
 
-    fn article(&mut self, article: &Bound<'_, PyAny>, all: &Bound<'_, PyAny>) -> Parsed<()> {
+    fn article(&mut self, article: &Bound<'_, PyAny>, paragraphs: &Bound<'_, PyAny>) -> Parsed<()> {
         let py = article.py();
         let title = self.text(article, intern!(py, "title"), false)?;
-        for (k, paragraph) in items(all, "a list of paragraphs")?.enumerate() {
+        for (k, paragraph) in items(paragraphs, "a list of paragraphs")?.enumerate() {
             let paragraph = paragraph?;
             let location = format!("paragraphs[{k}]");
             let mut fields = || {
                 Ok((
-                    self.text(&paragraph, intern!(py, "context"), self.texts)?,
+                    self.text(&paragraph, intern!(py, "context"), self.require_texts)?,
                     required(&paragraph, intern!(py, "qas"))?,
                 ))
             };
@@ -94,7 +95,7 @@ impl Reader {
     fn row(&mut self, row: &Bound<'_, PyAny>) -> Parsed<()> {
         let py = row.py();
         let title = self.text(row, intern!(py, "title"), false)?;
-        let context = self.text(row, intern!(py, "context"), self.texts)?;
+        let context = self.text(row, intern!(py, "context"), self.require_texts)?;
         let answers = parse_answers(&required(row, intern!(py, "answers"))?)?;
         self.question(row, context, answers, title)
     }
@@ -107,13 +108,13 @@ impl Reader {
         answers: Vec<Answer>,
         title: Arc<str>,
     ) -> Parsed<()> {
-        let question = text(row, intern!(row.py(), "question"), self.texts)?;
-        let id = id(row)?.ok_or_else(|| missing("id"))?;
+        let question = text(row, intern!(row.py(), "question"), self.require_texts)?;
+        let id = id(row)?.ok_or_else(|| missing_field("id"))?;
         self.questions.push(Question { id, question, context, answers, title });
         Ok(())
     }
 
-    /// Returns a text; equal texts share memory.
+    /// Returns the text of a key; equal texts share memory.
     fn text(
         &mut self,
         map: &Bound<'_, PyAny>,
@@ -129,39 +130,39 @@ impl Reader {
     }
 }
 
-/// Reads lists `text` and `answer_start`, or a list of objects with both.
+/// Parses answers: lists `text` and `answer_start`, or a list of objects with both keys.
 fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     let py = input.py();
     let (text_key, start_key) = (intern!(py, "text"), intern!(py, "answer_start"));
     let expected = "lists `text` and `answer_start`, or a list of objects with both";
-    let at = |error: InputError| error.at("`answers`");
+    let locate = |error: InputError| error.at("`answers`");
     if let Ok(Some(texts)) = field(input, text_key) {
-        let starts = required(input, start_key).map_err(at)?;
-        let texts: Vec<_> = items(&texts, expected).map_err(at)?.collect::<PyResult<_>>()?;
-        let starts: Vec<_> = items(&starts, expected).map_err(at)?.collect::<PyResult<_>>()?;
+        let starts = required(input, start_key).map_err(locate)?;
+        let texts: Vec<_> = items(&texts, expected).map_err(locate)?.collect::<PyResult<_>>()?;
+        let starts: Vec<_> = items(&starts, expected).map_err(locate)?.collect::<PyResult<_>>()?;
         if texts.len() != starts.len() {
             let (texts, starts) = (texts.len(), starts.len());
             let message = format!("`answers`: {texts} in `text`, {starts} in `answer_start`");
             return Err(InputError::Format(message));
         }
         let answer = |(text, start)| -> Parsed<Answer> {
-            Ok(Answer { text: extract_text(text)?, answer_start: count(start)? })
+            Ok(Answer { text: extract_text(text)?, answer_start: to_offset(start)? })
         };
-        return texts.iter().zip(&starts).map(answer).collect::<Parsed<_>>().map_err(at);
+        return texts.iter().zip(&starts).map(answer).collect::<Parsed<_>>().map_err(locate);
     }
-    let answer = |one: PyResult<Bound<'_, PyAny>>| -> Parsed<Answer> {
-        let one = one?;
-        let start = required(&one, start_key)?;
-        Ok(Answer { text: text(&one, text_key, true)?, answer_start: count(&start)? })
+    let answer = |item: PyResult<Bound<'_, PyAny>>| -> Parsed<Answer> {
+        let item = item?;
+        let start = required(&item, start_key)?;
+        Ok(Answer { text: text(&item, text_key, true)?, answer_start: to_offset(&start)? })
     };
-    let list = match input.is_instance_of::<PyDict>() {
+    let answers = match input.is_instance_of::<PyDict>() {
         true => Err(InputError::expected(expected, input)),
         false => items(input, expected),
     };
-    list.and_then(|list| list.map(answer).collect()).map_err(at)
+    answers.and_then(|answers| answers.map(answer).collect()).map_err(locate)
 }
 
-fn count(value: &Bound<'_, PyAny>) -> Parsed<usize> {
+fn to_offset(value: &Bound<'_, PyAny>) -> Parsed<usize> {
     value.extract().map_err(|_| {
         let got = value.repr().map_or_else(|_| type_name(value), |repr| repr.to_string());
         InputError::Format(format!("expected a number of code points, got {got}"))

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::arguments::{
-    self, language, no_language, predictions, resampling, rules, rules_for, to_python,
+    self, language, no_language_error, predictions, resampling, rules, rules_for, to_python,
 };
 use crate::questions::questions;
 use crate::values::{field, py_error, type_name, value_error};
@@ -18,8 +18,8 @@ use crate::values::{field, py_error, type_name, value_error};
 /// Scores each pair of context and question language, like `mlqa-eval matrix`.
 ///
 /// `data` and `predictions` are folders with files `{split}-context-{c}-question-{q}.json`, or
-/// dicts `{("<context>", "<question>"): …}` with inputs of `score`. A pair without predictions has
-/// no cell. The result equals the `matrix.json` of the command.
+/// dicts `{("<context>", "<question>"): …}` with inputs of `score`. A pair of languages without
+/// predictions has no cell. The result equals the `matrix.json` of the command.
 #[pyfunction]
 #[pyo3(signature = (
     data, predictions, *, norm="mlqa", split="test", title="Generalised cross-lingual transfer"
@@ -35,7 +35,7 @@ pub fn matrix<'py>(
     let (data, predictions) =
         (Pairs::required(data, "data")?, Pairs::required(predictions, "predictions")?);
     let mut matrix = Matrix::new(title);
-    for (name, dataset) in data.all(split)? {
+    for (name, dataset) in data.entries(split)? {
         let Some(predictions) = predictions.get(&name)? else { continue };
         let rules = rules_for(py, name.context, norm)?;
         let dataset = questions(&dataset, &name.to_string(), false)?;
@@ -75,12 +75,12 @@ pub fn compare<'py>(
     seed: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let config = resampling(true, resamples, level, seed)?.unwrap_or_default();
-    let runs = [seeds(baseline)?, seeds(predictions)?];
+    let runs = [predictions_by_seed(baseline)?, predictions_by_seed(predictions)?];
     let mut rows = Vec::new();
     let Some(data) = Pairs::of(dataset) else {
-        let rules = rules(py, lang, norm)?.ok_or_else(no_language)?;
+        let rules = rules(py, lang, norm)?.ok_or_else(no_language_error)?;
         let dataset = questions(dataset, "dataset", false)?;
-        let runs = [read(&runs[0])?, read(&runs[1])?];
+        let runs = [read_predictions(&runs[0])?, read_predictions(&runs[1])?];
         let label = dataset.path.display().to_string();
         let differences =
             py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
@@ -90,18 +90,19 @@ pub fn compare<'py>(
         run.iter().map(|seed| Pairs::required(seed, "predictions")).collect::<PyResult<Vec<_>>>()
     };
     let runs = [pairs(&runs[0])?, pairs(&runs[1])?];
-    for (name, dataset) in data.all(split)? {
+    for (name, dataset) in data.entries(split)? {
         let files_of_pair = |run: &[Pairs<'py>]| -> PyResult<Option<Vec<_>>> {
             run.iter().map(|seed| seed.get(&name)).collect()
         };
-        let (Some(first), Some(second)) = (files_of_pair(&runs[0])?, files_of_pair(&runs[1])?)
+        let (Some(baseline), Some(predictions)) =
+            (files_of_pair(&runs[0])?, files_of_pair(&runs[1])?)
         else {
             continue;
         };
         let rules = rules_for(py, name.context, norm)?;
         let label = format!("context {}, question {}", name.context, name.question);
         let dataset = questions(&dataset, &name.to_string(), false)?;
-        let runs = [read(&first)?, read(&second)?];
+        let runs = [read_predictions(&baseline)?, read_predictions(&predictions)?];
         let differences =
             py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
         rows.extend(differences.map_err(py_error)?);
@@ -113,29 +114,29 @@ pub fn compare<'py>(
     to_python(py, &rows)
 }
 
-fn read(seeds: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
-    seeds.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
+fn read_predictions(predictions_by_seed: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
+    predictions_by_seed.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
 }
 
 /// Returns the predictions of a run, one entry per seed: the entries of a list, or a single entry,
 /// which may be a list of rows.
-fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let list = run.is_instance_of::<PyList>() || run.is_instance_of::<PyTuple>();
-    let seeds: Vec<_> = match list {
+fn predictions_by_seed<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let is_list = run.is_instance_of::<PyList>() || run.is_instance_of::<PyTuple>();
+    let predictions_by_seed: Vec<_> = match is_list {
         true => run.try_iter()?.collect::<PyResult<_>>()?,
         false => return Ok(vec![run.clone()]),
     };
     let is_row = |first: &Bound<'py, PyAny>| {
         field(first, intern!(run.py(), "prediction_text")).is_ok_and(|text| text.is_some())
     };
-    match seeds.first() {
+    match predictions_by_seed.first() {
         None => Err(value_error("predictions: an empty list; expected one run or more")),
         Some(first) if is_row(first) => Ok(vec![run.clone()]),
-        Some(_) => Ok(seeds),
+        Some(_) => Ok(predictions_by_seed),
     }
 }
 
-/// Data or predictions of each pair of languages.
+/// Data or predictions for pairs of languages.
 enum Pairs<'py> {
     Folder(PathBuf, Python<'py>),
     Loaded(Bound<'py, PyDict>),
@@ -162,18 +163,18 @@ impl<'py> Pairs<'py> {
     }
 
     /// Returns all pairs with their data or predictions.
-    fn all(&self, split: &str) -> PyResult<Vec<(DatasetName, Bound<'py, PyAny>)>> {
+    fn entries(&self, split: &str) -> PyResult<Vec<(DatasetName, Bound<'py, PyAny>)>> {
         match self {
             Self::Folder(folder, py) => {
                 let names = dataset_names(folder, split).map_err(py_error)?.into_iter();
-                let file = |name: DatasetName| {
+                let entry = |name: DatasetName| {
                     let file = language_file(folder, &name.to_string()).into_pyobject(*py)?;
                     Ok((name, file.into_any()))
                 };
-                names.map(file).collect()
+                names.map(entry).collect()
             }
             Self::Loaded(pairs) => {
-                let pair = |(key, value): (Bound<'py, PyAny>, _)| {
+                let entry = |(key, value): (Bound<'py, PyAny>, _)| {
                     let invalid_key = |_| {
                         value_error(&format!(
                             "data: {key}: expected (\"<context>\", \"<question>\")"
@@ -184,7 +185,7 @@ impl<'py> Pairs<'py> {
                     let (context, question) = (language(&context)?, language(&question)?);
                     Ok((DatasetName { split: split.into(), context, question }, value))
                 };
-                pairs.iter().map(pair).collect()
+                pairs.iter().map(entry).collect()
             }
         }
     }

@@ -5,7 +5,7 @@ use mlqa_eval::{
 use pyo3::prelude::*;
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{self, loads, no_language, resampling, rules, to_python};
+use crate::arguments::{self, loads, no_language_error, resampling, rules, to_python};
 use crate::questions::questions;
 use crate::values::{py_error, value_error};
 
@@ -13,11 +13,11 @@ use crate::values::{py_error, value_error};
 ///
 /// `norm="squad"` applies SQuAD v1.1's English rules, as XQuAD prescribes for all its languages.
 /// `norm="squad2"` applies the official script of SQuAD 2.0, with its keys; a question whose
-/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. Both ignore
-/// `lang`. `per_question=True` adds every question's result. `interval=True` or a number of
-/// `resamples` adds the bootstrap intervals of `mlqa-eval score --intervals`. If the ids of the
-/// questions contain several languages, as TyDi's do, omit `lang`; each language is then scored by
-/// its own rules, and the result has `languages`, `mean` and `mean_without_en`.
+/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. Both rules
+/// ignore `lang`. `per_question=True` adds every question's result. `interval=True` or a number of
+/// `resamples` adds the bootstrap intervals of `mlqa-eval score --intervals`. If the question ids
+/// contain several languages, as in TyDi, omit `lang`. Each language is then scored by its rules,
+/// and the result has `languages`, `mean` and `mean_without_en`.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, predictions, lang=None, *, norm="mlqa", per_question=false, no_answer_threshold=1.0,
@@ -48,7 +48,7 @@ pub fn score<'py>(
 /// `predictions` are rows `{"id": …, "prediction_text": …}`, for `norm="squad2"` with
 /// `no_answer_probability`, or a dict of ids and texts. `references` are rows `{"id": …, "answers":
 /// {"text": […], "answer_start": […]}}`, which may have more keys, such as those of a
-/// `datasets.Dataset`. Each reference needs a prediction. The result has the same scores as the
+/// `datasets.Dataset`. Each reference must have a prediction. The result has the same scores as the
 /// result of `score`.
 #[pyfunction]
 #[pyo3(signature = (
@@ -109,7 +109,7 @@ fn by_id<S: Serializer>(
 }
 
 impl Settings<'_> {
-    /// Computes the scores; also returns the questions without a prediction.
+    /// Computes the scores, and returns them with the ids of questions without a prediction.
     fn score<'py>(
         &self,
         dataset: &Bound<'py, PyAny>,
@@ -133,13 +133,13 @@ impl Settings<'_> {
         let rules = rules(py, self.lang, self.norm)?;
         let dataset = questions(dataset, name, false)?;
         let (predictions, _) = arguments::predictions(predictions)?;
-        let scored = py.detach(|| {
+        let result = py.detach(|| {
             let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
             let intervals = self.resampling.map(|config| score.intervals(&config)).transpose()?;
             Ok((score, languages, intervals))
         });
-        let (score, languages, intervals) = scored.map_err(|error| match error {
-            mlqa_eval::Error::NoLanguage { .. } => no_language(),
+        let (score, languages, intervals) = result.map_err(|error| match error {
+            mlqa_eval::Error::NoLanguage { .. } => no_language_error(),
             error => py_error(error),
         })?;
         let languages = languages.filter(|scores| scores.languages.len() > 1 || rules.is_none());

@@ -1,4 +1,4 @@
-//! Caches the last tokenizer, including its cache of words.
+//! Cache of the last tokenizer and its tokenized words.
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use mlqa_eval::{Error, WindowTokenizer, load_tokenizer};
 
-/// Version of a tokenizer file. It changes if the file is modified or replaced.
+/// Version of a tokenizer file, which changes if the file is modified or replaced.
 #[derive(Debug, PartialEq)]
 struct FileVersion {
     file: PathBuf,

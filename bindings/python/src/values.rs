@@ -91,7 +91,7 @@ pub fn id(map: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
 pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, mandatory: bool) -> Parsed<String> {
     match field(map, key)? {
         Some(text) => extract_text(&text).map_err(|error| error.at(&format!("`{key}`"))),
-        None if mandatory => Err(missing(&key.to_string())),
+        None if mandatory => Err(missing_field(&key.to_string())),
         None => Ok(String::new()),
     }
 }
@@ -123,10 +123,10 @@ pub fn required<'py>(
     map: &Bound<'py, PyAny>,
     key: &Bound<'py, PyString>,
 ) -> Parsed<Bound<'py, PyAny>> {
-    field(map, key)?.ok_or_else(|| missing(&key.to_string()))
+    field(map, key)?.ok_or_else(|| missing_field(&key.to_string()))
 }
 
-pub fn missing(key: &str) -> InputError {
+pub fn missing_field(key: &str) -> InputError {
     InputError::Format(format!("missing field `{key}`"))
 }
 

@@ -63,7 +63,7 @@ impl Windows {
         let questions = Dataset { path: SAVED_NAME.into(), version: None, questions };
         let windows = serde_json::to_vec(&windows_data.windows);
         let clone_positions =
-            |positions: &Positions| positions.as_ref().map(|all| all.clone_ref(py));
+            |positions: &Positions| positions.as_ref().map(|array| array.clone_ref(py));
         let state = (
             PyBytes::new(py, &questions.to_json(SAVED_NAME).map_err(py_error)?),
             PyBytes::new(py, &windows.map_err(|error| PyValueError::new_err(error.to_string()))?),
@@ -116,9 +116,9 @@ impl Windows {
         self.questions.iter().map(|question| question.id.as_str()).collect()
     }
 
-    /// Returns parts of contexts in the format of `n_best_arrays`: for each question index, the
-    /// code points of its context from `answer_start` up to `answer_end`. All three arguments are
-    /// integer arrays `[texts]`.
+    /// Returns parts of contexts: for each question index, the code points of its context from
+    /// `answer_start` up to `answer_end`, as in `n_best_arrays`. All three arguments are integer
+    /// arrays `[texts]`.
     fn texts<'py>(
         &self,
         question: IntArray<'py>,
@@ -126,7 +126,7 @@ impl Windows {
         answer_end: IntArray<'py>,
     ) -> PyResult<Vec<&str>> {
         let [question, start, end] =
-            [&question, &answer_start, &answer_end].map(|all| all.as_array());
+            [&question, &answer_start, &answer_end].map(|array| array.as_array());
         if question.len() != start.len() || start.len() != end.len() {
             return Err(value_error("question, answer_start and answer_end differ in length"));
         }
@@ -136,8 +136,8 @@ impl Windows {
             let after_start = context.get(byte_offset(context, usize::try_from(start).ok()?)?..)?;
             after_start.get(..byte_offset(after_start, count)?)
         };
-        let all = question.iter().zip(&start).zip(&end).enumerate();
-        let texts = all.map(|(k, span)| {
+        let spans = question.iter().zip(&start).zip(&end).enumerate();
+        let texts = spans.map(|(k, span)| {
             text(span).ok_or_else(|| {
                 let ((question, start), end) = span;
                 value_error(&format!(
@@ -156,7 +156,7 @@ fn byte_offset(text: &str, code_point: usize) -> Option<usize> {
     text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(code_point)
 }
 
-/// Name of the questions of saved windows in messages.
+/// Name of saved windows in messages.
 const SAVED_NAME: &str = "saved windows";
 
 type Positions = Option<Py<PyArray1<i64>>>;
@@ -177,7 +177,7 @@ type State<'py> = (
 /// `tokenizer` is a Hugging Face tokenizer.json, or a folder that contains one. `doc_stride` is the
 /// number of context tokens that neighbouring windows share, as in `run_qa`. With
 /// `compatible="run_qa"`, the function cuts windows like transformers' `run_qa.py`, and `decode`
-/// selects answers like it. The command-line option is `--compatible run_qa`.
+/// also selects answers like `run_qa.py`. The command-line option is `--compatible run_qa`.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,
@@ -212,8 +212,8 @@ pub fn windows<'py>(
     let compatible = match compatible {
         None => None,
         Some("run_qa") if train => {
-            let rule = "None with train=True: run_qa's training windows are not supported";
-            return Err(not_one_of("compatible", "run_qa", rule));
+            let allowed = "None with train=True: run_qa's training windows are not supported";
+            return Err(not_one_of("compatible", "run_qa", allowed));
         }
         Some("run_qa") => Some(Compatible::RunQa),
         Some(other) => return Err(not_one_of("compatible", other, "None or \"run_qa\"")),
@@ -231,32 +231,32 @@ pub fn windows<'py>(
         let max_row_length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
         let length = if compatible.is_some() { max_length } else { max_row_length };
         let pad = cutter.pad_id();
-        let ids = padded(&windows, length, |window, row| {
+        let ids = pad_rows(&windows, length, |window, row| {
             row.fill(pad.into());
-            row.iter_mut().zip(&window.input_ids).for_each(|(to, &id)| *to = id.into());
+            row.iter_mut().zip(&window.input_ids).for_each(|(cell, &id)| *cell = id.into());
         });
-        let mask = padded(&windows, length, |window, row| {
-            row.iter_mut().zip(&window.input_ids).for_each(|(to, _)| *to = 1);
+        let mask = pad_rows(&windows, length, |window, row| {
+            row.iter_mut().zip(&window.input_ids).for_each(|(cell, _)| *cell = 1);
         });
-        // Memory pages of zeros that are never written need no physical memory.
-        let types = padded(&windows, length, |window, row| {
+        // Pages of zeros that are never written use no physical memory.
+        let type_ids = pad_rows(&windows, length, |window, row| {
             let nonzero_ids =
                 row.iter_mut().zip(&window.token_type_ids).filter(|(_, id)| **id != 0);
-            nonzero_ids.for_each(|(to, &id)| *to = id.into());
+            nonzero_ids.for_each(|(cell, &id)| *cell = id.into());
         });
-        Ok((windows, ids, mask, types))
+        Ok((windows, ids, mask, type_ids))
     });
-    let (windows, ids, mask, types) = result.map_err(py_error)?;
+    let (windows, ids, mask, type_ids) = result.map_err(py_error)?;
     let positions = |position: fn(&Window) -> Option<usize>| {
-        let all: Option<Array1<i64>> =
+        let array: Option<Array1<i64>> =
             windows.iter().map(|window| position(window).map(index)).collect();
-        all.filter(|_| train).map(|all| all.into_pyarray(py).unbind())
+        array.filter(|_| train).map(|array| array.into_pyarray(py).unbind())
     };
     let question: Array1<i64> = windows.iter().map(|window| index(window.question)).collect();
     Ok(Windows {
         input_ids: ids.into_pyarray(py).unbind(),
         attention_mask: mask.into_pyarray(py).unbind(),
-        token_type_ids: types.into_pyarray(py).unbind(),
+        token_type_ids: type_ids.into_pyarray(py).unbind(),
         question: question.into_pyarray(py).unbind(),
         start_positions: positions(|window| window.start_position),
         end_positions: positions(|window| window.end_position),
@@ -268,19 +268,19 @@ pub fn windows<'py>(
 
 const SEPARATORS: &str = "\"template\", \"double\" or \"single\"";
 
-fn not_one_of(name: &str, value: &str, rule: &str) -> PyErr {
-    PyValueError::new_err(format!("{name}={value:?}: must be {rule}"))
+fn not_one_of(name: &str, value: &str, allowed: &str) -> PyErr {
+    PyValueError::new_err(format!("{name}={value:?}: must be {allowed}"))
 }
 
 /// Creates a row of `length` values for each window: zeros, except where `fill` writes.
-fn padded(
+fn pad_rows(
     windows: &[Window],
     length: usize,
     fill: impl Fn(&Window, &mut [i64]) + Sync,
 ) -> Array2<i64> {
     let mut rows = Array2::zeros((windows.len(), length));
-    if let Some(all) = rows.as_slice_mut().filter(|all| !all.is_empty()) {
-        all.par_chunks_mut(length).zip(windows).for_each(|(row, window)| fill(window, row));
+    if let Some(values) = rows.as_slice_mut().filter(|values| !values.is_empty()) {
+        values.par_chunks_mut(length).zip(windows).for_each(|(row, window)| fill(window, row));
     }
     rows
 }

@@ -34,8 +34,8 @@ def scored(command_line):
     """Returns the scores that `mlqa-eval score` prints."""
 
     def run(*arguments):
-        done = command_line("score", *arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        process = command_line("score", *arguments)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout)
 
     return run

@@ -14,7 +14,7 @@ def german(fixtures):
     files = fixtures / "scorer/de/dataset.json", fixtures / "scorer/de/predictions.json"
     data, predictions = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     qas = [
-        qa for one in data["data"] for paragraph in one["paragraphs"] for qa in paragraph["qas"]
+        qa for item in data["data"] for paragraph in item["paragraphs"] for qa in paragraph["qas"]
     ]
     references = [{"id": qa["id"], "answers": columns(qa["answers"])} for qa in qas]
     for qa in qas:
@@ -24,7 +24,7 @@ def german(fixtures):
 
 
 def columns(answers):
-    return {key: [one[key] for one in answers] for key in ("text", "answer_start")}
+    return {key: [item[key] for item in answers] for key in ("text", "answer_start")}
 
 
 class Table:
@@ -57,9 +57,9 @@ def test_every_form_equals_the_command_line(german, scored, tmp_path):
             {**row, "answers": {key: np.array(values) for key, values in row["answers"].items()}}
             for row in references
         ]
-        more = [{**row, "context": "", "question": "?", "title": None, "x": object()}
+        extra_fields = [{**row, "context": "", "question": "?", "title": None, "x": object()}
                 for row in references]
-        for form in (Table(references), iter(references), tuple(references), arrays, more):
+        for form in (Table(references), iter(references), tuple(references), arrays, extra_fields):
             assert mlqa_eval.compute(rows, form, **options) == result
         for form in (predictions, Table(rows), iter(rows), file):
             assert mlqa_eval.compute(form, references, **options) == result
@@ -89,11 +89,11 @@ def test_squad_2_equals_the_command_line(command_line, tmp_path, seed, threshold
     files = tmp_path / "dev-v2.0.json", tmp_path / "rows.json"
     for file, content in zip(files, (data, rows)):
         file.write_text(json.dumps(content))
-    done = command_line("score", "--squad2", *files, "--null-threshold", threshold)
-    assert done.returncode == 0, done.stderr
+    process = command_line("score", "--squad2", *files, "--null-threshold", threshold)
+    assert process.returncode == 0, process.stderr
     options = {"norm": "squad2", "no_answer_threshold": threshold}
     result = mlqa_eval.compute(rows, references, **options)
-    assert list(result.items()) == list(json.loads(done.stdout).items())
+    assert list(result.items()) == list(json.loads(process.stdout).items())
     assert list(result) == [
         "exact", "f1", "total", "HasAns_exact", "HasAns_f1", "HasAns_total", "NoAns_exact",
         "NoAns_f1", "NoAns_total", "best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh",
@@ -115,16 +115,16 @@ def test_each_reference_needs_a_prediction(german):
         assert str(raised.value) == f"references: question `{missing}` has no prediction"
         assert mlqa_eval.score(references, incomplete, norm=norm)["unanswered"] == [missing]
     with pytest.raises(ValueError, match=f"references: question id `{missing}` occurs twice"):
-        duplicate = next(one for one in references if one["id"] == missing)
+        duplicate = next(item for item in references if item["id"] == missing)
         mlqa_eval.compute(rows, [*references, duplicate], norm="squad")
     odds = [{**row, "no_answer_probability": 0.5} for row in rows[1:]]
     with pytest.raises(ValueError, match=f"without `{rows[0]['id']}`"):
         mlqa_eval.compute([rows[0], *odds], references, norm="squad2")
     with pytest.raises(ValueError, match="norm=\"mlqa\" needs lang"):
         mlqa_eval.compute(rows, references)
-    for more in ({"per_question": True}, {"interval": True}):
+    for options in ({"per_question": True}, {"interval": True}):
         with pytest.raises(ValueError, match="squad2"):
-            mlqa_eval.compute(rows, references, norm="squad2", **more)
+            mlqa_eval.compute(rows, references, norm="squad2", **options)
 
 
 def test_intervals_equal_the_command_lines(german, scored, tmp_path):
@@ -138,7 +138,7 @@ def test_intervals_equal_the_command_lines(german, scored, tmp_path):
     options = {"resamples": 50, "level": 0.8, "seed": 7}
     result = mlqa_eval.score(dataset, file, "de", **options)
     assert result == {**expected, "unanswered": []}
-    for bad, words in [({"resamples": -1}, "resamples=-1: must be"), ({"resamples": 0}, "samples = 0"),
+    for invalid_options, words in [({"resamples": -1}, "resamples=-1: must be"), ({"resamples": 0}, "samples = 0"),
                        ({"interval": True, "level": 1}, "level = 1")]:
         with pytest.raises(ValueError, match=words):
-            mlqa_eval.compute(rows, references, lang="de", **bad)
+            mlqa_eval.compute(rows, references, lang="de", **invalid_options)

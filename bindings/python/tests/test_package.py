@@ -17,17 +17,17 @@ def parameters(function):
     plain = arguments.args
     defaults = [None] * (len(plain) - len(arguments.defaults)) + arguments.defaults
     named = zip(arguments.kwonlyargs, arguments.kw_defaults)
-    all_parameters = [(one, default, "plain") for one, default in zip(plain, defaults)]
-    all_parameters += [(one, default, "named") for one, default in named]
-    return [(one.arg, ast.literal_eval(d) if d else "none", kind) for one, d, kind in all_parameters]
+    all_parameters = [(node, default, "plain") for node, default in zip(plain, defaults)]
+    all_parameters += [(node, default, "named") for node, default in named]
+    return [(node.arg, ast.literal_eval(d) if d else "none", kind) for node, d, kind in all_parameters]
 
 
 def runtime(function):
     all_parameters = []
-    for one in inspect.signature(function).parameters.values():
-        kind = "named" if one.kind is one.KEYWORD_ONLY else "plain"
-        default = "none" if one.default is one.empty else one.default
-        all_parameters.append((one.name, default, kind))
+    for parameter in inspect.signature(function).parameters.values():
+        kind = "named" if parameter.kind is parameter.KEYWORD_ONLY else "plain"
+        default = "none" if parameter.default is parameter.empty else parameter.default
+        all_parameters.append((parameter.name, default, kind))
     return all_parameters
 
 
@@ -36,13 +36,13 @@ def test_the_stubs_match_the_module():
     assert (folder / "py.typed").exists()
     stub = ast.parse((folder / "__init__.pyi").read_text())
     # The first definition of an overloaded function has all defaults.
-    functions = {one.name: one for one in stub.body[::-1] if isinstance(one, ast.FunctionDef)}
+    functions = {node.name: node for node in stub.body[::-1] if isinstance(node, ast.FunctionDef)}
     public = {name for name in mlqa_eval.__all__ if not name.startswith("_")}
     assert public == functions.keys() | {"Windows"}
     for name, function in functions.items():
         assert parameters(function) == runtime(getattr(mlqa_eval, name)), name
-    classes = {one.name: one for one in stub.body if isinstance(one, ast.ClassDef)}
-    stubbed = {one.name for one in classes["Windows"].body if not one.name.startswith("_")}
+    classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
+    stubbed = {node.name for node in classes["Windows"].body if not node.name.startswith("_")}
     assert stubbed == {name for name in dir(mlqa_eval.Windows) if not name.startswith("_")}
 
 
@@ -64,6 +64,6 @@ def test_the_examples_of_the_readme_run(capsys, fixtures, monkeypatch, tmp_path)
         exec(block, scope)
     printed = capsys.readouterr().out.split()
     expected = json.loads((fixtures / "scorer/zh/expected.json").read_text())
-    assert [float(one) for one in printed[:2]] == [expected["exact_match"], expected["f1"]]
+    assert [float(text) for text in printed[:2]] == [expected["exact_match"], expected["f1"]]
     assert printed[2:9] == ["100.0", "100.0", "100.0", "100.0", "100.0", "100.0", "1.0"]
     assert len(scope["texts"]) == len(scope["inputs"].ids) == 40

@@ -57,9 +57,9 @@ def test_invalid_pairs_are_reported(folders, tmp_path):
 
 def test_two_runs_are_compared_as_the_command_line_does(command_line, folders):
     def run(*arguments):
-        done = command_line("compare", "--format", "json", *arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        process = command_line("compare", "--format", "json", *arguments)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout)
 
     data, predictions, better = folders
     line = ["--data", data, "--baseline", predictions, "--predictions", better]
@@ -77,8 +77,8 @@ def test_two_runs_are_compared_as_the_command_line_does(command_line, folders):
     expected = run(*line)
     assert mlqa_eval.compare(*files, "en") == expected
     inputs = [loaded(folder, rows=k > 0)[PAIRS[0]] for k, folder in enumerate(folders)]
-    ours = mlqa_eval.compare(*inputs, "en")
-    assert [{**row, "data": expected[0]["data"]} for row in ours] == expected
+    actual = mlqa_eval.compare(*inputs, "en")
+    assert [{**row, "data": expected[0]["data"]} for row in actual] == expected
     with pytest.raises(ValueError, match="needs lang"):
         mlqa_eval.compare(*files)
     with pytest.raises(ValueError, match="predictions: an empty list"):

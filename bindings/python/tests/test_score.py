@@ -56,11 +56,11 @@ def test_errors_equal_the_command_lines(command_line, fixtures, tmp_path):
     bad = tmp_path / "bad.json"
     bad.write_text('{"q1": 1}')
     for predictions, kind in [(bad, ValueError), (tmp_path / "absent.json", FileNotFoundError)]:
-        done = command_line("score", dataset, predictions, "de")
+        process = command_line("score", dataset, predictions, "de")
         with pytest.raises(kind) as raised:
             mlqa_eval.score(dataset, predictions, "de")
-        assert done.returncode == 2
-        assert done.stderr == f"error: {raised.value}\n"
+        assert process.returncode == 2
+        assert process.stderr == f"error: {raised.value}\n"
     with pytest.raises(ValueError, match="deutsch"):
         mlqa_eval.score(dataset, {}, "deutsch!")
     bad.write_text(json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": []}, {"\x1b[2J": 1}]}]}))

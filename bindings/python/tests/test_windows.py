@@ -37,13 +37,13 @@ def dataset(xquad, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(dataset, tokenizer):
+def train_inputs(dataset, tokenizer):
     return mlqa_eval.windows(
         dataset, tokenizer, max_length=64, doc_stride=16, max_question_length=24, train=True
     )
 
 
-def perfect(inputs):
+def gold_logits(inputs):
     """Returns logits whose maximum is at the gold answers."""
     start, end = np.zeros((2, *inputs.input_ids.shape), np.float32)
     rows = np.arange(len(inputs))
@@ -52,11 +52,11 @@ def perfect(inputs):
     return start, end
 
 
-def test_rows_are_padded_to_the_longest(trained):
-    ids, mask, types = trained.input_ids, trained.attention_mask, trained.token_type_ids
+def test_rows_are_padded_to_the_longest(train_inputs):
+    ids, mask, types = train_inputs.input_ids, train_inputs.attention_mask, train_inputs.token_type_ids
     assert ids.shape == mask.shape == types.shape
     assert ids.dtype == mask.dtype == types.dtype == np.int64
-    assert len(trained) == len(ids) and 40 < ids.shape[1] <= 64
+    assert len(train_inputs) == len(ids) and 40 < ids.shape[1] <= 64
     lengths = mask.sum(axis=1)
     assert lengths.max() == ids.shape[1] and lengths.min() < ids.shape[1]
     for row, length in zip(ids, lengths):
@@ -65,33 +65,33 @@ def test_rows_are_padded_to_the_longest(trained):
     assert (mask[:, 1:] <= mask[:, :-1]).all() and not types.any()
 
 
-def test_windows_contain_their_questions(dataset, tokenizer, trained):
+def test_windows_contain_their_questions(dataset, tokenizer, train_inputs):
     data = json.loads(dataset.read_text(encoding="utf-8"))
     paragraphs = [one for article in data["data"] for one in article["paragraphs"]]
-    assert trained.ids == [qa["id"] for one in paragraphs for qa in one["qas"]]
-    assert set(trained.question) == set(range(len(trained.ids)))
-    assert (np.diff(trained.question) >= 0).all()
+    assert train_inputs.ids == [qa["id"] for one in paragraphs for qa in one["qas"]]
+    assert set(train_inputs.question) == set(range(len(train_inputs.ids)))
+    assert (np.diff(train_inputs.question) >= 0).all()
     inputs = mlqa_eval.windows(dataset, tokenizer)
     assert inputs.start_positions is None and inputs.end_positions is None
-    assert len(inputs) < len(trained)
+    assert len(inputs) < len(train_inputs)
 
 
-def test_perfect_logits_give_the_gold_answers(dataset, scored, tmp_path, trained):
-    predictions = mlqa_eval.decode(trained, *perfect(trained), max_answer_length=64)
+def test_perfect_logits_give_the_gold_answers(dataset, scored, tmp_path, train_inputs):
+    predictions = mlqa_eval.decode(train_inputs, *gold_logits(train_inputs), max_answer_length=64)
     file = tmp_path / "predictions.json"
     file.write_text(json.dumps(predictions))
     result = scored(dataset, file, "de")
     assert result["f1"] > 95
-    ours = mlqa_eval.score(dataset, predictions, "de")
-    assert {key: ours[key] for key in result} == result
+    actual = mlqa_eval.score(dataset, predictions, "de")
+    assert {key: actual[key] for key in result} == result
 
 
-def test_the_best_of_n_is_the_answer(trained):
+def test_the_best_of_n_is_the_answer(train_inputs):
     random = np.random.default_rng(0)
-    start, end = random.normal(size=(2, *trained.input_ids.shape)).astype(np.float32)
-    lists = mlqa_eval.n_best(trained, start, end, n_best=5)
-    predictions = mlqa_eval.decode(trained, start, end, n_best=5)
-    assert list(lists) == trained.ids
+    start, end = random.normal(size=(2, *train_inputs.input_ids.shape)).astype(np.float32)
+    lists = mlqa_eval.n_best(train_inputs, start, end, n_best=5)
+    predictions = mlqa_eval.decode(train_inputs, start, end, n_best=5)
+    assert list(lists) == train_inputs.ids
     assert {id: one["candidates"][0]["text"] for id, one in lists.items()} == predictions
     for one in lists.values():
         assert not one["null"] and len(one["candidates"]) <= 5
@@ -185,29 +185,29 @@ def test_a_replaced_tokenizer_file_is_reloaded(dataset, tokenizer, tmp_path):
         mlqa_eval.windows(dataset, tmp_path)
 
 
-def test_other_float_types_and_layouts_are_accepted(trained):
-    start, end = perfect(trained)
-    expected = mlqa_eval.decode(trained, start, end)
+def test_other_float_types_and_layouts_are_accepted(train_inputs):
+    start, end = gold_logits(train_inputs)
+    expected = mlqa_eval.decode(train_inputs, start, end)
     for other in (np.float16, np.float64):
-        assert mlqa_eval.decode(trained, start.astype(other), end.astype(other)) == expected
-    assert mlqa_eval.decode(trained, np.asfortranarray(start), end) == expected
+        assert mlqa_eval.decode(train_inputs, start.astype(other), end.astype(other)) == expected
+    assert mlqa_eval.decode(train_inputs, np.asfortranarray(start), end) == expected
     wider = [np.pad(one, ((0, 0), (0, 7)), constant_values=99) for one in (start, end)]
-    assert mlqa_eval.decode(trained, *wider) == expected
+    assert mlqa_eval.decode(train_inputs, *wider) == expected
 
 
-def test_invalid_logits_are_rejected(trained):
-    start, end = perfect(trained)
+def test_invalid_logits_are_rejected(train_inputs):
+    start, end = gold_logits(train_inputs)
     with pytest.raises(ValueError, match="rows of start_logits"):
-        mlqa_eval.decode(trained, start[1:], end)
+        mlqa_eval.decode(train_inputs, start[1:], end)
     with pytest.raises(ValueError, match="end_logits"):
-        mlqa_eval.decode(trained, start, end[:, :5])
+        mlqa_eval.decode(train_inputs, start, end[:, :5])
     with pytest.raises(ValueError, match="NaN"):
-        mlqa_eval.decode(trained, start * np.nan, end)
+        mlqa_eval.decode(train_inputs, start * np.nan, end)
     with pytest.raises(TypeError):
-        mlqa_eval.decode(trained, start[0], end)
+        mlqa_eval.decode(train_inputs, start[0], end)
 
 
-def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
+def test_options_are_checked(dataset, tokenizer, tmp_path, train_inputs):
     with pytest.raises(ValueError, match='separator="triple": must be "template", "double" or'):
         mlqa_eval.windows(dataset, tokenizer, separator="triple")
     with pytest.raises(ValueError, match='compatible="squad": must be None or "run_qa"'):
@@ -228,7 +228,7 @@ def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
         dataset, tokenizer, max_length=64, doc_stride=16, max_question_length=24, train=True,
         unanswerable_window="drop",
     )
-    assert len(answerable) < len(trained) and (answerable.start_positions > 0).all()
+    assert len(answerable) < len(train_inputs) and (answerable.start_positions > 0).all()
 
 
 @pytest.mark.parametrize("count", [-1, 2**32, 2**70])
@@ -240,10 +240,10 @@ def test_counts_of_windows_are_checked(dataset, tokenizer, name, count):
 
 @pytest.mark.parametrize("count", [-1, 2**32, 2**70])
 @pytest.mark.parametrize("name", ["n_best", "max_answer_length"])
-def test_counts_of_answers_are_checked(trained, name, count):
+def test_counts_of_answers_are_checked(train_inputs, name, count):
     for function in (mlqa_eval.decode, mlqa_eval.n_best):
         with pytest.raises(ValueError, match=f"{name}={count}: must be from 0 to"):
-            function(trained, *perfect(trained), **{name: count})
+            function(train_inputs, *gold_logits(train_inputs), **{name: count})
 
 
 ARRAYS = ["input_ids", "attention_mask", "token_type_ids", "question"]
@@ -275,31 +275,31 @@ def test_windows_are_the_same_after_pickle_and_copy(dataset, tokenizer, options,
     assert repr(copied) == repr(inputs)
 
 
-def test_windows_can_be_sent_to_other_processes(trained):
+def test_windows_can_be_sent_to_other_processes(train_inputs):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.map(answers, [trained]) == [answers(trained)]
+        assert pool.map(answers, [train_inputs]) == [answers(train_inputs)]
 
 
-def test_damaged_windows_are_rejected(trained):
-    restore, (questions, *rest) = trained.__reduce__()
+def test_damaged_windows_are_rejected(train_inputs):
+    restore, (questions, *rest) = train_inputs.__reduce__()
     with pytest.raises(ValueError, match="saved windows"):
         restore(questions[:-1], *rest)
     with pytest.raises(ValueError, match="saved windows: damaged"):
         restore(questions, b"[", *rest[1:])
 
 
-def test_windows_show_their_size(trained):
-    rows, length = trained.input_ids.shape
-    assert repr(trained) == (
-        f"<Windows: {len(trained.ids)} questions, {rows} rows of {length} tokens>"
+def test_windows_show_their_size(train_inputs):
+    rows, length = train_inputs.input_ids.shape
+    assert repr(train_inputs) == (
+        f"<Windows: {len(train_inputs.ids)} questions, {rows} rows of {length} tokens>"
     )
 
 
-def test_no_answer_is_selected_if_allowed(trained):
-    start, end = np.zeros((2, *trained.input_ids.shape), np.float32)
+def test_no_answer_is_selected_if_allowed(train_inputs):
+    start, end = np.zeros((2, *train_inputs.input_ids.shape), np.float32)
     start[:, 0] = 5
-    assert all(mlqa_eval.decode(trained, start, end).values())
-    assert set(mlqa_eval.decode(trained, start, end, allow_null=0).values()) == {""}
+    assert all(mlqa_eval.decode(train_inputs, start, end).values())
+    assert set(mlqa_eval.decode(train_inputs, start, end, allow_null=0).values()) == {""}
 
 
 def test_other_threads_run_concurrently(xquad, tokenizer):

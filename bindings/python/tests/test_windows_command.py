@@ -22,8 +22,8 @@ def test_rows_and_answers_equal_the_command_lines(
 
     def run(command, *arguments):
         line = [command, dataset, "--tokenizer", tokenizer, *options, *arguments]
-        done = command_line(*line)
-        assert done.returncode == 0, done.stderr
+        process = command_line(*line)
+        assert process.returncode == 0, process.stderr
 
     inputs = mlqa_eval.windows(dataset, tokenizer, **config)
     run("windows", "--out", tmp_path / "windows.safetensors")
@@ -40,13 +40,13 @@ def test_rows_and_answers_equal_the_command_lines(
     run("decode", *logits_option, "--out", files[0], "--n-best", files[1])
     predictions, lists = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     assert mlqa_eval.decode(inputs, start, end) == predictions
-    ours = mlqa_eval.n_best(inputs, start, end)
-    assert ours.keys() == lists.keys()
+    actual = mlqa_eval.n_best(inputs, start, end)
+    assert actual.keys() == lists.keys()
     for id, one in lists.items():
-        texts = [candidate["text"] for candidate in ours[id]["candidates"]]
+        texts = [candidate["text"] for candidate in actual[id]["candidates"]]
         assert texts == [candidate["text"] for candidate in one["candidates"]]
     if compatible:
         assert inputs.input_ids.shape[1] == config["max_length"]
         # Lists of run_qa may contain a text several times, once per span.
-        texts = [[one["text"] for one in ours[id]["candidates"]] for id in ours]
+        texts = [[one["text"] for one in actual[id]["candidates"]] for id in actual]
         assert any(len(set(list)) < len(list) for list in texts)

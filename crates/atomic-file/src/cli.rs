@@ -23,7 +23,7 @@ pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| report_clap_error(&error))
 }
 
-/// Parses `arguments` like [`parse`], for a command that was modified after it was derived.
+/// Parses `arguments` like [`parse`], for a derived command that was modified.
 ///
 /// # Errors
 /// The errors of [`parse`].
@@ -42,7 +42,8 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
     end(Err(usage_error(&error.to_string())))
 }
 
-/// Prints the notes about files and, for an error, one `error:` line; returns the exit code 0 or 2.
+/// Prints the notes about files and, for an error, one `error:` line. Returns the exit code, 0 or
+/// 2.
 pub fn end<E: Display>(result: Result<(), E>) -> ExitCode {
     for note in take_notes() {
         print_stderr(&format!("note: {note}"));
@@ -88,8 +89,8 @@ pub fn progress(length: usize, message: impl Into<Cow<'static, str>>) -> Progres
     with_template(bar, "{msg} {wide_bar} {human_pos}/{human_len} {eta}")
 }
 
-/// Creates a progress bar for the bytes of a file. Without `length`, the bar shows only bytes and
-/// rate.
+/// Creates a progress bar for the bytes of a file. Without `length`, only the number of bytes and
+/// the rate are displayed.
 pub fn byte_progress(length: Option<u64>) -> ProgressBar {
     let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
     match length {
@@ -124,7 +125,7 @@ fn usage_error(message: &str) -> String {
     };
     let message = message.split("\n\nFor more information").next().unwrap_or_default();
     let message = message.split("\n\nUsage: ").next().unwrap_or_default();
-    let join_lines = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let join_lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let message: Vec<String> = message.split("\n\n").map(join_lines).collect();
     format!("{}; try '--help'", message.join("; "))
 }
@@ -139,11 +140,11 @@ mod tests {
                        Usage: program --out <DIR>\n\nFor more information, try '--help'.\n";
         let line = "the following required arguments were not provided: --out <DIR>; try '--help'";
         assert_eq!(usage_error(message), line);
-        let tip = "error: unexpected argument '--ou'\n\n  tip: use '--out'\n\nUsage: program\n";
+        let message = "error: unexpected argument '--ou'\n\n  tip: use '--out'\n\nUsage: program\n";
         let line = "unexpected argument '--ou'; tip: use '--out'; try '--help'";
-        assert_eq!(usage_error(tip), line);
+        assert_eq!(usage_error(message), line);
         // Without a subcommand, the message of `clap` is the help.
-        let help = "What it does\n\nUsage: program <COMMAND>\n\nCommands:\n";
-        assert_eq!(usage_error(help), "no command is given; try '--help'");
+        let message = "What it does\n\nUsage: program <COMMAND>\n\nCommands:\n";
+        assert_eq!(usage_error(message), "no command is given; try '--help'");
     }
 }

@@ -1,10 +1,10 @@
-//! Publishing of several files together.
+//! Publication of several files together: renaming them from temporary names to their targets.
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{AtomicFile, Synced};
+use crate::{AtomicFile, SyncedFile};
 
-/// An error of publishing a file.
+/// An error that prevents the publication of a file.
 #[derive(Debug)]
 pub struct PublishError {
     /// The path of the target.
@@ -18,9 +18,9 @@ pub struct PublishError {
 /// All files are checked first; if a check fails, no file is renamed.
 ///
 /// # Errors
-/// A [`PublishError`] with the path of the file that cannot be published.
-pub fn publish_all(files: impl IntoIterator<Item = Synced>) -> Result<(), PublishError> {
-    let files: Vec<Synced> = files.into_iter().collect();
+/// A [`PublishError`] with the path of the first file that cannot be renamed.
+pub fn publish_all(files: impl IntoIterator<Item = SyncedFile>) -> Result<(), PublishError> {
+    let files: Vec<SyncedFile> = files.into_iter().collect();
     let error_for = |path: &Path| {
         let path = path.to_owned();
         |source| PublishError { path, source }
@@ -35,11 +35,11 @@ pub fn publish_all(files: impl IntoIterator<Item = Synced>) -> Result<(), Publis
     Ok(())
 }
 
-/// Files with temporary names that [`FileSet::publish`] renames together. All of the files are
-/// removed if the set is dropped before it is published.
+/// Files with temporary names that [`FileSet::publish`] renames together. All files are removed if
+/// the set is dropped before the renaming.
 #[derive(Debug, Default)]
 pub struct FileSet {
-    files: Vec<Synced>,
+    files: Vec<SyncedFile>,
 }
 
 impl FileSet {

@@ -17,7 +17,8 @@ pub fn protect_inputs() {
 
 /// Registers `path` as an input if [`protect_inputs`] was called.
 ///
-/// The readers of this crate call this function; call it for files that are read without them.
+/// The readers of this crate call this function. Call it for files that are read without this
+/// crate.
 pub fn remember_input(path: &Path) {
     let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
     // A relative path would refer to another file after a change of the working directory.
@@ -31,7 +32,7 @@ pub fn remember_input(path: &Path) {
 }
 
 /// Returns the absolute paths of the files that were read since [`protect_inputs`] was called. The
-/// list is empty if it was not called.
+/// list is empty if [`protect_inputs`] was not called.
 pub fn inputs() -> Vec<PathBuf> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     inputs.clone().unwrap_or_default()
@@ -39,10 +40,10 @@ pub fn inputs() -> Vec<PathBuf> {
 
 /// Checks that `path` is not a protected input.
 ///
-/// Writers of this crate do this check as well; programs can do it before long computations.
+/// The writers of this crate also make this check; programs can make it before long computations.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`] for an input.
+/// [`io::ErrorKind::InvalidInput`] if `path` is a protected input.
 pub fn check_output(path: &Path) -> io::Result<()> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     match inputs.iter().flatten().find(|input| same_file(input, path)) {
@@ -56,14 +57,14 @@ pub fn check_output(path: &Path) -> io::Result<()> {
 
 /// Returns whether both paths refer to the same existing regular file.
 fn same_file(a: &Path, b: &Path) -> bool {
-    let (Ok(data_a), Ok(data_b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
-    if !data_a.is_file() || !data_b.is_file() {
+    let (Ok(metadata_a), Ok(metadata_b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
+    if !metadata_a.is_file() || !metadata_b.is_file() {
         return false;
     }
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        (data_a.dev(), data_a.ino()) == (data_b.dev(), data_b.ino())
+        (metadata_a.dev(), metadata_a.ino()) == (metadata_b.dev(), metadata_b.ino())
     }
     #[cfg(not(unix))]
     {

@@ -22,7 +22,7 @@ use crate::target::Target;
 pub use file_set::{FileSet, PublishError, publish_all};
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use lock::FileLock;
-pub use notes::{lines, note_missing_newline, one_line, take_notes};
+pub use notes::{note_missing_newline, one_line, printable_lines, take_notes};
 pub use read::{
     Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,
     read_to_string_limited, read_to_string_with_mark,
@@ -39,8 +39,8 @@ pub(crate) fn stdout_is_reserved() -> bool {
     STDOUT_RESERVED.load(Ordering::Relaxed)
 }
 
-/// A buffered file with a temporary name in the folder of its target. The file is removed if it is
-/// dropped before it is published.
+/// A buffered file with a temporary name in the folder of its target. The file is removed if the
+/// value is dropped before [`finish`](Self::finish) or [`sync`](Self::sync).
 #[derive(Debug)]
 pub struct AtomicFile {
     sink: Sink,
@@ -63,8 +63,8 @@ impl AtomicFile {
     /// Pipes and devices are opened and written directly; `-` is standard output.
     ///
     /// # Errors
-    /// If `path` is a folder, has no file name, is an input protected by [`protect_inputs`], or its
-    /// folder does not allow new files.
+    /// If `path` is a folder, has no file name or is an input protected by [`protect_inputs`], or
+    /// if no file can be created in its folder.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let sink = match Target::resolve(path)? {
@@ -98,9 +98,9 @@ impl AtomicFile {
     ///
     /// # Errors
     /// If the file cannot be written, for example because the disk is full.
-    pub fn sync(self) -> io::Result<Synced> {
+    pub fn sync(self) -> io::Result<SyncedFile> {
         let Self { sink, path } = self;
-        let rename = match sink {
+        let pending_rename = match sink {
             Sink::File { buffer, temporary, target } => {
                 buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
                 Some((temporary, target))
@@ -108,13 +108,13 @@ impl AtomicFile {
             Sink::Stream(mut stream) => stream.flush().map(|()| None)?,
             Sink::Stdout(mut stdout) => stdout.flush().map(|()| None)?,
         };
-        Ok(Synced { rename, path })
+        Ok(SyncedFile { pending_rename, path })
     }
 
     /// Syncs the file to disk and renames it to its target, replacing an existing file.
     ///
     /// # Errors
-    /// If the file cannot be written or renamed; the target is unchanged then.
+    /// If the file cannot be written or renamed; in this case, the target is unchanged.
     pub fn finish(self) -> io::Result<()> {
         self.sync()?.publish()
     }
@@ -137,16 +137,17 @@ impl Write for AtomicFile {
 }
 
 /// A complete, synced file that still has its temporary name, so that several files can be
-/// published together. If the value is dropped before it is published, the file is removed.
+/// published together. If the value is dropped before [`publish`](Self::publish), the file is
+/// removed.
 #[derive(Debug)]
-pub struct Synced {
+pub struct SyncedFile {
     /// The temporary file and its target, with links resolved; `None` for a pipe, a device or
     /// standard output.
-    rename: Option<(TempPath, PathBuf)>,
+    pending_rename: Option<(TempPath, PathBuf)>,
     path: PathBuf,
 }
 
-impl Synced {
+impl SyncedFile {
     /// Returns the path of the target.
     pub fn path(&self) -> &Path {
         &self.path
@@ -154,7 +155,7 @@ impl Synced {
 
     /// Checks in advance whether the file can be renamed to its target.
     fn check(&self) -> io::Result<()> {
-        match &self.rename {
+        match &self.pending_rename {
             Some((_, target)) if target.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Some((_, target)) => check_output(target),
             None => Ok(()),
@@ -164,11 +165,11 @@ impl Synced {
     /// Renames the file to its target, replacing an existing file, and syncs the folder.
     ///
     /// # Errors
-    /// If the file cannot be renamed; the target is unchanged then. If syncing the folder fails,
-    /// the file has already been renamed.
+    /// If the file cannot be renamed; in this case, the target is unchanged. If syncing the folder
+    /// fails, the file has already been renamed.
     pub fn publish(self) -> io::Result<()> {
         self.check()?;
-        let Some((temporary, target)) = self.rename else { return Ok(()) };
+        let Some((temporary, target)) = self.pending_rename else { return Ok(()) };
         temporary.persist(&target).map_err(|error| error.error)?;
         temporary::sync_folder_of(&target)
     }

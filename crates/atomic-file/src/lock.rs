@@ -2,7 +2,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 
-/// A lock against other processes that lock the same file. It is released when it is dropped.
+/// A lock against other processes that lock the same file. Dropping the value releases the lock.
 ///
 /// Closing the file is not enough to release the lock: a forked child process shares the open file
 /// until it executes its program.
@@ -20,8 +20,8 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
-            // A missing lock service has no error kind of its own, so every other error means that
-            // locks are not supported.
+            // No specific error kind exists for a missing lock service, so every other error means
+            // that locks are not supported.
             Err(TryLockError::Error(_)) => Ok(None),
         }
     }

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Removes and returns the recorded notes: one for each file whose last line has no line end, which
-/// may mean that the file is truncated.
+/// Removes and returns the recorded notes: one for each possibly truncated file, whose last line
+/// has no line end.
 ///
-/// Readers of this crate record notes, and programs print them.
+/// The readers of this crate record notes, and programs print the notes.
 pub fn take_notes() -> Vec<String> {
     std::mem::take(&mut NOTES.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -20,7 +20,7 @@ pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
     }
     let note = format!("{}: the last line has no line end; it may be truncated", path.display());
     let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
-    // Limits memory in long-running programs that never print notes.
+    // This limits the memory use of long-running programs that never print notes.
     if notes.len() < 100 && !notes.contains(&note) {
         notes.push(note);
     }
@@ -41,14 +41,14 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Returns `text` in a form that is safe to print on a terminal, with its line ends and tabs.
+/// Returns `text` with line ends and tabs in a form that is safe to print on a terminal.
 ///
 /// Other control characters are escaped as in JSON, so that JSON stays valid.
 ///
 /// ```
-/// assert_eq!(atomic_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u001b[31m |\n");
+/// assert_eq!(atomic_file::printable_lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u001b[31m |\n");
 /// ```
-pub fn lines(text: &str) -> Cow<'_, str> {
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escape_controls(text, &['\n', '\t'], |c| format!("\\u{:04x}", u32::from(c)))
 }
 

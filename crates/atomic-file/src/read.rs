@@ -37,39 +37,39 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
     open_with(path.as_ref(), false)
 }
 
-fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
+fn open_with(path: &Path, retain_mark: bool) -> io::Result<TextReader> {
     let source: Source = match path == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path)?),
     };
     remember_input(path);
-    let (head, source) = peek(source, GZIP_SIGNATURE.len())?;
-    // A `.gz` file that is too short for the signature is truncated, so it is also read as gzip.
+    let (start, source) = peek(source, GZIP_SIGNATURE.len())?;
+    // A `.gz` file that is shorter than the signature is truncated; decompression reports this.
     let has_gzip_name =
         path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-    let compressed = head == GZIP_SIGNATURE || has_gzip_name && head.len() < GZIP_SIGNATURE.len();
-    let source = Cursor::new(head).chain(source);
-    let source: Source = match compressed {
+    let is_gzip = start == GZIP_SIGNATURE || has_gzip_name && start.len() < GZIP_SIGNATURE.len();
+    let source = Cursor::new(start).chain(source);
+    let source: Source = match is_gzip {
         true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, source))),
         false => Box::new(source),
     };
-    let (mut head, source) = match peek(source, BYTE_ORDER_MARK.len()) {
+    let (mut start, source) = match peek(source, BYTE_ORDER_MARK.len()) {
         Ok(peeked) => peeked,
-        // The first read returns this error, as it does for later errors.
+        // The first call of `read` returns this error, as `read` does for later errors.
         Err(error) => (Vec::new(), Box::new(FailedSource(Some(error))) as Source),
     };
-    if head == BYTE_ORDER_MARK && !keep_mark {
-        head.clear();
+    if start == BYTE_ORDER_MARK && !retain_mark {
+        start.clear();
     }
-    let inner = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(source));
+    let inner = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(start).chain(source));
     Ok(TextReader { inner })
 }
 
-/// Reads up to `length` bytes from the start of `source`.
+/// Reads up to `length` bytes from the start of `source`; returns them and the remaining source.
 fn peek(mut source: Source, length: usize) -> io::Result<(Vec<u8>, Source)> {
-    let mut head = Vec::with_capacity(length);
-    source.by_ref().take(length as u64).read_to_end(&mut head).map_err(explain_truncation)?;
-    Ok((head, source))
+    let mut start = Vec::with_capacity(length);
+    source.by_ref().take(length as u64).read_to_end(&mut start).map_err(explain_truncation)?;
+    Ok((start, source))
 }
 
 /// Adds an explanation to the error for truncated gzip data.
@@ -99,8 +99,8 @@ impl BufRead for TextReader {
     }
 }
 
-/// Maximum uncompressed size in bytes of a file for [`read`] and [`read_to_string`]. [`Lines`]
-/// reads larger files.
+/// Maximum uncompressed size in bytes of a file for [`read`] and [`read_to_string`]. [`Lines`] has
+/// no limit.
 ///
 /// The limit is larger than any dataset of questions and smaller than the memory of most machines.
 pub const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -108,8 +108,8 @@ pub const MAX_FILE_BYTES: u64 = 4 << 30;
 /// Reads the whole contents of a text file, decompressed as by [`open`].
 ///
 /// # Errors
-/// The errors of [`open`]; if the file cannot be read to its end; [`ErrorKind::FileTooLarge`] for a
-/// file larger than [`MAX_FILE_BYTES`].
+/// The errors of [`open`]; an error while reading; [`ErrorKind::FileTooLarge`] for a file larger
+/// than [`MAX_FILE_BYTES`].
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     read_limited(path, MAX_FILE_BYTES)
 }
@@ -122,31 +122,31 @@ pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     read_with(path.as_ref(), limit, false)
 }
 
-fn read_with(path: &Path, limit: u64, keep_mark: bool) -> io::Result<Vec<u8>> {
+fn read_with(path: &Path, limit: u64, retain_mark: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
-    let length = data.map_or(0, |data| data.len());
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+    let file_size = metadata.map_or(0, |metadata| metadata.len());
     // Compression never doubles the size of a file, except for small files.
-    if length > limit.saturating_mul(2).max(1 << 20) {
-        return Err(too_long(limit));
+    if file_size > limit.saturating_mul(2).max(1 << 20) {
+        return Err(too_large_error(limit));
     }
-    let reserved = usize::try_from(length.min(limit)).unwrap_or(usize::MAX).saturating_add(1);
-    bytes.try_reserve_exact(reserved).map_err(|_| ErrorKind::OutOfMemory)?;
-    open_with(path, keep_mark)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    let capacity = usize::try_from(file_size.min(limit)).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(capacity).map_err(|_| ErrorKind::OutOfMemory)?;
+    open_with(path, retain_mark)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(too_long(limit));
+        return Err(too_large_error(limit));
     }
     Ok(bytes)
 }
 
-fn too_long(limit: u64) -> io::Error {
+fn too_large_error(limit: u64) -> io::Error {
     let limit = match (limit >> 30, limit >> 20) {
         (gib, _) if gib << 30 == limit && gib > 0 => format!("{gib} GiB"),
         (_, mib) if mib << 20 == limit && mib > 0 => format!("{mib} MiB"),
         _ => format!("{limit} bytes"),
     };
     let reason = format!(
-        "it holds more than {limit} of uncompressed data, the maximum for such a file; give another \
+        "it contains more than {limit} of uncompressed data, the maximum for such a file; use another \
          file, or split it"
     );
     io::Error::new(ErrorKind::FileTooLarge, reason)
@@ -155,7 +155,8 @@ fn too_long(limit: u64) -> io::Error {
 /// Reads a file like [`read`], as UTF-8.
 ///
 /// # Errors
-/// The errors of [`read`]; [`ErrorKind::InvalidData`] naming the first line that is not UTF-8.
+/// The errors of [`read`]; [`ErrorKind::InvalidData`] with the number of the first line that is not
+/// UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
     read_to_string_limited(path, MAX_FILE_BYTES)
 }
@@ -168,8 +169,8 @@ pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<
     into_utf8(read_limited(path, limit)?)
 }
 
-/// Reads a file like [`read_to_string_limited`], but retains a byte order mark, for offsets from
-/// the start of the file.
+/// Reads a file like [`read_to_string_limited`], but retains a byte order mark, so that offsets in
+/// the text are offsets in the file.
 ///
 /// # Errors
 /// The errors of [`read_to_string`].
@@ -179,9 +180,9 @@ pub fn read_to_string_with_mark(path: impl AsRef<Path>, limit: u64) -> io::Resul
 
 fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = error.as_bytes().get(..valid).unwrap_or_default();
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        let valid_length = error.utf8_error().valid_up_to();
+        let valid_bytes = error.as_bytes().get(..valid_length).unwrap_or_default();
+        let line = 1 + valid_bytes.iter().filter(|&&byte| byte == b'\n').count();
         let reason = format!("line {line} is not UTF-8; convert the file to UTF-8");
         io::Error::new(ErrorKind::InvalidData, reason)
     })

@@ -25,20 +25,20 @@ impl Target {
         }
         let mut target = path.to_owned();
         for _ in 0..MAX_LINKS {
-            // A link in `/proc` to an open file contains a path that may refer to another file by
-            // now, so file descriptors are handled before links.
-            match descriptor(&target) {
+            // A link in `/proc` to an open file contains a path that may now belong to another
+            // file, so file descriptors are handled before links.
+            match file_descriptor(&target) {
                 Some("1") => return Ok(Self::Stdout),
                 Some(_) => return Ok(Self::Stream),
                 None => (),
             }
             match fs::symlink_metadata(&target) {
-                Ok(data) if data.is_symlink() => {
-                    let next = fs::read_link(&target)?;
+                Ok(meta) if meta.is_symlink() => {
+                    let link = fs::read_link(&target)?;
                     target =
-                        target.parent().map_or_else(|| next.clone(), |folder| folder.join(&next));
+                        target.parent().map_or_else(|| link.clone(), |folder| folder.join(&link));
                 }
-                Ok(data) if !data.is_file() && !data.is_dir() => return Ok(Self::Stream),
+                Ok(meta) if !meta.is_file() && !meta.is_dir() => return Ok(Self::Stream),
                 _ => return Ok(Self::File(target)),
             }
         }
@@ -47,7 +47,7 @@ impl Target {
 }
 
 /// Returns the number of the file descriptor of this process that `path` refers to.
-fn descriptor(path: &Path) -> Option<&str> {
+fn file_descriptor(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
     let process_folder = format!("/proc/{}/fd/", std::process::id());
     match text {

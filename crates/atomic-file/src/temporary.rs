@@ -34,7 +34,7 @@ pub(crate) fn create_next_to(path: &Path) -> io::Result<(File, TempPath)> {
         let reason = format!("cannot create a file in the folder {}: {source}", folder.display());
         io::Error::new(source.kind(), reason)
     };
-    // Without this check, the error of `tempfile_in` would name the temporary file.
+    // Without this check, the error of `tempfile_in` would contain the temporary name.
     if !fs::metadata(folder).map_err(folder_error)?.is_dir() {
         return Err(folder_error(io::ErrorKind::NotADirectory.into()));
     }
@@ -62,7 +62,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Syncs the folder of `path` to disk, so that renames are durable.
 ///
-/// On file systems that do not support it, the function does nothing.
+/// On file systems that do not support syncing of folders, the function does nothing.
 ///
 /// # Errors
 /// If syncing fails.

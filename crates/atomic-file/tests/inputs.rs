@@ -1,5 +1,5 @@
-//! Protected inputs are not overwritten. This is a separate test program, because the protection
-//! applies to the whole process.
+//! Tests that protected inputs are not overwritten. This is a separate test program, because the
+//! protection applies to the whole process.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -13,7 +13,7 @@ fn a_protected_input_is_not_overwritten() {
     let path_of = |name: &str| folder.path().join(name);
     fs::write(path_of("input"), "precious").unwrap();
     read(path_of("input")).unwrap();
-    // Without `protect_inputs`, inputs can be overwritten.
+    // Before `protect_inputs` is called, inputs can be overwritten.
     write(path_of("input"), "precious").unwrap();
     protect_inputs();
     write(path_of("other"), "x").unwrap();

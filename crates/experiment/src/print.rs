@@ -17,7 +17,7 @@ pub fn log(line: impl Display) {
     static FAILED: AtomicBool = AtomicBool::new(false);
     let mut out = std::io::stdout().lock();
     let line = line.to_string();
-    let line = atomic_file::lines(&line);
+    let line = atomic_file::printable_lines(&line);
     let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };
     if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
         let text = format!("cannot write to standard output ({error}); the run continues");

@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn files_above_the_size_limit_are_rejected() {
         let error = read_recipe::<Outer>("/dev/zero", &[]).unwrap_err().to_string();
-        assert!(error.starts_with("/dev/zero: it holds more than 16 MiB"), "{error}");
+        assert!(error.starts_with("/dev/zero: it contains more than 16 MiB"), "{error}");
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl<R: Recipe> Experiment<R> {
         }
         // Control characters are escaped, because the table contains titles from the recipe, which
         // may be untrusted.
-        let table = &atomic_file::lines(table);
+        let table = &atomic_file::printable_lines(table);
         let note =
             if table.contains(" ± ") { format!("\n{INTERVAL_LEGEND}.\n") } else { String::new() };
         write_text(self.dir("table.md"), &format!("{table}{note}"))?;

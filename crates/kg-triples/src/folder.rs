@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use atomic_file::Synced;
+use atomic_file::SyncedFile;
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::sample::Redirects;
@@ -225,7 +225,7 @@ pub(crate) fn write_table(
     path: &Path,
     header: &[&str],
     rows: impl Iterator<Item = String>,
-) -> Result<Synced, Error> {
+) -> Result<SyncedFile, Error> {
     let mut file = output::create(path)?;
     let mut lines = std::iter::once(header.join("\t") + "\n").chain(rows);
     let result = lines.try_for_each(|line| file.write_all(line.as_bytes()));

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use atomic_file::{AtomicFile, Synced};
+use atomic_file::{AtomicFile, SyncedFile};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
@@ -88,7 +88,7 @@ impl<T: Serialize> JsonlWriter<T> {
         output::publish(synced)
     }
 
-    fn sync(self) -> Result<Synced, Error> {
+    fn sync(self) -> Result<SyncedFile, Error> {
         if self.is_empty {
             return Err(Error::Empty {
                 what: self.path.display().to_string(),

@@ -2,7 +2,7 @@
 use std::fs;
 use std::path::Path;
 
-use atomic_file::{AtomicFile, PublishError, Synced};
+use atomic_file::{AtomicFile, PublishError, SyncedFile};
 
 use crate::Error;
 
@@ -15,13 +15,13 @@ pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
 }
 
 /// Syncs the file to disk. [`publish`] must rename it to its final path.
-pub(crate) fn sync(file: AtomicFile) -> Result<Synced, Error> {
+pub(crate) fn sync(file: AtomicFile) -> Result<SyncedFile, Error> {
     let io_error = Error::io(file.path(), "write the file");
     file.sync().map_err(io_error)
 }
 
 /// Renames complete files to their final paths.
-pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), Error> {
+pub(crate) fn publish(files: impl IntoIterator<Item = SyncedFile>) -> Result<(), Error> {
     atomic_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
         path,
         action: "rename the finished file",

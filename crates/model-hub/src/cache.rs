@@ -1,4 +1,4 @@
-//! A repository's folder in the cache, in the layout of huggingface_hub.
+//! The cache folder of a repository, in the layout of huggingface_hub.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,16 +8,18 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::names::{
-    CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit, shards,
+    CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit,
+    parse_shards,
 };
 
 /// State of a model's snapshot in the cache.
 pub(crate) enum CachedModel {
-    /// All files of the commit.
+    /// All required files of this commit are cached.
     Complete(String),
-    /// All files except `tokenizer.json`; it is not known whether the commit has this file.
+    /// All required files of this commit are cached except `tokenizer.json`, which the commit may
+    /// lack.
     WithoutTokenizer(String),
-    /// The named file, or the whole model, is missing.
+    /// This file, or "the model", is not cached.
     Missing(String),
 }
 
@@ -27,7 +29,7 @@ pub(crate) struct Cache {
     folder: PathBuf,
     /// Folder of the lock files of huggingface_hub for this repository.
     #[cfg(feature = "fetch")]
-    locks: PathBuf,
+    lock_folder: PathBuf,
 }
 
 impl Cache {
@@ -37,7 +39,7 @@ impl Cache {
             repository,
             folder: cache.join(&name),
             #[cfg(feature = "fetch")]
-            locks: cache.join(".locks").join(&name),
+            lock_folder: cache.join(".locks").join(&name),
         }
     }
 
@@ -50,23 +52,23 @@ impl Cache {
     }
 
     /// Returns the cached state of the requested revision.
-    pub(crate) fn find(&self) -> Result<CachedModel> {
+    pub(crate) fn cached_model(&self) -> Result<CachedModel> {
         let Some(commit) = self.commit(&self.repository.revision) else {
             return Ok(CachedModel::Missing("the model".to_owned()));
         };
         let snapshot = self.snapshot(&commit);
-        let mut needed = self.weight_files(&commit)?;
-        needed.insert(0, CONFIG.to_owned());
-        if let Some(file) = needed.into_iter().find(|file| !snapshot.join(file).is_file()) {
+        let mut required = self.weight_files(&commit)?;
+        required.insert(0, CONFIG.to_owned());
+        if let Some(file) = required.into_iter().find(|file| !snapshot.join(file).is_file()) {
             return Ok(CachedModel::Missing(file));
         }
-        match snapshot.join(TOKENIZER).is_file() || self.absent(&commit, TOKENIZER).exists() {
+        match snapshot.join(TOKENIZER).is_file() || self.absence_file(&commit, TOKENIZER).exists() {
             true => Ok(CachedModel::Complete(commit)),
             false => Ok(CachedModel::WithoutTokenizer(commit)),
         }
     }
 
-    /// Returns the commit of a revision, if the cache has it.
+    /// Returns the cached commit of a revision.
     fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
@@ -76,8 +78,8 @@ impl Cache {
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 
-    /// Returns the weight files of a snapshot, cached or not: one file, or the shards that its
-    /// index names.
+    /// Returns the names of a snapshot's weight files, whether they are cached or not: one file, or
+    /// the index and its shards.
     pub(crate) fn weight_files(&self, commit: &str) -> Result<Vec<String>> {
         let snapshot = self.snapshot(commit);
         let index = snapshot.join(INDEX);
@@ -86,7 +88,7 @@ impl Cache {
         }
         let bytes =
             read_limited(&index, MAX_JSON_BYTES).map_err(Error::io(&index, "read the file"))?;
-        let shards = shards(&bytes).map_err(|reason| {
+        let shards = parse_shards(&bytes).map_err(|reason| {
             let folder = snapshot.display();
             let reason = format!("{reason}; if the error persists, delete {folder}");
             self.repository.response_error(INDEX, reason)
@@ -100,20 +102,20 @@ impl Cache {
         for name in SMALL_FILES.map(str::to_owned).into_iter().chain(self.weight_files(commit)?) {
             let path = self.snapshot(commit).join(&name);
             if path.is_file() {
-                let content = content_id(&path).map_err(Error::io(&path, "read the file"))?;
-                files.insert(name, content);
+                let id = content_id(&path).map_err(Error::io(&path, "read the file"))?;
+                files.insert(name, id);
             }
         }
         Ok(files)
     }
 
-    /// Path of the empty file that records that a commit lacks `file`.
-    fn absent(&self, commit: &str, file: &str) -> PathBuf {
+    /// Returns the path of the empty file that records that a commit lacks `file`.
+    fn absence_file(&self, commit: &str, file: &str) -> PathBuf {
         self.folder.join(".no_exist").join(commit).join(file)
     }
 }
 
-/// Returns the name of a link's blob, or the SHA-256 of a copied file.
+/// Returns the name of the blob to which a file is linked, or the SHA-256 of a copied file.
 fn content_id(path: &Path) -> io::Result<String> {
     if let Ok(target) = fs::read_link(path)
         && target.parent().is_some_and(|folder| folder.ends_with("blobs"))
@@ -129,8 +131,8 @@ fn content_id(path: &Path) -> io::Result<String> {
 /// Reads a file of at most `limit` bytes.
 fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(read).is_ok_and(|read| read <= limit) {
+    let length = File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(length).is_ok_and(|length| length <= limit) {
         return Ok(bytes);
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("has more than {limit} bytes")))
@@ -147,15 +149,15 @@ mod write {
             self.folder.join("blobs").join(etag)
         }
 
-        /// Waits until no other process writes this blob. The lock is released when the returned
-        /// value is dropped. If the file system does not support locks, no other process is assumed
-        /// to write.
+        /// Waits for the locks of other processes on a blob, and locks the blob. Dropping the
+        /// returned value releases the lock; it is `None` if the file system does not support
+        /// locks.
         pub(crate) fn lock(&self, etag: &str) -> Result<Option<FileLock>> {
-            let path = self.locks.join(format!("{etag}.lock"));
+            let path = self.lock_folder.join(format!("{etag}.lock"));
             create_parent_folder(&path)?;
             loop {
-                let options = File::options().create(true).truncate(false).write(true).open(&path);
-                let file = options.map_err(Error::io(&path, "lock the file"))?;
+                let opened = File::options().create(true).truncate(false).write(true).open(&path);
+                let file = opened.map_err(Error::io(&path, "lock the file"))?;
                 let lock = FileLock::acquire(&file).map_err(Error::io(&path, "lock the file"))?;
                 if has_directory_entry(&file) {
                     return Ok(lock);
@@ -167,18 +169,18 @@ mod write {
         pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
             let path = self.snapshot(commit).join(file);
             create_parent_folder(&path)?;
-            let to_root = "../".repeat(2 + file.matches('/').count());
-            let linked = link(&path, &format!("{to_root}blobs/{etag}")).or_else(|_| {
-                let mut copy = atomic_file::AtomicFile::create(&path)?;
-                io::copy(&mut File::open(self.blob(etag))?, &mut copy)?;
-                copy.finish()
+            let root = "../".repeat(2 + file.matches('/').count());
+            let result = link(&path, &format!("{root}blobs/{etag}")).or_else(|_| {
+                let mut file = atomic_file::AtomicFile::create(&path)?;
+                io::copy(&mut File::open(self.blob(etag))?, &mut file)?;
+                file.finish()
             });
-            linked.map_err(Error::io(&path, "create the link"))
+            result.map_err(Error::io(&path, "create the link"))
         }
 
         /// Records that a commit lacks a file.
         pub(crate) fn record_absence(&self, commit: &str, file: &str) -> Result<()> {
-            let path = self.absent(commit, file);
+            let path = self.absence_file(commit, file);
             create_parent_folder(&path)?;
             File::create(&path).map(drop).map_err(Error::io(&path, "write the file"))
         }
@@ -199,12 +201,12 @@ mod write {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
     }
 
-    /// Returns whether the open file still has a directory entry: another process may remove a lock
-    /// file when its download is finished.
+    /// Returns whether the open file still has a directory entry. Another process may remove the
+    /// lock file when its download is finished.
     #[cfg(unix)]
     fn has_directory_entry(file: &File) -> bool {
         use std::os::unix::fs::MetadataExt;
-        file.metadata().map_or(true, |data| data.nlink() > 0)
+        file.metadata().map_or(true, |metadata| metadata.nlink() > 0)
     }
 
     #[cfg(not(unix))]
@@ -212,8 +214,8 @@ mod write {
         true
     }
 
-    /// Creates a link and replaces a dangling one. Targets are relative, so that a cache can be
-    /// moved.
+    /// Creates a symbolic link, or replaces a dangling one. Targets are relative, so that a cache
+    /// can be moved.
     #[cfg(unix)]
     fn link(path: &Path, target: &str) -> io::Result<()> {
         match std::os::unix::fs::symlink(target, path) {

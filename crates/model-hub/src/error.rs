@@ -7,21 +7,21 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The given model is neither a folder nor a repository name.
-    #[error("model {model:?}: {rule}")]
+    /// The model is neither a folder nor the name of a repository.
+    #[error("model {model:?}: {problem}")]
     Name {
-        /// The given name.
+        /// The requested model.
         model: String,
-        /// The problem and the expected form.
-        rule: &'static str,
+        /// The problem and the expected name.
+        problem: &'static str,
     },
     /// An environment variable has an invalid value.
-    #[error("{variable}: {rule}")]
+    #[error("{variable}: {problem}")]
     Setting {
         /// The variable.
         variable: &'static str,
-        /// The expected value.
-        rule: String,
+        /// The problem or the expected value.
+        problem: String,
     },
     /// A file or folder of the cache cannot be read or written.
     #[error("{}: cannot {action}: {source}", path.display())]
@@ -30,11 +30,10 @@ pub enum Error {
         path: PathBuf,
         /// The failed action, such as "read the file".
         action: &'static str,
-        /// The operating system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The cache lacks the model and downloads are disabled, or the repository lacks a file that a
-    /// model needs.
+    /// The model is not cached and downloads are disabled, or the repository lacks a required file.
     #[error("{repository}: {reason}")]
     Missing {
         /// The repository.
@@ -51,10 +50,10 @@ pub enum Error {
         file: String,
         /// The HTTP status code.
         status: u16,
-        /// What to do.
+        /// Advice for the user.
         advice: String,
     },
-    /// The server cannot be reached, or the connection was closed. Downloaded bytes are kept for
+    /// The server cannot be reached, or the connection was closed. Downloaded bytes are stored for
     /// the next attempt.
     #[error(
         "{repository}, {file}: {problem}; check the connection and run the command again to \
@@ -65,7 +64,7 @@ pub enum Error {
         repository: String,
         /// The file, or "the list of files".
         file: String,
-        /// What failed.
+        /// A description of the problem.
         problem: String,
     },
     /// A response is malformed, or the content of a file does not match its digest. The downloaded

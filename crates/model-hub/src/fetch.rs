@@ -17,8 +17,8 @@ use crate::names::{
 };
 use crate::settings::Settings;
 
-/// Number of automatic retries after a closed connection, and the delay before the first retry. The
-/// delay increases with each retry.
+/// Number of automatic retries after a closed connection, and the delay before the first retry.
+/// Later delays are multiples of this delay.
 const RETRIES: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -38,37 +38,38 @@ pub(crate) fn fetch(
         let reason = format!("expected the commit of {revision} as 40 hex digits, got {got}");
         return Err(client.response_error(FILE_LIST, reason));
     }
-    let listed: BTreeSet<String> =
-        listing.siblings.into_iter().map(|file| file.rfilename).collect();
-    let weights = weights(repository, &listed)?;
+    let names: BTreeSet<String> = listing.siblings.into_iter().map(|file| file.rfilename).collect();
+    let weights_file = find_weights(repository, &names)?;
 
-    let mut fetch = Fetch { client, cache, commit: &commit, progress };
-    let small = SMALL_FILES.into_iter().chain(SENTENCE_FILES).filter(|name| listed.contains(*name));
-    for name in small.chain([weights]) {
-        fetch.file(name)?;
+    let mut downloader = Downloader { client, cache, commit: &commit, progress };
+    let small_files =
+        SMALL_FILES.into_iter().chain(SENTENCE_FILES).filter(|name| names.contains(*name));
+    for name in small_files.chain([weights_file]) {
+        downloader.fetch(name)?;
     }
     for name in cache.weight_files(&commit)? {
-        fetch.file(&name)?;
+        downloader.fetch(&name)?;
     }
-    if !listed.contains(TOKENIZER) {
+    if !names.contains(TOKENIZER) {
         cache.record_absence(&commit, TOKENIZER)?;
     }
-    // Written last, so that a branch never refers to an incomplete snapshot.
+    // The commit is recorded last, so that a branch never refers to an incomplete snapshot.
     cache.record_commit(revision, &commit)?;
     Ok(commit)
 }
 
-/// Returns the name of the weight file, or of its index, if the repository has a model.
-fn weights(repository: &Repository, listed: &BTreeSet<String>) -> Result<&'static str> {
-    let weights = [WEIGHTS, INDEX].into_iter().find(|name| listed.contains(*name));
+/// Returns the name of the weight file or of the index of its shards; an error if the repository
+/// has no supported model.
+fn find_weights(repository: &Repository, names: &BTreeSet<String>) -> Result<&'static str> {
+    let weights = [WEIGHTS, INDEX].into_iter().find(|name| names.contains(*name));
     let is_pickle = |file: &String| file.starts_with("pytorch_model") && file.contains(".bin");
     let reason = match weights {
-        Some(weights) if listed.contains(CONFIG) => return Ok(weights),
+        Some(weights) if names.contains(CONFIG) => return Ok(weights),
         Some(_) => format!("has no {CONFIG}, so it is not a model of transformers"),
-        None if listed.iter().any(is_pickle) => format!(
+        None if names.iter().any(is_pickle) => format!(
             "has only pytorch_model.bin, a Python pickle, which can run code when it is opened and \
              is not downloaded; convert it (with AutoModelForMaskedLM if it is not a reader) and \
-             give the folder: python3 -c 'from transformers import \
+             use the folder: python3 -c 'from transformers import \
              AutoModelForQuestionAnswering as M, AutoTokenizer as T; \
              [c.from_pretrained(\"{}\", revision=\"{}\").save_pretrained(\"FOLDER\") \
              for c in (M, T)]'",
@@ -81,17 +82,16 @@ fn weights(repository: &Repository, listed: &BTreeSet<String>) -> Result<&'stati
     Err(Error::Missing { repository: repository.to_string(), reason })
 }
 
-struct Fetch<'a> {
+struct Downloader<'a> {
     client: Client<'a>,
     cache: &'a Cache,
     commit: &'a str,
     progress: &'a mut dyn FnMut(Progress<'_>),
 }
 
-impl Fetch<'_> {
-    /// Downloads one file into the snapshot. Its name is one of the fixed names or a validated
-    /// shard name.
-    fn file(&mut self, name: &str) -> Result<()> {
+impl Downloader<'_> {
+    /// Downloads one file into the snapshot. `name` must be a constant or a validated shard name.
+    fn fetch(&mut self, name: &str) -> Result<()> {
         if self.cache.snapshot(self.commit).join(name).is_file() {
             return Ok(());
         }
@@ -117,8 +117,8 @@ impl Fetch<'_> {
         self.cache.link(self.commit, name, &file_info.etag)
     }
 
-    /// Calls [`download`](Self::download), and retries if the connection is closed after some
-    /// bytes.
+    /// Calls [`download`](Self::download), and retries if the connection was closed after new bytes
+    /// were received.
     fn download_with_retries(
         &mut self,
         name: &str,
@@ -127,9 +127,9 @@ impl Fetch<'_> {
     ) -> Result<()> {
         let partial_size = || fs::metadata(partial).map_or(0, |data| data.len());
         for attempt in 1..=RETRIES {
-            let before = partial_size();
+            let old_size = partial_size();
             match self.download(name, file_info, partial) {
-                Err(Error::Network { .. }) if partial_size() > before => {
+                Err(Error::Network { .. }) if partial_size() > old_size => {
                     std::thread::sleep(RETRY_DELAY.saturating_mul(attempt));
                 }
                 result => return result,
@@ -139,17 +139,17 @@ impl Fetch<'_> {
     }
 
     /// Writes the content to `partial` and syncs the file. Bytes of an earlier attempt are reused
-    /// if a digest can verify the complete file.
+    /// if the ETag is a SHA-256, which verifies the complete file.
     fn download(&mut self, name: &str, file_info: &FileInfo, partial: &Path) -> Result<()> {
         let FileInfo { etag, size: total } = file_info;
         let total = *total;
-        let io = || Error::io(partial, "write the file");
-        let options =
+        let write_error = || Error::io(partial, "write the file");
+        let opened =
             File::options().create(true).truncate(false).read(true).write(true).open(partial);
-        let mut file = options.map_err(io())?;
+        let mut file = opened.map_err(write_error())?;
         let mut hasher = Sha256::new();
         let partial_bytes = match is_sha256(etag) {
-            true => io::copy(&mut file, &mut hasher).map_err(io())?,
+            true => io::copy(&mut file, &mut hasher).map_err(write_error())?,
             false => 0,
         };
         let start = if partial_bytes < total { partial_bytes } else { 0 };
@@ -157,20 +157,20 @@ impl Fetch<'_> {
         if done != partial_bytes {
             hasher.reset();
         }
-        file.set_len(done).and_then(|()| file.seek(SeekFrom::Start(done))).map_err(io())?;
+        file.set_len(done).and_then(|()| file.seek(SeekFrom::Start(done))).map_err(write_error())?;
         let mut buffer = vec![0; 1 << 16];
         while done <= total {
             let read = content.read(&mut buffer);
             let read =
-                read.map_err(|error| self.interrupted(name, done, total, &error.to_string()))?;
-            let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
-            hasher.update(piece);
-            file.write_all(piece).map_err(io())?;
+                read.map_err(|error| self.interruption(name, done, total, &error.to_string()))?;
+            let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else { break };
+            hasher.update(chunk);
+            file.write_all(chunk).map_err(write_error())?;
             done = done.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
             (self.progress)(Progress { file: name, done: done.min(total), total });
         }
         if done < total {
-            return Err(self.interrupted(name, done, total, "the connection was closed"));
+            return Err(self.interruption(name, done, total, "the connection was closed"));
         }
         let got = format!("{:x}", hasher.finalize());
         if done > total || (is_sha256(etag) && got != *etag) {
@@ -182,10 +182,10 @@ impl Fetch<'_> {
                 format!("{reason}; the downloaded part was deleted; run the command again");
             return Err(self.client.response_error(name, reason));
         }
-        file.sync_all().map_err(io())
+        file.sync_all().map_err(write_error())
     }
 
-    fn interrupted(&self, name: &str, done: u64, total: u64, problem: &str) -> Error {
+    fn interruption(&self, name: &str, done: u64, total: u64, problem: &str) -> Error {
         self.client.network_error(name, format!("received {done} of {total} bytes: {problem}"))
     }
 }

@@ -8,10 +8,10 @@ use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
 use crate::error::{Error, Result};
-use crate::names::{MAX_JSON_BYTES, Repository, is_blob, quoted};
+use crate::names::{MAX_JSON_BYTES, Repository, is_blob_name, quoted};
 use crate::settings::Settings;
 
-/// Name of the list of files in errors.
+/// Description of the list of files in error messages.
 pub(crate) const FILE_LIST: &str = "the list of files";
 
 /// Maximum number of redirects.
@@ -24,7 +24,7 @@ pub(crate) struct Client<'a> {
     endpoint: Uri,
 }
 
-/// A revision's commit and its files.
+/// The response of the server with the commit of a revision and its files.
 #[derive(Deserialize)]
 pub(crate) struct Listing {
     pub(crate) sha: String,
@@ -44,20 +44,20 @@ pub(crate) struct FileInfo {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(settings: &'a Settings, repository: &'a Repository) -> Result<Self> {
-        let setting_error = |variable, rule| Err(Error::Setting { variable, rule });
+        let setting_error = |variable, problem| Err(Error::Setting { variable, problem });
         let endpoint: Option<Uri> = settings.endpoint.parse().ok();
         let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
         let Some(endpoint) = endpoint.filter(is_http) else {
             let got = &settings.endpoint;
-            let rule = format!("expected an address such as https://huggingface.co, got {got}");
-            return setting_error("HF_ENDPOINT", rule);
+            let problem = format!("expected an address such as https://huggingface.co, got {got}");
+            return setting_error("HF_ENDPOINT", problem);
         };
         let token = settings.token.as_deref().unwrap_or_default();
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let rule = "expected ASCII without spaces, here or in the token file".to_owned();
-            return setting_error("HF_TOKEN", rule);
+            let problem = "expected ASCII without spaces, here or in the token file".to_owned();
+            return setting_error("HF_TOKEN", problem);
         }
-        // Redirects are followed here, so that the token is sent to the endpoint only.
+        // `request` follows redirects, so that the token is sent to the endpoint only.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -75,9 +75,9 @@ impl<'a> Client<'a> {
         let Repository { name, revision } = self.repository;
         let revision = revision.replace('/', "%2F");
         let path = format!("api/models/{name}/revision/{revision}");
-        let (mut response, _) = self.follow(Some(0), &path, FILE_LIST)?;
-        let limited = response.body_mut().with_config().limit(MAX_JSON_BYTES);
-        let bytes = limited.read_to_vec().map_err(|error| match error {
+        let (mut response, _) = self.request(Some(0), &path, FILE_LIST)?;
+        let body = response.body_mut().with_config().limit(MAX_JSON_BYTES);
+        let bytes = body.read_to_vec().map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(limit) => {
                 self.response_error(FILE_LIST, format!("expected JSON of at most {limit} bytes"))
             }
@@ -91,14 +91,14 @@ impl<'a> Client<'a> {
 
     /// Requests the size and ETag of a file at a commit.
     pub(crate) fn file_info(&self, commit: &str, file: &str) -> Result<FileInfo> {
-        let (_, headers) = self.follow(None, &self.path(commit, file), file)?;
-        let text = |name| header(&headers, name);
-        let etag = text("x-linked-etag").or(text("etag")).unwrap_or_default();
+        let (_, headers) = self.request(None, &self.content_path(commit, file), file)?;
+        let value = |name| header(&headers, name);
+        let etag = value("x-linked-etag").or(value("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"');
-        let size = text("x-linked-size").or(text("content-length")).unwrap_or_default();
-        let file_commit = text("x-repo-commit").unwrap_or(commit);
+        let size = value("x-linked-size").or(value("content-length")).unwrap_or_default();
+        let file_commit = value("x-repo-commit").unwrap_or(commit);
         match size.parse() {
-            Ok(size) if is_blob(etag) && file_commit == commit => {
+            Ok(size) if is_blob_name(etag) && file_commit == commit => {
                 Ok(FileInfo { etag: etag.into(), size })
             }
             _ => {
@@ -109,8 +109,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Requests the content of a file from byte `start`. The second value is the offset of the
-    /// first received byte: 0 if the server does not support ranges.
+    /// Requests the content of a file from byte `start`. Returns a reader and the offset of the
+    /// first received byte, which is 0 if the server does not support ranges.
     pub(crate) fn content(
         &self,
         commit: &str,
@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
         start: u64,
         size: u64,
     ) -> Result<(impl Read + use<>, u64)> {
-        let (response, _) = self.follow(Some(start), &self.path(commit, file), file)?;
+        let (response, _) = self.request(Some(start), &self.content_path(commit, file), file)?;
         let offset = if response.status() == 206 { start } else { 0 };
         let range = header(response.headers(), "content-range").unwrap_or_default();
         if response.status() == 206 && !starts_at(range, start, size) {
@@ -129,14 +129,14 @@ impl<'a> Client<'a> {
         Ok((response.into_body().into_reader(), offset))
     }
 
-    fn path(&self, commit: &str, file: &str) -> String {
+    fn content_path(&self, commit: &str, file: &str) -> String {
         format!("{}/resolve/{commit}/{file}", self.repository.name)
     }
 
     /// Requests a path and follows redirects. Without `start`, only headers are requested, and only
-    /// redirects within the endpoint are followed. The returned headers are the first values that
-    /// the endpoint sends, so other servers cannot determine names in the cache.
-    fn follow(
+    /// redirects within the endpoint are followed. Only headers of the endpoint are returned, each
+    /// with the first value, so other servers cannot determine names in the cache.
+    fn request(
         &self,
         start: Option<u64>,
         path: &str,
@@ -146,16 +146,16 @@ impl<'a> Client<'a> {
         let mut headers = HeaderMap::new();
         for _ in 0..MAX_REDIRECTS {
             let response = self.send(start, &address, file)?;
-            let next = self.redirect_target(&response, &address, file)?;
+            let target = self.redirect_target(&response, &address, file)?;
             let is_endpoint = self.is_endpoint(&address);
-            // These two headers of a redirect describe the redirect's own body.
+            // In a redirect, these two headers describe the body of the redirect, not the file.
             let is_trusted =
-                |name| is_endpoint && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
+                |name| is_endpoint && (target.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
             for (name, value) in response.headers().iter().filter(|(name, _)| is_trusted(name)) {
                 headers.entry(name).or_insert_with(|| value.clone());
             }
-            match next {
-                Some(next) if start.is_some() || self.is_endpoint(&next) => address = next,
+            match target {
+                Some(target) if start.is_some() || self.is_endpoint(&target) => address = target,
                 _ => return Ok((response, headers)),
             }
         }
@@ -163,7 +163,7 @@ impl<'a> Client<'a> {
             .response_error(file, format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Sends one request; requests to the endpoint have the token.
+    /// Sends one request; requests to the endpoint contain the token.
     fn send(&self, start: Option<u64>, address: &str, file: &str) -> Result<Response<Body>> {
         let mut request = match start {
             None => self.agent.head(address),
@@ -196,21 +196,21 @@ impl<'a> Client<'a> {
     fn redirect_target(
         &self,
         response: &Response<Body>,
-        from: &str,
+        address: &str,
         file: &str,
     ) -> Result<Option<String>> {
         if !response.status().is_redirection() {
             return Ok(None);
         }
         let location = header(response.headers(), "location").unwrap_or_default();
-        let (scheme, rest) = from.split_once("://").unwrap_or_default();
-        let host = rest.split('/').next().unwrap_or_default();
-        let next = match location.starts_with('/') && !location.starts_with("//") {
+        let (scheme, path) = address.split_once("://").unwrap_or_default();
+        let host = path.split('/').next().unwrap_or_default();
+        let target = match location.starts_with('/') && !location.starts_with("//") {
             true => format!("{scheme}://{host}{location}"),
             false => location.to_owned(),
         };
-        if next.starts_with("https://") || (scheme == "http" && next.starts_with("http://")) {
-            return Ok(Some(next));
+        if target.starts_with("https://") || (scheme == "http" && target.starts_with("http://")) {
+            return Ok(Some(target));
         }
         let reason = format!("expected a redirect to https://, got {}", quoted(location));
         Err(self.response_error(file, reason))
@@ -226,17 +226,17 @@ impl<'a> Client<'a> {
 
     fn advice(&self, status: u16, is_gated: bool) -> String {
         let page = format!("{}/{}", self.settings.endpoint, self.repository.name);
-        let names = "check the name and the revision; there is no local folder of this name";
+        let hint = "check the name and the revision; there is no local folder of this name";
         match status {
             401 if !is_gated && self.settings.token.is_some() => {
-                format!("{names}; the token was not accepted; set HF_TOKEN to a valid one")
+                format!("{hint}; the token was not accepted; set HF_TOKEN to a valid one")
             }
-            401 if !is_gated => format!("{names}; for a private repository set HF_TOKEN"),
+            401 if !is_gated => format!("{hint}; for a private repository set HF_TOKEN"),
             401 | 403 => format!(
                 "accept the terms at {page} in a browser, and set HF_TOKEN to a token of that \
                  account with read access to the repository"
             ),
-            404 => format!("{names}; the repository would be {page}"),
+            404 => format!("{hint}; the repository would be {page}"),
             429 => "too many requests; wait a few minutes, or set HF_TOKEN".to_owned(),
             500.. => "try again later".to_owned(),
             _ => format!("check HF_ENDPOINT, which is {}", self.settings.endpoint),
@@ -259,7 +259,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Returns whether a `Content-Range` header starts at `start` of a file of `size` bytes.
 fn starts_at(range: &str, start: u64, size: u64) -> bool {
-    let rest = range.strip_prefix(&format!("bytes {start}-"));
-    let total = rest.and_then(|rest| rest.split_once('/')).map(|(_, total)| total);
+    let end_and_total = range.strip_prefix(&format!("bytes {start}-"));
+    let total = end_and_total.and_then(|text| text.split_once('/')).map(|(_, total)| total);
     total.is_some_and(|total| total == "*" || total.parse() == Ok(size))
 }

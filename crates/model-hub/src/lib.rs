@@ -22,24 +22,24 @@ use crate::settings::Settings;
 
 pub use error::Error;
 
-/// Settings for finding and downloading models.
+/// A client of the Hugging Face hub and its local cache.
 pub struct Hub {
     settings: Settings,
 }
 
 /// The folder of a model and its origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Resolved {
+pub struct ResolvedModel {
     /// The folder with `config.json`, the weights and the tokenizer's files.
     pub folder: PathBuf,
-    /// Repository and commit of a hub model; `None` for a folder given by the user.
+    /// Repository and commit of a hub model; `None` for a local folder.
     pub origin: Option<Origin>,
 }
 
-/// Identification of the downloaded files, which runs record.
+/// Identification of a hub model's files, for the records of training runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
-    /// The repository name as given by the user, such as `deepset/xlm-roberta-base-squad2`.
+    /// The repository name as requested, such as `deepset/xlm-roberta-base-squad2`.
     pub repository: String,
     /// The commit: 40 hex digits.
     pub commit: String,
@@ -54,7 +54,7 @@ pub struct Origin {
 pub struct Progress<'a> {
     /// The file's name in the repository.
     pub file: &'a str,
-    /// Number of bytes on disk.
+    /// Number of bytes on disk so far.
     pub done: u64,
     /// Size of the file in bytes.
     pub total: u64,
@@ -67,8 +67,8 @@ impl Hub {
         Self::from_variables(|name| std::env::var_os(name))
     }
 
-    /// Reads the settings from another environment: `variable` returns the value of each name that
-    /// is set.
+    /// Reads the settings from the values that `variable` returns for the names of environment
+    /// variables.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         Self { settings: Settings::read(variable) }
     }
@@ -80,30 +80,34 @@ impl Hub {
     ///
     /// # Errors
     /// [`Error`] if `model` is neither a folder nor a repository name, the cache cannot be read or
-    /// written, a required download is disabled or fails, a response does not match its
-    /// description, or the repository has no safetensors weights.
-    pub fn resolve(&self, model: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved> {
+    /// written, a required download is disabled or fails, a response is invalid, or the repository
+    /// has no safetensors weights.
+    pub fn resolve(
+        &self,
+        model: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<ResolvedModel> {
         let path = Path::new(model);
         if path.is_dir() {
-            return Ok(Resolved { folder: path.to_owned(), origin: None });
+            return Ok(ResolvedModel { folder: path.to_owned(), origin: None });
         }
         if path.exists() {
-            let rule = "is a file; give the folder that contains it";
-            return Err(Error::Name { model: model.to_owned(), rule });
+            let problem = "is a file; expected the folder that contains it";
+            return Err(Error::Name { model: model.to_owned(), problem });
         }
         let repository = Repository::parse(model)?;
         let cache = Cache::new(self.settings.cache()?, repository);
-        let commit = match cache.find()? {
+        let commit = match cache.cached_model()? {
             CachedModel::Complete(commit) => commit,
             // The code that loads the tokenizer reports the missing file.
-            CachedModel::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
+            CachedModel::WithoutTokenizer(commit) if !self.settings.allows_downloads() => commit,
             CachedModel::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
             CachedModel::Missing(name) => self.fetch(&cache, &name, progress)?,
         };
         let folder = cache.snapshot(&commit);
         let files = cache.files(&commit)?;
         let origin = Some(Origin { repository: cache.repository.name, commit, files });
-        Ok(Resolved { folder, origin })
+        Ok(ResolvedModel { folder, origin })
     }
 
     /// Downloads the missing files of a snapshot into the cache, and returns the commit.
@@ -115,7 +119,7 @@ impl Hub {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<String> {
         #[cfg(feature = "fetch")]
-        if self.settings.may_fetch() {
+        if self.settings.allows_downloads() {
             return fetch::fetch(&self.settings, cache, progress);
         }
         let instruction = match self.settings.offline {
@@ -123,7 +127,7 @@ impl Hub {
             false => "this program was built without the feature `fetch`;",
         };
         let folder = cache.folder().display();
-        let command = cache.repository.command();
+        let command = cache.repository.download_command();
         let reason = format!("{folder} lacks {missing}, and {instruction} run `{command}`");
         Err(Error::Missing { repository: cache.repository.to_string(), reason })
     }

@@ -1,4 +1,4 @@
-//! Names that come from a user or a server, checked before they become parts of paths.
+//! Validation of names from users and servers before they are used in paths.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -11,8 +11,8 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// Files of a model besides its weights. Only the files named in this module and the shards of an
-/// index are written.
+/// Files of a model besides its weights. Only files whose names are in this module and the shards
+/// of an index are downloaded.
 pub(crate) const SMALL_FILES: [&str; 8] = [
     CONFIG,
     TOKENIZER,
@@ -46,14 +46,14 @@ pub(crate) struct Repository {
 
 impl Repository {
     pub(crate) fn parse(model: &str) -> Result<Self> {
-        let name_error = |rule| Err(Error::Name { model: model.to_owned(), rule });
+        let name_error = |problem| Err(Error::Name { model: model.to_owned(), problem });
         let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
         let segments: Vec<&str> = name.split('/').collect();
-        // The same rule as in huggingface_hub; `--` replaces `/` in folder names.
+        // The same rules as in huggingface_hub; `--` replaces `/` in folder names.
         let is_valid = segments.len() <= 2
             && name.len() <= 96
-            && segments.iter().all(|segment| is_plain(segment) && !segment.ends_with(['.', '-']))
-            && !["..", "--"].iter().any(|part| name.contains(part))
+            && segments.iter().all(|segment| is_segment(segment) && !segment.ends_with(['.', '-']))
+            && !["..", "--"].iter().any(|sequence| name.contains(sequence))
             && !name.ends_with(".git");
         if !is_valid {
             return name_error(
@@ -61,7 +61,7 @@ impl Repository {
                  letters, digits, `.`, `_` and `-`)",
             );
         }
-        if revision.len() > 128 || !revision.split('/').all(is_plain) || revision.contains("..") {
+        if revision.len() > 128 || !revision.split('/').all(is_segment) || revision.contains("..") {
             return name_error("the revision after `@` must be a branch, a tag or a commit");
         }
         Ok(Self { name: name.to_owned(), revision: revision.to_owned() })
@@ -78,7 +78,7 @@ impl Repository {
     }
 
     /// Returns the command of Hugging Face's program `hf` that downloads the repository.
-    pub(crate) fn command(&self) -> String {
+    pub(crate) fn download_command(&self) -> String {
         format!("hf download {}", self.to_string().replace('@', " --revision "))
     }
 }
@@ -94,7 +94,7 @@ impl fmt::Display for Repository {
 
 /// Returns whether a text consists of letters, digits, `.`, `_` and `-`, and begins with neither
 /// `.` nor `-`.
-fn is_plain(text: &str) -> bool {
+fn is_segment(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !text.is_empty() && !text.starts_with(['.', '-']) && text.bytes().all(allowed)
 }
@@ -116,8 +116,8 @@ pub(crate) fn is_sha256(etag: &str) -> bool {
 
 /// Returns whether an ETag is a valid blob name, to which `.lock` and `.incomplete` are appended.
 #[cfg(feature = "fetch")]
-pub(crate) fn is_blob(etag: &str) -> bool {
-    is_plain(etag) && !etag.contains('.') && etag.len() <= 128
+pub(crate) fn is_blob_name(etag: &str) -> bool {
+    is_segment(etag) && !etag.contains('.') && etag.len() <= 128
 }
 
 #[derive(Deserialize)]
@@ -125,15 +125,15 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Returns the files that an index of weights names, or the problem.
-pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, String> {
+/// Returns the names of the shards in an index of weights, or a description of the problem.
+pub(crate) fn parse_shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, String> {
     let index: Index = serde_json::from_slice(index)
         .map_err(|error| format!("expected an index of weights with `weight_map`: {error}"))?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     if shards.is_empty() {
         return Err("weight_map is empty".to_owned());
     }
-    let is_shard = |name: &String| is_plain(name) && name.ends_with(".safetensors");
+    let is_shard = |name: &String| is_segment(name) && name.ends_with(".safetensors");
     match shards.iter().find(|name| !is_shard(name)) {
         None => Ok(shards),
         Some(name) => {
@@ -143,7 +143,7 @@ pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, Stri
     }
 }
 
-/// Quotes the start of a text from a server or user for an error message.
+/// Quotes the first 80 characters of a text for an error message.
 pub(crate) fn quoted(text: &str) -> String {
     let text: String = text.chars().take(80).collect();
     format!("{text:?}")

@@ -13,48 +13,48 @@ use crate::error::{Error, Result};
 )]
 pub(crate) struct Settings {
     cache: Option<PathBuf>,
-    /// The address without a trailing slash.
+    /// The address of the server, without a trailing slash.
     pub(crate) endpoint: String,
     pub(crate) token: Option<String>,
     pub(crate) offline: bool,
-    /// Timeout for a response or a piece of it.
+    /// Maximum time without data from the server.
     pub(crate) timeout: Duration,
 }
 
 impl Settings {
     pub(crate) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let text = |name: &str| {
+        let text_of = |name: &str| {
             let value = variable(name)?.into_string().ok()?;
             Some(value.trim().to_owned()).filter(|value| !value.is_empty())
         };
         let user_folder = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
-        let path = |name: &str| {
+        let path_of = |name: &str| {
             let path = PathBuf::from(variable(name)?);
             match (path.strip_prefix("~"), &user_folder) {
-                (Ok(below), Some(user_folder)) => Some(user_folder.join(below)),
+                (Ok(relative), Some(user_folder)) => Some(user_folder.join(relative)),
                 _ => Some(path),
             }
         };
-        let home = path("HF_HOME")
-            .or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface")))
+        let hf_home = path_of("HF_HOME")
+            .or_else(|| Some(path_of("XDG_CACHE_HOME")?.join("huggingface")))
             .or_else(|| Some(user_folder.as_ref()?.join(".cache/huggingface")));
-        let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
-        let token_file = path("HF_TOKEN_PATH").or_else(|| in_home("token"));
+        let in_hf_home = |name: &str| hf_home.as_ref().map(|folder| folder.join(name));
+        let token_file = path_of("HF_TOKEN_PATH").or_else(|| in_hf_home("token"));
         let stored_token = || first_line(&token_file?);
         let is_true = |value: String| {
             matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
         };
-        let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
+        let seconds = text_of("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
         Self {
-            cache: path("HF_HUB_CACHE").or_else(|| in_home("hub")),
-            endpoint: text("HF_ENDPOINT")
+            cache: path_of("HF_HUB_CACHE").or_else(|| in_hf_home("hub")),
+            endpoint: text_of("HF_ENDPOINT")
                 .unwrap_or_else(|| "https://huggingface.co".to_owned())
                 .trim_end_matches('/')
                 .to_owned(),
-            token: text("HF_TOKEN").or_else(stored_token),
-            offline: text("HF_HUB_OFFLINE")
-                .or_else(|| text("TRANSFORMERS_OFFLINE"))
+            token: text_of("HF_TOKEN").or_else(stored_token),
+            offline: text_of("HF_HUB_OFFLINE")
+                .or_else(|| text_of("TRANSFORMERS_OFFLINE"))
                 .is_some_and(is_true),
             timeout: Duration::from_secs(seconds.filter(|&seconds| seconds > 0).unwrap_or(30)),
         }
@@ -67,16 +67,16 @@ impl Settings {
     pub(crate) fn cache(&self) -> Result<&Path> {
         self.cache.as_deref().ok_or_else(|| Error::Setting {
             variable: "HF_HUB_CACHE",
-            rule: "is not set, and neither is HOME; set it to the folder for models".to_owned(),
+            problem: "is not set, and neither is HOME; set it to the folder for models".to_owned(),
         })
     }
 
-    pub(crate) fn may_fetch(&self) -> bool {
+    pub(crate) fn allows_downloads(&self) -> bool {
         cfg!(feature = "fetch") && !self.offline
     }
 }
 
-/// Returns the token stored by `hf auth login`, if there is one.
+/// Returns the first line of a file, such as the token stored by `hf auth login`.
 fn first_line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())

@@ -1,8 +1,8 @@
-//! F1 of a reader on XQuAD's paragraphs and whole articles: for each way to compare the windows of
-//! an article (`--window-score`), and for the passages of an article compared by BM25, as
-//! `polyqa answer` does, or by a retriever. Windows are computed once for all window scores.
-//! `POLYQA_PRECISION` sets the precision. `--unrelated` also measures the share of answers that
-//! change when another article is added as a document.
+//! Measures the F1 of a reader on XQuAD's paragraphs and whole articles: for each window score
+//! (`--window-score`), and for passages with penalties by BM25, as in `polyqa answer`, or by a
+//! retriever. Windows are computed once for all window scores. `POLYQA_PRECISION` sets the
+//! precision. `--unrelated` also measures the share of answers that change when another article is
+//! added as a document.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ use tasks::question_answering::QaPredictor;
 use tch::Device;
 use xlmr_model::{Head, Pretrained};
 
-/// F1 for each of [`SCORES`], and for passages with BM25 and with the retriever; then the
-/// percentage of changed answers for these two.
+/// F1 for each of [`WINDOW_SCORES`], F1 for passages with BM25 and with the retriever, and the
+/// percentages of changed answers with BM25 and with the retriever.
 type Columns = [f64; 7];
 
 /// The number of questions of each article, and their summed F1 with paragraphs and with whole
@@ -33,7 +33,8 @@ type Totals = (Vec<usize>, [Vec<Columns>; 2]);
 /// Windows per batch.
 const BATCH_SIZE: usize = 32;
 
-const SCORES: [WindowScore; 3] = [WindowScore::Raw, WindowScore::Softmax, WindowScore::Margin];
+const WINDOW_SCORES: [WindowScore; 3] =
+    [WindowScore::Raw, WindowScore::Softmax, WindowScore::Margin];
 
 /// F1 of a reader on paragraphs and whole articles.
 #[derive(Parser)]
@@ -80,20 +81,20 @@ fn read_articles(language: Language, options: &Options) -> Articles {
         let context: Arc<str> = texts.join("\n\n").into();
         let over_article =
             |question: &Question| Question { context: context.clone(), ..question.clone() };
-        let selected = || article.iter().step_by(options.every);
-        paragraphs.push(selected().cloned().collect());
-        by_article.push(selected().map(over_article).collect());
+        let selected_questions = || article.iter().step_by(options.every);
+        paragraphs.push(selected_questions().cloned().collect());
+        by_article.push(selected_questions().map(over_article).collect());
     }
     [paragraphs, by_article]
 }
 
-/// Returns `articles` with each question replaced by the question in `other`, which has another
-/// language and the same ids.
-fn with_questions(articles: &[Vec<Question>], other: &[Vec<Question>]) -> Vec<Vec<Question>> {
+/// Returns `articles` with the questions of `translated`, which have the same ids in another
+/// language.
+fn with_questions(articles: &[Vec<Question>], translated: &[Vec<Question>]) -> Vec<Vec<Question>> {
     let mut articles = articles.to_vec();
-    for (one, other) in articles.iter_mut().flatten().zip(other.iter().flatten()) {
-        assert_eq!(one.id, other.id);
-        one.question.clone_from(&other.question);
+    for (question, source) in articles.iter_mut().flatten().zip(translated.iter().flatten()) {
+        assert_eq!(question.id, source.id);
+        question.question.clone_from(&source.question);
     }
     articles
 }
@@ -124,18 +125,18 @@ fn predictions(
     if let Some(retriever) = retriever {
         pass = pass.with_retriever(&documents, retriever, &mut |_| {})?;
     }
-    let questions = article.iter().map(|one| (Some(one.id.clone()), one.question.clone()));
-    let mut best = Vec::new();
-    let mut done = |found: Vec<Answers>, _| -> Result<()> {
-        best.extend(found.into_iter().map(|one| {
-            let text = one.answers.first().map(|answer| answer.text.clone());
-            (one.id.unwrap_or_default(), text.unwrap_or_default())
+    let questions = article.iter().map(|qa| (Some(qa.id.clone()), qa.question.clone()));
+    let mut best_answers = Vec::new();
+    let mut on_answers = |results: Vec<Answers>, _| -> Result<()> {
+        best_answers.extend(results.into_iter().map(|result| {
+            let text = result.answers.first().map(|answer| answer.text.clone());
+            (result.id.unwrap_or_default(), text.unwrap_or_default())
         }));
         Ok(())
     };
     let pass = Some((&pass, CANDIDATES));
-    reader.answer_all(&questions.collect::<Vec<_>>(), &documents, pass, &mut done)?;
-    Ok(Predictions(best.into_iter().collect()))
+    reader.answer_all(&questions.collect::<Vec<_>>(), &documents, pass, &mut on_answers)?;
+    Ok(Predictions(best_answers.into_iter().collect()))
 }
 
 /// Computes the summed F1 of each article's questions for each window score.
@@ -149,21 +150,21 @@ fn article_sums(
     let predictor = QaPredictor::new(model, tokenizer, &config);
     let mut sums = Vec::new();
     for questions in articles {
-        let cut = windows(questions, tokenizer, &config, Purpose::Eval)?;
-        let mut order: Vec<usize> = (0..cut.len()).collect();
-        order.sort_by_key(|&at| cut[at].input_ids.len());
-        let mut logits = vec![(Vec::new(), Vec::new()); cut.len()];
+        let windows = windows(questions, tokenizer, &config, Purpose::Eval)?;
+        let mut order: Vec<usize> = (0..windows.len()).collect();
+        order.sort_by_key(|&index| windows[index].input_ids.len());
+        let mut logits = vec![(Vec::new(), Vec::new()); windows.len()];
         for batch in order.chunks(BATCH_SIZE) {
-            let rows: Vec<&Window> = batch.iter().map(|&at| &cut[at]).collect();
-            for (&at, row) in batch.iter().zip(predictor.window_logits(&rows)?) {
-                logits[at] = row;
+            let rows: Vec<&Window> = batch.iter().map(|&index| &windows[index]).collect();
+            for (&index, window_logits) in batch.iter().zip(predictor.window_logits(&rows)?) {
+                logits[index] = window_logits;
             }
         }
         let mut sum = [f64::NAN; 7];
-        for (window_score, sum) in SCORES.into_iter().zip(&mut sum) {
+        for (window_score, sum) in WINDOW_SCORES.into_iter().zip(&mut sum) {
             let decoding = DecodeConfig { window_score, ..DecodeConfig::default() };
             let predictor = predictor.clone().with_decoding(&decoding);
-            let answers = predictor.best_answers(questions, &cut, logits.clone())?;
+            let answers = predictor.best_answers(questions, &windows, logits.clone())?;
             *sum = sum_f1(questions, &Predictions::from(answers.as_slice()), language)?;
         }
         sums.push(sum);
@@ -183,25 +184,25 @@ fn cell(sums: &[f64], counts: &[usize], signed: bool) -> String {
     let pairs = sums.iter().zip(counts);
     let values: Vec<f64> =
         pairs.map(|(sum, &count)| mean + scale * (sum - mean * count as f64)).collect();
-    let found = bootstrap(&values, &Resampling::default()).unwrap();
+    let interval = bootstrap(&values, &Resampling::default()).unwrap();
     match signed {
-        true => format!("{:+.1} ({:+.1} to {:+.1})", found.mean, found.low, found.high),
-        false => format!("{:.1} ({:.1} to {:.1})", found.mean, found.low, found.high),
+        true => format!("{:+.1} ({:+.1} to {:+.1})", interval.mean, interval.low, interval.high),
+        false => format!("{:.1} ({:.1} to {:.1})", interval.mean, interval.low, interval.high),
     }
 }
 
 /// Formats a table row: paragraphs with raw scores, articles with each score, differences.
 fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
-    let column = |sums: &[Columns], at: usize| {
-        cell(&sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>(), counts, false)
+    let column = |sums: &[Columns], index: usize| {
+        cell(&sums.iter().map(|sum| sum[index]).collect::<Vec<f64>>(), counts, false)
     };
     let difference = |(a, b): (usize, usize)| {
         cell(&by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>(), counts, true)
     };
     let mut cells = vec![column(paragraphs, 0)];
-    cells.extend((0..5).map(|at| column(by_article, at)));
+    cells.extend((0..5).map(|index| column(by_article, index)));
     cells.extend([(3, 1), (3, 2), (4, 3)].map(difference));
-    cells.extend((5..7).map(|at| column(by_article, at)));
+    cells.extend((5..7).map(|index| column(by_article, index)));
     cells.join(" | ")
 }
 
@@ -227,34 +228,35 @@ fn main() -> Result<()> {
     let read = |&language: &Language| (language, read_articles(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
-    // Each article's sums over pairs of equal languages, then over pairs of different languages.
+    // The sums of each article over pairs of equal languages, and over pairs of different
+    // languages.
     let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
-        for (question_language, other) in &languages {
+        for (question_language, translated) in &languages {
             if !(options.pairs || question_language == language) {
                 continue;
             }
             let [paragraphs, by_article] =
-                [0, 1].map(|kind| with_questions(&documents[kind], &other[kind]));
+                [0, 1].map(|level| with_questions(&documents[level], &translated[level]));
             let mut sums = [
                 article_sums(&pretrained, &paragraphs, *language)?,
                 article_sums(&pretrained, &by_article, *language)?,
             ];
             let next_articles = by_article.iter().cycle().skip(1);
             for ((article, next), sum) in by_article.iter().zip(next_articles).zip(&mut sums[1]) {
-                for (at, retriever) in [None, retriever.as_ref()].into_iter().enumerate() {
-                    if at == 1 && retriever.is_none() {
+                for (index, retriever) in [None, retriever.as_ref()].into_iter().enumerate() {
+                    if index == 1 && retriever.is_none() {
                         continue;
                     }
-                    let found = predictions(&reader, retriever, article, None)?;
-                    sum[3 + at] = sum_f1(article, &found, *language)?;
+                    let answers = predictions(&reader, retriever, article, None)?;
+                    sum[3 + index] = sum_f1(article, &answers, *language)?;
                     if options.unrelated {
                         let with_unrelated = predictions(&reader, retriever, article, Some(next))?;
-                        let changed = found
+                        let changed = answers
                             .0
                             .iter()
                             .filter(|(id, text)| with_unrelated.0.get(*id) != Some(*text));
-                        sum[5 + at] = 100.0 * changed.count() as f64;
+                        sum[5 + index] = 100.0 * changed.count() as f64;
                     }
                 }
             }

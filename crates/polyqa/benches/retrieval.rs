@@ -1,5 +1,6 @@
-//! Recall of the first stage across languages: the gold article of each XQuAD question among all
-//! articles, for BM25, dense and hybrid rankings and every pair of languages.
+//! Measures the recall of the first stage across languages. For every pair of languages, all XQuAD
+//! articles are ranked for each question with BM25, dense and hybrid ranking. Recall is the share
+//! of questions whose gold article is ranked first or among the first five.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -44,11 +45,11 @@ impl Language {
         let file = Path::new(ROOT).join(format!("data/xquad/xquad.{name}.json"));
         let (mut articles, mut questions) = (Vec::new(), Vec::new());
         for (index, article) in Dataset::read(file).unwrap().articles().enumerate() {
-            let mut paragraphs: Vec<&str> = article.iter().map(|one| &*one.context).collect();
+            let mut paragraphs: Vec<&str> = article.iter().map(|qa| &*qa.context).collect();
             paragraphs.dedup();
             let text = paragraphs.join("\n").into();
             articles.push(Document { id: article[0].title.clone(), text });
-            questions.extend(article.iter().map(|one| (one.question.clone(), index)));
+            questions.extend(article.iter().map(|qa| (qa.question.clone(), index)));
         }
         Self {
             name: name.to_owned(),
@@ -59,12 +60,12 @@ impl Language {
 }
 
 /// Computes recall@1 and recall@5 in percent.
-fn recall(ranked: &[Vec<usize>], questions: &[(String, usize)]) -> [f64; 2] {
+fn recall(rankings: &[Vec<usize>], questions: &[(String, usize)]) -> [f64; 2] {
     [1, 5].map(|max_rank| {
-        let found = ranked.iter().zip(questions);
-        let found =
-            found.filter(|(ranked, (_, gold))| ranked.iter().take(max_rank).any(|k| k == gold));
-        100.0 * found.count() as f64 / questions.len() as f64
+        let pairs = rankings.iter().zip(questions);
+        let hits =
+            pairs.filter(|(ranking, (_, gold))| ranking.iter().take(max_rank).any(|k| k == gold));
+        100.0 * hits.count() as f64 / questions.len() as f64
     })
 }
 
@@ -90,21 +91,20 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let mut totals = [[0.0; 2]; 3];
     let mut lowest = [f64::INFINITY; 3];
-    for documents in &languages {
-        let pass = FirstPass::over(&documents.articles)?;
-        let pass = pass.with_retriever(&documents.articles, &retriever, &mut |_| {})?;
-        for questions_of in &languages {
+    for document_language in &languages {
+        let articles = &document_language.articles;
+        let pass = FirstPass::over(articles)?.with_retriever(articles, &retriever, &mut |_| {})?;
+        for question_language in &languages {
             let texts: Vec<&str> =
-                questions_of.questions.iter().map(|(text, _)| text.as_str()).collect();
-            let mut row = format!("| {} | {} |", documents.name, questions_of.name);
+                question_language.questions.iter().map(|(text, _)| text.as_str()).collect();
+            let mut row = format!("| {} | {} |", document_language.name, question_language.name);
             let rankings = [Ranking::Bm25, Ranking::Dense, Ranking::Hybrid];
-            for ((ranking, total), lowest) in rankings.into_iter().zip(&mut totals).zip(&mut lowest)
-            {
+            for ((ranking, total), min) in rankings.into_iter().zip(&mut totals).zip(&mut lowest) {
                 let [recall_1, recall_5] =
-                    recall(&pass.rank(&texts, ranking)?, &questions_of.questions);
+                    recall(&pass.rank(&texts, ranking)?, &question_language.questions);
                 row += &format!(" {recall_1:.1} / {recall_5:.1} |");
                 *total = [total[0] + recall_1, total[1] + recall_5];
-                *lowest = lowest.min(recall_5);
+                *min = min.min(recall_5);
             }
             println!("{row}");
         }

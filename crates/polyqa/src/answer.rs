@@ -51,9 +51,9 @@ pub struct Answers {
     pub no_answer: bool,
 }
 
-/// Answers to one question, collected passage by passage.
+/// Collector of the answers to one question, passage by passage.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub(crate) struct Collector {
     /// Best first. `probability` is the margin over "no answer" until `finish` is called.
     answers: Vec<Answer>,
     /// Logarithm of the summed exponentials of all margins, with 0 for "no answer".
@@ -62,12 +62,13 @@ pub(crate) struct Gathered {
     null_odds: f64,
 }
 
-impl Gathered {
+impl Collector {
     pub fn new() -> Self {
         Self { answers: Vec::new(), log_total: 0.0, null_odds: f64::INFINITY }
     }
 
-    /// Adds the answers in a passage of a document, and retains the `max_answers` best answers.
+    /// Adds the answers in a passage of a document; only the best `max_answers` answers are
+    /// retained.
     pub fn add(
         &mut self,
         document: &Document,
@@ -75,8 +76,8 @@ impl Gathered {
         calibration: &Calibration,
         max_answers: usize,
     ) {
-        let null = f64::from(n_best.null_score.unwrap_or_default());
-        let margin = |score: f32| (f64::from(score) - null) / calibration.temperature;
+        let null_score = f64::from(n_best.null_score.unwrap_or_default());
+        let margin = |score: f32| (f64::from(score) - null_score) / calibration.temperature;
         for candidate in &n_best.candidates {
             self.log_total = log_add_exp(self.log_total, margin(candidate.score));
         }
@@ -93,8 +94,8 @@ impl Gathered {
                 break;
             }
             // Later candidates of this passage do not have higher scores.
-            let last = self.answers.get(max_answers.saturating_sub(1));
-            if last.is_some_and(|last| last.score >= candidate.score) {
+            let lowest = self.answers.get(max_answers.saturating_sub(1));
+            if lowest.is_some_and(|lowest| lowest.score >= candidate.score) {
                 break;
             }
             let answer = to_answer(document, candidate, span.clone(), margin(candidate.score));
@@ -132,7 +133,7 @@ fn to_answer(
     let start_byte = text.char_indices().nth(span.start).map_or(text.len(), |(byte, _)| byte);
     let end_byte = (start_byte + candidate.text.len()).min(text.len());
     let sentence = sentence_around(text, start_byte..end_byte);
-    let before = text.get(sentence.start..start_byte).unwrap_or_default();
+    let prefix = text.get(sentence.start..start_byte).unwrap_or_default();
     Answer {
         text: candidate.text.clone(),
         start: span.start,
@@ -140,7 +141,7 @@ fn to_answer(
         start_byte,
         end_byte,
         sentence: text.get(sentence).unwrap_or_default().to_owned(),
-        start_in_sentence: before.chars().count(),
+        start_in_sentence: prefix.chars().count(),
         document: document.id.clone(),
         probability: margin,
         score: candidate.score,
@@ -167,20 +168,20 @@ mod tests {
             null: false,
         };
         let calibration = Calibration { temperature: 2.0, ..Calibration::default() };
-        let mut gathered = Gathered::new();
+        let mut collector = Collector::new();
         let first = passage(vec![candidate(0, "Lima", 3.0), candidate(5, "Quito", 1.0)], 0.0);
-        gathered.add(&document, &first, &calibration, 2);
+        collector.add(&document, &first, &calibration, 2);
         let second = passage(vec![candidate(11, "Bogota", 2.0)], -4.0);
-        gathered.add(&document, &second, &calibration, 2);
-        let found = gathered.finish(None, "Where?".into(), None);
-        let shares = [3.0f64, 1.0, 6.0, 0.0].map(|margin| (margin / 2.0).exp());
-        let total: f64 = shares.iter().sum();
-        let expected = [("Lima", shares[0]), ("Bogota", shares[2])];
-        for (answer, (text, share)) in found.answers.iter().zip(expected) {
+        collector.add(&document, &second, &calibration, 2);
+        let result = collector.finish(None, "Where?".into(), None);
+        let weights = [3.0f64, 1.0, 6.0, 0.0].map(|margin| (margin / 2.0).exp());
+        let total: f64 = weights.iter().sum();
+        let expected = [("Lima", weights[0]), ("Bogota", weights[2])];
+        for (answer, (text, weight)) in result.answers.iter().zip(expected) {
             assert_eq!(answer.text, text);
-            assert!((answer.probability - share / total).abs() < 1e-12);
+            assert!((answer.probability - weight / total).abs() < 1e-12);
         }
-        assert!((found.null_probability - shares[3] / total).abs() < 1e-12);
-        assert_eq!(Gathered::new().finish(None, String::new(), None).null_probability, 1.0);
+        assert!((result.null_probability - weights[3] / total).abs() < 1e-12);
+        assert_eq!(Collector::new().finish(None, String::new(), None).null_probability, 1.0);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// File name in a model's folder; transformers ignores the file.
-const FILE: &str = "calibration.json";
+const FILE_NAME: &str = "calibration.json";
 
 /// Parameters that convert scores to probabilities and decide which questions have no answer.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -40,8 +40,9 @@ fn is_raw(score: &WindowScore) -> bool {
 }
 
 impl Default for Calibration {
-    /// Returns a temperature of 1, no threshold, and margins over "no answer". Margins compare
-    /// windows better than raw logits for readers trained on single paragraphs.
+    /// Returns a temperature of 1, no threshold, and margins over "no answer" as window scores. For
+    /// readers trained on single paragraphs, margins are more comparable between windows than raw
+    /// logits.
     fn default() -> Self {
         Self {
             temperature: 1.0,
@@ -61,42 +62,42 @@ pub type AnsweredFile<'a> = (&'a Dataset, &'a [NBest], Language);
 type Prediction = (f64, bool);
 
 impl Calibration {
-    /// Fits temperature and threshold on the answers to the questions of some files. The answers of
-    /// a file are compared by MLQA's rules for its language. Returns `None` if no question has a
-    /// gold answer.
+    /// Fits temperature and threshold on the answers to the questions of some files. Answers are
+    /// compared with gold answers by MLQA's rules for the file's language. Returns `None` if no
+    /// question has a gold answer.
     ///
     /// The temperature minimises the negative log-likelihood of "the best answer is an exact
     /// match". The threshold maximises F1, as in the official script of SQuAD 2.0.
     ///
     /// # Errors
-    /// As [`score`] and [`score_squad2`].
+    /// The errors of [`score`] and [`score_squad2`].
     pub fn fit(files: &[AnsweredFile]) -> Result<Option<Self>> {
         let outcomes = compare_with_gold(files)?;
         let path = "development questions".into();
-        let mut pooled = Dataset { path, version: None, questions: Vec::new() };
+        let mut merged = Dataset { path, version: None, questions: Vec::new() };
         let (mut texts, mut odds) = (Vec::new(), Vec::new());
-        for (number, (dataset, answers, _)) in files.iter().enumerate() {
+        for (file_index, (dataset, answers, _)) in files.iter().enumerate() {
             // Questions of different files may have the same id.
-            let unique_id = |id: &str| format!("{number} {id}");
-            pooled.questions.extend(
+            let unique_id = |id: &str| format!("{file_index} {id}");
+            merged.questions.extend(
                 dataset
                     .questions
                     .iter()
                     .map(|question| Question { id: unique_id(&question.id), ..question.clone() }),
             );
-            texts.extend(answers.iter().map(|one| (unique_id(&one.id), best_text(one))));
+            texts.extend(answers.iter().map(|n_best| (unique_id(&n_best.id), best_text(n_best))));
             let file_odds = NullOdds::of(answers).0;
             odds.extend(file_odds.into_iter().map(|(id, odds)| (unique_id(&id), odds)));
         }
-        let unanswerable = pooled.questions.iter().filter(|one| one.answers.is_empty()).count();
-        if unanswerable == pooled.questions.len() {
+        let n_unanswerable = merged.questions.iter().filter(|qa| qa.answers.is_empty()).count();
+        if n_unanswerable == merged.questions.len() {
             return Ok(None);
         }
-        let null_threshold = match unanswerable {
+        let null_threshold = match n_unanswerable {
             0 => None,
             _ => {
                 let predictions = Predictions(texts.into_iter().collect());
-                let scored = score_squad2(&pooled, &predictions, Some(&NullOdds(odds)), 1.0)?;
+                let scored = score_squad2(&merged, &predictions, Some(&NullOdds(odds)), 1.0)?;
                 scored.best.map(|[_, f1]| f1.threshold)
             }
         };
@@ -116,8 +117,8 @@ impl Calibration {
     /// temperature 1 and with the fitted temperature.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit).
-    pub fn errors_on(&self, files: &[AnsweredFile]) -> Result<[f64; 2]> {
+    /// The errors of [`fit`](Self::fit).
+    pub fn calibration_errors(&self, files: &[AnsweredFile]) -> Result<[f64; 2]> {
         let outcomes = compare_with_gold(files)?;
         Ok([1.0, self.temperature]
             .map(|temperature| calibration_error(&predictions_at(&outcomes, temperature))))
@@ -128,7 +129,7 @@ impl Calibration {
     /// # Errors
     /// [`Error::Content`] naming the file if it is not a valid calibration.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
-        let path = folder.as_ref().join(FILE);
+        let path = folder.as_ref().join(FILE_NAME);
         if !path.exists() {
             return Ok(Self::default());
         }
@@ -153,7 +154,7 @@ impl Calibration {
     /// # Errors
     /// [`Error::Eval`] naming the file.
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
-        let path = folder.as_ref().join(FILE);
+        let path = folder.as_ref().join(FILE_NAME);
         let bytes = mlqa_eval::json_bytes(&path, self)?;
         Ok(mlqa_eval::write_files(&[(path, bytes)])?)
     }
@@ -163,7 +164,7 @@ fn best_text(n_best: &NBest) -> String {
     n_best.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
 }
 
-/// Returns each question's answers, and whether the best answer is an exact match.
+/// Returns the n-best list of each question, and whether its best answer is an exact match.
 fn compare_with_gold<'a>(files: &[AnsweredFile<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
     let mut outcomes = Vec::new();
     for &(dataset, answers, language) in files {
@@ -171,42 +172,42 @@ fn compare_with_gold<'a>(files: &[AnsweredFile<'a>]) -> Result<Vec<(&'a NBest, b
         gold.questions.retain(|question| !question.answers.is_empty());
         let prediction = |n_best: &NBest| (n_best.id.clone(), best_text(n_best));
         let predictions = Predictions(answers.iter().map(prediction).collect());
-        let mut correct = HashSet::new();
+        let mut correct_ids = HashSet::new();
         if !gold.questions.is_empty() {
             let scored = score(&gold, &predictions, Normalization::Mlqa(language))?;
-            let exact = scored.per_question.into_iter().filter(|one| one.exact_match);
-            correct.extend(exact.map(|one| one.id));
+            let exact_matches = scored.per_question.into_iter().filter(|score| score.exact_match);
+            correct_ids.extend(exact_matches.map(|score| score.id));
         }
-        outcomes.extend(answers.iter().map(|one| (one, correct.contains(&one.id))));
+        outcomes.extend(answers.iter().map(|n_best| (n_best, correct_ids.contains(&n_best.id))));
     }
     Ok(outcomes)
 }
 
 /// Returns the probability of each question's best answer at a temperature.
 fn predictions_at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Prediction> {
-    let prediction = |&(n_best, correct): &(&NBest, bool)| {
-        Some((probabilities(n_best, temperature).0.first().copied()?, correct))
+    let prediction = |&(n_best, is_correct): &(&NBest, bool)| {
+        Some((probabilities(n_best, temperature).0.first().copied()?, is_correct))
     };
     outcomes.iter().filter_map(prediction).collect()
 }
 
 /// Computes the probabilities of a question's candidates, in order, and of "no answer": a softmax
-/// over both. Without windows "no answer" has probability 1.
+/// over candidates and "no answer". Without windows, "no answer" has probability 1.
 pub(crate) fn probabilities(n_best: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     let score = |score: f32| f64::from(score) / temperature;
     let candidates: Vec<f64> =
         n_best.candidates.iter().map(|candidate| score(candidate.score)).collect();
     let Some(null) = n_best.null_score.map(score) else { return (Vec::new(), 1.0) };
-    let highest = candidates.iter().copied().fold(null, f64::max);
-    let share = |score: f64| (score - highest).exp();
-    let total = candidates.iter().map(|&score| share(score)).sum::<f64>() + share(null);
-    (candidates.iter().map(|&score| share(score) / total).collect(), share(null) / total)
+    let max_score = candidates.iter().copied().fold(null, f64::max);
+    let weight = |score: f64| (score - max_score).exp();
+    let total = candidates.iter().map(|&score| weight(score)).sum::<f64>() + weight(null);
+    (candidates.iter().map(|&score| weight(score) / total).collect(), weight(null) / total)
 }
 
 /// Computes the mean negative log-likelihood of the outcomes.
 fn log_loss(outcomes: &[Prediction]) -> f64 {
-    let loss = |&(probability, correct): &Prediction| {
-        let outcome_probability = if correct { probability } else { 1.0 - probability };
+    let loss = |&(probability, is_correct): &Prediction| {
+        let outcome_probability = if is_correct { probability } else { 1.0 - probability };
         -outcome_probability.max(1e-12).ln()
     };
     outcomes.iter().map(loss).sum::<f64>() / outcomes.len().max(1) as f64
@@ -216,19 +217,19 @@ fn log_loss(outcomes: &[Prediction]) -> f64 {
 /// then with halved steps around the best grid point.
 fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
     let (mut best_exponent, mut width) = (0.0f64, 3.0);
-    let mut lowest = loss(1.0);
+    let mut lowest_loss = loss(1.0);
     for exponent in (-3..=6).map(f64::from) {
         let candidate_loss = loss(exponent.exp2());
-        if candidate_loss < lowest {
-            (best_exponent, lowest) = (exponent, candidate_loss);
+        if candidate_loss < lowest_loss {
+            (best_exponent, lowest_loss) = (exponent, candidate_loss);
         }
     }
     while width > 0.01 {
         width /= 2.0;
         for exponent in [best_exponent - width, best_exponent + width] {
             let candidate_loss = loss(exponent.exp2());
-            if candidate_loss < lowest {
-                (best_exponent, lowest) = (exponent, candidate_loss);
+            if candidate_loss < lowest_loss {
+                (best_exponent, lowest_loss) = (exponent, candidate_loss);
             }
         }
     }
@@ -238,11 +239,11 @@ fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
 /// Computes the expected calibration error over ten bins of equal width.
 fn calibration_error(outcomes: &[Prediction]) -> f64 {
     let mut bins = [(0.0f64, 0.0f64); 10];
-    for &(probability, correct) in outcomes {
-        let upper = (1..10).find(|&bin| probability < f64::from(bin) / 10.0).unwrap_or(10);
-        if let Some((sum, correct_count)) = bins.get_mut(usize::try_from(upper - 1).unwrap_or(0)) {
+    for &(probability, is_correct) in outcomes {
+        let bin = (1..10).find(|&bin| probability < f64::from(bin) / 10.0).unwrap_or(10);
+        if let Some((sum, correct_count)) = bins.get_mut(usize::try_from(bin - 1).unwrap_or(0)) {
             *sum += probability;
-            *correct_count += f64::from(u8::from(correct));
+            *correct_count += f64::from(u8::from(is_correct));
         }
     }
     // The size of a bin cancels, because it is the bin's weight and the divisor of its means.
@@ -269,22 +270,22 @@ mod tests {
 
     #[test]
     fn probabilities_are_a_softmax_with_the_null_score() {
-        let (all, null) = probabilities(&n_best(0, &[2.0, 1.0], 0.5), 2.0);
-        let share = |score: f64| (score / 2.0).exp();
-        let total = share(2.0) + share(1.0) + share(0.5);
-        for (actual, expected) in all.iter().chain([&null]).zip([2.0, 1.0, 0.5]) {
-            assert!((actual - share(expected) / total).abs() < 1e-12);
+        let (candidates, null) = probabilities(&n_best(0, &[2.0, 1.0], 0.5), 2.0);
+        let weight = |score: f64| (score / 2.0).exp();
+        let total = weight(2.0) + weight(1.0) + weight(0.5);
+        for (actual, expected) in candidates.iter().chain([&null]).zip([2.0, 1.0, 0.5]) {
+            assert!((actual - weight(expected) / total).abs() < 1e-12);
         }
         let no_windows = NBest { null_score: None, ..n_best(0, &[], 0.0) };
         assert_eq!(probabilities(&no_windows, 1.0), (vec![], 1.0));
-        let extreme = n_best(0, &[3e38, -3e38], 0.0);
-        assert_eq!(probabilities(&extreme, 0.1).0, [1.0, 0.0]);
+        let extreme_scores = n_best(0, &[3e38, -3e38], 0.0);
+        assert_eq!(probabilities(&extreme_scores, 0.1).0, [1.0, 0.0]);
     }
 
     #[test]
     fn fit_matches_confidence_to_accuracy() {
         // All answers have probability 0.98; three of four are correct.
-        let file = |count: usize| {
+        let data = |count: usize| {
             let gold = |k: usize| if k.is_multiple_of(4) { "b" } else { "a" };
             let qa = |k: usize| {
                 serde_json::json!({ "id": k.to_string(), "question": "?",
@@ -297,7 +298,7 @@ mod tests {
         };
         let answers: Vec<NBest> = (0..400).map(|k| n_best(k, &[4.0], 0.0)).collect();
         let fitted =
-            Calibration::fit(&[(&file(400), answers.as_slice(), Language::EN)]).unwrap().unwrap();
+            Calibration::fit(&[(&data(400), answers.as_slice(), Language::EN)]).unwrap().unwrap();
         // σ(4 / T) = 3/4.
         let expected = 4.0 / 3.0f64.ln();
         assert!((fitted.temperature / expected - 1.0).abs() < 0.02, "{fitted:?}");
@@ -308,7 +309,7 @@ mod tests {
         assert_eq!(Calibration::read(folder.path()).unwrap(), Calibration::default());
         fitted.write(folder.path()).unwrap();
         assert_eq!(Calibration::read(folder.path()).unwrap(), fitted);
-        let path = folder.path().join(FILE);
+        let path = folder.path().join(FILE_NAME);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\"temperature\": ", "\"temperature\": -")).unwrap();
         assert!(Calibration::read(folder.path()).unwrap_err().to_string().contains("above 0"));

@@ -7,13 +7,13 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// A text in which answers are searched.
+/// A text that is searched for answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Name in answers: the file's name or the row's `id`.
+    /// Name of the document in answers: the file's name or the row's `id`.
     pub id: Arc<str>,
-    /// The whole text, of any length. A byte order mark (U+FEFF) at its start counts in offsets and
-    /// is not passed to models.
+    /// The whole text, of any length. A byte order mark (U+FEFF) at its start is included in
+    /// offsets, but not passed to models.
     pub text: Arc<str>,
 }
 
@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 256 << 20;
 const ROW_FORMAT: &str =
     "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
-/// Documents in files, which are read again in each pass, so that they need not fit into memory. A
+/// Documents in files, which are read again in each pass, so that they can exceed the memory. A
 /// file with rows (`.jsonl`, `.jsonl.gz`) has one document per line; every other file is one
 /// document.
 ///
@@ -76,20 +76,20 @@ impl Documents {
     /// # Errors
     /// [`Error::Read`] naming a file that does not exist, is a folder, or cannot be read.
     pub fn of_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
-        let source = |path: PathBuf| {
+        let to_source = |path: PathBuf| {
             if path == Path::new("-") {
                 return Ok(Source::InMemory(document(&path)?));
             }
             let metadata = std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?;
             if metadata.is_dir() {
-                let reason = "is a folder; give its files, such as folder/*.txt";
+                let reason = "is a folder; expected its files, such as folder/*.txt";
                 return Err(Error::read(&path, std::io::Error::other(reason)));
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-            let rows = name.ends_with(".jsonl") || name.ends_with(".jsonl.gz");
-            Ok(if rows { Source::Rows(path) } else { Source::Text(path) })
+            let is_rows = name.ends_with(".jsonl") || name.ends_with(".jsonl.gz");
+            Ok(if is_rows { Source::Rows(path) } else { Source::Text(path) })
         };
-        let sources = paths.into_iter().map(source).collect::<Result<_>>()?;
+        let sources = paths.into_iter().map(to_source).collect::<Result<_>>()?;
         Ok(Self { sources, unsplit: false })
     }
 
@@ -97,11 +97,11 @@ impl Documents {
     /// memory.
     ///
     /// # Errors
-    /// As [`of_files`](Self::of_files).
+    /// The errors of [`of_files`](Self::of_files).
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
         if path == Path::new("-") {
-            let documents_of_file = rows(&path).map(|row| Ok(Source::InMemory(row?)));
-            self.sources.extend(documents_of_file.collect::<Result<Vec<_>>>()?);
+            let documents = rows(&path).map(|row| Ok(Source::InMemory(row?)));
+            self.sources.extend(documents.collect::<Result<Vec<_>>>()?);
         } else {
             self.sources.push(Source::Rows(path));
         }
@@ -110,7 +110,7 @@ impl Documents {
 
     /// Returns the same documents, each as a single passage.
     ///
-    /// By default a document is cut at the ends of its paragraphs: short paragraphs are joined to
+    /// By default, a document is cut at the ends of paragraphs: short paragraphs are joined to
     /// passages of 50 words or more, and a paragraph of more than 250 words is cut between
     /// sentences.
     #[must_use]
@@ -118,15 +118,15 @@ impl Documents {
         Self { unsplit: true, ..self }
     }
 
-    /// Returns whether there is no file.
+    /// Returns whether there are neither files nor documents.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
-    /// Counts the documents; files of rows are read to count them.
+    /// Counts the documents, by reading the files of rows.
     ///
     /// # Errors
-    /// As [`iter`](Self::iter).
+    /// The errors of [`iter`](Self::iter).
     pub fn count(&self) -> Result<usize> {
         let count_documents = |source: &Source| match source {
             Source::Rows(path) => {
@@ -159,18 +159,18 @@ fn document(path: &Path) -> Result<Document> {
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }
 
-/// Returns the documents of a file of rows; ends after the first error.
+/// Returns the documents of a file of rows, up to the first error.
 fn rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
     let path = path.to_owned();
     let mut lines = Some(Lines::open(&path));
     std::iter::from_fn(move || {
-        let mut reader = match lines.take()? {
-            Ok(reader) => reader,
+        let mut open_lines = match lines.take()? {
+            Ok(open_lines) => open_lines,
             Err(source) => return Some(Err(Error::read(&path, source))),
         };
-        let row = next_row(&mut reader, &path)?;
+        let row = next_row(&mut open_lines, &path)?;
         if row.is_ok() {
-            lines = Some(Ok(reader));
+            lines = Some(Ok(open_lines));
         }
         Some(row)
     })

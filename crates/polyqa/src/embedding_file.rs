@@ -1,4 +1,4 @@
-//! A file of passage embeddings, so that later runs embed only new passages.
+//! Storage of passage embeddings in a file, so that later runs embed only new passages.
 use std::path::Path;
 
 use serde_json::json;
@@ -19,7 +19,7 @@ const DIGEST_BYTES: i64 = 32;
 
 impl Retriever {
     /// Adds the embeddings in a file written by [`save_embeddings`](Self::save_embeddings) to the
-    /// cache and returns their number. Embeddings beyond the cache's 256 MB are dropped.
+    /// cache and returns their number. Embeddings that exceed the cache's 256 MB are not loaded.
     ///
     /// # Errors
     /// [`Error::Content`] if the file was written with a different encoder or different options, or
@@ -28,19 +28,19 @@ impl Retriever {
         let path = path.as_ref();
         let content_error = |problem: String| Error::Content { path: path.to_owned(), problem };
         let file = TensorFile::open(path).map_err(tasks::Error::from)?;
-        let options = self.options();
+        let expected = self.options();
         match file.metadata("options") {
-            Some(stored) if stored == options => {}
+            Some(stored) if stored == expected => {}
             Some(stored) => {
                 let problem = format!(
-                    "embeddings with the options {stored}, expected {options}; delete the file or \
+                    "embeddings with the options {stored}, expected {expected}; delete the file or \
                      choose another path"
                 );
                 return Err(content_error(problem));
             }
             None => return Err(content_error("not a file of embeddings".to_owned())),
         }
-        let read = |name: &str, kind: Kind| -> Result<Tensor> {
+        let read_tensor = |name: &str, kind: Kind| -> Result<Tensor> {
             let tensor = file.read(name).map_err(tasks::Error::from)?;
             match tensor.kind() == kind {
                 true => Ok(tensor),
@@ -50,28 +50,29 @@ impl Retriever {
                 ))),
             }
         };
-        let [digests, rows] = [read("digests", Kind::Uint8)?, read("embeddings", Kind::Float)?];
-        let (stored, probe) = (read("probe", Kind::Float)?, self.probe()?);
+        let digests = read_tensor("digests", Kind::Uint8)?;
+        let embeddings = read_tensor("embeddings", Kind::Float)?;
+        let (stored_probe, probe) = (read_tensor("probe", Kind::Float)?, self.probe()?);
         let width = i64::try_from(probe.len()).unwrap_or(0);
         let count = digests.size().first().copied().unwrap_or(0);
-        let shapes = [digests.size(), rows.size(), stored.size()];
+        let shapes = [digests.size(), embeddings.size(), stored_probe.size()];
         if shapes != [vec![count, DIGEST_BYTES], vec![count, width], vec![width]] {
             let problem =
                 format!("shapes {shapes:?}, expected [n, 32], [n, {width}] and [{width}]");
             return Err(content_error(problem));
         }
-        let stored: Vec<f32> = flat(&stored)?;
-        if !stored.iter().zip(&*probe).all(|(a, b)| (a - b).abs() <= TOLERANCE) {
+        let stored_probe: Vec<f32> = to_vec(&stored_probe)?;
+        if !stored_probe.iter().zip(&*probe).all(|(a, b)| (a - b).abs() <= TOLERANCE) {
             let problem = "embeddings of another encoder; delete the file or choose another path";
             return Err(content_error(problem.to_owned()));
         }
-        let digests: Vec<u8> = flat(&digests)?;
-        let rows: Vec<f32> = flat(&rows)?;
+        let digests: Vec<u8> = to_vec(&digests)?;
+        let embeddings: Vec<f32> = to_vec(&embeddings)?;
         let digests = digests.chunks_exact(size_of::<Key>());
         let width = usize::try_from(width).unwrap_or(0).max(1);
-        for (digest, row) in digests.zip(rows.chunks_exact(width)) {
+        for (digest, embedding) in digests.zip(embeddings.chunks_exact(width)) {
             if let Ok(key) = Key::try_from(digest) {
-                self.add_to_cache(key, row.into());
+                self.add_to_cache(key, embedding.into());
             }
         }
         Ok(usize::try_from(count).unwrap_or(0))
@@ -79,7 +80,7 @@ impl Retriever {
 
     /// Writes the cached embeddings atomically to a safetensors file: `digests`, `[n, 32]` U8, the
     /// SHA-256 of each text with its kind (`passage` or `question`); `embeddings`, `[n, H]` F32;
-    /// and `probe`, `[H]` F32, the embedding of a fixed text. The metadata `options` holds
+    /// and `probe`, `[H]` F32, the embedding of a fixed text. The metadata `options` contains
     /// prefixes, pooling, maximum length and precision.
     ///
     /// # Errors
@@ -88,21 +89,21 @@ impl Retriever {
         let probe = self.probe()?;
         let cached = self.cached_embeddings();
         let digests: Vec<u8> = cached.iter().flat_map(|(key, _)| *key).collect();
-        let rows: Vec<f32> = cached.iter().flat_map(|(_, row)| row.iter().copied()).collect();
-        let matrix = |tensor: Tensor, width: i64| tensor.f_view([-1, width]);
+        let values: Vec<f32> = cached.iter().flat_map(|(_, v)| v.iter().copied()).collect();
+        let to_matrix = |tensor: Tensor, width: i64| tensor.f_view([-1, width]);
         let width = i64::try_from(probe.len()).unwrap_or(0);
         let tensors = || -> std::result::Result<[Tensor; 3], tch::TchError> {
             Ok([
-                matrix(Tensor::f_from_slice(&digests)?, DIGEST_BYTES)?,
-                matrix(Tensor::f_from_slice(&rows)?, width)?,
+                to_matrix(Tensor::f_from_slice(&digests)?, DIGEST_BYTES)?,
+                to_matrix(Tensor::f_from_slice(&values)?, width)?,
                 Tensor::f_from_slice(&probe)?,
             ])
         };
         let tensors = tensors().map_err(tasks::Error::from)?;
         let named_tensors = ["digests", "embeddings", "probe"].into_iter().zip(&tensors);
         let options = self.options();
-        let written = write_tensors(path, named_tensors, &[("options", &options)]);
-        Ok(written.map_err(tasks::Error::from)?)
+        let result = write_tensors(path, named_tensors, &[("options", &options)]);
+        Ok(result.map_err(tasks::Error::from)?)
     }
 
     /// Returns the options that determine embeddings, as JSON.
@@ -120,14 +121,14 @@ impl Retriever {
 
     /// Computes the embedding of [`PROBE`].
     fn probe(&self) -> Result<Vector> {
-        let encoded = self.tokenize(PROBE)?;
-        let vectors = self.encode(&[&encoded])?;
+        let ids = self.tokenize(PROBE)?;
+        let vectors = self.encode(&[&ids])?;
         Ok(vectors.into_iter().next().unwrap_or_default())
     }
 }
 
 /// Returns all elements of a tensor.
-fn flat<T>(tensor: &Tensor) -> Result<Vec<T>>
+fn to_vec<T>(tensor: &Tensor) -> Result<Vec<T>>
 where
     Vec<T>: TryFrom<Tensor, Error = tch::TchError>,
 {

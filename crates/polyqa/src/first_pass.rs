@@ -1,5 +1,5 @@
-//! The first stage of retrieval: selects the passages that are read for a question, and compares
-//! them.
+//! The first stage of retrieval: selects the passages that are read for a question, and computes
+//! penalties for less relevant passages.
 use std::collections::{BTreeMap, HashSet};
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
@@ -17,7 +17,7 @@ pub const CANDIDATES: usize = 50;
 const BM25_WEIGHT: f32 = 1.0;
 
 /// Minimum number of passages for inverse document frequencies; smaller collections are padded with
-/// empty passages. Otherwise adding a short document would change the ratio of the penalties of
+/// empty passages. Otherwise, adding a short document would change the ratio of the penalties of
 /// rare and frequent words, and thus the answers in other documents.
 const MIN_COLLECTION: usize = 50;
 
@@ -27,15 +27,15 @@ const FUSION_CONSTANT: usize = 60;
 /// Bytes at the beginning of a document from which its script and language are detected.
 const SAMPLE_BYTES: usize = 2000;
 
-/// How documents are ranked.
+/// The method of ranking documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ranking {
-    /// BM25 over words: for questions in the documents' language.
+    /// BM25 over words, for questions in the documents' language.
     Bm25,
     /// Cosine similarity of the retriever's embeddings, across languages.
     Dense,
-    /// Reciprocal rank fusion of both rankings; equal to `Dense` for a question that seems to be in
-    /// another language than the documents.
+    /// Reciprocal rank fusion of both rankings; equal to `Dense` if question and documents seem to
+    /// be in different languages.
     Hybrid,
 }
 
@@ -48,12 +48,12 @@ pub struct FirstPass<'a> {
     embedder: Embedder<u32, Words>,
     scorer: Scorer<usize>,
     /// The index of the document of each passage.
-    documents: Vec<usize>,
+    document_indices: Vec<usize>,
     sample: TextSample,
     dense: Option<(&'a Retriever, Vec<Vector>)>,
 }
 
-/// Words by UAX #29, in lower case; a Han or Kana character is a word.
+/// A tokenizer into words (UAX #29) in lower case; each Han or Kana character is a word.
 #[derive(Default)]
 struct Words;
 
@@ -67,7 +67,7 @@ impl FirstPass<'_> {
     /// Reads all documents and stores the word counts of their passages.
     ///
     /// # Errors
-    /// As [`Documents::iter`].
+    /// The errors of [`Documents::iter`].
     pub fn over(documents: &Documents) -> Result<Self> {
         Self::over_with(documents, &mut || Ok::<(), crate::Error>(()))
     }
@@ -81,13 +81,13 @@ impl FirstPass<'_> {
         documents: &Documents,
         step: &mut dyn FnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<Self, E> {
-        let (mut words, mut count) = (0.0f32, 0usize);
+        let (mut n_words, mut count) = (0.0f32, 0usize);
         for passage in documents.passages() {
-            words += f32_of(passage?.1.text.unicode_words().count());
+            n_words += to_f32(passage?.1.text.unicode_words().count());
             count += 1;
             step()?;
         }
-        let mean_words = words / f32_of(count.max(1));
+        let mean_words = n_words / to_f32(count.max(1));
         let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(mean_words).build();
         let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
         let (mut document_indices, mut sampled_bytes) = (Vec::with_capacity(count), 0);
@@ -104,18 +104,19 @@ impl FirstPass<'_> {
             document_indices.push(document);
             step()?;
         }
-        for empty in document_indices.len()..MIN_COLLECTION {
-            scorer.upsert(&empty, embedder.embed(""));
+        for padding_index in document_indices.len()..MIN_COLLECTION {
+            scorer.upsert(&padding_index, embedder.embed(""));
         }
-        Ok(Self { embedder, scorer, documents: document_indices, sample, dense: None })
+        Ok(Self { embedder, scorer, document_indices, sample, dense: None })
     }
 
-    /// Adds the retriever's embeddings of the passages. `documents` must be those passed to
-    /// [`over`](Self::over); they are read again. Calls `progress` with the number of documents
+    /// Adds the retriever's embeddings of the passages. `documents` must be the documents passed to
+    /// [`over`](Self::over), and are read again. Calls `progress` with the number of documents
     /// embedded so far.
     ///
     /// # Errors
-    /// As [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
+    /// The errors of [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder
+    /// fails.
     pub fn with_retriever<'a>(
         self,
         documents: &Documents,
@@ -123,18 +124,18 @@ impl FirstPass<'_> {
         progress: &mut dyn FnMut(usize),
     ) -> Result<FirstPass<'a>> {
         let dense = Some((retriever, retriever.embed_all(documents, progress)?));
-        let Self { embedder, scorer, documents, sample, .. } = self;
-        Ok(FirstPass { embedder, scorer, documents, sample, dense })
+        let Self { embedder, scorer, document_indices, sample, .. } = self;
+        Ok(FirstPass { embedder, scorer, document_indices, sample, dense })
     }
 
     /// Returns the number of passages.
     pub fn passages(&self) -> usize {
-        self.documents.len()
+        self.document_indices.len()
     }
 
     /// Returns the indices of documents for each question, in the order of their best passages.
     ///
-    /// BM25 omits documents without a word of the question. Without a retriever dense rankings are
+    /// BM25 omits documents without a word of the question. Without a retriever, dense rankings are
     /// empty and hybrid rankings equal BM25's.
     ///
     /// # Errors
@@ -144,10 +145,10 @@ impl FirstPass<'_> {
             Ranking::Bm25 => None,
             Ranking::Dense | Ranking::Hybrid => self.cosines(questions)?,
         };
-        let ranked = self.ranked(questions, ranking, cosines.as_deref()).into_iter();
-        let documents = ranked.map(|passages| {
+        let rankings = self.rank_passages(questions, ranking, cosines.as_deref()).into_iter();
+        let documents = rankings.map(|passages| {
             let mut seen_documents = HashSet::new();
-            let documents = passages.iter().filter_map(|&passage| self.documents.get(passage));
+            let documents = passages.iter().filter_map(|&index| self.document_indices.get(index));
             documents.copied().filter(|&document| seen_documents.insert(document)).collect()
         });
         Ok(documents.collect())
@@ -160,7 +161,7 @@ impl FirstPass<'_> {
     }
 
     /// Returns the indices of passages for each question, best first.
-    fn ranked(
+    fn rank_passages(
         &self,
         questions: &[&str],
         ranking: Ranking,
@@ -168,24 +169,24 @@ impl FirstPass<'_> {
     ) -> Vec<Vec<usize>> {
         let dense: Vec<Vec<usize>> = match cosines {
             Some(cosines) => {
-                let rows = cosines.iter();
-                rows.map(|cosines| sorted(cosines.iter().copied().enumerate())).collect()
+                let lists = cosines.iter();
+                lists.map(|cosines| sorted_indices(cosines.iter().copied().enumerate())).collect()
             }
             None => vec![Vec::new(); questions.len()],
         };
         if ranking == Ranking::Dense {
             return dense;
         }
-        let question_scores = questions.iter().zip(dense);
+        let pairs = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
             // Shared words of different languages are mostly coincidental and lower the rank of
             // relevant passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
-                false => fused([sorted(self.bm25(question)), dense]),
+                false => fuse_rankings([sorted_indices(self.bm25(question)), dense]),
             }
         };
-        question_scores.map(fuse).collect()
+        pairs.map(fuse).collect()
     }
 
     /// Returns the passages with a word of the question, and their scores.
@@ -195,8 +196,8 @@ impl FirstPass<'_> {
     }
 
     /// Computes the reduction of answer scores in each passage: [`BM25_WEIGHT`] times the
-    /// difference to the best BM25 score. Names and numbers make passages comparable across
-    /// languages, too.
+    /// difference to the best BM25 score. Names and numbers also make passages comparable across
+    /// languages.
     fn bm25_penalties(&self, question: &str) -> Vec<f32> {
         let mut scores = vec![0.0; self.passages()];
         for (passage, score) in self.bm25(question) {
@@ -210,21 +211,21 @@ impl FirstPass<'_> {
     /// Selects at most `max_passages` passages for each question: by both rankings if there is a
     /// retriever, else by BM25.
     ///
-    /// All passages are selected if no ranking contains one, or if there is no retriever and the
-    /// question seems to be in another language.
+    /// All passages are selected if no ranking contains a passage, or if there is no retriever and
+    /// the question seems to be in another language.
     ///
     /// # Errors
-    /// As [`rank`](Self::rank).
+    /// The errors of [`rank`](Self::rank).
     pub(crate) fn select(&self, questions: &[&str], max_passages: usize) -> Result<Selection> {
         let cosines = self.cosines(questions)?;
         let mut candidates = vec![None; questions.len()];
         if max_passages < self.passages() {
-            let ranked = self.ranked(questions, Ranking::Hybrid, cosines.as_deref());
-            for ((candidates, ranked), question) in candidates.iter_mut().zip(ranked).zip(questions)
+            let orders = self.rank_passages(questions, Ranking::Hybrid, cosines.as_deref());
+            for ((candidates, order), question) in candidates.iter_mut().zip(orders).zip(questions)
             {
-                let read_all = ranked.is_empty()
+                let read_all = order.is_empty()
                     || self.dense.is_none() && self.language_mismatch(question).is_some();
-                *candidates = (!read_all).then(|| ranked.into_iter().take(max_passages).collect());
+                *candidates = (!read_all).then(|| order.into_iter().take(max_passages).collect());
             }
         }
         let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.answer_weight);
@@ -235,8 +236,8 @@ impl FirstPass<'_> {
         Ok(Selection { candidates, penalties })
     }
 
-    /// Returns the scripts or languages of question and documents if they seem to differ. BM25 then
-    /// cannot rank the documents.
+    /// Returns the scripts or languages of question and documents if they seem to differ. In this
+    /// case, BM25 cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
         let mut question_sample = TextSample::default();
         question_sample.add(question);
@@ -247,7 +248,7 @@ impl FirstPass<'_> {
 /// The passages that are read for each question, and the penalties of their answers' scores.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
-    /// The indices of the passages for each question; `None` if all are read.
+    /// The indices of the passages for each question; `None` if all passages are read.
     candidates: Vec<Option<HashSet<usize>>>,
     /// `[questions][passages]`; empty for a question without penalties.
     penalties: Vec<Vec<f32>>,
@@ -273,12 +274,12 @@ impl Selection {
 
 /// Computes the weighted difference of each score to the highest score.
 fn penalties(scores: &[f32], weight: f32) -> Vec<f32> {
-    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scores.iter().map(|score| weight * (best - score)).collect()
+    let best_score = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    scores.iter().map(|score| weight * (best_score - score)).collect()
 }
 
 /// Sorts indices by descending score, then ascending index; omits scores of negative infinity.
-fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
+fn sorted_indices(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
     let mut scores: Vec<(usize, f32)> =
         scores.filter(|&(_, score)| score > f32::NEG_INFINITY).collect();
     scores.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -286,19 +287,19 @@ fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
 }
 
 /// Computes the reciprocal rank fusion of two rankings.
-fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
+fn fuse_rankings(rankings: [Vec<usize>; 2]) -> Vec<usize> {
     let mut scores: BTreeMap<usize, f32> = BTreeMap::new();
     for ranking in &rankings {
         for (rank, &passage) in (FUSION_CONSTANT + 1..).zip(ranking) {
-            *scores.entry(passage).or_default() += 1.0 / f32_of(rank);
+            *scores.entry(passage).or_default() += 1.0 / to_f32(rank);
         }
     }
-    sorted(scores.into_iter())
+    sorted_indices(scores.into_iter())
 }
 
-/// Converts a count; counts above 2^24 are rounded.
+/// Converts a count to a float; counts above 2^24 are rounded.
 #[allow(clippy::cast_precision_loss)]
-fn f32_of(count: usize) -> f32 {
+fn to_f32(count: usize) -> f32 {
     count as f32
 }
 
@@ -313,12 +314,12 @@ mod tests {
     fn fusion_adds_reciprocal_ranks() {
         // The scores are 1/61 + 1/62 for documents 4 and 7 (the lower index comes first), and 1/63
         // for documents 2 and 9.
-        assert_eq!(fused([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
-        assert_eq!(fused([vec![], vec![3, 1]]), [3, 1]);
+        assert_eq!(fuse_rankings([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
+        assert_eq!(fuse_rankings([vec![], vec![3, 1]]), [3, 1]);
         // Documents at the end of both rankings do not reorder better documents.
-        assert_eq!(fused([vec![5, 0, 3, 1], vec![1, 3, 4, 0]]), [1, 3, 0, 5, 4]);
-        let extended = [vec![5, 0, 3, 1, 10, 11], vec![1, 3, 4, 0, 11, 12, 10]];
-        assert_eq!(fused(extended), [1, 3, 0, 11, 10, 5, 4, 12]);
+        assert_eq!(fuse_rankings([vec![5, 0, 3, 1], vec![1, 3, 4, 0]]), [1, 3, 0, 5, 4]);
+        let extended_rankings = [vec![5, 0, 3, 1, 10, 11], vec![1, 3, 4, 0, 11, 12, 10]];
+        assert_eq!(fuse_rankings(extended_rankings), [1, 3, 0, 11, 10, 5, 4, 12]);
     }
 
     #[test]
@@ -329,14 +330,14 @@ mod tests {
         };
         let document = |id: &str, words| Document { id: id.into(), text: text(words).into() };
         let cities = document("cities", ["Lima Peru", "Quito Peru", "Lima Bolivia", "La Paz"]);
-        let other = document("other", ["bread flour", "salt sea", "yeast time", "oven heat"]);
+        let recipe = document("recipe", ["bread flour", "salt sea", "yeast time", "oven heat"]);
         let penalties = |documents: Vec<Document>| {
             let pass = FirstPass::over(&documents.into()).unwrap();
             pass.bm25_penalties("Which river is in Lima in Peru?")
         };
         let cities_only = penalties(vec![cities.clone()]);
-        let both = penalties(vec![cities, other]);
-        assert_eq!((cities_only.len(), both.len()), (4, 8));
+        let with_recipe = penalties(vec![cities, recipe]);
+        assert_eq!((cities_only.len(), with_recipe.len()), (4, 8));
         assert!(
             cities_only[3] > cities_only[1]
                 && cities_only[1] > cities_only[0]
@@ -345,8 +346,8 @@ mod tests {
         );
         // The word "in" occurs in every passage of both documents, so it does not affect the
         // penalties.
-        for (before, after) in cities_only.iter().zip(&both) {
-            assert!((before - after).abs() < 0.01, "{cities_only:?} {both:?}");
+        for (before, after) in cities_only.iter().zip(&with_recipe) {
+            assert!((before - after).abs() < 0.01, "{cities_only:?} {with_recipe:?}");
         }
     }
 
@@ -364,16 +365,16 @@ mod tests {
         let selection = pass.select(&questions, usize::MAX).unwrap();
         let score = |question, passage| {
             let candidates = vec![Candidate::default()];
-            let mut found = NBest { id: "q".into(), candidates, null_score: None, null: false };
-            selection.rescore(question, passage, &mut found);
-            found.candidates[0].score
+            let mut n_best = NBest { id: "q".into(), candidates, null_score: None, null: false };
+            selection.rescore(question, passage, &mut n_best);
+            n_best.candidates[0].score
         };
         let [peru, ecuador, bread] = [0, 1, 2].map(|passage| score(0, passage));
         assert!(peru == 0.0 && ecuador < 0.0 && bread < ecuador, "{peru} {ecuador} {bread}");
         // No passage has a word of the second question.
         assert_eq!([0, 1, 2].map(|passage| score(1, passage)), [0.0; 3]);
-        let best = pass.select(&questions, 1).unwrap();
-        assert_eq!([0, 1, 2].map(|passage| best.contains(0, passage)), [true, false, false]);
-        assert_eq!([0, 1, 2].map(|passage| best.contains(1, passage)), [true; 3]);
+        let top_1 = pass.select(&questions, 1).unwrap();
+        assert_eq!([0, 1, 2].map(|passage| top_1.contains(0, passage)), [true, false, false]);
+        assert_eq!([0, 1, 2].map(|passage| top_1.contains(1, passage)), [true; 3]);
     }
 }

@@ -13,13 +13,13 @@ const MIN_LENGTH: usize = 50;
 /// Maximum length in words of a passage with several sentences; longer paragraphs are cut.
 const MAX_LENGTH: usize = 250;
 
-/// Number of characters above which a line counts as a paragraph. Lines of texts that are wrapped
-/// at a fixed width are shorter.
-const LONG_LINE: usize = 200;
+/// Number of characters above which a line is a paragraph. Lines of texts that are wrapped at a
+/// fixed width are shorter.
+const LONG_LINE_CHARS: usize = 200;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A part of a document: one or more paragraphs, or sentences of a long one.
+/// A part of a document: one or more paragraphs, or sentences of a long paragraph.
 #[derive(Clone, Debug)]
 pub(crate) struct Passage {
     pub document: Document,
@@ -30,7 +30,7 @@ pub(crate) struct Passage {
 
 impl Passage {
     /// Returns a document as one passage, without a byte order mark at its start.
-    pub fn unsplit(document: &Document) -> Self {
+    pub fn whole(document: &Document) -> Self {
         let text = document
             .text
             .strip_prefix(BYTE_ORDER_MARK)
@@ -42,19 +42,19 @@ impl Passage {
         }
     }
 
-    /// Returns the passages of a document, in order. A single passage is the whole text; several
-    /// passages have no white space around them.
+    /// Returns the passages of a document, in order. A single passage is the whole text. If there
+    /// are several passages, the white space around them is excluded.
     pub fn split(document: &Document) -> Vec<Self> {
-        let unsplit = Self::unsplit(document);
-        let ranges = ranges(&unsplit.text);
+        let whole = Self::whole(document);
+        let ranges = passage_ranges(&whole.text);
         if ranges.len() < 2 {
-            return vec![unsplit];
+            return vec![whole];
         }
-        let (mut at, mut start) = (0, unsplit.start);
+        let (mut byte, mut start) = (0, whole.start);
         let passage = |range: Range<usize>| {
-            start += unsplit.text.get(at..range.start).map_or(0, |before| before.chars().count());
-            at = range.start;
-            let text = unsplit.text.get(range).unwrap_or_default().into();
+            start += whole.text.get(byte..range.start).map_or(0, |before| before.chars().count());
+            byte = range.start;
+            let text = whole.text.get(range).unwrap_or_default().into();
             Self { document: document.clone(), text, start }
         };
         ranges.into_iter().map(passage).collect()
@@ -73,11 +73,11 @@ impl Documents {
     /// Returns the passages of the documents in order, each with the index of its document.
     ///
     /// # Errors
-    /// As [`iter`](Self::iter).
+    /// The errors of [`iter`](Self::iter).
     pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
         self.iter().enumerate().flat_map(|(index, document)| {
             let passages = match document {
-                Ok(document) if self.unsplit => vec![Ok(Passage::unsplit(&document))],
+                Ok(document) if self.unsplit => vec![Ok(Passage::whole(&document))],
                 Ok(document) => Passage::split(&document).into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],
             };
@@ -92,7 +92,7 @@ type Part = (Range<usize>, usize);
 /// Returns the byte range of each passage. A passage ends at the end of a paragraph (a blank line
 /// or the end of a long line) if it is long enough. A longer passage is cut into parts of about
 /// equal length, between sentences (UAX #29).
-fn ranges(text: &str) -> Vec<Range<usize>> {
+fn passage_ranges(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
     let mut incomplete: Option<Part> = None;
     for (paragraph, length) in paragraphs(text) {
@@ -103,36 +103,37 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
         match sum {
             ..MIN_LENGTH => incomplete = Some((joined, sum)),
             MIN_LENGTH..=MAX_LENGTH => passages.push((joined, sum)),
-            _ => passages.extend(parts(text, joined)),
+            _ => passages.extend(split_paragraph(text, joined)),
         }
     }
-    // A short remainder at the end of a text is joined to the previous passage if that fits.
+    // A short remainder at the end of a text is joined to the previous passage if the result is at
+    // most `MAX_LENGTH` words long.
     match (passages.last_mut(), incomplete) {
         (Some((last, sum)), Some((remainder, length))) if *sum + length <= MAX_LENGTH => {
             last.end = remainder.end
         }
         (_, incomplete) => passages.extend(incomplete),
     }
-    passages.iter().filter_map(|(range, _)| trimmed(text, range)).collect()
+    passages.iter().filter_map(|(range, _)| trim_range(text, range)).collect()
 }
 
 /// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_LENGTH`] words. The
 /// parts have about equal lengths.
-fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
-    let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
-    let sentences = bounds.map(|(at, sentence)| {
-        let start = paragraph.start + at;
-        (start..start + sentence.len(), length(sentence))
+fn split_paragraph(text: &str, paragraph: Range<usize>) -> Vec<Part> {
+    let sentences = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
+    let sentences = sentences.map(|(offset, sentence)| {
+        let start = paragraph.start + offset;
+        (start..start + sentence.len(), count_words(sentence))
     });
     let sentences: Vec<Part> = sentences.collect();
-    let total: usize = sentences.iter().map(|(_, length)| length).sum();
-    let count = total.div_ceil(MAX_LENGTH).max(1);
-    let mut parts: Vec<Part> = Vec::with_capacity(count);
-    let mut before = 0;
+    let total_words: usize = sentences.iter().map(|(_, length)| length).sum();
+    let n_parts = total_words.div_ceil(MAX_LENGTH).max(1);
+    let mut parts: Vec<Part> = Vec::with_capacity(n_parts);
+    let mut words_before = 0;
     for (sentence, length) in sentences {
-        // A sentence belongs to the part that contains its middle.
-        let starts_next = (2 * before + length) * count > 2 * parts.len() * total;
-        before += length;
+        // A sentence is assigned to the part that contains its middle.
+        let starts_next = (2 * words_before + length) * n_parts > 2 * parts.len() * total_words;
+        words_before += length;
         match parts.last_mut() {
             Some((part, sum)) if !starts_next && *sum + length <= MAX_LENGTH => {
                 part.end = sentence.end;
@@ -148,31 +149,31 @@ fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
 fn paragraphs(text: &str) -> Vec<Part> {
     let mut paragraphs: Vec<Part> = Vec::new();
     let (mut start, mut paragraph_ended) = (0, false);
-    let mut at = 0;
+    let mut offset = 0;
     for line in text.split_inclusive('\n') {
-        let blank = line.trim().is_empty();
-        if paragraph_ended && !blank {
-            paragraphs.push((start..at, 0));
-            start = at;
+        let is_blank = line.trim().is_empty();
+        if paragraph_ended && !is_blank {
+            paragraphs.push((start..offset, 0));
+            start = offset;
         }
-        paragraph_ended = blank || line.chars().nth(LONG_LINE).is_some();
-        at += line.len();
+        paragraph_ended = is_blank || line.chars().nth(LONG_LINE_CHARS).is_some();
+        offset += line.len();
     }
-    paragraphs.push((start..at, 0));
+    paragraphs.push((start..offset, 0));
     for (range, length) in &mut paragraphs {
-        *length = self::length(text.get(range.clone()).unwrap_or_default());
+        *length = count_words(text.get(range.clone()).unwrap_or_default());
     }
     paragraphs
 }
 
-/// Counts the words (UAX #29; a Han or Kana character is a word). In scripts without spaces UAX #29
-/// finds few words, so the result is at least an eighth of the number of characters.
-fn length(text: &str) -> usize {
+/// Counts the words (UAX #29; a Han or Kana character is a word). In some scripts without spaces,
+/// UAX #29 finds few words, so the result is at least an eighth of the number of characters.
+fn count_words(text: &str) -> usize {
     text.unicode_words().count().max(text.chars().count() / 8)
 }
 
 /// Returns a range without surrounding white space; `None` if nothing remains.
-fn trimmed(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
+fn trim_range(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
     let part = text.get(range.clone())?;
     let start = range.start + part.len() - part.trim_start().len();
     let end = start + part.trim().len();
@@ -191,7 +192,7 @@ mod tests {
         Passage::split(&Document { id: "d".into(), text: text.into() })
     }
 
-    fn texts(text: &str) -> Vec<String> {
+    fn passage_texts(text: &str) -> Vec<String> {
         passages(text).iter().map(|passage| passage.text.to_string()).collect()
     }
 
@@ -201,20 +202,22 @@ mod tests {
         let text = format!("Title\n\n{long}\n \n{long}\nA line\n\nA list:\n\n- a\n- b\n");
         let expected =
             [format!("Title\n\n{long}"), format!("{long}\nA line\n\nA list:\n\n- a\n- b")];
-        assert_eq!(texts(&text), expected);
+        assert_eq!(passage_texts(&text), expected);
         // Long lines are paragraphs without blank lines between them.
         assert_eq!(
-            texts(&format!("{long}\n{long}\r\nshort\nlines")),
+            passage_texts(&format!("{long}\n{long}\r\nshort\nlines")),
             [long.clone(), format!("{long}\r\nshort\nlines")]
         );
         // The text of a single passage is not trimmed.
-        assert_eq!(texts(" Lima\n"), [" Lima\n"]);
-        assert_eq!(texts(""), [""]);
+        assert_eq!(passage_texts(" Lima\n"), [" Lima\n"]);
+        assert_eq!(passage_texts(""), [""]);
     }
 
     #[test]
     fn a_longer_paragraph_is_cut_between_sentences_into_equal_parts() {
-        let lengths = |text: &str| texts(text).iter().map(|text| length(text)).collect::<Vec<_>>();
+        let lengths = |text: &str| {
+            passage_texts(text).iter().map(|text| count_words(text)).collect::<Vec<_>>()
+        };
         assert_eq!(
             lengths(&"Ten words are in this sentence of the long paragraph. ".repeat(26)),
             [130; 2]
@@ -232,8 +235,8 @@ mod tests {
         let byte = passage.text.find("Lima").unwrap();
         let answer_start = passage.text[..byte].chars().count();
         let candidates = vec![Candidate { answer_start, ..Candidate::default() }];
-        let found = NBest { id: "q".into(), candidates, null_score: None, null: false };
-        let start = passage.to_document_offsets(found).candidates[0].answer_start;
+        let n_best = NBest { id: "q".into(), candidates, null_score: None, null: false };
+        let start = passage.to_document_offsets(n_best).candidates[0].answer_start;
         assert_eq!(text.chars().skip(start).take(4).collect::<String>(), "Lima");
     }
 
@@ -246,17 +249,17 @@ mod tests {
             ),
         ) {
             let text = pieces.concat();
-            let mut at = 0;
+            let mut end = 0;
             let all_passages = passages(&text);
             for passage in &all_passages {
-                let byte = text.char_indices().nth(passage.start).map_or(text.len(), |(byte, _)| byte);
-                prop_assert!(byte >= at && text[at..byte].trim().is_empty());
-                at = byte + passage.text.len();
-                prop_assert_eq!(&text[byte..at], &*passage.text);
-                prop_assert!(all_passages.len() == 1 || length(&passage.text) <= MAX_LENGTH
+                let start = text.char_indices().nth(passage.start).map_or(text.len(), |(byte, _)| byte);
+                prop_assert!(start >= end && text[end..start].trim().is_empty());
+                end = start + passage.text.len();
+                prop_assert_eq!(&text[start..end], &*passage.text);
+                prop_assert!(all_passages.len() == 1 || count_words(&passage.text) <= MAX_LENGTH
                     || passage.text.trim_end().split_sentence_bounds().count() == 1);
             }
-            prop_assert!(text[at..].trim().is_empty());
+            prop_assert!(text[end..].trim().is_empty());
         }
     }
 }

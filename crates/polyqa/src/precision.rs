@@ -9,11 +9,11 @@ pub const PRECISION_VARIABLE: &str = "POLYQA_PRECISION";
 
 /// Selects the precision of a reader on `device` by name: `auto`, or one of [`Precision::ALL`].
 ///
-/// Without a name, the environment variable `POLYQA_PRECISION` applies, else `auto`. `auto` is
-/// [`Precision::fastest`], which depends only on the processor.
+/// Without a name, the environment variable `POLYQA_PRECISION` determines the precision; the
+/// default is `auto`. `auto` is [`Precision::fastest`], which depends only on the processor.
 ///
 /// # Errors
-/// [`Error::Precision`] if the name is unknown or the device lacks the precision.
+/// [`Error::Precision`] if the name is unknown or the device does not support the precision.
 ///
 /// # Example
 /// ```

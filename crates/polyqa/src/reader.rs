@@ -9,15 +9,15 @@ use tch::Device;
 use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
 
-use crate::answer::Gathered;
+use crate::answer::Collector;
 use crate::first_pass::{CANDIDATES, Selection};
 use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
-/// Bytes of contexts that are cut into windows at once; at least one document.
-const BYTES_AT_ONCE: usize = 1 << 18;
+/// Number of bytes of contexts after which the pairs collected so far are evaluated.
+const BATCH_BYTES: usize = 1 << 18;
 
-/// Minimum hidden size of a large model, for which small batches use the whole CPU.
+/// Minimum hidden size of a large model, for which small batches occupy all CPU cores.
 const LARGE_HIDDEN_SIZE: i64 = 512;
 
 /// Returns the default window settings, limited to the model's positions.
@@ -42,8 +42,8 @@ const QUESTIONS_PER_PASS: usize = 64;
 /// let precision = polyqa::select_precision(Some("auto"), device)?;
 /// let reader = Reader::load("runs/mine/model", device, precision)?;
 /// let text = Document { id: "peru".into(), text: "The capital of Peru is Lima.".into() };
-/// let found = reader.answer("Was ist die Hauptstadt von Peru?", vec![text])?;
-/// println!("{} ({:.0} %)", found.answers[0].text, 100.0 * found.answers[0].probability);
+/// let result = reader.answer("Was ist die Hauptstadt von Peru?", vec![text])?;
+/// println!("{} ({:.0} %)", result.answers[0].text, 100.0 * result.answers[0].probability);
 /// # Ok::<(), polyqa::Error>(())
 /// ```
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Reader {
     /// answers are returned per question.
     ///
     /// # Errors
-    /// As [`Pretrained::load_trained`] and [`Calibration::read`].
+    /// The errors of [`Pretrained::load_trained`] and [`Calibration::read`].
     pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
         let folder = folder.as_ref();
         let pretrained = Pretrained::load_trained(folder, Head::Span, device, precision)?;
@@ -88,7 +88,7 @@ impl Reader {
     /// downloaded.
     ///
     /// # Errors
-    /// As [`Hub::resolve`] and [`load`](Self::load).
+    /// The errors of [`Hub::resolve`] and [`load`](Self::load).
     pub fn open(model: &str, device: Device, precision: Precision) -> Result<Self> {
         Self::load(Hub::from_env().resolve(model, &mut |_| {})?.folder, device, precision)
     }
@@ -119,7 +119,7 @@ impl Reader {
     }
 
     /// Sets the number of windows in a batch. The default is 32, or 8 for a large model on the CPU,
-    /// where larger batches need more memory and save no time.
+    /// where larger batches require more memory without saving time.
     #[must_use]
     pub fn with_batch_size(self, batch_size: usize) -> Self {
         Self { batch_size, ..self }
@@ -127,8 +127,8 @@ impl Reader {
 
     /// Sets the maximum number of answers per question.
     #[must_use]
-    pub fn with_answers(self, answers: usize) -> Self {
-        Self { max_answers: answers, ..self }
+    pub fn with_max_answers(self, max_answers: usize) -> Self {
+        Self { max_answers, ..self }
     }
 
     /// Sets the null threshold; `None` leaves the calibration's threshold unchanged.
@@ -148,82 +148,81 @@ impl Reader {
         &self.decoding
     }
 
-    /// Returns the best answers in a few documents. BM25 first selects the best [`CANDIDATES`]
-    /// passages.
+    /// Returns the best answers in a few documents, over the [`CANDIDATES`] best passages by BM25.
     ///
     /// # Errors
-    /// As [`answer_all`](Self::answer_all).
+    /// The errors of [`answer_all`](Self::answer_all).
     pub fn answer(&self, question: &str, documents: Vec<Document>) -> Result<Answers> {
         let batch = [(None, question.to_owned())];
-        let mut found = Vec::new();
+        let mut results = Vec::new();
         let documents = documents.into();
         let pass = Some((&FirstPass::over(&documents)?, CANDIDATES));
         self.answer_all(&batch, &documents, pass, &mut |answers, _| -> Result<()> {
-            found.extend(answers);
+            results.extend(answers);
             Ok(())
         })?;
-        Ok(found.pop().unwrap_or_else(|| {
-            Gathered::new().finish(None, question.to_owned(), self.calibration.null_threshold)
+        Ok(results.pop().unwrap_or_else(|| {
+            Collector::new().finish(None, question.to_owned(), self.calibration.null_threshold)
         }))
     }
 
     /// Answers questions over all passages of the documents, or only over the passages selected by
-    /// a first pass. Calls `done` with the answers to consecutive groups of questions, in order,
-    /// and the number of documents that have been read. A call without answers reports progress.
+    /// a first pass. Calls `on_answers` with the answers to consecutive groups of questions, in
+    /// order. Calls without answers report progress: the second argument is the number of documents
+    /// that have been read.
     ///
     /// A question consists of an optional id and its text. The first pass lowers the scores of
     /// answers in less relevant passages; without it there are no penalties. One document with its
     /// windows, or about 256 kB of smaller documents, is in memory at a time.
     ///
     /// # Errors
-    /// The errors of `done`, [`Documents::iter`] and [`QaPredictor::predict`].
+    /// The errors of `on_answers`, [`Documents::iter`] and [`QaPredictor::predict`].
     pub fn answer_all<E: From<crate::Error>>(
         &self,
         questions: &[(Option<String>, String)],
         documents: &Documents,
         first_pass: Option<(&FirstPass<'_>, usize)>,
-        done: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
+        on_answers: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         for batch in questions.chunks(QUESTIONS_PER_PASS) {
-            let mut gathered: Vec<Gathered> = batch.iter().map(|_| Gathered::new()).collect();
+            let mut collectors: Vec<Collector> = batch.iter().map(|_| Collector::new()).collect();
             let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
             let selection = first_pass.map(|(pass, passages)| pass.select(&texts, passages));
             let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
             for (index, passage) in documents.passages().enumerate() {
                 let (document, passage) = passage?;
-                for (at, (_, question)) in batch.iter().enumerate() {
-                    if selection.as_ref().is_some_and(|selection| !selection.contains(at, index)) {
+                for (question_index, (_, question)) in batch.iter().enumerate() {
+                    if selection.as_ref().is_some_and(|s| !s.contains(question_index, index)) {
                         continue;
                     }
-                    pairs.push(at, question, index, &passage);
-                    if pairs.bytes >= BYTES_AT_ONCE {
+                    pairs.push(question_index, question, index, &passage);
+                    if pairs.bytes >= BATCH_BYTES {
                         let pairs = std::mem::take(&mut pairs);
-                        self.read(pairs, selection.as_ref(), &mut gathered)?;
+                        self.read_pairs(pairs, selection.as_ref(), &mut collectors)?;
                     }
                 }
-                done(Vec::new(), document)?;
+                on_answers(Vec::new(), document)?;
             }
-            self.read(pairs, selection.as_ref(), &mut gathered)?;
+            self.read_pairs(pairs, selection.as_ref(), &mut collectors)?;
             let threshold = self.calibration.null_threshold;
-            let finished = batch
-                .iter()
-                .zip(gathered)
-                .map(|((id, question), one)| one.finish(id.clone(), question.clone(), threshold));
-            done(finished.collect(), 0)?;
+            let answers = batch.iter().zip(collectors).map(|((id, question), collector)| {
+                collector.finish(id.clone(), question.clone(), threshold)
+            });
+            on_answers(answers.collect(), 0)?;
         }
         Ok(())
     }
 
-    fn read(
+    fn read_pairs(
         &self,
         pairs: Pairs,
         selection: Option<&Selection>,
-        gathered: &mut [Gathered],
+        collectors: &mut [Collector],
     ) -> Result<()> {
-        let found = self.predict(&pairs.questions)?;
-        pairs.items.iter().zip(found).for_each(|(pair, one)| {
-            pair.gather(one, selection, gathered, &self.calibration, self.max_answers);
+        let n_bests = self.predict(&pairs.questions)?;
+        pairs.items.iter().zip(n_bests).for_each(|(pair, n_best)| {
+            pair.add_to(n_best, selection, collectors, &self.calibration, self.max_answers);
         });
         Ok(())
     }
@@ -236,27 +235,27 @@ impl Reader {
             .with_progress(std::io::stderr().is_terminal())
     }
 
-    /// Returns the n-best lists of questions over their own contexts, see [`QaPredictor::predict`].
+    /// Returns the n-best lists of questions over their contexts, see [`QaPredictor::predict`].
     ///
     /// # Errors
-    /// As [`QaPredictor::predict`].
+    /// The errors of [`QaPredictor::predict`].
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         Ok(self.predictor().predict(questions)?)
     }
 
-    /// Returns the answers to questions over their own contexts, in order.
+    /// Returns the answers to questions over their contexts, in order.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict).
+    /// The errors of [`predict`](Self::predict).
     pub fn answer_in_contexts(&self, questions: &[Question]) -> Result<Vec<(Answers, NBest)>> {
-        let found = self.predict(questions)?;
-        let answers = questions.iter().zip(found).map(|(question, one)| {
+        let n_bests = self.predict(questions)?;
+        let answers = questions.iter().zip(n_bests).map(|(question, n_best)| {
             let document = Document { id: question.title.clone(), text: question.context.clone() };
-            let mut gathered = Gathered::new();
-            gathered.add(&document, &one, &self.calibration, self.max_answers);
+            let mut collector = Collector::new();
+            collector.add(&document, &n_best, &self.calibration, self.max_answers);
             let id = Some(question.id.clone());
             let threshold = self.calibration.null_threshold;
-            (gathered.finish(id, question.question.clone(), threshold), one)
+            (collector.finish(id, question.question.clone(), threshold), n_best)
         });
         Ok(answers.collect())
     }
@@ -280,36 +279,36 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// Adds the answers found in the passage to the question's answers.
-    pub fn gather(
+    pub fn add_to(
         &self,
-        mut found: NBest,
+        mut n_best: NBest,
         selection: Option<&Selection>,
-        gathered: &mut [Gathered],
+        collectors: &mut [Collector],
         calibration: &Calibration,
         max_answers: usize,
     ) {
         if let Some(selection) = selection {
-            selection.rescore(self.question, self.index, &mut found);
+            selection.rescore(self.question, self.index, &mut n_best);
         }
-        if let Some(gathered) = gathered.get_mut(self.question) {
-            let found = self.passage.to_document_offsets(found);
-            gathered.add(&self.passage.document, &found, calibration, max_answers);
+        if let Some(collector) = collectors.get_mut(self.question) {
+            let n_best = self.passage.to_document_offsets(n_best);
+            collector.add(&self.passage.document, &n_best, calibration, max_answers);
         }
     }
 }
 
 impl Pairs {
-    pub fn push(&mut self, at: usize, question: &str, index: usize, passage: &Passage) {
+    pub fn push(&mut self, question_index: usize, question: &str, index: usize, passage: &Passage) {
         let document = &passage.document;
         self.questions.push(Question {
-            id: format!("{} about {}", at + 1, document.id),
+            id: format!("{} about {}", question_index + 1, document.id),
             question: question.to_owned(),
             context: passage.text.clone(),
             answers: Vec::new(),
             title: document.id.clone(),
         });
-        self.items.push(Pair { question: at, index, passage: passage.clone() });
-        // An empty passage also takes memory.
+        self.items.push(Pair { question: question_index, index, passage: passage.clone() });
+        // Each passage counts as at least 256 bytes, because empty passages also use memory.
         self.bytes = self.bytes.saturating_add(passage.text.len().max(256));
     }
 }

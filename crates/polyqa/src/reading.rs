@@ -4,23 +4,24 @@ use std::sync::{Mutex, PoisonError};
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
-use crate::answer::Gathered;
+use crate::answer::Collector;
 use crate::first_pass::{CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
-/// Bytes of contexts that are cut at once, so that inputs with too many windows are rejected early.
-const BYTES_AT_ONCE: usize = 1 << 18;
+/// Number of bytes of contexts that are cut at a time. Inputs with too many windows are rejected
+/// between these steps.
+const BATCH_BYTES: usize = 1 << 18;
 
 /// A question's id, if it has one, and its text.
 pub type Query = (Option<String>, String);
 
-/// Cuts documents into a reader's windows, on any thread.
+/// Cuts documents into a reader's windows; can be used on any thread.
 #[derive(Debug)]
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects passages and weights their answers; `None` if BM25 selects passages.
+    /// Selects passages and determines their penalties; `None` if BM25 does this.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -46,7 +47,7 @@ impl Cutter {
     /// than `max_windows`.
     ///
     /// # Errors
-    /// As [`windows`] and [`FirstPass::rank`].
+    /// The errors of [`windows`] and [`FirstPass::rank`].
     pub fn cut(
         &self,
         queries: Vec<Query>,
@@ -58,29 +59,29 @@ impl Cutter {
         let mut pairs = Pairs::default();
         for (index, passage) in documents.passages().enumerate() {
             let (_, passage) = passage?;
-            for (at, (_, question)) in reading.queries.iter().enumerate() {
-                if !reading.selection.contains(at, index) {
+            for (question_index, (_, question)) in reading.queries.iter().enumerate() {
+                if !reading.selection.contains(question_index, index) {
                     continue;
                 }
-                pairs.push(at, question, index, &passage);
-                if pairs.bytes >= BYTES_AT_ONCE {
-                    let part = std::mem::take(&mut pairs);
-                    reading.parts.push(self.part(part, &mut reading.windows)?);
+                pairs.push(question_index, question, index, &passage);
+                if pairs.bytes >= BATCH_BYTES {
+                    let group = std::mem::take(&mut pairs);
+                    reading.groups.push(self.cut_pairs(group, &mut reading.windows)?);
                 }
                 if reading.windows.len() > max_windows {
                     return Ok(None);
                 }
             }
         }
-        reading.parts.push(self.part(pairs, &mut reading.windows)?);
+        reading.groups.push(self.cut_pairs(pairs, &mut reading.windows)?);
         Ok(Some(reading).filter(|reading| reading.windows.len() <= max_windows))
     }
 
-    fn part(&self, pairs: Pairs, all: &mut Vec<Window>) -> Result<Part> {
-        let cut = windows(&pairs.questions, &self.tokenizer, &self.config, Purpose::Eval)?;
-        let windows = cut.len();
-        all.extend(cut);
-        Ok(Part { questions: pairs.questions, items: pairs.items, windows })
+    fn cut_pairs(&self, pairs: Pairs, all_windows: &mut Vec<Window>) -> Result<PairGroup> {
+        let windows = windows(&pairs.questions, &self.tokenizer, &self.config, Purpose::Eval)?;
+        let n_windows = windows.len();
+        all_windows.extend(windows);
+        Ok(PairGroup { questions: pairs.questions, items: pairs.items, n_windows })
     }
 }
 
@@ -89,17 +90,17 @@ impl Cutter {
 pub struct Reading {
     queries: Vec<Query>,
     selection: Selection,
-    parts: Vec<Part>,
+    groups: Vec<PairGroup>,
     windows: Vec<Window>,
     logits: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
-/// Pairs that were cut together, and their number of windows.
+/// Pairs of questions and passages that were cut together, and their number of windows.
 #[derive(Debug)]
-struct Part {
+struct PairGroup {
     questions: Vec<Question>,
     items: Vec<Pair>,
-    windows: usize,
+    n_windows: usize,
 }
 
 impl Reading {
@@ -109,33 +110,34 @@ impl Reading {
     }
 
     /// Returns the windows that were not evaluated yet, in order.
-    pub fn unread(&self) -> &[Window] {
+    pub fn pending_windows(&self) -> &[Window] {
         self.windows.get(self.logits.len()..).unwrap_or_default()
     }
 
-    /// Adds the logits of the next unread windows.
+    /// Adds the logits of the next pending windows.
     pub fn add_logits(&mut self, logits: impl IntoIterator<Item = (Vec<f32>, Vec<f32>)>) {
         self.logits.extend(logits);
     }
 
-    /// Returns the `max_answers` best answers to each question, after all windows are evaluated.
+    /// Returns the `max_answers` best answers to each question. All windows must have logits.
     ///
     /// # Errors
-    /// As [`decode`](mlqa_eval::decode).
+    /// The errors of [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
-        let Self { queries, selection, parts, windows, logits } = self;
-        let mut gathered: Vec<Gathered> = queries.iter().map(|_| Gathered::new()).collect();
+        let Self { queries, selection, groups, windows, logits } = self;
+        let mut answers: Vec<Collector> = queries.iter().map(|_| Collector::new()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
-        for Part { questions, items, windows: count } in parts {
-            let windows: Vec<Window> = windows.by_ref().take(count).collect();
-            let logits = logits.by_ref().take(count).collect();
-            let found = reader.predictor().best_answers(&questions, &windows, logits)?;
-            items.iter().zip(found).for_each(|(pair, one)| {
-                pair.gather(one, Some(&selection), &mut gathered, &reader.calibration, max_answers);
+        let calibration = &reader.calibration;
+        for PairGroup { questions, items, n_windows } in groups {
+            let windows: Vec<Window> = windows.by_ref().take(n_windows).collect();
+            let logits = logits.by_ref().take(n_windows).collect();
+            let n_bests = reader.predictor().best_answers(&questions, &windows, logits)?;
+            items.iter().zip(n_bests).for_each(|(pair, n_best)| {
+                pair.add_to(n_best, Some(&selection), &mut answers, calibration, max_answers);
             });
         }
-        let threshold = reader.calibration.null_threshold;
-        let finished = queries.into_iter().zip(gathered);
-        Ok(finished.map(|((id, question), one)| one.finish(id, question, threshold)).collect())
+        let threshold = calibration.null_threshold;
+        let pairs = queries.into_iter().zip(answers);
+        Ok(pairs.map(|((id, text), answers)| answers.finish(id, text, threshold)).collect())
     }
 }

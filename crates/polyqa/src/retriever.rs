@@ -3,14 +3,14 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model_hub::{Hub, Resolved};
+use model_hub::{Hub, ResolvedModel};
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::Precision;
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
-use crate::retriever_files::{Settings, settings};
+use crate::retriever_files::{Settings, load_settings};
 use crate::{Documents, Error, Result};
 
 /// Maximum length of a text in tokens, for models that do not specify a maximum.
@@ -23,7 +23,7 @@ const ENCODE_BATCH: usize = 256;
 const SCORE_BATCH: usize = 4096;
 
 /// Maximum size of the cached embeddings in bytes.
-const CACHE_SIZE: usize = 256 << 20;
+const MAX_CACHE_BYTES: usize = 256 << 20;
 
 /// Default weight of a passage's similarity in its answers' scores.
 const ANSWER_WEIGHT: f32 = 80.0;
@@ -38,9 +38,9 @@ pub(crate) type Vector = Arc<[f32]>;
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
 /// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached
-/// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. They can be
-/// [stored in a file](Self::save_embeddings). Pooling, prefixes and the maximum length come from
-/// the files that sentence-transformers writes, see [`load`](Self::load).
+/// by the SHA-256 of the text, up to 256 MB; the oldest embeddings are removed first. The cache can
+/// be [stored in a file](Self::save_embeddings). Pooling, prefixes and the maximum length are read
+/// from the files of sentence-transformers, see [`load`](Self::load).
 ///
 /// # Example
 /// ```no_run
@@ -73,7 +73,7 @@ pub struct Retriever {
 #[derive(Debug, Default)]
 struct Cache {
     embeddings: HashMap<Key, Vector>,
-    oldest_first: VecDeque<Key>,
+    insertion_order: VecDeque<Key>,
     bytes: usize,
 }
 
@@ -83,10 +83,10 @@ impl Cache {
         if let Some(replaced) = self.embeddings.insert(key, vector) {
             self.bytes -= size_of_val(&*replaced);
         } else {
-            self.oldest_first.push_back(key);
+            self.insertion_order.push_back(key);
         }
         while self.bytes > max_bytes {
-            let Some(oldest) = self.oldest_first.pop_front() else { break };
+            let Some(oldest) = self.insertion_order.pop_front() else { break };
             let removed = self.embeddings.remove(&oldest);
             self.bytes -= removed.map_or(0, |removed| size_of_val(&*removed));
         }
@@ -113,13 +113,13 @@ impl Retriever {
     /// Loads a model by its folder or its name on the hub.
     ///
     /// # Errors
-    /// As [`Hub::resolve`] and [`load`](Self::load).
+    /// The errors of [`Hub::resolve`] and [`load`](Self::load).
     pub fn open(model: &str, device: Device, precision: Precision) -> Result<Self> {
         Self::load_resolved(&Hub::from_env().resolve(model, &mut |_| {})?, device, precision)
     }
 
     pub(crate) fn load_resolved(
-        Resolved { folder, origin }: &Resolved,
+        ResolvedModel { folder, origin }: &ResolvedModel,
         device: Device,
         precision: Precision,
     ) -> Result<Self> {
@@ -131,7 +131,7 @@ impl Retriever {
 
     fn load_named(folder: &Path, name: &str, device: Device, precision: Precision) -> Result<Self> {
         let Settings { pooling, query_prefix, passage_prefix, max_length } =
-            settings(folder, name)?;
+            load_settings(folder, name)?;
         let options = LoadOptions { map: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);
@@ -162,7 +162,7 @@ impl Retriever {
     ///
     /// The score of an answer is reduced by the weight times the difference between the cosine
     /// similarities of the best passage of all documents and the answer's passage. The default is
-    /// 80; with 0 the retriever only selects passages.
+    /// 80. With 0, the retriever only selects passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
         Self { answer_weight, ..self }
@@ -180,33 +180,33 @@ impl Retriever {
         documents: &Documents,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Vector>> {
-        let (mut keys, mut found, mut pending) = (Vec::new(), HashMap::new(), Vec::new());
+        let (mut keys, mut embeddings, mut pending) = (Vec::new(), HashMap::new(), Vec::new());
         let mut count = 0;
         for passage in documents.passages() {
             let (document, passage) = passage?;
-            keys.push(self.request("passage", &passage.text, &mut found, &mut pending)?);
+            keys.push(self.look_up("passage", &passage.text, &mut embeddings, &mut pending)?);
             if pending.len() >= ENCODE_BATCH {
-                self.encode_pending(&mut pending, &mut found)?;
+                self.encode_pending(&mut pending, &mut embeddings)?;
                 progress(document);
             }
             count = document + 1;
         }
-        self.encode_pending(&mut pending, &mut found)?;
+        self.encode_pending(&mut pending, &mut embeddings)?;
         progress(count);
-        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
+        Ok(keys.iter().filter_map(|key| embeddings.get(key).cloned()).collect())
     }
 
     /// Returns the key of a text. If its embedding is cached or the text has no words, the
-    /// embedding is added to `found`; else the text is added to `pending`.
-    fn request(
+    /// embedding is added to `embeddings`; otherwise the text is added to `pending`.
+    fn look_up(
         &self,
         kind: &str,
         text: &str,
-        found: &mut HashMap<Key, Vector>,
+        embeddings: &mut HashMap<Key, Vector>,
         pending: &mut Vec<(Key, Vec<u32>)>,
     ) -> Result<Key> {
         let key = key(kind, text);
-        if found.contains_key(&key) {
+        if embeddings.contains_key(&key) {
             return Ok(key);
         }
         let cached = self.cache().embeddings.get(&key).cloned();
@@ -216,7 +216,7 @@ impl Retriever {
             pending.push((key, self.tokenize(&format!("{prefix}{text}"))?));
         }
         // `encode_pending` replaces the empty embedding of a pending text.
-        found.insert(key, cached.unwrap_or_default());
+        embeddings.insert(key, cached.unwrap_or_default());
         Ok(key)
     }
 
@@ -224,7 +224,7 @@ impl Retriever {
     pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
         let encoded = self.pretrained.tokenizer.encode(text, true);
         let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
-        Ok(truncated(encoded.get_ids(), self.max_length))
+        Ok(truncate(encoded.get_ids(), self.max_length))
     }
 
     /// Returns the compute precision.
@@ -235,29 +235,29 @@ impl Retriever {
     /// Returns the cached embeddings, oldest first.
     pub(crate) fn cached_embeddings(&self) -> Vec<(Key, Vector)> {
         let cache = self.cache();
-        let keys = cache.oldest_first.iter();
+        let keys = cache.insertion_order.iter();
         keys.filter_map(|key| Some((*key, cache.embeddings.get(key)?.clone()))).collect()
     }
 
     pub(crate) fn add_to_cache(&self, key: Key, vector: Vector) {
-        self.cache().insert(key, vector, CACHE_SIZE);
+        self.cache().insert(key, vector, MAX_CACHE_BYTES);
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Encodes texts, and adds their embeddings to `found` and to the cache.
+    /// Encodes texts, and adds their embeddings to `embeddings` and to the cache.
     fn encode_pending(
         &self,
         pending: &mut Vec<(Key, Vec<u32>)>,
-        found: &mut HashMap<Key, Vector>,
+        embeddings: &mut HashMap<Key, Vector>,
     ) -> Result<()> {
-        for part in pending.chunks(ENCODE_BATCH) {
-            let rows: Vec<&[u32]> = part.iter().map(|(_, ids)| ids.as_slice()).collect();
-            for ((key, _), vector) in part.iter().zip(self.encode(&rows)?) {
+        for batch in pending.chunks(ENCODE_BATCH) {
+            let rows: Vec<&[u32]> = batch.iter().map(|(_, ids)| ids.as_slice()).collect();
+            for ((key, _), vector) in batch.iter().zip(self.encode(&rows)?) {
                 self.add_to_cache(*key, vector.clone());
-                found.insert(*key, vector);
+                embeddings.insert(*key, vector);
             }
         }
         pending.clear();
@@ -267,7 +267,7 @@ impl Retriever {
     /// Computes embeddings of rows of token ids, each of norm 1.
     pub(crate) fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
         let vectors = embed(&self.pretrained.model, rows, self.pooling, self.batch_size)?;
-        let normalised = vectors.outer_iter().map(|row| {
+        let unit_vectors = vectors.outer_iter().map(|row| {
             let norm = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
             if !norm.is_normal() {
                 let (what, expected) = ("embedding of the retriever", "a finite norm above 0");
@@ -278,7 +278,7 @@ impl Retriever {
             #[allow(clippy::cast_possible_truncation)]
             Ok(row.iter().map(|&x| (f64::from(x) / norm) as f32).collect())
         });
-        normalised.collect()
+        unit_vectors.collect()
     }
 
     /// Computes the cosine similarities `[questions][passages]`; negative infinity for a text
@@ -287,14 +287,14 @@ impl Retriever {
     /// Dot products are summed in float64 and rounded to float32, so they depend neither on the
     /// number of threads nor on the other passages of a block.
     pub(crate) fn cosines(&self, passages: &[Vector], questions: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let (mut found, mut pending) = (HashMap::new(), Vec::new());
+        let (mut embeddings, mut pending) = (HashMap::new(), Vec::new());
         let keys = questions
             .iter()
-            .map(|question| self.request("question", question, &mut found, &mut pending));
+            .map(|question| self.look_up("question", question, &mut embeddings, &mut pending));
         let keys = keys.collect::<Result<Vec<Key>>>()?;
-        self.encode_pending(&mut pending, &mut found)?;
+        self.encode_pending(&mut pending, &mut embeddings)?;
         let questions: Vec<Vector> =
-            keys.iter().filter_map(|key| found.get(key).cloned()).collect();
+            keys.iter().filter_map(|key| embeddings.get(key).cloned()).collect();
         let width = self.pretrained.model.config().hidden_size;
         Ok(cosines(passages, &questions, width, SCORE_BATCH)?)
     }
@@ -309,21 +309,21 @@ fn cosines(
 ) -> tasks::Result<Vec<Vec<f32>>> {
     let mut cosines = vec![Vec::with_capacity(passages.len()); questions.len()];
     let queries = matrix(questions, width)?.f_transpose(0, 1)?;
-    for part in passages.chunks(block).filter(|_| !questions.is_empty()) {
-        let rows = matrix(part, width)?;
-        let found = no_grad(|| rows.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
-        let found = Vec::<f32>::try_from(found.f_contiguous()?.f_view([-1])?)?;
-        for (passage, found) in part.iter().zip(found.chunks(questions.len())) {
-            for ((all, &cosine), question) in cosines.iter_mut().zip(found).zip(questions) {
-                let empty = passage.is_empty() || question.is_empty();
-                all.push(if empty { f32::NEG_INFINITY } else { cosine });
+    for batch in passages.chunks(block).filter(|_| !questions.is_empty()) {
+        let batch_matrix = matrix(batch, width)?;
+        let products = no_grad(|| batch_matrix.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
+        let products = Vec::<f32>::try_from(products.f_contiguous()?.f_view([-1])?)?;
+        for (passage, products) in batch.iter().zip(products.chunks(questions.len())) {
+            for ((row, &cosine), question) in cosines.iter_mut().zip(products).zip(questions) {
+                let is_empty = passage.is_empty() || question.is_empty();
+                row.push(if is_empty { f32::NEG_INFINITY } else { cosine });
             }
         }
     }
     Ok(cosines)
 }
 
-/// Returns rows as a float64 matrix on the CPU; empty rows become zeros.
+/// Returns embeddings as a float64 matrix on the CPU, with zeros for empty embeddings.
 fn matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
     let zeros = vec![0.0; usize::try_from(width).unwrap_or_default()];
     let rows = rows.iter().map(|row| if row.is_empty() { zeros.as_slice() } else { row });
@@ -337,7 +337,7 @@ fn key(kind: &str, text: &str) -> Key {
 }
 
 /// Truncates token ids to a maximum length, but retains the last id.
-fn truncated(ids: &[u32], max_length: usize) -> Vec<u32> {
+fn truncate(ids: &[u32], max_length: usize) -> Vec<u32> {
     let mut ids = ids.to_vec();
     if ids.len() > max_length {
         let last = ids.last().copied();
@@ -358,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    fn unit(values: &[f32]) -> Vector {
+    fn unit_vector(values: &[f32]) -> Vector {
         let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
         values.iter().map(|x| x / norm).collect()
     }
@@ -370,15 +370,15 @@ mod tests {
             block in 1usize..9,
             first in 0usize..20,
         ) {
-            let mut rows: Vec<Vector> = rows.iter().map(|row| unit(row)).collect();
+            let mut rows: Vec<Vector> = rows.iter().map(|row| unit_vector(row)).collect();
             let passages = rows.split_off(2);
             let first = first.min(passages.len());
-            let whole = cosines(&passages, &rows, 8, SCORE_BATCH).unwrap();
-            prop_assert_eq!(&cosines(&passages, &rows, 8, block).unwrap(), &whole);
-            let part = cosines(&passages[first..], &rows, 8, SCORE_BATCH).unwrap();
-            for ((part, whole), question) in part.iter().zip(&whole).zip(&rows) {
-                prop_assert_eq!(&part[..], &whole[first..]);
-                for (passage, cosine) in passages.iter().zip(whole) {
+            let all_cosines = cosines(&passages, &rows, 8, SCORE_BATCH).unwrap();
+            prop_assert_eq!(&cosines(&passages, &rows, 8, block).unwrap(), &all_cosines);
+            let last_cosines = cosines(&passages[first..], &rows, 8, SCORE_BATCH).unwrap();
+            for ((last, all), question) in last_cosines.iter().zip(&all_cosines).zip(&rows) {
+                prop_assert_eq!(&last[..], &all[first..]);
+                for (passage, cosine) in passages.iter().zip(all) {
                     let dot: f32 = passage.iter().zip(&**question).map(|(a, b)| a * b).sum();
                     prop_assert!((cosine - dot).abs() < 1e-5);
                 }
@@ -388,25 +388,25 @@ mod tests {
 
     #[test]
     fn texts_without_words_have_no_similarity() {
-        let (one, empty) = (unit(&[1.0, 0.0]), Vector::default());
-        let found = cosines(&[one.clone(), empty.clone()], &[one, empty], 2, 8).unwrap();
-        assert_eq!(found, [[1.0, f32::NEG_INFINITY], [f32::NEG_INFINITY; 2]]);
+        let (vector, empty) = (unit_vector(&[1.0, 0.0]), Vector::default());
+        let result = cosines(&[vector.clone(), empty.clone()], &[vector, empty], 2, 8).unwrap();
+        assert_eq!(result, [[1.0, f32::NEG_INFINITY], [f32::NEG_INFINITY; 2]]);
     }
 
     #[test]
     fn the_cache_removes_the_oldest_embeddings() {
         let mut cache = Cache::default();
         for k in 0..10u8 {
-            cache.insert([k; 32], unit(&[1.0; 8]), 100);
-            cache.insert([k; 32], unit(&[1.0; 8]), 100);
+            cache.insert([k; 32], unit_vector(&[1.0; 8]), 100);
+            cache.insert([k; 32], unit_vector(&[1.0; 8]), 100);
         }
         assert_eq!((cache.bytes, cache.embeddings.len()), (96, 3));
-        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.oldest_first.len() == 3);
+        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.insertion_order.len() == 3);
     }
 
     #[test]
     fn long_rows_keep_their_last_token() {
-        assert_eq!(truncated(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
-        assert_eq!(truncated(&[0, 5, 2], 3), [0, 5, 2]);
+        assert_eq!(truncate(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
+        assert_eq!(truncate(&[0, 5, 2], 3), [0, 5, 2]);
     }
 }

@@ -9,7 +9,7 @@ use tasks::pooling::Pooling;
 use crate::{Error, Result};
 
 /// Maximum size of a settings file in bytes.
-const MAX_SIZE: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Pooling, prefixes and maximum length of a sentence encoder.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,9 +32,9 @@ struct Module {
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Content`] naming the file.
-pub(crate) fn settings(folder: &Path, name: &str) -> Result<Settings> {
-    let sentence = json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
-    let max_length = sentence.get("max_seq_length").and_then(Value::as_u64);
+pub(crate) fn load_settings(folder: &Path, name: &str) -> Result<Settings> {
+    let config = json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+    let max_length = config.get("max_seq_length").and_then(Value::as_u64);
     let [query_prefix, passage_prefix] = prefixes(folder, name)?;
     Ok(Settings {
         pooling: pooling(folder)?,
@@ -47,15 +47,15 @@ pub(crate) fn settings(folder: &Path, name: &str) -> Result<Settings> {
 fn pooling(folder: &Path) -> Result<Pooling> {
     let path = pooling_file(folder)?;
     let Some(config) = json(&path)? else { return Ok(Pooling::Mean) };
-    let enabled = |key: &str| config.get(key).and_then(Value::as_bool);
+    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
     let modes = config.as_object().into_iter().flatten();
     let modes = modes
         .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true));
     let mut modes: Vec<&str> = modes.map(|(key, _)| key.as_str()).collect();
     modes.extend(config.get("pooling_mode").and_then(Value::as_str));
     match modes.as_slice() {
-        _ if enabled("include_prompt") == Some(false) => {
-            Err(content(&path, "include_prompt: false is not supported"))
+        _ if flag("include_prompt") == Some(false) => {
+            Err(invalid(&path, "include_prompt: false is not supported"))
         }
         ["pooling_mode_mean_tokens" | "mean"] => Ok(Pooling::Mean),
         ["pooling_mode_cls_token" | "cls"] => Ok(Pooling::First),
@@ -63,18 +63,18 @@ fn pooling(folder: &Path) -> Result<Pooling> {
             let modes = modes.join(", ");
             let problem =
                 format!("unsupported pooling [{modes}] (supported: mean_tokens or cls_token)");
-            Err(content(&path, problem))
+            Err(invalid(&path, problem))
         }
     }
 }
 
-/// Returns the path of the pooling module's configuration in `modules.json`, else the default path.
+/// Returns the path of the pooling configuration according to `modules.json`, or the default path.
 fn pooling_file(folder: &Path) -> Result<PathBuf> {
     let default_path = folder.join("1_Pooling/config.json");
     let path = folder.join("modules.json");
     let Some(list) = json(&path)? else { return Ok(default_path) };
     let modules: Vec<Module> = serde_json::from_value(list)
-        .map_err(|error| content(&path, format!("not a list of modules: {error}")))?;
+        .map_err(|error| invalid(&path, format!("not a list of modules: {error}")))?;
     let mut pooling = default_path;
     for module in &modules {
         match module.r#type.rsplit('.').next().unwrap_or_default() {
@@ -86,12 +86,12 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
                 if !inside || !pooling.is_file() {
                     let problem =
                         format!("there is no {:?} for its Pooling module", pooling.display());
-                    return Err(content(&path, format!("{problem}; copy the whole model")));
+                    return Err(invalid(&path, format!("{problem}; copy the whole model")));
                 }
             }
             other => {
                 let supported = "supported: Transformer, Pooling, Normalize";
-                return Err(content(&path, format!("unsupported module {other:?} ({supported})")));
+                return Err(invalid(&path, format!("unsupported module {other:?} ({supported})")));
             }
         }
     }
@@ -102,8 +102,8 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
 fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
     let config = json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
     let prompt = |keys: [&str; 2]| {
-        let found = keys.into_iter().find_map(|key| config.get("prompts")?.get(key)?.as_str());
-        found.unwrap_or_default().to_owned()
+        let prompt = keys.into_iter().find_map(|key| config.get("prompts")?.get(key)?.as_str());
+        prompt.unwrap_or_default().to_owned()
     };
     let prompts = [prompt(["query", "question"]), prompt(["passage", "document"])];
     // Newer versions of sentence-transformers write empty prompts for every model.
@@ -115,7 +115,7 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
 }
 
 /// Returns whether a name contains the word E5, as in `multilingual-e5-small`. Models with
-/// `instruct` in their name are excluded because they need a prompt that describes the task.
+/// `instruct` in their name are excluded because they require a prompt that describes the task.
 fn is_e5(name: &str) -> bool {
     let has_word = |expected: &str| {
         name.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case(expected))
@@ -126,26 +126,26 @@ fn is_e5(name: &str) -> bool {
 /// Returns the base model and the first heading of a model card. The card's text may mention other
 /// models.
 fn card_title(folder: &Path) -> String {
-    let card = atomic_file::read_to_string_limited(folder.join("README.md"), MAX_SIZE);
+    let card = atomic_file::read_to_string_limited(folder.join("README.md"), MAX_BYTES);
     let card = card.unwrap_or_default();
     let heading = card.lines().find(|line| line.starts_with("# ")).unwrap_or_default();
-    let base = card.lines().find(|line| line.starts_with("base_model:")).unwrap_or_default();
-    format!("{base} {heading}")
+    let base_model = card.lines().find(|line| line.starts_with("base_model:")).unwrap_or_default();
+    format!("{base_model} {heading}")
 }
 
 /// Reads a JSON file; `None` if it does not exist.
 fn json(path: &Path) -> Result<Option<Value>> {
-    match atomic_file::read_limited(path, MAX_SIZE) {
+    match atomic_file::read_limited(path, MAX_BYTES) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(content(path, error)),
+            Err(error) => Err(invalid(path, error)),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::read(path, source)),
     }
 }
 
-fn content(path: &Path, problem: impl std::fmt::Display) -> Error {
+fn invalid(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::Content { path: path.to_owned(), problem: problem.to_string() }
 }
 
@@ -160,12 +160,12 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        settings(folder.path(), name)
+        load_settings(folder.path(), name)
     }
 
     fn prefixes(name: &str, files: &[(&str, &str)]) -> [String; 2] {
-        let found = read_settings(name, files).unwrap();
-        [found.query_prefix, found.passage_prefix]
+        let settings = read_settings(name, files).unwrap();
+        [settings.query_prefix, settings.passage_prefix]
     }
 
     const POOLING: (&str, &str) = (
@@ -183,19 +183,19 @@ mod tests {
             {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
             {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
         let length = ("sentence_bert_config.json", r#"{"max_seq_length": 128}"#);
-        let found = read_settings("bge", &[("modules.json", modules), POOLING, length]).unwrap();
-        assert_eq!((found.pooling, found.max_length), (Pooling::First, Some(128)));
+        let settings = read_settings("bge", &[("modules.json", modules), POOLING, length]).unwrap();
+        assert_eq!((settings.pooling, settings.max_length), (Pooling::First, Some(128)));
         assert_eq!(read_settings("bge", &[POOLING]).unwrap().pooling, Pooling::First);
-        let newer = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
-        assert_eq!(read_settings("bge", &[newer]).unwrap().pooling, Pooling::Mean);
-        let outside = modules.replace("1_Pooling", "../1_Pooling");
+        let new_format = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
+        assert_eq!(read_settings("bge", &[new_format]).unwrap().pooling, Pooling::Mean);
+        let outside_path = modules.replace("1_Pooling", "../1_Pooling");
         let dense = modules.replace("Normalize", "Dense");
         let pooling = |config| ("1_Pooling/config.json", config);
         let max =
             pooling(r#"{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}"#);
         for (files, problem) in [
             (&[("modules.json", modules)][..], "modules.json: there is no"),
-            (&[("modules.json", outside.as_str()), POOLING], "modules.json: there is no"),
+            (&[("modules.json", outside_path.as_str()), POOLING], "modules.json: there is no"),
             (
                 &[("modules.json", dense.as_str()), POOLING],
                 "modules.json: unsupported module \"Dense\"",

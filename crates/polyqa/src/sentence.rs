@@ -1,4 +1,4 @@
-//! The sentence around an answer.
+//! Finds the sentence around an answer.
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
@@ -11,16 +11,16 @@ const MAX_CONTEXT: usize = 2000;
 pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
     let before = text.get(..span.start).unwrap_or_default();
     let after = text.get(span.end..).unwrap_or_default();
-    let from = before.len() - tail(before).len();
-    let to = span.end + head(after).len();
-    let part = text.get(from..to).unwrap_or_default();
+    let from = before.len() - last_line(before).len();
+    let to = span.end + first_line(after).len();
+    let context = text.get(from..to).unwrap_or_default();
     let (mut start, mut end) = (from, to);
-    for (at, _) in part.split_sentence_bound_indices() {
-        let at = from + at;
-        if at <= span.start {
-            start = at;
-        } else if at >= span.end {
-            end = at;
+    for (offset, _) in context.split_sentence_bound_indices() {
+        let bound = from + offset;
+        if bound <= span.start {
+            start = bound;
+        } else if bound >= span.end {
+            end = bound;
             break;
         }
     }
@@ -28,13 +28,13 @@ pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
     // A byte order mark is not part of a sentence.
     let is_ignored = |c: char| c.is_whitespace() || c == '\u{feff}';
     let leading = sentence.len() - sentence.trim_start_matches(is_ignored).len();
-    // White space at the ends of the span itself is retained.
+    // White space at the ends of the span is retained.
     let start = (start + leading).min(span.start);
     start..(start + text.get(start..end).unwrap_or_default().trim_end().len()).max(span.end)
 }
 
 /// Returns the last line of a text, or the end of a long line.
-fn tail(text: &str) -> &str {
+fn last_line(text: &str) -> &str {
     let line = text.rsplit('\n').next().unwrap_or_default();
     let from =
         (line.len().saturating_sub(MAX_CONTEXT)..=line.len()).find(|&at| line.is_char_boundary(at));
@@ -42,7 +42,7 @@ fn tail(text: &str) -> &str {
 }
 
 /// Returns the first line of a text, or the beginning of a long line.
-fn head(text: &str) -> &str {
+fn first_line(text: &str) -> &str {
     let line = text.split('\n').next().unwrap_or_default();
     let to = (0..=line.len().min(MAX_CONTEXT)).rev().find(|&at| line.is_char_boundary(at));
     line.get(..to.unwrap_or_default()).unwrap_or_default()
@@ -53,7 +53,7 @@ fn head(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn around<'a>(text: &'a str, answer: &str) -> &'a str {
+    fn sentence_of<'a>(text: &'a str, answer: &str) -> &'a str {
         let start = text.find(answer).unwrap();
         text.get(sentence_around(text, start..start + answer.len())).unwrap()
     }
@@ -61,20 +61,20 @@ mod tests {
     #[test]
     fn a_sentence_ends_at_its_boundary_in_any_script() {
         let text = "Lima is old. It is in Peru, by the sea.  And Quito?\nA line\r\nmore";
-        assert_eq!(around(text, "Peru"), "It is in Peru, by the sea.");
-        assert_eq!(around(text, "Lima"), "Lima is old.");
-        assert_eq!(around(text, "old. It"), "Lima is old. It is in Peru, by the sea.");
-        assert_eq!(around(text, "A line"), "A line");
-        assert_eq!(around("它很大。它在秘鲁。它很老。", "秘鲁"), "它在秘鲁。");
-        assert_eq!(around("यह बड़ा है। यह पेरू में है।", "पेरू"), "यह पेरू में है।");
-        assert_eq!(around("هل هو كبير؟ هو في بيرو.", "بيرو"), "هو في بيرو.");
+        assert_eq!(sentence_of(text, "Peru"), "It is in Peru, by the sea.");
+        assert_eq!(sentence_of(text, "Lima"), "Lima is old.");
+        assert_eq!(sentence_of(text, "old. It"), "Lima is old. It is in Peru, by the sea.");
+        assert_eq!(sentence_of(text, "A line"), "A line");
+        assert_eq!(sentence_of("它很大。它在秘鲁。它很老。", "秘鲁"), "它在秘鲁。");
+        assert_eq!(sentence_of("यह बड़ा है। यह पेरू में है।", "पेरू"), "यह पेरू में है।");
+        assert_eq!(sentence_of("هل هو كبير؟ هو في بيرو.", "بيرو"), "هو في بيرو.");
     }
 
     #[test]
     fn a_text_without_end_is_cut_between_characters() {
         let text = format!("{}answer{}", "é".repeat(3000), "日".repeat(3000));
         let start = text.find("answer").unwrap();
-        let found = sentence_around(&text, start..start + 6);
-        assert!(found.len() <= 2 * MAX_CONTEXT + 6 && text.get(found).unwrap().contains("answer"));
+        let range = sentence_around(&text, start..start + 6);
+        assert!(range.len() <= 2 * MAX_CONTEXT + 6 && text.get(range).unwrap().contains("answer"));
     }
 }

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     let report = args.report()?;
     report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
     let summary = report.summary();
-    cli::print(&atomic_file::lines(&summary))
+    cli::print(&atomic_file::printable_lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))
 }
 

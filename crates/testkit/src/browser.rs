@@ -5,12 +5,12 @@ use std::process::Command;
 /// Names of the Chromium executable; Debian's name is first.
 const EXECUTABLES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
-/// The path of Chromium, which is run without a window.
+/// A browser: the path of Chromium, which is run in headless mode.
 pub struct Browser(PathBuf);
 
 impl Browser {
-    /// Returns the browser in `PATH`. If there is none, prints that the test is skipped and returns
-    /// `None`.
+    /// Returns the browser in `PATH`. If there is no browser, prints that the test is skipped and
+    /// returns `None`.
     pub fn find() -> Option<Self> {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&paths).collect();
@@ -18,7 +18,7 @@ impl Browser {
             EXECUTABLES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
         let executable = candidates.find(|path| path.is_file());
         if executable.is_none() {
-            eprintln!("skipped: a check of HTML pages needs chromium in PATH");
+            eprintln!("skipped: a check of HTML pages requires chromium in PATH");
         }
         executable.map(Self)
     }

@@ -1,10 +1,10 @@
-//! Comparisons of tensors that report where they differ.
+//! Comparisons of tensors that report the differing elements.
 use std::fmt::Debug;
 
 use ndarray::ArrayD;
 
 /// Converts a tensor, such as `tch::Tensor`, to an array of float64 values.
-fn values<'a, T>(tensor: &'a T) -> ArrayD<f64>
+fn to_float64<'a, T>(tensor: &'a T) -> ArrayD<f64>
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
 {
@@ -24,7 +24,7 @@ pub fn max_abs_error<'a, T>(got: &'a T, want: &'a T) -> f64
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
 {
-    let (got, want) = (values(got), values(want));
+    let (got, want) = (to_float64(got), to_float64(want));
     if got.shape() != want.shape() {
         return f64::INFINITY;
     }
@@ -38,7 +38,7 @@ pub fn assert_close<'a, T>(name: &str, got: &'a T, want: &'a T, tolerance: f64)
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
 {
-    let (got, want) = (values(got), values(want));
+    let (got, want) = (to_float64(got), to_float64(want));
     assert_eq!(got.shape(), want.shape(), "{name}: shape differs (left got, right want)");
     let mut elements: Vec<(usize, f64, f64)> = got
         .iter()
@@ -47,18 +47,18 @@ where
         .map(|(index, (&got, &want))| (index, got, want))
         .collect();
     elements.sort_by(|a, b| difference(b.1, b.2).total_cmp(&difference(a.1, a.2)));
-    let worst = elements.first().map_or(0.0, |&(_, got, want)| difference(got, want));
-    if worst <= tolerance {
+    let max_difference = elements.first().map_or(0.0, |&(_, got, want)| difference(got, want));
+    if max_difference <= tolerance {
         return;
     }
-    let rows: Vec<String> = elements
+    let lines: Vec<String> = elements
         .iter()
         .take(5)
         .map(|(index, got, want)| format!("  [{index}] got {got:e}, want {want:e}"))
         .collect();
     panic!(
-        "{name}: off by {worst:e} where {tolerance:e} is allowed; worst elements:\n{}",
-        rows.join("\n")
+        "{name}: off by {max_difference:e} where {tolerance:e} is allowed; worst elements:\n{}",
+        lines.join("\n")
     );
 }
 
@@ -67,19 +67,19 @@ mod tests {
     use super::*;
     use ndarray::arr1;
 
-    /// A replacement for a tensor: references to it can be converted to arrays.
-    struct Values(Vec<f64>);
+    /// A replacement for a tensor, whose references can be converted to arrays.
+    struct TestTensor(Vec<f64>);
 
-    impl TryFrom<&Values> for ArrayD<f64> {
+    impl TryFrom<&TestTensor> for ArrayD<f64> {
         type Error = String;
 
-        fn try_from(values: &Values) -> Result<Self, String> {
+        fn try_from(values: &TestTensor) -> Result<Self, String> {
             Ok(arr1(&values.0).into_dyn())
         }
     }
 
-    fn tensor(values: &[f64]) -> Values {
-        Values(values.to_vec())
+    fn tensor(values: &[f64]) -> TestTensor {
+        TestTensor(values.to_vec())
     }
 
     #[test]

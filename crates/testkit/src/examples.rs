@@ -7,12 +7,12 @@ use tempfile::TempDir;
 /// Width of the terminal for `--help`, in columns.
 const COLUMNS: &str = "80";
 
-/// Returns the example commands of `program subcommand… --help`, each as one line: the commands of
-/// the first paragraph, and the commands of later paragraphs. The help is formatted for a terminal
-/// of 80 columns. Panics for a wider line, because a wrapped command cannot be copied.
+/// Returns the example commands of `program subcommand… --help`, each as one line, in two lists:
+/// the commands of the first paragraph and those of later paragraphs. The help is formatted for a
+/// terminal of 80 columns. Panics for a wider line, because a wrapped command cannot be copied.
 fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
-    let mut help = Command::new(program);
-    let output = help.args(subcommand).arg("--help").env("COLUMNS", COLUMNS).output().unwrap();
+    let mut process = Command::new(program);
+    let output = process.args(subcommand).arg("--help").env("COLUMNS", COLUMNS).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let mut commands = [Vec::<String>::new(), Vec::new()];
     let (mut paragraph, mut is_continued) = (0, false);
@@ -20,8 +20,8 @@ fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
         let command = line.trim().trim_end_matches(" \\").to_owned();
         match (line.starts_with("  "), is_continued) {
             (true, true) => {
-                let last = commands[paragraph].last_mut().unwrap();
-                *last = format!("{last} {command}");
+                let last_command = commands[paragraph].last_mut().unwrap();
+                *last_command = format!("{last_command} {command}");
             }
             (true, false) if !command.starts_with(['{', '"']) => commands[paragraph].push(command),
             (true, false) => (),
@@ -50,25 +50,25 @@ pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> Temp
         std::os::unix::fs::symlink(root.join(name), folder.path().join(name)).unwrap();
     }
     let program = Path::new(program);
-    let paths = std::env::var("PATH").unwrap_or_default();
-    let paths = format!("{}:{paths}", program.parent().unwrap().display());
-    let [runnable, parsed_only] = examples(program, subcommand);
+    let old_path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{old_path}", program.parent().unwrap().display());
+    let [runnable, not_runnable] = examples(program, subcommand);
     assert_eq!(runnable.len(), expected, "{runnable:#?}");
-    let output = |example: &str, folder: &Path| {
+    let run_example = |example: &str, folder: &Path| {
         let mut shell = Command::new("bash");
-        shell.args(["-o", "pipefail", "-c", example]).current_dir(folder).env("PATH", &paths);
+        shell.args(["-o", "pipefail", "-c", example]).current_dir(folder).env("PATH", &path);
         shell.output().unwrap()
     };
     for example in runnable {
-        let output = output(&example, folder.path());
+        let output = run_example(&example, folder.path());
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{example}: {error}");
         assert!(!output.stdout.is_empty() || !error.is_empty(), "{example} prints nothing");
     }
-    // Missing files are the expected error, instead of invalid options.
-    let empty = tempfile::tempdir().unwrap();
-    for example in parsed_only {
-        let output = output(&example, empty.path());
+    // The expected error is about missing files, not about invalid options.
+    let empty_folder = tempfile::tempdir().unwrap();
+    for example in not_runnable {
+        let output = run_example(&example, empty_folder.path());
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && !error.contains("--help"), "{example}: {error}");
     }

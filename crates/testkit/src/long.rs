@@ -1,4 +1,4 @@
-//! Selection of the short or long form of tests.
+//! Selection of the short or the long form of tests.
 
 /// Returns whether tests use more cases and larger data (`cargo xtask test --long`).
 pub fn long() -> bool {

@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Python packages that a comparison needs.
+/// Sets of Python packages for comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peers {
     /// numpy, safetensors, pytest: `cargo xtask peers`.
@@ -16,26 +16,27 @@ pub enum Peers {
     Torch,
 }
 
-/// Returns the path of a Python interpreter with these packages. If they are not installed, prints
-/// a line to standard error and returns `None`.
-pub fn peers_python(needed: Peers) -> Option<PathBuf> {
-    let (folder, package, option) = match needed {
+/// Returns the path of a Python interpreter with the packages of `peers`. If they are not
+/// installed, prints a line to standard error and returns `None`.
+pub fn peers_python(peers: Peers) -> Option<PathBuf> {
+    let (folder, package, option) = match peers {
         Peers::Light => (".peers", "numpy==", ""),
         Peers::Tokenizers => (".peers", "transformers==", ""),
         Peers::OlderTokenizers => (".peers-4", "transformers==4.", " --older"),
         Peers::Torch => (".peers", "torch==", " --torch"),
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-    // `pinned.txt` is written last: without it, the installation is not complete.
-    let pinned = std::fs::read_to_string(folder.join("pinned.txt")).unwrap_or_default();
+    // `pinned.txt` is written at the end of the installation; without this file, the installation
+    // is incomplete.
+    let pinned_packages = std::fs::read_to_string(folder.join("pinned.txt")).unwrap_or_default();
     let python = folder.join("bin/python");
-    if pinned.lines().any(|line| line.starts_with(package)) && python.exists() {
+    if pinned_packages.lines().any(|line| line.starts_with(package)) && python.exists() {
         return Some(python);
     }
-    // Written directly to standard error, because the test harness captures `eprintln!`.
+    // The test harness captures `eprintln!`, so the line is written directly to standard error.
     let _ = writeln!(
         std::io::stderr(),
-        "skipped: a comparison needs Python packages; `cargo xtask peers{option}` installs them"
+        "skipped: a comparison requires Python packages; `cargo xtask peers{option}` installs them"
     );
     None
 }
@@ -45,9 +46,9 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
 /// returns `None`.
 pub fn transformers_4_packages() -> Option<PathBuf> {
     let python = peers_python(Peers::OlderTokenizers)?;
-    let versions = python.parent()?.with_file_name("lib").read_dir().ok()?;
-    versions
+    let version_folders = python.parent()?.with_file_name("lib").read_dir().ok()?;
+    version_folders
         .flatten()
-        .map(|version| version.path().join("site-packages"))
+        .map(|folder| folder.path().join("site-packages"))
         .find(|path| path.is_dir())
 }

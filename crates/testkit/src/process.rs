@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub struct ResourceUse {
     /// Wall time from start to end, in seconds.
     pub wall: f64,
-    /// Processor time of all threads of the process, user and system, in seconds.
+    /// User and system time of all threads of the process, in seconds.
     pub cpu: f64,
     /// Peak resident set size, in MiB.
     pub peak_mib: f64,
@@ -27,8 +27,8 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
     let folder = format!("/proc/{}", child.id());
     let mut resources = ResourceUse::default();
     loop {
-        // Peak memory is not available after the process has ended; its times are available until
-        // `wait` is called.
+        // After the end of the process, its peak memory is not available; its times are available
+        // until `wait` is called.
         if let Ok(status) = fs::read_to_string(format!("{folder}/status")) {
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
@@ -38,8 +38,8 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
         let fields: Vec<&str> =
             stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         if let [state, .., user, system] = fields.get(..13).unwrap_or_default() {
-            let ticks = |text: &str| text.parse::<f64>().unwrap_or_default() / 100.0;
-            resources.cpu = ticks(user) + ticks(system);
+            let seconds = |ticks: &str| ticks.parse::<f64>().unwrap_or_default() / 100.0;
+            resources.cpu = seconds(user) + seconds(system);
             if *state == "Z" {
                 resources.wall = start.elapsed().as_secs_f64();
                 break;
@@ -47,8 +47,8 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
         }
         // Short runs are polled more often, so that the relative error of all times is a few
         // percent. The minimum interval prevents the polling from occupying a core.
-        let pause = start.elapsed() / 20;
-        std::thread::sleep(pause.clamp(Duration::from_micros(200), Duration::from_millis(2)));
+        let interval = start.elapsed() / 20;
+        std::thread::sleep(interval.clamp(Duration::from_micros(200), Duration::from_millis(2)));
     }
     match child.wait()?.success() {
         true => Ok(resources),

@@ -24,7 +24,7 @@ pub struct RunOutput {
     pub code: Option<i32>,
 }
 
-/// Arguments of a program: a list, or a text that is split at white space.
+/// Arguments of a program, as a list or as a text that is split at white space.
 pub trait Arguments {
     /// Returns the arguments as a list.
     fn list(&self) -> Vec<String>;
@@ -49,7 +49,7 @@ impl<const N: usize> Arguments for [&str; N] {
 }
 
 impl Program {
-    /// Creates a value for the program at `path`, which is `env!("CARGO_BIN_EXE_…")`.
+    /// Creates a working directory for the program at `path` (`env!("CARGO_BIN_EXE_…")`).
     pub fn new(path: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -74,9 +74,9 @@ impl Program {
     /// and `data`.
     #[track_caller]
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        let first = name.split('/').next();
+        let first_folder = name.split('/').next();
         assert!(
-            !matches!(first, Some("fixtures" | "data")),
+            !matches!(first_folder, Some("fixtures" | "data")),
             "{name} is outside the working directory"
         );
         let path = self.at(name);
@@ -102,7 +102,8 @@ impl Program {
         self.write(to, self.bytes(from));
     }
 
-    /// Returns a command with these arguments, for tests that need more than [`run`](Self::run).
+    /// Returns a command with these arguments, for tests that require more control than
+    /// [`run`](Self::run).
     pub fn command(&self, arguments: &(impl Arguments + ?Sized)) -> Command {
         let mut command = Command::new(self.path);
         command.args(arguments.list()).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -150,8 +151,8 @@ impl Program {
         output
     }
 
-    /// Calls [`expect_rejection`](Self::expect_rejection) for every row: the arguments, and words
-    /// of the error message.
+    /// Calls [`expect_rejection`](Self::expect_rejection) with every pair of arguments and words of
+    /// the error message.
     #[track_caller]
     pub fn expect_rejections(&self, rows: &[(&str, &[&str])]) {
         for (arguments, words) in rows {

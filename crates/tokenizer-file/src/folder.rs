@@ -9,17 +9,17 @@ use crate::Error;
 use crate::sentencepiece::CONVERSION_ADVICE;
 
 /// Supported tokenizer files, in order of preference.
-const FILES: [&str; 3] = ["tokenizer.json", SENTENCEPIECE, "spm.model"];
+const FILES: [&str; 3] = ["tokenizer.json", SENTENCEPIECE_FILE, "spm.model"];
 
 /// The SentencePiece model of XLM-R and CamemBERT.
-const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
+const SENTENCEPIECE_FILE: &str = "sentencepiece.bpe.model";
 
-/// Tokenizer files of unsupported kinds.
+/// Tokenizer files of unsupported formats.
 const UNSUPPORTED_FILES: [&str; 5] =
     ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "tekken.json"];
 
-/// The list of modules in a folder of sentence-transformers.
-pub(crate) const MODULES: &str = "modules.json";
+/// File with the list of modules of a sentence-transformers model.
+pub(crate) const MODULES_FILE: &str = "modules.json";
 
 /// Maximum size of `modules.json` and `config.json` in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -38,29 +38,29 @@ struct Module {
 /// (`0_Transformer`). Other modules, such as pooling, are ignored.
 ///
 /// # Errors
-/// [`Error::Read`] or [`Error::Content`] naming `modules.json`: it cannot be read, is not a list of
+/// [`Error::Read`] or [`Error::Content`] if `modules.json` cannot be read, is not a list of
 /// modules, or contains a path that is not a subfolder.
 pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let folder = folder.as_ref();
-    let path = folder.join(MODULES);
+    let path = folder.join(MODULES_FILE);
     let text = match atomic_file::read_limited(&path, MAX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.to_owned()),
         Err(source) => return Err(Error::Read { path, source }),
     };
-    let content = |problem| Error::Content { path: path.clone(), problem };
+    let content_error = |problem| Error::Content { path: path.clone(), problem };
     let modules: Vec<Module> =
-        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| content_error(error.to_string()))?;
     let is_transformer = |module: &&Module| module.r#type.rsplit('.').next() == Some("Transformer");
-    let Some(Module { path: name, .. }) = modules.iter().find(is_transformer) else {
+    let Some(Module { path: module_path, .. }) = modules.iter().find(is_transformer) else {
         return Ok(folder.to_owned());
     };
-    let subfolder = folder.join(name);
-    if !Path::new(name).components().all(|component| matches!(component, Component::Normal(_)))
+    let subfolder = folder.join(module_path);
+    if !Path::new(module_path).components().all(|part| matches!(part, Component::Normal(_)))
         || !subfolder.is_dir()
     {
-        return Err(content(format!(
-            "its Transformer module is in {name:?}, which is not a subfolder; copy the whole model"
+        return Err(content_error(format!(
+            "its Transformer module is in {module_path:?}, which is not a subfolder; copy the whole model"
         )));
     }
     Ok(subfolder)
@@ -68,10 +68,11 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
 
 /// Returns the tokenizer file that [`read`](crate::read) uses for a path. For a model folder, this
 /// is `tokenizer.json`, or otherwise `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa),
-/// each in [`model_folder`]. A path that is not a folder is returned unchanged.
+/// each in the folder that [`model_folder`] returns. A path that is not a folder is returned
+/// unchanged.
 ///
 /// # Errors
-/// [`Error::Read`] naming the folder and the supported files. If the folder has only an unsupported
+/// [`Error::Read`] with the folder and the supported files. If the folder has only an unsupported
 /// tokenizer (`vocab.txt`, `spiece.model`, the SentencePiece model of CamemBERT), the error
 /// explains how to convert it. Also the errors of [`model_folder`].
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
@@ -79,22 +80,22 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let path = model_folder(path)?;
-    // A broken link counts as present, so that the error is about this file.
-    let exists = |name: &&str| path.join(name).symlink_metadata().is_ok();
-    let no_files = || format!("it has none of {}", FILES.join(", "));
+    let folder = model_folder(path)?;
+    // A dangling link counts as an existing file, so that the error contains its name.
+    let exists = |name: &&str| folder.join(name).symlink_metadata().is_ok();
+    let missing = || format!("it has none of {}", FILES.join(", "));
     let reason = match (FILES.into_iter().find(exists), UNSUPPORTED_FILES.into_iter().find(exists))
     {
-        (Some(SENTENCEPIECE), _) if is_camembert(&path) => {
+        (Some(SENTENCEPIECE_FILE), _) if is_camembert(&folder) => {
             format!(
-                "CamemBERT numbers the pieces of {SENTENCEPIECE} differently from XLM-R; {CONVERSION_ADVICE}"
+                "CamemBERT numbers the pieces of {SENTENCEPIECE_FILE} differently from XLM-R; {CONVERSION_ADVICE}"
             )
         }
-        (Some(name), _) => return Ok(path.join(name)),
-        (None, Some(other)) => format!("{}, but {other}; {CONVERSION_ADVICE}", no_files()),
-        (None, None) => format!("{}; copy one of them from the model's page", no_files()),
+        (Some(name), _) => return Ok(folder.join(name)),
+        (None, Some(file)) => format!("{}, but {file}; {CONVERSION_ADVICE}", missing()),
+        (None, None) => format!("{}; copy one of them from the model's page", missing()),
     };
-    Err(Error::Read { path, source: IoError::new(ErrorKind::NotFound, reason) })
+    Err(Error::Read { path: folder, source: IoError::new(ErrorKind::NotFound, reason) })
 }
 
 fn is_camembert(folder: &Path) -> bool {

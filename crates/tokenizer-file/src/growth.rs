@@ -5,8 +5,8 @@ use crate::charsmap::{self, MAX_GROWTH};
 
 /// Rejects a `normalizer` of `tokenizer.json` that lengthens texts too much or is damaged.
 ///
-/// Its combined replacements may produce [`MAX_GROWTH`] characters per character, and it may
-/// prepend as many to a text. Its character table must be valid.
+/// All its replacements together may produce at most [`MAX_GROWTH`] characters per character, and
+/// it may prepend at most [`MAX_GROWTH`] characters to a text. Its character table must be valid.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
     let mut growth = Growth { factor: 1, prepended: 0 };
     growth.add(normalizer)?;
@@ -22,42 +22,42 @@ pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
 
 /// Maximum growth of a text by a normaliser.
 struct Growth {
-    /// Characters per character.
+    /// Maximum number of output characters per input character.
     factor: usize,
-    /// Characters before the text.
+    /// Number of characters prepended to the text.
     prepended: usize,
 }
 
 impl Growth {
     fn add(&mut self, normalizer: &Value) -> Result<(), String> {
-        // Normalisers are recognised by their keys, because old files have no types.
-        let length = |key: &str| normalizer[key].as_str().map_or(0, |text| text.chars().count());
-        let parts = normalizer["normalizers"].as_array();
-        parts.into_iter().flatten().try_for_each(|part| self.add(part))?;
-        self.prepended = self.prepended.saturating_add(length("prepend"));
+        // Normalisers are recognised by their keys, because old files do not contain their types.
+        let length_of = |key: &str| normalizer[key].as_str().map_or(0, |text| text.chars().count());
+        let steps = normalizer["normalizers"].as_array();
+        steps.into_iter().flatten().try_for_each(|step| self.add(step))?;
+        self.prepended = self.prepended.saturating_add(length_of("prepend"));
         if let Some(packed) = normalizer["precompiled_charsmap"].as_str() {
             self.factor = self.factor.saturating_mul(charsmap::max_expansion(packed)?);
         }
         if normalizer["pattern"].is_object() {
-            let factor = match shortest_match(&normalizer["pattern"]) {
+            let replacement_factor = match shortest_match(&normalizer["pattern"]) {
                 // An empty match inserts the content next to every character.
-                0 => length("content").saturating_add(1),
-                shortest => length("content").div_ceil(shortest).max(1),
+                0 => length_of("content").saturating_add(1),
+                shortest => length_of("content").div_ceil(shortest).max(1),
             };
-            self.factor = self.factor.saturating_mul(factor);
+            self.factor = self.factor.saturating_mul(replacement_factor);
         }
         Ok(())
     }
 }
 
-/// Returns the minimum number of characters in a match; 0 if unknown.
+/// Returns the minimum number of characters in a match of the pattern; 0 if unknown.
 fn shortest_match(pattern: &Value) -> usize {
     match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
         (Some(text), _) => text.chars().count(),
         (_, Some(regex)) => {
-            let parsed = regex_syntax::parse(regex).ok();
+            let syntax = regex_syntax::parse(regex).ok();
             // The minimum is in bytes, and a character has at most four.
-            parsed.and_then(|parsed| parsed.properties().minimum_len()).unwrap_or(0).div_ceil(4)
+            syntax.and_then(|syntax| syntax.properties().minimum_len()).unwrap_or(0).div_ceil(4)
         }
         _ => 0,
     }

@@ -4,14 +4,14 @@ use tokenizers::{Encoding, PostProcessor, Token, Tokenizer};
 
 use crate::catch_panic;
 
-/// Names of special tokens: XLM-R's, BERT's, EuroBERT's. EuroBERT may use its end-of-text token for
-/// padding.
+/// Names of the special tokens of XLM-R, BERT and EuroBERT. EuroBERT may use its end-of-text token
+/// for padding.
 const PAD: &[&str] = &["<pad>", "[PAD]", "<|pad|>", "<|end_of_text|>"];
 const MASK: &[&str] = &["<mask>", "[MASK]", "<|mask|>"];
 const UNKNOWN: &[&str] = &["<unk>", "[UNK]"];
 
-/// Known families: the token before a text, the token after it, and how often the latter is
-/// repeated between two texts.
+/// Known families: the token before a text, the token after a text, and the number of after-text
+/// tokens between two texts.
 const FAMILIES: [(&str, &str, usize); 3] =
     [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1), ("<|begin_of_text|>", "<|end_of_text|>", 1)];
 
@@ -19,7 +19,8 @@ const FAMILIES: [(&str, &str, usize); 3] =
 const FIRST_TEXT: u32 = u32::MAX;
 const SECOND_TEXT: u32 = u32::MAX - 1;
 
-/// Special tokens that are missing or have an unsupported layout. Messages continue "tokenizer: ".
+/// Special tokens that are missing or have an unsupported layout. The messages are printed after
+/// "tokenizer: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
@@ -47,10 +48,11 @@ pub enum LayoutError {
         /// The layout, with A for the text.
         layout: String,
     },
-    /// In a pair, the outer tokens differ from those of a single text, or there is no separator.
+    /// The first or last token of a pair differs from that of a single text, or there is no
+    /// separator.
     #[error(
         "its post-processor formats two texts as `{layout}`; supported: `{before} A … B {after}` \
-         with at least one token for …"
+         where … is at least one token"
     )]
     Pair {
         /// The layout, with A and B for the texts.
@@ -67,11 +69,11 @@ pub enum LayoutError {
 
 /// The special tokens of a tokenizer and their positions in single texts and in pairs.
 ///
-/// The layout is determined by running the tokenizer's post-processor, whatever its type. If there
-/// is none or it adds nothing, the special tokens in the vocabulary select the layout of XLM-R
-/// (`<s> A </s></s> B </s>`), else of BERT (`[CLS] A [SEP] B [SEP]`), else of EuroBERT. The padding
-/// token, the mask and the unknown token are found by their names in these families; if a tokenizer
-/// has several, one that is marked special is preferred.
+/// The layout is determined by running the tokenizer's post-processor. Without a post-processor
+/// that adds tokens, it is the first of these layouts whose tokens are in the vocabulary: XLM-R's
+/// (`<s> A </s></s> B </s>`), BERT's (`[CLS] A [SEP] B [SEP]`), EuroBERT's. The padding, mask and
+/// unknown tokens are found by their names in these families; if several names exist, a token that
+/// is marked special is preferred.
 ///
 /// ```
 /// use tokenizer_file::Layout;
@@ -99,12 +101,12 @@ impl Layout {
     ///
     /// # Errors
     /// [`LayoutError`] if the tokenizer does not add one token before a text and one after it.
-    /// Other missing tokens are reported by the methods that return them.
+    /// Methods that return another token, such as [`pad`](Self::pad), report that it is missing.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
-        let processed = processed(tokenizer, &[FIRST_TEXT])?.filter(|ids| ids.len() > 1);
-        let (before, after, between) = match processed.as_deref() {
+        let processed_ids = post_process(tokenizer, &[FIRST_TEXT])?.filter(|ids| ids.len() > 1);
+        let (before, after, between) = match processed_ids.as_deref() {
             Some(&[before, FIRST_TEXT, after]) => {
-                (before, after, between(tokenizer, before, after))
+                (before, after, separators(tokenizer, before, after))
             }
             Some(ids) => {
                 return Err(LayoutError::Single { layout: format_tokens(tokenizer, ids) });
@@ -124,21 +126,21 @@ impl Layout {
         })
     }
 
-    /// Returns the token before a text: `<s>`, `[CLS]`.
+    /// Returns the token before a text, such as `<s>` or `[CLS]`.
     pub fn before(&self) -> u32 {
         self.before
     }
 
-    /// Returns the token after a text, and after the second text of a pair: `</s>`, `[SEP]`.
+    /// Returns the token after a single text and after a pair, such as `</s>` or `[SEP]`.
     pub fn after(&self) -> u32 {
         self.after
     }
 
-    /// Returns the tokens between two texts, at least one: `</s></s>` of XLM-R, `[SEP]` of BERT.
+    /// Returns the tokens between two texts, at least one: `</s></s>` for XLM-R, `[SEP]` for BERT.
     ///
     /// # Errors
-    /// [`LayoutError::Pair`] if the outer tokens of a pair differ from those of a single text or
-    /// there is no separator; [`LayoutError::PostProcessor`].
+    /// [`LayoutError::Pair`] if the first or last token of a pair differs from that of a single
+    /// text or there is no separator; [`LayoutError::PostProcessor`].
     pub fn between(&self) -> Result<&[u32], LayoutError> {
         self.between.as_deref().map_err(Clone::clone)
     }
@@ -167,21 +169,21 @@ impl Layout {
         require(self.unknown, "unknown", UNKNOWN)
     }
 
-    /// Adds the special tokens of a single text: `<s> A </s>`.
+    /// Adds the special tokens of a single text, as in `<s> A </s>`.
     pub fn single(&self, ids: &[u32]) -> Vec<u32> {
         [&[self.before], ids, &[self.after]].concat()
     }
 
-    /// Joins two texts with special tokens: `<s> A </s></s> B </s>`, `[CLS] A [SEP] B [SEP]`.
+    /// Joins two texts with special tokens, as in `<s> A </s></s> B </s>`.
     ///
     /// # Errors
-    /// As [`between`](Self::between).
+    /// The errors of [`between`](Self::between).
     pub fn pair(&self, first: &[u32], second: &[u32]) -> Result<Vec<u32>, LayoutError> {
         Ok([&[self.before], first, self.between()?, second, &[self.after]].concat())
     }
 
-    /// Returns whether `id` is a special token that does not occur in text: around or between
-    /// texts, padding or mask.
+    /// Returns whether `id` is a special token that does not occur in text: before, after or
+    /// between texts, padding or mask.
     pub fn is_control(&self, id: u32) -> bool {
         let between = self.between.as_deref().unwrap_or_default();
         [self.before, self.after].contains(&id)
@@ -195,21 +197,21 @@ fn require(id: Option<u32>, kind: &'static str, names: &[&str]) -> Result<u32, L
 }
 
 /// Applies the post-processor to texts of one token each; `None` without a post-processor.
-fn processed(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, LayoutError> {
+fn post_process(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, LayoutError> {
     let Some(processor) = tokenizer.get_post_processor() else { return Ok(None) };
     let text = |&id: &u32| Encoding::from_tokens(vec![Token::new(id, "a".into(), (0, 1))], 0);
     let texts = texts.iter().map(text).collect();
-    // `tokenizers` does not validate all fields of a file and can panic.
-    let failed = |problem: String| LayoutError::PostProcessor(problem);
+    // `tokenizers` does not validate all fields of a file, so the post-processor can panic.
+    let processor_error = |problem: String| LayoutError::PostProcessor(problem);
     let encodings = catch_panic(|| processor.process_encodings(texts, true))
-        .ok_or_else(|| failed("it is damaged".into()))?
-        .map_err(|error| failed(error.to_string()))?;
+        .ok_or_else(|| processor_error("it is damaged".into()))?
+        .map_err(|error| processor_error(error.to_string()))?;
     Ok(Some(encodings.iter().flat_map(Encoding::get_ids).copied().collect()))
 }
 
 /// Returns the separator tokens between two texts.
-fn between(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, LayoutError> {
-    let ids = processed(tokenizer, &[FIRST_TEXT, SECOND_TEXT])?.unwrap_or_default();
+fn separators(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, LayoutError> {
+    let ids = post_process(tokenizer, &[FIRST_TEXT, SECOND_TEXT])?.unwrap_or_default();
     match ids.as_slice() {
         &[first, FIRST_TEXT, ref between @ .., SECOND_TEXT, last]
             if (first, last) == (before, after)
@@ -228,34 +230,34 @@ fn between(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, L
 }
 
 /// The tokens before, after and between texts.
-type OuterTokens = (u32, u32, Result<Vec<u32>, LayoutError>);
+type SpecialTokens = (u32, u32, Result<Vec<u32>, LayoutError>);
 
-/// Returns the layout of a known family, for a tokenizer without a post-processor.
-fn family_layout(tokenizer: &Tokenizer) -> Result<OuterTokens, LayoutError> {
-    for (before, after, separators) in FAMILIES {
+/// Returns the special tokens of the first known family whose tokens are in the vocabulary.
+fn family_layout(tokenizer: &Tokenizer) -> Result<SpecialTokens, LayoutError> {
+    for (before, after, n_separators) in FAMILIES {
         let ids = tokenizer.token_to_id(before).zip(tokenizer.token_to_id(after));
         if let Some((before, after)) = ids {
-            return Ok((before, after, Ok(vec![after; separators])));
+            return Ok((before, after, Ok(vec![after; n_separators])));
         }
     }
     Err(LayoutError::NoSpecialTokens)
 }
 
-/// Formats tokens by name, with A and B for the texts.
+/// Returns the names of tokens, with A and B for the texts.
 fn format_tokens(tokenizer: &Tokenizer, ids: &[u32]) -> String {
-    let name = |&id: &u32| match id {
+    let name_of = |&id: &u32| match id {
         FIRST_TEXT => "A".to_owned(),
         SECOND_TEXT => "B".to_owned(),
         id => tokenizer.id_to_token(id).unwrap_or_else(|| format!("token {id}")),
     };
-    ids.iter().map(name).collect::<Vec<_>>().join(" ")
+    ids.iter().map(name_of).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the id of the first name that is marked special, else of the first in the vocabulary.
+/// Returns the first of the named tokens that is marked special, else the first in the vocabulary.
 fn find_token(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     let ids: Vec<u32> = names.iter().filter_map(|name| tokenizer.token_to_id(name)).collect();
-    let added = tokenizer.get_added_tokens_decoder();
-    let is_special = |id: &&u32| added.get(id).is_some_and(|token| token.special);
+    let added_tokens = tokenizer.get_added_tokens_decoder();
+    let is_special = |id: &&u32| added_tokens.get(id).is_some_and(|token| token.special);
     ids.iter().find(is_special).or(ids.first()).copied()
 }
 

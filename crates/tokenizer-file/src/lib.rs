@@ -42,30 +42,30 @@ pub enum Error {
     },
     /// The content is not supported: not a tokenizer of `tokenizers` or, for a path ending in
     /// `.model`, not a SentencePiece model with the layout of XLM-R or DeBERTa.
-    #[error("{}: not {}: {problem}", path.display(), expected(path))]
+    #[error("{}: not {}: {problem}", path.display(), expected_content(path))]
     Content {
         /// The file.
         path: PathBuf,
-        /// The fault.
+        /// A description of the problem.
         problem: String,
     },
 }
 
 impl Error {
-    /// Returns the fault without the file's name.
+    /// Returns a description of the problem without the file's path.
     pub fn problem(&self) -> String {
         match self {
             Self::Read { source, .. } => format!("cannot be read: {source}"),
-            Self::Content { path, problem } => format!("not {}: {problem}", expected(path)),
+            Self::Content { path, problem } => format!("not {}: {problem}", expected_content(path)),
         }
     }
 }
 
 /// Returns the expected content of a file with this name.
-fn expected(path: &Path) -> &'static str {
-    if path.ends_with(folder::MODULES) {
+fn expected_content(path: &Path) -> &'static str {
+    if path.ends_with(folder::MODULES_FILE) {
         "the list of modules of sentence-transformers"
-    } else if is_model(path) {
+    } else if is_sentencepiece(path) {
         "a SentencePiece model with the layout of XLM-R or DeBERTa"
     } else {
         "a Hugging Face tokenizer.json"
@@ -73,7 +73,7 @@ fn expected(path: &Path) -> &'static str {
 }
 
 /// Returns whether the path has the extension of a SentencePiece model.
-fn is_model(path: &Path) -> bool {
+fn is_sentencepiece(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "model")
 }
 
@@ -82,12 +82,12 @@ fn is_model(path: &Path) -> bool {
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads a `tokenizer.json`, a SentencePiece model (`*.model`, see [`read_text`]) or the tokenizer
-/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are as
-/// configured in the file.
+/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are those of
+/// the file.
 ///
 /// # Errors
-/// [`Error`] naming the file; also for a normaliser that can produce more than 1,000 characters per
-/// character or prepend more than that to a text.
+/// [`Error`] if the file cannot be read, is not a supported tokenizer, or has a normaliser that can
+/// produce more than 1,000 characters for one character or prepend more than 1,000 to a text.
 pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     let path = find(path)?;
     parse(&read_text(&path)?, &path)
@@ -98,40 +98,40 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 /// transformers creates for `XLMRobertaTokenizer` or `DebertaV2TokenizerFast`.
 ///
 /// Unigram models without `byte_fallback` are supported if their first pieces are `<unk>`, `<s>`
-/// and `</s>` (XLM-R) or `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]` (DeBERTa). Models of the first kind
-/// have fairseq's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the remaining pieces, and `<mask>`
-/// last. For DeBERTa, the id of a piece is its index in the model, and `[MASK]` is last.
+/// and `</s>` (XLM-R) or `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]` (DeBERTa). The tokens of XLM-R have
+/// fairseq's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the remaining pieces, and `<mask>` last.
+/// For DeBERTa, the id of a piece is its index in the model, and `[MASK]` is last.
 ///
 /// # Errors
-/// [`Error::Read`] naming the file; [`Error::Content`] for an unsupported or damaged SentencePiece
-/// model.
+/// [`Error::Read`] if the file cannot be read; [`Error::Content`] for an unsupported or damaged
+/// SentencePiece model.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    let read = |source| Error::Read { path: path.to_owned(), source };
-    if !is_model(path) {
-        return atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(read);
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    if !is_sentencepiece(path) {
+        return atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(read_error);
     }
-    let bytes = atomic_file::read_limited(path, sentencepiece::MAX_BYTES).map_err(read)?;
+    let bytes = atomic_file::read_limited(path, sentencepiece::MAX_BYTES).map_err(read_error)?;
     sentencepiece::to_json(&bytes)
         .map_err(|problem| Error::Content { path: path.to_owned(), problem })
 }
 
 /// Parses the text of a `tokenizer.json`; `path` is used in errors.
 ///
-/// The post-processor does not trim offsets if `tokenizers` would cut off the first character of
-/// words: after a pre-tokenizer that adds a space to each word (`ByteLevel` with `add_prefix_space`
-/// after another step), the trimmed space is not in the text.
+/// Trimming of offsets is disabled if a pre-tokenizer adds a space to each word (`ByteLevel` with
+/// `add_prefix_space` after another step): this space is not in the text, so `tokenizers` would cut
+/// off the first character of the word.
 ///
 /// # Errors
 /// [`Error::Content`] as for [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
-    let content = |problem| Error::Content { path: path.to_owned(), problem };
-    // A truncated file is invalid JSON; the error has its position.
-    let file: CheckedParts =
-        serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
-    growth::check(&file.normalizer).map_err(content)?;
+    let content_error = |problem| Error::Content { path: path.to_owned(), problem };
+    // For a truncated file, this error contains the position of its end.
+    let fields: CheckedFields =
+        serde_json::from_str(text).map_err(|error| content_error(error.to_string()))?;
+    growth::check(&fields.normalizer).map_err(content_error)?;
     let mut tokenizer = match catch_panic(|| parse_fast(text).map_or_else(|| text.parse(), Ok)) {
-        Some(parsed) => parsed.map_err(|error| content(error.to_string()))?,
-        None => return Err(content("it is damaged".into())),
+        Some(parsed) => parsed.map_err(|error| content_error(error.to_string()))?,
+        None => return Err(content_error("it is damaged".into())),
     };
     offsets::disable_wrong_trimming(&mut tokenizer);
     Ok(tokenizer)
@@ -139,7 +139,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
 
 /// Parses a tokenizer with a Unigram model; returns `None` for other files.
 ///
-/// `Tokenizer`'s own parser is slower, because it first parses every model to a JSON value.
+/// The parser of `Tokenizer` is slower, because it first parses every model to a JSON value.
 fn parse_fast(text: &str) -> Option<Tokenizer> {
     type UnigramTokenizer = TokenizerImpl<
         Unigram,
@@ -153,30 +153,30 @@ fn parse_fast(text: &str) -> Option<Tokenizer> {
     Some(parsed.into())
 }
 
-/// The parts that are validated before `tokenizers` parses the file.
+/// The fields that are validated before `tokenizers` parses the file.
 #[derive(Deserialize)]
-struct CheckedParts {
+struct CheckedFields {
     #[serde(default)]
     normalizer: Value,
 }
 
 thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
+    static SUPPRESS_MESSAGE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns the result of `work`, or `None` if it panics; the panic is not printed.
+/// Returns the result of `work`, or `None` if `work` panics; the panic message is not printed.
 fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let default_hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
+            if !SUPPRESS_MESSAGE.get() {
                 default_hook(info);
             }
         }));
     });
-    QUIET.set(true);
+    SUPPRESS_MESSAGE.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
-    QUIET.set(false);
+    SUPPRESS_MESSAGE.set(false);
     result.ok()
 }

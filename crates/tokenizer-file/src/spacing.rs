@@ -1,26 +1,27 @@
-//! Differences between the tokens of a word inside a text and of the word as a separate text.
+//! Differences between the tokens of a word inside a text and those of the word as a separate text.
 use std::borrow::Cow;
 
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Result, Tokenizer};
 
-/// How a tokenizer marks the beginning or continuation of words.
+/// The way in which a tokenizer marks the beginning or continuation of words.
 ///
-/// Some tokenizers encode a word inside a text like a separate word: XLM-R's prepends a space mark
-/// to every text, and BERT's marks the pieces that continue a word. Others, such as Gemma's, mark
-/// only actual spaces; a word inside a text must then be encoded with a space before it.
+/// Some tokenizers encode a word inside a text like a separate word: XLM-R's tokenizer prepends a
+/// space mark to every text, and BERT's marks the pieces that continue a word. Others, such as
+/// Gemma's, mark only actual spaces; a word inside a text must then be encoded with a space before
+/// it.
 ///
 /// ```
 /// use tokenizer_file::{Spacing, read};
 ///
 /// let tokenizer = read("../testkit/fixtures/byte_fallback.json")?;
 /// let spacing = Spacing::of(&tokenizer)?;
-/// assert_eq!(spacing.inside("house"), " house");
+/// assert_eq!(spacing.after_space("house"), " house");
 ///
 /// let tokenizer = read("../testkit/fixtures/wordpiece.json")?;
 /// let spacing = Spacing::of(&tokenizer)?;
-/// assert_eq!(spacing.inside("house"), "house");
-/// assert_eq!(spacing.continuing("house"), "##house");
+/// assert_eq!(spacing.after_space("house"), "house");
+/// assert_eq!(spacing.continuation("house"), "##house");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,31 +38,31 @@ impl Spacing {
     /// # Errors
     /// Errors of `Tokenizer::encode_fast`.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
-        let separate = [ids(tokenizer, "a")?, ids(tokenizer, "b")?].concat();
-        let inside = ids(tokenizer, "a b")?;
+        let separate_ids = [ids(tokenizer, "a")?, ids(tokenizer, "b")?].concat();
+        let joined_ids = ids(tokenizer, "a b")?;
         let prefix = match tokenizer.get_model() {
             ModelWrapper::BPE(model) => model.continuing_subword_prefix.clone(),
             ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.clone()),
             ModelWrapper::Unigram(_) | ModelWrapper::WordLevel(_) => None,
         };
         Ok(Self {
-            marks_spaces: inside != separate,
+            marks_spaces: joined_ids != separate_ids,
             continuation_prefix: prefix.unwrap_or_default(),
         })
     }
 
-    /// Returns whether a word inside a text has other tokens than the separate word.
+    /// Returns whether the tokens of a word inside a text differ from those of the separate word.
     pub fn marks_spaces(&self) -> bool {
         self.marks_spaces
     }
 
-    /// Returns the text to encode to get the tokens of `text` after a space.
-    pub fn inside<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    /// Returns the string whose encoding has the tokens of `text` after a space.
+    pub fn after_space<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.marks_spaces { format!(" {text}").into() } else { text.into() }
     }
 
-    /// Returns the token string of the piece `text` when it continues a word.
-    pub fn continuing(&self, text: &str) -> String {
+    /// Returns the vocabulary entry for `text` as a piece that continues a word.
+    pub fn continuation(&self, text: &str) -> String {
         format!("{}{text}", self.continuation_prefix)
     }
 
@@ -71,14 +72,14 @@ impl Spacing {
     /// # Errors
     /// Errors of `Tokenizer::encode_fast`.
     pub fn begins_after(&self, tokenizer: &Tokenizer, before: &str) -> Result<bool> {
-        let Some(last) =
+        let Some(last_char) =
             before.chars().next_back().filter(|_| !self.continuation_prefix.is_empty())
         else {
             return Ok(false);
         };
-        let last = last.to_string();
-        let together = ids(tokenizer, &format!("{last}a"))?;
-        Ok(together == [ids(tokenizer, &last)?, ids(tokenizer, "a")?].concat())
+        let last_char = last_char.to_string();
+        let joined_ids = ids(tokenizer, &format!("{last_char}a"))?;
+        Ok(joined_ids == [ids(tokenizer, &last_char)?, ids(tokenizer, "a")?].concat())
     }
 }
 

@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 pub struct Trimmed {
     /// The new `tokenizer.json`.
     pub json: String,
-    /// The former id of each entry, by its new id; ascending.
+    /// The former id of each entry, indexed by the new id; ascending.
     pub former_ids: Vec<u32>,
 }
 
-/// Reduces the vocabulary of a `tokenizer.json` to the entries of `used` and the entries that any
-/// text may need: added tokens, the unknown token, single characters (with WordPiece also
-/// continuations of one character) and byte tokens. The order of the entries is preserved.
+/// Reduces the vocabulary of a `tokenizer.json` to the entries of `used` and the entries that are
+/// required for arbitrary texts: added tokens, the unknown token, single characters (with WordPiece
+/// also continuations of one character) and byte tokens. The order of the entries is preserved.
 ///
-/// Texts whose tokens are all in `used` have the same tokens as before: the entries for the best
-/// segmentation of a Unigram model, the longest matches of WordPiece, and all merges of BPE that
-/// lead to these tokens are retained.
+/// Texts whose tokens are all in `used` have the same tokens as before: the best segmentation of a
+/// Unigram model and the longest matches of WordPiece consist of retained entries, and all BPE
+/// merges that lead to these tokens are retained.
 ///
 /// # Errors
-/// A description of the fault: no JSON object, a model other than Unigram, WordPiece and BPE, BPE
-/// with dropout, prefixes or suffixes, or ids that are not in the vocabulary.
+/// A description of the problem: the text is not a JSON object, the model is not Unigram, WordPiece
+/// or BPE, a BPE model has dropout, prefixes or suffixes, or an id is not in the vocabulary.
 ///
 /// # Example
 /// ```
@@ -30,10 +30,10 @@ pub struct Trimmed {
 ///
 /// let path = "../testkit/fixtures/wordpiece.json".as_ref();
 /// let json = std::fs::read_to_string(path)?;
-/// let used = parse(&json, path)?.encode("Berlin", false).map_err(|e| e.to_string())?;
-/// let trimmed = trim(&json, &used.get_ids().iter().copied().collect())?;
-/// let again = parse(&trimmed.json, path)?.encode("Berlin", false).map_err(|e| e.to_string())?;
-/// assert_eq!(again.get_tokens(), used.get_tokens());
+/// let encoding = parse(&json, path)?.encode("Berlin", false).map_err(|e| e.to_string())?;
+/// let trimmed = trim(&json, &encoding.get_ids().iter().copied().collect())?;
+/// let after = parse(&trimmed.json, path)?.encode("Berlin", false).map_err(|e| e.to_string())?;
+/// assert_eq!(after.get_tokens(), encoding.get_tokens());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn trim(json: &str, used: &BTreeSet<u32>) -> Result<Trimmed, String> {
@@ -59,12 +59,12 @@ pub fn trim(json: &str, used: &BTreeSet<u32>) -> Result<Trimmed, String> {
 
 /// Returns the texts and ids of the added tokens.
 fn added_tokens(file: &Value) -> Result<Vec<(String, u32)>, String> {
-    let token = |token: &Value| {
+    let text_and_id = |token: &Value| {
         let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
         let pair = token["content"].as_str().map(str::to_owned).zip(id);
         pair.ok_or_else(|| format!("added_tokens: expected content and id, found {token}"))
     };
-    file["added_tokens"].as_array().into_iter().flatten().map(token).collect()
+    file["added_tokens"].as_array().into_iter().flatten().map(text_and_id).collect()
 }
 
 /// The vocabulary of a model.
@@ -105,9 +105,9 @@ impl Model {
                 }
                 Self::from_id_map(model, Kind::Bpe)
             }
-            other => Err(format!(
+            model_type => Err(format!(
                 "model.type: expected Unigram, WordPiece or BPE, found {}",
-                other.unwrap_or("none")
+                model_type.unwrap_or("none")
             )),
         }
     }
@@ -115,44 +115,44 @@ impl Model {
     fn unigram(model: &Value) -> Result<Self, String> {
         let entries = model["vocab"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut ids = HashMap::with_capacity(entries.len());
-        let mut lowest: Option<(f64, u32)> = None;
+        let mut lowest_entry: Option<(f64, u32)> = None;
         for (id, entry) in (0..).zip(entries) {
             let (Some(token), Some(score)) = (entry[0].as_str(), entry[1].as_f64()) else {
                 return Err(format!("model.vocab: expected a token and its score, found {entry}"));
             };
             ids.insert(token.to_owned(), id);
-            if lowest.is_none_or(|(lowest_score, _)| score < lowest_score) {
-                lowest = Some((score, id));
+            if lowest_entry.is_none_or(|(lowest_score, _)| score < lowest_score) {
+                lowest_entry = Some((score, id));
             }
         }
         let unknown = model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        let required = lowest.map(|(_, id)| id).into_iter().chain(unknown).collect();
+        let required = lowest_entry.map(|(_, id)| id).into_iter().chain(unknown).collect();
         Ok(Self { kind: Kind::Unigram, ids, required, merges: Vec::new() })
     }
 
     fn from_id_map(model: &Value, kind: Kind) -> Result<Self, String> {
         let mut ids = HashMap::new();
         for (token, id) in model["vocab"].as_object().into_iter().flatten() {
-            let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
-            let id = number.ok_or_else(|| format!("model.vocab: {token}: expected an id"))?;
+            let checked_id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let id = checked_id.ok_or_else(|| format!("model.vocab: {token}: expected an id"))?;
             ids.insert(token.clone(), id);
         }
         let unknown = model["unk_token"].as_str().and_then(|token| ids.get(token)).copied();
         let merges = model["merges"].as_array().into_iter().flatten();
         let merges = merges.map(|merge| {
-            let parts = match merge {
+            let tokens = match merge {
                 Value::String(text) => text.split_once(' '),
                 pair => pair[0].as_str().zip(pair[1].as_str()),
             };
-            let (first, second) =
-                parts.ok_or_else(|| format!("model.merges: expected two tokens, found {merge}"))?;
+            let (first, second) = tokens
+                .ok_or_else(|| format!("model.merges: expected two tokens, found {merge}"))?;
             Ok([first.to_owned(), second.to_owned()])
         });
         let merges = merges.collect::<Result<_, String>>()?;
         Ok(Self { kind, ids, required: unknown.into_iter().collect(), merges })
     }
 
-    /// Returns the ids of the entries to retain: `used`, and the entries that any text may need.
+    /// Returns the ids of the entries to retain: `used`, and those required for arbitrary texts.
     fn retained_ids(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
         let is_character = |token: &str| {
             let text = match self.kind {
@@ -163,23 +163,23 @@ impl Model {
         };
         let is_byte =
             |token: &str| token.len() == 6 && token.starts_with("<0x") && token.ends_with('>');
-        let retain_id = |(token, id): (&String, &u32)| {
-            let retain = used.contains(id) || is_character(token) || is_byte(token);
-            retain.then_some(*id)
+        let retained_id = |(token, id): (&String, &u32)| {
+            let is_retained = used.contains(id) || is_character(token) || is_byte(token);
+            is_retained.then_some(*id)
         };
-        let mut retained: BTreeSet<u32> = self.ids.iter().filter_map(retain_id).collect();
+        let mut retained: BTreeSet<u32> = self.ids.iter().filter_map(retained_id).collect();
         retained.extend(&self.required);
-        // The parts of every merge that results in a retained token, recursively.
+        // Retain both tokens of every merge whose result is retained, recursively.
         loop {
-            let before = retained.len();
+            let previous_count = retained.len();
             for [first, second] in &self.merges {
                 let merged = self.ids.get(&format!("{first}{second}"));
                 if merged.is_some_and(|id| retained.contains(id)) {
                     retained
-                        .extend([first, second].into_iter().filter_map(|part| self.ids.get(part)));
+                        .extend([first, second].into_iter().filter_map(|name| self.ids.get(name)));
                 }
             }
-            if retained.len() == before {
+            if retained.len() == previous_count {
                 break;
             }
         }
@@ -225,7 +225,7 @@ impl Model {
     }
 }
 
-/// Replaces a former id by the new one.
+/// Replaces a former id by its new id.
 fn replace_id(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
     let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
     let new = former.and_then(|former| new_ids.get(&former));
@@ -236,10 +236,10 @@ fn replace_id(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String>
 
 /// Replaces all ids of a post-processor: `ids` of templates, and the pairs `sep` and `cls` of BERT
 /// and RoBERTa.
-fn replace_processor_ids(part: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
-    match part {
-        Value::Array(parts) => {
-            parts.iter_mut().try_for_each(|part| replace_processor_ids(part, new_ids))
+fn replace_processor_ids(processor: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
+    match processor {
+        Value::Array(values) => {
+            values.iter_mut().try_for_each(|value| replace_processor_ids(value, new_ids))
         }
         Value::Object(keys) => keys.iter_mut().try_for_each(|(key, value)| match key.as_str() {
             "ids" => {

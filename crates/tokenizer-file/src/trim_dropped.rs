@@ -5,7 +5,7 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 /// control characters and, with BERT's normaliser, direction marks.
 ///
 /// If a text begins with such characters, `tokenizers` 0.22 shifts the offsets of all later tokens;
-/// inside a text they have no such effect. Removing the characters does not change the tokens.
+/// inside a text, these characters do not shift offsets. Removing them does not change the tokens.
 ///
 /// ```
 /// use tokenizer_file::{trim_dropped, read};

@@ -119,7 +119,7 @@ impl Progress {
     /// Prints text above the line.
     pub(crate) fn print_above(&self, text: &str) {
         self.bar.suspend(|| {
-            let _ = writeln!(std::io::stderr(), "{}", atomic_file::lines(text));
+            let _ = writeln!(std::io::stderr(), "{}", atomic_file::printable_lines(text));
         });
     }
 

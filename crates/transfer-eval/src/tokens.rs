@@ -42,7 +42,7 @@ impl Pieces {
 
     /// Returns the pieces of one or more words that follow a space.
     pub fn after_space(&self, word: &str) -> Result<Vec<u32>> {
-        self.text(&self.spacing.inside(word))
+        self.text(&self.spacing.after_space(word))
     }
 
     /// The pieces of each word, tokenised separately.
@@ -63,7 +63,7 @@ impl Pieces {
             // The token string of a piece can differ from its text, so the text is encoded.
             only_piece(self.text(word)?)
         } else {
-            self.tokenizer.token_to_id(&self.spacing.continuing(word))
+            self.tokenizer.token_to_id(&self.spacing.continuation(word))
         };
         Ok(id.filter(|&id| Some(id) != self.unknown_id))
     }

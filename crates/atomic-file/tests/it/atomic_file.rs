@@ -1,4 +1,4 @@
-//! Files are published completely or not at all.
+//! Tests that files are published completely or not at all.
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -70,10 +70,10 @@ fn a_target_that_is_a_folder_is_rejected_and_unchanged() {
     fs::create_dir(&path).unwrap();
     assert_eq!(AtomicFile::create(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
     assert_eq!(write(&path, "x").unwrap_err().kind(), ErrorKind::IsADirectory);
-    // A folder that is created later is an error of the rename.
-    let late = folder.path().join("late");
-    let file = AtomicFile::create(&late).unwrap();
-    fs::create_dir(&late).unwrap();
+    // If a folder with the target's path is created later, the rename fails.
+    let late_folder = folder.path().join("late");
+    let file = AtomicFile::create(&late_folder).unwrap();
+    fs::create_dir(&late_folder).unwrap();
     assert!(file.finish().is_err());
     assert_eq!(file_names(folder.path()), ["late", "taken"]);
     assert!(path.is_dir() && file_names(&path).is_empty());
@@ -102,7 +102,7 @@ fn a_missing_folder_is_named_in_the_error_and_not_created() {
 fn files_have_the_default_mode_of_new_files() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempdir().unwrap();
-    let mode =
+    let mode_of =
         |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
     fs::write(folder.path().join("plain"), "").unwrap();
     // The mode of the replaced file is ignored.
@@ -114,7 +114,7 @@ fn files_have_the_default_mode_of_new_files() {
     write(folder.path().join("written"), "x").unwrap();
     AtomicFile::create(folder.path().join("streamed")).unwrap().finish().unwrap();
     for name in ["written", "streamed"] {
-        assert_eq!(mode(name), mode("plain"), "{name}");
+        assert_eq!(mode_of(name), mode_of("plain"), "{name}");
     }
 }
 
@@ -172,8 +172,8 @@ mod links_pipes_and_devices {
         assert_eq!(file_names(folder.path()), ["pipe"]);
         write("/dev/null", "x").unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
-        let full = write("/dev/full", "x").unwrap_err();
-        assert_eq!(full.kind(), ErrorKind::StorageFull);
+        let error = write("/dev/full", "x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod links_pipes_and_devices {
             file.sync().unwrap()
         };
         let files = ["a", "b"].map(write_synced);
-        // The folder is created after all files were written.
+        // The target `b` becomes a folder after all files were written.
         fs::create_dir(path_of("b")).unwrap();
         assert_eq!(publish_all(files).unwrap_err().path, path_of("b"));
         assert_eq!(file_names(folder.path()), ["b"]);

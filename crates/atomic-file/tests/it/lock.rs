@@ -15,8 +15,8 @@ fn a_lock_is_exclusive_until_it_is_dropped() {
     drop(file);
     let second_handle = File::open(&path).unwrap();
     assert_eq!(FileLock::try_acquire(&second_handle).unwrap_err().kind(), ErrorKind::WouldBlock);
-    let waiting = std::thread::spawn(move || FileLock::acquire(&second_handle).unwrap().is_some());
+    let waiter = std::thread::spawn(move || FileLock::acquire(&second_handle).unwrap().is_some());
     drop(lock);
-    assert!(waiting.join().unwrap());
+    assert!(waiter.join().unwrap());
     assert!(FileLock::try_acquire(&File::open(&path).unwrap()).unwrap().is_some());
 }

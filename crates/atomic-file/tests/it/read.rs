@@ -1,4 +1,4 @@
-//! Reading of text files.
+//! Tests of reading text files.
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -33,10 +33,10 @@ fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
     // Two gzip members, as in concatenated files.
     fs::write(&path, [gzip(b"eins\n"), gzip(b"zwei\n")].concat()).unwrap();
     assert_eq!(read(&path).unwrap(), text);
-    for short in ["", "a", "\u{feff}", "\u{1f}"] {
-        fs::write(&path, short).unwrap();
-        assert_eq!(read_to_string(&path).unwrap(), short.trim_start_matches('\u{feff}'));
-        assert_eq!(read_to_string_with_mark(&path, 9).unwrap(), short);
+    for text in ["", "a", "\u{feff}", "\u{1f}"] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(read_to_string(&path).unwrap(), text.trim_start_matches('\u{feff}'));
+        assert_eq!(read_to_string_with_mark(&path, 9).unwrap(), text);
     }
     fs::write(&path, "\r\n\na\r\nb\rc\r\n").unwrap();
     let expected = [(1, ""), (2, ""), (3, "a"), (4, "b\rc")];
@@ -45,7 +45,7 @@ fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
 
 /// Returns the error message for a file that is longer than `limit`.
 #[track_caller]
-fn too_long(path: &Path, limit: u64) -> String {
+fn too_large_message(path: &Path, limit: u64) -> String {
     let error = read_limited(path, limit).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge, "{error}");
     error.to_string()
@@ -58,21 +58,21 @@ fn a_file_larger_than_the_limit_is_rejected() {
     for bytes in [b"12345".to_vec(), b"\xef\xbb\xbf12345".to_vec(), gzip(b"12345")] {
         fs::write(&path, bytes).unwrap();
         assert_eq!(read_to_string_limited(&path, 5).unwrap(), "12345");
-        assert!(too_long(&path, 4).starts_with("it holds more than 4 bytes"));
-        assert!(too_long(&path, 0).starts_with("it holds more than 0 bytes"));
+        assert!(too_large_message(&path, 4).starts_with("it contains more than 4 bytes"));
+        assert!(too_large_message(&path, 0).starts_with("it contains more than 0 bytes"));
     }
     fs::write(&path, "").unwrap();
     assert_eq!(read_limited(&path, 0).unwrap(), b"");
     // A decompression bomb: 64 MiB in 64 KiB.
     fs::write(&path, gzip(vec![b' '; 64 << 20])).unwrap();
-    assert!(too_long(&path, 1 << 20).starts_with("it holds more than 1 MiB"));
+    assert!(too_large_message(&path, 1 << 20).starts_with("it contains more than 1 MiB"));
     assert_eq!(read(&path).unwrap().len(), 64 << 20);
-    // A file that never ends.
+    // An endless file.
     #[cfg(unix)]
-    assert!(too_long(Path::new("/dev/zero"), 1 << 20).contains("more than 1 MiB"));
+    assert!(too_large_message(Path::new("/dev/zero"), 1 << 20).contains("more than 1 MiB"));
     // A sparse file: it uses no disk space, and no memory is allocated for it.
     fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
-    assert!(too_long(&path, 16).contains("more than 16 bytes"));
+    assert!(too_large_message(&path, 16).contains("more than 16 bytes"));
     let error = read_to_string(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     assert!(error.to_string().contains("more than 4 GiB"), "{error}");

@@ -87,6 +87,6 @@ impl<'t> WordEncoder<'t> {
     }
 
     fn encode_word(&self, text: &str) -> Result<Vec<u32>, Error> {
-        encode(self.tokenizer, &self.spacing.inside(text.trim()))
+        encode(self.tokenizer, &self.spacing.after_space(text.trim()))
     }
 }

@@ -75,7 +75,7 @@ pub enum Stop {
 /// Prints to standard output, or to standard error if an output file is standard output; a closed
 /// pipe (`| head`) is not an error.
 fn print(text: &str) -> Result<(), Stop> {
-    cli::print(&atomic_file::lines(text))
+    cli::print(&atomic_file::printable_lines(text))
         .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
 }
 

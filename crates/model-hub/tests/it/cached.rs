@@ -3,7 +3,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use model_hub::{Hub, Resolved};
+use model_hub::{Hub, ResolvedModel};
 use testkit::assert_contains;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -11,17 +11,17 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 fn hub(variables: &[(&str, &Path)]) -> Hub {
     Hub::from_variables(|name| {
         let offline = (name == "HF_HUB_OFFLINE").then(|| OsString::from("1"));
-        let found = variables.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| value.as_os_str().to_owned()).or(offline)
+        let pair = variables.iter().find(|(variable, _)| *variable == name);
+        pair.map(|(_, value)| value.as_os_str().to_owned()).or(offline)
     })
 }
 
-fn resolve(hub: &Hub, model: &str) -> Result<Resolved, String> {
+fn resolve(hub: &Hub, model: &str) -> Result<ResolvedModel, String> {
     hub.resolve(model, &mut |_| ()).map_err(|error| error.to_string())
 }
 
 /// Creates a snapshot of copied files, as huggingface_hub does on file systems without links.
-fn snapshot(cache: &Path, name: &str, files: &[&str]) {
+fn create_snapshot(cache: &Path, name: &str, files: &[&str]) {
     let folder = cache.join(format!("models--{name}"));
     let snapshot = folder.join("snapshots").join(COMMIT);
     fs::create_dir_all(&snapshot).unwrap();
@@ -39,59 +39,59 @@ fn a_folder_takes_precedence() {
     let folder = cache.path().join("model");
     fs::create_dir(&folder).unwrap();
     let model = folder.to_str().unwrap();
-    let expected = Resolved { folder: folder.clone(), origin: None };
+    let expected = ResolvedModel { folder: folder.clone(), origin: None };
     assert_eq!(resolve(&hub, model).unwrap(), expected);
 
-    // Also a folder whose name is a valid repository name.
-    snapshot(cache.path(), "src", &["config.json", "model.safetensors", "tokenizer.json"]);
+    // A folder also takes precedence if its name is a valid repository name.
+    create_snapshot(cache.path(), "src", &["config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(resolve(&hub, "src").unwrap().folder, Path::new("src"));
 
     fs::write(folder.join("model.safetensors"), "").unwrap();
-    let line = resolve(&hub, folder.join("model.safetensors").to_str().unwrap()).unwrap_err();
-    assert!(line.contains("is a file; give the folder"), "{line}");
+    let error = resolve(&hub, folder.join("model.safetensors").to_str().unwrap()).unwrap_err();
+    assert!(error.contains("is a file; expected the folder"), "{error}");
 }
 
 #[test]
-fn names_are_checked() {
+fn invalid_names_and_revisions_are_rejected() {
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&[("HF_HUB_CACHE", cache.path())]);
-    let long = "a".repeat(97);
+    let long_name = "a".repeat(97);
     for model in [
         "", ".", "..", "/", "a/b/c", "a/", "/a", "../a", "a/..", "a--b", "a..b", "-a", ".a", "a-",
-        "a.", "a b", "a\\b", "ä", "a\0", "a.git", "./a/b", "a/b/", "a?b", "a%2fb", &long,
+        "a.", "a b", "a\\b", "ä", "a\0", "a.git", "./a/b", "a/b/", "a?b", "a%2fb", &long_name,
     ] {
-        let line = resolve(&hub, model).map(|resolved| resolved.folder);
-        // Existing folders.
+        let result = resolve(&hub, model).map(|resolved| resolved.folder);
+        // The names of existing folders are valid.
         if Path::new(model).is_dir() {
-            assert_eq!(line.unwrap(), Path::new(model));
+            assert_eq!(result.unwrap(), Path::new(model));
             continue;
         }
-        let line = line.unwrap_err();
-        assert!(line.contains("neither an existing folder nor"), "{model:?}: {line}");
+        let error = result.unwrap_err();
+        assert!(error.contains("neither an existing folder nor"), "{model:?}: {error}");
     }
     for revision in ["", "..", "a/../b", "a//b", "/a", "a/", "a b", ".a", "a@b", "a\\b"] {
-        let line = resolve(&hub, &format!("a/b@{revision}")).unwrap_err();
-        assert!(line.contains("must be a branch, a tag or a commit"), "{revision:?}: {line}");
+        let error = resolve(&hub, &format!("a/b@{revision}")).unwrap_err();
+        assert!(error.contains("must be a branch, a tag or a commit"), "{revision:?}: {error}");
     }
 }
 
 #[test]
-fn offline_needs_the_cache() {
+fn offline_resolution_requires_a_cached_model() {
     let home = tempfile::tempdir().unwrap();
     let cache = home.path().join("hub");
     let hub = hub(&[("HF_HOME", home.path())]);
-    let line = resolve(&hub, "a/b@v1").unwrap_err();
+    let error = resolve(&hub, "a/b@v1").unwrap_err();
     let parts = ["a/b@v1: ", "models--a--b lacks the model", "hf download a/b --revision v1"];
-    assert_contains(&line, &parts);
+    assert_contains(&error, &parts);
     #[cfg(feature = "fetch")]
-    assert!(line.contains("HF_HUB_OFFLINE"), "{line}");
+    assert!(error.contains("HF_HUB_OFFLINE"), "{error}");
 
-    snapshot(&cache, "a--b", &["config.json", "pytorch_model.bin"]);
-    let line = resolve(&hub, "a/b").unwrap_err();
-    assert_contains(&line, &["lacks model.safetensors", "`hf download a/b`"]);
+    create_snapshot(&cache, "a--b", &["config.json", "pytorch_model.bin"]);
+    let error = resolve(&hub, "a/b").unwrap_err();
+    assert_contains(&error, &["lacks model.safetensors", "`hf download a/b`"]);
 
     // The code that loads the tokenizer reports the missing file.
-    snapshot(&cache, "a--b", &["model.safetensors"]);
+    create_snapshot(&cache, "a--b", &["model.safetensors"]);
     let resolved = resolve(&hub, "a/b").unwrap();
     assert_eq!(resolved.folder, cache.join("models--a--b/snapshots").join(COMMIT));
     let files = resolved.origin.unwrap().files;
@@ -100,12 +100,12 @@ fn offline_needs_the_cache() {
     assert!(files.values().all(|value| value == digest), "{files:?}");
 
     // All shards are required.
-    snapshot(&cache, "c", &["config.json", "tokenizer.json"]);
+    create_snapshot(&cache, "c", &["config.json", "tokenizer.json"]);
     let index = cache.join("models--c/snapshots").join(COMMIT).join("model.safetensors.index.json");
     fs::write(index, r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#).unwrap();
-    snapshot(&cache, "c", &["1.safetensors"]);
+    create_snapshot(&cache, "c", &["1.safetensors"]);
     assert!(resolve(&hub, "c").unwrap_err().contains("lacks 2.safetensors"));
-    snapshot(&cache, "c", &["2.safetensors"]);
+    create_snapshot(&cache, "c", &["2.safetensors"]);
     assert_eq!(resolve(&hub, "c").unwrap().origin.unwrap().files.len(), 5);
 }
 
@@ -114,26 +114,26 @@ fn the_cache_folder_is_that_of_huggingface_hub() {
     let home = tempfile::tempdir().unwrap();
     let create_cache = |path: &str| {
         let files = ["config.json", "model.safetensors", "tokenizer.json"];
-        snapshot(&home.path().join(path), "a--b", &files);
+        create_snapshot(&home.path().join(path), "a--b", &files);
         home.path().join(path)
     };
-    let cache_folder = |variables: &[(&str, &Path)]| {
+    let resolved_cache = |variables: &[(&str, &Path)]| {
         let folder = resolve(&hub(variables), "a/b").unwrap().folder;
         folder.ancestors().nth(3).unwrap().to_owned()
     };
     let empty = Path::new("");
-    let user = ("HOME", home.path());
-    let standard = create_cache(".cache/huggingface/hub");
-    assert_eq!(cache_folder(&[user]), standard);
-    assert_eq!(cache_folder(&[user, ("HF_HOME", empty), ("HF_HUB_CACHE", empty)]), standard);
+    let user_home = ("HOME", home.path());
+    let default = create_cache(".cache/huggingface/hub");
+    assert_eq!(resolved_cache(&[user_home]), default);
+    assert_eq!(resolved_cache(&[user_home, ("HF_HOME", empty), ("HF_HUB_CACHE", empty)]), default);
     let expected = create_cache("xdg/huggingface/hub");
     let xdg = ("XDG_CACHE_HOME", &*home.path().join("xdg"));
-    assert_eq!(cache_folder(&[user, xdg]), expected);
+    assert_eq!(resolved_cache(&[user_home, xdg]), expected);
     let expected = create_cache("other/hub");
     let hf_home = ("HF_HOME", &*home.path().join("other"));
-    assert_eq!(cache_folder(&[user, xdg, hf_home]), expected);
+    assert_eq!(resolved_cache(&[user_home, xdg, hf_home]), expected);
     let cache = create_cache("cache");
-    assert_eq!(cache_folder(&[hf_home, ("HF_HUB_CACHE", &cache)]), cache);
-    assert_eq!(cache_folder(&[user, ("HF_HUB_CACHE", Path::new("~/cache"))]), cache);
+    assert_eq!(resolved_cache(&[hf_home, ("HF_HUB_CACHE", &cache)]), cache);
+    assert_eq!(resolved_cache(&[user_home, ("HF_HUB_CACHE", Path::new("~/cache"))]), cache);
     assert!(resolve(&hub(&[]), "a/b").unwrap_err().contains("HF_HUB_CACHE"));
 }

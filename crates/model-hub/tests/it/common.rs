@@ -1,4 +1,4 @@
-//! A server with one repository, and hubs with a separate cache folder for each test.
+//! A test server with one repository, and hubs with a separate cache folder for each test.
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use model_hub::{Error, Hub, Resolved};
+use model_hub::{Error, Hub, ResolvedModel};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 pub const NAME: &str = "deepset/tiny";
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-/// Path of `COMMIT` in the cache.
+/// Path of the snapshot of `COMMIT` in the cache.
 pub const SNAPSHOT: &str =
     "models--deepset--tiny/snapshots/0123456789abcdef0123456789abcdef01234567";
 pub const WEIGHTS: &str = "model.safetensors";
@@ -51,8 +51,8 @@ impl Reply {
         Self { status, body: body.into(), ..Self::default() }
     }
 
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.retain(|(old, _)| old != name);
+    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.retain(|(existing, _)| existing != name);
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
@@ -66,10 +66,10 @@ pub fn files(files: &[(&str, &str)]) -> Files {
 }
 
 pub fn weights() -> Vec<u8> {
-    (0..300_000_u32).map(|number| (number % 251) as u8).collect()
+    (0..300_000_u32).map(|index| (index % 251) as u8).collect()
 }
 
-/// The files of a model, and files that must not be downloaded.
+/// Returns the files of a model, and files that must not be downloaded.
 pub fn model() -> Files {
     let mut files = files(&[
         ("config.json", "{}"),
@@ -87,7 +87,8 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// The ETag: the SHA-256 for weights, 40 hex digits like a git blob id for other files.
+/// Returns the ETag of a file: the SHA-256 for weights, 40 hex digits (like a git blob id) for
+/// other files.
 pub fn etag(name: &str, bytes: &[u8]) -> String {
     let mut digest = sha256(bytes);
     if !name.ends_with(".safetensors") {
@@ -111,15 +112,15 @@ pub fn hub_reply(files: &Files, request: &Request) -> Reply {
     if let Some(revision) = request.path.strip_prefix(&format!("/api/models/{NAME}/revision/")) {
         return match revision {
             "main" | "v1" | "refs%2Fpr%2F1" | COMMIT => listing(COMMIT, files.keys()),
-            _ => Reply::new(404, "").with("X-Error-Code", "RevisionNotFound"),
+            _ => Reply::new(404, "").header("X-Error-Code", "RevisionNotFound"),
         };
     }
     let file = [COMMIT, "main"]
         .iter()
         .find_map(|revision| request.path.strip_prefix(&format!("/{NAME}/resolve/{revision}/")));
     let Some((name, bytes)) = file.and_then(|name| files.get_key_value(name)) else {
-        let reply = Reply::new(404, "").with("X-Error-Code", "EntryNotFound");
-        return reply.with("X-Repo-Commit", COMMIT);
+        let reply = Reply::new(404, "").header("X-Error-Code", "EntryNotFound");
+        return reply.header("X-Repo-Commit", COMMIT);
     };
     let start = request
         .headers
@@ -133,9 +134,9 @@ pub fn hub_reply(files: &Files, request: &Request) -> Reply {
     let reply = match start {
         None => Reply::new(200, bytes.clone()),
         Some(start) => Reply::new(206, &bytes[start..])
-            .with("Content-Range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len())),
+            .header("Content-Range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len())),
     };
-    reply.with("X-Repo-Commit", COMMIT).with(etag_header, format!("\"{etag}\""))
+    reply.header("X-Repo-Commit", COMMIT).header(etag_header, format!("\"{etag}\""))
 }
 
 pub struct Server {
@@ -144,17 +145,17 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
-        let answer = Arc::new(answer);
+        let handler = Arc::new(handler);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let log = Arc::clone(&log);
-                let answer = Arc::clone(&answer);
-                thread::spawn(move || serve(stream, &log, &*answer));
+                let handler = Arc::clone(&handler);
+                thread::spawn(move || serve(stream, &log, &*handler));
             }
         });
         Self { url, requests }
@@ -178,21 +179,22 @@ impl Server {
     }
 
     /// Returns the number of requests for the content of a file.
-    pub fn content_requests(&self, file: &str) -> usize {
-        let is_match = |request: &&Request| request.method == "GET" && request.file() == Some(file);
-        self.requests().iter().filter(is_match).count()
+    pub fn n_content_requests(&self, file: &str) -> usize {
+        let is_download =
+            |request: &&Request| request.method == "GET" && request.file() == Some(file);
+        self.requests().iter().filter(is_download).count()
     }
 }
 
 fn serve(
     mut stream: TcpStream,
     log: &Mutex<Vec<Request>>,
-    answer: &dyn Fn(&Request) -> Reply,
+    handler: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     let request_line = lines.next()?.ok()?;
-    let mut words = request_line.split(' ').map(str::to_owned);
-    let (method, path) = (words.next()?, words.next()?);
+    let mut parts = request_line.split(' ').map(str::to_owned);
+    let (method, path) = (parts.next()?, parts.next()?);
     let headers = lines
         .map_while(|line| line.ok().filter(|line| !line.is_empty()))
         .filter_map(|line| {
@@ -202,15 +204,15 @@ fn serve(
         .collect();
     let request = Request { method, path, headers };
     log.lock().unwrap().push(request.clone());
-    let reply = answer(&request);
-    let mut head = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", reply.status);
+    let reply = handler(&request);
+    let mut header = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", reply.status);
     if !reply.headers.iter().any(|(name, _)| name == "Content-Length") {
-        head += &format!("Content-Length: {}\r\n", reply.body.len());
+        header += &format!("Content-Length: {}\r\n", reply.body.len());
     }
     for (name, value) in &reply.headers {
-        head += &format!("{name}: {value}\r\n");
+        header += &format!("{name}: {value}\r\n");
     }
-    stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
+    stream.write_all(format!("{header}\r\n").as_bytes()).ok()?;
     if request.method != "HEAD" {
         let end = reply.close_after.unwrap_or(reply.body.len());
         stream.write_all(&reply.body[..end]).ok()?;
@@ -222,7 +224,7 @@ fn serve(
     Some(())
 }
 
-/// A cache and the variables of a hub that uses it.
+/// A temporary folder with a cache, and the environment variables of a hub that uses the cache.
 pub struct Home {
     folder: TempDir,
     variables: HashMap<String, OsString>,
@@ -233,12 +235,12 @@ impl Home {
         let folder = TempDir::new().unwrap();
         let home = Self { variables: HashMap::new(), folder };
         let cache = home.cache();
-        home.with("HF_HUB_CACHE", cache)
-            .with("HF_ENDPOINT", endpoint)
-            .with("HF_HUB_DOWNLOAD_TIMEOUT", "10")
+        home.env("HF_HUB_CACHE", cache)
+            .env("HF_ENDPOINT", endpoint)
+            .env("HF_HUB_DOWNLOAD_TIMEOUT", "10")
     }
 
-    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
@@ -247,15 +249,15 @@ impl Home {
         Hub::from_variables(|name| self.variables.get(name).cloned())
     }
 
-    pub fn resolve(&self, model: &str) -> Result<Resolved, Error> {
+    pub fn resolve(&self, model: &str) -> Result<ResolvedModel, Error> {
         self.hub().resolve(model, &mut |_| ())
     }
 
-    /// Returns the error message.
+    /// Returns the error message of [`resolve`](Self::resolve).
     pub fn error_message(&self, model: &str) -> String {
-        let line = self.resolve(model).unwrap_err().to_string();
-        assert!(!line.contains('\n'), "{line}");
-        line
+        let message = self.resolve(model).unwrap_err().to_string();
+        assert!(!message.contains('\n'), "{message}");
+        message
     }
 
     pub fn cache(&self) -> PathBuf {
@@ -269,18 +271,18 @@ impl Home {
     /// Returns all files and links below the home folder except lock files, sorted.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
-        walk(self.folder.path(), self.folder.path(), &mut paths);
+        collect_paths(self.folder.path(), self.folder.path(), &mut paths);
         paths.retain(|path| !path.ends_with(".lock"));
         paths.sort();
         paths
     }
 }
 
-fn walk(root: &Path, folder: &Path, paths: &mut Vec<String>) {
+fn collect_paths(root: &Path, folder: &Path, paths: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() && !path.is_symlink() {
-            true => walk(root, &path, paths),
+            true => collect_paths(root, &path, paths),
             false => paths.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
         }
     }

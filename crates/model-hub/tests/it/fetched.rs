@@ -15,9 +15,9 @@ use crate::common::{
 
 #[test]
 fn a_downloaded_model_has_the_layout_of_the_cache() {
-    let mut served = model();
-    served.insert("1_Pooling/config.json".into(), b"{\"pooling_mode\": \"cls\"}".to_vec());
-    let server = Server::with_files(served);
+    let mut all_files = model();
+    all_files.insert("1_Pooling/config.json".into(), b"{\"pooling_mode\": \"cls\"}".to_vec());
+    let server = Server::with_files(all_files);
     let home = Home::new(&format!("{}/", server.url));
     let reports = Mutex::new(Vec::new());
     let resolved = home.hub().resolve(NAME, &mut |progress| {
@@ -41,13 +41,13 @@ fn a_downloaded_model_has_the_layout_of_the_cache() {
         assert_eq!(blob, &etag(&name, &content));
         assert_eq!(fs::read_link(&path).unwrap(), Path::new("../../blobs").join(blob));
     }
-    let main = home.cache().join("models--deepset--tiny/refs/main");
-    assert_eq!(fs::read_to_string(main).unwrap(), COMMIT);
-    let tree = home.paths();
-    assert_eq!(tree.len(), 5 + 5 + 1, "{tree:?}");
+    let main_ref = home.cache().join("models--deepset--tiny/refs/main");
+    assert_eq!(fs::read_to_string(main_ref).unwrap(), COMMIT);
+    let paths = home.paths();
+    assert_eq!(paths.len(), 5 + 5 + 1, "{paths:?}");
     let pooling = fs::read_to_string(resolved.folder.join("1_Pooling/config.json")).unwrap();
     assert_eq!(pooling, "{\"pooling_mode\": \"cls\"}");
-    assert!(tree.iter().all(|path| path.starts_with("hub/models--deepset--tiny/")), "{tree:?}");
+    assert!(paths.iter().all(|path| path.starts_with("hub/models--deepset--tiny/")), "{paths:?}");
 
     let reports = reports.into_inner().unwrap();
     let total = weights().len() as u64;
@@ -55,10 +55,10 @@ fn a_downloaded_model_has_the_layout_of_the_cache() {
     assert_eq!(reports.last().unwrap(), &(WEIGHTS.to_owned(), total, total));
     assert!(reports.iter().any(|(_, done, total)| 0 < *done && done < total));
 
-    let before = server.requests().len();
+    let n_requests = server.requests().len();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
-    assert_eq!(home.with("HF_HUB_OFFLINE", "1").resolve(NAME).unwrap(), resolved);
-    assert_eq!(server.requests().len(), before, "no request for a cached model");
+    assert_eq!(home.env("HF_HUB_OFFLINE", "1").resolve(NAME).unwrap(), resolved);
+    assert_eq!(server.requests().len(), n_requests, "no request for a cached model");
 
     let json = serde_json::to_value(&resolved).unwrap();
     assert_eq!(json["origin"]["files"][WEIGHTS], sha256(&weights()).as_str());
@@ -71,32 +71,32 @@ fn a_revision_is_a_branch_a_tag_or_a_commit() {
     for revision in ["v1", "refs/pr/1", COMMIT] {
         let resolved = home.resolve(&format!("{NAME}@{revision}")).unwrap();
         assert_eq!(resolved.origin.unwrap().commit, COMMIT);
-        let reference = home.cache().join("models--deepset--tiny/refs").join(revision);
-        assert_eq!(reference.exists(), revision != COMMIT);
+        let ref_file = home.cache().join("models--deepset--tiny/refs").join(revision);
+        assert_eq!(ref_file.exists(), revision != COMMIT);
     }
-    // Three requests for the list of files; the commit itself needs no list.
-    assert_eq!(server.content_requests(WEIGHTS), 1);
-    let line = home.error_message(&format!("{NAME}@v2"));
-    assert!(line.contains("deepset/tiny@v2") && line.contains("status 404"), "{line}");
+    // All three revisions are the same commit, so the weights are downloaded once.
+    assert_eq!(server.n_content_requests(WEIGHTS), 1);
+    let error = home.error_message(&format!("{NAME}@v2"));
+    assert!(error.contains("deepset/tiny@v2") && error.contains("status 404"), "{error}");
 }
 
 #[test]
 fn an_interrupted_download_is_resumed() {
-    let repaired = Arc::new(AtomicBool::new(false));
-    let is_repaired = Arc::clone(&repaired);
+    let is_repaired = Arc::new(AtomicBool::new(false));
+    let server_is_repaired = Arc::clone(&is_repaired);
     let server =
         Server::with_changed_replies(model(), move |request, reply| match request.file() {
-            Some(WEIGHTS) if !is_repaired.load(Ordering::Relaxed) => {
+            Some(WEIGHTS) if !server_is_repaired.load(Ordering::Relaxed) => {
                 let is_first = !request.headers.contains_key("range");
                 Reply { close_after: Some(if is_first { 100_000 } else { 0 }), ..reply }
             }
             _ => reply,
         });
     let home = Home::new(&server.url);
-    let line = home.error_message(NAME);
-    repaired.store(true, Ordering::Relaxed);
+    let error = home.error_message(NAME);
+    is_repaired.store(true, Ordering::Relaxed);
     let cause = "deepset/tiny, model.safetensors: received 100000 of 300000 bytes";
-    assert_contains(&line, &[cause, "run the command again"]);
+    assert_contains(&error, &[cause, "run the command again"]);
     let partial = home.blob(&format!("{}.incomplete", sha256(&weights())));
     assert_eq!(fs::read(&partial).unwrap(), weights()[..100_000]);
     assert!(!home.cache().join("models--deepset--tiny/refs/main").exists());
@@ -104,9 +104,9 @@ fn an_interrupted_download_is_resumed() {
     let resolved = home.resolve(NAME).unwrap();
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
     assert!(!partial.exists());
-    let last = server.requests().pop().unwrap();
-    assert_eq!(last.headers["range"], "bytes=100000-");
-    assert_eq!(server.content_requests("config.json"), 1);
+    let last_request = server.requests().pop().unwrap();
+    assert_eq!(last_request.headers["range"], "bytes=100000-");
+    assert_eq!(server.n_content_requests("config.json"), 1);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_download_is_retried_after_a_closed_connection() {
     let home = Home::new(&server.url);
     let resolved = home.resolve(NAME).unwrap();
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
-    assert_eq!(server.content_requests(WEIGHTS), 4);
+    assert_eq!(server.n_content_requests(WEIGHTS), 4);
 }
 
 /// Writes the partial file of an interrupted download.
@@ -138,9 +138,10 @@ fn a_server_without_ranges_sends_the_whole_file() {
         }
         _ => reply,
     });
-    // A correct part, a part of another file, the complete file, and a file that is too long.
-    let more = [weights(), weights()].concat();
-    for partial in [&weights()[..1000], &[7; 1000], &weights(), &more] {
+    // The beginning of the file, bytes of another file, the complete file, and a file that is too
+    // long.
+    let too_long = [weights(), weights()].concat();
+    for partial in [&weights()[..1000], &[7; 1000], &weights(), &too_long] {
         let home = Home::new(&server.url);
         write_partial(&home, partial);
         let resolved = home.resolve(NAME).unwrap();
@@ -149,22 +150,22 @@ fn a_server_without_ranges_sends_the_whole_file() {
 }
 
 #[test]
-fn a_wrong_part_is_an_error() {
+fn wrong_bytes_of_a_partial_file_are_an_error() {
     let server = Server::with_changed_replies(model(), |_, reply| match reply.status {
-        206 => reply.with("Content-Range", "bytes 0-299999/300000"),
+        206 => reply.header("Content-Range", "bytes 0-299999/300000"),
         _ => reply,
     });
     let home = Home::new(&server.url);
     write_partial(&home, &weights()[..1000]);
-    let line = home.error_message(NAME);
-    assert!(line.contains("from byte 1000 of 300000") && line.contains("bytes 0-"), "{line}");
+    let error = home.error_message(NAME);
+    assert!(error.contains("from byte 1000 of 300000") && error.contains("bytes 0-"), "{error}");
     home.resolve(NAME).unwrap();
 
     let server = Server::with_files(model());
     let home = Home::new(&server.url);
     write_partial(&home, &[7; 1000]);
-    let line = home.error_message(NAME);
-    assert!(line.contains("SHA-256") && line.contains("deleted"), "{line}");
+    let error = home.error_message(NAME);
+    assert!(error.contains("SHA-256") && error.contains("deleted"), "{error}");
     home.resolve(NAME).unwrap();
 }
 
@@ -176,15 +177,15 @@ fn slow_server() -> Server {
     })
 }
 
-fn expect_fetched_once(server: &Server, home: &Home) {
+fn assert_fetched_once(server: &Server, home: &Home) {
     for file in ["config.json", "tokenizer.json", WEIGHTS] {
-        assert_eq!(server.content_requests(file), 1, "{file}");
+        assert_eq!(server.n_content_requests(file), 1, "{file}");
     }
     assert_eq!(fs::read(home.cache().join(SNAPSHOT).join(WEIGHTS)).unwrap(), weights());
 }
 
 #[test]
-fn threads_fetch_once() {
+fn concurrent_threads_download_a_model_once() {
     let server = slow_server();
     let home = Home::new(&server.url);
     thread::scope(|scope| {
@@ -192,22 +193,22 @@ fn threads_fetch_once() {
         let models: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert!(models.windows(2).all(|pair| pair[0] == pair[1]));
     });
-    expect_fetched_once(&server, &home);
+    assert_fetched_once(&server, &home);
 }
 
-/// A process that the test below starts.
+/// The process that [`concurrent_processes_download_a_model_once`] starts.
 #[test]
 fn another_process_fetches() {
     let [Some(endpoint), Some(cache)] = ["TEST_ENDPOINT", "TEST_CACHE"].map(std::env::var_os)
     else {
         return;
     };
-    let home = Home::new(endpoint.to_str().unwrap()).with("HF_HUB_CACHE", cache);
+    let home = Home::new(endpoint.to_str().unwrap()).env("HF_HUB_CACHE", cache);
     home.resolve(NAME).unwrap();
 }
 
 #[test]
-fn processes_fetch_once() {
+fn concurrent_processes_download_a_model_once() {
     let server = slow_server();
     let home = Home::new(&server.url);
     let start = || {
@@ -222,7 +223,7 @@ fn processes_fetch_once() {
     for mut process in [start(), start(), start()] {
         assert!(process.wait().unwrap().success());
     }
-    expect_fetched_once(&server, &home);
+    assert_fetched_once(&server, &home);
 }
 
 #[test]
@@ -246,16 +247,16 @@ fn the_shards_of_an_index_are_downloaded() {
     let origin = resolved.origin.clone().unwrap();
     assert!(origin.files.keys().eq(files.keys()), "{origin:?}");
 
-    // The absence of tokenizer.json is recorded, too.
-    let before = server.requests().len();
+    // The absence of tokenizer.json is recorded, so a second resolution sends no request.
+    let n_requests = server.requests().len();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
-    assert_eq!(server.requests().len(), before);
+    assert_eq!(server.requests().len(), n_requests);
     // Only a deleted shard is downloaded again.
     fs::remove_file(resolved.folder.join("model-00002-of-00002.safetensors")).unwrap();
     fs::remove_file(home.blob(&sha256(b"second"))).unwrap();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
-    assert_eq!(server.content_requests("model-00001-of-00002.safetensors"), 1);
-    assert_eq!(server.content_requests("model-00002-of-00002.safetensors"), 2);
+    assert_eq!(server.n_content_requests("model-00001-of-00002.safetensors"), 1);
+    assert_eq!(server.n_content_requests("model-00002-of-00002.safetensors"), 2);
 }
 
 #[test]
@@ -265,21 +266,21 @@ fn the_token_is_sent_to_the_endpoint_only() {
     let server =
         Server::with_changed_replies(model(), move |request, reply| match request.file() {
             Some(WEIGHTS) => Reply { status: 302, body: b"moved".to_vec(), ..reply }
-                .with("X-Linked-Size", weights().len())
-                .with("Location", format!("{url}{}", request.path)),
+                .header("X-Linked-Size", weights().len())
+                .header("Location", format!("{url}{}", request.path)),
             // Redirects within the server have a relative address; the client sends the token
             // again.
             Some("config.json") if !request.path.starts_with("/cache") => Reply::new(307, "")
-                .with("X-Repo-Commit", COMMIT)
-                .with("Location", format!("/cache{}", request.path)),
+                .header("X-Repo-Commit", COMMIT)
+                .header("Location", format!("/cache{}", request.path)),
             Some("config.json") => {
-                let mut original = request.clone();
-                original.path = original.path.replace("/cache", "");
-                crate::common::hub_reply(&model(), &original)
+                let mut first_request = request.clone();
+                first_request.path = first_request.path.replace("/cache", "");
+                crate::common::hub_reply(&model(), &first_request)
             }
             _ => reply,
         });
-    let home = Home::new(&server.url).with("HF_TOKEN", "hf_secret\n");
+    let home = Home::new(&server.url).env("HF_TOKEN", "hf_secret\n");
     let resolved = home.resolve(NAME).unwrap();
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
     let endpoint_requests = server.requests();
@@ -297,7 +298,7 @@ fn the_stored_token_is_used() {
     let server = Server::with_files(model());
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("token"), "hf_stored\n").unwrap();
-    let home = Home::new(&server.url).with("HF_HOME", folder.path());
+    let home = Home::new(&server.url).env("HF_HOME", folder.path());
     home.resolve(NAME).unwrap();
     for request in server.requests() {
         assert_eq!(request.headers["authorization"], "Bearer hf_stored");

@@ -5,7 +5,7 @@ use testkit::{Peers, peers_python};
 
 use crate::common::{COMMIT, Home, NAME, SNAPSHOT, Server, model};
 
-const FIND: &str = "
+const FIND_SCRIPT: &str = "
 import sys, huggingface_hub as hub
 folder = hub.snapshot_download(sys.argv[1], local_files_only=True)
 print(folder)
@@ -14,7 +14,7 @@ revision, = repository.revisions
 print(repository.repo_id, revision.commit_hash, sorted(revision.refs), repository.nb_files)
 ";
 
-const FETCH: &str = "
+const DOWNLOAD_SCRIPT: &str = "
 import sys, huggingface_hub as hub
 for file in ['config.json', 'model.safetensors', 'tokenizer_config.json', 'tokenizer.json']:
     try:
@@ -23,14 +23,14 @@ for file in ['config.json', 'model.safetensors', 'tokenizer_config.json', 'token
         print('absent:', file)
 ";
 
-fn python(home: &Home, endpoint: &str, code: &str) -> Option<String> {
+fn run_python(home: &Home, endpoint: &str, code: &str) -> Option<String> {
     let mut program = Command::new(peers_python(Peers::Tokenizers)?);
     program.args(["-c", code, NAME]).env("HF_HUB_CACHE", home.cache());
     program.env("HF_ENDPOINT", endpoint).env("HF_HUB_DISABLE_TELEMETRY", "1");
     program.env("HF_HOME", home.cache()).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
-    let output = program.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
+    let process = program.output().unwrap();
+    assert!(process.status.success(), "{}", String::from_utf8_lossy(&process.stderr));
+    Some(String::from_utf8(process.stdout).unwrap())
 }
 
 #[test]
@@ -38,31 +38,31 @@ fn python_reads_the_cache_of_this_crate() {
     let server = Server::with_files(model());
     let home = Home::new(&server.url);
     home.resolve(NAME).unwrap();
-    let before = server.requests().len();
-    let Some(printed) = python(&home, &server.url, FIND) else { return };
+    let n_requests = server.requests().len();
+    let Some(output) = run_python(&home, &server.url, FIND_SCRIPT) else { return };
     let folder = home.cache().join(SNAPSHOT);
     let expected = format!("{}\n{NAME} {COMMIT} ['main'] 4\n", folder.display());
-    assert_eq!(printed, expected);
-    assert_eq!(server.requests().len(), before);
+    assert_eq!(output, expected);
+    assert_eq!(server.requests().len(), n_requests);
 }
 
 #[test]
 fn this_crate_reads_the_cache_of_python() {
-    for tokenizer in [true, false] {
+    for has_tokenizer in [true, false] {
         let mut files = model();
-        files.retain(|name, _| tokenizer || name != "tokenizer.json");
+        files.retain(|name, _| has_tokenizer || name != "tokenizer.json");
         let server = Server::with_files(files);
         let home = Home::new(&server.url);
-        let Some(printed) = python(&home, &server.url, FETCH) else { return };
-        assert_eq!(printed.contains("absent: tokenizer.json"), !tokenizer, "{printed}");
-        let before = server.requests().len();
+        let Some(output) = run_python(&home, &server.url, DOWNLOAD_SCRIPT) else { return };
+        assert_eq!(output.contains("absent: tokenizer.json"), !has_tokenizer, "{output}");
+        let n_requests = server.requests().len();
         let resolved = home.resolve(NAME).unwrap();
-        assert!(printed.starts_with(resolved.folder.to_str().unwrap()), "{printed}");
+        assert!(output.starts_with(resolved.folder.to_str().unwrap()), "{output}");
         // Files that Python recorded as absent are not requested either.
-        assert_eq!(server.requests().len(), before);
+        assert_eq!(server.requests().len(), n_requests);
 
         // The content equals a download by this crate.
-        let ours = Home::new(&server.url);
-        assert_eq!(ours.resolve(NAME).unwrap().origin, resolved.origin);
+        let other_home = Home::new(&server.url);
+        assert_eq!(other_home.resolve(NAME).unwrap().origin, resolved.origin);
     }
 }

@@ -6,9 +6,9 @@ use crate::common::{
     weights,
 };
 
-/// Returns the error with a server whose responses are modified by `change`, and the paths that
-/// remain in the cache.
-fn error_and_paths(
+/// Returns the error message with a server whose responses are modified by `change`, and the paths
+/// that remain in the cache.
+fn resolve_error(
     files: Files,
     change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
 ) -> (String, Vec<String>) {
@@ -29,26 +29,27 @@ fn errors_by_status_contain_advice() {
         (503, "", &["status 503", "later"]),
         (418, "", &["status 418", "HF_ENDPOINT"]),
     ] {
-        let reply = move |_: &Request, _: Reply| Reply::new(status, "").with("X-Error-Code", code);
-        assert_contains(&error_and_paths(model(), reply).0, parts);
+        let reply =
+            move |_: &Request, _: Reply| Reply::new(status, "").header("X-Error-Code", code);
+        assert_contains(&resolve_error(model(), reply).0, parts);
     }
 
-    let gated = error_and_paths(model(), |request, reply| match request.file() {
-        Some("config.json") => Reply::new(403, "").with("X-Error-Code", "GatedRepo"),
+    let (error, paths) = resolve_error(model(), |request, reply| match request.file() {
+        Some("config.json") => Reply::new(403, "").header("X-Error-Code", "GatedRepo"),
         _ => reply,
     });
-    assert_contains(&gated.0, &["deepset/tiny, config.json: ", "status 403", "accept the terms"]);
-    assert!(gated.1.is_empty(), "{:?}", gated.1);
+    assert_contains(&error, &["deepset/tiny, config.json: ", "status 403", "accept the terms"]);
+    assert!(paths.is_empty(), "{paths:?}");
 
     let server = Server::start(|_| Reply::new(401, ""));
-    let home = Home::new(&server.url).with("HF_TOKEN", "hf_secret");
-    let line = home.error_message(NAME);
-    assert_contains(&line, &["the token was not accepted"]);
-    assert!(!line.contains("hf_secret"), "{line}");
+    let home = Home::new(&server.url).env("HF_TOKEN", "hf_secret");
+    let error = home.error_message(NAME);
+    assert_contains(&error, &["the token was not accepted"]);
+    assert!(!error.contains("hf_secret"), "{error}");
 }
 
 #[test]
-fn an_unreachable_or_silent_server() {
+fn unreachable_and_silent_servers_are_reported() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -61,10 +62,10 @@ fn an_unreachable_or_silent_server() {
         Some(WEIGHTS) => Reply { close_after: Some(10), hangs: true, ..reply },
         _ => reply,
     });
-    let home = Home::new(&server.url).with("HF_HUB_DOWNLOAD_TIMEOUT", "1");
-    let line = home.error_message(NAME);
+    let home = Home::new(&server.url).env("HF_HUB_DOWNLOAD_TIMEOUT", "1");
+    let error = home.error_message(NAME);
     assert_contains(
-        &line,
+        &error,
         &["deepset/tiny, model.safetensors: received 40 of 300000 bytes", "timeout"],
     );
 
@@ -74,62 +75,63 @@ fn an_unreachable_or_silent_server() {
             &["HF_ENDPOINT: expected an address such as https://"],
         );
     }
-    let line = Home::new(&url).with("HF_TOKEN", "hf_secret\nhf_other").error_message(NAME);
-    assert_contains(&line, &["HF_TOKEN: expected ASCII"]);
-    assert!(!line.contains("secret"), "{line}");
+    let error = Home::new(&url).env("HF_TOKEN", "hf_secret\nhf_other").error_message(NAME);
+    assert_contains(&error, &["HF_TOKEN: expected ASCII"]);
+    assert!(!error.contains("secret"), "{error}");
 }
 
 #[test]
 fn content_that_differs_from_its_description_is_deleted() {
-    let (line, tree) = error_and_paths(model(), |request, mut reply| {
+    let (error, paths) = resolve_error(model(), |request, mut reply| {
         if request.file() == Some(WEIGHTS) && request.method == "GET" {
             reply.body[5] ^= 1;
         }
         reply
     });
     let digest = sha256(&weights());
-    assert_contains(&line, &["deepset/tiny, model.safetensors: ", "SHA-256", &digest, "deleted"]);
-    assert!(!tree.iter().any(|path| path.contains(&digest)), "{tree:?}");
+    assert_contains(&error, &["deepset/tiny, model.safetensors: ", "SHA-256", &digest, "deleted"]);
+    assert!(!paths.iter().any(|path| path.contains(&digest)), "{paths:?}");
 
     // Longer than the announced size.
-    let (line, tree) = error_and_paths(model(), |request, mut reply| {
+    let (error, paths) = resolve_error(model(), |request, mut reply| {
         if request.file() == Some("config.json") && request.method == "GET" {
             reply.body.extend([b' '; 100]);
         }
         reply
     });
-    assert_contains(&line, &["deepset/tiny, config.json: expected 2 bytes, got more"]);
-    assert!(tree.is_empty(), "{tree:?}");
+    assert_contains(&error, &["deepset/tiny, config.json: expected 2 bytes, got more"]);
+    assert!(paths.is_empty(), "{paths:?}");
 }
 
 #[test]
-fn a_commit_is_forty_digits() {
-    let other = "f".repeat(40);
+fn commits_other_than_40_hex_digits_are_rejected() {
+    let other_commit = "f".repeat(40);
     for commit in ["../../../../evil", "main", "", &COMMIT[1..], &COMMIT.to_uppercase()] {
         let commit = commit.to_owned();
-        let (line, tree) = error_and_paths(model(), move |_, _| listing(&commit, model().keys()));
-        assert_contains(&line, &["the list of files", "40 hex digits"]);
-        assert!(tree.is_empty(), "{tree:?}");
+        let (error, paths) = resolve_error(model(), move |_, _| listing(&commit, model().keys()));
+        assert_contains(&error, &["the list of files", "40 hex digits"]);
+        assert!(paths.is_empty(), "{paths:?}");
     }
-    // A commit other than the requested one, or other than that of the files.
-    let wrong = other.clone();
-    let server = Server::with_changed_replies(model(), move |_, _| listing(&wrong, model().keys()));
+    // A commit that differs from the requested commit or from that of the files.
+    let listed = other_commit.clone();
+    let server =
+        Server::with_changed_replies(model(), move |_, _| listing(&listed, model().keys()));
     assert_contains(
         &Home::new(&server.url).error_message(&format!("{NAME}@{COMMIT}")),
-        &["commit", &other],
+        &["commit", &other_commit],
     );
-    let (line, _) = error_and_paths(model(), move |request, reply| match request.file() {
-        Some(_) => reply.with("X-Repo-Commit", &other),
+    let (error, _) = resolve_error(model(), move |request, reply| match request.file() {
+        Some(_) => reply.header("X-Repo-Commit", &other_commit),
         None => reply,
     });
-    assert_contains(&line, &["config.json", "commit", COMMIT]);
+    assert_contains(&error, &["config.json", "commit", COMMIT]);
 }
 
 #[test]
 fn file_names_cannot_leave_the_cache() {
-    let hostile = ["../../evil", "/etc/passwd", "a/config.json", "..\\evil", "x.py"];
+    let invalid_names = ["../../evil", "/etc/passwd", "a/config.json", "..\\evil", "x.py"];
     let server = Server::start(move |request| match request.path.starts_with("/api") {
-        true => listing(COMMIT, model().keys().map(String::as_str).chain(hostile)),
+        true => listing(COMMIT, model().keys().map(String::as_str).chain(invalid_names)),
         false => crate::common::hub_reply(&model(), request),
     });
     let home = Home::new(&server.url);
@@ -150,25 +152,25 @@ fn file_names_cannot_leave_the_cache() {
     ] {
         let index = format!(r#"{{"weight_map": {{"a": "{shard}"}}}}"#);
         let files = files(&[("config.json", "{}"), ("model.safetensors.index.json", &index)]);
-        let (line, tree) = error_and_paths(files, |_, reply| reply);
+        let (error, paths) = resolve_error(files, |_, reply| reply);
         assert_contains(
-            &line,
+            &error,
             &["model.safetensors.index.json", "model-00001-of-00002.safetensors"],
         );
-        assert!(!tree.iter().any(|path| path.contains("evil")), "{tree:?}");
+        assert!(!paths.iter().any(|path| path.contains("evil")), "{paths:?}");
     }
     for index in ["{}", "[", r#"{"weight_map": {}}"#] {
         let files = files(&[("config.json", "{}"), ("model.safetensors.index.json", index)]);
-        assert_contains(&error_and_paths(files, |_, reply| reply).0, &["weight_map"]);
+        assert_contains(&resolve_error(files, |_, reply| reply).0, &["weight_map"]);
     }
 }
 
 #[test]
 fn etags_cannot_leave_the_cache() {
     for etag in ["\"../../../evil\"", "\"/tmp/evil\"", "\"\"", "\"a.lock\"", "\"..\"", "\"a b\""] {
-        let (line, tree) = error_and_paths(model(), move |_, reply| reply.with("ETag", etag));
-        assert_contains(&line, &["config.json", "expected ETag"]);
-        assert!(tree.is_empty(), "{tree:?}");
+        let (error, paths) = resolve_error(model(), move |_, reply| reply.header("ETag", etag));
+        assert_contains(&error, &["config.json", "expected ETag"]);
+        assert!(paths.is_empty(), "{paths:?}");
     }
 }
 
@@ -180,36 +182,37 @@ fn redirects_are_limited_and_stay_on_http() {
         ("//127.0.0.1/a", &["expected a redirect"]),
         ("", &["expected a redirect"]),
     ] {
-        let redirect = move |_: &Request, _: Reply| Reply::new(302, "").with("Location", location);
-        assert_contains(&error_and_paths(model(), redirect).0, parts);
+        let redirect =
+            move |_: &Request, _: Reply| Reply::new(302, "").header("Location", location);
+        assert_contains(&resolve_error(model(), redirect).0, parts);
     }
 }
 
 #[test]
 fn file_lists_are_json_of_limited_size() {
-    let (line, _) = error_and_paths(model(), |_, _| Reply::new(200, vec![b' '; (16 << 20) + 1]));
-    assert_contains(&line, &["the list of files", "at most 16777216 bytes"]);
+    let (error, _) = resolve_error(model(), |_, _| Reply::new(200, vec![b' '; (16 << 20) + 1]));
+    assert_contains(&error, &["the list of files", "at most 16777216 bytes"]);
     for body in ["", "{}", "<html>", "{\"sha\": 1}"] {
-        let (line, _) = error_and_paths(model(), move |_, _| Reply::new(200, body));
-        assert_contains(&line, &["the list of files", "expected JSON"]);
+        let (error, _) = resolve_error(model(), move |_, _| Reply::new(200, body));
+        assert_contains(&error, &["the list of files", "expected JSON"]);
     }
 }
 
 #[test]
-fn a_repository_without_safetensors() {
+fn a_repository_without_safetensors_is_rejected() {
     let server =
         Server::with_files(files(&[("config.json", "{}"), ("pytorch_model.bin", "pickle")]));
     let home = Home::new(&server.url);
-    let line = home.error_message(&format!("{NAME}@v1"));
+    let error = home.error_message(&format!("{NAME}@v1"));
     assert_contains(
-        &line,
+        &error,
         &["pickle", "python3 -c", "\"deepset/tiny\", revision=\"v1\"", "save_pretrained"],
     );
     assert_eq!(server.requests().len(), 1, "only the list");
     assert!(home.paths().is_empty());
 
-    let (line, _) = error_and_paths(files(&[("config.json", "{}")]), |_, reply| reply);
-    assert_contains(&line, &["neither model.safetensors nor"]);
-    let (line, _) = error_and_paths(files(&[(WEIGHTS, "x")]), |_, reply| reply);
-    assert_contains(&line, &["no config.json"]);
+    let (error, _) = resolve_error(files(&[("config.json", "{}")]), |_, reply| reply);
+    assert_contains(&error, &["neither model.safetensors nor"]);
+    let (error, _) = resolve_error(files(&[(WEIGHTS, "x")]), |_, reply| reply);
+    assert_contains(&error, &["no config.json"]);
 }

@@ -1,4 +1,4 @@
-//! `polyqa answer` compared with the question-answering pipeline of transformers 4 on torch and on
+//! Compares `polyqa answer` with the question-answering pipeline of transformers 4 on torch and on
 //! ONNX Runtime, each as a program.
 //!
 //! All programs run the same model on the CPU, on the same windows. The programs alternate; each
@@ -70,66 +70,66 @@ impl Bench {
     }
 
     fn run_pipeline(&self, pairs: &str, runtime: &str) -> io::Result<(ResourceUse, Value)> {
-        let printed = self.setup.folder.join("peer.json");
+        let report_file = self.setup.folder.join("peer.json");
         let threads = std::thread::available_parallelism()?.to_string();
         let batch = self.options.batch.to_string();
         let mut command = self.setup.baseline(&[pairs, &batch, &threads, runtime]);
-        let cost = run(command.stderr(Stdio::null()), &printed)?;
-        Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
+        let cost = run(command.stderr(Stdio::null()), &report_file)?;
+        Ok((cost, serde_json::from_slice(&fs::read(report_file)?)?))
     }
 
     /// Checks that `polyqa answer` and the pipeline return equal answers for contexts of one
     /// window.
     fn check_equal_answers(&self, questions: &[Question]) -> io::Result<()> {
-        let shorten = |one: &Question| {
-            let context: String = one.context.chars().take(300).collect();
-            Question { context: context.into(), ..one.clone() }
+        let shorten = |question: &Question| {
+            let context: String = question.context.chars().take(300).collect();
+            Question { context: context.into(), ..question.clone() }
         };
         let questions: Vec<Question> = questions.iter().map(shorten).collect();
-        let paragraph = |one: &Question| {
-            let qas = json!([{"id": one.id, "question": one.question}]);
-            json!({"context": &*one.context, "qas": qas})
+        let paragraph = |qa: &Question| {
+            let qas = json!([{"id": qa.id, "question": qa.question}]);
+            json!({"context": &*qa.context, "qas": qas})
         };
         let paragraphs: Vec<Value> = questions.iter().map(paragraph).collect();
         self.write("short.json", pairs(&questions))?;
         self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
-        // Like the pipeline, consider as many start and end positions as a window has tokens.
-        let in_contexts = ["--questions", "own.json", "--predictions", "own.answers.json"];
+        // As in the pipeline, all positions of a window are candidates for start and end.
+        let files = ["--questions", "own.json", "--predictions", "own.answers.json"];
         let options = ["--answers", "384", "--precision", "f32"];
-        self.run_polyqa(&[&in_contexts[..], &options].concat())?;
+        self.run_polyqa(&[&files[..], &options].concat())?;
         let predictions = Predictions::read(self.setup.folder.join("own.answers.json")).unwrap();
         let (_, report) = self.run_pipeline("short.json", "torch")?;
         assert_eq!(report["windows"], questions.len(), "a context is more than one window");
         let our_answers: Vec<&String> =
-            questions.iter().map(|one| &predictions.0[&one.id]).collect();
+            questions.iter().map(|question| &predictions.0[&question.id]).collect();
         assert_eq!(json!(our_answers), report["answers"], "the answers differ");
         Ok(())
     }
 
-    /// Writes the documents and questions for both programs; returns the number of windows.
-    fn inputs(&self, documents: &[String], questions: &[Question]) -> io::Result<usize> {
+    /// Writes the documents and questions for both programs, and returns the number of windows.
+    fn write_inputs(&self, documents: &[String], questions: &[Question]) -> io::Result<usize> {
         let lines = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect();
         let texts = documents.iter().enumerate();
         self.write(
             "documents.jsonl",
             lines(texts.map(|(id, text)| json!({"id": id.to_string(), "text": text})).collect()),
         )?;
-        let rows = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
+        let rows = questions.iter().map(|qa| json!({"id": qa.id, "question": qa.question}));
         self.write("questions.jsonl", lines(rows.collect()))?;
         let with_context = |text: &String| {
             let context: Arc<str> = text.as_str().into();
             let questions = questions.iter().cloned();
-            questions.map(move |one| Question { context: context.clone(), ..one })
+            questions.map(move |question| Question { context: context.clone(), ..question })
         };
         let questions: Vec<Question> = documents.iter().flat_map(with_context).collect();
         self.write("pairs.json", pairs(&questions))?;
         let tokenizer =
             read_tokenizer(self.setup.folder.join("model")).map_err(io::Error::other)?;
-        let cut = windows(&questions, &tokenizer, &WindowConfig::default(), Purpose::Eval);
-        Ok(cut.map_err(io::Error::other)?.len())
+        let windows = windows(&questions, &tokenizer, &WindowConfig::default(), Purpose::Eval);
+        Ok(windows.map_err(io::Error::other)?.len())
     }
 
-    fn compare(&self, count: usize) -> io::Result<()> {
+    fn compare(&self, n_windows: usize) -> io::Result<()> {
         let Options { runtimes, precisions, rounds, .. } = &self.options;
         let mut polyqa_costs = vec![Vec::new(); precisions.len()];
         let mut pipeline_costs = vec![(Vec::new(), Vec::new()); runtimes.len()];
@@ -145,20 +145,20 @@ impl Bench {
             }
             for (runtime, (costs, inference)) in runtimes.iter().zip(&mut pipeline_costs) {
                 let (cost, report) = self.run_pipeline("pairs.json", runtime)?;
-                assert_eq!(report["windows"], count, "the windows differ");
+                assert_eq!(report["windows"], n_windows, "the windows differ");
                 costs.push(cost);
                 // The time without imports and loading, in the type that `median` requires.
                 let wall = report["seconds"].as_f64().unwrap();
                 inference.push(ResourceUse { wall, ..ResourceUse::default() });
             }
         }
-        let rate = |wall: f64| count as f64 / wall;
+        let rate = |wall: f64| n_windows as f64 / wall;
         println!(
-            "{count} windows\n\n\
+            "{n_windows} windows\n\n\
              | program | windows/s | without imports and loading | CPU s | MiB |\n\
              |---|---:|---:|---:|---:|"
         );
-        let row = |name: &str, cost: ResourceUse, inference_rate: Option<f64>| {
+        let print_row = |name: &str, cost: ResourceUse, inference_rate: Option<f64>| {
             let ResourceUse { wall, cpu, peak_mib } = cost;
             let inference_rate =
                 inference_rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
@@ -170,11 +170,11 @@ impl Bench {
         let mut baseline = None;
         for (runtime, (costs, inference)) in runtimes.iter().zip(&pipeline_costs) {
             let inference_rate = rate(median(inference).wall);
-            row(&format!("pipeline, {runtime}"), median(costs), Some(inference_rate));
+            print_row(&format!("pipeline, {runtime}"), median(costs), Some(inference_rate));
             baseline = baseline.or(Some((runtime, inference_rate)));
         }
         for (precision, costs) in precisions.iter().zip(&polyqa_costs) {
-            row(&format!("`polyqa answer`, {precision}"), median(costs), None);
+            print_row(&format!("`polyqa answer`, {precision}"), median(costs), None);
         }
         println!();
         for (precision, costs) in precisions.iter().zip(&polyqa_costs) {
@@ -188,7 +188,7 @@ impl Bench {
 
 /// Returns the input of the pipeline's program.
 fn pairs(questions: &[Question]) -> String {
-    let pair = |one: &Question| json!({"question": one.question, "context": &*one.context});
+    let pair = |qa: &Question| json!({"question": qa.question, "context": &*qa.context});
     Value::from_iter(questions.iter().map(pair)).to_string()
 }
 
@@ -205,21 +205,21 @@ fn main() -> io::Result<()> {
     }
     let bench = Bench { options, setup };
     let Options { languages, contexts, questions, .. } = &bench.options;
-    let (mut documents, mut by_language) = (Vec::new(), Vec::new());
+    let (mut documents, mut questions_by_language) = (Vec::new(), Vec::new());
     for language in languages {
         let mut language_questions = bench.setup.questions(language)?;
         language_questions.truncate(*contexts);
-        let texts: Vec<&str> = language_questions.iter().map(|one| &*one.context).collect();
+        let texts: Vec<&str> = language_questions.iter().map(|qa| &*qa.context).collect();
         documents.push(texts.join("\n"));
-        by_language.push(language_questions);
+        questions_by_language.push(language_questions);
     }
-    let mut selected: Vec<Question> = Vec::new();
-    for number in 0..*questions {
-        let questions_of = &by_language[number % by_language.len()];
-        let id = number.to_string();
-        selected.push(Question { id, ..questions_of[number % questions_of.len()].clone() });
+    let mut sample: Vec<Question> = Vec::new();
+    for index in 0..*questions {
+        let source = &questions_by_language[index % questions_by_language.len()];
+        let id = index.to_string();
+        sample.push(Question { id, ..source[index % source.len()].clone() });
     }
-    bench.check_equal_answers(&selected)?;
-    let count = bench.inputs(&documents, &selected)?;
-    bench.compare(count)
+    bench.check_equal_answers(&sample)?;
+    let n_windows = bench.write_inputs(&documents, &sample)?;
+    bench.compare(n_windows)
 }

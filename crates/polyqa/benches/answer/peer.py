@@ -18,7 +18,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, QuestionA
 INPUTS, OUTPUTS = ["input_ids", "attention_mask"], ["start_logits", "end_logits"]
 
 
-class Counting(QuestionAnsweringPipeline):
+class CountingPipeline(QuestionAnsweringPipeline):
     """Counts windows, and computes their logits with ONNX Runtime if there is a session."""
 
     windows = 0
@@ -37,13 +37,13 @@ class Counting(QuestionAnsweringPipeline):
         return {**inputs, "start": torch.from_numpy(start), "end": torch.from_numpy(end)}
 
 
-def exported(model, runtime):
+def export_onnx(model, runtime):
     """Returns the ONNX file of a model folder, which is created if it does not exist."""
     file = Path(f"{model}.{runtime}.onnx")
     if runtime == "onnx-int8" and not file.exists():
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        quantize_dynamic(exported(model, "onnx"), file, per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(export_onnx(model, "onnx"), file, per_channel=True, weight_type=QuantType.QInt8)
     elif not file.exists():
         # The exporter does not support the fused attention.
         reader = AutoModelForQuestionAnswering.from_pretrained(model, attn_implementation="eager").eval()
@@ -60,7 +60,7 @@ def main():
     with open(pairs, encoding="utf-8") as file:
         pairs = json.load(file)
     dtype = torch.bfloat16 if runtime == "torch-bf16" else torch.float32
-    answer = Counting(
+    pipeline = CountingPipeline(
         model=AutoModelForQuestionAnswering.from_pretrained(model, dtype=dtype),
         tokenizer=AutoTokenizer.from_pretrained(model),
     )
@@ -71,9 +71,9 @@ def main():
         options.intra_op_num_threads = int(threads)
         # Waiting threads sleep, as in the other programs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        answer.session = onnxruntime.InferenceSession(exported(model, runtime), options)
+        pipeline.session = onnxruntime.InferenceSession(export_onnx(model, runtime), options)
     begin = time.perf_counter()
-    found = answer(
+    results = pipeline(
         question=[pair["question"] for pair in pairs],
         context=[pair["context"] for pair in pairs],
         batch_size=int(batch_size),
@@ -83,8 +83,8 @@ def main():
         align_to_words=False,
     )
     seconds = time.perf_counter() - begin
-    answers = [one["answer"].strip() for one in found]
-    print(json.dumps({"windows": answer.windows, "seconds": seconds, "answers": answers}))
+    answers = [result["answer"].strip() for result in results]
+    print(json.dumps({"windows": pipeline.windows, "seconds": seconds, "answers": answers}))
 
 
 main()

@@ -1,4 +1,4 @@
-//! Set-up of the benches that compare with transformers.
+//! Setup of the benchmarks that compare polyqa with transformers.
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct ModelOptions {
     hidden: i64,
 }
 
-/// The folder of a bench, which contains the folder `model`, and the Python environment of the
+/// The folder of a benchmark with the subfolder `model`, and the Python environment of the
 /// baseline.
 pub struct Setup {
     pub folder: PathBuf,
@@ -44,7 +44,7 @@ impl Setup {
         fs::create_dir_all(&folder)?;
         let model = folder.join("model");
         match &options.model {
-            Some(from) => copy_folder(&root.join(from), &model)?,
+            Some(path) => copy_folder(&root.join(path), &model)?,
             None => write_model(&root, &model, options.layers, options.hidden)?,
         }
         Ok(Some(Self { folder, bench, root, python, packages }))
@@ -55,19 +55,19 @@ impl Setup {
         let file = self.root.join(format!("data/xquad/xquad.{language}.json"));
         let mut questions = Dataset::read(file).map_err(io::Error::other)?.questions;
         // The questions of a context are adjacent.
-        questions.dedup_by(|one, before| one.context == before.context);
+        questions.dedup_by(|question, previous| question.context == previous.context);
         Ok(questions)
     }
 
     /// Returns a command of `polyqa` with the model.
     pub fn polyqa(&self, command: &str, arguments: &[&str]) -> Command {
-        let mut polyqa = Command::new(env!("CARGO_BIN_EXE_polyqa"));
-        polyqa.args([command, "--model", "model", "--device", "cpu"]).args(arguments);
-        polyqa.current_dir(&self.folder);
-        polyqa
+        let mut program = Command::new(env!("CARGO_BIN_EXE_polyqa"));
+        program.args([command, "--model", "model", "--device", "cpu"]).args(arguments);
+        program.current_dir(&self.folder);
+        program
     }
 
-    /// Returns the command of the bench's baseline in Python.
+    /// Returns the command that runs the benchmark's baseline in Python.
     pub fn baseline(&self, arguments: &[&str]) -> Command {
         let script = format!("{}/benches/{}/peer.py", env!("CARGO_MANIFEST_DIR"), self.bench);
         let mut command = Command::new(&self.python);
@@ -95,7 +95,7 @@ fn write_model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Resu
     write().map_err(io::Error::other)
 }
 
-/// Copies the files of a model folder; files of an earlier copy are removed.
+/// Copies the files of a model folder, and removes the files of an earlier copy.
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     if to.exists() {
         fs::remove_dir_all(to)?;

@@ -1,8 +1,8 @@
-//! `polyqa serve` compared with a FastAPI service over the pipeline of transformers 4, each as a
-//! program: latencies of clients that send one request at a time.
+//! Compares the latency of `polyqa serve` with that of a FastAPI service over the pipeline of
+//! transformers 4. Each client sends its requests sequentially.
 //!
 //! All services run the same model on the CPU, with equal windows and requests. Each request is one
-//! question about one XQuAD paragraph. Services run one after the other.
+//! question about one XQuAD paragraph. The services run one after the other.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -66,16 +66,16 @@ impl Service {
 
     /// Returns each request's latency and the total time, in seconds.
     fn send_requests(&self, requests: &[String], clients: usize) -> (Vec<f64>, f64) {
-        let (next, begin) = (AtomicUsize::new(0), Instant::now());
+        let (next_index, start) = (AtomicUsize::new(0), Instant::now());
         let client = || {
             let agent = ureq::Agent::new_with_defaults();
             let mut latencies = Vec::new();
-            while let Some(body) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let begin = Instant::now();
+            while let Some(body) = requests.get(next_index.fetch_add(1, Ordering::Relaxed)) {
+                let request_start = Instant::now();
                 let request = agent.post(format!("{}/answer", self.1));
                 let mut response = request.content_type("application/json").send(body).unwrap();
                 let answer = response.body_mut().read_to_string().unwrap();
-                latencies.push(begin.elapsed().as_secs_f64());
+                latencies.push(request_start.elapsed().as_secs_f64());
                 let answer: Value = serde_json::from_str(&answer).unwrap();
                 assert!(!answer["results"].as_array().unwrap().is_empty());
             }
@@ -83,10 +83,10 @@ impl Service {
         };
         let mut latencies: Vec<f64> = thread::scope(|scope| {
             let threads: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-            threads.into_iter().flat_map(|one| one.join().unwrap()).collect()
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
         latencies.sort_by(f64::total_cmp);
-        (latencies, begin.elapsed().as_secs_f64())
+        (latencies, start.elapsed().as_secs_f64())
     }
 }
 
@@ -100,11 +100,11 @@ impl Drop for Service {
 /// Returns one question per context, alternating between languages.
 fn requests(setup: &Setup, options: &Options) -> io::Result<Vec<String>> {
     let by_language: Vec<Vec<Question>> =
-        options.languages.iter().map(|one| setup.questions(one)).collect::<io::Result<_>>()?;
-    let request = |number: usize| {
-        let questions = &by_language[number % by_language.len()];
+        options.languages.iter().map(|code| setup.questions(code)).collect::<io::Result<_>>()?;
+    let request = |index: usize| {
+        let questions = &by_language[index % by_language.len()];
         let Question { question, context, .. } =
-            &questions[number / by_language.len() % questions.len()];
+            &questions[index / by_language.len() % questions.len()];
         json!({"question": question, "text": &**context}).to_string()
     };
     Ok((0..options.requests).map(request).collect())
@@ -142,8 +142,8 @@ fn main() -> io::Result<()> {
             };
             let (p50, p99, rate) =
                 (percentile(0.5), percentile(0.99), latencies.len() as f64 / wall);
-            let peak = service.peak_mib();
-            println!("| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {peak:.0} |");
+            let peak_mib = service.peak_mib();
+            println!("| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {peak_mib:.0} |");
         }
     }
     Ok(())

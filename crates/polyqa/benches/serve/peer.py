@@ -2,8 +2,8 @@
 
     python peer.py MODEL THREADS turns|together float32|bfloat16
 
-`turns` evaluates requests sequentially, `together` concurrently in FastAPI's threads. Prints the address once it
-serves.
+`turns` evaluates requests sequentially, `together` concurrently in FastAPI's threads. Prints the address when the
+server is ready.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ def main():
     @app.post("/answer")
     def answer(query: Query):
         with lock:
-            found = pipeline(
+            answers = pipeline(
                 question=query.question, context=query.text, top_k=3, max_seq_len=384, doc_stride=128, max_answer_len=30
             )
         # The pipeline returns a single answer without a list.
-        return {"results": found if isinstance(found, list) else [found]}
+        return {"results": answers if isinstance(answers, list) else [answers]}
 
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"serving on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)

@@ -45,8 +45,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "retriever")]
     embeddings: Option<PathBuf>,
     /// Number of passages that the retriever and BM25 select per question. 0 reads all passages
-    /// and, without a retriever, applies no penalties. BM25 alone also reads all passages for
-    /// questions that seem to be in another language than the documents
+    /// and, without a retriever, applies no penalties. Without a retriever, all passages are
+    /// also read for questions that seem to be in another language than the documents
     #[arg(long, value_name = "N", default_value_t = CANDIDATES)]
     candidates: usize,
     /// Print one JSON line per question
@@ -77,8 +77,8 @@ Examples:
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
 end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document,
-probability, score. Each line is complete when it is written, so the lines before an
-interruption are usable.";
+probability, score. Each line is written as a whole, so an interrupted run leaves only
+complete lines.";
 
 /// Number of questions of a file that are evaluated together.
 const QUESTIONS_PER_BATCH: usize = 256;
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
     let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
     ensure!(
         inputs.filter(is_standard_input).count() < 2,
-        "- (standard input) may be given only once"
+        "- (standard input) may be used only once"
     );
     let mut documents = Documents::of_files(args.texts.iter().cloned())?;
     for path in &args.documents {
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if documents.is_empty() {
         let Some(path) = args.questions.as_deref().filter(|_| args.question.is_empty()) else {
-            bail!("no documents: give files, --documents FILE, or - for standard input");
+            bail!("no documents: pass files, --documents FILE, or - for standard input");
         };
         let dataset = Dataset::read(path)?;
         let reader = load(args)?;
@@ -119,12 +119,12 @@ pub fn run(args: &Args) -> Result<()> {
         warn_of_mismatch(pass, *candidates, &questions);
     }
     let bar = cli::progress(count, "documents");
-    let report = |answers: Vec<Answers>, documents_read: usize| -> Result<()> {
+    let print_batch = |answers: Vec<Answers>, documents_read: usize| -> Result<()> {
         bar.set_position(documents_read.try_into().unwrap_or(u64::MAX));
-        bar.suspend(|| answers.iter().try_for_each(|one| print(args, one)))
+        bar.suspend(|| answers.iter().try_for_each(|answers| print(args, answers)))
     };
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
-    reader.answer_all(&questions, &documents, first_pass, &mut { report })?;
+    reader.answer_all(&questions, &documents, first_pass, &mut { print_batch })?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -138,30 +138,30 @@ fn first_pass<'a>(
     retriever: Option<&'a Retriever>,
 ) -> Result<Option<(FirstPass<'a>, usize)>> {
     let candidates = if args.candidates == 0 { usize::MAX } else { args.candidates };
-    let is_weighted = retriever.is_some_and(|retriever| retriever.answer_weight != 0.0);
-    if args.candidates == 0 && !is_weighted {
+    let has_penalties = retriever.is_some_and(|retriever| retriever.answer_weight != 0.0);
+    if args.candidates == 0 && !has_penalties {
         return Ok(None);
     }
     let pass = FirstPass::over(documents)?;
     let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
     let bar = cli::progress(count, "embedded documents");
     let mut progress = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
-    let stored_count = match &args.embeddings {
+    let n_stored = match &args.embeddings {
         Some(path) if path.exists() => retriever.load_embeddings(path)?,
         _ => 0,
     };
     let pass = pass.with_retriever(documents, retriever, &mut progress)?;
     bar.finish_and_clear();
     if let Some(path) = &args.embeddings
-        && retriever.cached_embeddings().len() > stored_count
+        && retriever.cached_embeddings().len() > n_stored
     {
         retriever.save_embeddings(path)?;
     }
     Ok(Some((pass, candidates)))
 }
 
-/// Prints one warning if there are more passages than candidates and a question seems to be in
-/// another script or language.
+/// Prints one warning if there are more passages than candidates, and a question seems to be in a
+/// different script or language from the documents.
 fn warn_of_mismatch(
     pass: &FirstPass<'_>,
     candidates: usize,
@@ -171,8 +171,8 @@ fn warn_of_mismatch(
     if passages <= candidates {
         return;
     }
-    let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
-    if let Some((question, [question_language, document_language])) = found {
+    let pair = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
+    if let Some((question, [question_language, document_language])) = pair {
         cli::print_stderr(&format!(
             "warning: the question {question:?} ({question_language}) is not in the documents' language \
              ({document_language}), and BM25 compares words; all {passages} passages are read. A --retriever \
@@ -210,7 +210,7 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
                     &documents,
                     first_pass,
                     &mut |answers, _| -> Result<()> {
-                        answers.iter().try_for_each(|one| print(args, one))
+                        answers.iter().try_for_each(|answers| print(args, answers))
                     },
                 )?;
             }
@@ -219,25 +219,26 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
     }
 }
 
-/// Loads the reader, which is never dropped: the process ends after the answers, and freeing the
-/// tokenizer would take 0.05 seconds.
+/// Loads the reader. It is never dropped, because the process ends after the answers and freeing
+/// the tokenizer would take 0.05 seconds.
 fn load(args: &Args) -> Result<ManuallyDrop<Reader>> {
     let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
     Ok(ManuallyDrop::new(args.reader.load(compatible)?.0))
 }
 
-/// Answers every question over its own context.
+/// Answers every question of a file over its context.
 fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()> {
     let bar = cli::progress(dataset.questions.len(), "questions");
     let mut n_best = Vec::new();
     let mut texts = Vec::new();
-    for part in dataset.questions.chunks(QUESTIONS_PER_BATCH) {
-        for (answers, found) in reader.answer_in_contexts(part)? {
+    for batch in dataset.questions.chunks(QUESTIONS_PER_BATCH) {
+        for (answers, candidates) in reader.answer_in_contexts(batch)? {
             bar.suspend(|| print(args, &answers))?;
             bar.inc(1);
             let best = answers.answers.first().filter(|_| !answers.no_answer);
-            texts.push((found.id.clone(), best.map(|best| best.text.clone()).unwrap_or_default()));
-            n_best.push(found);
+            let best_text = best.map(|best| best.text.clone()).unwrap_or_default();
+            texts.push((candidates.id.clone(), best_text));
+            n_best.push(candidates);
         }
     }
     bar.finish_and_clear();
@@ -270,7 +271,8 @@ struct Row {
     question: String,
 }
 
-/// Returns the questions with their ids, which must be unique.
+/// Returns the questions of the command line and of the file, with their ids. Ids in the file must
+/// be unique.
 fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
     let mut questions: Vec<(Option<String>, String)> =
         args.question.iter().map(|text| (None, text.trim().to_owned())).collect();
@@ -278,7 +280,7 @@ fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
         questions.extend(rows(path)?);
     }
     ensure!(questions.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
-    ensure!(!questions.is_empty(), "no questions: give --question TEXT or --questions FILE");
+    ensure!(!questions.is_empty(), "no questions: pass --question TEXT or --questions FILE");
     Ok(questions)
 }
 

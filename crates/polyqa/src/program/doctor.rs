@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::Calibration;
 use crate::reader::default_windows;
-use crate::retriever_files::settings;
+use crate::retriever_files::load_settings;
 use anyhow::Result;
 use atomic_file::cli;
-use model_hub::{Origin, Resolved};
+use model_hub::{Origin, ResolvedModel};
 use serde_json::{Map, Value};
 use tch::Cuda;
 use xlmr_model::{Config, Head, Inspection};
@@ -68,27 +68,28 @@ pub fn run(args: &Args) -> Result<()> {
     result
 }
 
-/// Adds a model's properties and its possible uses.
+/// Adds a model's properties and its possible uses to `lines`.
 fn describe_model(name: &str, lines: &mut Properties) -> Result<()> {
-    let Resolved { folder, origin } = resolve(name)?;
+    let ResolvedModel { folder, origin } = resolve(name)?;
     let repository = origin.as_ref().map_or_else(String::new, |origin| origin.repository.clone());
     if let Some(Origin { repository, commit, .. }) = origin {
         lines.push(("origin", format!("{repository} at {commit}")));
     }
     lines.push(("model", folder.display().to_string()));
-    let found = describe(&folder, lines).inspect_err(|_| {
+    let inspection = describe_files(&folder, lines).inspect_err(|_| {
         lines.extend(["answer", "train", "encode"].map(|purpose| (purpose, "no".to_owned())));
     })?;
-    let answer = answers(&folder, &found, lines);
-    let state = |result: Result<()>| match result {
+    let answer = check_reader(&folder, &inspection, lines);
+    let verdict = |result: Result<()>| match result {
         Ok(()) => "yes".to_owned(),
         Err(error) => format!("no: {error:#}"),
     };
-    let train = state(found.report(Head::Span).map(drop).map_err(Into::into));
+    let train = verdict(inspection.report(Head::Span).map(drop).map_err(Into::into));
     let trainable_only = answer.is_err() && train == "yes";
     lines.push(("answer", if answer.is_ok() { "yes" } else { "no" }.to_owned()));
     lines.push(("train", train));
-    lines.push(("encode", state(settings(&folder, &repository).map(drop).map_err(Into::into))));
+    let encode = verdict(load_settings(&folder, &repository).map(drop).map_err(Into::into));
+    lines.push(("encode", encode));
     if trainable_only {
         let command = format!("polyqa train --model {name} --train FILE --out DIR");
         lines.push(("next", command));
@@ -96,14 +97,14 @@ fn describe_model(name: &str, lines: &mut Properties) -> Result<()> {
     answer
 }
 
-/// Adds the properties of configuration, weights and tokenizer, which every use of a model
-/// requires.
-fn describe(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
+/// Adds the properties of configuration, weights and tokenizer to `lines`. Every use of a model
+/// requires these files.
+fn describe_files(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
     let config = Config::of_folder(folder).inspect_err(|_| {
-        // The returned error states why the configuration is not supported.
+        // The returned error explains why the configuration is not supported.
         let file = atomic_file::read_limited(folder.join("config.json"), 16 << 20);
-        let raw: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
-        if let Some(name) = raw.as_ref().and_then(|raw| raw.get("model_type")?.as_str()) {
+        let config: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
+        if let Some(name) = config.as_ref().and_then(|config| config.get("model_type")?.as_str()) {
             lines.push(("type", format!("{name} (not supported)")));
         }
     })?;
@@ -116,37 +117,38 @@ fn describe(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
     lines.push(("encoder", encoder));
     lines.push(("vocabulary", config.vocab_size.to_string()));
     lines.push(("max length", format!("{} tokens", config.max_length())));
-    let found = Inspection::of_folder(folder)?;
-    let dtypes: Vec<&str> = found.dtypes.iter().map(String::as_str).collect();
-    let megabytes = found.bytes.div_ceil(1_000_000);
+    let inspection = Inspection::of_folder(folder)?;
+    let dtypes: Vec<&str> = inspection.dtypes.iter().map(String::as_str).collect();
+    let megabytes = inspection.bytes.div_ceil(1_000_000);
     let dtypes = dtypes.join(", ");
-    let weights = format!("{megabytes} MB, {} parameters in {dtypes}", found.parameters);
+    let weights = format!("{megabytes} MB, {} parameters in {dtypes}", inspection.parameters);
     lines.push(("weights", weights));
-    let (kind, size) = found.tokenizer;
+    let (kind, size) = inspection.tokenizer;
     lines.push(("tokenizer", format!("{kind}, {size} tokens")));
-    if !found.notes.is_empty() {
-        lines.push(("note", found.notes.join("; ")));
+    if !inspection.notes.is_empty() {
+        lines.push(("note", inspection.notes.join("; ")));
     }
-    Ok(found)
+    Ok(inspection)
 }
 
-/// Checks that the model can be opened as a reader; adds its head and its reader settings.
-fn answers(folder: &Path, found: &Inspection, lines: &mut Properties) -> Result<()> {
-    let trained = found.check_trained(Head::Span);
-    let head = if trained.is_ok() { Head::Span.name() } else { "none" };
+/// Checks that the model can be loaded as a reader, and adds its head and reader settings to
+/// `lines`.
+fn check_reader(folder: &Path, inspection: &Inspection, lines: &mut Properties) -> Result<()> {
+    let head_check = inspection.check_trained(Head::Span);
+    let head = if head_check.is_ok() { Head::Span.name() } else { "none" };
     lines.push(("QA head", head.to_owned()));
-    trained?;
+    head_check?;
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;
-    let windows = default_windows(&found.config);
+    let windows = default_windows(&inspection.config);
     let windows = format!("{} tokens, {} shared", windows.max_length, windows.doc_stride);
     lines.push(("windows", windows));
-    let calibrated = match (questions, null_threshold) {
+    let calibration = match (questions, null_threshold) {
         (0, _) => "none; `polyqa train --dev` fits one".to_owned(),
         (_, None) => format!("temperature {temperature:.2} on {questions} questions"),
         (_, Some(threshold)) => format!(
             "temperature {temperature:.2} and null threshold {threshold:.2} on {questions} questions"
         ),
     };
-    lines.push(("calibrated", calibrated));
+    lines.push(("calibrated", calibration));
     Ok(())
 }

@@ -54,19 +54,19 @@ enum Command {
     },
 }
 
-/// Commands of `mlqa-eval` that are rarely used; they work, but the help does not list them.
-const HIDDEN: [&str; 4] = ["windows", "decode", "coverage", "tables"];
+/// Rarely used commands of `mlqa-eval`, which the help does not list.
+const HIDDEN_COMMANDS: [&str; 4] = ["windows", "decode", "coverage", "tables"];
 
 /// Builds the command line. Help texts of commands shared with other programs are adapted to
 /// `polyqa`.
 fn command() -> clap::Command {
     Args::command().mut_subcommands(|command| {
-        let hidden = HIDDEN.contains(&command.get_name());
+        let is_hidden = HIDDEN_COMMANDS.contains(&command.get_name());
         let help = command.get_after_help().map(|help| {
             let help = help.to_string().replace("mlqa-eval ", "polyqa ");
             help.replace("  qa-report ", "  polyqa report ")
         });
-        let command = command.hide(hidden);
+        let command = command.hide(is_hidden);
         match help {
             Some(help) => command.after_help(help),
             None => command,
@@ -74,14 +74,14 @@ fn command() -> clap::Command {
     })
 }
 
-/// Runs the program and returns its exit code: 0, 2 after one line on standard error, or 128 plus a
+/// Runs the program and returns its exit code: 0 for success, 2 for an error, or 128 plus a
 /// signal's number. The first argument is the program's name. `--help` and `--version` end the
 /// process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     torch_ext::passive_omp_wait();
-    let parsed = cli::parse_command(command(), arguments)
-        .and_then(|found| Args::from_arg_matches(&found).map_err(|_| ExitCode::from(2)));
-    let command = match parsed {
+    let parsed_args = cli::parse_command(command(), arguments)
+        .and_then(|matches| Args::from_arg_matches(&matches).map_err(|_| ExitCode::from(2)));
+    let command = match parsed_args {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };

@@ -5,12 +5,12 @@ use anyhow::{Result, ensure};
 use atomic_file::cli;
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
-use model_hub::{Hub, Resolved};
+use model_hub::{Hub, ResolvedModel};
 use torch_ext::{DeviceChoice, Precision, resolve_device};
 
 use crate::{Reader, Retriever, select_precision};
 
-/// The option `--model`.
+/// The command-line option `--model`.
 #[derive(clap::Args)]
 pub struct ModelArg {
     /// Model: a Hugging Face folder, or a repository of the hub as owner/name or
@@ -20,26 +20,26 @@ pub struct ModelArg {
 }
 
 impl ModelArg {
-    /// Returns the model's folder; prints the progress of a download.
-    pub fn resolve(&self) -> Result<Resolved> {
+    /// Returns the model's folder, and prints the progress of downloads.
+    pub fn resolve(&self) -> Result<ResolvedModel> {
         resolve(&self.model)
     }
 }
 
-/// Resolves a model's name to its folder; prints the progress of a download.
-pub fn resolve(model: &str) -> Result<Resolved> {
-    let mut current = None;
+/// Resolves a model's name to its folder, and prints the progress of downloads.
+pub fn resolve(model: &str) -> Result<ResolvedModel> {
+    let mut current_bar = None;
     let resolved = Hub::from_env().resolve(model, &mut |progress| {
-        let bar = match &mut current {
+        let bar = match &mut current_bar {
             Some((file, bar)) if *file == progress.file => bar,
-            other => {
+            slot => {
                 let bar = cli::byte_progress(Some(progress.total));
-                &mut other.insert((progress.file.to_owned(), bar)).1
+                &mut slot.insert((progress.file.to_owned(), bar)).1
             }
         };
         bar.set_position(progress.done);
     });
-    if let Some((_, bar)) = current {
+    if let Some((_, bar)) = current_bar {
         bar.finish_and_clear();
     }
     Ok(resolved?)
@@ -103,7 +103,7 @@ impl From<Score> for WindowScore {
     }
 }
 
-/// The sentence encoder of the first stage.
+/// Options of the sentence encoder for the first stage of retrieval.
 #[derive(clap::Args)]
 pub struct RetrieverArgs {
     /// Sentence encoder, such as intfloat/multilingual-e5-small, that selects passages across
@@ -158,7 +158,7 @@ impl ReaderArgs {
             "highest".clone_into(&mut run.float32_matmul);
         }
         Runtime::set_up(&run)?;
-        let Resolved { folder, origin } = self.model.resolve()?;
+        let ResolvedModel { folder, origin } = self.model.resolve()?;
         let reader = Reader::load(&folder, device, precision)?;
         let mut windows = reader.windows().clone();
         windows.max_length = self.max_length.unwrap_or(windows.max_length);
@@ -178,7 +178,7 @@ impl ReaderArgs {
             .with_windows(windows)?
             .with_decoding(decoding)?
             .with_batch_size(batch_size)
-            .with_answers(self.answers)
+            .with_max_answers(self.answers)
             .with_null_threshold(self.null_threshold);
         let name = match origin {
             Some(origin) => origin.repository,

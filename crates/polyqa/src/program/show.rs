@@ -8,13 +8,13 @@ use atomic_file::one_line;
 
 /// Formats the question, its best answer with the sentence that contains it, and the other distinct
 /// answers.
-pub fn answers(found: &Answers) -> String {
+pub fn answers(result: &Answers) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{}", one_line(&found.question));
-    let no_answer = match found.answers.first() {
+    let _ = writeln!(text, "{}", one_line(&result.question));
+    let no_answer = match result.answers.first() {
         None => Some("no answer: the documents contain no words".to_owned()),
-        Some(_) if found.no_answer => {
-            Some(format!("no answer ({:.0} %)", 100.0 * found.null_probability))
+        Some(_) if result.no_answer => {
+            Some(format!("no answer ({:.0} %)", 100.0 * result.null_probability))
         }
         Some(_) => None,
     };
@@ -22,8 +22,8 @@ pub fn answers(found: &Answers) -> String {
         let _ = writeln!(text, "  {message}");
     }
     let mut texts = HashSet::new();
-    let distinct = found.answers.iter().filter(|answer| texts.insert(answer.text.to_lowercase()));
-    for (rank, answer) in distinct.enumerate() {
+    let unique = result.answers.iter().filter(|answer| texts.insert(answer.text.to_lowercase()));
+    for (rank, answer) in unique.enumerate() {
         let prefix = match (rank, &no_answer) {
             (0, None) => " ",
             (0, Some(_)) => "  perhaps",
@@ -33,7 +33,7 @@ pub fn answers(found: &Answers) -> String {
         let _ = writeln!(
             text,
             "{prefix} {}  ({:.0} %, {})",
-            marked(&answer.text),
+            highlight(&answer.text),
             100.0 * probability,
             one_line(document)
         );
@@ -46,24 +46,24 @@ pub fn answers(found: &Answers) -> String {
     text
 }
 
-/// Returns the sentence with the answer marked.
+/// Returns the sentence with the answer highlighted.
 fn in_sentence(answer: &Answer) -> String {
-    let at = |code_point: usize| {
+    let byte_offset = |code_point: usize| {
         let mut starts = answer.sentence.char_indices().map(|(byte, _)| byte);
         starts.nth(code_point).unwrap_or(answer.sentence.len())
     };
-    let start = at(answer.start_in_sentence);
+    let start = byte_offset(answer.start_in_sentence);
     let end = (start + answer.text.len()).min(answer.sentence.len());
-    let part = |from: usize, to: usize| {
+    let text_between = |from: usize, to: usize| {
         one_line(answer.sentence.get(from..to).unwrap_or_default()).into_owned()
     };
-    let (before, after) = (part(0, start), part(end, answer.sentence.len()));
-    format!("{before}{}{after}", marked(&part(start, end)))
+    let (before, after) = (text_between(0, start), text_between(end, answer.sentence.len()));
+    format!("{before}{}{after}", highlight(&text_between(start, end)))
 }
 
-/// Marks text in bold on a terminal, in brackets elsewhere.
-fn marked(text: &str) -> String {
+/// Formats text in bold on a terminal, in brackets elsewhere.
+fn highlight(text: &str) -> String {
     let text = one_line(text);
-    let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    if bold { format!("\u{1b}[1m{text}\u{1b}[0m") } else { format!("[{text}]") }
+    let is_bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if is_bold { format!("\u{1b}[1m{text}\u{1b}[0m") } else { format!("[{text}]") }
 }

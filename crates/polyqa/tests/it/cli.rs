@@ -1,4 +1,4 @@
-//! Tests of the program.
+//! Tests of the command-line program.
 use std::path::Path;
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{copy_model, polyqa, read_json, run_with_input};
 
-fn lines(text: &str) -> Vec<Value> {
+fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -28,10 +28,10 @@ fn answers_are_printed_as_text_or_json() {
         "answer --model model --questions q.jsonl --json -n 2 --documents rows.jsonl -",
         b"Standard input has a text.",
     );
-    let found = lines(&output.out);
-    assert_eq!(found.len(), 2, "{}", output.err);
-    assert_eq!((&found[0]["id"], &found[1]["id"]), (&Value::from("a"), &Value::Null));
-    for line in &found {
+    let results = json_lines(&output.out);
+    assert_eq!(results.len(), 2, "{}", output.err);
+    assert_eq!((&results[0]["id"], &results[1]["id"]), (&Value::from("a"), &Value::Null));
+    for line in &results {
         let answers = line["answers"].as_array().unwrap();
         assert_eq!(answers.len(), 2);
         for answer in answers {
@@ -43,11 +43,12 @@ fn answers_are_printed_as_text_or_json() {
     let output = run_with_input(&program, "answer --model model --json text.txt", input);
     assert!(output.err.starts_with("skipped a line that is not UTF-8"), "{}", output.err);
     let questions: Vec<Value> =
-        lines(&output.out).iter().map(|one| one["question"].clone()).collect();
+        json_lines(&output.out).iter().map(|result| result["question"].clone()).collect();
     assert_eq!(questions, ["Where?", "Who?"]);
 }
 
-/// If libtorch uses libgomp, libgomp prints its settings each time it is loaded.
+/// libgomp prints its settings each time that it is loaded. (libtorch may use a different OpenMP
+/// library.)
 #[test]
 #[cfg(target_os = "linux")]
 fn the_program_loads_libtorch_once_with_passive_waiting() {
@@ -81,9 +82,9 @@ fn a_question_file_is_answered_over_its_contexts() {
     );
     let [predictions, odds, n_best] =
         ["predictions.json", "odds.json", "n-best.json"].map(|name| read_json(&program, name));
-    let found = lines(&output.out);
-    assert_eq!(found.len(), predictions.as_object().unwrap().len());
-    for line in &found {
+    let results = json_lines(&output.out);
+    assert_eq!(results.len(), predictions.as_object().unwrap().len());
+    for line in &results {
         let id = line["id"].as_str().unwrap();
         assert_eq!(line["answers"][0]["text"], predictions[id]);
         assert!(odds[id].is_number() && n_best[id]["candidates"].is_array());
@@ -108,7 +109,7 @@ fn bad_input_is_reported_in_one_line() {
         ("answer --model model -q Where? latin.txt", &["latin.txt"]),
         ("answer --model model -q Where? cut.jsonl", &["cut.jsonl: line 2"]),
         ("answer --model model -q Where?", &["no documents"]),
-        ("answer --model model -q Where? - -", &["standard input) may be given only once"]),
+        ("answer --model model -q Where? - -", &["standard input) may be used only once"]),
         ("answer --model model -q Where? text.txt --max-length 9", &["max_length"]),
         ("answer --model model -q Where? text.txt -n 0", &["--answers"]),
         ("answer --model model -q Where? text.txt --device tpu", &["tpu"]),
@@ -142,11 +143,11 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     let answer = |name: &str| run(&format!("answer --model {name} -q Where? text.txt --json"));
     let by_folder = program.expect_success("answer --model model -q Where? text.txt --json");
     assert_eq!(answer("someone/reader").out, by_folder.out);
-    let absent = answer("someone/else");
-    assert_eq!(absent.code, Some(2));
-    assert!(absent.err.starts_with("error: ") && absent.err.contains("someone/else"));
+    let missing = answer("someone/else");
+    assert_eq!(missing.code, Some(2));
+    assert!(missing.err.starts_with("error: ") && missing.err.contains("someone/else"));
 
-    // A run records its inputs: the commit, and a digest of each file.
+    // A training run records the commit and a digest of each file.
     program.write(
         "train.jsonl",
         "{\"id\": \"1\", \"question\": \"Where?\", \"context\": \"It is in Lima.\", \
@@ -174,7 +175,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     let program = polyqa();
     let output = program.expect_success("doctor --model model").out;
     let weights = program.bytes("model/model.safetensors").len().div_ceil(1_000_000);
-    for part in [
+    for text in [
         "type       xlm-roberta, XLMRobertaForQuestionAnswering\n",
         "encoder    3 layers of 128, 4 attention heads\n",
         "vocabulary 4000\n",
@@ -190,16 +191,16 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
         "GPUs",
         "threads",
     ] {
-        assert!(output.contains(part), "{part}: {output}");
+        assert!(output.contains(text), "{text}: {output}");
     }
     assert!(!output.contains("note"), "{output}");
     let config = program.read("model/config.json");
-    let changed = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
-    program.write("model/config.json", changed);
+    let changed_config = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
+    program.write("model/config.json", changed_config);
     let output = program.expect_success("doctor --model model").out;
     assert!(output.contains("note       config.json: eos_token_id is 5, but"), "{output}");
 
-    let rejects = |folder: &str, error: &[&str], expected: &[(&str, &str)]| {
+    let doctor = |folder: &str, error: &[&str], expected: &[(&str, &str)]| {
         let output = program.expect_error(&format!("doctor --model {folder} --json"), error);
         let output: Value = serde_json::from_str(&output.out).unwrap();
         assert!(output["error"].is_string(), "{output}");
@@ -214,23 +215,23 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
         ("encode", "yes"),
         ("next", "polyqa train --model data/base --train FILE --out DIR"),
     ];
-    rejects("data/base", &["config.json names XLMRobertaForMaskedLM", "span head"], &can_train);
+    doctor("data/base", &["config.json names XLMRobertaForMaskedLM", "span head"], &can_train);
     program.write("albert/config.json", config.replace("\"xlm-roberta\"", "\"albert\""));
     let unsupported =
         [("type", "albert (not supported)"), ("answer", "no"), ("train", "no"), ("encode", "no")];
-    rejects("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""], &unsupported);
+    doctor("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""], &unsupported);
     program.write("pickle/config.json", config.clone());
     program.write("pickle/pytorch_model.bin", "x");
     program.copy("model/tokenizer.json", "pickle/tokenizer.json");
-    rejects("pickle", &["save_pretrained"], &[("answer", "no"), ("train", "no")]);
+    doctor("pickle", &["save_pretrained"], &[("answer", "no"), ("train", "no")]);
 
     // The headers suffice to detect a wrong shape and a truncated file.
     program.copy("model/tokenizer.json", "wide/tokenizer.json");
     program.copy("model/model.safetensors", "wide/model.safetensors");
-    let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
-    program.write("wide/config.json", wide);
-    rejects("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"], &[]);
+    let wide_config = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
+    program.write("wide/config.json", wide_config);
+    doctor("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"], &[]);
     program.write("wide/config.json", config);
     program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
-    rejects("wide", &["truncated"], &[]);
+    doctor("wide", &["truncated"], &[]);
 }

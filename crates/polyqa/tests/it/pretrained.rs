@@ -1,5 +1,5 @@
-//! Tests of the pretrained encoder from `cargo xtask pretrained`: tokens, hidden states, training,
-//! an answer.
+//! Tests of the pretrained encoder from `cargo xtask pretrained`: tokens, hidden states, training
+//! and answering, retrieval.
 //!
 //! `cargo xtask test` runs the tests whose names begin with `pretrained_encoder_` in one step.
 use std::io::Write;
@@ -17,7 +17,8 @@ use crate::common::{DATA, xquad};
 
 const TEXT: &str = "Lima is the capital of Peru.";
 
-/// Returns the encoder's folder; `None` and a line on standard error if it was not prepared.
+/// Returns the encoder's folder; if it was not downloaded, prints a line to standard error and
+/// returns `None`.
 fn encoder() -> Option<PathBuf> {
     let folder = Path::new(DATA).join("../.pretrained/multilingual-e5-small");
     if folder.is_dir() {
@@ -38,7 +39,7 @@ fn lines() -> Vec<String> {
         let mut contexts: Vec<String> =
             questions.iter().map(|question| question.context.to_string()).collect();
         contexts.dedup();
-        // transformers 5 has no token for a trailing space, and transformers 4 has one.
+        // transformers 4 has a token for a trailing space, and transformers 5 does not.
         contexts.iter_mut().for_each(|context| context.truncate(context.trim_end().len()));
         lines.extend(contexts);
         lines.extend(questions.iter().take(46).map(|question| question.question.clone()));
@@ -51,8 +52,8 @@ fn pretrained_encoder_has_the_tokens_of_transformers() {
     let (Some(folder), Some(python)) = (encoder(), peers_python(Peers::Tokenizers)) else { return };
     let lines = lines();
     assert_eq!(lines.len(), 2002);
-    let at = tempfile::tempdir().unwrap();
-    let file = at.path().join("lines.json");
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("lines.json");
     std::fs::write(&file, serde_json::to_vec(&lines).unwrap()).unwrap();
     let script = "import json, sys\n\
                   from transformers import AutoTokenizer\n\
@@ -62,14 +63,14 @@ fn pretrained_encoder_has_the_tokens_of_transformers() {
     command.args(["-c", script]).arg(&folder).arg(&file);
     // The script must not download files; hints on standard error are suppressed.
     command.env("HF_HUB_OFFLINE", "1").env("TRANSFORMERS_VERBOSITY", "error");
-    let done = command.output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let expected: Vec<Vec<u32>> = serde_json::from_slice(&done.stdout).unwrap();
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected: Vec<Vec<u32>> = serde_json::from_slice(&output.stdout).unwrap();
     let tokenizer = read_tokenizer(&folder).unwrap();
-    let found = tokenizer.encode_batch(lines.clone(), true).unwrap();
-    assert_eq!(found.len(), expected.len());
-    for ((line, found), expected) in lines.iter().zip(&found).zip(&expected) {
-        assert_eq!(found.get_ids(), expected, "{line}");
+    let encodings = tokenizer.encode_batch(lines.clone(), true).unwrap();
+    assert_eq!(encodings.len(), expected.len());
+    for ((line, encoding), expected) in lines.iter().zip(&encodings).zip(&expected) {
+        assert_eq!(encoding.get_ids(), expected, "{line}");
     }
 }
 
@@ -98,13 +99,13 @@ fn pretrained_encoder_learns_and_answers() {
     let Some(folder) = encoder() else { return };
     let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
     let row = |(id, question, answer): (usize, &str, &str)| {
-        let at = TEXT.find(answer).unwrap();
+        let start = TEXT.find(answer).unwrap();
         json!({"id": id.to_string(), "question": question, "context": TEXT,
-            "answers": {"text": [answer], "answer_start": [at]}})
+            "answers": {"text": [answer], "answer_start": [start]}})
     };
     let questions =
         [(0, "What is the capital of Peru?", "Lima"), (1, "Whose capital is Lima?", "Peru")];
-    let rows: Vec<String> = questions.into_iter().map(|one| row(one).to_string()).collect();
+    let rows: Vec<String> = questions.into_iter().map(|q| row(q).to_string()).collect();
     program.write("train.jsonl", rows.join("\n") + "\n");
     let folder = folder.display();
     program.expect_success(&format!(
@@ -132,23 +133,23 @@ fn pretrained_encoder_retrieves_across_languages() {
     let Some(folder) = encoder() else { return };
     let read = |language: &str| {
         let mut questions = xquad(language);
-        questions.dedup_by(|one, before| one.title == before.title);
+        questions.dedup_by(|question, previous| question.title == previous.title);
         questions.truncate(12);
         questions
     };
-    let document = |one: mlqa_eval::Question| Document { id: one.title, text: one.context };
+    let document = |qa: mlqa_eval::Question| Document { id: qa.title, text: qa.context };
     let documents = read("en").into_iter().map(document);
     let documents: Documents = documents.collect::<Vec<_>>().into();
     let questions = read("zh");
-    let questions: Vec<&str> = questions.iter().map(|one| one.question.as_str()).collect();
+    let questions: Vec<&str> = questions.iter().map(|qa| qa.question.as_str()).collect();
     let retriever = Retriever::load(folder, Device::Cpu, Precision::F32).unwrap();
     assert_eq!(retriever.prefixes(), ("query: ", "passage: "));
     let pass = FirstPass::over(&documents).unwrap();
     let pass = pass.with_retriever(&documents, &retriever, &mut |_| {}).unwrap();
-    let first = |ranking| -> usize {
-        let ranked = pass.rank(&questions, ranking).unwrap();
-        ranked.iter().enumerate().filter(|(k, ranked)| ranked.first() == Some(k)).count()
+    let n_correct = |ranking| -> usize {
+        let rankings = pass.rank(&questions, ranking).unwrap();
+        rankings.iter().enumerate().filter(|(k, ranking)| ranking.first() == Some(k)).count()
     };
-    let [bm25, dense] = [Ranking::Bm25, Ranking::Dense].map(first);
+    let [bm25, dense] = [Ranking::Bm25, Ranking::Dense].map(n_correct);
     assert!(dense >= 9 && bm25 < dense, "{bm25} {dense}");
 }

@@ -22,13 +22,13 @@ fn answer_all(
     documents: &Documents,
     first_pass: Option<(&FirstPass<'_>, usize)>,
 ) -> Vec<Answers> {
-    let mut found = Vec::new();
-    let mut done = |answers: Vec<Answers>, _| -> Result<()> {
-        found.extend(answers);
+    let mut results = Vec::new();
+    let mut on_answers = |answers: Vec<Answers>, _| -> Result<()> {
+        results.extend(answers);
         Ok(())
     };
-    reader.answer_all(questions, documents, first_pass, &mut done).unwrap();
-    found
+    reader.answer_all(questions, documents, first_pass, &mut on_answers).unwrap();
+    results
 }
 
 fn document(id: &str, text: &str) -> Document {
@@ -37,25 +37,25 @@ fn document(id: &str, text: &str) -> Document {
 
 /// Returns the documents and offsets of answers.
 fn document_offsets(answers: &[Answer]) -> Vec<(String, usize, usize)> {
-    answers.iter().map(|one| (one.document.to_string(), one.start, one.end)).collect()
+    answers.iter().map(|answer| (answer.document.to_string(), answer.start, answer.end)).collect()
 }
 
 fn check_offsets(text: &str, answers: &[Answer]) {
     let characters: Vec<char> = text.chars().collect();
-    for one in answers {
-        let by_code_points: String = characters[one.start..one.end].iter().collect();
-        assert_eq!(by_code_points, one.text);
-        assert_eq!(&text[one.start_byte..one.end_byte], one.text);
-        let sentence: Vec<char> = one.sentence.chars().collect();
-        let length = one.end - one.start;
-        let text_in_sentence: String = sentence[one.start_in_sentence..][..length].iter().collect();
-        assert_eq!(text_in_sentence, one.text);
-        assert!(text.contains(&one.sentence) && one.probability <= 1.0);
+    for answer in answers {
+        let by_code_points: String = characters[answer.start..answer.end].iter().collect();
+        assert_eq!(by_code_points, answer.text);
+        assert_eq!(&text[answer.start_byte..answer.end_byte], answer.text);
+        let sentence: Vec<char> = answer.sentence.chars().collect();
+        let length = answer.end - answer.start;
+        let in_sentence: String = sentence[answer.start_in_sentence..][..length].iter().collect();
+        assert_eq!(in_sentence, answer.text);
+        assert!(text.contains(&answer.sentence) && answer.probability <= 1.0);
     }
-    for (k, one) in answers.iter().enumerate() {
-        for other in &answers[..k] {
-            assert!(one.end <= other.start || other.end <= one.start);
-            assert!(one.probability <= other.probability);
+    for (k, answer) in answers.iter().enumerate() {
+        for better in &answers[..k] {
+            assert!(answer.end <= better.start || better.end <= answer.start);
+            assert!(answer.probability <= better.probability);
         }
     }
 }
@@ -64,13 +64,13 @@ fn check_offsets(text: &str, answers: &[Answer]) {
 fn answer_offsets_are_correct_in_every_language() {
     let reader = reader();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
-        let first = &xquad(language)[0];
-        // Windows have 130 tokens, so that each document has several.
-        let text = first.context.replace(". ", ".\r\n");
+        let question = &xquad(language)[0];
+        // A window has at most 128 tokens, so each document has several windows.
+        let text = question.context.replace(". ", ".\r\n");
         let text = format!("👩‍🚀 e\u{301}\u{323} {text} 🇵🇪\n");
-        let found = reader.answer(&first.question, vec![document("d", &text)]).unwrap();
-        assert_eq!(found.answers.len(), 5, "{language}");
-        check_offsets(&text, &found.answers);
+        let result = reader.answer(&question.question, vec![document("d", &text)]).unwrap();
+        assert_eq!(result.answers.len(), 5, "{language}");
+        check_offsets(&text, &result.answers);
     }
 }
 
@@ -84,12 +84,12 @@ proptest! {
 
 #[test]
 fn joint_and_separate_reading_give_equal_answers() {
-    let reader = reader().with_batch_size(7).with_answers(4);
+    let reader = reader().with_batch_size(7).with_max_answers(4);
     let mut questions = xquad("en");
     questions.truncate(60);
-    questions.dedup_by(|one, before| one.context == before.context);
+    questions.dedup_by(|question, previous| question.context == previous.context);
     let documents: Vec<Document> =
-        questions.iter().map(|one| document(&one.id, &one.context)).collect();
+        questions.iter().map(|qa| document(&qa.id, &qa.context)).collect();
     // Without a first pass, documents are not compared with each other.
     let question: Query = (None, "Where is it?".to_owned());
     let answer = |documents: Vec<Document>| {
@@ -98,7 +98,7 @@ fn joint_and_separate_reading_give_equal_answers() {
             .answers
     };
     let mut separate_answers: Vec<Answer> =
-        documents.iter().flat_map(|one| answer(vec![one.clone()])).collect();
+        documents.iter().flat_map(|document| answer(vec![document.clone()])).collect();
     separate_answers.sort_by(|a, b| b.score.total_cmp(&a.score));
     separate_answers.truncate(4);
     assert_eq!(document_offsets(&answer(documents.clone())), document_offsets(&separate_answers));
@@ -108,10 +108,10 @@ fn joint_and_separate_reading_give_equal_answers() {
     let corpus: Documents = documents.clone().into();
     let pass = FirstPass::over(&corpus).unwrap();
     let two_questions = [question.clone(), (Some("b".to_owned()), name)];
-    let found = answer_all(&reader, &two_questions, &corpus, Some((&pass, 1)));
-    assert_eq!(found.len(), 2);
-    assert_eq!(found[1].id.as_deref(), Some("b"));
-    assert!(found[1].answers.iter().all(|one| one.document == documents[3].id));
+    let results = answer_all(&reader, &two_questions, &corpus, Some((&pass, 1)));
+    assert_eq!(results.len(), 2);
+    assert_eq!(results[1].id.as_deref(), Some("b"));
+    assert!(results[1].answers.iter().all(|answer| answer.document == documents[3].id));
 }
 
 #[test]
@@ -138,11 +138,11 @@ fn compatible_answers_are_those_of_run_qa() {
 fn empty_documents_have_no_answer() {
     let reader = reader();
     for documents in [vec![], vec![document("d", "")], vec![document("d", " \n")]] {
-        let found = reader.answer("Where?", documents).unwrap();
-        assert!(found.answers.is_empty() && found.no_answer);
+        let result = reader.answer("Where?", documents).unwrap();
+        assert!(result.answers.is_empty() && result.no_answer);
     }
     // The threshold applies regardless of the scores of the answers.
     let with_threshold = reader.with_null_threshold(Some(-1e9));
-    let found = with_threshold.answer("Where?", vec![document("d", "It is here.")]).unwrap();
-    assert!(!found.answers.is_empty() && found.no_answer);
+    let result = with_threshold.answer("Where?", vec![document("d", "It is here.")]).unwrap();
+    assert!(!result.answers.is_empty() && result.no_answer);
 }

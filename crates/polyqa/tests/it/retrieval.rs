@@ -1,4 +1,4 @@
-//! The first stage: BM25, the retriever and both.
+//! Tests of the first stage of retrieval: BM25, the retriever and both together.
 use std::fmt::Write;
 
 use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
@@ -12,17 +12,17 @@ use crate::common::{copy_model, polyqa, random_encoder, run_with_input, write_mo
 
 fn articles(language: &str, count: usize) -> (Vec<Document>, Vec<String>) {
     let mut questions = xquad(language);
-    questions.dedup_by(|one, before| one.context == before.context);
+    questions.dedup_by(|question, previous| question.context == previous.context);
     questions.truncate(count);
     let document = |(index, text)| Document { id: format!("{index}").into(), text };
-    let texts = questions.iter().map(|one| one.context.clone());
+    let texts = questions.iter().map(|question| question.context.clone());
     (
         texts.enumerate().map(document).collect(),
-        questions.into_iter().map(|one| one.question).collect(),
+        questions.into_iter().map(|qa| qa.question).collect(),
     )
 }
 
-fn ranked(
+fn rank(
     documents: &[Document],
     retriever: &Retriever,
     questions: &[&str],
@@ -38,24 +38,24 @@ fn ranked(
 fn added_documents_and_threads_do_not_change_the_order() {
     let folder = random_encoder();
     let (documents, questions) = articles("en", 30);
-    let (others, _) = articles("zh", 30);
+    let (other_documents, _) = articles("zh", 30);
     let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
     let load = || Retriever::load(folder.path(), Device::Cpu, Precision::F32).unwrap();
-    let rank = |documents: &[Document]| ranked(documents, &load(), &questions, Ranking::Dense);
+    let dense_rank = |documents: &[Document]| rank(documents, &load(), &questions, Ranking::Dense);
     let threads = tch::get_num_threads();
     tch::set_num_threads(1);
-    let expected_order = rank(&documents);
+    let expected_order = dense_rank(&documents);
     tch::set_num_threads(3);
-    assert_eq!(rank(&documents), expected_order);
+    assert_eq!(dense_rank(&documents), expected_order);
     tch::set_num_threads(threads);
     assert!(expected_order.iter().all(|ranked| ranked.len() == documents.len()));
 
-    // The documents are mixed with others before, between and after them.
-    let mut mixed = others[..10].to_vec();
-    for (one, other) in documents.iter().zip(&others) {
-        mixed.extend([one.clone(), other.clone()]);
+    // The documents are mixed with other documents before, between and after them.
+    let mut mixed = other_documents[..10].to_vec();
+    for (document, other) in documents.iter().zip(&other_documents) {
+        mixed.extend([document.clone(), other.clone()]);
     }
-    for (ranked, expected_order) in rank(&mixed).iter().zip(&expected_order) {
+    for (ranked, expected_order) in dense_rank(&mixed).iter().zip(&expected_order) {
         let original = ranked.iter().filter(|&&k| k >= 10 && k % 2 == 0).map(|&k| (k - 10) / 2);
         assert_eq!(original.collect::<Vec<_>>(), *expected_order);
     }
@@ -69,15 +69,15 @@ fn embeddings_are_cached_by_content() {
     documents.push(Document { id: "copy".into(), ..documents[1].clone() });
     documents.push(Document { id: "empty".into(), text: " \n".into() });
     let question = questions[0].as_str();
-    let first = ranked(&documents, &retriever, &[question, question], Ranking::Dense);
-    assert_eq!(first[0], first[1]);
-    // Equal documents are ranked in their order, and a document without words is omitted.
-    let at = first[0].iter().position(|&k| k == 1).unwrap();
-    assert_eq!((first[0].get(at + 1), first[0].len()), (Some(&4), 5));
-    assert_eq!(ranked(&documents, &retriever, &[question], Ranking::Dense)[0], first[0]);
-    let hybrid = ranked(&documents, &retriever, &[question, "…"], Ranking::Hybrid);
+    let rankings = rank(&documents, &retriever, &[question, question], Ranking::Dense);
+    assert_eq!(rankings[0], rankings[1]);
+    // Equal documents are ranked by their index, and a document without words is omitted.
+    let index = rankings[0].iter().position(|&k| k == 1).unwrap();
+    assert_eq!((rankings[0].get(index + 1), rankings[0].len()), (Some(&4), 5));
+    assert_eq!(rank(&documents, &retriever, &[question], Ranking::Dense)[0], rankings[0]);
+    let hybrid = rank(&documents, &retriever, &[question, "…"], Ranking::Hybrid);
     assert_eq!(hybrid[0].len(), 5);
-    assert_eq!(hybrid[1], ranked(&documents, &retriever, &["…"], Ranking::Dense)[0]);
+    assert_eq!(hybrid[1], rank(&documents, &retriever, &["…"], Ranking::Dense)[0]);
 }
 
 #[test]
@@ -88,14 +88,14 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     let (documents, questions) = articles("de", 4);
     let question = [questions[0].as_str()];
     let retriever = load();
-    let expected = ranked(&documents, &retriever, &question, Ranking::Dense);
+    let expected = rank(&documents, &retriever, &question, Ranking::Dense);
     retriever.save_embeddings(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    let reloaded = load();
+    let new_retriever = load();
     // Four paragraphs and the question.
-    assert_eq!(reloaded.load_embeddings(&path).unwrap(), 5);
-    assert_eq!(ranked(&documents, &reloaded, &question, Ranking::Dense), expected);
-    reloaded.save_embeddings(&path).unwrap();
+    assert_eq!(new_retriever.load_embeddings(&path).unwrap(), 5);
+    assert_eq!(rank(&documents, &new_retriever, &question, Ranking::Dense), expected);
+    new_retriever.save_embeddings(&path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 
     let load_error = |retriever: &Retriever| {
@@ -103,8 +103,8 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
         assert!(error.contains("embeddings.safetensors"), "{error}");
         error
     };
-    let prefixed = load().with_prefixes(None, Some("passage: ".into()));
-    assert!(load_error(&prefixed).contains("\"passage_prefix\":\"passage: \""));
+    let with_prefix = load().with_prefixes(None, Some("passage: ".into()));
+    assert!(load_error(&with_prefix).contains("\"passage_prefix\":\"passage: \""));
     let weights = folder.path().join("model.safetensors");
     let mut tensors = torch_ext::read_tensors(&weights).unwrap();
     let norm = |name: &&String| name.ends_with("embeddings.LayerNorm.weight");
@@ -120,7 +120,7 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
 
 #[test]
 fn the_program_extends_a_file_of_embeddings() {
-    let program = program();
+    let program = program_with_encoder();
     let line = "answer --model model --json --retriever encoder --candidates 3 -q Wo?";
     let expected = program.expect_success(&format!("{line} --documents documents.jsonl")).out;
     program.write("few.jsonl", rows(5, 20));
@@ -129,17 +129,17 @@ fn the_program_extends_a_file_of_embeddings() {
             program.expect_success(&format!("{line} --documents {documents} --embeddings stored"));
         (output.out, program.bytes("stored"))
     };
-    let (_, few) = with_file("few.jsonl");
+    let (_, few_stored) = with_file("few.jsonl");
     let (first, stored) = with_file("documents.jsonl");
     let (second, unchanged) = with_file("documents.jsonl");
     assert_eq!((&first, &second), (&expected, &expected));
-    assert!(few.len() < stored.len());
+    assert!(few_stored.len() < stored.len());
     assert_eq!(stored, unchanged);
 }
 
 /// Returns the program with a sentence encoder in the folder `encoder`, and 60 documents. One
 /// document has the words of the question.
-fn program() -> Program {
+fn program_with_encoder() -> Program {
     let program = polyqa();
     write_model(&program.at("encoder"), Head::MaskedLm);
     program.write("documents.jsonl", rows(60, 20));
@@ -165,26 +165,26 @@ fn run(program: &Program, line: &str, arguments: &[&str]) -> RunOutput {
     output
 }
 
-fn documents(line: &str) -> Vec<String> {
+fn answer_documents(line: &str) -> Vec<String> {
     let answers: Value = serde_json::from_str(line).unwrap();
     let answers = answers["answers"].as_array().unwrap();
-    answers.iter().map(|one| one["document"].as_str().unwrap().to_owned()).collect()
+    answers.iter().map(|answer| answer["document"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn the_program_selects_documents_with_both_rankings() {
-    let program = program();
+    let program = program_with_encoder();
     let line = "answer --model model --json -n 60 --documents documents.jsonl";
     let run =
         |options: &str| run(&program, &format!("{line} {options}"), &["-q", "Wo liegt Lima?"]);
-    // BM25 finds one document; the others have no word in common with the question.
+    // BM25 finds one document; the other documents have no word in common with the question.
     let bm25 = run("");
-    assert!(documents(&bm25.out).iter().all(|id| id == "37"), "{}", bm25.out);
+    assert!(answer_documents(&bm25.out).iter().all(|id| id == "37"), "{}", bm25.out);
     let hybrid = run("--retriever encoder --candidates 3");
-    let mut found = documents(&hybrid.out);
-    found.sort();
-    found.dedup();
-    assert!(found.len() == 3 && found.contains(&"37".to_owned()), "{found:?}");
+    let mut selected = answer_documents(&hybrid.out);
+    selected.sort();
+    selected.dedup();
+    assert!(selected.len() == 3 && selected.contains(&"37".to_owned()), "{selected:?}");
     assert!(!hybrid.err.contains("warning"), "{}", hybrid.err);
 
     // Questions on standard input have the same candidates.
@@ -193,8 +193,8 @@ fn the_program_selects_documents_with_both_rankings() {
 }
 
 #[test]
-fn a_question_in_another_language_gives_one_warning() {
-    let program = program();
+fn questions_in_another_language_cause_one_warning() {
+    let program = program_with_encoder();
     let line = "answer --model model --documents documents.jsonl -q";
     let warnings_of = |options: &[&str]| run(&program, line, options).err;
     for (question, names) in
@@ -216,7 +216,7 @@ fn a_question_in_another_language_gives_one_warning() {
 
 #[test]
 fn an_invalid_retriever_is_reported_with_its_file() {
-    let program = program();
+    let program = program_with_encoder();
     copy_model(&program, "encoder", "cut");
     program.write("cut/config_sentence_transformers.json", "{");
     let line = "answer --model model -q Wo? --documents documents.jsonl";
@@ -229,19 +229,19 @@ fn an_invalid_retriever_is_reported_with_its_file() {
 
 #[test]
 fn memory_is_bounded_for_10_000_documents() {
-    let program = program();
+    let program = program_with_encoder();
     let line = "answer --model model --retriever encoder -q Where? --candidates 1 --documents";
     let [small, large] = [1_000, 10_000].map(|count| {
         program.write("many.jsonl", rows(count, 1));
         let mut command = program.command(&format!("{line} many.jsonl"));
         testkit::process::run(&mut command, &program.at("out")).unwrap().peak_mib
     });
-    // Each document needs 512 B of embeddings and about 1 kB for word counts and ranking.
+    // Each document requires 512 B for its embedding and about 1 kB for word counts and ranking.
     assert!(large < small + 40.0, "{small} MiB, {large} MiB");
 }
 
 #[test]
-fn offsets_count_a_byte_order_mark() {
+fn offsets_include_a_byte_order_mark() {
     let program = polyqa();
     let text = "Lima liegt in Peru. 利马";
     program.write("plain.txt", text);

@@ -1,4 +1,4 @@
-//! Tests of the HTTP service through its clients.
+//! Tests of the HTTP service.
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::Range;
@@ -41,7 +41,7 @@ impl Service {
         Client { agent, address: self.address.clone() }
     }
 
-    /// Opens a connection and sends a request, or a part of one.
+    /// Opens a connection and sends a request or a part of a request.
     fn send(&self, request: impl AsRef<[u8]>) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -98,9 +98,9 @@ struct Reply {
 }
 
 impl Client {
-    fn send(&self, kind: &str, body: &[u8]) -> Reply {
+    fn send(&self, content_type: &str, body: &[u8]) -> Reply {
         let url = format!("http://{}/answer", self.address);
-        let mut response = self.agent.post(url).content_type(kind).send(body).unwrap();
+        let mut response = self.agent.post(url).content_type(content_type).send(body).unwrap();
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
         let text = response.body_mut().read_to_string().unwrap();
@@ -126,8 +126,8 @@ fn json_body(mut response: ureq::http::Response<ureq::Body>) -> Value {
     serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap()
 }
 
-/// Returns the head of a request and a part of its body.
-fn head(length: usize, part: &str) -> String {
+/// Returns the header of a request and a part of its body.
+fn request_start(length: usize, part: &str) -> String {
     format!(
         "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n\
          content-length: {length}\r\n\r\n{part}"
@@ -151,33 +151,33 @@ fn answers_are_those_of_the_command_line() {
     let rows = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     service.program.write("d.jsonl", rows(&documents));
     service.program.write("q.jsonl", rows(&questions));
-    let reply = service
+    let output = service
         .program
         .expect_success("answer --model model --questions q.jsonl --documents d.jsonl --json -n 2");
     let expected: Vec<Value> =
-        reply.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        output.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let request = json!({"questions": questions, "documents": documents, "answers": 2});
-    let found = service.client().post(&request);
-    assert_eq!(found.status, 200, "{}", found.body);
-    check_equal(&found.body["results"], &Value::from(expected));
+    let reply = service.client().post(&request);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_equal_answers(&reply.body["results"], &Value::from(expected));
 }
 
 /// Compares answers, with a tolerance for rounding in batches.
-fn check_equal(found: &Value, expected: &Value) {
-    match (found, expected) {
-        (Value::Array(found), Value::Array(expected)) => {
-            assert_eq!(found.len(), expected.len());
-            found.iter().zip(expected).for_each(|(found, expected)| check_equal(found, expected));
+fn assert_equal_answers(actual: &Value, expected: &Value) {
+    match (actual, expected) {
+        (Value::Array(actual), Value::Array(expected)) => {
+            assert_eq!(actual.len(), expected.len());
+            actual.iter().zip(expected).for_each(|(a, b)| assert_equal_answers(a, b));
         }
-        (Value::Object(found), Value::Object(expected)) => {
-            assert!(found.keys().eq(expected.keys()));
-            found.iter().for_each(|(key, value)| check_equal(value, &expected[key]));
+        (Value::Object(actual), Value::Object(expected)) => {
+            assert!(actual.keys().eq(expected.keys()));
+            actual.iter().for_each(|(key, value)| assert_equal_answers(value, &expected[key]));
         }
-        (Value::Number(found), Value::Number(expected)) => {
-            let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
-            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        (Value::Number(actual), Value::Number(expected)) => {
+            let (actual, expected) = (actual.as_f64().unwrap(), expected.as_f64().unwrap());
+            assert!((actual - expected).abs() < 1e-5, "{actual} {expected}");
         }
-        _ => assert_eq!(found, expected),
+        _ => assert_eq!(actual, expected),
     }
 }
 
@@ -190,20 +190,20 @@ fn request_errors_are_reported_as_json() {
     let client = service.client();
     let valid = json!({"question": "Wo?", "text": "Hier."}).to_string();
     let padded = |length: usize| format!("{valid:length$}");
-    let long = json!({"question": "Wo?", "text": words(1000)}).to_string();
+    let long_request = json!({"question": "Wo?", "text": words(1000)}).to_string();
     let question = json!({"question": words(60), "text": "Hier."}).to_string();
     let requests: [(&str, &str, u16, &str); 8] = [
         (JSON, &padded(9000), 200, ""),
         ("application/json; charset=utf-8", &valid, 200, ""),
         (JSON, &padded(9001), 413, "too_large"),
-        (JSON, &long, 413, "too_large"),
+        (JSON, &long_request, 413, "too_large"),
         (JSON, &question, 200, ""),
         ("text/plain", &valid, 415, "unsupported_media_type"),
         (JSON, "{", 400, "bad_request"),
         (JSON, r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "too_large"),
     ];
-    for (kind, body, status, code) in requests {
-        let reply = client.send(kind, body.as_bytes());
+    for (content_type, body, status, code) in requests {
+        let reply = client.send(content_type, body.as_bytes());
         assert_eq!(reply.status, status, "{body:.60}: {}", reply.body);
         assert_eq!(reply.body["error"]["code"].as_str().unwrap_or_default(), code);
     }
@@ -233,8 +233,8 @@ fn request_errors_are_reported_as_json() {
 fn requests_over_the_limit_get_status_429() {
     let service = Service::start("--max-requests 1 --max-windows 50");
     let body = json!({"question": "Wo?", "text": "Hier."}).to_string();
-    // An incomplete request takes the only slot, and releases it when its client disconnects.
-    let mut incomplete = service.send(head(body.len(), "{"));
+    // An incomplete request occupies the only slot until its client disconnects.
+    let mut incomplete = service.send(request_start(body.len(), "{"));
     let client = service.client();
     wait_until(|| client.health()["requests"] == 1);
     let reply = client.send(JSON, body.as_bytes());
@@ -243,14 +243,14 @@ fn requests_over_the_limit_get_status_429() {
     incomplete.write_all(&body.as_bytes()[1..]).unwrap();
     let line = read_line(&incomplete);
     assert!(line.starts_with("HTTP/1.1 200"), "{line}");
-    let disconnected = service.send(head(body.len(), "{"));
+    let disconnected = service.send(request_start(body.len(), "{"));
     wait_until(|| client.health()["requests"] == 1);
     drop(disconnected);
     wait_until(|| client.health()["requests"] == 0);
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
-    // Slow heads and bodies time out.
+    // Slow headers and bodies time out.
     let slow_head = service.send("POST /answer HTT");
-    let line = read_line(&service.send(head(body.len(), "{")));
+    let line = read_line(&service.send(request_start(body.len(), "{")));
     assert!(line.starts_with("HTTP/1.1 408"), "{line}");
     read_all(slow_head);
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
@@ -264,21 +264,21 @@ fn wait_until(condition: impl Fn() -> bool) {
     }
 }
 
-/// Short requests do not wait for long ones, and abandoned requests are not read to their end. The
-/// service answers accepted requests before it ends.
+/// Short requests do not wait for long requests, and the evaluation of abandoned requests is
+/// stopped. The service answers accepted requests before it exits.
 #[test]
 fn requests_run_concurrently_and_finish_before_shutdown() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 4");
-    let long = json!({"question": "Wo?", "text": words(12_000)}).to_string();
-    let post = head(long.len(), &long);
+    let long_request = json!({"question": "Wo?", "text": words(12_000)}).to_string();
+    let post = request_start(long_request.len(), &long_request);
     let client = service.client();
     let is_busy = || client.health()["windows"].as_u64() > Some(200);
-    let canceled = service.send(&post);
+    let canceled_request = service.send(&post);
     wait_until(is_busy);
-    let short = client.post(&json!({"question": "Wo?", "text": "Hier."}));
-    assert_eq!(short.status, 200);
+    let short_reply = client.post(&json!({"question": "Wo?", "text": "Hier."}));
+    assert_eq!(short_reply.status, 200);
     assert!(is_busy(), "the long request was answered first");
-    drop(canceled);
+    drop(canceled_request);
     wait_until(|| client.health()["windows"] == 0);
 
     let pending = service.send(&post);
@@ -293,8 +293,8 @@ fn requests_run_concurrently_and_finish_before_shutdown() {
 #[test]
 fn a_second_signal_stops_the_service_immediately() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 1");
-    let long = json!({"question": "Wo?", "text": words(80_000)}).to_string();
-    let _pending = service.send(head(long.len(), &long));
+    let long_request = json!({"question": "Wo?", "text": words(80_000)}).to_string();
+    let _pending = service.send(request_start(long_request.len(), &long_request));
     let client = service.client();
     wait_until(|| client.health()["windows"].as_u64() > Some(200));
     service.signal("-INT");
@@ -330,12 +330,12 @@ fn requests_of_the_documentation_are_answered() {
 fn the_page_loads_no_external_resources() {
     let service = Service::start("");
     let client = service.client();
-    for (path, kind) in
+    for (path, content_type) in
         [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")]
     {
         let mut response = client.get(path);
         let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
-        assert!(header("content-type").starts_with(kind));
+        assert!(header("content-type").starts_with(content_type));
         assert!(header("content-security-policy").starts_with("default-src 'none'"));
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert!(response.headers().get("access-control-allow-origin").is_none());
@@ -355,8 +355,8 @@ fn the_page_marks_answers_and_escapes_markup() {
         "</textarea><script>document.title='taken'</script><img src=x onerror=alert(1)> & 𝒳",
     ];
     for text in texts {
-        let found = service.client().post(&json!({"question": "Wo?", "text": text}));
-        let best = &found.body["results"][0]["answers"][0];
+        let reply = service.client().post(&json!({"question": "Wo?", "text": text}));
+        let best = &reply.body["results"][0]["answers"][0];
         let offset = |key: &str| usize::try_from(best[key].as_u64().unwrap()).unwrap();
         let (start, end) = (offset("start_byte"), offset("end_byte"));
         // The text is percent-encoded, as in browsers.
@@ -365,11 +365,11 @@ fn the_page_marks_answers_and_escapes_markup() {
         let dom = browser.dom(&url, 390);
         let escaped =
             |part: &str| part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let marked = format!("<mark class=\"best\">{}</mark>", escaped(&text[start..end]));
+        let marked_answer = format!("<mark class=\"best\">{}</mark>", escaped(&text[start..end]));
         let (_, dom) = dom.split_once("id=\"marked\"").unwrap();
         let (dom, _) = dom.split_once("</div>").unwrap();
         let (_, dom) = dom.split_once('>').unwrap();
-        assert!(dom.contains(&marked), "{dom}");
+        assert!(dom.contains(&marked_answer), "{dom}");
         let plain = dom.replace("<mark class=\"best\">", "").replace("<mark class=\"\">", "");
         assert_eq!(plain.replace("</mark>", ""), escaped(text));
     }
@@ -382,7 +382,7 @@ fn no_request_is_lost_when_clients_disconnect() {
     const CLIENTS: usize = 8;
     let requests = if testkit::long() { 100_000 } else { 2000 };
     let service = Service::start("");
-    let (answered, retries) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (n_answered, n_retries) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let run_client = |client_number: usize, request_numbers: Range<usize>| {
         let client = service.client();
         for number in request_numbers.skip(client_number).step_by(CLIENTS) {
@@ -394,14 +394,14 @@ fn no_request_is_lost_when_clients_disconnect() {
             match number % 20 {
                 // The client disconnects within its request, before the answer, after several
                 // requests without reading an answer, or after an invalid request.
-                7 => drop(service.send(head(text.len(), "{"))),
-                11 => drop(service.send(head(text.len(), &text))),
-                13 => drop(service.send(head(text.len(), &text).repeat(8))),
+                7 => drop(service.send(request_start(text.len(), "{"))),
+                11 => drop(service.send(request_start(text.len(), &text))),
+                13 => drop(service.send(request_start(text.len(), &text).repeat(8))),
                 17 => drop(service.send(b"\x16\x03\x01\0\xff GET / \r\n\r\n")),
                 _ => loop {
                     let reply = client.post(&body);
                     if reply.status == 429 {
-                        retries.fetch_add(1, Ordering::Relaxed);
+                        n_retries.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(20));
                         continue;
                     }
@@ -410,7 +410,7 @@ fn no_request_is_lost_when_clients_disconnect() {
                     assert_eq!(results.len(), 1);
                     assert_eq!(results[0]["id"], number.to_string());
                     assert_eq!(results[0]["answers"][0]["document"], format!("d{number}"));
-                    answered.fetch_add(1, Ordering::Relaxed);
+                    n_answered.fetch_add(1, Ordering::Relaxed);
                     break;
                 },
             }
@@ -428,8 +428,8 @@ fn no_request_is_lost_when_clients_disconnect() {
         wait_until(|| client.health()["requests"] == 0 && client.health()["windows"] == 0);
         memory.push(service.memory());
     }
-    assert_eq!(answered.load(Ordering::Relaxed), requests / 20 * 16);
-    eprintln!("{memory:?} MiB after each half; retries: {retries:?}");
+    assert_eq!(n_answered.load(Ordering::Relaxed), requests / 20 * 16);
+    eprintln!("{memory:?} MiB after each half; retries: {n_retries:?}");
     // libtorch caches plans per shape, and the tokenizer caches words, both up to a limit.
     let max_increase = if testkit::long() { memory[0] / 10 } else { 200 };
     assert!(memory[1] < memory[0] + max_increase, "{memory:?} MiB");
@@ -460,7 +460,7 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         .collect();
     let reply = service.client().post(&json!({"question": "Where is town 7?", "documents": rows}));
     assert_eq!(reply.status, 200, "{}", reply.body);
-    // 50 documents are read, and answers equal those of `polyqa answer`.
+    // The model evaluates 50 documents, and the answers equal those of `polyqa answer`.
     let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
     service.program.write("rows.jsonl", lines);
     let line = format!(
@@ -468,14 +468,15 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         encoder.path().display()
     );
     let output = testkit::run_command(service.program.command(&line).arg("Where is town 7?"));
-    let answered: Value = serde_json::from_str(&output.out).unwrap();
-    let texts = |answers: &Value| -> Vec<Value> {
+    let expected: Value = serde_json::from_str(&output.out).unwrap();
+    let spans = |answers: &Value| -> Vec<Value> {
         let answers = answers["answers"].as_array().unwrap();
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
     };
-    assert_eq!(texts(&reply.body["results"][0]), texts(&answered));
-    // Every document of a small request is read, and a request with too many windows is rejected.
-    let long: Vec<String> = vec!["Town ".repeat(300); 50];
-    let reply = service.client().post(&json!({"question": "Where?", "documents": long}));
+    assert_eq!(spans(&reply.body["results"][0]), spans(&expected));
+    // All documents of a small request are evaluated, and a request with too many windows is
+    // rejected.
+    let long_documents: Vec<String> = vec!["Town ".repeat(300); 50];
+    let reply = service.client().post(&json!({"question": "Where?", "documents": long_documents}));
     assert_eq!(reply.status, 413, "{}", reply.body);
 }

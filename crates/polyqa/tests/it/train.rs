@@ -23,10 +23,10 @@ fn start_logits(model: &Model) -> Tensor {
 
 #[test]
 fn only_lora_and_head_are_trained_and_resumed() {
-    let adapted = ["query.weight", "key.weight", "value.weight"];
+    let adapted_layers = ["query.weight", "key.weight", "value.weight"];
     // Matrices A and B of three linear layers in each of three encoder layers.
     let program =
-        check_adapter_training("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
+        check_adapter_training("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted_layers);
     let line = "train --model model --train train.jsonl --out no --lora";
     let targets = "--set model.adapters.lora.targets=[]";
     program.expect_rejections(&[
@@ -49,10 +49,10 @@ fn only_bottlenecks_and_head_are_trained_and_resumed() {
         let line = format!("answer --model {model} -q Where? --json --device cpu text.txt");
         program.expect_success(&line).out
     };
-    let adapted = answer("whole/model");
+    let adapted_answer = answer("whole/model");
     program.expect_success("answer --model whole/model -q Where? text.txt");
     std::fs::remove_dir_all(program.at("whole/model/adapters")).unwrap();
-    assert_ne!(answer("whole/model"), adapted);
+    assert_ne!(answer("whole/model"), adapted_answer);
     program.expect_rejections(&[(
         "train --model model --train train.jsonl --out no --bottleneck 0",
         &["--bottleneck"],
@@ -82,17 +82,17 @@ fn the_calibration_is_fitted_on_separate_questions() {
     }
     let line = "train --model model --train train.jsonl --dev dev.jsonl --device cpu --out run \
                 --set training.steps=2";
-    let calibration = |line: &str| -> (Value, String) {
+    let fit_calibration = |line: &str| -> (Value, String) {
         let printed = program.expect_success(line).out;
         (read_json(&program, "run/summary.json")["calibration"].clone(), printed)
     };
-    let (on_dev, _) = calibration(line);
+    let (on_dev, _) = fit_calibration(line);
     assert_eq!(on_dev["questions"], 3);
     assert!(on_dev.get("calibration_error_on_dev").is_none());
-    // The calibration is a key of the evaluation: the model is not trained again.
+    // `data.calibration` is an evaluation key, so the model is not trained again.
     let trained = program.bytes("run/model/model.safetensors");
     let (on_separate_file, printed) =
-        calibration(&format!("{line} --calibration calibration.jsonl"));
+        fit_calibration(&format!("{line} --calibration calibration.jsonl"));
     assert!(trained == program.bytes("run/model/model.safetensors"));
     assert_eq!(on_separate_file["questions"], 9);
     assert_eq!(on_separate_file["calibration_error_on_dev"].as_array().unwrap().len(), 2);
@@ -114,7 +114,7 @@ fn article() -> String {
 }
 
 #[test]
-fn negatives_are_trained_on_request() {
+fn negative_windows_are_used_only_with_the_option() {
     let program = polyqa();
     program.write("article.json", article());
     let train = |file: &str, out: &str, options: &str| {
@@ -129,42 +129,42 @@ fn negatives_are_trained_on_request() {
     let (by_default, _, _) = train("article.json", "default", "");
     let (plain, recipe, _) = train("article.json", "plain", "--negatives 0");
     assert!(!recipe.contains("negative") && by_default == plain, "{recipe}");
-    let (one, recipe, printed) = train("article.json", "one", "--negatives 1");
-    assert!(recipe.contains("negatives = 1") && one != plain, "{recipe}");
+    let (one_negative, recipe, printed) = train("article.json", "one", "--negatives 1");
+    assert!(recipe.contains("negatives = 1") && one_negative != plain, "{recipe}");
     assert!(printed.contains("up to 1 negative windows"), "{printed}");
     let sigmoid = "--set data.negatives=2 --set data.negative_loss=\"sigmoid\"";
-    let (two, recipe, _) = train("article.json", "sigmoid", sigmoid);
-    assert!(recipe.contains("negatives = 2") && two != one, "{recipe}");
+    let (two_negatives, recipe, _) = train("article.json", "sigmoid", sigmoid);
+    assert!(recipe.contains("negatives = 2") && two_negatives != one_negative, "{recipe}");
 }
 
 #[test]
-fn the_comparison_of_windows_is_stored_with_the_calibration() {
+fn the_window_score_is_stored_with_the_calibration() {
     let program = polyqa();
     program.write("article.json", article());
     let long = article().replace("It is in", &"Nothing is here at all. ".repeat(40));
     program.write("text.txt", &long);
-    let calibration = |folder: &str, options: &str| {
+    let fit_calibration = |folder: &str, options: &str| {
         program.expect_success(&format!(
             "train --model model --train article.json --dev article.json --out {folder} \
              --device cpu --set training.steps=1 {options}"
         ));
         program.read(&format!("{folder}/model/calibration.json"))
     };
-    assert!(calibration("run", "").contains("\"window_score\": \"margin\""));
-    assert!(!calibration("negatives", "--negatives 1").contains("window_score"), "raw");
-    let softmax = calibration("softmax", "--set decoding.window_score=\"softmax\"");
+    assert!(fit_calibration("run", "").contains("\"window_score\": \"margin\""));
+    assert!(!fit_calibration("negatives", "--negatives 1").contains("window_score"), "raw");
+    let softmax = fit_calibration("softmax", "--set decoding.window_score=\"softmax\"");
     assert!(softmax.contains("\"window_score\": \"softmax\""));
     let answer = |options: &str| {
         let line = format!("answer --model run/model -q Where? --json --device cpu {options}");
         program.expect_success(&format!("{line} text.txt")).out
     };
-    let (stored, raw) = (answer(""), answer("--window-score raw"));
-    assert!(stored == answer("--window-score margin") && stored != raw);
-    assert!(![&stored, &raw].contains(&&answer("--window-score softmax")));
+    let (by_default, raw) = (answer(""), answer("--window-score raw"));
+    assert!(by_default == answer("--window-score margin") && by_default != raw);
+    assert!(![&by_default, &raw].contains(&&answer("--window-score softmax")));
     // A model without a calibration has the same default.
     std::fs::remove_file(program.at("run/model/calibration.json")).unwrap();
-    let scores = |out: &str| out.split("\"score\":").nth(1).map(|rest| rest[..8].to_owned());
-    assert_eq!(scores(&answer("")), scores(&stored));
+    let first_score = |out: &str| out.split("\"score\":").nth(1).map(|text| text[..8].to_owned());
+    assert_eq!(first_score(&answer("")), first_score(&by_default));
     program.expect_error(
         "answer --model run/model -q Where? --window-score softmax --compatible run_qa text.txt",
         &["--compatible", "--window-score"],
@@ -173,14 +173,14 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
 
 /// Trains a reader with this option, once with an interruption and once without.
 ///
-/// Checks that checkpoints hold only `parameters` adapter tensors and the head, that only the
-/// encoder's linear layers `adapted` change, and that the file `weights` holds the separate
-/// adapter.
+/// Checks that checkpoints contain only `parameters` adapter tensors and the head, that only the
+/// encoder's linear layers `layers` change, and that the file `weights` contains the
+/// separate adapter.
 fn check_adapter_training(
     option: &str,
     parameters: usize,
     weights: &str,
-    adapted: &[&str],
+    layers: &[&str],
 ) -> Program {
     let program = polyqa();
     program.write("train.jsonl", rows(12));
@@ -189,34 +189,34 @@ fn check_adapter_training(
     let changed_config = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
     assert_ne!(changed_config, config);
     program.write("model/config.json", changed_config);
-    let line = |out: &str| {
+    let line_for = |out: &str| {
         format!(
             "train --model model --train train.jsonl --out {out} {option} --learning-rate 1e-3 \
              --batch-size 2 --device cpu --set training.steps=60 --set training.checkpoint_steps=2"
         )
     };
-    let mut running = program.command(&line("stopped"));
-    let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let stage = program.at("stopped/seed-42/reader/fine-tune/checkpoints");
+    let mut command = program.command(&line_for("stopped"));
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let checkpoint_folder = program.at("stopped/seed-42/reader/fine-tune/checkpoints");
     let checkpoint = || {
-        let entries = stage.read_dir().into_iter().flatten().flatten();
+        let entries = checkpoint_folder.read_dir().into_iter().flatten().flatten();
         let names =
             entries.map(|entry| entry.path()).filter(|path| path.join("state.json").exists());
         names.filter(|path| path.to_string_lossy().contains("/step-")).max()
     };
-    while checkpoint().is_none() && running.try_wait().unwrap().is_none() {
+    while checkpoint().is_none() && process.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(143), "ended before it was stopped");
+    Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(143), "ended before it was stopped");
 
     // Checkpoints contain no parameters of the encoder.
-    let stored = Tensor::read_safetensors(checkpoint().unwrap().join("parameters.safetensors"));
-    let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
+    let tensors = Tensor::read_safetensors(checkpoint().unwrap().join("parameters.safetensors"));
+    let stored: BTreeSet<String> = tensors.unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(stored.iter().all(|name| Role::Adapters.matches(name) || Role::Head.matches(name)));
     assert_eq!(stored.len(), parameters + 2); // and the head
-    program.expect_success(&line("stopped"));
-    let printed = program.expect_success(&line("whole")).out;
+    program.expect_success(&line_for("stopped"));
+    let printed = program.expect_success(&line_for("whole")).out;
     assert_eq!(printed.matches("eos_token_id is 5, but").count(), 1, "{printed}");
     assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
     for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {
@@ -232,14 +232,14 @@ fn check_adapter_training(
         if Role::Adapters.matches(&name) {
             continue;
         }
-        let is_trained = adapted.iter().chain(&["qa_outputs"]).any(|part| name.contains(part));
+        let is_trained = layers.iter().chain(&["qa_outputs"]).any(|layer| name.contains(layer));
         assert_eq!(!tensor.equal(&base_tensors[&name]), is_trained, "{name}");
     }
-    let mut adapted = base;
-    let before = start_logits(&adapted);
-    adapted.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
-    adapted.set_active(&["separate"]).unwrap();
-    assert_close("adapter", &start_logits(&adapted), &start_logits(&trained), 1e-5);
-    assert!((start_logits(&adapted) - before).abs().max().double_value(&[]) > 1e-3);
+    let mut loaded = base;
+    let base_logits = start_logits(&loaded);
+    loaded.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
+    loaded.set_active(&["separate"]).unwrap();
+    assert_close("adapter", &start_logits(&loaded), &start_logits(&trained), 1e-5);
+    assert!((start_logits(&loaded) - base_logits).abs().max().double_value(&[]) > 1e-3);
     program
 }

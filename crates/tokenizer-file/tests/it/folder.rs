@@ -1,4 +1,4 @@
-//! Selection of the tokenizer file of a folder.
+//! Tests of the selection of a folder's tokenizer file.
 use std::fs;
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tokenizer_file::{Error, find, read};
 
 const MODEL: &str = "sentencepiece.bpe.model";
 
-pub(crate) fn folder(files: &[(&str, &[u8])]) -> TempDir {
+pub(crate) fn folder_of(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).unwrap();
@@ -16,30 +16,30 @@ pub(crate) fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 #[test]
-fn the_tokenizer_file_of_a_folder() {
+fn tokenizer_files_are_found_in_order_of_preference() {
     let json = fs::read(testkit::fixture("byte_fallback.json")).unwrap();
     let model = fs::read(testkit::fixture(MODEL)).unwrap();
-    // tokenizer.json takes precedence, even if it or the SentencePiece model is damaged.
-    let both = folder(&[("tokenizer.json", &json), (MODEL, b"no model")]);
-    assert_eq!(find(both.path()).unwrap(), both.path().join("tokenizer.json"));
-    assert!(read(both.path()).unwrap().token_to_id("<bos>").is_some());
-    let damaged = folder(&[("tokenizer.json", b"{}"), (MODEL, &model)]);
+    // tokenizer.json takes precedence, even if one of the files is damaged.
+    let both_files = folder_of(&[("tokenizer.json", &json), (MODEL, b"no model")]);
+    assert_eq!(find(both_files.path()).unwrap(), both_files.path().join("tokenizer.json"));
+    assert!(read(both_files.path()).unwrap().token_to_id("<bos>").is_some());
+    let damaged = folder_of(&[("tokenizer.json", b"{}"), (MODEL, &model)]);
     let error = read(damaged.path()).unwrap_err().to_string();
     assert!(error.contains("tokenizer.json: not a Hugging Face tokenizer.json"), "{error}");
-    // The SentencePiece model is read if it is the only tokenizer file, and also by its own path.
-    let model_only = folder(&[(MODEL, &model), ("vocab.txt", b"")]);
+    // The SentencePiece model is read if it is the only tokenizer file, or the requested file.
+    let model_only = folder_of(&[(MODEL, &model), ("vocab.txt", b"")]);
     assert_eq!(read(model_only.path()).unwrap().get_vocab_size(true), 8192);
     assert_eq!(read(model_only.path().join(MODEL)).unwrap().get_vocab_size(true), 8192);
-    // CamemBERT's SentencePiece model has the same file name, but other ids.
+    // CamemBERT's SentencePiece model has the file name of XLM-R's, but different ids.
     let config = br#"{"model_type": "camembert"}"#;
-    let camembert = folder(&[(MODEL, &model), ("config.json", config)]);
+    let camembert = folder_of(&[(MODEL, &model), ("config.json", config)]);
     let error = read(camembert.path()).unwrap_err().to_string();
     assert!(error.contains("CamemBERT numbers the pieces"), "{error}");
-    let converted = folder(&[("tokenizer.json", &json), (MODEL, &model), ("config.json", config)]);
-    assert_eq!(find(converted.path()).unwrap(), converted.path().join("tokenizer.json"));
+    let ready = folder_of(&[("tokenizer.json", &json), (MODEL, &model), ("config.json", config)]);
+    assert_eq!(find(ready.path()).unwrap(), ready.path().join("tokenizer.json"));
     // No supported file.
     let expect_error = |files: &[(&str, &[u8])], expected: &str| {
-        let folder = folder(files);
+        let folder = folder_of(files);
         let error = find(folder.path()).unwrap_err();
         assert!(matches!(error, Error::Read { .. }), "{error}");
         let error = error.to_string();
@@ -62,11 +62,11 @@ fn the_tokenizer_file_of_a_folder() {
 
 #[cfg(unix)]
 #[test]
-fn endless_files_and_dangling_links() {
-    // A dangling link is a missing file, not a folder without a tokenizer.
+fn endless_files_and_dangling_links_are_errors() {
+    // A dangling link is reported as a missing file, not as a folder without a tokenizer.
     for (target, name, expected) in [
-        ("/dev/zero", MODEL, "bpe.model: it holds more than 32 MiB"),
-        ("/dev/zero", "tokenizer.json", "tokenizer.json: it holds more than 256 MiB"),
+        ("/dev/zero", MODEL, "bpe.model: it contains more than 32 MiB"),
+        ("/dev/zero", "tokenizer.json", "tokenizer.json: it contains more than 256 MiB"),
         ("gone", "tokenizer.json", "tokenizer.json: No such file"),
     ] {
         let folder = tempfile::tempdir().unwrap();

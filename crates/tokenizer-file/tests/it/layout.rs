@@ -1,4 +1,4 @@
-//! Layouts of the tokenizer families, and unsupported layouts.
+//! Tests of the layouts of tokenizer families, and of unsupported layouts.
 use serde_json::{Value, json};
 use tokenizer_file::{Layout, LayoutError, Spacing, read};
 use tokenizers::Tokenizer;
@@ -18,20 +18,20 @@ fn with_processor(processor: Value) -> Tokenizer {
     json.to_string().parse().unwrap()
 }
 
-/// Creates a template from pieces such as `<s>`, `$A`.
+/// Creates a template post-processor from texts such as `<s> $A </s>`.
 fn template(single: &str, pair: &str) -> Value {
-    let parts = |text: &str| -> Vec<Value> {
-        let part = |part: &str| match part {
+    let items = |text: &str| -> Vec<Value> {
+        let item = |piece: &str| match piece {
             "$A" => json!({"Sequence": {"id": "A", "type_id": 0}}),
             "$B" => json!({"Sequence": {"id": "B", "type_id": 1}}),
             token => json!({"SpecialToken": {"id": token, "type_id": 0}}),
         };
-        text.split_whitespace().map(part).collect()
+        text.split_whitespace().map(item).collect()
     };
     let token = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
-    let tokens = json!({"<s>": token("<s>", 0), "</s>": token("</s>", 2)});
-    let (single, pair) = (parts(single), parts(pair));
-    json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens})
+    let special_tokens = json!({"<s>": token("<s>", 0), "</s>": token("</s>", 2)});
+    let (single, pair) = (items(single), items(pair));
+    json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special_tokens})
 }
 
 #[test]
@@ -63,29 +63,29 @@ fn layouts_of_the_families() {
         let (a, b) = (id("A"), id("B"));
         assert_eq!(token_names(&tokenizer, &layout.single(&[a])).join(" "), single);
         assert_eq!(token_names(&tokenizer, &layout.pair(&[a], &[b, b]).unwrap()).join(" "), pair);
-        let named = [layout.pad(), layout.mask(), layout.unknown()].map(Result::ok);
-        assert_eq!(named, other_tokens.map(|token| tokenizer.token_to_id(token)), "{name}");
-        // The layout of the tokenizer itself.
+        let other_ids = [layout.pad(), layout.mask(), layout.unknown()].map(Result::ok);
+        assert_eq!(other_ids, other_tokens.map(|token| tokenizer.token_to_id(token)), "{name}");
+        // `tokenizers` adds the same special tokens.
         let text = ("Who?", "Nobody knows, 12.");
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
         let encoded = tokenizer.encode(text, true).unwrap();
         assert_eq!(layout.pair(&ids(text.0), &ids(text.1)).unwrap(), encoded.get_ids());
         let encoded = tokenizer.encode(text.0, true).unwrap();
         assert_eq!(layout.single(&ids(text.0)), encoded.get_ids());
-        let control = [Some(layout.before()), Some(layout.after()), named[0], named[1]];
-        assert!(control.iter().all(|id| layout.is_control(id.unwrap())));
-        assert!(!named[2].is_some_and(|id| layout.is_control(id)) && !layout.is_control(a));
+        let control_ids = [Some(layout.before()), Some(layout.after()), other_ids[0], other_ids[1]];
+        assert!(control_ids.iter().all(|id| layout.is_control(id.unwrap())));
+        assert!(!other_ids[2].is_some_and(|id| layout.is_control(id)) && !layout.is_control(a));
     }
 }
 
 #[test]
-fn every_kind_of_post_processor() {
+fn post_processors_of_all_types_are_supported() {
     let bert = json!({"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]});
     let roberta = json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
         "trim_offsets": true, "add_prefix_space": true});
-    let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
         "use_regex": true});
-    let sequence = json!({"type": "Sequence", "processors": [bytes, bert]});
+    let sequence = json!({"type": "Sequence", "processors": [byte_level, bert]});
     let three_separators = template("<s> $A </s>", "<s> $A </s> <s> </s> $B </s>");
     for (processor, between) in [
         (bert.clone(), vec![2]),
@@ -93,7 +93,7 @@ fn every_kind_of_post_processor() {
         (sequence, vec![2]),
         (three_separators, vec![2, 0, 2]),
         // These post-processors add no tokens, so the special tokens are found by name.
-        (bytes, vec![2, 2]),
+        (byte_level, vec![2, 2]),
         (Value::Null, vec![2, 2]),
     ] {
         let layout = Layout::of(&with_processor(processor.clone())).unwrap();
@@ -103,7 +103,7 @@ fn every_kind_of_post_processor() {
 }
 
 #[test]
-fn a_tokenizer_that_truncates_and_pads() {
+fn truncation_and_padding_do_not_change_the_layout() {
     let mut tokenizer = fixture("wordpiece.json");
     let expected = Layout::of(&tokenizer).unwrap();
     tokenizer.with_padding(Some(tokenizers::PaddingParams {
@@ -116,12 +116,12 @@ fn a_tokenizer_that_truncates_and_pads() {
 }
 
 #[test]
-fn a_padding_token_of_another_name() {
+fn a_padding_token_with_an_unknown_name_is_taken_from_the_padding() {
     let mut json = serde_json::to_value(fixture("wordpiece.json")).unwrap();
     json["added_tokens"][0]["content"] = "[FILL]".into();
     let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
-    let zero = vocabulary.remove("[PAD]").unwrap();
-    vocabulary.insert("[FILL]".into(), zero);
+    let pad_id = vocabulary.remove("[PAD]").unwrap();
+    vocabulary.insert("[FILL]".into(), pad_id);
     let mut tokenizer: Tokenizer = json.to_string().parse().unwrap();
     let error = Layout::of(&tokenizer).unwrap().pad().unwrap_err().to_string();
     assert!(error.contains("no padding token (supported: <pad>, [PAD]"), "{error}");
@@ -129,7 +129,7 @@ fn a_padding_token_of_another_name() {
     let padding = tokenizers::PaddingParams { pad_token, pad_id: 0, ..Default::default() };
     tokenizer.with_padding(Some(padding));
     assert_eq!(Layout::of(&tokenizer).unwrap().pad(), Ok(0));
-    // A padding entry whose token does not have its id, as in a default configuration.
+    // The default padding configuration: its token does not have its id in the vocabulary.
     let padding = tokenizers::PaddingParams { pad_id: 7, ..Default::default() };
     tokenizer.with_padding(Some(padding));
     assert!(Layout::of(&tokenizer).unwrap().pad().is_err());
@@ -145,7 +145,7 @@ fn the_token_marked_special_is_used() {
 }
 
 #[test]
-fn unsupported_layouts_are_named() {
+fn errors_contain_the_unsupported_layout() {
     for (single, layout) in [
         ("<s> $A", "`<s> A`"),
         ("$A </s>", "`A </s>`"),
@@ -176,7 +176,7 @@ fn unsupported_layouts_are_named() {
 }
 
 #[test]
-fn an_unknown_name_is_an_error_that_lists_known_ones() {
+fn missing_special_tokens_are_errors_that_list_the_supported_names() {
     let json = r#"{"version": "1.0", "model": {"type": "WordLevel",
         "vocab": {"[UNK]": 0, "<s>": 1, "[SEP]": 2}, "unk_token": "[UNK]"}}"#;
     let error = Layout::of(&json.parse().unwrap()).unwrap_err();
@@ -193,17 +193,16 @@ fn an_unknown_name_is_an_error_that_lists_known_ones() {
     let message = layout.mask().unwrap_err().to_string();
     assert!(message.contains("no mask token (supported: <mask>, [MASK]"), "{message}");
 
-    // A template with a token that is missing from its `special_tokens`, for which `tokenizers`
-    // panics.
-    let mut broken = template("<s> $A </s>", "$A $B");
-    broken["special_tokens"].as_object_mut().unwrap().remove("</s>");
-    let error = Layout::of(&with_processor(broken)).unwrap_err();
+    // `tokenizers` panics for a template with a token that is missing from `special_tokens`.
+    let mut invalid_template = template("<s> $A </s>", "$A $B");
+    invalid_template["special_tokens"].as_object_mut().unwrap().remove("</s>");
+    let error = Layout::of(&with_processor(invalid_template)).unwrap_err();
     assert!(matches!(error, LayoutError::PostProcessor(_)), "{error}");
 }
 
 #[test]
-fn words_inside_a_text() {
-    for (name, inside, continuing) in [
+fn words_after_spaces_have_the_tokens_of_the_text() {
+    for (name, after_space, continuation) in [
         ("tokenizer.json", "house", "house"),
         ("wordpiece.json", "house", "##house"),
         ("byte_fallback.json", " house", "house"),
@@ -211,16 +210,16 @@ fn words_inside_a_text() {
     ] {
         let tokenizer = fixture(name);
         let spacing = Spacing::of(&tokenizer).unwrap();
-        assert_eq!(spacing.inside("house"), inside, "{name}");
-        assert_eq!(spacing.continuing("house"), continuing, "{name}");
-        assert_eq!(spacing.marks_spaces(), inside != "house");
-        // The tokens of the words, each after a space, are the tokens of the text after a space.
+        assert_eq!(spacing.after_space("house"), after_space, "{name}");
+        assert_eq!(spacing.continuation("house"), continuation, "{name}");
+        assert_eq!(spacing.marks_spaces(), after_space != "house");
+        // The tokens of the words after spaces, concatenated, are the tokens of the text.
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
         let words: Vec<u32> =
-            ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.inside(word))).collect();
-        assert_eq!(words, ids(&spacing.inside("a red house")), "{name}");
-        let begins = |before: &str| spacing.begins_after(&tokenizer, before).unwrap();
-        assert_eq!(begins("("), name == "wordpiece.json");
-        assert!(!begins("") && !begins("b"));
+            ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.after_space(word))).collect();
+        assert_eq!(words, ids(&spacing.after_space("a red house")), "{name}");
+        let begins_after = |before: &str| spacing.begins_after(&tokenizer, before).unwrap();
+        assert_eq!(begins_after("("), name == "wordpiece.json");
+        assert!(!begins_after("") && !begins_after("b"));
     }
 }

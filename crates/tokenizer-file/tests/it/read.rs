@@ -1,4 +1,4 @@
-//! Damaged tokenizers are errors.
+//! Tests that damaged tokenizers and expanding normalisers are errors.
 use std::fs;
 
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ fn damaged_files_are_errors_that_name_the_file() {
     let file_text = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    for part in [0, 1, 10, 50, 90, 99] {
-        fs::write(&path, &file_text.as_bytes()[..file_text.len() * part / 100]).unwrap();
+    for percent in [0, 1, 10, 50, 90, 99] {
+        fs::write(&path, &file_text.as_bytes()[..file_text.len() * percent / 100]).unwrap();
         let error = read(&path).unwrap_err();
-        assert!(matches!(error, Error::Content { .. }), "{part} %: {error}");
+        assert!(matches!(error, Error::Content { .. }), "{percent} %: {error}");
         assert!(error.to_string().contains("tokenizer.json: not a"), "{error}");
     }
-    // A truncated character table (base64): `tokenizers` panics.
+    // `tokenizers` panics for a truncated character table (base64).
     let (before, rest) = file_text.split_once("\"precompiled_charsmap\": \"").unwrap();
     let (packed, after) = rest.split_once('"').unwrap();
     for length in [0, 4, 100, packed.len() / 2 / 4 * 4] {
@@ -42,40 +42,39 @@ fn normalisers_that_expand_texts_too_much_are_rejected() {
         read(&path).map_err(|error| error.to_string())
     };
     let replace = |pattern: Value, content: String| json!({"type": "Replace", "pattern": pattern, "content": content});
-    let text = |text: &str| json!({"String": text});
-    let regex = |text: &str| json!({"Regex": text});
-    let sequence = |parts: Vec<Value>| json!({"type": "Sequence", "normalizers": parts});
-    let (space, long) = ("▁".to_owned(), "e".repeat(1001));
-    let doubling = replace(text("e"), "ee".into());
+    let literal = |text: &str| json!({"String": text});
+    let regex = |pattern: &str| json!({"Regex": pattern});
+    let sequence = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
+    let (space, long_text) = ("▁".to_owned(), "e".repeat(1001));
+    let doubling = replace(literal("e"), "ee".into());
     let insertion = replace(regex("x*"), "y".into());
     for normalizer in [
-        replace(text("e"), long.clone()),
-        replace(regex("[a-z]"), long.clone()),
-        replace(text(""), "e".repeat(1000)),
-        json!({"type": "Prepend", "prepend": long}),
-        // Each replacement is short, but not all together.
+        replace(literal("e"), long_text.clone()),
+        replace(regex("[a-z]"), long_text.clone()),
+        replace(literal(""), "e".repeat(1000)),
+        json!({"type": "Prepend", "prepend": long_text}),
+        // Each replacement is short, but all replacements together are not.
         sequence(vec![doubling.clone(); 10]),
         sequence(vec![sequence(vec![doubling.clone(); 5]), sequence(vec![doubling.clone(); 5])]),
         sequence(vec![insertion; 10]),
         // The format of old files, without types.
-        json!({"pattern": text("e"), "content": long}),
+        json!({"pattern": literal("e"), "content": long_text}),
     ] {
         let error = read_with(normalizer.clone()).unwrap_err();
         assert!(error.contains("tokenizer.json") && error.contains("at most 1000"), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
-    let usual = vec![
+    let common = vec![
         json!({"type": "Prepend", "prepend": space}),
-        replace(text(" "), space.clone()),
+        replace(literal(" "), space.clone()),
         replace(regex(" {2,}"), " ".into()),
         replace(regex(r"\s+"), " ".into()),
-        replace(text("``"), "\"".into()),
+        replace(literal("``"), "\"".into()),
         doubling,
         json!({"type": "NFKC"}),
     ];
-    for normalizer in
-        [Value::Null, sequence([usual.clone(), usual].concat()), replace(text(&long), long.clone())]
-    {
+    let unchanged_length = replace(literal(&long_text), long_text.clone());
+    for normalizer in [Value::Null, sequence([common.clone(), common].concat()), unchanged_length] {
         assert!(read_with(normalizer.clone()).is_ok(), "{normalizer}");
     }
 }

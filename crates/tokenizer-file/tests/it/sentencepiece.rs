@@ -1,4 +1,4 @@
-//! SentencePiece models, compared with transformers' conversion.
+//! Tests of SentencePiece models against transformers' conversion.
 use std::fs;
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use testkit::assert_contains;
 use tokenizer_file::{Error, Layout, read, read_text};
 use tokenizers::{EncodeInput, NormalizedString, Tokenizer};
 
-use crate::folder::folder;
+use crate::folder::folder_of;
 
 const MODEL: &str = "sentencepiece.bpe.model";
 
-/// `pieces { piece: "[X]" score: 0 type: … }` of types 4 and 3, as in the golden script. Bytes that
-/// are appended to a message add fields to it.
-const APPENDED: &[u8] =
+/// `pieces { piece: "[X]" score: 0 type: … }` of types 4 and 3, as in the golden script. Appending
+/// bytes to a protobuf message adds fields.
+const APPENDED_PIECES: &[u8] =
     b"\x0a\x0c\x0a\x03[U]\x15\0\0\0\0\x18\x04\x0a\x0c\x0a\x03[C]\x15\0\0\0\0\x18\x03";
 
 fn fixture() -> Vec<u8> {
@@ -22,11 +22,11 @@ fn fixture() -> Vec<u8> {
 }
 
 fn read_model(bytes: &[u8]) -> Result<Tokenizer, Error> {
-    read(folder(&[(MODEL, bytes)]).path())
+    read(folder_of(&[(MODEL, bytes)]).path())
 }
 
 /// Returns contexts and questions of XQuAD in seven languages, in the order of the golden script.
-fn sources() -> Vec<String> {
+fn xquad_texts() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/xquad");
     let mut texts = Vec::new();
     for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
@@ -43,9 +43,9 @@ fn sources() -> Vec<String> {
     texts
 }
 
-/// Applies the change with this number, as `changed` of the golden script does.
-fn changed(text: &str, number: usize) -> String {
-    match number {
+/// Applies one of the changes of the golden script's function `changed`.
+fn changed(text: &str, change: usize) -> String {
+    match change {
         1 => NormalizedString::from(text).nfd().get().to_owned(),
         2 => format!("  {}  ", text.replace(' ', "  ")),
         3 => text.replace(". ", ".\r\n").replace(", ", ",\t") + "\r\n",
@@ -64,12 +64,12 @@ fn changed(text: &str, number: usize) -> String {
         }
         8 => text.chars().rev().collect(),
         9 => {
-            let wide = |c: char| char::from_u32(u32::from(c) + 0xfee0).unwrap();
-            text.chars().map(|c| if ('!'..='~').contains(&c) { wide(c) } else { c }).collect()
+            let widen = |c: char| char::from_u32(u32::from(c) + 0xfee0).unwrap();
+            text.chars().map(|c| if ('!'..='~').contains(&c) { widen(c) } else { c }).collect()
         }
         10 => {
-            let rare = " \u{fdfa}\u{fb01}\u{2460}\u{33a1}\u{1d400}\u{1e9b}\u{323}\u{3392}";
-            text.replace(' ', "") + rare
+            let symbols = " \u{fdfa}\u{fb01}\u{2460}\u{33a1}\u{1d400}\u{1e9b}\u{323}\u{3392}";
+            text.replace(' ', "") + symbols
         }
         11 => text.replacen(' ', "\u{2581}", 5).replacen(' ', " [U]", 2) + "[C] [U",
         _ => text.to_owned(),
@@ -77,14 +77,14 @@ fn changed(text: &str, number: usize) -> String {
 }
 
 fn texts() -> Vec<String> {
-    let last = ["", " ", "  ", "\n", "\u{200b}", "\u{3000}\u{3000}", "<mask>", " <mask> ", "▁"];
-    let numbered = sources().into_iter().enumerate();
-    let changed = numbered.map(|(number, text)| changed(&text, number % 12));
-    changed.chain(last.map(str::to_owned)).collect()
+    let short = ["", " ", "  ", "\n", "\u{200b}", "\u{3000}\u{3000}", "<mask>", " <mask> ", "▁"];
+    let numbered_texts = xquad_texts().into_iter().enumerate();
+    let changed_texts = numbered_texts.map(|(index, text)| changed(&text, index % 12));
+    changed_texts.chain(short.map(str::to_owned)).collect()
 }
 
 /// Encodes every text, and every tenth text as a pair with the next one.
-fn encoded(tokenizer: &Tokenizer, texts: &[String]) -> Vec<Vec<u32>> {
+fn encode_all(tokenizer: &Tokenizer, texts: &[String]) -> Vec<Vec<u32>> {
     let mut inputs: Vec<EncodeInput> = texts.iter().map(|text| text.as_str().into()).collect();
     let pairs = texts.windows(2).step_by(10).map(|pair| (&*pair[0], &*pair[1]).into());
     inputs.extend(pairs);
@@ -96,7 +96,7 @@ fn digest<'r, T: Copy + Into<u32> + 'r>(rows: impl IntoIterator<Item = &'r [T]>)
     let mut sha = Sha256::new();
     for row in rows {
         sha.update(u32::try_from(row.len()).unwrap().to_le_bytes());
-        row.iter().for_each(|&number| sha.update(number.into().to_le_bytes()));
+        row.iter().for_each(|&value| sha.update(value.into().to_le_bytes()));
     }
     format!("{:x}", sha.finalize())
 }
@@ -109,8 +109,8 @@ fn ids_are_those_of_transformers() {
     assert_eq!(golden["texts"], texts.len());
     let texts_digest = digest(texts.iter().map(|text| text.as_bytes()));
     assert_eq!(golden["texts_sha256"], texts_digest, "other texts than in the script");
-    for (key, appended) in [("ids_sha256", &b""[..]), ("appended_ids_sha256", APPENDED)] {
-        let rows = encoded(&read_model(&[&fixture(), appended].concat()).unwrap(), &texts);
+    for (key, appended) in [("ids_sha256", &b""[..]), ("appended_ids_sha256", APPENDED_PIECES)] {
+        let rows = encode_all(&read_model(&[&fixture(), appended].concat()).unwrap(), &texts);
         assert_eq!(golden[key], digest(rows.iter().map(Vec::as_slice)), "{key}");
         if appended.is_empty() {
             let unknown = rows.iter().flatten().filter(|&&id| id == 3).count();
@@ -129,9 +129,9 @@ fn ids_of_deberta_are_those_of_transformers() {
             text.replace("<s>", "[CLS]").replace("<unk>", "[UNK]")
         })
         .collect();
-    let folder = folder(&[("spm.model", &testkit::deberta_spm_model())]);
+    let folder = folder_of(&[("spm.model", &testkit::deberta_spm_model())]);
     let tokenizer = read(folder.path()).unwrap();
-    let rows = encoded(&tokenizer, &texts);
+    let rows = encode_all(&tokenizer, &texts);
     assert_eq!(golden["deberta"]["ids_sha256"], digest(rows.iter().map(Vec::as_slice)));
     let unknown = rows.iter().flatten().filter(|&&id| id == 3).count();
     assert_eq!(golden["deberta"]["unknown"], unknown);
@@ -149,24 +149,24 @@ fn the_file_equals_the_one_of_transformers() {
     let json_text = read_text(&testkit::fixture(MODEL)).unwrap();
     assert!(json(&json_text) == json(&expected), "different tokenizer.json");
     // The written file can be read.
-    let written = folder(&[("tokenizer.json", json_text.as_bytes())]);
+    let written = folder_of(&[("tokenizer.json", json_text.as_bytes())]);
     let layout = Layout::of(&read(written.path()).unwrap()).unwrap();
     assert_eq!((layout.before(), layout.after(), layout.mask()), (0, 2, Ok(8191)));
-    // Without a character table, which is field 2 of the last message.
-    let bare = [&Pieces::default().bytes()[..], b"\x1a\x00"].concat();
-    let bare = folder(&[(MODEL, &bare)]);
-    let converted = json(&read_text(&bare.path().join(MODEL)).unwrap());
+    // Without a character table (field 2 of `normalizer_spec`).
+    let without_table = [&PartialModel::default().bytes()[..], b"\x1a\x00"].concat();
+    let folder = folder_of(&[(MODEL, &without_table)]);
+    let converted = json(&read_text(&folder.path().join(MODEL)).unwrap());
     assert_eq!(converted["normalizer"]["normalizers"].as_array().unwrap().len(), 1);
-    assert_eq!(read(bare.path()).unwrap().encode("a  b", false).unwrap().get_ids(), [4, 3]);
+    assert_eq!(read(folder.path()).unwrap().encode("a  b", false).unwrap().get_ids(), [4, 3]);
 }
 
-/// A model with few pieces, without its last message.
-struct Pieces {
+/// A model with few pieces, without `normalizer_spec`, the last message of the file.
+struct PartialModel {
     pieces: Vec<(String, f32, u8)>,
     trainer: &'static [u8],
 }
 
-impl Default for Pieces {
+impl Default for PartialModel {
     fn default() -> Self {
         let pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("▁a", -1.5, 1)];
         let pieces = pieces.map(|(name, score, kind)| (name.to_owned(), score, kind));
@@ -175,7 +175,7 @@ impl Default for Pieces {
     }
 }
 
-impl Pieces {
+impl PartialModel {
     fn with_piece(mut self, name: &str, score: f32, kind: u8) -> Self {
         self.pieces.push((name.to_owned(), score, kind));
         self
@@ -208,29 +208,29 @@ impl Pieces {
 
 #[test]
 fn unsupported_and_damaged_models_are_one_line_errors() {
-    let model = |pieces: Pieces| [&pieces.bytes()[..], b"\x1a\x00"].concat();
-    let with_trainer = |trainer| model(Pieces { trainer, ..Pieces::default() });
+    let model = |pieces: PartialModel| [&pieces.bytes()[..], b"\x1a\x00"].concat();
+    let with_trainer = |trainer| model(PartialModel { trainer, ..PartialModel::default() });
     let with_piece =
-        |name: &str, score, kind| model(Pieces::default().with_piece(name, score, kind));
-    let long = |length| with_piece(&"😀".repeat(length), -1.0, 1);
-    for bytes in [with_trainer(b"\x18\x01"), with_trainer(b""), long(512)] {
+        |name: &str, score, kind| model(PartialModel::default().with_piece(name, score, kind));
+    let with_long_piece = |length| with_piece(&"😀".repeat(length), -1.0, 1);
+    for bytes in [with_trainer(b"\x18\x01"), with_trainer(b""), with_long_piece(512)] {
         assert!(read_model(&bytes).is_ok());
     }
-    let no_pieces = Pieces { pieces: Vec::new(), ..Pieces::default() };
-    let mut special_only = Pieces::default();
-    special_only.pieces.truncate(3);
-    let mut llama = Pieces::default();
-    llama.pieces.swap(1, 2);
-    let latin = with_piece("é", -1.0, 1);
-    let at = latin.windows(2).position(|bytes| bytes == "é".as_bytes()).unwrap();
+    let no_pieces = PartialModel { pieces: Vec::new(), ..PartialModel::default() };
+    let mut only_special = PartialModel::default();
+    only_special.pieces.truncate(3);
+    let mut other_order = PartialModel::default();
+    other_order.pieces.swap(1, 2);
+    let with_accent = with_piece("é", -1.0, 1);
+    let offset = with_accent.windows(2).position(|bytes| bytes == "é".as_bytes()).unwrap();
     for (bytes, expected) in [
         (with_trainer(b"\x18\x02"), "it is a BPE model; expected a Unigram model"),
         (with_trainer(b"\x18\x04"), "a model of type 4"),
         (with_trainer(b"\x98\x02\x01"), "byte_fallback"),
         (with_piece("<0x0A>", 0.0, 6), "byte_fallback"),
         (model(no_pieces), "its pieces begin with []; expected [\"<unk>\", \"<s>\", \"</s>\"]"),
-        (model(special_only), "it has no pieces but"),
-        (model(llama), "its pieces begin with [\"<unk>\", \"</s>\", \"<s>\"]"),
+        (model(only_special), "it has no pieces except"),
+        (model(other_order), "its pieces begin with [\"<unk>\", \"</s>\", \"<s>\"]"),
         (with_piece("b", f32::NAN, 1), "its piece 4 (\"b\") has the score"),
         (with_piece("b", f32::INFINITY, 1), "its piece 4 (\"b\") has the score"),
         (with_piece("b", f32::NEG_INFINITY, 1), "its piece 4 (\"b\") has the score"),
@@ -239,14 +239,14 @@ fn unsupported_and_damaged_models_are_one_line_errors() {
         (with_piece("<pad>", 0.0, 4), "is a special token of XLM-R"),
         (with_piece("<mask>", 0.0, 4), "is a special token of XLM-R"),
         (with_piece("<s>", 0.0, 4), "is a special token of XLM-R"),
-        (long(513), "its piece 4 is longer than 512 characters"),
-        // Bytes that are not a message, and fields whose stated length exceeds the memory.
+        (with_long_piece(513), "its piece 4 is longer than 512 characters"),
+        // Bytes that are not a message, and fields whose stated length exceeds that of the file.
         (Vec::new(), "cut off"),
         (b"{\"version\": \"1.0\"}".to_vec(), "it is damaged: "),
         (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f<unk>".to_vec(), "it is damaged: "),
         (b"\x0a\x0a\x0a\xff\xff\xff\xff\x0f<un".to_vec(), "it is damaged: "),
-        ([&Pieces::default().bytes()[..], b"\x1a\xff\xff\xff\xff\x07"].concat(), "damaged: "),
-        ([&latin[..at], b"\xe9e", &latin[at + 2..]].concat(), "UTF-8"),
+        ([&PartialModel::default().bytes()[..], b"\x1a\xff\xff\xff\xff\x07"].concat(), "damaged: "),
+        ([&with_accent[..offset], b"\xe9e", &with_accent[offset + 2..]].concat(), "UTF-8"),
     ] {
         let error = read_model(&bytes).unwrap_err();
         assert!(matches!(error, Error::Content { .. }), "{error}");
@@ -262,16 +262,16 @@ fn unsupported_and_damaged_models_are_one_line_errors() {
 
 #[test]
 fn truncated_models_are_errors() {
-    // Truncated at every byte: in and between the pieces and the messages at the end.
-    let small = small_model();
-    for end in 0..small.len() {
-        assert!(matches!(read_model(&small[..end]), Err(Error::Content { .. })), "{end}");
+    // Truncated at every byte: inside and between the pieces and the specs.
+    let small_bytes = small_model();
+    for end in 0..small_bytes.len() {
+        assert!(matches!(read_model(&small_bytes[..end]), Err(Error::Content { .. })), "{end}");
     }
-    assert!(read_model(&small).is_ok());
-    let large = fixture();
-    for part in [1, 10, 40, 50, 60, 90, 99] {
-        let error = read_model(&large[..large.len() * part / 100]).unwrap_err();
-        assert!(matches!(error, Error::Content { .. }), "{part} %: {error}");
+    assert!(read_model(&small_bytes).is_ok());
+    let large_bytes = fixture();
+    for percent in [1, 10, 40, 50, 60, 90, 99] {
+        let error = read_model(&large_bytes[..large_bytes.len() * percent / 100]).unwrap_err();
+        assert!(matches!(error, Error::Content { .. }), "{percent} %: {error}");
     }
 }
 
@@ -279,22 +279,22 @@ fn truncated_models_are_errors() {
 fn small_model() -> Vec<u8> {
     let mut table = 1024u32.to_le_bytes().to_vec();
     table.resize(4 + 1024, 0);
-    // `precompiled_charsmap`, 1,028 bytes, in a message of 1,031.
-    [&Pieces::default().bytes()[..], b"\x1a\x87\x08\x12\x84\x08", &table].concat()
+    // `precompiled_charsmap`, 1,028 bytes, in a message of 1,031 bytes.
+    [&PartialModel::default().bytes()[..], b"\x1a\x87\x08\x12\x84\x08", &table].concat()
 }
 
 #[test]
 fn models_with_a_wrong_byte_cause_no_panic() {
     let small = small_model();
-    // Most of the model is the table, whose units are similar.
+    // By default, only every 16th byte of the character table is changed: its units are similar.
     for index in (0..small.len()).filter(|index| testkit::long() || *index < 100 || index % 16 == 0)
     {
-        for wrong in [0, 1, 0x7f, 0x80, 0xff] {
+        for wrong_byte in [0, 1, 0x7f, 0x80, 0xff] {
             let mut bytes = small.clone();
-            bytes[index] = wrong;
-            // Some of these bytes are valid models, which must encode texts.
+            bytes[index] = wrong_byte;
+            // Some of the changed models are valid; these must encode texts.
             if let Ok(tokenizer) = read_model(&bytes) {
-                assert!(tokenizer.encode("a b\u{fdfa}😀", true).is_ok(), "{index}: {wrong}");
+                assert!(tokenizer.encode("a b\u{fdfa}😀", true).is_ok(), "{index}: {wrong_byte}");
             }
         }
     }

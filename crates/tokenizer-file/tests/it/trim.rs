@@ -1,4 +1,4 @@
-//! Trimmed vocabularies give the same tokens for the texts that they were trimmed for.
+//! Tests that trimming a vocabulary does not change the tokens of texts in `used`.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -90,7 +90,7 @@ fn special_tokens_have_their_new_ids_everywhere() {
 }
 
 #[test]
-fn other_models_and_damaged_files_are_errors() {
+fn unsupported_models_and_damaged_files_are_errors() {
     let trim_error = |json: &str| trim(json, &BTreeSet::new()).unwrap_err();
     assert!(trim_error("{").contains("EOF"));
     let word_level = r#"{"model": {"type": "WordLevel", "vocab": {}}}"#;

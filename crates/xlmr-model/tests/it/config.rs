@@ -121,7 +121,7 @@ fn invalid_json_and_endless_files_are_reported() {
     std::fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
     let error = Config::from_file(path).unwrap_err().to_string();
-    assert!(error.contains("config.json: it holds more than 16 MiB"), "{error}");
+    assert!(error.contains("config.json: it contains more than 16 MiB"), "{error}");
 }
 
 #[test]

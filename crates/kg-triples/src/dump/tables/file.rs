@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use atomic_file::{AtomicFile, Synced};
+use atomic_file::{AtomicFile, SyncedFile};
 
 use crate::dump::table::DumpTable;
 use crate::{Error, output};
@@ -25,7 +25,7 @@ impl TableFile {
     }
 
     /// Syncs the table to disk.
-    pub(super) fn sync(self) -> Result<Synced, Error> {
+    pub(super) fn sync(self) -> Result<SyncedFile, Error> {
         output::sync(self.0)
     }
 }

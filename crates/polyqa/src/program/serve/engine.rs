@@ -1,4 +1,4 @@
-//! Evaluates the model on the windows of all requests in turn.
+//! Evaluates the model on the windows of all requests, in batches that the requests share.
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -14,44 +14,44 @@ use crate::{Answers, Reader, Result};
 pub struct Job {
     pub reading: Reading,
     /// Maximum number of answers per question.
-    pub answers: usize,
+    pub max_answers: usize,
     /// Closed when the request is abandoned.
     pub reply: oneshot::Sender<Result<Vec<Answers>>>,
     /// Semaphore permits for the request and its windows, released after the request is answered.
     pub permits: [OwnedSemaphorePermit; 2],
 }
 
-/// Reads windows and sends answers until the channel is closed.
+/// Evaluates windows and sends answers until the channel is closed.
 ///
-/// A batch takes the next window of each request in turn and starts with a different request each
-/// time, so that every request makes progress regardless of the lengths of other requests.
-/// Abandoned requests are dropped.
-pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
+/// A batch consists of the next windows of the requests in turn, and every batch starts with a
+/// different request. Long requests therefore do not block short ones. Abandoned requests are
+/// dropped.
+pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather_time: Duration) {
     let batch_size = reader.batch_size;
     let similar_lengths = reader.pretrained.model.device() == Device::Cpu;
-    let mut active: Vec<Job> = Vec::new();
+    let mut active_jobs: Vec<Job> = Vec::new();
     loop {
-        if active.is_empty() {
+        if active_jobs.is_empty() {
             match jobs.recv() {
-                Ok(job) => active.push(job),
+                Ok(job) => active_jobs.push(job),
                 Err(_) => return,
             }
-            let deadline = Instant::now() + gather;
-            while active.iter().map(|job| job.reading.windows()).sum::<usize>() < batch_size {
+            let deadline = Instant::now() + gather_time;
+            while active_jobs.iter().map(|job| job.reading.windows()).sum::<usize>() < batch_size {
                 match jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                    Ok(job) => active.push(job),
+                    Ok(job) => active_jobs.push(job),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
                 }
             }
         }
-        active.extend(jobs.try_iter());
-        active.retain(|job| !job.reply.is_closed());
-        let counts = window_counts(&active, batch_size, similar_lengths);
-        if evaluate(reader, &mut active, &counts).is_err() {
+        active_jobs.extend(jobs.try_iter());
+        active_jobs.retain(|job| !job.reply.is_closed());
+        let counts = window_counts(&active_jobs, batch_size, similar_lengths);
+        if evaluate(reader, &mut active_jobs, &counts).is_err() {
             // A request failed. Each request is now evaluated separately, so that the other
             // requests succeed.
-            for (at, &count) in counts.iter().enumerate() {
-                let Some(job) = active.get_mut(at) else { continue };
+            for (index, &count) in counts.iter().enumerate() {
+                let Some(job) = active_jobs.get_mut(index) else { continue };
                 if let Err(error) = evaluate(reader, std::slice::from_mut(job), &[count]) {
                     // The loop drops this job, because its new sender has no receiver.
                     let (closed, _) = oneshot::channel();
@@ -59,42 +59,43 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
                 }
             }
         }
-        let (done, remaining): (Vec<Job>, Vec<Job>) =
-            active.into_iter().partition(|job| job.reading.unread().is_empty());
-        active = remaining;
-        let has_others = active.len() > 1;
-        active.rotate_left(usize::from(has_others));
-        for Job { reading, answers, reply, permits } in done {
-            let answered = reading.finish(reader, answers);
+        let (finished_jobs, other_jobs): (Vec<Job>, Vec<Job>) =
+            active_jobs.into_iter().partition(|job| job.reading.pending_windows().is_empty());
+        active_jobs = other_jobs;
+        let has_others = active_jobs.len() > 1;
+        active_jobs.rotate_left(usize::from(has_others));
+        for Job { reading, max_answers, reply, permits } in finished_jobs {
+            let result = reading.finish(reader, max_answers);
             // The permits are released before the client receives the answer and sends its next
             // request.
             drop(permits);
-            let _ = reply.send(answered);
+            let _ = reply.send(result);
         }
     }
 }
 
 /// Computes the number of windows of each request in the next batch. The first request has at least
 /// one window. On the CPU, where padding costs time, only windows of similar length are added.
-fn window_counts(active: &[Job], batch_size: usize, similar_lengths: bool) -> Vec<usize> {
-    let unread: Vec<&[Window]> = active.iter().map(|job| job.reading.unread()).collect();
-    let first = unread.first().and_then(|windows| windows.first());
-    let first = first.map_or(0, |window| window.input_ids.len());
+fn window_counts(active_jobs: &[Job], batch_size: usize, similar_lengths: bool) -> Vec<usize> {
+    let pending: Vec<&[Window]> =
+        active_jobs.iter().map(|job| job.reading.pending_windows()).collect();
+    let first_window = pending.first().and_then(|windows| windows.first());
+    let first_length = first_window.map_or(0, |window| window.input_ids.len());
     let fits_batch = |window: &Window| {
         let length = window.input_ids.len();
-        !similar_lengths || (5 * length >= 4 * first && 5 * first >= 4 * length)
+        !similar_lengths || (5 * length >= 4 * first_length && 5 * first_length >= 4 * length)
     };
-    let mut counts = vec![0; unread.len()];
-    let mut remaining = batch_size;
-    while remaining > 0 {
-        let before = remaining;
-        for (count, windows) in counts.iter_mut().zip(&unread) {
-            if remaining > 0 && windows.get(*count).is_some_and(fits_batch) {
+    let mut counts = vec![0; pending.len()];
+    let mut free = batch_size;
+    while free > 0 {
+        let free_before = free;
+        for (count, windows) in counts.iter_mut().zip(&pending) {
+            if free > 0 && windows.get(*count).is_some_and(fits_batch) {
                 *count += 1;
-                remaining -= 1;
+                free -= 1;
             }
         }
-        if remaining == before {
+        if free == free_before {
             break;
         }
     }
@@ -106,14 +107,14 @@ fn evaluate(reader: &Reader, jobs: &mut [Job], counts: &[usize]) -> Result<()> {
     let windows: Vec<&Window> = jobs
         .iter()
         .zip(counts)
-        .flat_map(|(job, &count)| job.reading.unread().iter().take(count))
+        .flat_map(|(job, &count)| job.reading.pending_windows().iter().take(count))
         .collect();
     if windows.is_empty() {
         return Ok(());
     }
-    let evaluated = reader.predictor().window_logits(&windows);
+    let result = reader.predictor().window_logits(&windows);
     let mut logits =
-        evaluated.inspect_err(|error| cli::print_stderr(&format!("error: {error}")))?.into_iter();
+        result.inspect_err(|error| cli::print_stderr(&format!("error: {error}")))?.into_iter();
     for (job, &count) in jobs.iter_mut().zip(counts) {
         job.reading.add_logits(logits.by_ref().take(count));
     }

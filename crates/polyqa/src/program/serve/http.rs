@@ -30,10 +30,10 @@ use super::{Limits, host};
 use crate::Error;
 use crate::reading::Cutter;
 
-/// Maximum time for a client to send a request's head or body, or to receive part of a response.
+/// Maximum time for receiving a request's header or body, or for sending a part of the response.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum number of requests that are cut into windows at once.
+/// Maximum number of requests whose documents are cut into windows concurrently.
 const MAX_CUTTING_THREADS: usize = 4;
 
 type Response = hyper::Response<Full<Bytes>>;
@@ -70,7 +70,7 @@ impl Service {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, and then completes the accepted requests.
+/// Serves requests until SIGTERM or SIGINT, and then completes the accepted requests.
 pub fn serve(listener: TcpListener, service: Service) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -88,8 +88,8 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
     let graceful = GracefulShutdown::new();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        torch_ext::handle_on_signal_stack(kind.as_raw_value())?;
+    for signal_kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        torch_ext::handle_on_signal_stack(signal_kind.as_raw_value())?;
     }
     loop {
         let connection = async {
@@ -102,7 +102,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
             _ = interrupt.recv() => break,
         };
         let Ok((stream, _)) = stream else {
-            // Too many open files, or the client has disconnected.
+            // Accepting fails if there are too many open files or the client has disconnected.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -158,11 +158,11 @@ async fn respond(
     }
 }
 
-/// Returns a part of the web page. Headers forbid loading from other hosts and embedding in other
+/// Returns a file of the web page. Headers forbid loading from other hosts and embedding in other
 /// pages.
-fn page(kind: &'static str, text: &'static str) -> Response {
+fn page(content_type: &'static str, text: &'static str) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_TYPE, content_type),
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -213,9 +213,9 @@ async fn answer(
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Refusal> {
     let seconds = service.limits.timeout;
-    let (head, body) = request.into_parts();
-    let answered = answer_request(service, &head.headers, body);
-    timeout(Duration::from_secs(seconds), answered).await.unwrap_or_else(|_| {
+    let (parts, body) = request.into_parts();
+    let response = answer_request(service, &parts.headers, body);
+    timeout(Duration::from_secs(seconds), response).await.unwrap_or_else(|_| {
         let message = format!("not answered within {seconds} seconds");
         Err(Refusal::new(504, "timeout", message))
     })
@@ -248,7 +248,7 @@ async fn answer_request(
             "too many concurrent requests or windows; retry later",
         )
     };
-    let request = service.requests.clone().try_acquire_owned().map_err(limit_error)?;
+    let request_permit = service.requests.clone().try_acquire_owned().map_err(limit_error)?;
     let body = timeout(IO_TIMEOUT, Limited::new(body, max_body).collect()).await;
     let body = match body {
         Ok(Ok(body)) => body.to_bytes(),
@@ -263,12 +263,12 @@ async fn answer_request(
     let worker_service = service.clone();
     // The request counts toward the limit until its documents are cut, even if the client
     // disconnects.
-    let cut = tokio::task::spawn_blocking(move || {
+    let cut_task = tokio::task::spawn_blocking(move || {
         let Request { queries, documents, answers } =
             Request::read(&body, &worker_service.limits, worker_service.answers)?;
         let max_windows = worker_service.limits.max_windows;
         match worker_service.cutter.cut(queries, &documents.into(), max_windows) {
-            Ok(Some(reading)) => Ok((reading, answers, request)),
+            Ok(Some(reading)) => Ok((reading, answers, request_permit)),
             Ok(None) => {
                 let message =
                     format!("more than {max_windows} windows; send fewer questions or documents");
@@ -277,16 +277,16 @@ async fn answer_request(
             Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),
         }
     });
-    let (reading, answers, request) = cut.await.map_err(|_| internal_error())??;
+    let (reading, max_answers, request_permit) = cut_task.await.map_err(|_| internal_error())??;
     let count = u32::try_from(reading.windows()).unwrap_or(u32::MAX);
-    let windows = service.windows.clone().try_acquire_many_owned(count).map_err(limit_error)?;
-    let (reply, answered) = oneshot::channel();
-    let job = Job { reading, answers, reply, permits: [request, windows] };
+    let permits = service.windows.clone().try_acquire_many_owned(count).map_err(limit_error)?;
+    let (reply, receiver) = oneshot::channel();
+    let job = Job { reading, max_answers, reply, permits: [request_permit, permits] };
     service.jobs.send(job).map_err(|_| internal_error())?;
-    match answered.await {
+    match receiver.await {
         Ok(Ok(results)) => Ok(json_response(200, &request::Response { results })),
-        // The error of a non-finite logit names the question; other errors of the model have no
-        // details for clients.
+        // The error of a non-finite logit contains the question. The details of other model errors
+        // are not sent to clients.
         Ok(Err(Error::Tasks(tasks::Error::Eval(error)))) => {
             Err(Refusal::new(422, "unreadable", one_line(&error.to_string())))
         }

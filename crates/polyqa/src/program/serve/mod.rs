@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
     /// Host name by which clients and proxies reach the service, besides localhost and IP
-    /// addresses; requests for other names get status 421
+    /// addresses; requests for other names receive status 421
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// Port to listen on; 0 selects a free port
@@ -51,7 +51,7 @@ pub struct Limits {
     /// Maximum number of questions per request
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_questions: usize,
-    /// Maximum number of concurrent requests; further requests get status 429
+    /// Maximum number of concurrent requests; further requests receive status 429
     #[arg(long, value_name = "N", default_value_t = 64)]
     max_requests: usize,
     /// Maximum number of windows over all concurrent requests
@@ -88,7 +88,7 @@ On SIGTERM or SIGINT the service finishes accepted requests and exits; a second 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
     let limits = args.limits.clone();
-    let counts = [
+    let limit_values = [
         ("--max-body", limits.max_body),
         ("--max-documents", limits.max_documents),
         ("--max-questions", limits.max_questions),
@@ -97,38 +97,39 @@ pub fn run(args: &Args) -> Result<()> {
         ("--max-connections", limits.max_connections),
         ("--timeout", usize::try_from(limits.timeout).unwrap_or(usize::MAX)),
     ];
-    for (name, count) in counts {
+    for (name, count) in limit_values {
         // Semaphores enforce the limits and have at most this many permits.
         let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
-    // Binds the port before loading the model, so that an unavailable port is reported immediately.
+    // The port is bound before the model is loaded, so that an unavailable port is reported
+    // immediately.
     let address = SocketAddr::new(args.host, args.port);
-    let bound = TcpListener::bind(address).and_then(|listener| {
+    let listener = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok((listener.local_addr()?, listener))
     });
-    let (address, listener) = bound.with_context(|| format!("cannot listen on {address}"))?;
+    let (address, listener) = listener.with_context(|| format!("cannot listen on {address}"))?;
     let (reader, model) = args.reader.load(None)?;
     let retriever = args.retriever.load(&reader)?;
-    let (jobs, received_jobs) = mpsc::channel();
+    let (jobs, job_receiver) = mpsc::channel();
     let max_answers = reader.decoding().n_best;
-    let gather = Duration::from_millis(limits.gather);
+    let gather_time = Duration::from_millis(limits.gather);
     let cutter = Cutter::of(&reader, retriever);
     let answers = (args.reader.answers, max_answers);
     let model_info = (model, reader.precision());
-    let hosts = args.allow_host.clone();
-    let service = http::Service::new(limits, hosts, jobs, cutter, model_info, answers);
-    // The model is evaluated in this thread, for which libtorch's threads are configured; HTTP runs
-    // in a separate thread.
-    let network = std::thread::Builder::new()
+    let allowed_hosts = args.allow_host.clone();
+    let service = http::Service::new(limits, allowed_hosts, jobs, cutter, model_info, answers);
+    // The model is evaluated in this thread, for which libtorch's threads are configured. The HTTP
+    // server runs in a separate thread.
+    let http_thread = std::thread::Builder::new()
         .name("http".into())
         .spawn(move || http::serve(listener, service))
         .context("cannot start a thread")?;
     cli::print_stderr(&format!("serving on http://{address}"));
-    engine::run(&reader, &received_jobs, gather);
-    match network.join() {
-        Ok(ended) => ended.context("the service"),
+    engine::run(&reader, &job_receiver, gather_time);
+    match http_thread.join() {
+        Ok(result) => result.context("the service"),
         Err(_) => anyhow::bail!("the service stopped unexpectedly"),
     }
 }

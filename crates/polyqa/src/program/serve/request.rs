@@ -54,7 +54,7 @@ pub struct Response {
 }
 
 impl Request {
-    /// Parses a body; `answers` holds the default and the maximum number of answers per question.
+    /// Parses a body; `answers` is the default and the maximum number of answers per question.
     pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
         let bad_request = |message: String| Refusal::new(400, "bad_request", message);
         let body: Body =
@@ -89,7 +89,7 @@ impl Request {
         }
         let queries: Vec<Query> = queries
             .into_iter()
-            .map(|one| match one {
+            .map(|input| match input {
                 QuestionInput::Text(question) => Ok((None, question)),
                 QuestionInput::Row { id, question } => Ok((id.map(id_text).transpose()?, question)),
             })
@@ -101,12 +101,12 @@ impl Request {
         let documents = documents
             .into_iter()
             .enumerate()
-            .map(|(at, one)| {
-                let (id, text) = match one {
+            .map(|(index, input)| {
+                let (id, text) = match input {
                     DocumentInput::Text(text) => (None, text),
                     DocumentInput::Row { id, text } => (id, text),
                 };
-                let id = id.map_or_else(|| Ok(at.to_string()), id_text)?;
+                let id = id.map_or_else(|| Ok(index.to_string()), id_text)?;
                 Ok(Document { id: Arc::from(id), text: Arc::from(text) })
             })
             .collect::<Result<_, String>>()
@@ -150,27 +150,27 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<Request, Refusal> {
-        let line = CommandLine::parse_from(["", "--max-questions", "2", "--max-documents", "2"]);
-        Request::read(body.as_bytes(), &line.limits, (3, 20))
+        let args = CommandLine::parse_from(["", "--max-questions", "2", "--max-documents", "2"]);
+        Request::read(body.as_bytes(), &args.limits, (3, 20))
     }
 
     #[test]
-    fn questions_and_documents_come_in_several_forms() {
-        let one = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
-        assert_eq!((one.queries, one.answers), (vec![(None, "Where?".into())], 1));
-        assert_eq!((&*one.documents[0].id, &*one.documents[0].text), ("0", "Here."));
-        let several = read(
+    fn questions_and_documents_have_several_formats() {
+        let single = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
+        assert_eq!((single.queries, single.answers), (vec![(None, "Where?".into())], 1));
+        assert_eq!((&*single.documents[0].id, &*single.documents[0].text), ("0", "Here."));
+        let multiple = read(
             r#"{"questions": ["Where?", {"id": 7, "question": "Who?"}],
                 "documents": ["Here.", {"id": "b", "context": "There."}]}"#,
         );
-        let several = several.unwrap();
-        assert_eq!(several.queries[1], (Some("7".into()), "Who?".into()));
-        assert_eq!((&*several.documents[1].id, several.answers), ("b", 3));
+        let multiple = multiple.unwrap();
+        assert_eq!(multiple.queries[1], (Some("7".into()), "Who?".into()));
+        assert_eq!((&*multiple.documents[1].id, multiple.answers), ("b", 3));
     }
 
     #[test]
     fn invalid_requests_are_rejected_with_a_reason() {
-        let deep = format!(r#"{{"question": {}"#, "[".repeat(100_000));
+        let nested = format!(r#"{{"question": {}"#, "[".repeat(100_000));
         let cases = [
             ("", 400, "EOF"),
             ("[]", 400, "invalid length"),
@@ -188,7 +188,7 @@ mod tests {
             (r#"{"question": "a", "documents": [{"id": [], "text": "b"}]}"#, 400, "an id"),
             (r#"{"questions": ["a", "b", "c"], "text": "b"}"#, 413, "3 questions"),
             (r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "3 documents"),
-            (&deep, 400, "invalid type"),
+            (&nested, 400, "invalid type"),
         ];
         for (body, status, reason) in cases {
             let refusal = read(body).unwrap_err();

@@ -1,11 +1,11 @@
-//! The command line.
+//! The command-line arguments of `polyqa train`.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::value_parser;
 use experiment::{Adapters, BaseModel, RunConfig};
 use mlqa_eval::{Language, WindowConfig, WindowScore};
-use model_hub::{Origin, Resolved};
+use model_hub::{Origin, ResolvedModel};
 use xlmr_model::{BottleneckConfig, LoraConfig};
 
 use crate::program::model::ModelArg;
@@ -78,7 +78,7 @@ pub struct Args {
 
 /// The maximum integer in a recipe file.
 const MAX_SEED: u64 = i64::MAX.unsigned_abs();
-/// Maximum number of negative windows; more do not fit into the memory of a training step.
+/// Maximum number of negative windows; more would exceed the memory of a training step.
 const MAX_NEGATIVES: i64 = 64;
 /// Maximum rank of a LoRA, which is larger than the width of any encoder.
 const MAX_RANK: i64 = 1 << 16;
@@ -86,7 +86,7 @@ const MAX_RANK: i64 = 1 << 16;
 impl Args {
     /// Returns the recipe of the run. Values that are not set on the command line equal the
     /// defaults of `run_qa` in transformers.
-    pub fn recipe(&self, model: &Resolved) -> Result<Recipe> {
+    pub fn recipe(&self, model: &ResolvedModel) -> Result<Recipe> {
         let mut dev = Vec::new();
         for path in &self.dev {
             dev.extend(files(path)?);
@@ -114,8 +114,8 @@ impl Args {
         };
         let limits = recipe.model.limits()?;
         recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
-        // Training with negatives normalises windows together, which makes their logits comparable.
-        // Otherwise, their margins over "no answer" are comparable.
+        // Training with negatives normalises the scores of several windows together, so their
+        // logits are comparable. Otherwise, margins over "no answer" are more comparable.
         recipe.decoding.window_score = match self.negatives {
             None | Some(0) => WindowScore::Margin,
             Some(_) => WindowScore::Raw,
@@ -146,7 +146,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        if [".json", ".jsonl", ".parquet"].iter().any(|end| name.ends_with(end)) {
+        if [".json", ".jsonl", ".parquet"].iter().any(|extension| name.ends_with(extension)) {
             files.push(file);
         }
     }

@@ -19,12 +19,12 @@ pub use args::Args;
 use recipe::{Data, Recipe, STAGE, Unanswerable};
 use report::{Calibrated, Scores, Summary, Trained};
 
-/// Questions of a development file.
-pub struct Dev {
+/// A development file and its questions.
+pub struct DevFile {
     /// Path in the run folder, without `.json`.
     name: String,
     /// The languages in the file's name, if it follows MLQA's scheme.
-    cell: Option<DatasetName>,
+    dataset_name: Option<DatasetName>,
     language: Language,
     dataset: Dataset,
 }
@@ -32,12 +32,13 @@ pub struct Dev {
 pub fn run(args: &Args) -> Result<()> {
     let model = args.model.resolve()?;
     let mut recipe = args.recipe(&model)?;
-    // Every file is read before training starts or anything is written.
+    // All files are read before training starts and before any file is written.
     let train = questions(&mut recipe)?;
-    let read = |paths: &[InputPath]| -> Result<Vec<Dev>> {
+    let read_all = |paths: &[InputPath]| -> Result<Vec<DevFile>> {
         paths.iter().map(|path| read_dev(path, &recipe)).collect()
     };
-    let (dev, calibration_files) = (read(&recipe.data.dev)?, read(&recipe.data.calibration)?);
+    let (dev, calibration_files) =
+        (read_all(&recipe.data.dev)?, read_all(&recipe.data.calibration)?);
 
     let experiment = Experiment::open(recipe, &args.out)?;
     report::log_training_data(&experiment.recipe, &train);
@@ -57,30 +58,30 @@ fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
         let names = train.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    // A `negatives` of 0 is stored as a missing key, so that runs that were started before the key
-    // existed can be resumed.
+    // `negatives = 0` is stored as a missing key, so that runs from before this key existed can be
+    // resumed.
     *negatives = negatives.filter(|&count| count > 0);
     let questions = TrainingQuestions::read_all(train.iter())?;
-    let answered = questions.clone().with_answers().with_context(names)?;
+    let answered_questions = questions.clone().with_answers().with_context(names)?;
     Ok(match unanswerable {
-        Unanswerable::Drop => answered,
+        Unanswerable::Drop => answered_questions,
         Unanswerable::Train => (questions, 0),
     })
 }
 
-fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
+fn read_dev(path: &Path, recipe: &Recipe) -> Result<DevFile> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    let cell: Option<DatasetName> = file.parse().ok();
+    let dataset_name: Option<DatasetName> = file.parse().ok();
     let stem = file.split(".json").next().unwrap_or_default();
     // Example: `xquad.de.json`.
     let suffix = stem.rsplit_once('.').and_then(|(_, code)| code.parse::<Language>().ok());
-    let file_language = cell.as_ref().map(|name| name.context).or(suffix);
+    let file_language = dataset_name.as_ref().map(|name| name.context).or(suffix);
     let language = recipe.data.language.or(file_language).unwrap_or(Language::EN);
     let name = match recipe.data.dev.len() {
         1 => "predictions".to_owned(),
         _ => format!("predictions/{stem}"),
     };
-    Ok(Dev { name, cell, language, dataset: Dataset::read(path)? })
+    Ok(DevFile { name, dataset_name, language, dataset: Dataset::read(path)? })
 }
 
 /// Trains the encoder, or adapters in it, and a span head on the questions' windows. Saves the
@@ -101,9 +102,9 @@ fn fine_tune(
     };
     let config = QaConfig { negatives, ..QaConfig::default() };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &config)?;
-    let fitted = trial.fit(STAGE, &recipe.training, &parameters, &mut task)?;
+    let fit_report = trial.fit(STAGE, &recipe.training, &parameters, &mut task)?;
     trial.save(&mut base, Head::Span, trial.run_dir("model"))?;
-    Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
+    Ok(Trained::new(train.questions.len(), *without_answer, &fit_report))
 }
 
 /// Answers the questions of every file, scores the answers and fits the calibration.
@@ -112,33 +113,33 @@ fn fine_tune(
 /// `calibration_files` if there are any, else on the files of `dev`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
-    dev: &[Dev],
-    calibration_files: &[Dev],
+    dev: &[DevFile],
+    calibration_files: &[DevFile],
 ) -> Result<(Vec<Scores>, Option<Calibrated>)> {
     if dev.is_empty() && calibration_files.is_empty() {
         return Ok((Vec::new(), None));
     }
     let (recipe, model) = (&experiment.recipe, experiment.dir("model"));
     let runtime = &experiment.runtime;
-    let trained = Pretrained::load_trained(&model, Head::Span, runtime.device, runtime.precision)?;
-    let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
+    let reader = Pretrained::load_trained(&model, Head::Span, runtime.device, runtime.precision)?;
+    let predictor = QaPredictor::new(&reader.model, &reader.tokenizer, &recipe.windows)
         .with_decoding(&recipe.decoding);
     let mut sources = QuestionSources::default();
     let mut dev_answers: Vec<Vec<NBest>> = Vec::new();
-    for one in dev {
-        let answers = predictor.predict(&one.dataset.questions)?;
-        let file = |name: &str| -> PathBuf {
-            experiment.dir(format!("{}.json", one.name.replacen("predictions", name, 1)))
+    for file in dev {
+        let answers = predictor.predict(&file.dataset.questions)?;
+        let output_path = |name: &str| -> PathBuf {
+            experiment.dir(format!("{}.json", file.name.replacen("predictions", name, 1)))
         };
-        Predictions::from(answers.as_slice()).write(file("predictions"))?;
-        write_n_best(file("n-best"), &answers)?;
-        NullOdds::of(&answers).write(file("null-odds"))?;
+        Predictions::from(answers.as_slice()).write(output_path("predictions"))?;
+        write_n_best(output_path("n-best"), &answers)?;
+        NullOdds::of(&answers).write(output_path("null-odds"))?;
         sources.insert(
-            format!("{}.json", one.name),
+            format!("{}.json", file.name),
             QuestionSource {
-                path: one.dataset.path.clone(),
-                context: one.language,
-                question: one.cell.as_ref().map_or(one.language, |name| name.question),
+                path: file.dataset.path.clone(),
+                context: file.language,
+                question: file.dataset_name.as_ref().map_or(file.language, |name| name.question),
                 squad_rules: false,
             },
         );
@@ -146,13 +147,13 @@ fn evaluate(
     }
     sources.write(&experiment.folder)?;
     let calibration_answers =
-        calibration_files.iter().map(|one| predictor.predict(&one.dataset.questions));
+        calibration_files.iter().map(|file| predictor.predict(&file.dataset.questions));
     let calibration_answers = calibration_answers.collect::<Result<Vec<_>, _>>()?;
     let mut calibration = match calibration_files {
-        [] => Calibrated::fit_on_dev_files(&answered(dev, &dev_answers))?,
+        [] => Calibrated::fit_on_dev_files(&answered_files(dev, &dev_answers))?,
         _ => Calibrated::fit_on_separate_files(
-            &answered(calibration_files, &calibration_answers),
-            &answered(dev, &dev_answers),
+            &answered_files(calibration_files, &calibration_answers),
+            &answered_files(dev, &dev_answers),
         )?,
     };
     if let Some(calibration) = &mut calibration {
@@ -161,26 +162,26 @@ fn evaluate(
     }
     let threshold = calibration.as_ref().and_then(|calibration| calibration.fit.null_threshold);
     let scores =
-        dev.iter().zip(&dev_answers).map(|(one, answers)| Scores::of(one, answers, threshold));
+        dev.iter().zip(&dev_answers).map(|(file, answers)| Scores::of(file, answers, threshold));
     let scores = scores.collect::<Result<Vec<_>>>()?;
     write_matrix(&experiment.folder, dev, &scores)?;
     Ok((scores, calibration))
 }
 
 /// Returns the questions of files with their answers and languages.
-fn answered<'a>(files: &'a [Dev], answers: &'a [Vec<NBest>]) -> Vec<AnsweredFile<'a>> {
-    let file_answers = |(one, answers): (&'a Dev, &'a Vec<NBest>)| {
-        (&one.dataset, answers.as_slice(), one.language)
+fn answered_files<'a>(files: &'a [DevFile], answers: &'a [Vec<NBest>]) -> Vec<AnsweredFile<'a>> {
+    let answered_file = |(file, answers): (&'a DevFile, &'a Vec<NBest>)| {
+        (&file.dataset, answers.as_slice(), file.language)
     };
-    files.iter().zip(answers).map(file_answers).collect()
+    files.iter().zip(answers).map(answered_file).collect()
 }
 
-/// Writes the matrix of context and question languages, if all files are named according to MLQA's
+/// Writes the matrix of context and question languages if the names of all files follow MLQA's
 /// scheme.
-fn write_matrix(folder: &Path, dev: &[Dev], scores: &[Scores]) -> Result<()> {
+fn write_matrix(folder: &Path, dev: &[DevFile], scores: &[Scores]) -> Result<()> {
     let mut matrix = Matrix::new("Development files");
-    for (one, scores) in dev.iter().zip(scores) {
-        let (Some(name), Some(score)) = (&one.cell, &scores.score) else { return Ok(()) };
+    for (file, scores) in dev.iter().zip(scores) {
+        let (Some(name), Some(score)) = (&file.dataset_name, &scores.score) else { return Ok(()) };
         let (f1, em, questions) = (score.f1, score.exact_match, score.questions);
         let cell = Cell { f1, em, questions, f1_half_width: None, em_half_width: None };
         matrix.insert(name.context, name.question, cell);

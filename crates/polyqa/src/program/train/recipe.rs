@@ -11,7 +11,7 @@ use trainer::TrainConfig;
 /// Name of the only training stage.
 pub const STAGE: &str = "fine-tune";
 
-/// Examples for the help.
+/// Example commands in the help.
 pub const EXAMPLES: &str = "\
 Examples:
   polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
@@ -43,19 +43,19 @@ pub struct Arm {}
 pub struct Data {
     pub train: Vec<InputPath>,
     pub dev: Vec<InputPath>,
-    /// Files on which the calibration is fitted; if empty, `dev`.
+    /// Files on which the calibration is fitted; if empty, the files of `dev`.
     pub calibration: Vec<InputPath>,
     /// Language of the contexts of `dev`.
     pub language: Option<Language>,
     pub unanswerable: Unanswerable,
-    /// Negative windows per window with an answer; default: none.
+    /// Maximum number of negative windows per window with an answer; default: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negatives: Option<usize>,
     #[serde(skip_serializing_if = "is_shared")]
     pub negative_loss: NegativeLoss,
 }
 
-/// The default is not written, so that folders of earlier runs still match.
+/// The default is not written, so that it equals the missing key in folders of earlier runs.
 fn is_shared(loss: &NegativeLoss) -> bool {
     *loss == NegativeLoss::Shared
 }
@@ -98,7 +98,7 @@ impl experiment::Recipe for Recipe {
     experiment::recipe_fields!(Arm, stages: [STAGE]);
 
     fn complete(&mut self) -> Result<()> {
-        // The seed identifies the model: a run with another seed needs another folder.
+        // The seed identifies the model: a run with another seed requires another folder.
         self.run.seeds = vec![self.training.seed];
         Ok(())
     }

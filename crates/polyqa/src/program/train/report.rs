@@ -1,4 +1,4 @@
-//! Log messages before training, and scores after it.
+//! Log messages before training and scores after training.
 use crate::{AnsweredFile, Calibration};
 use anyhow::Result;
 use experiment::log;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use tasks::question_answering::TrainingQuestions;
 use trainer::FitReport;
 
-use super::Dev;
+use super::DevFile;
 use super::recipe::Recipe;
 
-/// Results that are only known after training.
+/// Data and result of the training.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Trained {
     questions: usize,
@@ -26,8 +26,8 @@ pub struct Trained {
 }
 
 impl Trained {
-    pub fn new(questions: usize, without_answer: usize, fitted: &FitReport) -> Self {
-        let FitReport { steps, final_loss, seconds, .. } = *fitted;
+    pub fn new(questions: usize, without_answer: usize, report: &FitReport) -> Self {
+        let FitReport { steps, final_loss, seconds, .. } = *report;
         Self { questions, without_answer, steps, final_loss, seconds }
     }
 }
@@ -39,9 +39,10 @@ pub struct Scores {
     questions: usize,
     without_answer: usize,
     language: Language,
-    /// Scores of the questions with gold answers; absent if there are none.
+    /// Scores of the questions with gold answers; absent without such questions.
     pub score: Option<AnsweredScores>,
-    /// Scores of all questions by SQuAD 2.0's rules, if some have no answer.
+    /// Scores of all questions by SQuAD 2.0's rules; absent if all questions have answers or there
+    /// is no null threshold.
     squad2: Option<Squad2Scores>,
 }
 
@@ -65,14 +66,14 @@ struct Squad2Scores {
 }
 
 impl Scores {
-    pub fn of(dev: &Dev, answers: &[NBest], null_threshold: Option<f64>) -> Result<Self> {
+    pub fn of(file: &DevFile, answers: &[NBest], null_threshold: Option<f64>) -> Result<Self> {
         let predictions = Predictions::from(answers);
-        let mut gold = dev.dataset.clone();
+        let mut gold = file.dataset.clone();
         gold.questions.retain(|question| !question.answers.is_empty());
-        let answered = match gold.questions.is_empty() {
+        let answered_scores = match gold.questions.is_empty() {
             true => None,
             false => {
-                let mlqa = score(&gold, &predictions, Normalization::Mlqa(dev.language))?;
+                let mlqa = score(&gold, &predictions, Normalization::Mlqa(file.language))?;
                 let squad = score(&gold, &predictions, Normalization::SquadEn)?;
                 Some(AnsweredScores {
                     questions: mlqa.questions,
@@ -83,31 +84,31 @@ impl Scores {
                 })
             }
         };
-        let without_answer = dev.dataset.questions.len() - gold.questions.len();
+        let without_answer = file.dataset.questions.len() - gold.questions.len();
         let squad2 = match null_threshold {
             Some(threshold) if without_answer > 0 => {
                 let odds = NullOdds::of(answers);
-                let scored = score_squad2(&dev.dataset, &predictions, Some(&odds), threshold)?;
-                Some(with_null(&scored, threshold))
+                let scored = score_squad2(&file.dataset, &predictions, Some(&odds), threshold)?;
+                Some(squad2_scores(&scored, threshold))
             }
             _ => None,
         };
         Ok(Self {
-            file: dev.dataset.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            questions: dev.dataset.questions.len(),
+            file: file.dataset.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            questions: file.dataset.questions.len(),
             without_answer,
-            language: dev.language,
-            score: answered,
+            language: file.language,
+            score: answered_scores,
             squad2,
         })
     }
 }
 
-fn with_null(scored: &Squad2Score, null_threshold: f64) -> Squad2Scores {
+fn squad2_scores(scored: &Squad2Score, null_threshold: f64) -> Squad2Scores {
     Squad2Scores {
         f1: scored.all.f1,
         exact_match: scored.all.exact,
-        f1_without_answer: scored.no_answer.map_or(0.0, |part| part.f1),
+        f1_without_answer: scored.no_answer.map_or(0.0, |score| score.f1),
         null_threshold,
     }
 }
@@ -141,15 +142,15 @@ impl Calibrated {
         Ok(fit.map(|fit| Self { fit, calibration_error_on_dev: None }))
     }
 
-    /// Fits the calibration on other files than the development files.
+    /// Fits the calibration on files that are not development files.
     pub fn fit_on_separate_files(
-        separate: &[AnsweredFile],
+        files: &[AnsweredFile],
         dev: &[AnsweredFile],
     ) -> Result<Option<Self>> {
-        let Some(fit) = Calibration::fit(separate)? else { return Ok(None) };
+        let Some(fit) = Calibration::fit(files)? else { return Ok(None) };
         let errors = match dev {
             [] => None,
-            _ => Some(fit.errors_on(dev)?),
+            _ => Some(fit.calibration_errors(dev)?),
         };
         Ok(Some(Self { fit, calibration_error_on_dev: errors }))
     }
@@ -177,27 +178,27 @@ pub fn log_training_data(recipe: &Recipe, (train, without_answer): &(TrainingQue
     }
 }
 
-/// Returns the scores as a table, and remarks on what the table omits.
+/// Returns the scores as a table, and remarks about results that are not in the table.
 pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, String) {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
-    for one in scores {
-        let file = &one.file;
-        let Some(score) = &one.score else {
+    for file_scores in scores {
+        let file = &file_scores.file;
+        let Some(score) = &file_scores.score else {
             remarks.push(format!("{file} is not scored: it has no gold answers."));
             continue;
         };
         let title = format!("{file}, {} questions", score.questions);
         let mut table = Table::new(title, ["F1", "EM"]);
         let percent = |value: f64| format!("{value:.2}");
-        let rules = format!("MLQA's rules for {}", one.language);
+        let rules = format!("MLQA's rules for {}", file_scores.language);
         table.row(rules, [score.f1, score.exact_match].map(percent));
         table.row("SQuAD's rules", [score.squad_f1, score.squad_exact_match].map(percent));
-        if let Some(squad2) = &one.squad2 {
-            let rules = format!("SQuAD 2.0's rules, all {} questions", one.questions);
+        if let Some(squad2) = &file_scores.squad2 {
+            let rules = format!("SQuAD 2.0's rules, all {} questions", file_scores.questions);
             table.row(rules, [squad2.f1, squad2.exact_match].map(percent));
         }
         tables.push(table.to_string());
-        if let (count @ 1.., None) = (one.without_answer, &one.squad2) {
+        if let (count @ 1.., None) = (file_scores.without_answer, &file_scores.squad2) {
             remarks.push(format!("{count} questions without an answer are not scored."));
         }
     }
@@ -206,7 +207,7 @@ pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, St
             Some(threshold) => format!(", null threshold {threshold:.2}"),
             None => String::new(),
         };
-        let ([before, after], measured) = match calibration_error_on_dev {
+        let ([before, after], data) = match calibration_error_on_dev {
             Some(errors) => (*errors, "the questions of --dev"),
             None => {
                 ([fit.calibration_error_before, fit.calibration_error_after], "the same questions")
@@ -214,7 +215,7 @@ pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, St
         };
         remarks.push(format!(
             "Calibrated on {} questions: temperature {:.2}{threshold}; expected calibration error \
-             {before:.3} before, {after:.3} after, on {measured}.",
+             {before:.3} before, {after:.3} after, on {data}.",
             fit.questions, fit.temperature,
         ));
     }
