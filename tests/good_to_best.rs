@@ -6,7 +6,7 @@ use experiment::read_json;
 use mlqa_eval::{Dataset, Language, Matrix};
 use results::Measured;
 use serde_json::json;
-use trainer::selection::Best;
+use trainer::selection::BestEvaluation;
 
 use crate::common::{
     CommandExt, assert_contains, expect_failure, expect_invalid, program, root, small_data,
@@ -130,7 +130,7 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let model = |out: &Path, name: &str| {
         std::fs::read(out.join("seed-0").join(name).join("model/model.safetensors")).unwrap()
     };
-    let scores = |out: &Path, name: &str| -> Best {
+    let scores = |out: &Path, name: &str| -> BestEvaluation {
         read_json(out.join("seed-0").join(name).join("train/selection.json")).unwrap()
     };
     let evaluation_option = "stage_two.evaluation_steps=2";
@@ -213,7 +213,8 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
     // Without a development file, a passage is held out.
     assert!(text.contains("39 training questions"), "{text}");
-    let selection: Best = read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
+    let selection: BestEvaluation =
+        read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
     assert!(selection.scores[0].contains_key("held out"), "{selection:?}");
     let text = tables(&paper);
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");

@@ -6,7 +6,7 @@ use std::process::Command;
 use experiment::read_json;
 use mlqa_eval::Matrix;
 use serde_json::{Value, json};
-use trainer::selection::Best;
+use trainer::selection::BestEvaluation;
 
 use crate::common::{
     CommandExt, FEW_ARTICLES, assert_contains, demo_data, expect_failure, expect_invalid, prepare,
@@ -185,7 +185,7 @@ fn recipe_mixmrc_stops_when_scores_converge() {
         let text = succeed(paper_run(&out, &settings));
         let stage = out.join("seed-42/mixmrc/train");
         let best = stage.join("selection.json");
-        let best: Option<Best> = best.exists().then(|| read_json(best).unwrap());
+        let best: Option<BestEvaluation> = best.exists().then(|| read_json(best).unwrap());
         (summary(&out)["arms"]["mixmrc"]["steps"].as_u64().unwrap(), best, text)
     };
     let dev = format!("data.dev={}", questions.display());

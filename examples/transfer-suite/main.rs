@@ -16,7 +16,7 @@ use benchmark::{Selection, Split, TestResults};
 use experiment::{Experiment, Trial, read_json};
 use recipe::{Recipe, STAGE};
 use serde::{Deserialize, Serialize};
-use trainer::selection::{Best, CheckpointSelection, Scores};
+use trainer::selection::{BestEvaluation, CheckpointSelection, Scores};
 use xlmr_model::{Pretrained, Segments};
 
 /// Measurements of a model during training; values in percent.
@@ -80,7 +80,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
         ..CheckpointSelection::highest_mean(development.languages.clone(), score)
     };
     trial.fit_best(STAGE, config, &parameters, &mut *task, Some(selection))?;
-    let best: Best = read_json(trial.dir(STAGE).join("selection.json"))?;
+    let best: BestEvaluation = read_json(trial.dir(STAGE).join("selection.json"))?;
     Ok(Trained { epoch: Some(best.evaluation + 1), dev: best.scores })
 }
 

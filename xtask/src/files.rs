@@ -1,4 +1,4 @@
-//! Files and folders; errors name the path.
+//! Operations on files and folders; errors name the path.
 use anyhow::{Context, Result};
 use std::fs;
 use std::io::ErrorKind;
@@ -38,9 +38,9 @@ pub fn create_empty(folder: &Path) -> Result<()> {
 
 /// Returns the paths of a folder's entries, sorted.
 pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let name = || folder.display().to_string();
-    let entries = fs::read_dir(folder).with_context(name)?;
-    let paths = entries.map(|entry| Ok(entry.with_context(name)?.path()));
+    let path_text = || folder.display().to_string();
+    let entries = fs::read_dir(folder).with_context(path_text)?;
+    let paths = entries.map(|entry| Ok(entry.with_context(path_text)?.path()));
     let mut paths = paths.collect::<Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)

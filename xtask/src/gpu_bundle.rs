@@ -21,7 +21,7 @@ const BINARIES: [&str; 6] =
     ["demo-data", "kg-triples", "polyqa", "xlmr-model", "encoder", "losses"];
 
 /// Programs of `examples` that the checks run, if the workspace contains them.
-const PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
+const RECIPE_PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
 /// Data of the programs, in addition to their recipes.
 const DATA: [&str; 8] = [
@@ -62,11 +62,11 @@ pub struct Options {
     pub dev: bool,
 }
 
-/// Creates the bundle; with `cpu` also runs its script.
+/// Creates the bundle, and runs its script if `cpu` is set.
 pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
     let target = target_folder()?;
     let bundle = options.out.clone().unwrap_or_else(|| target.join("gpu-bundle"));
-    let programs: Vec<&str> = PROGRAMS
+    let programs: Vec<&str> = RECIPE_PROGRAMS
         .into_iter()
         .filter(|name| root.join("examples").join(name).join("main.rs").is_file())
         .collect();
@@ -87,16 +87,16 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
     succeed(script.arg("--cpu"))
 }
 
-/// Returns cargo's arguments for building the programs. With `dev`, they are the arguments of the
+/// Returns cargo's arguments for building the programs. With `dev`, returns the arguments of the
 /// test steps of `cargo xtask`, which build unoptimised programs.
-fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
+fn build_arguments<'a>(dev: bool, programs: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];
     }
     // Building only some packages would rebuild libtorch's bindings.
     let mut build = vec!["build", "--workspace", "--release"];
     build.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
-    build.extend(recipes.iter().flat_map(|name| ["--example", name]));
+    build.extend(programs.iter().flat_map(|name| ["--example", name]));
     vec![build]
 }
 
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_recipes_data_is_in_the_bundle() {
-        for name in PROGRAMS {
+        for name in RECIPE_PROGRAMS {
             let Ok(text) =
                 fs::read_to_string(root().join("examples").join(name).join("small.toml"))
             else {

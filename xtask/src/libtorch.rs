@@ -1,5 +1,4 @@
-//! The libtorch of this workspace: its pinned version and wheels, and the check of an installed
-//! folder.
+//! Pinned version and wheels of libtorch, and the check of an installed libtorch folder.
 //!
 //! `libtorch/wheels.txt` is the only file that lists libtorch's wheels. `tch` and `torch-sys` in
 //! the root `Cargo.toml` must be updated together with [`VERSION`].
@@ -11,7 +10,7 @@ use std::sync::LazyLock;
 /// The libtorch release required by `tch` and `torch-sys` of the root `Cargo.toml`.
 pub const VERSION: &str = "2.11.0";
 
-/// The platform of the pinned wheels, by Rust's names.
+/// Operating system and architecture of the pinned wheels, as in `std::env::consts`.
 pub const WHEEL_PLATFORM: (&str, &str) = ("linux", "x86_64");
 
 /// Upper bound of the CPU set's size after unpacking in bytes (measured: 571 MB).
@@ -50,16 +49,16 @@ impl Set {
             return false;
         }
         if let Some(library) = member.strip_prefix("torch/lib/") {
-            let cuda = library.starts_with("libtorch_cuda")
+            let is_cuda_library = library.starts_with("libtorch_cuda")
                 || matches!(library, "libtorch_nvshmem.so" | "libc10_cuda.so")
                 || library == "libcaffe2_nvrtc.so";
-            let excluded =
+            let is_excluded =
                 library == "libtorch_python.so" || library.starts_with("libshm_windows/");
-            return !excluded && (self == Set::Cuda || !cuda);
+            return !is_excluded && (self == Set::Cuda || !is_cuda_library);
         }
         if let Some((folder, file)) = member.split_once(".dist-info/") {
-            let licence = file.starts_with("licenses/") || file.starts_with("LICENSE");
-            return !folder.contains('/') && (licence || file == "METADATA");
+            let is_licence = file.starts_with("licenses/") || file.starts_with("LICENSE");
+            return !folder.contains('/') && (is_licence || file == "METADATA");
         }
         member == "torch/version.py"
             || member.starts_with("torch/include/")
@@ -97,12 +96,12 @@ fn parse(line: &'static str) -> Option<Wheel> {
     })
 }
 
-/// A folder with `lib` and `include` that holds the pinned libtorch.
+/// A folder with `lib` and `include` of the pinned libtorch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Libtorch {
     /// The folder, with links resolved.
     pub root: PathBuf,
-    /// The version according to the folder, for example `2.11.0+cu130`.
+    /// The version stored in the folder, for example `2.11.0+cu130`.
     pub version: String,
     /// Whether the CUDA libraries and their dependencies exist.
     pub cuda: bool,
@@ -113,13 +112,13 @@ pub struct Libtorch {
 pub enum Problem {
     /// The path does not exist.
     Missing(PathBuf),
-    /// This file or folder is missing.
+    /// A required file or folder is missing.
     Incomplete(PathBuf),
     /// The version differs; `None` if no file contains a version.
     Version {
         /// The folder.
         root: PathBuf,
-        /// The version found.
+        /// The version of the libtorch in the folder.
         found: Option<String>,
     },
 }
@@ -132,7 +131,7 @@ impl fmt::Display for Problem {
                 write!(f, "not a complete libtorch: {} is missing", path.display())
             }
             Problem::Version { root, found: Some(found) } => {
-                write!(f, "{} holds libtorch {found}, expected {VERSION}", root.display())
+                write!(f, "{} contains libtorch {found}, expected {VERSION}", root.display())
             }
             Problem::Version { root, found: None } => write!(
                 f,
@@ -147,14 +146,14 @@ impl fmt::Display for Problem {
 pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
     let resolved = root.canonicalize().map_err(|_| Problem::Missing(root.to_path_buf()))?;
     let suffix = std::env::consts::DLL_SUFFIX;
-    for part in [
+    for file in [
         format!("lib/libtorch_cpu{suffix}"),
         format!("lib/libc10{suffix}"),
         "include/ATen/ATen.h".to_owned(),
         "include/torch/csrc/api/include/torch/torch.h".to_owned(),
     ] {
-        if !root.join(&part).is_file() {
-            return Err(Problem::Incomplete(root.join(part)));
+        if !root.join(&file).is_file() {
+            return Err(Problem::Incomplete(root.join(file)));
         }
     }
     let version = installed_version(root);
@@ -251,8 +250,8 @@ pub(crate) mod tests {
         assert_eq!((found.version.as_str(), found.cuda), ("2.11.0+cu130", false));
 
         fake_torch(site.path(), "2.9.1");
-        let wrong = inspect(&root).unwrap_err();
-        assert!(wrong.to_string().ends_with("holds libtorch 2.9.1, expected 2.11.0"), "{wrong}");
+        let error = inspect(&root).unwrap_err();
+        assert!(error.to_string().ends_with("contains libtorch 2.9.1, expected 2.11.0"), "{error}");
 
         // A zip's build-version takes precedence over version.py.
         fs::write(root.join("build-version"), "2.11.0+cpu\n").unwrap();
@@ -262,7 +261,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn cuda_needs_the_libraries_it_loads() {
+    fn cuda_requires_cublas() {
         let site = tempfile::tempdir().unwrap();
         let root = fake_torch(site.path(), VERSION);
         fs::write(root.join("lib/libtorch_cuda.so"), "x").unwrap();
@@ -274,8 +273,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn members_are_chosen_by_set() {
-        let shared = [
+    fn members_are_selected_by_set() {
+        let in_both_sets = [
             "torch/lib/libtorch_cpu.so",
             "torch/lib/libgomp.so.1",
             "torch/include/ATen/ATen.h",
@@ -302,7 +301,7 @@ pub(crate) mod tests {
             "torch-2.11.0.data/scripts/torchrun",
         ];
         for (members, in_cpu, in_cuda) in
-            [(&shared[..], true, true), (&cuda_only, false, true), (&skipped, false, false)]
+            [(&in_both_sets[..], true, true), (&cuda_only, false, true), (&skipped, false, false)]
         {
             for member in members {
                 let included = (Set::Cpu.includes(member), Set::Cuda.includes(member));

@@ -1,5 +1,6 @@
 //! `cargo xtask lock`: writes digests of the recipes' outputs after a few steps, to verify that a
-//! refactoring changes no result. Processors round differently, so compare on one machine.
+//! refactoring changes no result. Compare digests from one machine only, because rounding differs
+//! between processors.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,20 +71,20 @@ const MAX_SHOWN: usize = 100;
 impl Case {
     fn run(&self, root: &Path, out: &Path) -> Result<()> {
         let target = crate::process::target_folder()?;
-        let recipe = self.program != "polyqa";
-        let folder = target.join(if recipe { "debug/examples" } else { "debug" });
+        let is_recipe = self.program != "polyqa";
+        let folder = target.join(if is_recipe { "debug/examples" } else { "debug" });
         let mut command = command(folder.join(&self.program), root);
         command.args(&self.arguments).arg("--out").arg(out);
-        if recipe {
+        if is_recipe {
             command.arg("--prepare");
         }
         for set in &self.set {
             command.args(["--set", set]);
         }
         command.env("OMP_NUM_THREADS", "1").env("OMP_WAIT_POLICY", "passive");
-        let run = command.stdin(Stdio::null()).output().with_context(|| self.program.clone())?;
-        if !run.status.success() {
-            bail!("{}: {}", self.name, String::from_utf8_lossy(&run.stderr).trim());
+        let output = command.stdin(Stdio::null()).output().with_context(|| self.program.clone())?;
+        if !output.status.success() {
+            bail!("{}: {}", self.name, String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(())
     }
@@ -95,7 +96,7 @@ fn digests(
     folder: &Path,
     run: &Path,
     name: &str,
-    found: &mut BTreeMap<String, String>,
+    entries: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     for path in files::entries(folder)? {
         let relative = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
@@ -104,11 +105,11 @@ fn digests(
         if path.is_dir() {
             // Checkpoints contain times.
             if path.file_name().is_none_or(|name| name != "checkpoints") {
-                digests(root, &path, run, name, found)?;
+                digests(root, &path, run, name, entries)?;
             }
         } else if relative == "summary.json" {
             let text = fs::read(&path).with_context(|| key.clone())?;
-            numbers(&serde_json::from_slice(&text).with_context(|| key.clone())?, &key, found);
+            numbers(&serde_json::from_slice(&text).with_context(|| key.clone())?, &key, entries);
         } else if has_suffix("metrics.jsonl")
             || has_suffix(".safetensors")
             || has_suffix("table.md")
@@ -123,27 +124,27 @@ fn digests(
             }
             let digest: String =
                 Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            found.insert(key, digest);
+            entries.insert(key, digest);
         }
     }
     Ok(())
 }
 
 /// Collects every value of a JSON file by its path, except times.
-fn numbers(value: &Value, key: &str, found: &mut BTreeMap<String, String>) {
+fn numbers(value: &Value, key: &str, entries: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members.iter().filter(|(name, _)| !name.contains("seconds")) {
-                numbers(value, &format!("{key}/{name}"), found);
+                numbers(value, &format!("{key}/{name}"), entries);
             }
         }
         Value::Array(values) => {
-            for (at, value) in values.iter().enumerate() {
-                numbers(value, &format!("{key}/{at}"), found);
+            for (index, value) in values.iter().enumerate() {
+                numbers(value, &format!("{key}/{index}"), entries);
             }
         }
         value => {
-            found.insert(key.to_owned(), value.to_string());
+            entries.insert(key.to_owned(), value.to_string());
         }
     }
 }
@@ -175,12 +176,12 @@ fn differences(
     lines
 }
 
-/// Returns the commit's short name, with `-changed` if files differ from it.
+/// Returns the commit's abbreviated hash, with `-changed` if files differ from the commit.
 fn commit(root: &Path) -> String {
     let git = |arguments: &[&str]| output(command("git", root).args(arguments));
     let Some(name) = git(&["rev-parse", "--short", "HEAD"]) else { return "lock".into() };
-    let changed = git(&["status", "--porcelain", "-uno"]).is_some_and(|text| !text.is_empty());
-    format!("{}{}", name.trim(), if changed { "-changed" } else { "" })
+    let has_changes = git(&["status", "--porcelain", "-uno"]).is_some_and(|text| !text.is_empty());
+    format!("{}{}", name.trim(), if has_changes { "-changed" } else { "" })
 }
 
 #[cfg(test)]
@@ -204,9 +205,9 @@ mod tests {
     #[test]
     fn differences_are_listed_without_times() {
         let values_of = |text: &str| {
-            let mut found = BTreeMap::new();
-            numbers(&serde_json::from_str(text).unwrap(), "run", &mut found);
-            found
+            let mut values = BTreeMap::new();
+            numbers(&serde_json::from_str(text).unwrap(), "run", &mut values);
+            values
         };
         let earlier = values_of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
         assert!(differences(&earlier, &values_of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());

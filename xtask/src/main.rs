@@ -50,8 +50,8 @@ use std::process::ExitCode;
     bin_name = "cargo xtask",
     about = "Sets up libtorch and runs the project's commands",
     after_help = "Examples:\n  \
-        cargo xtask demo                 all steps of the demo, from knowledge to a table\n  \
-        cargo xtask reader               a reader for real questions, in half an hour\n  \
+        cargo xtask demo                 train and evaluate the demo\n  \
+        cargo xtask reader               train a reader for real questions (half an hour)\n  \
         cargo xtask test                 all checks of CI\n  \
         cargo xtask setup --cuda         libtorch with its CUDA libraries"
 )]
@@ -63,15 +63,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Link .libtorch to an existing libtorch, or download the pinned version
-    #[command(after_help = "Uses LIBTORCH, else python3's torch, else downloads the pinned \
-        wheels.\nThe next run resumes an interrupted setup.\n\nExamples:\n  \
+    #[command(after_help = "Uses LIBTORCH or python3's torch if available; otherwise \
+        downloads the pinned wheels.\nThe next run resumes an interrupted setup.\n\nExamples:\n  \
         cargo xtask setup\n  cargo xtask setup --cuda\n  \
         LIBTORCH=/opt/libtorch cargo xtask setup --force")]
     Setup {
         /// Install the full set for NVIDIA GPUs (2.5 GB to download)
         #[arg(long)]
         cuda: bool,
-        /// Create .libtorch again, even if it is valid or has another version
+        /// Recreate .libtorch, even if it is valid or has another version
         #[arg(long)]
         force: bool,
     },
@@ -83,7 +83,7 @@ enum Task {
         polyqa train --model .pretrained/multilingual-e5-small --train train.json"
     )]
     Pretrained {
-        /// Write the folder again
+        /// Recreate the folder, even if it exists
         #[arg(long)]
         force: bool,
     },
@@ -165,8 +165,8 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
-    /// Create a folder that runs the checks of docs/results/gpu.md on a GPU machine without Rust
-    #[command(after_help = "The machine needs python3 with torch 2.11.0. Start run.sh there; it \
+    /// Create a folder for running the checks of docs/results/gpu.md on a GPU machine without Rust
+    #[command(after_help = "The GPU machine requires python3 with torch 2.11.0. run.sh \
         writes out/gpu-report.md.\n\nExamples:\n  cargo xtask gpu-bundle\n  \
         cargo xtask gpu-bundle --cpu")]
     GpuBundle {
@@ -192,7 +192,7 @@ enum Task {
         #[arg(long = "table", value_name = "RECIPE/NAME=RUN[,RUN][+RUN]")]
         tables: Vec<String>,
     },
-    /// Package every library as for the registry, and build the packages and the templates
+    /// Package every library as for publication, and build the packages and the templates
     Package,
     /// Build the Python packages of bindings and run their tests with .peers
     Wheel,
@@ -205,7 +205,7 @@ enum Task {
         cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
         cargo xtask bench extract        kg-triples, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval compared with Python programs, without libtorch\n  \
-        cargo xtask bench encoder        a training step compared with transformers; needs 18 GB of memory\n  \
+        cargo xtask bench encoder        a training step compared with transformers; requires 18 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \
         cargo xtask bench losses --device cuda")]
     Bench {
@@ -319,12 +319,12 @@ fn bench(root: &Path, arguments: &[String]) -> Result<()> {
 /// run folder.
 fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
     let mut arguments = Vec::new();
-    let names_folder = |argument: &String| {
+    let selects_folder = |argument: &String| {
         ["--out", "--resume"].iter().any(|name| {
             argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
         })
     };
-    if !user_arguments.iter().any(names_folder) {
+    if !user_arguments.iter().any(selects_folder) {
         arguments.extend(["--out".to_owned(), "runs/demo".to_owned()]);
     }
     arguments.extend_from_slice(user_arguments);
@@ -362,16 +362,16 @@ mod tests {
 
     #[test]
     fn options_of_a_program_are_passed_on() {
-        let passed = |line: &[&str]| match Cli::try_parse_from(line).unwrap().task {
+        let arguments_of = |line: &[&str]| match Cli::try_parse_from(line).unwrap().task {
             Task::Demo { arguments } | Task::Bench { arguments } => arguments,
             _ => panic!("another task"),
         };
         let line = ["xtask", "demo", "--seeds", "3", "--set", "injection.steps=9", "--out", "a b"];
-        assert_eq!(passed(&line), line[2..]);
-        assert_eq!(passed(&["xtask", "demo", "--", "--help"]), ["--help"]);
-        assert_eq!(passed(&["xtask", "bench", "--quick"]), ["--quick"]);
-        assert!(measures_times(&passed(&["xtask", "bench", "--quick"])));
-        assert!(!measures_times(&passed(&["xtask", "bench", "--", "--list"])));
-        assert!(passed(&["xtask", "demo"]).is_empty());
+        assert_eq!(arguments_of(&line), line[2..]);
+        assert_eq!(arguments_of(&["xtask", "demo", "--", "--help"]), ["--help"]);
+        assert_eq!(arguments_of(&["xtask", "bench", "--quick"]), ["--quick"]);
+        assert!(measures_times(&arguments_of(&["xtask", "bench", "--quick"])));
+        assert!(!measures_times(&arguments_of(&["xtask", "bench", "--", "--list"])));
+        assert!(arguments_of(&["xtask", "demo"]).is_empty());
     }
 }

@@ -1,9 +1,10 @@
-//! `cargo xtask package`: packs every library as for the registry, and checks that it builds.
+//! `cargo xtask package`: packs every library as for publication, and checks that the packages
+//! build.
 //!
 //! The packages are unpacked into a separate workspace, which uses the lock file's versions of all
-//! other dependencies. All packages and the templates for users' programs are checked there with
-//! `doc-only`, without libtorch, as docs.rs builds the pages. The long form also links the
-//! templates with libtorch.
+//! other dependencies. In this workspace, all packages and the templates for users' programs are
+//! checked with `doc-only`, without libtorch, as docs.rs builds the pages. With the variable
+//! `POLYQA_LONG`, the templates are also linked with libtorch.
 use crate::files;
 use crate::process::{cargo, command, output, run, succeed, target_folder, user_libtorch};
 use crate::setup::FOLDER as LIBTORCH;
@@ -15,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Files that every package must contain.
-const FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
+const PACKAGE_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
 /// The feature that replaces libtorch where it is not available.
 const DOC_ONLY: &str = "doc-only";
 
-/// The required part of `cargo metadata`'s output.
+/// The used fields of `cargo metadata`'s output.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -31,7 +32,7 @@ struct Package {
     name: String,
     version: String,
     manifest_path: PathBuf,
-    /// Registries for publication: any if there is no list, none if the list is empty.
+    /// Registries for publication; `None` allows all registries, and an empty list none.
     publish: Option<Vec<String>>,
     features: BTreeMap<String, Vec<String>>,
     description: Option<String>,
@@ -54,14 +55,14 @@ impl Package {
         format!("{}-{}", self.name, self.version)
     }
 
-    /// Returns whether the package needs libtorch by default.
-    fn needs_libtorch(&self) -> bool {
+    /// Returns whether the package requires libtorch by default.
+    fn requires_libtorch(&self) -> bool {
         self.features.contains_key(DOC_ONLY)
     }
 
-    /// Returns the keys that a registry's page needs but the manifest does not have.
+    /// Returns the keys that a registry's page requires and the manifest lacks.
     fn missing_keys(&self) -> Vec<&'static str> {
-        let docs_rs = || {
+        let docs_rs_feature = || {
             let features = self.metadata.as_ref()?.get("docs")?.get("rs")?.get("features")?;
             features.as_array()?.iter().find(|feature| *feature == DOC_ONLY)
         };
@@ -73,7 +74,7 @@ impl Package {
             ("rust-version", self.rust_version.is_some()),
             ("keywords", !self.keywords.is_empty()),
             ("categories", !self.categories.is_empty()),
-            ("package.metadata.docs.rs", !self.needs_libtorch() || docs_rs().is_some()),
+            ("package.metadata.docs.rs", !self.requires_libtorch() || docs_rs_feature().is_some()),
         ];
         keys.into_iter().filter(|(_, present)| !present).map(|(key, _)| key).collect()
     }
@@ -81,11 +82,10 @@ impl Package {
 
 /// Packs and unpacks every library, and builds the packages.
 pub fn package(root: &Path) -> Result<()> {
-    let packages = published(root)?;
+    let packages = published_packages(root)?;
     let target = target_folder()?;
     let mut pack = cargo(root);
-    // Uncommitted changes are packed, too. Nothing is built here; all packages are built together
-    // later.
+    // Uncommitted changes are also packed. All packages are built together later.
     pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"]).arg(&target);
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
     succeed(&mut pack)?;
@@ -96,8 +96,8 @@ pub fn package(root: &Path) -> Result<()> {
     }
     let templates = copy_templates(&packages, &folder)?;
     let manifest_text = files::read(&root.join("Cargo.toml"))?;
-    // The same profiles allow reusing this workspace's build outputs. They are the last tables of
-    // its manifest.
+    // The same profiles allow reusing this workspace's build outputs. The profiles are the last
+    // tables of the manifest.
     let profiles = manifest_text.find("\n[profile.").map_or("", |at| manifest_text.split_at(at).1);
     let text = workspace(root, &packages, &templates) + profiles;
     files::write(&folder.join("Cargo.toml"), &text)?;
@@ -119,7 +119,7 @@ pub fn package(root: &Path) -> Result<()> {
 }
 
 /// Returns the workspace members that may be published.
-fn published(root: &Path) -> Result<Vec<Package>> {
+fn published_packages(root: &Path) -> Result<Vec<Package>> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"];
     let text = output(cargo(root).args(arguments)).context("`cargo metadata` failed")?;
     let metadata: Metadata = serde_json::from_str(&text).context("output of `cargo metadata`")?;
@@ -133,7 +133,7 @@ fn published(root: &Path) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Unpacks a package next to the others, and checks that it has the required files.
+/// Unpacks a package into `folder`, and checks that the package has the required files.
 fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Result<()> {
     let file = target.join("package").join(package.full_name() + ".crate");
     let mut tar = command("tar", root);
@@ -144,7 +144,7 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
         bail!("{}: cannot be unpacked", file.display());
     }
     let unpacked = folder.join(package.full_name());
-    match FILES.into_iter().find(|name| !unpacked.join(name).is_file()) {
+    match PACKAGE_FILES.into_iter().find(|name| !unpacked.join(name).is_file()) {
         Some(missing) => bail!("{} has no {missing}", file.display()),
         None => Ok(()),
     }
@@ -194,9 +194,10 @@ fn workspace(root: &Path, packages: &[Package], templates: &[String]) -> String 
 
 /// Returns the builds, ordered so that failures appear early.
 fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Vec<Command> {
-    let with_libtorch: Vec<_> = packages.iter().filter(|one| one.needs_libtorch()).collect();
+    let libtorch_packages: Vec<_> =
+        packages.iter().filter(|package| package.requires_libtorch()).collect();
     let features: Vec<_> =
-        with_libtorch.iter().map(|one| format!("{}/{DOC_ONLY}", one.name)).collect();
+        libtorch_packages.iter().map(|package| format!("{}/{DOC_ONLY}", package.name)).collect();
     let build = |arguments: &[&str]| {
         let mut build = cargo(root);
         build.args(arguments).args(["--quiet", "--offline"]);
@@ -211,7 +212,7 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
     workspace.args(["--features", &features.join(",")]);
     let mut docs = build(&["doc", "--no-deps"]);
     docs.args(["--features", &features.join(",")]).env("RUSTDOCFLAGS", "-D warnings");
-    docs.args(with_libtorch.iter().flat_map(|one| ["--package", &one.name]));
+    docs.args(libtorch_packages.iter().flat_map(|package| ["--package", &package.name]));
     vec![scorer, workspace, docs]
 }
 
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn every_library_is_published() {
         let root = crate::process::workspace_root().unwrap();
-        let packages = published(&root).unwrap();
+        let packages = published_packages(&root).unwrap();
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         assert!(names.contains(&"mlqa-eval") && names.contains(&"polyqa-language"), "{names:?}");
         for internal in ["examples", "benches", "xtask", "testkit", "demo-data", "zip"] {

@@ -1,7 +1,7 @@
 //! `cargo xtask peers`: pinned Python environments with third-party programs for comparisons.
 //!
 //! Tests and benches use `.peers` if it exists, and are skipped with a note otherwise. `.peers-4`
-//! has transformers 4, with which most published models were written. All packages, including
+//! has transformers 4, the version that saved most published models. All packages, including
 //! dependencies, are listed with their versions; pip installs no other packages.
 use crate::libtorch::Set;
 use crate::process::{command, output, run};
@@ -30,16 +30,16 @@ const TORCH_LIST: &str = include_str!("peers/torch.txt");
 const TRANSFORMERS_4_LIST: &str = include_str!("peers/hub4.txt");
 
 /// Returns the packages of a list, `name==version`.
-fn lines(text: &str) -> Vec<String> {
+fn listed_packages(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
 /// Returns `name==version` for each package; `torch` adds torch and torchrun, and the requirements
 /// of transformers' models.
-fn pinned(torch: bool) -> Vec<String> {
-    let mut packages = lines(BASE_LIST);
+fn pinned_packages(torch: bool) -> Vec<String> {
+    let mut packages = listed_packages(BASE_LIST);
     if torch {
-        packages.extend(lines(TORCH_LIST));
+        packages.extend(listed_packages(TORCH_LIST));
         let wheels = Set::Cuda.wheels();
         packages.extend(wheels.iter().map(|wheel| format!("{}=={}", wheel.name, wheel.version)));
     }
@@ -70,15 +70,16 @@ fn python(folder: &Path) -> PathBuf {
     folder.join("bin").join("python")
 }
 
-/// Creates the environment, with torch or without, unless it is complete. Returns its Python.
+/// Creates the environment, with torch if `torch` is set, unless it is complete. Returns the path
+/// of its Python.
 pub fn peers(root: &Path, torch: bool) -> Result<PathBuf> {
     let size = if torch { "4.5 GB with torch and its CUDA libraries" } else { "about 360 MB" };
-    install(root, FOLDER, &pinned(torch), size)
+    install(root, FOLDER, &pinned_packages(torch), size)
 }
 
-/// Creates the environment of transformers 4 unless it is complete. Returns its Python.
+/// Creates the environment of transformers 4 unless it is complete. Returns the path of its Python.
 pub fn transformers_4(root: &Path) -> Result<PathBuf> {
-    install(root, TRANSFORMERS_4_FOLDER, &lines(TRANSFORMERS_4_LIST), "about 250 MB")
+    install(root, TRANSFORMERS_4_FOLDER, &listed_packages(TRANSFORMERS_4_LIST), "about 250 MB")
 }
 
 fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<PathBuf> {
@@ -106,7 +107,7 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
 fn check_python(root: &Path) -> Result<()> {
     let Some(version_text) = output(command("python3", root).arg("--version")) else {
         bail!(
-            "no python3, which `cargo xtask peers` needs (Debian, Ubuntu: `apt install python3`)"
+            "no python3, which `cargo xtask peers` requires (Debian, Ubuntu: `apt install python3`)"
         );
     };
     let (major, minor) = MIN_PYTHON;
@@ -141,30 +142,28 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_once() {
-        let [light, with_torch] = [false, true].map(pinned);
-        for all in
-            [light.clone(), with_torch.clone()].into_iter().chain([lines(TRANSFORMERS_4_LIST)])
-        {
+        let [light, with_torch] = [false, true].map(pinned_packages);
+        for packages in [light.clone(), with_torch.clone(), listed_packages(TRANSFORMERS_4_LIST)] {
             let mut names = Vec::new();
-            for line in &all {
+            for line in &packages {
                 let (name, version) = line.split_once("==").unwrap();
                 assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{line}");
                 names.push(name);
             }
             names.dedup();
-            assert_eq!(names.len(), all.len(), "a package is pinned twice");
+            assert_eq!(names.len(), packages.len(), "a package is pinned twice");
         }
         assert!(with_torch.contains(&format!("torch=={}", crate::libtorch::VERSION)));
         for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
             assert!(light.contains(&line.to_owned()), "{line}");
         }
-        assert!(lines(TRANSFORMERS_4_LIST).contains(&"transformers==4.57.6".to_owned()));
+        assert!(listed_packages(TRANSFORMERS_4_LIST).contains(&"transformers==4.57.6".to_owned()));
     }
 
     #[test]
     fn the_larger_set_includes_the_smaller() {
         let folder = tempfile::tempdir().unwrap();
-        let [light, with_torch] = [false, true].map(pinned);
+        let [light, with_torch] = [false, true].map(pinned_packages);
         let has = |required: &[String]| has_packages(folder.path(), required);
         let install = |text: String| fs::write(folder.path().join(STAMP), text).unwrap();
         assert!(!has(&light));
@@ -180,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_second_set_extends_the_first() {
-        let newer = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
-        assert_eq!(newer, ["numpy==2.2.6", "other==2"]);
+        let packages = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
+        assert_eq!(packages, ["numpy==2.2.6", "other==2"]);
     }
 
     #[test]

@@ -14,8 +14,7 @@ pub struct Wheel {
     pub size: u64,
     /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: &'static str,
-    /// Whether the CPU set needs this wheel, too: libtorch_cpu.so itself links libcudart and
-    /// libcupti.
+    /// Whether the wheel also belongs to the CPU set: libtorch_cpu.so links libcudart and libcupti.
     pub cpu: bool,
 }
 

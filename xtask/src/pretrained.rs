@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The encoder's folder, under the workspace root.
 pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
 
-/// The encoder with a smaller vocabulary, from which the recipes and the reader start.
+/// The encoder with a smaller vocabulary, the initial model of the recipes and the reader.
 pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
 
 /// Folders with texts in the seven languages.
@@ -87,7 +87,7 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
 /// Creates the encoder's folder and its copy with a smaller vocabulary, unless they exist.
 ///
 /// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
-/// was created. Needs libtorch.
+/// was created. Requires libtorch.
 pub fn encoders(root: &Path, force: bool) -> Result<bool> {
     let is_created = encoder(root, force)?;
     if root.join(TRIMMED).is_dir() && !is_created {
@@ -113,7 +113,7 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
         for path in entries(&root.join(folder))? {
             let name = path.file_name().unwrap_or_default();
             let text_suffixes = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
-            if text_suffixes.iter().any(|end| name.to_string_lossy().ends_with(end)) {
+            if text_suffixes.iter().any(|suffix| name.to_string_lossy().ends_with(suffix)) {
                 files.push(Path::new(folder).join(name));
             }
         }
@@ -122,7 +122,8 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns why tests with the encoder cannot run, if it is missing and cannot be downloaded.
+/// Returns the reason for skipping tests with the encoder, if it is missing and cannot be
+/// downloaded.
 pub fn missing_requirement(root: &Path) -> Result<Option<String>> {
     match encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),

@@ -28,8 +28,8 @@ fn libtorch_override(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
     (root.join(&value) != root.join(".libtorch/torch")).then(|| root.join(value))
 }
 
-/// Returns whether `cargo run` set this variable. If inherited, such variables differ from those of
-/// a manually started cargo and cause rebuilds.
+/// Returns whether `cargo run` set this variable. Child processes must not inherit such variables,
+/// because they differ from the variables of a manually started cargo and cause rebuilds.
 fn set_by_cargo_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_MANIFEST_")
@@ -90,8 +90,8 @@ pub fn target_folder() -> Result<PathBuf> {
     Ok(folder.with_context(|| format!("{}: no target folder above it", program.display()))?.into())
 }
 
-/// Error for a child that already printed the reason; this program exits with the child's exit
-/// code.
+/// Error for a child process that already printed the reason; this program exits with the exit code
+/// of the child.
 #[derive(Debug)]
 pub struct Failed(pub u8);
 
@@ -103,7 +103,7 @@ impl std::fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Runs a child in the same terminal; its failure is the error [`Failed`].
+/// Runs a child in the same terminal; returns [`Failed`] if the child fails.
 pub fn succeed(command: &mut Command) -> Result<()> {
     match run(command)? {
         0 => Ok(()),
@@ -151,13 +151,13 @@ pub fn cxx(root: &Path) -> (String, Option<String>) {
 }
 
 /// Returns an error with install instructions if the C++ compiler is missing.
-pub fn need_cxx(root: &Path) -> Result<()> {
+pub fn require_cxx(root: &Path) -> Result<()> {
     let (name, version) = cxx(root);
     if version.is_none() {
         bail!(
             "no C++ compiler: `{name} --version` does not run. Install one \
              (Debian, Ubuntu: `sudo apt install g++`; Fedora: `sudo dnf install gcc-c++`), \
-             or set CXX to yours"
+             or set CXX to an installed compiler"
         );
     }
     Ok(())

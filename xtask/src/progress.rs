@@ -1,8 +1,9 @@
-//! Progress of a download: a line that is redrawn on a terminal, plain lines elsewhere.
+//! Progress of a download: a line that is redrawn on a terminal, or consecutive lines without a
+//! terminal.
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-const BAR: u64 = 20;
+const WIDTH: u64 = 20;
 
 /// Prints the progress of one file on stderr.
 pub struct Progress {
@@ -15,13 +16,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts the progress of a file of `total` bytes, of which `initial` are already downloaded.
+    /// Starts the progress of a file of `total` bytes, of which `initial` bytes are already
+    /// downloaded.
     pub fn start(label: String, total: u64, initial: u64) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         Self { label, total, initial, started: Instant::now(), is_terminal, last_tenth: None }
     }
 
-    /// Reports that `done` bytes are downloaded. Without a terminal, prints a line per ten percent.
+    /// Prints that `done` bytes are downloaded. Without a terminal, prints a line per ten percent.
     pub fn show(&mut self, done: u64) {
         let done = done.min(self.total);
         let line = line(&self.label, done, self.total, self.initial, self.started.elapsed());
@@ -52,8 +54,8 @@ impl Progress {
 /// Formats one line: label, bar, percentage, bytes, rate and remaining time.
 fn line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-    let filled = done.saturating_mul(BAR).checked_div(total).unwrap_or(BAR).min(BAR);
-    let bar: String = (0..BAR).map(|i| if i < filled { '#' } else { '.' }).collect();
+    let filled = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(WIDTH).min(WIDTH);
+    let bar: String = (0..WIDTH).map(|i| if i < filled { '#' } else { '.' }).collect();
     let mut line = format!("{label} [{bar}] {percent:>3} % {} of {}", bytes(done), bytes(total));
     let seconds = elapsed.as_secs_f64();
     let new_bytes = done.saturating_sub(initial);

@@ -22,7 +22,7 @@ const OPENING: &str = "<!-- results: ";
 /// Closing marker of a block.
 const CLOSING: &str = "<!-- end -->";
 
-/// A block: its name, the README that contains it, and its text.
+/// A block of a README: name, path of the README, and text.
 struct Block {
     name: String,
     page: String,
@@ -104,8 +104,8 @@ fn fill(page: &str, name: &str, text: &str) -> Result<String> {
 
 /// Returns the number at a path of keys.
 fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
-    let found = keys.iter().try_fold(summary, |value, key| value.get(key));
-    found.and_then(Value::as_f64).with_context(|| format!("no number {}", keys.join(".")))
+    let value = keys.iter().try_fold(summary, |value, key| value.get(key));
+    value.and_then(Value::as_f64).with_context(|| format!("no number {}", keys.join(".")))
 }
 
 /// The demo's arms, in the order of its tables.
@@ -118,7 +118,7 @@ fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
         map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
     // A row's name starts with its arm: `control, mapped` is a row of `control`.
     let arm = |name: &str| name.split(", ").next().map(str::to_owned);
-    let arm_index = |name: &str| ARMS.iter().position(|one| arm(name).as_deref() == Some(one));
+    let arm_index = |name: &str| ARMS.iter().position(|known| arm(name).as_deref() == Some(known));
     names.sort_by_key(|name| (arm_index(name).unwrap_or(ARMS.len()), name.clone()));
     Ok(names)
 }
@@ -141,15 +141,15 @@ fn columns(first: &str, others: &[&str]) -> Vec<String> {
 fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
     let mut rows = Vec::new();
     for arm in arms {
-        let spread = |column, mean, half_width| -> Result<String> {
+        let with_interval = |column, mean, half_width| -> Result<String> {
             let value = number(summary, &["arms", arm, column, mean])?;
             Ok(format!("{value:.1} ± {:.1}", number(summary, &["arms", arm, column, half_width])?))
         };
         let mut row = vec![format!("`{arm}`")];
         for column in LANGUAGES.iter().chain(&["average"]) {
-            row.push(spread(column, "f1", "f1_half_width")?);
+            row.push(with_interval(column, "f1", "f1_half_width")?);
         }
-        row.push(spread("average", "em", "em_half_width")?);
+        row.push(with_interval("average", "em", "em_half_width")?);
         row.push(format!("{:.1}", number(summary, &["arms", arm, "en", "f1"])?));
         rows.push(row);
     }

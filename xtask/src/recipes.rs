@@ -12,8 +12,8 @@ pub const DEMO: &str = "examples/bridging-gap/small.toml";
 /// Packages with a program of the same name that prepares recipes' data.
 const DATA_PROGRAMS: [&str; 2] = ["demo-data", "kg-triples"];
 
-/// Cargo's options for the demo's build, which takes much longer with optimisation; libtorch
-/// computes most of the demo.
+/// Cargo options of the demo's build. An optimised build would take much longer, and libtorch runs
+/// most computations of the demo.
 pub const DEMO_BUILD: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
 
 /// Builds the programs of `examples/` selected by `examples` and the programs that prepare data. A

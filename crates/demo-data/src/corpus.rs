@@ -1,4 +1,4 @@
-//! Training text in seven languages, from the files in `data/`.
+//! Generates pretraining text in seven languages from the files in `data/`.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 /// Number of articles at the end of XQuAD's files that are reserved for evaluation.
 const HELD_OUT_ARTICLES: usize = 12;
 
-/// Options of `demo-data text`: the sources of the text.
+/// Options of `demo-data text`: folders with the source texts.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CorpusConfig {
     /// Folder with entities.<lang>.jsonl.gz (Wikipedia extracts)
@@ -28,7 +28,7 @@ pub struct CorpusConfig {
     /// Folder with xquad.<lang>.json, whose last 12 articles are excluded
     #[arg(long, value_name = "DIR")]
     pub paragraphs: Option<PathBuf>,
-    /// Number of copies of each paragraph of --paragraphs
+    /// Number of copies of each paragraph from --paragraphs
     #[arg(long, default_value_t = 1)]
     pub paragraph_copies: u16,
     /// Skip lines of extracts with at most this many code points
@@ -59,17 +59,17 @@ impl Generator for CorpusConfig {
 type Corpus = BTreeMap<String, Vec<String>>;
 
 impl CorpusConfig {
-    /// Reads the training text; errors name the file and line.
+    /// Reads the paragraphs of all languages; errors name the file and line.
     fn read(&self) -> Result<Corpus> {
-        for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
-            ensure!(folder.is_dir(), "--{key} {}: no such folder", folder.display());
+        for (option, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
+            ensure!(folder.is_dir(), "--{option} {}: no such folder", folder.display());
         }
-        let texts = |language: &str| Ok((language.to_owned(), self.texts(language)?));
-        LANGUAGES.into_iter().map(texts).collect()
+        let entry = |language: &str| Ok((language.to_owned(), self.paragraphs_in(language)?));
+        LANGUAGES.into_iter().map(entry).collect()
     }
 
-    /// Returns the paragraphs of a language.
-    fn texts(&self, language: &str) -> Result<Vec<String>> {
+    /// Reads the paragraphs of a language.
+    fn paragraphs_in(&self, language: &str) -> Result<Vec<String>> {
         let mut paragraphs = Vec::new();
         let extracts = self.extracts.join(format!("entities.{language}.jsonl.gz"));
         if extracts.exists() {
@@ -84,8 +84,8 @@ impl CorpusConfig {
             paragraphs.extend(numbered_sentences(&sentences)?);
         }
         if language == "vi" {
-            for part in ["train", "dev", "test"] {
-                let lines = lines(&self.sentences.join(format!("vi-vtb.{part}.txt")))?;
+            for split in ["train", "dev", "test"] {
+                let lines = lines(&self.sentences.join(format!("vi-vtb.{split}.txt")))?;
                 paragraphs.extend(lines.iter().map(|line| line.trim().to_owned()));
             }
         }
@@ -99,7 +99,7 @@ impl CorpusConfig {
     }
 }
 
-/// Reads the sentences of a file whose lines are a number, a tab and a text.
+/// Reads the sentences of a file whose lines consist of an id, a tab and a sentence.
 fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
     let text = |(number, line): (usize, &String)| {
         let row_error =

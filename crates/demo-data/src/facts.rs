@@ -1,4 +1,4 @@
-//! Options for facts of a graph and the templates that express them as sentences.
+//! Options of the commands that express a graph's facts with sentence templates.
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -16,14 +16,14 @@ pub struct FactSource {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     pub kg: PathBuf,
-    /// File of sentence templates for its relations, with the columns relation_id, lang, kind
-    /// (statement or question) and template
+    /// File of sentence templates for the graph's relations, with the columns relation_id, lang,
+    /// kind (statement or question) and template
     #[arg(long, value_name = "FILE")]
     pub templates: PathBuf,
     /// Training language, then the other languages
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = LANGUAGES)]
     pub languages: Vec<Language>,
-    /// Head entities by split.
+    /// Split of the head entities.
     #[command(flatten)]
     pub split: EntitySplit,
 }

@@ -1,4 +1,4 @@
-//! The interface of all commands, which generate files and write them to a prepared folder.
+//! Trait of all commands: generates files and writes them to a prepared folder.
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -60,7 +60,7 @@ pub(crate) fn json_line<T: serde::Serialize>(row: &T) -> Result<String> {
     Ok(serde_json::to_string(row)? + "\n")
 }
 
-/// Returns the contents of the JSON file of a dataset.
+/// Returns a dataset as the text of a JSON file.
 pub(crate) fn dataset_json(dataset: &mlqa_eval::Dataset) -> Result<String> {
     Ok(String::from_utf8(dataset.to_json(&dataset.path)?)?)
 }

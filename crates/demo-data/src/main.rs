@@ -22,16 +22,16 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::corpus::CorpusConfig;
 use crate::generator::Generator;
-use crate::probes::cloze::Clozes;
-use crate::probes::inference::Inference;
-use crate::questions::fact_questions::FactQuestions;
-use crate::search::Search;
+use crate::probes::cloze::ClozeConfig;
+use crate::probes::inference::InferenceConfig;
+use crate::questions::fact_questions::FactQuestionConfig;
+use crate::search::SearchConfig;
 use crate::xquad::XquadSplit;
 
 /// Generate substitutes for data sets that cannot be distributed, from the embedded data
 ///
-/// Results on them are not comparable with results on the original data. They demonstrate that a
-/// method runs and what effect it has.
+/// Results on the substitutes show that a method runs and whether it has an effect. They are not
+/// comparable with results on the original data.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -57,7 +57,7 @@ Examples:
   demo-data search --own divided --languages de --out found
 
 --out is a folder that is published only when it is complete. Its manifest.json
-has the command, counts and digests. A folder that was prepared before is
+has the command, counts and digests. An existing prepared folder is
 replaced. Invalid input ends the program with exit code 2 and one error line.";
 
 /// Arguments of a command: its generator and the output folder.
@@ -74,23 +74,24 @@ struct PrepareArgs<T: Args> {
 enum Command {
     /// Write questions about facts, a synthetic substitute for SQuAD and MLQA
     ///
-    /// Synthetic: templates express facts as contexts and questions. Training contexts contain
-    /// random labels, so that no fact can be learned from them; dev and test contexts contain true
-    /// facts.
-    FactQuestions(PrepareArgs<FactQuestions>),
+    /// Contexts and questions are synthetic: facts rendered with templates. Training contexts
+    /// contain random labels, so that no fact can be learned from them; dev and test contexts
+    /// contain true facts.
+    FactQuestions(PrepareArgs<FactQuestionConfig>),
     /// Split XQuAD by article, a substitute for machine-translated questions
     ///
-    /// Questions and translations are written by humans: an upper bound for machine translation.
+    /// Questions and translations are written by humans, so results are an upper bound for machine
+    /// translation.
     XquadSplit(PrepareArgs<XquadSplit>),
     /// Write pairs of sentences about facts, a substitute for XNLI
     ///
-    /// Synthetic: templates express facts as premise and hypothesis. The label depends only on the
-    /// premise, not on world knowledge.
-    Inference(PrepareArgs<Inference>),
+    /// Premises and hypotheses are synthetic: facts rendered with templates. The label depends only
+    /// on the premise, not on world knowledge.
+    Inference(PrepareArgs<InferenceConfig>),
     /// Write clozes about facts, a substitute for mLAMA
     ///
-    /// The facts are real; templates express them as sentences.
-    Clozes(PrepareArgs<Clozes>),
+    /// The facts are real; the sentences are rendered with templates.
+    Clozes(PrepareArgs<ClozeConfig>),
     /// Write text in seven languages, a substitute for a pretraining corpus
     ///
     /// The text consists of first paragraphs of encyclopedia pages, sentences from news, and
@@ -99,7 +100,7 @@ enum Command {
     /// Write training questions with their passages, a substitute for a search log
     ///
     /// The output is the input of `kg-triples phrases`.
-    Search(PrepareArgs<Search>),
+    Search(PrepareArgs<SearchConfig>),
 }
 
 fn main() -> ExitCode {

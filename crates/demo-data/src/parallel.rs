@@ -16,16 +16,16 @@ pub(crate) fn language_pair_files(
     datasets: &BTreeMap<Language, Dataset>,
 ) -> Result<Files> {
     let mut files = Files::new();
-    for (question_language, questions) in datasets {
-        let texts: HashMap<&str, &str> = questions
+    for (question_language, question_dataset) in datasets {
+        let question_texts: HashMap<&str, &str> = question_dataset
             .questions
             .iter()
             .map(|question| (question.id.as_str(), question.question.as_str()))
             .collect();
-        for (context_language, contexts) in datasets {
-            let mut pair = contexts.clone();
+        for (context_language, context_dataset) in datasets {
+            let mut pair = context_dataset.clone();
             pair.questions.retain_mut(|question| {
-                let text = texts.get(question.id.as_str());
+                let text = question_texts.get(question.id.as_str());
                 question.question = text.copied().unwrap_or_default().to_owned();
                 text.is_some()
             });

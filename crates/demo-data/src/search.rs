@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::generator::{Files, Generator, json_line};
 
-/// Options of `demo-data search`: the source of the queries.
+/// Options of `demo-data search`: folder and languages of the questions.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Search {
+pub struct SearchConfig {
     /// Folder with train-context-xx-question-xx.json; each question is a query with its passage as
     /// the only result
     #[arg(long = "own", value_name = "DIR")]
@@ -20,7 +20,7 @@ pub struct Search {
     pub languages: Vec<Language>,
 }
 
-impl Generator for Search {
+impl Generator for SearchConfig {
     const COMMAND: &'static str = "demo-data search";
 
     fn seed(&self) -> Option<u64> {
@@ -59,18 +59,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phrases_are_shared_by_a_question_and_its_passage() {
+    fn mined_phrases_occur_in_question_and_passage() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train-context-en-question-en.json");
-        let file = serde_json::json!({"data": [{"paragraphs": [{
+        let dataset = serde_json::json!({"data": [{"paragraphs": [{
             "context": "The old town of Bern lies in a loop of the river Aare.",
             "qas": [{"id": "1", "question": "Where is the old town of Bern?",
                 "answers": [{"text": "Aare", "answer_start": 49}]}],
         }]}]});
-        std::fs::write(&path, file.to_string()).unwrap();
+        std::fs::write(&path, dataset.to_string()).unwrap();
         let queries = questions_as_queries(folder.path(), &[Language::EN]).unwrap();
-        let mining = PhraseConfig { min_chars: 0, ..PhraseConfig::default() };
-        let miner = PhraseMiner::new(mining).unwrap();
+        let phrase_config = PhraseConfig { min_chars: 0, ..PhraseConfig::default() };
+        let miner = PhraseMiner::new(phrase_config).unwrap();
         let (passages, _) = mine_passages(queries.into_iter().map(Ok), &miner).unwrap();
         let [passage] = passages.as_slice() else { panic!("{passages:?}") };
         let phrases: Vec<&str> =

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 
 use crate::seed;
 
-/// Options for splitting head entities: fractions of the sorted and then shuffled ids. The method
+/// Options for a random split of head entities, whose ids are sorted and then shuffled. The method
 /// is not from a paper.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct EntitySplit {
@@ -31,7 +31,8 @@ fn parse_shares(text: &str) -> Result<[f64; 3], String> {
     shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())
 }
 
-/// Ids of head entities or questions by split. The splits are disjoint and contain all ids.
+/// Ids of head entities or questions by split. The splits are disjoint, and each id is in one of
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitIds {
     /// Training ids.
@@ -73,9 +74,9 @@ impl EntitySplit {
         let dev_end = total * (train + dev);
         let train_end = total * train;
         let mut split = SplitIds::default();
-        for (number, head) in heads.into_iter().enumerate() {
-            // Comparing the midpoint `number + 0.5` with a boundary rounds the boundary.
-            let midpoint = number as f64 + 0.5;
+        for (index, head) in heads.into_iter().enumerate() {
+            // Comparing the midpoint `index + 0.5` with a boundary rounds the boundary.
+            let midpoint = index as f64 + 0.5;
             if midpoint < train_end + 1e-9 {
                 split.train.insert(head);
             } else if midpoint < dev_end + 1e-9 {

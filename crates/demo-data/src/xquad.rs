@@ -18,7 +18,7 @@ use crate::split::SplitIds;
 /// any language.
 #[derive(Clone, Debug, clap::Args)]
 pub struct XquadSplit {
-    /// Folder with xquad.<lang>.json, parallel questions
+    /// Folder with xquad.<lang>.json: parallel questions in each language
     #[arg(long, value_name = "DIR")]
     pub xquad: PathBuf,
     /// Training language, then the other languages
@@ -52,7 +52,7 @@ pub struct XquadSplit {
 /// A cross-validation fold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fold {
-    /// Number of the fold, from 1.
+    /// Number of the fold, starting at 1.
     number: usize,
     /// Number of folds.
     fold_count: usize,
@@ -62,8 +62,8 @@ impl FromStr for Fold {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').map(|(number, count)| (number.parse(), count.parse()));
-        match parts {
+        let numbers = text.split_once('/').map(|(number, count)| (number.parse(), count.parse()));
+        match numbers {
             Some((Ok(number), Ok(fold_count)))
                 if fold_count > 1 && (1..=fold_count).contains(&number) =>
             {
@@ -118,15 +118,15 @@ impl XquadSplit {
                 let is_valid = *train > 0.0 && *dev > 0.0 && train + dev < 1.0;
                 ensure!(is_valid, "--train {train}, --dev {dev}: each above 0, together below 1");
                 order.shuffle(&mut shards::rng_for(self.seed, "divided questions", 0));
-                let article_count = |share: f64| ((total * share).round() as usize).max(1);
-                (article_count(*train), article_count(*dev))
+                let rounded_count = |share: f64| ((total * share).round() as usize).max(1);
+                (rounded_count(*train), rounded_count(*dev))
             }
         };
         let mut ids = SplitIds::default();
-        for (rank, index) in order.into_iter().enumerate() {
-            let split = match rank {
-                rank if rank < train => &mut ids.train,
-                rank if rank < train + dev => &mut ids.dev,
+        for (position, index) in order.into_iter().enumerate() {
+            let split = match position {
+                position if position < train => &mut ids.train,
+                position if position < train + dev => &mut ids.dev,
                 _ => &mut ids.test,
             };
             let questions = articles.get(index).into_iter().flat_map(|article| article.iter());
@@ -182,32 +182,32 @@ impl Generator for XquadSplit {
     /// `test-context-xx-question-yy.json` for each pair of languages.
     fn generate(&self) -> Result<(Files, Value)> {
         let first = self.languages.first().context("--languages is empty")?;
-        let source = self.read(*first)?;
-        let ids = self.split_questions(&source)?;
+        let first_dataset = self.read(*first)?;
+        let ids = self.split_questions(&first_dataset)?;
         let select = |dataset: &Dataset, ids: &BTreeSet<String>| {
-            let mut part = dataset.clone();
-            part.questions.retain(|question| ids.contains(&question.id));
-            if self.documents { with_article_contexts(&part) } else { part }
+            let mut subset = dataset.clone();
+            subset.questions.retain(|question| ids.contains(&question.id));
+            if self.documents { with_article_contexts(&subset) } else { subset }
         };
-        let second = dataset_json(&select(&source, &ids.test))?;
+        let source_test = dataset_json(&select(&first_dataset, &ids.test))?;
         let mut files = Files::new();
         let mut test_sets = BTreeMap::new();
         for &language in &self.languages {
             let dataset = self.read(language)?;
             for (split, split_ids) in ids.by_name().into_iter().filter(|(_, ids)| !ids.is_empty()) {
-                let part = select(&dataset, split_ids);
-                let is_complete = part.questions.len() == split_ids.len();
+                let subset = select(&dataset, split_ids);
+                let has_all_ids = subset.questions.len() == split_ids.len();
                 let path = dataset.path.display();
-                ensure!(is_complete, "{path}: expected the question ids of language {first}");
+                ensure!(has_all_ids, "{path}: expected the question ids of language {first}");
                 if split == "test" && self.fold.is_some() {
-                    test_sets.insert(language, part);
+                    test_sets.insert(language, subset);
                     continue;
                 }
-                let text = dataset_json(&part)?;
+                let text = dataset_json(&subset)?;
                 if split == "test" {
                     let name = if self.documents { "documents" } else { "xquad" };
                     files.push((format!("{name}.{language}.json"), text.clone()));
-                    files.push((format!("second/{name}.{language}.json"), second.clone()));
+                    files.push((format!("second/{name}.{language}.json"), source_test.clone()));
                 }
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }

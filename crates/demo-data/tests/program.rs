@@ -26,7 +26,7 @@ fn examples_of_the_help_text_write_complete_folders() {
         assert!(manifest.files.contains_key(file), "{name}: {:?}", manifest.files.keys());
         assert!(manifest.program.starts_with("demo-data ") && !manifest.inputs.is_empty());
     }
-    // The file lists the test entities, so that other training data can exclude them.
+    // `heads.test.txt` lists the test entities, so that other training data can exclude them.
     let heads = std::fs::read_to_string(folder.path().join("questions/heads.test.txt")).unwrap();
     let triples = std::fs::read_to_string(folder.path().join("data/demo/kg/triples.tsv")).unwrap();
     assert!(heads.lines().count() > 10);

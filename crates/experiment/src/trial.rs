@@ -117,8 +117,9 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
 
     /// Trains like [`fit`](Self::fit), and restores the parameters of the evaluation that
     /// `selection` selects. With several tasks, the model is scored after epochs of the first task.
-    /// `selection.json` in the stage's folder contains the [`Best`](trainer::selection::Best)
-    /// evaluation and all scores; the best one is also printed.
+    /// `selection.json` in the stage's folder contains the result of the selection
+    /// ([`BestEvaluation`](trainer::selection::BestEvaluation)) with all scores; the best evaluation
+    /// is also printed.
     ///
     /// Without a selection, the parameters of the last step remain, and `evaluation_steps` and
     /// `patience` are ignored.

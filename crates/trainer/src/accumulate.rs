@@ -4,13 +4,13 @@ use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, current_group};
 
 use crate::{StepLosses, TaskError};
 
-/// A named loss of a micro-batch: its contribution to the loss of the full batch.
+/// Contribution of a micro-batch to a named loss of the full batch.
 pub struct WeightedLoss {
-    /// Name in the log.
+    /// Name of the loss in the log.
     pub name: &'static str,
-    /// The loss's weight in the sum of losses.
+    /// Weight of the loss in the sum of losses.
     pub weight: f64,
-    /// `[]`, with graph: the micro-batch's contribution to the loss of the full batch.
+    /// Contribution to the loss of the full batch, `[]`, with a graph.
     pub loss: Tensor,
 }
 
@@ -31,7 +31,7 @@ pub struct WeightedLoss {
 /// round-robin. Each process returns the losses of the whole batch; the caller must sum the
 /// gradients.
 ///
-/// A contrastive loss with in-batch negatives cannot be split like this; see
+/// A contrastive loss with in-batch negatives cannot be split into micro-batches; see
 /// `objectives::cached_step`.
 ///
 /// # Errors

@@ -8,12 +8,12 @@ use crate::sharding::OptimizerShards;
 /// A trained parameter with its moments and, for several ranks, its gradient.
 pub(crate) struct Slot {
     pub(crate) parameter: Tensor,
-    pub(crate) group: usize,
+    pub(crate) group_index: usize,
     pub(crate) exp_avg: Option<Tensor>,
     pub(crate) exp_avg_sq: Option<Tensor>,
     /// Rows that have had a gradient, if all gradients were sparse; `None` after a dense gradient.
     pub(crate) touched_rows: Option<TouchedRows>,
-    pub(crate) updates: u64,
+    pub(crate) update_count: u64,
     /// With several ranks: the summed gradient of this rank's elements, split as by
     /// [`OptimizerShards::local`].
     pub(crate) local_grads: Option<Vec<Tensor>>,
@@ -25,7 +25,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Creates missing moments. They are sharded unless this rank updates all elements.
-    pub(crate) fn make_moments(&mut self, group: Option<&ProcessGroup>) -> Result<()> {
+    pub(crate) fn create_moments(&mut self, group: Option<&ProcessGroup>) -> Result<()> {
         let sharded = self.local_grads.is_some() && !self.replicated;
         let shards = group.filter(|_| sharded).map(OptimizerShards::new);
         for moment in [&mut self.exp_avg, &mut self.exp_avg_sq] {
@@ -40,7 +40,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Gathers the moments of all ranks. From then on, this rank stores all moments.
+    /// Gathers the moments of all ranks. Afterwards, this rank stores all moments.
     pub(crate) fn replicate(&mut self, shards: &OptimizerShards<'_>) -> Result<()> {
         if self.sharded {
             for moment in [&mut self.exp_avg, &mut self.exp_avg_sq].into_iter().flatten() {
@@ -51,7 +51,7 @@ impl Slot {
         Ok(())
     }
 
-    /// The gradients of the elements that this rank updates: its shard, or all elements.
+    /// Returns the gradients of the elements that this rank updates: its shard, or all elements.
     pub(crate) fn grads(&self) -> Result<Vec<Gradient>> {
         match &self.local_grads {
             Some(local_grads) if !self.replicated => {
@@ -64,7 +64,7 @@ impl Slot {
         }
     }
 
-    /// Parameter and moments, split like the gradients of [`grads`](Self::grads).
+    /// Returns parameter and moments, split like the gradients of [`grads`](Self::grads).
     pub(crate) fn updated_tensors(&self, group: Option<&ProcessGroup>) -> Result<Vec<[Tensor; 3]>> {
         let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
             return Ok(Vec::new());
@@ -73,12 +73,12 @@ impl Slot {
             let tensors = [&self.parameter, exp_avg, exp_avg_sq].map(Tensor::shallow_clone);
             return Ok(vec![tensors]);
         };
-        let mut first = 0;
+        let mut offset = 0;
         let tensors_of_part = |part: Tensor| {
             let length = i64::try_from(part.numel()).unwrap_or(i64::MAX);
             let [exp_avg, exp_avg_sq] =
-                [exp_avg, exp_avg_sq].map(|moment| moment.f_narrow(0, first, length));
-            first += length;
+                [exp_avg, exp_avg_sq].map(|moment| moment.f_narrow(0, offset, length));
+            offset += length;
             Ok([part, exp_avg?, exp_avg_sq?])
         };
         OptimizerShards::new(group)
@@ -88,7 +88,8 @@ impl Slot {
             .collect()
     }
 
-    /// Updates the parameter by a sparse gradient. Rows that never had a gradient only decay.
+    /// Updates the parameter by a sparse gradient. Rows that never had a gradient are updated by
+    /// weight decay only.
     pub(crate) fn step_rows(
         &mut self,
         grad: &Gradient,

@@ -23,7 +23,8 @@ pub struct Batches {
     seed: u64,
 }
 
-/// The batches of one epoch, with each example once. One batch can be smaller than the others.
+/// The batches of one epoch, which contain each example once. One batch can be smaller than all
+/// others.
 pub(crate) type Epoch = Vec<Vec<usize>>;
 
 impl Batches {
@@ -49,13 +50,13 @@ impl Batches {
         let mut order: Vec<usize> = (0..self.lengths.len()).collect();
         order.shuffle(&mut rng);
         let mut batches: Epoch = Vec::with_capacity(order.len().div_ceil(self.batch_size));
-        let run_length = self.batch_size.saturating_mul(self.bucket_batches);
-        for run in order.chunks_mut(run_length) {
+        let bucket_size = self.batch_size.saturating_mul(self.bucket_batches);
+        for bucket in order.chunks_mut(bucket_size) {
             if self.bucket_batches > 1 {
-                // Stable, so that examples of one length keep their shuffled order.
-                run.sort_by_key(|&example| self.lengths.get(example).copied());
+                // The sort is stable, so examples of equal length remain in shuffled order.
+                bucket.sort_by_key(|&example| self.lengths.get(example).copied());
             }
-            batches.extend(run.chunks(self.batch_size).map(<[usize]>::to_vec));
+            batches.extend(bucket.chunks(self.batch_size).map(<[usize]>::to_vec));
         }
         if self.bucket_batches > 1 {
             batches.shuffle(&mut rng);
@@ -80,10 +81,10 @@ mod tests {
         fn each_epoch_has_each_example_once(
             lengths in proptest::collection::vec(1usize..200, 0..300),
             batch_size in 1usize..40,
-            bucket in 1usize..6,
+            bucket_batches in 1usize..6,
             seed in any::<u64>(),
         ) {
-            let batches = Batches::new(&lengths, batch_size, bucket, seed);
+            let batches = Batches::new(&lengths, batch_size, bucket_batches, seed);
             let epoch = batches.epoch(3);
             prop_assert_eq!(epoch.len() as u64, batches.per_epoch());
             prop_assert!(epoch.iter().all(|batch| !batch.is_empty() && batch.len() <= batch_size));
@@ -105,15 +106,15 @@ mod tests {
     #[test]
     fn buckets_reduce_padding() {
         let lengths: Vec<usize> = (0..640).map(|k| 5 + (k * 37) % 100).collect();
-        let padded = |bucket| -> usize {
-            Batches::new(&lengths, 16, bucket, 1)
+        let padded_tokens = |bucket_batches| -> usize {
+            Batches::new(&lengths, 16, bucket_batches, 1)
                 .epoch(0)
                 .iter()
                 .map(|batch| batch.len() * batch.iter().map(|&k| lengths[k]).max().unwrap())
                 .sum()
         };
         let token_count: usize = lengths.iter().sum();
-        assert!(padded(1) > token_count * 3 / 2);
-        assert!(padded(20) < token_count * 11 / 10);
+        assert!(padded_tokens(1) > token_count * 3 / 2);
+        assert!(padded_tokens(20) < token_count * 11 / 10);
     }
 }

@@ -11,12 +11,12 @@ use crate::error::error_text;
 use crate::sums;
 use crate::{AdamW, Error, LossScaler, Result, StreamPosition};
 
-/// Conditions of bit-for-bit equality, in addition to seed and data.
+/// Runtime settings that must be equal for bit-identical runs, in addition to seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Environment {
-    /// Threads inside an operation.
+    /// Number of threads of a libtorch operation.
     pub threads: i32,
-    /// The device's name.
+    /// Name of the device.
     pub device: String,
     /// Precision of float32 matrix multiplications: `highest`, `high` or `medium`.
     pub float32_matmul: String,
@@ -35,7 +35,7 @@ pub(crate) struct Checkpoint {
     pub(crate) fingerprint: String,
     /// Environment of the run.
     pub(crate) environment: Environment,
-    /// Sum of the losses since the last line of metrics, and the number of their steps.
+    /// Sum of the losses since the last line of metrics, and the number of steps in this sum.
     pub(crate) pending: (f64, u64),
     /// Sum of each named loss part since the last line of metrics, and the number of batches that
     /// have this part.
@@ -54,17 +54,17 @@ const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 /// State tensors of the tasks; the file is absent if no task has state.
 const TASK_STATE: &str = "task.safetensors";
-const PREFIX: &str = "step-";
+const CHECKPOINT_PREFIX: &str = "step-";
 const PARTIAL_PREFIX: &str = ".partial-";
 
 /// The files of a checkpoint, with or without task state.
 fn file_names(with_task_state: bool) -> Vec<&'static str> {
-    let task = with_task_state.then_some(TASK_STATE);
-    [PARAMETERS, MOMENTS, STATE].into_iter().chain(task).collect()
+    let task_file = with_task_state.then_some(TASK_STATE);
+    [PARAMETERS, MOMENTS, STATE].into_iter().chain(task_file).collect()
 }
 
 fn checkpoint_folder(root: &Path, step: u64) -> PathBuf {
-    root.join(format!("{PREFIX}{step:08}"))
+    root.join(format!("{CHECKPOINT_PREFIX}{step:08}"))
 }
 
 /// Stores the parameters permanently as `step-<step>.safetensors` in `folder`.
@@ -74,16 +74,16 @@ pub(crate) fn store_parameters(
     parameters: &[(String, Tensor)],
 ) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
-    write_named(&checkpoint_folder(folder, step).with_extension("safetensors"), parameters)
+    write_tensor_file(&checkpoint_folder(folder, step).with_extension("safetensors"), parameters)
 }
 
-fn write_named(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+fn write_tensor_file(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     Ok(write_tensors(path, named, &[])?)
 }
 
-/// The folders in `root` whose names start with `prefix`, with the name after the prefix. A file
-/// with such a name is an error.
+/// Returns the folders in `root` whose names start with `prefix`, each with its name after the
+/// prefix. A file whose name starts with `prefix` is an error.
 fn folders_with_prefix(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
@@ -118,9 +118,9 @@ fn remove_partial(root: &Path) -> Result<()> {
         .try_for_each(|(folder, _)| remove_folder(folder))
 }
 
-/// Steps that have a checkpoint below `root`, oldest first.
+/// Returns the steps that have a checkpoint below `root`, oldest first.
 fn steps(root: &Path) -> Result<Vec<u64>> {
-    let folders = folders_with_prefix(root, PREFIX)?;
+    let folders = folders_with_prefix(root, CHECKPOINT_PREFIX)?;
     let mut steps: Vec<u64> =
         folders.iter().filter_map(|(_, step)| step.parse::<u64>().ok()).collect();
     steps.sort_unstable();
@@ -141,7 +141,7 @@ impl Checkpoint {
     /// Writes a checkpoint below `root` and removes all but the newest `keep`.
     ///
     /// # Errors
-    /// [`Error::File`] if the checkpoint cannot be written; older checkpoints then stay.
+    /// [`Error::File`] if the checkpoint cannot be written. Older checkpoints are then retained.
     pub(crate) fn write(
         &self,
         root: &Path,
@@ -153,35 +153,35 @@ impl Checkpoint {
         fs::create_dir_all(root).map_err(|error| Error::file(root, error))?;
         remove_partial(root)?;
         let target = checkpoint_folder(root, self.step);
-        let partial = tempfile::Builder::new()
+        let partial_folder = tempfile::Builder::new()
             .prefix(PARTIAL_PREFIX)
             .tempdir_in(root)
             .map_err(|error| Error::file(root, error))?;
-        write_named(&partial.path().join(PARAMETERS), parameters)?;
-        write_named(&partial.path().join(MOMENTS), moments)?;
+        write_tensor_file(&partial_folder.path().join(PARAMETERS), parameters)?;
+        write_tensor_file(&partial_folder.path().join(MOMENTS), moments)?;
         if !task_state.is_empty() {
-            write_named(&partial.path().join(TASK_STATE), task_state)?;
+            write_tensor_file(&partial_folder.path().join(TASK_STATE), task_state)?;
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
-        atomic_file::write(partial.path().join(STATE), json)
+        atomic_file::write(partial_folder.path().join(STATE), json)
             .map_err(|error| Error::file(target.join(STATE), error))?;
-        sums::write(partial.path(), &file_names(!task_state.is_empty()))?;
+        sums::write(partial_folder.path(), &file_names(!task_state.is_empty()))?;
         if target.exists() {
             remove_folder(&target)?;
         }
-        fs::rename(partial.path(), &target).map_err(|error| Error::file(&target, error))?;
+        fs::rename(partial_folder.path(), &target).map_err(|error| Error::file(&target, error))?;
         // The folder has been renamed, so there is no temporary folder to remove.
-        let _ = partial.keep();
+        let _ = partial_folder.keep();
         File::open(root)
             .and_then(|folder| folder.sync_all())
             .map_err(|error| Error::file(root, error))?;
         remove_older(root, keep)
     }
 
-    /// Loads the newest checkpoint below `root` into parameters and optimiser, and returns it with
-    /// the tasks' tensors.
+    /// Loads the newest checkpoint below `root` into parameters and optimiser, and returns the
+    /// checkpoint with the tasks' tensors.
     ///
-    /// It returns `None` if there is no checkpoint. Partial files of a killed run are removed.
+    /// Returns `None` if there is no checkpoint. Removes partial files of a killed run.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] naming the mismatching file and tensor, and a fix. [`Error::File`] if
@@ -215,7 +215,8 @@ impl Checkpoint {
         let checkpoint: Self =
             serde_json::from_slice(&json).map_err(|error| Error::file(&path, error))?;
         if checkpoint.step != step {
-            let reason = format!("step = {}: expected the folder's, {step}", checkpoint.step);
+            let reason =
+                format!("step = {}: expected {step} from the folder's name", checkpoint.step);
             return Err(Error::file(path, reason));
         }
         Ok(checkpoint)
@@ -231,11 +232,11 @@ impl Checkpoint {
 /// Returns the error for a checkpoint of `step` that cannot be used. The error names the previous
 /// checkpoint.
 fn checkpoint_error(root: &Path, step: u64, reason: &str) -> Error {
-    let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&stored| stored < step);
+    let earlier_step = steps(root).unwrap_or_default().into_iter().rfind(|&stored| stored < step);
     Error::Checkpoint {
         folder: checkpoint_folder(root, step),
         reason: reason.to_owned(),
-        earlier: earlier.map_or("the start".into(), |step| format!("step {step}")),
+        earlier: earlier_step.map_or("the start".into(), |step| format!("step {step}")),
     }
 }
 
@@ -246,21 +247,21 @@ fn load(
     optimizer: &mut AdamW,
 ) -> Result<TensorMap> {
     let path = folder.join(PARAMETERS);
-    let stored = read_tensors(&path)?;
-    load_parameters(&stored, parameters).map_err(|reason| Error::file(&path, reason))?;
+    let stored_tensors = read_tensors(&path)?;
+    load_parameters(&stored_tensors, parameters).map_err(|reason| Error::file(&path, reason))?;
     let path = folder.join(MOMENTS);
-    let stored = read_tensors(&path)?;
-    optimizer.load_state(&stored).map_err(|reason| Error::file(&path, reason))?;
+    let stored_tensors = read_tensors(&path)?;
+    optimizer.load_state(&stored_tensors).map_err(|reason| Error::file(&path, reason))?;
     let path = folder.join(TASK_STATE);
     if path.exists() { Ok(read_tensors(&path)?) } else { Ok(TensorMap::new()) }
 }
 
 fn load_parameters(
-    stored: &TensorMap,
+    stored_tensors: &TensorMap,
     parameters: &[(String, Tensor)],
 ) -> std::result::Result<(), String> {
     for (name, parameter) in parameters {
-        let tensor = stored.get(name).ok_or_else(|| format!("{name} is missing"))?;
+        let tensor = stored_tensors.get(name).ok_or_else(|| format!("{name} is missing"))?;
         if tensor.size() != parameter.size() || tensor.kind() != parameter.kind() {
             return Err(format!(
                 "{name}: shape {:?} {:?}, the model has {:?} {:?}",
@@ -271,13 +272,14 @@ fn load_parameters(
             ));
         }
     }
-    if let Some(unused) = stored.keys().find(|key| !parameters.iter().any(|(name, _)| name == *key))
+    if let Some(unused) =
+        stored_tensors.keys().find(|key| !parameters.iter().any(|(name, _)| name == *key))
     {
         return Err(format!("{unused} is not a parameter of this model"));
     }
-    // All checks are above, so that an error leaves the parameters unchanged.
+    // All tensors are checked before the first copy, so an error leaves the parameters unchanged.
     for (name, parameter) in parameters {
-        if let Some(tensor) = stored.get(name) {
+        if let Some(tensor) = stored_tensors.get(name) {
             let mut parameter = parameter.shallow_clone();
             no_grad(|| parameter.f_copy_(tensor)).map_err(|error| format!("{name}: {error}"))?;
         }
@@ -287,7 +289,7 @@ fn load_parameters(
 
 #[cfg(test)]
 impl Environment {
-    pub(crate) fn of_tests() -> Self {
+    pub(crate) fn for_tests() -> Self {
         Self { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() }
     }
 }

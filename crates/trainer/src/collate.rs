@@ -1,4 +1,4 @@
-//! Padding of rows to one tensor.
+//! Pads rows of ids to one tensor.
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
@@ -7,7 +7,7 @@ fn width(rows: &[&[i64]]) -> usize {
     rows.iter().map(|row| row.len()).max().unwrap_or(0)
 }
 
-/// Pads rows with `pad` to the longest row: `[B, L]` i64.
+/// Pads rows with `pad` to the length of the longest row, and returns them as `[B, L]` i64.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be created.
@@ -24,7 +24,7 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
 
 /// Creates the mask of [`pad_rows`], `[B, L]` i64: 1 for values, 0 for padding.
 ///
-/// It is `None` without padding, so that attention can skip its mask.
+/// Returns `None` if no row is padded, so that attention is computed without a mask.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be created.

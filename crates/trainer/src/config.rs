@@ -27,16 +27,17 @@ pub enum Decay {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
-    /// Name prefixes of the group's parameters; the first matching group is used.
+    /// Prefixes of the names of the group's parameters. A parameter belongs to the first matching
+    /// group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<String>,
     /// Roles of the group's parameters, such as `word_embeddings` or `layers.0..4`, which
-    /// [`TrainConfig::resolve_roles`] turns into names.
+    /// [`TrainConfig::resolve_roles`] resolves to names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    /// Peak learning rate of the group; absent: the stage's learning rate.
+    /// Peak learning rate of the group. Default: the stage's learning rate.
     pub learning_rate: Option<f64>,
-    /// Weight decay of the group; absent: the stage's weight decay.
+    /// Weight decay of the group. Default: the stage's weight decay.
     pub weight_decay: Option<f64>,
     /// Whether the group is frozen.
     pub frozen: bool,
@@ -51,54 +52,55 @@ pub struct GroupConfig {
 pub struct TrainConfig {
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Fraction of the steps with rising learning rate, from 0 to 1.
+    /// Fraction of the steps used for linear warm-up, from 0 to 1.
     pub warmup_ratio: f64,
     /// Decay after warm-up.
     pub decay: Decay,
-    /// Examples in a step.
+    /// Number of examples per step.
     pub batch_size: usize,
-    /// Passes over the examples, unless `steps` is set; at most 1 million.
+    /// Number of passes over the examples, unless `steps` is set; at most 1 million.
     pub epochs: u64,
     /// Number of steps, at most 10 billion; overrides `epochs`.
     pub steps: Option<u64>,
-    /// Decoupled weight decay, at most 1000. It is not applied to vectors, such as biases, and to
+    /// Decoupled weight decay, at most 1000. It is not applied to vectors, such as biases, or to
     /// normalisation weights.
     pub weight_decay: f64,
     /// Decay rates of the first and second moment.
     pub betas: (f64, f64),
     /// Constant added to the square root of the second moment.
     pub eps: f64,
-    /// Maximum total gradient norm, up to 1 million; absent: no clipping.
+    /// Maximum total gradient norm, up to 1 million. `None` disables clipping.
     pub max_grad_norm: Option<f64>,
-    /// Groups of parameters that are frozen or have their own rates.
+    /// Groups of parameters that are frozen, or have a separate learning rate or weight decay.
     pub groups: Vec<GroupConfig>,
-    /// Number of batches per run of examples sorted by length, which reduces padding; 1: no
-    /// sorting. Streamed examples keep the stream's order.
+    /// Number of batches per bucket. The examples of a bucket are sorted by length, which reduces
+    /// padding; 1 disables sorting. Streamed examples remain in the stream's order.
     pub bucket_batches: usize,
-    /// Steps between checkpoints; absent: at the end only.
+    /// Number of steps between checkpoints. Default: a checkpoint at the end only.
     pub checkpoint_steps: Option<u64>,
     /// Number of newest checkpoints to retain.
     pub keep_checkpoints: usize,
     /// Whether to store the parameters of every checkpoint permanently, as
-    /// `models/step-<step>.safetensors` in the stage's folder. Once a trial is trained, its run
-    /// folder has a model folder for each of these files.
+    /// `models/step-<step>.safetensors` in the stage's folder. After an experiment's training, the
+    /// run folder has a model folder for each of these files.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_models: bool,
-    /// Steps between two lines of metrics.
+    /// Number of steps between two lines of metrics.
     pub log_steps: u64,
     /// Random seed of the order of examples, of dropout and of the task's random draws.
     pub seed: u64,
-    /// Examples per forward pass, for batches that do not fit in memory. Gradients are accumulated,
-    /// so the result equals that of the whole batch up to rounding and, on a GPU, different
-    /// dropout. Absent: the whole batch.
+    /// Number of examples per forward pass, for batches that do not fit in memory. Gradients are
+    /// accumulated, so the result equals that of the whole batch up to rounding and, on a GPU,
+    /// different dropout. Default: the whole batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
-    /// Steps between two evaluations of a task that scores its model, in addition to those after
-    /// each epoch; absent: after epochs only. See [`BestEpoch`](crate::selection::BestEpoch).
+    /// Number of steps between two evaluations of a task that scores its model, in addition to the
+    /// evaluations after each epoch. Default: evaluations after epochs only. See
+    /// [`BestEpoch`](crate::selection::BestEpoch).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluation_steps: Option<u64>,
-    /// Number of consecutive evaluations without a new best score after which training ends;
-    /// absent: no early stopping. The learning-rate schedule does not change.
+    /// Number of consecutive evaluations without a new best score after which training ends.
+    /// Default: no early stopping. The learning-rate schedule does not change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
 }
@@ -137,8 +139,8 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl TrainConfig {
-    /// Replaces [`GroupConfig::roles`] by parameter names. `has_role` returns whether a name has a
-    /// role, or an error for an invalid role.
+    /// Replaces [`GroupConfig::roles`] with parameter names. `has_role` returns whether a name has
+    /// a role, or an error for an invalid role.
     ///
     /// # Errors
     /// [`Error::Config`] naming a role that is unknown or that no parameter has.
@@ -211,8 +213,8 @@ impl TrainConfig {
     fn validate_schedule(&self) -> Result<()> {
         let Self { learning_rate, warmup_ratio, batch_size, epochs, .. } = *self;
         expect_rate(is_positive(learning_rate), "learning_rate", learning_rate, ABOVE_ZERO)?;
-        let is_share = (0.0..=1.0).contains(&warmup_ratio);
-        expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
+        let is_fraction = (0.0..=1.0).contains(&warmup_ratio);
+        expect(is_fraction, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
         // With an endless stream, a larger batch would fill the memory.
         expect(batch_size <= 1_000_000, "batch_size", batch_size, "must be 1 million or less")?;
@@ -266,7 +268,7 @@ impl TrainConfig {
         Self { checkpoint_steps, keep_checkpoints, keep_models, log_steps, ..self.clone() }
     }
 
-    /// Returns the number of steps over this many examples.
+    /// Returns the number of steps of a stage with this number of examples.
     ///
     /// ```
     /// use trainer::TrainConfig;
@@ -279,13 +281,13 @@ impl TrainConfig {
         self.steps.unwrap_or(batches * self.epochs)
     }
 
-    /// Adapts the stage to [`Alternating`](crate::Alternating) tasks, where `steps` counts batches
-    /// of some tasks only.
+    /// Returns the configuration for [`Alternating`](crate::Alternating) tasks, with `steps`
+    /// computed from the batches of some tasks only.
     ///
-    /// `steps`, or passes over `examples`, is the number of batches of the counted tasks. A round
-    /// has `counted` batches of counted tasks and `uncounted` batches of other tasks. The last
-    /// round is complete. `evaluation_steps` also counts batches of counted tasks, rounded up to
-    /// the end of a round.
+    /// The counted tasks have `steps` batches, or `epochs` passes over `examples`. A round has
+    /// `counted` batches of counted tasks and `uncounted` batches of other tasks. The last round is
+    /// complete. `evaluation_steps` also counts batches of counted tasks, rounded up to the end of
+    /// a round.
     ///
     /// Stages with different numbers of tasks thus have the same number of counted batches and of
     /// evaluations.
@@ -326,8 +328,8 @@ fn is_not_negative(x: f64) -> bool {
 const MAX_LEARNING_RATE: f64 = 1000.0;
 
 /// Validates a learning rate.
-fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
-    expect(ok, key, rate, rule)?;
+fn expect_rate(is_valid: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
+    expect(is_valid, key, rate, rule)?;
     expect(rate <= MAX_LEARNING_RATE, key, rate, &format!("must be at most {MAX_LEARNING_RATE}"))
 }
 
@@ -337,9 +339,9 @@ fn expect_decay(key: &str, decay: f64) -> Result<()> {
     expect((0.0..=1000.0).contains(&decay), key, decay, "must be from 0 to 1000")
 }
 
-/// Rejects a value that breaks the rule for its key.
-fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
-    if ok {
+/// Returns an error with key, value and rule unless the value is valid.
+fn expect(is_valid: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
+    if is_valid {
         return Ok(());
     }
     Err(Error::Config { key: key.into(), value: value.to_string(), rule: rule.into() })
@@ -370,10 +372,10 @@ mod tests {
             for (counted, uncounted) in [(1u32, 0u32), (1, 1), (2, 0), (2, 1), (3, 2)] {
                 let stage = config.for_counted_tasks(100, counted, uncounted);
                 let steps = stage.steps.unwrap();
-                let round = u64::from(counted + uncounted);
-                assert!(steps.is_multiple_of(round), "{counted} {uncounted}");
-                // 7 batches an epoch, 35 in all; the last round is complete.
-                let batches = steps / round * u64::from(counted);
+                let round_steps = u64::from(counted + uncounted);
+                assert!(steps.is_multiple_of(round_steps), "{counted} {uncounted}");
+                // There are 7 batches per epoch, 35 in total; the last round is complete.
+                let batches = steps / round_steps * u64::from(counted);
                 assert!((35..35 + u64::from(counted)).contains(&batches), "{batches}");
                 assert_eq!(TrainConfig { steps: config.steps, ..stage }, config);
             }
@@ -403,7 +405,7 @@ mod tests {
             (|config| config.weight_decay = 1e30, "weight_decay = 1", "from 0 to 1000"),
             (|config| config.max_grad_norm = Some(1e30), "max_grad_norm = 1", "at most 1 million"),
             (|config| config.batch_size = 1_000_000_000, "batch_size = 1000000000: ", million),
-            // Also if `steps` is set.
+            // `epochs` is validated even if `steps` is set.
             (|config| config.epochs = 0, "epochs = 0: ", "must be 1 or more"),
             (|config| config.epochs = 1_000_000_000, "epochs = 1000000000: ", million),
             (|config| config.epochs = u64::MAX >> 1, "epochs = 9223372036854775807: ", million),
@@ -430,10 +432,10 @@ mod tests {
 
     #[test]
     fn rare_settings_are_serialized_only_if_they_differ_from_the_default() {
-        let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
+        let json = serde_json::to_string(&TrainConfig::default()).unwrap();
         for key in ["micro_batch", "evaluation_steps", "patience"] {
-            assert!(!plain.contains(key), "{plain}");
+            assert!(!json.contains(key), "{json}");
         }
-        assert_eq!(serde_json::from_str::<TrainConfig>(&plain).unwrap(), TrainConfig::default());
+        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), TrainConfig::default());
     }
 }

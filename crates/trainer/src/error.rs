@@ -9,7 +9,7 @@ pub enum Error {
     Config {
         /// The setting's name.
         key: String,
-        /// Its value.
+        /// The invalid value.
         value: String,
         /// The allowed values.
         rule: String,
@@ -17,22 +17,22 @@ pub enum Error {
     /// There are no training examples.
     #[error("{stage}: no examples")]
     NoExamples {
-        /// The stage.
+        /// Name of the stage.
         stage: String,
     },
-    /// A loss or a gradient became infinite or not a number.
+    /// A loss or a gradient is infinite or NaN.
     #[error(
         "{stage}, step {step}: {what} is {value}, with examples {examples}; {batch}; the last \
          checkpoint is unchanged (lower the learning rate, or inspect these examples)"
     )]
     NotFinite {
-        /// The stage.
+        /// Name of the stage.
         stage: String,
         /// The step, counted from 0.
         step: u64,
         /// Name of the non-finite loss or norm, and the first parameters with non-finite gradients.
         what: String,
-        /// Its value.
+        /// The non-finite value.
         value: f64,
         /// The first examples of the step: their ids, or their indices in the task.
         examples: String,
@@ -40,13 +40,13 @@ pub enum Error {
         /// not be written.
         batch: String,
     },
-    /// An update left a parameter without a finite norm.
+    /// The norm of a parameter is not finite after an update.
     #[error(
         "{stage}, step {step}: after the update, the norm of {parameter} is not finite, so the \
          step is not saved; the last checkpoint is unchanged (lower the learning rate)"
     )]
     Diverged {
-        /// The stage.
+        /// Name of the stage.
         stage: String,
         /// The step, counted from 0.
         step: u64,
@@ -60,11 +60,11 @@ pub enum Error {
         signal_name(*signal)
     )]
     Stopped {
-        /// The stage.
+        /// Name of the stage.
         stage: String,
         /// Number of completed steps.
         step: u64,
-        /// Steps in the stage.
+        /// Number of steps in the stage.
         total: u64,
         /// The signal's number; programs exit with 128 plus this number.
         signal: i32,
@@ -72,21 +72,21 @@ pub enum Error {
     /// SIGINT and SIGTERM cannot be caught.
     #[error("signals cannot be caught: {reason}")]
     Signals {
-        /// The system's reason.
+        /// The operating system's error message.
         reason: String,
     },
     /// A file or folder cannot be read or written.
     #[error("{}: {reason}", path.display())]
     File {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
         /// The cause and, if known, a fix.
         reason: String,
     },
-    /// The newest checkpoint cannot be used.
+    /// The newest checkpoint cannot be loaded.
     #[error("{reason}; to continue from {earlier}, delete {}", folder.display())]
     Checkpoint {
-        /// The checkpoint.
+        /// Folder of the checkpoint.
         folder: PathBuf,
         /// The file or tensor, and the cause.
         reason: String,
@@ -99,7 +99,7 @@ pub enum Error {
     /// The task failed to compute losses, to evaluate the model, or at the end of an epoch.
     #[error("{stage}, step {step}: {}", error_text(cause.as_ref()))]
     Task {
-        /// The stage.
+        /// Name of the stage.
         stage: String,
         /// The step, counted from 0.
         step: u64,
@@ -107,10 +107,10 @@ pub enum Error {
         /// `source`.
         cause: crate::TaskError,
     },
-    /// The best epoch cannot be chosen.
+    /// The best epoch cannot be selected.
     #[error("best epoch: {what}: expected {expected}, got {got}")]
     Selection {
-        /// The invalid item: the scores' names, a stored tensor or the selected epoch.
+        /// The invalid value: the names of scores, a stored tensor or the number of epochs.
         what: String,
         /// The expected value.
         expected: String,
@@ -134,14 +134,14 @@ impl Error {
 impl From<torch_ext::Error> for Error {
     fn from(error: torch_ext::Error) -> Self {
         match error {
-            // The message contains the system's reason, so the reason is not repeated as the cause.
+            // The message contains the system's error, so this error is not also a cause.
             torch_ext::Error::Io { path, source } => Self::file(path, source),
-            other => Self::TorchExt(other),
+            error => Self::TorchExt(error),
         }
     }
 }
 
-/// An error and its causes, except causes that the preceding message contains.
+/// Returns the text of an error and its causes, without causes that the preceding message contains.
 pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut previous = text.clone();
@@ -160,7 +160,7 @@ pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
 /// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// `SIGTERM` for 15.
+/// Returns the name of a signal, such as `SIGTERM` for 15.
 fn signal_name(signal: i32) -> String {
     signal_hook::low_level::signal_name(signal)
         .map_or_else(|| format!("signal {signal}"), str::to_owned)
@@ -178,8 +178,8 @@ mod tests {
     }
 
     fn error_chain(texts: &[&'static str]) -> Option<Box<ChainedError>> {
-        let (text, rest) = texts.split_first()?;
-        Some(Box::new(ChainedError { text, source: error_chain(rest) }))
+        let (text, causes) = texts.split_first()?;
+        Some(Box::new(ChainedError { text, source: error_chain(causes) }))
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Training of one or several tasks.
 use tch::Tensor;
 
-use crate::selection::{Best, BestEpoch, CheckpointSelection};
-use crate::skipped_data::report;
+use crate::selection::{BestEpoch, BestEvaluation, CheckpointSelection};
+use crate::skipped_data::write_skipped_data;
 use crate::task_slot::TaskSlot;
 use crate::training::Training;
 use crate::{Error, FitReport, Result, Stage, Tasks, TrainConfig};
@@ -10,15 +10,15 @@ use crate::{Error, FitReport, Result, Stage, Tasks, TrainConfig};
 /// Trains `parameters` on one or several [`Tasks`], resuming from the newest checkpoint of the
 /// stage's folder.
 ///
-/// The crate's front page has an example.
+/// See the crate documentation for an example.
 ///
-/// Every step has its own seed, so training can resume at any step. A checkpoint is written every
-/// `checkpoint_steps` and at the end. In `metrics.jsonl`, each named part is a mean over the
+/// Every step has a separate seed, so training can resume at any step. A checkpoint is written
+/// every `checkpoint_steps` and at the end. In `metrics.jsonl`, each named part is a mean over the
 /// batches that have this part; `loss` is the mean over the steps of all tasks.
 ///
 /// # Errors
 /// [`Error`](crate::Error): a setting out of range, tasks without distinct names, no examples, a
-/// loss that is not finite, a file that cannot be read or written, or the task's own error.
+/// loss that is not finite, a file that cannot be read or written, or an error of a task.
 pub fn fit<'a>(
     stage: &Stage,
     config: &TrainConfig,
@@ -26,7 +26,7 @@ pub fn fit<'a>(
     tasks: impl Into<Tasks<'a>>,
 ) -> Result<FitReport> {
     let mut tasks = tasks.into();
-    report(stage, &tasks.slots)?;
+    write_skipped_data(stage, &tasks.slots)?;
     Training::start(stage, config, parameters, &mut tasks)?.run()
 }
 
@@ -36,22 +36,22 @@ pub fn fit<'a>(
 /// `selection` determines the best evaluation (see [`BestEpoch`]).
 ///
 /// # Errors
-/// As [`fit`], and if a score fails.
+/// The errors of [`fit`], and errors of the scoring function.
 pub fn fit_best<'a>(
     stage: &Stage,
     config: &TrainConfig,
     parameters: &[(String, Tensor)],
     tasks: impl Into<Tasks<'a>>,
     selection: CheckpointSelection<'_>,
-) -> Result<(FitReport, Best)> {
+) -> Result<(FitReport, BestEvaluation)> {
     let Tasks { slots, updates } = tasks.into();
     let mut slots = slots.into_iter();
-    let first = slots.next().ok_or_else(|| Error::NoExamples { stage: stage.name.clone() })?;
-    let TaskSlot { name, mut task, batches_per_round, weight } = first;
-    let mut scored = BestEpoch::new(&mut *task, parameters, selection);
-    let first = TaskSlot { name, task: Box::new(&mut scored), batches_per_round, weight };
-    let slots = std::iter::once(first).chain(slots).collect();
+    let first_slot = slots.next().ok_or_else(|| Error::NoExamples { stage: stage.name.clone() })?;
+    let TaskSlot { name, mut task, batches_per_round, weight } = first_slot;
+    let mut best_epoch = BestEpoch::new(&mut *task, parameters, selection);
+    let first_slot = TaskSlot { name, task: Box::new(&mut best_epoch), batches_per_round, weight };
+    let slots = std::iter::once(first_slot).chain(slots).collect();
     let report = fit(stage, config, parameters, Tasks { slots, updates })?;
-    let (evaluation, scores) = scored.finish()?;
-    Ok((report, Best { evaluation, scores }))
+    let (evaluation, scores) = best_epoch.finish()?;
+    Ok((report, BestEvaluation { evaluation, scores }))
 }

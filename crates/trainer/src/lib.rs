@@ -43,7 +43,7 @@ pub use loss_scaler::LossScaler;
 pub use metrics::StepMetrics;
 pub use not_finite::ExampleRecord;
 pub use optimizer::AdamW;
-pub use progress::{Position, Progress};
+pub use progress::{Progress, ProgressValues};
 pub use shards::{
     BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ShardFile, ShardLine,
     ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch, is_shard,

@@ -1,7 +1,7 @@
 //! Dynamic loss scaling for float16, as in PyTorch's `GradScaler`.
 use serde::{Deserialize, Serialize};
 
-/// Consecutive finite steps after which the scale doubles.
+/// Number of consecutive finite steps after which the scale is doubled.
 const GROWTH_INTERVAL: u64 = 2000;
 
 /// Minimum scale. An overflow at this scale is not caused by the scale.
@@ -24,7 +24,7 @@ const MIN_SCALE: f64 = 1.0;
 #[serde(deny_unknown_fields)]
 pub struct LossScaler {
     scale: f64,
-    /// Steps without overflow since the scale changed.
+    /// Number of steps without overflow since the scale changed.
     good_steps: u64,
 }
 
@@ -57,7 +57,7 @@ impl LossScaler {
     }
 
     /// Counts a step with a non-finite gradient. Returns false if the scale is already 1, because
-    /// the scale is then not the cause.
+    /// the scale is then not the cause of the overflow.
     pub fn record_overflow(&mut self) -> bool {
         self.good_steps = 0;
         if self.scale <= MIN_SCALE {

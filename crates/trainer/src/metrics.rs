@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::config::is_default;
 use crate::{Error, Result};
 
-/// The files in a stage's folder.
+/// Names of the files in a stage's folder.
 pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const SPEED: &str = "speed.jsonl";
 
@@ -30,14 +30,14 @@ pub(crate) struct StepSpeed {
 pub struct StepMetrics {
     /// Number of completed steps, including this step.
     pub step: u64,
-    /// Passes over the data, as a fraction; for several tasks, over the first task's data.
+    /// Number of passes over the data of the first task, as a fraction.
     pub epoch: f64,
-    /// Mean of the total loss over the steps since the last line, including skipped steps. Without
-    /// a finite loss it is NaN, written as null.
+    /// Mean of the total loss over the steps since the last line, including skipped steps. If no
+    /// loss is finite, the mean is NaN, written as null.
     #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
-    /// Means of the named parts since the last line, each over the batches that have this part:
-    /// `loss/<part>`, for several tasks `loss/<slot>/<part>`.
+    /// Means of the named parts since the last line, each over the batches that have this part. The
+    /// keys are `loss/<part>` or, for several tasks, `loss/<slot>/<part>`.
     pub parts: BTreeMap<String, f64>,
     /// Learning rate of this step: the schedule's factor times the peak rate.
     pub learning_rate: f64,
@@ -87,20 +87,20 @@ impl PendingMeans {
         self.steps += 1;
     }
 
-    /// Mean over the steps.
+    /// Returns the mean loss over the steps.
     pub(crate) fn loss(&self) -> f64 {
         self.loss / self.steps as f64
     }
 
-    /// The mean of each part over the batches with this part.
+    /// Returns the mean of each part over the batches with this part.
     pub(crate) fn means(&self) -> BTreeMap<String, f64> {
         let mean =
             |(name, (sum, count)): (&String, &(f64, u64))| (name.clone(), sum / *count as f64);
         self.parts.iter().map(mean).collect()
     }
 
-    /// Sum of the losses, and the number of their steps.
-    pub(crate) fn losses(&self) -> (f64, u64) {
+    /// Returns the sum of the losses, and the number of steps in this sum.
+    pub(crate) fn loss_sum(&self) -> (f64, u64) {
         (self.loss, self.steps)
     }
 
@@ -109,7 +109,7 @@ impl PendingMeans {
     }
 }
 
-/// The loss of the last line of a file.
+/// Returns the loss of the last line of a file.
 pub(crate) fn last_loss(path: &Path) -> Option<f64> {
     let text = std::fs::read_to_string(path).ok()?;
     let last = text.lines().last()?;
@@ -117,14 +117,14 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
 }
 
 /// A file of JSON lines.
-pub(crate) struct LinesFile {
+pub(crate) struct JsonLines {
     path: PathBuf,
     file: File,
 }
 
-impl LinesFile {
-    /// Opens `path` for appending. With `resumes`, the leading lines that satisfy `keep` are
-    /// retained.
+impl JsonLines {
+    /// Opens `path` for appending. With `resumes`, only the leading lines that satisfy `keep` are
+    /// retained; otherwise the file is emptied.
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read or written, or a retained line is invalid.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// The file in the stage's folder.
+/// Name of the file in the stage's folder.
 pub(crate) const FILE: &str = "not-finite.json";
 
 /// Maximum number of parameters and of examples in a message.
@@ -91,12 +91,12 @@ fn example_name(example: &IndexedExample) -> String {
     example.example.id.clone().unwrap_or_else(|| example.index.to_string())
 }
 
-/// The first names as text, and the number of further names.
+/// Returns the first names as text, followed by the number of further names.
 fn first_names<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
-    let more = names.len().saturating_sub(MAX_NAMES);
+    let n_more = names.len().saturating_sub(MAX_NAMES);
     let mut text = names.take(MAX_NAMES).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+    if n_more > 0 {
+        text.push_str(&format!(" and {n_more} more"));
     }
     text
 }

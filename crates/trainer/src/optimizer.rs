@@ -22,22 +22,20 @@ struct ParameterGroup {
     weight_decay: f64,
 }
 
-/// AdamW (Loshchilov and Hutter 2019). A parameter's moments exist from its first gradient on, as
-/// in PyTorch.
+/// AdamW (Loshchilov and Hutter 2019). The moments of a parameter are created at its first
+/// gradient, as in PyTorch.
 ///
 /// # Example
 /// ```
 /// use tch::Tensor;
 /// use trainer::{AdamW, TrainConfig};
 ///
-/// let weight = Tensor::from_slice(&[1f32]).set_requires_grad(true);
-/// let parameters = [("weight".to_string(), weight.shallow_clone())];
-/// let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.0, ..TrainConfig::default() };
-/// let mut optimizer = AdamW::new(&parameters, &config)?;
-/// (&weight * 3.0).backward();
-/// // The first update has the size of the learning rate, whatever the gradient.
-/// assert_eq!(optimizer.step(1.0)?, 3.0);
-/// assert!((weight.double_value(&[0]) - 0.9).abs() < 1e-6);
+/// let weight = Tensor::from_slice(&[1f32]).set_requires_grad(true); let parameters =
+/// [("weight".to_string(), weight.shallow_clone())]; let config = TrainConfig { learning_rate: 0.1,
+/// weight_decay: 0.0, ..TrainConfig::default() }; let mut optimizer = AdamW::new(&parameters,
+/// &config)?; (&weight * 3.0).backward(); // The first update has the size of the learning rate for
+/// any gradient. assert_eq!(optimizer.step(1.0)?, 3.0); assert!((weight.double_value(&[0]) -
+/// 0.9).abs() < 1e-6);
 /// # Ok::<(), trainer::Error>(())
 /// ```
 pub struct AdamW {
@@ -47,12 +45,12 @@ pub struct AdamW {
     betas: (f64, f64),
     eps: f64,
     max_grad_norm: Option<f64>,
-    group: Option<Rc<ProcessGroup>>,
+    process_group: Option<Rc<ProcessGroup>>,
 }
 
-/// Whether weight decay applies to a parameter. It does not apply to vectors (biases, normalisation
-/// weights, learned candidate weights) or to normalisation weights stored as a matrix with one row
-/// per domain.
+/// Returns whether weight decay applies to a parameter. Vectors (biases, normalisation weights,
+/// learned candidate weights) and normalisation weights stored as a matrix with one row per domain
+/// have no weight decay.
 fn has_weight_decay(name: &str, parameter: &Tensor) -> bool {
     parameter.dim() > 1 && !name.to_ascii_lowercase().contains("norm")
 }
@@ -111,17 +109,17 @@ impl AdamW {
             let position = groups.iter().position(|group| {
                 group.learning_rate == learning_rate && group.weight_decay == weight_decay
             });
-            let group = position.unwrap_or_else(|| {
+            let group_index = position.unwrap_or_else(|| {
                 groups.push(ParameterGroup { learning_rate, weight_decay });
                 groups.len() - 1
             });
             let slot = Slot {
                 parameter: parameter.shallow_clone(),
-                group,
+                group_index,
                 exp_avg: None,
                 exp_avg_sq: None,
                 touched_rows: None,
-                updates: 0,
+                update_count: 0,
                 local_grads: None,
                 sharded: false,
                 replicated: false,
@@ -142,14 +140,14 @@ impl AdamW {
             betas: config.betas,
             eps: config.eps,
             max_grad_norm: config.max_grad_norm,
-            group: None,
+            process_group: None,
         })
     }
 
     /// Creates the optimiser of one rank of a group. Gradients are summed over all ranks. Each rank
     /// updates its shard of the elements and stores only the moments of this shard.
-    pub(crate) fn with_group(mut self, group: Option<Rc<ProcessGroup>>) -> Self {
-        self.group = group;
+    pub(crate) fn with_process_group(mut self, process_group: Option<Rc<ProcessGroup>>) -> Self {
+        self.process_group = process_group;
         self
     }
 
@@ -165,8 +163,8 @@ impl AdamW {
     /// Clips gradients and updates every parameter that has a gradient. `factor` scales each
     /// group's peak learning rate.
     ///
-    /// Returns the total gradient norm before clipping. Without gradients, the norm is 0 and
-    /// nothing changes.
+    /// Returns the total gradient norm before clipping. Without gradients, the norm is 0 and no
+    /// parameter changes.
     ///
     /// # Errors
     /// [`Error::TorchExt`] if a gradient does not match its parameter.
@@ -179,14 +177,15 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// Sums the gradients over all ranks, if there are several. Each rank gets the sums of its
-    /// shard and, for sparse gradients, of all rows. Returns the largest `signal` of any rank.
+    /// Sums the gradients over all ranks, if there are several. Each rank stores the sums of its
+    /// shard and, for sparse gradients, the sums of all rows. Returns the largest `signal` of any
+    /// rank.
     pub(crate) fn sum_gradients(&mut self, signal: i32) -> Result<i32> {
-        let Some(group) = &self.group else { return Ok(signal) };
+        let Some(group) = &self.process_group else { return Ok(signal) };
         let shards = OptimizerShards::new(group);
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         let (kinds, signal) = gradient_kinds(group, &parameters, signal)?;
-        let mut dense = Vec::new();
+        let mut dense_slots = Vec::new();
         for (slot, kind) in self.slots.values_mut().zip(kinds) {
             slot.local_grads = None;
             match kind {
@@ -195,11 +194,11 @@ impl AdamW {
                     sum_rows(group, &slot.parameter)?;
                     slot.replicate(&shards)?;
                 }
-                GradientKind::Dense => dense.push(slot),
+                GradientKind::Dense => dense_slots.push(slot),
             }
         }
         let (mut parameters, mut grads) = (Vec::new(), Vec::new());
-        for slot in &dense {
+        for slot in &dense_slots {
             let grad = slot.parameter.f_grad()?;
             let grad = grad.defined().then(|| Gradient::new(grad)?.to_dense(&slot.parameter));
             grads.push(grad.transpose()?);
@@ -207,7 +206,7 @@ impl AdamW {
         }
         let sums = shards.reduce_scatter(&parameters, grads)?;
         clear_grads(&parameters)?;
-        for (slot, sums) in dense.into_iter().zip(sums) {
+        for (slot, sums) in dense_slots.into_iter().zip(sums) {
             if slot.replicated {
                 let local_sums = concatenate(&sums, &slot.parameter)?;
                 set_grad(&slot.parameter, &shards.gather(&slot.parameter, &local_sums)?)?;
@@ -217,9 +216,9 @@ impl AdamW {
         Ok(signal)
     }
 
-    /// The total norm of the gradients, `[]`; `None` if there is no gradient.
+    /// Returns the total norm of the gradients, `[]`; `None` if there is no gradient.
     ///
-    /// Repeated rows of sparse gradients are summed here; the update uses these sums.
+    /// This method sums repeated rows of sparse gradients; the update uses these sums.
     pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
         let mut grads = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values().filter(|slot| slot.local_grads.is_none()) {
@@ -236,7 +235,7 @@ impl AdamW {
         let grads: Vec<&Tensor> = grads.iter().map(Gradient::values).collect();
         let local_grads: Vec<&Vec<Tensor>> =
             self.slots.values().filter_map(|slot| slot.local_grads.as_ref()).collect();
-        let (Some(group), false) = (&self.group, local_grads.is_empty()) else {
+        let (Some(group), false) = (&self.process_group, local_grads.is_empty()) else {
             return if grads.is_empty() { Ok(None) } else { Ok(Some(total_norm_tensor(&grads)?)) };
         };
         let square = |tensors: &[&Tensor]| -> Result<f64> {
@@ -249,8 +248,8 @@ impl AdamW {
         Ok(Some(total.f_sqrt()?))
     }
 
-    /// The first trained parameter whose norm is not finite, because an element is not finite or
-    /// the sum of squares overflows.
+    /// Returns the first trained parameter whose norm is not finite, because an element is not
+    /// finite or the sum of squares overflows.
     pub(crate) fn non_finite_parameter(&self) -> Result<Option<&str>> {
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         let is_finite = |parameters: &[&Tensor]| -> Result<bool> {
@@ -267,8 +266,8 @@ impl AdamW {
         Ok(None)
     }
 
-    /// The parameters whose gradients have a non-finite element, sorted. With several ranks, every
-    /// rank must call this.
+    /// Returns the sorted names of the parameters whose gradients have a non-finite element. With
+    /// several ranks, every rank must call this method.
     pub(crate) fn non_finite_gradients(&self) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
         for (name, slot) in &self.slots {
@@ -278,7 +277,7 @@ impl AdamW {
                 }
             }
         }
-        if let Some(group) = &self.group {
+        if let Some(group) = &self.process_group {
             let local_names: Vec<&str> = names.iter().map(String::as_str).collect();
             for bytes in group.all_gather_bytes(local_names.join("\n").as_bytes())? {
                 let text = String::from_utf8_lossy(&bytes);
@@ -291,7 +290,7 @@ impl AdamW {
     /// Divides the gradients by the loss scale `scale`, clips them and updates every parameter that
     /// has a gradient. `norm` is the gradient norm after the division.
     pub(crate) fn update(&mut self, factor: f64, norm: f64, scale: f64) -> Result<()> {
-        let process_group = self.group.clone();
+        let process_group = self.process_group.clone();
         let mut updated: Vec<(&mut Slot, Vec<Gradient>)> = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values_mut() {
             let grads = slot.grads()?;
@@ -300,21 +299,21 @@ impl AdamW {
             }
         }
         // As in `torch.nn.utils.clip_grad_norm_`.
-        let clip = self.max_grad_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0));
+        let clip_factor = self.max_grad_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0));
         // On a GPU, scaling is part of the fused update. On the CPU, a separate pass costs little
         // and preserves the rounding of stored results.
         let on_gpu = updated.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
-        let grad_scale = if on_gpu { scale / clip } else { 1.0 };
-        if !on_gpu && (clip < 1.0 || scale != 1.0) {
+        let grad_scale = if on_gpu { scale / clip_factor } else { 1.0 };
+        if !on_gpu && (clip_factor < 1.0 || scale != 1.0) {
             let grads = updated.iter().flat_map(|(_, grads)| grads);
-            scale_all(&grads.map(Gradient::values).collect::<Vec<_>>(), clip / scale)?;
+            scale_all(&grads.map(Gradient::values).collect::<Vec<_>>(), clip_factor / scale)?;
         }
         for (slot, grads) in &mut updated {
-            slot.updates += 1;
+            slot.update_count += 1;
             if grads.iter().any(Gradient::is_sparse) && slot.exp_avg.is_none() {
                 slot.touched_rows = Some(TouchedRows::empty(&slot.parameter)?);
             }
-            slot.make_moments(process_group.as_deref())?;
+            slot.create_moments(process_group.as_deref())?;
         }
         for (index, group) in self.groups.iter().enumerate() {
             let step = AdamWStep {
@@ -325,16 +324,16 @@ impl AdamW {
                 eps: self.eps,
                 grad_scale,
             };
-            let mut counts: BTreeMap<u64, Tensor> = BTreeMap::new();
-            for (slot, _) in updated.iter().filter(|(slot, _)| slot.group == index) {
-                if let Entry::Vacant(entry) = counts.entry(slot.updates) {
+            let mut update_counts: BTreeMap<u64, Tensor> = BTreeMap::new();
+            for (slot, _) in updated.iter().filter(|(slot, _)| slot.group_index == index) {
+                if let Entry::Vacant(entry) = update_counts.entry(slot.update_count) {
                     let options = (Kind::Float, slot.parameter.device());
-                    entry.insert(Tensor::f_full([0i64; 0], slot.updates as f64, options)?);
+                    entry.insert(Tensor::f_full([0i64; 0], slot.update_count as f64, options)?);
                 }
             }
-            let mut dense: Vec<[Tensor; 5]> = Vec::new();
-            for (slot, grads) in updated.iter_mut().filter(|(slot, _)| slot.group == index) {
-                let Some(count) = counts.get(&slot.updates) else { continue };
+            let mut updates: Vec<[Tensor; 5]> = Vec::new();
+            for (slot, grads) in updated.iter_mut().filter(|(slot, _)| slot.group_index == index) {
+                let Some(count) = update_counts.get(&slot.update_count) else { continue };
                 if let [grad] = grads.as_slice()
                     && grad.is_sparse()
                 {
@@ -346,24 +345,24 @@ impl AdamW {
                     slot.updated_tensors(process_group.as_deref())?.into_iter().zip(grads)
                 {
                     let grad = grad.values().shallow_clone();
-                    dense.push([parameter, grad, first, second, count.shallow_clone()]);
+                    updates.push([parameter, grad, first, second, count.shallow_clone()]);
                 }
             }
-            let column = |index: usize| dense.iter().filter_map(|row| row.get(index)).collect();
-            let lists: [Vec<&Tensor>; 5] = std::array::from_fn(column);
-            let [params, grads, exp_avgs, exp_avg_sqs, steps] = &lists;
+            let column = |index: usize| updates.iter().filter_map(|row| row.get(index)).collect();
+            let columns: [Vec<&Tensor>; 5] = std::array::from_fn(column);
+            let [params, grads, exp_avgs, exp_avg_sqs, steps] = &columns;
             fused_adamw(params, grads, exp_avgs, exp_avg_sqs, steps, &step)?;
         }
-        let sharded = updated.iter().filter(|(slot, _)| slot.sharded);
-        let sharded: Vec<&Tensor> = sharded.map(|(slot, _)| &slot.parameter).collect();
+        let sharded_slots = updated.iter().filter(|(slot, _)| slot.sharded);
+        let sharded: Vec<&Tensor> = sharded_slots.map(|(slot, _)| &slot.parameter).collect();
         process_group.map_or(Ok(()), |group| OptimizerShards::new(&group).all_gather(&sharded))
     }
 
     /// Returns the moments and update counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and
     /// `.updates` (i64).
     ///
-    /// With several ranks, each rank stores moments of some elements. Every rank must call this;
-    /// only rank 0 gets the complete state.
+    /// With several ranks, each rank stores moments of some elements. Every rank must call this
+    /// method; only rank 0 returns the complete state.
     ///
     /// # Errors
     /// [`Error::TorchExt`] if another process ended.
@@ -374,7 +373,7 @@ impl AdamW {
                 continue;
             };
             let mut moments = [exp_avg, exp_avg_sq].map(Tensor::shallow_clone);
-            if let Some(group) = self.group.as_ref().filter(|_| slot.sharded) {
+            if let Some(group) = self.process_group.as_ref().filter(|_| slot.sharded) {
                 let shards = OptimizerShards::new(group);
                 for moment in &mut moments {
                     *moment = shards.gather(&slot.parameter, moment)?.f_to_device(Device::Cpu)?;
@@ -386,7 +385,7 @@ impl AdamW {
             let [exp_avg, exp_avg_sq] = moments;
             state.insert(format!("{name}.exp_avg"), exp_avg);
             state.insert(format!("{name}.exp_avg_sq"), exp_avg_sq);
-            let updates = i64::try_from(slot.updates).unwrap_or(i64::MAX);
+            let updates = i64::try_from(slot.update_count).unwrap_or(i64::MAX);
             state.insert(format!("{name}.updates"), Tensor::from(updates));
         }
         Ok(state)
@@ -431,7 +430,7 @@ impl AdamW {
                 .f_to_kind(Kind::Int64)
                 .and_then(|count| count.f_int64_value(&[]))
                 .map_err(|error| format!("{name}.updates: {error}"))?;
-            slot.updates =
+            slot.update_count =
                 u64::try_from(count).map_err(|_| format!("{name}.updates: {count} is negative"))?;
             (slot.exp_avg, slot.exp_avg_sq) = (Some(exp_avg), Some(exp_avg_sq));
             (slot.touched_rows, slot.sharded) = (None, false);
@@ -443,7 +442,7 @@ impl AdamW {
         let unused = state.keys().find(|key| {
             !self.slots.keys().any(|name| {
                 key.strip_prefix(name.as_str())
-                    .is_some_and(|rest| [".exp_avg", ".exp_avg_sq", ".updates"].contains(&rest))
+                    .is_some_and(|suffix| [".exp_avg", ".exp_avg_sq", ".updates"].contains(&suffix))
             })
         });
         Err(format!("{} belongs to no parameter", unused.map_or("an entry", String::as_str)))

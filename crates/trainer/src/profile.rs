@@ -7,12 +7,12 @@ use torch_ext::{Profile, TraceSummary};
 
 use crate::{Error, Result, Stage};
 
-/// The folder of a profile in the stage's folder, and the files of a profile.
+/// Name of a profile's folder in the stage's folder, and names of its files.
 const FOLDER: &str = "profile";
 const TRACE: &str = "trace.json";
 const TABLES: &str = "tables.md";
 /// Number of steps before the profiled steps, if the call has enough steps. The first steps are
-/// slower, because they select kernels and allocate memory.
+/// slower, because kernels are selected and memory is allocated.
 const SKIPPED_STEPS: u64 = 5;
 
 /// Profiles the steps selected by [`Stage::with_profile`].
@@ -22,7 +22,7 @@ pub(crate) struct StepProfile {
     device: Device,
     /// The profiled steps, counted from 0.
     steps: Range<u64>,
-    running: Option<Profile>,
+    active_profile: Option<Profile>,
 }
 
 impl StepProfile {
@@ -35,14 +35,14 @@ impl StepProfile {
             folder: stage.folder.join(FOLDER),
             device,
             steps: if stage.is_rank_0() { start..start + count } else { 0..0 },
-            running: None,
+            active_profile: None,
         }
     }
 
     /// Starts the profile if `step`, counted from 0, is the first profiled step.
     pub(crate) fn before_step(&mut self, step: u64) -> Result<()> {
         if !self.steps.is_empty() && step == self.steps.start {
-            self.running = Some(Profile::start(self.device)?);
+            self.active_profile = Some(Profile::start(self.device)?);
         }
         Ok(())
     }
@@ -50,7 +50,7 @@ impl StepProfile {
     /// Writes the profile after its last step; `completed` is the number of steps so far. Returns a
     /// message for the user. A failed write is reported in this message, and training continues.
     pub(crate) fn after_step(&mut self, completed: u64) -> Option<String> {
-        let profile = self.running.take_if(|_| completed == self.steps.end)?;
+        let profile = self.active_profile.take_if(|_| completed == self.steps.end)?;
         let message = self.write(profile);
         Some(message.unwrap_or_else(|error| format!("no profile: {error}; training continues")))
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn profiled_steps_are_in_the_call_and_after_its_first_steps() {
-        let stage = Stage::new("test", "none", Environment::of_tests());
+        let stage = Stage::new("test", "none", Environment::for_tests());
         let steps = |count, first, end| {
             let stage = stage.clone().with_profile(count);
             StepProfile::new(&stage, Device::Cpu, first, end).steps

@@ -1,17 +1,17 @@
 //! Progress line with loss, rate and remaining time.
 //!
-//! On a terminal, the line is redrawn. Elsewhere, a line is printed after every tenth of the steps.
+//! On a terminal, the line is redrawn. Otherwise, a line is printed after every tenth of the steps.
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Prints one line on standard error; a closed standard error is ignored.
-pub(crate) fn note(text: &str) {
+pub(crate) fn print_note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }
 
-/// Steps per second or, for slow steps, seconds per step.
+/// Formats a rate as steps per second or, for slow steps, seconds per step.
 fn rate_text(steps_per_second: f64) -> String {
     if steps_per_second >= 1.0 {
         format!("{steps_per_second:.1} steps/s")
@@ -23,7 +23,7 @@ fn rate_text(steps_per_second: f64) -> String {
     }
 }
 
-/// Remaining time in the largest unit that gives a value of at least 2.
+/// Formats a time in the largest unit with a value of at least 2.
 fn time_text(seconds: f64) -> String {
     let units = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
     match units.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
@@ -34,7 +34,7 @@ fn time_text(seconds: f64) -> String {
 
 /// Progress values of a stage, for [`Progress::update`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Position {
+pub struct ProgressValues {
     /// Number of completed steps.
     pub step: u64,
     /// The loss to print.
@@ -48,15 +48,15 @@ pub struct Position {
 /// Progress display of a stage on standard error.
 ///
 /// ```
-/// use trainer::{Position, Progress};
+/// use trainer::{Progress, ProgressValues};
 ///
 /// let mut progress = Progress::new("fine-tune", 200, 0, 0);
-/// progress.update(Position { step: 1, loss: 2.31, learning_rate: 3e-5, tokens: 512 });
+/// progress.update(ProgressValues { step: 1, loss: 2.31, learning_rate: 3e-5, tokens: 512 });
 /// progress.finish();
 /// ```
 pub struct Progress {
     bar: ProgressBar,
-    /// Name printed in each line without a terminal; `None` on a terminal.
+    /// Name printed in each line if standard error is not a terminal.
     plain_name: Option<String>,
     total: u64,
     /// Steps and tokens of earlier parts of a resumed run.
@@ -66,13 +66,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Creates a line `name` for `total` steps. `completed` steps with `tokens` tokens are already
-    /// completed.
+    /// Creates a progress line named `name` for `total` steps, of which the first `completed`
+    /// steps, with `tokens` tokens, are already completed.
     pub fn new(name: &str, total: u64, completed: u64, tokens: u64) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let target =
-            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(total), target);
+        let is_terminal = std::io::stderr().is_terminal();
+        let draw_target =
+            if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(total), draw_target);
         if let Ok(style) = ProgressStyle::with_template(
             "{prefix:14} {bar:16} {pos}/{len}  {msg}  {rate}  {eta} left",
         ) {
@@ -85,7 +85,7 @@ impl Progress {
         bar.set_prefix(name.to_owned());
         bar.set_position(completed);
         bar.reset_eta();
-        let plain_name = (!terminal).then(|| name.to_owned());
+        let plain_name = (!is_terminal).then(|| name.to_owned());
         let (initial, start) = ((completed, tokens), Instant::now());
         Self { bar, plain_name, total, initial, last_printed: completed, start }
     }
@@ -96,13 +96,13 @@ impl Progress {
     }
 
     /// Updates the line.
-    pub fn update(&mut self, position: Position) {
-        let Position { step, loss, learning_rate, tokens } = position;
+    pub fn update(&mut self, values: ProgressValues) {
+        let ProgressValues { step, loss, learning_rate, tokens } = values;
         let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
         let speed = tokens.saturating_sub(self.initial.1) as f64 / seconds;
-        let state = format!("loss {loss:.3}  lr {learning_rate:.1e}  {speed:.0} tokens/s");
+        let text = format!("loss {loss:.3}  lr {learning_rate:.1e}  {speed:.0} tokens/s");
         let Some(name) = &self.plain_name else {
-            self.bar.set_message(state);
+            self.bar.set_message(text);
             self.bar.set_position(step);
             return;
         };
@@ -112,11 +112,11 @@ impl Progress {
             let rate = step.saturating_sub(self.initial.0) as f64 / seconds;
             let remaining = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
             let rate = rate_text(rate);
-            note(&format!("{name}: step {step}/{total}  {state}  {rate}  {remaining} left"));
+            print_note(&format!("{name}: step {step}/{total}  {text}  {rate}  {remaining} left"));
         }
     }
 
-    /// Prints text above the line.
+    /// Prints text above the progress line.
     pub(crate) fn print_above(&self, text: &str) {
         self.bar.suspend(|| {
             let _ = writeln!(std::io::stderr(), "{}", atomic_file::printable_lines(text));

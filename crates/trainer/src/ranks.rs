@@ -1,11 +1,11 @@
-//! Communication between the processes of a run: start position and step results.
+//! Communication between the processes of a run: initial state and gradients.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, TensorMap, set_grad};
 
 use crate::checkpoint::Checkpoint;
 use crate::{Error, Result, TrainConfig};
 
-/// The start position that rank 0 sends to all ranks.
+/// The initial state that rank 0 sends to all ranks.
 #[derive(serde::Deserialize, serde::Serialize)]
 struct InitialState {
     checkpoint: Option<Checkpoint>,
@@ -42,26 +42,26 @@ pub(crate) fn first_difference(
     for bytes in group.all_gather_bytes(&json)? {
         ranks.push(serde_json::from_slice(&bytes).map_err(json_error)?);
     }
-    let Some(((first, first_fingerprint), others)) = ranks.split_first() else { return Ok(None) };
+    let Some(((rank_0, rank_0_fingerprint), others)) = ranks.split_first() else { return Ok(None) };
     for (rank, (settings, fingerprint)) in (1..).zip(others) {
-        let keys = first.keys().chain(settings.keys());
-        let key = keys.into_iter().find(|key| first.get(*key) != settings.get(*key));
+        let keys = rank_0.keys().chain(settings.keys());
+        let key = keys.into_iter().find(|key| rank_0.get(*key) != settings.get(*key));
         if let Some(key) = key {
             let value = |settings: &serde_json::Map<String, serde_json::Value>| {
                 settings.get(key).map_or_else(|| "absent".into(), serde_json::Value::to_string)
             };
-            let (first, other) = (value(first), value(settings));
-            return Ok(Some(format!("{key} is {first} on rank 0 and {other} on rank {rank}")));
+            let (rank_0, other) = (value(rank_0), value(settings));
+            return Ok(Some(format!("{key} is {rank_0} on rank 0 and {other} on rank {rank}")));
         }
-        if fingerprint != first_fingerprint {
+        if fingerprint != rank_0_fingerprint {
             return Ok(Some(format!("rank {rank} has another task or other data than rank 0")));
         }
     }
     Ok(None)
 }
 
-/// Copies parameters, checkpoint, moments and task state of rank 0 to all ranks. On other ranks,
-/// arguments other than `parameters` are ignored.
+/// Copies parameters, checkpoint, moments and task state of rank 0 to all ranks. Ranks other than 0
+/// ignore all arguments except `parameters`.
 pub(crate) fn broadcast_initial_state(
     group: &ProcessGroup,
     parameters: &[(String, Tensor)],
@@ -124,7 +124,8 @@ pub(crate) enum GradientKind {
     Dense,
 }
 
-/// The kind of gradient of each parameter in this step, and the largest `signal` of any rank.
+/// Returns the kind of gradient of each parameter in this step, and the largest `signal` of any
+/// rank.
 pub(crate) fn gradient_kinds(
     group: &ProcessGroup,
     parameters: &[&Tensor],
@@ -150,7 +151,8 @@ pub(crate) fn gradient_kinds(
     Ok((kinds.collect(), i32::try_from(signal).unwrap_or(0)))
 }
 
-/// Sums a sparse gradient over ranks: concatenates the rows of all ranks and adds equal rows.
+/// Sums a sparse gradient over ranks: concatenates the rows of all ranks and adds rows with equal
+/// indices.
 pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let grad = parameter.f_grad()?;
     let shape = parameter.size();
@@ -170,13 +172,13 @@ pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let counts = group.all_gather(&Tensor::f_from_slice(&[count])?)?;
     let counts = Vec::<i64>::try_from(&counts.f_view([-1])?)?;
     let max_count = counts.iter().copied().max().unwrap_or(0);
-    let padded = |tensor: &Tensor, shape: &[i64]| -> Result<Tensor> {
+    let pad = |tensor: &Tensor, shape: &[i64]| -> Result<Tensor> {
         let padded = Tensor::f_zeros(shape, (tensor.f_kind()?, Device::Cpu))?;
         padded.f_narrow(0, 0, count)?.f_copy_(tensor)?;
         Ok(padded)
     };
-    let all_rows = group.all_gather(&padded(&rows, &[max_count])?)?;
-    let all_values = group.all_gather(&padded(&values, &[max_count, width])?)?;
+    let all_rows = group.all_gather(&pad(&rows, &[max_count])?)?;
+    let all_values = group.all_gather(&pad(&values, &[max_count, width])?)?;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for (rank, count) in (0..).zip(counts) {
         rows.push(all_rows.f_get(rank)?.f_narrow(0, 0, count)?);

@@ -1,6 +1,6 @@
 //! Round-robin schedule of a stage's tasks.
 
-/// When the parameters are updated in a stage with several tasks.
+/// Schedule of the parameter updates in a stage with several tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Updates {
     /// An update after each batch of any task. A step is a batch.
@@ -11,37 +11,37 @@ pub(crate) enum Updates {
 
 /// The order of slots and batches, as a pure function of the step.
 ///
-/// A round visits the slots in order, and each slot has `per_round` batches.
+/// A round iterates over the slots in order, and each slot has `batches_per_round` batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundRobin {
-    per_round: Vec<u64>,
+    batches_per_round: Vec<u64>,
     updates: Updates,
 }
 
 impl RoundRobin {
-    pub(crate) fn new(per_round: Vec<u64>, updates: Updates) -> Self {
-        Self { per_round, updates }
+    pub(crate) fn new(batches_per_round: Vec<u64>, updates: Updates) -> Self {
+        Self { batches_per_round, updates }
     }
 
     fn round_steps(&self) -> u64 {
         match self.updates {
-            Updates::Sequential => self.per_round.iter().sum::<u64>().max(1),
+            Updates::Sequential => self.batches_per_round.iter().sum::<u64>().max(1),
             Updates::Summed => 1,
         }
     }
 
-    /// Number of steps, in complete rounds, after which the first slot has at least this many
-    /// batches.
+    /// Returns the number of steps, in complete rounds, after which the first slot has had at least
+    /// `first_slot_batches` batches.
     pub(crate) fn steps_for(&self, first_slot_batches: u64) -> u64 {
-        let first = self.per_round.first().copied().unwrap_or(1).max(1);
+        let first = self.batches_per_round.first().copied().unwrap_or(1).max(1);
         first_slot_batches.div_ceil(first) * self.round_steps()
     }
 
-    /// The batches of a step in order, as (slot, index of the batch in its slot).
+    /// Returns the batches of a step in order, as (slot, index of the batch in its slot).
     pub(crate) fn batches(&self, step: u64) -> Vec<(usize, u64)> {
         let (round, mut step_in_round) = (step / self.round_steps(), step % self.round_steps());
         let mut batches = Vec::new();
-        for (slot, &count) in self.per_round.iter().enumerate() {
+        for (slot, &count) in self.batches_per_round.iter().enumerate() {
             match self.updates {
                 Updates::Summed => batches.extend((0..count).map(|k| (slot, round * count + k))),
                 Updates::Sequential if step_in_round < count => {
@@ -53,12 +53,12 @@ impl RoundRobin {
         batches
     }
 
-    /// Batches that a slot has in the first `steps` steps.
+    /// Returns the number of batches of a slot in the first `steps` steps.
     pub(crate) fn batches_before(&self, slot: usize, steps: u64) -> u64 {
-        let count = self.per_round.get(slot).copied().unwrap_or(0);
+        let count = self.batches_per_round.get(slot).copied().unwrap_or(0);
         let (rounds, step_in_round) = (steps / self.round_steps(), steps % self.round_steps());
-        let earlier: u64 = self.per_round.iter().take(slot).sum();
-        rounds * count + step_in_round.saturating_sub(earlier).min(count)
+        let earlier_batches: u64 = self.batches_per_round.iter().take(slot).sum();
+        rounds * count + step_in_round.saturating_sub(earlier_batches).min(count)
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(slots, [round(0), round(1)].concat());
         let summed = RoundRobin::new(vec![2, 1, 3], Updates::Summed);
         assert_eq!(summed.batches(1), round(1));
-        // Five batches of the first slot: three rounds.
+        // Three rounds are needed for five batches of the first slot.
         assert_eq!((round_robin.steps_for(5), summed.steps_for(5)), (18, 3));
     }
 
@@ -101,10 +101,10 @@ mod tests {
             for (slot, count) in counts.iter().enumerate() {
                 prop_assert_eq!(round_robin.batches_before(slot, steps), *count);
             }
-            let needed = round_robin.steps_for(steps);
-            prop_assert!(round_robin.batches_before(0, needed) >= steps);
+            let n_steps = round_robin.steps_for(steps);
+            prop_assert!(round_robin.batches_before(0, n_steps) >= steps);
             let round = if summed { 1 } else { per_round.iter().sum() };
-            prop_assert!(needed == 0 || round_robin.batches_before(0, needed - round) < steps);
+            prop_assert!(n_steps == 0 || round_robin.batches_before(0, n_steps - round) < steps);
         }
     }
 }

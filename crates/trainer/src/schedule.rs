@@ -37,8 +37,9 @@ impl LinearSchedule {
         Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
     }
 
-    /// The factor on the peak learning rate at `step`, counted from 0. It is 0 at the start of a
-    /// warm-up, 1 at its end and, with linear decay, 0 at `total_steps`.
+    /// Returns the factor of the peak learning rate at `step`, counted from 0. The factor is 0 at
+    /// the start of a warm-up, 1 at the end of the warm-up and, with linear decay, 0 at
+    /// `total_steps`.
     pub(crate) fn factor(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return step as f64 / self.warmup_steps as f64;
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn warmup_steps_are_rounded_up_except_for_rounding_errors() {
-        // *Bridging the Language Gap* warms up for 6 % of 8,334 steps: 500.04.
+        // *Bridging the Language Gap* has a warm-up of 6 % of 8,334 steps: 500.04 steps.
         for (steps, ratio, want) in [(100, 0.1, 10), (100, 0.07, 7), (8_334, 0.06, 501)] {
             let schedule = LinearSchedule::new(steps, ratio, Decay::Linear).unwrap();
             assert_eq!(schedule.warmup_steps, want);

@@ -10,14 +10,14 @@ use crate::{
     TaskError, TensorMap,
 };
 
-const SCORES: &str = "best_epoch.scores";
+const SCORES_KEY: &str = "best_epoch.scores";
 const PREFIX: &str = "best_epoch.parameters.";
 
 /// One score per development set, by name.
 pub type Scores = BTreeMap<String, f64>;
 
 /// A function that scores the current model.
-pub type Score<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
+pub type ScoreFn<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
 
 /// Options of model selection: scoring function and rule.
 ///
@@ -28,8 +28,8 @@ pub struct CheckpointSelection<'a> {
     /// Names of the scores of each epoch.
     pub names: Vec<String>,
     /// A function that scores the current model.
-    pub score: Score<'a>,
-    /// Name of the deciding score; absent: the mean of all scores decides.
+    pub score: ScoreFn<'a>,
+    /// Name of the score that is compared; `None` for the mean of all scores.
     pub deciding_score: Option<String>,
     /// Whether lower scores are better, as for perplexities.
     pub lower_is_better: bool,
@@ -109,7 +109,7 @@ impl<'a> CheckpointSelection<'a> {
         Self { rule, lower_is_better: true, ..Self::highest_mean(names, score) }
     }
 
-    /// Returns the index of the best of these epochs' scores.
+    /// Returns the index of the best epoch.
     ///
     /// # Errors
     /// If there is no epoch, or a score is missing or not finite; the error names the epoch.
@@ -135,7 +135,7 @@ impl<'a> CheckpointSelection<'a> {
     }
 }
 
-/// The mean of scores; NaN without scores.
+/// Returns the mean of scores; NaN without scores.
 fn mean(scores: &Scores) -> f64 {
     scores.values().sum::<f64>() / scores.len() as f64
 }
@@ -144,21 +144,21 @@ fn mean(scores: &Scores) -> f64 {
 ///
 /// # Example
 /// ```
-/// use trainer::selection::{Best, Scores};
+/// use trainer::selection::{BestEvaluation, Scores};
 ///
 /// let scores = [40.0, 52.5].map(|f1| Scores::from([("dev".to_owned(), f1)]));
-/// let best = Best { evaluation: 1, scores: scores.into() };
+/// let best = BestEvaluation { evaluation: 1, scores: scores.into() };
 /// assert_eq!(best.to_string(), "evaluation 2 of 2 is the best: 52.50");
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Best {
+pub struct BestEvaluation {
     /// Index of the selected evaluation in `scores`.
     pub evaluation: usize,
     /// Scores of every evaluation, in order.
     pub scores: Vec<Scores>,
 }
 
-impl Display for Best {
+impl Display for BestEvaluation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mean = self.scores.get(self.evaluation).map_or(f64::NAN, mean);
         let (number, count) = (self.evaluation + 1, self.scores.len());
@@ -169,10 +169,10 @@ impl Display for Best {
 /// A task wrapper that scores the model after each epoch and stores the best parameters.
 ///
 /// If [`TrainConfig::evaluation_steps`](crate::TrainConfig::evaluation_steps) is set, the model is
-/// also scored at this interval, and each evaluation counts as an epoch here. `patience` limits the
-/// number of evaluations without a new best score. Scores and best parameters are part of the
-/// task's state, so a resumed run selects the same model. The wrapper stores one more copy of the
-/// parameters.
+/// also scored at this interval, and the wrapper counts each evaluation as an epoch. `patience`
+/// limits the number of evaluations without a new best score. Scores and best parameters are part
+/// of the task's state, so a resumed run selects the same model. The wrapper stores an additional
+/// copy of the parameters.
 ///
 /// # Example
 /// ```no_run
@@ -242,26 +242,26 @@ impl<'a, T: Task> BestEpoch<'a, T> {
             return Err(selection_error("names of scores", expected, got).into());
         }
         self.epochs.push(scores);
-        let newest = self.epochs.len() - 1;
-        if self.selection.best(&self.epochs)? == newest {
+        let newest_epoch = self.epochs.len() - 1;
+        if self.selection.best(&self.epochs)? == newest_epoch {
             let copy = |(name, parameter): &(String, Tensor)| {
                 Ok((name.clone(), parameter.f_detach_copy()?))
             };
             let values = no_grad(|| -> std::result::Result<Vec<_>, tch::TchError> {
                 self.parameters.iter().map(copy).collect()
             })?;
-            self.best = Some((newest, values));
+            self.best = Some((newest_epoch, values));
         }
         Ok(())
     }
 
     fn load_scores(&mut self, stored: &TensorMap) -> std::result::Result<(), TaskError> {
-        let Some(scores) = stored.get(SCORES) else { return Ok(()) };
+        let Some(scores) = stored.get(SCORES_KEY) else { return Ok(()) };
         let rows = Vec::<Vec<f64>>::try_from(scores.f_to_kind(Kind::Double)?)?;
         let names = &self.selection.names;
         if rows.iter().any(|row| row.len() != names.len()) {
             let (expected, got) = (format!("[_, {}]", names.len()), format!("{:?}", scores.size()));
-            return Err(selection_error(SCORES, expected, got).into());
+            return Err(selection_error(SCORES_KEY, expected, got).into());
         }
         let with_names = |row: Vec<f64>| names.iter().cloned().zip(row).collect();
         self.epochs = rows.into_iter().map(with_names).collect();
@@ -345,7 +345,7 @@ impl<T: Task> Task for BestEpoch<'_, T> {
         let flat: Vec<f64> =
             self.epochs.iter().flat_map(|scores| scores.values().copied()).collect();
         let shape = [i64::try_from(self.epochs.len())?, -1];
-        state.push((SCORES.into(), Tensor::f_from_slice(&flat)?.f_view(shape)?));
+        state.push((SCORES_KEY.into(), Tensor::f_from_slice(&flat)?.f_view(shape)?));
         let named =
             |(name, value): &(String, Tensor)| (format!("{PREFIX}{name}"), value.shallow_clone());
         state.extend(values.iter().map(named));
@@ -353,14 +353,14 @@ impl<T: Task> Task for BestEpoch<'_, T> {
     }
 
     fn restore(&mut self, state: &TensorMap) -> std::result::Result<(), TaskError> {
-        let (mut stored, mut inner) = (TensorMap::new(), TensorMap::new());
+        let (mut selection_state, mut task_state) = (TensorMap::new(), TensorMap::new());
         for (name, tensor) in state {
-            let is_selection_state = name == SCORES || name.starts_with(PREFIX);
-            let map = if is_selection_state { &mut stored } else { &mut inner };
+            let is_selection_state = name == SCORES_KEY || name.starts_with(PREFIX);
+            let map = if is_selection_state { &mut selection_state } else { &mut task_state };
             map.insert(name.clone(), tensor.f_to_device(Device::Cpu)?);
         }
-        self.load_scores(&stored)?;
-        self.task.restore(&inner)
+        self.load_scores(&selection_state)?;
+        self.task.restore(&task_state)
     }
 }
 

@@ -1,14 +1,15 @@
 //! Parameters sharded across the ranks of a group: each rank reduces and updates one part of the
 //! elements.
 //!
-//! This is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning"). It
-//! communicates as many elements as an all-reduce, and no update is repeated on several ranks.
+//! This is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning").
+//! Sharded updates communicate as many elements as an all-reduce, and no update is repeated on
+//! several ranks.
 use tch::Tensor;
 use torch_ext::ProcessGroup;
 
 use crate::Result;
 
-/// Elements per communication bucket: 25 MB in float32, the default of PyTorch's
+/// Maximum number of elements per communication bucket: 25 MB in float32, the default of PyTorch's
 /// DistributedDataParallel.
 const MAX_BUCKET_ELEMENTS: i64 = 25 * 1024 * 1024 / 4;
 
@@ -23,22 +24,22 @@ const ALIGNMENT: i64 = 16;
 /// A contiguous segment of a tensor's elements, divided among the ranks.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
-    /// Index of the tensor in a list.
+    /// Index of the tensor in the list of tensors.
     tensor: usize,
     first: i64,
     length: i64,
     /// Number of elements in each rank's part; the last parts may be shorter or empty.
-    width: i64,
+    part_length: i64,
 }
 
 impl Segment {
-    /// Offset and length of a rank's part in the tensor.
+    /// Returns offset and length of a rank's part in the tensor.
     fn range(self, rank: i64) -> (i64, i64) {
-        let offset = self.length.min(rank * self.width);
-        (self.first + offset, self.width.min(self.length - offset))
+        let offset = self.length.min(rank * self.part_length);
+        (self.first + offset, self.part_length.min(self.length - offset))
     }
 
-    /// A rank's part as a view of the flat tensor.
+    /// Returns a rank's part as a view of the flat tensor.
     fn part(self, rank: i64, flat: &Tensor) -> Result<Tensor> {
         let (first, length) = self.range(rank);
         Ok(flat.f_narrow(0, first, length)?)
@@ -61,7 +62,8 @@ impl<'a> OptimizerShards<'a> {
         Self { group, rank: to_i64(group.rank()), size: to_i64(group.size()) }
     }
 
-    /// The buckets, one exchange each. A message is one long segment or several short segments.
+    /// Divides tensors into buckets, each sent in one exchange. A message is one long segment or
+    /// several short segments.
     fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Message>> {
         let mut buckets: Vec<Vec<Message>> = Vec::new();
         let (mut bucket_elements, mut layout) = (0, None);
@@ -74,12 +76,12 @@ impl<'a> OptimizerShards<'a> {
                     buckets.push(vec![Message::new()]);
                 }
                 let Some(bucket) = buckets.last_mut() else { continue };
-                let mut message = 0;
+                let mut message_index = 0;
                 if segment.length >= MIN_SEPARATE_ELEMENTS {
-                    message = bucket.len();
+                    message_index = bucket.len();
                     bucket.push(Message::new());
                 }
-                if let Some(message) = bucket.get_mut(message) {
+                if let Some(message) = bucket.get_mut(message_index) {
                     message.push(segment);
                 }
             }
@@ -88,7 +90,7 @@ impl<'a> OptimizerShards<'a> {
         buckets
     }
 
-    /// Non-empty views of this rank's elements of a contiguous tensor.
+    /// Returns non-empty views of this rank's elements of a contiguous tensor.
     pub(crate) fn local(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
         let flat = flat(tensor)?;
         let parts = segments(0, element_count(tensor), self.size)
@@ -97,15 +99,15 @@ impl<'a> OptimizerShards<'a> {
         parts.filter(|part| !part.as_ref().is_ok_and(|part| part.numel() == 0)).collect()
     }
 
-    /// A copy of this rank's elements of a contiguous tensor, `[n]`.
+    /// Returns a copy of this rank's elements of a contiguous tensor, `[n]`.
     pub(crate) fn local_copy(&self, tensor: &Tensor) -> Result<Tensor> {
         concatenate(&self.local(tensor)?, tensor)
     }
 
     /// Sums `grads` over all ranks (reduce-scatter), and returns the sums of this rank's elements,
     /// split as by [`local`](Self::local). The sum starts with the local elements; the elements of
-    /// the other ranks are added in rank order. A rank without a gradient adds nothing. The
-    /// gradients are overwritten.
+    /// the other ranks are added in rank order. A rank without a gradient adds zeros. The gradients
+    /// are overwritten.
     pub(crate) fn reduce_scatter(
         &self,
         parameters: &[&Tensor],
@@ -186,34 +188,34 @@ impl<'a> OptimizerShards<'a> {
 
     /// Gathers the elements of all ranks into a tensor like `parameter`.
     pub(crate) fn gather(&self, parameter: &Tensor, local: &Tensor) -> Result<Tensor> {
-        let full = parameter.f_detach()?.f_zeros_like()?;
+        let gathered = parameter.f_detach()?.f_zeros_like()?;
         let mut first = 0;
-        for mut part in self.local(&full)? {
+        for mut part in self.local(&gathered)? {
             let length = element_count(&part);
             part.f_copy_(&local.f_narrow(0, first, length)?)?;
             first += length;
         }
-        self.all_gather(&[&full])?;
-        Ok(full)
+        self.all_gather(&[&gathered])?;
+        Ok(gathered)
     }
 }
 
-/// Splits a tensor of `numel` elements for `size` ranks.
+/// Splits a tensor of `numel` elements into segments for `size` ranks.
 fn segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
-    let aligned = ALIGNMENT * size;
-    let max_length = (MAX_BUCKET_ELEMENTS / aligned).max(1) * aligned;
+    let group_alignment = ALIGNMENT * size;
+    let max_length = (MAX_BUCKET_ELEMENTS / group_alignment).max(1) * group_alignment;
     let mut segments = Vec::new();
     let mut first = 0;
     while first < numel {
         let length = max_length.min(numel - first);
-        let width = (length + aligned - 1) / aligned * ALIGNMENT;
-        segments.push(Segment { tensor, first, length, width });
+        let part_length = (length + group_alignment - 1) / group_alignment * ALIGNMENT;
+        segments.push(Segment { tensor, first, length, part_length });
         first += length;
     }
     segments
 }
 
-/// A rank's part of a message; a view if the message is one segment.
+/// Returns a rank's part of a message; a view if the message is one segment.
 fn part_of_message(message: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> {
     let part = |segment: &Segment| Some(segment.part(rank, flats.get(segment.tensor)?));
     let parts = message.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
@@ -234,7 +236,8 @@ fn split_part(message: &[Segment], rank: i64, elements: &Tensor) -> Result<Vec<(
     message.iter().map(part).collect()
 }
 
-/// The concatenated tensors, `[n]`; an empty tensor like `like` if there are none.
+/// Concatenates flat tensors to `[n]`. Without tensors, returns an empty tensor with the kind and
+/// device of `like`.
 pub(crate) fn concatenate(parts: &[Tensor], like: &Tensor) -> Result<Tensor> {
     match parts {
         [] => Ok(Tensor::f_zeros([0], (like.f_kind()?, like.device()))?),

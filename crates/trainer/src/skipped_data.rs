@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::progress::note;
+use crate::progress::print_note;
 use crate::task_slot::TaskSlot;
 use crate::task_slot::label;
 use crate::{Error, Result, Stage};
 
-/// The file in the stage's folder.
+/// Name of the file in the stage's folder.
 const FILE: &str = "left-out.json";
 
 /// A count of skipped, truncated or invalid data of a task; see
@@ -41,7 +41,7 @@ impl std::fmt::Display for SkippedData {
     }
 }
 
-/// A line of `left-out.json`.
+/// An entry of `left-out.json`.
 #[derive(Serialize)]
 struct SkippedDataEntry {
     /// The slot's name, if the stage has several slots.
@@ -51,8 +51,8 @@ struct SkippedDataEntry {
     skipped: SkippedData,
 }
 
-/// Prints a line for each count above 0, and writes all counts.
-pub(crate) fn report(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
+/// Prints a line for each count above 0, and writes all counts to `left-out.json`.
+pub(crate) fn write_skipped_data(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
     if !stage.is_rank_0() {
         return Ok(());
     }
@@ -61,7 +61,7 @@ pub(crate) fn report(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
         let name = label(&stage.name, slots.len(), &slot.name);
         for skipped in slot.task.skipped_data() {
             if skipped.count > 0 {
-                note(&format!("{name}: {skipped}"));
+                print_note(&format!("{name}: {skipped}"));
             }
             let task = (slots.len() > 1).then(|| slot.name.clone());
             entries.push(SkippedDataEntry { task, skipped });

@@ -14,7 +14,7 @@ pub struct Stage {
     /// Folder of `metrics.jsonl`, `checkpoints/` and, with `keep_models`, `models/`;
     /// `not-finite.json` after a non-finite loss; `profile/` with [`Stage::with_profile`].
     pub folder: PathBuf,
-    /// Conditions of bit-for-bit equality, in addition to seed and data.
+    /// Runtime settings that must be equal for bit-identical runs, in addition to seed and data.
     pub environment: Environment,
     /// Compute precision of losses; part of the fingerprint of the stage's checkpoints.
     pub precision: Precision,
@@ -62,7 +62,8 @@ impl Stage {
     /// Sets the compute precision of losses.
     ///
     /// Forward passes run under autocast on the parameters' device; parameters, gradients and
-    /// optimiser stay float32. float16 scales the loss ([`LossScaler`]) and needs a CUDA device.
+    /// optimiser stay float32. With float16, the loss is scaled ([`LossScaler`]), and a CUDA device
+    /// is required.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         let scaler = (precision == Precision::F16).then(LossScaler::default);
@@ -82,15 +83,16 @@ impl Stage {
     /// Enables data-parallel training by the processes of `group`.
     ///
     /// Each process computes a part of every batch. Gradients are summed before the update, so all
-    /// processes have equal parameters. They must use the same data, configuration and model.
+    /// processes have equal parameters. All processes must have the same data, configuration and
+    /// model.
     ///
     /// All processes start from the first rank's checkpoint and parameters. Only the first rank
-    /// writes checkpoints and shows progress. A task without micro-batches
+    /// writes checkpoints and prints progress. A task without micro-batches
     /// ([`Task::supports_micro_batches`](crate::Task::supports_micro_batches)) is an error.
     ///
     /// On the CPU, the number of processes changes only rounding. On a GPU, dropout is drawn for
-    /// each micro-batch. There, set `micro_batch` to the same value for all numbers of processes,
-    /// at most the batch size divided by the number of processes.
+    /// each micro-batch. For equal results with different numbers of processes on a GPU, set the
+    /// same `micro_batch`, at most the batch size divided by the number of processes.
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }
@@ -98,21 +100,21 @@ impl Stage {
 
     /// Profiles the given number of steps of each call, starting with the sixth if possible.
     ///
-    /// `profile/trace.json` in the stage's folder is the trace, for Perfetto. `profile/tables.md`
-    /// lists the time of operators and GPU kernels, and the host's operations while the GPU is
-    /// idle. Results do not change, but profiled steps are slower. A failure to write these files
-    /// is printed, and training continues.
+    /// `profile/trace.json` in the stage's folder is a trace in a format supported by Perfetto.
+    /// `profile/tables.md` lists the time of operators and GPU kernels, and the host's operations
+    /// while the GPU is idle. Results do not change, but profiled steps are slower. A failure to
+    /// write these files is printed, and training continues.
     #[must_use]
     pub fn with_profile(self, steps: u64) -> Self {
         Self { profile_steps: steps, ..self }
     }
 
-    /// Whether this process is rank 0, which writes files and prints.
+    /// Returns whether this process is rank 0, which writes files and prints.
     pub(crate) fn is_rank_0(&self) -> bool {
         self.group.as_ref().is_none_or(|group| group.rank() == 0)
     }
 
-    /// Scales the loss in any precision; for tests.
+    /// Enables loss scaling in any precision; for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn with_loss_scaler(self, scaler: LossScaler) -> Self {
@@ -138,7 +140,7 @@ impl Stage {
         self.folder.join("models")
     }
 
-    /// The step after which a call that starts at step `first` of `total` stops.
+    /// Returns the step after which a call that starts at step `first` of `total` stops.
     pub(crate) fn last_step(&self, first: u64, total: u64) -> u64 {
         self.interrupt_after.map_or(total, |steps| total.min(first.saturating_add(steps)))
     }

@@ -1,29 +1,29 @@
 //! Logging of a stage's steps: metrics and speed.
 use std::path::Path;
 
-use crate::metrics::{LinesFile, METRICS, SPEED, StepSpeed};
+use crate::metrics::{JsonLines, METRICS, SPEED, StepSpeed};
 use crate::{Result, Stage, StepMetrics};
 
-/// The files of a stage that grow with its steps.
+/// The log files of a stage: `metrics.jsonl` and `speed.jsonl`.
 pub(crate) struct StepLog {
-    metrics: LinesFile,
-    speed: LinesFile,
-    /// Tokens and seconds at the last line.
-    previous: (u64, f64),
+    metrics: JsonLines,
+    speed: JsonLines,
+    /// Number of tokens and seconds of training at the last line.
+    last_logged: (u64, f64),
 }
 
 impl StepLog {
-    /// Opens the files and removes lines after `step`. `previous` has the number of tokens and the
-    /// seconds up to `step`.
-    pub(crate) fn open(stage: &Stage, step: u64, previous: (u64, f64)) -> Result<Self> {
+    /// Opens the files and removes lines after `step`. `last_logged` contains the number of tokens
+    /// and the seconds of training up to `step`.
+    pub(crate) fn open(stage: &Stage, step: u64, last_logged: (u64, f64)) -> Result<Self> {
         let path = |name: &str| stage.folder.join(name);
         let metrics =
-            LinesFile::open(&path(METRICS), step > 0, |line: &StepMetrics| line.step <= step)?;
-        let speed = LinesFile::open(&path(SPEED), step > 0, |line: &StepSpeed| line.step <= step)?;
-        Ok(Self { metrics, speed, previous })
+            JsonLines::open(&path(METRICS), step > 0, |line: &StepMetrics| line.step <= step)?;
+        let speed = JsonLines::open(&path(SPEED), step > 0, |line: &StepSpeed| line.step <= step)?;
+        Ok(Self { metrics, speed, last_logged })
     }
 
-    /// The path of the metrics.
+    /// Returns the path of `metrics.jsonl`.
     pub(crate) fn metrics(&self) -> &Path {
         self.metrics.path()
     }
@@ -33,9 +33,9 @@ impl StepLog {
     pub(crate) fn write(&mut self, metrics: &StepMetrics, seconds: f64) -> Result<()> {
         self.metrics.append(metrics)?;
         let (tokens, seconds_since) =
-            (metrics.tokens.saturating_sub(self.previous.0), seconds - self.previous.1);
+            (metrics.tokens.saturating_sub(self.last_logged.0), seconds - self.last_logged.1);
         let tokens_per_second = tokens as f64 / seconds_since.max(1e-9);
-        self.previous = (metrics.tokens, seconds);
+        self.last_logged = (metrics.tokens, seconds);
         self.speed.append(&StepSpeed { step: metrics.step, seconds, tokens_per_second })
     }
 }
@@ -46,7 +46,7 @@ mod tests {
     use crate::Environment;
 
     fn stage(folder: &std::path::Path) -> Stage {
-        Stage::new("test", folder, Environment::of_tests())
+        Stage::new("test", folder, Environment::for_tests())
     }
 
     fn line(step: u64) -> StepMetrics {

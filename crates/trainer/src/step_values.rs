@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::task_state::{BatchLosses, Origin};
+use crate::task_state::{BatchLosses, BatchOrigin};
 
 /// Values of a step for a line of metrics.
 pub(crate) struct StepResult {
-    /// Factor on the peak learning rate.
+    /// Factor of the peak learning rate.
     pub(crate) factor: f64,
     /// Total gradient norm, before clipping.
     pub(crate) grad_norm: f64,
-    /// Whether the loss scale overflowed, so that no parameter changed.
+    /// Whether scaled losses or gradients overflowed, so that no parameter changed.
     pub(crate) skipped: bool,
 }
 
-/// A batch's losses.
+/// Losses of a batch.
 pub(crate) struct BatchValues {
     pub(crate) loss: f64,
     pub(crate) parts: Vec<(String, f64)>,
-    pub(crate) origin: Origin,
+    pub(crate) origin: BatchOrigin,
 }
 
 /// Losses and gradient norm of a step.
@@ -32,7 +32,8 @@ pub(crate) struct StepValues {
 }
 
 impl StepValues {
-    /// Reads all values of a step; `norm` is the gradient norm of losses multiplied by `scale`.
+    /// Reads all values of a step; `norm` is the norm of the gradients of losses multiplied by
+    /// `scale`.
     pub(crate) fn read(
         batches: Vec<BatchLosses>,
         norm: Option<Tensor>,
@@ -45,18 +46,18 @@ impl StepValues {
         }
         tensors.extend(&norm);
         let mut values = read_all(&tensors)?.into_iter();
-        let mut next = || values.next().unwrap_or(f64::NAN);
+        let mut next_value = || values.next().unwrap_or(f64::NAN);
         let batches = batches.into_iter().map(|batch| {
-            let parts = batch.parts.into_iter().map(|(name, _)| (name, next())).collect();
-            BatchValues { parts, loss: next(), origin: batch.origin }
+            let parts = batch.parts.into_iter().map(|(name, _)| (name, next_value())).collect();
+            BatchValues { parts, loss: next_value(), origin: batch.origin }
         });
         let batches = batches.collect();
         let has_gradient = norm.is_some();
-        let grad_norm = if has_gradient { next() / scale } else { 0.0 };
+        let grad_norm = if has_gradient { next_value() / scale } else { 0.0 };
         Ok(Self { batches, grad_norm, has_gradient })
     }
 
-    /// The losses and their parts.
+    /// Returns name and value of each loss and each part of a loss.
     fn all_losses(&self) -> impl Iterator<Item = (&str, f64)> {
         self.batches.iter().flat_map(|batch| {
             let parts = batch.parts.iter().map(|(name, value)| (name.as_str(), *value));
@@ -64,18 +65,19 @@ impl StepValues {
         })
     }
 
-    /// Whether every loss is finite.
+    /// Returns whether every loss is finite.
     pub(crate) fn has_finite_losses(&self) -> bool {
         self.all_losses().all(|(_, value)| value.is_finite())
     }
 
-    /// Name and value of the first non-finite value.
+    /// Returns name and value of the first non-finite loss, part or gradient norm.
     pub(crate) fn first_non_finite(&self) -> Option<(String, f64)> {
         let mut values = self.all_losses().chain([("gradient norm", self.grad_norm)]);
         values.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
     }
 
-    /// Every loss as text, by name; for several batches, the name includes the batch.
+    /// Returns every loss as text, by name. For several batches, the name includes the index of the
+    /// batch.
     pub(crate) fn losses(&self) -> BTreeMap<String, String> {
         let mut losses = BTreeMap::new();
         for (number, batch) in self.batches.iter().enumerate() {
@@ -92,12 +94,12 @@ impl StepValues {
     }
 }
 
-/// The values of scalar tensors `[]`. Tensors on a GPU are read in one transfer.
+/// Reads the values of scalar tensors `[]`. Tensors on a GPU are read in one transfer.
 fn read_all(tensors: &[&Tensor]) -> Result<Vec<f64>> {
-    let on_cpu = |tensor: &Tensor| tensor.device() == Device::Cpu;
+    let is_on_cpu = |tensor: &Tensor| tensor.device() == Device::Cpu;
     let device_tensors: Vec<Tensor> = tensors
         .iter()
-        .filter(|tensor| !on_cpu(tensor))
+        .filter(|tensor| !is_on_cpu(tensor))
         .map(|tensor| tensor.f_to_kind(Kind::Double))
         .collect::<std::result::Result<_, _>>()?;
     let mut device_values = match device_tensors.is_empty() {
@@ -107,7 +109,7 @@ fn read_all(tensors: &[&Tensor]) -> Result<Vec<f64>> {
         }
     }
     .into_iter();
-    let value = |tensor: &&Tensor| match on_cpu(tensor) {
+    let value = |tensor: &&Tensor| match is_on_cpu(tensor) {
         true => Ok(tensor.f_double_value(&[])?),
         false => Ok(device_values.next().unwrap_or(f64::NAN)),
     };

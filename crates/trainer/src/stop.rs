@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// The signals that stop training.
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
-/// State that the signal handlers change. The handlers stay installed until the process ends.
+/// State that the signal handlers change. The handlers remain installed until the process ends.
 struct Handlers {
     /// While true, a signal ends the process.
     default_action: Arc<AtomicBool>,
@@ -23,8 +23,8 @@ impl Handlers {
         let default_action = Arc::new(AtomicBool::new(true));
         let received = Arc::new(AtomicUsize::new(0));
         for signal in SIGNALS {
-            // The order matters: the first signal sets `default_action` last, so only the second
-            // one ends the process.
+            // Handlers run in the order of registration. The last handler sets `default_action`, so
+            // only a second signal ends the process.
             flag::register_conditional_default(signal, Arc::clone(&default_action))?;
             let number = usize::try_from(signal).unwrap_or_default();
             flag::register_usize(signal, Arc::clone(&received), number)?;
@@ -36,12 +36,12 @@ impl Handlers {
     }
 }
 
-/// While this value exists, the first SIGINT or SIGTERM is only recorded; a second one ends the
+/// While this value exists, the first SIGINT or SIGTERM is only recorded; a second signal ends the
 /// process immediately.
 pub(crate) struct StopSignals(Option<&'static Handlers>);
 
 impl StopSignals {
-    /// Catches the signals if `enabled`; otherwise `received` is always `None`.
+    /// Catches the signals if `enabled`; otherwise [`Self::received`] always returns `None`.
     pub(crate) fn catch(enabled: bool) -> Result<Self> {
         static HANDLERS: OnceLock<std::io::Result<Handlers>> = OnceLock::new();
         if !enabled {

@@ -18,11 +18,11 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     }
     let path = folder.join(SUMS);
     // The folder still has its temporary name, so a partly written file is never read.
-    let written = File::create(&path).and_then(|mut file| {
+    let result = File::create(&path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written.map_err(|error| Error::file(&path, error))
+    result.map_err(|error| Error::file(&path, error))
 }
 
 /// Verifies the named files of a folder against their checksums.
@@ -58,7 +58,7 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first digits of a checksum, for messages.
+/// Returns the first digits of a checksum, for messages.
 fn short_sum(sum: &str) -> String {
     sum.chars().take(8).collect()
 }
@@ -66,16 +66,16 @@ fn short_sum(sum: &str) -> String {
 fn sha256_of_file(path: &Path) -> Result<String> {
     let file_error = |error| Error::file(path, error);
     let mut file = File::open(path).map_err(file_error)?;
-    let mut hash = Sha256::new();
+    let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];
     loop {
         let count = file.read(&mut buffer).map_err(file_error)?;
         match buffer.get(..count) {
-            Some(bytes) if count > 0 => hash.update(bytes),
+            Some(bytes) if count > 0 => hasher.update(bytes),
             _ => break,
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use crate::{BatchStream, ExampleRecord, Fingerprint, SkippedData};
 
 /// The total loss of a batch, and its named parts for the log.
 pub struct StepLosses {
-    /// `[]`, with graph unless `accumulated`.
+    /// Total loss, `[]`, with a graph unless `accumulated`.
     pub total: Tensor,
-    /// `[]` each, in logging order: `loss/<name>` in the metrics, for several tasks
-    /// `loss/<task>/<name>`; see [`Tasks`](crate::Tasks).
+    /// Named parts, each `[]`, in logging order. Their names in the metrics are `loss/<name>` or,
+    /// for several tasks, `loss/<task>/<name>`; see [`Tasks`](crate::Tasks).
     pub parts: Vec<(&'static str, Tensor)>,
-    /// Number of tokens without padding; absent: the sum of the examples' lengths.
+    /// Number of tokens without padding; `None` for the sum of the examples' lengths.
     pub tokens: Option<u64>,
     /// Whether the gradients of `total` have already been accumulated; see
     /// [`accumulate`](crate::accumulate).
@@ -42,11 +42,13 @@ pub struct Step<'a> {
     /// Indices of the batch's examples, in the task's examples or, for streams, in the current
     /// batch.
     pub batch: &'a [usize],
-    /// Index of the batch in this task, from 0. In a stage with one task, it equals the step.
+    /// Index of the batch in this task, from 0. In a stage with one task, this index equals the
+    /// step.
     pub number: u64,
     /// Number of batches of this task in the stage.
     pub total: u64,
-    /// Examples per forward pass, see [`TrainConfig::micro_batch`]; absent: the whole batch.
+    /// Number of examples per forward pass, see [`TrainConfig::micro_batch`]; `None` for the whole
+    /// batch.
     ///
     /// [`TrainConfig::micro_batch`]: crate::TrainConfig::micro_batch
     pub micro_batch: Option<usize>,
@@ -64,8 +66,8 @@ pub struct Step<'a> {
 /// ```
 ///
 /// The following task streams JSONL files. Batches have the source's order; they are not sorted by
-/// length. A source of unknown size needs `TrainConfig::steps`, because the learning-rate schedule
-/// depends on the number of steps.
+/// length. A source of unknown size requires `TrainConfig::steps`, because the learning-rate
+/// schedule depends on the number of steps.
 ///
 /// ```no_run
 /// use serde::Deserialize;
@@ -123,14 +125,14 @@ impl<'a> Examples<'a> {
 
 /// A training task: examples and their losses.
 ///
-/// The task owns the model; the trainer accesses only the parameters. The crate's front page has a
-/// complete task.
+/// The task owns the model; the trainer accesses only the parameters. See the crate documentation
+/// for a complete task.
 pub trait Task {
     /// Returns the examples, which must not change between calls.
     fn examples(&mut self) -> Examples<'_>;
 
-    /// Adds the examples and everything else that determines the losses, without paths, to the
-    /// fingerprint. A resumed run must have an equal fingerprint.
+    /// Adds all data and options that determine the losses to the fingerprint, except paths. A
+    /// resumed run must have an equal fingerprint.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 
     /// Computes the losses of one batch.
@@ -145,7 +147,7 @@ pub trait Task {
         false
     }
 
-    /// Returns an example of the last batch for `not-finite.json`; `index` is as in
+    /// Returns an example of the last batch for `not-finite.json`; `index` is an element of
     /// [`Step::batch`]. By default the record is empty, and the file has only the index.
     fn example(&self, index: usize) -> ExampleRecord {
         let _ = index;
@@ -178,8 +180,8 @@ pub trait Task {
         None
     }
 
-    /// Scores the model. The trainer calls this method every `evaluation_steps`, unless an epoch
-    /// ended in that step. It must not draw random numbers.
+    /// Scores the model. The trainer calls this method every `evaluation_steps` steps, unless an
+    /// epoch ended in that step. The method must not draw random numbers.
     ///
     /// # Errors
     /// Any error of the task; the error ends training.
@@ -187,8 +189,8 @@ pub trait Task {
         Ok(())
     }
 
-    /// Returns the tensors that training changes, except parameters, such as a queue of negatives
-    /// or running statistics. Checkpoints contain these tensors.
+    /// Returns the task's state: tensors changed by training that are not parameters, such as a
+    /// queue of negatives or running statistics. Checkpoints contain these tensors.
     ///
     /// # Errors
     /// Any error of the task.

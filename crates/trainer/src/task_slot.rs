@@ -12,7 +12,7 @@ use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 /// task's name. The random generator of a batch also depends on the batch's number. The order and
 /// the generator do not depend on other tasks. The task's name is also a prefix of its losses
 /// (`loss/<name>/<part>`, or `loss/<name>` for a part of the same name) and of its tensors in
-/// checkpoints. A single task needs no name.
+/// checkpoints. The name of a single task is not used.
 pub struct Tasks<'a> {
     pub(crate) slots: Vec<TaskSlot<'a>>,
     pub(crate) updates: Updates,
@@ -133,7 +133,7 @@ pub(crate) struct TaskSlot<'a> {
     /// Name of the task: a prefix of its losses and tensors, and part of its random seed.
     pub(crate) name: String,
     pub(crate) task: Box<dyn Task + 'a>,
-    /// Batches of the task in each round; at least 1.
+    /// Number of batches of the task in each round; at least 1.
     pub(crate) batches_per_round: u32,
     /// Weight of the task's loss.
     pub(crate) weight: f64,
@@ -146,7 +146,7 @@ impl<'a> TaskSlot<'a> {
 }
 
 /// Checks that every slot can be trained; the error names the first invalid slot.
-pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()> {
+pub(crate) fn check_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()> {
     let config_error = |key: String, value: &dyn std::fmt::Debug, rule: &str| {
         Err(Error::Config { key, value: format!("{value:?}"), rule: rule.into() })
     };
@@ -168,25 +168,25 @@ pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()
         if !(slot.weight.is_finite() && slot.weight > 0.0) {
             return config_error(key("weight"), &slot.weight, "must be above 0");
         }
-        let empty = match slot.task.examples() {
+        let is_empty = match slot.task.examples() {
             Examples::Indexed(lengths) => lengths.is_empty(),
             Examples::Streamed(stream) => stream.examples() == Some(0),
         };
-        if empty {
+        if is_empty {
             return Err(Error::NoExamples { stage: label(stage, names.len(), &slot.name) });
         }
     }
     Ok(())
 }
 
-/// Name of a slot in errors.
-pub(crate) fn label(stage: &str, slots: usize, name: &str) -> String {
-    if slots == 1 { stage.to_owned() } else { format!("{stage}, {name}") }
+/// Returns the name of a slot in errors.
+pub(crate) fn label(stage: &str, slot_count: usize, name: &str) -> String {
+    if slot_count == 1 { stage.to_owned() } else { format!("{stage}, {name}") }
 }
 
-/// The seed of a slot's order and random draws; the stage's seed if there is one slot.
-pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
-    if slots == 1 {
+/// Returns the seed of a slot's order and random draws; the stage's seed if there is one slot.
+pub(crate) fn slot_seed(config: &TrainConfig, slot_count: usize, name: &str) -> u64 {
+    if slot_count == 1 {
         config.seed
     } else {
         seed_for(config.seed, &format!("lane/{name}"), 0).cast_unsigned()
@@ -194,13 +194,13 @@ pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
 }
 
 /// Rejects micro-batches, or several ranks, if a task does not support micro-batches.
-pub(crate) fn expect_micro_batches(
+pub(crate) fn check_micro_batches(
     config: &TrainConfig,
-    ranks: usize,
+    rank_count: usize,
     slots: &[TaskSlot<'_>],
 ) -> Result<()> {
     let (key, value) = match config.micro_batch {
-        _ if ranks > 1 => ("WORLD_SIZE", ranks.to_string()),
+        _ if rank_count > 1 => ("WORLD_SIZE", rank_count.to_string()),
         Some(size) => ("micro_batch", size.to_string()),
         None => return Ok(()),
     };
@@ -218,11 +218,11 @@ pub(crate) fn expect_micro_batches(
 }
 
 /// Rejects `evaluation_steps` and `patience` if no task evaluates its model.
-pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
+pub(crate) fn check_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
     let steps = config.evaluation_steps.map(|steps| ("evaluation_steps", steps));
     let patience = config.patience.map(|patience| ("patience", patience));
-    let scores = slots.iter().any(|slot| slot.task.evaluations_since_best().is_some());
-    match steps.or(patience).filter(|_| !scores) {
+    let has_scores = slots.iter().any(|slot| slot.task.evaluations_since_best().is_some());
+    match steps.or(patience).filter(|_| !has_scores) {
         None => Ok(()),
         Some((key, value)) => Err(Error::Config {
             key: key.into(),
@@ -232,8 +232,8 @@ pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) ->
     }
 }
 
-/// The stage's fingerprint: its settings except for logging and checkpoints, its precision unless
-/// float32, its slots and their tasks.
+/// Returns the stage's fingerprint: a hash of its settings except for logging and checkpoints, its
+/// precision unless float32, its slots and their tasks.
 pub(crate) fn stage_fingerprint(
     config: &TrainConfig,
     precision: Precision,

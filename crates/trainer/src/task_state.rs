@@ -18,10 +18,10 @@ pub(crate) struct TaskState<'s, 't> {
     batch_size: usize,
     micro_batch: Option<usize>,
     group: Option<Rc<ProcessGroup>>,
-    /// Batches in an epoch, if known.
+    /// Number of batches in an epoch, if known.
     per_epoch: Option<u64>,
     seed: u64,
-    /// Batches in the stage.
+    /// Number of batches in the stage.
     pub(crate) total: u64,
     /// Epochs that ended in the current step.
     ended_epochs: Vec<u64>,
@@ -56,11 +56,11 @@ pub(crate) struct BatchLosses {
     pub(crate) parts: Vec<(String, Tensor)>,
     pub(crate) tokens: u64,
     /// Identity of the batch, for error messages.
-    pub(crate) origin: Origin,
+    pub(crate) origin: BatchOrigin,
 }
 
 /// Slot, index and examples of a batch.
-pub(crate) struct Origin {
+pub(crate) struct BatchOrigin {
     pub(crate) slot: usize,
     number: u64,
     /// Epoch of the batch, for streams.
@@ -86,14 +86,14 @@ struct Batch {
 }
 
 impl<'s, 't> TaskState<'s, 't> {
-    /// Creates the state of `slot` in a stage with `slots` slots.
+    /// Creates the state of `slot` in a stage with `slot_count` slots.
     pub(crate) fn new(
         stage: &Stage,
         config: &TrainConfig,
         slot: &'s mut TaskSlot<'t>,
-        slots: usize,
+        slot_count: usize,
     ) -> Self {
-        let seed = slot_seed(config, slots, &slot.name);
+        let seed = slot_seed(config, slot_count, &slot.name);
         let batch_size = config.batch_size;
         let (order, per_epoch) = match slot.task.examples() {
             Examples::Indexed(lengths) => {
@@ -107,8 +107,8 @@ impl<'s, 't> TaskState<'s, 't> {
                 (Order::Streamed(StreamPosition::default()), per_epoch)
             }
         };
-        let prefix = if slots == 1 { String::new() } else { format!("{}/", slot.name) };
-        let label = label(&stage.name, slots, &slot.name);
+        let prefix = if slot_count == 1 { String::new() } else { format!("{}/", slot.name) };
+        let label = label(&stage.name, slot_count, &slot.name);
         let (micro_batch, group) = (config.micro_batch, stage.group.clone());
         let (total, ended_epochs) = (0, Vec::new());
         Self {
@@ -126,13 +126,13 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Batches in an epoch, if known.
+    /// Number of batches in an epoch, if known.
     pub(crate) fn per_epoch(&self) -> Option<u64> {
         self.per_epoch
     }
 
-    /// Number of passes over the examples after `batches` batches, as a fraction. For a stream of
-    /// unknown length, the number of completed passes.
+    /// Returns the number of passes over the examples after `batches` batches, as a fraction. For a
+    /// stream of unknown length, returns the number of completed passes.
     pub(crate) fn epochs(&self, batches: u64) -> f64 {
         match (&self.order, self.per_epoch) {
             (Order::Indexed(..), Some(per_epoch)) => batches as f64 / per_epoch as f64,
@@ -213,17 +213,17 @@ impl<'s, 't> TaskState<'s, 't> {
         let rng = rng_for(self.seed, "task", number);
         let (total, group) = (self.total, self.group.clone());
         let micro_batch = self.micro_batch_size();
-        let mut context = Step { batch: &examples, number, total, micro_batch, rng };
+        let mut inputs = Step { batch: &examples, number, total, micro_batch, rng };
         let ComputeOptions { precision, device, scale } = compute;
         let weight = self.slot.weight;
-        // The weight is part of the loss scale, so gradients are multiplied by both.
+        // Gradients are multiplied by the loss scale and the task's weight.
         let scale = scale * weight;
         let losses = with_group(group.as_ref(), || {
             let _region = region(c"losses");
-            with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut context)))
+            with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut inputs)))
         })?
         .map_err(self.task_error(step))?;
-        // A batch without micro-batches has the same loss on all ranks, so only one rank adds its
+        // A batch without micro-batches has the same loss on all ranks, so only rank 0 adds the
         // gradients.
         if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
             let _region = region(c"backward");
@@ -241,22 +241,22 @@ impl<'s, 't> TaskState<'s, 't> {
             loss,
             parts: losses.parts.iter().map(part).collect::<Result<_>>()?,
             tokens: losses.tokens.unwrap_or(tokens),
-            origin: Origin { slot, number, epoch, examples },
+            origin: BatchOrigin { slot, number, epoch, examples },
         })
     }
 
-    /// Size of micro-batches: at most the configured size, and small enough that every rank has a
-    /// part of a full batch. Shorter batches use the same size, so that dropout on a GPU does not
-    /// depend on the number of ranks.
+    /// Returns the size of micro-batches: at most the configured size, and small enough that every
+    /// rank has a part of a full batch. Shorter batches use the same size, so that dropout on a GPU
+    /// does not depend on the number of ranks.
     fn micro_batch_size(&self) -> Option<usize> {
         let Some(group) = &self.group else { return self.micro_batch };
         let rank_size = self.batch_size.div_ceil(group.size()).max(1);
         Some(self.micro_batch.map_or(rank_size, |size| size.min(rank_size)))
     }
 
-    /// The record of a batch for `not-finite.json`. For streams, the record has examples only if
-    /// the batch is the last one.
-    pub(crate) fn record(&self, origin: &Origin, is_last: bool) -> BatchRecord {
+    /// Returns the record of a batch for `not-finite.json`. For streams, the record has examples
+    /// only if the batch is the task's last batch.
+    pub(crate) fn record(&self, origin: &BatchOrigin, is_last: bool) -> BatchRecord {
         let has_examples = is_last || matches!(self.order, Order::Indexed(..));
         let example = |&index: &usize| IndexedExample {
             index,
@@ -306,15 +306,15 @@ impl<'s, 't> TaskState<'s, 't> {
         self.slot.task.evaluations_since_best()
     }
 
-    /// The task's state; names have the slot's prefix.
+    /// Returns the task's state; names have the slot's prefix.
     pub(crate) fn state(&self, step: u64) -> Result<Vec<(String, tch::Tensor)>> {
         let state = self.slot.task.state().map_err(self.task_error(step))?;
-        let named =
+        let prefixed =
             state.into_iter().map(|(name, tensor)| (format!("{}{name}", self.prefix), tensor));
-        Ok(named.collect())
+        Ok(prefixed.collect())
     }
 
-    /// The position of the task's stream; `None` for examples in memory.
+    /// Returns the position of the task's stream; `None` for examples in memory.
     pub(crate) fn stream_position(&self) -> Option<StreamPosition> {
         match &self.order {
             Order::Indexed(..) => None,
@@ -322,7 +322,8 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Restores the task from its part of the tensors of all slots, and its stream from `stream`.
+    /// Restores the task's state from the tensors of all slots, and the position of the task's
+    /// stream from `stream`.
     pub(crate) fn restore(
         &mut self,
         state: &TensorMap,

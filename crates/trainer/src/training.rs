@@ -9,18 +9,19 @@ use crate::error::error_text;
 use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
 use crate::profile::StepProfile;
-use crate::progress::note;
+use crate::progress::print_note;
 use crate::ranks::{broadcast_initial_state, first_difference};
 use crate::round_robin::RoundRobin;
 use crate::schedule::LinearSchedule;
 use crate::step_log::StepLog;
 use crate::step_values::{StepResult, StepValues};
 use crate::stop::StopSignals;
-use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint};
+use crate::task_slot::{check_evaluation, check_micro_batches, check_slots, stage_fingerprint};
 use crate::task_state::{ComputeOptions, TaskState};
 use crate::writer::{CheckpointData, CheckpointWriter};
 use crate::{
-    AdamW, Error, FitReport, LossScaler, Position, Progress, Result, Stage, Tasks, TrainConfig,
+    AdamW, Error, FitReport, LossScaler, Progress, ProgressValues, Result, Stage, Tasks,
+    TrainConfig,
 };
 
 /// State of a running stage.
@@ -33,14 +34,14 @@ pub(crate) struct Training<'a, 't> {
     optimizer: AdamW,
     schedule: LinearSchedule,
     fingerprint: String,
-    /// Steps in the stage.
+    /// Number of steps in the stage.
     total: u64,
     state: LoopState,
     step_log: StepLog,
     progress: Progress,
     writer: CheckpointWriter,
-    /// A signal that any rank received before this step.
-    agreed_stop: Option<i32>,
+    /// The largest signal number that any rank received before this step, if any.
+    agreed_signal: Option<i32>,
 }
 
 /// State that changes every step, except parameters, moments and tasks.
@@ -51,27 +52,27 @@ struct LoopState {
     /// Mean loss of the last line of metrics; NaN before the first line.
     final_loss: f64,
     /// Seconds of earlier parts of a resumed run.
-    seconds_before: f64,
+    earlier_seconds: f64,
     start: Instant,
     /// The scale of a float16 loss.
     scaler: Option<LossScaler>,
 }
 
 impl LoopState {
-    fn new(resumed: Option<Checkpoint>, scaler: Option<LossScaler>) -> Self {
+    fn new(checkpoint: Option<Checkpoint>, scaler: Option<LossScaler>) -> Self {
         let mut state = Self {
             step: 0,
             tokens: 0,
             pending: PendingMeans::default(),
             final_loss: f64::NAN,
-            seconds_before: 0.0,
+            earlier_seconds: 0.0,
             start: Instant::now(),
             scaler,
         };
-        if let Some(checkpoint) = resumed {
+        if let Some(checkpoint) = checkpoint {
             let Checkpoint { step, tokens, seconds, pending, pending_parts, loss_scaler, .. } =
                 checkpoint;
-            (state.step, state.tokens, state.seconds_before) = (step, tokens, seconds);
+            (state.step, state.tokens, state.earlier_seconds) = (step, tokens, seconds);
             state.pending = PendingMeans::new(pending, pending_parts);
             state.scaler = loss_scaler;
         }
@@ -79,7 +80,7 @@ impl LoopState {
     }
 
     fn seconds(&self) -> f64 {
-        self.seconds_before + self.start.elapsed().as_secs_f64()
+        self.earlier_seconds + self.start.elapsed().as_secs_f64()
     }
 }
 
@@ -92,27 +93,27 @@ impl<'a, 't> Training<'a, 't> {
         tasks: &'a mut Tasks<'t>,
     ) -> Result<Self> {
         config.validate()?;
-        expect_slots(&stage.name, &mut tasks.slots)?;
-        let ranks = stage.group.as_ref().map_or(1, |group| group.size());
-        expect_micro_batches(config, ranks, &tasks.slots)?;
-        expect_evaluation(config, &tasks.slots)?;
-        expect_precision(stage, parameters)?;
+        check_slots(&stage.name, &mut tasks.slots)?;
+        let rank_count = stage.group.as_ref().map_or(1, |group| group.size());
+        check_micro_batches(config, rank_count, &tasks.slots)?;
+        check_evaluation(config, &tasks.slots)?;
+        check_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
             .map_err(|error| Error::file(&stage.folder, error))?;
-        let mut optimizer = AdamW::new(parameters, config)?.with_group(stage.group.clone());
+        let mut optimizer = AdamW::new(parameters, config)?.with_process_group(stage.group.clone());
         let fingerprint = stage_fingerprint(config, stage.precision, tasks)?;
         let Tasks { slots, updates } = tasks;
         let per_round = slots.iter().map(|slot| u64::from(slot.batches_per_round)).collect();
         let round_robin = RoundRobin::new(per_round, *updates);
-        let count = slots.len();
+        let slot_count = slots.len();
         let mut tasks: Vec<TaskState<'a, 't>> =
-            slots.iter_mut().map(|slot| TaskState::new(stage, config, slot, count)).collect();
+            slots.iter_mut().map(|slot| TaskState::new(stage, config, slot, slot_count)).collect();
         let total = total_steps(config, &round_robin, &tasks)?;
         for (number, task) in tasks.iter_mut().enumerate() {
             task.total = round_robin.batches_before(number, total);
         }
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
-        let resumed = load_initial_state(
+        let checkpoint = load_initial_state(
             stage,
             config,
             parameters,
@@ -120,9 +121,9 @@ impl<'a, 't> Training<'a, 't> {
             &mut tasks,
             &fingerprint,
         )?;
-        let state = LoopState::new(resumed, stage.scaler);
-        let logged = (state.tokens, state.seconds_before);
-        let step_log = StepLog::open(stage, state.step, logged)?;
+        let state = LoopState::new(checkpoint, stage.scaler);
+        let last_logged = (state.tokens, state.earlier_seconds);
+        let step_log = StepLog::open(stage, state.step, last_logged)?;
         let progress = match stage.is_rank_0() {
             true => Progress::new(&stage.name, total, state.step, state.tokens),
             false => Progress::silent(),
@@ -141,7 +142,7 @@ impl<'a, 't> Training<'a, 't> {
             step_log,
             progress,
             writer: CheckpointWriter::default(),
-            agreed_stop: None,
+            agreed_signal: None,
         })
     }
 
@@ -149,13 +150,13 @@ impl<'a, 't> Training<'a, 't> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let end = self.stage.last_step(self.state.step, self.total);
         let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, end);
-        while self.state.step < end && !self.out_of_patience() {
+        while self.state.step < end && !self.should_stop_early() {
             profile.before_step(self.state.step)?;
             let result = self.run_step(signals.received())?;
             self.end_step()?;
             self.log(&result)?;
             if let Some(signal) = self.stop_signal(&signals) {
-                return self.stopped(signal);
+                return self.stop(signal);
             }
             self.checkpoint()?;
             if let Some(text) = profile.after_step(self.state.step) {
@@ -164,7 +165,7 @@ impl<'a, 't> Training<'a, 't> {
         }
         self.writer.wait()?;
         if let Some(signal) = self.stop_signal(&signals) {
-            return self.stopped(signal);
+            return self.stop(signal);
         }
         self.optimizer.clear_grads()?;
         self.progress.finish();
@@ -178,21 +179,21 @@ impl<'a, 't> Training<'a, 't> {
             tokens: state.tokens,
             seconds: state.seconds(),
             final_loss,
-            finished: state.step == self.total || self.out_of_patience(),
+            finished: state.step == self.total || self.should_stop_early(),
         })
     }
 
-    /// The signal that stops training after this step; with several ranks, the signal that all
-    /// ranks agreed on in this step.
+    /// Returns the signal that stops training after this step; with several ranks, the signal that
+    /// the ranks exchanged in this step.
     fn stop_signal(&self, signals: &StopSignals) -> Option<i32> {
         match self.stage.group {
             None => signals.received(),
-            Some(_) => self.agreed_stop,
+            Some(_) => self.agreed_signal,
         }
     }
 
     /// Writes a checkpoint of this step and returns the error for a received signal.
-    fn stopped(mut self, signal: i32) -> Result<FitReport> {
+    fn stop(mut self, signal: i32) -> Result<FitReport> {
         if let Some(data) = self.checkpoint_data()? {
             self.writer.write(data)?;
         }
@@ -202,7 +203,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     fn is_last_step(&self) -> bool {
-        self.state.step == self.total || self.out_of_patience()
+        self.state.step == self.total || self.should_stop_early()
     }
 
     /// Runs one step. If scaled losses or gradients overflow float16, the loss scale is halved and
@@ -223,7 +224,7 @@ impl<'a, 't> Training<'a, 't> {
             batches.push(batch);
         }
         let signal = self.optimizer.sum_gradients(signal.unwrap_or(0))?;
-        self.agreed_stop = (signal > 0).then_some(signal);
+        self.agreed_signal = (signal > 0).then_some(signal);
         let values = {
             let _region = region(c"read losses and norm");
             StepValues::read(batches, self.optimizer.grad_norm()?, compute.scale)?
@@ -243,7 +244,7 @@ impl<'a, 't> Training<'a, 't> {
             }
             (Some(non_finite), scaler) => {
                 if !scaler.as_mut().is_some_and(LossScaler::record_overflow) {
-                    return Err(self.not_finite(&values, non_finite)?);
+                    return Err(self.not_finite_error(&values, non_finite)?);
                 }
             }
         }
@@ -254,7 +255,7 @@ impl<'a, 't> Training<'a, 't> {
             self.state.pending.end_step();
         }
         self.state.step += 1;
-        self.progress.update(Position {
+        self.progress.update(ProgressValues {
             step: self.state.step,
             loss: self.state.pending.loss(),
             learning_rate: self.config.learning_rate * factor,
@@ -268,7 +269,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes `not-finite.json` to the stage's folder and returns the error.
-    fn not_finite(&self, values: &StepValues, (what, value): (String, f64)) -> Result<Error> {
+    fn not_finite_error(&self, values: &StepValues, (what, value): (String, f64)) -> Result<Error> {
         let records = values.batches.iter().enumerate().filter_map(|(index, batch)| {
             let slot = batch.origin.slot;
             let is_last =
@@ -289,7 +290,7 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Returns whether every task with evaluations has completed at least `patience` evaluations
     /// since its best score.
-    fn out_of_patience(&self) -> bool {
+    fn should_stop_early(&self) -> bool {
         let Some(patience) = self.config.patience else { return false };
         let mut counts = self.tasks.iter().filter_map(TaskState::evaluations_since_best).peekable();
         counts.peek().is_some() && counts.all(|count| count >= patience)
@@ -301,7 +302,7 @@ impl<'a, 't> Training<'a, 't> {
         let _region = region(c"end of step");
         let (step, stage_ends) = (self.state.step, self.state.step == self.total);
         let evaluation_due =
-            self.config.evaluation_steps.is_some_and(|every| step.is_multiple_of(every));
+            self.config.evaluation_steps.is_some_and(|interval| step.is_multiple_of(interval));
         for (number, task) in self.tasks.iter_mut().enumerate() {
             let batches = self.round_robin.batches_before(number, step);
             task.end_step(step - 1, batches, stage_ends, evaluation_due)?;
@@ -340,7 +341,7 @@ impl<'a, 't> Training<'a, 't> {
         self.writer.check()?;
         let (step, is_last_step) = (self.state.step, self.is_last_step());
         if !is_last_step
-            && !self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every))
+            && !self.config.checkpoint_steps.is_some_and(|interval| step.is_multiple_of(interval))
         {
             return Ok(());
         }
@@ -351,8 +352,8 @@ impl<'a, 't> Training<'a, 't> {
         }
     }
 
-    /// The state after this step, on rank 0; all ranks must call this method. The tensors are not
-    /// copies, so the next step changes them.
+    /// Returns the state after this step on rank 0, and `None` on other ranks; all ranks must call
+    /// this method. The tensors are not copies, so the next step changes them.
     fn checkpoint_data(&self) -> Result<Option<CheckpointData>> {
         let step = self.state.step;
         if let Some(parameter) = self.optimizer.non_finite_parameter()? {
@@ -370,7 +371,7 @@ impl<'a, 't> Training<'a, 't> {
             seconds: self.state.seconds(),
             fingerprint: self.fingerprint.clone(),
             environment: self.stage.environment.clone(),
-            pending: self.state.pending.losses(),
+            pending: self.state.pending.loss_sum(),
             pending_parts: self.state.pending.parts().clone(),
             loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
@@ -393,7 +394,7 @@ impl<'a, 't> Training<'a, 't> {
 }
 
 /// Rejects float16 on a device without float16 kernels.
-fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()> {
+fn check_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()> {
     let device = parameters.first().map_or(Device::Cpu, |(_, parameter)| parameter.device());
     if stage.precision != Precision::F16 || matches!(device, Device::Cuda(_)) {
         return Ok(());
@@ -401,11 +402,12 @@ fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()
     Err(Error::Config {
         key: "precision".into(),
         value: Precision::F16.name().into(),
-        rule: format!("needs a CUDA device, and the model is on {device:?}; bf16 works there"),
+        rule: format!("needs a CUDA device, and the model is on {device:?}; use bf16"),
     })
 }
 
-/// Number of steps of the stage: the configured steps, or the epochs of the first task.
+/// Returns the number of steps of the stage: the configured steps, or the steps of the first task's
+/// epochs.
 fn total_steps(
     config: &TrainConfig,
     round_robin: &RoundRobin,
@@ -488,7 +490,7 @@ fn resume(
     }
     remove_older(&folder, config.keep_checkpoints)?;
     if checkpoint.environment != stage.environment {
-        note(&format!(
+        print_note(&format!(
             "{}: resumed in {:?}, started in {:?}; results may differ in the last digits",
             stage.name, stage.environment, checkpoint.environment
         ));

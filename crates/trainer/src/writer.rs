@@ -1,6 +1,6 @@
 //! Checkpoint writer thread, which writes copies of the tensors.
 //!
-//! Large tensors on the CPU are written without a copy, while training waits.
+//! Training waits while large tensors on the CPU are written without a copy.
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -44,15 +44,15 @@ impl CheckpointData {
         Ok(self)
     }
 
-    /// Whether the tensors in host memory are too large to copy.
+    /// Returns whether the tensors in host memory are too large to copy.
     pub(crate) fn is_large(&self) -> bool {
         let lists = [&self.parameters, &self.moments, &self.task_state];
-        let on_host = lists.into_iter().flatten().map(|(_, tensor)| tensor);
-        let on_host = on_host.filter(|tensor| tensor.device() == Device::Cpu);
+        let tensors = lists.into_iter().flatten().map(|(_, tensor)| tensor);
+        let host_tensors = tensors.filter(|tensor| tensor.device() == Device::Cpu);
         let bytes = |tensor: &Tensor| {
             tensor.numel() * tensor.f_kind().map_or(0, |kind| kind.elt_size_in_bytes())
         };
-        on_host.map(bytes).sum::<usize>() > MAX_COPIED_BYTES
+        host_tensors.map(bytes).sum::<usize>() > MAX_COPIED_BYTES
     }
 
     fn write(&self) -> Result<()> {
@@ -66,13 +66,13 @@ impl CheckpointData {
     }
 }
 
-/// Copies to host memory, into `previous` if its shape and dtype match.
+/// Copies a tensor to host memory, into `previous` if shape and dtype match.
 fn copy(tensor: &Tensor, previous: Option<Tensor>) -> Result<Tensor> {
     let tensor = tensor.f_detach()?;
-    let matches = |previous: &Tensor| {
+    let is_reusable = |previous: &Tensor| {
         previous.size() == tensor.size() && previous.f_kind().ok() == tensor.f_kind().ok()
     };
-    if let Some(mut previous) = previous.filter(matches) {
+    if let Some(mut previous) = previous.filter(is_reusable) {
         previous.f_copy_(&tensor)?;
         return Ok(previous);
     }
@@ -82,13 +82,13 @@ fn copy(tensor: &Tensor, previous: Option<Tensor>) -> Result<Tensor> {
     Ok(tensor.f_to_device(Device::Cpu)?)
 }
 
-/// A copy, and the result of writing it.
+/// A copy of a checkpoint, and the result of writing the copy.
 type WriteResult = (CheckpointData, Result<()>);
 
 /// Writes one checkpoint at a time. Dropping the writer waits for the current checkpoint.
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
-    writing: Option<(PathBuf, JoinHandle<WriteResult>)>,
+    active_write: Option<(PathBuf, JoinHandle<WriteResult>)>,
     /// The last copy, whose memory the next copy reuses.
     last_copy: Option<CheckpointData>,
 }
@@ -111,7 +111,7 @@ impl CheckpointWriter {
         let handle = thread.spawn(write).map_err(|error| {
             Error::file(&root, format!("cannot start the writer thread: {error}"))
         })?;
-        self.writing = Some((root, handle));
+        self.active_write = Some((root, handle));
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl CheckpointWriter {
 
     /// Returns the error of a background write that has finished.
     pub(crate) fn check(&mut self) -> Result<()> {
-        if self.writing.as_ref().is_some_and(|(_, handle)| handle.is_finished()) {
+        if self.active_write.as_ref().is_some_and(|(_, handle)| handle.is_finished()) {
             return self.wait();
         }
         Ok(())
@@ -131,7 +131,7 @@ impl CheckpointWriter {
 
     /// Waits for the current checkpoint.
     pub(crate) fn wait(&mut self) -> Result<()> {
-        let Some((root, handle)) = self.writing.take() else { return Ok(()) };
+        let Some((root, handle)) = self.active_write.take() else { return Ok(()) };
         let Ok((data, result)) = handle.join() else {
             return Err(Error::file(root, "the writer thread panicked"));
         };
@@ -142,7 +142,7 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
-        // A writer is dropped early only after another error, which is reported instead.
+        // A writer is dropped during a write only after another error, which is reported instead.
         let _ = self.wait();
     }
 }
@@ -161,7 +161,7 @@ mod tests {
             tokens: 0,
             seconds: 0.0,
             fingerprint: String::new(),
-            environment: Environment::of_tests(),
+            environment: Environment::for_tests(),
             pending: (0.0, 0),
             pending_parts: Default::default(),
             streams: Vec::new(),
@@ -198,8 +198,8 @@ mod tests {
                 [("parameters", "weight"), ("optimizer", "weight.exp_avg"), ("task", "queue")]
             {
                 let path = folder.path().join(format!("step-{step:08}/{file}.safetensors"));
-                let read = &read_tensors(path).unwrap()[name];
-                assert_eq!(Vec::<f32>::try_from(read).unwrap(), values, "{file}");
+                let stored = &read_tensors(path).unwrap()[name];
+                assert_eq!(Vec::<f32>::try_from(stored).unwrap(), values, "{file}");
             }
         }
         assert_eq!(addresses[0], addresses[1]);

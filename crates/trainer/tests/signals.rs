@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use common::{Toy, config, lock_rng, metrics, parameters, stage, weight};
+use common::{ToyTask, config, lock_rng, metrics_text, parameters, stage, weight};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
 use trainer::{Error, TrainConfig, fit};
@@ -15,7 +15,7 @@ use trainer::{Error, TrainConfig, fit};
 fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
     let weight = weight();
     // Minimizes the weight's square, and sends signals to the current process.
-    let mut task = Toy::new(6, |step| {
+    let mut task = ToyTask::new(6, |step| {
         for (_, signals) in signals.iter().filter(|(at, _)| *at == step.number) {
             signals.iter().try_for_each(|&signal| raise(signal))?;
         }
@@ -36,10 +36,10 @@ fn after_a_signal_the_run_resumes_from_the_saved_step() {
     // The run stops in step 3, the resumed run in step 6, and the next one in the last step.
     for (at, signal, name) in [(3, SIGTERM, "SIGTERM"), (6, SIGINT, "SIGINT"), (8, SIGINT, "")] {
         let error = train(interrupted.path(), &[(at, &[signal])]).0.unwrap_err();
-        let Error::Stopped { step, total: 9, signal: stopped, .. } = error else {
+        let Error::Stopped { step, total: 9, signal: stop_signal, .. } = error else {
             panic!("{error}");
         };
-        assert_eq!((step, stopped), (at + 1, signal));
+        assert_eq!((step, stop_signal), (at + 1, signal));
         let text = error.to_string();
         assert!(text.contains(name) && text.contains("run the same command to continue"), "{text}");
         let saved = interrupted.path().join(format!("checkpoints/step-{step:08}/state.json"));
@@ -48,17 +48,17 @@ fn after_a_signal_the_run_resumes_from_the_saved_step() {
     let (report, got) = train(interrupted.path(), &[]);
     report.unwrap();
     assert_eq!(got, want);
-    assert_eq!(metrics(interrupted.path()), metrics(uninterrupted.path()));
+    assert_eq!(metrics_text(interrupted.path()), metrics_text(uninterrupted.path()));
 }
 
-/// Command that runs the ignored test `test` in a separate process, with `folder`.
+/// Returns the command that runs the ignored test `test` in a separate process, with `folder`.
 fn child(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--test-threads", "1"]).env("FOLDER", folder);
     command
 }
 
-/// Folder of a child process; `None` if the test was not started by another test.
+/// Returns the folder of a child process; `None` if the test was not started by another test.
 fn folder_of_child() -> Option<PathBuf> {
     Some(std::env::var_os("FOLDER")?.into())
 }

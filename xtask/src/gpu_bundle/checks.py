@@ -1,4 +1,4 @@
-"""The checks of docs/results/gpu.md; needs only Python's standard library. Started by run.sh."""
+"""The checks of docs/results/gpu.md; requires only Python's standard library. Started by run.sh."""
 
 import argparse
 import array
@@ -24,7 +24,7 @@ DEVICE_KEY = os.environ.get("POLYQA_DEVICE_KEY", "run.device")
 TOLERANCE = {"cuda": 1e-4, "cpu": 1e-5}
 # Maximum time of a program in seconds.
 TIME_LIMIT = 540
-# Small data sets: commands that replace those of the recipes.
+# Commands for small data sets, which replace the recipes' commands.
 FACTS = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234"
 QUESTIONS = (
     f"prepare.questions=demo-data fact-questions {FACTS} --templates data/demo/templates.tsv --items "
@@ -38,7 +38,7 @@ ARTICLES = (
     "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,zh --articles 4 "
     "--first 3"
 )
-# Settings in addition to the recipe's, for full runs and for runs of a few steps.
+# Additional settings of each recipe, for full runs and for runs of a few steps.
 FULL = {
     "bridging-gap": [],
     "resume": [
@@ -90,13 +90,13 @@ TINY = {
     ],
     "question-answering": ["--set", "training.steps=2", "--batch-size", "2"],
 }
-# Micro-batch sizes of the two-pass step: a whole batch, and parts of it.
+# Micro-batch sizes of the two-pass step: one whole batch, and smaller micro-batches.
 MICRO_BATCH = {"full": (64, 16), "tiny": (24, 8)}
 # Maximum relative difference of losses whose sums have a different order.
 LOSS_ROUNDING = 1e-3
 # Maximum relative difference of the first losses in half precision and in float32.
 HALF_ROUNDING = 0.02
-# Number of steps that are compared with the CPU's.
+# Number of steps that are compared with the CPU.
 COMPARED_STEPS = {"full": 10, "tiny": 2}
 # Messages that fail a check: libtorch's warnings, and padding computed on a GPU in half precision.
 UNWANTED = ["[W", "training computes padding as well"]
@@ -289,7 +289,7 @@ def check_fixtures(bundle):
 
 
 def without_padding(shape, actual, stored, mask):
-    """Returns pairs of elements, without those at padding according to `mask`, if there is one."""
+    """Returns pairs of elements, without elements at padding if there is a `mask`."""
     pairs = list(zip(actual, stored))
     if mask is None or list(shape[:2]) != list(mask[1]):
         return pairs
@@ -415,7 +415,7 @@ def check_half_xlm_k(bundle):
 
 
 def check_against_cpu(bundle):
-    """Compares losses and gradient norms with the CPU, also with activation checkpointing and micro-batches."""
+    """Compares losses and gradient norms with the CPU: plain, with activation checkpointing, and with micro-batches."""
     steps = COMPARED_STEPS[bundle.size]
     more = ["--set", f"training.steps={steps}", "--set", "training.log_steps=1"]
     parts = ["--set", "run.activation_checkpointing=true", "--set", "training.micro_batch=1"]
@@ -566,7 +566,7 @@ def measure_speed(bundle, length, batch, more=()):
 
 
 def measure_profile(bundle, length, batch):
-    """Profiles our training steps; libtorch's profiler may print warnings."""
+    """Profiles training steps; libtorch's profiler may print warnings."""
     name = f"profile-{length}-{batch}"
     size = ["--length", str(length), "--batch", str(batch), "--steps", "5", "--rounds", "1"]
     more = [*size, "--device", bundle.device]
@@ -661,7 +661,7 @@ def device_name(bundle):
 
 
 def report(bundle, lines):
-    """Appends to the report immediately, so that an interrupted run has the results so far."""
+    """Appends to the report immediately, so that the report of an interrupted run has all completed results."""
     text = "\n".join(lines) + "\n"
     with open(bundle.out / "gpu-report.md", "a", encoding="utf-8") as file:
         file.write(text)

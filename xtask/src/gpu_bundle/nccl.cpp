@@ -1,4 +1,5 @@
-// A group of one process over NCCL: loads it, initialises it, broadcasts, exchanges, sums, and tears it down.
+// Checks a process group of one process over NCCL: loads NCCL, creates the group, broadcasts, exchanges and sums tensors, and
+// destroys the group.
 #include "distributed.cpp"
 
 #include <ATen/ATen.h>

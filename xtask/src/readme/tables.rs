@@ -17,8 +17,8 @@ const MEAN: &str = "avg";
 /// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, and `RUN/numbers.jsonl` as
 /// `NAME.jsonl`, for `RECIPE/NAME=RUN`.
 ///
-/// The results of several runs are combined, and the table is created from them: `RUN,RUN` for runs
-/// that tested different parts of the items, `RUN+RUN` for runs with different seeds.
+/// The results of several runs are combined into one table: `RUN,RUN` for runs that tested
+/// different parts of the items, `RUN+RUN` for runs with different seeds.
 pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
@@ -51,23 +51,23 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
 }
 
 /// Returns the fields that identify a result within its run.
-fn name(one: &Measured) -> [String; 4] {
-    [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
+fn name(result: &Measured) -> [String; 4] {
+    [&result.model, &result.setting, &result.language, &result.metric].map(String::clone)
 }
 
-/// Returns each run's result with the name of `number`. A result that is missing or not comparable
+/// Returns the result named like `number` from each run. A result that is missing or not comparable
 /// is an error.
 fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
     is_comparable: impl Fn(&Measured) -> bool,
 ) -> Result<Vec<&'r Measured>> {
-    let found = runs.iter().map(|run| {
-        let found = run.iter().find(|one| name(one) == name(number));
-        found.filter(|one| is_comparable(one))
+    let results = runs.iter().map(|run| {
+        let result = run.iter().find(|result| name(result) == name(number));
+        result.filter(|result| is_comparable(result))
     });
-    let found: Option<Vec<&Measured>> = found.collect();
-    found.with_context(|| {
+    let results: Option<Vec<&Measured>> = results.collect();
+    results.with_context(|| {
         format!("{:?}: not in every run with the same number of seeds and items", name(number))
     })
 }
@@ -77,14 +77,14 @@ fn combined_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
         let is_comparable =
-            |one: &Measured| one.seeds.is_empty() && one.items.len() == number.items.len();
-        let each = numbers_of_runs(runs, number, is_comparable)?;
+            |result: &Measured| result.seeds.is_empty() && result.items.len() == number.items.len();
+        let seed_results = numbers_of_runs(runs, number, is_comparable)?;
         let [model, setting, language, metric] = name(number);
-        let seeds: Vec<f64> = each.iter().map(|one| one.value).collect();
+        let seeds: Vec<f64> = seed_results.iter().map(|result| result.value).collect();
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
-        let mean = |at: usize| {
-            let sum: f64 = each.iter().filter_map(|one| one.items.get(at)).sum();
-            sum / each.len() as f64
+        let mean = |index: usize| {
+            let sum: f64 = seed_results.iter().filter_map(|result| result.items.get(index)).sum();
+            sum / seed_results.len() as f64
         };
         Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..combined })
     };
@@ -102,15 +102,15 @@ fn pooled_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         let is_comparable =
             |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
         let parts = numbers_of_runs(runs, number, is_comparable)?;
-        let items: Vec<f64> = parts.iter().flat_map(|one| one.items.iter().copied()).collect();
+        let items: Vec<f64> = parts.iter().flat_map(|part| part.items.iter().copied()).collect();
         let mean = |value: &dyn Fn(&Measured) -> f64| {
-            let sum: f64 = parts.iter().map(|&one| value(one) * one.items.len() as f64).sum();
+            let sum: f64 = parts.iter().map(|&part| value(part) * part.items.len() as f64).sum();
             sum / items.len() as f64
         };
         let seeds = match number.seeds.len() {
-            0 => vec![mean(&|one| one.value)],
+            0 => vec![mean(&|result| result.value)],
             seeds => (0..seeds)
-                .map(|at| mean(&|one| one.seeds.get(at).copied().unwrap_or(f64::NAN)))
+                .map(|index| mean(&|result| result.seeds.get(index).copied().unwrap_or(f64::NAN)))
                 .collect(),
         };
         let [model, setting, language, metric] = name(number);
@@ -123,7 +123,7 @@ fn pooled_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
 /// Creates a table with a row for each model, and a column for each setting and metric.
 fn table_of(numbers: &[Measured]) -> Table {
     let (mut columns, mut models) = (Vec::new(), Vec::new());
-    let column = |one: &Measured| format!("{}, {}", one.setting, one.metric);
+    let column = |result: &Measured| format!("{}, {}", result.setting, result.metric);
     let means = || numbers.iter().filter(|number| number.language == MEAN);
     for number in means() {
         if !columns.contains(&column(number)) {
@@ -177,11 +177,11 @@ fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
         Some((name, rows)) => (name, Some(rows)),
         None => (selection, None),
     };
-    let found = table(&text, name);
-    if found.len() < 3 {
+    let table_lines = table(&text, name);
+    if table_lines.len() < 3 {
         bail!("{} has no table {name}", path.display());
     }
-    let selected = found
+    let selected = table_lines
         .iter()
         .enumerate()
         .filter(|(line, row)| *line < 2 || rows.is_none_or(|rows| first_cell(row) == rows));
@@ -269,8 +269,8 @@ mod tests {
         assert_eq!(fill(&page, text).unwrap(), expected);
         let missing = text.replace("| F1 ", "| F2 ");
         assert!(fill(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
-        for wrong in ["r=run", "r/small", "q/small=run"] {
-            assert!(store(root.path(), wrong).is_err(), "{wrong}");
+        for invalid in ["r=run", "r/small", "q/small=run"] {
+            assert!(store(root.path(), invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -37,9 +37,9 @@ fn df_output_is_parsed() {
     let text = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
                 /dev/vda         263174212 19000000  76000000      21% /\n";
     assert_eq!(parse_df(text), Some(76_000_000 * 1024));
-    let spaces = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+    let text_with_spaces = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
                   my share 100 40 60 40% /mnt/a b\n";
-    assert_eq!(parse_df(spaces), Some(60 * 1024));
+    assert_eq!(parse_df(text_with_spaces), Some(60 * 1024));
     assert_eq!(parse_df("df: no such file"), None);
     assert_eq!(parse_df(""), None);
 }
@@ -58,7 +58,7 @@ fn a_lock_of_an_ended_process_is_ignored() {
 
 #[test]
 fn a_lock_of_a_running_setup_is_an_error() {
-    // The test binary's name starts with xtask, too.
+    // The name of the test binary also starts with xtask.
     let process_id = std::process::id().to_string();
     if Path::new("/proc/self/exe").exists() {
         assert!(is_running_setup(&process_id));
@@ -79,11 +79,11 @@ fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String
         while lines.read_line(&mut request).unwrap() > 2 {}
         let from = request.split("bytes=").nth(1).and_then(|text| text.split('-').next());
         let from: Option<usize> = from.map(|text| text.parse().unwrap());
-        let rest = &content[from.unwrap_or(0)..];
+        let sent = &content[from.unwrap_or(0)..];
         let status = if from.is_some() { "206 Partial Content" } else { "200 OK" };
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", rest.len());
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(rest).unwrap();
+        let response_head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", sent.len());
+        stream.write_all(response_head.as_bytes()).unwrap();
+        stream.write_all(sent).unwrap();
         request
     });
     (url, server)
@@ -113,7 +113,7 @@ fn the_helper_requests_only_missing_bytes() {
         assert!(expected_range.is_none_or(|range| request.contains(range)), "{request}");
         assert_eq!(fs::read_to_string(&part).unwrap(), "0123456789");
     }
-    // The standard's example: SHA-256 of "abc".
+    // SHA-256 of "abc", an example of the standard.
     fs::write(&part, "abc").unwrap();
     let sum = helper_output(&["sha256".as_ref(), part.as_ref()]).unwrap().stdout;
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -7,7 +7,7 @@ use kg_triples::{KnowledgeGraph, Language};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::verbalised::Verbalised;
+use super::verbalised::VerbalisedFacts;
 use crate::facts::FactSource;
 use crate::generator::{Files, Generator, json_line};
 use crate::questions::template::TemplateSet;
@@ -15,9 +15,9 @@ use crate::questions::template::TemplateSet;
 /// Counts of used and skipped facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClozeReport {
-    /// Facts with a cloze in every language.
+    /// Number of facts with a cloze in every language.
     pub facts: usize,
-    /// Skipped facts, which lack a label or a statement template in one of the languages.
+    /// Number of skipped facts, which lack a label or a statement template in one of the languages.
     #[serde(rename = "without_words")]
     pub without_sentence: usize,
 }
@@ -39,20 +39,21 @@ struct Fact<'a> {
 
 /// Options for clozes about the facts of a graph.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Clozes {
+pub struct ClozeConfig {
     /// The source of the facts.
     #[command(flatten)]
     pub facts: FactSource,
 }
 
-impl Generator for Clozes {
+impl Generator for ClozeConfig {
     const COMMAND: &'static str = "demo-data clozes";
 
     fn seed(&self) -> Option<u64> {
         Some(self.facts.split.seed)
     }
 
-    /// Returns `<split>/<language>/` in mLAMA's layout, for the heads of `train` and of `test`.
+    /// Returns the files of `<split>/<language>/` in mLAMA's layout for the splits `train` and
+    /// `test`.
     fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let mut files = Files::new();
@@ -71,8 +72,8 @@ impl Generator for Clozes {
 /// Returns `<language>/templates.jsonl` and `<language>/<relation>.jsonl` for the facts whose head
 /// is in `heads`.
 ///
-/// Facts are in the order of their fact numbers. All languages have the same facts. The `uuid` of a
-/// fact is `<head>-<relation>-<tail>`.
+/// Facts are sorted by fact number, and all languages have the same facts. The `uuid` of a fact is
+/// `<head>-<relation>-<tail>`.
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no fact can be expressed in all languages;
@@ -83,7 +84,7 @@ pub fn clozes(
     heads: &BTreeSet<String>,
     languages: &[Language],
 ) -> Result<(Files, ClozeReport)> {
-    let verbalised = Verbalised::new(graph, templates, heads, languages);
+    let verbalised = VerbalisedFacts::new(graph, templates, heads, languages);
     let report = ClozeReport {
         facts: verbalised.facts.len(),
         without_sentence: verbalised.without_sentence,
@@ -126,8 +127,8 @@ pub fn clozes(
     Ok((files, report))
 }
 
-/// Rejects relation ids that are not valid file names, because they refer to another folder or a
-/// hidden file.
+/// Rejects relation ids that are not valid file names: ids that contain a slash or NUL, or start
+/// with a dot.
 fn check_file_name(relation: &str) -> Result<(), kg_triples::Error> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {
         return Ok(());

@@ -11,12 +11,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shards::{hash_of, item_rng};
 
-use super::verbalised::Verbalised;
+use super::verbalised::VerbalisedFacts;
 use crate::facts::FactSource;
 use crate::generator::{Files, Generator};
 use crate::questions::template::TemplateSet;
 
-/// Number of facts about one head in a premise.
+/// Number of facts in a premise, all about one head.
 pub const PREMISE_FACTS: usize = 2;
 /// Random seed of premises and hypotheses.
 const SEED: u64 = 42;
@@ -24,7 +24,7 @@ const SEED: u64 = 42;
 /// Options of `demo-data inference`: premise–hypothesis pairs about the facts of a graph, in files
 /// named like XNLI's.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Inference {
+pub struct InferenceConfig {
     /// The source of the facts.
     #[command(flatten)]
     pub facts: FactSource,
@@ -33,7 +33,7 @@ pub struct Inference {
     pub premises: u16,
 }
 
-impl Generator for Inference {
+impl Generator for InferenceConfig {
     const COMMAND: &'static str = "demo-data inference";
 
     fn seed(&self) -> Option<u64> {
@@ -49,8 +49,8 @@ impl Generator for Inference {
         let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in split.by_name() {
-            let named_heads = (name, heads);
-            let pairs = inference_pairs(&graph, &templates, named_heads, languages, self.premises)?;
+            let pairs =
+                inference_pairs(&graph, &templates, (name, heads), languages, self.premises)?;
             let all_rows: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
             let (first, first_rows) = pairs.rows.first().context("--languages is empty")?;
             match name {
@@ -72,12 +72,12 @@ impl Generator for Inference {
 /// Counts of heads and facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InferenceReport {
-    /// Heads with pairs.
+    /// Number of heads with pairs.
     pub heads: usize,
-    /// Skipped heads with too few facts.
+    /// Number of skipped heads, which have too few facts for a pair.
     #[serde(rename = "left_out")]
     pub skipped: usize,
-    /// Facts that lack a label or a statement template in one of the languages.
+    /// Number of facts that lack a label or a statement template in one of the languages.
     #[serde(rename = "without_words")]
     pub without_sentence: usize,
     /// Number of pairs in each language.
@@ -96,7 +96,7 @@ pub struct Pairs {
 /// XNLI's columns.
 const HEADER: &str = "language\tgold_label\tsentence1\tsentence2\n";
 
-/// Labels of pairs as in XNLI.
+/// XNLI's labels, in the order of [`Item::hypotheses`].
 const LABELS: [&str; 3] = ["entailment", "neutral", "contradiction"];
 
 /// A premise about a head, with a hypothesis for each of [`LABELS`].
@@ -125,7 +125,7 @@ pub fn inference_pairs(
     languages: &[Language],
     premises: u16,
 ) -> Result<Pairs, kg_triples::Error> {
-    let verbalised = Verbalised::new(graph, templates, heads, languages);
+    let verbalised = VerbalisedFacts::new(graph, templates, heads, languages);
     let (items, report) = items(&verbalised, premises);
     if items.is_empty() {
         let hint = format!(
@@ -135,12 +135,12 @@ pub fn inference_pairs(
         );
         return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
     }
-    let rows_of = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
-    let rows = languages.iter().map(rows_of).collect::<Result<_, kg_triples::Error>>()?;
+    let language_rows = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
+    let rows = languages.iter().map(language_rows).collect::<Result<_, kg_triples::Error>>()?;
     Ok(Pairs { rows, report })
 }
 
-fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, InferenceReport) {
+fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>, InferenceReport) {
     let (tails, tails_by_head) = (verbalised.tails(), verbalised.tails_by_head());
     let mut report = InferenceReport {
         without_sentence: verbalised.without_sentence,
@@ -155,25 +155,25 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
         };
         let items_before = items.len();
         for _ in 0..premises {
-            // The contradicted fact is selected first, then the other facts of the premise and the
+            // The fact to contradict is selected first, then the other facts of the premise and the
             // neutral fact.
             let candidates: Vec<&Triple<'_>> = facts.iter().filter(has_one_tail).collect();
-            let Some(&&changed) = candidates.choose(&mut rng) else { break };
+            let Some(&&original) = candidates.choose(&mut rng) else { break };
             let mut other_facts: Vec<Triple<'_>> =
-                facts.iter().filter(|fact| **fact != changed).copied().collect();
+                facts.iter().filter(|fact| **fact != original).copied().collect();
             other_facts.shuffle(&mut rng);
-            let mut premise = vec![changed];
+            let mut premise = vec![original];
             premise.extend(other_facts.iter().take(PREMISE_FACTS - 1));
             let has_new_relation =
                 |fact: &&Triple<'_>| premise.iter().all(|known| known.relation != fact.relation);
             let neutral = other_facts.iter().find(has_new_relation).copied();
             let wrong_tails: Vec<&str> = tails
-                .get(changed.relation)
+                .get(original.relation)
                 .into_iter()
                 .flatten()
                 .copied()
-                .filter(|&tail| tail != changed.tail)
-                .filter(|&tail| has_wrong_label(verbalised, changed, tail))
+                .filter(|&tail| tail != original.tail)
+                .filter(|&tail| labels_differ(verbalised, original, tail))
                 .collect();
             let (Some(neutral), Some(&tail)) = (neutral, wrong_tails.choose(&mut rng)) else {
                 continue;
@@ -182,9 +182,9 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
                 continue;
             }
             let entailed = premise.get(rng.random_range(0..premise.len())).copied();
-            let contradicted = Triple { tail, ..changed };
+            let contradicting = Triple { tail, ..original };
             premise.shuffle(&mut rng);
-            let hypotheses = [entailed.unwrap_or(changed), neutral, contradicted];
+            let hypotheses = [entailed.unwrap_or(original), neutral, contradicting];
             items.push(Item { premise, hypotheses });
         }
         match items.len() > items_before {
@@ -196,18 +196,18 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
     (items, report)
 }
 
-/// Returns whether a wrong tail has a label in all languages, and the labels differ from those of
-/// the right tail.
-fn has_wrong_label(verbalised: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
+/// Returns whether `tail` has a label in every language, and each label differs from the label of
+/// `original.tail`.
+fn labels_differ(verbalised: &VerbalisedFacts<'_>, original: Triple<'_>, tail: &str) -> bool {
     verbalised.languages.iter().all(|&language| {
         let (right, wrong) =
-            (verbalised.label(changed.tail, language), verbalised.label(tail, language));
+            (verbalised.label(original.tail, language), verbalised.label(tail, language));
         wrong.is_some() && wrong != right
     })
 }
 
 fn rows(
-    verbalised: &Verbalised<'_>,
+    verbalised: &VerbalisedFacts<'_>,
     items: &[Item<'_>],
     language: Language,
 ) -> Result<String, kg_triples::Error> {

@@ -7,7 +7,7 @@ use crate::questions::template::{Template, TemplateKind, TemplateSet};
 
 /// The facts whose head is in `heads` and that have labels and a statement in all `languages`, so
 /// that every language has the same items.
-pub(super) struct Verbalised<'a> {
+pub(super) struct VerbalisedFacts<'a> {
     graph: &'a KnowledgeGraph,
     templates: &'a TemplateSet,
     pub(super) languages: &'a [Language],
@@ -17,7 +17,7 @@ pub(super) struct Verbalised<'a> {
     pub(super) without_sentence: usize,
 }
 
-impl<'a> Verbalised<'a> {
+impl<'a> VerbalisedFacts<'a> {
     pub(super) fn new(
         graph: &'a KnowledgeGraph,
         templates: &'a TemplateSet,

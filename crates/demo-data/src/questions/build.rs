@@ -40,15 +40,15 @@ pub fn build_questions(
             let plan = builder.plan(&pool, number, fact)?;
             let render = |language: &Language| {
                 let is_unambiguous =
-                    distinguishes_entities(graph, &plan, builder.context_language, *language);
+                    labels_correspond(graph, &plan, builder.context_language, *language);
                 is_unambiguous.then(|| builder.render(&plan, *language)).flatten()
             };
             languages.iter().map(render).collect()
         })
         .collect();
-    let planned = rendered.len();
+    let n_planned = rendered.len();
     let items: Vec<Vec<QuestionItem>> = rendered.into_iter().flatten().collect();
-    report.without_context = planned - items.len();
+    report.without_context = n_planned - items.len();
     report.items = items.len();
     if items.is_empty() {
         return Err(no_items_error(split, config, &report));
@@ -71,7 +71,7 @@ pub fn build_questions(
 }
 
 /// Returns whether the labels of the plan's entities in two languages correspond one to one.
-fn distinguishes_entities(
+fn labels_correspond(
     graph: &KnowledgeGraph,
     plan: &Plan<'_>,
     first: Language,

@@ -30,18 +30,18 @@ impl<'g> FactPool<'g> {
         &self.facts
     }
 
-    /// Selects `count` facts: the target, then up to `same_relation` facts with its relation, then
-    /// facts of any relation. Returns `None` if too few facts are compatible.
+    /// Selects `count` facts: the target, then up to `same_relation_facts` facts with its relation,
+    /// then facts of any relation. Returns `None` if too few facts are compatible.
     pub(super) fn select(
         &self,
         target: Triple<'g>,
         count: usize,
-        same_relation: usize,
+        same_relation_facts: usize,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<Triple<'g>>> {
         let mut context = ContextFacts::new(self, target);
-        let similar = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
-        context.fill(similar, count.min(same_relation + 1), rng);
+        let related = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
+        context.fill(related, count.min(same_relation_facts + 1), rng);
         context.fill(&self.facts, count, rng);
         (context.facts.len() == count).then_some(context.facts)
     }
@@ -94,14 +94,15 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
 
     /// Returns whether a fact is compatible with the context.
     ///
-    /// Its head must not have the label of the target's head in any language, its tail and its pair
-    /// of head and relation must be new, and no label may be both a head and a tail.
+    /// The fact's head must not have the label of the target's head in any language. The context
+    /// must not yet contain the fact's tail or its pair of head and relation. No label may be both
+    /// a head and a tail.
     fn is_compatible(&self, fact: Triple<'g>) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
         let differs_from_target = all_labels(self.pool.graph, fact.head)
             .iter()
             .zip(&self.target_labels)
-            .all(|(label, target)| label.is_none() || label != target);
+            .all(|(label, target_label)| label.is_none() || label != target_label);
         differs_from_target
             && head != tail
             && !self.tails.contains(head)

@@ -11,7 +11,7 @@ use crate::generator::{Files, Generator};
 /// Options for training and evaluation questions about the facts of a graph. The synthetic
 /// questions are a substitute for real questions and are not from a paper.
 #[derive(Clone, Debug, clap::Args)]
-pub struct FactQuestions {
+pub struct FactQuestionConfig {
     /// The source of the facts.
     #[command(flatten)]
     pub facts: FactSource,
@@ -24,15 +24,15 @@ pub struct FactQuestions {
     pub parallel: bool,
 }
 
-impl Generator for FactQuestions {
+impl Generator for FactQuestionConfig {
     const COMMAND: &'static str = "demo-data fact-questions";
 
     fn seed(&self) -> Option<u64> {
         Some(self.facts.split.seed)
     }
 
-    /// Returns `train-context-xx-question-xx.json`, and files for `dev` and `test` with true facts
-    /// in the contexts and questions in each language.
+    /// Returns `train-context-xx-question-xx.json` and files for `dev` and `test`, whose contexts
+    /// contain true facts and whose questions are in each language.
     ///
     /// With `parallel`, contexts are in all languages, and training contexts of the first language
     /// have questions in each language. `heads.<split>.txt` lists the entities of the questions.
@@ -40,7 +40,8 @@ impl Generator for FactQuestions {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
         let first_language = languages.first().copied().unwrap_or(Language::EN);
-        let contexts = if self.parallel { languages.as_slice() } else { &[first_language] };
+        let context_languages =
+            if self.parallel { languages.as_slice() } else { &[first_language] };
         let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in split.by_name() {
@@ -58,13 +59,12 @@ impl Generator for FactQuestions {
                 config.question_languages = vec![first_language];
             }
             for mut question_set in
-                build_questions(&graph, &templates, name, heads, &config, contexts)?
+                build_questions(&graph, &templates, name, heads, &config, context_languages)?
             {
-                let context = question_set.context_language;
-                if is_training && context != first_language {
+                let language = question_set.context_language;
+                if is_training && language != first_language {
                     let items = question_set.items.iter_mut();
-                    items
-                        .for_each(|item| item.questions.retain(|language, _| *language == context));
+                    items.for_each(|item| item.questions.retain(|key, _| *key == language));
                 }
                 files.extend(question_set.files()?);
                 counts.insert(name.to_owned(), json!(question_set.report));

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::context::FactPool;
-use super::template::{Rendered, Template, TemplateKind, TemplateSet};
+use super::template::{RenderedSentence, Template, TemplateKind, TemplateSet};
 use crate::seed;
 
 /// Options for question items, a small substitute for SQuAD and MLQA. The options are not from a
@@ -16,9 +16,9 @@ use crate::seed;
 pub struct QuestionConfig {
     /// Number of sentences in a context, including the sentence of the question's fact.
     pub facts_per_context: usize,
-    /// Number of other facts with the same relation, at most `facts_per_context` − 1; if there are
-    /// too few, facts of any relation are used.
-    pub same_relation: usize,
+    /// Number of other facts with the relation of the question's fact, at most `facts_per_context`
+    /// − 1. If there are too few, facts of any relation are used.
+    pub same_relation_facts: usize,
     /// Whether the contexts are counterfactual, so that no facts are learned in training.
     ///
     /// All labels of a context are drawn at random without replacement from all entities, and the
@@ -35,14 +35,14 @@ pub struct QuestionConfig {
     pub seed: u64,
 }
 
-/// Maximum number of items of a split, limited because all items are in memory.
+/// Maximum number of items of a split. All items are in memory.
 const MAX_ITEMS: usize = 100_000_000;
 
 impl Default for QuestionConfig {
     fn default() -> Self {
         Self {
             facts_per_context: 4,
-            same_relation: 3,
+            same_relation_facts: 3,
             counterfactual: false,
             items: None,
             context_language: Language::EN,
@@ -68,9 +68,9 @@ pub struct QuestionText {
 pub struct QuestionItem {
     /// Id of the item, equal in all languages, such as `test-000041`.
     pub id: String,
-    /// Fact number of the question's triple in the graph. Counterfactual contexts use only its
-    /// relation.
-    pub fact: u32,
+    /// Fact number of the question's triple in the graph. Counterfactual contexts use only the
+    /// relation of this fact.
+    pub fact_number: u32,
     /// Statements joined by a space.
     pub context: String,
     /// The tail of the question's fact, as in the context.
@@ -84,7 +84,7 @@ pub struct QuestionItem {
 /// The items of a split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionSet {
-    /// Name of the split, which file names and ids start with.
+    /// Name of the split, the prefix of file names and item ids.
     pub split: String,
     /// Language of contexts and answers.
     pub context_language: Language,
@@ -97,12 +97,14 @@ pub struct QuestionSet {
 /// Counts of facts and items of a split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QuestionReport {
-    /// Facts whose head is in the split.
+    /// Number of facts whose head is in the split.
     pub facts: usize,
-    /// Skipped facts that lack a label or template, or whose head and tail have equal labels.
+    /// Number of skipped facts, which lack a label or template, or whose head and tail have equal
+    /// labels.
     #[serde(rename = "without_words")]
     pub without_sentence: usize,
-    /// Skipped items without enough compatible facts for a context.
+    /// Number of skipped items, which have too few compatible facts for a context, or whose context
+    /// cannot be rendered unambiguously in every language.
     pub without_context: usize,
     /// Number of items.
     pub items: usize,
@@ -144,7 +146,7 @@ fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> V
 /// The facts of an item's context, and the index of the question's fact among them.
 pub(super) struct Plan<'g> {
     number: u64,
-    fact: u32,
+    fact_number: u32,
     pub(super) facts: Vec<Triple<'g>>,
     /// Index of the question's fact in `facts`.
     target: usize,
@@ -210,22 +212,22 @@ impl<'b> ItemBuilder<'b> {
         Ok(builder)
     }
 
-    /// Returns the facts about `heads` that can be expressed as sentences, and the order of the
-    /// questions about them.
+    /// Returns the facts about `heads` that can be expressed as sentences, the fact of each item in
+    /// order, and counts of the facts.
     pub(super) fn facts(
         &self,
         heads: &BTreeSet<String>,
     ) -> (FactPool<'b>, Vec<Triple<'b>>, QuestionReport) {
         let mut report = QuestionReport::default();
-        let mut expressible = Vec::new();
+        let mut expressible_facts = Vec::new();
         for triple in self.graph.triples().filter(|triple| heads.contains(triple.head)) {
             report.facts += 1;
             if self.has_sentences(triple) {
-                expressible.push(triple);
+                expressible_facts.push(triple);
             }
         }
-        report.without_sentence = report.facts - expressible.len();
-        let pool = FactPool::new(self.graph, self.context_language, expressible);
+        report.without_sentence = report.facts - expressible_facts.len();
+        let pool = FactPool::new(self.graph, self.context_language, expressible_facts);
         let order = question_order(&pool, self.config.items, self.seed);
         (pool, order, report)
     }
@@ -234,22 +236,22 @@ impl<'b> ItemBuilder<'b> {
     /// question languages.
     fn entities_with_distinct_labels(&self) -> Vec<&'b str> {
         let entities = self.graph.triples().flat_map(|triple| [triple.head, triple.tail]);
-        let mut by_label = BTreeMap::new();
+        let mut entity_by_label = BTreeMap::new();
         for entity in entities.collect::<BTreeSet<_>>() {
             if let (Some(label), true) = (self.label(entity), self.has_question_labels(entity)) {
-                by_label.entry(label).or_insert(entity);
+                entity_by_label.entry(label).or_insert(entity);
             }
         }
-        by_label.into_values().collect()
+        entity_by_label.into_values().collect()
     }
 
     fn label(&self, id: &str) -> Option<&'b str> {
         self.graph.label(id, self.context_language.as_str())
     }
 
-    fn has_question_labels(&self, head: &str) -> bool {
+    fn has_question_labels(&self, entity: &str) -> bool {
         let languages = &self.question_languages;
-        languages.iter().all(|language| self.graph.label(head, language.as_str()).is_some())
+        languages.iter().all(|language| self.graph.label(entity, language.as_str()).is_some())
     }
 
     fn has_sentences(&self, Triple { head, relation, tail }: Triple<'_>) -> bool {
@@ -276,7 +278,7 @@ impl<'b> ItemBuilder<'b> {
         let mut rng = seed::item_rng(self.seed, number);
         let config = self.config;
         let mut facts =
-            pool.select(target, config.facts_per_context, config.same_relation, &mut rng)?;
+            pool.select(target, config.facts_per_context, config.same_relation_facts, &mut rng)?;
         facts.shuffle(&mut rng);
         let index = facts.iter().position(|fact| *fact == target)?;
         if config.counterfactual {
@@ -289,8 +291,8 @@ impl<'b> ItemBuilder<'b> {
                 (fact.head, fact.tail) = (entity(0)?, entity(1)?);
             }
         }
-        let fact = *self.fact_numbers.get(&target)?;
-        Some(Plan { number, fact, facts, target: index, rng })
+        let fact_number = *self.fact_numbers.get(&target)?;
+        Some(Plan { number, fact_number, facts, target: index, rng })
     }
 
     /// Returns an item with context and answer in `language`; `None` if a label or template is
@@ -320,13 +322,13 @@ impl<'b> ItemBuilder<'b> {
             let template =
                 self.random_template(relation, *language, TemplateKind::Question, &mut rng)?;
             let head_label = label(head, *language)?;
-            let Rendered { text, head_start, .. } = template.render(head_label, "");
+            let RenderedSentence { text, head_start, .. } = template.render(head_label, "");
             let head_length = head_label.chars().count();
             questions.insert(*language, QuestionText { text, head_start, head_length });
         }
         Some(QuestionItem {
             id: format!("{}-{:06}", self.split, plan.number),
-            fact: plan.fact,
+            fact_number: plan.fact_number,
             context,
             answer: answer.into(),
             answer_start,

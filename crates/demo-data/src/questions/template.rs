@@ -6,7 +6,7 @@ use kg_triples::Language;
 
 const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 
-/// Kind of a sentence.
+/// Kind of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TemplateKind {
     /// States a fact: contains `{head}` and `{tail}` once each.
@@ -30,7 +30,7 @@ enum Part {
 
 /// A sentence made from a template, with positions in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rendered {
+pub(super) struct RenderedSentence {
     pub(super) text: String,
     /// Start of the head's label.
     pub(super) head_start: usize,
@@ -44,14 +44,14 @@ impl Template {
     /// # Errors
     /// [`kg_triples::Error::Value`] for missing, repeated or unknown placeholders.
     pub fn parse(text: &str, kind: TemplateKind) -> Result<Self, kg_triples::Error> {
-        let (heads, tails) = (text.matches("{head}").count(), text.matches("{tail}").count());
+        let (n_heads, n_tails) = (text.matches("{head}").count(), text.matches("{tail}").count());
         let expected = match kind {
             TemplateKind::Statement => "`{head}` once and `{tail}` once",
             TemplateKind::Question => "`{head}` once and no `{tail}`",
         };
-        let expected_tails = usize::from(kind == TemplateKind::Statement);
-        let braces = text.matches(['{', '}']).count();
-        if heads != 1 || tails != expected_tails || braces != 2 * (heads + tails) {
+        let n_expected_tails = usize::from(kind == TemplateKind::Statement);
+        let n_braces = text.matches(['{', '}']).count();
+        if n_heads != 1 || n_tails != n_expected_tails || n_braces != 2 * (n_heads + n_tails) {
             let got = format!("{text:?}");
             return Err(kg_triples::Error::Value {
                 field: "template",
@@ -74,13 +74,13 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// Renders the sentence without positions.
+    /// Returns the text of the rendered sentence.
     pub(crate) fn render_text(&self, head: &str, tail: &str) -> String {
         self.render(head, tail).text
     }
 
-    pub(super) fn render(&self, head: &str, tail: &str) -> Rendered {
-        let mut rendered = Rendered { text: String::new(), head_start: 0, tail_start: 0 };
+    pub(super) fn render(&self, head: &str, tail: &str) -> RenderedSentence {
+        let mut rendered = RenderedSentence { text: String::new(), head_start: 0, tail_start: 0 };
         for part in &self.parts {
             let start = rendered.text.chars().count();
             rendered.text.push_str(match part {

@@ -1,4 +1,4 @@
-//! A small graph for the tests.
+//! Helpers of the tests: graphs, paths and question sets.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,14 @@ use crate::questions::item::{QuestionConfig, QuestionSet};
 use crate::questions::template::TemplateSet;
 use kg_triples::KnowledgeGraph;
 
-/// Returns three countries with capital and official language, and labels in en, de and zh.
+/// Returns a graph of three countries with capital and official language, labelled in en, de and
+/// zh.
 pub fn countries() -> KnowledgeGraph {
     KnowledgeGraph::read_dir(testkit::fixture("countries")).unwrap()
 }
 
 /// Returns the path of a file of the embedded data.
-pub fn data(name: &str) -> PathBuf {
+pub fn data_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
 }
 
@@ -22,7 +23,7 @@ pub fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
 }
 
 /// Returns the items of the split `test` in the context language only.
-pub fn one_set(
+pub fn test_set(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     heads: &BTreeSet<String>,

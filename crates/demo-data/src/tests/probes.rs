@@ -7,11 +7,11 @@ use crate::questions::template::TemplateSet;
 use crate::split::EntitySplit;
 use kg_triples::{KnowledgeGraph, Language};
 
-use super::common::{data, heads};
+use super::common::{data_path, heads};
 
-fn demo() -> (KnowledgeGraph, TemplateSet, Vec<Language>) {
-    let graph = KnowledgeGraph::read_dir(data("demo/kg")).unwrap();
-    let templates = TemplateSet::read(data("demo/templates-all.tsv")).unwrap();
+fn demo_inputs() -> (KnowledgeGraph, TemplateSet, Vec<Language>) {
+    let graph = KnowledgeGraph::read_dir(data_path("demo/kg")).unwrap();
+    let templates = TemplateSet::read(data_path("demo/templates-all.tsv")).unwrap();
     let languages = ["en", "de", "zh"].map(|code| Language::new(code).unwrap()).to_vec();
     (graph, templates, languages)
 }
@@ -23,7 +23,7 @@ fn cells_by_row(rows: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn every_language_has_clozes_about_the_same_facts() {
-    let (graph, templates, languages) = demo();
+    let (graph, templates, languages) = demo_inputs();
     let (files, report) = clozes(&graph, &templates, &heads(&graph), &languages).unwrap();
     let files: BTreeMap<String, String> = files.into_iter().collect();
     assert_eq!(report.facts + report.without_sentence, graph.len());
@@ -50,13 +50,13 @@ fn every_language_has_clozes_about_the_same_facts() {
 
 #[test]
 fn labels_follow_from_the_premise() {
-    let (graph, templates, languages) = demo();
+    let (graph, templates, languages) = demo_inputs();
     let split = EntitySplit::default().split_heads(&graph).unwrap();
     let test = ("test", &split.test);
     let pairs = inference_pairs(&graph, &templates, test, &languages, 3).unwrap();
     assert_eq!(pairs.rows.len(), 3);
-    let by_language: Vec<_> = pairs.rows.iter().map(|(_, rows)| cells_by_row(rows)).collect();
-    for rows in &by_language {
+    let rows_by_language: Vec<_> = pairs.rows.iter().map(|(_, rows)| cells_by_row(rows)).collect();
+    for rows in &rows_by_language {
         assert_eq!(rows.len(), pairs.report.pairs);
     }
     let facts: BTreeSet<String> = graph
@@ -67,13 +67,13 @@ fn labels_follow_from_the_premise() {
         })
         .collect();
     assert!(!facts.is_empty());
-    for row in &by_language[0] {
+    for row in &rows_by_language[0] {
         let [language, label, premise, hypothesis] = row.as_slice() else { panic!("{row:?}") };
         assert_eq!(language, "en");
         let sentences: Vec<String> =
             premise.split_inclusive(" .").map(|text| text.trim().to_owned()).collect();
         assert_eq!(sentences.len(), PREMISE_FACTS, "{premise}");
-        // In "The continent of X is Y .", the words before "is" name relation and head.
+        // In "The continent of X is Y .", the words before "is" contain the relation and the head.
         let subject = |text: &str| text.split(" is ").next().unwrap().to_owned();
         let same_subject = sentences.iter().any(|text| subject(text) == subject(hypothesis));
         let is_stated = sentences.iter().any(|text| text == hypothesis);
@@ -85,5 +85,5 @@ fn labels_follow_from_the_premise() {
         }
     }
     let labels = |rows: &[Vec<String>]| rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>();
-    assert_eq!(labels(&by_language[0]), labels(&by_language[2]));
+    assert_eq!(labels(&rows_by_language[0]), labels(&rows_by_language[2]));
 }

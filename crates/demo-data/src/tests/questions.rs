@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::common::{countries, heads, one_set};
+use super::common::{countries, heads, test_set};
 use crate::questions::item::{QuestionConfig, QuestionItem, QuestionSet};
 use crate::questions::template::{Template, TemplateKind, TemplateSet};
 use crate::split::EntitySplit;
@@ -28,21 +28,21 @@ fn templates(text: &str) -> Result<TemplateSet, kg_triples::Error> {
     TemplateSet::read(dir.path().join("templates.tsv"))
 }
 
-fn config(languages: &[&str], facts: usize, same: usize) -> QuestionConfig {
+fn config(languages: &[&str], facts: usize, same_relation_facts: usize) -> QuestionConfig {
     QuestionConfig {
         facts_per_context: facts,
-        same_relation: same,
+        same_relation_facts,
         question_languages: languages.iter().map(|code| code.parse().unwrap()).collect(),
         ..QuestionConfig::default()
     }
 }
 
-fn build(graph: &KnowledgeGraph, config: &QuestionConfig) -> QuestionSet {
-    one_set(graph, &templates(TEMPLATES).unwrap(), &heads(graph), config).unwrap()
+fn build_set(graph: &KnowledgeGraph, config: &QuestionConfig) -> QuestionSet {
+    test_set(graph, &templates(TEMPLATES).unwrap(), &heads(graph), config).unwrap()
 }
 
 /// Parses a context and returns head label, tail label and relation of each sentence.
-fn parse(context: &str) -> Vec<(String, String, &'static str)> {
+fn parse_context(context: &str) -> Vec<(String, String, &'static str)> {
     let mut facts = Vec::new();
     for sentence in context.split(" .").map(str::trim).filter(|sentence| !sentence.is_empty()) {
         let capital = sentence.strip_prefix("The capital of ").and_then(|s| s.split_once(" is "));
@@ -62,7 +62,7 @@ fn substring(text: &str, start: usize, length: usize) -> String {
 }
 
 /// Returns a graph of countries with a capital and a language each, labelled in en, de and zh.
-fn world(countries: usize) -> KnowledgeGraph {
+fn country_graph(countries: usize) -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
     for number in 0..countries {
         let country = format!("C{number}");
@@ -114,14 +114,14 @@ fn template_errors_name_line_and_column() {
 fn contexts_state_true_facts_once() {
     let graph = countries();
     let label = |id: &str, language: &str| graph.label(id, language).unwrap();
-    let set = build(&graph, &config(&["en", "de", "zh"], 3, 2));
+    let set = build_set(&graph, &config(&["en", "de", "zh"], 3, 2));
     assert_eq!(set.items.len(), 6, "one item per fact");
     let mut facts = BTreeSet::new();
     for item in &set.items {
-        let triple = graph.triple(item.fact).unwrap();
-        facts.insert(item.fact);
+        let triple = graph.triple(item.fact_number).unwrap();
+        facts.insert(item.fact_number);
         assert_eq!(item.answer, label(triple.tail, "en"));
-        let parsed = parse(&item.context);
+        let parsed = parse_context(&item.context);
         assert_eq!(parsed.len(), 3);
         for (head, tail, relation) in &parsed {
             assert_eq!(*relation, triple.relation, "two more facts of the relation exist");
@@ -159,15 +159,15 @@ fn check_item(item: &QuestionItem, parsed: &[(String, String, &str)]) {
 
 #[test]
 fn facts_of_other_relations_complete_a_context() {
-    let graph = world(12);
-    let set = build(&graph, &QuestionConfig { items: Some(240), ..config(&["en"], 4, 1) });
+    let graph = country_graph(12);
+    let set = build_set(&graph, &QuestionConfig { items: Some(240), ..config(&["en"], 4, 1) });
     assert_eq!(set.items.len(), 240);
     let mut other_relations = 0;
     for item in &set.items {
-        let parsed = parse(&item.context);
+        let parsed = parse_context(&item.context);
         assert_eq!(parsed.len(), 4);
         check_item(item, &parsed);
-        let fact = graph.triple(item.fact).unwrap();
+        let fact = graph.triple(item.fact_number).unwrap();
         let (relation, head) = (fact.relation, graph.label(fact.head, "en").unwrap());
         assert_eq!(
             parsed.iter().filter(|(h, _, _)| h == head).count(),
@@ -179,10 +179,10 @@ fn facts_of_other_relations_complete_a_context() {
     }
     assert!(other_relations > 0);
     // Three countries have three facts per relation: the fourth sentence has the other relation.
-    let small_set = build(&countries(), &config(&["en"], 4, 3));
+    let small_set = build_set(&countries(), &config(&["en"], 4, 3));
     assert!(small_set.items.iter().all(|item| {
-        let relation = countries().triple(item.fact).unwrap().relation.to_owned();
-        parse(&item.context).iter().filter(|(_, _, r)| *r == relation).count() == 3
+        let relation = countries().triple(item.fact_number).unwrap().relation.to_owned();
+        parse_context(&item.context).iter().filter(|(_, _, r)| *r == relation).count() == 3
     }));
 }
 
@@ -206,28 +206,28 @@ fn contexts_have_no_ambiguous_labels() {
         builder.add_label(&format!("T{tail}"), "en", &text, LabelKind::Entity).unwrap();
     }
     let graph = builder.build();
-    let set = build(&graph, &QuestionConfig { items: Some(400), ..config(&["en"], 4, 3) });
+    let set = build_set(&graph, &QuestionConfig { items: Some(400), ..config(&["en"], 4, 3) });
     assert!(set.items.len() > 300, "{:?}", set.report);
     for item in &set.items {
-        check_item(item, &parse(&item.context));
+        check_item(item, &parse_context(&item.context));
     }
 }
 
 #[test]
 fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head() {
-    let graph = world(40);
+    let graph = country_graph(40);
     let config =
         QuestionConfig { counterfactual: true, items: Some(200), ..config(&["en", "zh"], 4, 3) };
-    let set = build(&graph, &config);
+    let set = build_set(&graph, &config);
     assert_eq!(set.items.len(), 200);
     let english: BTreeSet<&str> =
         graph.entities().map(|id| graph.label(id, "en").unwrap()).collect();
     let mut true_facts = 0;
     let mut labels = BTreeSet::new();
     for item in &set.items {
-        let parsed = parse(&item.context);
+        let parsed = parse_context(&item.context);
         check_item(item, &parsed);
-        let relation = graph.triple(item.fact).unwrap().relation;
+        let relation = graph.triple(item.fact_number).unwrap().relation;
         let context_labels: BTreeSet<&str> =
             parsed.iter().flat_map(|(head, tail, _)| [head.as_str(), tail.as_str()]).collect();
         assert_eq!(context_labels.len(), 8, "drawn without replacement");
@@ -255,11 +255,11 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
 
 #[test]
 fn items_depend_on_the_seed_but_not_on_the_number_of_threads() {
-    let graph = world(20);
+    let graph = country_graph(20);
     let config = config(&["en", "de"], 4, 3);
     let run = |threads, config: &QuestionConfig| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| build(&graph, config))
+        pool.install(|| build_set(&graph, config))
     };
     assert_eq!(run(1, &config), run(3, &config));
     assert_ne!(run(1, &config), run(1, &QuestionConfig { seed: 43, ..config.clone() }));
@@ -273,7 +273,7 @@ fn items_depend_on_the_seed_but_not_on_the_number_of_threads() {
 
 #[test]
 fn every_head_is_in_one_split() {
-    let graph = world(50);
+    let graph = country_graph(50);
     let split = EntitySplit::default().split_heads(&graph).unwrap();
     assert_eq!((split.train.len(), split.dev.len(), split.test.len()), (20, 15, 15));
     let split_heads: BTreeSet<String> =
@@ -290,19 +290,19 @@ fn every_head_is_in_one_split() {
     }
     // Questions and contexts of a split are only about heads of the split.
     let config = config(&["en"], 4, 3);
-    let set = one_set(&graph, &templates(TEMPLATES).unwrap(), &split.dev, &config).unwrap();
+    let set = test_set(&graph, &templates(TEMPLATES).unwrap(), &split.dev, &config).unwrap();
     assert_eq!(set.items.len(), 30);
     let names: BTreeSet<&str> = split.dev.iter().map(|id| graph.label(id, "en").unwrap()).collect();
     for item in &set.items {
-        assert!(split.dev.contains(graph.triple(item.fact).unwrap().head));
-        assert!(parse(&item.context).iter().all(|(head, _, _)| names.contains(head.as_str())));
+        assert!(split.dev.contains(graph.triple(item.fact_number).unwrap().head));
+        assert!(parse_context(&item.context).iter().all(|(head, ..)| names.contains(&**head)));
     }
 }
 
 #[test]
 fn files_are_parallel_squad_json() {
     let graph = countries();
-    let set = build(&graph, &config(&["en", "de", "zh"], 3, 2));
+    let set = build_set(&graph, &config(&["en", "de", "zh"], 3, 2));
     let files = set.files().unwrap();
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(

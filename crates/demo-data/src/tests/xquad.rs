@@ -5,11 +5,11 @@ use crate::generator::Generator;
 use crate::xquad::XquadSplit;
 use mlqa_eval::Dataset;
 
-use super::common::data;
+use super::common::data_path;
 
 fn split(first: Option<usize>) -> XquadSplit {
     XquadSplit {
-        xquad: data("xquad"),
+        xquad: data_path("xquad"),
         languages: ["en", "de"].map(|code| code.parse().unwrap()).into(),
         articles: None,
         first,
@@ -22,7 +22,7 @@ fn split(first: Option<usize>) -> XquadSplit {
 }
 
 fn dataset(text: &str) -> Dataset {
-    Dataset::parse(text, "part.json").unwrap()
+    Dataset::parse(text, "xquad.json").unwrap()
 }
 
 fn contexts(text: &str) -> BTreeSet<String> {
@@ -36,16 +36,16 @@ fn no_article_is_in_two_splits_in_any_language() {
         let (files, counts) = split(first).generate().unwrap();
         let files: BTreeMap<String, String> = files.into_iter().collect();
         for language in ["en", "de"] {
-            let parts: Vec<BTreeSet<String>> = ["train", "dev", "test"]
+            let by_split: Vec<BTreeSet<String>> = ["train", "dev", "test"]
                 .iter()
                 .filter_map(|split| {
                     let name = format!("{split}-context-{language}-question-{language}.json");
                     files.get(&name).map(|text| contexts(text))
                 })
                 .collect();
-            assert_eq!(parts.len(), splits);
-            let distinct_contexts: BTreeSet<&String> = parts.iter().flatten().collect();
-            assert_eq!(distinct_contexts.len(), parts.iter().map(BTreeSet::len).sum::<usize>());
+            assert_eq!(by_split.len(), splits);
+            let distinct_contexts: BTreeSet<&String> = by_split.iter().flatten().collect();
+            assert_eq!(distinct_contexts.len(), by_split.iter().map(BTreeSet::len).sum::<usize>());
             assert_eq!(distinct_contexts.len(), 240);
             let test = &files[&format!("test-context-{language}-question-{language}.json")];
             assert_eq!(test, &files[&format!("xquad.{language}.json")]);
@@ -85,7 +85,7 @@ fn folds_test_each_question_once_in_each_pair_of_languages() {
 
 #[test]
 fn documents_are_whole_articles_with_the_same_answers() {
-    let file = |documents| {
+    let test_file = |documents| {
         let (files, _) = XquadSplit { documents, ..split(Some(36)) }.generate().unwrap();
         let name = if documents { "documents.de.json" } else { "xquad.de.json" };
         let text = files.into_iter().find(|file| file.0 == name).unwrap().1;
@@ -94,7 +94,7 @@ fn documents_are_whole_articles_with_the_same_answers() {
         (contexts(&text), dataset.questions)
     };
     let ((paragraphs, paragraph_questions), (articles, article_questions)) =
-        (file(false), file(true));
+        (test_file(false), test_file(true));
     assert_eq!((paragraphs.len(), articles.len(), article_questions.len()), (60, 12, 265));
     for (short, long) in paragraph_questions.iter().zip(&article_questions) {
         assert_eq!((&short.id, &short.question), (&long.id, &long.question));
@@ -112,18 +112,19 @@ fn word_13_grams(text: &str) -> Vec<String> {
 
 #[test]
 fn no_training_paragraph_shares_a_13_gram_with_xquad() {
-    let questions = |path: &str| Dataset::read(data(path)).unwrap().questions;
+    let questions = |path: &str| Dataset::read(data_path(path)).unwrap().questions;
     let test_ngrams: std::collections::HashSet<String> = questions("xquad/xquad.en.json")
         .iter()
         .flat_map(|question| word_13_grams(&question.context))
         .collect();
-    let overlaps = |text: &str| word_13_grams(text).iter().any(|ngram| test_ngrams.contains(ngram));
-    // Spaces around punctuation are ignored.
+    let has_overlap =
+        |text: &str| word_13_grams(text).iter().any(|ngram| test_ngrams.contains(ngram));
+    // Checks that `has_overlap` ignores spaces around punctuation.
     let paragraph = &questions("xquad/xquad.en.json")[0].context;
-    assert!(overlaps(&paragraph.replace('(', " ( ").replace('.', " . ")));
+    assert!(has_overlap(&paragraph.replace('(', " ( ").replace('.', " . ")));
     for (file, count) in [("train", 7046), ("dev", 1263)] {
         let training = questions(&format!("nq-qed/{file}.json.gz"));
         assert_eq!(training.len(), count);
-        assert_eq!(training.iter().find(|question| overlaps(&question.context)), None, "{file}");
+        assert_eq!(training.iter().find(|question| has_overlap(&question.context)), None, "{file}");
     }
 }

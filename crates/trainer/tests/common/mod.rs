@@ -21,7 +21,7 @@ pub fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
     Stage::new("test", folder, environment).interrupt_after(interrupt_after)
 }
 
-/// A configuration with a checkpoint after every step.
+/// Returns a configuration with a checkpoint after every step.
 pub fn config() -> TrainConfig {
     TrainConfig {
         learning_rate: 1e-2,
@@ -42,28 +42,28 @@ pub fn parameters(weight: &Tensor) -> Vec<(String, Tensor)> {
     vec![("weight".into(), weight.shallow_clone())]
 }
 
-pub fn metrics(folder: &Path) -> String {
+pub fn metrics_text(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
 }
 
-/// The parsed lines of [`metrics`].
+/// Returns the parsed lines of [`metrics_text`].
 pub fn metrics_lines<T: DeserializeOwned>(folder: &Path) -> Vec<T> {
-    metrics(folder).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    metrics_text(folder).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A task with examples of one token and a given loss function.
-pub struct Toy<F> {
+pub struct ToyTask<F> {
     lengths: Vec<usize>,
     loss: F,
 }
 
-impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Toy<F> {
+impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> ToyTask<F> {
     pub fn new(examples: usize, loss: F) -> Self {
         Self { lengths: vec![1; examples], loss }
     }
 }
 
-impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Task for Toy<F> {
+impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Task for ToyTask<F> {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&self.lengths)
     }
@@ -77,8 +77,8 @@ impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Task for Toy<F> {
     }
 }
 
-/// A task with six examples that minimizes the square of a weight.
-pub fn shrink(weight: &Tensor) -> impl Task + use<> {
+/// Returns a task with six examples that minimizes the square of a weight.
+pub fn shrink_task(weight: &Tensor) -> impl Task + use<> {
     let weight = weight.shallow_clone();
-    Toy::new(6, move |_| Ok(weight.f_square()?))
+    ToyTask::new(6, move |_| Ok(weight.f_square()?))
 }

@@ -3,15 +3,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::{Toy, config, lock_rng, metrics, parameters, stage};
+use crate::common::{ToyTask, config, lock_rng, metrics_text, parameters, stage};
 use tch::{Device, Kind, Tensor};
 use trainer::{TrainConfig, fit};
 
-/// Shrinks weights. In step 3, replaces the folder `obstacle` by a file, so that writes fail.
+/// Minimizes squares of weights. In step 3, replaces the folder `obstacle` with a file, so that
+/// writes fail.
 fn train(folder: &Path, steps: u64, obstacle: Option<PathBuf>) -> Result<Vec<f32>, trainer::Error> {
     let weight = Tensor::ones([8_000], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let trained = weight.shallow_clone();
-    let mut task = Toy::new(6, move |step| {
+    let mut task = ToyTask::new(6, move |step| {
         if let Some(path) = obstacle.as_ref().filter(|_| step.number == 3) {
             // The write of an earlier model may create the folder again.
             for number in 0.. {
@@ -48,7 +49,7 @@ fn a_failed_write_ends_the_run_and_preserves_earlier_checkpoints() {
     assert!(!checkpoints.contains(&"step-00000009".to_owned()), "{checkpoints:?}");
     fs::remove_file(&obstacle).unwrap();
     assert_eq!(train(interrupted.path(), 9, None).unwrap(), want);
-    assert_eq!(metrics(interrupted.path()), metrics(uninterrupted.path()));
+    assert_eq!(metrics_text(interrupted.path()), metrics_text(uninterrupted.path()));
 }
 
 const STEPS: u64 = 40;
@@ -90,5 +91,5 @@ fn a_kill_during_a_write_preserves_the_previous_checkpoint() {
     let got = train(interrupted.path(), STEPS, None).unwrap();
     assert!(names().iter().all(|name| name.starts_with("step-")), "{:?}", names());
     assert_eq!(got, train(uninterrupted.path(), STEPS, None).unwrap());
-    assert_eq!(metrics(interrupted.path()), metrics(uninterrupted.path()));
+    assert_eq!(metrics_text(interrupted.path()), metrics_text(uninterrupted.path()));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{Toy, config, lock_rng, parameters, shrink, stage, weight};
+use crate::common::{ToyTask, config, lock_rng, parameters, shrink_task, stage, weight};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use trainer::{
@@ -13,12 +13,12 @@ use trainer::{
 };
 
 /// Minimizes the square of a weight, and has a queue as state.
-struct Queued {
+struct QueueTask {
     weight: Tensor,
     queue: Tensor,
 }
 
-impl Task for Queued {
+impl Task for QueueTask {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&[1; 6])
     }
@@ -56,12 +56,12 @@ fn train_task(
 
 fn train(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
     let weight = weight();
-    train_task(folder, interrupt_after, &weight, &mut shrink(&weight))
+    train_task(folder, interrupt_after, &weight, &mut shrink_task(&weight))
 }
 
 fn train_queued(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
     let (weight, queue) = (weight(), Tensor::from(0.0));
-    let mut task = Queued { weight: weight.shallow_clone(), queue };
+    let mut task = QueueTask { weight: weight.shallow_clone(), queue };
     train_task(folder, interrupt_after, &weight, &mut task)
 }
 
@@ -79,7 +79,7 @@ fn error_of(
     train(folder.path(), Some(4)).unwrap();
     damage(&folder.path().join("checkpoints"));
     let error = train(folder.path(), None).unwrap_err();
-    // The message contains the causes, so a program that prints both does not repeat them.
+    // The message contains the causes, so programs that also print `source` do not repeat them.
     assert!(std::error::Error::source(&error).is_none());
     let root = folder.path().display().to_string();
     let error = error.to_string().replace(&root, "RUN");
@@ -91,7 +91,7 @@ const HINT: &str = "; to continue from step 3, delete RUN/checkpoints/step-00000
 #[test]
 fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
     let _lock = lock_rng();
-    let complete = train(tempfile::tempdir().unwrap().path(), None).unwrap();
+    let want = train(tempfile::tempdir().unwrap().path(), None).unwrap();
     let newest = |root: &Path| root.join("step-00000004");
     for file in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
         let (_, error) = error_after(|root| fs::remove_file(newest(root).join(file)).unwrap());
@@ -106,7 +106,7 @@ fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
         assert!(error.contains(file) && error.ends_with(HINT), "{error}");
         assert_eq!(error.matches("EOF").count(), usize::from(file == "state.json"), "{error}");
         fs::remove_dir_all(folder.path().join("checkpoints/step-00000004")).unwrap();
-        assert_eq!(train(folder.path(), None).unwrap(), complete);
+        assert_eq!(train(folder.path(), None).unwrap(), want);
     }
 }
 
@@ -160,7 +160,8 @@ fn a_checkpoint_with_the_name_of_another_step_is_an_error() {
     let (_, error) = error_after(|root| {
         fs::rename(root.join("step-00000004"), root.join("step-00000010")).unwrap();
     });
-    let text = "RUN/checkpoints/step-00000010/state.json: step = 4: expected the folder's, 10;";
+    let text =
+        "RUN/checkpoints/step-00000010/state.json: step = 4: expected 10 from the folder's name;";
     assert!(error.starts_with(text), "{error}");
 }
 
@@ -197,7 +198,7 @@ fn another_task_or_configuration_is_not_reported_as_damage() {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();
     let weight = weight();
-    let mut task = shrink(&weight);
+    let mut task = shrink_task(&weight);
     let changed_config = TrainConfig { weight_decay: 0.5, ..config() };
     let stage = stage(folder.path(), None);
     let error =
@@ -213,13 +214,13 @@ fn permanently_stored_parameters_are_equal_after_an_interruption() {
     let _lock = lock_rng();
     let train = |folder: &Path, interrupt_after| {
         let weight = weight();
-        let mut task = shrink(&weight);
+        let mut task = shrink_task(&weight);
         let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..config() };
         fit(&stage(folder, interrupt_after), &config, &parameters(&weight), &mut task).unwrap();
         weight.double_value(&[])
     };
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let last = train(uninterrupted.path(), None);
+    let last_weight = train(uninterrupted.path(), None);
     train(interrupted.path(), Some(4)); // resumes from step 3
     train(interrupted.path(), None);
     let stored = |folder: &Path| {
@@ -231,7 +232,7 @@ fn permanently_stored_parameters_are_equal_after_an_interruption() {
     let (names, values): (Vec<_>, Vec<_>) = stored(uninterrupted.path()).into_iter().unzip();
     assert_eq!(names, [3, 6, 9].map(|step| format!("step-{step:08}.safetensors")));
     assert!(values.is_sorted_by(|earlier, later| earlier > later), "{values:?}");
-    assert_eq!(values.last(), Some(&last));
+    assert_eq!(values.last(), Some(&last_weight));
     assert_eq!(stored(uninterrupted.path()), stored(interrupted.path()));
 }
 
@@ -270,7 +271,7 @@ fn an_update_that_diverges_is_not_saved() {
     let folder = tempfile::tempdir().unwrap();
     let weight = Tensor::from_slice(&[5e14_f32, -1e15]).view([1, 2]).set_requires_grad(true);
     let trained = weight.shallow_clone();
-    let mut task = Toy::new(6, move |_| Ok(trained.f_square()?.f_sum(Kind::Float)?));
+    let mut task = ToyTask::new(6, move |_| Ok(trained.f_square()?.f_sum(Kind::Float)?));
     let error = fit(&stage(folder.path(), None), &config, &parameters(&weight), &mut task)
         .unwrap_err()
         .to_string();

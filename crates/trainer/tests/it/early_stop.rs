@@ -2,7 +2,7 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics, parameters, shrink, stage, weight};
+use crate::common::{config, lock_rng, metrics_text, parameters, shrink_task, stage, weight};
 use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
 use trainer::{FitReport, Task, TrainConfig, fit};
 
@@ -14,8 +14,8 @@ fn train(folder: &Path, interrupt_after: Option<u64>, config: &TrainConfig) -> O
     train_to(0.46, false, folder, interrupt_after, config, &Cell::new(0))
 }
 
-/// Trains like [`train`], with the highest score at weight `best`. `include_initial` also scores
-/// the initial weight. `evaluations` counts the evaluations.
+/// Trains like [`train`], with the highest score at weight `best`. With `include_initial`, the
+/// initial weight is also scored. `evaluations` counts the evaluations.
 fn train_to(
     best: f64,
     include_initial: bool,
@@ -34,8 +34,8 @@ fn train_to(
         CheckpointSelection { include_initial, ..CheckpointSelection::highest("dev", score) };
     let parameters = parameters(&weight);
     // The wrapper borrows the task, so the task can be used after training.
-    let mut shrink = shrink(&weight);
-    let mut task = BestEpoch::new(&mut shrink, &parameters, selection);
+    let mut inner_task = shrink_task(&weight);
+    let mut task = BestEpoch::new(&mut inner_task, &parameters, selection);
     let report = fit(&stage(folder, interrupt_after), config, &parameters, &mut task).unwrap();
     if !report.finished {
         return None;
@@ -60,18 +60,19 @@ fn training_ends_without_a_new_best_score_and_restores_the_best_weight() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let (report, best, scores, weight) = train(folder.path(), None, &patient_config()).unwrap();
-    // Evaluations follow steps 2, 3 (an epoch), 4, 6 (both), 8, 9, 10, 12, …; the second one after
-    // the best is the last.
+    // Evaluations follow steps 2, 3 (an epoch), 4, 6 (both), 8, 9, 10, 12, …. The last evaluation
+    // is the second evaluation after the best one.
     assert_eq!(best + 3, scores.len());
     assert!(report.finished && report.steps < 60 && best > 0, "{report:?}, {best}");
     assert!(scores.iter().all(|score| score["dev"] <= scores[best]["dev"]));
     assert_eq!(-(weight - 0.46).abs(), scores[best]["dev"]);
-    let evaluated =
+    let evaluated_steps =
         (1..=report.steps).filter(|step| step.is_multiple_of(2) || step.is_multiple_of(3));
-    assert_eq!(evaluated.count(), scores.len());
-    // The last step has a line of metrics and a checkpoint, and a resumed run stops there, too.
-    let last = metrics(folder.path()).lines().last().unwrap().to_owned();
-    assert!(last.starts_with(&format!("{{\"step\":{},", report.steps)), "{last}");
+    assert_eq!(evaluated_steps.count(), scores.len());
+    // The last step has a line of metrics and a checkpoint, and a resumed run stops at the same
+    // step.
+    let last_line = metrics_text(folder.path()).lines().last().unwrap().to_owned();
+    assert!(last_line.starts_with(&format!("{{\"step\":{},", report.steps)), "{last_line}");
     let checkpoint = folder.path().join(format!("checkpoints/step-{:08}", report.steps));
     assert!(checkpoint.exists());
     assert_eq!(train(folder.path(), None, &patient_config()), Some((report, best, scores, weight)));
@@ -86,7 +87,7 @@ fn an_interrupted_run_ends_at_the_same_step() {
         let interrupted = tempfile::tempdir().unwrap();
         let got = (0..20).find_map(|_| train(interrupted.path(), Some(steps), &patient_config()));
         assert_eq!(got, want, "stopped every {steps} steps");
-        assert_eq!(metrics(interrupted.path()), metrics(uninterrupted.path()));
+        assert_eq!(metrics_text(interrupted.path()), metrics_text(uninterrupted.path()));
     }
 }
 
@@ -94,7 +95,7 @@ fn an_interrupted_run_ends_at_the_same_step() {
 fn evaluation_options_are_errors_for_a_task_without_scores() {
     let weight = weight();
     let folder = tempfile::tempdir().unwrap();
-    let mut task = shrink(&weight);
+    let mut task = shrink_task(&weight);
     let error =
         fit(&stage(folder.path(), None), &patient_config(), &parameters(&weight), &mut task);
     let error = error.unwrap_err().to_string();
@@ -107,8 +108,9 @@ fn scores_with_other_names_are_an_error() {
     let selection = CheckpointSelection::highest_mean(["en".to_owned()], || {
         Ok(Scores::from([("de".to_owned(), 1.0)]))
     });
-    let mut shrink = shrink(&weight);
-    let error = BestEpoch::new(&mut shrink, &[], selection).epoch_ended(0).unwrap_err().to_string();
+    let mut inner_task = shrink_task(&weight);
+    let error =
+        BestEpoch::new(&mut inner_task, &[], selection).epoch_ended(0).unwrap_err().to_string();
     assert!(error.contains("names of scores: expected [\"en\"], got [\"de\"]"), "{error}");
 }
 

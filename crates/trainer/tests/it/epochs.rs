@@ -68,7 +68,8 @@ impl Task for RecordingTask {
 /// Result of a run: report, weight, and the records of both tasks.
 type RunResult = (FitReport, f64, [Vec<(u64, u64, f64)>; 2]);
 
-/// Trains two tasks of 3 and 2 batches per epoch alternately, the second twice in each round.
+/// Alternates two tasks with 3 and 2 batches per epoch; a round has one batch of the first task and
+/// two batches of the second task.
 fn run(
     folder: &Path,
     config: &TrainConfig,
@@ -146,16 +147,16 @@ fn an_interruption_at_any_step_neither_repeats_nor_skips_calls() {
             let run =
                 |folder: &Path, interrupt_after| run_with(folder, &config, summed, interrupt_after);
             let folder = tempfile::tempdir().unwrap();
-            let complete = run(folder.path(), None).unwrap();
-            let log = crate::common::metrics(folder.path());
-            for step in 1..=complete.0.steps {
+            let want = run(folder.path(), None).unwrap();
+            let log = crate::common::metrics_text(folder.path());
+            for step in 1..=want.0.steps {
                 let folder = tempfile::tempdir().unwrap();
                 let (report, ..) = run(folder.path(), Some(step)).unwrap();
                 assert_eq!(report.steps, step);
-                assert_eq!(run(folder.path(), None).unwrap(), complete, "at {step}");
-                assert_eq!(crate::common::metrics(folder.path()), log, "at {step}");
+                assert_eq!(run(folder.path(), None).unwrap(), want, "at {step}");
+                assert_eq!(crate::common::metrics_text(folder.path()), log, "at {step}");
                 // A finished run does not repeat calls.
-                assert_eq!(run(folder.path(), None).unwrap(), complete, "at {step}");
+                assert_eq!(run(folder.path(), None).unwrap(), want, "at {step}");
             }
         }
     }

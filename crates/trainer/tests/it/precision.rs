@@ -1,7 +1,7 @@
 //! bfloat16, loss scaling, and steps with non-finite losses or gradients.
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics, metrics_lines, stage};
+use crate::common::{config, lock_rng, metrics_lines, metrics_text, stage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::{
@@ -22,7 +22,8 @@ enum Failure {
     InfiniteLoss(u64),
 }
 
-/// Regression with two matrices, `x first second`, whose matmuls run under autocast.
+/// Regression with the product of two matrices, `x · first · second`, whose matmuls run under
+/// autocast.
 struct Line {
     first: Tensor,
     second: Tensor,
@@ -73,17 +74,17 @@ impl Task for Line {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let share = 1.0 / step.batch.len() as f64;
+        let weight = 1.0 / step.batch.len() as f64;
         if self.micro_batches {
             return accumulate(&MicroBatch::cut(step.batch, 1), |examples| {
                 let losses = examples.iter().map(|&example| self.loss(example, step.number));
-                let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * share;
+                let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * weight;
                 Ok(vec![WeightedLoss { name: "line", weight: 1.0, loss }])
             });
         }
         let losses = step.batch.iter().map(|&example| self.loss(example, step.number));
         let sum = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")?;
-        Ok(StepLosses::single("line", sum * share))
+        Ok(StepLosses::single("line", sum * weight))
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -92,7 +93,7 @@ impl Task for Line {
     }
 }
 
-/// The parameters after training, or the error.
+/// Trains, and returns the parameters or the error.
 fn train(stage: &Stage, mut line: Line) -> Result<Vec<Tensor>, Error> {
     let parameters = line.parameters();
     fit(stage, &config(), &parameters, &mut line)?;
@@ -127,15 +128,15 @@ fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
     // The squares of the gradients overflow float32 until the scale is small enough.
     let line = || Line::new(Failure::LargeLoss(1e15));
     let want = train(&scaled(uninterrupted.path(), None), line()).unwrap();
-    let unchanged = train(&scaled(interrupted.path(), 2.into()), line()).unwrap();
-    let start = Line::new(Failure::None);
-    assert_eq!(unchanged, [start.first.copy(), start.second.copy()]);
+    let parameters_after_skips = train(&scaled(interrupted.path(), 2.into()), line()).unwrap();
+    let initial = Line::new(Failure::None);
+    assert_eq!(parameters_after_skips, [initial.first.copy(), initial.second.copy()]);
     for steps in [3, 4] {
         train(&scaled(interrupted.path(), steps.into()), line()).unwrap();
     }
     assert_eq!(train(&scaled(interrupted.path(), None), line()).unwrap(), want);
-    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
-    assert_ne!(want, unchanged);
+    assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
+    assert_ne!(want, parameters_after_skips);
     let lines = metrics_lines::<Value>(uninterrupted.path());
     let scales: Vec<f64> = lines.iter().map(|line| line["loss_scale"].as_f64().unwrap()).collect();
     assert!(scales.first() > scales.last() && scales.last() > Some(&1.0), "{scales:?}");
@@ -206,7 +207,7 @@ fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
         train(&bf16(interrupted.path(), Some(steps)), line()).unwrap();
     }
     assert_eq!(train(&bf16(interrupted.path(), None), line()).unwrap(), want);
-    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
+    assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
     let f32_parameters = train_plain();
     for (bf16, f32_parameters) in want.iter().zip(&f32_parameters) {
         assert_ne!(bf16, f32_parameters);

@@ -1,7 +1,7 @@
 //! Profiling does not change results, and writes a trace and tables.
 use std::path::Path;
 
-use crate::common::{Toy, config, lock_rng, metrics, parameters, stage, weight};
+use crate::common::{ToyTask, config, lock_rng, metrics_text, parameters, stage, weight};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 use trainer::{Error, TrainConfig, fit};
@@ -10,7 +10,7 @@ fn train(folder: &Path, profile_steps: u64, infinite_step: Option<u64>) -> Resul
     let weight = weight();
     // Trains the weight towards 1; the loss of step `infinite_step` is infinite.
     let trained = weight.shallow_clone();
-    let mut task = Toy::new(10, move |step| {
+    let mut task = ToyTask::new(10, move |step| {
         let rows = Tensor::from_slice(&[step.batch.len() as f64]);
         let loss = ((&trained - 1.0).square() * rows).sum(Kind::Double);
         Ok(if Some(step.number) == infinite_step { loss / 0.0 } else { loss })
@@ -31,7 +31,7 @@ fn profiling_does_not_change_results_and_writes_a_trace_and_tables() {
     let folder = tempfile::tempdir().unwrap();
     let (plain, profiled) = (folder.path().join("plain"), folder.path().join("recorded"));
     assert_eq!(train(&plain, 0, None).unwrap(), train(&profiled, 2, None).unwrap());
-    assert_eq!(metrics(&plain), metrics(&profiled));
+    assert_eq!(metrics_text(&plain), metrics_text(&profiled));
     assert!(!plain.join("profile").exists());
 
     let tables = std::fs::read_to_string(profiled.join("profile/tables.md")).unwrap();
@@ -58,7 +58,7 @@ fn a_failed_write_of_a_profile_does_not_end_training() {
     std::fs::create_dir(&profiled).unwrap();
     std::fs::write(profiled.join("profile"), "mine").unwrap();
     assert_eq!(train(&profiled, 2, None).unwrap(), weight);
-    assert_eq!(metrics(&plain), metrics(&profiled));
+    assert_eq!(metrics_text(&plain), metrics_text(&profiled));
     assert_eq!(std::fs::read_to_string(profiled.join("profile")).unwrap(), "mine");
 }
 

@@ -27,7 +27,7 @@ pub struct MaskedLmTask<'a> {
     stream: Option<ExampleStream<ShardedJsonl<Vec<i64>>>>,
 }
 
-/// Token ids in rows of 4 to 10.
+/// Returns rows of 4 to 10 token ids.
 fn rows(count: usize) -> Vec<Vec<i64>> {
     let mut rng = trainer::rng_for(5, "rows", 0);
     (0..count).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect()
@@ -48,7 +48,7 @@ impl<'a> MaskedLmTask<'a> {
         Self { model, rows: Vec::new(), lengths: Vec::new(), stream }
     }
 
-    fn sum(&self, rows: &[(Vec<i64>, Vec<i64>)]) -> Result<Tensor, TaskError> {
+    fn loss_sum(&self, rows: &[(Vec<i64>, Vec<i64>)]) -> Result<Tensor, TaskError> {
         let ids: Vec<&[i64]> = rows.iter().map(|(ids, _)| ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|(_, labels)| labels.as_slice()).collect();
         let inputs = Inputs {
@@ -91,7 +91,7 @@ impl Task for MaskedLmTask<'_> {
         let count = rows.len() as f64;
         let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
-            let loss = self.sum(rows)? / count;
+            let loss = self.loss_sum(rows)? / count;
             Ok(vec![WeightedLoss { name: "mlm", weight: 1.0, loss }])
         })
     }
@@ -171,8 +171,8 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
     write_parameters(folder, rank, &parameters);
 }
 
-/// A task with dense and sparse gradients, on all ranks or on some ranks.
-struct Shared {
+/// A task whose gradients are dense or sparse, on all ranks or on some ranks.
+struct MixedGradients {
     /// A parameter with more elements than a communication bucket.
     big: Tensor,
     tiny: Tensor,
@@ -180,7 +180,7 @@ struct Shared {
     has_nan: bool,
 }
 
-impl Task for Shared {
+impl Task for MixedGradients {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&[1; 12])
     }
@@ -220,7 +220,7 @@ impl Task for Shared {
     }
 }
 
-/// Trains [`Shared`], and writes the parameters to the file of the rank.
+/// Trains with [`MixedGradients`], and writes the parameters to the file of the rank.
 fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
     tch::set_num_threads(1);
     let rank = group.as_ref().map_or(0, ProcessGroup::rank);
@@ -231,7 +231,7 @@ fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Opt
     let has_nan =
         std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference == "shared-nan");
     let [big, tiny, embedding] = [&[2600, 2600][..], &[7], &[50, 16]].map(filled);
-    let mut task = Shared { big, tiny, embedding, has_nan };
+    let mut task = MixedGradients { big, tiny, embedding, has_nan };
     let named = [("big", &task.big), ("tiny", &task.tiny), ("embedding", &task.embedding)];
     let parameters = named.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
     let config = TrainConfig {
@@ -451,18 +451,18 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
     }
     std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));
     // Bit k is set if process k is killed.
-    let mask = rng.random_range(1..1 << processes.len());
+    let killed_mask = rng.random_range(1..1 << processes.len());
     for (number, process) in processes.iter_mut().enumerate() {
-        if mask >> number & 1 == 1 {
+        if killed_mask >> number & 1 == 1 {
             process.kill().unwrap();
         }
     }
-    let ends = processes.iter_mut().map(|process| process.wait().unwrap());
-    ends.collect::<Vec<_>>().iter().any(|status| !status.success())
+    let statuses = processes.iter_mut().map(|process| process.wait().unwrap());
+    statuses.collect::<Vec<_>>().iter().any(|status| !status.success())
 }
 
 /// Kills training at up to three random moments, and then completes it. Each completed run must
-/// equal an uninterrupted run. Repeats this until a number of kills is reached.
+/// equal an uninterrupted run. New runs follow until a number of kills is reached.
 fn resumes_after_random_kills(size: usize) {
     let _lock = lock_rng();
     let kills = if testkit::long() { 50 } else { 3 };

@@ -4,7 +4,7 @@ use std::path::Path;
 use tch::{Device, Tensor};
 use trainer::{FitReport, TrainConfig, fit};
 
-use crate::common::{lock_rng, metrics, stage};
+use crate::common::{lock_rng, metrics_text, stage};
 use crate::ranks::{MaskedLmTask, model};
 
 fn config() -> TrainConfig {
@@ -49,14 +49,14 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert!(resumed.finished);
     assert_eq!(resumed.tokens, report.tokens);
     assert_eq!(got, want);
-    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
+    assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
 
     // Without the newest checkpoint, a run resumes from the previous checkpoint.
     std::fs::remove_dir_all(interrupted.path().join("checkpoints/step-00000020")).unwrap();
     let (resumed, got) = train(interrupted.path(), None);
     assert_eq!((resumed.steps, resumed.tokens), (20, report.tokens));
     assert_eq!(got, want);
-    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
+    assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
 
     // A finished run is not trained again, and only the newest two checkpoints remain.
     assert_eq!(train(interrupted.path(), None).0.final_loss, report.final_loss);

@@ -1,7 +1,7 @@
 //! Streamed examples: batches, epochs, tokens, and resuming at the stream's position.
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics, metrics_lines, parameters, stage, weight};
+use crate::common::{config, lock_rng, metrics_lines, metrics_text, parameters, stage, weight};
 use crate::memory_source::MemorySource;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -23,21 +23,21 @@ fn points(count: usize) -> Vec<Point> {
 }
 
 /// Loss `mean((w x − 2 x + noise)²)` over streamed points, which are recorded.
-struct Streamed<S: ExampleSource> {
+struct StreamTask<S: ExampleSource> {
     weight: Tensor,
     stream: ExampleStream<S>,
     /// The x of every example so far, and a 0 at the end of every epoch.
     recorded: Vec<f64>,
 }
 
-impl<S: ExampleSource<Example = Point>> Streamed<S> {
+impl<S: ExampleSource<Example = Point>> StreamTask<S> {
     fn new(weight: &Tensor, source: S) -> Self {
         let stream = ExampleStream::new(source, |point: &Point| point.tokens);
         Self { weight: weight.shallow_clone(), stream, recorded: Vec::new() }
     }
 }
 
-impl<S: ExampleSource<Example = Point>> Task for Streamed<S> {
+impl<S: ExampleSource<Example = Point>> Task for StreamTask<S> {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Streamed(&mut self.stream)
     }
@@ -80,7 +80,7 @@ fn train<S: ExampleSource<Example = Point>>(
     source: S,
 ) -> Result<RunResult, Error> {
     let weight = weight();
-    let mut task = Streamed::new(&weight, source);
+    let mut task = StreamTask::new(&weight, source);
     let report = fit(stage, config, &parameters(&weight), &mut task)?;
     let report = FitReport { seconds: 0.0, ..report };
     Ok((report, weight.double_value(&[]).to_bits(), task.recorded))
@@ -91,7 +91,7 @@ fn write_points(path: &Path, points: &[Point]) {
     std::fs::write(path, lines.collect::<String>()).unwrap();
 }
 
-/// The lines of a file in order, because blocks of one line cannot be shuffled.
+/// Returns a source of the lines of a file in order; blocks of one line are not shuffled.
 fn ordered_source(path: &Path) -> ShardedJsonl<Point> {
     let config = ShuffleConfig { lines: 1, ..ShuffleConfig::default() };
     ShardedJsonl::new(Shards::open([path]).unwrap(), config).unwrap()
@@ -114,8 +114,8 @@ fn every_epoch_reads_a_file_in_order() {
     assert_eq!((report.steps, report.tokens), (9, 3 * (3 + 4 + 5 + 6 + 7)));
     let epoch: Vec<f64> = points(5).iter().map(|point| point.x).chain([0.0]).collect();
     assert_eq!(recorded, epoch.repeat(3));
-    let thirds = epochs(folder.path());
-    assert!((thirds[0] - 1.0 / 3.0).abs() < 1e-15 && thirds[2] == 1.0 && thirds[8] == 3.0);
+    let logged = epochs(folder.path());
+    assert!((logged[0] - 1.0 / 3.0).abs() < 1e-15 && logged[2] == 1.0 && logged[8] == 3.0);
 }
 
 #[test]
@@ -152,21 +152,21 @@ fn an_interruption_at_any_step_changes_nothing() {
         for checkpoint_steps in [1, 3] {
             let config = TrainConfig { checkpoint_steps: Some(checkpoint_steps), ..config() };
             let folder = tempfile::tempdir().unwrap();
-            let complete = run(in_memory, folder.path(), &config, None);
-            let log = metrics(folder.path());
-            for step in 1..=complete.0.steps {
+            let want = run(in_memory, folder.path(), &config, None);
+            let log = metrics_text(folder.path());
+            for step in 1..=want.0.steps {
                 let folder = tempfile::tempdir().unwrap();
                 assert_eq!(run(in_memory, folder.path(), &config, Some(step)).0.steps, step);
                 let resumed = run(in_memory, folder.path(), &config, None);
-                assert_eq!(resumed, complete, "in memory: {in_memory}, at step {step}");
-                assert_eq!(metrics(folder.path()), log);
+                assert_eq!(resumed, want, "in memory: {in_memory}, at step {step}");
+                assert_eq!(metrics_text(folder.path()), log);
             }
             // The run is interrupted after every `checkpoint_steps` steps.
             let folder = tempfile::tempdir().unwrap();
-            let every = checkpoint_steps;
-            while !run(in_memory, folder.path(), &config, Some(every)).0.finished {}
-            assert_eq!(run(in_memory, folder.path(), &config, None), complete);
-            assert_eq!(metrics(folder.path()), log);
+            let interval = checkpoint_steps;
+            while !run(in_memory, folder.path(), &config, Some(interval)).0.finished {}
+            assert_eq!(run(in_memory, folder.path(), &config, None), want);
+            assert_eq!(metrics_text(folder.path()), log);
         }
     }
 }
@@ -220,20 +220,20 @@ fn streams_of_known_and_unknown_length_alternate() {
     let _lock = lock_rng();
     let run = |folder: &Path, interrupt_after| {
         let weight = weight();
-        let mut first = Streamed::new(&weight, MemorySource::new(points(5)));
-        let mut second = Streamed::new(&weight, UnknownLength(MemorySource::new(points(3))));
+        let mut first = StreamTask::new(&weight, MemorySource::new(points(5)));
+        let mut second = StreamTask::new(&weight, UnknownLength(MemorySource::new(points(3))));
         let tasks = Alternating::new().with("first", 1, &mut first).with("second", 1, &mut second);
         let report =
             fit(&stage(folder, interrupt_after), &config(), &parameters(&weight), tasks).unwrap();
         (report.steps, weight.double_value(&[]).to_bits(), first.recorded, second.recorded)
     };
     let folder = tempfile::tempdir().unwrap();
-    let complete = run(folder.path(), None);
-    assert_eq!((complete.0, complete.2.len(), complete.3.len()), (18, 18, 12 + 4 + 2 + 1));
+    let want = run(folder.path(), None);
+    assert_eq!((want.0, want.2.len(), want.3.len()), (18, 18, 12 + 4 + 2 + 1));
     for step in 1..18 {
         let folder = tempfile::tempdir().unwrap();
         run(folder.path(), Some(step));
-        assert_eq!(run(folder.path(), None), complete, "at step {step}");
+        assert_eq!(run(folder.path(), None), want, "at step {step}");
     }
 }
 

@@ -109,7 +109,7 @@ type RunResult = (FitReport, f64, Vec<f64>, Vec<Call>);
 enum TaskMix {
     /// The tasks alternate, with these numbers of batches per round.
     Alternate([u32; 3]),
-    /// Summed in each step, with these weights.
+    /// The losses are summed in each step, with these weights.
     Sum([f64; 3]),
 }
 
@@ -177,7 +177,7 @@ fn a_round_has_an_update_for_each_task_in_order() {
     assert_eq!(first_metrics[..2], second_metrics[..2]);
     assert_ne!(first_metrics[2].grad_norm, second_metrics[2].grad_norm);
     assert_ne!(first, second);
-    // The first step's gradient by hand: 2 · mean(x · (w x − y)) with y = 2 x and w = 0.5.
+    // The expected gradient of the first step is 2 · mean(x · (w x − y)) with y = 2 x and w = 0.5.
     let squares: f64 = calls[0].3.iter().map(|&k| (1.0 + k as f64 * 0.1).powi(2)).sum();
     let want = (2.0 * (0.5 - 2.0) * squares / 2.0).abs();
     assert!(

@@ -70,7 +70,7 @@ fn assert_equals_trace(
 }
 
 #[test]
-fn masked_language_model() {
+fn masked_lm_training_equals_the_trace() {
     assert_equals_trace("mlm", Head::MaskedLm, |model, batch, hidden| {
         let masked = masked_positions(&batch["b0.labels"]).unwrap();
         let logits = model.mlm_logits(&masked.gather(hidden).unwrap()).unwrap();
@@ -79,7 +79,7 @@ fn masked_language_model() {
 }
 
 #[test]
-fn question_answering() {
+fn question_answering_training_equals_the_trace() {
     assert_equals_trace("qa", Head::Span, |model, batch, hidden| {
         let (start_logits, end_logits) = model.span_logits(hidden, true).unwrap();
         span(
