@@ -99,14 +99,16 @@ pub fn hard_negatives(
     let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let CheckedSpans { slots, starts, ends, valid } =
+    let CheckedSpans { slot_count, starts, ends, valid } =
         candidates.check_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
             return Err(Error::Domain { option: "count", value: 0.0, rule: "at least 1" });
         }
-        NegativeSelection::Hardest { count } => i64::try_from(count).unwrap_or(i64::MAX).min(slots),
-        NegativeSelection::TopPrediction | NegativeSelection::Random { .. } => slots.min(1),
+        NegativeSelection::Hardest { count } => {
+            i64::try_from(count).unwrap_or(i64::MAX).min(slot_count)
+        }
+        NegativeSelection::TopPrediction | NegativeSelection::Random { .. } => slot_count.min(1),
     };
     let is_gold = starts
         .f_eq_tensor(&gold.starts.f_unsqueeze(1)?)?
@@ -122,8 +124,12 @@ pub fn hard_negatives(
             let spans = token_mask(&starts, &ends, &valid, length)?;
             without_autocast(|| cosines_with_first(&hidden.f_detach()?, &spans))??
         }
-        NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
-        NegativeSelection::Random { seed } => upload(&uniform_values(seed, batch, slots)?, device)?,
+        NegativeSelection::TopPrediction => {
+            Tensor::f_zeros([batch, slot_count], (Kind::Float, device))?
+        }
+        NegativeSelection::Random { seed } => {
+            upload(&uniform_values(seed, batch, slot_count)?, device)?
+        }
     };
     let priorities = priorities.f_masked_fill(&is_negative.f_logical_not()?, f64::NEG_INFINITY)?;
     let top_slots = priorities.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]

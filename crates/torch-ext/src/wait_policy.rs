@@ -168,9 +168,9 @@ mod tests {
             let missing = missing_variables(|name| set.contains(&name));
             missing.into_iter().map(|(name, _)| name).collect()
         };
-        let all =
+        let variables =
             [WAIT_POLICY_VARIABLE, ONEDNN_CACHE_VARIABLE, TORCH_CACHE_VARIABLE, GLIBC_VARIABLE];
-        assert_eq!(names(&[]), if cfg!(target_os = "linux") { &all[..] } else { &[] });
+        assert_eq!(names(&[]), if cfg!(target_os = "linux") { &variables[..] } else { &[] });
         assert!(!names(&[WAIT_POLICY_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
         assert!(!names(&[SPIN_COUNT_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
         assert!(names(&variables).is_empty());

@@ -480,7 +480,7 @@ mod tests {
             shapes.iter().map(|(name, shape)| ((*name).to_owned(), parameter(shape))).collect();
         let config = TrainConfig { weight_decay: 0.5, ..TrainConfig::default() };
         let optimizer = AdamW::new(&parameters, &config).unwrap();
-        let has_decay = |slot: &Slot| optimizer.groups[slot.group].weight_decay > 0.0;
+        let has_decay = |slot: &Slot| optimizer.groups[slot.group_index].weight_decay > 0.0;
         let decayed_names = optimizer.slots.iter().filter(|(_, slot)| has_decay(slot));
         let decayed_names: Vec<&String> = decayed_names.map(|(name, _)| name).collect();
         assert_eq!(decayed_names, ["roberta.pooler.dense.weight"]);

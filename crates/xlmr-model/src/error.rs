@@ -59,7 +59,7 @@ pub enum Error {
     #[error("{argument}: expected {expected}, got {got}")]
     Input {
         /// Name of the argument.
-        tensor: &'static str,
+        argument: &'static str,
         /// The expected value.
         expected: String,
         /// The actual value.

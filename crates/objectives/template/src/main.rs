@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
     let contrast_rows = ContrastRows::default();
-    let config = ContrastConfig::config();
+    let config = ContrastConfig::paper();
     let mep =
         masked_entity_prediction(&mentions, &descriptions, &mut queue, &contrast_rows, &config)?;
 

@@ -3,13 +3,13 @@
 //!
 //! 1. [`PairedQuestions`]: questions with their translations;
 //! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: training tasks on both halves, in phase two
-//!   with a teacher's soft labels on the target half;
+//!    with a teacher's soft labels on the target half;
 //! 3. [`TeacherLogits`]: the scores of the teacher, computed once and stored;
 //! 4. [`SecondTextConfig`]: the second text of a
 //!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text), and
 //!    [`best_fused_classes`] for classification;
 //! 5. [`FusedEvaluation`]: the scores with each second text, and the scores of answers found in the
-//!   translation and projected back.
+//!    translation and projected back.
 mod classification;
 mod config;
 mod evaluation;
