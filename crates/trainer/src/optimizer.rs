@@ -30,12 +30,14 @@ struct ParameterGroup {
 /// use tch::Tensor;
 /// use trainer::{AdamW, TrainConfig};
 ///
-/// let weight = Tensor::from_slice(&[1f32]).set_requires_grad(true); let parameters =
-/// [("weight".to_string(), weight.shallow_clone())]; let config = TrainConfig { learning_rate: 0.1,
-/// weight_decay: 0.0, ..TrainConfig::default() }; let mut optimizer = AdamW::new(&parameters,
-/// &config)?; (&weight * 3.0).backward(); // The first update has the size of the learning rate for
-/// any gradient. assert_eq!(optimizer.step(1.0)?, 3.0); assert!((weight.double_value(&[0]) -
-/// 0.9).abs() < 1e-6);
+/// let weight = Tensor::from_slice(&[1f32]).set_requires_grad(true);
+/// let parameters = [("weight".to_string(), weight.shallow_clone())];
+/// let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.0, ..TrainConfig::default() };
+/// let mut optimizer = AdamW::new(&parameters, &config)?;
+/// (&weight * 3.0).backward();
+/// // The first update has the size of the learning rate for any gradient.
+/// assert_eq!(optimizer.step(1.0)?, 3.0);
+/// assert!((weight.double_value(&[0]) - 0.9).abs() < 1e-6);
 /// # Ok::<(), trainer::Error>(())
 /// ```
 pub struct AdamW {

@@ -103,10 +103,13 @@ impl BuildReport {
     ///
     /// use kg_triples::{BuildReport, SequenceKind};
     ///
-    /// let report = |sequences, tokens| BuildReport { kept:
-    /// BTreeMap::from([(SequenceKind::Monolingual, sequences)]), tokens, ..BuildReport::default()
-    /// }; // 10 tokens per sequence versus 15. assert_eq!(report(40,
-    /// 400).equal_token_steps(&report(60, 900), 100), 150);
+    /// let report = |sequences, tokens| BuildReport {
+    ///     kept: BTreeMap::from([(SequenceKind::Monolingual, sequences)]),
+    ///     tokens,
+    ///     ..BuildReport::default()
+    /// };
+    /// // 10 tokens per sequence compared with 15.
+    /// assert_eq!(report(40, 400).equal_token_steps(&report(60, 900), 100), 150);
     /// ```
     pub fn equal_token_steps(&self, other: &Self, steps: u64) -> u64 {
         let mean_tokens = |report: &Self| report.tokens as f64 / report.sequences().max(1) as f64;
