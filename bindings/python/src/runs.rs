@@ -110,7 +110,7 @@ pub fn compare<'py>(
     if rows.is_empty() {
         return Err(value_error("predictions: no pair of languages is in data and both runs"));
     }
-    RunDifference::correct(&mut rows);
+    RunDifference::apply_holm(&mut rows);
     to_python(py, &rows)
 }
 

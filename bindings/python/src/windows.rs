@@ -225,7 +225,7 @@ pub fn windows<'py>(
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
     let questions = questions(dataset, "dataset", true)?.questions;
     let result = py.detach(|| -> Result<_, mlqa_eval::Error> {
-        let cutter = WindowCutter::with(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
+        let cutter = WindowCutter::with_cache(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
         let windows = cutter.windows(&questions, purpose)?;
         // run_qa pads every row to the full length, and its decoding includes padding.
         let max_row_length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The errors of this crate. Each message states how to fix the problem.
+//! Errors of this crate. Each message states how to fix the problem.
 use std::path::PathBuf;
 
 use language::LanguageError;
@@ -36,7 +36,7 @@ pub enum Error {
         /// The expected content.
         expected: &'static str,
     },
-    /// Two questions of a file share an id.
+    /// Two questions of a file have the same id.
     #[error("{}: question id `{id}` occurs twice; ids must be unique", path.display())]
     DuplicateQuestion {
         /// The file.
@@ -59,7 +59,8 @@ pub enum Error {
         offset: usize,
         /// The answer's text.
         expected: String,
-        /// The context's text at this position, as long as the answer; empty past the end.
+        /// The context's text at `offset` with the length of the answer; empty if `offset` is after
+        /// the end of the context.
         found: String,
     },
     /// A text is not a language code.
@@ -70,15 +71,15 @@ pub enum Error {
     DatasetName {
         /// The name.
         name: String,
-        /// Why the name is invalid.
+        /// The reason why the name is invalid.
         reason: String,
     },
     /// Two files have no question id in common.
     #[error("{} and {} have no question id in common; expected two files of one parallel data set", context.display(), question.display())]
     NothingPaired {
-        /// The file with contexts.
+        /// The file that provides the contexts.
         context: PathBuf,
-        /// The file with questions.
+        /// The file that provides the question texts.
         question: PathBuf,
     },
     /// A configured value is out of range.
@@ -161,7 +162,7 @@ pub enum Error {
         /// The question's id.
         id: String,
     },
-    /// No language was given, and the question ids do not name languages.
+    /// The language argument is missing, and the question ids do not name languages.
     #[error(
         "{}: LANGUAGE is missing, and the question ids do not name languages as in TyDi \
          (`arabic-2387335860751143628-1`); give the language of contexts and answers, such as en",
@@ -171,7 +172,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// One language was given for a file of several languages.
+    /// The language argument is set, but the question ids name several languages.
     #[error(
         "{}: the question ids name several languages, but LANGUAGE is `{language}`; omit LANGUAGE to \
          score each language by its own rules",
@@ -180,7 +181,7 @@ pub enum Error {
     SeveralLanguages {
         /// The file.
         path: PathBuf,
-        /// The language that was given.
+        /// The language argument.
         language: language::Language,
     },
     /// A folder has no file to score.
@@ -196,15 +197,15 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// The error and how to fix it.
+        /// Description of the error, with a fix.
         message: String,
     },
-    /// No published table has the given id, or it cannot be compared.
+    /// There is no published table with this id, or the table has no comparable values.
     #[error("published table `{id}`: {message}")]
     Table {
         /// The id.
         id: String,
-        /// The error, with the valid ids.
+        /// Description of the error, with the valid ids.
         message: String,
     },
     /// Token coverage cannot be computed because the questions have no tokens.

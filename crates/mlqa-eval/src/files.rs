@@ -29,27 +29,27 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     expected: &'static str,
 ) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| {
-        let full = error.to_string();
+        let full_message = error.to_string();
         let (line, column) = (error.line(), error.column());
         let position = format!(" at line {line} column {column}");
         let message = match non_json_literal(text, line, column) {
             Some(literal) if error.is_syntax() => format!("{literal} is not JSON; write null"),
-            _ => full.strip_suffix(&position).unwrap_or(&full).to_owned(),
+            _ => full_message.strip_suffix(&position).unwrap_or(&full_message).to_owned(),
         };
         Error::Json { path: path.to_path_buf(), line, column, message, expected }
     })
 }
 
-/// Returns the literal at a position if it is one that Python's `json` writes but that is not JSON
-/// (such as `NaN`).
+/// Returns the literal at a position if it is invalid JSON that Python's `json` writes, such as
+/// `NaN`.
 fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static str> {
     let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
-    let at_column = line.get(column.checked_sub(1)?..)?;
-    ["NaN", "Infinity"].into_iter().find(|literal| at_column.starts_with(literal.as_bytes()))
+    let text_at_column = line.get(column.checked_sub(1)?..)?;
+    ["NaN", "Infinity"].into_iter().find(|literal| text_at_column.starts_with(literal.as_bytes()))
 }
 
-/// Deserialises an offset, which may be an integer, a whole float or text, as in files from pandas
-/// or CSV.
+/// Deserialises an offset. Files from pandas or CSV may have floats without a fraction, or text,
+/// instead of integers.
 pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     struct Offset;
     impl Visitor<'_> for Offset {
@@ -68,7 +68,7 @@ pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Err
         }
 
         fn visit_f64<E: de::Error>(self, value: f64) -> Result<usize, E> {
-            // Whole floats are displayed without a point.
+            // Rust displays floats without a fraction as integers.
             let parsed = value.to_string().parse();
             parsed.map_err(|_| E::invalid_value(Unexpected::Float(value), &self))
         }
@@ -105,8 +105,8 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
     to.collect_str(&path.display())
 }
 
-/// Writes several files together. All are complete before any is renamed to its final name. Missing
-/// folders are created.
+/// Writes several files. All files are written completely before the first one is renamed to its
+/// final name. Missing folders are created.
 ///
 /// # Errors
 /// [`Error::Write`].

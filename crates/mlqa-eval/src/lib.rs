@@ -18,8 +18,8 @@ mod questions;
 mod windows;
 
 pub use compare::{
-    Compared, Interval, PairedTest, Resampling, RunDifference, bootstrap, compare, compare_runs,
-    compared_markdown, holm, paired_test,
+    Interval, PairedTest, PublishedComparison, Resampling, RunDifference, bootstrap, compare,
+    compare_runs, comparison_markdown, holm, paired_test,
 };
 pub use error::Error;
 pub use files::{json_bytes, read_json, write_files};

@@ -23,7 +23,7 @@ const LARGE_HIDDEN_SIZE: i64 = 512;
 /// Returns the default window settings, limited to the model's positions.
 pub(crate) fn default_windows(config: &Config) -> WindowConfig {
     let positions = usize::try_from(config.max_length()).unwrap_or(0);
-    WindowConfig::fitting(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))
+    WindowConfig::for_model(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))
 }
 
 /// Number of questions that are answered in one pass over the documents.

@@ -1,4 +1,4 @@
-//! A run's answers to the questions of a file.
+//! Reads and scores a run's answers to the questions of a file.
 use crate::input::AnswerFile;
 use crate::query_sets::Questions;
 use mlqa_eval::{
@@ -9,8 +9,8 @@ use mlqa_eval::{
 /// A scored answer file.
 pub(crate) struct Answers {
     pub score: Score,
-    /// The class of each question's answer, and whether the text equals a gold answer at another
-    /// position.
+    /// Boundary class of each question's answer, and whether the answer has the text of a gold
+    /// answer but not its position.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.
@@ -18,7 +18,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Reads answers and scores them.
+    /// Reads and scores an answer file.
     pub fn read(
         file: &AnswerFile,
         questions: &Questions,
@@ -51,7 +51,7 @@ impl Answers {
             .map(|question| [question.f1, f64::from(u8::from(question.exact_match))])
     }
 
-    /// Returns the class of the answer to the question at index `at`.
+    /// Returns the boundary class of the answer to the question at index `at`.
     pub fn class(&self, at: usize) -> Option<BoundaryClass> {
         self.classes.get(at)?.0
     }

@@ -1,4 +1,4 @@
-//! The questions shown in a page.
+//! Selects the questions shown in a page and serialises them for the page's script.
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ pub(crate) struct FirstSeedAnswers {
     pub n_best: Option<NBestFile>,
 }
 
-/// An n-best file: candidates with probabilities by question id.
+/// Content of an n-best file: candidates and their probabilities by question id.
 pub(crate) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
 
-/// Reads a file of [`mlqa_eval::write_n_best`] or `nbest_predictions.json` of Hugging Face's
-/// `run_qa`.
+/// Reads a file written by [`mlqa_eval::write_n_best`], or `nbest_predictions.json` of Hugging
+/// Face's `run_qa`.
 pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
     #[derive(Deserialize)]
     struct CandidateRow {
@@ -35,14 +35,14 @@ pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum NBestRow {
-        Ours { candidates: Vec<CandidateRow> },
+        MlqaEval { candidates: Vec<CandidateRow> },
         RunQa(Vec<CandidateRow>),
     }
-    let expected = "n-best lists: {\"<question id>\": {\"candidates\": [{\"text\": \"…\", \
+    let expected_format = "n-best lists: {\"<question id>\": {\"candidates\": [{\"text\": \"…\", \
                     \"probability\": 0.5}]}, …}";
-    let lists: BTreeMap<String, NBestRow> = read_json(path, expected)?;
+    let lists: BTreeMap<String, NBestRow> = read_json(path, expected_format)?;
     let first_candidates = |(id, list)| {
-        let (NBestRow::Ours { candidates } | NBestRow::RunQa(candidates)) = list;
+        let (NBestRow::MlqaEval { candidates } | NBestRow::RunQa(candidates)) = list;
         let first = candidates.into_iter().take(MAX_CANDIDATES);
         (id, first.map(|candidate| (candidate.text, candidate.probability)).collect())
     };
@@ -50,13 +50,13 @@ pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
 }
 
 /// The questions of a page with their details, serialised as the JSON input of the page's script.
-/// Positions are in UTF-16 units, as in JavaScript.
+/// Positions are in UTF-16 code units, as in JavaScript.
 #[derive(Default, Serialize)]
 pub(crate) struct Browser {
     pairs: Vec<PairHeader>,
     contexts: Vec<Arc<str>>,
     classes: Vec<&'static str>,
-    items: Vec<Item>,
+    items: Vec<ShownQuestion>,
     /// Number of questions of all pairs, including those not shown.
     total: usize,
     /// The index of each context in `contexts`; pairs may share contexts.
@@ -72,13 +72,13 @@ struct PairHeader {
 }
 
 #[derive(Serialize)]
-struct Item {
+struct ShownQuestion {
     pair: usize,
     context: usize,
     id: String,
     question: String,
     /// Start and length of each gold answer, with its text. The position is `None` if the context
-    /// does not have the text at the answer's offset.
+    /// does not contain the text at the answer's offset.
     gold: Vec<(Option<(usize, usize)>, String)>,
     /// The answer of each run.
     answers: Vec<Option<ShownAnswer>>,
@@ -89,7 +89,7 @@ struct Item {
 struct ShownAnswer {
     /// `None` if there is no prediction.
     text: Option<String>,
-    /// Number of characters of the answer if `text` is truncated.
+    /// Number of characters of the complete answer; `None` if `text` is not truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<usize>,
     answered: bool,
@@ -103,12 +103,12 @@ struct ShownAnswer {
 
 impl Browser {
     /// Returns the number of questions shown.
-    pub fn shown(&self) -> usize {
+    pub fn num_shown(&self) -> usize {
         self.items.len()
     }
 
     /// Returns the number of questions of all pairs.
-    pub fn total(&self) -> usize {
+    pub fn num_questions(&self) -> usize {
         self.total
     }
 
@@ -123,7 +123,7 @@ impl Browser {
     ) {
         self.classes = BoundaryClass::ALL.iter().map(|class| class.name()).collect();
         self.total += dataset.questions.len();
-        let number = self.pairs.len();
+        let pair_index = self.pairs.len();
         self.pairs.push(PairHeader {
             label: pair.label(),
             context: pair.context.to_string(),
@@ -141,15 +141,15 @@ impl Browser {
         selected.sort_unstable();
         for at in selected {
             let Some(question) = dataset.questions.get(at) else { continue };
-            let next = self.contexts.len();
+            let next_index = self.contexts.len();
             let context =
-                *self.context_indices.entry(Arc::clone(&question.context)).or_insert(next);
-            if context == next {
+                *self.context_indices.entry(Arc::clone(&question.context)).or_insert(next_index);
+            if context == next_index {
                 self.contexts.push(Arc::clone(&question.context));
             }
             let answers = answers.iter().map(|run| shown_answer(question, at, run.as_ref()?));
-            self.items.push(Item {
-                pair: number,
+            self.items.push(ShownQuestion {
+                pair: pair_index,
                 context,
                 id: question.id.clone(),
                 question: question.question.clone(),
@@ -160,7 +160,7 @@ impl Browser {
     }
 }
 
-/// Selects at most `count` elements, evenly spaced.
+/// Selects at most `count` evenly spaced elements.
 fn evenly_spaced(indices: &[usize], count: usize) -> Vec<usize> {
     if indices.len() <= count {
         return indices.to_vec();
@@ -168,20 +168,20 @@ fn evenly_spaced(indices: &[usize], count: usize) -> Vec<usize> {
     (0..count).filter_map(|at| indices.get(at * indices.len() / count).copied()).collect()
 }
 
-/// Converts the span of `text` at code point `start` to start and length in UTF-16 units; `None` if
-/// `context` does not have `text` there.
-fn in_utf16(context: &str, start: usize, text: &str) -> Option<(usize, usize)> {
+/// Returns the start and length in UTF-16 code units of `text` at code point `start`; `None` if
+/// `context` does not contain `text` at `start`.
+fn utf16_span(context: &str, start: usize, text: &str) -> Option<(usize, usize)> {
     let (byte, _) = context.char_indices().nth(start)?;
-    let (before, rest) = context.split_at_checked(byte)?;
-    let units = |text: &str| text.encode_utf16().count();
-    (!text.is_empty() && rest.starts_with(text)).then(|| (units(before), units(text)))
+    let (before, after) = context.split_at_checked(byte)?;
+    let utf16_len = |text: &str| text.encode_utf16().count();
+    (!text.is_empty() && after.starts_with(text)).then(|| (utf16_len(before), utf16_len(text)))
 }
 
 fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     let mut golds: Vec<(Option<(usize, usize)>, String)> = Vec::new();
     for answer in &question.answers {
         let gold =
-            (in_utf16(&question.context, answer.answer_start, &answer.text), answer.text.clone());
+            (utf16_span(&question.context, answer.answer_start, &answer.text), answer.text.clone());
         if !golds.contains(&gold) {
             golds.push(gold);
         }
@@ -196,7 +196,7 @@ fn shown_answer(
     first_seed: &FirstSeedAnswers,
 ) -> Option<ShownAnswer> {
     let answers = &first_seed.answers;
-    let scored = answers.question_score(at)?;
+    let score = answers.question_score(at)?;
     let text = answers.texts.get(&question.id);
     let class = answers.class(at);
     let n_best = first_seed.n_best.as_ref().and_then(|lists| lists.get(&question.id));
@@ -208,19 +208,19 @@ fn shown_answer(
             |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
         let starts = positions.filter(|(_, (byte, _))| has_text(*byte)).map(|(start, _)| start);
         let start = starts.min_by_key(|start| start.abs_diff(gold_start))?;
-        in_utf16(&question.context, start, text)
+        utf16_span(&question.context, start, text)
     });
     let end = |text: &str| text.char_indices().nth(MAX_ANSWER_CHARACTERS).map(|(end, _)| end);
     let length = text.filter(|text| end(text).is_some()).map(|text| text.chars().count());
-    let truncated = |text: &str| text.get(..end(text)?).map(str::to_owned);
+    let truncate = |text: &str| text.get(..end(text)?).map(str::to_owned);
     Some(ShownAnswer {
-        text: text.map(|text| truncated(text).unwrap_or_else(|| text.to_owned())),
+        text: text.map(|text| truncate(text).unwrap_or_else(|| text.to_owned())),
         length,
-        answered: scored.answered,
+        answered: score.answered,
         at: position,
-        f1: (10_000.0 * scored.f1).round() / 100.0,
-        em: scored.exact_match,
-        class: class.and_then(|class| BoundaryClass::ALL.iter().position(|one| *one == class)),
+        f1: (10_000.0 * score.f1).round() / 100.0,
+        em: score.exact_match,
+        class: class.and_then(|class| BoundaryClass::ALL.iter().position(|c| *c == class)),
         n_best: n_best.cloned().unwrap_or_default(),
     })
 }
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn positions_are_in_utf16_units() {
         let context = "𝔸 سلام 中文";
-        assert_eq!(in_utf16(context, 7, "中文"), Some((8, 2)));
-        assert_eq!(in_utf16(context, 2, "سلام"), Some((3, 4)));
-        assert_eq!(in_utf16(context, 3, "سلام"), None);
-        assert_eq!(in_utf16(context, 99, "中"), None);
+        assert_eq!(utf16_span(context, 7, "中文"), Some((8, 2)));
+        assert_eq!(utf16_span(context, 2, "سلام"), Some((3, 4)));
+        assert_eq!(utf16_span(context, 3, "سلام"), None);
+        assert_eq!(utf16_span(context, 99, "中"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Scores of all runs by question, for each pair of languages.
+//! Collects the scores of all runs by question and pair of languages.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Score, Spread};
@@ -10,7 +10,7 @@ use crate::query_sets::{PairFiles, Questions};
 use crate::{ReportConfig, ReportRun};
 
 /// The scores of one question of a pair.
-pub(crate) struct Row {
+pub(crate) struct QuestionScores {
     pub pair: usize,
     /// Index of the question id; the same id has the same index in all pairs of a set.
     pub id: usize,
@@ -42,19 +42,19 @@ pub(crate) struct PairScores {
     pub runs: Vec<Option<PairRun>>,
 }
 
-/// The data of all tables and figures.
+/// The scores and questions for all tables and figures.
 #[derive(Default)]
-pub(crate) struct Collected {
+pub(crate) struct ReportData {
     pub names: Vec<String>,
     pub seeds: Vec<usize>,
     pub pairs: Vec<PairScores>,
-    pub rows: Vec<Row>,
-    /// Number of distinct [`Row::id`] values.
+    pub question_scores: Vec<QuestionScores>,
+    /// Number of distinct [`QuestionScores::id`] values.
     pub ids: usize,
     pub browser: Browser,
 }
 
-impl Collected {
+impl ReportData {
     /// Returns the sorted names of the sets.
     pub fn sets(&self) -> Vec<&str> {
         let sets: BTreeSet<&str> =
@@ -84,14 +84,14 @@ impl Collected {
 /// the run is excluded from this pair.
 fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
     let mut pairs: BTreeMap<&Pair, PairFiles<'_>> = BTreeMap::new();
-    for (number, run) in runs.iter().enumerate() {
+    for (run_index, run) in runs.iter().enumerate() {
         for seed in &run.seeds {
             let mut seen_pairs = BTreeSet::new();
             for file in seed {
                 if seen_pairs.insert(&file.pair) {
                     let pair_files =
                         pairs.entry(&file.pair).or_insert_with(|| vec![vec![]; runs.len()]);
-                    if let Some(run_files) = pair_files.get_mut(number) {
+                    if let Some(run_files) = pair_files.get_mut(run_index) {
                         run_files.push(file);
                     }
                 }
@@ -113,31 +113,31 @@ fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
 pub(crate) fn collect(
     runs: &[ReportRun],
     config: &ReportConfig,
-) -> Result<Collected, mlqa_eval::Error> {
+) -> Result<ReportData, mlqa_eval::Error> {
     let pairs = by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(Questions::of(files)?.dataset.questions.len()));
     let quotas = distribute(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
-    let mut all = Collected {
+    let mut all = ReportData {
         names: runs.iter().map(|run| run.name.clone()).collect(),
         seeds: runs.iter().map(|run| run.seeds.len()).collect(),
-        ..Collected::default()
+        ..ReportData::default()
     };
     let mut ids = HashMap::new();
     for ((pair, files), quota) in pairs.into_iter().zip(quotas) {
-        let data = Questions::of(&files)?;
-        add_pair(&mut all, pair, &data, &files, config, quota, &mut ids)?;
+        let questions = Questions::of(&files)?;
+        add_pair(&mut all, pair, &questions, &files, config, quota, &mut ids)?;
     }
-    for (number, run) in runs.iter().enumerate() {
+    for (run_index, run) in runs.iter().enumerate() {
         for (context, question, cell) in run.scores.iter().flat_map(Matrix::cells) {
-            add_scores(&mut all, number, (context, question), cell);
+            add_scores(&mut all, run_index, (context, question), cell);
         }
     }
     all.ids = ids.len();
     Ok(all)
 }
 
-/// Distributes `remaining` items among parts with the given maximum sizes, as evenly as possible.
-/// Not all items are distributed if `remaining` exceeds the sum of the sizes.
+/// Distributes `remaining` items over groups as evenly as possible. No group receives more items
+/// than its size.
 fn distribute(sizes: &[usize], mut remaining: usize) -> Vec<usize> {
     let mut by_size: Vec<(usize, &usize)> = sizes.iter().enumerate().collect();
     by_size.sort_by_key(|(_, size)| **size);
@@ -152,8 +152,8 @@ fn distribute(sizes: &[usize], mut remaining: usize) -> Vec<usize> {
     shares
 }
 
-/// Adds a cell of a run that has scores but no answers.
-fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), cell: &Cell) {
+/// Adds the scores on one pair of a run without answers.
+fn add_scores(all: &mut ReportData, run: usize, languages: (Language, Language), cell: &Cell) {
     let (context, question) = languages;
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
     let index = match all.pairs.iter().position(|scores| scores.pair == pair) {
@@ -176,15 +176,15 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
 }
 
 fn add_pair(
-    all: &mut Collected,
+    all: &mut ReportData,
     pair: &Pair,
-    data: &Questions,
+    questions: &Questions,
     files: &PairFiles<'_>,
     config: &ReportConfig,
     quota: usize,
     ids: &mut HashMap<(String, String), usize>,
 ) -> Result<(), mlqa_eval::Error> {
-    let (dataset, number) = (&data.dataset, all.pairs.len());
+    let (dataset, pair_index) = (&questions.dataset, all.pairs.len());
     let rules = pair.rules(files, config.squad);
     let mut values_by_run: Vec<Vec<Vec<Option<[f64; 2]>>>> = Vec::new();
     let mut pair_runs: Vec<Option<PairRun>> = Vec::new();
@@ -193,7 +193,7 @@ fn add_pair(
         let (mut scores, mut boundary, mut first_seed) = (vec![], BoundaryCounts::default(), None);
         let (mut values, mut no_span) = (Vec::new(), 0);
         for file in run_files {
-            let answers = Answers::read(file, data, rules)?;
+            let answers = Answers::read(file, questions, rules)?;
             boundary = boundary.plus(&BoundaryCounts::of(&answers.classes));
             no_span += answers.no_span;
             values.push((0..dataset.questions.len()).map(|at| answers.values(at)).collect());
@@ -211,13 +211,13 @@ fn add_pair(
         let next_id = ids.len();
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
         let values = values_by_run.iter().map(|seeds| mean_of(seeds, at)).collect();
-        all.rows.push(Row { pair: number, id, values });
+        all.question_scores.push(QuestionScores { pair: pair_index, id, values });
     }
     all.browser.add(pair, dataset, &first_seeds, quota);
     all.pairs.push(PairScores {
         pair: pair.clone(),
         questions: dataset.questions.len(),
-        without_gold: data.without_gold,
+        without_gold: questions.without_gold,
         squad_rules: rules == Normalization::SquadEn,
         runs: pair_runs,
     });

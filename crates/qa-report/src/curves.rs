@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::ReportRun;
-use crate::collect::Collected;
+use crate::collect::ReportData;
 use crate::svg::{Anchor, Style, Svg, colour, label, relative_position, text_width, ticks};
 
 /// Maximum number of points of a line; longer series are averaged over adjacent points.
@@ -17,18 +17,18 @@ type Points = Vec<(f64, f64)>;
 /// The losses of a stage: a line for each run and seed.
 pub(crate) struct Curve {
     pub stage: String,
-    /// Index of a run, with (step, loss) points of one of its seeds.
+    /// Index of the run, and (step, loss) points of one seed, for each line.
     pub lines: Vec<(usize, Points)>,
 }
 
 /// Reads the curves of all runs, grouped by stage and sorted by stage name.
 pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
-    for (number, run) in runs.iter().enumerate() {
+    for (run_index, run) in runs.iter().enumerate() {
         for file in &run.setup.curves {
             let points = losses(&file.path)?;
             if !points.is_empty() {
-                stages.entry(&file.stage).or_default().push((number, points));
+                stages.entry(&file.stage).or_default().push((run_index, points));
             }
         }
     }
@@ -51,20 +51,20 @@ fn losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
 }
 
 fn averaged_points(points: &[(f64, f64)]) -> Points {
-    let mean = |part: &[(f64, f64)]| {
-        let sum = part.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
-        (sum.0 / part.len() as f64, sum.1 / part.len() as f64)
+    let mean = |chunk: &[(f64, f64)]| {
+        let sum = chunk.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (sum.0 / chunk.len() as f64, sum.1 / chunk.len() as f64)
     };
     points.chunks(points.len().div_ceil(MAX_POINTS).max(1)).map(mean).collect()
 }
 
 /// Draws the losses of a stage.
-pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
+pub(crate) fn draw(curve: &Curve, all: &ReportData) -> Svg {
     let [left, top, width, height] = [46.0, 40.0, 290.0, 190.0];
     let points = || curve.lines.iter().flat_map(|(_, points)| points);
     let range = |value: fn(&(f64, f64)) -> f64| {
-        let ends = |(low, high): (f64, f64), point| (low.min(value(point)), high.max(value(point)));
-        points().fold((f64::INFINITY, f64::NEG_INFINITY), ends)
+        let grow = |(low, high): (f64, f64), point| (low.min(value(point)), high.max(value(point)));
+        points().fold((f64::INFINITY, f64::NEG_INFINITY), grow)
     };
     let (steps, losses) = (range(|point| point.0), range(|point| point.1));
     let (steps, losses) = (ticks(0.0, steps.1), ticks(losses.0.min(0.0), losses.1));
@@ -112,8 +112,8 @@ mod tests {
                      {\"step\": 3, \"loss\": 1.5}\n{\"step\": 4, \"lo";
         std::fs::write(&path, lines).unwrap();
         assert_eq!(losses(&path).unwrap(), [(1.0, 2.5), (3.0, 1.5)]);
-        let long: Points = (0..1000).map(|at| (f64::from(at), 2.0)).collect();
-        let drawn = averaged_points(&long);
-        assert_eq!((drawn.len(), drawn[0]), (334, (1.0, 2.0)));
+        let points: Points = (0..1000).map(|at| (f64::from(at), 2.0)).collect();
+        let averaged = averaged_points(&points);
+        assert_eq!((averaged.len(), averaged[0]), (334, (1.0, 2.0)));
     }
 }

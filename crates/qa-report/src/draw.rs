@@ -2,20 +2,20 @@
 use mlqa_eval::Interval;
 
 use crate::Report;
-use crate::collect::Collected;
+use crate::collect::ReportData;
 use crate::evidence::{Difference, METRICS, RunMean};
-use crate::heat::HeatMap;
+use crate::heat::{HeatCell, HeatMap};
 use crate::svg::{Anchor, Style, Svg, clip, colour, label, relative_position, text_width, ticks};
 use crate::tables::{CLASSES, boundary_sums};
 use crate::text::thousands;
 
 /// Width of figures that fit on a phone's screen.
-const WIDTH: f64 = 346.0;
+const PHONE_WIDTH: f64 = 346.0;
 const CELL: (f64, f64) = (62.0, 40.0);
-const MUTED: Style = Style::of(12.0, Anchor::Start).muted();
-const HEAT: &str = "#0969da";
+const MUTED_TEXT: Style = Style::of(12.0, Anchor::Start).muted();
+const HEAT_COLOUR: &str = "#0969da";
 
-/// Returns the opacity of a score's colour. It is at most 0.6, so that text on the colour is
+/// Returns the opacity of a score's colour. The maximum is 0.6, so that text on the colour is
 /// readable.
 fn score_opacity(score: f64, (low, high): (f64, f64)) -> f64 {
     if high > low { 0.05 + 0.55 * ((score - low) / (high - low)).clamp(0.0, 1.0) } else { 0.3 }
@@ -23,13 +23,13 @@ fn score_opacity(score: f64, (low, high): (f64, f64)) -> f64 {
 
 /// Draws a heat map with the means of its rows and columns.
 pub(crate) fn heat_map(map: &HeatMap) -> Svg {
-    let longest = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
-    let left = 24.0 + longest.min(130.0);
+    let label_width = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
+    let left = 24.0 + label_width.min(130.0);
     let (top, gap) = (78.0, 8.0);
-    let (columns, means) = (map.columns.len() as f64, map.row_means.len() as f64);
-    let body = (left + columns * CELL.0, top + map.rows.len() as f64 * CELL.1);
-    let width = body.0 + means.max(1.0).mul_add(CELL.0, gap) + 8.0;
-    let bottom = if map.column_means.is_some() { gap + CELL.1 } else { 0.0 };
+    let (column_count, mean_count) = (map.columns.len() as f64, map.row_means.len() as f64);
+    let end = (left + column_count * CELL.0, top + map.rows.len() as f64 * CELL.1);
+    let width = end.0 + mean_count.max(1.0).mul_add(CELL.0, gap) + 8.0;
+    let bottom_height = if map.column_means.is_some() { gap + CELL.1 } else { 0.0 };
     let (low, high) = map.range;
     let questions =
         map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
@@ -37,15 +37,15 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
         format!("percent, {low:.1} pale to {high:.1} strong{}", questions.unwrap_or_default());
     let width =
         width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
-    let mut svg = Svg::new(&map.name, &map.title, width, body.1 + bottom + 30.0);
-    let header = Style::of(13.0, Anchor::Middle).muted();
-    svg.text(8.0, top - 10.0, MUTED, &format!("{} ↓", map.row_title));
-    svg.text(8.0, top - 28.0, MUTED, &format!("{} →", map.column_title));
+    let mut svg = Svg::new(&map.name, &map.title, width, end.1 + bottom_height + 30.0);
+    let header_style = Style::of(13.0, Anchor::Middle).muted();
+    svg.text(8.0, top - 10.0, MUTED_TEXT, &format!("{} ↓", map.row_title));
+    svg.text(8.0, top - 28.0, MUTED_TEXT, &format!("{} →", map.column_title));
     for (at, column) in map.columns.iter().enumerate() {
-        svg.text(left + (at as f64 + 0.5) * CELL.0, top - 10.0, header, column);
+        svg.text(left + (at as f64 + 0.5) * CELL.0, top - 10.0, header_style, column);
     }
     for (at, (name, _)) in map.row_means.iter().enumerate() {
-        svg.text(body.0 + gap + (at as f64 + 0.5) * CELL.0, top - 10.0, header, name);
+        svg.text(end.0 + gap + (at as f64 + 0.5) * CELL.0, top - 10.0, header_style, name);
     }
     for (at, (name, cells)) in map.rows.iter().zip(&map.cells).enumerate() {
         let y = top + at as f64 * CELL.1;
@@ -55,23 +55,23 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
             heat_cell(&mut svg, map, (left + column as f64 * CELL.0, y), cell.as_ref());
         }
         for (column, (_, means)) in map.row_means.iter().enumerate() {
-            let x = body.0 + gap + column as f64 * CELL.0;
+            let x = end.0 + gap + column as f64 * CELL.0;
             mean_cell(&mut svg, (x, y), means.get(at).copied().flatten());
         }
     }
     if let Some(means) = &map.column_means {
-        let y = body.1 + gap;
+        let y = end.1 + gap;
         svg.text(8.0, y + CELL.1 / 2.0 + 4.5, Style::of(13.0, Anchor::Start).muted(), "mean");
         for (at, mean) in means.iter().enumerate() {
             mean_cell(&mut svg, (left + at as f64 * CELL.0, y), *mean);
         }
-        mean_cell(&mut svg, (body.0 + gap, y), map.mean);
+        mean_cell(&mut svg, (end.0 + gap, y), map.mean);
     }
-    svg.text(8.0, body.1 + bottom + 20.0, MUTED, &legend);
+    svg.text(8.0, end.1 + bottom_height + 20.0, MUTED_TEXT, &legend);
     svg
 }
 
-fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&crate::heat::Heat>) {
+fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&HeatCell>) {
     let rect = [x + 1.0, y + 1.0, CELL.0 - 2.0, CELL.1 - 2.0];
     let middle = x + CELL.0 / 2.0;
     let Some(cell) = cell else {
@@ -79,7 +79,7 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
         svg.text(middle, y + 24.5, Style::of(13.0, Anchor::Middle).muted(), "–");
         return;
     };
-    svg.rect(rect, HEAT, score_opacity(cell.score, map.range), &cell.tip);
+    svg.rect(rect, HEAT_COLOUR, score_opacity(cell.score, map.range), &cell.tip);
     if cell.same_language {
         svg.frame(rect, false);
     }
@@ -90,9 +90,9 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
         }
         None => String::new(),
     };
-    let score = Style { bold: cell.same_language, ..Style::of(14.0, Anchor::Middle) };
+    let score_style = Style { bold: cell.same_language, ..Style::of(14.0, Anchor::Middle) };
     let score_offset = if subtitle.is_empty() { 24.5 } else { 19.0 };
-    svg.text(middle, y + score_offset, score, &format!("{:.2}", cell.score));
+    svg.text(middle, y + score_offset, score_style, &format!("{:.2}", cell.score));
     if !subtitle.is_empty() {
         svg.text(middle, y + 32.5, Style::of(10.0, Anchor::Middle).muted(), &subtitle);
     }
@@ -104,7 +104,7 @@ fn mean_cell(svg: &mut Svg, (x, y): (f64, f64), mean: Option<f64>) {
     svg.text(x + CELL.0 / 2.0, y + 24.5, Style::of(14.0, Anchor::Middle), &text);
 }
 
-/// One line of a forest plot.
+/// One line of a forest plot: a value with its interval.
 struct Line {
     name: String,
     value: f64,
@@ -115,11 +115,11 @@ struct Line {
     tip: String,
 }
 
-/// Draws a forest plot that fits on a phone's screen. Each row shows the line's name and values,
-/// and below them a point with its interval.
+/// Draws a forest plot that fits on a phone's screen. Each line has its name and values as text,
+/// with a point and its interval below the text.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
-    let plot = WIDTH - 2.0 * left;
+    let plot_width = PHONE_WIDTH - 2.0 * left;
     let ends = || {
         lines.iter().flat_map(|line| match line.interval {
             Some(Interval { low, high, .. }) => [low, high],
@@ -130,41 +130,42 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     let low = ends().fold(zero, f64::min);
     let high = ends().fold(if signed { 0.0 } else { f64::NEG_INFINITY }, f64::max);
     let ticks = ticks(low, high);
-    let at = |value: f64| left + plot * relative_position(&ticks, value);
+    let at = |value: f64| left + plot_width * relative_position(&ticks, value);
     let bottom = top + lines.len() as f64 * row_height;
-    let mut svg = Svg::new(name, title, WIDTH, bottom + 48.0);
+    let mut svg = Svg::new(name, title, PHONE_WIDTH, bottom + 48.0);
     for &tick in &ticks {
         svg.text(at(tick), bottom + 16.0, Style::of(12.0, Anchor::Middle).muted(), &label(tick));
     }
-    svg.text(left + plot / 2.0, bottom + 36.0, Style::of(11.0, Anchor::Middle).muted(), axis);
+    svg.text(left + plot_width / 2.0, bottom + 36.0, Style::of(11.0, Anchor::Middle).muted(), axis);
     for (row, line) in lines.iter().enumerate() {
         let text_y = top + row as f64 * row_height + 13.0;
         let y = text_y + 13.0;
         let style = |anchor| Style { bold: line.bold, ..Style::of(13.0, anchor) };
-        let sign = |value: f64| if signed { format!("{value:+.2}") } else { format!("{value:.2}") };
+        let text = |value: f64| if signed { format!("{value:+.2}") } else { format!("{value:.2}") };
         for &tick in &ticks {
             let opacity = if signed && tick == 0.0 { 0.7 } else { 0.15 };
             svg.line((at(tick), y - 8.0), (at(tick), y + 10.0), "currentColor", 1.0, opacity);
         }
-        let mut numbers = sign(line.value);
+        let mut value_text = text(line.value);
         if let Some(Interval { low, high, .. }) = line.interval {
-            // The interval's line has a gap at a hollow mark, so that it does not cross the mark.
+            // The interval's line has a gap at a hollow mark, so that the line does not cross the
+            // mark.
             let gap = if line.hollow { 5.0 } else { 0.0 };
             let (start, middle, end) = (at(low), at(line.value), at(high));
             svg.line((start, y), ((middle - gap).max(start), y), colour(line.run), 2.0, 1.0);
             svg.line(((middle + gap).min(end), y), (end, y), colour(line.run), 2.0, 1.0);
-            numbers.push_str(&format!("  [{}, {}]", sign(low), sign(high)));
+            value_text.push_str(&format!("  [{}, {}]", text(low), text(high)));
         }
         svg.mark((at(line.value), y), line.run, line.hollow, &line.tip);
-        let numbers = numbers.replace('-', "−");
-        let max_width = plot + left - text_width(&numbers, 13.0);
+        let value_text = value_text.replace('-', "−");
+        let max_width = plot_width + left - text_width(&value_text, 13.0);
         svg.text(8.0, text_y, style(Anchor::Start), &clip(&line.name, 13.0, max_width));
-        svg.text(left + plot + 14.0, text_y, style(Anchor::End), &numbers);
+        svg.text(left + plot_width + 14.0, text_y, style(Anchor::End), &value_text);
     }
     svg
 }
 
-/// Draws the means and intervals of all runs on each set; no figures for a single run.
+/// Draws the means and intervals of all runs on each set; returns no figures for a single run.
 pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     let all = &report.all;
     let metric_figure = |set: &str, metric: usize, metric_name: &str| {
@@ -190,7 +191,7 @@ pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     drawings
 }
 
-/// Draws the differences of each run from the first one, by set and pair.
+/// Draws the differences between each run and the first run, by set and pair.
 pub(crate) fn differences(report: &Report) -> Vec<Svg> {
     let all = &report.all;
     let mut drawings = Vec::new();
@@ -234,12 +235,12 @@ fn difference(
     };
     let lines: Vec<Line> =
         differences.iter().filter(|item| item.metric == metric).map(line).collect();
-    let part = crate::text::file_name(all.name(run));
-    let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
-    let before = format!("{}{metric_name}, ", prefix(set));
-    let after = format!(" − {}", clip(all.name(0), 15.0, 110.0));
-    let max_width = WIDTH - 16.0 - text_width(&before, 15.0) - text_width(&after, 15.0);
-    let title = format!("{before}{}{after}", clip(all.name(run), 15.0, max_width));
+    let run_name = crate::text::file_name(all.name(run));
+    let name = format!("difference-{}-{run_name}-{run}{}", metric_name.to_lowercase(), suffix(set));
+    let start = format!("{}{metric_name}, ", prefix(set));
+    let end = format!(" − {}", clip(all.name(0), 15.0, 110.0));
+    let max_width = PHONE_WIDTH - 16.0 - text_width(&start, 15.0) - text_width(&end, 15.0);
+    let title = format!("{start}{}{end}", clip(all.name(run), 15.0, max_width));
     let axis =
         format!("points, {:.0} % interval; filled: p (Holm) < {:.2}", 100.0 * level, 1.0 - level);
     forest(&name, &title, &axis, &lines, true)
@@ -254,29 +255,29 @@ fn suffix(set: &str) -> String {
 }
 
 /// Draws the shares of the boundary classes of each run. The figure fits on a phone's screen.
-pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
+pub(crate) fn boundaries(all: &ReportData) -> Option<Svg> {
     let runs = boundary_sums(all);
     if runs.is_empty() {
         return None;
     }
     let (row_height, left, top) = (46.0, 8.0, 80.0);
-    let plot = WIDTH - 2.0 * left;
+    let plot_width = PHONE_WIDTH - 2.0 * left;
     let colours = ["#009e73", "#3b8ec9", "#8cc9f0", "#f0c33c", "#d55e00", "#8c8c8c"];
     let bottom = top + runs.len() as f64 * row_height;
-    let mut svg = Svg::new("boundaries", "Boundaries of the answers", WIDTH, bottom + 26.0);
-    for (at, (part, colour)) in CLASSES.iter().zip(colours).enumerate() {
-        let (x, y) = (left + (at % 3) as f64 * plot / 3.0, 40.0 + (at / 3) as f64 * 18.0);
+    let mut svg = Svg::new("boundaries", "Boundaries of the answers", PHONE_WIDTH, bottom + 26.0);
+    for (at, (class, colour)) in CLASSES.iter().zip(colours).enumerate() {
+        let (x, y) = (left + (at % 3) as f64 * plot_width / 3.0, 40.0 + (at / 3) as f64 * 18.0);
         svg.rect([x, y, 11.0, 11.0], colour, 0.85, "");
-        svg.text(x + 15.0, y + 10.0, Style::of(12.0, Anchor::Start), part);
+        svg.text(x + 15.0, y + 10.0, Style::of(12.0, Anchor::Start), class);
     }
     for (row, (name, values)) in runs.iter().enumerate() {
         let y = top + row as f64 * row_height;
-        svg.text(left, y + 13.0, Style::of(13.0, Anchor::Start), &clip(name, 13.0, plot));
+        svg.text(left, y + 13.0, Style::of(13.0, Anchor::Start), &clip(name, 13.0, plot_width));
         let mut x = left;
-        for ((part, value), colour) in CLASSES.iter().zip(values).zip(colours) {
-            let width = plot * value / 100.0;
+        for ((class, value), colour) in CLASSES.iter().zip(values).zip(colours) {
+            let width = plot_width * value / 100.0;
             if width > 0.05 {
-                let tip = format!("{name}: {part} {value:.1} %");
+                let tip = format!("{name}: {class} {value:.1} %");
                 svg.rect([x, y + 18.0, (width - 1.0).max(0.3), 24.0], colour, 0.7, &tip);
             }
             if width > 34.0 {
@@ -286,6 +287,6 @@ pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
             x += width;
         }
     }
-    svg.text(left, bottom + 16.0, MUTED, "percent of the questions");
+    svg.text(left, bottom + 16.0, MUTED_TEXT, "percent of the questions");
     Some(svg)
 }

@@ -1,14 +1,14 @@
-//! Confidence intervals of scores and significance of differences.
+//! Computes confidence intervals of scores and significance of differences.
 use std::collections::BTreeMap;
 
 use mlqa_eval::{Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
 
-use crate::collect::{Collected, PairRun};
+use crate::collect::{PairRun, ReportData};
 
-/// The metrics, in the order of [`Row::values`](crate::collect::Row::values).
+/// The metrics, in the order of [`QuestionScores::values`](crate::collect::QuestionScores::values).
 pub(crate) const METRICS: [&str; 2] = ["F1", "EM"];
 
-/// The scores of a run on a set: the mean over pairs of languages.
+/// Mean scores of a run over the pairs of languages of a set.
 pub(crate) struct RunMean {
     pub set: String,
     pub run: usize,
@@ -32,7 +32,7 @@ pub(crate) struct MeanScore {
     pub half_width: Option<f64>,
 }
 
-/// The difference of a run from the first run.
+/// The difference between a run and the first run.
 pub(crate) struct Difference {
     pub set: String,
     pub run: usize,
@@ -44,13 +44,13 @@ pub(crate) struct Difference {
     pub baseline: f64,
     pub value: f64,
     pub test: PairedTest,
-    /// p-value of the randomisation test with Holm's correction, over the pairs or over the means
+    /// p-value of the randomisation test after Holm's correction over the pairs, or over the means,
     /// of all runs.
     pub p_holm: f64,
 }
 
-/// Returns the pairs of a set for which all `runs` have scores.
-fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
+/// Returns the indices of a set's pairs for which all `runs` have scores.
+fn pairs_of(all: &ReportData, set: &str, runs: &[usize]) -> Vec<usize> {
     let has = |pair: usize| {
         let scores = all.pairs.get(pair).filter(|scores| scores.pair.set == set);
         scores.is_some_and(|scores| {
@@ -62,22 +62,22 @@ fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
 
 /// Aggregates values by question id, so that a question's values in several languages are resampled
 /// together. The values are weighted so that each pair of `pairs` has the same weight in the mean
-/// over ids. Also returns the number of questions with a value.
+/// over ids. Also returns the number of questions with a value, summed over pairs.
 fn by_id<const N: usize>(
-    all: &Collected,
+    all: &ReportData,
     pairs: &[usize],
     value: impl Fn(&[Option<[f64; 2]>]) -> Option<[f64; N]>,
 ) -> (Vec<[f64; N]>, usize) {
     let mut counts: BTreeMap<usize, usize> = pairs.iter().map(|&pair| (pair, 0)).collect();
-    let mut rows_with_values = Vec::new();
-    for row in &all.rows {
+    let mut scored_questions = Vec::new();
+    for row in &all.question_scores {
         if let (Some(count), Some(values)) = (counts.get_mut(&row.pair), value(&row.values)) {
             *count += 1;
-            rows_with_values.push((row, values));
+            scored_questions.push((row, values));
         }
     }
     let mut sums: Vec<Option<[f64; N]>> = vec![None; all.ids];
-    for (row, values) in &rows_with_values {
+    for (row, values) in &scored_questions {
         let questions = counts.get(&row.pair).map_or(1, |&count| count) as f64;
         if let Some(sum) = sums.get_mut(row.id) {
             let sum = sum.get_or_insert([0.0; N]);
@@ -86,7 +86,7 @@ fn by_id<const N: usize>(
     }
     let sums: Vec<[f64; N]> = sums.into_iter().flatten().collect();
     let scale = sums.len() as f64 / pairs.len().max(1) as f64;
-    (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), rows_with_values.len())
+    (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), scored_questions.len())
 }
 
 /// Returns the percentage of questions whose answer does not occur in the context; `None` for runs
@@ -99,9 +99,9 @@ pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64
     (questions > 0).then(|| 100.0 * count as f64 / questions as f64)
 }
 
-/// Computes the mean of every run on every set.
+/// Computes the mean scores of every run on every set.
 pub(crate) fn run_means(
-    all: &Collected,
+    all: &ReportData,
     resampling: &Resampling,
 ) -> Result<Vec<RunMean>, mlqa_eval::Error> {
     let mut means = Vec::new();
@@ -150,26 +150,26 @@ pub(crate) fn run_means(
     Ok(means)
 }
 
-/// Compares each further run with the first, by pair and in the mean over pairs.
+/// Compares each other run with the first run, by pair and in the mean over pairs.
 pub(crate) fn differences(
-    all: &Collected,
+    all: &ReportData,
     resampling: &Resampling,
 ) -> Result<Vec<Difference>, mlqa_eval::Error> {
     let mut differences = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
-            let values_of_both = |values: &[Option<[f64; 2]>]| {
+            let values_of_both_runs = |values: &[Option<[f64; 2]>]| {
                 let (first, second) = ((*values.first()?)?, (*values.get(run)?)?);
                 Some([first[0], second[0], first[1], second[1]])
             };
             let mut pairs = pairs_of(all, set, &[0, run]);
-            pairs.retain(|&pair| !by_id(all, &[pair], values_of_both).0.is_empty());
-            let parts = pairs.iter().map(std::slice::from_ref);
+            pairs.retain(|&pair| !by_id(all, &[pair], values_of_both_runs).0.is_empty());
+            let single_pairs = pairs.iter().map(std::slice::from_ref);
             let all_pairs = (pairs.len() > 1).then_some(pairs.as_slice());
-            for part in parts.chain(all_pairs) {
-                let (values, questions) = by_id(all, part, values_of_both);
-                let label = match part {
-                    [pair] => all.pairs.get(*pair).map(|one| one.pair.label()),
+            for pair_group in single_pairs.chain(all_pairs) {
+                let (values, questions) = by_id(all, pair_group, values_of_both_runs);
+                let label = match pair_group {
+                    [pair] => all.pairs.get(*pair).map(|scores| scores.pair.label()),
                     _ => None,
                 };
                 for metric in 0..METRICS.len() {
@@ -198,35 +198,36 @@ pub(crate) fn differences(
             }
         }
     }
-    correct(&mut differences);
+    apply_holm(&mut differences);
     Ok(differences)
 }
 
-/// The numbers of questions that the first run and another run answer.
+/// Numbers of questions answered by the first run, by another run and by both.
 pub(crate) struct QuestionOverlap {
     pub set: String,
     pub run: usize,
-    /// Numbers of questions of the first run, of this run, and of both runs.
+    /// Numbers of questions answered by the first run, by this run and by both runs.
     pub counts: [usize; 3],
 }
 
-/// Returns the runs whose questions differ from the first run's questions.
-pub(crate) fn question_overlaps(all: &Collected) -> Vec<QuestionOverlap> {
+/// Returns the numbers of questions for runs that do not answer the same questions as the first
+/// run.
+pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
     let mut overlaps = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
             let mut counts = [0; 3];
             let in_set =
                 |pair: usize| all.pairs.get(pair).is_some_and(|scores| scores.pair.set == set);
-            for row in all.rows.iter().filter(|row| in_set(row.pair)) {
-                let has = |run: usize| matches!(row.values.get(run), Some(Some(_)));
-                let (first, of_run) = (has(0), has(run));
-                for (count, counted) in counts.iter_mut().zip([first, of_run, first && of_run]) {
+            for row in all.question_scores.iter().filter(|row| in_set(row.pair)) {
+                let is_answered_by = |run: usize| matches!(row.values.get(run), Some(Some(_)));
+                let (first, second) = (is_answered_by(0), is_answered_by(run));
+                for (count, counted) in counts.iter_mut().zip([first, second, first && second]) {
                     *count += usize::from(counted);
                 }
             }
-            let [first, of_run, common] = counts;
-            if first.min(of_run) > 0 && (first > common || of_run > common) {
+            let [first, second, common] = counts;
+            if first.min(second) > 0 && (first > common || second > common) {
                 overlaps.push(QuestionOverlap { set: set.to_owned(), run, counts });
             }
         }
@@ -234,15 +235,15 @@ pub(crate) fn question_overlaps(all: &Collected) -> Vec<QuestionOverlap> {
     overlaps
 }
 
-/// Applies Holm's correction for each metric, separately over pairs and over means.
-fn correct(all: &mut [Difference]) {
+/// Applies Holm's correction for each metric, separately to pairs and to means.
+fn apply_holm(differences: &mut [Difference]) {
     for metric in 0..METRICS.len() {
-        for means in [false, true] {
+        for over_means in [false, true] {
             let in_group = |difference: &&mut Difference| {
-                difference.metric == metric && difference.pair.is_none() == means
+                difference.metric == metric && difference.pair.is_none() == over_means
             };
             let mut group: Vec<&mut Difference> =
-                all.iter_mut().filter(|difference| in_group(difference)).collect();
+                differences.iter_mut().filter(|difference| in_group(difference)).collect();
             let p: Vec<f64> =
                 group.iter().map(|difference| difference.test.p_randomisation).collect();
             group.iter_mut().zip(holm(&p)).for_each(|(difference, p)| difference.p_holm = p);

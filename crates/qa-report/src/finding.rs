@@ -1,13 +1,13 @@
-//! Summary sentences about the results.
+//! Writes summary sentences about the results.
 use mlqa_eval::Interval;
 
 use crate::Report;
-use crate::collect::{Collected, PairScores};
+use crate::collect::{PairScores, ReportData};
 use crate::evidence::{Difference, RunMean};
 use crate::text::{thousands, with_unit};
 
-/// Returns the default title, which names the languages of questions and texts.
-pub(crate) fn title(all: &Collected) -> String {
+/// Returns the default title, with the languages of questions and texts if there is only one pair.
+pub(crate) fn title(all: &ReportData) -> String {
     match all.pairs.as_slice() {
         [PairScores { pair, .. }] => {
             let (context, question) = (pair.context.0.name(), pair.question.0.name());
@@ -18,11 +18,11 @@ pub(crate) fn title(all: &Collected) -> String {
 }
 
 fn interval(level: f64, Interval { low, high, .. }: Interval, signed: bool) -> String {
-    let shown = |value: f64| match signed {
+    let format_end = |value: f64| match signed {
         true => format!("{value:+.2}").replace('-', "−"),
         false => format!("{value:.2}"),
     };
-    format!("{:.0} % interval {} to {}", 100.0 * level, shown(low), shown(high))
+    format!("{:.0} % interval {} to {}", 100.0 * level, format_end(low), format_end(high))
 }
 
 fn f1(mean: &RunMean) -> f64 {
@@ -39,8 +39,8 @@ struct Gap<'a> {
 }
 
 impl Report {
-    /// Returns a sentence for each set: the best run by F1 and its difference from the first run,
-    /// or from the second-best run if the first run is best.
+    /// Returns a sentence for each set about the run with the highest F1 and its difference from
+    /// the first run, or from the second-best run if the first run has the highest F1.
     pub(crate) fn findings(&self) -> Vec<String> {
         let sets = self.all.sets();
         let set_finding = |set: &&str| {
@@ -60,7 +60,7 @@ impl Report {
         let (Some(first), Some(best)) = (first, best) else {
             let best_run = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
             let interval_text =
-                best_run.scores[0].interval.map(|found| interval(level, found, false));
+                best_run.scores[0].interval.map(|bounds| interval(level, bounds, false));
             let interval_text = interval_text
                 .map(|interval_text| format!(" ({interval_text})"))
                 .unwrap_or_default();
@@ -100,8 +100,8 @@ impl Report {
         Some(format!("{statement}{}{description}.", interval_text.unwrap_or_default()))
     }
 
-    /// Computes the F1 difference of each other run from the first run, on the questions that both
-    /// answer.
+    /// Computes the F1 difference between each other run and the first run, on the questions that
+    /// both runs answer.
     fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
         let gap = |mean: &&'a RunMean| {
             let difference =
@@ -111,7 +111,8 @@ impl Report {
                     let points = found.test.difference;
                     (found.value, points.mean, Some(points), found.questions)
                 }
-                // A run with only scores has no difference by question.
+                // Runs with only scores have no answers to compare, so the mean scores are
+                // compared.
                 None if mean.pairs == first.pairs => {
                     (f1(mean), f1(mean) - f1(first), None, mean.questions)
                 }
@@ -122,8 +123,8 @@ impl Report {
         means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
-    /// Returns whether a difference is the F1 difference over all questions that both the first run
-    /// and the run of `mean` answer.
+    /// Returns whether `difference` is the F1 difference between the run of `mean` and the first
+    /// run over all pairs.
     fn is_overall(&self, difference: &Difference, mean: &RunMean) -> bool {
         let has_mean = self.differences.iter().any(|other| {
             (&other.set, other.run, other.metric) == (&mean.set, mean.run, 0)
@@ -133,7 +134,7 @@ impl Report {
             && difference.pair.is_none() == has_mean
     }
 
-    /// Describes the numbers of questions, pairs and seeds of a mean.
+    /// Formats the numbers of questions, pairs and seeds of a mean.
     fn description(&self, mean: &RunMean) -> String {
         let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
         let parts = [

@@ -1,12 +1,12 @@
-//! Heat maps: rows, columns, cells and their means.
+//! Computes heat maps: rows, columns, cells and their means.
 use mlqa_eval::{Cell, Language, Matrix, Metric, Spread};
 
-use crate::collect::Collected;
+use crate::collect::ReportData;
 use crate::table::{Table, Value};
 
 /// A cell of a heat map, in percent.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Heat {
+pub(crate) struct HeatCell {
     pub score: f64,
     pub half_width: Option<f64>,
     pub questions: usize,
@@ -19,21 +19,21 @@ pub(crate) struct Heat {
 /// A grid of scores.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeatMap {
-    /// Part of the names of the figure's files.
+    /// Name in the file names of the figure and the table.
     pub name: String,
     pub title: String,
-    /// Title of the rows, such as the language of contexts.
+    /// Title of the rows: `context` or `run`.
     pub row_title: &'static str,
     pub column_title: &'static str,
     pub rows: Vec<String>,
     pub columns: Vec<String>,
     /// Cells by row and column.
-    pub cells: Vec<Vec<Option<Heat>>>,
+    pub cells: Vec<Vec<Option<HeatCell>>>,
     /// Columns with means of rows: title and one mean per row.
     pub row_means: Vec<(&'static str, Vec<Option<f64>>)>,
     /// Means of columns; `None` if rows are runs.
     pub column_means: Option<Vec<Option<f64>>>,
-    /// The mean of all cells, in the row of the column means.
+    /// Mean of all cells; `None` if rows are runs.
     pub mean: Option<f64>,
     /// The lowest and the highest score of all maps with the same colour scale.
     pub range: (f64, f64),
@@ -42,15 +42,15 @@ pub(crate) struct HeatMap {
 impl HeatMap {
     /// Returns the number of questions per cell, if all cells have the same number.
     pub fn questions(&self) -> Option<usize> {
-        let mut all = self.cells.iter().flatten().flatten().map(|cell| cell.questions);
-        let first = all.next()?;
-        (first > 0 && all.all(|other| other == first)).then_some(first)
+        let mut counts = self.cells.iter().flatten().flatten().map(|cell| cell.questions);
+        let first = counts.next()?;
+        (first > 0 && counts.all(|other| other == first)).then_some(first)
     }
 
     /// Converts the heat map to a table.
     pub fn table(&self) -> Table {
-        let first = format!("{} \\ {}", self.row_title, self.column_title);
-        let mut table = Table::new(&self.name, &self.title, &first);
+        let corner = format!("{} \\ {}", self.row_title, self.column_title);
+        let mut table = Table::new(&self.name, &self.title, &corner);
         table.columns.extend(self.columns.iter().cloned());
         table.columns.extend(self.row_means.iter().map(|(name, _)| (*name).to_owned()));
         for (at, (name, cells)) in self.rows.iter().zip(&self.cells).enumerate() {
@@ -73,9 +73,10 @@ impl HeatMap {
     }
 }
 
-/// The heat maps of a set for F1 and EM: one for every run, or one for all runs if each has one row
-/// (one context language, or only questions in the language of the context).
-pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
+/// Creates the heat maps of a set for F1 and EM. There is one map per run, or one map with a row
+/// per run if all runs have the same single context language or only questions in the language of
+/// the context.
+pub(crate) fn heat_maps(all: &ReportData, set: &str) -> Vec<HeatMap> {
     let runs: Vec<(&str, Matrix)> = all
         .names
         .iter()
@@ -115,18 +116,18 @@ fn range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
     })
 }
 
-fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run: &str) -> Heat {
-    let Spread { mean: score, half_width } = metric.of(cell);
+fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run: &str) -> HeatCell {
+    let (Spread { mean: score, half_width }, questions) = (metric.of(cell), cell.questions);
     let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
     let pair = format!("{run}: {} context, {} question", context.name(), question.name());
     let mut tip = format!("{pair}: F1 {f1}, EM {em}");
     if cell.questions > 0 {
         tip.push_str(&format!(", {} questions", cell.questions));
     }
-    Heat { score, half_width, questions: cell.questions, same_language: context == question, tip }
+    HeatCell { score, half_width, questions, same_language: context == question, tip }
 }
 
-fn mean<'a>(cells: impl Iterator<Item = &'a Heat>) -> Option<f64> {
+fn mean<'a>(cells: impl Iterator<Item = &'a HeatCell>) -> Option<f64> {
     let scores: Vec<f64> = cells.map(|cell| cell.score).collect();
     (!scores.is_empty()).then(|| Spread::of(scores).mean)
 }
@@ -137,8 +138,8 @@ fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) 
     let cell = |context: Language, question: Language| {
         Some(heat(matrix.get(context, question)?, metric, context, question, run))
     };
-    let row = |&context: &Language| questions.iter().map(|&other| cell(context, other)).collect();
-    let cells: Vec<Vec<Option<Heat>>> = contexts.iter().map(row).collect();
+    let row = |&context: &Language| questions.iter().map(|&q| cell(context, q)).collect();
+    let cells: Vec<Vec<Option<HeatCell>>> = contexts.iter().map(row).collect();
     let column = |at: usize| mean(cells.iter().filter_map(|row| row.get(at)?.as_ref()));
     HeatMap {
         name: format!("{}-{}", name.to_lowercase(), crate::text::file_name(run)),
@@ -166,24 +167,24 @@ fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> He
         (mlqa_eval::TableOrder(context), mlqa_eval::TableOrder(question))
     });
     columns.dedup();
-    let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<Heat>> {
+    let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<HeatCell>> {
         let cell = |&(context, question): &(Language, Language)| {
             Some(heat(matrix.get(context, question)?, metric, context, question, run))
         };
         columns.iter().map(cell).collect()
     };
-    let cells: Vec<Vec<Option<Heat>>> = runs.iter().map(row).collect();
-    let row_means_of = |includes: fn(&Heat) -> bool| -> Vec<Option<f64>> {
+    let cells: Vec<Vec<Option<HeatCell>>> = runs.iter().map(row).collect();
+    let row_means_of = |includes: fn(&HeatCell) -> bool| -> Vec<Option<f64>> {
         let row_mean =
-            |row: &Vec<Option<Heat>>| mean(row.iter().flatten().filter(|cell| includes(cell)));
+            |row: &Vec<Option<HeatCell>>| mean(row.iter().flatten().filter(|cell| includes(cell)));
         cells.iter().map(row_mean).collect()
     };
     let mut row_means = vec![("mean", row_means_of(|_| true))];
-    let is_mixed = cells.iter().flatten().flatten().any(|cell| !cell.same_language);
-    if is_mixed && cells.iter().flatten().flatten().any(|cell| cell.same_language) {
+    let has_cross_lingual = cells.iter().flatten().flatten().any(|cell| !cell.same_language);
+    if has_cross_lingual && cells.iter().flatten().flatten().any(|cell| cell.same_language) {
         row_means.push(("others", row_means_of(|cell| !cell.same_language)));
     }
-    let first_column = columns.first().filter(|_| is_mixed);
+    let first_column = columns.first().filter(|_| has_cross_lingual);
     let description = match first_column {
         Some((context, _)) => format!("{name}, {} context, question in", context.name()),
         None => format!("{name}, context and question in"),

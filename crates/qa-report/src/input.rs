@@ -1,4 +1,4 @@
-//! Input of a report: runs, their prediction files and question files.
+//! Finds the runs of a report with their prediction files and question files.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use serde_json::Value as Json;
 use crate::QuestionFiles;
 
 /// Description of the supported content of a folder, for an error message.
-const EXPECTED: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
+const EXPECTED_PREDICTIONS: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
     (test-context-en-question-de.json) or in a questions.json";
 
 /// Name of the metrics file in a stage's folder.
 pub(crate) const METRICS: &str = "metrics.jsonl";
 
-/// A set, context language and question language.
+/// A data set, a context language and a question language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pair {
-    /// The name of the set, such as `mlqa`; empty if the run has one set.
+    /// Name of the data set, such as `mlqa`; empty if the run has only one data set.
     pub set: String,
     /// Language of context and answer.
     pub context: TableOrder,
@@ -29,7 +29,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Returns the label in tables: the set's name, if there is one, and the languages.
+    /// Returns the label in tables: the set's name, unless empty, and the languages.
     pub fn label(&self) -> String {
         let languages = format!("{}–{}", self.context, self.question);
         if self.set.is_empty() { languages } else { format!("{} {languages}", self.set) }
@@ -53,12 +53,12 @@ pub struct ReportRun {
     /// Name in tables and figures.
     pub name: String,
     pub(crate) seeds: Vec<Vec<AnswerFile>>,
-    /// The scores of a run without answers.
+    /// Scores of a run without answers; `None` for a run with answers.
     pub(crate) scores: Option<Matrix>,
     pub(crate) setup: RunFiles,
 }
 
-/// One stage of one seed of a run.
+/// The metrics file of a training stage.
 #[derive(Clone, Debug)]
 pub(crate) struct CurveFile {
     /// Path of the stage's folder relative to the cell's folder, such as `fine-tune`; nested folder
@@ -71,7 +71,7 @@ pub(crate) struct CurveFile {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
-    /// Folders of the run's records, `trained.json` and `result.json`.
+    /// The folders with the run's records, `trained.json` and `result.json`.
     pub cells: Vec<PathBuf>,
     /// Names of the seeds.
     pub seeds: Vec<String>,
@@ -91,7 +91,7 @@ impl ReportRun {
     /// Finds the runs at `path`:
     ///
     /// - a recipe's run folder: one run per arm, with its seeds, sorted by name; the question files
-    ///   are those in its `questions.json` files, unless `files` has others;
+    ///   are those listed in its `questions.json` files, unless `files.data` is set;
     /// - a folder of prediction files with MLQA names: one run, with the question files of the same
     ///   names in `files.data`;
     /// - a prediction file, such as `eval_predictions.json` of `run_qa`: one run, with `files.data`
@@ -123,7 +123,7 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        // If the path is a file with an MLQA name, the run has the name of the file's folder.
+        // The run of a file with an MLQA name is named after the file's folder.
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = match file.parse::<DatasetName>() {
             _ if path.is_dir() => path.file_name(),
@@ -136,38 +136,38 @@ impl ReportRun {
             false => vec![file_answers(path, files)?],
         };
         if answers.is_empty() {
-            return Err(nothing_found(EXPECTED, path));
+            return Err(nothing_found(EXPECTED_PREDICTIONS, path));
         }
         let setup = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
         Ok(vec![Self { name, seeds: vec![answers], setup, ..Self::default() }])
     }
 
-    /// Finds the runs in a recipe's run folder, limited to the seeds and arms for which `keep(seed,
-    /// arm)` is true; empty if there are no predictions.
+    /// Finds the runs in a recipe's run folder, limited to the seeds and arms for which
+    /// `include(seed, arm)` is true; empty if there are no predictions.
     ///
     /// # Errors
-    /// As [`ReportRun::find`].
+    /// The errors of [`ReportRun::find`].
     pub fn in_run_folder(
         folder: impl AsRef<Path>,
         files: &QuestionFiles,
-        keep: impl Fn(u64, &str) -> bool,
+        include: impl Fn(u64, &str) -> bool,
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let folder = folder.as_ref();
         let mut runs: BTreeMap<String, Self> = BTreeMap::new();
-        let mut merged = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
+        let mut merged_setup = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
         for (seed, seed_folder) in seeds(folder)? {
-            let mut arms = names(&seed_folder)?;
-            arms.retain(|arm| keep(seed, arm) && seed_folder.join(arm).is_dir());
+            let mut arms = sorted_names(&seed_folder)?;
+            arms.retain(|arm| include(seed, arm) && seed_folder.join(arm).is_dir());
             arms.sort();
             for arm in arms {
                 let mut answers = Vec::new();
                 let seeds = vec![seed.to_string()];
                 let mut setup =
                     RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
-                walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut setup)?;
-                merged.extend(setup.clone());
-                let empty = || Self { name: arm.clone(), ..Self::default() };
-                let run = runs.entry(arm.clone()).or_insert_with(empty);
+                scan_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut setup)?;
+                merged_setup.extend(setup.clone());
+                let new_run = || Self { name: arm.clone(), ..Self::default() };
+                let run = runs.entry(arm.clone()).or_insert_with(new_run);
                 if !answers.is_empty() {
                     run.seeds.push(answers);
                 }
@@ -181,13 +181,13 @@ impl ReportRun {
             if !answers.is_empty() {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let seeds = vec![answers];
-                runs.push(Self { name, seeds, setup: merged, ..Self::default() });
+                runs.push(Self { name, seeds, setup: merged_setup, ..Self::default() });
             }
         }
         Ok(runs)
     }
 
-    /// Returns the number of answered language pairs, counted separately for each set.
+    /// Returns the number of language pairs with answers, counted separately for each set.
     pub fn pairs(&self) -> usize {
         let pairs: BTreeSet<&Pair> = self.seeds.iter().flatten().map(|file| &file.pair).collect();
         pairs.len()
@@ -212,9 +212,9 @@ fn content_error(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
-/// Returns the names in a folder. They are sorted by their final numbers: `seed-10` comes after
-/// `seed-9`.
-fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
+/// Returns the names of a folder's entries, sorted by the number after the last hyphen: `seed-10`
+/// follows `seed-9`.
+fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let read_error = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {
@@ -231,12 +231,12 @@ fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
         let number = name.strip_prefix("seed-")?.parse().ok()?;
         Some((number, folder.join(name))).filter(|(_, path)| path.is_dir())
     };
-    Ok(names(folder)?.into_iter().filter_map(seed).collect())
+    Ok(sorted_names(folder)?.into_iter().filter_map(seed).collect())
 }
 
-/// Collects the predictions, curves and records of a cell and of its variants; `stage` is the
-/// folder's path relative to the cell.
-fn walk_cell(
+/// Collects the predictions, curves and records in a cell's folder and its subfolders; `stage` is
+/// the path of `folder` relative to the cell's folder.
+fn scan_cell(
     folder: &Path,
     stage: &str,
     run: &Path,
@@ -244,7 +244,7 @@ fn walk_cell(
     answers: &mut Vec<AnswerFile>,
     setup: &mut RunFiles,
 ) -> Result<(), mlqa_eval::Error> {
-    for name in names(folder)? {
+    for name in sorted_names(folder)? {
         let path = folder.join(&name);
         if name == METRICS {
             setup.curves.push(CurveFile { stage: stage.to_owned(), path });
@@ -252,7 +252,7 @@ fn walk_cell(
             setup.cells.push(folder.to_owned());
         } else if name == "predictions" && path.is_dir() {
             answers.extend(folder_answers(&path, "", Some(run), files)?);
-            for set in names(&path)? {
+            for set in sorted_names(&path)? {
                 let set_folder = path.join(&set);
                 if set_folder.is_dir() {
                     answers.extend(folder_answers(&set_folder, &set, Some(run), files)?);
@@ -260,7 +260,7 @@ fn walk_cell(
             }
         } else if path.is_dir() && name != "checkpoints" && name != "model" {
             let nested_stage = if stage.is_empty() { name } else { format!("{stage}, {name}") };
-            walk_cell(&path, &nested_stage, run, files, answers, setup)?;
+            scan_cell(&path, &nested_stage, run, files, answers, setup)?;
         }
     }
     Ok(())
@@ -285,10 +285,10 @@ fn folder_answers(
 ) -> Result<Vec<AnswerFile>, mlqa_eval::Error> {
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
     let mut answers = Vec::new();
-    for name in names(folder)? {
+    for name in sorted_names(folder)? {
         let source = sources.0.get(&name);
-        let parsed = name.parse::<DatasetName>().ok();
-        let Some((context, question)) = languages(source, parsed.as_ref()) else { continue };
+        let dataset_name = name.parse::<DatasetName>().ok();
+        let Some((context, question)) = languages(source, dataset_name.as_ref()) else { continue };
         let mlqa_name = DatasetName { split: files.split.clone(), context, question }.to_string();
         let mut candidates: Vec<PathBuf> = Vec::new();
         match (&files.data, run, source) {
@@ -304,14 +304,14 @@ fn folder_answers(
             (None, None, None) => {}
         }
         let Some(questions) = candidates.into_iter().find(|candidate| candidate.exists()) else {
-            // A folder may have predictions for more files than --data has.
+            // The folder may have predictions for question files that --data does not have.
             if files.data.is_some() {
                 continue;
             }
             let what = format!("questions for {name} (give --data DIR)");
             return Err(nothing_found(&what, folder));
         };
-        let n_best = match parsed {
+        let n_best = match dataset_name {
             Some(_) => folder.join("n-best").join(&name),
             None => folder.join("n-best.json"),
         };
@@ -327,7 +327,7 @@ fn folder_answers(
     Ok(answers)
 }
 
-/// Reads the runs of a file of scores; `None` for a prediction file.
+/// Reads the runs of a `matrix.json` or `summary.json`; `None` for a prediction file.
 fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     let run = |name: String, scores: Matrix| ReportRun {
         name,
@@ -374,27 +374,27 @@ fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Erro
     }
 }
 
-/// Returns possible paths of a run's question file: in the run folder, which may have been moved,
-/// and the recorded path.
+/// Returns possible paths of a run's question file: paths in the run folder, which may have been
+/// moved, and the recorded `path`.
 fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
-    let parts: Vec<_> = path.components().collect();
-    let in_run_folder = (0..parts.len().saturating_sub(1)).filter_map(|from| {
-        let end: PathBuf = parts.get(from..)?.iter().collect();
-        (!end.is_absolute()).then(|| run.join(end))
+    let components: Vec<_> = path.components().collect();
+    let in_run_folder = (0..components.len().saturating_sub(1)).filter_map(|start| {
+        let suffix: PathBuf = components.get(start..)?.iter().collect();
+        (!suffix.is_absolute()).then(|| run.join(suffix))
     });
     in_run_folder.chain([path.to_path_buf()]).collect()
 }
 
-/// Reads a prediction file given by the user.
+/// Finds the questions and languages of a single prediction file.
 fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
     let source = sources.0.get(name.as_ref());
-    let by_name = languages(source, name.parse().ok().as_ref()).or_else(|| files.languages());
-    let by_argument =
-        files.language.map(|language| (language, by_name.map_or(language, |by_name| by_name.1)));
-    let Some((context, question)) = by_argument.or(by_name) else {
+    let derived = languages(source, name.parse().ok().as_ref()).or_else(|| files.languages());
+    let argument_languages =
+        files.language.map(|language| (language, derived.map_or(language, |derived| derived.1)));
+    let Some((context, question)) = argument_languages.or(derived) else {
         return Err(content_error(
             path,
             "cannot determine the language of the answers; give --language LANG",
@@ -403,11 +403,10 @@ fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_e
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
     let questions = match (&files.data, source) {
         (Some(data), _) if data.is_dir() => {
-            let by_file_name =
-                Some(data.join(name.as_ref())).filter(|by_file_name| by_file_name.exists());
-            let found = by_file_name.or_else(|| files.in_folder("", context, question));
+            let same_name = Some(data.join(name.as_ref())).filter(|same_name| same_name.exists());
+            let question_file = same_name.or_else(|| files.in_folder("", context, question));
             let what = || format!("questions for {name} in {context} and {question}");
-            found.ok_or_else(|| nothing_found(&what(), data))?
+            question_file.ok_or_else(|| nothing_found(&what(), data))?
         }
         (Some(data), _) => data.clone(),
         (None, Some(source)) => source.path.clone(),
@@ -428,10 +427,11 @@ fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_e
 }
 
 impl Pair {
-    /// Returns the normalisation for all answers of the pair: SQuAD's if a file prescribes it.
+    /// Returns the normalisation for all answers of the pair. If `squad` is `None`, SQuAD's rules
+    /// apply if a file prescribes them.
     pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
-        let prescribed = || files.iter().flatten().any(|file| file.squad_rules);
-        match squad.unwrap_or_else(prescribed) {
+        let any_squad_rules = || files.iter().flatten().any(|file| file.squad_rules);
+        match squad.unwrap_or_else(any_squad_rules) {
             true => Normalization::SquadEn,
             false => Normalization::Mlqa(self.context.0),
         }
@@ -459,8 +459,8 @@ mod tests {
         fs::write(predictions.join(name), "{}").unwrap();
         let mut sources = QuestionSources::of(name, &questions.join(name), Language::DE);
         sources.write(&predictions).unwrap();
-        let found = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
-        assert_eq!(found.unwrap()[0].pairs(), 1);
+        let runs = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
+        assert_eq!(runs.unwrap()[0].pairs(), 1);
         // A missing question file is an error; no other file is used.
         fs::remove_dir_all(&questions).unwrap();
         let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);

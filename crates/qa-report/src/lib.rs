@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Resampling, json_bytes, write_files};
 
-use crate::collect::{Collected, collect};
+use crate::collect::{ReportData, collect};
 use crate::curves::Curve;
 use crate::evidence::{Difference, RunMean};
 use crate::heat::HeatMap;
@@ -39,14 +39,14 @@ use crate::table::Table;
 /// Options of a report.
 #[derive(Clone, Debug)]
 pub struct ReportConfig {
-    /// Title. If it is empty, the title names the languages of questions and texts.
+    /// Title; if empty, the report has a default title with the languages of questions and texts.
     pub title: String,
     /// Options of the bootstrap.
     pub resampling: Resampling,
     /// Whether to score by SQuAD's English rules; `None` for the official rules of each data set
     /// (MLQA's by default).
     pub squad: Option<bool>,
-    /// Maximum number of questions in the report; questions with errors come first.
+    /// Maximum number of questions in the report; incorrectly answered questions take precedence.
     pub examples: usize,
 }
 
@@ -76,7 +76,7 @@ pub enum ReportFormat {
     Svg,
 }
 
-/// Scores and comparisons of one or several runs. All runs are compared with the first one.
+/// Scores and comparisons of one or several runs. Every run is compared with the first run.
 ///
 /// ```
 /// use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
@@ -93,7 +93,7 @@ pub enum ReportFormat {
 pub struct Report {
     title: String,
     resampling: Resampling,
-    all: Collected,
+    all: ReportData,
     means: Vec<RunMean>,
     differences: Vec<Difference>,
     heat_maps: Vec<HeatMap>,
@@ -103,12 +103,12 @@ pub struct Report {
 
 /// Appends numbers to repeated names, so that file names are unique.
 fn make_unique<'a>(names: impl Iterator<Item = &'a mut String>) {
-    let mut used = BTreeSet::new();
+    let mut used_names = BTreeSet::new();
     for name in names {
-        let (first, mut number) = (name.clone(), 1);
-        while !used.insert(name.clone()) {
+        let (base_name, mut number) = (name.clone(), 1);
+        while !used_names.insert(name.clone()) {
             number += 1;
-            *name = format!("{first}-{number}");
+            *name = format!("{base_name}-{number}");
         }
     }
 }
@@ -119,7 +119,7 @@ impl Report {
     /// # Errors
     /// [`mlqa_eval::Error`] if a file cannot be read; [`mlqa_eval::Error::NoQuestions`] for a
     /// question file without gold answers; [`mlqa_eval::Error::Content`] if two runs answer
-    /// different questions; [`mlqa_eval::Error::NothingFound`] without runs.
+    /// different questions; [`mlqa_eval::Error::NothingFound`] if no run has scores.
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
@@ -200,7 +200,8 @@ impl Report {
 
     /// Writes the report to `path` (`-` for standard output), and its tables and figures in the
     /// given formats next to it: `report.md`, `report.json`, `report-<table>.csv`,
-    /// `report-<figure>.svg`. All files are complete before any is renamed to its final name.
+    /// `report-<figure>.svg`. All files are written completely before the first one is renamed to
+    /// its final name.
     ///
     /// # Errors
     /// [`mlqa_eval::Error::Write`].

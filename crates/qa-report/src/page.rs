@@ -29,7 +29,7 @@ pub(crate) fn html(report: &Report) -> String {
     let section = |Section { anchor, title, body }: &Section| {
         format!("<section id=\"{anchor}\">\n<h2>{title}</h2>\n{body}</section>\n")
     };
-    let data = match report.all.browser.shown() {
+    let data = match report.all.browser.num_shown() {
         0 => String::new(),
         _ => {
             let json = browser_json(report);
@@ -56,7 +56,7 @@ fn findings(report: &Report) -> String {
     report.findings().into_iter().map(paragraph).collect()
 }
 
-/// The section on the setup: runs, data and programs.
+/// Returns the HTML of the setup: runs, data and programs.
 fn setup(report: &Report) -> String {
     let setup = &report.setup;
     let mut out = String::from("<dl>");
@@ -65,7 +65,7 @@ fn setup(report: &Report) -> String {
         let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", lines.join("<br>"));
     }
     out.push_str("</dl>\n");
-    let tables: String = setup.tables().into_iter().map(collapsed).collect();
+    let tables: String = setup.tables().into_iter().map(collapsed_table).collect();
     // The first table describes the runs, so it is expanded.
     out.push_str(&tables.replacen("<details>", "<details open>", 1));
     for recipe in &setup.recipes {
@@ -92,9 +92,9 @@ fn facts(report: &Report) -> String {
     if unscored > 0 {
         facts.push(format!("{} without a gold answer skipped", thousands(unscored)));
     }
-    if !all.rows.is_empty() {
-        let squad = |scores: &PairScores| scores.squad_rules;
-        let rules = match (all.pairs.iter().all(squad), all.pairs.iter().any(squad)) {
+    if !all.question_scores.is_empty() {
+        let is_squad = |scores: &PairScores| scores.squad_rules;
+        let rules = match (all.pairs.iter().all(is_squad), all.pairs.iter().any(is_squad)) {
             (true, _) => "SQuAD's English rules",
             (false, true) => "the rules of each set: MLQA's or SQuAD's English rules",
             (false, false) => "MLQA's rules",
@@ -118,24 +118,24 @@ fn sections(report: &Report) -> Vec<Section> {
     add("runs", "Runs", summary.html() + &figures(&draw::run_means(report)));
     add("scores", "Scores by language", scores(report));
     let differences = tables::differences(all, &report.differences, resampling);
-    let body = figures(&draw::differences(report)) + &collapsed(&differences);
+    let body = figures(&draw::differences(report)) + &collapsed_table(&differences);
     let title = format!("{}.", escape(&differences.title));
     add("differences", "Differences", with_explanation(&title, body));
     let drawing = figures(draw::boundaries(all).as_slice());
-    let body = drawing + &collapsed(&tables::boundaries(all));
+    let body = drawing + &collapsed_table(&tables::boundaries(all));
     let body = match report.means.iter().any(|mean| mean.no_span > Some(0.0)) {
         true => with_explanation("Answers that do not occur in their contexts are disjoint.", body),
         false => body,
     };
     add("boundaries", "Boundaries", body);
     add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
-    let lines = "One line per seed of a run. Learning rates, gradient norms and speeds are in the \
+    let note = "One line per seed of a run. Learning rates, gradient norms and speeds are in the \
                  folder of each stage.";
-    add("curves", "Training curves", with_explanation(lines, figures(&report.curve_drawings())));
+    add("curves", "Training curves", with_explanation(note, figures(&report.curve_drawings())));
     sections
 }
 
-/// Puts an explanatory sentence before `body`; empty if `body` is empty.
+/// Inserts an explanatory sentence before `body`; empty if `body` is empty.
 fn with_explanation(sentence: &str, body: String) -> String {
     match body.is_empty() {
         true => body,
@@ -147,11 +147,11 @@ fn scores(report: &Report) -> String {
     let drawings: Vec<Svg> = report.heat_maps.iter().map(draw::heat_map).collect();
     let sentence = "Row: language of context and answer, or run. Column: language of the question. \
                     Framed: context and question in one language.";
-    with_explanation(sentence, figures(&drawings) + &collapsed(&tables::scores(&report.all)))
+    with_explanation(sentence, figures(&drawings) + &collapsed_table(&tables::scores(&report.all)))
 }
 
-/// Returns a collapsed table; empty if the table has no rows.
-fn collapsed(table: &Table) -> String {
+/// Returns the HTML of a collapsed table; empty if the table has no rows.
+fn collapsed_table(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),
         false => format!(
@@ -175,7 +175,7 @@ fn figures(drawings: &[Svg]) -> String {
 }
 
 fn browser(browser: &Browser, has_several_seeds: bool) -> String {
-    let (shown, total) = (browser.shown(), browser.total());
+    let (shown, total) = (browser.num_shown(), browser.num_questions());
     if shown == 0 {
         return String::new();
     }

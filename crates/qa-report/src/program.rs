@@ -60,7 +60,7 @@ pub struct Args {
     /// Title of the report [default: the languages of questions and texts]
     #[arg(long)]
     title: Option<String>,
-    /// Maximum number of questions in the report; questions with errors come first
+    /// Maximum number of questions in the report; incorrectly answered questions take precedence
     #[arg(long, value_name = "N", default_value_t = ReportConfig::default().examples)]
     questions: usize,
     /// Normalisation of answers before comparison [default: the rules of each data set]
@@ -73,7 +73,7 @@ pub struct Args {
 /// Writes the report and prints its summary.
 ///
 /// # Errors
-/// A one-line message.
+/// Returns a one-line message.
 pub fn run(args: &Args) -> Result<(), String> {
     if args.out == Path::new("-") && !args.beside.is_empty() {
         return Err("--beside cannot be used with --out -; give a file as --out".into());
@@ -118,7 +118,7 @@ impl Args {
         let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = runs_by_path.next().unwrap_or_default();
         let mut others: Vec<Vec<ReportRun>> = runs_by_path.collect();
-        let seeds_of = |run: ReportRun| {
+        let with_other_seeds = |run: ReportRun| {
             let index_in = |other: &Vec<ReportRun>| match other.len() {
                 1 => Some(0),
                 _ => other.iter().position(|other| other.name == run.name),
@@ -129,12 +129,12 @@ impl Args {
             let seeds: Vec<ReportRun> = seeds.collect();
             run.with_seeds_of(seeds)
         };
-        let mut runs: Vec<ReportRun> = first.into_iter().map(seeds_of).collect();
+        let mut runs: Vec<ReportRun> = first.into_iter().map(with_other_seeds).collect();
         if let Some(name) = name {
-            let has_several = runs.len() > 1;
+            let has_several_runs = runs.len() > 1;
             for run in &mut runs {
                 run.name =
-                    if has_several { format!("{name} {}", run.name) } else { name.to_owned() };
+                    if has_several_runs { format!("{name} {}", run.name) } else { name.to_owned() };
             }
         }
         Ok(runs)
@@ -156,7 +156,7 @@ fn named_paths(argument: &str) -> (Option<&str>, Vec<&str>) {
     match (single_path, several_paths()) {
         (Some((name, path)), _) => (name, vec![path]),
         (None, Some((name, paths))) => (name, paths.split(',').collect()),
-        // No split has only existing paths. The argument is split at the first `=` and at all
+        // If no split has only existing paths, the argument is split at the first `=` and at all
         // commas, so that a later error names the missing path.
         (None, None) => match argument.split_once('=') {
             Some((name, paths)) => (Some(name), paths.split(',').collect()),

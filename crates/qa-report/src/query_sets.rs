@@ -17,7 +17,7 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    /// Reads the questions of a pair's answer files, whose question files must be equal.
+    /// Reads the questions of a pair from the question files of its answer files.
     pub fn of(files: &PairFiles<'_>) -> Result<Self, Error> {
         let mut questions: Option<Dataset> = None;
         for file in files.iter().flatten() {
@@ -27,7 +27,8 @@ impl Questions {
             }
             let dataset = Dataset::read(path)?;
             match &questions {
-                // Run folders may have separate question files, which must be equal.
+                // Each run folder may have a copy of the question file; all copies must have equal
+                // questions.
                 Some(first) if first.questions != dataset.questions => {
                     let message = format!(
                         "the questions differ from {}; expected the same questions for all runs",
@@ -55,9 +56,9 @@ impl Questions {
 /// Checks that at least one language pair is answered by all seeds of a run.
 pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
     let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
-    let mut all = run.seeds.iter().map(pairs);
-    let Some(first) = all.next() else { return Ok(()) };
-    let common = all.fold(first, |common: BTreeSet<Pair>, seed_pairs| &common & &seed_pairs);
+    let mut pair_sets = run.seeds.iter().map(pairs);
+    let Some(first) = pair_sets.next() else { return Ok(()) };
+    let common = pair_sets.fold(first, |common: BTreeSet<Pair>, seed_pairs| &common & &seed_pairs);
     let files: Vec<&AnswerFile> = run.seeds.iter().filter_map(|seed| seed.first()).collect();
     match (common.is_empty(), files.as_slice()) {
         (true, [first_file, second_file, ..]) => Err(Error::Content {

@@ -12,7 +12,7 @@ pub struct QuestionFiles {
     pub language: Option<Language>,
     /// The split: the first part of the file names in a folder.
     pub split: String,
-    /// n-best lists of a prediction file.
+    /// File with the n-best lists of a prediction file.
     pub n_best: Option<PathBuf>,
 }
 
@@ -26,10 +26,10 @@ impl QuestionFiles {
     /// Returns the languages of context and question of the question file, if known.
     pub(crate) fn languages(&self) -> Option<(Language, Language)> {
         let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
-        let by_name = name.and_then(|name| name.parse().ok());
-        let by_name = by_name.map(|name: DatasetName| (name.context, name.question));
-        let with_name = |language| (language, by_name.map_or(language, |(_, question)| question));
-        self.language.map(with_name).or(by_name)
+        let in_name = name.and_then(|name| name.parse().ok());
+        let in_name = in_name.map(|name: DatasetName| (name.context, name.question));
+        let with_name = |language| (language, in_name.map_or(language, |(_, question)| question));
+        self.language.map(with_name).or(in_name)
     }
 
     /// Finds the question file of a set and two languages in the folder `data`.
@@ -40,8 +40,8 @@ impl QuestionFiles {
         question: Language,
     ) -> Option<PathBuf> {
         let data = self.data.as_ref().filter(|data| data.is_dir())?;
-        let mlqa = DatasetName { split: self.split.clone(), context, question }.to_string();
-        let mut names = vec![mlqa];
+        let mlqa_name = DatasetName { split: self.split.clone(), context, question }.to_string();
+        let mut names = vec![mlqa_name];
         if context == question && set != "mlqa" {
             names.push(format!("xquad.{context}.json"));
         }

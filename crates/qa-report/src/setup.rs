@@ -6,13 +6,13 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::ReportRun;
-use crate::collect::Collected;
+use crate::collect::ReportData;
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
 /// The records of a run folder, shared by its runs.
 #[derive(Debug, Default)]
-struct Folder {
+struct RunFolder {
     run_json: Json,
     machine: Json,
     recipe: String,
@@ -30,7 +30,7 @@ pub(crate) struct Setup {
     /// Differences between the runs' settings.
     pub differing: Table,
     /// The question files.
-    pub data: Table,
+    pub question_files: Table,
     /// Input files of the runs: models, texts, questions.
     pub inputs: Table,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Returns the tables in the order of the page.
     pub fn tables(&self) -> [&Table; 3] {
-        [&self.differing, &self.data, &self.inputs]
+        [&self.differing, &self.question_files, &self.inputs]
     }
 
     /// Returns the facts as a JSON object with lower-case names as keys.
@@ -54,7 +54,7 @@ fn json(path: &Path) -> Json {
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-impl Folder {
+impl RunFolder {
     fn read(path: &Path) -> Self {
         let recipe = atomic_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
         Self {
@@ -72,32 +72,32 @@ impl Records {
         Self(run.setup.cells.iter().flat_map(files).collect())
     }
 
-    /// Returns one part of the inputs that determine the run's results: `keys`, or `files` with
-    /// digests.
-    fn inputs_of(&self, part: &str) -> BTreeMap<String, Json> {
+    /// Returns one section of the recorded inputs of training and evaluation: `keys`, or `files`
+    /// with digests.
+    fn inputs_of(&self, section: &str) -> BTreeMap<String, Json> {
         let inputs = self.0.iter().flat_map(|record| [&record["training"], &record["evaluation"]]);
-        let entries = inputs.filter_map(|input| input[part].as_object()).flatten();
+        let entries = inputs.filter_map(|input| input[section].as_object()).flatten();
         entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// Returns the keys that determine the run's results. The prefix of the run's arm, such as
-    /// `arms.a.`, is removed; keys of other arms are excluded.
+    /// Returns the recipe keys that determine the run's results. The prefix of the run's arm, such
+    /// as `arms.a.`, is removed; keys of other arms are excluded.
     fn keys(&self) -> BTreeMap<String, Json> {
         let mut keys = self.inputs_of("keys");
         let arm = keys.get("cell.arm").map_or_else(String::new, text);
-        let infix = format!(".{arm}.");
+        let arm_infix = format!(".{arm}.");
         let arm_key = |key: &str| {
-            let (section, rest) = key.split_once(&infix)?;
-            (!section.contains('.')).then(|| (format!("{section}."), rest.to_owned()))
+            let (section, short_key) = key.split_once(&arm_infix)?;
+            (!section.contains('.')).then(|| (format!("{section}."), short_key.to_owned()))
         };
         let section = keys.keys().find_map(|key| arm_key(key)).map(|(section, _)| section);
         let mut selected = BTreeMap::new();
         keys.retain(|key, _| !key.starts_with("cell."));
         for (key, value) in keys {
-            let has_arm_keys = section.as_ref().is_some_and(|section| key.starts_with(section));
+            let is_of_other_arm = section.as_ref().is_some_and(|section| key.starts_with(section));
             match arm_key(&key) {
-                Some((_, short)) => selected.insert(short, value),
-                None if has_arm_keys => None,
+                Some((_, short_key)) => selected.insert(short_key, value),
+                None if is_of_other_arm => None,
                 None => selected.insert(key, value),
             };
         }
@@ -148,38 +148,38 @@ fn gib(bytes: &Json) -> Option<String> {
 /// Joins the words of a command line, quoted for a shell.
 fn command(words: &Json) -> String {
     let is_safe = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
-    let quoted = |word: &str| match !word.is_empty() && word.chars().all(is_safe) {
+    let quote = |word: &str| match !word.is_empty() && word.chars().all(is_safe) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
     };
     let words = words.as_array().into_iter().flatten().filter_map(Json::as_str);
-    words.map(quoted).collect::<Vec<_>>().join(" ")
+    words.map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads the setup of the runs.
-pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<Setup, mlqa_eval::Error> {
+pub(crate) fn read(runs: &[ReportRun], all: &ReportData) -> Result<Setup, mlqa_eval::Error> {
     let paths: BTreeSet<&PathBuf> =
         runs.iter().filter_map(|run| run.setup.folder.as_ref()).collect();
-    let folders: Vec<Folder> = paths.into_iter().map(|path| Folder::read(path)).collect();
+    let folders: Vec<RunFolder> = paths.into_iter().map(|path| RunFolder::read(path)).collect();
     let records: Vec<Records> = runs.iter().map(Records::of).collect();
     Ok(Setup {
         facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
         differing: differing_settings(runs, &records)?,
-        data: data(runs, all)?,
+        question_files: question_files(runs, all)?,
         inputs: inputs(&records),
     })
 }
 
 fn facts(
     runs: &[ReportRun],
-    folders: &[Folder],
+    folders: &[RunFolder],
     records: &[Records],
 ) -> Vec<(&'static str, String)> {
     let machine = |key: &'static str| folders.iter().map(move |folder| &folder.machine[key]);
     let environment =
         |key: &'static str| records.iter().flat_map(move |record| record.environment(key));
-    let recipe = |folder: &Folder| match text(&folder.machine["about"]) {
+    let recipe = |folder: &RunFolder| match text(&folder.machine["about"]) {
         about if about.is_empty() => text(&folder.run_json["recipe"]),
         about => format!("{}: {about}", text(&folder.run_json["recipe"])),
     };
@@ -193,8 +193,8 @@ fn facts(
         [seeds] => seeds.clone(),
         _ => {
             let run_seeds = |run: &ReportRun| format!("{}: {}", run.name, seeds(run));
-            let with_seeds = runs.iter().filter(|run| !seeds(run).is_empty());
-            with_seeds.map(run_seeds).collect::<Vec<_>>().join("; ")
+            let runs_with_seeds = runs.iter().filter(|run| !seeds(run).is_empty());
+            runs_with_seeds.map(run_seeds).collect::<Vec<_>>().join("; ")
         }
     };
     let join = |texts: Vec<String>, separator: &str| distinct(texts.into_iter()).join(separator);
@@ -281,7 +281,7 @@ fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {
 }
 
 /// Lists the question files of all pairs.
-fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, mlqa_eval::Error> {
+fn question_files(runs: &[ReportRun], all: &ReportData) -> Result<Table, mlqa_eval::Error> {
     let mut table = Table::new("data", "Question files", "questions, file, count, SHA-256");
     let files = runs.iter().flat_map(|run| run.seeds.iter().flatten());
     let files: BTreeSet<_> = files.map(|file| (&file.pair, &file.questions)).collect();

@@ -45,10 +45,11 @@ impl Style {
     }
 }
 
-/// A figure. Lines and text have `currentColor`, so that it is readable on light and dark pages.
+/// A figure. Lines and text have the colour `currentColor`, so that the figure is readable on light
+/// and dark pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Svg {
-    /// Part of the file's name, unique in a report.
+    /// Part of the file name; unique in a report.
     pub name: String,
     title: String,
     width: f64,
@@ -138,7 +139,7 @@ impl Svg {
         );
     }
 
-    /// Draws the mark of a run, whose shape depends on the run; a hollow mark is an outline.
+    /// Draws the mark of a run. Its shape depends on the run; a hollow mark is an outline.
     pub fn mark(&mut self, (x, y): (f64, f64), run: usize, hollow: bool, tip: &str) {
         let colour = colour(run);
         let (fill, r) = (if hollow { "none" } else { colour }, 4.5);
@@ -157,7 +158,8 @@ impl Svg {
         );
     }
 
-    /// Draws a legend of the runs' marks and names from (x, y), wrapped at the figure's width.
+    /// Draws a legend with the runs' marks and names. It starts at (x, y) and wraps at the figure's
+    /// width.
     pub fn legend<'a>(
         &mut self,
         (x, y): (f64, f64),
@@ -175,12 +177,12 @@ impl Svg {
         }
     }
 
-    /// Returns the figure as an element of a page.
+    /// Returns the figure as an SVG element for a page.
     pub fn inline(&self) -> String {
         self.element("")
     }
 
-    /// Returns the figure as a file, dark on white.
+    /// Returns the figure as an SVG file with dark lines on white.
     pub fn file(&self) -> String {
         let background = format!(
             "<rect width=\"{:.0}\" height=\"{:.0}\" fill=\"#fff\"/>\n",

@@ -47,7 +47,7 @@ impl Value {
     }
 
     /// Formats the value with full precision.
-    fn exact(&self) -> String {
+    fn full_precision(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
@@ -69,7 +69,7 @@ impl Value {
 /// A table of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Table {
-    /// Part of the file's name, unique in a report.
+    /// Part of the file name; unique in a report.
     pub name: String,
     pub title: String,
     pub columns: Vec<String>,
@@ -90,8 +90,8 @@ impl Table {
         let has_value = |at: usize| {
             self.rows.iter().any(|row| row.get(at).is_some_and(|cell| *cell != Value::Missing))
         };
-        let has_values: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
-        let is_nonempty = |at: usize| has_values.get(at).copied().unwrap_or(false);
+        let nonempty: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
+        let is_nonempty = |at: usize| nonempty.get(at).copied().unwrap_or(false);
         let indexed = self.columns.into_iter().enumerate();
         self.columns = indexed.filter(|(at, _)| is_nonempty(*at)).map(|(_, name)| name).collect();
         for row in &mut self.rows {
@@ -104,28 +104,28 @@ impl Table {
     /// Returns whether a column has values and all its values are text.
     fn is_text(&self, column: usize) -> bool {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
-        let mut with_value = cells.filter(|cell| **cell != Value::Missing).peekable();
-        with_value.peek().is_some() && with_value.all(|cell| matches!(cell, Value::Text(_)))
+        let mut values = cells.filter(|cell| **cell != Value::Missing).peekable();
+        values.peek().is_some() && values.all(|cell| matches!(cell, Value::Text(_)))
     }
 
-    /// Returns the table as an element of a page; empty without rows.
+    /// Returns the table as an HTML element; empty if there are no rows.
     pub fn html(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
-        let text: Vec<bool> = (0..self.columns.len()).map(|at| self.is_text(at)).collect();
-        let is_text = |at: usize| text.get(at).copied().unwrap_or(false);
+        let text_columns: Vec<bool> = (0..self.columns.len()).map(|at| self.is_text(at)).collect();
+        let is_text = |at: usize| text_columns.get(at).copied().unwrap_or(false);
         let column = |(at, column): (usize, &String)| {
             let class = if is_text(at) { " class=\"text\"" } else { "" };
             format!("<th scope=\"col\"{class}>{}</th>", escape(column))
         };
         let cell = |(at, cell): (usize, &Value)| {
-            let shown = escape(&cell.display());
+            let cell_text = escape(&cell.display());
             match (at, cell) {
-                (0, _) => format!("<th scope=\"row\"><bdi>{shown}</bdi></th>"),
-                (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{shown}</bdi></td>"),
-                _ if is_text(at) => format!("<td class=\"text\">{shown}</td>"),
-                _ => format!("<td>{shown}</td>"),
+                (0, _) => format!("<th scope=\"row\"><bdi>{cell_text}</bdi></th>"),
+                (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{cell_text}</bdi></td>"),
+                _ if is_text(at) => format!("<td class=\"text\">{cell_text}</td>"),
+                _ => format!("<td>{cell_text}</td>"),
             }
         };
         let row = |row: &Vec<Value>| {
@@ -145,8 +145,8 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let escaped = crate::text::markdown;
-        let cell = |text: &str| format!(" {} |", escaped(text));
+        let escape_markdown = crate::text::markdown;
+        let cell = |text: &str| format!(" {} |", escape_markdown(text));
         let row = |row: &Vec<Value>| {
             let cells: String = row.iter().map(|value| cell(&value.display())).collect();
             format!("|{cells}\n")
@@ -157,9 +157,9 @@ impl Table {
         let rows: String = self.rows.iter().map(row).collect();
         let note = match self.note.as_str() {
             "" => String::new(),
-            note => format!("\n{}\n", escaped(note)),
+            note => format!("\n{}\n", escape_markdown(note)),
         };
-        format!("## {}\n\n|{columns}\n|{alignments}\n{rows}{note}", escaped(&self.title))
+        format!("## {}\n\n|{columns}\n|{alignments}\n{rows}{note}", escape_markdown(&self.title))
     }
 
     /// Returns CSV with numbers in full precision; missing values are empty. `path` is used in
@@ -169,13 +169,14 @@ impl Table {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(&self.columns).map_err(|error| write_error(error.into()))?;
         for row in &self.rows {
-            let cells = row.iter().map(Value::exact);
+            let cells = row.iter().map(Value::full_precision);
             writer.write_record(cells).map_err(|error| write_error(error.into()))?;
         }
         writer.into_inner().map_err(|error| write_error(error.into_error()))
     }
 
-    /// Returns an object with title, note and rows; each row is an object by column.
+    /// Returns an object with title, note and rows; each row is an object with column names as
+    /// keys.
     pub fn json(&self) -> Json {
         let row = |row: &Vec<Value>| -> Json {
             let cells = self.columns.iter().cloned().zip(row.iter().map(Value::json));

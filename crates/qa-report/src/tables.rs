@@ -3,17 +3,17 @@ use std::iter;
 
 use mlqa_eval::{BoundaryClass, BoundaryCounts, Resampling};
 
-use crate::collect::Collected;
+use crate::collect::ReportData;
 use crate::evidence::{Difference, METRICS, QuestionOverlap, RunMean, no_span, question_overlaps};
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
-/// Returns the cell with a set's name; the column is removed if no set has a name.
+/// Returns the cell with a set's name. If no set has a name, the column is removed later.
 fn set_cell(set: &str) -> Value {
     if set.is_empty() { Value::Missing } else { Value::from(set) }
 }
 
-fn name(all: &Collected, run: usize) -> Value {
+fn name(all: &ReportData, run: usize) -> Value {
     Value::from(all.name(run))
 }
 
@@ -22,8 +22,8 @@ fn count(number: usize) -> Value {
 }
 
 /// Creates the table of all runs on all sets.
-pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resampling) -> Table {
-    // The columns visible on a narrow screen come first.
+pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampling) -> Table {
+    // Narrow screens show only the first columns, so the most important ones come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
                    language pairs, seeds, unanswered, not a span %";
     let any_no_span = means.iter().any(|mean| mean.no_span > Some(0.0));
@@ -42,7 +42,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resamplin
         row.push(mean.no_span.filter(|_| any_no_span).into());
         table.rows.push(row);
     }
-    table.note = "Means over pairs of languages, each counting once.".into();
+    table.note = "Means over pairs of languages with equal weights.".into();
     if any_no_span {
         table.note.push_str(" Not a span: answers that do not occur verbatim in their contexts.");
     }
@@ -57,8 +57,8 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resamplin
     }
     if means.iter().any(|mean| mean.scores.iter().any(|score| score.interval.is_some())) {
         table.note.push_str(&format!(
-            " Low and high: {:.0} % bootstrap interval ({} samples) over question ids, which \
-             stay together across languages.",
+            " Low and high: {:.0} % bootstrap interval ({} samples) over question ids; the \
+             questions of an id are drawn together.",
             100.0 * resampling.level,
             resampling.samples
         ));
@@ -70,7 +70,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resamplin
 }
 
 /// Creates the table of the scores of all runs on all pairs.
-pub(crate) fn scores(all: &Collected) -> Table {
+pub(crate) fn scores(all: &ReportData) -> Table {
     let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
     let runs = || all.pairs.iter().flat_map(|scores| scores.runs.iter().flatten());
     let any_no_span = runs().any(|scores| scores.no_span > 0);
@@ -98,7 +98,7 @@ pub(crate) fn scores(all: &Collected) -> Table {
 
 /// Creates the table of differences from the first run.
 pub(crate) fn differences(
-    all: &Collected,
+    all: &ReportData,
     differences: &[Difference],
     resampling: &Resampling,
 ) -> Table {
@@ -125,9 +125,9 @@ pub(crate) fn differences(
         ]);
     }
     table.note = format!(
-        "Paired by question; of several seeds, each question counts with its mean. Low and high: \
-         {:.0} % bootstrap interval ({} samples). p (Holm) corrects p of the randomisation for all pairs of \
-         languages, and for all means, of a metric. The p-values account for the choice of \
+        "Paired by question; each question has its mean over seeds. Low and high: \
+         {:.0} % bootstrap interval ({} samples). p (Holm) is p (randomisation), corrected over all pairs of \
+         languages, or over all means, of a metric. The p-values account for the choice of \
          questions, not of seeds.",
         100.0 * resampling.level,
         resampling.samples
@@ -147,7 +147,7 @@ fn class_shares(counts: &BoundaryCounts) -> Vec<f64> {
 
 /// Returns the shares of [`CLASSES`] for each run, over all pairs; runs without answers are
 /// excluded.
-pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
+pub(crate) fn boundary_sums(all: &ReportData) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs.get(run)?.as_ref());
         pair_runs.fold(BoundaryCounts::default(), |sum, pair| sum.plus(&pair.boundary))
@@ -158,7 +158,7 @@ pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
 }
 
 /// Creates the table of predictions by boundary class.
-pub(crate) fn boundaries(all: &Collected) -> Table {
+pub(crate) fn boundaries(all: &ReportData) -> Table {
     let columns =
         format!("run, set, languages, answers, {}, right words elsewhere", CLASSES.join(", "));
     let mut table = Table::new("boundaries", "Boundaries, percent", &columns);

@@ -2,9 +2,9 @@
 //! invisible control characters become visible.
 use std::fmt::Write;
 
-/// Whether a character invisibly changes the text around it: control characters, and characters
-/// that embed, override or isolate a text direction. Directional marks and joiners are excluded,
-/// because words in Arabic, Hebrew and Indic scripts contain them.
+/// Returns whether a character invisibly changes the surrounding text: control characters, and
+/// characters that embed, override or isolate a text direction. Directional marks and joiners are
+/// excluded, because words in Arabic, Hebrew and Indic scripts contain them.
 pub(crate) fn is_invisible_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
@@ -81,8 +81,8 @@ pub(crate) fn thousands(count: usize) -> String {
 }
 
 /// Formats a count with its unit: `1 run`, `2 runs`.
-pub(crate) fn with_unit(count: usize, one: &str, many: &str) -> String {
-    format!("{} {}", thousands(count), if count == 1 { one } else { many })
+pub(crate) fn with_unit(count: usize, singular: &str, plural: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { singular } else { plural })
 }
 
 #[cfg(test)]
@@ -92,9 +92,9 @@ mod tests {
     #[test]
     fn markup_and_invisible_characters_are_escaped() {
         let hostile = "</script><img src=x onerror='a\"&'>\u{202e}\u{1b}[2J\n\u{2066}";
-        let shown = "&lt;/script&gt;&lt;img src=x onerror=&#39;a&quot;&amp;&#39;&gt;\\u{202e}\
+        let escaped = "&lt;/script&gt;&lt;img src=x onerror=&#39;a&quot;&amp;&#39;&gt;\\u{202e}\
                      \\u{1b}[2J \\u{2066}";
-        assert_eq!(escape(hostile), shown);
+        assert_eq!(escape(hostile), escaped);
         // Joiners and directional marks are parts of words, so they are not escaped.
         assert_eq!(
             visible("می\u{200c}روم क्\u{200d}ष \u{200f}"),
@@ -106,9 +106,9 @@ mod tests {
     fn escaped_json_has_the_same_value() {
         let texts = ["</script><!--", "a & b > c", "\u{2028}\u{2029}\u{9f}", "\u{0}\u{202e}é\"\\"];
         let json = serde_json::to_string(&texts).unwrap();
-        let safe = in_script(&json);
-        assert!(!safe.contains(['<', '>', '&', '\u{2028}', '\u{9f}', '\u{202e}']), "{safe}");
-        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), texts);
+        let escaped = in_script(&json);
+        assert!(!escaped.contains(['<', '>', '&', '\u{2028}', '\u{9f}', '\u{202e}']), "{escaped}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), texts);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ndarray::Array2;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// File names relative to the benchmark's folder.
+/// Names of the input files, relative to the benchmark's folder, and the number of questions.
 pub struct Inputs {
     pub dataset: String,
     pub predictions: String,
@@ -34,9 +34,9 @@ impl Random {
 impl Inputs {
     /// Writes `copies` copies of XQuAD's questions with predictions, some of which are correct.
     ///
-    /// Each question has a separate paragraph, as nearly all questions of MLQA have. Non-ASCII
+    /// Each question has a separate paragraph, like nearly all questions of MLQA. Non-ASCII
     /// characters are escaped, as in XQuAD.
-    pub fn make(data: &Path, folder: &Path, language: &str, copies: usize) -> io::Result<Self> {
+    pub fn write(data: &Path, folder: &Path, language: &str, copies: usize) -> io::Result<Self> {
         let dataset =
             Dataset::read(data.join(format!("xquad.{language}.json"))).map_err(io::Error::other)?;
         let mut random = Random(7);
@@ -48,12 +48,12 @@ impl Inputs {
                     let id = format!("{}-{copy}", question.id);
                     let gold = question.answers.first().map_or("", |answer| &answer.text);
                     let words: Vec<&str> = question.context.split_whitespace().collect();
-                    let from = random.below(words.len());
+                    let start = random.below(words.len());
                     let answer = match random.below(4) {
                         0 => gold.to_owned(),
                         1 => format!("the {gold}."),
                         2 => gold.split_whitespace().skip(1).collect::<Vec<_>>().join(" "),
-                        _ => words[from..words.len().min(from + 6)].join(" "),
+                        _ => words[start..words.len().min(start + 6)].join(" "),
                     };
                     predictions.0.insert(id.clone(), answer);
                     paragraphs.push(serde_json::json!({
@@ -70,15 +70,15 @@ impl Inputs {
             predictions: format!("{language}-{copies}.predictions.json"),
             questions: dataset.questions.len() * copies,
         };
-        fs::write(folder.join(&inputs.dataset), escaped(&file.to_string()))?;
+        fs::write(folder.join(&inputs.dataset), escape_non_ascii(&file.to_string()))?;
         let answers = serde_json::to_string(&predictions.0)?;
-        fs::write(folder.join(&inputs.predictions), escaped(&answers))?;
+        fs::write(folder.join(&inputs.predictions), escape_non_ascii(&answers))?;
         Ok(inputs)
     }
 }
 
 /// Escapes the non-ASCII characters of JSON.
-fn escaped(json: &str) -> String {
+fn escape_non_ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c.is_ascii() {
@@ -93,24 +93,24 @@ fn escaped(json: &str) -> String {
     out
 }
 
-/// Reads a file of [`logits`]: start and end logits, `[rows, 384]`.
+/// Reads start and end logits `[rows, 384]` from a file written by [`write_logits`].
 pub fn read_logits(path: &Path) -> [Array2<f32>; 2] {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     ["start_logits", "end_logits"].map(|name| {
         let tensor = file.tensor(name).unwrap();
-        let values = tensor.data().as_chunks::<4>().0.iter().map(|part| f32::from_le_bytes(*part));
+        let values = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
         let shape = [tensor.shape()[0], tensor.shape()[1]];
         Array2::from_shape_vec(shape, values.collect()).unwrap()
     })
 }
 
-/// Writes logits `[rows, 384]`: noise with a peak, similar to a trained model's. The values of a
-/// row are distinct.
-pub fn logits(path: &Path, rows: usize) -> io::Result<()> {
+/// Writes logits `[rows, 384]`: noise with a peak, similar to the logits of a trained model. The
+/// values of a row are distinct.
+pub fn write_logits(path: &Path, rows: usize) -> io::Result<()> {
     const LENGTH: usize = 384;
     let mut random = Random(11);
-    let mut side = || {
+    let mut side_logits = || {
         let mut bytes = Vec::with_capacity(4 * LENGTH * rows);
         for _ in 0..rows {
             let peak = 30 + random.below(LENGTH - 30);
@@ -122,7 +122,7 @@ pub fn logits(path: &Path, rows: usize) -> io::Result<()> {
         }
         bytes
     };
-    let (start, end) = (side(), side());
+    let (start, end) = (side_logits(), side_logits());
     let view =
         |bytes| TensorView::new(Dtype::F32, vec![rows, LENGTH], bytes).map_err(io::Error::other);
     let tensors = [("start_logits", view(&start)?), ("end_logits", view(&end)?)];

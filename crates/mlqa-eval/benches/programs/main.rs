@@ -1,7 +1,7 @@
-//! Compares `mlqa-eval` with the Python programs that it replaces, each as a separate process.
+//! Compares `mlqa-eval` with equivalent Python programs. Each program runs in a separate process.
 //!
-//! The programs run alternately, and each row has the median time. If the Python program prints its
-//! result, both results must be equal.
+//! The programs run alternately, and each row of the table has their median times. The benchmark
+//! fails if their results differ.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod inputs;
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use clap::Parser;
-use inputs::Inputs;
+use inputs::{Inputs, write_logits};
 use mlqa_eval::{
     Compatible, Dataset, DecodeConfig, Error, NBestFile, Predictions, Purpose, WindowConfig,
     decode, load_tokenizer, windows,
@@ -36,10 +36,10 @@ struct Options {
     /// Languages of XQuAD to score
     #[arg(long, value_delimiter = ',', default_value = "en,de,ar,zh")]
     languages: Vec<String>,
-    /// Copies of XQuAD's 1,190 questions; 10 copies have about the size of MLQA's English test set
+    /// Copies of XQuAD's 1,190 questions; 10 copies are about as large as MLQA's English test set
     #[arg(long, default_value_t = 10)]
     copies: usize,
-    /// Runs of each program, alternating
+    /// Number of runs of each program
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Set by cargo
@@ -77,19 +77,19 @@ impl Bench {
         command
     }
 
-    /// Runs both programs alternately; their output is written to the files `ours` and `peer`.
+    /// Runs both programs alternately, prints a row of the table and returns their outputs.
     fn row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
-        let mut costs = [Vec::new(), Vec::new()];
-        let printed = ["ours", "peer"].map(|name| self.folder.join(name));
+        let mut uses = [Vec::new(), Vec::new()];
+        let outputs = ["ours", "peer"].map(|name| self.folder.join(name));
         let mut without_imports = Vec::new();
         for _ in 0..self.options.rounds {
-            costs[0].push(run(&mut ours, &printed[0])?);
-            costs[1].push(run(&mut peer, &printed[1])?);
-            let report: Value = serde_json::from_slice(&fs::read(&printed[1])?)?;
-            without_imports.extend(report["seconds"].as_f64());
+            uses[0].push(run(&mut ours, &outputs[0])?);
+            uses[1].push(run(&mut peer, &outputs[1])?);
+            let peer_output: Value = serde_json::from_slice(&fs::read(&outputs[1])?)?;
+            without_imports.extend(peer_output["seconds"].as_f64());
         }
         without_imports.sort_unstable_by(f64::total_cmp);
-        let [ours, peer] = costs.map(|costs| median(&costs));
+        let [ours, peer] = uses.map(|uses| median(&uses));
         let ratio = |peer: f64| format!("{:.1}", peer / ours.wall);
         let without_imports = without_imports
             .get(without_imports.len() / 2)
@@ -104,10 +104,10 @@ impl Bench {
             peer.cpu * 1e3,
             peer.peak_mib
         );
-        Ok([fs::read_to_string(&printed[0])?, fs::read_to_string(&printed[1])?])
+        Ok([fs::read_to_string(&outputs[0])?, fs::read_to_string(&outputs[1])?])
     }
 
-    fn scoring(&self, inputs: &Inputs, language: &str, script: &Path) -> io::Result<()> {
+    fn compare_scoring(&self, inputs: &Inputs, language: &str, script: &Path) -> io::Result<()> {
         let files = [&*inputs.dataset, &*inputs.predictions, language];
         let ours = self.ours(&[&["score"], &files[..]].concat());
         let mut peer = self.python(script);
@@ -118,12 +118,12 @@ impl Bench {
         Ok(())
     }
 
-    fn decoding(&self, inputs: &Inputs, utils_qa: Option<&Path>) -> io::Result<()> {
+    fn compare_decoding(&self, inputs: &Inputs, utils_qa: Option<&Path>) -> io::Result<()> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs/peer.py");
         let tokenizer = self.root.join("data/base/tokenizer.json");
         let tokenizer = tokenizer.to_str().unwrap();
-        let common = [&*inputs.dataset, "--tokenizer", tokenizer, "--compatible", "run_qa"];
-        let ours = self.ours(&[&["windows", "--out", "windows.safetensors"], &common[..]].concat());
+        let args = [&*inputs.dataset, "--tokenizer", tokenizer, "--compatible", "run_qa"];
+        let ours = self.ours(&[&["windows", "--out", "windows.safetensors"], &args[..]].concat());
         let mut peer = self.python(&script);
         peer.args(["features", &inputs.dataset, tokenizer]);
         let name = format!("features, {} questions", inputs.questions);
@@ -131,16 +131,16 @@ impl Bench {
         let rows = serde_json::from_str::<Value>(&peer)?["rows"].as_u64().unwrap();
         assert!(ours.contains(&format!(", {rows} rows of 384")), "{ours}");
         let Some(utils_qa) = utils_qa else { return Ok(()) };
-        inputs::logits(&self.folder.join("logits.safetensors"), usize::try_from(rows).unwrap())?;
+        write_logits(&self.folder.join("logits.safetensors"), usize::try_from(rows).unwrap())?;
         let out = ["--logits", "logits.safetensors", "--out", "p.json", "--n-best", "n_best.json"];
-        let ours = self.ours(&[&["decode"], &common[..], &out[..]].concat());
+        let ours = self.ours(&[&["decode"], &args[..], &out[..]].concat());
         let mut peer = self.python(&script);
         peer.args(["decode", &inputs.dataset, tokenizer, "logits.safetensors"]);
         peer.arg(utils_qa).arg(&self.folder);
         let name = format!("features and decoding, {rows} rows");
         let [_, peer] = self.row(&name, ours, peer)?;
         let peer_seconds = serde_json::from_str::<Value>(&peer)?["decoding"].as_f64().unwrap();
-        let seconds = self.decoding_only(inputs).map_err(io::Error::other)?;
+        let seconds = self.time_decoding(inputs).map_err(io::Error::other)?;
         println!(
             "| decoding only, measured within the programs | {:.1} ms | {:.0} ms | **{:.1}** | – | – | – | – | – |",
             seconds * 1e3,
@@ -156,8 +156,8 @@ impl Bench {
 }
 
 impl Bench {
-    /// Measures the seconds from logits in memory to output files.
-    fn decoding_only(&self, inputs: &Inputs) -> Result<f64, Error> {
+    /// Measures the seconds for decoding logits in memory and writing the output files.
+    fn time_decoding(&self, inputs: &Inputs) -> Result<f64, Error> {
         let questions = Dataset::read(self.folder.join(&inputs.dataset))?.questions;
         let tokenizer = load_tokenizer(self.root.join("data/base/tokenizer.json"))?;
         let compatible = Some(Compatible::RunQa);
@@ -168,13 +168,13 @@ impl Bench {
         let config = DecodeConfig { compatible, ..DecodeConfig::default() };
         let mut seconds: Vec<f64> = Vec::new();
         for _ in 0..self.options.rounds {
-            let begin = Instant::now();
+            let started = Instant::now();
             let all = decode(&questions, &windows, &rows[0], &rows[1], &config)?;
             Predictions::from(all.as_slice()).write(self.folder.join("p.alone.json"))?;
             let mut lists = NBestFile::create(&self.folder.join("n_best.alone.json"))?;
             lists.add(&all)?;
             lists.finish()?;
-            seconds.push(begin.elapsed().as_secs_f64());
+            seconds.push(started.elapsed().as_secs_f64());
         }
         seconds.sort_unstable_by(f64::total_cmp);
         Ok(seconds[seconds.len() / 2])
@@ -199,11 +199,11 @@ fn main() -> io::Result<()> {
     );
     if let Some(script) = bench.script(mlqa.as_ref(), "mlqa_evaluation_v1.py") {
         for language in languages {
-            let inputs = Inputs::make(&data, &bench.folder, language, *copies)?;
-            bench.scoring(&inputs, language, &script)?;
+            let inputs = Inputs::write(&data, &bench.folder, language, *copies)?;
+            bench.compare_scoring(&inputs, language, &script)?;
         }
     }
     let utils_qa = bench.script(utils_qa.as_ref(), "utils_qa.py");
-    let inputs = Inputs::make(&data, &bench.folder, "en", *copies)?;
-    bench.decoding(&inputs, utils_qa.as_deref())
+    let inputs = Inputs::write(&data, &bench.folder, "en", *copies)?;
+    bench.compare_decoding(&inputs, utils_qa.as_deref())
 }

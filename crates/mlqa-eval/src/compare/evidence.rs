@@ -1,7 +1,7 @@
 //! Confidence intervals and significance tests by resampling of questions.
 //!
-//! Each sample has its own random generator, seeded with the seed and the sample's index, so
-//! results do not depend on the number of threads.
+//! Each sample has a separate random generator, which is seeded with the seed and the sample's
+//! index, so results do not depend on the number of threads.
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -26,7 +26,7 @@ impl Default for Resampling {
     }
 }
 
-/// Limits the memory for the means of all samples.
+/// Maximum number of samples, which limits the memory for their means.
 const MAX_SAMPLES: usize = 10_000_000;
 
 impl Resampling {
@@ -98,17 +98,17 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
 pub struct PairedTest {
     /// Mean difference, second run minus first, with its bootstrap interval.
     pub difference: Interval,
-    /// Two-sided p-value of approximate randomisation: how often the difference is at least as
-    /// large after the two runs' results of randomly chosen questions are swapped (Noreen 1989; Yeh
-    /// 2000).
+    /// Two-sided p-value of approximate randomisation: the share of samples whose difference is at
+    /// least as large after the two runs' values of randomly chosen questions are swapped (Noreen
+    /// 1989; Yeh 2000).
     pub p_randomisation: f64,
-    /// Two-sided p-value of the bootstrap: how often a sample's difference deviates from the
-    /// overall difference by at least the absolute value of the overall difference.
+    /// Two-sided p-value of the bootstrap: the share of samples whose difference deviates from the
+    /// observed difference by at least the absolute value of the observed difference.
     pub p_bootstrap: f64,
 }
 
-/// Compares two runs by one value per question. `pairs` holds the values of the first and the
-/// second run.
+/// Compares two runs by one value per question. Each pair has the values of the first and the
+/// second run for a question.
 ///
 /// Both p-values count the observed difference as one of the samples, so the smallest p-value is 1
 /// / (samples + 1). For several comparisons, correct the p-values with [`holm`].
@@ -124,7 +124,7 @@ pub struct PairedTest {
 /// ```
 ///
 /// # Errors
-/// As [`bootstrap`].
+/// The errors of [`bootstrap`].
 pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTest, Error> {
     let differences: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
     config.check()?;
@@ -133,11 +133,11 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
     let (means, (low, high)) = config.means(&differences);
-    // The last digits of the sum depend on the order of the terms.
+    // A tolerance is required because the last digits of the sum depend on the order of its terms.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
-    let bootstrapped = means.iter().filter(|&&sample_mean| is_extreme(sample_mean - mean)).count();
+    let bootstrap_count = means.iter().filter(|&&m| is_extreme(m - mean)).count();
 
     let nonzero: Vec<f64> =
         differences.into_iter().filter(|&difference| difference != 0.0).collect();
@@ -145,19 +145,19 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
         let mut generator = config.generator(*sample);
         let mut total = 0.0;
         for block in nonzero.chunks(64) {
-            let swaps = generator.next_u64();
+            let swap_bits = generator.next_u64();
             for (at, difference) in block.iter().enumerate() {
-                total += if swaps >> at & 1 == 1 { -difference } else { *difference };
+                total += if swap_bits >> at & 1 == 1 { -difference } else { *difference };
             }
         }
         total.abs() >= sum.abs() - tolerance
     };
-    let randomised = (0..config.samples).into_par_iter().filter(is_extreme_swap).count();
+    let swap_count = (0..config.samples).into_par_iter().filter(is_extreme_swap).count();
     let p = |extreme: usize| (extreme + 1) as f64 / (config.samples + 1) as f64;
     Ok(PairedTest {
         difference: Interval { mean, low, high },
-        p_randomisation: p(randomised),
-        p_bootstrap: p(bootstrapped),
+        p_randomisation: p(swap_count),
+        p_bootstrap: p(bootstrap_count),
     })
 }
 
@@ -168,7 +168,7 @@ fn check_not_empty(values: usize) -> Result<(), Error> {
     }
 }
 
-/// Corrects the p-values of several comparisons by Holm's method (1979), in the given order.
+/// Corrects the p-values of several comparisons by Holm's method (1979) and preserves their order.
 ///
 /// ```
 /// let adjusted = mlqa_eval::holm(&[0.01, 0.04, 0.03]);

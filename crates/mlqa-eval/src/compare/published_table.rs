@@ -4,20 +4,21 @@ use serde::Serialize;
 
 use crate::{Error, Language, Matrix};
 
-/// [`Published::language`] of a printed average.
+/// [`Published::language`] of a published average.
 const AVERAGE: &str = "avg";
 
 /// A published value and the run's value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Compared {
+pub struct PublishedComparison {
     /// The published value.
     pub published: Published,
-    /// The run's value for the same languages and metric, if the matrix has this cell.
+    /// The run's value for the languages and metric of the published value; `None` if the matrix
+    /// has no such cell.
     pub run: Option<f64>,
 }
 
-impl Compared {
-    /// Returns the run's value minus the published one, in points.
+impl PublishedComparison {
+    /// Returns the run's value minus the published value, in points.
     pub fn difference(&self) -> Option<f64> {
         self.run.map(|run| run - self.published.value)
     }
@@ -25,9 +26,10 @@ impl Compared {
 
 /// Compares a matrix with a published table, value by value.
 ///
-/// Only values on MLQA and XQuAD are used. `000-1` is compared with English contexts and questions
-/// in the row's language, every other table with the diagonal (context and question in one
-/// language). Published averages are skipped, because several differ from the mean of their row.
+/// Only values on MLQA and XQuAD are used. Table `000-1` is compared with the cells that have
+/// English contexts and questions in the row's language. All other tables are compared with the
+/// diagonal (context and question in one language). Published averages are skipped, because several
+/// differ from the mean of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
@@ -44,14 +46,14 @@ impl Compared {
 ///
 /// # Errors
 /// [`Error::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
-pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, Error> {
+pub fn compare(table: &str, run: &Matrix) -> Result<Vec<PublishedComparison>, Error> {
     let table_error = |message: String| Error::Table { id: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
         let ids = table_ids().join(", ");
         return Err(table_error(format!("no such table; expected one of {ids}")));
     }
-    let compared: Vec<Compared> = rows
+    let compared: Vec<PublishedComparison> = rows
         .into_iter()
         .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
         .filter(|row| row.metric == "f1" || row.metric == "em")
@@ -61,7 +63,7 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, Error> {
             let context = if table == "000-1" { Language::EN } else { question };
             let cell = run.get(context, question);
             let run = cell.map(|cell| if row.metric == "f1" { cell.f1 } else { cell.em });
-            Some(Compared { published: row.clone(), run })
+            Some(PublishedComparison { published: row.clone(), run })
         })
         .collect();
     if compared.is_empty() {
@@ -71,7 +73,7 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, Error> {
 }
 
 /// Formats the comparison as a Markdown table, one row per published value.
-pub fn compared_markdown(rows: &[Compared]) -> String {
+pub fn comparison_markdown(rows: &[PublishedComparison]) -> String {
     let columns = ["setting", "language", "metric", "paper", "run", "difference"];
     let mut table =
         Table::new("model", columns).with_text_columns(&["setting", "language", "metric"]);

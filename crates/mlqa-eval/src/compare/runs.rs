@@ -1,4 +1,4 @@
-//! Comparison of two runs, question by question.
+//! Compares two runs question by question.
 use serde::Serialize;
 
 use crate::{
@@ -17,14 +17,15 @@ pub struct RunDifference {
     pub questions: usize,
     /// The first run's score, the mean over its seeds.
     pub baseline: f64,
-    /// Half width of the 95 % confidence interval of `baseline` over seeds, if there are several.
+    /// Half width of the 95 % confidence interval of `baseline` over seeds; `None` for a single
+    /// seed.
     pub baseline_half_width: Option<f64>,
     /// The second run's score, the mean over its seeds.
     pub predictions: f64,
-    /// Half width of the 95 % confidence interval of `predictions` over seeds, if there are
-    /// several.
+    /// Half width of the 95 % confidence interval of `predictions` over seeds; `None` for a single
+    /// seed.
     pub predictions_half_width: Option<f64>,
-    /// Second run minus first run, mean over questions.
+    /// Mean over questions of the second run's score minus the first run's score.
     pub difference: f64,
     /// Lower end of the difference's bootstrap interval.
     pub low: f64,
@@ -34,7 +35,7 @@ pub struct RunDifference {
     pub p_randomisation: f64,
     /// [`PairedTest::p_bootstrap`].
     pub p_bootstrap: f64,
-    /// `p_randomisation`, corrected by [`RunDifference::correct`].
+    /// `p_randomisation`, corrected by [`RunDifference::apply_holm`].
     pub p_holm: f64,
 }
 
@@ -48,7 +49,7 @@ const METRICS: [(&str, Value); 2] = [
 
 impl RunDifference {
     /// Sets [`RunDifference::p_holm`] for several question files, with [`holm`] per metric.
-    pub fn correct(rows: &mut [Self]) {
+    pub fn apply_holm(rows: &mut [Self]) {
         for (metric, _) in METRICS {
             let mut selected: Vec<&mut Self> =
                 rows.iter_mut().filter(|row| row.metric == metric).collect();
@@ -60,7 +61,8 @@ impl RunDifference {
 
 /// Compares two runs, each with one or more seeds, on `dataset` by F1 and exact match.
 ///
-/// `data` is the name in the result. The value of a question is its mean over seeds.
+/// `data` is the name of the question file in the result. Each question's value is the mean over
+/// seeds.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Normalization, Predictions, Resampling, compare_runs};
@@ -76,7 +78,7 @@ impl RunDifference {
 /// ```
 ///
 /// # Errors
-/// [`Error::NoQuestions`]; [`Error::NoGold`]; as [`paired_test`].
+/// [`Error::NoQuestions`]; [`Error::NoGold`]; the errors of [`paired_test`].
 pub fn compare_runs(
     data: &str,
     dataset: &Dataset,
@@ -90,7 +92,8 @@ pub fn compare_runs(
     };
     let [first, second] = [scores(runs[0])?, scores(runs[1])?];
     let row = |(metric, value): (&'static str, Value)| -> Result<RunDifference, Error> {
-        // The mean over seeds for each question, and the mean over questions for each seed.
+        // `by_question` computes the mean over seeds of each question, `by_seed` the mean over
+        // questions of each seed.
         let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
             let question_mean =
                 |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{json_bytes, read_json, write_json};
 use crate::{Error, Language, Score, TableOrder};
 
-/// The scores of one pair of languages, in percent.
+/// Scores of one pair of languages, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Cell {
     /// Mean F1.
@@ -17,10 +17,10 @@ pub struct Cell {
     pub em: f64,
     /// Number of questions.
     pub questions: usize,
-    /// Half width of the 95 % confidence interval of `f1` over seeds, if there are several.
+    /// Half width of the 95 % confidence interval of `f1` over seeds; `None` for a single seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub f1_half_width: Option<f64>,
-    /// Half width of the 95 % confidence interval of `em` over seeds, if there are several.
+    /// Half width of the 95 % confidence interval of `em` over seeds; `None` for a single seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub em_half_width: Option<f64>,
 }
@@ -87,7 +87,7 @@ impl Average {
 pub struct Matrix {
     /// Title of the tables.
     pub title: String,
-    /// Cells by (context, question). Means are summed in this order.
+    /// Cells by (context, question). Sums are computed in the order of these keys.
     cells: BTreeMap<(TableOrder, TableOrder), Cell>,
 }
 
@@ -147,8 +147,8 @@ impl Matrix {
         in_order(self.cells.keys().map(|&(_, question)| question))
     }
 
-    /// Computes the mean over the cells selected by `keep(context, question)`; `None` if there are
-    /// none.
+    /// Computes the mean over the cells for which `keep(context, question)` is true; `None` if no
+    /// cell is selected.
     pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
         let selected: Vec<ScoreSpread> = self
             .cells()
@@ -162,8 +162,8 @@ impl Matrix {
         Some(Average { f1, em, cells: selected.len() })
     }
 
-    /// Computes the mean and spread over seeds of each seed's [`Matrix::mean`]. Returns `None`
-    /// without seeds, or if a seed has no selected cell.
+    /// Computes the mean and spread over seeds of each seed's [`Matrix::mean`]. The result is
+    /// `None` if there are no seeds or a seed has no selected cell.
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};
@@ -212,8 +212,8 @@ impl Matrix {
 
     /// Aggregates the matrices of several seeds: mean and spread per cell.
     ///
-    /// Only cells present for every seed are included; the number of questions is that of the first
-    /// seed.
+    /// Only cells present for every seed are included. The numbers of questions are taken from the
+    /// first seed.
     pub fn over_seeds(title: impl Into<String>, seeds: &[Self]) -> Self {
         let mut matrix = Self::new(title);
         let Some(first) = seeds.first() else { return matrix };
@@ -248,7 +248,7 @@ impl Matrix {
         write_json(path.as_ref(), &File::from(self.clone()))
     }
 
-    /// The bytes of [`Matrix::write_json`] for the file `path`.
+    /// Returns the bytes that [`Matrix::write_json`] writes to the file `path`.
     pub(crate) fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
         json_bytes(path, &File::from(self.clone()))
     }

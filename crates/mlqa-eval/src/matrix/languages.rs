@@ -31,8 +31,8 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
 pub struct TableOrder(pub Language);
 
 impl TableOrder {
-    /// The index in [`MLQA_LANGUAGES`], or its length for other languages, which are sorted by
-    /// code.
+    /// Returns the language's index in [`MLQA_LANGUAGES`], or the length of the list for other
+    /// languages.
     fn rank(self) -> (usize, Language) {
         let index = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
         (index.unwrap_or(MLQA_LANGUAGES.len()), self.0)

@@ -8,7 +8,7 @@ use results::{Spread, Table, cell};
 use crate::files::write_files;
 use crate::{Average, Cell, Error, Language, Matrix};
 
-/// The question languages of the first paper's Table I, in its order.
+/// The question languages of the first paper's Table I, in the order of the table.
 pub const TABLE_ONE_LANGUAGES: [Language; 6] =
     [Language::DE, Language::ES, Language::AR, Language::HI, Language::VI, Language::ZH];
 
@@ -84,8 +84,8 @@ impl Matrix {
 }
 
 impl Matrix {
-    /// Writes `matrix.md` and `matrix.json` to a folder. Both files are complete before either is
-    /// renamed to its final name.
+    /// Writes `matrix.md` and `matrix.json` to a folder. Both files are written completely before
+    /// one of them is renamed to its final name.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -100,8 +100,8 @@ impl Matrix {
 /// Formats a table like the first paper's Table I: English contexts, one row per arm, `F1 / EM` in
 /// the cells.
 ///
-/// Columns are the other question languages and their mean, which is `–` if a language is missing.
-/// Cells with a confidence interval have `±`.
+/// The columns are the question languages other than English, and their mean, which is `–` if a
+/// language is missing. If a cell has a confidence interval, the half width follows `±`.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, table_one};

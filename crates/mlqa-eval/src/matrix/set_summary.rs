@@ -19,9 +19,9 @@ pub struct FileScore {
     pub f1: f64,
     /// Exact match under MLQA's normalisation.
     pub em: f64,
-    /// F1 under SQuAD's English normalisation, where it is reported.
+    /// F1 under SQuAD's English normalisation; `None` if not reported.
     pub squad_f1: Option<f64>,
-    /// Exact match under SQuAD's English normalisation, where it is reported.
+    /// Exact match under SQuAD's English normalisation; `None` if not reported.
     pub squad_em: Option<f64>,
     /// Exact match within the k best answers, by k, under MLQA's normalisation.
     pub top_k: BTreeMap<String, f64>,
@@ -33,12 +33,12 @@ pub struct FileScore {
 pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
 impl FileScore {
-    /// The scores under MLQA's normalisation.
+    /// Returns the scores under MLQA's normalisation.
     fn mlqa(&self) -> Option<ScoreSpread> {
         Some(ScoreSpread { f1: self.f1, em: self.em, ..ScoreSpread::default() })
     }
 
-    /// The scores under SQuAD's English normalisation, where they are reported.
+    /// Returns the scores under SQuAD's English normalisation; `None` if they are not reported.
     fn squad(&self) -> Option<ScoreSpread> {
         let (f1, em) = self.squad_f1.zip(self.squad_em)?;
         Some(ScoreSpread { f1, em, ..ScoreSpread::default() })
@@ -47,7 +47,7 @@ impl FileScore {
 
 impl Matrix {
     /// Creates a matrix from the F1 and exact match of files. If a pair of languages occurs twice,
-    /// its first scores are used.
+    /// the scores of its first file are used.
     pub fn of_files<'a>(
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
@@ -155,9 +155,11 @@ pub struct SetSummary {
     pub squad: BTreeMap<String, ScoreSpread>,
     /// Exact match within the k best answers, by k: the mean over seeds.
     pub top_k: BTreeMap<String, BTreeMap<String, f64>>,
-    /// Numbers of predictions by boundary class, summed over seeds; without [`AVERAGE`].
+    /// Numbers of predictions by boundary class, summed over seeds. There is no entry for
+    /// [`AVERAGE`].
     pub boundary: BTreeMap<String, BoundaryCounts>,
-    /// Difference from a control in exact match, averaged over files; see [`SetSummary::compared`].
+    /// Difference in exact match between the run and a control, averaged over files; see
+    /// [`SetSummary::compared`].
     pub difference: Option<Spread>,
 }
 
@@ -184,13 +186,13 @@ impl SetSummary {
         summary
     }
 
-    /// Aggregates each evaluation set over several seeds. `control` holds the scores of a control
-    /// with the same seeds; it may be empty.
+    /// Aggregates each evaluation set over several seeds. `control` has the scores of a control run
+    /// for the same seeds; it may be empty.
     pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
         by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &files_of(control, set)))
     }
 
-    /// Adds the difference from a control with the same seeds in the same order.
+    /// Adds the difference between the run and a control. Both have equal seeds in the same order.
     #[must_use]
     pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
         let em = |seeds: &[F]| by_language(seeds, |file| Some(file.em));
@@ -208,7 +210,8 @@ impl SetSummary {
     }
 }
 
-/// Computes a value for each set from the scores of its files for every seed.
+/// Computes a value for each set. The arguments of `value` are the set's name and, for every seed,
+/// the scores of its files.
 fn by_set<T>(
     seeds: &[&SetScores],
     value: impl Fn(&str, &[&[FileScore]]) -> T,
@@ -222,7 +225,7 @@ fn files_of<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
 }
 
 /// Computes for each seed the mean over the files of each language and over all files. A mean is
-/// absent if one of its files lacks the value.
+/// absent if a file has no value.
 fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
     value: impl Fn(&FileScore) -> Option<V>,

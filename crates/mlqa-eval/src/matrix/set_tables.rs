@@ -7,11 +7,11 @@ use results::{AVERAGE, ScoreSpread, Table, cell};
 use crate::metric::boundary_table;
 use crate::{BoundaryCounts, Language, SetSummary, TableOrder};
 
-/// Formats all tables of an evaluation set, with headings that begin with its name.
+/// Formats all tables of an evaluation set. All headings begin with the set's name.
 ///
 /// The tables are F1 and exact match (also under SQuAD's normalisation, if reported), differences
-/// from the control, exact match within the k best answers, and boundaries. `runs` holds the title
-/// and the summary of each run.
+/// from the control, exact match within the k best answers, and boundaries. `runs` are pairs of a
+/// run's title and summary.
 ///
 /// ```
 /// use mlqa_eval::{FileScore, SetSummary, set_tables};

@@ -18,7 +18,7 @@ pub enum BoundaryClass {
     Superset,
     /// A proper subset of the gold span.
     Subset,
-    /// A part of the gold span and some text outside it.
+    /// A span that contains only a part of the gold span and also text outside the gold span.
     Overlap,
     /// No overlap with the gold span.
     Disjoint,
@@ -41,7 +41,7 @@ impl BoundaryClass {
     }
 }
 
-/// Numbers of questions by the class of their prediction.
+/// Numbers of questions by the boundary class of the prediction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoundaryCounts {
@@ -55,10 +55,10 @@ pub struct BoundaryCounts {
     pub overlap: usize,
     /// Predictions that are [`BoundaryClass::Disjoint`].
     pub disjoint: usize,
-    /// Questions without a prediction or with an empty one.
+    /// Questions without a prediction or with an empty prediction.
     pub unanswered: usize,
-    /// Predictions outside `exact` that equal a gold answer after normalisation, at another
-    /// position of the context. Exact match counts them as correct.
+    /// Predictions that equal a gold answer after normalisation but are at another position of the
+    /// context. Exact match counts these predictions as correct.
     pub elsewhere: usize,
 }
 
@@ -84,7 +84,8 @@ impl BoundaryCounts {
         *counts.count_mut(Some(class))
     }
 
-    /// Returns the percentage of questions whose prediction has this class; 0 without questions.
+    /// Returns the percentage of questions whose prediction has this class; 0 if there are no
+    /// questions.
     pub fn share(&self, class: BoundaryClass) -> f64 {
         self.percent(self.count(class))
     }
@@ -139,11 +140,11 @@ fn span_class(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
 fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;
-    let inside = text.get(span.clone()).unwrap_or_default();
-    let stripped = rules.content_range(inside);
-    match stripped.is_empty() {
+    let span_text = text.get(span.clone()).unwrap_or_default();
+    let content = rules.content_range(span_text);
+    match content.is_empty() {
         true => span,
-        false => span.start + stripped.start..span.start + stripped.end,
+        false => span.start + content.start..span.start + content.end,
     }
 }
 
@@ -156,7 +157,7 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 /// are therefore equal after normalisation.
 ///
 /// With several gold answers, the best class in the order of [`BoundaryClass`] counts. A question
-/// without a list, with an empty one, or whose answer is empty is `unanswered`.
+/// is `unanswered` if its list is missing or empty, or if its answer is empty.
 ///
 /// # Errors
 /// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
@@ -177,14 +178,14 @@ pub fn boundaries(
 /// Returns the class of every question in file order, computed from answer texts; `None` for
 /// unanswered questions.
 ///
-/// The second value of each pair is true if the text equals a gold answer at another position.
-/// [`BoundaryCounts::of`] counts the result.
+/// The second value of each pair is true if the text equals a gold answer but is at another
+/// position. [`BoundaryCounts::of`] counts the result.
 ///
 /// Interpretation: for a text that occurs several times in its context, the occurrence with the
 /// best class counts; a text that does not occur is `Disjoint`.
 ///
 /// # Errors
-/// As [`boundaries`].
+/// The errors of [`boundaries`].
 pub fn boundary_classes(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -222,7 +223,7 @@ fn classes<'a>(
                 return Ok((None, false));
             };
             if question.answers.is_empty() {
-                return Err(dataset.no_gold(question));
+                return Err(dataset.no_gold_error(question));
             }
             let context: Vec<char> = question.context.chars().collect();
             let span = |start: usize, text: &str| {
@@ -239,8 +240,8 @@ fn classes<'a>(
                 .min()
                 .unwrap_or(BoundaryClass::Disjoint);
             let tokens = rules.tokens(text);
-            let equal = question.answers.iter().any(|one| rules.tokens(&one.text) == tokens);
-            Ok((Some(class), equal && class != BoundaryClass::Exact))
+            let equals_gold = question.answers.iter().any(|one| rules.tokens(&one.text) == tokens);
+            Ok((Some(class), equals_gold && class != BoundaryClass::Exact))
         })
         .collect()
 }
@@ -248,7 +249,7 @@ fn classes<'a>(
 /// Formats a Markdown table of the boundary classes of several runs.
 ///
 /// Each language has a row per run with counts and shares (percent) of the five classes; the sum
-/// over languages comes last. A run without scores in a language has no row for it.
+/// over languages comes last. A run without scores in a language has no row for this language.
 pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
@@ -259,8 +260,8 @@ pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)
             |&class: &BoundaryClass| count_and_share(counts.count(class), counts.share(class));
         let classes = BoundaryClass::ALL.iter().map(class_cell);
         let elsewhere = count_and_share(counts.elsewhere, counts.percent(counts.elsewhere));
-        let leading = [run.to_owned(), counts.questions().to_string()];
-        table.row(language, leading.into_iter().chain(classes).chain([elsewhere]));
+        let first_cells = [run.to_owned(), counts.questions().to_string()];
+        table.row(language, first_cells.into_iter().chain(classes).chain([elsewhere]));
     };
     let languages: BTreeSet<TableOrder> =
         runs.iter().flat_map(|(_, counts)| counts.keys().copied().map(TableOrder)).collect();

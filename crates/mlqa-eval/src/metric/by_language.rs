@@ -28,16 +28,16 @@ pub struct LanguageScore {
     pub questions: usize,
 }
 
-/// The scores of a file by language, where the question ids name languages.
+/// Scores by language of a file whose question ids name languages.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LanguageScores {
     /// The unweighted mean over languages.
     pub mean: MeanScore,
-    /// The mean without English, as reported for TyDi's gold passages; absent if there is no other
-    /// language.
+    /// The mean over languages other than English, as reported for TyDi's gold passages; absent if
+    /// there is only English.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_without_en: Option<MeanScore>,
-    /// Each language.
+    /// Scores of each language.
     pub languages: BTreeMap<TableOrder, LanguageScore>,
 }
 
@@ -91,8 +91,9 @@ fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
 /// ```
 ///
 /// # Errors
-/// As [`score`](crate::score()); [`Error::NoLanguage`] if there are no rules and an id names no
-/// language; [`Error::SeveralLanguages`] if `rules` are for one language and the ids name several.
+/// The errors of [`score`](crate::score()); [`Error::NoLanguage`] if there are no rules and an id
+/// names no language; [`Error::SeveralLanguages`] if `rules` are for one language and the ids name
+/// several.
 pub fn score_by_language(
     dataset: &Dataset,
     predictions: &Predictions,

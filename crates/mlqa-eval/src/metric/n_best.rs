@@ -13,7 +13,7 @@ use crate::files::write_json;
 /// A candidate answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Candidate {
-    /// The part of the context, without surrounding white space.
+    /// The text of the answer in the context, without surrounding white space.
     pub text: String,
     /// `start_logit + end_logit`.
     pub score: f32,
@@ -41,7 +41,8 @@ pub struct NBest {
     /// At most `n_best` answers with distinct texts; empty if no window has a valid span. With
     /// `Compatible::RunQa`, equal and empty texts are retained.
     pub candidates: Vec<Candidate>,
-    /// The lowest `<s>` score of the question's windows; `None` without windows.
+    /// The lowest score of `<s>` (start plus end logit) among the question's windows; `None`
+    /// without windows.
     pub null_score: Option<f32>,
     /// Whether decoding chose "no answer".
     pub null: bool,
@@ -64,8 +65,8 @@ impl NBest {
 
     /// Returns the null score minus the best answer's score, as in Hugging Face's `null_odds.json`.
     ///
-    /// A larger value means "no answer" is more likely. Without an answer, the result is the null
-    /// score; without windows, it is `None`.
+    /// A larger value means "no answer" is more likely. If there is no answer, the result is the
+    /// null score. If there are no windows, the result is `None`.
     pub fn null_odds(&self) -> Option<f64> {
         let best = self.best().map_or(0.0, |best| f64::from(best.score));
         self.null_score.map(|null| f64::from(null) - best)
@@ -105,7 +106,7 @@ impl NBestFile {
         Ok(Self { file, separator: "{\n" })
     }
 
-    /// Appends the lists of some questions.
+    /// Appends the lists of further questions.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -124,7 +125,7 @@ impl NBestFile {
         write().map_err(|source| write_error(&path, source))
     }
 
-    /// Completes the file and renames it.
+    /// Completes the file and renames it to its final name.
     ///
     /// # Errors
     /// [`Error::Write`].

@@ -37,14 +37,14 @@ impl Normalization {
         let mut stripped: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
         loop {
-            let before = stripped.len();
+            let length = stripped.len();
             let edge = stripped.iter().position(|&(_, c)| !is_space(c)).unwrap_or(stripped.len());
             stripped.drain(..edge);
             let edge = stripped.iter().rposition(|&(_, c)| !is_space(c)).map_or(0, |at| at + 1);
             stripped.truncate(edge);
             stripped.drain(..self.leading_article(&stripped));
             stripped.truncate(stripped.len() - self.trailing_article(&stripped));
-            if stripped.len() == before {
+            if stripped.len() == length {
                 break;
             }
         }
@@ -111,7 +111,8 @@ impl Normalization {
         articles(self.language().base())
     }
 
-    /// Returns the steps, whose language-dependent parts are looked up once for many texts.
+    /// Returns the steps of this normalisation, so that its language-dependent parts are looked up
+    /// only once for many texts.
     pub(crate) fn steps(self) -> Steps {
         let split_han = self.language().base() == "zh";
         Steps { rules: self, articles: self.articles(), split_han }
@@ -155,8 +156,8 @@ fn articles(language: &str) -> Articles {
             "ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem",
             "des",
         ],
-        // The letters are composed. As in the official script, articles in decomposed text are not
-        // removed.
+        // The articles have composed letters. As in the official script, articles in decomposed
+        // text are not removed.
         "vi" => &["c\u{1ee7}a", "l\u{e0}", "c\u{e1}i", "chi\u{1ebf}c", "nh\u{1eef}ng"],
         "ar" => return Articles::ArabicPrefix,
         // No articles are removed in Hindi, Chinese and languages that the script does not support.

@@ -25,7 +25,8 @@ struct Row {
 
 impl Predictions {
     /// Reads `{"<id>": "<answer>", …}`, or rows (a JSON array or one per line) `{"id": "<id>",
-    /// "prediction_text": "<answer>"}`. The last of several predictions for a question is used.
+    /// "prediction_text": "<answer>"}`. If a question has several predictions, the last one is
+    /// used.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
@@ -37,7 +38,7 @@ impl Predictions {
     /// [`score_squad2`](crate::score_squad2).
     ///
     /// # Errors
-    /// As [`Predictions::read`].
+    /// The errors of [`Predictions::read`].
     pub fn read_with_odds(path: impl AsRef<Path>) -> Result<(Self, Option<NullOdds>), Error> {
         let path = path.as_ref();
         Self::parse(&read_text(path)?, path)
@@ -66,7 +67,7 @@ impl Predictions {
         write_json(path.as_ref(), &self.0)
     }
 
-    /// Returns the prediction for a question, if there is one.
+    /// Returns the prediction for a question; `None` if there is no prediction.
     pub fn get(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str)
     }
@@ -96,7 +97,7 @@ impl NullOdds {
         read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
     }
 
-    /// Extracts the odds of n-best lists, where available.
+    /// Returns the odds of the n-best lists that have odds.
     pub fn of(all: &[NBest]) -> Self {
         let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
         Self(all.iter().filter_map(odds).collect())

@@ -21,7 +21,7 @@ pub struct QuestionScore {
     /// Whether the normalised prediction equals a normalised gold answer.
     #[serde(serialize_with = "as_integer")]
     pub exact_match: bool,
-    /// Highest token F1 with a gold answer, 0 to 1.
+    /// Highest token F1 over the gold answers, 0 to 1.
     pub f1: f64,
     /// Whether the question has a prediction.
     pub answered: bool,
@@ -48,9 +48,9 @@ pub struct Score {
 pub struct ScoreIntervals {
     /// [`Resampling::level`].
     pub level: f64,
-    /// Lower and upper end of exact match.
+    /// Lower and upper end of the interval of exact match.
     pub exact_match_interval: [f64; 2],
-    /// Lower and upper end of F1.
+    /// Lower and upper end of the interval of F1.
     pub f1_interval: [f64; 2],
 }
 
@@ -86,7 +86,7 @@ impl Score {
         format!("{{\"exact_match\": {exact_match}, \"f1\": {f1}}}")
     }
 
-    /// Writes `{"<id>": {"exact_match": 1, "f1": 1.0, "answered": true}, …}`, ids sorted,
+    /// Writes `{"<id>": {"exact_match": 1, "f1": 1.0, "answered": true}, …}` with sorted ids,
     /// atomically.
     ///
     /// # Errors
@@ -127,7 +127,8 @@ pub fn score(
     score_with(dataset, predictions, Some(normalization))
 }
 
-/// Like [`score`]. Without `rules`, each question is scored by the rules of the language in its id.
+/// Scores predictions like [`score`]. If `rules` is `None`, each question is scored by the rules of
+/// the language in its id.
 pub(crate) fn score_with(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -138,7 +139,7 @@ pub(crate) fn score_with(
     let steps_of =
         |id: &str| fixed_steps.or_else(|| Some(Normalization::Mlqa(language_of(id)?).steps()));
     let path = || dataset.path.clone();
-    let questions = dataset.questions.par_iter().with_min_len(BLOCK);
+    let questions = dataset.questions.par_iter().with_min_len(BLOCK_QUESTIONS);
     let results: Vec<Result<QuestionScore, Error>> = questions
         .map_init(Comparison::default, |comparison, question| {
             let id = question.id.clone();
@@ -151,7 +152,7 @@ pub(crate) fn score_with(
                 Some((exact_match, f1)) => {
                     Ok(QuestionScore { id, exact_match, f1, answered: true })
                 }
-                None => Err(dataset.no_gold(question)),
+                None => Err(dataset.no_gold_error(question)),
             }
         })
         .collect();
@@ -159,7 +160,7 @@ pub(crate) fn score_with(
     Ok(Score::of(results.into_iter().collect::<Result<_, _>>()?))
 }
 
-/// The language named by a TyDi-style id, such as `arabic-2387335860751143628-1`.
+/// Returns the language in a TyDi-style id, such as `arabic-2387335860751143628-1`.
 pub(crate) fn language_of(id: &str) -> Option<Language> {
     let (name, number) = id.split_once('-')?;
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
@@ -170,18 +171,18 @@ pub(crate) fn language_of(id: &str) -> Option<Language> {
 pub(crate) fn mean_percent<'a>(
     questions: impl IntoIterator<Item = &'a QuestionScore>,
 ) -> (f64, f64, usize) {
-    let (mut count, mut matches, mut overlap) = (0_usize, 0_usize, 0.0);
+    let (mut count, mut exact_matches, mut f1_sum) = (0_usize, 0_usize, 0.0);
     for question in questions {
         count += 1;
-        matches += usize::from(question.exact_match);
-        overlap += question.f1;
+        exact_matches += usize::from(question.exact_match);
+        f1_sum += question.f1;
     }
     let total = count.max(1) as f64;
-    (100.0 * matches as f64 / total, 100.0 * overlap / total, count)
+    (100.0 * exact_matches as f64 / total, 100.0 * f1_sum / total, count)
 }
 
 /// Number of questions that one thread scores at a time.
-const BLOCK: usize = 256;
+const BLOCK_QUESTIONS: usize = 256;
 
 /// A prediction and a gold answer, normalised.
 #[derive(Default)]
@@ -191,7 +192,8 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// The best exact match and the best F1 over the gold answers; `None` without gold answers.
+    /// Returns the best exact match and the best F1 over the gold answers; `None` if there are no
+    /// gold answers.
     fn best<'a>(
         &mut self,
         prediction: &str,
@@ -215,10 +217,10 @@ impl Comparison {
     }
 }
 
-/// Maximum number of token pairs for which all pairs are compared.
+/// Maximum number of token pairs that are compared directly, without a hash map.
 const MAX_PAIRS: usize = 64 * 64;
 
-/// F1 of two token multisets; 0 without a common token, even if both are empty.
+/// Computes the F1 of two token multisets; 0 if they have no common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     let common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
         true => predicted.common_with_short(gold),
@@ -296,8 +298,8 @@ mod tests {
             assert_eq!(common, common_with_long(&predicted, &gold), "{predicted:?} {gold:?}");
         }
         // The text has more than the 64 tokens that `common_with_short` supports.
-        let long = text(1, 500);
-        assert_eq!(overlap_f1(&long, &long), 1.0);
+        let long_text = text(1, 500);
+        assert_eq!(overlap_f1(&long_text, &long_text), 1.0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Scoring of a prediction file against a question file, as the official scripts do.
+//! Scores a prediction file against a question file like the official scripts.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::{
 /// The score of a question file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoredFile {
-    /// The question file's `version`, if it has one.
+    /// The question file's `version`; `None` if the file has no version.
     pub version: Option<String>,
     /// The score.
     pub score: Score,
-    /// Scores by language, if the question ids name languages as TyDi's do.
+    /// Scores by language; `None` if a question id does not name a language as in TyDi.
     pub languages: Option<LanguageScores>,
 }
 
@@ -41,7 +41,7 @@ pub struct ScoredFile {
 /// ```
 ///
 /// # Errors
-/// As [`Dataset::read`], [`Predictions::read`] and [`score_by_language`].
+/// The errors of [`Dataset::read`], [`Predictions::read`] and [`score_by_language`].
 pub fn score_files(
     dataset: impl AsRef<Path>,
     predictions: impl AsRef<Path>,
@@ -50,7 +50,7 @@ pub fn score_files(
     let (dataset, predictions) = (dataset.as_ref(), predictions.as_ref());
     let (dataset, predictions) = match dataset.is_file() {
         true => rayon::join(|| read_golds(dataset), || Predictions::read(predictions)),
-        // If both paths are standard input, it holds the question file.
+        // If both paths are `-`, standard input has the question file.
         false => (read_golds(dataset), Predictions::read(predictions)),
     };
     let (dataset, predictions) = (dataset?, predictions?);
@@ -65,17 +65,17 @@ fn read_golds(path: &Path) -> Result<Dataset, Error> {
     }
     let text = read_text(path)?;
     let Ok(File { version, data }) = serde_json::from_str(&text) else {
-        // The file has rows, or an error that the full reader reports.
+        // The file is a list of rows, or has an error that the full reader reports.
         return Dataset::parse(&text, path);
     };
-    let skipped: Arc<str> = Arc::default();
+    let no_text: Arc<str> = Arc::default();
     let paragraphs = data.into_iter().flat_map(|article| article.paragraphs);
     let questions = paragraphs.flat_map(|paragraph| paragraph.qas).map(|qa| Question {
         id: qa.id,
         question: String::new(),
-        context: Arc::clone(&skipped),
+        context: Arc::clone(&no_text),
         answers: qa.answers,
-        title: Arc::clone(&skipped),
+        title: Arc::clone(&no_text),
     });
     Dataset::new(path, version, questions.collect())
 }

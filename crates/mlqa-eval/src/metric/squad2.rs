@@ -1,4 +1,5 @@
-//! SQuAD 2.0: questions that may have no answer, with the official script's digits.
+//! Computes SQuAD 2.0 scores, for questions that may have no answer, with the official script's
+//! digits.
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -17,7 +18,7 @@ pub struct SquadPart {
     pub total: usize,
 }
 
-/// The best score over all thresholds, and its threshold.
+/// The best score over all thresholds, with the threshold of this score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BestThreshold {
     /// The score, in percent.
@@ -31,11 +32,11 @@ pub struct BestThreshold {
 pub struct Squad2Score {
     /// Scores of all questions that have a prediction.
     pub all: SquadPart,
-    /// Scores of answerable questions, if there are any.
+    /// Scores of answerable questions; `None` if there are no answerable questions.
     pub has_answer: Option<SquadPart>,
-    /// Scores of unanswerable questions, if there are any.
+    /// Scores of unanswerable questions; `None` if there are no unanswerable questions.
     pub no_answer: Option<SquadPart>,
-    /// Exact match and F1 at their best thresholds, if there are null odds.
+    /// Exact match and F1 at their best thresholds; `None` without null odds.
     pub best: Option<[BestThreshold; 2]>,
     /// Ids of questions without a prediction, in file order. They are excluded from the scores.
     pub unanswered: Vec<String>,
@@ -52,7 +53,7 @@ struct QuestionResult<'a> {
 
 /// Scores predictions as the official SQuAD 2.0 script does (Rajpurkar et al. 2018).
 ///
-/// An empty prediction, or one whose odds exceed `threshold`, means "no answer".
+/// A prediction means "no answer" if it is empty or its odds exceed `threshold`.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Predictions, score_squad2, squad};
@@ -95,7 +96,7 @@ pub fn score_squad2(
         if golds.is_empty() {
             golds.push(TokenBuffer::default());
         }
-        let overlap = |gold: &TokenBuffer| match gold.is_empty() || predicted.is_empty() {
+        let gold_f1 = |gold: &TokenBuffer| match gold.is_empty() || predicted.is_empty() {
             true => f64::from(u8::from(*gold == predicted)),
             false => overlap_f1(&predicted, gold),
         };
@@ -104,16 +105,16 @@ pub fn score_squad2(
             has_answer: !question.answers.is_empty(),
             predicts_answer: !prediction.is_empty(),
             exact: f64::from(u8::from(golds.contains(&predicted))),
-            f1: golds.iter().map(overlap).fold(0.0, f64::max),
+            f1: golds.iter().map(gold_f1).fold(0.0, f64::max),
         });
     }
     if results.is_empty() {
         return Err(Error::NoQuestions { path: dataset.path.clone() });
     }
-    // Counts all questions, including those without a prediction, as the script does.
-    let unanswerable =
+    // Like the official script, this counts all questions, also those without a prediction.
+    let unanswerable_count =
         dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
-    let best = odds.map(|odds| best_thresholds(&results, odds, unanswerable as f64));
+    let best = odds.map(|odds| best_thresholds(&results, odds, unanswerable_count as f64));
     let by_id: HashMap<&str, f64> =
         odds.into_iter().flat_map(|odds| &odds.0).map(|(id, odds)| (id.as_str(), *odds)).collect();
     for result in &mut results {
@@ -131,14 +132,15 @@ pub fn score_squad2(
             (result.exact, result.f1) = (correct, correct);
         }
     }
-    let part = |answerable: Option<bool>| {
+    let scores = |answerable: Option<bool>| {
         let selected = || {
             results
                 .iter()
                 .filter(|one| answerable.is_none_or(|answerable| one.has_answer == answerable))
         };
         let total = selected().count();
-        // Summed in file order, as the script does; `Iterator::sum` starts at -0.0.
+        // Like the official script, this sums in file order and starts at 0.0; `Iterator::sum`
+        // starts at -0.0.
         let mean = |value: fn(&QuestionResult<'_>) -> f64| {
             100.0 * selected().fold(0.0, |sum, one| sum + value(one)) / total as f64
         };
@@ -148,9 +150,9 @@ pub fn score_squad2(
             total,
         })
     };
-    let none = SquadPart { exact: 0.0, f1: 0.0, total: 0 };
-    let (has_answer, no_answer) = (part(Some(true)), part(Some(false)));
-    Ok(Squad2Score { all: part(None).unwrap_or(none), has_answer, no_answer, best, unanswered })
+    let zero = SquadPart { exact: 0.0, f1: 0.0, total: 0 };
+    let (has_answer, no_answer) = (scores(Some(true)), scores(Some(false)));
+    Ok(Squad2Score { all: scores(None).unwrap_or(zero), has_answer, no_answer, best, unanswered })
 }
 
 /// Finds the best thresholds for exact match and F1 in one pass over the sorted odds, as the script
@@ -162,16 +164,16 @@ fn best_thresholds(
 ) -> [BestThreshold; 2] {
     let by_id: HashMap<&str, &QuestionResult<'_>> =
         results.iter().map(|result| (result.id, result)).collect();
-    let mut order: Vec<(&QuestionResult<'_>, f64)> = odds
+    let mut sorted: Vec<(&QuestionResult<'_>, f64)> = odds
         .0
         .iter()
         .filter_map(|(id, odds)| by_id.get(id.as_str()).map(|result| (*result, *odds)))
         .collect();
-    order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    sorted.sort_by(|(_, a), (_, b)| a.total_cmp(b));
     [|result: &QuestionResult<'_>| result.exact, |result: &QuestionResult<'_>| result.f1].map(
         |value| {
             let (mut current, mut best, mut threshold) = (unanswerable, unanswerable, 0.0);
-            for &(result, odds) in &order {
+            for &(result, odds) in &sorted {
                 current += match (result.has_answer, result.predicts_answer) {
                     (true, _) => value(result),
                     (false, true) => -1.0,
@@ -187,17 +189,17 @@ fn best_thresholds(
 }
 
 impl Squad2Score {
-    /// Returns the official script's JSON, with its keys in its order.
+    /// Returns the JSON output of the official script, with keys in the script's order.
     pub fn official_json(&self) -> String {
         let mut lines = Vec::new();
-        let mut add = |prefix: &str, part: &SquadPart| {
-            lines.push(format!("  \"{prefix}exact\": {}", python_float(part.exact)));
-            lines.push(format!("  \"{prefix}f1\": {}", python_float(part.f1)));
-            lines.push(format!("  \"{prefix}total\": {}", part.total));
+        let mut add = |prefix: &str, scores: &SquadPart| {
+            lines.push(format!("  \"{prefix}exact\": {}", python_float(scores.exact)));
+            lines.push(format!("  \"{prefix}f1\": {}", python_float(scores.f1)));
+            lines.push(format!("  \"{prefix}total\": {}", scores.total));
         };
         add("", &self.all);
-        for (prefix, part) in [("HasAns_", &self.has_answer), ("NoAns_", &self.no_answer)] {
-            part.iter().for_each(|part| add(prefix, part));
+        for (prefix, scores) in [("HasAns_", &self.has_answer), ("NoAns_", &self.no_answer)] {
+            scores.iter().for_each(|scores| add(prefix, scores));
         }
         let mut text = lines.join(",\n");
         for (name, best) in ["exact", "f1"].into_iter().zip(self.best.into_iter().flatten()) {

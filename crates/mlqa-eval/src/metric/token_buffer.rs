@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use super::normalize::{Articles, Steps};
-use super::unicode::{is_space, is_word, lower, lower_char, unchanged};
+use super::unicode::{is_space, is_word, lower, lower_char, unchanged_predicate};
 use crate::Normalization;
 
 /// A normalised text: its tokens, joined by one space.
@@ -18,8 +18,8 @@ pub(crate) struct TokenBuffer {
 #[derive(Clone, Debug)]
 struct Token {
     range: Range<usize>,
-    /// The first 7 bytes of the token, which are the whole token in most cases, and the token's
-    /// length, at most 8.
+    /// The first 7 bytes of the token and the token's length, at most 8. Most tokens have at most 7
+    /// bytes.
     prefix: u64,
 }
 
@@ -176,18 +176,18 @@ impl TokenBuffer {
     /// Replaces each article between word boundaries by a space. Word boundaries are those of
     /// Python's `\w`, so a combining mark ends a word.
     fn push_without_articles(&mut self, articles: &[&str], piece: &str) {
-        let mut pushed = 0;
+        let mut pushed_end = 0;
         let mut at = 0;
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if articles.contains(&rest.get(..word).unwrap_or_default()) {
-                self.push(piece.get(pushed..at).unwrap_or_default());
-                pushed = at + word;
+                self.push(piece.get(pushed_end..at).unwrap_or_default());
+                pushed_end = at + word;
             }
             let after = rest.get(word..).unwrap_or_default();
             at += word + after.find(is_word).unwrap_or(after.len());
         }
-        self.push(piece.get(pushed..).unwrap_or_default());
+        self.push(piece.get(pushed_end..).unwrap_or_default());
     }
 }
 
@@ -195,9 +195,10 @@ impl Normalization {
     /// Returns the tokens of the normalised text. The tokens joined by spaces are the normalised
     /// text.
     ///
-    /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
-    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for
-    /// Chinese also around every character of U+4E00..U+9FA5.
+    /// The steps are, in this order: the text is lower-cased; every punctuation character is
+    /// deleted (Unicode P* and ASCII symbols for MLQA, only ASCII for SQuAD); articles are replaced
+    /// by a space; the text is split at white space, and for Chinese also around every character of
+    /// U+4E00..U+9FA5.
     pub fn tokens(self, text: &str) -> Vec<String> {
         TokenBuffer::of(self, text).iter().map(str::to_owned).collect()
     }
@@ -213,9 +214,9 @@ fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)
     if text.contains('Σ') {
         return lower(text).chars().for_each(|c| emit(c, false));
     }
-    let is_unchanged = unchanged();
+    let is_unchanged = unchanged_predicate();
     for c in text.chars() {
-        // Characters that stay unchanged need neither lower-casing nor a check for deletion.
+        // Unchanged characters require neither lower-casing nor a check for deletion.
         match is_unchanged(c) {
             true => emit(c, true),
             false => lower_char(c, |c| emit(c, false)),
@@ -277,8 +278,8 @@ impl TokenWriter<'_> {
 const ALEF: char = '\u{627}';
 const LAM: char = '\u{644}';
 
-/// Whether the official script treats a character as Chinese. Its range excludes ideographs that
-/// Unicode added later.
+/// Returns whether the official script treats a character as Chinese. The script's range excludes
+/// ideographs that Unicode added later.
 fn is_han(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fa5}')
 }
@@ -292,7 +293,7 @@ mod tests {
     use crate::metric::normalize::ARABIC_ARTICLE;
     use crate::{Language, MLQA_LANGUAGES};
 
-    /// Applies each rule to the whole text, one rule after another.
+    /// Applies the rules one after another, each to the entire text.
     fn step_by_step(rules: Normalization, text: &str) -> Vec<String> {
         let mut text = lower(text);
         text.retain(|c| !rules.deletes(c));
@@ -359,7 +360,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
 
         #[test]
-        fn texts_of_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
+        fn texts_of_random_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
             "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{627}", "\u{644}",
             "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
             "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",

@@ -8,8 +8,8 @@ use crate::{Dataset, Error, NBest, Normalization};
 /// Computes the percentage of questions with a correct answer among the `k` best, after
 /// normalisation. Answers that are equal after normalisation count once.
 ///
-/// Questions without a list count as failures. Because equal answers count once, decode with an
-/// `n_best` well above `k`.
+/// Questions without a list count as incorrect. Because equal answers count once, `n_best` in
+/// decoding should be well above `k`.
 ///
 /// ```
 /// use mlqa_eval::{
@@ -59,7 +59,7 @@ pub fn top_k_exact_match(
         .map(|question| {
             let Some(list) = lists.get(question.id.as_str()) else { return Ok(0) };
             if question.answers.is_empty() {
-                return Err(dataset.no_gold(question));
+                return Err(dataset.no_gold_error(question));
             }
             let gold: Vec<Vec<String>> =
                 question.answers.iter().map(|answer| normalization.tokens(&answer.text)).collect();

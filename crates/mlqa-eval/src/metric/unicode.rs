@@ -13,7 +13,7 @@ const CASED: [(u32, u32); 149] = ranges(923);
 /// Characters with the property Case_Ignorable.
 const CASE_IGNORABLE: [(u32, u32); 427] = ranges(1072);
 
-/// The `N` ranges of a class, starting at range `first` of [`TABLES`]; evaluated at compile time.
+/// Decodes the `N` ranges of a class, which start at range `first` of [`TABLES`], at compile time.
 const fn ranges<const N: usize>(first: usize) -> [(u32, u32); N] {
     let mut all = [(0, 0); N];
     let mut at = 0;
@@ -29,7 +29,8 @@ const fn code_point_at(byte: usize) -> u32 {
     u32::from_le_bytes([TABLES[byte], TABLES[byte + 1], TABLES[byte + 2], 0])
 }
 
-/// Characters of later Unicode versions that Rust lower-cases and Python 3.11 does not.
+/// Characters of later Unicode versions, which Rust lower-cases but Python 3.11 does not
+/// lower-case.
 const CASED_AFTER_14: [(u32, u32); 9] = [
     (0x1C89, 0x1C89),
     (0xA7CB, 0xA7CC),
@@ -80,8 +81,8 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     classes
 });
 
-/// Whether a character is in a class; `table` has the class's ranges for code points beyond
-/// [`CLASSES`].
+/// Returns whether a character is in a class. For code points beyond [`CLASSES`], the ranges in
+/// `table` are searched.
 fn in_class(c: char, class: u8, table: &[(u32, u32)]) -> bool {
     let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
     CLASSES.get(index).map_or_else(|| in_ranges(table, c), |classes| classes & class != 0)
@@ -89,7 +90,7 @@ fn in_class(c: char, class: u8, table: &[(u32, u32)]) -> bool {
 
 /// Returns a predicate that is true only for characters without case that are not punctuation,
 /// which normalisation leaves unchanged. It may be false for some of these characters.
-pub(crate) fn unchanged() -> impl Fn(char) -> bool {
+pub(crate) fn unchanged_predicate() -> impl Fn(char) -> bool {
     let classes = CLASSES.as_slice();
     move |c| {
         let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::{FileCheck, Finding, check_file};
 
-use super::{Stop, json, print, print_stderr};
+use super::{Failure, json, print, print_stderr};
 
 /// Validate question files: MLQA, XQuAD, SQuAD, and rows from data hubs.
 ///
@@ -26,7 +26,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let mut checks = Vec::new();
     for file in &args.files {
         let check = check_file(file)?;
@@ -39,15 +39,15 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         print(&json(&checks)?)?;
     }
     let findings: usize = checks.iter().map(|check| check.findings.len()).sum();
-    let invalid_files = checks.iter().filter(|check| !check.findings.is_empty()).count();
+    let invalid = checks.iter().filter(|check| !check.findings.is_empty()).count();
     match (findings, checks.len()) {
         (0, _) => Ok(()),
-        (1, 1) => Err(Stop::Usage("1 error".into())),
-        (n, files) => Err(Stop::Usage(format!("{n} errors in {invalid_files} of {files} files"))),
+        (1, 1) => Err(Failure::Usage("1 error".into())),
+        (n, files) => Err(Failure::Usage(format!("{n} errors in {invalid} of {files} files"))),
     }
 }
 
-fn print_check(check: &FileCheck) -> Result<(), Stop> {
+fn print_check(check: &FileCheck) -> Result<(), Failure> {
     let path = check.path.display();
     for Finding { kind, id, place, message } in &check.findings {
         let id = id.as_ref().map(|id| format!(" `{id}`:")).unwrap_or_default();

@@ -7,13 +7,13 @@ use crate::{
     language_file, load_tokenizer,
 };
 
-use super::{Stop, json, print};
+use super::{Failure, json, print};
 
 /// Print the share of the questions' tokens that occur in a text.
 ///
 /// Compares two files, or two folders for all languages at once (Fig. 5 of "Bridging the Language
-/// Gap"): `{split}-context-{context}-question-{q}.json` with `triples.{q}.txt`, which
-/// `kg-triples texts` writes.
+/// Gap"). In folders, `{split}-context-{context}-question-{q}.json` is compared with
+/// `triples.{q}.txt`, which `kg-triples texts` writes.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ pub struct Args {
     context: Language,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
     let share = |questions: &Path, text: &Path| -> Result<Coverage, Error> {
         let dataset = Dataset::read(questions)?;
@@ -54,23 +54,23 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if !args.questions.is_dir() {
         return print(&json(&share(&args.questions, &args.text)?)?);
     }
-    let mut shares: BTreeMap<TableOrder, Coverage> = BTreeMap::new();
+    let mut coverages: BTreeMap<TableOrder, Coverage> = BTreeMap::new();
     for (name, text) in pairs(args)? {
         let share = share(&language_file(&args.questions, &name.to_string()), &text)?;
-        shares.insert(TableOrder(name.question), share);
+        coverages.insert(TableOrder(name.question), share);
     }
-    print(&json(&shares)?)
+    print(&json(&coverages)?)
 }
 
 /// Returns the question files whose language has a text file, with the path of the text file.
-fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
+fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
     let has_context = |name: &DatasetName| name.context == args.context;
-    let with_text = |name: DatasetName| {
+    let with_text_file = |name: DatasetName| {
         let text = language_file(&args.text, &format!("triples.{}.txt", name.question));
         text.exists().then_some((name, text))
     };
     let names = dataset_names(&args.questions, &args.split)?.into_iter().filter(has_context);
-    let pairs: Vec<_> = names.filter_map(with_text).collect();
+    let pairs: Vec<_> = names.filter_map(with_text_file).collect();
     if pairs.is_empty() {
         let files = format!("{}-context-{}-question-….json", args.split, args.context);
         let what = format!("triples.<language>.txt for a language of {files} in --questions");

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::{Dataset, DecodeConfig, Error, NBestFile, NullOdds, Predictions, decode};
 
-use super::tensors::Rows;
+use super::tensors::RowReader;
 use super::windows::{Block, CutArgs};
-use super::{Stop, print, print_stderr};
+use super::{Failure, print, print_stderr};
 
 /// Decode answers from the logits that a model computed for `mlqa-eval windows`.
 ///
@@ -55,7 +55,7 @@ pub struct Args {
     null_threshold: Option<f32>,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let config = DecodeConfig {
         n_best: args.n_best_size,
         max_answer_length: args.max_answer_length,
@@ -74,8 +74,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let mut decode_block = |Block { questions, windows }: Block<'_>| {
         let (Some(starts), Some(ends)) = (start.next(windows.len())?, end.next(windows.len())?)
         else {
-            let needed = format!("more than {}", rows + windows.len() - 1);
-            return Err(row_count_error(args, start.shape, &needed));
+            let expected = format!("more than {}", rows + windows.len() - 1);
+            return Err(row_count_error(args, start.shape, &expected));
         };
         let [starts, ends] = [&starts, &ends].map(|all| all.rows().into_iter().collect::<Vec<_>>());
         let mut all = decode(questions, &windows, &starts, &ends, &config)?;
@@ -111,8 +111,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&format!("{} questions, {rows} rows\n", dataset.questions.len()))
 }
 
-fn open(args: &Args, name: &'static str) -> Result<Rows, Error> {
-    Rows::open(&args.logits, name)
+fn open(args: &Args, name: &'static str) -> Result<RowReader, Error> {
+    RowReader::open(&args.logits, name)
 }
 
 /// Warns if windows and decoding follow different programs, because the answers would then match
@@ -128,9 +128,9 @@ fn warn_if_windows_differ(args: &Args, source: Option<&str>) {
     }
 }
 
-fn row_count_error(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
+fn row_count_error(args: &Args, [rows, _]: [usize; 2], expected: &str) -> Failure {
     let message = format!(
-        "has {rows} rows of logits, but {} has {needed} windows; use the same options, tokenizer \
+        "has {rows} rows of logits, but {} has {expected} windows; use the same options, tokenizer \
          and questions as for `mlqa-eval windows`",
         args.dataset.display()
     );

@@ -6,7 +6,7 @@ use crate::{Cell, Dataset, Error, Matrix, Predictions, dataset_names, language_f
 use atomic_file::cli::progress;
 
 use super::score::NormArg;
-use super::{Stop, print};
+use super::{Failure, print};
 
 /// Score all language pairs of a folder and write matrix.md and matrix.json.
 ///
@@ -41,15 +41,15 @@ pub struct Args {
     norm: NormArg,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let (Some(first), Some(last)) = (args.data.first(), args.predictions.last()) else {
-        return Err(Stop::Usage("--data and --predictions are both required".to_owned()));
+        return Err(Failure::Usage("--data and --predictions are both required".to_owned()));
     };
     if args.data.len() != args.predictions.len() {
         let (expected, got) = (args.data.len(), args.predictions.len());
         let message =
             format!("--predictions: expected {expected} folders, one per --data, got {got}");
-        return Err(Stop::Usage(message));
+        return Err(Failure::Usage(message));
     }
     let names = dataset_names(first, &args.split)?;
     let bar = progress(names.len(), "");
@@ -73,19 +73,19 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&matrix.to_markdown())
 }
 
-/// The questions and predictions of a language pair from all folders; `None` if the first folder
-/// has no predictions for the pair.
-fn join_folders(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Stop> {
-    let mut joined: Option<(Dataset, Predictions)> = None;
+/// Returns the questions and predictions of a language pair from all folders; `None` if the first
+/// folder has no predictions for the pair.
+fn join_folders(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Failure> {
+    let mut pair_data: Option<(Dataset, Predictions)> = None;
     for (data, predictions) in args.data.iter().zip(&args.predictions) {
         let predictions = language_file(predictions, file);
-        if joined.is_none() && !predictions.exists() {
+        if pair_data.is_none() && !predictions.exists() {
             return Ok(None);
         }
         let dataset = Dataset::read(language_file(data, file))?;
         let predictions = Predictions::read(predictions)?;
-        let Some((questions, answers)) = &mut joined else {
-            joined = Some((dataset, predictions));
+        let Some((questions, answers)) = &mut pair_data else {
+            pair_data = Some((dataset, predictions));
             continue;
         };
         let ids: BTreeSet<&str> =
@@ -94,12 +94,12 @@ fn join_folders(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)
             dataset.questions.iter().find(|question| ids.contains(question.id.as_str()))
         {
             let (id, path) = (&duplicate.id, dataset.path.display());
-            return Err(Stop::Usage(format!(
+            return Err(Failure::Usage(format!(
                 "{path}: question {id} occurs in another folder of --data, too; question ids must be unique"
             )));
         }
         questions.questions.extend(dataset.questions);
         answers.0.extend(predictions.0);
     }
-    Ok(joined)
+    Ok(pair_data)
 }

@@ -43,8 +43,8 @@ impl Command {
     /// Runs the command.
     ///
     /// # Errors
-    /// [`Stop`], whose message is one line.
-    pub fn run(&self) -> Result<(), Stop> {
+    /// [`Failure`], whose message is one line.
+    pub fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Score(args) => score::run(args),
             Self::Check(args) => check::run(args),
@@ -63,7 +63,7 @@ impl Command {
 
 /// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum Failure {
     /// An invalid file or value.
     #[error(transparent)]
     Eval(#[from] Error),
@@ -74,15 +74,15 @@ pub enum Stop {
 
 /// Prints to standard output, or to standard error if an output file is standard output; a closed
 /// pipe (`| head`) is not an error.
-fn print(text: &str) -> Result<(), Stop> {
+fn print(text: &str) -> Result<(), Failure> {
     cli::print(&atomic_file::printable_lines(text))
-        .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
+        .map_err(|error| Failure::Usage(format!("cannot write to standard output: {error}")))
 }
 
 /// Formats indented JSON for standard output.
-fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
+fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => Ok(text + "\n"),
-        Err(error) => Err(Stop::Usage(format!("cannot write JSON: {error}"))),
+        Err(error) => Err(Failure::Usage(format!("cannot write JSON: {error}"))),
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use results::Table;
 
-use super::Stop;
+use super::Failure;
 use super::score::{NormArg, ResamplingArgs};
 
 /// Options for two runs and their questions.
@@ -34,8 +34,8 @@ pub struct RunsArgs {
 }
 
 impl RunsArgs {
-    /// Compares every question file that both runs have predictions for.
-    pub fn compare(&self) -> Result<Vec<RunDifference>, Stop> {
+    /// Compares the runs on every question file for which both have predictions.
+    pub fn compare(&self) -> Result<Vec<RunDifference>, Failure> {
         let data = self.data.as_deref().unwrap_or(Path::new("-"));
         let config = self.resampling.config();
         let mut rows = Vec::new();
@@ -72,7 +72,7 @@ impl RunsArgs {
             let label = data.display().to_string();
             add(&label, data.to_path_buf(), [&self.baseline, &self.predictions], rules)?;
         }
-        RunDifference::correct(&mut rows);
+        RunDifference::apply_holm(&mut rows);
         Ok(rows)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::ValueEnum;
 
-use super::{Stop, json, print, print_stderr};
+use super::{Failure, json, print, print_stderr};
 
 /// Print exact match and F1 in the format of the official MLQA script.
 ///
@@ -124,13 +124,13 @@ impl NormArg {
 
     /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note for a
     /// language outside MLQA, which may be a typing error.
-    pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
+    pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Failure> {
         if matches!(self.norm, Some(Norm::Squad)) {
             return Ok(Normalization::SquadEn);
         }
         let Some(code) = code else {
             let message = "LANGUAGE is missing: --norm mlqa needs the language code of contexts and answers, such as en";
-            return Err(Stop::Usage(message.into()));
+            return Err(Failure::Usage(message.into()));
         };
         let language: Language = code.parse().map_err(Error::from)?;
         if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
@@ -143,7 +143,7 @@ impl NormArg {
     }
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     if args.squad2 {
         return squad2(args);
     }
@@ -190,7 +190,7 @@ struct Scores {
     languages: Option<LanguageScores>,
 }
 
-fn squad2(args: &Args) -> Result<(), Stop> {
+fn squad2(args: &Args) -> Result<(), Failure> {
     let dataset = Dataset::read(&args.dataset)?;
     let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
     let (predictions, row_odds) = Predictions::read_with_odds(&args.predictions)?;

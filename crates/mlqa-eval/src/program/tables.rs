@@ -2,12 +2,12 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use crate::{Error, Matrix, compare, compared_markdown};
+use crate::{Error, Matrix, compare, comparison_markdown};
 use clap::ValueEnum;
 use results::{Published, select, table_ids};
 
 use super::runs::{self, RunsArgs};
-use super::{Stop, json, print};
+use super::{Failure, json, print};
 
 /// Print published result tables of the papers.
 #[derive(clap::Args)]
@@ -19,10 +19,10 @@ pub struct Args {
     /// Table id: paper and table, such as 000-1 [default: all tables]
     #[arg(long, value_name = "ID")]
     table: Option<String>,
-    /// Only models whose names contain this
+    /// Print only models whose names contain this text
     #[arg(long)]
     model: Option<String>,
-    /// Only this language code, or avg
+    /// Print only rows of this language code, or of avg
     #[arg(long)]
     language: Option<String>,
     /// Output format
@@ -36,7 +36,7 @@ enum Format {
     Json,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(table) = &args.table
         && !table_ids().contains(&table.as_str())
     {
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
     if rows.is_empty() {
         let message = "no published value matches --table, --model and --language; `mlqa-eval tables` prints all";
-        return Err(Stop::Usage(message.into()));
+        return Err(Failure::Usage(message.into()));
     }
     print(&match args.format {
         Format::Md => markdown(&rows),
@@ -97,7 +97,7 @@ pub struct CompareArgs {
     /// matrix.json of `mlqa-eval matrix`
     #[arg(long, value_name = "FILE", requires = "table")]
     run: Option<PathBuf>,
-    /// Only models whose names contain this
+    /// Compare only models whose names contain this text
     #[arg(long, requires = "table")]
     model: Option<String>,
     #[command(flatten)]
@@ -107,7 +107,7 @@ pub struct CompareArgs {
     format: Format,
 }
 
-pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
+pub fn run_compare(args: &CompareArgs) -> Result<(), Failure> {
     let (Some(table), Some(run)) = (&args.table, &args.run) else {
         let rows = args.runs.compare()?;
         return print(&match args.format {
@@ -123,11 +123,11 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
         if rows.is_empty() {
             let message =
                 format!("--model: table {table} has no model whose name contains `{model}`");
-            return Err(Stop::Usage(message));
+            return Err(Failure::Usage(message));
         }
     }
     print(&match args.format {
-        Format::Md => compared_markdown(&rows),
+        Format::Md => comparison_markdown(&rows),
         Format::Json => json(&rows)?,
     })
 }

@@ -46,7 +46,7 @@ impl IntTensor {
 }
 
 /// Metadata key with the program whose windows the file contains.
-const WINDOWS: &str = "windows";
+const WINDOWS_KEY: &str = "windows";
 
 /// Writes the window tensors of `program`, atomically.
 pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
@@ -56,37 +56,37 @@ pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(
             .map(|view| (tensor.name, view))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| error(e.to_string()))?;
-    let metadata = [(WINDOWS.to_owned(), program.to_owned())].into();
+    let metadata = [(WINDOWS_KEY.to_owned(), program.to_owned())].into();
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| error(e.to_string()))?;
     atomic_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// Sequential reader of a float32 matrix.
-pub struct Rows {
+pub struct RowReader {
     path: PathBuf,
     name: &'static str,
     file: File,
     data_start: u64,
     rows_read: usize,
-    /// Number of rows and number of values in a row.
+    /// Numbers of rows and columns.
     pub shape: [usize; 2],
-    /// The program that defines the windows, if the file names it.
+    /// The program that defines the windows; `None` if the file does not record it.
     pub windows: Option<String>,
 }
 
-impl Rows {
+impl RowReader {
     /// Opens the file's tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };
         let mut file = File::open(path).map_err(read_error)?;
         atomic_file::remember_input(path);
-        let size = file.metadata().map_err(read_error)?.len();
+        let file_size = file.metadata().map_err(read_error)?.len();
         let mut length = [0; 8];
         let header = file.read_exact(&mut length).ok().and_then(|()| {
             let length = u64::from_le_bytes(length);
             let mut header = Vec::new();
-            file.by_ref().take(length.min(size)).read_to_end(&mut header).ok()?;
+            file.by_ref().take(length.min(file_size)).read_to_end(&mut header).ok()?;
             serde_json::from_slice::<Metadata>(&header).ok().map(|header| (header, 8 + length))
         });
         let Some((header, data)) = header else {
@@ -104,18 +104,18 @@ impl Rows {
         };
         let (from, to) = info.data_offsets;
         let [from, to] = [from, to].map(|at| data.saturating_add(at as u64));
-        if to > size {
+        if to > file_size {
             return Err(content_error(format!(
                 "the data of `{name}` are truncated; copy or create the file again"
             )));
         }
         let windows =
-            header.metadata().as_ref().and_then(|metadata| metadata.get(WINDOWS)).cloned();
+            header.metadata().as_ref().and_then(|metadata| metadata.get(WINDOWS_KEY)).cloned();
         let (path, shape) = (path.to_owned(), [rows, columns]);
         Ok(Self { path, name, file, data_start: from, rows_read: 0, shape, windows })
     }
 
-    /// Reads the next `count` rows; `None` if fewer remain.
+    /// Reads the next `count` rows; `None` if fewer than `count` rows remain.
     pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, Error> {
         let [rows, columns] = self.shape;
         if count > rows - self.rows_read {

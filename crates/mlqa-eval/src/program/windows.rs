@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use tokenizers::Tokenizer;
 
 use super::tensors::{IntTensor, write_ints};
-use super::{Stop, print};
+use super::{Failure, print};
 
 /// Split questions and contexts into windows of token ids, the inputs of a model.
 ///
@@ -78,7 +78,7 @@ impl CutArgs {
         }
     }
 
-    pub fn cutter(&self) -> Result<Cutter, Stop> {
+    pub fn cutter(&self) -> Result<BlockCutter, Failure> {
         let config = WindowConfig {
             max_length: self.max_length,
             doc_stride: self.doc_stride,
@@ -87,7 +87,7 @@ impl CutArgs {
             ..WindowConfig::default()
         };
         config.validate(usize::MAX, 1)?;
-        Ok(Cutter { config, tokenizer: load_tokenizer(&self.tokenizer)? })
+        Ok(BlockCutter { config, tokenizer: load_tokenizer(&self.tokenizer)? })
     }
 }
 
@@ -101,12 +101,12 @@ pub struct Block<'a> {
 }
 
 /// A tokenizer with window options.
-pub struct Cutter {
+pub struct BlockCutter {
     config: WindowConfig,
     tokenizer: Tokenizer,
 }
 
-impl Cutter {
+impl BlockCutter {
     /// Iterates over blocks of questions with their windows.
     pub fn blocks<'a>(
         &'a self,
@@ -119,8 +119,8 @@ impl Cutter {
         }))
     }
 
-    /// Row length: the longest window, or `max_length` for run_qa.
-    fn width(&self, longest: usize) -> usize {
+    /// Returns the row length: the length of the longest window, or `max_length` for run_qa.
+    fn row_length(&self, longest: usize) -> usize {
         match self.config.compatible {
             None => longest,
             Some(Compatible::RunQa) => self.config.max_length,
@@ -128,7 +128,7 @@ impl Cutter {
     }
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     atomic_file::check_output(&args.out)
         .map_err(|source| Error::Write { path: args.out.clone(), source })?;
     let dataset = Dataset::read(&args.dataset)?;
@@ -140,14 +140,14 @@ pub fn run(args: &Args) -> Result<(), Stop> {
             rows.push(window.input_ids);
         }
     }
-    let width = cutter.width(rows.iter().map(Vec::len).max().unwrap_or(0));
+    let row_length = cutter.row_length(rows.iter().map(Vec::len).max().unwrap_or(0));
     let pad = WindowCutter::new(&cutter.tokenizer, &cutter.config)?.pad_id();
     let tensors = [
-        IntTensor::rows("input_ids", &rows, width, pad),
-        IntTensor::mask("attention_mask", &rows, width),
+        IntTensor::rows("input_ids", &rows, row_length, pad),
+        IntTensor::mask("attention_mask", &rows, row_length),
         IntTensor::list("question", &question_indices),
     ];
     write_ints(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
-    print(&format!("{questions} questions, {rows} rows of {width} tokens\n"))
+    print(&format!("{questions} questions, {rows} rows of {row_length} tokens\n"))
 }

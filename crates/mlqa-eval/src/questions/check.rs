@@ -18,7 +18,7 @@ pub enum FindingKind {
     Format,
     /// The file has no question.
     NoQuestions,
-    /// Another question of the file has this id.
+    /// Another question of the file has the same id.
     DuplicateId,
     /// A question, its id or its context has no text.
     Empty,
@@ -47,7 +47,7 @@ pub enum FindingKind {
 pub struct Finding {
     /// The kind.
     pub kind: FindingKind,
-    /// Id of the question, if the error concerns one.
+    /// Id of the question; `None` if the error does not concern a single question.
     pub id: Option<String>,
     /// The position: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or
     /// `file`.
@@ -254,11 +254,11 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(text: &'a str) -> Self {
-        let ends = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
-        Self { text, bytes: ends.collect() }
+        let positions = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
+        Self { text, bytes: positions.collect() }
     }
 
-    /// Whether the context has `text` at a byte position.
+    /// Returns whether the context has `text` at a byte position.
     fn has_text_at(&self, text: &str, byte: usize) -> bool {
         self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
     }
@@ -272,14 +272,14 @@ impl<'a> Context<'a> {
         }
         let length = self.bytes.len() - 1;
         let end = start.saturating_add(text.chars().count());
-        let found = match (at, self.bytes.get(end)) {
+        let actual = match (at, self.bytes.get(end)) {
             (Some(from), Some(&to)) => {
-                let found = self.text.get(from..to).unwrap_or_default();
-                format!("the context has `{found}` there; offsets count Unicode code points")
+                let actual = self.text.get(from..to).unwrap_or_default();
+                format!("the context has `{actual}` there; offsets count Unicode code points")
             }
             _ => format!("the answer would end at {end}, and the context has {length} code points"),
         };
-        let mismatch = format!("answer_start {start} should hold `{text}`, but {found}");
+        let mismatch = format!("answer_start {start} should hold `{text}`, but {actual}");
         if self.has_text_at(text, start) {
             let hint = "the offset is correct in UTF-8 bytes";
             return Some((FindingKind::ByteOffset, format!("{mismatch}; {hint}")));

@@ -25,7 +25,8 @@ pub struct Question {
     pub id: String,
     /// The question's text.
     pub question: String,
-    /// The paragraph that contains the answer. Questions about the same paragraph share it.
+    /// The paragraph that contains the answer. Questions about the same paragraph share the text in
+    /// memory.
     pub context: Arc<str>,
     /// Gold answers; empty if the file has none.
     pub answers: Vec<Answer>,
@@ -85,7 +86,8 @@ impl Question {
 pub struct Dataset {
     /// The path, used in messages.
     pub path: PathBuf,
-    /// The file's `version`, if it has one: "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD.
+    /// The file's `version`: "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD; `None` if the file has
+    /// no version.
     pub version: Option<String>,
     /// The questions.
     pub questions: Vec<Question>,
@@ -126,7 +128,7 @@ impl Dataset {
     /// Parses the text of a file (not Parquet). `path` is used in messages.
     ///
     /// # Errors
-    /// As [`Dataset::read`] without [`Error::Read`].
+    /// The errors of [`Dataset::read`] without [`Error::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_squad(squad::File::parse(text, path)?, path)
@@ -166,7 +168,7 @@ impl Dataset {
         Self::new(path, file.version, questions)
     }
 
-    /// Iterates over articles: adjacent questions with one title, in file order.
+    /// Iterates over articles, which are adjacent questions with equal titles, in file order.
     ///
     /// ```
     /// let dataset = mlqa_eval::Dataset::read("../../data/xquad/xquad.de.json")?;
@@ -178,8 +180,8 @@ impl Dataset {
         articles.into_iter()
     }
 
-    /// Converts the questions to SQuAD JSON. Adjacent questions with one title and context share a
-    /// paragraph.
+    /// Converts the questions to SQuAD JSON. Adjacent questions with equal titles and contexts
+    /// share a paragraph.
     pub fn to_squad(&self) -> squad::File {
         let row = |question: &Question| Row {
             title: Arc::clone(&question.title),
@@ -202,7 +204,7 @@ impl Dataset {
     /// Returns the bytes written by [`Dataset::write`]. `path` is used in messages.
     ///
     /// # Errors
-    /// As [`Dataset::write`].
+    /// The errors of [`Dataset::write`].
     pub fn to_json(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
         self.check_ids()?;
         self.to_squad().to_json(path.as_ref())
@@ -235,7 +237,7 @@ impl Dataset {
         self.require_questions()?;
         match self.questions.iter().find(|question| question.answers.is_empty()) {
             None => Ok(()),
-            Some(question) => Err(self.no_gold(question)),
+            Some(question) => Err(self.no_gold_error(question)),
         }
     }
 
@@ -247,8 +249,8 @@ impl Dataset {
         }
     }
 
-    /// The error for a question without a gold answer.
-    pub(crate) fn no_gold(&self, question: &Question) -> Error {
+    /// Creates the error for a question without a gold answer.
+    pub(crate) fn no_gold_error(&self, question: &Question) -> Error {
         Error::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
 
@@ -268,7 +270,7 @@ impl Dataset {
 /// (G-XLT).
 ///
 /// Contexts and answers come from `contexts`, question texts from `questions`. The result has the
-/// ids that are in both, in the order of `contexts`.
+/// questions whose ids are in both data sets, in the order of `contexts`.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, pair};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{DatasetName, Language};
 
-/// Minimum number of letters, or of frequent words, for a conclusion.
+/// Minimum number of letters or frequent words that is required to detect a different language.
 const MIN_COUNT: usize = 20;
 
 /// Minimum percentage of letters in the language's script.
@@ -51,8 +51,8 @@ const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
 pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Language)>, String> {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     if name.contains("-context-") || name.contains("-question-") {
-        let named: DatasetName = name.parse().map_err(|error| format!("{error}"))?;
-        return Ok(Some((named.context, named.question)));
+        let dataset_name: DatasetName = name.parse().map_err(|error| format!("{error}"))?;
+        return Ok(Some((dataset_name.context, dataset_name.question)));
     }
     let code = name.strip_prefix("xquad.").and_then(|rest| rest.split('.').next());
     match code.map(str::parse::<Language>) {
@@ -98,17 +98,17 @@ impl TextSample {
         }
     }
 
-    /// Compares a short text with other texts. Returns both scripts, or for Latin script both
-    /// languages, if they seem to differ.
+    /// Compares a short text with other texts. Returns both scripts if they seem to differ, or for
+    /// Latin script both languages if they seem to differ.
     pub fn differs_from(&self, others: &Self) -> Option<[&'static str; 2]> {
         let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         let (other_script, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;
-        let letters: usize = others.letters.values().sum();
-        let shared = others.letters.get(script).unwrap_or(&0);
-        if letters < MIN_COUNT {
+        let letter_count: usize = others.letters.values().sum();
+        let in_script = others.letters.get(script).unwrap_or(&0);
+        if letter_count < MIN_COUNT {
             return None;
         }
-        if 100 * shared < MIN_SCRIPT_PERCENT * letters {
+        if 100 * in_script < MIN_SCRIPT_PERCENT * letter_count {
             return Some([script, other_script]);
         }
         let (language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::files::{path_as_text, read_json, write_json};
 use crate::{Error, Language};
 
-/// The file's name, in the folder of the prediction files that it describes.
-const FILE: &str = "questions.json";
+/// Name of the file, which is in the folder of the prediction files.
+const FILE_NAME: &str = "questions.json";
 
 /// The question file of a prediction file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
     /// Path of the question file (SQuAD-style JSON). Writing replaces bytes that are not UTF-8.
-    /// Files in a run folder are still found by their path relative to this folder.
+    /// Question files in a run folder can still be found by the end of their path.
     #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.
@@ -26,8 +26,8 @@ pub struct QuestionSource {
     pub squad_rules: bool,
 }
 
-/// The question files of a folder's prediction files, by name of the prediction file. Stored as
-/// `questions.json`, which `mlqa-eval report` reads.
+/// The question files of a folder's prediction files, by name of the prediction file. They are
+/// stored in `questions.json`, which `mlqa-eval report` reads.
 ///
 /// ```
 /// use mlqa_eval::{Language, QuestionSource, QuestionSources};
@@ -50,14 +50,14 @@ pub struct QuestionSource {
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
 
 /// Returns the absolute path, which is valid in any working directory.
-fn absolute(path: &Path) -> PathBuf {
+fn absolute_path(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 impl QuestionSources {
     /// Adds a prediction file.
     pub fn insert(&mut self, predictions: impl Into<String>, source: QuestionSource) {
-        let source = QuestionSource { path: absolute(&source.path), ..source };
+        let source = QuestionSource { path: absolute_path(&source.path), ..source };
         self.0.insert(predictions.into(), source);
     }
 
@@ -77,15 +77,15 @@ impl QuestionSources {
     /// # Errors
     /// [`Error::Write`].
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
-        write_json(&folder.as_ref().join(FILE), self)
+        write_json(&folder.as_ref().join(FILE_NAME), self)
     }
 
-    /// Reads a folder's `questions.json`; `None` if there is none.
+    /// Reads a folder's `questions.json`; `None` if the file does not exist.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Json`].
     pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>, Error> {
-        let path = folder.as_ref().join(FILE);
+        let path = folder.as_ref().join(FILE_NAME);
         if !path.exists() {
             return Ok(None);
         }

@@ -34,7 +34,7 @@ impl Form {
     /// Reads a file of any supported form.
     ///
     /// # Errors
-    /// [`Error::Read`]; as [`Form::parse`]; [`Error::Content`] for Parquet.
+    /// [`Error::Read`]; the errors of [`Form::parse`]; [`Error::Content`] for Parquet.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         match is_parquet(path) {
             true => Ok(Self::Rows { version: None, rows: parquet(path)?.all }),
@@ -60,17 +60,17 @@ impl Form {
         }
         let questions = ["context", "question"].into_iter().any(has);
         let (version, rows) = match first.list {
-            List::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
-            List::Data if questions => {
+            RowContainer::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
+            RowContainer::Data if questions => {
                 let file: RowsFile = parse_json(text, path, EXPECTED)?;
                 (file.version.and_then(|version| Some(version.as_str()?.to_owned())), file.data)
             }
-            List::Lines if questions => {
+            RowContainer::Lines if questions => {
                 let mut rows = Rows::default();
                 parse_lines(text, path, EXPECTED, |row| rows.add(row))?;
                 (None, rows)
             }
-            List::Data | List::Lines => return Err(with_question(error, text)),
+            RowContainer::Data | RowContainer::Lines => return Err(with_question(error, text)),
         };
         match rows.all.is_empty() {
             true => Err(error),
@@ -78,7 +78,8 @@ impl Form {
         }
     }
 
-    /// Converts to SQuAD's form: adjacent rows with one title and context share a paragraph.
+    /// Converts the file to SQuAD's form, in which adjacent rows with equal titles and contexts
+    /// share a paragraph.
     pub(crate) fn into_squad(self) -> squad::File {
         let (version, mut rows) = match self {
             Self::Squad(file) => return file,
@@ -108,11 +109,11 @@ fn with_question(error: Error, text: &str) -> Error {
     fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
         value.get(key).and_then(Value::as_array).into_iter().flatten()
     }
-    let parsed: Value = match serde_json::from_str(text) {
-        Ok(parsed) => parsed,
+    let file: Value = match serde_json::from_str(text) {
+        Ok(file) => file,
         Err(_) => return error,
     };
-    let articles = list(&parsed, "data");
+    let articles = list(&file, "data");
     let paragraphs = articles.flat_map(|article| list(article, "paragraphs"));
     let questions = paragraphs.flat_map(|paragraph| list(paragraph, "qas"));
     let cause = questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
@@ -126,7 +127,7 @@ fn with_question(error: Error, text: &str) -> Error {
 }
 
 /// The container of the rows in a file.
-enum List {
+enum RowContainer {
     Array,
     /// The key `data` of an object.
     Data,
@@ -135,7 +136,7 @@ enum List {
 
 /// The first row of a text, which determines the text's form.
 struct FirstRow {
-    list: List,
+    list: RowContainer,
     /// The row's keys; empty if the row is not an object.
     keys: HashMap<String, IgnoredAny>,
 }
@@ -143,14 +144,15 @@ struct FirstRow {
 impl FirstRow {
     fn of(text: &str) -> Self {
         let text = text.trim_start();
-        // A quote inside a JSON string is escaped, so this matches a key or a whole string only.
+        // A quote inside a JSON string is escaped, so this pattern matches only a key or a complete
+        // string.
         let data = || {
             let (_, after) = text.split_once("\"data\"")?;
             after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')
         };
         let (list, rows) = match text.strip_prefix('[') {
-            Some(rows) => (List::Array, rows),
-            None => data().map_or((List::Lines, text), |rows| (List::Data, rows)),
+            Some(rows) => (RowContainer::Array, rows),
+            None => data().map_or((RowContainer::Lines, text), |rows| (RowContainer::Data, rows)),
         };
         let first = serde_json::Deserializer::from_str(rows).into_iter().next();
         Self { list, keys: first.and_then(Result::ok).unwrap_or_default() }
@@ -169,9 +171,9 @@ pub(crate) fn rows_with<T: DeserializeOwned>(
 ) -> Result<Option<Vec<T>>, Error> {
     match FirstRow::of(text) {
         FirstRow { keys, .. } if !keys.contains_key(key) => Ok(None),
-        FirstRow { list: List::Array, .. } => parse_json(text, path, expected).map(Some),
-        FirstRow { list: List::Data, .. } => Ok(None),
-        FirstRow { list: List::Lines, .. } => {
+        FirstRow { list: RowContainer::Array, .. } => parse_json(text, path, expected).map(Some),
+        FirstRow { list: RowContainer::Data, .. } => Ok(None),
+        FirstRow { list: RowContainer::Lines, .. } => {
             let mut rows = Vec::new();
             parse_lines(text, path, expected, |row| rows.push(row))?;
             Ok(Some(rows))
@@ -186,8 +188,8 @@ fn parse_lines<T: DeserializeOwned>(
     expected: &'static str,
     mut each: impl FnMut(T),
 ) -> Result<(), Error> {
-    let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    for (index, line) in numbered {
+    let numbered_lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    for (index, line) in numbered_lines {
         each(parse_json(line, path, expected).map_err(|error| match error {
             Error::Json { path, column, message, expected, .. } => {
                 Error::Json { path, line: index + 1, column: column.max(1), message, expected }
@@ -279,7 +281,8 @@ impl TryFrom<squad::Extra> for Fields {
             Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
             _ => all.take::<AnswerLists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
         };
-        // Empty lists mean that there is no answer. SQuAD 2.0 marks such questions with a key.
+        // Empty lists mean that the question has no answer. In SQuAD 2.0, such a question has the
+        // key `is_impossible`.
         if answers.is_empty() && all.get("is_impossible").is_none() {
             all.push("is_impossible", true.into());
         }

@@ -85,8 +85,8 @@ pub struct Qa {
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Start of the answer in the context, in Unicode code points from 0. Files may also store it
-    /// as a whole float or as text (`8.0`, `"8"`).
+    /// Start of the answer in the context, in Unicode code points from 0. Files may also store the
+    /// offset as a float or as text (`8.0`, `"8"`).
     #[serde(deserialize_with = "offset")]
     pub answer_start: usize,
     /// Additional keys.
@@ -97,11 +97,11 @@ pub struct Answer {
 impl File {
     /// Reads a file, or rows in any form that [`Dataset::read`](crate::Dataset::read) supports.
     ///
-    /// Adjacent rows with one title and context share a paragraph. Additional keys of a row belong
-    /// to its question. A row without an answer gets `is_impossible`.
+    /// Adjacent rows with equal titles and contexts share a paragraph. Additional keys of a row
+    /// belong to its question. If a row has no answer, its question has the key `is_impossible`.
     ///
     /// # Errors
-    /// As [`Dataset::read`](crate::Dataset::read), except for duplicate ids.
+    /// The errors of [`Dataset::read`](crate::Dataset::read), except for duplicate ids.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Ok(Form::read(path)?.into_squad())
@@ -110,7 +110,7 @@ impl File {
     /// Parses the text of a file (not Parquet). `path` is used in messages.
     ///
     /// # Errors
-    /// As [`File::read`] without [`Error::Read`].
+    /// The errors of [`File::read`] without [`Error::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Ok(Form::parse(text, path)?.into_squad())

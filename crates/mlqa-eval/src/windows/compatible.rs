@@ -22,9 +22,9 @@ pub enum Compatible {
     /// | no valid span | no candidate | one candidate with the text `empty` |
     ///
     /// Logits of padding are decoded as well, so rows should have the padded length of `run_qa`.
-    /// `run_qa` sorts with numpy, which does not define the order of equal logits; here the sort is
-    /// stable. Probabilities are computed in float64 (float32 in `run_qa`).
+    /// `run_qa` sorts with numpy, which does not define the order of equal logits; this crate uses
+    /// a stable sort. Probabilities are computed in float64 (float32 in `run_qa`).
     ///
-    /// Training windows always use the default.
+    /// This mode does not apply to training windows.
     RunQa,
 }

@@ -1,4 +1,4 @@
-//! Counts of training questions that windows cannot use.
+//! Counts training questions that windows truncate, skip or label as unanswerable.
 use std::borrow::Cow;
 
 use tokenizers::Tokenizer;
@@ -20,7 +20,7 @@ pub struct WindowCounts {
     pub blank_answer: usize,
     /// Questions whose context is blank.
     pub blank_context: usize,
-    /// Questions whose answer is not completely in any window.
+    /// Questions whose complete answer is in no window.
     pub answer_outside: usize,
     /// Questions truncated at [`WindowConfig::max_question_length`].
     pub truncated_question: usize,
@@ -64,12 +64,12 @@ impl WindowCounts {
         for question_windows in windows.chunk_by(|window, next| window.question == next.question) {
             let Some(window) = question_windows.first() else { continue };
             let Some(question) = questions.get(window.question) else { continue };
-            let holds_answer =
+            let contains_answer =
                 |window: &Window| window.start_position.is_some_and(|start| start > 0);
             if let Some(has_answer) = has_answer.get_mut(window.question) {
-                *has_answer = question_windows.iter().any(holds_answer);
+                *has_answer = question_windows.iter().any(contains_answer);
             }
-            // Only questions that reach the limit are tokenised again; they are few.
+            // Only the few questions that reach the limit are tokenised again.
             if window.question_end == max_question_end {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();

@@ -60,9 +60,9 @@ const MAX_SPACES: usize = 32;
 
 fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {
     let added = tokenizer.get_added_tokens_decoder();
-    let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
+    let special_ids = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
     let spaces = (1..=MAX_SPACES).filter_map(|count| tokenizer.token_to_id(&"▁".repeat(count)));
-    special.chain(spaces).collect()
+    special_ids.chain(spaces).collect()
 }
 
 /// Returns the distinct tokens of `texts`.

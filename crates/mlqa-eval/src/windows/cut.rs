@@ -18,7 +18,7 @@ use crate::{Answer, Compatible, Error, Question};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
-    /// The tokenizer's own template for two texts: `<s> question </s></s> context </s>` of XLM-R,
+    /// The tokenizer's template for two texts: `<s> question </s></s> context </s>` of XLM-R,
     /// `[CLS] question [SEP] context [SEP]` of BERT.
     #[default]
     Template,
@@ -57,7 +57,7 @@ pub enum UnanswerableWindow {
     Drop,
 }
 
-/// Options of [`windows`]. The defaults are those of the scripts that the four papers build on.
+/// Options of [`windows`]. The defaults are taken from the scripts on which the four papers build.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WindowConfig {
@@ -104,13 +104,13 @@ impl WindowConfig {
     /// ```
     /// use mlqa_eval::WindowConfig;
     ///
-    /// assert_eq!(WindowConfig::fitting(512, 1), WindowConfig::default());
-    /// let short = WindowConfig::fitting(158, 1);
-    /// assert_eq!((short.max_length, short.doc_stride), (158, 52));
-    /// short.validate(158, 1)?;
+    /// assert_eq!(WindowConfig::for_model(512, 1), WindowConfig::default());
+    /// let config = WindowConfig::for_model(158, 1);
+    /// assert_eq!((config.max_length, config.doc_stride), (158, 52));
+    /// config.validate(158, 1)?;
     /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
-    pub fn fitting(max_positions: usize, segments: usize) -> Self {
+    pub fn for_model(max_positions: usize, segments: usize) -> Self {
         let default = Self { segment_ids: segments > 1, ..Self::default() };
         if max_positions >= default.max_length {
             return default;
@@ -147,19 +147,19 @@ impl WindowConfig {
             let rule = format!("at most {max_positions}, the positions of the model");
             return Err(Error::config("max_length", self.max_length, rule));
         }
-        let specials = 2 + self.separator.count();
+        let special_count = 2 + self.separator.count();
         let question = match self.compatible {
             None => self.max_question_length,
             // Questions are not truncated. A question that is too long is an error of `windows`.
             Some(Compatible::RunQa) => 0,
         };
-        let reserved = question.saturating_add(specials).saturating_add(self.doc_stride);
-        if self.max_length <= reserved {
+        let min_length = question.saturating_add(special_count).saturating_add(self.doc_stride);
+        if self.max_length <= min_length {
             let sum = match self.compatible {
                 None => "max_question_length + doc_stride",
                 Some(Compatible::RunQa) => "doc_stride",
             };
-            let rule = format!("above {sum} + {specials} = {reserved}");
+            let rule = format!("above {sum} + {special_count} = {min_length}");
             return Err(Error::config("max_length", self.max_length, rule));
         }
         if self.segment_ids && segments < 2 {
@@ -206,7 +206,7 @@ pub struct Window {
     pub input_ids: Vec<u32>,
     /// 0 or 1 for each token, `[length]`.
     pub token_type_ids: Vec<u8>,
-    /// Index after the last question token. Questions start at 1.
+    /// Index after the last question token. The first question token has index 1.
     pub question_end: usize,
     /// Index of the first context token.
     pub context_start: usize,
@@ -214,8 +214,8 @@ pub struct Window {
     pub context_end: usize,
     /// `[start, end)` in code points of the context for each context token, without surrounding
     /// white space; empty for a token that is only white space. Tokens that are parts of one
-    /// character (bytes) have the offsets of the whole character. For [`Compatible::RunQa`] these
-    /// are the tokenizer's offsets.
+    /// character (bytes) have the offsets of the whole character. With [`Compatible::RunQa`], the
+    /// tokenizer's offsets are unchanged.
     pub offsets: Vec<(usize, usize)>,
     /// For each context token, whether this window has its maximum context among all windows;
     /// always true for [`Compatible::RunQa`].
@@ -231,8 +231,8 @@ pub struct Window {
 ///
 /// A window contains the question, the separator and as much context as fits, between the special
 /// tokens that the tokenizer adds around texts: `<s> question </s></s> context </s>` for XLM-R. The
-/// answer's tokens are the smallest span that covers its characters. A window without all of these
-/// tokens counts as unanswerable, and so does a question without answers.
+/// answer's tokens are the smallest span that covers its characters. A window that does not contain
+/// all of these tokens is unanswerable, like all windows of a question without answers.
 ///
 /// ```
 /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, load_tokenizer, windows};
@@ -283,7 +283,7 @@ pub fn windows(
 /// for (language, max_length) in [("de", 384), ("en", 256)] {
 ///     let questions = Dataset::read(format!("../../data/xquad/xquad.{language}.json"))?.questions;
 ///     let config = WindowConfig { max_length, ..WindowConfig::default() };
-///     let cutter = WindowCutter::with(Arc::clone(&shared), &config)?;
+///     let cutter = WindowCutter::with_cache(Arc::clone(&shared), &config)?;
 ///     let all = cutter.windows(&questions[..9], Purpose::Eval)?;
 ///     assert_eq!(all, windows(&questions[..9], &tokenizer, &config, Purpose::Eval)?);
 /// }
@@ -300,7 +300,7 @@ impl<'a> WindowTokenizer<'a> {
     /// Wraps a tokenizer with an empty cache.
     ///
     /// # Errors
-    /// As [`windows`], for errors of the tokenizer.
+    /// The errors of [`windows`] that concern the tokenizer.
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
         let tokenizer = untruncated(tokenizer)?;
@@ -321,17 +321,17 @@ impl<'a> WindowCutter<'a> {
     /// Creates a cutter for a tokenizer.
     ///
     /// # Errors
-    /// As [`windows`], for errors of the tokenizer and the lengths.
+    /// The errors of [`windows`] that concern the tokenizer or the lengths.
     pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, Error> {
         config.check_lengths()?;
-        Self::with(Arc::new(WindowTokenizer::new(Cow::Borrowed(tokenizer))?), config)
+        Self::with_cache(Arc::new(WindowTokenizer::new(Cow::Borrowed(tokenizer))?), config)
     }
 
     /// Creates a cutter that shares a word cache with other cutters.
     ///
     /// # Errors
-    /// As [`WindowCutter::new`].
-    pub fn with(
+    /// The errors of [`WindowCutter::new`].
+    pub fn with_cache(
         tokenizer: Arc<WindowTokenizer<'a>>,
         config: &'a WindowConfig,
     ) -> Result<Self, Error> {
@@ -351,7 +351,7 @@ impl<'a> WindowCutter<'a> {
     /// Returns the windows of `questions`; [`Window::question`] is an index in this slice.
     ///
     /// # Errors
-    /// As [`windows`].
+    /// The errors of [`windows`].
     pub fn windows(&self, questions: &[Question], purpose: Purpose) -> Result<Vec<Window>, Error> {
         let Self { tokenizer, specials, config, .. } = self;
         let WindowTokenizer { tokenizer, words, .. } = &**tokenizer;
@@ -359,19 +359,19 @@ impl<'a> WindowCutter<'a> {
         let run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
         let tokenize = if run_qa { tokenize_as_is } else { tokenize };
 
-        // Many questions share a context: tokenise each text once.
+        // Many questions share a context, so each distinct context is tokenised once.
         let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
-        let mut distinct: Vec<&Question> = Vec::new();
+        let mut first_questions: Vec<&Question> = Vec::new();
         let context_indices: Vec<usize> = questions
             .iter()
             .map(|question| {
                 *index.entry(&*question.context).or_insert_with(|| {
-                    distinct.push(question);
-                    distinct.len() - 1
+                    first_questions.push(question);
+                    first_questions.len() - 1
                 })
             })
             .collect();
-        let contexts: Vec<Tokens> = distinct
+        let contexts: Vec<Tokens> = first_questions
             .par_iter()
             .map(|q| {
                 let name = || format!("the context of question `{}`", q.id);
@@ -396,7 +396,7 @@ impl<'a> WindowCutter<'a> {
                     Some(truncated) if !run_qa => truncated,
                     _ => &question_ids,
                 };
-                Cutter { question: k, config, specials, question_ids, context, run_qa }
+                QuestionCutter { question: k, config, specials, question_ids, context, run_qa }
                     .cut(question, purpose)
             })
             .collect::<Result<_, _>>()?;
@@ -412,23 +412,23 @@ struct Specials {
     after: u32,
 }
 
-struct Cutter<'a> {
+struct QuestionCutter<'a> {
     question: usize,
     config: &'a WindowConfig,
     specials: &'a Specials,
     question_ids: &'a [u32],
     context: &'a Tokens,
-    /// Whether the windows follow [`Compatible::RunQa`].
+    /// Whether the windows are compatible with `run_qa`; see [`Compatible::RunQa`].
     run_qa: bool,
 }
 
-impl Cutter<'_> {
+impl QuestionCutter<'_> {
     fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, Error> {
         let config = self.config;
         let question_ids = self.question_ids;
-        let specials = 2 + self.specials.between.len();
-        let budget = config.max_length.saturating_sub(question_ids.len() + specials);
-        let fits = question_ids.len() + specials + self.context.ids.len() <= config.max_length;
+        let special_count = 2 + self.specials.between.len();
+        let budget = config.max_length.saturating_sub(question_ids.len() + special_count);
+        let fits = question_ids.len() + special_count + self.context.ids.len() <= config.max_length;
         if budget <= config.doc_stride && !(self.run_qa && fits) {
             return Err(Error::NoRoom {
                 id: question.id.clone(),
@@ -448,7 +448,7 @@ impl Cutter<'_> {
         let spans = spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
-            let mut window = self.assemble(question_ids, from, to);
+            let mut window = self.build_window(question_ids, from, to);
             window.max_context = match spans.len() {
                 1 => vec![true; to - from],
                 _ if self.run_qa => vec![true; to - from],
@@ -470,20 +470,20 @@ impl Cutter<'_> {
         Ok(windows)
     }
 
-    fn assemble(&self, question_ids: &[u32], from: usize, to: usize) -> Window {
+    fn build_window(&self, question_ids: &[u32], from: usize, to: usize) -> Window {
         let Specials { before, between, after } = self.specials;
         let context = self.context.ids.get(from..to).unwrap_or_default();
         let question_end = 1 + question_ids.len();
         let context_start = question_end + between.len();
         let input_ids = [&[*before], question_ids, between, context, &[*after]].concat();
-        let second = if self.config.segment_ids {
+        let segment_1_start = if self.config.segment_ids {
             context_start - usize::from(between.len() > 1)
         } else {
             input_ids.len()
         };
         Window {
             question: self.question,
-            token_type_ids: (0..input_ids.len()).map(|k| u8::from(k >= second)).collect(),
+            token_type_ids: (0..input_ids.len()).map(|k| u8::from(k >= segment_1_start)).collect(),
             question_end,
             context_start,
             context_end: context_start + context.len(),
@@ -497,8 +497,8 @@ impl Cutter<'_> {
 }
 
 /// Returns the range `[from, to)` of each window over `len` context tokens. Windows have up to
-/// `budget` tokens, and adjacent windows share `overlap < budget` of them. Without tokens, there is
-/// one empty window.
+/// `budget` tokens, and adjacent windows share `overlap < budget` of them. If there are no tokens,
+/// the result is one empty window.
 fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
@@ -529,8 +529,8 @@ fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
 }
 
 /// Returns the smallest span of tokens (inclusive) that covers the answer, without surrounding
-/// white space and characters without a token; ties go to the first span. `None` if nothing remains
-/// of the answer.
+/// white space and characters without a token; ties go to the first span. The result is `None` if
+/// the remaining answer is empty.
 fn answer_tokens(
     offsets: &[(usize, usize)],
     text: &[char],

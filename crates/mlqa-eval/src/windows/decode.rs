@@ -1,4 +1,4 @@
-//! Decoding of start and end logits into answers.
+//! Decodes start and end logits into answers.
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -17,11 +17,12 @@ use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window,
 /// context, and the start has its maximum context in this window. The score is the sum of the two
 /// logits. Under [`WindowScore::Softmax`] and [`WindowScore::Margin`] the window's baselines are
 /// subtracted from its logits first, which also changes the candidates' logits and the null scores.
-/// Equal scores are ordered by window, start, end; of equal texts only the best is returned.
+/// Equal scores are ordered by window, start, end; if several candidates have equal texts, only the
+/// best is returned.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: one `[length]` row for each window, f32; rows may be longer than
-///   the window (padding), never shorter.
+///   the window (padding), but not shorter.
 ///
 /// # Errors
 /// [`Error::LogitsCount`]; [`Error::Logits`], naming the question, if a row is too short or
@@ -44,7 +45,7 @@ where
 /// Returns only the [`NBest::answer`] of each question; faster than [`decode`].
 ///
 /// # Errors
-/// As [`decode`].
+/// The errors of [`decode`].
 pub fn decode_answers<S, E>(
     questions: &[Question],
     windows: &[Window],
@@ -111,12 +112,12 @@ where
     questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
 }
 
-/// The values of a row, copied if they are not contiguous.
+/// Returns the values of a row, copied if they are not contiguous.
 fn values<S: Data<Elem = f32>>(row: &ArrayBase<S, Ix1>) -> Cow<'_, [f32]> {
     row.as_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }
 
-/// The `max_answers` best answers of a question.
+/// Returns the `max_answers` best answers to a question.
 fn decode_question(
     question: &Question,
     rows: &[Row],
@@ -133,7 +134,7 @@ fn decode_question(
             null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
         }
     }
-    // Nearly always, the first spans contain all distinct answers.
+    // In nearly all questions, the first spans contain enough distinct answers.
     let first_count = spans.len().min(max_answers.saturating_mul(4));
     if first_count < spans.len() {
         spans.select_nth_unstable_by(first_count, best_first);
@@ -142,7 +143,7 @@ fn decode_question(
     for count in [first_count, spans.len()] {
         let Some(best) = spans.get_mut(..count) else { continue };
         best.sort_unstable_by(best_first);
-        candidates = distinct(question, rows, best, max_answers);
+        candidates = distinct_answers(question, rows, best, max_answers);
         if candidates.len() == max_answers {
             break;
         }
@@ -164,8 +165,8 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
     }
 }
 
-/// The first `n` spans with different texts.
-fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
+/// Returns the first `n` spans with distinct texts.
+fn distinct_answers(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context, n);
     let mut texts: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();

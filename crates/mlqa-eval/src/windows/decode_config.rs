@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Compatible, Error, Window};
 
-/// Options of [`decode`](crate::decode()). The defaults are those of the scripts that the four
-/// papers build on.
+/// Options of [`decode`](crate::decode()). The defaults are taken from the scripts on which the
+/// four papers build.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
@@ -13,8 +13,8 @@ pub struct DecodeConfig {
     /// Maximum answer length in tokens.
     pub max_answer_length: usize,
     /// Null threshold. If set, the answer is "" if the null score (start plus end logit of `<s>`,
-    /// the minimum over windows) exceeds the best span's score by more than this. Off by default,
-    /// because every question of MLQA and XQuAD has an answer.
+    /// the minimum over windows) exceeds the best span's score by more than this value. Off by
+    /// default, because every question of MLQA and XQuAD has an answer.
     pub allow_null: Option<f32>,
     /// Compatibility mode. Windows must use the same mode.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,8 +48,8 @@ pub enum WindowScore {
     /// By log-probabilities: each window has a softmax over its context and `<s>`, as in the
     /// question-answering pipeline of transformers.
     Softmax,
-    /// By the sum of the two logits minus that of `<s>` in the same window: the margin over "no
-    /// answer".
+    /// By the margin over "no answer": the sum of the two logits minus the sum of the logits of
+    /// `<s>` in the same window.
     Margin,
 }
 
@@ -58,7 +58,7 @@ impl WindowScore {
         *self == Self::default()
     }
 
-    /// The value subtracted from the logits of a window; 0 if no logit is finite.
+    /// Returns the value that is subtracted from the logits of a window; 0 if no logit is finite.
     pub(super) fn baseline(self, logits: &[f32], window: &Window) -> f32 {
         let null = logits.first().copied().unwrap_or(f32::NEG_INFINITY);
         let baseline = match self {

@@ -1,24 +1,24 @@
-//! Selection of the highest values.
+//! Selects the highest values of a list.
 use std::cmp::Ordering;
 
 /// Maximum `n` for which the highest values are collected in sorted order in one pass.
 const MAX_SORTED: usize = 64;
 
-/// The `n` highest values (`n` ≥ 1) with their positions, in decreasing order. `outranks(later,
-/// earlier)` returns whether a value precedes one at an earlier position, which determines the
-/// order of equal values.
+/// Returns the `n` highest values (`n` ≥ 1) with their positions, in decreasing order.
+/// `outranks(later, earlier)` returns whether a value precedes a value at an earlier position; it
+/// determines the order of equal values.
 pub(crate) fn highest(
     values: &[f32],
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
-    let numbered = || values.iter().copied().enumerate();
+    let with_positions = || values.iter().copied().enumerate();
     if n > MAX_SORTED {
-        return sorted(numbered().collect(), n, outranks);
+        return sorted(with_positions().collect(), n, outranks);
     }
     let bound = lower_bound(values, n);
     let mut best: Vec<(usize, f32)> = Vec::with_capacity(n);
-    for (at, value) in numbered().filter(|&(_, value)| value >= bound) {
+    for (at, value) in with_positions().filter(|&(_, value)| value >= bound) {
         if best.len() == n {
             if best.last().is_none_or(|&(_, lowest)| !outranks(value, lowest)) {
                 continue;
@@ -31,12 +31,12 @@ pub(crate) fn highest(
     best
 }
 
-/// A lower bound for the `n`-th highest value: the `n`-th highest of the maxima of subsets. If
-/// there are many values, only slightly more than `n` of them reach the bound.
+/// Returns a lower bound for the `n`-th highest value: the `n`-th highest of the maxima of subsets.
+/// If there are many values, only slightly more than `n` of them reach the bound.
 fn lower_bound(values: &[f32], n: usize) -> f32 {
     let mut maxima = [f32::NEG_INFINITY; MAX_SORTED];
-    for part in values.as_chunks::<MAX_SORTED>().0 {
-        for (highest, &value) in maxima.iter_mut().zip(part) {
+    for chunk in values.as_chunks::<MAX_SORTED>().0 {
+        for (highest, &value) in maxima.iter_mut().zip(chunk) {
             *highest = if value > *highest { value } else { *highest };
         }
     }
@@ -44,7 +44,7 @@ fn lower_bound(values: &[f32], n: usize) -> f32 {
     *maxima.select_nth_unstable_by(n.clamp(1, MAX_SORTED) - 1, order).1
 }
 
-/// Like [`highest`], for (position, value) pairs in any order.
+/// Returns the same result as [`highest`], for (position, value) pairs in any order.
 fn sorted(
     mut all: Vec<(usize, f32)>,
     n: usize,
@@ -75,17 +75,17 @@ mod tests {
 
         #[test]
         fn equals_the_start_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {
-            let plain: Vec<f32> = values.into_iter().map(f32::from).collect();
-            let values: Vec<(usize, f32)> = plain.iter().copied().enumerate().collect();
+            let logits: Vec<f32> = values.into_iter().map(f32::from).collect();
+            let values: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
             let mut expected = values.clone();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1));
             expected.truncate(n);
-            prop_assert_eq!(highest(&plain, n, |new, old| new > old), &*expected);
+            prop_assert_eq!(highest(&logits, n, |new, old| new > old), &*expected);
             prop_assert_eq!(sorted(values.clone(), n, |new, old| new > old), expected);
             let mut expected: Vec<(usize, f32)> = values.iter().rev().copied().collect();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1));
             expected.truncate(n);
-            prop_assert_eq!(highest(&plain, n, |new, old| new >= old), &*expected);
+            prop_assert_eq!(highest(&logits, n, |new, old| new >= old), &*expected);
             prop_assert_eq!(sorted(values, n, |new, old| new >= old), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! Functions that need a tokenizer: windows, decoding and coverage.
+//! Functions that require a tokenizer: windows, decoding and coverage.
 mod compatible;
 mod counts;
 mod coverage;

@@ -1,6 +1,7 @@
-//! Decoding like transformers' `run_qa`; see [`Compatible::RunQa`](crate::Compatible::RunQa).
+//! Decodes answers like transformers' `run_qa`; see
+//! [`Compatible::RunQa`](crate::Compatible::RunQa).
 use super::highest::highest;
-use super::spans::{ByteIndex, Row, Span, pairs, softmax};
+use super::spans::{ByteIndex, Row, Span, pair_spans, softmax};
 use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
 /// Decodes the answers to one question like `postprocess_qa_predictions`. If `max_answers` is less
@@ -17,15 +18,15 @@ pub(crate) fn run_qa_answers(
         row.check(&question.id, row.start.len().max(row.end.len()))?;
         if let (Some(&start_logit), Some(&end_logit)) = (row.start.first(), row.end.first()) {
             let span = Span { row: k, start: 0, end: 0, start_logit, end_logit };
-            if null.as_ref().is_none_or(|lowest| lowest.score() > span.score()) {
+            if null.as_ref().is_none_or(|null_span| null_span.score() > span.score()) {
                 null = Some(span);
             }
         }
         add_spans(k, row, config, &mut spans);
     }
     let null_score = null.as_ref().map(Span::score);
-    let lowest = null.filter(|_| config.allow_null.is_some());
-    spans.extend(lowest);
+    let null_span = null.filter(|_| config.allow_null.is_some());
+    spans.extend(null_span);
     let list = |candidates: Vec<Candidate>| {
         let null = predicts_no_answer(&candidates, null_score, config);
         NBest { id: question.id.clone(), candidates, null_score, null }
@@ -44,7 +45,7 @@ pub(crate) fn run_qa_answers(
     let mut spans = select_best(&spans, config.n_best);
     let is_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
     if !spans.iter().any(is_null) {
-        spans.extend(lowest);
+        spans.extend(null_span);
     }
     let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
     add_empty(&mut candidates, rows);
@@ -52,8 +53,8 @@ pub(crate) fn run_qa_answers(
     Ok(list(candidates))
 }
 
-/// The `n` spans with the highest scores, in decreasing order; equal scores retain their order, as
-/// in Python's stable sort.
+/// Returns the `n` spans with the highest scores, in decreasing order; equal scores retain their
+/// order, as in Python's stable sort.
 fn select_best(spans: &[Span], n: usize) -> Vec<Span> {
     let scores: Vec<f32> = spans.iter().map(Span::score).collect();
     let best = highest(&scores, n, |later, earlier| later > earlier);
@@ -61,37 +62,37 @@ fn select_best(spans: &[Span], n: usize) -> Vec<Span> {
 }
 
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
-    // Of equal logits, the last one comes first.
+    // If logits are equal, the last one has the highest rank.
     let best = |logits: &[f32]| {
         let mut best = highest(logits, config.n_best, |later, earlier| later >= earlier);
         best.retain(|&(at, _)| row.offsets(at).is_some());
         best
     };
-    spans.extend(pairs(k, &best(&row.start), &best(&row.end), config.max_answer_length));
+    spans.extend(pair_spans(k, &best(&row.start), &best(&row.end), config.max_answer_length));
 }
 
 /// Adds the answer `empty` if there is no other answer.
 fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
-    let no_text = match candidates.as_slice() {
+    let has_no_text = match candidates.as_slice() {
         [] => true,
         [only] => only.text.is_empty(),
         _ => false,
     };
-    if no_text {
+    if has_no_text {
         let window = rows.first().map_or(0, |row| row.index);
         candidates.insert(0, Candidate { text: "empty".into(), window, ..Candidate::default() });
     }
 }
 
-/// Whether the answer is "": decided by the threshold or, without one, by whether the first span
-/// has no text.
+/// Returns whether the answer is "". With a threshold, this depends on the null score; without a
+/// threshold, on whether the first span has no text.
 fn predicts_no_answer(
     candidates: &[Candidate],
     null_score: Option<f32>,
     config: &DecodeConfig,
 ) -> bool {
-    let best_text = candidates.iter().find(|candidate| !candidate.text.is_empty());
-    match (config.allow_null, null_score, best_text) {
+    let best_candidate = candidates.iter().find(|candidate| !candidate.text.is_empty());
+    match (config.allow_null, null_score, best_candidate) {
         (None, ..) => candidates.first().is_none_or(|first| first.text.is_empty()),
         (Some(threshold), Some(null), Some(best)) => {
             null - best.start_logit - best.end_logit > threshold

@@ -14,7 +14,8 @@ pub(crate) struct Row<'a> {
     pub end: Cow<'a, [f32]>,
 }
 
-/// A pair of positions. The texts of only the best spans are looked up.
+/// A pair of start and end positions with their logits. The text is looked up later, for the best
+/// spans only.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub row: usize,
@@ -29,7 +30,8 @@ impl Span {
         self.start_logit + self.end_logit
     }
 
-    /// The span's code points in the context; `None` for a span outside the context.
+    /// Returns the span's range of code points in the context; `None` for a span outside the
+    /// context.
     pub fn offsets(&self, rows: &[Row<'_>]) -> Option<(usize, usize)> {
         let row = rows.get(self.row)?;
         Some((row.offsets(self.start)?.0, row.offsets(self.end)?.1))
@@ -56,8 +58,8 @@ impl Row<'_> {
         Error::Logits { id: id.into(), window: self.index, tensor, problem }
     }
 
-    /// Checks that both rows have at least `length` logits and one per token, and that the first
-    /// `length` logits are valid.
+    /// Checks that the start and end logits have at least `length` values and one value per token,
+    /// and that these logits are valid.
     pub fn check(&self, id: &str, length: usize) -> Result<(), Error> {
         let tokens = self.window.input_ids.len();
         let length = length.max(tokens);
@@ -66,12 +68,12 @@ impl Row<'_> {
                 let problem = format!("has {} values for {tokens} tokens", logits.len());
                 return Err(self.error(id, tensor, problem));
             }
-            let invalid = |value: f32| value.is_nan() || value == f32::INFINITY;
-            // Checking all values is faster than stopping at the first invalid one.
-            if !logits.iter().take(length).fold(false, |any, &value| any | invalid(value)) {
+            let is_invalid = |value: f32| value.is_nan() || value == f32::INFINITY;
+            // Checking all values is faster than stopping at the first invalid value.
+            if !logits.iter().take(length).fold(false, |any, &value| any | is_invalid(value)) {
                 continue;
             }
-            if let Some(at) = logits.iter().take(length).position(|&value| invalid(value)) {
+            if let Some(at) = logits.iter().take(length).position(|&value| is_invalid(value)) {
                 let value = logits.get(at).copied().unwrap_or(f32::NAN);
                 let problem = format!("is {value} at token {at}; the model's output is invalid");
                 return Err(self.error(id, tensor, problem));
@@ -90,14 +92,15 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// A token's code points in the context; `None` for a token outside the context.
+    /// Returns a token's range of code points in the context; `None` for a token outside the
+    /// context.
     pub fn offsets(&self, token: usize) -> Option<(usize, usize)> {
-        let within = token.checked_sub(self.window.context_start)?;
-        self.window.offsets.get(within).copied()
+        let index = token.checked_sub(self.window.context_start)?;
+        self.window.offsets.get(index).copied()
     }
 
     /// Returns the `n` context positions with the highest logits; ties go to the first position.
-    fn top(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
+    fn top_positions(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
         let mut best = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
         best.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
         best.iter_mut().for_each(|(at, _)| *at += self.window.context_start);
@@ -117,30 +120,30 @@ impl Row<'_> {
                 _ => f32::NEG_INFINITY,
             })
             .collect();
-        let starts = self.top(&start, config.n_best);
-        let ends = self.top(self.end.get(context).unwrap_or_default(), config.n_best);
-        spans.extend(pairs(row, &starts, &ends, config.max_answer_length));
+        let starts = self.top_positions(&start, config.n_best);
+        let ends = self.top_positions(self.end.get(context).unwrap_or_default(), config.n_best);
+        spans.extend(pair_spans(row, &starts, &ends, config.max_answer_length));
     }
 }
 
 /// The spans from `starts` to `ends` of a row with at most `max_answer_length` tokens.
-pub(crate) fn pairs(
+pub(crate) fn pair_spans(
     row: usize,
     starts: &[(usize, f32)],
     ends: &[(usize, f32)],
     max_answer_length: usize,
 ) -> impl Iterator<Item = Span> {
     starts.iter().flat_map(move |&(start, start_logit)| {
-        let fits = move |end: usize| start <= end && end - start < max_answer_length;
+        let is_valid_end = move |end: usize| start <= end && end - start < max_answer_length;
         let span = move |&(end, end_logit): &(usize, f32)| {
-            fits(end).then_some(Span { row, start, end, start_logit, end_logit })
+            is_valid_end(end).then_some(Span { row, start, end, start_logit, end_logit })
         };
         ends.iter().filter_map(span)
     })
 }
 
-/// Sets the probabilities over all candidates. The first candidate may not have the highest score:
-/// `run_qa` inserts `empty` there.
+/// Sets each candidate's probability to the softmax of the scores. The first candidate may not have
+/// the highest score, because `run_qa` may insert `empty` as the first candidate.
 pub(crate) fn softmax(candidates: &mut [Candidate]) {
     let scores = || candidates.iter().map(|candidate| f64::from(candidate.score));
     let highest = scores().fold(f64::NEG_INFINITY, f64::max);
@@ -155,21 +158,21 @@ pub(crate) enum ByteIndex {
     /// ASCII text: code point and byte offsets are equal.
     Bytes,
     Starts(Vec<usize>),
-    /// The offsets are not stored; code points are counted on each access.
+    /// No offsets are stored; code points are counted on each access.
     Counted,
 }
 
 impl ByteIndex {
-    /// Creates an index for about `parts` accesses.
-    pub fn new(text: &str, parts: usize) -> Self {
-        match parts {
+    /// Creates an index that is optimised for about `parts` accesses.
+    pub fn new(text: &str, accesses: usize) -> Self {
+        match accesses {
             _ if text.is_ascii() => Self::Bytes,
             0 | 1 => Self::Counted,
             _ => Self::Starts(starts(text).collect()),
         }
     }
 
-    /// Code points `from..to`; empty if out of range.
+    /// Returns the code points `from..to`; empty if out of range.
     pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
         let byte = |at: usize| match self {
             Self::Bytes => Some(at),

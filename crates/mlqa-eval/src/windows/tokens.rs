@@ -32,8 +32,8 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     })
 }
 
-/// Returns the tokenizer without truncation and padding. Copies the tokenizer only if its file
-/// configures truncation or padding, because a copy is large and loses the cached words.
+/// Returns the tokenizer without truncation and padding. The tokenizer is copied only if its file
+/// configures truncation or padding, because a copy is large and has an empty cache.
 pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
         return Ok(tokenizer);
@@ -69,18 +69,18 @@ fn encode(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Resul
     Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
 }
 
-/// Tokenises `text`; `name` describes it in errors.
+/// Tokenises `text`; `name` describes the text in errors.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
     words: Option<&WordCache>,
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
-    let body = trim_dropped(tokenizer, text);
-    let skipped = text.chars().count() - body.chars().count();
-    let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;
+    let trimmed = trim_dropped(tokenizer, text);
+    let trimmed_chars = text.chars().count() - trimmed.chars().count();
+    let mut tokens = tokenize_as_is(tokenizer, words, trimmed, name)?;
     for (start, end) in &mut tokens.offsets {
-        (*start, *end) = (*start + skipped, *end + skipped);
+        (*start, *end) = (*start + trimmed_chars, *end + trimmed_chars);
     }
     restrict_to_visible_text(&mut tokens.offsets, &text.chars().collect::<Vec<char>>());
     Ok(tokens)
@@ -96,7 +96,7 @@ fn restrict_to_visible_text(offsets: &mut [(usize, usize)], text: &[char]) {
     let mut next_start = text.len();
     for (start, end) in offsets.iter_mut().rev() {
         *end = (*end).min(text.len());
-        let raw_start = *start;
+        let old_start = *start;
         while *end < next_start && at(*end).is_some_and(|c| !is_space(c) && !is_invisible(c)) {
             *end += 1;
         }
@@ -106,7 +106,7 @@ fn restrict_to_visible_text(offsets: &mut [(usize, usize)], text: &[char]) {
         while *start < *end && at(*end - 1).is_some_and(is_space) {
             *end -= 1;
         }
-        next_start = raw_start.min(next_start);
+        next_start = old_start.min(next_start);
     }
 }
 

@@ -1,7 +1,8 @@
 //! A cache of the tokens of words, for tokenizers that treat each word independently.
 //!
-//! Nearly all words of a text occur in earlier texts. If a tokenizer treats a word between two
-//! spaces independently of its context, a lookup is much faster than tokenising the word again.
+//! Nearly all words of a text also occur in texts that were tokenised earlier. If a tokenizer
+//! treats a word between two spaces independently of its context, a lookup is much faster than
+//! tokenising the word again.
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
@@ -16,9 +17,9 @@ use tokenizers::{PostProcessorWrapper, Tokenizer};
 
 /// Longer words are rare and not cached, so offsets fit into a byte.
 const MAX_BYTES: usize = 64;
-/// Maximum number of words per shard, about 150 bytes each.
+/// Maximum number of words per shard. A word requires about 150 bytes.
 const MAX_WORDS: usize = 4096;
-/// Number of shards, each with its own lock, so that threads rarely wait for each other.
+/// Number of shards. Each shard has a separate lock, so that threads rarely wait for each other.
 const SHARDS: usize = 16;
 /// Maximum number of added tokens for which the cache is used, because every text is searched for
 /// every added token.
@@ -51,9 +52,9 @@ impl WordCache {
     /// XLM-R's; returns `None` for all other tokenizers.
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder();
-        let one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+        let is_one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         let supported = added.len() <= MAX_ADDED_TOKENS
-            && added.values().all(|token| one_word(&token.content))
+            && added.values().all(|token| is_one_word(&token.content))
             && normalizes_words(tokenizer.get_normalizer())
             && splits_words(tokenizer.get_pre_tokenizer())
             && is_character_model(tokenizer.get_model())
@@ -61,7 +62,7 @@ impl WordCache {
                 tokenizer.get_post_processor(),
                 None | Some(PostProcessorWrapper::Template(_))
             );
-        let unknown = Layout::of(tokenizer).and_then(|layout| layout.unknown()).ok();
+        let unknown_id = Layout::of(tokenizer).and_then(|layout| layout.unknown()).ok();
         supported.then(|| {
             let hasher = RandomState::new();
             let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
@@ -69,14 +70,14 @@ impl WordCache {
             Self {
                 shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
                 added: added.values().map(|token| finder(&token.content)).collect(),
-                added_ids: added.into_keys().filter(|&id| Some(id) != unknown).collect(),
+                added_ids: added.into_keys().filter(|&id| Some(id) != unknown_id).collect(),
                 hasher,
             }
         })
     }
 
     /// Returns the tokens of `text`, equal to those of the unsplit text; `tokenize` computes the
-    /// tokens of a word. `None` if the words of `text` may not be independent.
+    /// tokens of a word. The result is `None` if the words of `text` may depend on each other.
     pub fn tokenize<E>(
         &self,
         text: &str,
@@ -85,7 +86,7 @@ impl WordCache {
         if self.added.iter().any(|token| token.find(text.as_bytes()).is_some()) {
             return Ok(None);
         }
-        // Characters removed at the beginning would shift all later offsets.
+        // If normalisation removed characters at the beginning, all later offsets would be wrong.
         if !text.starts_with(is_independent) {
             return Ok(None);
         }
@@ -110,7 +111,7 @@ impl WordCache {
     }
 
     fn shard(&self, word: &str) -> Option<&RwLock<Pieces>> {
-        // The low bits select the bucket within a map.
+        // The map uses the low bits of the hash, so the shard is selected by the high bits.
         let hash = self.hasher.hash_one(word) >> 32;
         self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARDS)
     }
@@ -182,8 +183,8 @@ fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     }
 }
 
-/// Whether the model is deterministic and produces no parts of characters, whose offsets would
-/// depend on the text's bytes.
+/// Returns whether the model is deterministic and has no tokens that are parts of characters,
+/// because the offsets of such tokens would depend on the text's bytes.
 fn is_character_model(model: &ModelWrapper) -> bool {
     match model {
         ModelWrapper::BPE(model) => model.dropout.is_none() && !model.byte_fallback,
@@ -196,20 +197,21 @@ fn is_character_model(model: &ModelWrapper) -> bool {
 /// one word; it is longer if a space is next to a character with which normalisation may combine
 /// it.
 fn first_part(text: &str) -> (&str, Option<&str>) {
-    let separates = |&at: &usize| {
+    let is_word_boundary = |&at: &usize| {
         let (before, after) = (text.get(..at), text.get(at + 1..));
         let last = before.and_then(|before| before.chars().next_back());
         let first = after.and_then(|after| after.chars().next());
         last.is_some_and(|c| is_independent(c) || is_devanagari(c))
             && first.is_some_and(is_independent)
     };
-    let space = memchr::memchr_iter(b' ', text.as_bytes()).find(separates);
+    let space = memchr::memchr_iter(b' ', text.as_bytes()).find(is_word_boundary);
     let parts = space.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
     parts.map_or((text, None), |(part, rest)| (part, Some(rest)))
 }
 
-/// Characters that no normalisation combines with a space, turns into a space or removes: letters
-/// and digits of alphabets without separate marks, ideographs, and common punctuation.
+/// Returns whether no normalisation combines a character with a space, converts it to a space or
+/// removes it: letters and digits of alphabets without separate marks, ideographs, and common
+/// punctuation.
 fn is_independent(c: char) -> bool {
     match c {
         '!'..='~' => true,
@@ -226,7 +228,8 @@ fn is_independent(c: char) -> bool {
     }
 }
 
-/// Marks that end a word: a space after one of them is a separate grapheme cluster.
+/// Returns whether a character is a Devanagari letter or mark, after which a space is a separate
+/// grapheme cluster.
 fn is_devanagari(c: char) -> bool {
     matches!(c, '\u{900}'..='\u{963}')
 }
@@ -315,7 +318,7 @@ mod tests {
     fn tokenizers_that_depend_on_neighbouring_words_are_rejected() {
         let [tokenizer, _] = tokenizers();
         let json = serde_json::to_value(&tokenizer).unwrap();
-        let changed = |pointer: &str, value: serde_json::Value| {
+        let is_rejected_with = |pointer: &str, value: serde_json::Value| {
             let mut json = json.clone();
             *json.pointer_mut(pointer).unwrap() = value;
             WordCache::of(&json.to_string().parse().unwrap()).is_none()
@@ -323,13 +326,13 @@ mod tests {
         let metaspace = serde_json::json!({
             "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": true,
         });
-        assert!(!changed("/version", "1.0".into()));
-        assert!(changed("/normalizer", serde_json::json!({"type": "StripAccents"})));
-        assert!(changed("/pre_tokenizer", metaspace.clone()));
-        assert!(changed("/pre_tokenizer/pretokenizers/2", metaspace));
-        assert!(changed("/model/dropout", 0.1.into()));
-        assert!(changed("/model/byte_fallback", true.into()));
-        assert!(changed("/added_tokens/0/content", "<s> <s>".into()));
+        assert!(!is_rejected_with("/version", "1.0".into()));
+        assert!(is_rejected_with("/normalizer", serde_json::json!({"type": "StripAccents"})));
+        assert!(is_rejected_with("/pre_tokenizer", metaspace.clone()));
+        assert!(is_rejected_with("/pre_tokenizer/pretokenizers/2", metaspace));
+        assert!(is_rejected_with("/model/dropout", 0.1.into()));
+        assert!(is_rejected_with("/model/byte_fallback", true.into()));
+        assert!(is_rejected_with("/added_tokens/0/content", "<s> <s>".into()));
         // Byte fallback with spaces in the model's input, and BERT's word splitting.
         for other in ["byte_fallback", "wordpiece"] {
             let path = format!("../testkit/fixtures/{other}.json");
@@ -341,7 +344,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
 
         #[test]
-        fn texts_of_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
+        fn texts_of_random_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
             "the", "House", " ", " ", " ", "e\u{301}", "\u{e9}", "\u{fc}ber", "\u{301}", "\u{bd}", "\u{fb01}",
             "\u{627}\u{644}\u{628}", "\u{64b}", "\u{4e2d}\u{6587}", "\u{ff0c}", "\u{939}\u{93f}\u{928}", "\u{94d}",
             "\u{200d}", "\t", "\u{a0}", "\u{1}", "\u{2581}", "<s>", "\u{130}", "\u{37a}", "\u{b4}", "\u{1100}",

@@ -42,7 +42,7 @@ fn boundaries_ignore_text_that_normalisation_deletes() {
     let (exact, superset) = (BoundaryClass::Exact, BoundaryClass::Superset);
     for (context, predicted, gold, rules, expected) in [
         ("Sie lebt (in der Stadt).", "(in der Stadt).", "in der Stadt", de, exact),
-        // A leading article is stripped; an article within the span is retained.
+        // A leading article is stripped, and an article within the span is retained.
         ("die in der Stadt", "die in der Stadt", "in der Stadt", de, exact),
         // "The-old" is one word without the hyphen, so it has no leading article.
         ("The-old house", "The-old house", "old house", EN, superset),
@@ -65,12 +65,12 @@ fn positions_count_code_points() {
     let context = "Größe é: 北京市 groß";
     assert_eq!(class(context, "北京市", "北京市", EN), BoundaryClass::Exact);
     assert_eq!(class(context, "北京市", "北京", EN), BoundaryClass::Superset);
-    // Spans that end or begin after the context.
-    let beyond = |gold, start| {
+    // These spans end or begin after the end of the context.
+    let counts = |gold, start| {
         let data = dataset(vec![question("q", "", context, &[gold])]);
         boundaries(&data, &[n_best("q", &[("groß and more", start)])], EN).unwrap()
     };
-    assert_eq!((beyond(("groß", 13), 13).exact, beyond(("北京市", 9), 50).disjoint), (1, 1));
+    assert_eq!((counts(("groß", 13), 13).exact, counts(("北京市", 9), 50).disjoint), (1, 1));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
         BoundaryCounts { exact: 2, disjoint: 1, unanswered: 2, elsewhere: 1, ..Default::default() };
     assert_eq!(counts, expected);
     assert_eq!((counts.questions(), counts.share(BoundaryClass::Exact)), (5, 40.0));
-    // For texts without positions, the occurrence with the best class counts.
+    // A text may occur several times in the context; the occurrence with the best class counts.
     let texts =
         predictions(&[("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")]);
     let counts = BoundaryCounts::of(&boundary_classes(&data, &texts, EN).unwrap());
@@ -112,7 +112,8 @@ fn missing_questions_and_gold_answers_are_errors() {
 }
 
 proptest! {
-    /// Exact spans are exact matches, and exact matches are exact spans or occur elsewhere.
+    /// Every exact span is an exact match. Every exact match is an exact span or counted as
+    /// `elsewhere`.
     #[test]
     fn classes_agree_with_exact_match(
         words in proptest::collection::vec("(the|a|An|der|die|x|y,|\\(z|-|ال|البيت|là|北京)", 1..8),
@@ -131,8 +132,8 @@ proptest! {
         let data = dataset(vec![question("q", "", &context, &[(&gold, gold_start)])]);
         let counts = boundaries(&data, &[n_best("q", &[(&predicted, start)])], rules).unwrap();
         let predictions = predictions(&[("q", &predicted)]);
-        let matched = score(&data, &predictions, rules).unwrap().exact_match == 100.0;
+        let is_exact_match = score(&data, &predictions, rules).unwrap().exact_match == 100.0;
         prop_assert_eq!(counts.questions(), 1);
-        prop_assert_eq!(counts.exact + counts.elsewhere, usize::from(matched), "{:?} {:?} in {:?}", predicted, gold, context);
+        prop_assert_eq!(counts.exact + counts.elsewhere, usize::from(is_exact_match), "{:?} {:?} in {:?}", predicted, gold, context);
     }
 }

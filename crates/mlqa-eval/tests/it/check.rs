@@ -122,7 +122,7 @@ fn languages_in_file_names() {
     );
     assert_eq!(messages("test-context-d e-question-en.json", "de").len(), 1);
     assert_eq!(messages("xquad.zh-Hans.json", "zh").len(), 0);
-    // A language without data for the check, and a file name without a language.
+    // The check has no data for Swahili, and the second file name has no language.
     assert_eq!(messages("xquad.sw.json", "zh").len(), 0);
     assert_eq!(messages("squad.json", "zh").len(), 0);
 }
@@ -149,7 +149,7 @@ fn the_program_prints_lines_or_json() {
     let good = json!({"path": "good.json", "questions": 1, "answers": 2, "findings": []});
     assert_eq!(value[1], good);
     program.expect_success("check --json good.json");
-    // The official script scores the file, too.
+    // Like the official script, `score` accepts the file despite the wrong offset.
     program.write("predictions.json", r#"{"q": "ein Haus"}"#);
     program.expect_success("score bad.json predictions.json de");
 }

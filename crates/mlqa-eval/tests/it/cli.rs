@@ -16,7 +16,7 @@ fn score_prints_the_official_line() {
     for language in MLQA_LANGUAGES {
         let folder = format!("fixtures/scorer/{language}");
         let expected = program.read(&format!("{folder}/expected.json"));
-        // The digits of the file, without parsing them.
+        // Returns the digits of a number in the file as text.
         let digits = |key: &str| {
             let rest = expected.split_once(&format!("\"{key}\": ")).unwrap().1;
             rest.split([',', '\n']).next().unwrap().to_owned()
@@ -171,10 +171,10 @@ fn coverage_of_folders_has_one_entry_per_language() {
 fn comparison_of_two_runs_has_differences_and_p_values() {
     let program = program();
     program.write("bad.json", "{}");
-    let good = "fixtures/scorer/de/predictions.json";
+    let predictions = "fixtures/scorer/de/predictions.json";
     let data = "compare --data fixtures/scorer/de/dataset.json";
     let rows = |baseline: &str| {
-        let runs = format!("--baseline {baseline} --predictions {good}");
+        let runs = format!("--baseline {baseline} --predictions {predictions}");
         let options = "--language de --samples 400 --format json";
         value(&program.expect_success(&format!("{data} {runs} {options}")).out)
     };
@@ -183,17 +183,17 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
     assert_eq!(better[1]["difference"].as_f64(), Some(32.5));
     assert!(better[0]["low"].as_f64().unwrap() > 0.0, "{better}");
     assert_eq!(better[0]["p_randomisation"].as_f64(), Some(1.0 / 401.0));
-    let equal = rows(good);
+    let equal = rows(predictions);
     assert_eq!(equal[0]["p_holm"].as_f64(), Some(1.0));
-    // Two seeds of the first run have a spread.
-    let seeds = rows(&format!("{good},bad.json"));
+    // The first run has two seeds, so its score has a confidence interval.
+    let seeds = rows(&format!("{predictions},bad.json"));
     assert_eq!(seeds[1]["baseline"].as_f64(), Some(16.25));
     assert!(
         seeds[1]["baseline_half_width"].as_f64().unwrap() > 22.0
             && seeds[1]["predictions_half_width"].is_null()
     );
     program.expect_rejections(&[
-        (&format!("{data} --baseline bad.json --predictions {good}"), &["language"]),
+        (&format!("{data} --baseline bad.json --predictions {predictions}"), &["language"]),
         (data, &["--baseline"]),
     ]);
 }

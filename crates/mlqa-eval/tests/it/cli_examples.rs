@@ -1,4 +1,4 @@
-//! The examples of `--help`, run as printed.
+//! Runs the examples of `--help`.
 #![cfg(unix)]
 use testkit::run_examples;
 
@@ -6,7 +6,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_mlqa-eval");
 
 #[test]
 fn examples_of_help_run() {
-    // Command, number of examples that run on the repository's files, a file that they write.
+    // Each entry has a command, the number of its examples that run on the repository's files, and
+    // a file that these examples write.
     for (command, count, output) in [
         ("", 4, "run/matrix.json"),
         ("score", 3, ""),

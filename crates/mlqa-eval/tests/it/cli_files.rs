@@ -1,4 +1,5 @@
-//! The program's files: standard input and output, protected inputs, files published together.
+//! Tests standard input and output, protection of input files, and output files that are written
+//! together.
 #![cfg(unix)]
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
@@ -66,7 +67,7 @@ fn files_may_have_a_byte_order_mark_and_gzip() {
 #[test]
 fn matrix_files_are_published_together() {
     let program = program();
-    // Languages outside MLQA's seven.
+    // Tests languages that are not in MLQA.
     let name = "test-context-fr-question-th.json";
     program.copy("fixtures/scorer/es/dataset.json", &format!("in/{name}"));
     program.copy("fixtures/scorer/es/predictions.json", &format!("answers/{name}"));
@@ -106,8 +107,8 @@ fn folds_are_scored_together() {
     let matrix: serde_json::Value =
         serde_json::from_slice(&program.bytes("to/matrix.json")).unwrap();
     assert!(matrix.to_string().contains("\"questions\":4"), "{matrix}");
-    let repeated = format!("matrix{}{} --out to", fold(1), fold(1));
-    program.expect_error(&repeated, &["question q1 occurs in another folder of --data"]);
+    let duplicate_folds = format!("matrix{}{} --out to", fold(1), fold(1));
+    program.expect_error(&duplicate_folds, &["question q1 occurs in another folder of --data"]);
     program.expect_error(
         "matrix --data a --data b --predictions c",
         &["expected 2 folders, one per --data, got 1"],
@@ -124,7 +125,8 @@ fn error_is_one_line_for_any_input() {
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
     program.write("rows.json", rows);
     let error = program.expect_rejection("check rows.json", &["x\\n\\u{1b}[2J"]).err;
-    // Two questions without an answer, a duplicate id, two empty texts, and the number of errors.
+    // The output has two questions without an answer, a duplicate id, two empty texts, and the
+    // number of errors.
     assert_eq!(error.lines().count(), 6);
 }
 
@@ -173,8 +175,8 @@ fn tables_have_no_control_characters() {
     ] {
         let out = program.expect_success(&arguments).out;
         assert!(out.contains("\\u001b"), "{arguments:?}: {out}");
-        let unescaped = |c: char| c.is_control() && !"\n\t".contains(c) || c == '\u{202e}';
-        assert!(!out.contains(unescaped), "{arguments:?}: {out:?}");
+        let is_unescaped = |c: char| c.is_control() && !"\n\t".contains(c) || c == '\u{202e}';
+        assert!(!out.contains(is_unescaped), "{arguments:?}: {out:?}");
         if arguments.contains("--json") {
             let value: serde_json::Value = serde_json::from_str(&out).unwrap();
             assert!(value.to_string().contains("\\u001b"));

@@ -20,7 +20,8 @@ fn case_of_languages_in_file_names_is_ignored() {
         .expect_success("compare --data in --baseline answers --predictions answers --samples 10")
         .out;
     assert!(rows.contains("context en, question de"), "{rows}");
-    // `check` uses the languages of the name: the questions are not German.
+    // `check` compares the texts with the languages in the file name, and the questions are not
+    // German.
     let words = ["according to the file name, questions are in `de`"];
     program.expect_error("check in/test-context-EN-question-DE.json", &words);
     program.copy(english, "in/test-context-en-question-de.json");
@@ -28,7 +29,7 @@ fn case_of_languages_in_file_names_is_ignored() {
 }
 
 /// A question file with TyDi-style ids; each answer is the whole context.
-fn tydi(golds: &[(&str, &str)]) -> Value {
+fn tydi_file(golds: &[(&str, &str)]) -> Value {
     let article = |(id, answer): &(&str, &str)| {
         let qa =
             json!({"id": id, "question": "?", "answers": [{"text": answer, "answer_start": 0}]});
@@ -49,7 +50,7 @@ const GOLDS: [(&str, &str); 5] = [
 #[test]
 fn each_language_of_a_file_has_a_score() {
     let program = program();
-    program.write("tydi.json", tydi(&GOLDS).to_string());
+    program.write("tydi.json", tydi_file(&GOLDS).to_string());
     let predictions = json!({"english-11-1": "house", "arabic-2387335860751143628-1": "كتاب",
         "finnish-3-0": "talo", "english-12-0": "house", "finnish-4-2": "vene"});
     program.write("predictions.json", predictions.to_string());
@@ -60,7 +61,7 @@ fn each_language_of_a_file_has_a_score() {
     let mut exact_matches = Vec::new();
     for (code, name) in [("en", "english"), ("ar", "arabic"), ("fi", "finnish")] {
         let golds = GOLDS.into_iter().filter(|(id, _)| id.starts_with(name));
-        program.write("part.json", tydi(&golds.collect::<Vec<_>>()).to_string());
+        program.write("part.json", tydi_file(&golds.collect::<Vec<_>>()).to_string());
         let separate = read(&format!("part.json predictions.json {code}"));
         let part = &scores["languages"][code];
         assert_eq!(
@@ -95,7 +96,7 @@ fn ids_without_a_language_need_the_argument() {
     let program = program();
     program.write("predictions.json", "{}");
     for id in ["row-1", "5733be284776f41900661182", "finnish-house", "klingon-1"] {
-        let rows = tydi(&[("finnish-3-0", "talo"), (id, "vene")]);
+        let rows = tydi_file(&[("finnish-3-0", "talo"), (id, "vene")]);
         program.write("rows.json", rows.to_string());
         let words = ["rows.json: LANGUAGE is missing", "such as en"];
         program.expect_error("score rows.json predictions.json", &words);

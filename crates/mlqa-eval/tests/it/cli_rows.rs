@@ -23,7 +23,7 @@ fn error_lines(program: &Program, data: &str) -> Vec<String> {
 }
 
 #[test]
-fn faults_of_rows_are_one_line_with_their_position() {
+fn errors_of_rows_are_one_line_with_their_position() {
     let program = program();
     program.write("predictions.json", "{}");
     let tydi = json!({"question_text": "?", "document_plaintext": "a", "language": "thai"});

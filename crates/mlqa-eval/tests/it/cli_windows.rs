@@ -26,7 +26,7 @@ fn with_questions(golden: &Value) -> Program {
     program
 }
 
-/// The logits of kind 1 of the golden file, which have peaks; see [`run_qa_logit`].
+/// Returns the golden file's logits of kind 1, which have peaks; see [`run_qa_logit`].
 fn logits(side: u64, rows: usize) -> Vec<u8> {
     (0..rows as u64)
         .flat_map(|row| (0..128).flat_map(move |at| run_qa_logit(1, side, row, at).to_le_bytes()))
@@ -42,8 +42,8 @@ fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype, window
     };
     let view = |bytes| TensorView::new(dtype, shape.clone(), bytes).unwrap();
     // `xlmr-model run` writes another tensor before the logits.
-    let hidden = [0; 12];
-    let first = TensorView::new(Dtype::F32, vec![3], &hidden).unwrap();
+    let other_values = [0; 12];
+    let first = TensorView::new(Dtype::F32, vec![3], &other_values).unwrap();
     let tensors =
         [("last_hidden_state", first), (names[0], view(&bytes[0])), (names[1], view(&bytes[1]))];
     let metadata = windows.map(|program| [("windows".to_owned(), program.to_owned())].into());
@@ -171,10 +171,10 @@ fn mismatched_logits_are_rejected() {
     write_logits(&program.at("l"), rows, names, Dtype::F16, None);
     expect_rejected(&["`start_logits` is F16"]);
     write_logits(&program.at("l"), rows, names, Dtype::F32, None);
-    let complete = program.bytes("l");
-    program.write("l", &complete[..complete.len() - 1]);
+    let original = program.bytes("l");
+    program.write("l", &original[..original.len() - 1]);
     expect_rejected(&["_logits` are truncated"]);
-    for bytes in [&complete[..9], &b"{}"[..], &[0xff; 64]] {
+    for bytes in [&original[..9], &b"{}"[..], &[0xff; 64]] {
         program.write("l", bytes);
         expect_rejected(&["not a safetensors file"]);
     }

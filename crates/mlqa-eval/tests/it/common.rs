@@ -33,7 +33,7 @@ pub fn predictions(texts: &[(&str, &str)]) -> Predictions {
     Predictions(texts.collect::<BTreeMap<_, _>>())
 }
 
-/// The scores of 10 questions.
+/// Returns the matrix cell of 10 questions with the given scores.
 pub fn cell(f1: f64, em: f64) -> Cell {
     Cell { f1, em, questions: 10, f1_half_width: None, em_half_width: None }
 }

@@ -1,5 +1,5 @@
 //! Comparison of a run with published results.
-use mlqa_eval::{Cell, Error, Language, Matrix, compare, compared_markdown};
+use mlqa_eval::{Cell, Error, Language, Matrix, compare, comparison_markdown};
 
 use crate::common::cell;
 
@@ -13,7 +13,7 @@ fn a_run_is_compared_with_published_tables() {
     let compared: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
     assert_eq!(compared.len(), 4);
     assert!((compared[2].difference().unwrap() - 1.0).abs() < 1e-9);
-    let text = compared_markdown(&rows);
+    let text = comparison_markdown(&rows);
     assert!(
         text.contains("| ours | MLQA context en | de | f1 | 63.10 | 64.10 | +1.00 |"),
         "{text}"

@@ -2,7 +2,7 @@
 use mlqa_eval::{Coverage, Error, coverage};
 use tokenizers::Tokenizer;
 
-/// The vocabulary has `▁` as a separate token, as XLM-R's has.
+/// The vocabulary has `▁` as a separate token, like the vocabulary of XLM-R.
 fn word_tokenizer() -> Tokenizer {
     r#"{"version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [{"id": 0, "content": "<s>", "single_word": false, "lstrip": false,
@@ -18,7 +18,7 @@ fn word_tokenizer() -> Tokenizer {
 fn coverage_equals_hand_computed_value() {
     let got =
         coverage(&["a b b ▁ <s>", "c"], &["b b b d", "d a ▁ <s>"], &word_tokenizer()).unwrap();
-    // Questions {a, b, c}, text {a, b, d}.
+    // The questions have the tokens {a, b, c}, the text {a, b, d}.
     assert_eq!(got, Coverage { covered: 2, total: 3, ratio: 2.0 / 3.0 });
 }
 

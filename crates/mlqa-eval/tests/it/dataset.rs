@@ -58,7 +58,8 @@ fn offsets_may_be_whole_floats_or_text() {
     for offset in ["6.0", "6e0", "\"6\"", "\"6.0\""] {
         let start = |dataset: Dataset| dataset.questions[0].answers[0].answer_start;
         assert_eq!(start(read(offset).unwrap()), 6, "{offset}");
-        // Rows have lists of texts and offsets, or a list of objects with both.
+        // The answers of a row are lists of texts and offsets, or a list of objects with text and
+        // offset.
         for answers in [
             format!(r#"{{"text": ["b"], "answer_start": [{offset}]}}"#),
             format!(r#"[{{"text": "b", "answer_start": {offset}}}]"#),
@@ -127,7 +128,7 @@ fn names_parse_and_format() {
 fn oversized_files_are_rejected_without_reading() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.json");
-    // A sparse file, which uses no disk space.
+    // The file is sparse, so it uses no disk space.
     std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
     let error = Dataset::read(path).unwrap_err().to_string();
     assert!(error.contains("long.json") && error.contains("more than 4 GiB"), "{error}");

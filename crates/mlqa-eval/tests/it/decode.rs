@@ -64,7 +64,8 @@ fn windows_are_merged_and_texts_are_distinct() {
     let with_w3: Vec<_> = all[0].candidates.iter().filter(|c| c.text == "w3").collect();
     assert_eq!(with_w3.len(), 1);
     assert_eq!((with_w3[0].window, with_w3[0].score, with_w3[0].answer_start), (1, 8.0, 9));
-    // Without its maximum context in the second window, w3 is a valid start only in the first.
+    // If w3 does not have its maximum context in the second window, it is a valid start only in the
+    // first window.
     w[1].max_context[1] = false;
     let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
     let with_w3 = all[0].candidates.iter().find(|c| c.text == "w3").unwrap();
@@ -93,7 +94,7 @@ fn null_is_predicted_only_with_a_threshold() {
     };
     assert_eq!(answer(None), "w0");
     assert_eq!(answer(Some(0.0)), "");
-    // The null score 4 does not exceed 2 + 2, so the span is the answer.
+    // The null score is 4 and does not exceed the span's score 2 + 2, so the span is the answer.
     assert_eq!(answer(Some(2.0)), "w0");
 }
 
@@ -118,10 +119,10 @@ fn errors_name_invalid_logits() {
     let error = run(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
     assert!(matches!(error, Error::LogitsCount { expected: 2, got: 1, .. }), "{error}");
     // Logits after the window are ignored, and −∞ is valid.
-    let mut padded = Array1::<f32>::zeros(9);
-    padded[7] = f32::NAN;
-    padded[2] = f32::NEG_INFINITY;
-    let rows = [padded.clone(), padded];
+    let mut longer_row = Array1::<f32>::zeros(9);
+    longer_row[7] = f32::NAN;
+    longer_row[2] = f32::NEG_INFINITY;
+    let rows = [longer_row.clone(), longer_row];
     let all = decode(&q, &w, &rows, &rows, &DecodeConfig::default()).unwrap();
     assert_eq!(all[0].candidates.len(), 1);
     assert_eq!(all[0].answer(), "w1");
@@ -202,7 +203,8 @@ fn extreme_settings_are_handled() {
 #[test]
 fn windows_are_compared_by_logits_log_probabilities_or_margins() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 2), window(0, 2, 4)]);
-    // The first window has the higher logits, the second the larger margin over `<s>`.
+    // The first window has the higher logits, and the second window has the larger margin over
+    // `<s>`.
     let logits = [arr1(&[0.0_f32, 9.0, 6.0, 6.0, 9.0]), arr1(&[-1.0_f32, 9.0, 5.5, -2.0, 9.0])];
     let best = |window_score| {
         let config = DecodeConfig { window_score, ..DecodeConfig::default() };
@@ -219,12 +221,12 @@ fn windows_are_compared_by_logits_log_probabilities_or_margins() {
     assert!((score - 2.0 * (5.5 - second)).abs() < 1e-5, "{score}");
     assert!((null - 2.0 * (-first).min(-1.0 - second)).abs() < 1e-5, "{null}");
 
-    // A window that forbids `<s>` or everything has no baseline.
+    // A window with logits of −∞ at `<s>` or at all positions has no baseline.
     let none = f32::NEG_INFINITY;
-    let forbidden = [arr1(&[none, 1.0, 2.0, 3.0, 1.0]), arr1(&[none; 5])];
+    let without_baseline = [arr1(&[none, 1.0, 2.0, 3.0, 1.0]), arr1(&[none; 5])];
     for window_score in [WindowScore::Softmax, WindowScore::Margin] {
         let config = DecodeConfig { window_score, ..DecodeConfig::default() };
-        let all = decode(&q, &w, &forbidden, &forbidden, &config).unwrap();
+        let all = decode(&q, &w, &without_baseline, &without_baseline, &config).unwrap();
         assert_eq!(all[0].candidates[0].text, "w1");
         let nan = [arr1(&[0.0, 0.0, f32::NAN, 0.0, 0.0]), logits[1].clone()];
         let error = decode(&q, &w, &nan, &logits, &config).unwrap_err().to_string();

@@ -24,8 +24,8 @@ fn all_swaps(differences: &[f64]) -> f64 {
     let count = differences.len();
     let observed: f64 = differences.iter().sum();
     let extreme = (0..1u32 << count).filter(|swaps| {
-        let signed = differences.iter().enumerate();
-        let sum: f64 = signed.map(|(k, d)| if swaps >> k & 1 == 1 { -d } else { *d }).sum();
+        let indexed = differences.iter().enumerate();
+        let sum: f64 = indexed.map(|(k, d)| if swaps >> k & 1 == 1 { -d } else { *d }).sum();
         sum.abs() >= observed.abs() - 1e-9
     });
     extreme.count() as f64 / f64::from(1u32 << count)
@@ -98,7 +98,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn holm_is_the_step_down_rule() {
-    // By hand: 0.01·4, 0.02·3, max(0.06, 0.03·2), max(0.06, 0.9·1).
+    // The hand-computed values are 0.01·4, 0.02·3, max(0.06, 0.03·2) and max(0.06, 0.9·1).
     assert_eq!(holm(&[0.02, 0.9, 0.01, 0.03]), [0.06, 0.9, 0.04, 0.06]);
     assert_eq!(holm(&[0.5, 0.6]), [1.0, 1.0]);
     assert!(holm(&[]).is_empty());

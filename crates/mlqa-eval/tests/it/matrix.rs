@@ -1,4 +1,4 @@
-//! Matrices, their files, and the first paper's table.
+//! Tests matrices, matrix files, and the first paper's table.
 use mlqa_eval::{Cell, Error, Language, Matrix, table_one};
 
 use crate::common::cell;
@@ -15,18 +15,18 @@ fn matrix(cells: &[(Language, Language, f64, f64)]) -> Matrix {
     matrix
 }
 
-fn sample() -> Matrix {
+fn sample_matrix() -> Matrix {
     matrix(&[(EN, EN, 80.0, 70.0), (EN, DE, 60.0, 50.0), (DE, DE, 70.0, 60.0), (ZH, EN, 0.1, 0.0)])
 }
 
 #[test]
 fn averages_are_unweighted_means() {
-    let matrix = sample();
-    let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
-    close(matrix.xlt().unwrap().f1, 75.0);
-    close(matrix.xlt().unwrap().em, 65.0);
-    close(matrix.gxlt().unwrap().f1, 210.1 / 4.0);
-    close(matrix.off_diagonal().unwrap().f1, 60.1 / 2.0);
+    let matrix = sample_matrix();
+    let assert_close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
+    assert_close(matrix.xlt().unwrap().f1, 75.0);
+    assert_close(matrix.xlt().unwrap().em, 65.0);
+    assert_close(matrix.gxlt().unwrap().f1, 210.1 / 4.0);
+    assert_close(matrix.off_diagonal().unwrap().f1, 60.1 / 2.0);
     assert_eq!(matrix.english_context().unwrap().cells, 1);
     assert_eq!(Matrix::new("").xlt(), None);
 }
@@ -34,7 +34,7 @@ fn averages_are_unweighted_means() {
 #[test]
 fn files_preserve_all_digits() {
     let folder = tempfile::tempdir().unwrap();
-    let mut matrix = sample();
+    let mut matrix = sample_matrix();
     matrix.insert(
         ZH,
         ZH,
@@ -60,7 +60,7 @@ fn files_preserve_all_digits() {
 
 #[test]
 fn markdown_has_rows_for_contexts() {
-    let text = sample().to_markdown();
+    let text = sample_matrix().to_markdown();
     // Rows and columns without a value are omitted.
     assert!(text.contains("| context \\ question | en | de |\n"), "{text}");
     assert!(text.contains("\n| en | 80.00 | 60.00 |\n| de | – | 70.00 |\n"), "{text}");
@@ -71,7 +71,7 @@ fn markdown_has_rows_for_contexts() {
 #[test]
 fn other_languages_follow_mlqa_languages_by_code() {
     let other = |code: &str| code.parse::<Language>().unwrap();
-    let mut matrix = sample();
+    let mut matrix = sample_matrix();
     matrix.insert(other("th"), EN, cell(5.0, 4.0));
     matrix.insert(EN, other("bg"), cell(6.0, 5.0));
     let text = matrix.to_markdown();
@@ -112,8 +112,8 @@ fn table_one_has_the_format_of_the_paper() {
         DE,
         Cell { f1_half_width: Some(0.5), em_half_width: Some(0.25), ..cell(11.0, 1.0) },
     );
-    let sparse = sample();
-    let text = table_one(&[("base", &complete), ("a|b", &spread), ("sparse", &sparse)]);
+    let incomplete = sample_matrix();
+    let text = table_one(&[("base", &complete), ("a|b", &spread), ("sparse", &incomplete)]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "| F1 / EM | DE | ES | AR | HI | VI | ZH | mean |");
     assert_eq!(

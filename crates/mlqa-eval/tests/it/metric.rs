@@ -33,12 +33,12 @@ fn totals_and_questions_equal_the_official_script() {
         let expected = expected["per_question"].as_object().unwrap();
         assert_eq!(got.per_question.len(), expected.len());
         for question in &got.per_question {
-            let want = &expected[&question.id];
-            let context = format!("{language} {} ({})", question.id, want["variant"]);
-            assert_eq!(Some(question.f1), want["f1"].as_f64(), "{context} f1");
+            let expected_score = &expected[&question.id];
+            let context = format!("{language} {} ({})", question.id, expected_score["variant"]);
+            assert_eq!(Some(question.f1), expected_score["f1"].as_f64(), "{context} f1");
             assert_eq!(
                 Some(f64::from(u8::from(question.exact_match))),
-                want["exact_match"].as_f64(),
+                expected_score["exact_match"].as_f64(),
                 "{context} em"
             );
         }
@@ -108,16 +108,16 @@ fn score_one(gold: &[&str], prediction: &str, rules: Normalization) -> (f64, f64
 #[test]
 fn scores_equal_hand_computed_values() {
     let en = Normalization::Mlqa(Language::EN);
-    // 2 of 3 tokens predicted, 2 of 2 gold found: 2 · (2/3) · 1 / (5/3) = 0.8.
+    // Precision is 2/3 and recall is 2/2, so F1 is 2 · (2/3) · 1 / (5/3) = 0.8.
     let (em, f1) = score_one(&["The red house", "x"], "a red house, tall", en);
     assert_eq!(em, 0.0);
     assert!((f1 - 80.0).abs() < 1e-12, "{f1}");
     // Both texts are empty after normalisation. They are equal, but have no token in common.
     assert_eq!(score_one(&["the"], "...", en), (100.0, 0.0));
-    // Tokens are counted as a multiset: the prediction has one of two `no`s.
+    // Tokens are a multiset: the prediction has one `no`, the gold answer two.
     let (_, f1) = score_one(&["no no"], "no", en);
     assert!((f1 - 200.0 / 3.0).abs() < 1e-12, "{f1}");
-    // EM from one gold answer, F1 from the best.
+    // EM and F1 are the best values over the gold answers.
     assert_eq!(score_one(&["x y", "x"], "x", en), (100.0, 100.0));
     assert_eq!(
         score_one(&["4½ Jahre"], "4½ JAHRE!", Normalization::Mlqa(Language::DE)),

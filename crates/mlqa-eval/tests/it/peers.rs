@@ -1,4 +1,5 @@
-//! Scores and spreads of random answers compared with Python's, if `.peers` is installed.
+//! Compares scores and confidence intervals of random answers with Python programs, if `.peers` is
+//! installed.
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -8,8 +9,8 @@ use testkit::{Peers, cases, peers_python};
 
 use crate::common::{dataset, question};
 
-/// Characters that scorers treat differently. All are in old Unicode versions, so that any version
-/// of Python can be used.
+/// Characters that scorers treat differently. All characters are in old Unicode versions, so that
+/// any version of Python can be used.
 const CHARACTERS: &str = "aabdehintABDEHIT  \t\n\u{a0}\u{3000}-_.,;:'\"!?$+<=>^`|~%&()/1870\
                           äÉßİσΣςłøčđ’“”«»…—–·。、（）「」¿¡ाहिन्दी।يحيىال،؟مंкДü€£©°×";
 const WORDS: [&str; 10] = ["a", "an", "the", "The", "A", "i", "am", "haus", "a.", "\u{1c5}"];
@@ -38,7 +39,7 @@ impl Random {
     }
 }
 
-/// Draws gold answers with a prediction, which contains a gold answer in half of the cases.
+/// Draws gold answers and a prediction, which contains a gold answer with probability 0.5.
 fn draw_cases(count: u32) -> Vec<(String, Vec<String>)> {
     let mut random = Random(17);
     let mut case = || {
@@ -98,16 +99,16 @@ fn random_answers_score_as_in_python() {
     ] {
         let expected = score_in_python(&drawn, name, &program);
         let got = score(&dataset, &predictions, rules).unwrap();
-        for (question, want) in got.per_question.iter().zip(expected["scores"].as_array().unwrap())
+        for (question, pair) in got.per_question.iter().zip(expected["scores"].as_array().unwrap())
         {
             let case = &drawn[question.id.parse::<usize>().unwrap()];
-            assert_eq!(json!([question.exact_match, question.f1]), *want, "{name}: {case:?}");
+            assert_eq!(json!([question.exact_match, question.f1]), *pair, "{name}: {case:?}");
         }
         let matches = got.per_question.iter().filter(|question| question.exact_match).count();
         assert!(matches > 0, "{name}: no case is an exact match");
         let spread = Spread::of(got.per_question.iter().map(|question| question.f1));
-        let want = expected["mean"].as_f64().unwrap();
-        assert!((spread.mean - want).abs() < 1e-12, "{name}: {} {want}", spread.mean);
+        let mean = expected["mean"].as_f64().unwrap();
+        assert!((spread.mean - mean).abs() < 1e-12, "{name}: {} {mean}", spread.mean);
         // Student's t for many degrees of freedom is slightly above 1.96.
         let error = expected["sd"].as_f64().unwrap() / (drawn.len() as f64).sqrt();
         let t = spread.half_width.unwrap() / error;

@@ -2,8 +2,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs a shell script, which writes the programs of a test. A file written by this process may
-/// still be open in a process started by another test, and could then not be executed.
+/// Runs a shell script that writes the programs of a test. If this process wrote a program, the
+/// file might still be open in a process started by another test, and could not be executed.
 fn shell(folder: &Path, script: &str) {
     let mut command = Command::new("sh");
     let status = command.args(["-e", "-c", script]).current_dir(folder).status();
@@ -25,7 +25,7 @@ fn the_script_runs_the_program_and_returns_its_exit_code() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
     assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
     assert!(error.contains("cargo install qa-report"), "{error}");
-    // `qa-report` is first in PATH, then also in the program's folder, which has precedence.
+    // `qa-report` is first only in PATH, then also in the program's folder, which takes precedence.
     for place in ["path", "bin"] {
         let lines = format!("#!/bin/sh\nprintf \"%s|\" {place} \"$@\"; echo said >&2; exit 7\n");
         shell(folder, &format!("printf '%s' '{lines}' > {place}/qa-report; chmod +x {place}/*"));

@@ -1,4 +1,4 @@
-//! Rows of every form contain the same questions as SQuAD's form.
+//! Tests that rows of every form contain the same questions as SQuAD's form.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn lines(rows: &[Value], end: &str) -> String {
 }
 
 /// Returns file name and text of the rows in every form except Parquet.
-fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
+fn row_files(rows: &[Value]) -> Vec<(&'static str, String)> {
     let with_answer_objects = |row: &Value| {
         let mut row = row.clone();
         let list = |key: &str| row["answers"][key].as_array().unwrap().clone();
@@ -54,7 +54,7 @@ fn write_all(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
     let dataset = Dataset { path: squad.clone(), version: None, questions: questions.to_vec() };
     dataset.write(&squad).unwrap();
     let mut paths = vec![squad];
-    for (name, text) in forms(&rows) {
+    for (name, text) in row_files(&rows) {
         paths.push(folder.join(name));
         std::fs::write(paths.last().unwrap(), text).unwrap();
     }
@@ -151,7 +151,7 @@ fn row() -> Value {
 }
 
 #[test]
-fn faults_name_the_row_and_the_key() {
+fn errors_name_the_row_and_the_key() {
     let cases = [
         ("id", None, "missing field `id`"),
         ("id", Some(json!(1.5)), "`id`: expected a text or a whole number"),
@@ -238,7 +238,7 @@ fn parquet_names_the_feature() {
 
 #[cfg(feature = "parquet")]
 mod parquet {
-    //! Files with the schema of data hubs.
+    //! Tests files with the schema of data hubs.
     use std::fs;
 
     use mlqa_eval::{Dataset, Error, FindingKind, check_file};

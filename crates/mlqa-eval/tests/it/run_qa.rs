@@ -26,7 +26,7 @@ fn questions(golden: &Value) -> Vec<Question> {
 
 fn config(golden: &Value) -> WindowConfig {
     let max_length = number(&golden["max_length"]);
-    // The minimum is sufficient, because run_qa does not truncate questions.
+    // The minimum question length is sufficient, because run_qa does not truncate questions.
     let max_question_length = 1;
     let doc_stride = number(&golden["doc_stride"]);
     let compatible = RUN_QA;
@@ -113,7 +113,7 @@ fn answers_equal_transformers() {
         let odds = NullOdds::of(&all);
         all.iter().for_each(|list| check(list, run, &odds));
         unanswered += all.iter().filter(|list| list.answer().is_empty()).count();
-        // The default mode gives other candidates.
+        // The default mode returns other candidates.
         let default_config = DecodeConfig { compatible: None, ..config };
         let default_lists = decode(&questions, &windows, &start, &end, &default_config).unwrap();
         assert!(
@@ -161,7 +161,7 @@ fn settings_are_validated_and_serialised() {
     };
     assert!(!json(None).contains("compatible"));
     assert!(json(RUN_QA).contains("\"compatible\":\"run_qa\""), "{}", json(RUN_QA));
-    // A question that leaves too little room for its context.
+    // The question leaves too few tokens for its context.
     let question = question("q", &"why ".repeat(110), &"word ".repeat(40), &[]);
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let error = windows(&[question], &tokenizer, &self::config(&run_qa_golden()), Purpose::Eval)

@@ -4,7 +4,8 @@ use mlqa_eval::{Dataset, Error};
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// SQuAD v2.0's keys, an answer type, the position of an entity, and unknown keys at every level.
+/// The text has SQuAD v2.0's keys, an answer type, the position of an entity, and unknown keys at
+/// every level.
 const ALL_KEYS: &str = r#"{"version":"v2.0","data":[{"title":"T","paragraphs":[{"context":"A house","qas":[{"id":"q1","question":"Where?","answers":[{"text":"house","answer_start":2,"answer_end":7}],"subtype":"place","plausible_answers":[{"answer_start":0,"text":"A"}],"is_impossible":false,"head_start":0,"head_length":5}],"document_id":"d"}],"url":"u"}],"licence":{"name":"n"}}"#;
 
 #[test]

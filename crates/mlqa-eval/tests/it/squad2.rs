@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::common::question;
 
-/// Questions with the given gold answers; an empty text means no answer.
+/// Creates questions with the given gold answers; an empty text means that there is no gold answer.
 fn dataset(golds: &[&str]) -> Dataset {
     let question = |(k, gold): (usize, &&str)| match *gold {
         "" => question(&k.to_string(), "", "", &[]),
@@ -24,8 +24,8 @@ fn odds(values: &[f64]) -> NullOdds {
 #[test]
 fn output_equals_the_official_script() {
     let dataset = dataset(&["red house", "a dog", "", "", "the"]);
-    // Correct, half correct, wrongly answered, correctly unanswered, and a gold answer that is only
-    // an article.
+    // The predictions are correct, half correct, wrongly answered and correctly unanswered; the
+    // last gold answer is only an article.
     let predicted = predictions(&["the red house!", "dog house", "cat", "", ""]);
     let score = score_squad2(&dataset, &predicted, None, 1.0).unwrap();
     // The expected values are computed in Python, such as 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 +

@@ -15,7 +15,7 @@ fn tokenizer(family: &str) -> Tokenizer {
     load_tokenizer(fixture(&format!("{family}.json"))).unwrap()
 }
 
-/// Questions of XQuAD in MLQA's languages, from the whole file.
+/// Returns evenly spaced questions of XQuAD in MLQA's languages.
 fn questions() -> Vec<Question> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/xquad");
     let sampled = |language: &mlqa_eval::Language| {
@@ -76,7 +76,8 @@ fn single_windows_equal_the_tokenizers_pairs() {
             let pair = (&*question.question, &*question.context);
             let encoding = tokenizer.encode(pair, true).unwrap();
             assert_eq!(window.input_ids, encoding.get_ids(), "{family}: {}", question.id);
-            // XLM-R's template has one segment; `token_type_ids` 1 begin at the second separator.
+            // XLM-R's template has one segment; with `segment_ids`, segment 1 begins at the second
+            // separator.
             let types: Vec<u32> = window.token_type_ids.iter().map(|&id| id.into()).collect();
             let second_segment = match family {
                 "tokenizer" => window.context_start - 1,
@@ -223,7 +224,8 @@ fn answer_positions_cover_the_answers() {
 
 #[test]
 fn dropped_characters_do_not_shift_offsets() {
-    // Direction marks before and in the text, and a byte order mark before it.
+    // The context has direction marks before and in the text, and a byte order mark before the
+    // text.
     let context = "\u{feff}\u{200f}\u{1}Bern \u{200f}lies\u{200d} on\u{ad} the Aare .";
     for family in FAMILIES {
         let tokenizer = tokenizer(family);

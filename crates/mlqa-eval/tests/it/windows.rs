@@ -78,7 +78,7 @@ fn layout_of_all_separators() {
         assert_eq!(window.context_end, expected.len() - 1);
         assert_eq!(window.offsets.len(), context.len());
         assert!(window.max_context.iter().all(|&max| max));
-        // `token_type_ids` 1 begin at the second `</s>`, or at the context with one separator.
+        // Segment 1 begins at the second `</s>`, or at the context if there is one separator.
         let zeros = 1 + question_ids.len() + 1;
         let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= zeros)).collect();
         assert_eq!(window.token_type_ids, types);
@@ -94,7 +94,7 @@ fn answers_in_scripts_that_normalisation_changes() {
     let tokenizer = tokenizer();
     // The third value is whether a token ends at the end of the answer.
     for (context, answer, exact) in [
-        // Decomposed Vietnamese: marks are composed before tokenisation.
+        // Marks of decomposed Vietnamese text are composed before tokenisation.
         (
             "Thu\u{309} \u{111}o\u{302} cu\u{309}a Vie\u{323}\u{302}t Nam la\u{300} Ha\u{300} No\u{323}\u{302}i.",
             "Ha\u{300} No\u{323}\u{302}i",
@@ -103,7 +103,8 @@ fn answers_in_scripts_that_normalisation_changes() {
         ("The capital is Ha\u{300} No\u{323}\u{302}i now.", "Ha\u{300} No\u{323}\u{302}i", true),
         ("The hat \u{1112}\u{1161}\u{11ab} was red.", "\u{1112}\u{1161}\u{11ab}", true),
         ("Thủ đô của Việt Nam là Hà Nội.", "Hà Nội", false),
-        // Full-width letters and digits, half-width katakana with its voicing sign, ligature.
+        // The text has full-width letters and digits, half-width katakana with a voicing sign, and
+        // a ligature.
         ("In １９４５ the ＡＢＣ office closed.", "ＡＢＣ office", true),
         ("They said ｶﾞｷﾞ twice.", "ｶﾞｷﾞ", true),
         ("The oﬃce of ﬁnance.", "ﬁnance", false),

@@ -36,7 +36,7 @@ pub(crate) fn write(path: &Path, value: &Value) {
     fs::write(path, value.to_string()).unwrap();
 }
 
-/// Returns a question file from (id, question, context, answer).
+/// Returns the JSON of a question file; `rows` are (id, question, context, answer).
 pub(crate) fn questions(rows: &[(&str, &str, &str, &str)]) -> Value {
     let paragraph = |(id, question, context, answer): &(&str, &str, &str, &str)| {
         let start = context.find(answer).map(|byte| context[..byte].chars().count());
@@ -111,12 +111,12 @@ fn output_is_deterministic() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let predictions = fixture("scorer/zh/predictions.json");
     let data = fixture("scorer/zh/dataset.json");
-    let make = |out: &str| {
+    let write_page = |out: &str| {
         report(&[&predictions, "--data", &data, "--language", "zh", "--out", out]);
         fs::read_to_string(out).unwrap()
     };
-    let first = make(&at("a.html"));
-    assert_eq!(first, make(&at("b.html")));
+    let first = write_page(&at("a.html"));
+    assert_eq!(first, write_page(&at("b.html")));
     assert!(first.contains("<p class=\"facts\">1 run · 1 pair of languages · 40 questions"));
     // The page loads no external resources.
     for word in ["http://", "https://", "src=\"/", "url(", "@import"] {
@@ -147,7 +147,8 @@ fn values_equal_score_and_compare() {
         "{printed}"
     );
     let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
-    // The file has the output of `mlqa-eval compare`; a test of mlqa-eval checks the file.
+    // The file has the output of `mlqa-eval compare`; a test of mlqa-eval checks that it is up to
+    // date.
     let compared = fs::read(testkit::fixture("matrix/compared.json")).unwrap();
     let compared: Value = serde_json::from_slice(&compared).unwrap();
     let rows = written["tables"]["differences"]["rows"].as_array().unwrap();
@@ -180,7 +181,7 @@ fn values_equal_score_and_compare() {
 
 /// Writes the run folder of a recipe: two arms, two seeds, curves.
 fn run_folder(folder: &Path) {
-    let all = [
+    let rows = [
         ("a", "Wo?", "It is in Lima, far away.", "Lima"),
         ("b", "Wer?", "It was Ada who wrote it.", "Ada"),
     ];
@@ -193,7 +194,7 @@ fn run_folder(folder: &Path) {
     );
     fs::write(folder.join("recipe.toml"), "title = \"<b>\"\n").unwrap();
     let name = "test-context-en-question-de.json";
-    write(&folder.join("questions").join(name), &questions(&all));
+    write(&folder.join("questions").join(name), &questions(&rows));
     for (seed, arm, answers) in [
         (9, "base", ["far", "Ada"]),
         (10, "base", ["Lima", "Ada"]),
@@ -244,13 +245,14 @@ fn run_folders_have_a_run_per_arm() {
     let position = |name: &str| reordered.find(&format!("| {name} |")).unwrap();
     assert!(position("injected") < position("base"), "{reordered}");
     expect_rejected(&[&run, "--arms", "control", "--out", &at("none.html")], "base, injected");
-    // `questions.json` has the paths of question files in other folders. A run folder may be moved.
+    // `questions.json` lists the paths of question files in other folders. A run folder may be
+    // moved.
     let name = "test-context-en-question-de.json";
-    let elsewhere = folder.path().join("elsewhere");
-    fs::rename(folder.path().join("questions"), &elsewhere).unwrap();
+    let moved_questions = folder.path().join("elsewhere");
+    fs::rename(folder.path().join("questions"), &moved_questions).unwrap();
     let arms = ["seed-9/base", "seed-10/base", "seed-9/injected", "seed-10/injected"];
     for (path, exists) in [
-        (elsewhere.join(name).display().to_string(), true),
+        (moved_questions.join(name).display().to_string(), true),
         (format!("/gone/{}/elsewhere/{name}", at("x")), true),
         ("/gone/other.json".to_owned(), false),
     ] {
@@ -282,7 +284,7 @@ fn page_begins_with_findings_and_setup() {
     let questions = fs::read(folder.path().join("questions/test-context-en-question-de.json"));
     let digest: String =
         Sha256::digest(questions.unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
-    for piece in [
+    for fragment in [
         "<h1>Answers to German questions about English texts</h1>\n<p class=\"finding\">injected has \
          the highest F1, 100.00; 25.00 points above base (95 % interval +0.00 to +50.00, which \
          contains 0: the difference is not significant), over 2 questions, 2 seeds.</p>",
@@ -298,7 +300,7 @@ fn page_begins_with_findings_and_setup() {
         "<pre>title = &quot;&lt;b&gt;&quot;</pre>",
         &digest,
     ] {
-        assert!(html.contains(piece), "no {piece} in {}", &html[..9000]);
+        assert!(html.contains(fragment), "no {fragment} in {}", &html[..9000]);
     }
     // Keys with equal values in all runs are not listed.
     assert!(!html.contains("<bdi>steps</bdi>"));
@@ -310,8 +312,8 @@ fn page_begins_with_findings_and_setup() {
     // The first run is the best run. A single prediction file has no recipe.
     report(&[&run, "--arms", "injected,base", "--out", &page]);
     let html = fs::read_to_string(&page).unwrap();
-    let piece = "No run has a higher F1 than injected, 100.00; base is second, 25.00 points below";
-    assert!(html.contains(piece));
+    let text = "No run has a higher F1 than injected, 100.00; base is second, 25.00 points below";
+    assert!(html.contains(text));
     let [data, predictions] =
         ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
     report(&[&predictions, "--data", &data, "--language", "es", "--out", &page]);
@@ -321,7 +323,7 @@ fn page_begins_with_findings_and_setup() {
         html.contains("<p class=\"finding\">predictions: F1 ")
             && html.contains(", over 40 questions.</p>")
     );
-    assert_eq!(html.matches("<dt>").count(), 1, "programs alone");
+    assert_eq!(html.matches("<dt>").count(), 1, "only programs");
 }
 
 #[test]
@@ -332,14 +334,14 @@ fn findings_compare_the_questions_of_both_runs() {
         let name = format!("test-context-{language}-question-{language}.json");
         let rows = [("a", "?", "one two", "two"), ("b", "?", "one two", "one")];
         write(&folder.path().join("data").join(&name), &questions(&rows));
-        let right = json!({ "a": "two", "b": if language == "en" { "one" } else { "x" } });
-        write(&folder.path().join("both").join(&name), &right);
+        let answers = json!({ "a": "two", "b": if language == "en" { "one" } else { "x" } });
+        write(&folder.path().join("both").join(&name), &answers);
     }
-    let english = folder.path().join("english/test-context-en-question-en.json");
-    write(&english, &json!({ "a": "two", "b": "x" }));
+    let english_file = folder.path().join("english/test-context-en-question-en.json");
+    write(&english_file, &json!({ "a": "two", "b": "x" }));
     let page = at("report.html");
     report(&[&at("both"), &at("english"), "--data", &at("data"), "--out", &page]);
-    // The first run's mean is 75; its F1 on the English questions is 100.
+    // The first run has a mean F1 of 75, and an F1 of 100 on the English questions.
     let html = fs::read_to_string(&page).unwrap();
     let (_, rest) = html.split_once("<p class=\"finding\">").unwrap();
     let (finding, _) = rest.split_once("</p>").unwrap();
@@ -359,8 +361,8 @@ fn runs_on_different_questions_are_rejected() {
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     run_folder(&first);
     run_folder(&second);
-    let other = questions(&[("a", "Wo?", "It is in Rome.", "Rome")]);
-    write(&second.join("questions/test-context-en-question-de.json"), &other);
+    let different_questions = questions(&[("a", "Wo?", "It is in Rome.", "Rome")]);
+    write(&second.join("questions/test-context-en-question-de.json"), &different_questions);
     let [first, second] = [first, second].map(|path| path.display().to_string());
     expect_rejected(&[&first, &second, "--out", "/dev/null"], "the same questions");
     expect_rejected(&[&first, "--out", "-", "--beside", "md"], "--beside");
@@ -392,16 +394,16 @@ fn invalid_inputs_preserve_the_existing_page() {
         ("matrix.json", "no scores in"),
         ("summary.json", "no scores"),
     ] {
-        // The invalid input is the only run, or follows a valid run.
-        for before in [&[][..], &[predictions.as_str()]] {
-            expect_rejected(&[before, &[&at(input)], &options].concat(), word);
+        // Each invalid input is tested as the only run and after a valid run.
+        for valid_runs in [&[][..], &[predictions.as_str()]] {
+            expect_rejected(&[valid_runs, &[&at(input)], &options].concat(), word);
             assert_eq!(fs::read(&page).unwrap(), original_page, "{input}");
         }
     }
 }
 
 #[test]
-fn missing_options_are_requested() {
+fn missing_options_are_rejected() {
     let predictions = fixture("scorer/es/predictions.json");
     let data = fixture("scorer/es/dataset.json");
     for (args, error) in [

@@ -1,4 +1,4 @@
-//! The page of `qa-report` in Chromium: its script and its layout on wide screens and phones.
+//! Tests the script of the page and its layout on wide screens and phones in Chromium.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 use std::fs;
@@ -17,7 +17,7 @@ fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \
                        onerror=\"document.title='taken'\">\u{202e}";
 
-/// Writes the page of `runs`; the questions are (id, question, context, answer).
+/// Writes the report page of `runs`; `rows` are (id, question, context, answer).
 fn write_page(folder: &Path, rows: &[(&str, &str, &str, &str)], runs: &[Value]) -> PathBuf {
     let data = folder.join("data.json");
     write(&data, &questions(rows));
@@ -49,16 +49,16 @@ fn page(folder: &Path) -> PathBuf {
     write_page(folder, &rows, &[first, second])
 }
 
-/// Evaluates an expression in a frame of the given width that shows the page, after its layout.
+/// Evaluates a JavaScript expression in the page, which is shown in a frame of the given width.
 fn evaluate(browser: &Browser, page: &Path, width: u32, expression: &str) -> Value {
     // The copy has no content security policy, because the policy allows only the page's script.
     let html = fs::read_to_string(page).unwrap();
     let (before, rest) = html.split_once("<meta http-equiv").unwrap();
     let (_, rest) = rest.split_once('>').unwrap();
-    let measure = format!(
+    let measure_script = format!(
         "<script>setTimeout(()=>parent.postMessage(JSON.stringify({expression}),'*'),500)</script>"
     );
-    let copy = format!("{before}{}", rest.replace("</body>", &format!("{measure}</body>")));
+    let copy = format!("{before}{}", rest.replace("</body>", &format!("{measure_script}</body>")));
     let folder = page.parent().unwrap();
     fs::write(folder.join("copy.html"), copy).unwrap();
     let frame = format!(
@@ -81,18 +81,18 @@ fn questions_are_filtered_and_marked() {
     let Some(browser) = Browser::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
-    let all = dom(&browser, &page, "#browse?outcome=all", 1280);
-    assert!(all.contains("data-found=\"4\""), "the script did not run:\n{all}");
-    assert_eq!(all.matches("<article ").count(), 4);
+    let html = dom(&browser, &page, "#browse?outcome=all", 1280);
+    assert!(html.contains("data-found=\"4\""), "the script did not run:\n{html}");
+    assert_eq!(html.matches("<article ").count(), 4);
     // The page shows the second run. The marks of the run's answer and of the gold answer are at
     // the correct positions after a surrogate pair.
     let marks = "在<mark class=\"gold\">北京</mark><mark class=\"pred\">市</mark>中心";
-    assert!(all.contains(marks), "{all}");
-    assert!(all.contains("<mark class=\"gold pred\">أربعة</mark>"));
-    assert!(all.contains("<p class=\"question\" dir=\"auto\" lang=\"ar\">"));
+    assert!(html.contains(marks), "{html}");
+    assert!(html.contains("<mark class=\"gold pred\">أربعة</mark>"));
+    assert!(html.contains("<p class=\"question\" dir=\"auto\" lang=\"ar\">"));
     // Hostile input is shown as text, and invisible control characters are shown as code points.
-    assert!(all.contains("<title>Answers to Arabic questions about Arabic texts</title>"));
-    assert!(!all.contains("<img") && all.contains("<span class=\"control\">U+202E</span>"));
+    assert!(html.contains("<title>Answers to Arabic questions about Arabic texts</title>"));
+    assert!(!html.contains("<img") && html.contains("<span class=\"control\">U+202E</span>"));
 
     let found_count = |hash: &str| {
         let dom = dom(&browser, &page, hash, 1280);
@@ -111,8 +111,8 @@ fn page_fits_on_a_phone() {
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
     let root_element = "document.documentElement";
-    let wide = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
-    assert_eq!(evaluate(&browser, &page, 390, &wide), 0);
+    let overflow = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
+    assert_eq!(evaluate(&browser, &page, 390, &overflow), 0);
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn answers_have_the_direction_of_their_context() {
     let page = write_page(folder.path(), &rows, &[json!({ "years": "18–20" })]);
     // The expression returns whether 18 is left of 20 in the context, the gold answer and the run's
     // answer.
-    let order = "[...document.querySelectorAll('.context mark,td.answer bdi')].map((one)=>{\
+    let order_script = "[...document.querySelectorAll('.context mark,td.answer bdi')].map((one)=>{\
                  const text=one.firstChild,left=(from,to)=>{const range=document.createRange();\
                  range.setStart(text,from);range.setEnd(text,to);\
                  return range.getBoundingClientRect().left};return left(0,2)<left(3,5)})";
-    assert_eq!(evaluate(&browser, &page, 1000, order), json!([false, false, false]));
-    let sides = "getComputedStyle(document.querySelector('.context')).direction";
-    assert_eq!(evaluate(&browser, &page, 1000, sides), "rtl");
+    assert_eq!(evaluate(&browser, &page, 1000, order_script), json!([false, false, false]));
+    let direction_script = "getComputedStyle(document.querySelector('.context')).direction";
+    assert_eq!(evaluate(&browser, &page, 1000, direction_script), "rtl");
 }

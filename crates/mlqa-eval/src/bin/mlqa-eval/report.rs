@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Command;
 
-use mlqa_eval::program::Stop;
+use mlqa_eval::program::Failure;
 
 /// Write an HTML report that compares runs: scores, differences, errors and questions.
 #[derive(clap::Args)]
@@ -17,18 +17,18 @@ pub struct Args {
 }
 
 /// Starts `qa-report` from the folder of this program or from PATH, and returns its exit code.
-pub fn run() -> Result<(), Stop> {
+pub fn run() -> Result<(), Failure> {
     let sibling = |program: PathBuf| program.with_file_name(format!("qa-report{EXE_SUFFIX}"));
     let sibling = current_exe().ok().map(sibling).filter(|path| path.is_file());
     let program = sibling.unwrap_or_else(|| PathBuf::from("qa-report"));
-    // Everything after `report` is passed on unchanged.
+    // All arguments after `report` are passed to `qa-report` unchanged.
     match Command::new(&program).args(args_os().skip(2)).status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(2)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Stop::Usage(
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Usage(
             "`mlqa-eval report` needs the program qa-report, which is neither in the folder of \
              mlqa-eval nor in PATH; install it with `cargo install qa-report`"
                 .into(),
         )),
-        Err(error) => Err(Stop::Usage(format!("cannot start {}: {error}", program.display()))),
+        Err(error) => Err(Failure::Usage(format!("cannot start {}: {error}", program.display()))),
     }
 }

@@ -113,7 +113,7 @@ impl Args {
             ..Recipe::default()
         };
         let limits = recipe.model.limits()?;
-        recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
+        recipe.windows = WindowConfig::for_model(limits.positions, limits.segments);
         // Training with negatives normalises the scores of several windows together, so their
         // logits are comparable. Otherwise, margins over "no answer" are more comparable.
         recipe.decoding.window_score = match self.negatives {
