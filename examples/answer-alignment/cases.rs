@@ -8,7 +8,7 @@ use qa_translate::SpanTask;
 
 /// An answer span to project into a translation, and its gold position.
 pub struct Case {
-    /// Question id; also seeds the oracles.
+    /// Question id, which also determines the seed of the oracles.
     pub id: String,
     pub task: SpanTask,
     pub gold: Range<usize>,
@@ -31,31 +31,31 @@ const MAX_ENCODER_CASES: usize = 100;
 /// If a question has no source or no answer.
 pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Result<Vec<Case>> {
     let sources: BTreeMap<&str, &Question> =
-        english.questions.iter().map(|one| (one.id.as_str(), one)).collect();
-    let first = |one: &Question| -> Result<Range<usize>> {
-        let answer = one.answers.first().with_context(|| format!("no answer: {}", one.id))?;
+        english.questions.iter().map(|q| (q.id.as_str(), q)).collect();
+    let first_answer = |q: &Question| -> Result<Range<usize>> {
+        let answer = q.answers.first().with_context(|| format!("no answer: {}", q.id))?;
         Ok(answer.answer_start..answer.answer_start + answer.text.chars().count())
     };
     let case = |question: &Question| -> Result<Case> {
         let source_question = sources.get(question.id.as_str()).context("no English question")?;
         let (source, target) = (source_question.context.to_string(), question.context.to_string());
-        let (from, span) = (Language::EN, first(source_question)?);
+        let (from, span) = (Language::EN, first_answer(source_question)?);
         let mut task = SpanTask { from, to: language, source, span, target, answer: None };
-        // There is no translator: the English text is the expected answer.
+        // Without a translator, the English text is the expected answer.
         task.answer = Some(task.text()?);
         Ok(Case {
             id: question.id.clone(),
             task,
-            gold: first(question)?,
+            gold: first_answer(question)?,
             cluster: question.title.to_string(),
             has_encoder_scores: false,
         })
     };
     let questions = evenly_spaced(target.questions.len(), MAX_QUESTIONS);
-    let cases = questions.filter_map(|at| target.questions.get(at)).map(case);
+    let cases = questions.filter_map(|index| target.questions.get(index)).map(case);
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
-    for at in evenly_spaced(cases.len(), MAX_ENCODER_CASES) {
-        if let Some(case) = cases.get_mut(at) {
+    for index in evenly_spaced(cases.len(), MAX_ENCODER_CASES) {
+        if let Some(case) = cases.get_mut(index) {
             case.has_encoder_scores = true;
         }
     }
@@ -67,7 +67,7 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
 /// # Errors
 /// If the question is not in `target`.
 pub fn f1(target: &Dataset, language: Language, case: &Case, span: &Range<usize>) -> Result<f64> {
-    let question = target.questions.iter().find(|one| one.id == case.id).context("no question")?;
+    let question = target.questions.iter().find(|q| q.id == case.id).context("no question")?;
     let text = case.task.target.chars().skip(span.start).take(span.len()).collect();
     let one_question =
         Dataset { questions: vec![question.clone()], path: target.path.clone(), version: None };

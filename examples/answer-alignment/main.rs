@@ -35,8 +35,8 @@ struct Args {
     /// Languages other than English.
     #[arg(long, value_delimiter = ',', default_value = "es,de,ar,hi,vi,zh", value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Aligns by the hidden states of this layer, from 1; 0 is the embeddings. Default: the mean of
-    /// the last two layers.
+    /// Layer whose hidden states are compared, from 1; 0: embeddings. Default: the mean of the last
+    /// two layers.
     #[arg(long)]
     layer: Option<usize>,
     /// auto, cpu, cuda or cuda:N.
@@ -62,23 +62,23 @@ fn run(args: &Args) -> Result<()> {
     let runtime = Runtime::set_up(&RunConfig { device, threads, ..RunConfig::default() })?;
     let options = LoadOptions::default();
     let heads = [Head::MaskedLm];
-    let (base, loaded) = Pretrained::load(&args.model, &heads, runtime.device, options)?;
+    let (base, load_report) = Pretrained::load(&args.model, &heads, runtime.device, options)?;
     let states = args.layer.map_or(HiddenStates::MeanOfLast(2), HiddenStates::Layer);
     let config = AlignmentConfig { states, ..AlignmentConfig::default() };
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config.clone())?;
     let scorer = || EncoderScorer::new(&base.model, &base.tokenizer, ScorerConfig::default());
-    let scorer = loaded.missing.is_empty().then(scorer).transpose()?;
+    let scorer = load_report.missing.is_empty().then(scorer).transpose()?;
     if scorer.is_none() {
         log("The model has no masked-LM head: methods that need its scores are skipped.");
     }
     let methods = Methods { aligner: &aligner, project: &config.project, scorer };
 
-    let file = |language| args.data.join(format!("xquad.{language}.json"));
-    let english = Dataset::read(file(Language::EN))?;
+    let xquad_file = |language| args.data.join(format!("xquad.{language}.json"));
+    let english = Dataset::read(xquad_file(Language::EN))?;
     english.check_answers()?;
     let mut placements = Placements::default();
     for &language in &args.languages {
-        let translated = parallel(&english, &Dataset::read(file(language))?, language)?;
+        let translated = parallel(&english, &Dataset::read(xquad_file(language))?, language)?;
         let (skipped, target) = (translated.report.discarded.total(), translated.dataset);
         log(format!("{language}: {} questions, {skipped} skipped", target.questions.len()));
         let cases = cases::answers(&english, &target, language)?;

@@ -73,8 +73,8 @@ fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
     ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
 }
 
-/// Method that falls back to single sentences if the texts are too long: it places the span in the
-/// target sentence with the same index as the source sentence. It fails if the numbers of sentences
+/// Falls back to single sentences if the texts are too long. Projects the span into the target
+/// sentence with the same index as the source sentence, and fails if the numbers of sentences
 /// differ.
 struct BySentence<P>(P);
 
@@ -86,17 +86,17 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error> {
         let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let unsplit = place_one(&mut self.0, task)?;
-            let too_long = unsplit == Err(PlaceError::TooLong);
+            let unsplit_result = place_one(&mut self.0, task)?;
+            let too_long = unsplit_result == Err(PlaceError::TooLong);
             let Some((sentence, start)) = sentence_task(task).filter(|_| too_long) else {
-                results.push(unsplit);
+                results.push(unsplit_result);
                 continue;
             };
             let placed = place_one(&mut self.0, &sentence)?;
-            let shifted = |span: Range<usize>| span.start + start..span.end + start;
+            let shift = |span: Range<usize>| span.start + start..span.end + start;
             results.push(placed.map(|mut placed| {
-                placed.span = shifted(placed.span);
-                placed.runners_up.iter_mut().for_each(|one| one.0 = shifted(one.0.clone()));
+                placed.span = shift(placed.span);
+                placed.runners_up.iter_mut().for_each(|runner| runner.0 = shift(runner.0.clone()));
                 placed
             }));
         }
@@ -124,25 +124,25 @@ pub fn place_one(
 fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
     let (source_sentences, target_sentences) = (sentences(&task.source), sentences(&task.target));
     let contains_span =
-        |one: &Range<usize>| one.start <= task.span.start && task.span.end <= one.end;
-    let number = source_sentences
+        |range: &Range<usize>| range.start <= task.span.start && task.span.end <= range.end;
+    let index = source_sentences
         .iter()
         .position(contains_span)
         .filter(|_| source_sentences.len() == target_sentences.len())?;
-    let (from, to) = (source_sentences.get(number)?, target_sentences.get(number)?);
-    let cut = |text: &str, range: &Range<usize>| -> String {
+    let (from, to) = (source_sentences.get(index)?, target_sentences.get(index)?);
+    let substring = |text: &str, range: &Range<usize>| -> String {
         text.chars().skip(range.start).take(range.len()).collect()
     };
     let sentence = SpanTask {
-        source: cut(&task.source, from),
+        source: substring(&task.source, from),
         span: task.span.start - from.start..task.span.end - from.start,
-        target: cut(&task.target, to),
+        target: substring(&task.target, to),
         ..task.clone()
     };
     Some((sentence, to.start))
 }
 
-/// A scorer without information: all scores are equal, so the first candidate is selected.
+/// A scorer that returns equal scores, so that the first candidate is selected.
 struct EqualScores;
 
 impl ScoreText for EqualScores {
@@ -182,7 +182,7 @@ impl Oracle {
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();
         let marked =
-            mark(&task.target, std::slice::from_ref(&span)).map_or(String::new(), |one| one.text);
+            mark(&task.target, std::slice::from_ref(&span)).map_or(String::new(), |m| m.text);
         Self { task: task.clone(), span, text, marked }
     }
 
@@ -191,11 +191,11 @@ impl Oracle {
         let is_from_target = request.from == self.task.to;
         if request.target == self.task.target {
             // Markers in the source change the scores of words near the span.
-            let is_changed = request.source != self.task.source;
+            let is_marked = request.source != self.task.source;
             let is_near = |word: &Range<usize>| {
                 word.start <= self.span.end + 1 && self.span.start <= word.end + 1
             };
-            let penalty = |word: &Range<usize>| if is_changed && is_near(word) { 1.0 } else { 0.0 };
+            let penalty = |word: &Range<usize>| if is_marked && is_near(word) { 1.0 } else { 0.0 };
             let words = units(&request.target);
             let tokens =
                 words.into_iter().map(|word| (word.clone(), -1.0 - penalty(&word))).collect();
@@ -219,6 +219,6 @@ impl ScoreText for Oracle {
 }
 
 /// Returns whether two spans share a character.
-fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
-    one.start < other.end && other.start < one.end
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
 }

@@ -20,12 +20,12 @@ struct Outcome {
     cluster: String,
     /// Number of words of the English span.
     words: usize,
-    /// Whether the texts are too long for the method; the other fields are then ignored.
+    /// Whether the texts are too long for the method, so that the outcome is not counted.
     #[serde(rename = "left_out")]
     skipped: bool,
     found: bool,
     exact: bool,
-    /// From 0 to 1.
+    /// F1 of the span, from 0 to 1.
     f1: f64,
 }
 
@@ -53,15 +53,15 @@ impl Placements {
         language: Language,
         f1: impl Fn(&Case, &Range<usize>) -> Result<f64>,
     ) -> Result<()> {
-        let (mut by_codec, mut by_windows) = (0, 0);
+        let (mut n_codec, mut n_windows) = (0, 0);
         for case in cases {
             let task = &case.task;
-            by_codec += usize::from(is_span_of_words(&task.target, &case.gold));
+            n_codec += usize::from(is_span_of_words(&task.target, &case.gold));
             let candidates = Windows.candidates(task)?;
-            let mut considered = candidates.iter().take(CandidateConfig::default().max_candidates);
-            by_windows += usize::from(considered.any(|one| *one == case.gold));
-            for (method, mut place) in methods.for_case(case)? {
-                let placed = methods::place_one(place.as_mut(), task)?;
+            let mut selected = candidates.iter().take(CandidateConfig::default().max_candidates);
+            n_windows += usize::from(selected.any(|span| *span == case.gold));
+            for (method, mut placer) in methods.for_case(case)? {
+                let placed = methods::place_one(placer.as_mut(), task)?;
                 let skipped = placed == Err(PlaceError::TooLong);
                 let span = placed.ok().map(|placed| placed.span);
                 self.outcomes.push(Outcome {
@@ -77,15 +77,15 @@ impl Placements {
             }
         }
         let percent = |count: usize| 100.0 * count as f64 / cases.len().max(1) as f64;
-        for (limit, count) in [("words up to 16", by_codec), ("30 candidates", by_windows)] {
+        for (limit, count) in [("words up to 16", n_codec), ("30 candidates", n_windows)] {
             self.reachable.entry(limit).or_default().insert(language.to_string(), percent(count));
         }
         Ok(())
     }
 
     /// Creates a table with a row for each method. Columns: exact spans by language and overall
-    /// with interval, share of cases with a result, exact spans among these, F1, exact spans by
-    /// number of words, number of evaluated cases, number of skipped cases.
+    /// with interval, share of cases with a result, exact spans among the results, F1, exact spans
+    /// by number of words, number of evaluated cases, number of skipped cases.
     pub fn table(&self, languages: &[Language]) -> String {
         let columns = languages.iter().map(ToString::to_string);
         let columns = columns.chain(EXTRA_COLUMNS.map(str::to_owned));
@@ -97,31 +97,31 @@ impl Placements {
             }
         }
         for method in method_names {
-            let all = self.outcomes.iter().filter(|one| one.method == method);
-            let (skipped, all): (Vec<&Outcome>, Vec<&Outcome>) = all.partition(|one| one.skipped);
+            let outcomes = self.outcomes.iter().filter(|o| o.method == method);
+            let (skipped, scored): (Vec<&Outcome>, Vec<_>) = outcomes.partition(|o| o.skipped);
             let percent = |is_selected: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
-                let values = all.iter().filter(|one| is_selected(one)).map(|one| value(one));
+                let values = scored.iter().filter(|o| is_selected(o)).map(|o| value(o));
                 format!("{:.1}", 100.0 * mean(values))
             };
-            let (low, high) = interval(&all);
+            let (low, high) = interval(&scored);
             let cells = languages
                 .iter()
-                .map(|&language| percent(&|one| one.language == language, exact))
+                .map(|&language| percent(&|o| o.language == language, exact))
                 .chain([percent(&|_| true, exact), format!("{low:.1} to {high:.1}")])
                 .chain([
-                    percent(&|_| true, |one| f64::from(u8::from(one.found))),
-                    percent(&|one| one.found, exact),
-                    percent(&|_| true, |one| one.f1),
-                    percent(&|one| one.words == 1, exact),
-                    percent(&|one| (2..4).contains(&one.words), exact),
-                    percent(&|one| one.words > 3, exact),
-                    all.len().to_string(),
+                    percent(&|_| true, |o| f64::from(u8::from(o.found))),
+                    percent(&|o| o.found, exact),
+                    percent(&|_| true, |o| o.f1),
+                    percent(&|o| o.words == 1, exact),
+                    percent(&|o| (2..4).contains(&o.words), exact),
+                    percent(&|o| o.words > 3, exact),
+                    scored.len().to_string(),
                     skipped.len().to_string(),
                 ]);
             table.row(method, cells);
         }
         for (limit, shares) in &self.reachable {
-            let by_language = languages.iter().filter_map(|one| shares.get(&one.to_string()));
+            let by_language = languages.iter().filter_map(|code| shares.get(&code.to_string()));
             let shares: Vec<f64> = by_language.copied().collect();
             let cells = shares.iter().copied().chain([mean(shares.iter().copied())]);
             let empty = std::iter::repeat_n(String::new(), 9);
@@ -132,8 +132,8 @@ impl Placements {
     }
 }
 
-fn exact(one: &Outcome) -> f64 {
-    f64::from(u8::from(one.exact))
+fn exact(outcome: &Outcome) -> f64 {
+    f64::from(u8::from(outcome.exact))
 }
 
 fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -145,13 +145,13 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
 /// Computes the bootstrap interval of the percentage of exact spans by resampling clusters.
 /// Clusters have different numbers of cases, so the value of a cluster is the overall share plus
 /// the cluster's term of the ratio's linearisation.
-fn interval(all: &[&Outcome]) -> (f64, f64) {
-    let share = mean(all.iter().map(|one| exact(one)));
+fn interval(outcomes: &[&Outcome]) -> (f64, f64) {
+    let share = mean(outcomes.iter().map(|o| exact(o)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();
-    for one in all {
-        *clusters.entry(&one.cluster).or_default() += exact(one) - share;
+    for outcome in outcomes {
+        *clusters.entry(&outcome.cluster).or_default() += exact(outcome) - share;
     }
-    let scale = clusters.len() as f64 / all.len().max(1) as f64;
+    let scale = clusters.len() as f64 / outcomes.len().max(1) as f64;
     let values: Vec<f64> = clusters.values().map(|sum| 100.0 * (share + sum * scale)).collect();
     let (low, high) = percentile_interval(&bootstrap_means(&values, 2000, 1), 0.95);
     (low.max(0.0), high.min(100.0))

@@ -33,24 +33,24 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
 }
 
 /// Returns the masked sequences of the trial's arm and the training options. For an arm with
-/// `equal_tokens`, the number of steps is set so that both arms train on equally many tokens.
+/// `equal_tokens`, the number of steps is set so that both arms train on the same number of tokens.
 pub fn injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],
 ) -> Result<(SelectedSequences, TrainConfig)> {
     let (recipe, languages) = (trial.recipe, trial.recipe.languages_of(trial));
-    let choose = |arm: &Arm| -> Result<(SelectedSequences, BuildReport)> {
+    let select = |arm: &Arm| -> Result<(SelectedSequences, BuildReport)> {
         let paths = recipe.sequences_of(arm);
         let (_, files) =
             sequences.iter().find(|(stored, _)| *stored == paths).context("sequences")?;
         Ok(files.select(&arm.kinds, &languages)?)
     };
-    let (chosen, report) = choose(trial.arm)?;
+    let (selected, report) = select(trial.arm)?;
     let mut config = recipe.injection.clone();
-    if let Some(other) = &trial.arm.equal_tokens {
-        let (_, reference) = choose(recipe.arms.get(other).context("equal_tokens")?)?;
+    if let Some(name) = &trial.arm.equal_tokens {
+        let (_, reference) = select(recipe.arms.get(name).context("equal_tokens")?)?;
         config.steps =
             Some(report.equal_token_steps(&reference, config.total_steps(reference.sequences())));
     }
-    Ok((chosen, config))
+    Ok((selected, config))
 }

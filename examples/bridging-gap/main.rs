@@ -22,7 +22,8 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // III-A: triples with labels in every language, shared by all models, and their sequences.
+    // Section III-A: triples with labels in every language, shared by all models, and their
+    // sequences.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     experiment.log(format!("triples: {}", graph.len()));
     let sequences = data::sequences(experiment)?;
@@ -39,12 +40,12 @@ fn train(
     sequences: &[(&ShardPaths, SequenceFiles)],
     questions: &TrainingQuestions,
 ) -> Result<Trained> {
-    let (recipe, arm, start) = (trial.recipe, trial.arm, &trial.recipe.model);
-    let mut base = trial.start(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
+    let (recipe, arm, options) = (trial.recipe, trial.arm, &trial.recipe.model);
+    let mut base = trial.start(&options.path, &[Head::MaskedLm, Head::Span], options.segments)?;
     let (model, tokenizer) = (&base.model, &base.tokenizer);
-    let norm = word_embeddings::mean_norm(model)?;
+    let mean_norm = word_embeddings::mean_norm(model)?;
 
-    // III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
+    // Section III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
     if !arm.kinds.is_empty() {
         let (sequences, config) = data::injection(trial, sequences)?;
         let mut task = EntityCompletionTask::from_files(model, &sequences, &recipe.injection_loss)?;
@@ -54,15 +55,15 @@ fn train(
         }
     }
 
-    // Not in the paper: similarity of labels before fine-tuning.
+    // Not in the paper: label retrieval before fine-tuning.
     let injected_tokens = trial.tokens();
     let languages = recipe.languages_of(trial);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
     let mapped = mapped_label_retrieval(model, tokenizer, graph, &languages, &recipe.label_map)?;
 
-    // III-C: extractive question answering, in English only.
+    // Section III-C: extractive question answering, in English only.
     if recipe.center_word_embeddings {
-        word_embeddings::center(model, norm)?;
+        word_embeddings::center(model, mean_norm)?;
     }
     let data = questions.data(&recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;
@@ -71,8 +72,8 @@ fn train(
     Ok(Trained { retrieval, mapped, injected_tokens })
 }
 
-/// IV: answers questions in every language about English contexts (G-XLT), and scores the answers
-/// by MLQA's rules.
+/// Section IV: answers questions in every language about English contexts (G-XLT), and scores the
+/// answers by MLQA's rules.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let evaluation = &trial.recipe.evaluation;
     let trained = trial.load(trial.dir("model"), &[Head::Span], trial.recipe.model.segments)?;

@@ -30,7 +30,8 @@ pub struct Recipe {
     pub shuffle: ShuffleConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
-    /// Control of label retrieval: token embeddings aligned by a dictionary.
+    /// Control of label retrieval: a map of token embeddings, fitted to the labels of other
+    /// entities.
     pub label_map: MappedRetrievalConfig,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,
@@ -52,7 +53,7 @@ pub struct Recipe {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     pub kg: TsvFolder,
-    /// Sequences of these triples, a folder of `kg-triples mix`.
+    /// Sequences of the triples in `kg`, a folder of `kg-triples mix`.
     pub sequences: ShardPaths,
     /// SQuAD-style training questions.
     pub train: InputPath,
@@ -65,7 +66,7 @@ pub struct Data {
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Name of another arm whose number of training tokens, excluding padding, this arm matches.
+    /// Name of another arm; this arm trains on the same number of tokens, excluding padding.
     pub equal_tokens: Option<String>,
     /// Replaces `data.sequences`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
@@ -102,17 +103,16 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
             if !arm.kinds.is_empty() {
                 sequences.required("data.sequences", "an output folder of `kg-triples mix`")?;
             }
-            let unknown =
-                arm.equal_tokens.as_ref().filter(|unknown| !self.arms.contains_key(*unknown));
+            let unknown = arm.equal_tokens.as_ref().filter(|name| !self.arms.contains_key(*name));
             ensure!(unknown.is_none(), "arms.{name}.equal_tokens: no such arm: {unknown:?}");
         }
         Ok(())
     }
 
-    // Without injection one model serves all languages.
+    // Without injection, one model is trained for all languages.
     fn variants(&self, arm: &str) -> Vec<String> {
-        let injects = self.arms.get(arm).is_some_and(|arm| !arm.kinds.is_empty());
-        let groups = if injects { self.models } else { LanguageGroups::Joint };
+        let is_injected = self.arms.get(arm).is_some_and(|arm| !arm.kinds.is_empty());
+        let groups = if is_injected { self.models } else { LanguageGroups::Joint };
         groups.names(&self.languages)
     }
 }

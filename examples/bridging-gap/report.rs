@@ -50,13 +50,13 @@ pub fn write(
             Matrix::of_files(arm, results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated))
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(matrix_of_seed).collect();
-        let english = |select: &dyn Fn(Language) -> bool| {
+        let scores_of = |select: &dyn Fn(Language) -> bool| {
             Matrix::spread(&seeds, |context, question| context == Language::EN && select(question))
                 .unwrap_or_default()
         };
         let codes = experiment.recipe.languages.iter();
-        let scores = codes.map(|code| (code.to_string(), english(&|question| question == *code)));
-        let average = ("average".to_owned(), english(&|question| question != Language::EN));
+        let scores = codes.map(|code| (code.to_string(), scores_of(&|question| question == *code)));
+        let average = ("average".to_owned(), scores_of(&|question| question != Language::EN));
         let arm_summary = ArmSummary {
             scores: scores.chain([average]).collect(),
             tokens: results.over_seeds(arm, |model| model.trained.injected_tokens as f64).mean
@@ -65,14 +65,14 @@ pub fn write(
         };
         arms.insert(arm.clone(), arm_summary);
         let run = (experiment, results);
-        let (gxlt, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
-        let english = |context, question| context == Language::EN && question != Language::EN;
+        let (setting, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
+        let is_gxlt = |context, question| context == Language::EN && question != Language::EN;
         numbers.extend(measure_answers(
             run,
             names,
-            gxlt,
+            setting,
             experiment.recipe.bootstrap_unit,
-            english,
+            is_gxlt,
         )?);
         let means = |scores: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // The model of a pair of languages has values for these two languages only.

@@ -26,14 +26,15 @@ const MASK_SEED: u64 = 0;
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // 3.1: sentences whose linked entities are replaced by their labels in another language.
+    // Section 3.1: sentences whose linked entities are replaced by their labels in another
+    // language.
     let texts = LinkedTextFiles::open(&recipe.data.switched, &recipe.shuffle)?;
     experiment.log(format!("texts to train on: {:?}", texts.text_counts()));
     let mut languages: BTreeSet<Language> = texts.text_counts().into_keys().collect();
     languages.insert(Language::EN);
     let inputs = ProbeInputs {
         labels: recipe.data.labels()?,
-        unswitched: recipe.data.unswitched(&languages)?,
+        unswitched: recipe.data.unswitched_sentences(&languages)?,
     };
     let results =
         experiment.each(|trial| train(trial, &texts), |trial, _| probe(trial, &inputs))?;
@@ -57,7 +58,7 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
         return Ok(0);
     };
     let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
-    let (config, length) = (recipe.task(trial.arm), recipe.max_length);
+    let (config, length) = (recipe.task_config(trial.arm), recipe.max_length);
     let arm_texts = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
     let arm_texts = trial.arm.switched.is_set().then_some(arm_texts).transpose()?;
     let texts = arm_texts.as_ref().unwrap_or(texts);
@@ -72,8 +73,8 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     }
     let config = &recipe.pretraining;
     let parameters = base.model.named_parameters();
-    let best = lowest_perplexity(&validation, MASK_SEED, config.batch_size);
-    trial.fit_best("pretrain", config, &parameters, by_language, best)?;
+    let selection = lowest_perplexity(&validation, MASK_SEED, config.batch_size);
+    trial.fit_best("pretrain", config, &parameters, by_language, selection)?;
     trial.save(&mut base, Head::MaskedLm, trial.dir("model"))?;
     Ok(trial.tokens())
 }
@@ -91,7 +92,7 @@ fn probe(trial: &Trial<Recipe>, inputs: &ProbeInputs) -> Result<Scores> {
         scores.held_out.insert(language, unseen);
     }
     for (&language, sentences) in &inputs.unswitched {
-        let (length, config) = (recipe.max_length, recipe.scoring());
+        let (length, config) = (recipe.max_length, recipe.scoring_config());
         let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
         let loss = task.mean_loss(MASK_SEED, recipe.pretraining.batch_size)?;
         scores.loss.insert(language.to_string(), loss);

@@ -35,7 +35,7 @@ pub struct Recipe {
 pub struct Data {
     /// Switched texts and their sources, a folder of `kg-triples switch`. The model with the lowest
     /// perplexity on the folder's validation texts is selected; without validation texts, the last
-    /// model is used. The labels in the folder's probe are the queries.
+    /// model is used. The labels in the folder's probe are the queries of label retrieval.
     pub switched: ShardPaths,
     /// Folder with `<lang>.tsv`: sentences without switched entities, on which the masked-LM loss
     /// of each model is computed.
@@ -62,7 +62,7 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<SourceText>,
-    /// Replaces `data.switched` for training; the probe of `data.switched` is used in any case.
+    /// Replaces `data.switched` for training; the probe of `data.switched` is always used.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
     pub switched: ShardPaths,
     /// Replaces `task.masking`.
@@ -105,13 +105,13 @@ impl Data {
     pub fn labels(&self) -> Result<BTreeMap<Language, LabelGroups>> {
         let mut groups: BTreeMap<Language, LabelGroups> = BTreeMap::new();
         for folder in self.switched.iter() {
-            for (number, name) in ["switched", "held-out"].into_iter().enumerate() {
+            for (index, name) in ["switched", "held-out"].into_iter().enumerate() {
                 let path = folder.join(format!("probe/{name}.jsonl.gz"));
                 let pairs = path.exists().then(|| JsonlReader::<LabelPair>::open(&path));
                 for pair in pairs.transpose()?.into_iter().flatten() {
                     let pair = pair?;
                     let groups_of_language = groups.entry(pair.language).or_default();
-                    groups_of_language.get_mut(number).context("two groups")?.push(pair);
+                    groups_of_language.get_mut(index).context("two groups")?.push(pair);
                 }
             }
         }
@@ -119,7 +119,7 @@ impl Data {
     }
 
     /// Returns sentences without switched entities as passages; empty if no folder is set.
-    pub fn unswitched(
+    pub fn unswitched_sentences(
         &self,
         languages: &BTreeSet<Language>,
     ) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
@@ -130,13 +130,13 @@ impl Data {
 
 impl Recipe {
     /// Returns the masking options of an arm.
-    pub fn task(&self, arm: &Arm) -> PhraseTaskConfig {
+    pub fn task_config(&self, arm: &Arm) -> PhraseTaskConfig {
         let masking = arm.masking.clone().unwrap_or_else(|| self.task.masking.clone());
         PhraseTaskConfig { masking, ..self.task.clone() }
     }
 
     /// Returns the options for scoring sentences: plain masked language modelling.
-    pub fn scoring(&self) -> PhraseTaskConfig {
+    pub fn scoring_config(&self) -> PhraseTaskConfig {
         PhraseTaskConfig { segment: self.task.segment, ..PhraseTaskConfig::default() }
     }
 }

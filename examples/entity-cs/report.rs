@@ -24,28 +24,25 @@ pub struct Scores {
 }
 
 /// Values of a model in a table, by column.
-type Columns = fn(&Scores) -> BTreeMap<String, f64>;
+type ColumnValues = fn(&Scores) -> BTreeMap<String, f64>;
 
-fn shares(scores: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
-    scores
-        .iter()
-        .map(|(code, share)| (format!("{code} ({})", share.labels), share.percent))
-        .collect()
+fn p_at_1(scores: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
+    scores.iter().map(|(code, p)| (format!("{code} ({})", p.labels), p.percent)).collect()
 }
 
 /// A table: setting and metric in `numbers.jsonl`, title, values and number of digits.
-type TableSpec = ([&'static str; 2], &'static str, Columns, usize);
+type TableSpec = ([&'static str; 2], &'static str, ColumnValues, usize);
 
 const TABLES: [TableSpec; 3] = [
-    (["switched", "p@1"], "label retrieval P@1, switched", |scores| shares(&scores.switched), 1),
-    (["held out", "p@1"], "label retrieval P@1, held out", |scores| shares(&scores.held_out), 1),
+    (["switched", "p@1"], "label retrieval P@1, switched", |scores| p_at_1(&scores.switched), 1),
+    (["held out", "p@1"], "label retrieval P@1, held out", |scores| p_at_1(&scores.held_out), 1),
     (["sentences", "loss"], "masked-LM loss, sentences", |scores| scores.loss.clone(), 3),
 ];
 
 /// Writes `table.md` and `summary.json`, and prints the first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) -> Result<()> {
     let (mut text, mut numbers) = (String::new(), Vec::new());
-    // By table, arm and column.
+    // Scores by table, arm and column.
     let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, Spread>>> = BTreeMap::new();
     for ([setting, metric], name, values, digits) in TABLES {
         let first = results.first().map(|trial| values(&trial.evaluated)).unwrap_or_default();
@@ -55,9 +52,9 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
         let columns: Vec<String> = first.into_keys().chain(["average".to_owned()]).collect();
         let mut table = Table::new(name, &columns);
         for arm in experiment.arms() {
-            let with_average = |mut all: BTreeMap<String, f64>| {
-                all.insert("average".to_owned(), Spread::of(all.values().copied()).mean);
-                all
+            let with_average = |mut row: BTreeMap<String, f64>| {
+                row.insert("average".to_owned(), Spread::of(row.values().copied()).mean);
+                row
             };
             let seeds = results.of_arm(arm).map(|trial| with_average(values(&trial.evaluated)));
             let seeds: Vec<BTreeMap<String, f64>> = seeds.collect();

@@ -22,9 +22,9 @@ pub struct Questions {
 impl Questions {
     pub fn read(recipe: &Recipe) -> Result<Self> {
         let Recipe { data, languages, .. } = recipe;
-        let (&source, others) = languages.split_first().context("languages: none")?;
+        let (&source, targets) = languages.split_first().context("languages: none")?;
         let mut train = vec![(source, Dataset::read(&data.train)?)];
-        let translations = read_translations(&data.translated, "train", source, others, false)?;
+        let translations = read_translations(&data.translated, "train", source, targets, false)?;
         train.extend(translations.into_iter().map(|target| (target.language, target.dataset)));
         let pairs = PairedQuestions::of(&train)?;
         let files = PairedFile::list(&data.evaluation, &data.second, source, recipe.tested())?;
@@ -70,8 +70,8 @@ impl SentencePairs {
     pub fn test(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         ensure!(!self.test.is_empty(), "no pair to test");
         let target = encode_nli(&self.test, tokenizer, config)?;
-        let second = encode_nli(&self.test_translations, tokenizer, config)?;
-        Ok(ClassPair::from_rows(&target, &second, "data.evaluation with data.second")?)
+        let translations = encode_nli(&self.test_translations, tokenizer, config)?;
+        Ok(ClassPair::from_rows(&target, &translations, "data.evaluation with data.second")?)
     }
 }
 

@@ -66,7 +66,7 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let config = trial.recipe.qa(trial.arm);
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
-    // Alternative to fusion: answer the translated question, and project the answer back.
+    // The alternative to fusion answers the translated question and projects the answer back.
     let base = trial.load(&model.path, &[], model.segments)?;
     let alignment = evaluation.alignment.clone();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;

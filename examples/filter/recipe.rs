@@ -70,7 +70,7 @@ pub struct Classification {
     pub soft: SoftTeaching,
 }
 
-/// The text that each training text is paired with.
+/// The second text of each training pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -86,8 +86,8 @@ pub enum Source {
 pub struct Arm {
     /// The name in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// Replaces `fusion.cross`, the number k of layers that attend to both texts; 0 is
-    /// translate-train.
+    /// Replaces `fusion.cross`, the number k of layers that attend to both texts; 0 trains without
+    /// fusion (translate-train).
     pub cross: Option<usize>,
     pub source: Source,
     /// Phase two: whether to add the loss on soft labels of the first model.

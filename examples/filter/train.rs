@@ -1,4 +1,4 @@
-//! Training of an arm: phase one, its soft labels, and phase two.
+//! Training of an arm in two phases; phase two uses soft labels of the model of phase one.
 use anyhow::Result;
 use experiment::Trial;
 use tasks::fusion::{
@@ -66,7 +66,7 @@ fn train<H: FusedHead, T>(
     describe: impl Fn(&FusedTask<'_, H>) -> T,
 ) -> Result<T> {
     let recipe = trial.recipe;
-    // Section 3, self-teaching: train a first model, and compute its logits for the target texts.
+    // Section 3, self-teaching: trains a first model, and computes its logits for the target texts.
     let mut logits = None;
     if trial.arm.soft {
         let mut teacher_task = task(&model)?;

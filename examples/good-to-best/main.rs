@@ -23,13 +23,13 @@ fn main() -> ExitCode {
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
     let data = recipe.data.load(&recipe.languages, &recipe.selection)?;
-    // Windows without the gold span have neither candidates nor a positive.
+    // Windows without the gold span have no candidates and no positive example.
     let unanswerable_window = UnanswerableWindow::Drop;
     let config = WindowConfig { unanswerable_window, ..recipe.windows.clone() };
     let tokenizer = read_tokenizer(&recipe.model.path)?;
     let windows = windows(&data.train, &tokenizer, &config, Purpose::Train)?;
-    let (count, with_gold) = (data.train.len(), windows.len());
-    experiment.log(format!("{count} training questions, {with_gold} windows with their gold span"));
+    let (count, n_windows) = (data.train.len(), windows.len());
+    experiment.log(format!("{count} training questions, {n_windows} windows with their gold span"));
 
     let (data, windows) = (&data, windows.as_slice());
     let readers = experiment.each_seed(
@@ -43,25 +43,25 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Section 3, the base model: trains the reader (Eq. 1, 2) with the span loss only (Eq. 3).
-fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
+fn stage_one(trial: &Trial<Recipe, ()>, input: &QuestionData) -> Result<Trained> {
     let recipe = trial.recipe;
     let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
-    let (questions, windows) = (all.train.as_slice(), &recipe.windows);
+    let (questions, windows) = (input.train.as_slice(), &recipe.windows);
     let data = QaData { questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?;
-    let best = recipe.selection.rule(&all.dev, &base.model, &base.tokenizer, windows);
+    let selection = recipe.selection.rule(&input.dev, &base.model, &base.tokenizer, windows);
     let parameters = base.model.named_parameters();
-    trial.fit_best("train", &recipe.stage_one, &parameters, &mut task, best)?;
+    trial.fit_best("train", &recipe.stage_one, &parameters, &mut task, selection)?;
     trial.save(&mut base, Head::Span, trial.dir("model"))?;
     Ok(Trained::default())
 }
 
-/// Section 3: trains with hard learning and answer-aware contrast, or with the losses selected by
-/// the arm.
+/// Section 3: trains with hard learning and answer-aware contrast, or with the losses that the arm
+/// selects.
 fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
     let (recipe, terms) = (trial.recipe, trial.arm.terms);
     let (boundary, mining) = recipe.boundary(trial.arm);
-    // Hard learning: compute the candidates Z, which are the reader's best spans and the gold span
+    // Hard learning: computes the candidates Z, which are the reader's best spans and the gold span
     // (footnote 1).
     let reader_folder = trial.seed_dir(STAGE_ONE).join("model");
     let mut candidates = None;
@@ -75,11 +75,11 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
     }
 
     // Initial model of the second stage, which the paper does not specify.
-    let start = match recipe.start {
+    let start_folder = match recipe.start {
         StageTwoStart::Base => &*recipe.model.path,
         StageTwoStart::StageOne => &reader_folder,
     };
-    let mut base = trial.start(start, &[Head::Span], recipe.model.segments)?;
+    let mut base = trial.start(start_folder, &[Head::Span], recipe.model.segments)?;
 
     // Hard learning (Eq. 4, 5) and answer-aware contrast (Eq. 6 to 8), mixed by alpha (Eq. 9).
     let (model, context_only) = (&base.model, recipe.qa.context_only);
@@ -88,11 +88,11 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
     let mut parameters = model.named_parameters();
     parameters.extend(task.parameters());
     let config = task.train_config(&recipe.stage_two);
-    let best = recipe.selection.rule(&data.dev, model, &base.tokenizer, &recipe.windows);
-    trial.fit_best("train", &config, &parameters, &mut task, best)?;
+    let selection = recipe.selection.rule(&data.dev, model, &base.tokenizer, &recipe.windows);
+    trial.fit_best("train", &config, &parameters, &mut task, selection)?;
     let weights = task.slot_weights()?;
     trial.save(&mut base, Head::Span, trial.dir("model"))?;
-    Ok(Trained { weights, candidates: candidates.map(|all| all.report) })
+    Ok(Trained { weights, candidates: candidates.map(|candidates| candidates.report) })
 }
 
 /// Section 4: answers every evaluation file, and scores the answers.

@@ -33,7 +33,8 @@ pub struct QuestionSources {
     /// SQuAD-style training files: English only for zero-shot, with translations for
     /// translate-train.
     pub train: Vec<InputPath>,
-    /// SQuAD-style development files, such as MLQA's English `dev` or SQuAD's.
+    /// SQuAD-style development files, such as the English file of MLQA's `dev` or SQuAD's
+    /// development file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dev: Vec<InputPath>,
     /// Folder with MLQA's question files.
@@ -68,7 +69,7 @@ impl QuestionSources {
     /// list of test files.
     ///
     /// # Errors
-    /// If a file cannot be read or scored, which the error names; the errors of
+    /// An error that names the file, if it cannot be read or scored; the errors of
     /// [`DevSelection::sets`].
     pub fn load(&self, languages: &[Language], selection: &DevSelection) -> Result<QuestionData> {
         let mut train = TrainingQuestions::read_all(&self.train)?.questions;

@@ -42,8 +42,8 @@ pub struct Recipe {
     pub bootstrap_unit: Item,
 }
 
-/// Initial model of the second stage. The paper does not specify it, but its learning curves start
-/// from bad predictions.
+/// Initial model of the second stage. The paper does not specify the model, but the learning curves
+/// in the paper start from bad predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageTwoStart {

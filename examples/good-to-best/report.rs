@@ -51,36 +51,36 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
     for (name, arm) in &arms {
         let models = if *name == READER { readers } else { results };
         let models_of_arm = models.iter().filter(|model| *name == READER || model.arm == *name);
-        measured.extend(numbers(experiment, name, &arm.title, &models_of_arm.collect::<Vec<_>>())?);
+        measured.extend(measure(experiment, name, &arm.title, &models_of_arm.collect::<Vec<_>>())?);
     }
     Measured::write(experiment.dir("numbers.jsonl"), &measured)?;
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
 }
 
 /// Returns the means over the files of each set, with the test items.
-fn numbers(
+fn measure(
     experiment: &Experiment<Recipe>,
     name: &str,
     title: &str,
     models: &[&TrialResult<Trained, SetScores>],
 ) -> Result<Vec<Measured>> {
-    // Only the first of several processes has the answers.
+    // Only rank 0 has the answers.
     if !experiment.is_rank_0() {
         return Ok(Vec::new());
     }
     let folder = if name == READER { STAGE_ONE } else { name };
     let mut numbers = Vec::new();
     for set in models.first().into_iter().flat_map(|model| model.evaluated.keys()) {
-        let (mut seeds, mut folders) = (Vec::new(), Vec::new());
+        let (mut scores, mut folders) = (Vec::new(), Vec::new());
         for model in models {
             let files = model.evaluated.get(set).into_iter().flatten();
             let mean = Matrix::of_files(title, files).gxlt().context("no file was scored")?;
-            seeds.push([mean.f1, mean.em]);
+            scores.push([mean.f1, mean.em]);
             let trial = experiment.dir(format!("seed-{}", model.seed)).join(folder);
             folders.push(trial.join("predictions").join(set));
         }
         let unit = experiment.recipe.bootstrap_unit;
-        numbers.extend(with_items([title, set, "avg"], &seeds, &folders, unit, |_, _| true)?);
+        numbers.extend(with_items([title, set, "avg"], &scores, &folders, unit, |_, _| true)?);
     }
     Ok(numbers)
 }

@@ -14,7 +14,7 @@ use crate::recipe::{Arm, Inputs, PairSchedule, Recipe, UnionParameters};
 const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind::Ts];
 
 /// Name of the adapter that is trained on pairs of all kinds.
-const SHARED_ADAPTER: &str = "one";
+const UNION_ADAPTER: &str = "one";
 
 /// Returns the name of the folder that stores the shared adapter of this kind for a seed.
 pub fn adapter_folder(kind: PairKind) -> String {
@@ -23,19 +23,19 @@ pub fn adapter_folder(kind: PairKind) -> String {
 
 /// The result of an arm's training.
 #[derive(Default)]
-pub struct Learned {
+pub struct ArmResult {
     /// Names of the active adapters; several adapters are fused.
     pub adapters: Vec<&'static str>,
-    /// Updates of parameters in this trial.
+    /// Number of parameter updates in this trial.
     pub updates: u64,
 }
 
-impl Learned {
+impl ArmResult {
     /// Activates the adapters.
     pub fn activate(&self, model: &mut Model) -> Result<()> {
         match self.adapters.as_slice() {
-            several @ [_, _, ..] => model.set_active_fusion(several)?,
-            one => model.set_active(one)?,
+            names @ [_, _, ..] => model.set_active_fusion(names)?,
+            names => model.set_active(names)?,
         }
         Ok(())
     }
@@ -48,47 +48,47 @@ pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs)
     base.model.add_bottleneck(kind.name(), adapter, trial.seed)?;
     base.model.set_active(&[kind.name()])?;
     let parameters = freeze_all_but_adapters(&base.model)?;
-    let updates = contrast(trial, &base, inputs, knowledge, &[kind], &parameters)?;
+    let updates = train_on_pairs(trial, &base, inputs, knowledge, &[kind], &parameters)?;
     base.model.save_adapter(kind.name(), trial.dir("model"), Head::None)?;
     Ok(updates)
 }
 
 /// Trains the adapters or parameters of an arm, and activates its adapters.
-pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> Result<Learned> {
+pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> Result<ArmResult> {
     let Recipe { one_adapter, fusion, .. } = trial.recipe;
     let knowledge = &trial.recipe.union_schedule(trial.arm);
     let Arm { adapters, union, .. } = trial.arm;
-    let mut learned = Learned::default();
+    let mut result = ArmResult::default();
     match union {
         None => {}
         Some(UnionParameters::AllParameters) => {
             let parameters = base.model.named_parameters();
-            learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
+            result.updates = train_on_pairs(trial, base, inputs, knowledge, &KINDS, &parameters)?;
         }
         Some(UnionParameters::Adapter) => {
-            base.model.add_bottleneck(SHARED_ADAPTER, one_adapter, trial.seed)?;
-            learned.adapters.push(SHARED_ADAPTER);
-            learned.activate(&mut base.model)?;
+            base.model.add_bottleneck(UNION_ADAPTER, one_adapter, trial.seed)?;
+            result.adapters.push(UNION_ADAPTER);
+            result.activate(&mut base.model)?;
             let parameters = freeze_all_but_adapters(&base.model)?;
-            learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
+            result.updates = train_on_pairs(trial, base, inputs, knowledge, &KINDS, &parameters)?;
         }
     }
     for kind in adapters {
         let folder = trial.seed_dir(adapter_folder(*kind)).join("model");
         base.model.load_adapter(kind.name(), folder, Head::None)?;
-        learned.adapters.push(kind.name());
+        result.adapters.push(kind.name());
     }
     if adapters.len() > 1 {
-        base.model.add_adapter_fusion(&learned.adapters, trial.seed)?;
+        base.model.add_adapter_fusion(&result.adapters, trial.seed)?;
     }
-    learned.activate(&mut base.model)?;
+    result.activate(&mut base.model)?;
     // The fusion weights are trained separately.
     if adapters.len() > 1 {
         let mut parameters = base.model.freeze_encoder()?;
         parameters.retain(|(name, _)| Role::AdapterFusion.matches(name));
-        learned.updates += contrast(trial, base, inputs, fusion, adapters, &parameters)?;
+        result.updates += train_on_pairs(trial, base, inputs, fusion, adapters, &parameters)?;
     }
-    Ok(learned)
+    Ok(result)
 }
 
 /// Freezes the encoder, and returns the parameters of the adapters.
@@ -99,7 +99,7 @@ fn freeze_all_but_adapters(model: &Model) -> Result<Vec<(String, Tensor)>> {
 }
 
 /// Trains `parameters` on pairs of these kinds; returns the number of updates.
-fn contrast<A>(
+fn train_on_pairs<A>(
     trial: &Trial<Recipe, A>,
     base: &Pretrained,
     inputs: &Inputs,

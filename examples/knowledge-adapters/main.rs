@@ -29,38 +29,38 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
     let inputs = recipe.inputs()?;
     let (graph, pairs) = (&inputs.graph, &inputs.pairs);
-    let (triples, count, held_out) = (graph.len(), pairs.train.len(), pairs.held_out.len());
+    let (triples, n_pairs, held_out) = (graph.len(), pairs.train.len(), pairs.held_out.len());
     experiment
-        .log(format!("{triples} triples, {count} pairs of texts, {held_out} entities held out"));
+        .log(format!("{triples} triples, {n_pairs} pairs of texts, {held_out} entities held out"));
     // Each adapter is trained once and shared by the arms that use it.
-    let mut shared = BTreeMap::new();
+    let mut adapters = BTreeMap::new();
     for kind in recipe.kinds() {
         let train = |trial: &Trial<_, ()>| learn_adapter(trial, kind, &inputs);
-        shared.insert(kind, experiment.each_seed(&adapter_folder(kind), train, |_, _| Ok(()))?);
+        adapters.insert(kind, experiment.each_seed(&adapter_folder(kind), train, |_, _| Ok(()))?);
     }
     let results = experiment.each(|trial| train(trial, &inputs), |trial, _| answer(trial))?;
-    report::write(experiment, &shared, &results)
+    report::write(experiment, &adapters, &results)
 }
 
 /// Trains an arm, evaluates its knowledge, and fine-tunes a reader.
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
-    let Recipe { model: start, pairs, evaluation, .. } = trial.recipe;
-    let mut base = trial.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
+    let Recipe { model: options, pairs, evaluation, .. } = trial.recipe;
+    let mut base = trial.load(&options.path, &[Head::MaskedLm, Head::Span], options.segments)?;
     let loss_before = sentence_loss(trial, &base, inputs)?;
-    let learned = learn(trial, &mut base, inputs)?;
+    let result = learn(trial, &mut base, inputs)?;
 
     // Retrieval of labels and objects across languages, for trained and held-out entities. The base
     // model is also evaluated with a linear map between the languages.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
-    let (questions, batch_size) = (trial.recipe.graph_queries(inputs), evaluation.batch_size);
-    let found = graph_retrieval(model, tokenizer, &questions, pairs, batch_size)?;
+    let (queries, batch_size) = (trial.recipe.graph_queries(inputs), evaluation.batch_size);
+    let found = graph_retrieval(model, tokenizer, &queries, pairs, batch_size)?;
     let map = &trial.recipe.map;
-    let mapped = || mapped_graph_retrieval(model, tokenizer, &questions, pairs, batch_size, map);
+    let mapped = || mapped_graph_retrieval(model, tokenizer, &queries, pairs, batch_size, map);
     let mapped = trial.arm.is_base().then(mapped).transpose()?;
 
-    // Without adapters the model must be identical to the base.
+    // Checks that the model without adapters is identical to the base model.
     let loss = sentence_loss(trial, &base, inputs)?;
-    if !learned.adapters.is_empty() {
+    if !result.adapters.is_empty() {
         base.model.set_active(&[])?;
         let loss_without_adapters = sentence_loss(trial, &base, inputs)?;
         let message = "the model without adapters differs from the model before training";
@@ -68,7 +68,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
             loss_without_adapters == loss_before,
             "{message}: losses {loss_without_adapters:?}, expected {loss_before:?}"
         );
-        learned.activate(&mut base.model)?;
+        result.activate(&mut base.model)?;
     }
 
     // Fine-tuning on English questions, with active adapters.
@@ -78,7 +78,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let parameters = model.named_parameters();
     trial.fit("fine-tune", &trial.recipe.fine_tuning, &parameters, &mut task)?;
     base.save(trial.dir("model"), Head::Span)?;
-    Ok(Trained { updates: learned.updates, found, mapped, loss })
+    Ok(Trained { updates: result.updates, found, mapped, loss })
 }
 
 /// Returns the mean loss of masked tokens in sentences, in nats, by language.

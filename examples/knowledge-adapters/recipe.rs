@@ -33,7 +33,7 @@ pub struct Recipe {
     /// Options of the adapter for all kinds of pairs.
     pub one_adapter: BottleneckConfig,
     pub pairs: TextPairConfig,
-    /// Training of adapters, or of a whole model instead.
+    /// Training on pairs, either of adapters or of all parameters.
     pub knowledge: PairSchedule,
     /// Training of the fusion weights.
     pub fusion: PairSchedule,
@@ -112,7 +112,7 @@ pub struct PairSchedule {
     pub sentence_share: f64,
     /// Number of optimiser steps with increasing learning rate; replaces `warmup_ratio`.
     pub warmup_steps: Option<u64>,
-    /// `steps` or `epochs` count each kind of pairs separately.
+    /// Training on phrases; `steps` or `epochs` count each kind of pairs separately.
     pub phrases: TrainConfig,
     pub sentences: TrainConfig,
 }
@@ -221,10 +221,10 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
                 distinct.len() == adapters.len(),
                 "arms.{name}.adapters: an adapter is listed twice"
             );
-            let exclusive = adapters.is_empty() || union.is_none();
-            ensure!(exclusive, "arms.{name}: set either adapters or union");
-            let unused = arm.learning_rate.is_some() && union.is_none();
-            ensure!(!unused, "arms.{name}.learning_rate: only allowed with union");
+            let is_exclusive = adapters.is_empty() || union.is_none();
+            ensure!(is_exclusive, "arms.{name}: set either adapters or union");
+            let is_unused = arm.learning_rate.is_some() && union.is_none();
+            ensure!(!is_unused, "arms.{name}.learning_rate: only allowed with union");
             self.union_schedule(arm).validate().with_context(|| format!("arms.{name}"))?;
         }
         Ok(())

@@ -70,10 +70,10 @@ fn values(found: &GraphScores) -> BTreeMap<String, BTreeMap<String, f64>> {
 /// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.
 pub fn write(
     experiment: &Experiment<Recipe>,
-    shared: &BTreeMap<PairKind, Results<u64, ()>>,
+    by_kind: &BTreeMap<PairKind, Results<u64, ()>>,
     results: &Results<Trained, Vec<FileScore>>,
 ) -> Result<()> {
-    let Recipe { arms: all, languages, language_model, bootstrap_unit, .. } = &experiment.recipe;
+    let Recipe { arms: config, languages, language_model, bootstrap_unit, .. } = &experiment.recipe;
     let columns = QUERIES.map(|(name, _)| [format!("{name}, hits@1"), "MRR".to_owned()]);
     let mut retrieval_table = Table::new("answers found, %", columns.concat());
     let average = || std::iter::once("average".to_owned());
@@ -83,7 +83,7 @@ pub fn write(
     let mut loss_table = Table::new("masked-LM loss, sentences", codes.chain(average()));
     let (mut arms, mut numbers) = (Vec::new(), Vec::new());
     for name in experiment.arms() {
-        let arm = all.get(name).context("arm")?;
+        let arm = config.get(name).context("arm")?;
         let title = arm.title.as_ref().unwrap_or(name);
         let model_values = |scores: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
             results.of_arm(name).filter_map(|trial| Some(values(scores(&trial.trained)?))).collect()
@@ -104,7 +104,7 @@ pub fn write(
             let english = |context, question| context == Language::EN && select(question);
             Matrix::spread(&seeds, english).unwrap_or_default()
         };
-        let language_values = |code: &Language| (code.to_string(), answers(&|one| one == *code));
+        let language_values = |code: &Language| (code.to_string(), answers(&|q| q == *code));
         let average_answers = ("average".to_owned(), answers(&|question| question != Language::EN));
         let answers: Vec<_> =
             languages.iter().map(language_values).chain([average_answers]).collect();
@@ -123,7 +123,7 @@ pub fn write(
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
         // Shared adapters were trained in separate trials.
-        let shared_adapters = || arm.adapters.iter().filter_map(|kind| shared.get(kind)?.first());
+        let shared_adapters = || arm.adapters.iter().filter_map(|kind| by_kind.get(kind)?.first());
         let first = results.of_arm(name).next().context("no seed was run")?;
         let tokens = results.over_seeds(name, |model| model.tokens as f64).mean as u64;
         let summary = ArmSummary {
@@ -132,8 +132,8 @@ pub fn write(
             mapped: over_seeds(&mapped),
             loss,
             answers: answers.into_iter().collect(),
-            updates: first.trained.updates + shared_adapters().map(|one| one.trained).sum::<u64>(),
-            tokens: tokens + shared_adapters().map(|one| one.tokens).sum::<u64>(),
+            updates: first.trained.updates + shared_adapters().map(|r| r.trained).sum::<u64>(),
+            tokens: tokens + shared_adapters().map(|r| r.tokens).sum::<u64>(),
             seconds: results.over_seeds(name, |model| model.seconds).mean,
         };
         arms.push((name.as_str(), summary));
@@ -144,7 +144,7 @@ pub fn write(
         .iter()
         .filter_map(|(name, scores)| Some(format!("{name}: {}", scores(first?).as_ref()?.queries)));
     let query_counts = format!("Queries: {}.", queries.collect::<Vec<_>>().join("; "));
-    let note = "Without its adapters each arm has the loss of the base, bit for bit.";
+    let note = "Without its adapters, each arm has exactly the loss of the base model.";
     let tables =
         format!("{retrieval_table}\n{query_counts}\n\n{answer_table}\n{loss_table}\n{note}\n");
     Ok(experiment.finish_arms(&arms, &tables, "")?)
@@ -166,7 +166,7 @@ fn measured<'a>(
     seeds: &'a [BTreeMap<String, BTreeMap<String, f64>>],
 ) -> impl Iterator<Item = Measured> + 'a {
     let pairs =
-        QUERIES.iter().flat_map(|(setting, _)| ["hits@1", "mrr"].map(|one| (*setting, one)));
+        QUERIES.iter().flat_map(|(setting, _)| ["hits@1", "mrr"].map(|metric| (*setting, metric)));
     pairs.filter_map(move |(setting, metric)| {
         let seed_values = seeds.iter().map(|seed| seed.get(setting)?.get(metric).copied());
         let seed_values: Vec<f64> = seed_values.collect::<Option<_>>()?;

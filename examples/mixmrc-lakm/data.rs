@@ -13,7 +13,7 @@ pub struct TrainingData {
     /// Development questions that determine convergence.
     pub dev: Vec<DevSet>,
     /// Passages of LAKM.
-    pub phrases: Vec<PhrasePassage>,
+    pub lakm_passages: Vec<PhrasePassage>,
 }
 
 impl TrainingData {
@@ -28,14 +28,14 @@ impl TrainingData {
         let MixedTraining { source, translated, mixed } = &mut questions;
         let dev =
             recipe.selection.sets_in_folder(&data.dev, languages, source, [translated, mixed])?;
-        let mut phrases = Vec::new();
+        let mut lakm_passages = Vec::new();
         if recipe.selected().any(|arm| arm.lakm.is_some()) {
-            phrases = PhrasePassage::read_all(&data.phrases)?;
-            ensure!(!phrases.is_empty(), "data.phrases: no passage");
+            lakm_passages = PhrasePassage::read_all(&data.phrases)?;
+            ensure!(!lakm_passages.is_empty(), "data.phrases: no passage");
             if recipe.lakm_as_many_as_mixed {
-                phrases = draw_passages(phrases, questions.mixed.len(), mixing.seed);
+                lakm_passages = draw_passages(lakm_passages, questions.mixed.len(), mixing.seed);
             }
         }
-        Ok(Self { questions, dev, phrases })
+        Ok(Self { questions, dev, lakm_passages })
     }
 }

@@ -21,54 +21,55 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    // 3.1 and 3.2: translations with their answers, questions about passages in other languages,
-    // and knowledge phrases.
+    // Sections 3.1 and 3.2: translations with their answers, questions about passages in other
+    // languages, and knowledge phrases.
     let data = TrainingData::load(&experiment.recipe)?;
     experiment.log(&data.questions);
-    experiment.log(format!("passages with phrases: {}", data.phrases.len()));
+    experiment.log(format!("passages with phrases: {}", data.lakm_passages.len()));
     let results = experiment.each(|trial| train(trial, &data), |trial, _| answer(trial))?;
     report::write(experiment, &results)
 }
 
 /// Trains a reader on the arm's tasks; returns the number of updates.
 fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
-    let (recipe, arm, all) = (trial.recipe, trial.arm, &data.questions);
+    let (recipe, arm, question_sets) = (trial.recipe, trial.arm, &data.questions);
     let heads = [Head::MaskedLm, Head::Span];
     let mut base = trial.start(&recipe.model.path, &heads, recipe.model.segments)?;
 
-    // 3.1: questions in the language of their passages, and mixed questions.
+    // Section 3.1: questions in the language of their passages, and mixed questions.
     let qa_task = |questions: &[Question]| {
         let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
         QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)
     };
-    let translated = if arm.translated { all.translated.as_slice() } else { &[] };
-    let mut same_language = qa_task(&[&all.source, translated].concat())?;
-    let mixed = arm.mixed.then(|| qa_task(&all.mixed)).transpose()?;
+    let translated = if arm.translated { question_sets.translated.as_slice() } else { &[] };
+    let mut same_language = qa_task(&[&question_sets.source, translated].concat())?;
+    let mixed = arm.mixed.then(|| qa_task(&question_sets.mixed)).transpose()?;
 
-    // 3.2: LAKM, masked language modelling that masks knowledge phrases first (Eq. 1, 2).
-    let phrases = arm.lakm.map(|masking| {
+    // Section 3.2: LAKM, masked language modelling that masks knowledge phrases first (Eq. 1, 2).
+    let lakm = arm.lakm.map(|masking| {
         let config = masking.task_config(&recipe.lakm, &recipe.ngrams);
-        let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
+        let (passages, max_length) = (&data.lakm_passages, recipe.lakm_max_length);
         PhraseMaskingTask::from_passages(&base, passages, max_length, &config)
     });
-    let phrases = phrases.transpose()?;
+    let lakm = lakm.transpose()?;
 
-    // 4.3: batches of the tasks alternate, with one update per batch, until the scores converge.
+    // Section 4.3: batches of the tasks alternate, with one update per batch, until the scores
+    // converge.
     let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
     let training = recipe.training(arm, rows);
     let [mrc_batches, mixed_batches, lakm_batches] = recipe.batches(arm);
     let tasks = Alternating::new()
         .with("mrc", mrc_batches, same_language)
         .with_optional("mixed", mixed_batches, mixed)
-        .with_optional("lakm", lakm_batches, phrases);
+        .with_optional("lakm", lakm_batches, lakm);
     let parameters = base.model.named_parameters();
-    let best = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
-    let report = trial.fit_best("train", &training, &parameters, tasks, best)?;
+    let selection = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
+    let report = trial.fit_best("train", &training, &parameters, tasks, selection)?;
     trial.save(&mut base, Head::Span, trial.dir("model"))?;
     Ok(report.steps)
 }
 
-/// 4.4: answers the questions of all combinations of passage and question languages.
+/// Section 4.4: answers the questions of all combinations of passage and question languages.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let Recipe { model, windows, evaluation, languages, data, .. } = trial.recipe;
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;

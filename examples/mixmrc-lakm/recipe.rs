@@ -75,7 +75,7 @@ pub struct Arm {
     /// mixMRC: whether to train on questions and passages in different languages.
     pub mixed: bool,
     /// Whether updates on mixed questions are additional, so that an arm with mixed questions has
-    /// as many updates on unmixed questions as an arm without.
+    /// as many updates on unmixed questions as an arm without mixed questions.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mixed_on_top: bool,
     /// LAKM: masking of phrases in passages, or of random n-grams (Table 8).
@@ -140,8 +140,8 @@ impl Recipe {
         self.run.selected().iter().filter_map(|name| self.arms.get(name))
     }
 
-    /// Returns whether a selected arm trains on translations, or counts them to draw as many LAKM
-    /// passages.
+    /// Returns whether a selected arm trains on translations, or draws as many LAKM passages as
+    /// there are mixed questions.
     pub fn needs_translations(&self) -> bool {
         let counts_mixed = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
         self.selected().any(|arm| arm.translated || arm.mixed || counts_mixed(arm))
@@ -151,17 +151,17 @@ impl Recipe {
     pub fn batches(&self, arm: &Arm) -> [u32; 3] {
         let BatchesPerRound { mrc, mixed, lakm } = self.rounds;
         let tasks = [(true, mrc), (arm.mixed, mixed), (arm.lakm.is_some(), lakm)];
-        tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
+        tasks.map(|(active, count)| if active { count.map_or(1, NonZeroU32::get) } else { 0 })
     }
 
-    /// Returns the training options of an arm with `rows` windows of unmixed questions, see
-    /// [`Recipe::training`].
+    /// Returns the training options of an arm with `rows` windows of unmixed questions; see the
+    /// field `training`.
     pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
         let [mrc, mixed, lakm] = self.batches(arm);
-        let (counted, on_top) = match arm.mixed_on_top {
+        let (counted, additional) = match arm.mixed_on_top {
             true => (mrc, mixed + lakm),
             false => (mrc + mixed, lakm),
         };
-        self.training.for_counted_tasks(rows, counted, on_top)
+        self.training.for_counted_tasks(rows, counted, additional)
     }
 }

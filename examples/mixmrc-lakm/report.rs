@@ -18,7 +18,7 @@ struct ArmSummary {
     languages: BTreeMap<String, ScoreSpread>,
     /// The mean of `languages`.
     xlt: Option<ScoreSpread>,
-    /// The mean over pairs of different languages; absent if there are none.
+    /// The mean over pairs of different languages; absent if there is no such pair.
     #[serde(skip_serializing_if = "Option::is_none")]
     off_diagonal: Option<ScoreSpread>,
     /// The mean over all pairs.
@@ -55,13 +55,13 @@ pub fn write(
     experiment: &Experiment<Recipe>,
     results: &Results<u64, Vec<FileScore>>,
 ) -> Result<()> {
-    let Recipe { arms: all, languages, .. } = &experiment.recipe;
+    let Recipe { arms: recipe_arms, languages, .. } = &experiment.recipe;
     let means = MEANS.map(|(setting, _)| setting.to_owned());
     let mut table = Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means));
     let mut mixed = Table::new("EM / F1, two languages", MIXED_COLUMNS.map(|(setting, _)| setting));
     let (mut arms, mut numbers, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for name in experiment.arms() {
-        let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
+        let title = recipe_arms.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
         let seeds = results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated));
         let seeds: Vec<Matrix> = seeds.collect();
         let matrix = Matrix::over_seeds(title, &seeds);
@@ -81,13 +81,13 @@ pub fn write(
             let run = (experiment, results);
             numbers.extend(measure_answers(run, names, (setting, "avg"), unit, select)?);
         }
-        let means =
+        let text =
             |(_, scores): &(String, ScoreSpread)| format!("{:.1} / {:.1}", scores.em, scores.f1);
-        let spread = |mean: Option<ScoreSpread>| {
+        let cell_of = |mean: Option<ScoreSpread>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
-        mixed.row(title, MIXED_COLUMNS.map(|(_, select)| spread(Matrix::spread(&seeds, select))));
-        table.row(title, diagonal.iter().map(means).chain([xlt, off_diagonal, gxlt].map(spread)));
+        mixed.row(title, MIXED_COLUMNS.map(|(_, select)| cell_of(Matrix::spread(&seeds, select))));
+        table.row(title, diagonal.iter().map(text).chain([xlt, off_diagonal, gxlt].map(cell_of)));
         let arm = ArmSummary {
             title: title.clone(),
             languages: diagonal.into_iter().collect(),
@@ -104,10 +104,10 @@ pub fn write(
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let questions = match (counts.iter().min(), counts.iter().max()) {
         (Some(min), Some(max)) if min != max => format!("{min} to {max}"),
-        (min, _) => min.map_or(0, |all| *all).to_string(),
+        (min, _) => min.map_or(0, |count| *count).to_string(),
     };
-    let note = "questions in each pair of languages; columns of one language: passage and \
-                 question in it.";
+    let note = "questions in each pair of languages; in a column of one language, passage \
+                 and question are in this language.";
     let has_two_languages = arms.iter().any(|(_, arm)| arm.off_diagonal.is_some());
     let mixed = if has_two_languages { format!("\n{mixed}") } else { String::new() };
     Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {note}\n{mixed}"), "")?)

@@ -1,7 +1,7 @@
 //! The training task of the demo's encoder: self-supervised question answering with masked language
 //! modelling on the same passage.
 //!
-//! A span of a passage is the answer, the tokens around it are the question.
+//! A span of a passage is the answer, and the tokens around the span are the question.
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 
@@ -24,7 +24,7 @@ const GROWTH_SHARE: f64 = 0.4;
 const MAX_ANSWER_LENGTH: usize = 4;
 /// Number of tokens on each side of the answer that form the question.
 const NEIGHBOUR_COUNT: RangeInclusive<usize> = 3..=9;
-/// Probability that a neighbour is dropped.
+/// Probability that one of these tokens is dropped.
 const DROP_PROBABILITY: f64 = 0.25;
 /// Probability that the question has `<mask>` in place of the answer.
 const MASKED_QUESTION_PROBABILITY: f64 = 0.5;
@@ -72,7 +72,7 @@ pub struct ClozeTask<'a> {
     /// Passages by language.
     passages: Vec<Vec<Vec<u32>>>,
     languages: WeightedIndex<f64>,
-    /// Length of each example of the run. The real lengths are unknown, because a step draws its
+    /// Length of each example of the run. The real lengths are unknown until a step draws its
     /// examples, so all entries are `last_length`.
     lengths: Vec<usize>,
     /// Token ids of the last batch, by index in the batch.
@@ -87,9 +87,9 @@ pub struct Cloze {
     pub labels: Vec<i64>,
     /// Index of the passage's first token.
     pub passage_start: usize,
-    /// The answer's first token.
+    /// Index of the answer's first token.
     pub start: usize,
-    /// The answer's last token.
+    /// Index of the answer's last token.
     pub end: usize,
 }
 
@@ -135,22 +135,22 @@ impl<'a> ClozeTask<'a> {
         let tokens = passages.get(rng.random_range(0..passages.len().max(1)))?;
         let first = rng.random_range(0..=tokens.len().saturating_sub(length));
         let passage = tokens.get(first..tokens.len().min(first + length))?;
-        let size = rng.random_range(1..=MAX_ANSWER_LENGTH);
-        let last = passage.len().checked_sub(size + 1).filter(|last| *last > 2)?;
+        let answer_length = rng.random_range(1..=MAX_ANSWER_LENGTH);
+        let last = passage.len().checked_sub(answer_length + 1).filter(|last| *last > 2)?;
         let answer = rng.random_range(2..last);
-        let question = self.question(passage, answer..answer + size, rng)?;
+        let question = self.question(passage, answer..answer + answer_length, rng)?;
 
         let SpecialTokens { bos, eos, .. } = self.specials;
         let input_ids = [&[bos], question.as_slice(), &[eos, eos], passage, &[eos]].concat();
         let passage_start = question.len() + 3;
-        let (start, end) = (passage_start + answer, passage_start + answer + size - 1);
+        let (start, end) = (passage_start + answer, passage_start + answer + answer_length - 1);
         let labels = vec![IGNORE_INDEX; input_ids.len()];
         let mut cloze = Cloze { input_ids, labels, passage_start, start, end };
         self.mask(&mut cloze, rng);
         Some(cloze)
     }
 
-    /// Returns the tokens around the answer with random omissions, with or without `<mask>` in
+    /// Returns the tokens around the answer after random omissions, with or without `<mask>` in
     /// place of the answer.
     fn question(
         &self,

@@ -59,7 +59,7 @@ struct Trained {
 /// Trains a vocabulary, and an encoder from scratch.
 fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Result<Trained> {
     let recipe = trial.recipe;
-    let (tokenizer, files) = vocabulary(trial, corpus)?;
+    let (tokenizer, files) = tokenizer(trial, corpus)?;
     let passages = passages(&tokenizer, corpus)?;
     for (language, passages) in LANGUAGES.iter().zip(&passages) {
         let tokens: usize = passages.iter().map(Vec::len).sum();
@@ -83,7 +83,7 @@ fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Re
 }
 
 /// Returns the tokenizer, whose vocabulary is trained unless its file exists.
-fn vocabulary(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
+fn tokenizer(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
     let path = trial.dir(TOKENIZER);
     if !path.exists() {
         let graph = KnowledgeGraph::read_dir(&trial.recipe.data.kg)?;

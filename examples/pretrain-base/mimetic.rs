@@ -27,10 +27,10 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
     let options = (Kind::Float, Device::Cpu);
     no_grad(|| -> Result<()> {
         let half = width / 2;
-        let rate =
+        let frequencies =
             Tensor::f_arange(half, options)?.f_mul_scalar(-(100f64.ln()) / half as f64)?.f_exp()?;
         let position = Tensor::f_arange(config.max_position_embeddings, options)?;
-        let angle = position.f_unsqueeze(1)?.f_mul(&rate.f_unsqueeze(0)?)?;
+        let angle = position.f_unsqueeze(1)?.f_mul(&frequencies.f_unsqueeze(0)?)?;
         let sinusoids = Tensor::f_cat(&[angle.f_sin()?, angle.f_cos()?], 1)?;
         let sinusoids = sinusoids.f_mul_scalar(2f64.sqrt() * range * 0.5)?;
         let _ = sinusoids.f_select(0, config.pad_token_id)?.f_zero_()?;
@@ -44,13 +44,13 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         let rows = [direction.f_neg()?, direction.shallow_clone()];
         segments.f_copy_(&Tensor::f_stack(&rows, 0)?)?;
 
-        let unit = direction.f_div(&direction.f_norm()?)?.f_to_device(model.device())?;
+        let unit_direction = direction.f_div(&direction.f_norm()?)?.f_to_device(model.device())?;
         let attention = "roberta.encoder.layer.0.attention.self";
         let mut query = parameter(&format!("{attention}.query.weight"))?;
         let mut key = parameter(&format!("{attention}.key.weight"))?;
         query.f_copy_(&query.f_mul_scalar(1.5)?)?;
         let identity = Tensor::f_eye(width, (Kind::Float, model.device()))?;
-        let orthogonal = identity.f_sub(&unit.f_outer(&unit)?)?;
+        let orthogonal = identity.f_sub(&unit_direction.f_outer(&unit_direction)?)?;
         key.f_copy_(&query.f_matmul(&orthogonal)?)?;
         Ok(())
     })

@@ -30,7 +30,7 @@ pub struct Recipe {
 pub struct Data {
     /// A folder of `demo-data text`.
     pub text: JsonFolder,
-    /// The knowledge graph whose labels shape the vocabulary.
+    /// The knowledge graph whose labels are added to the training text of the vocabulary.
     pub kg: TsvFolder,
 }
 

@@ -129,7 +129,7 @@ fn alphabet(text: &[String], max_count: usize) -> tokenizers::Result<HashSet<cha
             *counts.entry(character).or_default() += 1;
         }
     }
-    let mut ranked: Vec<(char, u64)> = counts.into_iter().collect();
-    ranked.sort_unstable_by_key(|&(character, count)| (Reverse(count), character));
-    Ok(ranked.into_iter().take(max_count).map(|(character, _)| character).collect())
+    let mut sorted: Vec<(char, u64)> = counts.into_iter().collect();
+    sorted.sort_unstable_by_key(|&(character, count)| (Reverse(count), character));
+    Ok(sorted.into_iter().take(max_count).map(|(character, _)| character).collect())
 }

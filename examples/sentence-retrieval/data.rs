@@ -44,14 +44,14 @@ impl Inputs {
         for &language in &recipe.languages {
             let path = recipe.data.xquad.join(format!("xquad.{language}.json"));
             let (mut questions, mut texts, mut paragraphs) = (Vec::new(), Vec::new(), Vec::new());
-            for (article, one) in File::read(&path)?.data.into_iter().enumerate() {
-                let held_out = article >= recipe.train_articles;
-                for one in one.paragraphs {
-                    for (index, qa) in one.qas.iter().enumerate() {
+            for (index, article) in File::read(&path)?.data.into_iter().enumerate() {
+                let held_out = index >= recipe.train_articles;
+                for paragraph in article.paragraphs {
+                    for (index, qa) in paragraph.qas.iter().enumerate() {
                         questions.push(Question { paragraph: paragraphs.len(), index, held_out });
                         texts.push(format!("{}{}", prefixes.query, qa.question));
                     }
-                    paragraphs.push(format!("{}{}", prefixes.passage, one.context));
+                    paragraphs.push(format!("{}{}", prefixes.passage, paragraph.context));
                 }
             }
             let is_parallel = inputs.questions.is_empty() || inputs.questions == questions;
@@ -60,7 +60,7 @@ impl Inputs {
             inputs.question_texts.insert(language, texts);
             inputs.paragraphs.insert(language, paragraphs);
         }
-        let has_split = |held_out| inputs.questions.iter().any(|one| one.held_out == held_out);
+        let has_split = |held_out| inputs.questions.iter().any(|q| q.held_out == held_out);
         let count = recipe.train_articles;
         ensure!(
             has_split(true) && has_split(false),
@@ -68,10 +68,9 @@ impl Inputs {
         );
         let languages = &evaluation.sentence_languages;
         let folder = &recipe.data.sentences;
-        for (language, all) in sentences::read(folder, languages, evaluation.max_sentences)? {
-            let text =
-                |one: &kg_triples::phrases::PhrasePassage| prefixes.query.clone() + &one.text;
-            inputs.sentences.insert(language, all.iter().map(text).collect());
+        for (language, passages) in sentences::read(folder, languages, evaluation.max_sentences)? {
+            let text = |p: &kg_triples::phrases::PhrasePassage| prefixes.query.clone() + &p.text;
+            inputs.sentences.insert(language, passages.iter().map(text).collect());
         }
         let mut counts = inputs.sentences.values().map(Vec::len);
         let first = counts.next();
@@ -80,10 +79,10 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// Returns one pair for each training question and language. If the key is in another language
-    /// than the query, that language is drawn at random. The keys of pairs with the same entity are
-    /// not negatives. For cosine regression, these pairs have similarity 1, and each is followed by
-    /// a pair of similarity 0, whose key is a random training question of another paragraph.
+    /// Returns one pair for each training question and language. If key and query have different
+    /// languages, the key's language is drawn at random. Keys of pairs with the same entity are not
+    /// negatives. For cosine regression, each of these pairs has similarity 1 and is followed by a
+    /// pair of similarity 0, whose key is a random training question of another paragraph.
     pub fn pairs(
         &self,
         recipe: &Recipe,
@@ -97,18 +96,18 @@ impl Inputs {
         let (prefix, share) = (&recipe.prefixes.query, recipe.dropped_words);
         let mut pairs = Vec::new();
         let training: Vec<(usize, &Question)> =
-            self.questions.iter().enumerate().filter(|(_, one)| !one.held_out).collect();
-        for &(number, &Question { paragraph, .. }) in &training {
-            let mut rng = rng_for(seed, "pairs", number as u64);
+            self.questions.iter().enumerate().filter(|(_, q)| !q.held_out).collect();
+        for &(row, &Question { paragraph, .. }) in &training {
+            let mut rng = rng_for(seed, "pairs", row as u64);
             for &language in &recipe.languages {
                 let other_languages =
                     recipe.languages.iter().filter(|candidate| **candidate != language);
                 let second_language =
                     *other_languages.collect::<Vec<_>>().choose(&mut rng).context("languages")?;
-                let query = text(&self.question_texts, language, number)?;
+                let query = text(&self.question_texts, language, row)?;
                 let (key_language, key) = match positive {
                     Positive::Translation => {
-                        (*second_language, text(&self.question_texts, *second_language, number)?)
+                        (*second_language, text(&self.question_texts, *second_language, row)?)
                     }
                     Positive::Paragraph => {
                         (*second_language, text(&self.paragraphs, *second_language, paragraph)?)
@@ -128,15 +127,14 @@ impl Inputs {
                     query_language: language,
                     key,
                     key_language,
-                    entity: if is_paragraph { paragraph } else { number }.to_string(),
+                    entity: if is_paragraph { paragraph } else { row }.to_string(),
                     similarity: None,
                 };
                 if loss == PairLoss::Contrastive {
                     pairs.push(pair);
                     continue;
                 }
-                let other_paragraphs =
-                    training.iter().filter(|(_, one)| one.paragraph != paragraph);
+                let other_paragraphs = training.iter().filter(|(_, q)| q.paragraph != paragraph);
                 let (other_question, _) =
                     other_paragraphs.choose(&mut rng).context("one training paragraph")?;
                 let key = text(&self.question_texts, key_language, *other_question)?;

@@ -54,7 +54,7 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
             scores.sentences.push(PairRanks { query, candidate, ranks });
         }
     }
-    // The control: each paragraph gets the questions of another random paragraph.
+    // The control adds the questions of another random paragraph to each paragraph.
     let mut order: Vec<usize> =
         (0..paragraphs.values().map(Array2::nrows).max().unwrap_or(0)).collect();
     order.shuffle(&mut rng_for(trial.seed, "other paragraphs", 0));
@@ -62,11 +62,11 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     let other_paragraphs: BTreeMap<usize, usize> = order.iter().copied().zip(shifted).collect();
     for (&query, queries) in &questions {
         for (&candidate, passages) in &paragraphs {
-            let rank = |owner: &dyn Fn(usize) -> Option<usize>| {
+            let rank = |target: &dyn Fn(usize) -> Option<usize>| {
                 let config = &evaluation;
-                let added = questions.iter().filter(|(language, _)| **language != query);
-                let added: Vec<&Array2<f32>> = added.map(|(_, vectors)| vectors).collect();
-                let ranks = augmented_ranks(inputs, config, queries, passages, &added, owner)?;
+                let other_languages = questions.iter().filter(|(language, _)| **language != query);
+                let vectors: Vec<&Array2<f32>> = other_languages.map(|(_, v)| v).collect();
+                let ranks = augmented_ranks(inputs, config, queries, passages, &vectors, target)?;
                 Ok::<_, anyhow::Error>(PairRanks { query, candidate, ranks })
             };
             scores.paragraphs.push(rank(&|_| None)?);
@@ -82,42 +82,42 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
 /// Adds question vectors to the paragraph vectors, and returns the rank of the correct paragraph
 /// for each held-out question.
 ///
-/// `added` contains the question vectors in each language except the query's. `owner` returns the
-/// paragraph to whose vector a paragraph's questions are added. The question with the query's index
-/// is excluded in every paragraph, because it may be the query. Questions are repeated or omitted
-/// so that every paragraph has equally many, because a vector with more questions is closer to
-/// every query.
+/// `question_vectors` are the vectors in each language except the query's. `target_of` returns the
+/// paragraph to whose vector the questions of a paragraph are added. The question with the query's
+/// index is excluded in every paragraph, because it may be the query. Questions are repeated or
+/// omitted so that every paragraph has the same number of questions, because a vector with more
+/// questions is closer to every query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &Evaluation,
     queries: &Array2<f32>,
     passages: &Array2<f32>,
-    added: &[&Array2<f32>],
-    owner: &dyn Fn(usize) -> Option<usize>,
+    question_vectors: &[&Array2<f32>],
+    target_of: &dyn Fn(usize) -> Option<usize>,
 ) -> Result<Vec<usize>> {
     let questions = || inputs.questions.iter().enumerate();
     let mut by_index: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (number, one) in questions().filter(|(_, one)| one.held_out) {
-        by_index.entry(one.index).or_default().push(number);
+    for (row, question) in questions().filter(|(_, q)| q.held_out) {
+        by_index.entry(question.index).or_default().push(row);
     }
     let mut ranks = BTreeMap::new();
     for (index, rows) in by_index {
-        let mut questions_by_owner: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, one) in questions().filter(|(_, one)| one.index != index) {
-            if let Some(owner) = owner(one.paragraph) {
-                questions_by_owner.entry(owner).or_default().push(number);
+        let mut questions_by_target: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (row, question) in questions().filter(|(_, q)| q.index != index) {
+            if let Some(target) = target_of(question.paragraph) {
+                questions_by_target.entry(target).or_default().push(row);
             }
         }
-        let repeat_questions = |(&owner, rows): (&usize, &Vec<usize>)| {
+        let repeat_questions = |(&target, rows): (&usize, &Vec<usize>)| {
             let rows: Vec<usize> =
                 rows.iter().copied().cycle().take(evaluation.questions).collect();
-            rows.into_iter().map(move |row| (owner, row))
+            rows.into_iter().map(move |row| (target, row))
         };
-        let owner_rows: Vec<(usize, usize)> =
-            questions_by_owner.iter().flat_map(repeat_questions).collect();
-        let added = added
+        let target_rows: Vec<(usize, usize)> =
+            questions_by_target.iter().flat_map(repeat_questions).collect();
+        let added = question_vectors
             .iter()
-            .flat_map(|vectors| owner_rows.iter().map(|&(owner, row)| (owner, vectors.row(row))));
+            .flat_map(|vectors| target_rows.iter().map(|&(to, row)| (to, vectors.row(row))));
         let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());

@@ -31,12 +31,12 @@ pub fn paragraph_ranks(recipe: &Recipe, inputs: &Inputs) -> Vec<PairRanks> {
             scorer.upsert(&index, embedder.embed(text));
         }
         for (&query, questions) in &inputs.question_texts {
-            let held_out = inputs.questions.iter().zip(questions).filter(|(one, _)| one.held_out);
-            let rank = |(one, text): (&crate::data::Question, &String)| {
+            let held_out = inputs.questions.iter().zip(questions).filter(|(q, _)| q.held_out);
+            let rank = |(question, text): (&crate::data::Question, &String)| {
                 let text = text.strip_prefix(&recipe.prefixes.query).unwrap_or(text);
                 let matches = scorer.matches(&embedder.embed(text));
-                match matches.iter().find(|other| other.id == one.paragraph) {
-                    Some(gold) => matches.iter().filter(|other| other.score >= gold.score).count(),
+                match matches.iter().find(|m| m.id == question.paragraph) {
+                    Some(gold) => matches.iter().filter(|m| m.score >= gold.score).count(),
                     None => texts.len(),
                 }
             };

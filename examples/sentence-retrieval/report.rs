@@ -28,9 +28,9 @@ pub struct Scores {
     pub sentences: Vec<PairRanks>,
     /// XQuAD's paragraphs.
     pub paragraphs: Vec<PairRanks>,
-    /// Paragraphs with the vectors of their other questions.
+    /// Paragraphs whose vectors include their other questions.
     pub augmented: Vec<PairRanks>,
-    /// Paragraphs with the vectors of another paragraph's questions.
+    /// Paragraphs whose vectors include the questions of another paragraph.
     pub other_questions: Vec<PairRanks>,
 }
 
@@ -71,8 +71,8 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
     let (same_language, different_languages): (Vec<_>, Vec<_>) =
         pairs.iter().partition(|pair| pair.query == pair.candidate);
     let shares = |(metric, max_rank)| {
-        let of_pairs = pairs.iter().map(|pair| hit_rates([pair], max_rank));
-        let lowest = of_pairs.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
+        let pair_rates = pairs.iter().map(|pair| hit_rates([pair], max_rank));
+        let lowest = pair_rates.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
         let same_language = ("same language", hit_rates(same_language.iter().copied(), max_rank));
         let different_languages =
             ("different languages", hit_rates(different_languages.iter().copied(), max_rank));
@@ -86,18 +86,18 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
 /// Combines the values of all seeds. Means at rank 1 also store their items, which are queries in
 /// all languages.
 fn over_seeds(title: &str, seeds: &[Vec<QueryScores>]) -> Vec<Measured> {
-    let column = |(at, ([setting, language, metric], _)): (usize, &QueryScores)| {
+    let measured = |(index, ([setting, language, metric], _)): (usize, &QueryScores)| {
         let seeds: Vec<&Vec<f64>> =
-            seeds.iter().filter_map(|seed| Some(&seed.get(at)?.1)).collect();
+            seeds.iter().filter_map(|seed| Some(&seed.get(index)?.1)).collect();
         let means = seeds.iter().map(|shares| mean(*shares));
-        let number = Measured::of_seeds(title, setting, language, metric, means);
-        let item = |at| mean(seeds.iter().filter_map(|shares| shares.get(at)));
+        let result = Measured::of_seeds(title, setting, language, metric, means);
+        let item = |index| mean(seeds.iter().filter_map(|shares| shares.get(index)));
         let has_items = language == "avg" && metric.ends_with("@1") && !setting.ends_with("pair");
         let first = seeds.first().filter(|_| has_items);
         let items = (0..first.map_or(0, |shares| shares.len())).map(item);
-        Measured { items: items.map(|item| (item * 100.0).round() / 100.0).collect(), ..number }
+        Measured { items: items.map(|item| (item * 100.0).round() / 100.0).collect(), ..result }
     };
-    seeds.first().into_iter().flatten().enumerate().map(column).collect()
+    seeds.first().into_iter().flatten().enumerate().map(measured).collect()
 }
 
 /// Table title, row title (`ARM` is replaced by the arm's title) and shares.
@@ -113,29 +113,29 @@ const ROWS: [Row; 5] = [
 
 /// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) -> Result<()> {
-    let (mut tables, mut arms, mut all) = (Vec::<(&str, Table)>::new(), Vec::new(), Vec::new());
+    let (mut tables, mut arms, mut values) = (Vec::<(&str, Table)>::new(), Vec::new(), Vec::new());
     for name in experiment.arms() {
         let arm = experiment.recipe.arms.get(name).context("arm")?;
         let mut scores = BTreeMap::new();
         for (table, row, shares) in ROWS {
             let title = row.replace("ARM", arm.title.as_ref().unwrap_or(name));
-            let seeds: Vec<_> = results.of_arm(name).map(|one| shares(&one.evaluated)).collect();
+            let seeds: Vec<_> = results.of_arm(name).map(|t| shares(&t.evaluated)).collect();
             let numbers = over_seeds(&title, &seeds);
             if numbers.is_empty() {
                 continue;
             }
-            let column = |one: &Measured| {
-                format!("{}, {}, {}", one.setting, one.language, one.metric).replace(", avg", "")
+            let column = |n: &Measured| {
+                format!("{}, {}, {}", n.setting, n.language, n.metric).replace(", avg", "")
             };
             if !tables.iter().any(|(title, _)| *title == table) {
                 tables.push((table, Table::new(table, numbers.iter().map(column))));
             }
             if let Some((_, table)) = tables.iter_mut().find(|(title, _)| *title == table) {
-                table.row(&title, numbers.iter().map(|one| one.spread().to_string()));
+                table.row(&title, numbers.iter().map(|number| number.spread().to_string()));
             }
-            let spreads = numbers.iter().map(|one| (column(one), one.spread()));
+            let spreads = numbers.iter().map(|number| (column(number), number.spread()));
             scores.insert(title, spreads.collect::<BTreeMap<_, _>>());
-            all.extend(numbers);
+            values.extend(numbers);
         }
         let tokens = results.over_seeds(name, |trial| trial.trained as f64).mean;
         let seconds = results.over_seeds(name, |trial| trial.seconds).mean;
@@ -144,7 +144,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
             json!({ "scores": scores, "tokens": tokens, "seconds": seconds }),
         ));
     }
-    Measured::write(experiment.dir("numbers.jsonl"), &all)?;
+    Measured::write(experiment.dir("numbers.jsonl"), &values)?;
     let tables: Vec<String> = tables.iter().map(|(_, table)| table.to_string()).collect();
     Ok(experiment.finish_arms(&arms, &tables.join("\n"), "")?)
 }

@@ -1,4 +1,4 @@
-//! Table and summary of models by language and inference mode. The inference mode is the second
+//! Table and summary of models by language and inference mode. An inference mode selects the second
 //! text of each input. Scores are compared with the control's scores with the same seed.
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 /// Values by inference mode, measure and language.
 pub type Scores = BTreeMap<String, BTreeMap<String, BTreeMap<Language, f64>>>;
 
-/// Contents of a recipe's tables.
+/// Contents and titles of a recipe's table.
 pub struct InferenceModes<'a> {
     /// The measure in the table, and its title.
     pub measure: (&'a str, &'a str),
@@ -49,9 +49,9 @@ impl InferenceModes<'_> {
         results: &Results<T, Scores>,
         remark: impl Fn(&T) -> Option<String>,
     ) -> Result<()> {
-        let (measure, corner) = self.measure;
+        let (measure, header) = self.measure;
         let columns = self.languages.iter().map(ToString::to_string);
-        let mut table = Table::new(corner, columns.chain(["average".into(), "− control".into()]));
+        let mut table = Table::new(header, columns.chain(["average".into(), "− control".into()]));
         let (mut arms, mut numbers) = (Vec::new(), Vec::new());
         let mut remarks = String::new();
         let seeds = || experiment.seeds().iter().copied();
@@ -61,9 +61,9 @@ impl InferenceModes<'_> {
             Some(Spread::of(scores.values().copied()).mean)
         };
         for arm in experiment.arms() {
-            let first = results.of_arm(arm).next();
+            let first_trial = results.of_arm(arm).next();
             let title = self.titles.get(arm.as_str()).copied().unwrap_or(arm);
-            let remark = first.and_then(|trial| remark(&trial.trained));
+            let remark = first_trial.and_then(|trial| remark(&trial.trained));
             remarks.extend(remark.map(|remark| format!("\n{title}: {remark}.\n")));
             let mut modes = BTreeMap::new();
             for (mode, scores) in over_seeds(results.of_arm(arm).map(|trial| &trial.evaluated)) {
@@ -73,18 +73,18 @@ impl InferenceModes<'_> {
                 let is_compared = !differences.is_empty() && (arm.as_str(), &*mode) != self.control;
                 let against_control = is_compared.then(|| Spread::of(differences));
                 let measure_scores = scores.get(measure);
-                let value = |language| cell(measure_scores.and_then(|scores| scores.get(language)));
+                let score = |language| cell(measure_scores.and_then(|scores| scores.get(language)));
                 let seed_values = seeds().filter_map(seed_mean);
-                let number = Measured::of_seeds(title, &mode, "avg", measure, seed_values);
-                let average = number.spread().to_string();
-                numbers.push(number);
+                let measured = Measured::of_seeds(title, &mode, "avg", measure, seed_values);
+                let average = measured.spread().to_string();
+                numbers.push(measured);
                 let difference = cell(against_control.map(|value| format!("{value:+}")));
-                let numbers = self.languages.iter().map(value).chain([average, difference]);
-                table.row(format!("{title}, {mode}"), numbers);
+                let cells = self.languages.iter().map(score).chain([average, difference]);
+                table.row(format!("{title}, {mode}"), cells);
                 modes.insert(mode, ModeSummary { scores, against_control });
             }
             let seconds = results.over_seeds(arm, |trial| trial.seconds).mean;
-            let trained = first.map(|trial| &trial.trained);
+            let trained = first_trial.map(|trial| &trial.trained);
             arms.push((arm.as_str(), ArmSummary { title, trained, modes, seconds }));
         }
         Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;

@@ -1,5 +1,5 @@
-//! Code shared by the recipes. Each paper has a folder next to this one, whose `main.rs` follows
-//! the paper's method section.
+//! Code shared by the recipes. Each recipe has a folder next to `src`; its `main.rs` follows the
+//! paper's method section.
 
 pub mod inference_modes;
 pub mod numbers;

@@ -11,8 +11,8 @@ use mlqa_eval::{
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-/// Unit that the bootstrap resamples, an item of `numbers.jsonl`. Answers in an item are dependent
-/// and therefore resampled together.
+/// Unit that the bootstrap resamples; each unit is an item of `numbers.jsonl`. Answers of an item
+/// are dependent and therefore resampled together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
@@ -40,17 +40,17 @@ pub fn measure_answers<R: Recipe, T>(
     unit: Item,
     includes: impl Fn(Language, Language) -> bool,
 ) -> Result<Vec<Measured>> {
-    // Only the first of several processes has the answers.
+    // Only rank 0 has the answers.
     if !experiment.is_rank_0() {
         return Ok(Vec::new());
     }
-    let (mut seeds, mut folders) = (Vec::new(), Vec::new());
+    let (mut seed_scores, mut folders) = (Vec::new(), Vec::new());
     for &seed in experiment.seeds() {
         let files = results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated);
         let Some(mean) = Matrix::of_files(title, files).mean(&includes) else {
             return Ok(Vec::new());
         };
-        seeds.push([mean.f1, mean.em]);
+        seed_scores.push([mean.f1, mean.em]);
         for trial in results.of_trial(seed, arm) {
             let folder = experiment.dir(format!("seed-{seed}")).join(arm);
             let folder = folder.join(trial.variant.as_deref().unwrap_or_default());
@@ -58,14 +58,14 @@ pub fn measure_answers<R: Recipe, T>(
         }
     }
     let names = [title, setting, language];
-    Ok(with_items(names, &seeds, &folders, unit, includes)?.into())
+    Ok(with_items(names, &seed_scores, &folders, unit, includes)?.into())
 }
 
 /// Returns F1 and exact match with the scores of each seed, and the mean of each item over the
 /// predictions in `folders`, which must contain all seeds.
 pub fn with_items(
     [title, setting, language]: [&str; 3],
-    seeds: &[[f64; 2]],
+    seed_scores: &[[f64; 2]],
     folders: &[PathBuf],
     unit: Item,
     includes: impl Fn(Language, Language) -> bool,
@@ -75,9 +75,9 @@ pub fn with_items(
         add_items(folder, unit, &includes, &mut items)?;
     }
     Ok([("f1", 0), ("em", 1)].map(|(metric, index)| {
-        let seed_values = seeds.iter().filter_map(|seed| seed.get(index).copied());
-        let number = Measured::of_seeds(title, setting, language, metric, seed_values);
-        Measured { items: items.values().map(|sums| sums.mean(index)).collect(), ..number }
+        let seed_values = seed_scores.iter().filter_map(|scores| scores.get(index).copied());
+        let measured = Measured::of_seeds(title, setting, language, metric, seed_values);
+        Measured { items: items.values().map(|sums| sums.mean(index)).collect(), ..measured }
     }))
 }
 

@@ -13,17 +13,17 @@ pub fn read<'a>(
     languages: impl IntoIterator<Item = &'a Language>,
     max_lines: usize,
 ) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
-    let read = |&language: &Language| {
+    let read_language = |&language: &Language| {
         let path = folder.join(format!("{language}.tsv"));
-        let name = || path.display().to_string();
-        let text = atomic_file::read_to_string(&path).with_context(name)?;
-        let sentence = |(number, line): (usize, &str)| {
-            let message = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
+        let path_text = || path.display().to_string();
+        let text = atomic_file::read_to_string(&path).with_context(path_text)?;
+        let parse_line = |(index, line): (usize, &str)| {
+            let message = || format!("{}, line {}: expected id, tab, text", path_text(), index + 1);
             let (_, text) = line.split_once('\t').with_context(message)?;
             Ok(PhrasePassage::single_phrase(language, text.to_owned()))
         };
         let lines = text.lines().enumerate().take(max_lines);
-        Ok((language, lines.map(sentence).collect::<Result<_>>()?))
+        Ok((language, lines.map(parse_line).collect::<Result<_>>()?))
     };
-    languages.into_iter().map(read).collect()
+    languages.into_iter().map(read_language).collect()
 }

@@ -22,7 +22,7 @@ pub enum Selection {
 
 /// Name, data status and options that all benchmarks have.
 pub struct BenchmarkInfo<'a> {
-    /// The name of the data set in tables, if it has one.
+    /// The name of the data set in tables; empty: the title of the benchmark.
     pub name: &'a str,
     /// Whether the recipe has data for the benchmark.
     pub has_data: bool,
@@ -48,7 +48,7 @@ pub trait Benchmark {
         bail!("a probe has no training")
     }
 
-    /// Completes the folder of a fine-tuned model.
+    /// Adds files to the folder of a fine-tuned model, such as label names.
     fn complete(&self, _: &Path) -> Result<()> {
         Ok(())
     }
@@ -78,11 +78,12 @@ pub enum Split {
 /// Examples for scoring a model.
 pub struct Scorer<'a> {
     pub languages: Vec<String>,
-    pub score: Score<'a>,
+    pub score: ScoreFn<'a>,
 }
 
-/// Scores the current model, and writes predictions to the folder, if there is one.
-pub type Score<'a> = Box<dyn Fn(Option<&Path>) -> Result<TestResults> + 'a>;
+/// Function that scores the current model, and writes predictions to the folder, if a folder is
+/// given.
+pub type ScoreFn<'a> = Box<dyn Fn(Option<&Path>) -> Result<TestResults> + 'a>;
 
 /// Test results of a model in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -90,7 +91,7 @@ pub struct TestResults {
     /// Scores by metric and language; models are compared by
     /// [`Row::metric`](crate::suite::Row::metric).
     pub metrics: BTreeMap<String, Scores>,
-    /// LAMA only: the values of its table, by data set.
+    /// Values of LAMA's table by data set; empty for other benchmarks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
 }
@@ -105,7 +106,7 @@ impl TestResults {
 /// Rejects a maximum length that exceeds the model's number of positions.
 pub fn check_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
     let positions = model.model.config().max_length();
-    let valid = i64::try_from(length).is_ok_and(|length| length <= positions);
-    ensure!(valid, "{key} = {length}: the model has {positions} positions");
+    let fits = i64::try_from(length).is_ok_and(|length| length <= positions);
+    ensure!(fits, "{key} = {length}: the model has {positions} positions");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Completion of facts by pre-trained models: LAMA's English facts with single-piece objects
+//! Completion of facts by pre-trained models: LAMA's English facts with objects of one token
 //! (XLM-K, section 4.4, Table 5), and facts in several languages as in mLAMA, where the objects of
 //! a relation are ranked.
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub struct LamaData {
 }
 
 /// LAMA's parts and their folders.
-const FOLDERS: [(Corpus, &str); 4] = [
+const CORPORA: [(Corpus, &str); 4] = [
     (Corpus::GoogleRe, "Google_RE"),
     (Corpus::TRex, "TREx"),
     (Corpus::ConceptNet, "ConceptNet"),
@@ -50,7 +50,7 @@ const FOLDERS: [(Corpus, &str); 4] = [
 impl Lama {
     /// Adds the existing folders of LAMA's parts, so that their files belong to the run's inputs.
     pub fn find_parts(&mut self) {
-        for (_, name) in FOLDERS {
+        for (_, name) in CORPORA {
             let folder = self.data.test.join(name);
             if self.data.test.is_set() && folder.is_dir() {
                 self.data.parts.insert(name.to_owned(), folder.into());
@@ -66,7 +66,7 @@ impl Benchmark for Lama {
     }
 
     fn validate(&self) -> Result<()> {
-        let names = FOLDERS.map(|(_, name)| name).join(", ");
+        let names = CORPORA.map(|(_, name)| name).join(", ");
         let folder: &Path = &self.data.test;
         let has_parts = !self.data.parts.is_empty();
         ensure!(has_parts, "data.test = {folder:?}: contains none of the folders {names}");
@@ -79,12 +79,12 @@ impl Benchmark for Lama {
 
     fn scorer<'a>(&'a self, _: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
         check_length("clozes.max_length", self.clozes.max_length, model)?;
-        let words = &self.data.vocabulary;
-        let words = words.is_set().then(|| CommonVocabulary::read(words)).transpose()?;
-        let candidates = words.as_ref().map(|words| words.candidates(&model.tokenizer));
+        let path = &self.data.vocabulary;
+        let vocabulary = path.is_set().then(|| CommonVocabulary::read(path)).transpose()?;
+        let candidates = vocabulary.as_ref().map(|words| words.candidates(&model.tokenizer));
         let candidates = candidates.transpose()?;
         let mut parts = Vec::new();
-        for (corpus, name) in FOLDERS {
+        for (corpus, name) in CORPORA {
             if !self.data.parts.contains_key(name) {
                 continue;
             }
@@ -93,9 +93,9 @@ impl Benchmark for Lama {
                 .into_iter()
                 .map(|(relation, facts)| (relation, facts.facts))
                 .unzip();
-            let words = words.as_ref();
-            let built = build_clozes(&facts.concat(), &model.tokenizer, words, &self.clozes);
-            parts.push((corpus, relations, built.with_context(|| corpus.name())?.clozes));
+            let vocabulary = vocabulary.as_ref();
+            let clozes = build_clozes(&facts.concat(), &model.tokenizer, vocabulary, &self.clozes);
+            parts.push((corpus, relations, clozes.with_context(|| corpus.name())?.clozes));
         }
         let score = move |_: Option<&Path>| {
             let mut results = TestResults::default();

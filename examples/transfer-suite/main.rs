@@ -64,27 +64,27 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let parameters = model.model.named_parameters();
     let (config, selection) = benchmark.info().training.context("a probe has no training")?;
     let mut task = benchmark.training(model)?;
-    let development = benchmark.scorer(Split::Development, model)?;
-    if development.languages.is_empty() {
+    let dev_scorer = benchmark.scorer(Split::Development, model)?;
+    if dev_scorer.languages.is_empty() {
         trial.fit(STAGE, config, &parameters, &mut *task)?;
         return Ok(Trained::default());
     }
     let score = || {
-        let metrics = (development.score)(None)?.metrics;
+        let metrics = (dev_scorer.score)(None)?.metrics;
         Ok(metrics.get(row.metric).cloned().unwrap_or_default())
     };
-    let english = selection == Selection::EnglishOnly;
+    let english_only = selection == Selection::EnglishOnly;
     let selection = CheckpointSelection {
         rule: format!("{selection:?}"),
-        deciding_score: english.then(|| "en".to_owned()),
-        ..CheckpointSelection::highest_mean(development.languages.clone(), score)
+        deciding_score: english_only.then(|| "en".to_owned()),
+        ..CheckpointSelection::highest_mean(dev_scorer.languages.clone(), score)
     };
     trial.fit_best(STAGE, config, &parameters, &mut *task, Some(selection))?;
     let best: BestEvaluation = read_json(trial.dir(STAGE).join("selection.json"))?;
     Ok(Trained { epoch: Some(best.evaluation + 1), dev: best.scores })
 }
 
-/// Scores a model in every language: the fine-tuned model or, for a probe, the pre-trained one.
+/// Scores a model in every language: the fine-tuned model or, for a probe, the pre-trained model.
 fn test(trial: &Trial<Recipe>) -> Result<TestResults> {
     let (row, benchmark) = trial.arm.tasks.single()?;
     let folder = if row.fine_tunes { trial.dir("model") } else { trial.arm.model.to_path_buf() };

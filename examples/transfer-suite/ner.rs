@@ -58,7 +58,7 @@ impl Ner {
     }
 
     /// Returns training sentences, and development sentences by language.
-    fn training(&self) -> Result<(Vec<Sentence>, Sentences)> {
+    fn sentences(&self) -> Result<(Vec<Sentence>, Sentences)> {
         let mut train = read_ner(&self.data.train, None)?;
         let mut dev = Self::read(&self.data.dev)?;
         if let Some(held_out) = &self.data.held_out {
@@ -102,10 +102,10 @@ impl Benchmark for Ner {
             !test.is_empty(),
             "data.test is empty: give files, such as data.test.de = \"PATH\""
         );
-        let valid = dev.is_empty() != held_out.is_none();
-        ensure!(valid, "give either data.dev, with one file per language, or data.held_out");
-        let english = held_out.is_some() || dev.contains_key(&Language::EN);
-        let valid = self.selection != Selection::EnglishOnly || english;
+        let one_source = dev.is_empty() != held_out.is_none();
+        ensure!(one_source, "give either data.dev, with one file per language, or data.held_out");
+        let has_english = held_out.is_some() || dev.contains_key(&Language::EN);
+        let valid = self.selection != Selection::EnglishOnly || has_english;
         ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
         let check_file = |path: &InputPath| {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language").map(drop)
@@ -118,7 +118,7 @@ impl Benchmark for Ner {
     }
 
     fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
-        let (_, train) = self.encode((Language::EN, self.training()?.0), model)?;
+        let (_, train) = self.encode((Language::EN, self.sentences()?.0), model)?;
         Ok(Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?))
     }
 
@@ -128,7 +128,7 @@ impl Benchmark for Ner {
 
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
         let sentences = match split {
-            Split::Development => self.training()?.1,
+            Split::Development => self.sentences()?.1,
             Split::Test => Self::read(&self.data.test)?,
         };
         let encoded =

@@ -28,9 +28,9 @@ pub struct Recipe {
     /// Benchmarks of the models. Tasks with data become arms.
     #[serde(skip_serializing_if = "Tasks::is_empty")]
     pub tasks: Tasks,
-    /// One model and one task each.
+    /// The arms, each with one model and one task.
     pub arms: BTreeMap<String, Arm>,
-    /// Tasks of the recipe that have no data.
+    /// Names of the recipe's tasks that have no data.
     #[serde(skip)]
     pub skipped: Vec<String>,
 }

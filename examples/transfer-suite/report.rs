@@ -53,14 +53,14 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
         let task_numbers = measured(experiment, results, row, models);
         if let Some(id) = row.printed_table {
             let table = PrintedTable::new(id, &task_numbers)?.to_markdown();
-            text.push_str(&format!("\nBeside the printed table of XLM-K ({id}):\n\n{table}"));
+            text.push_str(&format!("\nResults and printed table of XLM-K ({id}):\n\n{table}"));
         }
         numbers.extend(task_numbers);
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let mut summaries = BTreeMap::new();
     for (row, models) in &tasks {
-        let model_summaries = models.iter().map(|one| (one.model, one.summary(results)));
+        let model_summaries = models.iter().map(|task| (task.model, task.summary(results)));
         summaries.insert(row.name, model_summaries.collect::<BTreeMap<&str, TaskSummary>>());
     }
     let summary = json!({
@@ -73,10 +73,10 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
 
 fn task_results<'a>(results: &Trials, arm: &'a str, row: &Row) -> Result<TaskResults<'a>> {
     let trials = || results.of_arm(arm).take(row.max_seeds());
-    let mut metrics = trials().flat_map(|one| one.evaluated.metrics.keys());
+    let mut metrics = trials().flat_map(|trial| trial.evaluated.metrics.keys());
     let metric = metrics.find(|name| name.starts_with(row.metric));
     let metric = metric.map_or(row.metric, String::as_str).to_owned();
-    let seeds = trials().map(|one| (one.seed, one.evaluated.metrics.clone()));
+    let seeds = trials().map(|trial| (trial.seed, trial.evaluated.metrics.clone()));
     let summary = SeedSummary::of(seeds, &metric).context("no seed was run")?;
     Ok(TaskResults { model: model_of(arm), arm, metric, summary })
 }
@@ -86,8 +86,8 @@ impl TaskResults<'_> {
         TaskSummary {
             scores: &self.summary.scores,
             best_seed: self.summary.best_seed,
-            epochs: results.of_arm(self.arm).filter_map(|one| one.trained.epoch).collect(),
-            seconds: results.over_seeds(self.arm, |one| one.seconds).mean,
+            epochs: results.of_arm(self.arm).filter_map(|trial| trial.trained.epoch).collect(),
+            seconds: results.over_seeds(self.arm, |trial| trial.seconds).mean,
         }
     }
 }
@@ -99,8 +99,8 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<TaskResults>)])
     let models: BTreeSet<&str> = experiment.arms().iter().map(|arm| model_of(arm)).collect();
     for model in models {
         let mean = |(_, models): &(&Row, Vec<TaskResults>)| {
-            let one = models.iter().find(|one| one.model == model)?;
-            one.summary.scores.get(&one.metric)?.get(AVERAGE).copied()
+            let task = models.iter().find(|task| task.model == model)?;
+            task.summary.scores.get(&task.metric)?.get(AVERAGE).copied()
         };
         table.row(model, tasks.iter().map(mean).map(cell));
     }
@@ -108,21 +108,21 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<TaskResults>)])
 }
 
 /// Creates a table for each metric. Rows are the models, the best seed of each model if there are
-/// several seeds, and the baselines. English is the first column, the average the last.
+/// several seeds, and the baselines. English is the first column, and the average is the last.
 fn language_tables(row: &Row, models: &[TaskResults]) -> String {
     let mut text = String::new();
     let Some(first) = models.first() else { return text };
     let is_baseline =
         |metric: &str| BASELINE_ROWS.iter().any(|(suffix, _)| metric.ends_with(suffix));
     for metric in first.summary.scores.keys().filter(|metric| !is_baseline(metric)) {
-        let codes = models.iter().filter_map(|one| one.summary.scores.get(metric));
+        let codes = models.iter().filter_map(|task| task.summary.scores.get(metric));
         let mut codes: Vec<&String> = codes.flat_map(BTreeMap::keys).collect();
         codes.sort_by_key(|&code| (code == AVERAGE, code != "en", code));
         codes.dedup();
         let mut table = Table::new(format!("{}, {metric}", row.title), codes.iter().copied());
         for TaskResults { model, summary, .. } in models {
             let spreads = summary.scores.get(metric);
-            table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|of| of.get(code)))));
+            table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|s| s.get(code)))));
             if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
                 let value = |&code: &&String| cell(best.get(code).copied().map(Spread::from));
                 table.row(format!("{model} (max)"), codes.iter().map(value));
@@ -148,32 +148,32 @@ fn measured(
     models: &[TaskResults],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for (at, TaskResults { model, arm, summary, .. }) in models.iter().enumerate() {
+    for (index, TaskResults { model, arm, summary, .. }) in models.iter().enumerate() {
         if row.name == "lama" {
             let trials = results.of_arm(arm).take(row.max_seeds());
-            let parts = over_seeds(trials.map(|one| &one.evaluated.parts));
-            let number = |(name, value): (&String, &Spread)| {
+            let parts = over_seeds(trials.map(|trial| &trial.evaluated.parts));
+            let measured_part = |(name, value): (&String, &Spread)| {
                 Measured::new(model, name, "en", row.metric, *value)
             };
-            numbers.extend(parts.iter().map(number));
+            numbers.extend(parts.iter().map(measured_part));
             continue;
         }
         let task = experiment.recipe.arms.get(*arm).and_then(|arm| arm.tasks.single().ok());
         let name = task.map(|(_, task)| task.info().name).filter(|name| !name.is_empty());
         let name = name.unwrap_or(row.title);
-        for one in summary.measured(model, name) {
+        for measured in summary.measured(model, name) {
             let baseline_row = BASELINE_ROWS.iter().find_map(|(suffix, title)| {
-                Some((one.metric.strip_suffix(suffix)?.to_owned(), (*title).to_owned()))
+                Some((measured.metric.strip_suffix(suffix)?.to_owned(), (*title).to_owned()))
             });
             // Values in the papers' tables, and facts of every set.
-            let is_reported = one.metric == row.metric
+            let is_reported = measured.metric == row.metric
                 || row.name == "facts"
-                || (row.name == "mlqa" && one.metric == "em");
+                || (row.name == "mlqa" && measured.metric == "em");
             match baseline_row {
-                Some((metric, model)) if at == 0 => {
-                    numbers.push(Measured { model, metric, ..one });
+                Some((metric, model)) if index == 0 => {
+                    numbers.push(Measured { model, metric, ..measured });
                 }
-                None if is_reported => numbers.push(one),
+                None if is_reported => numbers.push(measured),
                 _ => {}
             }
         }

@@ -36,7 +36,7 @@ macro_rules! tasks {
             fine_tunes: $fine_tunes,
         }),*];
 
-        /// The tasks; absent ones are not run.
+        /// The tasks; absent tasks are not run.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Tasks {

@@ -60,11 +60,11 @@ pub struct Arm {
     /// `data.mentions`, whose probe is always used.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
     pub mentions: InputPath<ShardFiles>,
-    /// Rows of the queues; absent: `losses.queue.size`.
+    /// Number of rows of the queues; replaces `losses.queue.size`.
     pub queue_size: Option<i64>,
-    /// Absent: `losses.contrast_within`.
+    /// Replaces `losses.contrast_within`.
     pub contrast_within: Option<ContrastWithin>,
-    /// Absent: `losses.norm_by_language`.
+    /// Replaces `losses.norm_by_language`.
     pub norm_by_language: Option<bool>,
 }
 
@@ -89,7 +89,7 @@ impl Recipe {
     }
 
     /// Returns the task options of an arm.
-    pub fn task(&self, arm: &Arm) -> KnowledgeTaskConfig {
+    pub fn task_config(&self, arm: &Arm) -> KnowledgeTaskConfig {
         let mut losses = self.losses.clone();
         losses.queue.size = arm.queue_size.unwrap_or(losses.queue.size);
         losses.contrast_within = arm.contrast_within.unwrap_or(losses.contrast_within);

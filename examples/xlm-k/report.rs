@@ -10,13 +10,13 @@ use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSpread};
 
 use crate::recipe::Recipe;
 
-/// The score of a probe, if it has queries.
+/// Function that returns the score of a probe, if the probe has queries.
 type Probe = fn(&ProbeScores) -> &Option<RetrievalScore>;
 
 /// Keys of the probes in `summary.json`, and their descriptions.
 const PROBES: [(&str, &str, Probe); 4] = [
     ("xep_seen", "XEP, mentions in held-out texts", |scores| &scores.xep_seen),
-    ("xep", "New pairs, the same in pairs of languages that were not trained", |scores| {
+    ("xep", "New pairs, mentions in pairs of languages that were not trained", |scores| {
         &scores.xep
     }),
     ("xep_new", "New entities", |scores| &scores.xep_new),
@@ -48,16 +48,16 @@ impl Row {
         let probes = PROBES.map(|(key, _, probe)| (key, over_seeds_of(probe))).into();
         let by_relation: Option<Vec<f64>> =
             seeds.iter().map(|scores| scores.xor_by_relation).collect();
-        let number = |setting: &str, metric: &str, seeds: Option<Vec<f64>>| {
+        let measured = |setting: &str, metric: &str, seeds: Option<Vec<f64>>| {
             Some(Measured::of_seeds(title, setting, "all", metric, seeds?))
         };
-        let mut numbers = vec![number("XOR", "macro accuracy", by_relation.clone())];
+        let mut numbers = vec![measured("XOR", "macro accuracy", by_relation.clone())];
         for (setting, (_, _, probe)) in SETTINGS.iter().zip(PROBES) {
             let seed_means = |value: fn(&RankSummary) -> f64| {
                 seeds.iter().map(|scores| Some(value(&probe(scores).as_ref()?.all))).collect()
             };
-            numbers.push(number(setting, "accuracy", seed_means(|ranks| ranks.accuracy)));
-            numbers.push(number(setting, "hits@10", seed_means(|ranks| ranks.hits_at_10)));
+            numbers.push(measured(setting, "accuracy", seed_means(|ranks| ranks.accuracy)));
+            numbers.push(measured(setting, "hits@10", seed_means(|ranks| ranks.hits_at_10)));
         }
         Self {
             title: title.to_owned(),
@@ -119,14 +119,14 @@ fn table(rows: &[&Row]) -> String {
     columns.push("XOR, by relation");
     let mut table = Table::new("accuracy, %", columns);
     for row in rows {
-        let accuracy = |key| cell(row.probe(key).map(|probe| probe.accuracy));
-        let hits = |key| cell(row.probe(key).map(|probe| probe.hits_at_10));
+        let accuracy_cell = |key| cell(row.probe(key).map(|probe| probe.accuracy));
+        let hits_cell = |key| cell(row.probe(key).map(|probe| probe.hits_at_10));
         let language_cell =
             |code: &&str| cell(row.probe("xep_seen").and_then(|probe| probe.languages.get(*code)));
-        let mut cells = vec![accuracy("xep_seen")];
+        let mut cells = vec![accuracy_cell("xep_seen")];
         cells.extend(languages.iter().map(language_cell));
-        cells.extend([hits("xep_seen"), accuracy("xep"), hits("xep")]);
-        cells.extend([accuracy("xep_new"), accuracy("xor"), hits("xor")]);
+        cells.extend([hits_cell("xep_seen"), accuracy_cell("xep"), hits_cell("xep")]);
+        cells.extend([accuracy_cell("xep_new"), accuracy_cell("xor"), hits_cell("xor")]);
         cells.push(cell(row.xor_by_relation));
         table.row(&row.title, cells);
     }

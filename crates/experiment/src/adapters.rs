@@ -72,23 +72,23 @@ impl Adapters {
 
     /// Adds the adapters to the model and activates them in addition to its active adapters.
     pub(crate) fn add_to(&self, model: &mut Model, seed: u64) -> Result<()> {
-        let mut active = model.active_adapters().to_vec();
+        let mut names = model.active_adapters().to_vec();
         if let Some(lora) = &self.lora {
             model.add_lora(LORA, lora, seed)?;
-            active.push(LORA.into());
+            names.push(LORA.into());
         }
         if let Some(bottleneck) = &self.bottleneck {
             if model.bottleneck(BOTTLENECK) != Some(bottleneck) {
                 model.add_bottleneck(BOTTLENECK, bottleneck, seed)?;
             }
-            active.retain(|name| name != BOTTLENECK);
-            active.push(BOTTLENECK.into());
+            names.retain(|name| name != BOTTLENECK);
+            names.push(BOTTLENECK.into());
         }
-        Ok(model.set_active(&active.iter().map(String::as_str).collect::<Vec<_>>())?)
+        Ok(model.set_active(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
-    /// Saves the LoRA, or the bottleneck if there is no LoRA, with the head to `folder`. Then
-    /// merges the LoRA into the model.
+    /// Saves the LoRA and the head to `folder`, and merges the LoRA into the model. Without a LoRA,
+    /// saves the bottleneck and the head.
     pub(crate) fn save_and_merge(
         &self,
         model: &mut Model,
@@ -103,8 +103,8 @@ impl Adapters {
     }
 }
 
-/// Freezes the encoder's parameters. Returns the configuration, without the groups that contain
-/// only frozen parameters, and the trained parameters.
+/// Freezes the encoder's parameters. Returns the configuration without groups of only frozen
+/// parameters, and the parameters to train.
 pub(crate) fn freeze_encoder(
     mut config: TrainConfig,
     parameters: Vec<(String, Tensor)>,

@@ -56,13 +56,13 @@ impl Args {
             R::ABOUT
         );
         let examples = R::EXAMPLES.lines().map(|line| format!("\n  {line}")).collect::<String>();
-        let out = format!("Run folder [default: runs/{}]", R::NAME);
+        let out_help = format!("Run folder [default: runs/{}]", R::NAME);
         let command = Self::command()
             .name(R::NAME)
             .bin_name(R::NAME)
             .about(about)
             .after_help(format!("Examples:{examples}"))
-            .mut_arg("out", |argument| argument.help(out));
+            .mut_arg("out", |argument| argument.help(out_help));
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
@@ -71,7 +71,8 @@ impl Args {
         explicit_folder.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
     }
 
-    /// The recipe with the changes of the command line, and the commands that prepare its data.
+    /// Reads the recipe and applies the overrides of the command line. Also returns the commands
+    /// that prepare the recipe's data.
     pub(crate) fn recipe<R: Recipe>(&self) -> Result<(R, Preparations)> {
         if let Some(folder) = &self.resume {
             crate::folder::check_run(folder)?;
@@ -111,7 +112,7 @@ fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
     for model in &models {
         let name = model.name_or_folder()?;
         if folders.insert(name.to_owned(), model.folder.into()).is_some() {
-            let reason = format!("another model is called {name:?}; give it as NAME=DIR");
+            let reason = format!("another model is called {name:?}; give this model as NAME=DIR");
             return Err(model.error(&reason));
         }
     }
@@ -140,10 +141,10 @@ impl<'a> ModelArg<'a> {
         Ok(model)
     }
 
-    /// The name, or the last part of the folder's path.
+    /// The name or, if it is absent, the last component of the folder's path.
     fn name_or_folder(&self) -> Result<&'a str> {
-        let last = || Path::new(self.folder).file_name()?.to_str();
-        self.name.or_else(last).ok_or_else(|| self.error("give it as NAME=DIR"))
+        let folder_name = || Path::new(self.folder).file_name()?.to_str();
+        self.name.or_else(folder_name).ok_or_else(|| self.error("no folder name; give NAME=DIR"))
     }
 
     fn error(&self, reason: &str) -> Error {
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_may_have_names() {
+    fn model_arguments_may_have_names() {
         let parse = |text| ModelArg::parse(text).map(|model| (model.name, model.folder));
         assert_eq!(parse("data/base").unwrap(), (None, "data/base"));
         assert_eq!(parse("x=data/base").unwrap(), (Some("x"), "data/base"));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn models_set_the_recipes_key() {
+    fn model_arguments_override_the_model_key() {
         let table = |models: &[&str], key: &str| -> Result<String, String> {
             let models: Vec<String> = models.iter().map(|&model| model.to_owned()).collect();
             let mut table = Table::new();
@@ -184,9 +185,9 @@ mod tests {
         assert_eq!(error, "--model x=base: this recipe starts from one model; omit the name");
         let error = table(&["base", "base"], "model.path").unwrap_err();
         assert_eq!(error, "--model: this recipe starts from one model; give one folder");
-        let named = table(&["a/base", "xlm-k=b/model"], "models.*").unwrap();
-        assert!(named.contains("base = \"a/base\"\nxlm-k = \"b/model\""), "{named}");
+        let text = table(&["a/base", "xlm-k=b/model"], "models.*").unwrap();
+        assert!(text.contains("base = \"a/base\"\nxlm-k = \"b/model\""), "{text}");
         let error = table(&["a/base", "b/base"], "models.*").unwrap_err();
-        assert!(error.ends_with("another model is called \"base\"; give it as NAME=DIR"));
+        assert!(error.ends_with("another model is called \"base\"; give this model as NAME=DIR"));
     }
 }

@@ -7,8 +7,8 @@ use crate::{Error, Result};
 /// The recipe section that contains the arms.
 pub(crate) const ARMS: &str = "arms";
 
-/// Names in natural order.
-fn sorted<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
+/// Sorts names in natural order.
+fn sort_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.into_iter().map(String::as_str).collect();
     names.sort_by(|a, b| natural_order(a, b));
     names
@@ -19,7 +19,7 @@ pub(crate) fn select_by_recipe<'a>(
     names: impl IntoIterator<Item = &'a String>,
     patterns: Option<&[String]>,
 ) -> Result<Vec<String>> {
-    let names = sorted(names);
+    let names = sort_names(names);
     if names.is_empty() {
         return Err(Error::setting(format!("{ARMS} is empty"), "give at least one"));
     }
@@ -46,20 +46,21 @@ pub(crate) fn select_by_recipe<'a>(
     Ok(selected)
 }
 
-/// The arms that match `--arms`: first the arms of `run.arms` in their order, then other arms.
+/// The arms that match `--arms`: first the arms of `run.arms` in their order, then the other arms
+/// in natural order.
 pub(crate) fn select_by_arguments<'a>(
     names: impl IntoIterator<Item = &'a String>,
     run_arms: Option<&[String]>,
     patterns: &[String],
 ) -> Result<Vec<String>> {
-    let names = sorted(names);
+    let names = sort_names(names);
     let mut selected_names: BTreeSet<&str> = BTreeSet::new();
     for (_, names) in matches_per_pattern("--arms", &names, patterns)? {
         selected_names.extend(names);
     }
-    let first = run_arms.unwrap_or_default().iter().map(String::as_str);
+    let run_arm_names = run_arms.unwrap_or_default().iter().map(String::as_str);
     let mut selected = Vec::new();
-    for name in first.chain(names) {
+    for name in run_arm_names.chain(names) {
         if selected_names.remove(name) {
             selected.push(name.to_owned());
         }
@@ -100,8 +101,8 @@ pub(crate) fn check_seeds(seeds: &[u64]) -> Result<()> {
     if seeds.is_empty() {
         return Err(Error::setting("run.seeds = []", "give at least one"));
     }
-    let mut distinct = BTreeSet::new();
-    match seeds.iter().find(|seed| !distinct.insert(**seed)) {
+    let mut distinct_seeds = BTreeSet::new();
+    match seeds.iter().find(|seed| !distinct_seeds.insert(**seed)) {
         Some(seed) => Err(duplicate_error("run.seeds", &seed.to_string())),
         None => Ok(()),
     }
@@ -111,15 +112,15 @@ pub(crate) fn check_seeds(seeds: &[u64]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn strings(names: &[&str]) -> Vec<String> {
+    fn to_strings(names: &[&str]) -> Vec<String> {
         names.iter().copied().map(str::to_owned).collect()
     }
 
     #[test]
     fn names_are_in_list_order_and_matches_of_a_pattern_in_natural_order() {
-        let names = strings(&["base", "z-10", "z-2", "control"]);
+        let names = to_strings(&["base", "z-10", "z-2", "control"]);
         let select_by_recipe =
-            |patterns: &[&str]| select_by_recipe(&names, Some(&strings(patterns)));
+            |patterns: &[&str]| select_by_recipe(&names, Some(&to_strings(patterns)));
         assert_eq!(select_by_recipe(&["control", "base"]).unwrap(), ["control", "base"]);
         assert_eq!(select_by_recipe(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
         assert_eq!(super::select_by_recipe(&names, None).unwrap()[1], "control");
@@ -132,10 +133,10 @@ mod tests {
 
     #[test]
     fn arguments_select_arms_in_the_recipes_order() {
-        let names = strings(&["base", "control", "injected", "unseen"]);
-        let order = strings(&["injected", "base"]);
+        let names = to_strings(&["base", "control", "injected", "unseen"]);
+        let run_arms = to_strings(&["injected", "base"]);
         let select_by_arguments =
-            |patterns: &[&str]| select_by_arguments(&names, Some(&order), &strings(patterns));
+            |patterns: &[&str]| select_by_arguments(&names, Some(&run_arms), &to_strings(patterns));
         assert_eq!(select_by_arguments(&["*"]).unwrap(), ["injected", "base", "control", "unseen"]);
         assert_eq!(select_by_arguments(&["base", "*d"]).unwrap(), ["injected", "base"]);
         assert!(

@@ -17,7 +17,7 @@ const UNSET: &str = "unset";
 const MAX_FILES: usize = 8;
 
 /// A recipe file merged with its base files.
-pub(crate) struct Files {
+pub(crate) struct MergedFiles {
     /// The merged values.
     pub(crate) table: Table,
     /// Paths and texts of the files, starting with the recipe.
@@ -27,13 +27,13 @@ pub(crate) struct Files {
 /// Reads a recipe and its base recipes.
 ///
 /// Tables are merged; other values of the recipe replace those of its base.
-pub(crate) fn read_files(path: &Path) -> Result<Files> {
+pub(crate) fn read_files(path: &Path) -> Result<MergedFiles> {
     let mut texts = Vec::new();
-    let table = read(path, &mut texts)?;
-    Ok(Files { table, texts })
+    let table = read_merged(path, &mut texts)?;
+    Ok(MergedFiles { table, texts })
 }
 
-fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
+fn read_merged(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
     if texts.len() >= MAX_FILES {
         return Err(Error::content(path, format!("{BASE}: more than {MAX_FILES} files")));
     }
@@ -53,35 +53,35 @@ fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
     };
     let invalid = |key, expected| Error::content(path, format!("{key}: expected {expected}"));
     let Value::String(base) = base else { return Err(invalid(BASE, "a path")) };
-    let mut merged = read(&path.parent().unwrap_or(Path::new(".")).join(base), texts)?;
+    let mut merged = read_merged(&path.parent().unwrap_or(Path::new(".")).join(base), texts)?;
     let keys = unset.unwrap_or_else(|| Value::Array(Vec::new()));
     let keys = keys.as_array().ok_or_else(|| invalid(UNSET, "a list of keys"))?;
     for key in keys {
         let key = key.as_str().ok_or_else(|| invalid(UNSET, "a list of keys"))?;
-        if !remove(&mut merged, Key::parse(key).parts()) {
+        if !remove_key(&mut merged, Key::parse(key).parts()) {
             return Err(Error::content(path, format!("{UNSET}: {key} is not in the base")));
         }
     }
-    merge(&mut merged, table);
+    merge_tables(&mut merged, table);
     Ok(merged)
 }
 
-fn remove(table: &mut Table, parts: &[String]) -> bool {
+fn remove_key(table: &mut Table, parts: &[String]) -> bool {
     match parts {
         [] => false,
-        [last] => table.remove(last).is_some(),
-        [first, rest @ ..] => match table.get_mut(first) {
-            Some(Value::Table(inner)) => remove(inner, rest),
+        [name] => table.remove(name).is_some(),
+        [section, inner_parts @ ..] => match table.get_mut(section) {
+            Some(Value::Table(inner)) => remove_key(inner, inner_parts),
             _ => false,
         },
     }
 }
 
-fn merge(base: &mut Table, recipe: Table) {
+fn merge_tables(base: &mut Table, recipe: Table) {
     for (key, value) in recipe {
         match (base.get_mut(&key), value) {
             (Some(Value::Table(base_table)), Value::Table(recipe_table)) => {
-                merge(base_table, recipe_table)
+                merge_tables(base_table, recipe_table)
             }
             (_, value) => {
                 base.insert(key, value);
@@ -92,7 +92,7 @@ fn merge(base: &mut Table, recipe: Table) {
 
 /// The text with `base`, `unset` and `[prepare]` replaced by blank lines, which preserves line
 /// numbers.
-pub(crate) fn recipe_keys(text: &str) -> String {
+pub(crate) fn blank_special_keys(text: &str) -> String {
     let mut section: Option<&str> = None;
     let mut output = String::new();
     for line in text.split_inclusive('\n') {
@@ -101,11 +101,11 @@ pub(crate) fn recipe_keys(text: &str) -> String {
             section = trimmed.trim_start_matches('[').split(']').next();
         }
         let key = trimmed.split('=').next().unwrap_or_default().trim();
-        let removed = match section {
+        let is_removed = match section {
             None => key == BASE || key == UNSET,
             Some(section) => section == PREPARE,
         };
-        match removed {
+        match is_removed {
             true => output.push('\n'),
             false => output.push_str(line),
         }
@@ -119,14 +119,14 @@ mod tests {
 
     use super::*;
 
-    fn read(files: &[(&str, &str)]) -> Result<Table, String> {
+    fn read_table(files: &[(&str, &str)]) -> Result<Table, String> {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let read = read_files(&folder.path().join(files[0].0));
-        read.map(|files| files.table).map_err(|error| error.to_string())
+        let merged = read_files(&folder.path().join(files[0].0));
+        merged.map(|files| files.table).map_err(|error| error.to_string())
     }
 
     const BASE_FILE: (&str, &str) =
@@ -134,16 +134,16 @@ mod tests {
 
     #[test]
     fn keys_of_a_recipe_override_those_of_its_base() {
-        let small = "base = '../recipe.toml'\nunset = ['arms.one', 'model.heads']\nseed = 2\n\
+        let small_recipe = "base = '../recipe.toml'\nunset = ['arms.one', 'model.heads']\nseed = 2\n\
                      [arms.two]\nx = 3\n[model]\nlong = true\n";
-        let table = read(&[("a/small.toml", small), BASE_FILE]).unwrap();
+        let table = read_table(&[("a/small.toml", small_recipe), BASE_FILE]).unwrap();
         let expected = "seed = 2\n[model]\npath = 'big'\nlong = true\n[arms.two]\nx = 3\n";
         assert_eq!(table, toml::from_str(expected).unwrap());
     }
 
     #[test]
     fn invalid_bases_are_named_in_the_error() {
-        let error_of = |text| read(&[("small.toml", text), BASE_FILE]).unwrap_err();
+        let error_of = |text| read_table(&[("small.toml", text), BASE_FILE]).unwrap_err();
         assert!(error_of("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
         assert!(error_of("base = 1").contains("base: expected a path"));
         assert!(error_of("base = 'none.toml'").contains("none.toml: "));
@@ -156,6 +156,6 @@ mod tests {
     fn removed_keys_become_blank_lines() {
         let text =
             "base = 'x'\nunset = []\nseed = 1\n[prepare] # why\na = 'b'\n[model]\npath = ''\n";
-        assert_eq!(recipe_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");
+        assert_eq!(blank_special_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");
     }
 }

@@ -40,7 +40,7 @@ impl BaseModel {
     /// Returns the limits of the model's `config.json`, with the segments that `segments` adds.
     ///
     /// # Errors
-    /// [`Error::Setting`] if no model is set or `adapters` do not fit it; the errors of
+    /// [`Error::Setting`] if no model is set or `adapters` do not fit the model; the errors of
     /// [`Config::of_folder`].
     pub fn limits(&self) -> Result<ModelLimits> {
         let folder = self.path.required("model.path", "a Hugging Face folder (--model DIR)")?;

@@ -24,9 +24,9 @@ const RESULT_FILE: &str = "result.json";
 /// Contents of `trained.json` or `result.json`.
 #[derive(Debug, Deserialize, Serialize)]
 struct Record {
-    /// Return value of the recipe's function.
+    /// Return value of the recipe's training or evaluation function.
     value: Value,
-    /// Seconds of the stages or of the evaluation.
+    /// Duration of the training stages or of the evaluation in seconds.
     seconds: f64,
     /// Tokens seen in training, without padding.
     tokens: u64,
@@ -112,7 +112,7 @@ impl Records {
     }
 
     /// The record of a finished training.
-    fn read_trained(&self) -> Result<Option<Record>> {
+    fn read_training(&self) -> Result<Option<Record>> {
         let record = Record::read(&self.trained_path)?;
         if let Some(record) = &record {
             self.check_training(&self.trained_path, &record.training)?;
@@ -122,8 +122,8 @@ impl Records {
 
     /// The record of the evaluation, unless it is outdated or one of its files was removed or
     /// truncated.
-    fn read_complete(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
-        let record = self.read_evaluated(trained)?;
+    fn read_undamaged(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
+        let record = self.read_evaluation(trained)?;
         let damaged_file =
             record.as_ref().and_then(|record| first_damaged_file(run, &record.files));
         let Some((path, description)) = damaged_file else { return Ok(record) };
@@ -132,7 +132,7 @@ impl Records {
     }
 
     /// The record of the evaluation, if it belongs to this training and these inputs.
-    fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
+    fn read_evaluation(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.result_path)? else { return Ok(None) };
         self.check_training(&self.result_path, &record.training)?;
         let is_current = record.evaluation.as_ref() == Some(&self.evaluation)
@@ -148,8 +148,8 @@ pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<(
     if records.identity_path.exists() {
         records.check_training(&records.identity_path, &read_json(&records.identity_path)?)?;
     }
-    let Some(trained) = records.read_trained()? else { return Ok(()) };
-    records.read_evaluated(&trained)?;
+    let Some(trained) = records.read_training()? else { return Ok(()) };
+    records.read_evaluation(&trained)?;
     match first_damaged_file(&trial.experiment.folder, &trained.files) {
         None => Ok(()),
         Some((path, description)) => {
@@ -173,8 +173,8 @@ where
     let records = Records::of(trial);
     let trial_error = |source| Error::Trial { trial: trial.label(), source };
     let ranks = &trial.experiment.ranks;
-    let trained = ranks.compute_on_rank_0(|| records.read_trained())?;
-    let (trained_value, trained_record) = match trained {
+    let stored_record = ranks.compute_on_rank_0(|| records.read_training())?;
+    let (trained_value, trained_record) = match stored_record {
         Some(record) => {
             ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
             (record.value(&records.trained_path)?, record)
@@ -200,7 +200,7 @@ where
     // Only rank 0 evaluates.
     let run = &trial.experiment.folder;
     let evaluation_record =
-        ranks.compute_on_rank_0(|| match records.read_complete(&trained_record, run)? {
+        ranks.compute_on_rank_0(|| match records.read_undamaged(&trained_record, run)? {
             Some(record) => Ok(record),
             None => {
                 trial.experiment.check_inputs()?;
@@ -250,7 +250,7 @@ fn new_record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         evaluation: None,
         trained: None,
     };
-    // Values without a JSON representation, such as NaN, are errors now, not at the next start.
+    // Rejects values without a JSON representation, such as NaN, before they are written.
     T::deserialize(&record.value).map_err(|error| {
         Error::content(path, format!("the result cannot be read back from JSON: {error}"))
     })?;

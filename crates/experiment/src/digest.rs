@@ -15,7 +15,7 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Cache of the digests of files.
+/// Cache of file digests.
 #[derive(Default)]
 pub(crate) struct Digests {
     by_path: BTreeMap<PathBuf, String>,
@@ -23,8 +23,8 @@ pub(crate) struct Digests {
 
 impl Digests {
     pub(crate) fn of(&mut self, path: &Path) -> Result<String> {
-        let target = fs::canonicalize(path).map_err(Error::file(path))?;
-        if let Some(digest) = self.by_path.get(&target) {
+        let canonical_path = fs::canonicalize(path).map_err(Error::file(path))?;
+        if let Some(digest) = self.by_path.get(&canonical_path) {
             return Ok(digest.clone());
         }
         // Checks the header first, so that a damaged file fails before it is hashed.
@@ -32,7 +32,7 @@ impl Digests {
             torch_ext::TensorFile::open(path)?;
         }
         let digest = FileDigest::of(path)?.sha256;
-        self.by_path.insert(target, digest.clone());
+        self.by_path.insert(canonical_path, digest.clone());
         Ok(digest)
     }
 }
@@ -52,28 +52,29 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
     }
 }
 
-/// The files of an input, sorted by their names relative to the input. A single file has no name.
+/// The files of an input, sorted by their names relative to the input. If the input is a single
+/// file, the name is `None`.
 pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
     let folder = &input.path;
     if !folder.is_dir() {
         return Ok(vec![(None, folder.clone())]);
     }
     if let Some(manifest) = Manifest::read(folder)? {
-        let mut listed = Vec::new();
+        let mut named_files = Vec::new();
         for name in manifest.files.into_keys() {
             let path = folder.join(&name);
-            listed.push((Some(name), path));
+            named_files.push((Some(name), path));
         }
-        return Ok(listed);
+        return Ok(named_files);
     }
-    let mut listed = Vec::new();
-    add_files(key, input, folder, "", &mut listed)?;
-    if listed.is_empty() {
+    let mut named_files = Vec::new();
+    add_files(key, input, folder, "", &mut named_files)?;
+    if named_files.is_empty() {
         let key = format!("{key} = {}", folder.display());
         return Err(Error::setting(key, format!("the folder holds no {}", input.expected)));
     }
-    listed.sort();
-    Ok(listed)
+    named_files.sort();
+    Ok(named_files)
 }
 
 /// Adds the files of `folder` that the input selects; their names start with `prefix`.
@@ -82,7 +83,7 @@ fn add_files(
     input: &Input,
     folder: &Path,
     prefix: &str,
-    listed: &mut Vec<(Option<String>, PathBuf)>,
+    named_files: &mut Vec<(Option<String>, PathBuf)>,
 ) -> Result<()> {
     for entry in entries(folder)? {
         let path = entry.path();
@@ -92,19 +93,19 @@ fn add_files(
             "" => input.subfolder_file.is_some_and(|file| {
                 file.split('/').next() == Some(&*name) && folder.join(file).is_file()
             }),
-            // Subfolders of the subfolder, but no deeper ones.
+            // Includes the direct subfolders of the selected subfolder.
             _ => prefix.matches('/').count() < 2,
         };
         if name.starts_with('.') || !((input.is_read)(&name) || is_selected_folder && path.is_dir())
         {
             continue;
         }
-        // Symbolic links to files count as files.
+        // Follows symbolic links, so a link to a file is a file.
         let reason = match fs::metadata(&path) {
             Err(error) => format!("{error}, although its name matches the files of {key}"),
             Ok(metadata) if metadata.is_dir() => {
                 if is_selected_folder {
-                    add_files(key, input, &path, &format!("{prefix}{name}/"), listed)?;
+                    add_files(key, input, &path, &format!("{prefix}{name}/"), named_files)?;
                 }
                 continue;
             }
@@ -113,7 +114,7 @@ fn add_files(
                 return Err(Error::content(path, "its name is not UTF-8; rename it"));
             }
             Ok(_) => {
-                listed.push((Some(format!("{prefix}{name}")), path));
+                named_files.push((Some(format!("{prefix}{name}")), path));
                 continue;
             }
         };

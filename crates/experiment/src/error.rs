@@ -17,7 +17,7 @@ pub enum Error {
     Content {
         /// The file or folder, with line and column if known.
         path: PathBuf,
-        /// What is wrong and how to fix it.
+        /// Description of the problem and its fix.
         reason: String,
     },
     /// A key of the recipe, or an argument, has an invalid value.
@@ -25,7 +25,7 @@ pub enum Error {
     Setting {
         /// The key or argument, often with its value.
         key: String,
-        /// Why the value is invalid.
+        /// The reason why the value is invalid.
         reason: String,
     },
     /// The run folder has results of another recipe or other input files.
@@ -97,9 +97,9 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     }
     let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
     let text = text.collect::<Vec<_>>().join(" ");
-    // libtorch's stack trace does not help users.
+    // Removes libtorch's stack trace.
     let text = text.split(" frame #0: ").next().unwrap_or_default();
-    // Quoted data may contain control characters.
+    // Escapes control characters of quoted data.
     let text = atomic_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|pattern| text.contains(pattern)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");

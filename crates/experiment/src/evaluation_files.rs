@@ -20,7 +20,8 @@ const METRICS_FILE: &str = "metrics.jsonl";
 /// The folder of the trained model.
 const MODEL_DIR: &str = "model";
 
-/// The sizes of the model's files in the trial's folder or, if it has no model, in the run folder.
+/// The sizes of the model's files in the trial's folder or, if the trial has no model, in the run
+/// folder.
 pub(crate) fn model_file_sizes(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     let folders = [trial.join(MODEL_DIR), run.join(MODEL_DIR)];
@@ -69,19 +70,19 @@ fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
 pub(crate) fn first_damaged_file(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
     sizes.iter().find_map(|(name, &size)| {
         let path = run.join(name);
-        let damage = match fs::metadata(&path) {
+        let description = match fs::metadata(&path) {
             Err(_) => "was removed since it was written".to_owned(),
             Ok(metadata) if metadata.len() == size => return None,
             Ok(metadata) => format!("has {} bytes, but {size} were written", metadata.len()),
         };
-        Some((path, damage))
+        Some((path, description))
     })
 }
 
 /// Converts each `<stage>/models/step-<step>.safetensors` in a trial's folder to a model folder
 /// `step-<step>`. The architecture and the tokenizer are read from the first existing folder of
-/// `trained`.
-pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
+/// `bases`.
+pub(crate) fn write_stored_models(trial: &Path, bases: &[PathBuf]) -> Result<()> {
     for stage in entries(trial)? {
         let models = stage.path().join("models");
         if !models.is_dir() {
@@ -90,13 +91,13 @@ pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<(
         for entry in entries(&models)? {
             let file = entry.path();
             if file.extension().is_some_and(|extension| extension == "safetensors") {
-                let trained = trained.iter().find(|folder| folder.is_dir()).ok_or_else(|| {
+                let base = bases.iter().find(|folder| folder.is_dir()).ok_or_else(|| {
                     Error::content(
                         &file,
                         "there is no folder model/ with its architecture and tokenizer",
                     )
                 })?;
-                write_model(trained, &file, &file.with_extension(""))?;
+                write_model(base, &file, &file.with_extension(""))?;
                 fs::remove_file(&file).map_err(Error::file(&file))?;
             }
         }
@@ -104,16 +105,16 @@ pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<(
     Ok(())
 }
 
-/// Saves the model of `trained` with the parameters of `file` to `folder`.
-fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
-    let head = Config::from_file(trained.join("config.json"))?.head()?;
-    let (loaded, _) = Pretrained::load(trained, &[head], Device::Cpu, LoadOptions::default())?;
-    let stored = read_tensors(file)?;
+/// Saves the model of `model_folder` with the parameters of `file` to `folder`.
+fn write_model(model_folder: &Path, file: &Path, folder: &Path) -> Result<()> {
+    let head = Config::from_file(model_folder.join("config.json"))?.head()?;
+    let (loaded, _) = Pretrained::load(model_folder, &[head], Device::Cpu, LoadOptions::default())?;
+    let tensors = read_tensors(file)?;
     for (name, mut parameter) in loaded.model.named_parameters() {
-        let tensor = stored.get(&name).filter(|tensor| tensor.size() == parameter.size());
+        let tensor = tensors.get(&name).filter(|tensor| tensor.size() == parameter.size());
         let tensor = tensor.ok_or_else(|| {
             let shape = format!("{name}: expected {:?}", parameter.size());
-            Error::content(file, format!("{shape}, as in {}", trained.display()))
+            Error::content(file, format!("{shape}, as in {}", model_folder.display()))
         })?;
         no_grad(|| parameter.f_copy_(tensor))
             .map_err(|error| Error::content(file, format!("{name}: {error}")))?;
@@ -125,7 +126,7 @@ fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn write(path: PathBuf, text: &str) {
+    fn write_file(path: PathBuf, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
@@ -135,10 +136,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (run, trial) = (folder.path(), folder.path().join("seed-0/base"));
         for name in ["model/model.safetensors", "fit/metrics.jsonl", "predictions/de/test.json"] {
-            write(trial.join(name), "1234");
+            write_file(trial.join(name), "1234");
         }
         for name in ["trained.json", "predictions/.writing-x"] {
-            write(trial.join(name), "{}");
+            write_file(trial.join(name), "{}");
         }
         let (model, evaluation) =
             (model_file_sizes(run, &trial).unwrap(), evaluation_file_sizes(run, &trial).unwrap());
@@ -147,7 +148,7 @@ mod tests {
         assert_eq!(first_damaged_file(run, &evaluation), None);
         fs::remove_dir_all(trial.join("model")).unwrap();
         // A model that all trials of a run share.
-        write(run.join("model/config.json"), "{}");
+        write_file(run.join("model/config.json"), "{}");
         assert_eq!(
             model_file_sizes(run, &trial).unwrap(),
             [("model/config.json".to_owned(), 2)].into()

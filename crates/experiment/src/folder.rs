@@ -40,8 +40,8 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Locks the folder. It may be a symbolic link, but must not contain any. Only the lock file is
-    /// written.
+    /// Locks the folder. The folder may be a symbolic link, but must not contain symbolic links.
+    /// Only the lock file is written.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         check_no_foreign_files(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
@@ -52,24 +52,24 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// Rejects the run of another recipe; otherwise writes the marker and removes incomplete files.
-    pub(crate) fn enter(&self, recipe: &str, identity: &Identity) -> Result<()> {
-        let marker = self.path.join(MARKER_FILE);
-        if let Some(earlier) = read_marker(&self.path)? {
-            if earlier.recipe != recipe {
-                let reason = format!("contains a run of {}, not of {recipe}", earlier.recipe);
+    /// Writes the marker and removes incomplete files. Rejects the run of another recipe.
+    pub(crate) fn start_run(&self, recipe: &str, identity: &Identity) -> Result<()> {
+        let marker_path = self.path.join(MARKER_FILE);
+        if let Some(stored) = read_marker(&self.path)? {
+            if stored.recipe != recipe {
+                let reason = format!("contains a run of {}, not of {recipe}", stored.recipe);
                 return Err(Error::content(&self.path, reason + "; give another --out"));
             }
-            // Before the first trial, nothing in the folder depends on the recipe.
+            // Before the first trial, no result in the folder depends on the recipe.
             if has_trials(&self.path)?
-                && let Some(difference) = earlier.identity.difference(identity)
+                && let Some(difference) = stored.identity.difference(identity)
             {
                 let difference = difference.to_string();
                 return Err(Error::AnotherRecipe { path: self.path.clone(), difference });
             }
         }
         let (recipe, identity) = (recipe.to_owned(), identity.clone());
-        write_json(&marker, &Marker { format: FORMAT, recipe, identity })?;
+        write_json(&marker_path, &Marker { format: FORMAT, recipe, identity })?;
         remove_unfinished(&self.path)
     }
 }
@@ -113,22 +113,22 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(Error::file(path))?,
     };
-    let mut first_foreign: Option<String> = None;
+    let mut first_foreign_name: Option<String> = None;
     for entry in entries {
         let name = entry.map_err(Error::file(path))?.file_name();
-        let unfinished = is_unfinished(&name);
+        let is_incomplete = is_unfinished(&name);
         let name = name.to_string_lossy().into_owned();
         if name == MARKER_FILE {
             return Ok(());
         }
         // Files of a process that was killed before it wrote the marker.
-        let is_leftover = name == LOCK_FILE || unfinished;
-        let has_earlier = first_foreign.as_ref().is_some_and(|first| *first < name);
+        let is_leftover = name == LOCK_FILE || is_incomplete;
+        let has_earlier = first_foreign_name.as_ref().is_some_and(|first| *first < name);
         if !is_leftover && !has_earlier {
-            first_foreign = Some(name);
+            first_foreign_name = Some(name);
         }
     }
-    match first_foreign {
+    match first_foreign_name {
         None => Ok(()),
         Some(name) => {
             let reason = format!("contains {name} but no run (run.json is missing)");
@@ -153,14 +153,14 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
 /// Locks the folder for this process. An existing lock file of another program is not changed.
 fn lock(folder: &Path) -> Result<Option<FileLock>> {
     let path = folder.join(LOCK_FILE);
-    let lock_error = |what: &str| {
-        let reason = format!("{what}, so it cannot be used as a lock; move it away");
+    let lock_error = |problem: &str| {
+        let reason = format!("{problem}, so it cannot be used as a lock; move it away");
         Error::content(&path, reason + ", or give another --out")
     };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666)) {
         Err(Errno::LOOP) => return Err(lock_error("is a symbolic link")),
-        opened => File::from(opened.map_err(|error| Error::file(&path)(error.into()))?),
+        result => File::from(result.map_err(|error| Error::file(&path)(error.into()))?),
     };
     if !file.metadata().map_err(Error::file(&path))?.is_file() {
         return Err(lock_error("is not a regular file"));
@@ -175,7 +175,7 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));
         }
-        locked => locked.map_err(Error::file(&path))?,
+        result => result.map_err(Error::file(&path))?,
     };
     if lock.is_none() {
         let folder = folder.display();
@@ -281,7 +281,7 @@ mod tests {
         let unfinished = folder.path().join(".writing-aB3xyz");
         fs::write(&unfinished, "{").unwrap();
         let run = RunFolder::lock(folder.path()).unwrap();
-        run.enter("toy", &Identity::default()).unwrap();
+        run.start_run("toy", &Identity::default()).unwrap();
         assert!(!unfinished.exists(), "left by a process that was killed before its first trial");
         let model = folder.path().join("seed-0/base/model");
         fs::create_dir_all(&model).unwrap();
@@ -289,7 +289,7 @@ mod tests {
         for name in [".writing-aB3xyz", TRACE_FILES[0], TRACE_FILES[1]].iter().chain(&foreign) {
             fs::write(model.join(name), "x").unwrap();
         }
-        run.enter("toy", &Identity::default()).unwrap();
+        run.start_run("toy", &Identity::default()).unwrap();
         let remaining = entries(&model).unwrap();
         let remaining: Vec<_> = remaining.iter().map(|entry| entry.file_name()).collect();
         assert_eq!(remaining, foreign);
@@ -310,8 +310,8 @@ mod tests {
         assert!(error_of().contains("symbolic link"));
         assert_eq!(fs::read_to_string(&notes).unwrap(), "mine");
         fs::remove_file(run.join(LOCK_FILE)).unwrap();
-        let long = "process 1".repeat(9);
-        for text in ["notes", "process", "process 1\nand notes", "\n", "process x", &long] {
+        let long_text = "process 1".repeat(9);
+        for text in ["notes", "process", "process 1\nand notes", "\n", "process x", &long_text] {
             fs::write(run.join(LOCK_FILE), text).unwrap();
             error_of();
             assert_eq!(fs::read_to_string(run.join(LOCK_FILE)).unwrap(), text);
@@ -320,9 +320,9 @@ mod tests {
         error_of();
         fs::remove_file(run.join(LOCK_FILE)).unwrap();
         // Opening a named pipe without a writer could block the process.
-        let created =
+        let result =
             rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK_FILE), Mode::RUSR | Mode::WUSR);
-        created.unwrap();
+        result.unwrap();
         assert!(error_of().contains("not a regular file"));
         fs::remove_file(run.join(LOCK_FILE)).unwrap();
         for text in ["", "process 4194304\n", "process 1"] {
@@ -361,11 +361,11 @@ mod tests {
     fn another_format_or_recipe_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunFolder::lock(folder.path()).unwrap();
-        run.enter("toy", &Identity::default()).unwrap();
-        let error = run.enter("ner", &Identity::default()).unwrap_err().to_string();
+        run.start_run("toy", &Identity::default()).unwrap();
+        let error = run.start_run("ner", &Identity::default()).unwrap_err().to_string();
         assert!(error.contains("a run of toy, not of ner"), "{error}");
         fs::write(folder.path().join(MARKER_FILE), "{\"format\": 2}").unwrap();
-        let error = run.enter("toy", &Identity::default()).unwrap_err().to_string();
+        let error = run.start_run("toy", &Identity::default()).unwrap_err().to_string();
         assert!(error.contains("format 2"), "{error}");
     }
 }

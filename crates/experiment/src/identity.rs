@@ -21,11 +21,11 @@ pub(crate) struct Difference {
 }
 
 impl Identity {
-    /// The first difference between `self`, the stored identity, and `current`; keys come before
-    /// files.
+    /// The first difference between `self`, the stored identity, and `current`; keys are compared
+    /// before files.
     pub(crate) fn difference(&self, current: &Self) -> Option<Difference> {
-        let parts = [(false, &self.keys, &current.keys), (true, &self.files, &current.files)];
-        parts.into_iter().find_map(|(is_file, stored, current)| {
+        let maps = [(false, &self.keys, &current.keys), (true, &self.files, &current.files)];
+        maps.into_iter().find_map(|(is_file, stored, current)| {
             let names: BTreeSet<&String> = stored.keys().chain(current.keys()).collect();
             let name = names.into_iter().find(|&name| stored.get(name) != current.get(name))?;
             let value = |entries: &BTreeMap<String, Value>| entries.get(name).cloned();
@@ -76,21 +76,21 @@ mod tests {
 
     #[test]
     fn the_first_difference_is_named_with_both_values() {
-        let text = |stored: &Identity, current: &Identity| {
+        let diff = |stored: &Identity, current: &Identity| {
             stored.difference(current).map(|difference| difference.to_string())
         };
         let first = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "00" }));
-        assert_eq!(text(&first, &first), None);
+        assert_eq!(diff(&first, &first), None);
         let second = identity(json!({ "a": 1, "b": "y", "c": 2 }), json!({}));
-        assert_eq!(text(&first, &second).unwrap(), "b = \"x\" in the run folder, \"y\" now");
+        assert_eq!(diff(&first, &second).unwrap(), "b = \"x\" in the run folder, \"y\" now");
         assert_eq!(
-            text(&identity(json!({}), json!({})), &second).unwrap(),
+            diff(&identity(json!({}), json!({})), &second).unwrap(),
             "a = absent in the run folder, 1 now"
         );
         let changed = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "01" }));
-        assert_eq!(text(&first, &changed).unwrap(), "the input file t.tsv of kg has changed");
+        assert_eq!(diff(&first, &changed).unwrap(), "the input file t.tsv of kg has changed");
         let without_file = identity(json!({ "a": 1, "b": "x" }), json!({}));
-        assert_eq!(text(&first, &without_file).unwrap(), "the input file t.tsv of kg was removed");
-        assert_eq!(text(&without_file, &first).unwrap(), "the input file t.tsv of kg was added");
+        assert_eq!(diff(&first, &without_file).unwrap(), "the input file t.tsv of kg was removed");
+        assert_eq!(diff(&without_file, &first).unwrap(), "the input file t.tsv of kg was added");
     }
 }

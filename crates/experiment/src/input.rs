@@ -23,8 +23,8 @@ pub trait InputFiles {
     fn is_read(name: &str) -> bool;
 }
 
-/// Defines one kind of files per line: documentation, name, [`InputFiles::EXPECTED`], optionally
-/// [`InputFiles::SUBFOLDER_FILE`], and the predicate of [`InputFiles::is_read`].
+/// Defines one type of input files per line: documentation, name, [`InputFiles::EXPECTED`],
+/// optionally [`InputFiles::SUBFOLDER_FILE`], and the predicate of [`InputFiles::is_read`].
 macro_rules! input_files {
     ($(
         $(#[$about:meta])*
@@ -82,10 +82,10 @@ pub type JsonlFolder = InputPath<JsonlFiles>;
 /// An input file or folder of a run. The recipe contains its path; the identity of results contains
 /// its contents.
 ///
-/// It is serialized as a plain string. An experiment finds every input in its recipe, checks that
-/// it exists, and hashes the file, or the files of the folder that `F` selects. Subfolders are
-/// ignored, except for a model's `adapters`. The path is not part of the identity, so inputs may be
-/// moved. An empty path is an unused input.
+/// An input path is serialized as a plain string. An experiment finds the inputs of its recipe,
+/// checks that they exist, and hashes them: the file, or the files of the folder that `F` selects.
+/// Subfolders are ignored, except for a model's `adapters`. The path is not part of the identity,
+/// so inputs may be moved. An empty path denotes an unused input.
 ///
 /// ```
 /// use experiment::{InputPath, ModelFolder};
@@ -99,7 +99,7 @@ pub type JsonlFolder = InputPath<JsonlFiles>;
 ///
 /// let text = "train = \"train.json\"\nmodel = \"base\"\nunused = \"\"\n";
 /// let data: Data = toml::from_str(text).unwrap();
-/// assert_eq!(data.train.extension().unwrap(), "json"); // it is a path
+/// assert_eq!(data.train.extension().unwrap(), "json"); // dereferences to a `Path`
 /// assert!(!data.unused.is_set());
 /// assert_eq!(toml::to_string(&data).unwrap(), text);
 /// ```
@@ -121,7 +121,7 @@ impl<F> InputPath<F> {
         !self.is_set()
     }
 
-    /// Returns the path, or an error that describes what `key` needs.
+    /// Returns the path; if it is empty, an error with the `expected` input of `key`.
     ///
     /// ```
     /// use experiment::InputPath;
@@ -132,11 +132,11 @@ impl<F> InputPath<F> {
     ///
     /// # Errors
     /// If the path is empty.
-    pub fn required(&self, key: &str, what: &str) -> Result<&Path> {
+    pub fn required(&self, key: &str, expected: &str) -> Result<&Path> {
         if self.is_set() {
             return Ok(&self.path);
         }
-        let reason = format!("is not set: give {what}, for instance with --set {key}=PATH");
+        let reason = format!("is not set: give {expected}, for instance with --set {key}=PATH");
         Err(Error::setting(key, reason))
     }
 }
@@ -163,9 +163,9 @@ impl<F, P: Into<PathBuf>> From<P> for InputPath<F> {
 
 impl<F: InputFiles> Serialize for InputPath<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Some(number) = self.is_set().then(|| record_input::<F>(&self.path)).flatten() {
+        if let Some(index) = self.is_set().then(|| push_input::<F>(&self.path)).flatten() {
             let mut map = serializer.serialize_map(Some(1))?;
-            map.serialize_entry(INPUT_KEY, &number)?;
+            map.serialize_entry(INPUT_KEY, &index)?;
             return map.end();
         }
         let text = self.path.to_str().ok_or_else(|| {
@@ -192,8 +192,8 @@ thread_local! {
     static RECORDED: RefCell<Option<Vec<Input>>> = const { RefCell::new(None) };
 }
 
-/// Adds an input to the recording and returns its number; `None` if nothing is being recorded.
-fn record_input<F: InputFiles>(path: &Path) -> Option<usize> {
+/// Adds an input to the recording and returns its index; `None` if nothing is being recorded.
+fn push_input<F: InputFiles>(path: &Path) -> Option<usize> {
     RECORDED.with_borrow_mut(|recorded| {
         let inputs = recorded.as_mut()?;
         let (is_read, expected, subfolder_file) = (F::is_read, F::EXPECTED, F::SUBFOLDER_FILE);
@@ -202,7 +202,7 @@ fn record_input<F: InputFiles>(path: &Path) -> Option<usize> {
     })
 }
 
-/// Serializes a value to JSON in which each input is a table `{ "$input": number }`, and returns
+/// Serializes a value to JSON in which each input is a table `{ "$input": index }`, and returns
 /// the inputs.
 pub(crate) fn record<T: Serialize>(
     value: &T,

@@ -35,7 +35,7 @@ impl Key {
         Self(parts)
     }
 
-    /// Whether this key matches `pattern` or is below a match; `*` matches one part.
+    /// Whether `pattern` matches this key or a section that contains it; `*` matches one part.
     pub(crate) fn is_below(&self, pattern: &str) -> bool {
         let mut parts = self.0.iter();
         pattern
@@ -46,12 +46,12 @@ impl Key {
 
 impl Display for Key {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (number, part) in self.0.iter().enumerate() {
-            if number > 0 {
+        for (index, part) in self.0.iter().enumerate() {
+            if index > 0 {
                 f.write_str(".")?;
             }
-            let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if !part.is_empty() && part.chars().all(bare) {
+            let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if !part.is_empty() && part.chars().all(is_bare) {
                 f.write_str(part)?;
             } else {
                 write!(f, "{part:?}")?;

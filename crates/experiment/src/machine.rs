@@ -38,11 +38,11 @@ struct Machine {
 /// Writes `machine.json` and retains the commands and peak memory of earlier processes. Called at
 /// the start and end of a process.
 pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Result<()> {
-    // The file is informational, so an unreadable one is overwritten.
-    let earlier: Machine = read_json(path).unwrap_or_default();
+    // The file is informational, so an unreadable file is overwritten.
+    let stored: Machine = read_json(path).unwrap_or_default();
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let command: Vec<String> = std::iter::once(name.to_owned()).chain(arguments).collect();
-    let mut commands = earlier.commands;
+    let mut commands = stored.commands;
     if !commands.contains(&command) {
         commands.push(command);
     }
@@ -52,10 +52,10 @@ pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Re
         about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
-        processor: proc_value("/proc/cpuinfo", "model name").or(earlier.processor),
+        processor: proc_value("/proc/cpuinfo", "model name").or(stored.processor),
         gpus: if uses_gpu { gpus() } else { BTreeSet::new() },
-        peak_memory_bytes: peak_memory().max(earlier.peak_memory_bytes),
-        peak_device_bytes: device_bytes.max(earlier.peak_device_bytes),
+        peak_memory_bytes: peak_memory().max(stored.peak_memory_bytes),
+        peak_device_bytes: device_bytes.max(stored.peak_device_bytes),
     };
     write_json(path, &machine)
 }

@@ -26,48 +26,48 @@ pub(crate) fn check_folder_name(key: &str, name: &str) -> Result<()> {
 
 /// Whether `name` matches `pattern`, in which `*` matches any characters and `?` one character.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let mut pattern_rest = pattern.chars();
-    match pattern_rest.next() {
+    let mut pattern_chars = pattern.chars();
+    match pattern_chars.next() {
         None => name.is_empty(),
         Some('*') => {
-            let rest = pattern_rest.as_str();
-            let mut name_rest = name.chars();
+            let suffix_pattern = pattern_chars.as_str();
+            let mut name_chars = name.chars();
             loop {
-                if matches(rest, name_rest.as_str()) {
+                if matches(suffix_pattern, name_chars.as_str()) {
                     return true;
                 }
-                if name_rest.next().is_none() {
+                if name_chars.next().is_none() {
                     return false;
                 }
             }
         }
         Some(expected) => {
-            let mut name_rest = name.chars();
+            let mut name_chars = name.chars();
             let matches_first =
-                name_rest.next().is_some_and(|actual| expected == '?' || actual == expected);
-            matches_first && matches(pattern_rest.as_str(), name_rest.as_str())
+                name_chars.next().is_some_and(|actual| expected == '?' || actual == expected);
+            matches_first && matches(pattern_chars.as_str(), name_chars.as_str())
         }
     }
 }
 
-/// The known name with the smallest edit distance to `name`; the first one of several.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
+/// The first of `names` with the smallest edit distance to `name`.
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
 }
 
 /// Natural order: sequences of digits in names are compared as numbers.
 pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
-    let (mut left_rest, mut right_rest) = (left.chars().peekable(), right.chars().peekable());
+    let (mut left_chars, mut right_chars) = (left.chars().peekable(), right.chars().peekable());
     loop {
-        let order = match (left_rest.peek().copied(), right_rest.peek().copied()) {
+        let order = match (left_chars.peek().copied(), right_chars.peek().copied()) {
             (None, None) => return left.cmp(right),
             (Some(a), Some(b)) if a.is_ascii_digit() && b.is_ascii_digit() => {
-                let (a, b) = (digits(&mut left_rest), digits(&mut right_rest));
+                let (a, b) = (take_digits(&mut left_chars), take_digits(&mut right_chars));
                 a.len().cmp(&b.len()).then_with(|| a.cmp(&b))
             }
             (a, b) => {
-                left_rest.next();
-                right_rest.next();
+                left_chars.next();
+                right_chars.next();
                 a.cmp(&b)
             }
         };
@@ -78,7 +78,7 @@ pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
 }
 
 /// Consumes digits; returns them without leading zeros.
-fn digits(chars: &mut Peekable<Chars<'_>>) -> String {
+fn take_digits(chars: &mut Peekable<Chars<'_>>) -> String {
     let mut number = String::new();
     while let Some(digit) = chars.next_if(char::is_ascii_digit) {
         number.push(digit);

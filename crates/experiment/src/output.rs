@@ -10,8 +10,8 @@ use crate::{Error, Experiment, Recipe, log};
 
 /// The `main` of a recipe: parses the command line, opens the run folder and calls `run`.
 ///
-/// The exit code is 0, 2 after an error (printed as one `error: …` line with its causes), or that
-/// of [`exit`] after a signal.
+/// The exit code is 0 after success and 2 after an error, which is printed as one `error: …` line
+/// with its causes. [`exit`] documents the codes after a signal.
 ///
 /// # Examples
 /// A complete recipe: the mean of some numbers, with and without weight decay. The crate's
@@ -133,7 +133,7 @@ use crate::{Error, Experiment, Recipe, log};
 pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {
     let args = match Args::parse::<R>(std::env::args_os()) {
         Ok(args) => args,
-        // The error is also the text of `--help`. A closed standard output is ignored.
+        // The error may be the text of `--help`. A closed standard output is ignored.
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -143,9 +143,9 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
     exit(start(&args, run))
 }
 
-/// Returns the exit code of a program: 0, or 2 after it printed `error: …` with the causes on one
-/// line. If SIGINT or SIGTERM stopped a training stage, it prints how to resume, and the code is
-/// 130 or 143.
+/// Returns the exit code for the result of a program, and prints its error. An error is printed as
+/// `error: …` with its causes on one line, and the code is 2. If SIGINT or SIGTERM stopped a
+/// training stage, the message describes how to resume, and the code is 130 or 143.
 ///
 /// ```
 /// use std::process::ExitCode;

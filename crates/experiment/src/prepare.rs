@@ -8,18 +8,18 @@ use toml::{Table, Value};
 
 use crate::{Error, Result, digest, log};
 
-/// The section of a recipe with the commands.
+/// The recipe section that contains the commands.
 pub(crate) const PREPARE: &str = "prepare";
 
 /// The folder for prepared data.
 const PREPARED_FOLDER: &str = "target/prepared";
 
-/// `[prepare]` of a recipe: commands by name, each with its output folder.
+/// The section `[prepare]` of a recipe: commands, each with a name and an output folder.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Preparations(Vec<Prepared>);
+pub(crate) struct Preparations(Vec<PrepareStep>);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PrepareStep {
     name: String,
     /// The command without `--out`, with placeholders replaced by folders.
     command: String,
@@ -28,7 +28,7 @@ pub(crate) struct Prepared {
     dependencies: Vec<String>,
 }
 
-impl Prepared {
+impl PrepareStep {
     pub(crate) fn command_line(&self) -> String {
         format!("{} --out {}", self.command, self.folder)
     }
@@ -44,12 +44,12 @@ impl Prepared {
     fn run(&self) -> Result<()> {
         let mut words = self.command.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let invalid = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
+        let failure = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
         let status = Command::new(program(name)).args(words).args(["--out", &self.folder]).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(invalid(format!("`{}` ended with {status}", self.command_line()))),
-            Err(error) => Err(invalid(format!(
+            Ok(status) => Err(failure(format!("`{}` ended with {status}", self.command_line()))),
+            Err(error) => Err(failure(format!(
                 "{name}: {error}; build it in the same profile, `cargo build --release --bin \
                  {name}`, or start the recipe with `cargo xtask run`"
             ))),
@@ -58,7 +58,7 @@ impl Prepared {
 }
 
 /// The path of a program in the folder of this program or its parent folder, where cargo stores
-/// programs; otherwise the name, to be found in PATH.
+/// programs. If neither contains the program, the path is its file name, which is found by PATH.
 fn program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
     let current = std::env::current_exe().unwrap_or_default();
@@ -101,35 +101,35 @@ impl Preparations {
         let mut dependencies = Vec::new();
         let mut words = Vec::new();
         for word in text.split_whitespace() {
-            let (before, word) = match word.rsplit_once('=') {
-                Some((option, word)) => (format!("{option}="), word),
+            let (option, word) = match word.rsplit_once('=') {
+                Some((name, word)) => (format!("{name}="), word),
                 None => (String::new(), word),
             };
-            let word = match placeholder(word) {
+            let word = match split_placeholder(word) {
                 None => word.to_owned(),
-                Some((dependency, rest)) => {
+                Some((dependency, suffix)) => {
                     self.add(dependency, commands, unresolved)?;
                     dependencies.push(dependency.to_owned());
-                    format!("{}{rest}", self.folder(dependency)?)
+                    format!("{}{suffix}", self.folder(dependency)?)
                 }
             };
-            words.push(before + &word);
+            words.push(option + &word);
         }
         unresolved.pop();
         let command = words.join(" ");
         let hash = digest::of_bytes(command.as_bytes());
         let folder = format!("{PREPARED_FOLDER}/{name}-{}", hash.get(..12).unwrap_or_default());
-        self.0.push(Prepared { name: name.to_owned(), command, folder, dependencies });
+        self.0.push(PrepareStep { name: name.to_owned(), command, folder, dependencies });
         Ok(())
     }
 
-    fn get(&self, name: &str) -> Option<&Prepared> {
-        self.0.iter().find(|prepared| prepared.name == name)
+    fn get(&self, name: &str) -> Option<&PrepareStep> {
+        self.0.iter().find(|step| step.name == name)
     }
 
     fn folder(&self, name: &str) -> Result<&str> {
         match self.get(name) {
-            Some(prepared) => Ok(&prepared.folder),
+            Some(step) => Ok(&step.folder),
             None => Err(Error::setting(format!("{{{name}}}"), "no such command in [prepare]")),
         }
     }
@@ -137,8 +137,8 @@ impl Preparations {
     fn replace_placeholders(&self, value: &mut Value) -> Result<()> {
         match value {
             Value::String(text) => {
-                if let Some((name, rest)) = placeholder(text) {
-                    *text = format!("{}{rest}", self.folder(name)?);
+                if let Some((name, suffix)) = split_placeholder(text) {
+                    *text = format!("{}{suffix}", self.folder(name)?);
                 }
                 Ok(())
             }
@@ -152,54 +152,54 @@ impl Preparations {
         }
     }
 
-    /// The commands whose folders contain one of `inputs`, after the commands that they depend on.
-    fn needed<'s>(&'s self, inputs: &[PathBuf]) -> Vec<&'s Prepared> {
+    /// The commands whose folders contain one of `inputs`, and their dependencies, in the order of
+    /// execution.
+    fn steps_for<'s>(&'s self, inputs: &[PathBuf]) -> Vec<&'s PrepareStep> {
         let mut names: Vec<&str> = Vec::new();
-        for prepared in self.0.iter().rev() {
-            let is_read = inputs.iter().any(|input| input.starts_with(&prepared.folder));
-            if is_read || names.contains(&prepared.name.as_str()) {
-                names.push(&prepared.name);
-                names.extend(prepared.dependencies.iter().map(String::as_str));
+        for step in self.0.iter().rev() {
+            let is_read = inputs.iter().any(|input| input.starts_with(&step.folder));
+            if is_read || names.contains(&step.name.as_str()) {
+                names.push(&step.name);
+                names.extend(step.dependencies.iter().map(String::as_str));
             }
         }
-        self.0.iter().filter(|prepared| names.contains(&prepared.name.as_str())).collect()
+        self.0.iter().filter(|step| names.contains(&step.name.as_str())).collect()
     }
 
-    /// Runs the commands that `inputs` need and whose folders are missing or outdated.
+    /// Runs the commands on which `inputs` depend, if their folders are missing or outdated.
     pub(crate) fn run(&self, inputs: &[PathBuf]) -> Result<()> {
-        for prepared in self.needed(inputs) {
-            if !prepared.is_current()? {
-                log(format!("$ {}", prepared.command_line()));
-                prepared.run()?;
+        for step in self.steps_for(inputs) {
+            if !step.is_current()? {
+                log(format!("$ {}", step.command_line()));
+                step.run()?;
             }
         }
         Ok(())
     }
 
-    /// Rejects missing folders that `inputs` need.
+    /// Rejects missing folders that should contain one of `inputs`.
     pub(crate) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
-        let missing = |prepared: &&&Prepared| !Path::new(&prepared.folder).exists();
-        let needed = self.needed(inputs);
+        let is_missing = |step: &&&PrepareStep| !Path::new(&step.folder).exists();
+        let steps = self.steps_for(inputs);
         let is_read =
-            |prepared: &&&Prepared| inputs.iter().any(|path| path.starts_with(&prepared.folder));
-        match needed.iter().filter(is_read).find(missing) {
+            |step: &&&PrepareStep| inputs.iter().any(|path| path.starts_with(&step.folder));
+        match steps.iter().filter(is_read).find(is_missing) {
             None => Ok(()),
-            Some(prepared) => {
-                let reason =
-                    format!("not found: add --prepare, or run `{}`", prepared.command_line());
-                Err(Error::setting(format!("{PREPARE}.{}", prepared.name), reason))
+            Some(step) => {
+                let reason = format!("not found: add --prepare, or run `{}`", step.command_line());
+                Err(Error::setting(format!("{PREPARE}.{}", step.name), reason))
             }
         }
     }
 
     /// The commands as comments of a recipe, one per line.
     pub(crate) fn comments(&self) -> String {
-        self.0.iter().map(|prepared| format!("# {}\n", prepared.command_line())).collect()
+        self.0.iter().map(|step| format!("# {}\n", step.command_line())).collect()
     }
 }
 
-/// Splits a text that starts with `{name}` into the name and the rest.
-fn placeholder(text: &str) -> Option<(&str, &str)> {
+/// Splits a text that starts with `{name}` into the name and the text after the brace.
+fn split_placeholder(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('{')?.split_once('}')
 }
 
@@ -243,7 +243,7 @@ mod tests {
     fn only_folders_that_are_read_are_prepared_in_order() {
         let (_, preparations) = take_from(RECIPE).unwrap();
         let names = |inputs: &[PathBuf]| -> Vec<String> {
-            preparations.needed(inputs).iter().map(|prepared| prepared.name.clone()).collect()
+            preparations.steps_for(inputs).iter().map(|step| step.name.clone()).collect()
         };
         let input = PathBuf::from(&preparations.get("words").unwrap().folder).join("train.json");
         assert_eq!(names(&[input.clone(), "x".into()]), ["letters", "words"]);

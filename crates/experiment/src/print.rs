@@ -14,26 +14,26 @@ pub fn log(line: impl Display) {
     if crate::ranks::is_silent() {
         return;
     }
-    static FAILED: AtomicBool = AtomicBool::new(false);
+    static HAS_FAILED: AtomicBool = AtomicBool::new(false);
     let mut out = std::io::stdout().lock();
     let line = line.to_string();
     let line = atomic_file::printable_lines(&line);
     let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };
-    if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
+    if error.kind() != ErrorKind::BrokenPipe && !HAS_FAILED.swap(true, Ordering::Relaxed) {
         let text = format!("cannot write to standard output ({error}); the run continues");
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }
 
-/// The Markdown up to the second table, or the heading after the first table, including notes on
-/// the first table.
+/// The Markdown before the second table, or before the heading that follows the first table. Notes
+/// on the first table are included.
 pub(crate) fn first_table(markdown: &str) -> &str {
-    let (mut end, mut begun, mut ended) = (0, false, false);
+    let (mut end, mut has_begun, mut has_ended) = (0, false, false);
     for line in markdown.split_inclusive('\n') {
         let is_row = line.starts_with('|');
-        ended |= begun && !is_row;
-        begun |= is_row;
-        if ended && (is_row || line.starts_with('#')) {
+        has_ended |= has_begun && !is_row;
+        has_begun |= is_row;
+        if has_ended && (is_row || line.starts_with('#')) {
             return markdown.get(..end).unwrap_or(markdown);
         }
         end += line.len();
@@ -46,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_table_has_its_heading_and_its_notes() {
+    fn the_first_table_includes_its_heading_and_notes() {
         let first = "# F1\n\n| a |\n|---|\n| 1 |\n\nOf nine.\n\n";
-        for more in ["| b |\n|---|\n", "## EM\n\n| b |\n|---|\n"] {
-            assert_eq!(first_table(&format!("{first}{more}")), first);
+        for following in ["| b |\n|---|\n", "## EM\n\n| b |\n|---|\n"] {
+            assert_eq!(first_table(&format!("{first}{following}")), first);
         }
         assert_eq!(first_table(first), first);
         assert_eq!(first_table("nothing\n"), "nothing\n");

@@ -70,7 +70,7 @@ impl Ranks {
         for (rank, identity) in (1..).zip(other_ranks) {
             if let Some(difference) = rank_0.difference(identity) {
                 return Err(Error::setting(
-                    first_difference(rank, &difference),
+                    difference_message(rank, &difference),
                     "start all ranks with the same recipe and data",
                 ));
             }
@@ -100,8 +100,8 @@ impl Ranks {
         if self.is_rank_0() {
             return Ok(());
         }
-        let relative = trial.strip_prefix(folder).unwrap_or(trial);
-        for name in [relative, Path::new("model")] {
+        let relative_path = trial.strip_prefix(folder).unwrap_or(trial);
+        for name in [relative_path, Path::new("model")] {
             let (target, link) = (self.run_folder.join(name), folder.join(name));
             if !target.exists() || link.exists() {
                 continue;
@@ -116,7 +116,7 @@ impl Ranks {
 }
 
 /// The message about a rank that differs from rank 0.
-fn first_difference(rank: usize, difference: &Difference) -> String {
+fn difference_message(rank: usize, difference: &Difference) -> String {
     let Difference { name, is_file, stored, current } = difference;
     let rank_with_file = if stored.is_some() { 0 } else { rank };
     match (is_file, stored, current) {

@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::base::{Files, read_files, recipe_keys};
+use crate::base::{MergedFiles, blank_special_keys, read_files};
 use crate::keys::Key;
 use crate::prepare::Preparations;
-use crate::toml_file::{error_in_file, explain};
+use crate::toml_file::{add_nearest_name, error_in_file};
 use crate::{Error, Result};
 
 /// Reads a TOML file and applies `key.path=value` overrides; values are TOML, or strings if they
@@ -46,21 +46,21 @@ pub(crate) fn read_with<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
 ) -> Result<(T, Preparations)> {
-    let Files { table, texts } = read_files(path)?;
+    let MergedFiles { table, texts } = read_files(path)?;
     let error = match resolve(&table, overrides.iter())? {
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
     };
     // Errors of the files contain line numbers, so the files are checked first.
     for (path, text) in &texts {
-        let text = recipe_keys(text);
+        let text = blank_special_keys(text);
         if let Err(error) = toml::from_str::<T>(&text) {
             return Err(error_in_file(path, &text, &error));
         }
     }
     match first_invalid_override::<T>(&table, overrides)? {
         Some(error) => Err(error),
-        None => Err(Error::content(path, explain(error.message()))),
+        None => Err(Error::content(path, add_nearest_name(error.message()))),
     }
 }
 
@@ -94,7 +94,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     match resolve(&table, overrides.iter())? {
         Ok((changed, _)) => Ok(changed),
         Err(error) => Err(first_invalid_override::<T>(&table, &overrides)?
-            .unwrap_or_else(|| Error::setting("settings", explain(error.message())))),
+            .unwrap_or_else(|| Error::setting("settings", add_nearest_name(error.message())))),
     }
 }
 
@@ -105,7 +105,7 @@ fn first_invalid_override<T: DeserializeOwned>(
 ) -> Result<Option<Error>> {
     for (number, item) in overrides.iter().enumerate() {
         if let Err(error) = resolve::<T>(table, overrides.iter().take(number + 1))? {
-            return Ok(Some(Error::setting(&item.argument, explain(error.message()))));
+            return Ok(Some(Error::setting(&item.argument, add_nearest_name(error.message()))));
         }
     }
     Ok(None)
@@ -141,7 +141,7 @@ impl Override {
     }
 
     pub(crate) fn apply(&self, table: &mut Table) -> Result<()> {
-        let Some((last, sections)) = self.key.parts().split_last() else { return Ok(()) };
+        let Some((name, sections)) = self.key.parts().split_last() else { return Ok(()) };
         let mut inner = table;
         for section in sections {
             let entry = inner.entry(section).or_insert_with(|| Value::Table(Table::new()));
@@ -149,7 +149,7 @@ impl Override {
                 Error::setting(&self.argument, format!("{section} is not a section"))
             })?;
         }
-        inner.insert(last.clone(), self.value.clone());
+        inner.insert(name.clone(), self.value.clone());
         Ok(())
     }
 }

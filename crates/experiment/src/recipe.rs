@@ -9,9 +9,9 @@ use crate::{Adapters, Error, Result};
 
 /// The keys of a recipe, and their roles in an experiment.
 ///
-/// The implementing struct is read from TOML with [`read_recipe`](crate::read_recipe). It needs
-/// `#[serde(default, deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms,
-/// and an [`InputPath`](crate::InputPath) for every file or folder that it reads. The identity of
+/// The implementing struct is read from TOML with [`read_recipe`](crate::read_recipe). The struct
+/// needs `#[serde(default, deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of
+/// arms, and an [`InputPath`](crate::InputPath) for every input file or folder. The identity of
 /// results is derived from these fields.
 pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// The program's name; the default run folder is `runs/<name>`.
@@ -29,8 +29,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 
     /// Keys or sections that only the evaluation uses, such as `evaluation` and `data.evaluation`;
     /// `*` matches one part of a key, as in `arms.*.title`. A change of such a key, or of a file
-    /// that it names, repeats the evaluation without training. All other keys belong to training,
-    /// where a change is an error.
+    /// that it names, repeats the evaluation without training. All other keys belong to training;
+    /// changing them is an error.
     const EVALUATION: &'static [&'static str] = &[];
 
     /// The names of training stages, as passed to [`Trial::fit`](crate::Trial::fit); required for
@@ -59,7 +59,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// Called before arms are selected, possibly more than once.
     ///
     /// # Errors
-    /// Naming the key.
+    /// An error that names the key.
     fn complete(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
@@ -68,19 +68,20 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// every input that is set exists.
     ///
     /// # Errors
-    /// Naming the key.
+    /// An error that names the key.
     fn validate(&self) -> anyhow::Result<()>;
 
     /// Reads every input once, to detect damaged files before training. Called before the first
-    /// trial that is trained or evaluated. Missing inputs are already errors.
+    /// trial that is trained or evaluated. Missing inputs are rejected earlier.
     ///
     /// # Errors
-    /// Naming the file.
+    /// An error that names the file.
     fn check_inputs(&self) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// The variants of an arm, each with a model and a folder; empty: the arm has one model.
+    /// The variants of an arm, each with a model and a folder. If the list is empty, the arm has
+    /// one model.
     fn variants(&self, arm: &str) -> Vec<String> {
         let _ = arm;
         Vec::new()
@@ -118,7 +119,7 @@ pub struct RunConfig {
     /// Compute precision: `f32`, `bf16` or, on a GPU, `f16`. Parameters and optimiser stay float32.
     pub precision: String,
     /// Whether to store only the inputs of encoder layers and recompute the layers in the backward
-    /// pass. This needs less memory and one more forward pass. Results do not change.
+    /// pass. Recomputation needs less memory and one more forward pass. Results do not change.
     pub activation_checkpointing: bool,
     /// Number of profiled steps per training stage, recorded in `profile/` of the stage's folder;
     /// see [`Stage::with_profile`](trainer::Stage::with_profile).
@@ -194,8 +195,8 @@ pub(crate) fn check_seeds_and_variants<R: Recipe>(recipe: &R) -> Result<()> {
 /// complete models, but only adapters and heads are trained.
 pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
     let Some(adapters) = recipe.adapters() else { return Ok(()) };
-    let unknown = |stage: &&String| !R::STAGES.contains(&stage.as_str());
-    if let Some(stage) = adapters.encoder_learns_in.iter().find(unknown) {
+    let is_unknown = |stage: &&String| !R::STAGES.contains(&stage.as_str());
+    if let Some(stage) = adapters.encoder_learns_in.iter().find(is_unknown) {
         let reason = format!("the stages of {} are {}", R::NAME, R::STAGES.join(", "));
         return Err(Error::setting(format!("encoder_learns_in = [{stage:?}]"), reason));
     }

@@ -75,7 +75,7 @@ impl RecipeValues {
         for (key, leaf) in &self.leaves {
             match leaf {
                 RecipeValue::Value(value) => {
-                    check_declared(key, value)?;
+                    reject_undeclared_path(key, value)?;
                     if key.parts().last().is_some_and(|part| part.ends_with("languages")) {
                         check_unique(key, value)?;
                     }
@@ -88,11 +88,11 @@ impl RecipeValues {
     }
 
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
-        let path = |(_, leaf): &(Key, RecipeValue)| match leaf {
+        let input_path = |(_, leaf): &(Key, RecipeValue)| match leaf {
             RecipeValue::Input(input) => Some(input.path.clone()),
             _ => None,
         };
-        self.leaves.iter().filter_map(path).collect()
+        self.leaves.iter().filter_map(input_path).collect()
     }
 
     /// Reads the inputs and replaces them by their digests.
@@ -100,17 +100,17 @@ impl RecipeValues {
         let mut digests = Digests::default();
         for (key, leaf) in &mut self.leaves {
             let RecipeValue::Input(input) = leaf else { continue };
-            let mut hashed = Vec::new();
+            let mut file_digests = Vec::new();
             let manifest = Manifest::read(&input.path)?;
             for (name, path) in files(&key.to_string(), input)? {
                 let digest = digests.of(&path)?;
-                let recorded = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
-                if let Some(recorded) = recorded.filter(|recorded| recorded.sha256 != digest) {
-                    recorded.check(&path)?;
+                let entry = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
+                if let Some(entry) = entry.filter(|entry| entry.sha256 != digest) {
+                    entry.check(&path)?;
                 }
-                hashed.push((name, digest));
+                file_digests.push((name, digest));
             }
-            *leaf = RecipeValue::Files(hashed);
+            *leaf = RecipeValue::Files(file_digests);
         }
         Ok(())
     }
@@ -120,8 +120,8 @@ impl RecipeValues {
         self.identity(Part::Training, &BTreeSet::new())
     }
 
-    /// The identity of all arms and parts, with the seeds and arms of `run`. It must be equal for
-    /// processes that train together.
+    /// The identity of all arms and parts, with the seeds and arms of `run`. Processes that train
+    /// together must have the same identity.
     pub(crate) fn full_identity(&self, run: &RunConfig) -> Identity {
         let mut identity = self.identity(Part::Training, &self.arms);
         let evaluation = self.identity(Part::Evaluation, &self.arms);
@@ -132,8 +132,8 @@ impl RecipeValues {
         identity
     }
 
-    /// The identity of one part of a trial. Without an arm of this name, it has only the keys that
-    /// all arms share.
+    /// The identity of one part of a trial. If no arm has this name, the identity contains only the
+    /// keys that all arms share.
     pub(crate) fn trial_identity(
         &self,
         part: Part,
@@ -176,7 +176,7 @@ impl RecipeValues {
         identity
     }
 
-    /// Adds the arms that these arms, or keys outside of arms, reference by name, recursively.
+    /// Adds recursively the arms whose names are values of these arms or of keys outside of arms.
     fn with_references(&self, mut arms: BTreeSet<String>) -> BTreeSet<String> {
         loop {
             let count_before = arms.len();
@@ -213,7 +213,7 @@ fn for_each_text(value: &Value, visit: &mut impl FnMut(&str)) {
 
 /// Rejects a text that is the path of a file or folder but not an [`InputPath`](crate::InputPath),
 /// because its contents would not be hashed.
-fn check_declared(key: &Key, value: &Value) -> Result<()> {
+fn reject_undeclared_path(key: &Key, value: &Value) -> Result<()> {
     let mut undeclared = None;
     for_each_text(value, &mut |text| {
         if text.contains('/') && Path::new(text).exists() {
@@ -326,8 +326,8 @@ mod tests {
     fn a_path_in_a_plain_string_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
-        let error = check_declared(&Key::parse("data.kg"), &json!([path])).unwrap_err();
+        let error = reject_undeclared_path(&Key::parse("data.kg"), &json!([path])).unwrap_err();
         assert!(error.to_string().contains("InputPath"), "{error}");
-        assert!(check_declared(&Key::parse("title"), &json!("EM / F1")).is_ok());
+        assert!(reject_undeclared_path(&Key::parse("title"), &json!("EM / F1")).is_ok());
     }
 }

@@ -4,15 +4,15 @@ use std::path::Path;
 use mlqa_eval::Resampling;
 use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 
-/// Bootstrap samples of the questions; enough for confidence intervals after every run.
+/// Number of bootstrap samples of the questions.
 const SAMPLES: usize = 1000;
 /// Minimum number of samples per comparison. The smallest p-value is 1 / samples, and the
 /// correction multiplies it by the number of comparisons. With this minimum, corrected p-values can
 /// be as small as 0.01.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
-/// Writes the report on the answers of a run folder: parts shared by all arms come first, then the
-/// arms in order. `is_included` selects trials by seed and name. Returns `false` if there are no
+/// Writes the report on the answers of a run folder: first trials shared by all arms, then the arms
+/// in order. `is_included` selects trials by seed and name. Returns `false` if there are no
 /// answers.
 pub(crate) fn write(
     folder: &Path,

@@ -65,8 +65,8 @@ impl<T, E> Results<T, E> {
         self.of_arm(arm).filter(move |result| result.seed == seed)
     }
 
-    /// The mean over seeds, with its interval, of `value` for an arm. The values of an arm's
-    /// variants are summed per seed.
+    /// The mean of `value` over the seeds of an arm, with its confidence interval. The values of an
+    /// arm's variants are summed per seed.
     ///
     /// ```
     /// # use experiment::{TrialResult, Results};

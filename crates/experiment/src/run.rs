@@ -1,5 +1,5 @@
 //! An open experiment: a recipe in its run folder.
-use std::cell::Cell as Flag;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -27,14 +27,14 @@ pub struct Experiment<R: Recipe> {
     /// Device, precision and environment of the run.
     pub runtime: Runtime,
     pub(crate) recipe_values: RecipeValues,
-    inputs_checked: Flag<bool>,
+    inputs_checked: Cell<bool>,
     pub(crate) ranks: Ranks,
     _folder: RunFolder,
 }
 
 impl<R: Recipe> Experiment<R> {
     /// Validates the recipe, and locks the run folder, in which it records the recipe's identity.
-    pub(crate) fn enter(mut recipe: R, folder: PathBuf) -> Result<Self> {
+    pub(crate) fn create(mut recipe: R, folder: PathBuf) -> Result<Self> {
         select_arms(&mut recipe, &[])?;
         check_seeds_and_variants(&recipe)?;
         check_adapters(&recipe)?;
@@ -47,8 +47,8 @@ impl<R: Recipe> Experiment<R> {
         let run_folder = RunFolder::lock(&folder)?;
         recipe_values.hash()?;
         ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
-        run_folder.enter(R::NAME, &recipe_values.shared_identity())?;
-        let inputs_checked = Flag::new(false);
+        run_folder.start_run(R::NAME, &recipe_values.shared_identity())?;
+        let inputs_checked = Cell::new(false);
         Ok(Self {
             recipe,
             folder,
@@ -65,7 +65,7 @@ impl<R: Recipe> Experiment<R> {
         machine::update(&self.dir(MACHINE_FILE), R::NAME, R::ABOUT, self.runtime.device)
     }
 
-    /// The path of this name in the run folder.
+    /// The path of `name` in the run folder.
     pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
     }
@@ -80,7 +80,7 @@ impl<R: Recipe> Experiment<R> {
         self.recipe.run().selected()
     }
 
-    /// Prints a line, see [`log`].
+    /// Prints a line like [`log`].
     pub fn log(&self, line: impl std::fmt::Display) {
         log(line);
     }
@@ -103,7 +103,7 @@ impl<R: Recipe> Experiment<R> {
     /// `mlqa-eval report` does; an error in this report is printed and ignored.
     ///
     /// # Errors
-    /// If one of the two files cannot be written.
+    /// If `table.md` or `summary.json` cannot be written.
     pub fn finish<S: Serialize>(&self, summary: &S, table: &str, remarks: &str) -> Result<()> {
         if !self.ranks.is_rank_0() {
             return Ok(());
@@ -115,9 +115,9 @@ impl<R: Recipe> Experiment<R> {
             if table.contains(" ± ") { format!("\n{INTERVAL_LEGEND}.\n") } else { String::new() };
         write_text(self.dir("table.md"), &format!("{table}{note}"))?;
         write_json(self.dir("summary.json"), summary)?;
-        let first = first_table(table);
-        self.log(format!("\n{}\n{note}", first.trim_end()).trim_end());
-        if first.len() < table.len() {
+        let printed_table = first_table(table);
+        self.log(format!("\n{}\n{note}", printed_table.trim_end()).trim_end());
+        if printed_table.len() < table.len() {
             self.log("\nAll tables are in table.md.");
         }
         if !remarks.is_empty() {
@@ -126,9 +126,9 @@ impl<R: Recipe> Experiment<R> {
         self.update_machine()?;
         let arms = self.recipe.arms();
         let is_included = |seed, arm: &str| {
-            let selected = !arms.contains_key(arm)
+            let is_selected = !arms.contains_key(arm)
                 || self.arms().iter().any(|selected_arm| selected_arm == arm);
-            selected && self.seeds().contains(&seed)
+            is_selected && self.seeds().contains(&seed)
         };
         match report::write(&self.folder, self.arms(), is_included) {
             Ok(true) => self.log("report.html shows the answers: open it in a browser."),
@@ -143,7 +143,7 @@ impl<R: Recipe> Experiment<R> {
     /// which most recipes use.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish).
+    /// The errors of [`finish`](Self::finish).
     pub fn finish_arms<S: Serialize>(
         &self,
         arms: &[(&str, S)],

@@ -25,10 +25,10 @@ pub struct Runtime {
     pub group: Option<Rc<ProcessGroup>>,
 }
 
-/// Timeout of the connection between processes at the start.
+/// Timeout for connecting the processes at the start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(600);
-/// Timeout of communication, such as while other ranks wait for rank 0 to evaluate. A process that
-/// ends is detected immediately.
+/// Timeout of communication, for instance while other ranks wait for the evaluation on rank 0. A
+/// process that ends is detected immediately.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(12 * 3600);
 
 impl Runtime {
@@ -63,11 +63,11 @@ impl Runtime {
         let threads = i32::try_from(threads)
             .map_err(|_| Error::setting(format!("run.threads = {threads}"), "too large"))?;
         tch::set_num_threads(threads);
-        // Without a random source of the system, seeding libtorch's generator would abort; this
-        // call returns an error instead.
+        // If the system has no random source, seeding libtorch's generator would abort the process;
+        // this call returns an error instead.
         drop(torch_ext::rng_state(Device::Cpu)?);
-        // The setting applies to all devices. A level that selects fast kernels on the CPU would
-        // select TF32 on a GPU.
+        // The precision level applies to all devices. A level that selects fast kernels on the CPU
+        // would select TF32 on a GPU.
         let level = if run.float32_matmul == "auto" && device == Device::Cpu {
             tune_float32_matmul()?
         } else if run.float32_matmul == "auto" {
@@ -157,9 +157,9 @@ mod tests {
             Runtime::set_up(&run).map_err(|error| error.to_string())
         };
         for name in ["fast", "bf16x3"] {
-            let unknown = set_up(name).unwrap_err();
-            assert!(unknown.contains(&format!("run.float32_matmul = {name:?}")), "{unknown}");
-            assert!(unknown.contains("highest, high, medium"), "{unknown}");
+            let error = set_up(name).unwrap_err();
+            assert!(error.contains(&format!("run.float32_matmul = {name:?}")), "{error}");
+            assert!(error.contains("highest, high, medium"), "{error}");
         }
         assert_eq!(set_up("highest").unwrap().environment.float32_matmul, "highest");
     }

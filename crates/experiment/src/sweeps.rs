@@ -79,14 +79,14 @@ fn split_sweep(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> 
         Value::Table(table) => table,
         other => return invalid(&format!("found {other}")),
     };
-    let (mut swept, mut shared) = (Vec::new(), Table::new());
+    let (mut lists, mut shared) = (Vec::new(), Table::new());
     for (key, value) in table {
         match value {
-            Value::Array(values) => swept.push((key, values)),
+            Value::Array(values) => lists.push((key, values)),
             value => drop(shared.insert(key, value)),
         }
     }
-    match (swept.pop(), swept.pop()) {
+    match (lists.pop(), lists.pop()) {
         (Some((key, values)), None) => Ok((key, values, shared)),
         (None, _) => invalid("found none in the table"),
         (Some(_), Some(_)) => invalid("found several in the table"),
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn existing_arms_are_not_replaced_and_sweeps_are_cleared() {
-        let existing = Arm { title: Some("mine".into()), count: Some(7) };
-        let mut arms = BTreeMap::from([("z-5".to_owned(), existing.clone())]);
+        let existing_arm = Arm { title: Some("mine".into()), count: Some(7) };
+        let mut arms = BTreeMap::from([("z-5".to_owned(), existing_arm.clone())]);
         let mut sweeps = sweeps("z = [1, 5]");
         sweeps.add_to(&mut arms).unwrap();
         assert_eq!(arms["z-1"], Arm { title: None, count: Some(1) });
-        assert_eq!(arms["z-5"], existing);
+        assert_eq!(arms["z-5"], existing_arm);
         assert_eq!(sweeps, Sweeps::default());
     }
 

@@ -14,20 +14,20 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 
 /// An error with file, line and column.
 pub(crate) fn error_in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let reason = explain(error.message());
-    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+    let reason = add_nearest_name(error.message());
+    let Some(text_before) = error.span().and_then(|span| text.get(..span.start)) else {
         return Error::content(path, reason);
     };
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let line = text_before.matches('\n').count() + 1;
+    let column = text_before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     Error::content(format!("{}:{line}:{column}", path.display()), reason)
 }
 
 /// Adds the nearest name to serde's message about an unknown key or value.
-pub(crate) fn explain(message: &str) -> String {
+pub(crate) fn add_nearest_name(message: &str) -> String {
     let message = message.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
     let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (kind, list) = if message.starts_with("unknown field `") {
+    let (kind, list_name) = if message.starts_with("unknown field `") {
         ("key", "keys here")
     } else if message.starts_with("unknown variant `") {
         ("value", "values")
@@ -37,7 +37,7 @@ pub(crate) fn explain(message: &str) -> String {
     let Some((unknown, known)) = names.split_first() else { return message };
     match nearest(unknown, known.iter().copied()) {
         Some(nearest_name) => format!(
-            "unknown {kind} `{unknown}`: the nearest is `{nearest_name}` ({list}: {})",
+            "unknown {kind} `{unknown}`: the nearest is `{nearest_name}` ({list_name}: {})",
             known.join(", ")
         ),
         None => format!("unknown {kind} `{unknown}`: none is allowed here"),

@@ -13,7 +13,7 @@ use crate::{Error, Experiment, Recipe, Result, log, write_json};
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
 /// `seed-<seed>/<name>/<variant>`.
 ///
-/// [`Experiment::each`](crate::Experiment::each) creates one per seed, arm and variant;
+/// [`Experiment::each`](crate::Experiment::each) creates one trial per seed, arm and variant;
 /// [`Experiment::each_seed`](crate::Experiment::each_seed) creates trials without an arm (`A` is
 /// `()`).
 pub struct Trial<'a, R: Recipe, A = <R as Recipe>::Arm> {
@@ -53,25 +53,25 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Self { recipe, seed, name, arm, variant, experiment, folder, totals }
     }
 
-    /// Returns the trial's name in errors and reports.
+    /// Returns the trial's name for errors and reports.
     pub fn label(&self) -> String {
         let variant = self.variant.iter().map(|variant| format!(", {variant}"));
         format!("seed {}, {}{}", self.seed, self.name, variant.collect::<String>())
     }
 
-    /// Returns the path of this name in the trial's folder. Training saves its model to
+    /// Returns the path of `name` in the trial's folder. Training saves its model to
     /// `dir("model")`.
     pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Returns the path of this name in the folder of the trial's seed, such as the folder of
-    /// another trial.
+    /// Returns the path of `name` in the folder of the trial's seed, such as the folder of another
+    /// trial.
     pub fn seed_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.experiment.dir(format!("seed-{}", self.seed)).join(name)
     }
 
-    /// Returns the path of this name in the run folder.
+    /// Returns the path of `name` in the run folder.
     pub fn run_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.experiment.dir(name)
     }
@@ -125,7 +125,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     /// `patience` are ignored.
     ///
     /// # Errors
-    /// As [`trainer::fit_best`]; [`Error::File`] naming `selection.json`.
+    /// The errors of [`trainer::fit_best`]; [`Error::File`] naming `selection.json`.
     pub fn fit_best<'t>(
         &self,
         stage: &str,
@@ -155,8 +155,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         parameters: &[(String, Tensor)],
     ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
         let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
-        let clone = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
-        let parameters = parameters.iter().map(clone).collect();
+        let copy = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
+        let parameters = parameters.iter().map(copy).collect();
         match self.recipe.adapters() {
             Some(adapters) if adapters.freezes_encoder_in(stage) => {
                 freeze_encoder(config, parameters)
@@ -172,12 +172,12 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         totals.tokens += report.tokens;
     }
 
-    /// Seconds of training in the stages so far, including earlier parts of a resumed run.
+    /// Seconds of training in the finished stages, including earlier parts of a resumed run.
     pub fn seconds(&self) -> f64 {
         self.totals.borrow().seconds
     }
 
-    /// Tokens seen in the stages so far, without padding.
+    /// Tokens seen in the finished stages, without padding.
     pub fn tokens(&self) -> u64 {
         self.totals.borrow().tokens
     }
@@ -195,11 +195,11 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         heads: &[Head],
         segments: Segments,
     ) -> Result<Pretrained> {
-        let mut loaded = self.load(folder, heads, segments)?;
+        let mut pretrained = self.load(folder, heads, segments)?;
         if let Some(adapters) = self.recipe.adapters() {
-            adapters.add_to(&mut loaded.model, self.seed)?;
+            adapters.add_to(&mut pretrained.model, self.seed)?;
         }
-        Ok(loaded)
+        Ok(pretrained)
     }
 
     /// Saves a model of [`start`](Self::start) like [`Pretrained::save`], with the LoRA merged and
@@ -208,7 +208,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     /// [`Model::save_adapter`](xlmr_model::Model::save_adapter).
     ///
     /// # Errors
-    /// As [`Pretrained::save`].
+    /// The errors of [`Pretrained::save`].
     pub fn save(
         &self,
         trained: &mut Pretrained,
@@ -240,12 +240,12 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     ) -> Result<Pretrained> {
         let options = LoadOptions { segments, seed: self.seed, ..LoadOptions::default() };
         let folder = folder.as_ref();
-        let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
-        check_finite(folder, &loaded.model.named_parameters())?;
-        loaded.notes.iter().for_each(log);
-        loaded.model.set_precision(self.experiment.runtime.precision)?;
-        loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
-        if let Some(reason) = loaded.model.padding_reason() {
+        let (mut pretrained, report) = Pretrained::load(folder, heads, self.device(), options)?;
+        check_finite(folder, &pretrained.model.named_parameters())?;
+        pretrained.notes.iter().for_each(log);
+        pretrained.model.set_precision(self.experiment.runtime.precision)?;
+        pretrained.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
+        if let Some(reason) = pretrained.model.padding_reason() {
             log(format!("training computes padding as well: {reason}"));
         }
         if !report.missing.is_empty() {
@@ -254,7 +254,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         if let Some(text) = unused_tensors(folder, &report.unexpected) {
             log(text);
         }
-        Ok(loaded)
+        Ok(pretrained)
     }
 }
 
@@ -279,11 +279,11 @@ const HEAD_PREFIXES: [&str; 6] =
 fn unused_tensors(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEAD_PREFIXES.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
-    let more = names.len().saturating_sub(MAX_LISTED_TENSORS);
-    let named = names.iter().take(MAX_LISTED_TENSORS).copied().collect::<Vec<_>>().join(", ");
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let n_unlisted = names.len().saturating_sub(MAX_LISTED_TENSORS);
+    let listed = names.iter().take(MAX_LISTED_TENSORS).copied().collect::<Vec<_>>().join(", ");
+    let more = if n_unlisted > 0 { format!(" and {n_unlisted} more") } else { String::new() };
     let folder = folder.display();
-    let text = format!("{folder}: tensors not used by the model of config.json: {named}{more}");
+    let text = format!("{folder}: tensors not used by the model of config.json: {listed}{more}");
     (!names.is_empty()).then_some(text)
 }
 
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_about_unused_tensors_names_eight() {
+    fn the_message_about_unused_tensors_lists_eight() {
         let names = |count: usize| -> Vec<String> { (0..count).map(|k| format!("t{k}")).collect() };
         assert_eq!(unused_tensors(Path::new("base"), &[]), None);
         let text = unused_tensors(Path::new("base"), &names(10)).unwrap();

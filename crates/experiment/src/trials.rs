@@ -14,9 +14,9 @@ impl<R: Recipe> Experiment<R> {
     ///
     /// # Errors
     /// If the recipe is invalid, an input is missing, or the folder is locked or has other
-    /// contents. In these cases the folder is not changed.
+    /// contents. After such an error the folder is unchanged.
     pub fn open(recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
-        let experiment = Self::enter(recipe, folder.into())?;
+        let experiment = Self::create(recipe, folder.into())?;
         experiment.trials()?.iter().try_for_each(check_unchanged)?;
         let path = experiment.dir(RECIPE_FILE);
         let text = toml::to_string_pretty(&experiment.recipe);
@@ -74,7 +74,7 @@ impl<R: Recipe> Experiment<R> {
     /// [`Trial::seed_dir`]. The field `arm` of the results is `name`.
     ///
     /// # Errors
-    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
+    /// The errors of [`each`](Self::each); [`Error::Setting`] if an arm has this name;
     /// [`Error::AnotherRecipe`] before any computation, if a stored result comes from another
     /// recipe or other inputs.
     pub fn each_seed<T, E>(

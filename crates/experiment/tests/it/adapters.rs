@@ -31,7 +31,7 @@ impl Recipe for Stages {
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
 
-/// A recipe with these keys.
+/// Parses a recipe with the keys `adapters` of the model and `training`.
 fn recipe(adapters: &str, training: &str) -> Stages {
     let text = format!(
         "[run]\ndevice = \"cpu\"\nthreads = 1\n[model]\npath = {BASE:?}\n{adapters}\n\
@@ -64,7 +64,7 @@ fn copy_parameters(model: &Model) -> Parameters {
     model.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect()
 }
 
-/// The roles of the parameters that differ.
+/// The roles of the parameters that differ between `before` and `after`.
 fn changed_roles(before: &Parameters, after: &Parameters) -> BTreeSet<&'static str> {
     let roles = ["encoder", "adapters", "head"];
     let changed_parameters = after.iter().filter(|(name, value)| !before[*name].equal(value));

@@ -70,20 +70,20 @@ fn commands_and_peak_memory_of_a_run_are_recorded() {
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     test_run.start(&[]).unwrap();
-    let first = machine();
-    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(first["commands"][0][0], "toy");
+    let initial = machine();
+    assert_eq!(initial["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(initial["commands"][0][0], "toy");
     let peak = |machine: &serde_json::Value| machine["peak_memory_bytes"].as_u64();
-    assert!(cfg!(not(target_os = "linux")) || peak(&first) > Some(1 << 20), "{first}");
+    assert!(cfg!(not(target_os = "linux")) || peak(&initial) > Some(1 << 20), "{initial}");
     // A resumed run does not repeat an equal command, and retains the peak memory.
     test_run.start(&[]).unwrap();
-    assert_eq!(machine()["commands"], first["commands"]);
-    assert!(peak(&machine()) >= peak(&first));
+    assert_eq!(machine()["commands"], initial["commands"]);
+    assert!(peak(&machine()) >= peak(&initial));
     // An empty or damaged file is replaced.
     for text in ["", "{"] {
         fs::write(test_run.out().join("machine.json"), text).unwrap();
         test_run.start(&[]).unwrap();
-        assert_eq!(machine()["commands"], first["commands"]);
+        assert_eq!(machine()["commands"], initial["commands"]);
     }
 }
 
@@ -116,13 +116,13 @@ fn runs_and_inputs_can_be_moved() {
     let test_run = TestRun::new();
     test_run.start(&[]).unwrap();
     take_calls();
-    let moved = test_run.path("elsewhere");
-    fs::rename(test_run.out(), &moved).unwrap();
-    test_run.start_in(&moved, &[]).unwrap();
+    let moved_folder = test_run.path("elsewhere");
+    fs::rename(test_run.out(), &moved_folder).unwrap();
+    test_run.start_in(&moved_folder, &[]).unwrap();
     test_run.start_in(&test_run.path("./elsewhere/../elsewhere"), &[]).unwrap();
     fs::rename(test_run.path("train.json"), test_run.path("numbers.json")).unwrap();
     let set = format!("data.train={}", test_run.path("numbers.json").display());
-    test_run.start_in(&moved, &["--set", &set]).unwrap();
+    test_run.start_in(&moved_folder, &["--set", &set]).unwrap();
     assert!(take_calls().is_empty());
 }
 
@@ -152,11 +152,11 @@ fn a_removed_or_truncated_model_is_reported_and_can_be_retrained() {
     test_run.start(&[]).unwrap();
     let trial = test_run.out().join("seed-0/plain");
     let (model, summary) = (trial.join("model/model.json"), test_run.summary());
-    let written = fs::read(&model).unwrap();
+    let bytes = fs::read(&model).unwrap();
     take_calls();
-    fs::write(&model, &written[..1]).unwrap();
+    fs::write(&model, &bytes[..1]).unwrap();
     let error = test_run.start(&[]).unwrap_err();
-    let expected = format!("has 1 bytes, but {} were written; restore it", written.len());
+    let expected = format!("has 1 bytes, but {} were written; restore it", bytes.len());
     assert!(error.contains("plain/model/model.json: ") && error.contains(&expected), "{error}");
     fs::remove_dir_all(trial.join("model")).unwrap();
     let error = test_run.start(&[]).unwrap_err();
@@ -166,7 +166,7 @@ fn a_removed_or_truncated_model_is_reported_and_can_be_retrained() {
     fs::remove_file(trial.join("trained.json")).unwrap();
     test_run.start(&[]).unwrap();
     assert_eq!(take_calls(), ALL_CALLS[..3]);
-    assert_eq!((fs::read(&model).unwrap(), test_run.summary()), (written, summary));
+    assert_eq!((fs::read(&model).unwrap(), test_run.summary()), (bytes, summary));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn removed_or_truncated_evaluations_are_repeated() {
     let test_run = TestRun::new();
     test_run.start(&[]).unwrap();
     let answers = test_run.out().join("seed-0/far/answers/numbers.json");
-    let written = fs::read(&answers).unwrap();
+    let bytes = fs::read(&answers).unwrap();
     take_calls();
     for damage in [
         (|path| fs::write(path, "[")) as fn(&Path) -> std::io::Result<()>,
@@ -184,7 +184,7 @@ fn removed_or_truncated_evaluations_are_repeated() {
         damage(&answers).unwrap();
         test_run.start(&[]).unwrap();
         assert_eq!(take_calls(), ["check", "evaluate seed 0, far"]);
-        assert_eq!(fs::read(&answers).unwrap(), written);
+        assert_eq!(fs::read(&answers).unwrap(), bytes);
         test_run.start(&[]).unwrap();
         assert!(take_calls().is_empty());
     }
@@ -193,16 +193,16 @@ fn removed_or_truncated_evaluations_are_repeated() {
 #[test]
 fn stored_parameters_are_converted_to_model_folders() {
     let test_run = TestRun::new();
-    let arm = test_run.out().join("seed-0/plain");
+    let trial = test_run.out().join("seed-0/plain");
     let options = ["--arms", "plain", "--set", "training.keep_models=true"];
     // The model folder of the toy recipe has no configuration, which the conversion requires.
     let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("model/config.json"), "{error}");
-    let parameter_file = |step: u32| arm.join(format!("fit/models/step-{step:08}.safetensors"));
+    let parameter_file = |step: u32| trial.join(format!("fit/models/step-{step:08}.safetensors"));
     assert!([2, 4, 6].iter().all(|&step| parameter_file(step).exists()));
     let base = Path::new("../../data/base");
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
-        fs::copy(base.join(file), arm.join("model").join(file)).unwrap();
+        fs::copy(base.join(file), trial.join("model").join(file)).unwrap();
     }
     let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("step-00000002.safetensors: lm_head.bias: expected [4000]"), "{error}");
@@ -211,11 +211,11 @@ fn stored_parameters_are_converted_to_model_folders() {
         fs::copy(base.join("model.safetensors"), parameter_file(step)).unwrap();
     }
     test_run.start(&options).unwrap();
-    let written = parameter_file(4).with_extension("").join("model.safetensors");
-    let (written, base) =
-        (read_tensors(written).unwrap(), read_tensors(base.join("model.safetensors")).unwrap());
-    assert!(written.keys().eq(base.keys()));
-    assert!(written.iter().all(|(name, tensor)| tensor.equal(&base[name].to_kind(Kind::Float))));
+    let converted = parameter_file(4).with_extension("").join("model.safetensors");
+    let (converted, base) =
+        (read_tensors(converted).unwrap(), read_tensors(base.join("model.safetensors")).unwrap());
+    assert!(converted.keys().eq(base.keys()));
+    assert!(converted.iter().all(|(name, tensor)| tensor.equal(&base[name].to_kind(Kind::Float))));
     assert!([2, 4, 6].iter().all(|&step| !parameter_file(step).exists()));
     test_run.start(&options).unwrap();
 }
@@ -224,12 +224,12 @@ fn stored_parameters_are_converted_to_model_folders() {
 fn a_change_of_the_evaluation_does_not_train_again() {
     let test_run = TestRun::new();
     test_run.start(&["--arms", "plain"]).unwrap();
-    let before = test_run.summary()["plain"][0];
+    let first_value = test_run.summary()["plain"][0];
     let evaluation_calls = [ALL_CALLS[0], ALL_CALLS[2]];
     take_calls();
     test_run.start(&["--arms", "plain", "--set", "evaluation.scale=2.0"]).unwrap();
     assert_eq!(take_calls(), evaluation_calls);
-    assert_eq!(test_run.summary()["plain"][0], 2.0 * before);
+    assert_eq!(test_run.summary()["plain"][0], 2.0 * first_value);
     test_run.write("evaluation.json", "[0.0]");
     test_run.start(&["--arms", "plain"]).unwrap();
     assert_eq!(take_calls(), evaluation_calls);
@@ -260,7 +260,8 @@ fn a_change_of_a_training_key_is_rejected_with_its_name() {
     assert!(error.contains("the input file data.train has changed"), "{error}");
     assert_eq!(fs::read_to_string(test_run.out().join("recipe.toml")).unwrap(), recipe);
     assert!(take_calls().is_empty());
-    // Keys of another arm only matter if the arm references it.
+    // Keys of another arm belong to the identity of an arm only if this arm references the other
+    // arm.
     test_run.write("train.json", "[1.0, 2.0, 3.0, 4.0]");
     test_run.start(&["--arms", "plain", "--set", "arms.far.shift=1"]).unwrap();
     test_run.start(&["--arms", "further"]).unwrap();

@@ -1,6 +1,6 @@
-//! A recipe with one parameter. Training moves it towards the mean of numbers; evaluation measures
-//! its mean distance from other numbers.
-#![allow(dead_code, missing_docs)] // each test uses a part of it
+//! A recipe that trains one parameter towards the mean of some numbers. The evaluation measures the
+//! parameter's mean distance from other numbers.
+#![allow(dead_code, missing_docs)] // each program uses a part of the module
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::cell::RefCell;
@@ -91,7 +91,7 @@ impl Recipe for Toy {
     }
 }
 
-/// The numbers of a JSON file.
+/// Reads a list of numbers, which must not be empty, from a JSON file.
 pub fn numbers(path: &Path) -> Result<Vec<f64>> {
     let numbers: Vec<f64> = read_json(path)?;
     if numbers.is_empty() {
@@ -205,7 +205,7 @@ impl TestRun {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// Runs the toy recipe in the run folder `out` with more options.
+    /// Runs the toy recipe in the run folder `out` with additional options.
     pub fn start_in(&self, out: &Path, options: &[&str]) -> Result<(), String> {
         let recipe = self.path("toy.toml");
         let mut arguments = vec!["toy".into(), recipe, "--out".into(), out.to_owned()];
