@@ -4,9 +4,9 @@
 //! the two markers from summaries of runs. The summaries are stored in the repository, so that a
 //! test can compare README and summary. [`tables`] copies tables of a run's `table.md` unchanged.
 mod evidence;
-#[cfg(test)]
-mod prose;
 mod tables;
+#[cfg(test)]
+mod tests_prose;
 
 use crate::files;
 use anyhow::{Context, Result, bail};

@@ -105,9 +105,8 @@ impl Retriever {
     /// # Errors
     /// [`Error::Content`] naming a file with unsupported settings; as [`Pretrained::load`].
     pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
-        let folder = folder.as_ref();
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self::load_named(folder, &name, device, precision)
+        let folder = folder.as_ref().to_owned();
+        Self::load_resolved(&ResolvedModel { folder, origin: None }, device, precision)
     }
 
     /// Loads a model by its folder or its name on the hub.
@@ -123,15 +122,10 @@ impl Retriever {
         device: Device,
         precision: Precision,
     ) -> Result<Self> {
-        match origin {
-            Some(origin) => Self::load_named(folder, &origin.repository, device, precision),
-            None => Self::load(folder, device, precision),
-        }
-    }
-
-    fn load_named(folder: &Path, name: &str, device: Device, precision: Precision) -> Result<Self> {
+        let folder_name = || folder.file_name().unwrap_or_default().to_string_lossy();
+        let name = origin.as_ref().map_or_else(folder_name, |one| (&*one.repository).into());
         let Settings { pooling, query_prefix, passage_prefix, max_length } =
-            load_settings(folder, name)?;
+            load_settings(folder, &name)?;
         let options = LoadOptions { map: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);

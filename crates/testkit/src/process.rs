@@ -69,9 +69,3 @@ pub fn median(runs: &[ResourceUse]) -> ResourceUse {
         peak_mib: field_median(|run| run.peak_mib),
     }
 }
-
-/// Returns whether a folder of `PATH` contains `program`.
-pub fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}

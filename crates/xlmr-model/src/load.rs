@@ -166,8 +166,7 @@ impl<'a> Loader<'a> {
             config.validate()?;
         }
         let names = config.architecture.names();
-        let (used_names, tensors, report) =
-            (BTreeSet::new(), BTreeMap::new(), LoadReport::default());
+        let (used_names, tensors, report) = Default::default();
         Ok(Self { folder, names, config, checkpoint, device, used_names, tensors, report })
     }
 
@@ -244,11 +243,9 @@ impl<'a> Loader<'a> {
 
     fn set_segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
-            let Some((types_name, row)) = self
-                .names
-                .token_type_embeddings
-                .and_then(|name| Some((name, self.tensors.get(name)?)))
-            else {
+            let types_name = self.names.token_type_embeddings;
+            let tensor = types_name.and_then(|name| Some((name, self.tensors.get(name)?)));
+            let Some((types_name, row)) = tensor else {
                 let expected = "as_saved: this architecture has no segments";
                 return Err(Error::input("segments", expected, "learned2"));
             };

@@ -275,11 +275,8 @@ impl Model {
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
     pub fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
         self.check_width(hidden)?;
-        let logits = self
-            .span_head
-            .as_ref()
-            .ok_or_else(|| missing_head_error(Head::Span))?
-            .logits(hidden, train)?;
+        let missing_head = || missing_head_error(Head::Span);
+        let logits = self.span_head.as_ref().ok_or_else(missing_head)?.logits(hidden, train)?;
         // Unbinding has one gradient; two selections would have two gradients, which would be
         // added.
         let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {

@@ -264,8 +264,7 @@ fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
             // In BERT's folders the pooler is part of the encoder.
             if config.architecture == Architecture::Bert {
                 for spec in specs.list.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
-                    spec.stored_name =
-                        spec.stored_name.take().map(|name| format!("{prefix}{name}"));
+                    spec.stored_name.iter_mut().for_each(|name| name.insert_str(0, prefix));
                 }
             }
         }

@@ -64,7 +64,7 @@ impl QuestionSources {
     /// Creates the entry of a prediction file whose questions and contexts share a language.
     pub fn of(predictions: &str, questions: &Path, language: Language) -> Self {
         let source = QuestionSource {
-            path: absolute(questions),
+            path: absolute_path(questions),
             context: language,
             question: language,
             squad_rules: false,

@@ -152,12 +152,11 @@ impl ReaderArgs {
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let device = resolve_device(self.device.parse::<DeviceChoice>()?)?;
         let precision = select_precision(self.precision.as_deref(), device)?;
-        let mut run = RunConfig { device: self.device.clone(), ..RunConfig::default() };
-        if precision != Precision::F32 {
-            // Only the head's matmul is in float32; tuning it would take longer than it does.
-            "highest".clone_into(&mut run.float32_matmul);
-        }
-        Runtime::set_up(&run)?;
+        // In other precisions than f32, only the small matmul of the head is in float32; tuning it
+        // would take longer than computing it.
+        let float32_matmul = if precision == Precision::F32 { "auto" } else { "highest" }.into();
+        let run = RunConfig { float32_matmul, ..RunConfig::default() };
+        Runtime::set_up(&RunConfig { device: self.device.clone(), ..run })?;
         let ResolvedModel { folder, origin } = self.model.resolve()?;
         let reader = Reader::load(&folder, device, precision)?;
         let mut windows = reader.windows().clone();

@@ -12,7 +12,7 @@ use crate::files::read;
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
 /// Returns the numbers in the recipes' READMEs that no stored file contains, each with its README.
-pub fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
+fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
     let published = numbers(&read(&root.join(PUBLISHED))?);
     let mut unstored = Vec::new();
     for page in super::tables::pages(root)? {
@@ -77,22 +77,17 @@ fn rounded(number: &str) -> Vec<String> {
     shorter_forms.chain([number.to_owned()]).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[test]
+fn every_number_in_the_prose_is_stored() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let unknown = unstored_numbers(root).unwrap();
+    assert!(unknown.is_empty(), "in no file of the page's recipe: {unknown:?}");
+}
 
-    #[test]
-    fn every_number_in_the_prose_is_stored() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let unknown = unstored_numbers(root).unwrap();
-        assert!(unknown.is_empty(), "in no file of the page's recipe: {unknown:?}");
-    }
-
-    #[test]
-    fn tables_code_and_names_are_not_prose() {
-        let page =
-            "F1 12.3 (v1.2.3, `0.5`).\n| 9.9 |\n```sh\nx 8.8\n```\n+1.5 to −0.5; ModernBERT2.0\n";
-        assert_eq!(numbers(&prose(page)), ["12.3", "1.5", "0.5"]);
-        assert_eq!(rounded("12.345"), ["12.3", "12.35", "12.345"]);
-    }
+#[test]
+fn tables_code_and_names_are_not_prose() {
+    let page =
+        "F1 12.3 (v1.2.3, `0.5`).\n| 9.9 |\n```sh\nx 8.8\n```\n+1.5 to −0.5; ModernBERT2.0\n";
+    assert_eq!(numbers(&prose(page)), ["12.3", "1.5", "0.5"]);
+    assert_eq!(rounded("12.345"), ["12.3", "12.35", "12.345"]);
 }
