@@ -224,7 +224,8 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let set = &results["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());
     assert!(results["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
-    // The input of `mlqa-eval compare`: each benchmark is scored by its own rules.
+    // These matrices are the input of `mlqa-eval compare`. XQuAD has one matrix for SQuAD's rules
+    // and one for MLQA's rules.
     let matrix = |name: &str| {
         let path = paper.join("matrix/hl+aa-cl").join(name).join("matrix.json");
         let matrix = Matrix::read_json(path).unwrap();

@@ -74,8 +74,8 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
 #[test]
 fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     let folder = tempfile::tempdir().unwrap();
-    let mut pooled_matrix = tool("mlqa-eval");
-    pooled_matrix.arg("matrix").arg("--out").arg(folder.path());
+    let mut pool_command = tool("mlqa-eval");
+    pool_command.arg("matrix").arg("--out").arg(folder.path());
     let mut questions = 0;
     for fold in 1..=2 {
         let command = format!("{FEW_ARTICLES} --fold {fold}/2");
@@ -106,9 +106,9 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
         assert_eq!(matrix.len(), 4);
         questions += matrix.cells().next().unwrap().2.questions;
         let predictions = out.join("seed-0/mixmrc/predictions");
-        pooled_matrix.args(["--data", &data]).arg("--predictions").arg(predictions);
+        pool_command.args(["--data", &data]).arg("--predictions").arg(predictions);
     }
-    succeed(pooled_matrix);
+    succeed(pool_command);
     let matrix = Matrix::read_json(folder.path().join("matrix.json")).unwrap();
     assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
 }

@@ -80,7 +80,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let predictions = read_json(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
-    // Four questions have a gold answer; each has other candidates besides its answer.
+    // The page shows four questions with a gold answer, and alternative predictions (`n_best`).
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(
         page.contains("4 questions · 1 without a gold answer") && page.contains("\"n_best\":[[")

@@ -330,8 +330,8 @@ fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
 fn recipe_xlm_k_evaluates_no_probe_without_probe_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    // The training data has no probes: the mentions are files in a folder, and the triples are a
-    // file.
+    // The training data has no probes, because `data.mentions` is a folder of training files and
+    // `data.triples` is a single file.
     let lines = |name: &str| FOLDERS.join(name).join("train");
     let mut command = small_run(&out);
     command.set_path("data.mentions", &lines("mentions"));

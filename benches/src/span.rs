@@ -23,7 +23,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 /// Creates two windows per question; the second window does not contain the answer.
 fn grouped(batch: i64, device: Device) -> Result<Case> {
     let mut inputs = Inputs::random(batch, 384, true, device)?;
-    let is_second = inputs.groups()?.f_remainder(2)?.f_eq(1)?;
+    let is_second = inputs.row_indices()?.f_remainder(2)?.f_eq(1)?;
     for positions in &mut inputs.positions {
         *positions = Tensor::f_randint_low(16, 384, [batch], (Kind::Int64, device))?
             .f_masked_fill(&is_second, -1)?;
@@ -97,8 +97,8 @@ impl Inputs {
         self.backward(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?.f_div_scalar(2.0)?)
     }
 
-    /// Returns the group of each row: 0, 1, 2, …
-    fn groups(&self) -> Result<Tensor> {
+    /// Returns the index of each row: 0, 1, 2, …
+    fn row_indices(&self) -> Result<Tensor> {
         let [start, _] = &self.logits;
         Ok(Tensor::f_arange(start.size2()?.0, (Kind::Int64, start.device()))?)
     }
@@ -107,7 +107,7 @@ impl Inputs {
     fn grouped(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
-        let groups = self.groups()?.f_floor_divide_scalar(2)?;
+        let groups = self.row_indices()?.f_floor_divide_scalar(2)?;
         let (mask, config) = (self.context_mask.as_ref(), GroupSpanConfig::default());
         self.backward(group_span(start, end, &groups, starts, ends, mask, &config)?)
     }

@@ -158,7 +158,7 @@ struct Oracle {
     task: SpanTask,
     span: Range<usize>,
     text: String,
-    marked: String,
+    marked_target: String,
 }
 
 impl Oracle {
@@ -181,9 +181,9 @@ impl Oracle {
             false => other_spans.swap_remove(rng.random_range(0..other_spans.len())),
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();
-        let marked =
+        let marked_target =
             mark(&task.target, std::slice::from_ref(&span)).map_or(String::new(), |m| m.text);
-        Self { task: task.clone(), span, text, marked }
+        Self { task: task.clone(), span, text, marked_target }
     }
 
     fn text_score(&self, request: &ScoreRequest) -> TextScore {
@@ -206,7 +206,7 @@ impl Oracle {
         } else if is_from_target {
             certain_score(request.source == self.text)
         } else {
-            certain_score(request.target == self.marked || request.target == self.text)
+            certain_score(request.target == self.marked_target || request.target == self.text)
         };
         TextScore { total, tokens: Vec::new() }
     }

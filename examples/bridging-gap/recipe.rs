@@ -30,8 +30,8 @@ pub struct Recipe {
     pub shuffle: ShuffleConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
-    /// Control of label retrieval: a map of token embeddings, fitted to the labels of other
-    /// entities.
+    /// Options of the control for label retrieval, in which token embeddings are mapped. The map is
+    /// fitted to the labels of other entities.
     pub label_map: MappedRetrievalConfig,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,

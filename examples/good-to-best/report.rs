@@ -37,10 +37,10 @@ struct ArmSummary {
     seconds: f64,
 }
 
-type Models = Results<Trained, SetScores>;
+type Trials = Results<Trained, SetScores>;
 
 /// Writes `summary.json`, `table.md` and the matrices.
-pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models) -> Result<()> {
+pub fn write(experiment: &Experiment<Recipe>, readers: &Trials, results: &Trials) -> Result<()> {
     let mut arms = vec![(READER, summary(experiment, READER, readers.iter(), &[])?)];
     let control: Vec<&SetScores> = results.of_arm(CONTROL).map(|model| &model.evaluated).collect();
     for name in experiment.arms() {

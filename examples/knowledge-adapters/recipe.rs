@@ -37,7 +37,7 @@ pub struct Recipe {
     pub knowledge: PairSchedule,
     /// Training of the fusion weights.
     pub fusion: PairSchedule,
-    /// Control of retrieval: options of an orthogonal map of the base model's vectors.
+    /// Options of the control for retrieval: an orthogonal map of the base model's vectors.
     pub map: MapConfig,
     pub language_model: LanguageModel,
     pub fine_tuning: TrainConfig,

@@ -74,8 +74,8 @@ pub struct Arm {
     pub translated: bool,
     /// mixMRC: whether to train on questions and passages in different languages.
     pub mixed: bool,
-    /// Whether updates on mixed questions are additional, so that an arm with mixed questions has
-    /// as many updates on unmixed questions as an arm without mixed questions.
+    /// Whether updates on mixed questions are added to the updates on unmixed questions, instead of
+    /// replacing some of them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mixed_on_top: bool,
     /// LAKM: masking of phrases in passages, or of random n-grams (Table 8).

@@ -35,7 +35,7 @@ pub struct LamaData {
     /// Folders of LAMA's parts, set by [`Lama::find_parts`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, JsonlFolder>,
-    /// File with the words that may be predicted, one per line; empty: the whole vocabulary.
+    /// File with the words that may be predicted, one per line; not set: the whole vocabulary.
     pub vocabulary: InputPath,
 }
 
@@ -139,14 +139,14 @@ pub struct FactsData {
 }
 
 /// Metric suffix of the baseline that predicts a random object of the relation.
-const UNIFORM: &str = ", guessing";
+const RANDOM_SUFFIX: &str = ", guessing";
 /// Metric suffix of the baseline that predicts the relation's object with the most facts in `seen`.
-const FREQUENT: &str = ", most frequent";
+const FREQUENT_SUFFIX: &str = ", most frequent";
 
 /// Suffixes of the baseline metrics, and the titles of their rows.
 pub const BASELINE_ROWS: [(&str, &str); 2] = [
-    (UNIFORM, "Guess: any object of the relation"),
-    (FREQUENT, "Guess: the relation's most frequent object"),
+    (RANDOM_SUFFIX, "Guess: any object of the relation"),
+    (FREQUENT_SUFFIX, "Guess: the relation's most frequent object"),
 ];
 
 /// Name of the metric of the facts in `seen`.
@@ -195,13 +195,17 @@ impl Benchmark for Facts {
             for (metric, language, clozes) in &sets {
                 let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
                 results.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
-                results.add(&format!("{metric}{UNIFORM}"), language, clozes.random_baseline());
+                results.add(
+                    &format!("{metric}{RANDOM_SUFFIX}"),
+                    language,
+                    clozes.random_baseline(),
+                );
                 let seen = sets.iter().find(|(metric, seen_language, _)| {
                     *metric == SEEN_METRIC && seen_language == language
                 });
                 if let Some((_, _, seen)) = seen {
                     let percent = clozes.frequency_baseline(seen);
-                    results.add(&format!("{metric}{FREQUENT}"), language, percent);
+                    results.add(&format!("{metric}{FREQUENT_SUFFIX}"), language, percent);
                 }
             }
             Ok(results)

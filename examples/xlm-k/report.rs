@@ -6,7 +6,7 @@ use experiment::{Experiment, Results};
 use results::{Measured, Spread, Table, cell};
 use serde::Serialize;
 use tasks::knowledge::ProbeScores;
-use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSpread};
+use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSummary};
 
 use crate::recipe::Recipe;
 
@@ -31,7 +31,7 @@ const SETTINGS: [&str; 4] = ["XEP", "XEP, new pairs", "XEP, new entities", "XOR"
 struct Row {
     title: String,
     #[serde(flatten)]
-    probes: BTreeMap<&'static str, Option<RetrievalSpread>>,
+    probes: BTreeMap<&'static str, Option<RetrievalSummary>>,
     /// XOR's accuracy, averaged over relations.
     xor_by_relation: Option<Spread>,
     #[serde(skip)]
@@ -43,7 +43,7 @@ struct Row {
 impl Row {
     fn new(title: &str, seeds: &[&ProbeScores], tokens: u64, seconds: f64) -> Self {
         let over_seeds_of = |probe: Probe| {
-            RetrievalSpread::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
+            RetrievalSummary::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
         };
         let probes = PROBES.map(|(key, _, probe)| (key, over_seeds_of(probe))).into();
         let by_relation: Option<Vec<f64>> =
@@ -69,7 +69,7 @@ impl Row {
         }
     }
 
-    fn probe(&self, key: &str) -> Option<&RetrievalSpread> {
+    fn probe(&self, key: &str) -> Option<&RetrievalSummary> {
         self.probes.get(key)?.as_ref()
     }
 }
@@ -132,7 +132,7 @@ fn table(rows: &[&Row]) -> String {
     }
     let notes = PROBES.iter().filter_map(|(key, name, _)| {
         let probe = rows.iter().find_map(|row| row.probe(key))?;
-        let RetrievalSpread { queries, candidates, chance, .. } = probe;
+        let RetrievalSummary { queries, candidates, chance, .. } = probe;
         Some(format!("{name}: {queries} queries, {candidates} candidates, chance {chance:.2} %."))
     });
     format!("{table}\n{}\n", notes.collect::<Vec<_>>().join(" "))

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// must stay below 64 MiB.
 const MAX_ARCHIVE_SIZE: u64 = 30 << 20;
 
-/// Programs of other packages that the checks run.
+/// Programs of packages other than `examples` that the checks run.
 const BINARIES: [&str; 6] =
     ["demo-data", "kg-triples", "polyqa", "xlmr-model", "encoder", "losses"];
 

@@ -14,7 +14,8 @@ pub struct Wheel {
     pub size: u64,
     /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: &'static str,
-    /// Whether the wheel also belongs to the CPU set: libtorch_cpu.so links libcudart and libcupti.
+    /// Whether the CPU set includes the wheel. It includes the wheels of libcudart and libcupti,
+    /// because libtorch_cpu.so links to these libraries.
     pub cpu: bool,
 }
 

@@ -30,8 +30,8 @@ impl Progress {
         let mut stderr = std::io::stderr().lock();
         // A closed stderr must not stop the download.
         if self.is_terminal {
-            // Without automatic wrapping, a narrow window truncates the line and redraws it in
-            // place.
+            // Automatic wrapping is disabled while the line is written, so that a narrow terminal
+            // truncates the line and the next update overwrites it.
             let _ = write!(stderr, "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
             let _ = stderr.flush();
         } else {

@@ -61,6 +61,6 @@ fn missing_defaults(arguments: &[String]) -> impl Iterator<Item = (&'static str,
 /// Returns whether the processor has bfloat16 instructions. Without them, training in bfloat16 is
 /// slower than in float32.
 fn has_bfloat16_instructions() -> bool {
-    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    flags.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
+    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    cpu_info.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
 }

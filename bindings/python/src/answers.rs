@@ -74,10 +74,10 @@ pub fn n_best<'py>(
 ///
 /// Candidate fields: `question`, the question's index in `windows.ids`; `window`, `start` and `end`
 /// as in `n_best`; `answer_start` and `answer_end`, a range of code points in the context, which
-/// `windows.texts` converts to a text (the range is empty where `run_qa.py` returns the text
-/// "empty"); `score`, `probability`, `start_logit` and `end_logit`. Question fields: `first` and
-/// `last`, the range of the question's candidates, best first; `null_score`, NaN without windows;
-/// `null`. The arguments are those of `decode`.
+/// `windows.texts` converts to a text (the range is empty for the placeholder answer "empty" of
+/// `run_qa.py`); `score`, `probability`, `start_logit` and `end_logit`. Question fields: `first`
+/// and `last`, the range of the question's candidates, best first; `null_score`, NaN without
+/// windows; `null`. The arguments are those of `decode`.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None

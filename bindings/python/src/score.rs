@@ -45,11 +45,11 @@ pub fn score<'py>(
 
 /// Computes a dict of scores from rows, like `evaluate`'s metrics `squad` and `squad_v2`.
 ///
-/// `predictions` are rows `{"id": …, "prediction_text": …}`, for `norm="squad2"` with
-/// `no_answer_probability`, or a dict of ids and texts. `references` are rows `{"id": …, "answers":
-/// {"text": […], "answer_start": […]}}`, which may have more keys, such as those of a
-/// `datasets.Dataset`. Each reference must have a prediction. The result has the same scores as the
-/// result of `score`.
+/// `predictions` are a dict of ids and texts, or rows `{"id": …, "prediction_text": …}`. With
+/// `norm="squad2"`, the rows also have the key `no_answer_probability`. `references` are rows
+/// `{"id": …, "answers": {"text": […], "answer_start": […]}}`, which may have more keys, such as
+/// those of a `datasets.Dataset`. Each reference must have a prediction. The result has the same
+/// scores as the result of `score`.
 #[pyfunction]
 #[pyo3(signature = (
     predictions, references, *, lang=None, norm="mlqa", per_question=false,

@@ -23,7 +23,8 @@ pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| report_clap_error(&error))
 }
 
-/// Parses `arguments` like [`parse`], for a derived command that was modified.
+/// Parses `arguments` with `command`, such as a command that was derived by `clap` and then
+/// modified; otherwise like [`parse`].
 ///
 /// # Errors
 /// The errors of [`parse`].

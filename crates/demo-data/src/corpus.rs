@@ -22,7 +22,7 @@ pub struct CorpusConfig {
     /// Folder with entities.<lang>.jsonl.gz (Wikipedia extracts)
     #[arg(long, value_name = "DIR")]
     pub extracts: PathBuf,
-    /// Folder with <lang>.tsv (parallel sentences) and vi-vtb.*.txt
+    /// Folder with <lang>.tsv (parallel sentences) and vi-vtb.*.txt (Vietnamese news sentences)
     #[arg(long, value_name = "DIR")]
     pub sentences: PathBuf,
     /// Folder with xquad.<lang>.json, whose last 12 articles are excluded

@@ -23,15 +23,15 @@ pub(crate) fn language_pair_files(
             .map(|question| (question.id.as_str(), question.question.as_str()))
             .collect();
         for (context_language, context_dataset) in datasets {
-            let mut pair = context_dataset.clone();
-            pair.questions.retain_mut(|question| {
+            let mut pair_dataset = context_dataset.clone();
+            pair_dataset.questions.retain_mut(|question| {
                 let text = question_texts.get(question.id.as_str());
                 question.question = text.copied().unwrap_or_default().to_owned();
                 text.is_some()
             });
             let name =
                 format!("{split}-context-{context_language}-question-{question_language}.json");
-            files.push((name, dataset_json(&pair)?));
+            files.push((name, dataset_json(&pair_dataset)?));
         }
     }
     Ok(files)

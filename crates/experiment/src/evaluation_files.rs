@@ -1,5 +1,6 @@
-//! Output files of a trial's training and evaluation. Records contain their sizes, to detect
-//! removed or truncated files. Parameters stored by stages are converted to model folders.
+//! Output files of a trial's training and evaluation. The records in `trained.json` and
+//! `result.json` contain the sizes of these files, to detect removed or truncated files. Parameters
+//! stored by stages are converted to model folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

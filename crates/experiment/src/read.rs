@@ -51,7 +51,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
     };
-    // Errors of the files contain line numbers, so the files are checked first.
+    // Errors in the files have line numbers, so the files are checked before the overrides.
     for (path, text) in &texts {
         let text = blank_special_keys(text);
         if let Err(error) = toml::from_str::<T>(&text) {

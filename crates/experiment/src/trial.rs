@@ -115,11 +115,11 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(report)
     }
 
-    /// Trains like [`fit`](Self::fit), and restores the parameters of the evaluation that
-    /// `selection` selects. With several tasks, the model is scored after epochs of the first task.
-    /// `selection.json` in the stage's folder contains the result of the selection
-    /// ([`BestEvaluation`](trainer::selection::BestEvaluation)) with all scores; the best evaluation
-    /// is also printed.
+    /// Trains like [`fit`](Self::fit), and restores `parameters` to their values at the evaluation
+    /// that `selection` selects. With several tasks, the model is scored after epochs of the first
+    /// task. `selection.json` in the stage's folder contains the result of the selection
+    /// ([`BestEvaluation`](trainer::selection::BestEvaluation)) with all scores; the best
+    /// evaluation is also printed.
     ///
     /// Without a selection, the parameters of the last step remain, and `evaluation_steps` and
     /// `patience` are ignored.
@@ -202,9 +202,9 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(pretrained)
     }
 
-    /// Saves a model of [`start`](Self::start) like [`Pretrained::save`], with the LoRA merged and
-    /// the bottleneck in `adapters/`. The recipe's LoRA, or its bottleneck if there is no LoRA, is
-    /// also saved to the folder `adapter` next to the model; see
+    /// Saves a model returned by [`start`](Self::start) like [`Pretrained::save`], with the LoRA
+    /// merged into the weights and the bottleneck in `adapters/`. The recipe's LoRA, or its
+    /// bottleneck if there is no LoRA, is also saved to the folder `adapter` next to the model; see
     /// [`Model::save_adapter`](xlmr_model::Model::save_adapter).
     ///
     /// # Errors

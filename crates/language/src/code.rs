@@ -100,7 +100,8 @@ impl Language {
         entry.and_then(|(code, _)| Self::new(code).ok())
     }
 
-    /// Returns the English name of a language of XLM-R with a two-letter code, otherwise the code.
+    /// Returns the English name if the code is one of the two-letter codes of XLM-R's languages,
+    /// otherwise the code.
     ///
     /// ```
     /// use language::Language;

@@ -57,7 +57,8 @@ impl<'a> Client<'a> {
             let problem = "expected ASCII without spaces, here or in the token file".to_owned();
             return setting_error("HF_TOKEN", problem);
         }
-        // `request` follows redirects, so that the token is sent to the endpoint only.
+        // The agent does not follow redirects; `request` follows them, so that the token is sent to
+        // the endpoint only.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)

@@ -128,8 +128,9 @@ pub fn top_k_spans(
 fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (batch, _) = scores.size2()?;
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
-    // libtorch's topk returns correct values, but among several entries equal to the smallest value
-    // it selects unspecified ones.
+    // The values that libtorch's `topk` returns are correct. If several entries are tied for the
+    // smallest of these values, it is unspecified which of them `topk` selects, so only the values
+    // are used.
     let threshold = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
     let is_above = keys.f_gt_tensor(&threshold)?;
     let is_equal = keys.f_eq_tensor(&threshold)?;

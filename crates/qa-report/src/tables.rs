@@ -26,7 +26,7 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
     // Narrow screens show only the first columns, so the most important ones come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
                    language pairs, seeds, unanswered, not a span %";
-    let any_no_span = means.iter().any(|mean| mean.no_span > Some(0.0));
+    let has_answers_not_in_context = means.iter().any(|mean| mean.no_span > Some(0.0));
     let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
         let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
@@ -39,11 +39,11 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
         }
         let counts = [mean.questions, mean.pairs, seeds, mean.unanswered];
         row.extend(counts.map(count));
-        row.push(mean.no_span.filter(|_| any_no_span).into());
+        row.push(mean.no_span.filter(|_| has_answers_not_in_context).into());
         table.rows.push(row);
     }
     table.note = "Means over pairs of languages with equal weights.".into();
-    if any_no_span {
+    if has_answers_not_in_context {
         table.note.push_str(" Not a span: answers that do not occur verbatim in their contexts.");
     }
     for QuestionOverlap { set, run, counts: [first, of_run, common] } in question_overlaps(all) {
@@ -73,7 +73,7 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
 pub(crate) fn scores(all: &ReportData) -> Table {
     let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
     let runs = || all.pairs.iter().flat_map(|scores| scores.runs.iter().flatten());
-    let any_no_span = runs().any(|scores| scores.no_span > 0);
+    let has_answers_not_in_context = runs().any(|scores| scores.no_span > 0);
     let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
         for scores in &all.pairs {
@@ -89,7 +89,7 @@ pub(crate) fn scores(all: &ReportData) -> Table {
                 cell.f1_half_width.into(),
                 Value::Number(cell.em),
                 cell.em_half_width.into(),
-                no_span(iter::once(run_scores)).filter(|_| any_no_span).into(),
+                no_span(iter::once(run_scores)).filter(|_| has_answers_not_in_context).into(),
             ]);
         }
     }
@@ -169,8 +169,8 @@ pub(crate) fn boundaries(all: &ReportData) -> Table {
             let mut row = vec![name(all, run), set, Value::from(languages)];
             row.push(Value::Count(counts.questions()));
             row.extend(class_shares(counts).into_iter().map(Value::Number));
-            let elsewhere = counts.elsewhere as f64 / counts.questions().max(1) as f64;
-            row.push(Value::Number(100.0 * elsewhere));
+            let elsewhere_share = counts.elsewhere as f64 / counts.questions().max(1) as f64;
+            row.push(Value::Number(100.0 * elsewhere_share));
             row
         };
         for scores in &all.pairs {

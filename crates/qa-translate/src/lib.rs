@@ -34,5 +34,5 @@ pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchError, search};
 pub use sentences::sentences;
 pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
-pub use transfer::{MarkerErrors, SpanLoss, Stage};
+pub use transfer::{MarkerErrorCounts, SpanLoss, Stage};
 pub use translate::{Discarded, TranslateConfig, TranslateReport, Translated, translate};

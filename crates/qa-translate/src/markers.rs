@@ -352,8 +352,8 @@ fn run_length(text: impl Iterator<Item = char>, is_bracket: fn(char) -> bool) ->
     text.take_while(|&c| is_bracket(c) || c.is_whitespace()).filter(|&c| is_bracket(c)).count()
 }
 
-/// Returns the length of the longest run of square brackets after an opening or before a closing
-/// round bracket.
+/// Returns the length of the longest run of square brackets that follows an opening round bracket
+/// or precedes a closing one.
 fn longest_run(text: &[char]) -> usize {
     let runs = text.iter().enumerate().map(|(index, &c)| {
         if is_round_open(c) {

@@ -16,8 +16,8 @@ use crate::{Error, Translated};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pairs {
-    /// Pairs of the source's language and each other language, in both directions, as in the
-    /// paper's Fig. 2.
+    /// The source language paired with every target language, in both directions, as in the paper's
+    /// Fig. 2.
     #[default]
     Source,
     /// All pairs of languages, which is another interpretation of the paper's formula (l ≠ k).
@@ -161,7 +161,7 @@ pub fn mix(
     for question in source.questions.iter().filter(|question| !question.answers.is_empty()) {
         let id = question.id.as_str();
         for x in &translations {
-            let translated = x.with_answers.get(id).copied();
+            let translated = x.answered_questions.get(id).copied();
             let text = x.question_texts.get(id).copied();
             if let Some(text) = text {
                 mixed.report.without_pair += usize::from(translated.is_none());
@@ -174,7 +174,7 @@ pub fn mix(
                 continue;
             };
             for y in translations.iter().filter(|y| y.language != x.language) {
-                if let Some(passage) = y.with_answers.get(id) {
+                if let Some(passage) = y.answered_questions.get(id) {
                     mixed.push((x.language, text), (y.language, passage), y.dataset)?;
                 }
             }
@@ -189,7 +189,7 @@ struct Translation<'a> {
     language: Language,
     dataset: &'a Dataset,
     /// Questions with passages and answers in the language.
-    with_answers: HashMap<&'a str, &'a Question>,
+    answered_questions: HashMap<&'a str, &'a Question>,
     /// Translated question texts that may be combined with passages in other languages.
     question_texts: HashMap<&'a str, &'a str>,
 }
@@ -197,17 +197,18 @@ struct Translation<'a> {
 impl<'a> Translation<'a> {
     fn new(translated: &'a Translated, require_pair: bool) -> Self {
         let dataset = &translated.dataset;
-        let with_answers: HashMap<&str, &Question> = dataset
+        let answered_questions: HashMap<&str, &Question> = dataset
             .questions
             .iter()
             .filter(|question| !question.answers.is_empty())
             .map(|question| (question.id.as_str(), question))
             .collect();
         let without_pair = (!require_pair).then_some(&translated.questions.questions);
-        let questions = without_pair.into_iter().flatten().chain(with_answers.values().copied());
+        let questions =
+            without_pair.into_iter().flatten().chain(answered_questions.values().copied());
         let question_texts =
             questions.map(|question| (question.id.as_str(), question.question.as_str())).collect();
-        Self { language: translated.language, dataset, with_answers, question_texts }
+        Self { language: translated.language, dataset, answered_questions, question_texts }
     }
 }
 

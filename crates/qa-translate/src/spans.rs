@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::place::{slice, units};
 use crate::transfer::{
-    MarkerErrors, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count, overlap,
+    MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count, overlap,
 };
 use crate::{Error, PlaceSpans, Translator};
 
@@ -156,7 +156,7 @@ pub struct SpanReport {
     /// Number of dropped spans by reason.
     pub dropped: BTreeMap<SpanLoss, usize>,
     /// Number of texts whose markers could not be recovered, by reason.
-    pub faults: MarkerErrors,
+    pub faults: MarkerErrorCounts,
 }
 
 /// Translates texts with their typed spans.

@@ -56,7 +56,7 @@ pub(crate) fn add_count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, 
 
 /// Counts of [`MarkerError`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct MarkerErrors {
+pub struct MarkerErrorCounts {
     /// [`MarkerError::Missing`].
     pub missing: usize,
     /// [`MarkerError::Duplicate`].
@@ -67,7 +67,7 @@ pub struct MarkerErrors {
     pub empty: usize,
 }
 
-impl MarkerErrors {
+impl MarkerErrorCounts {
     pub(crate) fn count(&mut self, error: MarkerError) {
         *match error {
             MarkerError::Missing => &mut self.missing,
@@ -132,7 +132,7 @@ pub(crate) struct SpanTransfer<'a> {
     pub from: Language,
     pub to: Language,
     pub progress: &'a mut dyn FnMut(Stage, usize, usize),
-    pub faults: MarkerErrors,
+    pub faults: MarkerErrorCounts,
 }
 
 impl<'a> SpanTransfer<'a> {
@@ -147,7 +147,7 @@ impl<'a> SpanTransfer<'a> {
             let problem = "the data is already in this language".into();
             return Err(Error::Language { language: to, problem });
         }
-        Ok(Self { translator, from, to, progress, faults: MarkerErrors::default() })
+        Ok(Self { translator, from, to, progress, faults: MarkerErrorCounts::default() })
     }
 
     /// Translates texts in batches; a blank translation counts as missing.
@@ -169,9 +169,9 @@ impl<'a> SpanTransfer<'a> {
 
     /// Translates texts with their spans marked and recovers the markers.
     ///
-    /// If `placer` is not `None`, it locates the remaining spans. Spans that overlap a marked span
-    /// are searched in the recovered translation. If markers were lost, all spans are searched in a
-    /// translation of the unmarked text.
+    /// If `placer` is not `None`, it locates the remaining spans. The recovered translation is
+    /// searched for spans that overlap a marked span. If markers were lost, a translation of the
+    /// unmarked text is searched for all spans.
     pub fn transfer_spans(
         &mut self,
         sources: &[SpanText<'_>],

@@ -9,7 +9,7 @@ use crate::checked::{NoAnswer, valid_answers};
 use crate::place::slice;
 use crate::search::SearchConfig;
 use crate::transfer::{
-    MARKERS, MarkerErrors, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
+    MARKERS, MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
 };
 use crate::{BySearch, Error, PlaceError, PlaceSpans, Translator};
 
@@ -61,7 +61,7 @@ pub struct TranslateReport {
     pub discarded: Discarded,
     /// Number of texts whose markers could not be recovered, by reason, including texts whose
     /// answer was then found by search.
-    pub faults: MarkerErrors,
+    pub faults: MarkerErrorCounts,
     /// Number of retained answers beyond the first answer of each question.
     pub further_answers: usize,
     /// Number of dropped distinct answers of retained questions, by reason.
@@ -192,9 +192,9 @@ impl TranslateReport {
 ///
 /// Questions and passages are translated. In a passage, the distinct answers are marked
 /// ([`mark`](crate::mark())). If the markers are lost, answers and passage are translated
-/// separately, and the answers are searched in the passage ([`search`](crate::search())). Answers
-/// that overlap a marked answer are also searched. Answers that cannot be aligned, and questions
-/// without a remaining answer, are skipped and counted.
+/// separately, and the passage is searched for the answers ([`search`](crate::search())). It is
+/// also searched for answers that overlap a marked answer. Answers that cannot be aligned, and
+/// questions without a remaining answer, are skipped and counted.
 ///
 /// Questions of one paragraph may have different translations of the passage, because the markers
 /// are at different positions in the translated text.

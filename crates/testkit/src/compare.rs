@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use ndarray::arr1;
 
-    /// A replacement for a tensor, whose references can be converted to arrays.
+    /// A stand-in for a tensor. A reference to it can be converted to an array.
     struct TestTensor(Vec<f64>);
 
     impl TryFrom<&TestTensor> for ArrayD<f64> {

@@ -34,8 +34,8 @@ pub struct LinearCrossEntropy<'a> {
 /// A custom autograd function computes the gradients chunk by chunk in the forward pass, from the
 /// same logits as the loss, so a step needs only three matrix multiplications. Logits are stored in
 /// the memory of the weight's gradient before this gradient is written, so up to H rows need no
-/// extra memory. Gradients are computed only for inputs that require them. The function has no
-/// second derivative.
+/// extra memory. Gradients are computed only for inputs that require them. Second derivatives
+/// (`create_graph`) are not supported.
 ///
 /// Under autocast, matrix multiplications use autocast's dtype. For bfloat16 and float16, softmax,
 /// losses and the sums over chunks are float32, and gradients are rounded to the inputs' dtypes

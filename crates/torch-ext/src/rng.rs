@@ -89,7 +89,7 @@ pub struct MicroBatchSeeds {
 }
 
 impl MicroBatchSeeds {
-    /// Creates seeds from the current state of the CPU generator, which does not change.
+    /// Creates seeds from the current state of the CPU generator without advancing the generator.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch returns an error.

@@ -29,7 +29,7 @@ pub struct KeyBlocks<'a> {
 /// A custom autograd function uses running maxima. The forward pass also computes the gradient of
 /// `query`, from the same dot products. The backward pass computes the dot products again for the
 /// gradient of `key`. Memory use is a few tensors of the size of `query` and `[R, block_size]` dot
-/// products. The function has no second derivative.
+/// products. Second derivatives (`create_graph`) are not supported.
 ///
 /// # Shapes
 /// - `query`: `[R, D]` float; receives gradient

@@ -27,14 +27,14 @@ pub(crate) const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 
 /// Makes libtorch's threads sleep while they wait, and limits libtorch's kernel caches.
 ///
-/// Call this function at the start of `main`. If a variable is not set, the process replaces itself
-/// by the same program with the same arguments and `OMP_WAIT_POLICY=passive` (unless
+/// Call this function at the start of `main`. The variables are `OMP_WAIT_POLICY=passive` (unless
 /// `GOMP_SPINCOUNT` is set), `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128`, `LRU_CACHE_CAPACITY=128` and
-/// `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`. Variables set by the user do not change. Process id,
-/// working directory and open files stay; data already read from standard input is lost. Child
-/// processes inherit the variables. If the process cannot be replaced, it continues without the
-/// variables, which affects only speed and memory. On systems other than Linux, this function does
-/// not restart the program.
+/// `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`. If one of them is not set, the process replaces itself
+/// by the same program with the same arguments and adds the missing variables. Variables set by the
+/// user do not change. Process id, working directory and open files stay; data already read from
+/// standard input is lost. Child processes inherit the variables. If the process cannot be
+/// replaced, it continues without the variables, which affects only speed and memory. On systems
+/// other than Linux, this function does not restart the program.
 ///
 /// The process then retains freed memory for the next step instead of returning it to the kernel,
 /// unless the user configures glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and

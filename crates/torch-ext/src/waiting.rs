@@ -9,7 +9,7 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time between later messages. The interval is long, because ranks also wait while rank 0
 /// evaluates.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
-/// Time until a message about a signal.
+/// Minimum waiting time before a process that received a stop signal prints a message.
 const SIGNAL_MESSAGE: Duration = Duration::from_secs(1);
 
 static STOP_FLAG: OnceLock<Arc<AtomicUsize>> = OnceLock::new();

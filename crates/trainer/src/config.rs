@@ -100,7 +100,7 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluation_steps: Option<u64>,
     /// Number of consecutive evaluations without a new best score after which training ends.
-    /// Default: no early stopping. The learning-rate schedule does not change.
+    /// Default: no early stopping. Early stopping does not change the learning-rate schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
 }

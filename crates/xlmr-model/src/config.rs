@@ -478,8 +478,8 @@ impl Config {
         }
     }
 
-    /// Returns the number of labels of the classification heads; 2 without label names, as in
-    /// transformers.
+    /// Returns the number of labels of the classification heads: the number of label names, or
+    /// `num_labels` if there are no names, or 2 if both are absent, as in transformers.
     pub fn num_labels(&self) -> i64 {
         match &self.id2label {
             Some(labels) => i64::try_from(labels.len()).unwrap_or(i64::MAX),

@@ -172,7 +172,7 @@ pub(crate) struct Distances {
     index: RowIndex,
 }
 
-/// Row indices of distances, i64, counted from the first row that can occur.
+/// Index of the embedding of each distance, i64, relative to `Distances::first`.
 enum RowIndex {
     /// `[2 L - 1]`: query position minus key position, from L - 1 down to -(L - 1).
     ByShift(Tensor),
@@ -222,7 +222,7 @@ impl Distances {
     /// `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings `[heads, D, rows]`.
     fn query_scores(&self, queries: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
         let (batch, heads, length, _) = queries.size4()?;
-        // One matmul per head over all rows.
+        // The queries of all texts are concatenated, so that each head needs only one matmul.
         let queries = queries.f_transpose(0, 1)?.f_flatten(1, 2)?;
         match &self.index {
             RowIndex::ByPair(index) => {

@@ -56,8 +56,8 @@ impl EuroBert {
     /// The id of `<|mask|>` in the published models' vocabulary.
     pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
 
-    /// Reads the keys of a `config.json` and removes them, including keys that only the published
-    /// models' code of 2025 uses.
+    /// Reads the keys of a `config.json` and removes them. Also supports keys that only the Python
+    /// code in the model folders published in 2025 uses, such as `clf_pooling`.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
         let mut options = Self::default();
         fields.key("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);

@@ -157,7 +157,7 @@ impl JoinedBatch {
         Ok(Self { batch: Rc::new(batch), join_index, split_index })
     }
 
-    /// Computes `[h_t ; h_s]`.
+    /// Concatenates the hidden states of each row's two texts: `[h_t ; h_s]`.
     fn join(&self, target: &States, source: &States) -> Result<States> {
         let (first, second) = (flatten_slots(target)?, flatten_slots(source)?);
         let hidden = gather(&first, Some(&second), &self.join_index, &self.batch)?;

@@ -178,7 +178,8 @@ fn matching_targets(
 fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
     let mut modules = Vec::new();
     for linear_name in lora.adapted_layers(&config.architecture, CONFIG_FILE)? {
-        // Attention's output layer also has this suffix, so the name includes the layer's index.
+        // `output.dense` would also match `attention.output.dense`, so this name includes the index
+        // of the encoder layer.
         match linear_name {
             "output.dense" => modules.extend(
                 (0..config.num_hidden_layers).map(|index| format!("{index}.{linear_name}")),

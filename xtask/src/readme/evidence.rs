@@ -305,8 +305,8 @@ mod tests {
         let rows: Vec<&str> = rows.filter(|row| !is_header(row)).collect();
         assert_eq!(rows.len(), claims.len());
         for (claim, row) in claims.iter().zip(rows) {
-            // A run may have only some arms of the recipe, but each claim must name arms of the
-            // recipe.
+            // A run may lack results for some arms, but the models of each claim must be arms of
+            // the recipe.
             let is_stored = |model: &String| runs[&claim.run].iter().any(|one| one.model == *model);
             let stored = claim.models.iter().all(is_stored);
             if !stored && !runs[&claim.run].is_empty() {

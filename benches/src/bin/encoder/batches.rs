@@ -20,8 +20,8 @@ pub struct Row {
 /// Batches of windows.
 pub type Batches = Vec<Vec<Row>>;
 
-/// Creates one batch per step, including the warm-up step. Windows are distributed over each
-/// language's file, as in shuffled data.
+/// Creates one batch per step, including the warm-up step. Windows are taken from positions spread
+/// over each language's file, as in shuffled data.
 pub fn create(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
     let config = WindowConfig { max_length: options.length, ..WindowConfig::default() };

@@ -23,13 +23,13 @@ pub struct ClozeReport {
 }
 
 #[derive(Serialize)]
-struct Template<'a> {
+struct MlamaTemplate<'a> {
     relation: &'a str,
     template: String,
 }
 
 #[derive(Serialize)]
-struct Fact<'a> {
+struct MlamaFact<'a> {
     uuid: String,
     sub_uri: &'a str,
     obj_uri: &'a str,
@@ -98,12 +98,12 @@ pub fn clozes(
     }
     let mut files = Files::new();
     for &language in languages {
-        let mut relations: BTreeMap<&str, Vec<Fact<'_>>> = BTreeMap::new();
+        let mut relations: BTreeMap<&str, Vec<MlamaFact<'_>>> = BTreeMap::new();
         for triple in &verbalised.facts {
             let labels =
                 (verbalised.label(triple.head, language), verbalised.label(triple.tail, language));
             let (Some(sub_label), Some(obj_label)) = labels else { continue };
-            relations.entry(triple.relation).or_default().push(Fact {
+            relations.entry(triple.relation).or_default().push(MlamaFact {
                 uuid: format!("{}-{}-{}", triple.head, triple.relation, triple.tail),
                 sub_uri: triple.head,
                 obj_uri: triple.tail,
@@ -111,11 +111,11 @@ pub fn clozes(
                 obj_label,
             });
         }
-        let mlama_templates: Vec<Template<'_>> = relations
+        let mlama_templates: Vec<MlamaTemplate<'_>> = relations
             .keys()
             .filter_map(|&relation| {
                 let template = verbalised.template(relation, language)?.render_text("[X]", "[Y]");
-                Some(Template { relation, template })
+                Some(MlamaTemplate { relation, template })
             })
             .collect();
         files.push((format!("{language}/templates.jsonl"), json_lines(&mlama_templates)?));

@@ -195,12 +195,12 @@ fn main() -> io::Result<()> {
     let table_bytes =
         size(&inputs.tables.join("triples.tsv"))? + size(&inputs.tables.join("labels.tsv"))?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/extract/sample.py");
-    let duckdb = testkit::peers_python(Peers::Light).filter(|python| {
+    let python_with_duckdb = testkit::peers_python(Peers::Light).filter(|python| {
         let check = Command::new(python).args(["-c", "import duckdb"]).status();
         check.is_ok_and(|status| status.success())
     });
     let name = format!("`sample` of {SAMPLE_COUNT} from {} triples", options.triples);
-    match duckdb {
+    match python_with_duckdb {
         Some(python) => {
             let mut peer = command_with_file(&[python.to_str().unwrap()], &script);
             peer.arg(&inputs.tables).args([LANGUAGES, SAMPLE_COUNT]).arg(inputs.folder.join("out"));

@@ -1,7 +1,7 @@
 //! Counts of the texts and statements of entities.
 use serde::{Deserialize, Serialize};
 
-/// Counts of written and skipped labels, statements and other requested texts.
+/// Counts of written and skipped labels, statements, descriptions and sitelinks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EntityCounts {
     /// Labels written.

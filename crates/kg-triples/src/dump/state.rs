@@ -75,7 +75,8 @@ impl Task {
     }
 }
 
-/// Format of the dump: JSON lines, or an array that is open or closed.
+/// Format of the dump, as far as it has been read: `Lines` for JSON lines, `Array` for a JSON array
+/// and `Closed` for a JSON array whose closing bracket has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum DumpFormat {
     #[default]

@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(window_end(&[], 4, 10), 14);
         assert_eq!(window_end(&[12..14, 14..16], 4, 10), 14);
         assert_eq!(window_end(&[12..15], 4, 10), 12);
-        // The end before one phrase is inside another phrase.
+        // The window cannot end at the start of the second phrase, which is inside the first one.
         assert_eq!(window_end(&[10..13, 12..15], 4, 10), 10);
         // Phrases are split if the window would otherwise be too short.
         assert_eq!(window_end(&[4..30], 4, 10), 14);

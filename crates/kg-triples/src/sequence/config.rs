@@ -92,7 +92,8 @@ pub struct SequenceConfig {
     /// Maximum sequence length in tokens, including special tokens. Longer sequences are dropped,
     /// not truncated. The paper does not specify a maximum.
     pub max_length: usize,
-    /// Seed of the random order ("randomly assembled" in the paper).
+    /// Seed of the order in which sequences are returned ("randomly assembled" in the paper). It
+    /// also determines the sequences that are dropped for `mix_weights`.
     pub seed: u64,
 }
 

@@ -113,7 +113,8 @@ fn five_languages_are_drawn_uniformly_and_reproducibly() {
     let sum: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
     assert!(counts.len() == 7 && sum * 6.0 / 2.0 < 22.5, "{counts:?}");
 
-    // With a pool, the draw is the same, but only some of the languages are returned.
+    // If the pool contains all languages, the draw equals that of a config whose targets are all
+    // languages, but only sentences in `aa` and `cc` are returned.
     for seed in 0..50 {
         let with_pool =
             SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };

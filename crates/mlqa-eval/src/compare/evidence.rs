@@ -98,9 +98,9 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
 pub struct PairedTest {
     /// Mean difference, second run minus first, with its bootstrap interval.
     pub difference: Interval,
-    /// Two-sided p-value of approximate randomisation: the share of samples whose difference is at
-    /// least as large after the two runs' values of randomly chosen questions are swapped (Noreen
-    /// 1989; Yeh 2000).
+    /// Two-sided p-value of approximate randomisation (Noreen 1989; Yeh 2000). Each sample swaps
+    /// the two runs' values of randomly chosen questions. The p-value is the share of samples whose
+    /// absolute difference is at least the observed absolute difference.
     pub p_randomisation: f64,
     /// Two-sided p-value of the bootstrap: the share of samples whose difference deviates from the
     /// observed difference by at least the absolute value of the observed difference.

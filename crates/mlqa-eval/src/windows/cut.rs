@@ -568,7 +568,7 @@ mod tests {
         // first window and min(0, 3) = 0 in the second; that of token 3 is 0 and 1.
         let spans = [(0, 4), (2, 6)];
         assert_eq!((0..6).map(|t| best_span(&spans, t)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
-        // Token 1 is at the edge of both windows; the longer window wins by 0.01.
+        // Token 1 is at the edge of both windows, so the longer window is selected.
         assert_eq!(best_span(&[(0, 2), (1, 4)], 1), 1);
     }
 

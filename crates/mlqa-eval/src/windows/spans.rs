@@ -163,7 +163,7 @@ pub(crate) enum ByteIndex {
 }
 
 impl ByteIndex {
-    /// Creates an index that is optimised for about `parts` accesses.
+    /// Creates an index that is optimised for the expected number of accesses.
     pub fn new(text: &str, accesses: usize) -> Self {
         match accesses {
             _ if text.is_ascii() => Self::Bytes,

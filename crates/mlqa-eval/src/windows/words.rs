@@ -32,7 +32,7 @@ pub(crate) struct Tokens {
     pub offsets: Vec<(usize, usize)>,
 }
 
-/// A token and its code points in the word.
+/// A token's id, and its start and end in code points of the word.
 type Piece = (u32, u8, u8);
 /// Maps words to their tokens.
 type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
@@ -194,8 +194,8 @@ fn is_character_model(model: &ModelWrapper) -> bool {
 }
 
 /// Splits a text at the first space that certainly separates words. The first part is nearly always
-/// one word; it is longer if a space is next to a character with which normalisation may combine
-/// it.
+/// one word. It is longer if a space is next to a character that normalisation may combine with the
+/// space.
 fn first_part(text: &str) -> (&str, Option<&str>) {
     let is_word_boundary = |&at: &usize| {
         let (before, after) = (text.get(..at), text.get(at + 1..));

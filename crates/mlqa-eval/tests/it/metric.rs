@@ -88,7 +88,8 @@ fn score_files_equals_reading_and_scoring() {
             }
         }
     }
-    // An unpaired surrogate in a text that is not decoded is not an error.
+    // `score_files` does not decode contexts, so an unpaired surrogate in a context is an error of
+    // `Dataset::read` only.
     let text = good.replacen("\"context\": \"", "\"context\": \"\\ud800", 1);
     std::fs::write(&path, text).unwrap();
     assert!(Dataset::read(&path).is_err());

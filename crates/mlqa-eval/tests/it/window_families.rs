@@ -209,13 +209,13 @@ fn answer_positions_cover_the_answers() {
                 questions.len() - questions_with_answer.len(),
                 "{family}"
             );
-            let long = |question: &&Question| {
+            let is_truncated = |question: &&Question| {
                 let ids = tokenizer.encode(question.question.as_str(), false).unwrap();
                 ids.len() > config.max_question_length
             };
             assert_eq!(
                 counts.truncated_question,
-                questions.iter().filter(long).count(),
+                questions.iter().filter(is_truncated).count(),
                 "{family}"
             );
         }

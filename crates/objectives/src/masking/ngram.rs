@@ -7,8 +7,8 @@ use super::{MaskedExample, MaskingError, MaskingVocab, NgramMaskingConfig};
 
 /// Masks random spans of 1 to 4 tokens until 15 % of the tokens are selected.
 ///
-/// This is "Random N-gram Masking" of Yuan et al. 2020, Table 8, the counterpart of
-/// [`phrase_masking`](super::phrase_masking) without knowledge.
+/// This is "Random N-gram Masking" of Yuan et al. 2020, Table 8: the baseline for
+/// [`phrase_masking`](super::phrase_masking) that does not use knowledge phrases.
 ///
 /// Spans do not overlap and contain no special token. The number of selected tokens is exactly m ·
 /// `probability`, rounded to the nearest integer, where m is the number of tokens that are not

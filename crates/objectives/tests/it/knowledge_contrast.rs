@@ -66,7 +66,7 @@ type Task = fn(
 const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 
 #[test]
-fn each_preset_equals_its_loops_and_keys_receive_gradient() {
+fn each_preset_equals_its_naive_loss_and_keys_receive_gradient() {
     let [query, key, rows] = inputs(5, 11, 8);
     let no_ids = ContrastRows::default();
     for task in TASKS {

@@ -60,8 +60,9 @@ pub struct ReaderArgs {
     /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = 30)]
     max_answer_length: usize,
-    /// Score that compares answers from different windows of a document [default: the score of the
-    /// model's calibration, else margin; raw with --compatible run_qa]
+    /// Score by which answers from different windows of a document are compared [default: the score
+    /// with which the model was calibrated, or margin without a calibration; raw with --compatible
+    /// run_qa]
     #[arg(long, value_enum, value_name = "SCORE")]
     window_score: Option<Score>,
     /// Window length in tokens [default: 384, or the model's maximum]
@@ -116,9 +117,9 @@ pub struct RetrieverArgs {
     /// Prefix of passages for the retriever [default: from its files; "passage: " for E5]
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
-    /// Penalty on an answer's score per unit of difference between the cosine similarities of the
-    /// best passage and the answer's passage; 0 uses the retriever only to select passages
-    /// [default: 80]
+    /// Weight of the retrieval penalty: an answer's score is reduced by the weight times the amount
+    /// by which the cosine similarity of its passage to the question is below the best passage's;
+    /// with 0, the retriever only selects passages [default: 80]
     #[arg(long, value_name = "WEIGHT", requires = "retriever")]
     retriever_weight: Option<f32>,
 }

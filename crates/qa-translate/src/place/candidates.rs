@@ -27,14 +27,14 @@ impl Candidates for Windows {
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error> {
         let text = task.text()?;
         let words = units(&task.target);
-        let max_units = units(&text).len() * 3 / 2 + 2;
+        let max_words = units(&text).len() * 3 / 2 + 2;
         let relative_position =
             |offset: usize, text: &str| offset as f64 / text.chars().count().max(1) as f64;
         let length = text.chars().count() as f64;
         let source_position = relative_position(task.span.start, &task.source);
         let mut ranked: Vec<(f64, Range<usize>)> = Vec::new();
         for (index, first) in words.iter().enumerate() {
-            for last in words.iter().skip(index).take(max_units) {
+            for last in words.iter().skip(index).take(max_words) {
                 let window = first.start..last.end;
                 let length_difference = (window.len() as f64 / length).ln().abs();
                 let position = relative_position(window.start, &task.target);

@@ -1,4 +1,4 @@
-//! Placement by searching the translated span in the translated text.
+//! Placement by searching for the translated span in the translated text.
 use crate::search::{SearchConfig, SearchError, search};
 use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask};
 

@@ -3,7 +3,7 @@ use crate::common::{DE, EN, FunctionTranslator, dataset, question};
 use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
-    Discarded, Error, Identity, MarkerErrors, Occurrence, PlaceError, SearchConfig, SpanLoss,
+    Discarded, Error, Identity, MarkerErrorCounts, Occurrence, PlaceError, SearchConfig, SpanLoss,
     Stage, TranslateConfig, Translated, Translations, parallel, translate,
 };
 
@@ -72,12 +72,12 @@ fn counts_of_markers_search_and_losses_are_exact() {
 #[test]
 fn answers_with_damaged_markers_are_searched() {
     let source = dataset(vec![question("1", "q", "x mid y", "mid")]);
-    let no_faults = MarkerErrors::default();
+    let no_faults = MarkerErrorCounts::default();
     for (damaged, faults) in [
-        ("x mid y", MarkerErrors { missing: 1, ..no_faults }),
-        ("x ([mid]) ([y", MarkerErrors { duplicate: 1, ..no_faults }),
-        ("x ])mid([ y", MarkerErrors { reordered: 1, ..no_faults }),
-        ("x mid ([ \u{3000} ]) y", MarkerErrors { empty: 1, ..no_faults }),
+        ("x mid y", MarkerErrorCounts { missing: 1, ..no_faults }),
+        ("x ([mid]) ([y", MarkerErrorCounts { duplicate: 1, ..no_faults }),
+        ("x ])mid([ y", MarkerErrorCounts { reordered: 1, ..no_faults }),
+        ("x mid ([ \u{3000} ]) y", MarkerErrorCounts { empty: 1, ..no_faults }),
     ] {
         let by = |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
         let got = run(&source, &TranslateConfig::default(), by);

@@ -208,7 +208,7 @@ fn a_binary_column_is_skipped() {
     assert_eq!(lines, ["{}"]);
 }
 
-const TEXT: &str = "required binary text (UTF8);";
+const TEXT_COLUMN: &str = "required binary text (UTF8);";
 
 /// Writes a Parquet file with one compressed column.
 fn write_column<T: DataType>(path: &Path, column: &str, values: &[T::T]) {
@@ -234,7 +234,7 @@ fn a_small_file_of_huge_values_is_rejected_before_decompression() {
     let too_long = vec![text((1 << 26) + 1)];
     let too_compressed = [vec![text(1 << 26)], vec![text(1); 99]].concat();
     for texts in [too_long, too_compressed] {
-        write_column::<ByteArrayType>(&path, TEXT, &texts);
+        write_column::<ByteArrayType>(&path, TEXT_COLUMN, &texts);
         assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
         let error = Shards::open([&path]).unwrap_err().to_string();
         assert!(
@@ -243,6 +243,6 @@ fn a_small_file_of_huge_values_is_rejected_before_decompression() {
         );
         assert!(error.contains(&format!("for {} values", texts.len())), "{error}");
     }
-    write_column::<ByteArrayType>(&path, TEXT, &[text(1 << 20)]);
+    write_column::<ByteArrayType>(&path, TEXT_COLUMN, &[text(1 << 20)]);
     Shards::open([&path]).unwrap();
 }

@@ -37,7 +37,7 @@ impl ObjectBaseline {
             let subject_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&no_facts);
             let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
             for (subject, facts) in &facts_by_subject {
-                let shared_facts = match self {
+                let shared_fact_count = match self {
                     Self::Neighbours if *subject != query.subject => {
                         facts.intersection(subject_facts).count()
                     }
@@ -45,7 +45,7 @@ impl ObjectBaseline {
                 };
                 for [_, object] in facts.iter().filter(|[id, _]| *id == query.relation_id) {
                     let (vote_count, frequency) = votes.entry(object).or_default();
-                    *vote_count += shared_facts;
+                    *vote_count += shared_fact_count;
                     *frequency += 1;
                 }
             }

@@ -197,7 +197,7 @@ pub struct EntailmentShards {
 
 impl EntailmentShards {
     /// Opens a prepared folder, a file of training lines or a folder of such files, and reads each
-    /// file once. Unused relation indices have empty names.
+    /// file once. The list of relation names has an empty name at each unused relation index.
     ///
     /// # Errors
     /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a

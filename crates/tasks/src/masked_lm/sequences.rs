@@ -90,8 +90,9 @@ impl SequenceFiles {
 
     /// Selects sequences by kind and by `languages`, and returns their counts.
     ///
-    /// If two languages are selected and this pair has a file, only sequences of this file are
-    /// selected, because the files of other pairs may have more sequences in one of the languages.
+    /// If two languages are selected and a file of this pair exists, only its sequences are
+    /// selected. Files of other pairs may also contain monolingual sequences in one of the two
+    /// languages; these sequences are not selected.
     ///
     /// # Errors
     /// [`Error::Empty`] if no sequence is selected.

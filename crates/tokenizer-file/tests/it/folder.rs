@@ -35,8 +35,12 @@ fn tokenizer_files_are_found_in_order_of_preference() {
     let camembert = folder_of(&[(MODEL, &model), ("config.json", config)]);
     let error = read(camembert.path()).unwrap_err().to_string();
     assert!(error.contains("CamemBERT numbers the pieces"), "{error}");
-    let ready = folder_of(&[("tokenizer.json", &json), (MODEL, &model), ("config.json", config)]);
-    assert_eq!(find(ready.path()).unwrap(), ready.path().join("tokenizer.json"));
+    let camembert_with_json =
+        folder_of(&[("tokenizer.json", &json), (MODEL, &model), ("config.json", config)]);
+    assert_eq!(
+        find(camembert_with_json.path()).unwrap(),
+        camembert_with_json.path().join("tokenizer.json")
+    );
     // No supported file.
     let expect_error = |files: &[(&str, &[u8])], expected: &str| {
         let folder = folder_of(files);

@@ -129,7 +129,8 @@ fn a_padding_token_with_an_unknown_name_is_taken_from_the_padding() {
     let padding = tokenizers::PaddingParams { pad_token, pad_id: 0, ..Default::default() };
     tokenizer.with_padding(Some(padding));
     assert_eq!(Layout::of(&tokenizer).unwrap().pad(), Ok(0));
-    // The default padding configuration: its token does not have its id in the vocabulary.
+    // The default padding token, `[PAD]`, is no longer in the vocabulary, so the padding
+    // configuration is ignored.
     let padding = tokenizers::PaddingParams { pad_id: 7, ..Default::default() };
     tokenizer.with_padding(Some(padding));
     assert!(Layout::of(&tokenizer).unwrap().pad().is_err());

@@ -150,7 +150,8 @@ pub fn region(name: &CStr) -> Region {
 impl Drop for Region {
     fn drop(&mut self) {
         if !self.raw.is_null() {
-            // SAFETY: created by the shim on this thread, because a raw pointer is not `Send`.
+            // SAFETY: the shim created the region on this thread. `Region` contains a raw pointer,
+            // so it is not `Send` and is dropped on the thread that created it.
             unsafe { ffi::polyqa_profile_region_end(self.raw) };
         }
     }

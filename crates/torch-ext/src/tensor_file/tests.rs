@@ -145,13 +145,16 @@ fn errors_of_damaged_files_name_the_file() {
         format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
     let empty_body: &[u8] = &[];
-    let empties = |count: usize| {
+    let header_of_empty_tensors = |count: usize| {
         let header_entry =
             |k| format!(r#""x{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
         format!("{{{}}}", (0..count).map(header_entry).collect::<Vec<_>>().join(","))
     };
     let damaged_files = [
-        (with_header(&empties(100_001), empty_body), "100001 entries, expected at most 100000"),
+        (
+            with_header(&header_of_empty_tensors(100_001), empty_body),
+            "100001 entries, expected at most 100000",
+        ),
         (bytes[..bytes.len() - 1].to_vec(), "truncated"),
         (padded, "truncated or padded"),
         (bytes[..20].to_vec(), "truncated"),

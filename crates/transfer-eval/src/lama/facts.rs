@@ -107,10 +107,10 @@ pub struct Fact {
     pub relation: String,
     /// The object, which fills the gap.
     pub object: String,
-    /// The sentence before the gap.
+    /// The part of the sentence before the gap.
     pub before: String,
-    /// The sentence after the gap. Interpretation: the first of several gaps is used, and further
-    /// gaps remain `[MASK]`, as in the released scorer.
+    /// The part of the sentence after the gap. Interpretation: the first of several gaps is used,
+    /// and further gaps remain `[MASK]`, as in the released scorer.
     pub after: String,
     /// Whether the sentence was generated from a template.
     pub from_template: bool,

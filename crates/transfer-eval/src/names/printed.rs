@@ -76,15 +76,15 @@ fn check_file(
                 let message = format!("printed `{printed}`, computed `{computed}`");
                 return Err(Error::line(path, number, message));
             }
-            let last_word = printed.rsplit(' ').next().unwrap_or_default();
-            scores.insert(language.to_owned(), last_word.to_owned());
+            let printed_score = printed.rsplit(' ').next().unwrap_or_default();
+            scores.insert(language.to_owned(), printed_score.to_owned());
         }
     }
     Ok(scores)
 }
 
 impl CoverageScore {
-    /// Formats the output of the authors' script after the file names.
+    /// Formats the lines that the authors' script prints after the file names.
     fn report(&self) -> String {
         let Self { precision, recall, f1, entities, predicted_entities, .. } = self;
         let [entities, predicted] = [entities, predicted_entities].map(thousands);
@@ -100,7 +100,7 @@ impl CoverageScore {
 }
 
 impl PrecisionScore {
-    /// Formats the output of the authors' script after the file names.
+    /// Formats the lines that the authors' script prints after the file names.
     fn report(&self) -> String {
         let Self { accuracy, recall, f1, .. } = self;
         let [entities, gold, predicted] =

@@ -24,8 +24,8 @@ pub enum Scheme {
     /// entity, so IOB1, IOB2 and IOBES files are all supported.
     #[default]
     Lenient,
-    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; other `I-` tags are
-    /// ignored.
+    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; an `I-` tag that
+    /// does not continue an entity is ignored.
     StrictIob2,
 }
 

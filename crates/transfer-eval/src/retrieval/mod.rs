@@ -17,5 +17,5 @@ pub use list::{
 };
 pub use rank::{RankConfig, Similarity, rank_candidates};
 pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};
-pub use spread::RetrievalSpread;
+pub use spread::RetrievalSummary;
 pub use vectors::read_vectors;

@@ -9,7 +9,7 @@ use crate::retrieval::{RankSummary, RetrievalScore};
 /// Scores of one retrieval task over models with different seeds, evaluated on the same queries.
 /// All scores except `mrr` are in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct RetrievalSpread {
+pub struct RetrievalSummary {
     /// Share of queries whose gold candidate has rank 1.
     pub accuracy: Spread,
     /// Share of queries whose gold candidate is among the first ten.
@@ -26,12 +26,12 @@ pub struct RetrievalSpread {
     pub languages: BTreeMap<String, Spread>,
 }
 
-impl RetrievalSpread {
+impl RetrievalSummary {
     /// Summarises several seeds; `None` without a seed, or if a seed has no score.
     ///
     /// ```
     /// use transfer_eval::retrieval::{
-    ///     CandidateConfig, CandidateList, Description, GoldLanguage, Query, RetrievalSpread,
+    ///     CandidateConfig, CandidateList, Description, GoldLanguage, Query, RetrievalSummary,
     ///     score_retrieval,
     /// };
     ///
@@ -43,9 +43,9 @@ impl RetrievalSpread {
     /// let list = CandidateList::draw(&descriptions, &queries, &config)?;
     ///
     /// let seeds = [Some(score_retrieval(&list, &[1])?), Some(score_retrieval(&list, &[1])?)];
-    /// let spread = RetrievalSpread::over_seeds(seeds.iter().map(Option::as_ref)).unwrap();
+    /// let spread = RetrievalSummary::over_seeds(seeds.iter().map(Option::as_ref)).unwrap();
     /// assert_eq!((spread.accuracy.mean, spread.accuracy.half_width), (100.0, Some(0.0)));
-    /// assert!(RetrievalSpread::over_seeds([seeds[0].as_ref(), None]).is_none());
+    /// assert!(RetrievalSummary::over_seeds([seeds[0].as_ref(), None]).is_none());
     /// # Ok::<(), transfer_eval::Error>(())
     /// ```
     pub fn over_seeds<'a>(
@@ -93,12 +93,12 @@ mod tests {
     #[test]
     fn values_have_mean_and_spread_over_seeds() {
         let seeds = [score(20.0, 0.0), score(40.0, 50.0)];
-        let spread = RetrievalSpread::over_seeds(seeds.iter().map(Some)).unwrap();
+        let spread = RetrievalSummary::over_seeds(seeds.iter().map(Some)).unwrap();
         assert_eq!(spread.accuracy, Spread::of([20.0, 40.0]));
         assert_eq!(spread.hits_at_10, Spread::of([40.0, 80.0]));
         assert_eq!(spread.mrr, Spread::of([0.2, 0.4]));
         assert_eq!((spread.queries, spread.candidates, spread.chance), (4, 50, 2.0));
         assert_eq!(spread.languages, BTreeMap::from([("de".into(), Spread::of([0.0, 50.0]))]));
-        assert_eq!(RetrievalSpread::over_seeds([]), None);
+        assert_eq!(RetrievalSummary::over_seeds([]), None);
     }
 }

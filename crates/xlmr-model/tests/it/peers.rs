@@ -32,9 +32,9 @@ fn transformers_opens_written_folders_with_equal_outputs() {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
     let older_folders: Vec<_> = folders.iter().filter(is_supported_by_4).collect();
-    let mut versions = vec![None];
-    versions.extend(transformers_4_packages().map(Some));
-    for packages in versions {
+    let mut package_folders = vec![None];
+    package_folders.extend(transformers_4_packages().map(Some));
+    for packages in package_folders {
         let mut command = Command::new(&python);
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))

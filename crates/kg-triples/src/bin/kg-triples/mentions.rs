@@ -274,7 +274,8 @@ impl<'s> ExampleSource<'s> {
                 let language = *language;
                 let open_examples = move |epoch: u64| {
                     let texts = self.sources.texts(Some(language));
-                    // Held-out texts are skipped, because their queries have already been created.
+                    // The first pass over the texts has already created all queries, so held-out
+                    // texts are not needed here.
                     let training_texts = texts.filter(|text| match (text, self.held_out) {
                         (Ok(text), Some(held_out)) => !held_out.holds_out_text(&text.id),
                         _ => true,

@@ -9,8 +9,9 @@ use proptest::prelude::*;
 
 use super::{MASK, assert_depends_only_on_example, example, vocab};
 
-/// Mentions of one, two and three tokens, not in order of position, and four other tokens.
+/// `<s>`, ten ordinary tokens, of which six are in a mention of [`SPANS`], and `</s>`.
 const INPUT: [u32; 12] = [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 2];
+/// Mentions of one, two and three tokens in [`INPUT`], not sorted by position.
 const SPANS: [Range<usize>; 3] = [6..7, 1..3, 8..11];
 
 /// Options of a masking policy of EntityCS: WEP, PEP_MRS, PEP_MS or PEP_M.

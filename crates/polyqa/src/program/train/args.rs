@@ -37,9 +37,10 @@ pub struct Args {
     /// How to handle training questions without an answer
     #[arg(long, value_enum, default_value = "train")]
     unanswerable: Unanswerable,
-    /// Train each window with an answer together with up to N windows of the same article that do
-    /// not contain it, so that scores are comparable across the windows of a document; each costs
-    /// as much time as a window. Articles are recognised by their titles [default: 0]
+    /// Train each window that contains the answer together with up to N negatives: windows of the
+    /// same article without the answer. This makes scores comparable across the windows of a
+    /// document. A negative takes as much time as any other window. Articles are recognised by
+    /// their titles [default: 0]
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(..=MAX_NEGATIVES))]
     negatives: Option<u8>,
     /// Epochs
@@ -57,8 +58,8 @@ pub struct Args {
     #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK))]
     lora: Option<i64>,
     /// Train a bottleneck adapter after every layer (width: hidden size / REDUCTION) and the head
-    /// instead of all weights; adapter/ contains it in AdapterHub's format, and so does
-    /// model/adapters/
+    /// instead of all weights; adapter/ and model/adapters/ contain the adapter in AdapterHub's
+    /// format
     #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
     bottleneck: Option<i64>,
     /// Random seed for head initialisation, data order and dropout

@@ -55,7 +55,8 @@ pub struct Data {
     pub negative_loss: NegativeLoss,
 }
 
-/// The default is not written, so that it equals the missing key in folders of earlier runs.
+/// Whether the loss is the default. The default is not serialised, so that a recipe equals the
+/// recipe of an earlier run, which lacks the key.
 fn is_shared(loss: &NegativeLoss) -> bool {
     *loss == NegativeLoss::Shared
 }

@@ -63,8 +63,9 @@ With LAMA's relations, and results for a table:
 pub struct ScoreArgs {
     /// Output file of `lama clozes`
     clozes: PathBuf,
-    /// One line per cloze, in order: {"id": "…", "best": [piece, …]} with the ten best
-    /// pieces, best first, or {"id": "…", "rank": 3}, the gold piece's rank (null: none)
+    /// One line per cloze, in the order of the clozes: {"id": "…", "best": [id, …]} with the ids of
+    /// the ten best pieces, best first, or {"id": "…", "rank": 3} with the gold piece's rank (null
+    /// if the gold piece is not ranked)
     best: PathBuf,
     /// relations.jsonl of LAMA, for the relation types of T-REx
     #[arg(long, value_name = "FILE")]
