@@ -27,7 +27,7 @@ fn paths_named(run: &Path, name: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
+fn load_encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
     let (model, _) = Model::load(folder, &[], Device::Cpu, LoadOptions::default()).unwrap();
     let parameters = model.named_parameters().into_iter();
     let parameters = parameters.filter(|(name, _)| Role::Encoder.matches(name)).collect();
@@ -37,7 +37,7 @@ fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
 /// Asserts that the model has the bottleneck, and that its encoder equals `initial` except for the
 /// weights into which the LoRA was merged.
 fn assert_adapted(folder: &Path, initial: &BTreeMap<String, Tensor>) {
-    let (model, trained) = encoder(folder);
+    let (model, trained) = load_encoder(folder);
     assert_eq!(model.active_adapters(), ["bottleneck"], "{}", folder.display());
     for (name, value) in &trained {
         let has_lora = name.ends_with("query.weight");
@@ -51,7 +51,7 @@ fn recipe_every_recipe_trains_adapters() {
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().join("bert");
     write_encoder("bert", &base);
-    let (_, initial) = encoder(&base);
+    let (_, initial) = load_encoder(&base);
     for recipe_case in RECIPES {
         let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
         let mut command = recipe_case.command(&base, true);
@@ -80,7 +80,7 @@ fn recipe_every_recipe_trains_adapters() {
         for model in models {
             match recipe {
                 "bridging-gap" => {
-                    let (_, injected) = encoder(&model.with_file_name("injected"));
+                    let (_, injected) = load_encoder(&model.with_file_name("injected"));
                     let is_changed =
                         |(name, value): (&String, &Tensor)| !value.equal(&initial[name]);
                     assert!(injected.iter().filter(|&one| is_changed(one)).count() > 20);
@@ -108,7 +108,7 @@ fn recipe_suite_trains_adapters() {
     let adapters = format!("adapters={BOTH_ADAPTERS}");
     let short_run = ["run.seeds=[0]", "tasks.ner.fine_tuning.epochs=2", adapters.as_str()];
     succeed(suite(&short_run));
-    let (_, initial) = encoder(&crate::common::root().join("data/base"));
+    let (_, initial) = load_encoder(&crate::common::root().join("data/base"));
     for name in ["base", "other"] {
         let model = folder.path().join(format!("run/seed-0/ner.{name}/model"));
         assert_adapted(&model, &initial);

@@ -33,8 +33,9 @@ struct Inputs {
 impl Inputs {
     fn random(count: i64, vocabulary: i64, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
-        let sizes = Tensor::f_arange(count, (Kind::Int64, device))?.f_remainder(4)?;
-        let entities = Tensor::f_repeat_interleave(&sizes.f_add_scalar(1)?, None)?;
+        let sizes =
+            Tensor::f_arange(count, (Kind::Int64, device))?.f_remainder(4)?.f_add_scalar(1)?;
+        let entities = Tensor::f_repeat_interleave(&sizes, None)?;
         let positions = entities.size1()?;
         Ok(Self {
             logits: Tensor::f_randn([positions, vocabulary], (Kind::Float, device))?

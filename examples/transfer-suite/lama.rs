@@ -195,11 +195,8 @@ impl Benchmark for Facts {
             for (metric, language, clozes) in &sets {
                 let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
                 results.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
-                results.add(
-                    &format!("{metric}{RANDOM_SUFFIX}"),
-                    language,
-                    clozes.random_baseline(),
-                );
+                let random_score = clozes.random_baseline();
+                results.add(&format!("{metric}{RANDOM_SUFFIX}"), language, random_score);
                 let seen = sets.iter().find(|(metric, seen_language, _)| {
                     *metric == SEEN_METRIC && seen_language == language
                 });

@@ -25,7 +25,7 @@ pub fn questions(input: &Bound<'_, PyAny>, name: &str, require_texts: bool) -> P
     }
     let mut reader =
         QuestionReader { require_texts, unique_texts: HashSet::new(), questions: Vec::new() };
-    let version = reader.file(input).map_err(|error| error.at(name))?;
+    let version = reader.read_input(input).map_err(|error| error.at(name))?;
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
 }
 
@@ -37,7 +37,7 @@ struct QuestionReader {
 
 impl QuestionReader {
     /// Reads all questions and returns the version of the file.
-    fn file(&mut self, input: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
+    fn read_input(&mut self, input: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
         let py = input.py();
         let expected = "a file, the result of json.load, or rows";
         let (list, version) = match input.cast::<PyDict>() {

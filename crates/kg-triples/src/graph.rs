@@ -57,7 +57,7 @@ pub struct KnowledgeGraph {
     /// Sorted ids; an interned id is an index into this list.
     pub(crate) ids: Vec<String>,
     /// Bit set of the kinds of each id, see [`LabelKind::flag`].
-    roles: Vec<u8>,
+    kind_bits: Vec<u8>,
     /// The labels of each id, sorted by language.
     pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
     /// Interned ids of head, relation and tail of each triple, sorted and without duplicates.
@@ -167,7 +167,7 @@ impl KnowledgeGraph {
     }
 
     pub(crate) fn has_role(&self, at: usize, kind: LabelKind) -> bool {
-        self.roles.get(at).is_some_and(|roles| roles & kind.flag() != 0)
+        self.kind_bits.get(at).is_some_and(|kind_bits| kind_bits & kind.flag() != 0)
     }
 
     pub(crate) fn resolve(&self, [head, relation, tail]: [u32; 3]) -> Triple<'_> {
@@ -224,7 +224,7 @@ impl KnowledgeGraph {
 #[derive(Clone, Debug, Default)]
 pub struct GraphBuilder {
     index: HashMap<String, u32>,
-    roles: Vec<u8>,
+    kind_bits: Vec<u8>,
     labels: HashMap<(u32, Language), Box<str>>,
     triples: Vec<[u32; 3]>,
 }
@@ -294,14 +294,14 @@ impl GraphBuilder {
         label: &str,
     ) -> Option<Option<Box<str>>> {
         let id = *self.index.get(id)?;
-        let roles = self.roles.get(usize::try_from(id).ok()?)?;
-        let is_entity = roles & LabelKind::Entity.flag() != 0;
+        let kind_bits = self.kind_bits.get(usize::try_from(id).ok()?)?;
+        let is_entity = kind_bits & LabelKind::Entity.flag() != 0;
         is_entity.then(|| self.labels.insert((id, language), label.into()))
     }
 
     /// Builds the graph in canonical order.
     pub fn build(self) -> KnowledgeGraph {
-        let Self { index, roles, labels, triples } = self;
+        let Self { index, kind_bits, labels, triples } = self;
         let mut sorted_ids: Vec<(String, u32)> = index.into_iter().collect();
         sorted_ids.sort_unstable();
         // There are at most 2^32 ids, because `intern` numbers them as u32.
@@ -315,9 +315,9 @@ impl GraphBuilder {
             let old = usize::try_from(old).ok();
             old.and_then(|old| new_numbers.get(old)).copied().unwrap_or_default()
         };
-        let mut sorted_roles = vec![0; sorted_ids.len()];
-        for (old, role) in (0u32..).zip(roles) {
-            if let Some(element) = element_mut(&mut sorted_roles, renumber(old)) {
+        let mut new_kind_bits = vec![0; sorted_ids.len()];
+        for (old, role) in (0u32..).zip(kind_bits) {
+            if let Some(element) = element_mut(&mut new_kind_bits, renumber(old)) {
                 *element = role;
             }
         }
@@ -339,7 +339,7 @@ impl GraphBuilder {
         triples.dedup();
         KnowledgeGraph {
             ids: sorted_ids.into_iter().map(|(id, _)| id).collect(),
-            roles: sorted_roles,
+            kind_bits: new_kind_bits,
             labels: sorted_labels,
             duplicate_count: count_before - triples.len(),
             triples,
@@ -351,16 +351,16 @@ impl GraphBuilder {
         if let Some(known) = self.index.get(id) {
             return *known;
         }
-        let new = u32::try_from(self.roles.len()).unwrap_or(u32::MAX);
+        let new = u32::try_from(self.kind_bits.len()).unwrap_or(u32::MAX);
         self.index.insert(id.to_owned(), new);
-        self.roles.push(0);
+        self.kind_bits.push(0);
         new
     }
 
     /// Marks `id` as an entity or a relation. Returns whether it had no kind before.
     fn mark_kind(&mut self, id: u32, kind: LabelKind) -> bool {
-        let element = element_mut(&mut self.roles, id);
-        element.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
+        let element = element_mut(&mut self.kind_bits, id);
+        element.is_some_and(|kind_bits| std::mem::replace(kind_bits, *kind_bits | kind.flag()) == 0)
     }
 }
 
@@ -372,7 +372,7 @@ impl From<KnowledgeGraph> for GraphBuilder {
         });
         Self {
             index: graph.ids.into_iter().zip(0..).collect(),
-            roles: graph.roles,
+            kind_bits: graph.kind_bits,
             labels: labels.collect(),
             triples: graph.triples,
         }

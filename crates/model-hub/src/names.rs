@@ -26,7 +26,7 @@ pub(crate) const SMALL_FILES: [&str; 8] = [
 
 /// Files of sentence-transformers: pooling, prompts and the maximum length of a text.
 #[cfg(feature = "fetch")]
-pub(crate) const SENTENCE_FILES: [&str; 4] = [
+pub(crate) const SENTENCE_ENCODER_FILES: [&str; 4] = [
     "modules.json",
     "1_Pooling/config.json",
     "config_sentence_transformers.json",

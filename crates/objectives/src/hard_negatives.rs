@@ -116,6 +116,7 @@ pub fn hard_negatives(
     let is_negative = valid
         .f_logical_and(&is_gold.f_logical_not()?)?
         .f_logical_and(&gold.present.f_unsqueeze(1)?)?; // [B, M]
+    let shape = [batch, slot_count];
     let priorities = match selection {
         NegativeSelection::Hardest { .. } => {
             let valid = Tensor::f_cat(&[&gold.present.f_unsqueeze(1)?, &is_negative], 1)?;
@@ -124,9 +125,7 @@ pub fn hard_negatives(
             let spans = token_mask(&starts, &ends, &valid, length)?;
             without_autocast(|| cosines_with_first(&hidden.f_detach()?, &spans))??
         }
-        NegativeSelection::TopPrediction => {
-            Tensor::f_zeros([batch, slot_count], (Kind::Float, device))?
-        }
+        NegativeSelection::TopPrediction => Tensor::f_zeros(shape, (Kind::Float, device))?,
         NegativeSelection::Random { seed } => {
             upload(&uniform_values(seed, batch, slot_count)?, device)?
         }

@@ -169,8 +169,8 @@ impl FirstPass<'_> {
     ) -> Vec<Vec<usize>> {
         let dense: Vec<Vec<usize>> = match cosines {
             Some(cosines) => {
-                let lists = cosines.iter();
-                lists.map(|cosines| sorted_indices(cosines.iter().copied().enumerate())).collect()
+                let rank = |row: &Vec<f32>| sorted_indices(row.iter().copied().enumerate());
+                cosines.iter().map(rank).collect()
             }
             None => vec![Vec::new(); questions.len()],
         };

@@ -25,7 +25,7 @@ pub(crate) struct Curve {
 pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
     for (run_index, run) in runs.iter().enumerate() {
-        for file in &run.setup.curves {
+        for file in &run.run_files.curves {
             let points = losses(&file.path)?;
             if !points.is_empty() {
                 stages.entry(&file.stage).or_default().push((run_index, points));

@@ -64,10 +64,10 @@ impl Report {
             let interval_text = interval_text
                 .map(|interval_text| format!(" ({interval_text})"))
                 .unwrap_or_default();
-            let (f1, em, description) =
-                (f1(best_run), best_run.scores[1].mean, self.description(best_run));
+            let (f1, em, counts_text) =
+                (f1(best_run), best_run.scores[1].mean, self.counts_text(best_run));
             return Some(format!(
-                "{}: F1 {f1:.2}{interval_text}, EM {em:.2}{description}.",
+                "{}: F1 {f1:.2}{interval_text}, EM {em:.2}{counts_text}.",
                 name(best_run.run)
             ));
         };
@@ -93,11 +93,11 @@ impl Report {
             format!(" ({}{note})", interval(level, found, true))
         });
         let counts = [first.questions, best.mean.questions];
-        let description = match best.interval.is_none() || counts == [best.questions; 2] {
-            true => self.description(best.mean),
+        let counts_text = match best.interval.is_none() || counts == [best.questions; 2] {
+            true => self.counts_text(best.mean),
             false => format!(", over the {} questions that both answer", thousands(best.questions)),
         };
-        Some(format!("{statement}{}{description}.", interval_text.unwrap_or_default()))
+        Some(format!("{statement}{}{counts_text}.", interval_text.unwrap_or_default()))
     }
 
     /// Computes the F1 difference between each other run and the first run, on the questions that
@@ -135,7 +135,7 @@ impl Report {
     }
 
     /// Formats the numbers of questions, pairs and seeds of a mean.
-    fn description(&self, mean: &RunMean) -> String {
+    fn counts_text(&self, mean: &RunMean) -> String {
         let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
         let parts = [
             (mean.questions > 0).then(|| with_unit(mean.questions, "question", "questions")),

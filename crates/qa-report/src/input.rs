@@ -55,7 +55,7 @@ pub struct ReportRun {
     pub(crate) seeds: Vec<Vec<AnswerFile>>,
     /// Scores of a run without answers; `None` for a run with answers.
     pub(crate) scores: Option<Matrix>,
-    pub(crate) setup: RunFiles,
+    pub(crate) run_files: RunFiles,
 }
 
 /// The metrics file of a training stage.
@@ -138,8 +138,8 @@ impl ReportRun {
         if answers.is_empty() {
             return Err(nothing_found(EXPECTED_PREDICTIONS, path));
         }
-        let setup = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
-        Ok(vec![Self { name, seeds: vec![answers], setup, ..Self::default() }])
+        let run_files = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
+        Ok(vec![Self { name, seeds: vec![answers], run_files, ..Self::default() }])
     }
 
     /// Finds the runs in a recipe's run folder, limited to the seeds and arms for which
@@ -171,7 +171,7 @@ impl ReportRun {
                 if !answers.is_empty() {
                     run.seeds.push(answers);
                 }
-                run.setup.extend(setup);
+                run.run_files.extend(setup);
             }
         }
         let mut runs: Vec<Self> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
@@ -181,7 +181,7 @@ impl ReportRun {
             if !answers.is_empty() {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let seeds = vec![answers];
-                runs.push(Self { name, seeds, setup: merged_setup, ..Self::default() });
+                runs.push(Self { name, seeds, run_files: merged_setup, ..Self::default() });
             }
         }
         Ok(runs)
@@ -198,7 +198,7 @@ impl ReportRun {
     pub fn with_seeds_of(mut self, others: impl IntoIterator<Item = Self>) -> Self {
         for other in others {
             self.seeds.extend(other.seeds);
-            self.setup.extend(other.setup);
+            self.run_files.extend(other.run_files);
         }
         self
     }

@@ -117,13 +117,13 @@ impl Args {
         let runs_by_path = paths.iter().map(|path| ReportRun::find(path, &files));
         let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = runs_by_path.next().unwrap_or_default();
-        let mut others: Vec<Vec<ReportRun>> = runs_by_path.collect();
+        let mut runs_of_other_paths: Vec<Vec<ReportRun>> = runs_by_path.collect();
         let with_other_seeds = |run: ReportRun| {
             let index_in = |other: &Vec<ReportRun>| match other.len() {
                 1 => Some(0),
                 _ => other.iter().position(|other| other.name == run.name),
             };
-            let seeds = others
+            let seeds = runs_of_other_paths
                 .iter_mut()
                 .filter_map(|other| index_in(other).map(|index| other.remove(index)));
             let seeds: Vec<ReportRun> = seeds.collect();

@@ -69,7 +69,7 @@ impl Records {
     fn of(run: &ReportRun) -> Self {
         let files =
             |cell: &PathBuf| ["trained.json", "result.json"].map(|name| json(&cell.join(name)));
-        Self(run.setup.cells.iter().flat_map(files).collect())
+        Self(run.run_files.cells.iter().flat_map(files).collect())
     }
 
     /// Returns one section of the recorded inputs of training and evaluation: `keys`, or `files`
@@ -159,7 +159,7 @@ fn command(words: &Json) -> String {
 /// Reads the setup of the runs.
 pub(crate) fn read(runs: &[ReportRun], all: &ReportData) -> Result<Setup, mlqa_eval::Error> {
     let paths: BTreeSet<&PathBuf> =
-        runs.iter().filter_map(|run| run.setup.folder.as_ref()).collect();
+        runs.iter().filter_map(|run| run.run_files.folder.as_ref()).collect();
     let folders: Vec<RunFolder> = paths.into_iter().map(|path| RunFolder::read(path)).collect();
     let records: Vec<Records> = runs.iter().map(Records::of).collect();
     Ok(Setup {
@@ -184,8 +184,8 @@ fn facts(
         about => format!("{}: {about}", text(&folder.run_json["recipe"])),
     };
     let commands = || machine("commands").filter_map(Json::as_array).flatten();
-    let seeds = |run: &ReportRun| match run.setup.seeds.as_slice() {
-        [_] if run.setup.folder.is_none() => String::new(),
+    let seeds = |run: &ReportRun| match run.run_files.seeds.as_slice() {
+        [_] if run.run_files.folder.is_none() => String::new(),
         seeds => seeds.join(", "),
     };
     let all_seeds = distinct(runs.iter().map(seeds));
@@ -260,7 +260,7 @@ fn differing_settings(runs: &[ReportRun], records: &[Records]) -> Result<Table, 
         let files: Vec<&Path> =
             run.seeds.iter().flatten().map(|file| file.predictions.as_path()).collect();
         row.push(match files.as_slice() {
-            files if files.is_empty() || !run.setup.cells.is_empty() => Value::Missing,
+            files if files.is_empty() || !run.run_files.cells.is_empty() => Value::Missing,
             [file] => Value::Text(format!("{}, SHA-256 {}", file_name(file), digest(file)?)),
             files => Value::Text(format!("{} files", files.len())),
         });

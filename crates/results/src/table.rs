@@ -31,7 +31,7 @@ pub fn cell(value: Option<impl Display>) -> String {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    title: String,
+    corner: String,
     columns: Vec<String>,
     /// Names of the columns that contain text and are aligned like the titles.
     text_columns: Vec<&'static str>,
@@ -39,13 +39,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Creates a table without rows; `title` is the header of the title column.
+    /// Creates a table without rows; `corner` is the header of the title column.
     pub fn new(
-        title: impl Into<String>,
+        corner: impl Into<String>,
         columns: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        Self { title: title.into(), columns, text_columns: Vec::new(), rows: Vec::new() }
+        Self { corner: corner.into(), columns, text_columns: Vec::new(), rows: Vec::new() }
     }
 
     /// Sets the columns that contain text and are aligned like the titles.
@@ -69,7 +69,7 @@ impl Table {
 
 impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write_line(f, &self.title, &self.columns)?;
+        write_line(f, &self.corner, &self.columns)?;
         f.write_str("|---|")?;
         for column in &self.columns {
             let is_text = self.text_columns.contains(&column.as_str());

@@ -148,9 +148,8 @@ fn parse_fast(text: &str) -> Option<Tokenizer> {
         PostProcessorWrapper,
         DecoderWrapper,
     >;
-    let parsed: UnigramTokenizer =
-        text.contains("\"Unigram\"").then(|| serde_json::from_str(text).ok())??;
-    Some(parsed.into())
+    let parse = || serde_json::from_str::<UnigramTokenizer>(text).ok();
+    Some(text.contains("\"Unigram\"").then(parse)??.into())
 }
 
 /// The fields that are validated before `tokenizers` parses the file.

@@ -93,7 +93,7 @@ impl Slot {
     pub(crate) fn step_rows(
         &mut self,
         grad: &Gradient,
-        count: &Tensor,
+        update_count: &Tensor,
         step: &AdamWStep,
     ) -> Result<()> {
         let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
@@ -104,6 +104,6 @@ impl Slot {
             None => TouchedRows::from_moments(exp_avg, exp_avg_sq)?,
         };
         let rows = self.touched_rows.insert(rows);
-        Ok(rows.step(&self.parameter, grad, [exp_avg, exp_avg_sq], count, step)?)
+        Ok(rows.step(&self.parameter, grad, [exp_avg, exp_avg_sq], update_count, step)?)
     }
 }

@@ -323,7 +323,7 @@ impl Architecture {
             Self::EuroBert(_) => EURO_BERT,
             Self::DebertaV2(deberta) => {
                 let token_type_embeddings =
-                    DEBERTA_V2.token_type_embeddings.filter(|_| deberta.token_types);
+                    DEBERTA_V2.token_type_embeddings.filter(|_| deberta.has_token_types);
                 match deberta.legacy {
                     true => Names { token_type_embeddings, ..DEBERTA_V2 },
                     false => Names {

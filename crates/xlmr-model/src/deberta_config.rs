@@ -13,7 +13,7 @@ use crate::{Activation, Error, Result};
 ///
 /// [`Config`](crate::Config)'s `classifier_dropout` is `cls_dropout` of the file and applies to the
 /// sequence classification head only; `type_vocab_size` is 1 if the file has 0, see
-/// [`token_types`](Self::token_types).
+/// [`has_token_types`](Self::has_token_types).
 #[derive(Clone, Debug, PartialEq)]
 pub struct DebertaV2 {
     /// Whether attention scores depend on relative positions.
@@ -36,7 +36,7 @@ pub struct DebertaV2 {
     /// Whether absolute positions are added to the token embeddings.
     pub position_biased_input: bool,
     /// Whether there are token type embeddings.
-    pub token_types: bool,
+    pub has_token_types: bool,
     /// Dropout before the dense layer of the sequence classification head.
     pub pooler_dropout: f64,
     /// Activation after the dense layer of the sequence classification head.
@@ -58,7 +58,7 @@ impl Default for DebertaV2 {
             share_att_key: false,
             norm_rel_ebd: false,
             position_biased_input: true,
-            token_types: false,
+            has_token_types: false,
             pooler_dropout: 0.0,
             pooler_hidden_act: Activation::Gelu,
             legacy: true,
@@ -108,10 +108,10 @@ impl DebertaV2 {
 
     /// Reads or writes the file's `type_vocab_size`, which is 0 without token types.
     pub(crate) fn type_vocab_size(&mut self, keys: &mut impl Keys, rows: &mut i64) {
-        let mut stored = if self.token_types { *rows } else { 0 };
+        let mut stored = if self.has_token_types { *rows } else { 0 };
         keys.key("type_vocab_size", INTEGER, &mut stored);
-        self.token_types = stored != 0;
-        *rows = if self.token_types { stored } else { 1 };
+        self.has_token_types = stored != 0;
+        *rows = if self.has_token_types { stored } else { 1 };
     }
 
     /// Returns the maximum relative distance; larger distances are treated as this distance.

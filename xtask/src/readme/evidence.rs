@@ -103,7 +103,7 @@ struct Comparison<'a>(&'a Measured, &'a Measured);
 impl Comparison<'_> {
     /// Returns the difference from the control's value by seed. A control without seeds has one
     /// value for all seeds.
-    fn by_seed(&self) -> Result<Vec<f64>> {
+    fn differences_by_seed(&self) -> Result<Vec<f64>> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
         let models = [&number.model, &control.model];
@@ -125,7 +125,7 @@ impl Comparison<'_> {
 
     /// Returns the cells of the table: effect, intervals over seeds and items, and verdict.
     fn cells(&self) -> Result<[String; 3]> {
-        let differences = self.by_seed()?;
+        let differences = self.differences_by_seed()?;
         let seeds = differences.len();
         let effect = Spread::of(differences);
         let Self(number, control) = self;
@@ -134,13 +134,13 @@ impl Comparison<'_> {
         let seeds_estimate = Estimate { count: seeds, interval: effect.interval() };
         let items_estimate = Estimate { count: items, interval: over_items };
         let range = |(low, high): (f64, f64)| format!("{} to {}", signed(low), signed(high));
-        let by_seed = match (effect.interval(), number.half_width) {
+        let seeds_text = match (effect.interval(), number.half_width) {
             (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
             (None, Some(_)) => "seeds not stored".to_owned(),
             (None, None) => "1 seed".to_owned(),
         };
         let by_item = over_items.map(|interval| format!("{} ({items} items)", range(interval)));
-        let intervals: Vec<String> = std::iter::once(by_seed).chain(by_item).collect();
+        let intervals: Vec<String> = std::iter::once(seeds_text).chain(by_item).collect();
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             intervals.join("; "),
@@ -291,8 +291,15 @@ mod tests {
             ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
         );
         let baseline = Measured::new("guess", "NER", "avg", "f1", 10.0);
-        assert_eq!(Comparison(&model_number, &baseline).by_seed().unwrap(), [2.0, 4.0, 6.0]);
-        assert!(Comparison(&model_number, &number("two", &[1.0, 2.0], &[])).by_seed().is_err());
+        assert_eq!(
+            Comparison(&model_number, &baseline).differences_by_seed().unwrap(),
+            [2.0, 4.0, 6.0]
+        );
+        assert!(
+            Comparison(&model_number, &number("two", &[1.0, 2.0], &[]))
+                .differences_by_seed()
+                .is_err()
+        );
     }
 
     #[test]

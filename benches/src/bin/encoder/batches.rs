@@ -25,14 +25,15 @@ pub type Batches = Vec<Vec<Row>>;
 pub fn create(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
     let config = WindowConfig { max_length: options.length, ..WindowConfig::default() };
-    let mut languages = Vec::new();
+    let mut windows_by_language = Vec::new();
     for language in options.languages.split(',') {
         let data = Dataset::read(options.data.join(format!("xquad.{language}.json")))?;
-        languages.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
+        windows_by_language.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
     }
     let row_count = (options.steps + 1) * options.batch;
-    let rows: Vec<Row> =
-        (0..row_count).map(|index| select_window(&languages, index)).collect::<Result<_>>()?;
+    let rows: Vec<Row> = (0..row_count)
+        .map(|index| select_window(&windows_by_language, index))
+        .collect::<Result<_>>()?;
     let mut batches: Batches = Vec::new();
     for row in rows {
         match batches.last_mut() {
@@ -43,8 +44,9 @@ pub fn create(options: &Options) -> Result<Batches> {
     Ok(batches)
 }
 
-fn select_window(languages: &[Vec<Window>], turn: usize) -> Result<Row> {
-    let language_windows = languages.get(turn % languages.len().max(1)).context("no languages")?;
+fn select_window(windows_by_language: &[Vec<Window>], turn: usize) -> Result<Row> {
+    let language_windows =
+        windows_by_language.get(turn % windows_by_language.len().max(1)).context("no languages")?;
     // In practice, this stride has no common factor with the file's length.
     let window =
         language_windows.get(turn * 577 % language_windows.len().max(1)).context("no windows")?;

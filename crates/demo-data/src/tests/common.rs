@@ -29,6 +29,6 @@ pub fn test_set(
     heads: &BTreeSet<String>,
     config: &QuestionConfig,
 ) -> Result<QuestionSet, kg_triples::Error> {
-    let contexts = [config.context_language];
-    Ok(build_questions(graph, templates, "test", heads, config, &contexts)?.remove(0))
+    let context_languages = [config.context_language];
+    Ok(build_questions(graph, templates, "test", heads, config, &context_languages)?.remove(0))
 }

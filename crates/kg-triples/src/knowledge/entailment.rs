@@ -252,7 +252,7 @@ impl EntailmentExamples {
         let mut candidates = Vec::new();
         for object in choose(&gold_ids, entities, max_candidates, self.config.seed) {
             let Some(&language) = objects.get(object) else { continue };
-            let input_ids = self.object_ids(object, language)?;
+            let input_ids = self.candidate_token_ids(object, language)?;
             candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
         }
         Ok((queries, candidates))
@@ -276,7 +276,7 @@ impl EntailmentExamples {
 
     /// Returns the token ids of a candidate's description. Synthetic descriptions use only training
     /// triples.
-    fn object_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, Error> {
+    fn candidate_token_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, Error> {
         let mut rng = seed::stream_rng(1, object, 0);
         let ids = self.descriptions.ids(&self.graph, object, language, None, &mut rng)?;
         Ok(ids.into_owned())

@@ -73,7 +73,7 @@ pub fn write(out: &Path) -> Result<()> {
         relative_attention: true,
         content_to_position: true,
         max_relative_positions: 20,
-        token_types: true,
+        has_token_types: true,
         pooler_hidden_act: Activation::Relu,
         ..DebertaV2::default()
     };

@@ -85,7 +85,7 @@ fn samples_objects_and_queries_are_pinned() {
     assert_eq!(digest(samples.collect()), "dcb1a126960cc71a");
     let objects = data.objects();
     let lines = objects.iter().map(|(object, language)| {
-        format!("{object} {language} {:?}\n", data.object_ids(object, *language).unwrap())
+        format!("{object} {language} {:?}\n", data.candidate_token_ids(object, *language).unwrap())
     });
     assert_eq!((objects.len(), digest(lines.collect()).as_str()), (403, "ae769544ec80204c"));
     let queries = data.queries(&objects).unwrap();
