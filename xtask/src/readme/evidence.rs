@@ -133,7 +133,7 @@ impl Comparison<'_> {
         let over_items = self.over_items();
         let seeds_estimate = Estimate { count: seeds, interval: effect.interval() };
         let items_estimate = Estimate { count: items, interval: over_items };
-        let range = |(low, high): (f64, f64)| format!("{} to {}", signed(low), signed(high));
+        let range = |(low, high): (f64, f64)| format!("[{}, {}]", signed(low), signed(high));
         let seeds_text = match (effect.interval(), number.half_width) {
             (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
             (None, Some(_)) => "seeds not stored".to_owned(),
@@ -272,7 +272,7 @@ mod tests {
         let [effect, intervals, verdict] = Comparison(&model_number, &control).cells().unwrap();
         assert_eq!((effect.as_str(), verdict.as_str()), ("24.5 − 23.5 = +1.0", "**shown**"));
         assert!(
-            intervals.starts_with("1 seed; +") && intervals.ends_with(" (48 items)"),
+            intervals.starts_with("1 seed; [+") && intervals.ends_with(" (48 items)"),
             "{intervals}"
         );
         let [.., verdict] = Comparison(&control, &model_number).cells().unwrap();
@@ -288,7 +288,7 @@ mod tests {
         // by item are 1.
         assert_eq!(
             cells,
-            ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
+            ["14.0 − 12.0 = +2.0", "[−0.5, +4.5] (3 seeds); [+1.0, +1.0] (2 items)", "not shown",]
         );
         let baseline = Measured::new("guess", "NER", "avg", "f1", 10.0);
         assert_eq!(
