@@ -102,12 +102,10 @@ const RECIPES: [&str; 8] = [
 const TOOLS: [&str; 6] =
     ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
 
-/// Returns the section of a paper's page with the commands of its tables and figures.
-fn section(paper: &str) -> String {
+/// Reads the page with the commands of a paper's tables and figures.
+fn read_page(paper: &str) -> String {
     let page = root().join(format!("tests/paper_tables/{paper}.md"));
-    let text = std::fs::read_to_string(page).unwrap();
-    let (_, section) = text.split_once("\n## Tables and figures\n").unwrap();
-    section.split("\n## ").next().unwrap().to_owned()
+    std::fs::read_to_string(page).unwrap()
 }
 
 /// Returns the texts between backticks.
@@ -122,8 +120,8 @@ fn leading_program<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
 
 /// Returns the commands in the column "smallest form" of a paper's table, in order.
 fn commands(paper: &str) -> Vec<String> {
-    let section = section(paper);
-    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let page = read_page(paper);
+    let rows = page.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
     let is_command =
         |command: &&str| leading_program(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
@@ -133,8 +131,8 @@ fn commands(paper: &str) -> Vec<String> {
 /// Returns the recipes' commands at the paper's scale, from all columns except the last. Options in
 /// separate backticks are appended to the preceding command, and `…` is replaced.
 fn large_commands(paper: &str) -> Vec<String> {
-    let (section, mut commands, mut last_command) = (section(paper), Vec::new(), String::new());
-    for line in section.lines() {
+    let (page, mut commands, mut last_command) = (read_page(paper), Vec::new(), String::new());
+    for line in page.lines() {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
         let mut follows_tool = false;
         for span in code_spans(row.map_or(line, |(row, _)| row)) {
@@ -158,8 +156,8 @@ fn large_commands(paper: &str) -> Vec<String> {
 /// Returns the tool commands at the paper's scale that are complete after replacing `…`, from all
 /// columns except the last.
 fn large_tool_commands(paper: &str) -> Vec<String> {
-    let section = section(paper);
-    let lines = section.lines().map(|line| {
+    let page = read_page(paper);
+    let lines = page.lines().map(|line| {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
         row.map_or(line, |(row, _)| row)
     });
