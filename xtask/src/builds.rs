@@ -1,11 +1,11 @@
-//! Cargo arguments of the test steps, and of builds that reuse their build outputs.
+//! Cargo arguments of the test steps, and of builds that reuse the outputs of the test steps.
 
-/// Feature that is checked and tested although no other crate enables it.
+/// Feature that is checked and tested although no crate of the workspace enables it.
 pub const PARQUET: &str = "mlqa-eval/parquet";
 
-/// Arguments of `cargo test` for the packages that require libtorch, which a plain `cargo test`
-/// skips, followed by the macro's arguments. `--exclude` retains the features of the whole
-/// workspace, so libtorch's bindings are not rebuilt.
+/// Arguments of `cargo test`: they select the packages that require libtorch, and end with the
+/// macro's arguments. A plain `cargo test` skips these packages. `--workspace` with `--exclude`
+/// retains the features of the whole workspace, so libtorch's bindings are not rebuilt.
 macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
@@ -21,10 +21,11 @@ macro_rules! libtorch_tests {
 
 pub(crate) use libtorch_tests;
 
-/// Builds the tests of the step "libtorch-free tests", and the programs of their packages.
+/// Cargo arguments for building the tests of the step "libtorch-free tests", and the programs of
+/// the tested packages.
 pub const BUILD_LIBTORCH_FREE: &[&str] = &["test", "--features", PARQUET, "--no-run"];
 
-/// Builds the tests of the step "libtorch tests", and the programs and recipes of their packages.
-/// `cargo build` would compile these packages again with other features, because it omits
-/// dev-dependencies.
+/// Cargo arguments for building the tests of the step "libtorch tests", and the programs of the
+/// tested packages. `cargo build` omits dev-dependencies, so it would compile these packages again,
+/// with other features than the tests.
 pub const BUILD_LIBTORCH: &[&str] = libtorch_tests!["--no-run"];

@@ -1,9 +1,9 @@
 //! `cargo xtask gpu-bundle`: creates a folder for checking the programs on a GPU machine without
 //! Rust.
 //!
-//! The folder contains stripped programs, the data of their small recipes, stored outputs, and the
-//! script `run.sh`, which runs every check of docs/results/gpu.md and writes a dated table. The
-//! folder is also packed into an archive.
+//! The folder contains stripped programs, the data of their small recipes, stored outputs for
+//! comparison, and the script `run.sh`, which runs every check of docs/results/gpu.md and writes a
+//! dated table. The folder is also packed into an archive.
 use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
 use crate::process::{cargo, command, succeed, target_folder};
@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 /// must stay below 64 MiB.
 const MAX_ARCHIVE_SIZE: u64 = 30 << 20;
 
-/// Programs of packages other than `examples` that the checks run.
+/// Programs that the checks run, except the programs of the package `examples`.
 const BINARIES: [&str; 6] =
     ["demo-data", "kg-triples", "polyqa", "xlmr-model", "encoder", "losses"];
 
-/// Programs of `examples` that the checks run, if the workspace contains them.
+/// Programs of the package `examples` that the checks run, if the workspace contains them.
 const RECIPE_PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
-/// Data of the programs, in addition to their recipes.
+/// Data folders that the programs read, in addition to their recipes.
 const DATA: [&str; 8] = [
     "data/base",
     "data/demo",
@@ -93,7 +93,7 @@ fn build_arguments<'a>(dev: bool, programs: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];
     }
-    // Building only some packages would rebuild libtorch's bindings.
+    // Building only some packages would enable other features, and rebuild libtorch's bindings.
     let mut build = vec!["build", "--workspace", "--release"];
     build.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
     build.extend(programs.iter().flat_map(|name| ["--example", name]));
@@ -215,7 +215,7 @@ mod tests {
         ] {
             assert!(bundle.join(file).is_file(), "{file}");
         }
-        // The archive has the same files, without the outputs of the checks.
+        // The archive has the files of the bundle's folder, except the outputs of the checks.
         fs::create_dir(bundle.join("out")).unwrap();
         pack(&root(), &bundle).unwrap();
         let (archive, unpacked) =

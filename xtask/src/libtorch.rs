@@ -13,9 +13,10 @@ pub const VERSION: &str = "2.11.0";
 /// Operating system and architecture of the pinned wheels, as in `std::env::consts`.
 pub const WHEEL_PLATFORM: (&str, &str) = ("linux", "x86_64");
 
-/// Upper bound of the CPU set's size after unpacking in bytes (measured: 571 MB).
+/// Upper bound for the unpacked size of the CPU set in bytes (measured: 571 MB).
 const CPU_UNPACKED: u64 = 600_000_000;
-/// Upper bound of the CUDA set's size after unpacking in bytes (torch 1.1 GB, NVIDIA 2.7 GB).
+/// Upper bound for the unpacked size of the CUDA set in bytes (measured: 1.1 GB of torch, 2.7 GB of
+/// NVIDIA's libraries).
 const CUDA_UNPACKED: u64 = 4_200_000_000;
 
 /// Sets of libraries to install.
@@ -79,8 +80,8 @@ impl fmt::Display for Set {
 /// the CPU set.
 const TABLE: &str = include_str!("libtorch/wheels.txt");
 
-/// torch and the libraries that its metadata pins, without Python packages (triton, sympy, …) that
-/// its libraries do not load.
+/// torch, and the packages with the libraries that torch loads, in the versions of torch's
+/// metadata. Pure Python packages (sympy, …) and triton are excluded.
 static WHEELS: LazyLock<Vec<Wheel>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
 
 fn parse(line: &'static str) -> Option<Wheel> {
@@ -114,11 +115,11 @@ pub enum Problem {
     Missing(PathBuf),
     /// A required file or folder is missing.
     Incomplete(PathBuf),
-    /// The version differs; `None` if no file contains a version.
+    /// The folder contains another version than [`VERSION`], or an unknown version.
     Version {
         /// The folder.
         root: PathBuf,
-        /// The version of the libtorch in the folder.
+        /// The version in the folder; `None` if no file contains a version.
         found: Option<String>,
     },
 }
@@ -165,8 +166,8 @@ pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
     }
 }
 
-/// Returns the version of the libtorch in a folder, from `build-version` (zips) or `version.py`
-/// (wheels).
+/// Returns the version of the libtorch in a folder. Zip archives of libtorch contain the version in
+/// `build-version`, wheels in `version.py`.
 pub fn installed_version(root: &Path) -> Option<String> {
     if let Ok(text) = std::fs::read_to_string(root.join("build-version")) {
         return Some(text.trim().to_owned());
@@ -194,8 +195,9 @@ fn is_pinned(version: &str) -> bool {
     version.split('+').next() == Some(VERSION)
 }
 
-/// Returns whether the CUDA libraries can be loaded: libtorch_cuda and the cuBLAS it links, in the
-/// folder itself (zips) or in `nvidia` next to it (wheels).
+/// Returns whether libtorch_cuda exists, and cuBLAS, to which libtorch_cuda links. In zip archives
+/// of libtorch, cuBLAS is in the folder of libtorch_cuda. In wheels, cuBLAS is in the folder
+/// `nvidia` next to `root`.
 fn has_cuda(root: &Path) -> bool {
     let lib = root.join("lib");
     if !lib.join("libtorch_cuda.so").is_file() {
@@ -253,7 +255,7 @@ pub(crate) mod tests {
         let error = inspect(&root).unwrap_err();
         assert!(error.to_string().ends_with("contains libtorch 2.9.1, expected 2.11.0"), "{error}");
 
-        // A zip's build-version takes precedence over version.py.
+        // `build-version` takes precedence over `version.py`.
         fs::write(root.join("build-version"), "2.11.0+cpu\n").unwrap();
         assert_eq!(inspect(&root).unwrap().version, "2.11.0+cpu");
         fs::remove_file(root.join("include/ATen/ATen.h")).unwrap();

@@ -33,8 +33,8 @@ struct Case {
     set: Vec<String>,
 }
 
-/// Runs the cases and writes their digests to `out`; compares them with the digests in `against`.
-/// The exit code is 1 if digests differ.
+/// Runs the cases and writes their digests to `out`. If `against` is set, the digests are compared
+/// with the digests in this file, and the exit code is 1 if they differ.
 pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<()> {
     let earlier = against.as_deref().map(read).transpose()?;
     let Cases { case: cases } = toml::from_str(CASES).context("lock/cases.toml")?;
@@ -116,8 +116,8 @@ fn digests(
             || relative.contains("predictions")
         {
             let mut bytes = fs::read(&path).with_context(|| key.clone())?;
-            // Predictions contain absolute paths of question files, which depend on the checkout's
-            // folder.
+            // `questions.json` contains absolute paths of question files, which depend on the
+            // checkout's folder.
             if has_suffix("questions.json") {
                 let root_text = root.display().to_string();
                 bytes = String::from_utf8_lossy(&bytes).replace(&root_text, "").into_bytes();

@@ -154,7 +154,8 @@ enum Task {
     /// Write digests of each recipe's results after a few steps, to compare two commits
     #[command(
         after_help = "Digests losses, numbers, predictions, tables and weights of runs with one \
-        thread in float32. The exit code is 1 if they differ.\n\nExamples:\n  cargo xtask lock\n  \
+        thread in float32. The exit code is 1 if they differ from the digests in --against.\n\n\
+        Examples:\n  cargo xtask lock\n  \
         cargo xtask lock --against target/lock/4234f8b.txt"
     )]
     Lock {
@@ -315,8 +316,8 @@ fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     succeed(&mut summary)
 }
 
-/// Returns the demo's arguments: the first paper's recipe on the embedded data, with a separate
-/// run folder.
+/// Returns the demo's arguments: the recipe of "Bridging the Language Gap" on the embedded data,
+/// with a separate run folder.
 fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
     let mut arguments = Vec::new();
     let selects_folder = |argument: &String| {

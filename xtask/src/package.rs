@@ -1,10 +1,10 @@
 //! `cargo xtask package`: packs every library as for publication, and checks that the packages
 //! build.
 //!
-//! The packages are unpacked into a separate workspace, which uses the lock file's versions of all
-//! other dependencies. In this workspace, all packages and the templates for users' programs are
-//! checked with `doc-only`, without libtorch, as docs.rs builds the pages. With the variable
-//! `POLYQA_LONG`, the templates are also linked with libtorch.
+//! The packages are unpacked into a separate workspace, with the lock file of this repository.
+//! There, all packages and the templates for users' programs are checked with the feature
+//! `doc-only`, without libtorch, as docs.rs does for documentation pages. If the environment
+//! variable `POLYQA_LONG` is set, the templates are also linked with libtorch.
 use crate::files;
 use crate::process::{cargo, command, output, run, succeed, target_folder, user_libtorch};
 use crate::setup::FOLDER as LIBTORCH;
@@ -18,7 +18,7 @@ use std::process::Command;
 /// Files that every package must contain.
 const PACKAGE_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// The feature that replaces libtorch where it is not available.
+/// The feature with which a package compiles without libtorch, but cannot be linked into a program.
 const DOC_ONLY: &str = "doc-only";
 
 /// The used fields of `cargo metadata`'s output.
@@ -50,7 +50,8 @@ impl Package {
         self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
     }
 
-    /// Returns the name of the package's folder, and of its file without extension.
+    /// Returns `NAME-VERSION`, which is the name of the package's folder, and of its archive
+    /// without the extension.
     fn full_name(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
@@ -96,8 +97,8 @@ pub fn package(root: &Path) -> Result<()> {
     }
     let templates = copy_templates(&packages, &folder)?;
     let manifest_text = files::read(&root.join("Cargo.toml"))?;
-    // The same profiles allow reusing this workspace's build outputs. The profiles are the last
-    // tables of the manifest.
+    // The packages' workspace has the profiles of this workspace, so that builds can reuse the
+    // outputs of this workspace. The profiles are the last tables of the manifest.
     let profiles = manifest_text.find("\n[profile.").map_or("", |at| manifest_text.split_at(at).1);
     let text = workspace(root, &packages, &templates) + profiles;
     files::write(&folder.join("Cargo.toml"), &text)?;
@@ -150,7 +151,8 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
     }
 }
 
-/// Copies the crates' templates, with versions instead of paths; returns their folders.
+/// Copies the crates' templates, and replaces the paths of their dependencies by versions. Returns
+/// the folders of the copies.
 fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for package in packages {
@@ -170,7 +172,8 @@ fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Returns a template's manifest as a workspace member, with versions instead of paths.
+/// Converts a template's manifest to the manifest of a workspace member, and replaces the paths of
+/// dependencies by versions.
 fn without_paths(manifest: &str, package: &Package) -> String {
     let lines = manifest.lines().filter(|line| *line != "[workspace]").map(|line| {
         let Some((before, rest)) = line.split_once("path = \"") else { return line.to_owned() };
@@ -202,7 +205,7 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
         let mut build = cargo(root);
         build.args(arguments).args(["--quiet", "--offline"]);
         build.current_dir(folder).env("CARGO_TARGET_DIR", target);
-        // No build may search for libtorch.
+        // No build may find a libtorch, so LIBTORCH is a folder that does not exist.
         build.env("LIBTORCH", folder.join("no-libtorch"));
         build
     };

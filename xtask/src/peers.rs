@@ -1,7 +1,7 @@
 //! `cargo xtask peers`: pinned Python environments with third-party programs for comparisons.
 //!
 //! Tests and benches use `.peers` if it exists, and are skipped with a note otherwise. `.peers-4`
-//! has transformers 4, the version that saved most published models. All packages, including
+//! has transformers 4, with which most published models were saved. All packages, including
 //! dependencies, are listed with their versions; pip installs no other packages.
 use crate::libtorch::Set;
 use crate::process::{command, output, run};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The environment's folder, under the workspace root.
+/// The folder of the default environment, under the workspace root.
 pub const FOLDER: &str = ".peers";
 
 /// The folder of the environment with transformers 4.
@@ -29,7 +29,7 @@ const TORCH_LIST: &str = include_str!("peers/torch.txt");
 /// All packages of the environment with transformers 4.
 const TRANSFORMERS_4_LIST: &str = include_str!("peers/hub4.txt");
 
-/// Returns the packages of a list, `name==version`.
+/// Returns the entries `name==version` of a list of packages.
 fn listed_packages(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
@@ -54,8 +54,8 @@ fn has_packages(folder: &Path, required: &[String]) -> bool {
     python(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
 }
 
-/// Returns the environment's packages after `required` is installed; pip does not change other
-/// packages.
+/// Returns the environment's packages after `required` is installed. pip does not change the
+/// packages that are not in `required`.
 fn installed_after(before: &str, required: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
@@ -95,7 +95,8 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
     succeed(command("python3", root).args(["-m", "venv", name]))?;
-    // A single call lets pip detect conflicts. All dependencies are listed, so pip resolves none.
+    // A single call lets pip detect conflicts. All dependencies are listed, so pip does not resolve
+    // dependencies.
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     succeed(install.args(required))?;

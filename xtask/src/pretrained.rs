@@ -18,7 +18,7 @@ pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
 /// The encoder with a smaller vocabulary, the initial model of the recipes and the reader.
 pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
 
-/// Folders with texts in the seven languages.
+/// Folders with the embedded texts that determine the smaller vocabulary.
 const TEXTS: [&str; 5] =
     ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/wikidata-facts"];
 

@@ -36,7 +36,8 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<()> {
     succeed(&mut split)?;
     let mut train = command(programs.join("polyqa"), root);
     train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
-    // The file is listed twice, because its few questions resemble the test questions.
+    // The file is listed twice, so that its questions have a higher weight. They are few, but
+    // resemble the test questions.
     train.args([&format!("{QUESTIONS}/train-context-en-question-en.json"); 2]).arg("--dev");
     train.args(LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json")));
     train.args(["--calibration", "data/nq-qed/dev.json.gz"]);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use crate::process::{cargo, command, succeed, target_folder};
 use crate::setup::{Options, ensure};
 
-/// The demo's recipe: the first paper's recipe on the embedded data.
+/// The demo's recipe: the recipe of "Bridging the Language Gap" on the embedded data.
 pub const DEMO: &str = "examples/bridging-gap/small.toml";
 
 /// Packages with a program of the same name that prepares recipes' data.

@@ -148,7 +148,7 @@ fn link(root: &Path, libtorch: &Libtorch) -> Result<()> {
         symlink(&nvidia, &folder.join("nvidia"))?;
     }
     replace_folder(root, &folder)?;
-    // The folder remains if it contains an interrupted download.
+    // `remove_dir` removes only an empty folder, so an interrupted download is not lost.
     let _ = fs::remove_dir(root.join(CACHE));
     Ok(())
 }

@@ -54,8 +54,8 @@ const STEPS: &[Step] = &[
         quick: false,
         ..step(WHEEL, &["xtask", "wheel"])
     },
-    // The feature `mlqa-eval/parquet` is not enabled, because it would increase the build time of
-    // these crates.
+    // The feature `mlqa-eval/parquet` is not enabled in this step, because it would increase the
+    // build time of the packages that require libtorch.
     step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE_TESTS, "--skip", ENCODER_TESTS]),
     Step {
         quick: false,
@@ -171,7 +171,8 @@ mod tests {
             panic!("{tests:?}")
         };
         assert_eq!(libtorch_free.join(" "), "test --features mlqa-eval/parquet");
-        // The last three test steps have the same packages, and each test name belongs to one step.
+        // The last three test steps test the same packages. The name of a test determines the step
+        // that runs it.
         let packages = |words: &[&str]| words.split(|word| *word == "--").next().unwrap().join(" ");
         assert_eq!(packages(libtorch), packages(encoder));
         assert_eq!(packages(libtorch), packages(recipes));

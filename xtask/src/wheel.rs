@@ -99,7 +99,7 @@ impl Wheel {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
         succeed(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
         let mut pytest = self.with_environment(command(&python, root), root, target);
-        // These options prevent writing to the source folders.
+        // These options prevent pytest from writing to the source folders.
         pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
         succeed(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
@@ -112,8 +112,9 @@ impl Wheel {
     }
 }
 
-/// Returns the configuration keys with which another workspace links the C++ code of torch-ext that
-/// cargo compiled according to `messages`; `None` if the code was not built.
+/// Returns cargo configuration keys for another workspace, so that it links the compiled C++ code
+/// of torch-ext. `messages` is the JSON output of the build that compiled this code. The result is
+/// `None` if that build did not compile the code.
 fn shim_keys(messages: &str) -> Option<[String; 2]> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let build_scripts = messages.filter(|message| message["reason"] == "build-script-executed");

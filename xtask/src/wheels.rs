@@ -171,7 +171,8 @@ impl Downloads<'_> {
                 size
             }
             CacheState::Missing => {
-                // A longer or empty partial file cannot be resumed.
+                // The download of an empty file, or of a file longer than the wheel, cannot be
+                // resumed.
                 remove(&part)?;
                 0
             }
@@ -414,7 +415,7 @@ fn remove(file: &Path) -> Result<()> {
     }
 }
 
-/// Lock that prevents concurrent set-ups in one cache: a file with the process id.
+/// Lock that prevents concurrent setups in one cache: a file with the process id.
 pub struct Lock(PathBuf);
 
 impl Lock {
@@ -435,7 +436,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A remaining lock is recognised as stale by its process id.
+        // If the file cannot be removed, the next setup ignores it, because no process with this id
+        // is running.
         let _ = fs::remove_file(&self.0);
     }
 }

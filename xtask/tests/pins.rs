@@ -54,7 +54,7 @@ fn the_citation_names_this_version_and_every_paper() {
     let (citation, manifest) = (read("CITATION.cff"), read("Cargo.toml"));
     let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
     assert!(citation.contains(&format!("\nversion: {}\n", version.trim_matches('"'))));
-    // White space is normalised, because long titles are folded.
+    // White space is normalised, because long titles are wrapped over several lines.
     let citation = citation.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let readme = read("README.md");
     let table = readme.split("## The papers").nth(1).unwrap();

@@ -14,7 +14,7 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file could not be written; `path` is unchanged.
+    /// A file could not be written. An existing file at `path` is unchanged.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -95,7 +95,7 @@ pub enum Error {
     /// A tokenizer could not be loaded or used.
     #[error("tokenizer {name}: {message}")]
     Tokenizer {
-        /// The tokenizer file, or a name of the tokenised text.
+        /// The tokenizer file, or `on` and a description of the text that could not be tokenised.
         name: String,
         /// The cause.
         message: String,
@@ -103,7 +103,7 @@ pub enum Error {
     /// The tokenizer lacks a special token, or its template is not supported.
     #[error("tokenizer: {message}")]
     SpecialToken {
-        /// The missing token or unsupported template, and the supported ones.
+        /// Name of the missing token, or the unsupported template with the supported templates.
         message: String,
     },
     /// A question leaves too few tokens for its context.

@@ -1,4 +1,5 @@
-//! Reads text and JSON, with errors that name file, line and column, and writes files atomically.
+//! Reads text and JSON, and writes files atomically. Errors of invalid JSON name the file, line and
+//! column.
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -40,8 +41,8 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     })
 }
 
-/// Returns the literal at a position if it is invalid JSON that Python's `json` writes, such as
-/// `NaN`.
+/// Returns the literal at a position if it is `NaN` or `Infinity`. Python's `json` writes these
+/// literals, but they are not valid JSON.
 fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static str> {
     let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
     let text_at_column = line.get(column.checked_sub(1)?..)?;
@@ -68,7 +69,8 @@ pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Err
         }
 
         fn visit_f64<E: de::Error>(self, value: f64) -> Result<usize, E> {
-            // Rust displays floats without a fraction as integers.
+            // Rust displays 8.0 as `8`, so only floats without a fraction can be parsed as
+            // integers.
             let parsed = value.to_string().parse();
             parsed.map_err(|_| E::invalid_value(Unexpected::Float(value), &self))
         }

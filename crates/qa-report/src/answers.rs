@@ -9,8 +9,8 @@ use mlqa_eval::{
 /// A scored answer file.
 pub(crate) struct Answers {
     pub score: Score,
-    /// Boundary class of each question's answer, and whether the answer has the text of a gold
-    /// answer but not its position.
+    /// Boundary class of each question's answer, and whether the answer equals a gold answer but is
+    /// at another position.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.

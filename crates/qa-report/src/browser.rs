@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::answers::Answers;
 use crate::input::Pair;
 
-/// Maximum number of candidates stored for each question in addition to the answer.
+/// Maximum number of n-best candidates that are stored with each answer.
 const MAX_CANDIDATES: usize = 5;
 /// Maximum number of characters of a shown answer, because generated answers may be long.
 const MAX_ANSWER_CHARACTERS: usize = 1000;
@@ -112,8 +112,8 @@ impl Browser {
         self.total
     }
 
-    /// Adds at most `quota` questions of a pair, evenly spaced in the file. Questions that a run
-    /// answers incorrectly take precedence over questions that all runs answer correctly.
+    /// Adds at most `quota` questions of a pair, evenly spaced in the file. Questions that at least
+    /// one run answers incorrectly take precedence over all other questions.
     pub fn add(
         &mut self,
         pair: &Pair,
@@ -200,7 +200,7 @@ fn shown_answer(
     let text = answers.texts.get(&question.id);
     let class = answers.class(at);
     let n_best = first_seed.n_best.as_ref().and_then(|lists| lists.get(&question.id));
-    // If the text occurs several times, the occurrence nearest to the gold answer is marked.
+    // If the text occurs several times, the occurrence nearest to the first gold answer is marked.
     let gold_start = question.answers.first().map_or(0, |answer| answer.answer_start);
     let position = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let positions = question.context.char_indices().enumerate();

@@ -12,7 +12,7 @@ use crate::{ReportConfig, ReportRun};
 /// The scores of one question of a pair.
 pub(crate) struct QuestionScores {
     pub pair: usize,
-    /// Index of the question id; the same id has the same index in all pairs of a set.
+    /// Index of the question id. A question id has the same index in all pairs of a set.
     pub id: usize,
     /// F1 and exact match of each run in percent, as means over seeds; `None` if the run does not
     /// include the question.
@@ -79,9 +79,8 @@ impl ReportData {
     }
 }
 
-/// Groups answer files by pair. If a seed has several files for a pair, for example from models of
-/// several language pairs, the first one is used. If one of a run's seeds has no file for a pair,
-/// the run is excluded from this pair.
+/// Groups answer files by pair. If a seed has several files for a pair, the first file is used. If
+/// one of a run's seeds has no file for a pair, the run is excluded from this pair.
 fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
     let mut pairs: BTreeMap<&Pair, PairFiles<'_>> = BTreeMap::new();
     for (run_index, run) in runs.iter().enumerate() {
@@ -152,7 +151,7 @@ fn distribute(sizes: &[usize], mut remaining: usize) -> Vec<usize> {
     shares
 }
 
-/// Adds the scores on one pair of a run without answers.
+/// Adds the scores of one pair of languages for a run that has only scores.
 fn add_scores(all: &mut ReportData, run: usize, languages: (Language, Language), cell: &Cell) {
     let (context, question) = languages;
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };

@@ -17,7 +17,7 @@ type Points = Vec<(f64, f64)>;
 /// The losses of a stage: a line for each run and seed.
 pub(crate) struct Curve {
     pub stage: String,
-    /// Index of the run, and (step, loss) points of one seed, for each line.
+    /// Each line has the index of its run, and the (step, loss) points of one seed.
     pub lines: Vec<(usize, Points)>,
 }
 

@@ -115,8 +115,8 @@ struct Line {
     tip: String,
 }
 
-/// Draws a forest plot that fits on a phone's screen. Each line has its name and values as text,
-/// with a point and its interval below the text.
+/// Draws a forest plot that fits on a phone's screen. Each line of the plot has a text with its
+/// name and values. The point and its interval are drawn below this text.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
     let plot_width = PHONE_WIDTH - 2.0 * left;

@@ -44,8 +44,8 @@ pub(crate) struct Difference {
     pub baseline: f64,
     pub value: f64,
     pub test: PairedTest,
-    /// p-value of the randomisation test after Holm's correction over the pairs, or over the means,
-    /// of all runs.
+    /// p-value of the randomisation test after Holm's correction. The correction covers the pairs
+    /// of all runs if `pair` is set, and the means of all runs otherwise.
     pub p_holm: f64,
 }
 
@@ -150,7 +150,8 @@ pub(crate) fn run_means(
     Ok(means)
 }
 
-/// Compares each other run with the first run, by pair and in the mean over pairs.
+/// Compares every run except the first with the first run: on each pair, and in the mean over
+/// pairs.
 pub(crate) fn differences(
     all: &ReportData,
     resampling: &Resampling,
@@ -202,11 +203,12 @@ pub(crate) fn differences(
     Ok(differences)
 }
 
-/// Numbers of questions answered by the first run, by another run and by both.
+/// The overlap between the questions that the first run answers and the questions that another run
+/// answers.
 pub(crate) struct QuestionOverlap {
     pub set: String,
     pub run: usize,
-    /// Numbers of questions answered by the first run, by this run and by both runs.
+    /// Numbers of questions answered by the first run, by the run `run`, and by both runs.
     pub counts: [usize; 3],
 }
 
@@ -235,7 +237,8 @@ pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
     overlaps
 }
 
-/// Applies Holm's correction for each metric, separately to pairs and to means.
+/// Applies Holm's correction for each metric, separately to differences on single pairs and to
+/// differences of means over pairs.
 fn apply_holm(differences: &mut [Difference]) {
     for metric in 0..METRICS.len() {
         for over_means in [false, true] {

@@ -39,8 +39,9 @@ struct Gap<'a> {
 }
 
 impl Report {
-    /// Returns a sentence for each set about the run with the highest F1 and its difference from
-    /// the first run, or from the second-best run if the first run has the highest F1.
+    /// Returns a sentence for each set. It states the run with the highest F1 and the difference
+    /// from the first run. If the first run has the highest F1, the sentence states the difference
+    /// from the second-best run.
     pub(crate) fn findings(&self) -> Vec<String> {
         let sets = self.all.sets();
         let set_finding = |set: &&str| {
@@ -100,7 +101,7 @@ impl Report {
         Some(format!("{statement}{}{counts_text}.", interval_text.unwrap_or_default()))
     }
 
-    /// Computes the F1 difference between each other run and the first run, on the questions that
+    /// Computes the F1 difference between the first run and every other run, on the questions that
     /// both runs answer.
     fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
         let gap = |mean: &&'a RunMean| {

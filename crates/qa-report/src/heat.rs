@@ -19,7 +19,7 @@ pub(crate) struct HeatCell {
 /// A grid of scores.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeatMap {
-    /// Name in the file names of the figure and the table.
+    /// Part of the file names of the figure and the table.
     pub name: String,
     pub title: String,
     /// Title of the rows: `context` or `run`.
@@ -29,7 +29,7 @@ pub(crate) struct HeatMap {
     pub columns: Vec<String>,
     /// Cells by row and column.
     pub cells: Vec<Vec<Option<HeatCell>>>,
-    /// Columns with means of rows: title and one mean per row.
+    /// Additional columns with means: the title of each column, and its mean for each row.
     pub row_means: Vec<(&'static str, Vec<Option<f64>>)>,
     /// Means of columns; `None` if rows are runs.
     pub column_means: Option<Vec<Option<f64>>>,
@@ -73,9 +73,9 @@ impl HeatMap {
     }
 }
 
-/// Creates the heat maps of a set for F1 and EM. There is one map per run, or one map with a row
-/// per run if all runs have the same single context language or only questions in the language of
-/// the context.
+/// Creates the heat maps of a set for F1 and EM. Usually, each run has a separate map. All runs
+/// share one map, with a row per run, in two cases: if all cells have the same context language, or
+/// if context and question have the same language in every cell.
 pub(crate) fn heat_maps(all: &ReportData, set: &str) -> Vec<HeatMap> {
     let runs: Vec<(&str, Matrix)> = all
         .names

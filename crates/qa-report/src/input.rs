@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::QuestionFiles;
 
-/// Description of the supported content of a folder, for an error message.
+/// Description of the files that a folder lacks, for an error message.
 const EXPECTED_PREDICTIONS: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
     (test-context-en-question-de.json) or in a questions.json";
 
@@ -61,8 +61,8 @@ pub struct ReportRun {
 /// The metrics file of a training stage.
 #[derive(Clone, Debug)]
 pub(crate) struct CurveFile {
-    /// Path of the stage's folder relative to the cell's folder, such as `fine-tune`; nested folder
-    /// names are separated by commas.
+    /// Path of the stage's folder relative to the folder of the seed and arm, such as `fine-tune`.
+    /// Names of nested folders are separated by commas.
     pub stage: String,
     pub path: PathBuf,
 }
@@ -71,7 +71,8 @@ pub(crate) struct CurveFile {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
-    /// The folders with the run's records, `trained.json` and `result.json`.
+    /// The folders of seeds and arms that contain the run's records, `trained.json` and
+    /// `result.json`.
     pub cells: Vec<PathBuf>,
     /// Names of the seeds.
     pub seeds: Vec<String>,
@@ -91,17 +92,18 @@ impl ReportRun {
     /// Finds the runs at `path`:
     ///
     /// - a recipe's run folder: one run per arm, with its seeds, sorted by name; the question files
-    ///   are those listed in its `questions.json` files, unless `files.data` is set;
+    ///   are listed in the `questions.json` files of the run folder, unless `files.data` is set;
     /// - a folder of prediction files with MLQA names: one run, with the question files of the same
     ///   names in `files.data`;
-    /// - a prediction file, such as `eval_predictions.json` of `run_qa`: one run, with `files.data`
-    ///   and `files.language`;
-    /// - a `matrix.json`: one run with only scores; a recipe's `summary.json` with English
-    ///   contexts: one run with only scores per arm.
+    /// - a prediction file, such as `eval_predictions.json` of `run_qa`: one run; `files.data` and
+    ///   `files.language` are required if the question file and the languages cannot be determined
+    ///   from a `questions.json` or from file names;
+    /// - a `matrix.json`: one run with only scores; a recipe's `summary.json`, whose scores are for
+    ///   English contexts: one run per arm, with only scores.
     ///
     /// # Errors
     /// [`mlqa_eval::Error::Read`], [`mlqa_eval::Error::Json`]; [`mlqa_eval::Error::NothingFound`]
-    /// if there are no predictions, or no questions for them.
+    /// if there are no predictions, or if the question file of a prediction file is missing.
     pub fn find(
         path: impl AsRef<Path>,
         files: &QuestionFiles,
@@ -176,7 +178,8 @@ impl ReportRun {
         }
         let mut runs: Vec<Self> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
         if runs.is_empty() {
-            // Programs that answer a single file write the predictions to the run folder.
+            // Programs that answer a single question file write the predictions directly into the
+            // run folder.
             let answers = folder_answers(folder, "", Some(folder), files)?;
             if !answers.is_empty() {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -234,8 +237,9 @@ fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
     Ok(sorted_names(folder)?.into_iter().filter_map(seed).collect())
 }
 
-/// Collects the predictions, curves and records in a cell's folder and its subfolders; `stage` is
-/// the path of `folder` relative to the cell's folder.
+/// Collects the predictions, curves and records in `folder` and its subfolders. `folder` is the
+/// folder of a seed and arm or one of its subfolders, and `stage` is its path relative to the
+/// folder of the seed and arm.
 fn scan_cell(
     folder: &Path,
     stage: &str,
@@ -304,7 +308,7 @@ fn folder_answers(
             (None, None, None) => {}
         }
         let Some(questions) = candidates.into_iter().find(|candidate| candidate.exists()) else {
-            // The folder may have predictions for question files that --data does not have.
+            // The folder may have predictions for questions that are not in the folder of --data.
             if files.data.is_some() {
                 continue;
             }
@@ -427,8 +431,9 @@ fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_e
 }
 
 impl Pair {
-    /// Returns the normalisation for all answers of the pair. If `squad` is `None`, SQuAD's rules
-    /// apply if a file prescribes them.
+    /// Returns the normalisation for all answers of the pair. SQuAD's rules apply if `squad` is
+    /// true, or if `squad` is `None` and one of `files` prescribes SQuAD's rules. Otherwise, MLQA's
+    /// rules apply.
     pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
         let any_squad_rules = || files.iter().flatten().any(|file| file.squad_rules);
         match squad.unwrap_or_else(any_squad_rules) {
@@ -461,7 +466,7 @@ mod tests {
         sources.write(&predictions).unwrap();
         let runs = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert_eq!(runs.unwrap()[0].pairs(), 1);
-        // A missing question file is an error; no other file is used.
+        // A missing question file is an error. No other question file is used in its place.
         fs::remove_dir_all(&questions).unwrap();
         let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert!(error.unwrap_err().to_string().contains("--data DIR"));

@@ -118,8 +118,10 @@ impl Report {
     ///
     /// # Errors
     /// [`mlqa_eval::Error`] if a file cannot be read; [`mlqa_eval::Error::NoQuestions`] for a
-    /// question file without gold answers; [`mlqa_eval::Error::Content`] if two runs answer
-    /// different questions; [`mlqa_eval::Error::NothingFound`] if no run has scores.
+    /// question file without gold answers; [`mlqa_eval::Error::Content`] if an answer file has no
+    /// answer to its questions, the runs' question files of a language pair differ, or the seeds of
+    /// a run have no language pair in common; [`mlqa_eval::Error::NothingFound`] if no run has
+    /// scores.
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));

@@ -12,8 +12,8 @@ use crate::{Report, draw, tables};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// SHA-256 of [`SCRIPT`]. The page's content security policy allows no other script and no external
-/// resources.
+/// SHA-256 of [`SCRIPT`]. The page's content security policy allows only this script, and no
+/// external resources.
 const SCRIPT_HASH: &str = "nS2hYBgFbr3GJMINxVl3VDovOBFRi4/Upnpo3Uf6k9g=";
 
 /// A section of the page: anchor, heading and content.

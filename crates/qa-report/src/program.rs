@@ -141,8 +141,8 @@ impl Args {
     }
 }
 
-/// Splits `[NAME=]RUN[,RUN…]` into name and paths. Names and paths may contain `=` and `,`, so the
-/// split whose paths all exist is used.
+/// Splits `[NAME=]RUN[,RUN…]` into name and paths. Names and paths may contain `=` and `,`, so
+/// several splits are possible; a split is selected for which all paths exist.
 fn named_paths(argument: &str) -> (Option<&str>, Vec<&str>) {
     let name_ends = argument.match_indices('=').map(|(at, _)| at);
     let splits = || {

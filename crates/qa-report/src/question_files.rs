@@ -3,16 +3,17 @@ use std::path::PathBuf;
 
 use mlqa_eval::{DatasetName, Language};
 
-/// Location of the question files for predictions without a `questions.json`.
+/// Location of question files. It takes precedence over a `questions.json` in the folder of the
+/// predictions.
 #[derive(Clone, Debug)]
 pub struct QuestionFiles {
     /// A question file, or a folder of question files with MLQA's file names.
     pub data: Option<PathBuf>,
-    /// Language of context and answer of a question file.
+    /// Language of contexts and answers, if the predictions are a single file.
     pub language: Option<Language>,
     /// The split: the first part of the file names in a folder.
     pub split: String,
-    /// File with the n-best lists of a prediction file.
+    /// File with n-best lists, if the predictions are a single file.
     pub n_best: Option<PathBuf>,
 }
 

@@ -72,8 +72,8 @@ impl Records {
         Self(run.run_files.cells.iter().flat_map(files).collect())
     }
 
-    /// Returns one section of the recorded inputs of training and evaluation: `keys`, or `files`
-    /// with digests.
+    /// Returns the entries of one section of the recorded inputs of training and evaluation. The
+    /// sections are `keys`, the recipe's keys, and `files`, the input files with digests.
     fn inputs_of(&self, section: &str) -> BTreeMap<String, Json> {
         let inputs = self.0.iter().flat_map(|record| [&record["training"], &record["evaluation"]]);
         let entries = inputs.filter_map(|input| input[section].as_object()).flatten();

@@ -30,8 +30,8 @@ pub fn bootstrap_means(values: &[f64], n_samples: usize, seed: u64) -> Vec<f64> 
     means
 }
 
-/// Returns the central interval that contains the fraction `level` of sorted values; 0 without
-/// values.
+/// Returns the ends of the central interval that contains the fraction `level` of the sorted
+/// values; both are 0 without values.
 pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
     let percentile = |fraction: f64| {

@@ -13,9 +13,10 @@ const EXPECTED_LINE: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// Model of the row.
+    /// Name of the model or method.
     pub model: String,
-    /// Data set, named as in the table: `MLQA`, `NER`, `XNLI test`, `LAMA T-REx N-1`, `XEP`.
+    /// Data set, named as in the published table: `MLQA`, `NER`, `XNLI test`, `LAMA T-REx N-1`,
+    /// `XEP`.
     pub setting: String,
     /// Language code; `avg` for the mean over languages.
     pub language: String,
@@ -26,7 +27,7 @@ pub struct Measured {
     /// Half the width of the 95 % interval over seeds, if there are several seeds; see [`Spread`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_width: Option<f64>,
-    /// The value of each seed, in the order of the seeds.
+    /// The value of each seed, in the order of the seeds; empty for a single seed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<f64>,
     /// The mean over seeds for each test item; `value` is the mean over items. All translations of

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 /// One published number.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Published {
-    /// Paper and table, as `000-1`: 000 is "Bridging the Language Gap" (its Table I), 001 XLM-K,
-    /// 002 mixMRC and LAKM, 003 "From Good to Best"; `A` marks a table of the appendix.
+    /// Paper and table, such as `000-1`: 000 is "Bridging the Language Gap" (its Table I), 001
+    /// XLM-K, 002 mixMRC and LAKM, 003 "From Good to Best"; `A` marks a table of the appendix.
     pub table: String,
     /// Model or method of the row; `data` for statistics.
     pub model: String,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use crate::{Measured, Spread, over_seeds};
 
-/// The key of the mean over languages or files, next to the language codes.
+/// The key of the mean over languages or files, in maps whose other keys are language codes.
 pub const AVERAGE: &str = "average";
 
 /// Values in percent by metric (`f1`, `accuracy`) and language.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The mean of several values with Student's 95 % interval. Values can be the scores of several
 /// seeds, or the differences of two methods run with the same seeds.
 ///
-/// It is displayed as `62.0 ± 5.0`, where the second number is half the interval's width. The
+/// A spread is displayed as `62.0 ± 5.0`, where the second number is half the interval's width. The
 /// default precision is one decimal.
 ///
 /// ```
@@ -94,8 +94,8 @@ impl Display for Spread {
     }
 }
 
-/// Mean F1 and exact match over several seeds, in percent. It is displayed as both values joined by
-/// ` / `, with the precision of [`Spread`].
+/// Mean F1 and exact match over several seeds, in percent. F1 and exact match are displayed like
+/// [`Spread`], joined by ` / `.
 ///
 /// ```
 /// use results::ScoreSpread;

@@ -684,8 +684,8 @@ def main():
         "--only",
         action="append",
         metavar="WORDS",
-        help="run only checks whose name in the table contains this, and the driver check; "
-        "`speed`, `losses` and `profile` for the measurements; may be given several times",
+        help="run only the driver check, and the checks whose names in the table contain WORDS; "
+        "`speed`, `losses` and `profile` select the measurements; may be given several times",
     )
     arguments = parser.parse_args()
     checks = [*CHECKS[:1], *(entry for entry in CHECKS[1:] if is_selected(entry[0], arguments.only))]

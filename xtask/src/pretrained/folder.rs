@@ -137,7 +137,8 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
     let path = folder.join("model.safetensors");
     serialize_to_file(views, Some(metadata), &path)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    // safetensors creates a file that only its owner can read.
+    // safetensors creates a file that only its owner can read, so the file gets the permissions of
+    // tokenizer.json.
     fs::set_permissions(&path, fs::metadata(&copy)?.permissions())?;
     for entry in folder.read_dir()? {
         fs::File::open(entry?.path())?.sync_all()?;

@@ -12,8 +12,8 @@ const CLAIMS: &str = "examples/claims.toml";
 /// Number of bootstrap samples of the items.
 const RESAMPLES: usize = 10_000;
 const SEED: u64 = 42;
-/// Minimum number of seeds for an interval over seeds; with fewer, only the interval over items is
-/// used.
+/// Minimum number of seeds for using the interval over seeds. With fewer seeds, only the interval
+/// over items is used.
 const MIN_SEEDS: usize = 3;
 /// Minimum number of items for a verdict with fewer than [`MIN_SEEDS`] seeds; with fewer items, the
 /// verdict is "not shown".
@@ -41,7 +41,7 @@ struct Claim {
     number: ResultKey,
     /// Names of the claim's model and of the control.
     models: [String; 2],
-    /// The control's setting, if it differs.
+    /// The control's setting, if it differs from the setting of the claim's model.
     control_setting: Option<String>,
 }
 
@@ -69,8 +69,9 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// Compares the deciding intervals with zero: the intervals over seeds and over items, or with
-    /// fewer than [`MIN_SEEDS`] seeds the interval over at least [`MIN_ITEMS`] items.
+    /// Compares intervals with zero. With at least [`MIN_SEEDS`] seeds, these are the interval over
+    /// seeds and, if there is one, the interval over items. With fewer seeds, it is the interval
+    /// over items, which must have at least [`MIN_ITEMS`] items.
     fn of(seeds: Estimate, items: Estimate) -> Self {
         let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
         let by_items = items.interval;
@@ -101,8 +102,8 @@ impl Verdict {
 struct Comparison<'a>(&'a Measured, &'a Measured);
 
 impl Comparison<'_> {
-    /// Returns the difference from the control's value by seed. A control without seeds has one
-    /// value for all seeds.
+    /// Returns the difference from the control's value for each seed. If the control has a single
+    /// value, this value is used for all seeds.
     fn differences_by_seed(&self) -> Result<Vec<f64>> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
@@ -114,7 +115,8 @@ impl Comparison<'_> {
         Ok(model_values.iter().enumerate().map(|(at, value)| value - control_value(at)).collect())
     }
 
-    /// Computes the bootstrap interval of the difference over items, if both values have items.
+    /// Computes the bootstrap interval of the difference over items. Returns `None` unless the
+    /// model and the control have the same number of items.
     fn over_items(&self) -> Option<(f64, f64)> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();

@@ -55,8 +55,8 @@ fn name(result: &Measured) -> [String; 4] {
     [&result.model, &result.setting, &result.language, &result.metric].map(String::clone)
 }
 
-/// Returns the result named like `number` from each run. A result that is missing or not comparable
-/// is an error.
+/// Returns from each run the result with the [`name`] of `number`. It is an error if a run has no
+/// such result, or `is_comparable` is false for it.
 fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
@@ -72,7 +72,7 @@ fn numbers_of_runs<'r>(
     })
 }
 
-/// Combines results of runs with one seed each to results with several seeds.
+/// Combines runs that have one seed each. The returned results have all seeds.
 fn combined_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {

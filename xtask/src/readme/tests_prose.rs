@@ -20,7 +20,8 @@ fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
         let mut stored_numbers = published.clone();
         for file in files(recipe)?.into_iter().chain(files(&recipe.join("results"))?) {
             let text = read(&file)?;
-            // Values of single items are excluded, because almost any number is among them.
+            // Values of single seeds and items are excluded, because almost any number is among
+            // them.
             let lines = text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
             stored_numbers.extend(lines.flat_map(numbers));
         }
@@ -69,7 +70,8 @@ fn numbers(text: &str) -> Vec<String> {
     words.filter(is_decimal).map(str::to_owned).collect()
 }
 
-/// Returns the accepted forms of a number on a page: unchanged and with fewer digits.
+/// Returns the accepted forms of a stored number on a page: unchanged, or rounded to fewer
+/// decimals.
 fn rounded(number: &str) -> Vec<String> {
     let digits = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();

@@ -58,7 +58,8 @@ fn a_lock_of_an_ended_process_is_ignored() {
 
 #[test]
 fn a_lock_of_a_running_setup_is_an_error() {
-    // The name of the test binary also starts with xtask.
+    // The name of the test binary also starts with `xtask`, so this process counts as a running
+    // setup.
     let process_id = std::process::id().to_string();
     if Path::new("/proc/self/exe").exists() {
         assert!(is_running_setup(&process_id));

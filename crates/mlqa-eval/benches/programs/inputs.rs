@@ -1,5 +1,6 @@
-//! Generates the inputs of the benchmark deterministically: question files of MLQA's size from
-//! XQuAD's questions, predictions and logits.
+//! Generates the inputs of the benchmark: question files, predictions and logits. Every run
+//! generates equal files. The questions are copies of XQuAD's questions, as many as in MLQA by
+//! default.
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -77,7 +78,7 @@ impl Inputs {
     }
 }
 
-/// Escapes the non-ASCII characters of JSON.
+/// Replaces the non-ASCII characters of a JSON text by `\uXXXX` escapes.
 fn escape_non_ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

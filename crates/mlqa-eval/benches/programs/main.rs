@@ -1,7 +1,8 @@
 //! Compares `mlqa-eval` with equivalent Python programs. Each program runs in a separate process.
 //!
-//! The programs run alternately, and each row of the table has their median times. The benchmark
-//! fails if their results differ.
+//! `mlqa-eval` and the Python program for the same task run alternately. Each row of the printed
+//! table has the median times of both programs. The benchmark fails if the results of the two
+//! programs differ.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod inputs;

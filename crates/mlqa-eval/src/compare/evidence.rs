@@ -1,7 +1,7 @@
 //! Confidence intervals and significance tests by resampling of questions.
 //!
-//! Each sample has a separate random generator, which is seeded with the seed and the sample's
-//! index, so results do not depend on the number of threads.
+//! Each sample has a separate random generator. Its seed is computed from [`Resampling::seed`] and
+//! the sample's index, so results do not depend on the number of threads.
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -12,7 +12,7 @@ use crate::Error;
 /// Options of the bootstrap and the randomisation test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resampling {
-    /// Number of samples, at least 1.
+    /// Number of bootstrap samples, and of random swaps in the randomisation test; at least 1.
     pub samples: usize,
     /// Confidence level, between 0 and 1.
     pub level: f64,
@@ -26,7 +26,7 @@ impl Default for Resampling {
     }
 }
 
-/// Maximum number of samples, which limits the memory for their means.
+/// Maximum of [`Resampling::samples`]. It limits the memory for the means of the samples.
 const MAX_SAMPLES: usize = 10_000_000;
 
 impl Resampling {
@@ -84,7 +84,7 @@ pub struct Interval {
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] for a value of `config` out of its range, or without values.
+/// [`Error::Config`] if a field of `config` is out of range, or `values` is empty.
 pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error> {
     config.check()?;
     check_not_empty(values.len())?;
@@ -102,13 +102,13 @@ pub struct PairedTest {
     /// the two runs' values of randomly chosen questions. The p-value is the share of samples whose
     /// absolute difference is at least the observed absolute difference.
     pub p_randomisation: f64,
-    /// Two-sided p-value of the bootstrap: the share of samples whose difference deviates from the
-    /// observed difference by at least the absolute value of the observed difference.
+    /// Two-sided p-value of the bootstrap: the share of samples with |d* − d| ≥ |d|, where d is the
+    /// observed mean difference and d* is the sample's mean difference.
     pub p_bootstrap: f64,
 }
 
-/// Compares two runs by one value per question. Each pair has the values of the first and the
-/// second run for a question.
+/// Compares two runs by one value per question. Each pair has the first run's value and the second
+/// run's value for one question.
 ///
 /// Both p-values count the observed difference as one of the samples, so the smallest p-value is 1
 /// / (samples + 1). For several comparisons, correct the p-values with [`holm`].
@@ -133,7 +133,8 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
     let (means, (low, high)) = config.means(&differences);
-    // A tolerance is required because the last digits of the sum depend on the order of its terms.
+    // Rounding depends on the order of the terms, so two sums of equal exact value can differ in
+    // the last digits.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
@@ -168,7 +169,8 @@ fn check_not_empty(values: usize) -> Result<(), Error> {
     }
 }
 
-/// Corrects the p-values of several comparisons by Holm's method (1979) and preserves their order.
+/// Corrects the p-values of several comparisons by Holm's method (1979). The results have the order
+/// of `p_values`.
 ///
 /// ```
 /// let adjusted = mlqa_eval::holm(&[0.01, 0.04, 0.03]);

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::{Error, Language, Matrix};
 
-/// [`Published::language`] of a published average.
+/// Value of [`Published::language`] for averages over languages.
 const AVERAGE: &str = "avg";
 
-/// A published value and the run's value.
+/// A published value and the corresponding value of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PublishedComparison {
     /// The published value.
@@ -26,10 +26,11 @@ impl PublishedComparison {
 
 /// Compares a matrix with a published table, value by value.
 ///
-/// Only values on MLQA and XQuAD are used. Table `000-1` is compared with the cells that have
-/// English contexts and questions in the row's language. All other tables are compared with the
-/// diagonal (context and question in one language). Published averages are skipped, because several
-/// differ from the mean of their row.
+/// Only values on MLQA and XQuAD are used. Each value of table `000-1` is compared with the cell
+/// whose context language is English and whose question language is the value's language. The
+/// values of all other tables are compared with the diagonal: contexts and questions are in the
+/// value's language. Published averages are skipped, because several differ from the mean of their
+/// row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
@@ -45,7 +46,7 @@ impl PublishedComparison {
 /// ```
 ///
 /// # Errors
-/// [`Error::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
+/// [`Error::Table`] if no table has this id, or the table has no F1 or EM on MLQA or XQuAD.
 pub fn compare(table: &str, run: &Matrix) -> Result<Vec<PublishedComparison>, Error> {
     let table_error = |message: String| Error::Table { id: table.to_owned(), message };
     let rows = select(Some(table), None, None);

@@ -35,7 +35,8 @@ pub struct RunDifference {
     pub p_randomisation: f64,
     /// [`PairedTest::p_bootstrap`].
     pub p_bootstrap: f64,
-    /// `p_randomisation`, corrected by [`RunDifference::apply_holm`].
+    /// `p_randomisation` after correction by [`RunDifference::apply_holm`]; equal to
+    /// `p_randomisation` before the correction.
     pub p_holm: f64,
 }
 
@@ -48,7 +49,8 @@ const METRICS: [(&str, Value); 2] = [
 ];
 
 impl RunDifference {
-    /// Sets [`RunDifference::p_holm`] for several question files, with [`holm`] per metric.
+    /// Sets [`RunDifference::p_holm`] in the rows of several question files. [`holm`] is applied to
+    /// F1 and exact match separately.
     pub fn apply_holm(rows: &mut [Self]) {
         for (metric, _) in METRICS {
             let mut selected: Vec<&mut Self> =
@@ -92,8 +94,8 @@ pub fn compare_runs(
     };
     let [first, second] = [scores(runs[0])?, scores(runs[1])?];
     let row = |(metric, value): (&'static str, Value)| -> Result<RunDifference, Error> {
-        // `by_question` computes the mean over seeds of each question, `by_seed` the mean over
-        // questions of each seed.
+        // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
+        // values over questions.
         let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
             let question_mean =
                 |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;

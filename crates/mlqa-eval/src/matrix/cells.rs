@@ -81,7 +81,7 @@ impl Average {
 /// assert!(matrix.to_markdown().contains("| en | 80.00 | 60.00 |"));
 /// ```
 ///
-/// The serde format is that of [`Matrix::write_json`].
+/// Serde uses the format of the files that [`Matrix::write_json`] writes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "File", into = "File")]
 pub struct Matrix {
@@ -162,8 +162,9 @@ impl Matrix {
         Some(Average { f1, em, cells: selected.len() })
     }
 
-    /// Computes the mean and spread over seeds of each seed's [`Matrix::mean`]. The result is
-    /// `None` if there are no seeds or a seed has no selected cell.
+    /// Computes [`Matrix::mean`] of each seed's matrix, and returns the mean and confidence
+    /// interval of these values over seeds. The result is `None` if there are no seeds, or if
+    /// `keep` selects no cell of a seed.
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};
@@ -210,7 +211,7 @@ impl Matrix {
         self.mean(|context, question| context == Language::EN && question != Language::EN)
     }
 
-    /// Aggregates the matrices of several seeds: mean and spread per cell.
+    /// Aggregates the matrices of several seeds: mean and confidence interval of each cell.
     ///
     /// Only cells present for every seed are included. The numbers of questions are taken from the
     /// first seed.
@@ -229,7 +230,7 @@ impl Matrix {
     /// Reads a file written by [`Matrix::write_json`].
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`]; [`Error::Content`] if a pair occurs twice.
+    /// [`Error::Read`]; [`Error::Json`]; [`Error::Content`] if a pair of languages occurs twice.
     pub fn read_json(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file: File = read_json(

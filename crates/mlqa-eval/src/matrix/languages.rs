@@ -16,8 +16,8 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
     Language::ZH,
 ];
 
-/// A language that is ordered as in the papers' tables: [`MLQA_LANGUAGES`] first, then all others
-/// by code.
+/// A language with the order for tables: [`MLQA_LANGUAGES`] first, then all other languages by
+/// code.
 ///
 /// ```
 /// use mlqa_eval::{Language, TableOrder};
@@ -31,8 +31,8 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
 pub struct TableOrder(pub Language);
 
 impl TableOrder {
-    /// Returns the language's index in [`MLQA_LANGUAGES`], or the length of the list for other
-    /// languages.
+    /// Returns the sort key: the language's index in [`MLQA_LANGUAGES`], and the language. For
+    /// languages that are not in the list, the index is the length of the list.
     fn rank(self) -> (usize, Language) {
         let index = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
         (index.unwrap_or(MLQA_LANGUAGES.len()), self.0)

@@ -8,7 +8,7 @@ use results::{Spread, Table, cell};
 use crate::files::write_files;
 use crate::{Average, Cell, Error, Language, Matrix};
 
-/// The question languages of the first paper's Table I, in the order of the table.
+/// The question languages of Table I of "Bridging the Language Gap", in the order of the table.
 pub const TABLE_ONE_LANGUAGES: [Language; 6] =
     [Language::DE, Language::ES, Language::AR, Language::HI, Language::VI, Language::ZH];
 
@@ -97,8 +97,8 @@ impl Matrix {
     }
 }
 
-/// Formats a table like the first paper's Table I: English contexts, one row per arm, `F1 / EM` in
-/// the cells.
+/// Formats a table like Table I of "Bridging the Language Gap": English contexts, one row per arm,
+/// `F1 / EM` in the cells.
 ///
 /// The columns are the question languages other than English, and their mean, which is `–` if a
 /// language is missing. If a cell has a confidence interval, the half width follows `±`.

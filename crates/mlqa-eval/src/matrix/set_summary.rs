@@ -75,8 +75,8 @@ impl Matrix {
         matrix
     }
 
-    /// Creates a matrix over seeds for each evaluation set, under the set's rules. The title ends
-    /// with the set's name.
+    /// Creates a matrix for each evaluation set, with means and intervals over seeds. The title
+    /// includes the set's name.
     ///
     /// If all files of a set have scores under SQuAD's English normalisation (as XQuAD's do), the
     /// set's name refers to these scores, and `<set>-mlqa-rules` to the scores under MLQA's
@@ -158,7 +158,7 @@ pub struct SetSummary {
     /// Numbers of predictions by boundary class, summed over seeds. There is no entry for
     /// [`AVERAGE`].
     pub boundary: BTreeMap<String, BoundaryCounts>,
-    /// Difference in exact match between the run and a control, averaged over files; see
+    /// The run's exact match minus a control's exact match, averaged over files; see
     /// [`SetSummary::compared`].
     pub difference: Option<Spread>,
 }
@@ -192,7 +192,8 @@ impl SetSummary {
         by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &files_of(control, set)))
     }
 
-    /// Adds the difference between the run and a control. Both have equal seeds in the same order.
+    /// Sets [`SetSummary::difference`]. `seeds` has the run's files for each seed, and `control`
+    /// has the control's files for the same seeds in the same order.
     #[must_use]
     pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
         let em = |seeds: &[F]| by_language(seeds, |file| Some(file.em));
@@ -224,8 +225,8 @@ fn files_of<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
     seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
 }
 
-/// Computes for each seed the mean over the files of each language and over all files. A mean is
-/// absent if a file has no value.
+/// Computes several means for each seed: over the files of each context language, and over all
+/// files. A mean is absent if `value` is `None` for one of its files.
 fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
     value: impl Fn(&FileScore) -> Option<V>,

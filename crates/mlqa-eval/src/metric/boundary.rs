@@ -157,7 +157,7 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 /// are therefore equal after normalisation.
 ///
 /// With several gold answers, the best class in the order of [`BoundaryClass`] counts. A question
-/// is `unanswered` if its list is missing or empty, or if its answer is empty.
+/// is `unanswered` if its n-best list is missing or empty, or if the answer is an empty text.
 ///
 /// # Errors
 /// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
@@ -178,8 +178,8 @@ pub fn boundaries(
 /// Returns the class of every question in file order, computed from answer texts; `None` for
 /// unanswered questions.
 ///
-/// The second value of each pair is true if the text equals a gold answer but is at another
-/// position. [`BoundaryCounts::of`] counts the result.
+/// The second value of each pair is true if the class is not `Exact`, but the text equals a gold
+/// answer after normalisation. [`BoundaryCounts::of`] counts the result.
 ///
 /// Interpretation: for a text that occurs several times in its context, the occurrence with the
 /// best class counts; a text that does not occur is `Disjoint`.

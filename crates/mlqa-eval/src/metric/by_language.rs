@@ -34,7 +34,7 @@ pub struct LanguageScores {
     /// The unweighted mean over languages.
     pub mean: MeanScore,
     /// The mean over languages other than English, as reported for TyDi's gold passages; absent if
-    /// there is only English.
+    /// all questions are in English.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_without_en: Option<MeanScore>,
     /// Scores of each language.
@@ -91,9 +91,9 @@ fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
 /// ```
 ///
 /// # Errors
-/// The errors of [`score`](crate::score()); [`Error::NoLanguage`] if there are no rules and an id
-/// names no language; [`Error::SeveralLanguages`] if `rules` are for one language and the ids name
-/// several.
+/// The errors of [`score`](crate::score()); [`Error::NoLanguage`] if `rules` is `None` and an id
+/// does not name a language; [`Error::SeveralLanguages`] if `rules` is [`Normalization::Mlqa`],
+/// which is for one language, and the ids name several languages.
 pub fn score_by_language(
     dataset: &Dataset,
     predictions: &Predictions,

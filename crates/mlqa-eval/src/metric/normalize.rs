@@ -111,8 +111,8 @@ impl Normalization {
         articles(self.language().base())
     }
 
-    /// Returns the steps of this normalisation, so that its language-dependent parts are looked up
-    /// only once for many texts.
+    /// Returns the steps of this normalisation, so that a caller with many texts looks up the
+    /// language-dependent parts only once.
     pub(crate) fn steps(self) -> Steps {
         let split_han = self.language().base() == "zh";
         Steps { rules: self, articles: self.articles(), split_han }

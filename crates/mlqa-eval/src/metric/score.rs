@@ -100,8 +100,8 @@ impl Score {
 
 /// Scores predictions with the digits of the official scripts.
 ///
-/// Predictions for other ids are ignored, and a missing prediction counts as 0. Values are summed
-/// in file order.
+/// Predictions for ids that are not in `dataset` are ignored, and a missing prediction counts as 0.
+/// Values are summed in file order.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language, Normalization, Predictions, score, squad};
@@ -166,8 +166,8 @@ pub(crate) fn language_of(id: &str) -> Option<Language> {
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
 }
 
-/// Returns exact match and F1 in percent, computed in the order of the official scripts, and the
-/// number of questions; 0 without questions.
+/// Returns exact match in percent, F1 in percent and the number of questions; all are 0 without
+/// questions. The arithmetic has the same order as in the official scripts.
 pub(crate) fn mean_percent<'a>(
     questions: impl IntoIterator<Item = &'a QuestionScore>,
 ) -> (f64, f64, usize) {
@@ -201,7 +201,7 @@ impl Comparison {
         steps: Steps,
     ) -> Option<(bool, f64)> {
         self.predicted.fill(steps, prediction);
-        // The F1 of equal texts.
+        // F1 if the normalised gold answer equals the normalised prediction.
         let equal_f1 = if self.predicted.is_empty() { 0.0 } else { 1.0 };
         golds.fold(None, |best: Option<(bool, f64)>, gold| {
             let (exact_match, f1) = best.unwrap_or((false, 0.0));
@@ -250,7 +250,7 @@ fn common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
 }
 
 /// Formats a float like Python's `repr`: the shortest digits that parse to the same value, `60.0`
-/// for whole numbers, exponents below 1e-4 and from 1e16 on.
+/// for whole numbers, and an exponent for absolute values below 1e-4 or of at least 1e16.
 pub(crate) fn python_float(value: f64) -> String {
     let magnitude = value.abs();
     if value.is_nan() {

@@ -50,7 +50,8 @@ pub fn score_files(
     let (dataset, predictions) = (dataset.as_ref(), predictions.as_ref());
     let (dataset, predictions) = match dataset.is_file() {
         true => rayon::join(|| read_golds(dataset), || Predictions::read(predictions)),
-        // If both paths are `-`, standard input has the question file.
+        // If both paths are `-`, the question file is read from standard input, so it must be read
+        // first.
         false => (read_golds(dataset), Predictions::read(predictions)),
     };
     let (dataset, predictions) = (dataset?, predictions?);

@@ -70,8 +70,8 @@ struct QuestionResult<'a> {
 /// ```
 ///
 /// # Errors
-/// [`Error::NoQuestions`] if no question has a prediction; [`Error::Config`] if odds are
-/// given, but none for a question that has a prediction, or `threshold` is NaN.
+/// [`Error::NoQuestions`] if no question has a prediction; [`Error::Config`] if `odds` lacks a
+/// question that has a prediction, or if `threshold` is NaN.
 pub fn score_squad2(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -111,7 +111,7 @@ pub fn score_squad2(
     if results.is_empty() {
         return Err(Error::NoQuestions { path: dataset.path.clone() });
     }
-    // Like the official script, this counts all questions, also those without a prediction.
+    // As in the official script, unanswerable questions without a prediction are counted as well.
     let unanswerable_count =
         dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
     let best = odds.map(|odds| best_thresholds(&results, odds, unanswerable_count as f64));

@@ -18,8 +18,8 @@ pub(crate) struct TokenBuffer {
 #[derive(Clone, Debug)]
 struct Token {
     range: Range<usize>,
-    /// The first 7 bytes of the token and the token's length, at most 8. Most tokens have at most 7
-    /// bytes.
+    /// The token's length, limited to 8, and its first 7 bytes. Tokens of at most 7 bytes are equal
+    /// if their prefixes are equal. Most tokens are that short.
     prefix: u64,
 }
 
@@ -79,7 +79,8 @@ impl TokenBuffer {
         self.text.get(token.range.clone()).unwrap_or_default()
     }
 
-    /// Returns the size of the intersection with another multiset of at most 64 tokens.
+    /// Returns the size of the multiset intersection with `other_buffer`, which must have at most
+    /// 64 tokens.
     pub fn common_with_short(&self, other_buffer: &Self) -> usize {
         let mut used = 0_u64;
         for token in &self.tokens {

@@ -8,8 +8,8 @@ use crate::{Dataset, Error, NBest, Normalization};
 /// Computes the percentage of questions with a correct answer among the `k` best, after
 /// normalisation. Answers that are equal after normalisation count once.
 ///
-/// Questions without a list count as incorrect. Because equal answers count once, `n_best` in
-/// decoding should be well above `k`.
+/// Questions without an n-best list count as incorrect. Because equal answers count once, `n_best`
+/// in decoding should be well above `k`.
 ///
 /// ```
 /// use mlqa_eval::{
@@ -40,8 +40,8 @@ use crate::{Dataset, Error, NBest, Normalization};
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if `k` is 0; [`Error::NoQuestions`]; [`Error::NoGold`] if a
-/// question with a list has no gold answer.
+/// [`Error::Config`] if `k` is 0; [`Error::NoQuestions`]; [`Error::NoGold`] if a question with an
+/// n-best list has no gold answer.
 pub fn top_k_exact_match(
     dataset: &Dataset,
     n_best: &[NBest],

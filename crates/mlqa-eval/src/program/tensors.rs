@@ -45,7 +45,7 @@ impl IntTensor {
     }
 }
 
-/// Metadata key with the program whose windows the file contains.
+/// Metadata key whose value names the program that defines the windows.
 const WINDOWS_KEY: &str = "windows";
 
 /// Writes the window tensors of `program`, atomically.

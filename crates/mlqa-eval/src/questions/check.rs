@@ -28,7 +28,7 @@ pub enum FindingKind {
     NoAnswers,
     /// `is_impossible` is true, but the question has an answer.
     ImpossibleAnswered,
-    /// An answer begins or ends after its context.
+    /// An answer begins or ends after the end of its context.
     AnswerBeyond,
     /// `answer_start` counts UTF-8 bytes instead of code points.
     ByteOffset,
@@ -38,7 +38,8 @@ pub enum FindingKind {
     AnswerElsewhere,
     /// An answer does not occur in its context.
     AnswerMissing,
-    /// The language in the file's name is missing, or contradicts the texts.
+    /// The file's name has the form of MLQA's or XQuAD's names, but its languages are missing, are
+    /// invalid or do not match the texts.
     Language,
 }
 

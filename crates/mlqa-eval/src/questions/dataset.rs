@@ -118,7 +118,8 @@ impl Dataset {
     /// - [`Error::Json`] with line and column for unsupported content. For a row of an array, the
     ///   message has the row's number and the key that is missing or has another type.
     /// - [`Error::Content`] for unsupported content of a Parquet file, for a damaged Parquet file,
-    ///   for Parquet without the feature, and for rows of an unsupported form.
+    ///   for a Parquet file if the feature `parquet` is disabled, and for rows of an unsupported
+    ///   form.
     /// - [`Error::DuplicateQuestion`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -284,7 +285,7 @@ impl Dataset {
 /// ```
 ///
 /// # Errors
-/// [`Error::NothingPaired`] if no id is in both.
+/// [`Error::NothingPaired`] if no id is in both data sets.
 pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, Error> {
     let question_texts: HashMap<&str, &str> =
         questions.questions.iter().map(|q| (q.id.as_str(), q.question.as_str())).collect();

@@ -16,7 +16,8 @@ pub struct DatasetName {
     pub question: Language,
 }
 
-/// Finds a file by a name with language codes, ignoring case if there is no exact match.
+/// Returns the path of the file `name` in `folder`. If no file has this name, the path of a file
+/// whose name differs only in case is returned; without such a file, the path is `folder/name`.
 ///
 /// ```
 /// use std::path::Path;
@@ -35,12 +36,12 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
     matching.map_or(path, |file| folder.join(file))
 }
 
-/// Lists the question files of a folder whose names begin with `split`, sorted by context and
-/// question in [`TableOrder`].
+/// Lists the question files of a folder that have MLQA's names and the given split. They are sorted
+/// by context and question in [`TableOrder`].
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::NothingFound`] if there is none; [`Error::Content`] if two names
-/// differ only in case.
+/// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::Content`] if
+/// two names differ only in case.
 pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
     let read_error = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
@@ -70,7 +71,7 @@ impl fmt::Display for DatasetName {
 impl FromStr for DatasetName {
     type Err = Error;
 
-    /// Parses a bare file name.
+    /// Parses a file name without a folder.
     ///
     /// ```
     /// use mlqa_eval::{DatasetName, Language};

@@ -10,7 +10,7 @@ const MIN_COUNT: usize = 20;
 /// Minimum percentage of letters in the language's script.
 const MIN_SCRIPT_PERCENT: usize = 30;
 
-/// Scripts with the first and last code points of their blocks, limited to the relevant letters.
+/// Names of scripts, and the ranges of code points (inclusive) of their letters.
 const SCRIPTS: [(&str, &[(char, char)]); 9] = [
     ("Latin", &[('A', 'Z'), ('a', 'z'), ('\u{c0}', '\u{24f}'), ('\u{1e00}', '\u{1eff}')]),
     ("Arabic", &[('\u{620}', '\u{64a}'), ('\u{671}', '\u{6d3}'), ('\u{fb50}', '\u{fefc}')]),
@@ -43,11 +43,11 @@ const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
     ("uk", &["Cyrillic"], &[]),
 ];
 
-/// Returns the languages of contexts and questions in a file's name; `None` if the name has no
-/// languages.
+/// Returns the languages of contexts and of questions according to a file's name. The result is
+/// `None` if the name does not have the form of MLQA's or XQuAD's names.
 ///
 /// # Errors
-/// Returns a message if the name has the form of MLQA's or XQuAD's names, but invalid languages.
+/// Returns a message if the name has the form of MLQA's or XQuAD's names, but is invalid.
 pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Language)>, String> {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     if name.contains("-context-") || name.contains("-question-") {
@@ -98,8 +98,9 @@ impl TextSample {
         }
     }
 
-    /// Compares a short text with other texts. Returns both scripts if they seem to differ, or for
-    /// Latin script both languages if they seem to differ.
+    /// Compares a short text (`self`) with longer texts (`others`). If their scripts seem to
+    /// differ, both scripts are returned. If their script is Latin and their languages seem to
+    /// differ, both languages are returned.
     pub fn differs_from(&self, others: &Self) -> Option<[&'static str; 2]> {
         let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         let (other_script, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;

@@ -13,9 +13,9 @@ const FILE_NAME: &str = "questions.json";
 /// The question file of a prediction file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
-    /// Path of the question file (SQuAD-style JSON). Writing replaces bytes that are not UTF-8. For
-    /// a file in a run folder, reports search the folder for the last components of this path, so a
-    /// replacement in the folder's path has no effect.
+    /// Path of the question file (SQuAD-style JSON). Bytes that are not UTF-8 are replaced when the
+    /// path is written. Reports find a question file in the run folder by the last components of
+    /// this path, so replaced bytes in the path of the run folder itself do no harm.
     #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.

@@ -1,9 +1,9 @@
 //! Schema of SQuAD-style JSON files.
 //!
 //! MLQA, XQuAD, SQuAD v1.1 and v2.0 and data with further fields (`is_impossible`, `subtype`,
-//! `head_start`) share this format. Other keys are stored in [`Extra`], in their order, so that
-//! reading and writing preserves them. [`Dataset`](crate::Dataset) is the flat view used by
-//! training and scoring.
+//! `head_start`) share this format. Keys outside this schema are stored in [`Extra`], in file
+//! order, so that reading and writing a file preserves them. [`Dataset`](crate::Dataset) is the
+//! flat view used by training and scoring.
 //!
 //! ```
 //! use mlqa_eval::squad::File;

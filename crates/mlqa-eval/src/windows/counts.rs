@@ -20,7 +20,7 @@ pub struct WindowCounts {
     pub blank_answer: usize,
     /// Questions whose context is blank.
     pub blank_context: usize,
-    /// Questions whose complete answer is in no window.
+    /// Questions with an answer that no window contains completely.
     pub answer_outside: usize,
     /// Questions truncated at [`WindowConfig::max_question_length`].
     pub truncated_question: usize,

@@ -1,4 +1,4 @@
-//! Coverage of the questions' vocabulary by a text (first paper, Fig. 5).
+//! Coverage of the questions' vocabulary by a text ("Bridging the Language Gap", Fig. 5).
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

@@ -29,7 +29,8 @@ pub enum Separator {
 }
 
 impl Separator {
-    /// Number of separator tokens. For [`Separator::Template`] two are assumed, as in XLM-R.
+    /// Number of separator tokens. [`Separator::Template`] is assumed to have two tokens, as in
+    /// XLM-R.
     fn count(self) -> usize {
         match self {
             Self::Template | Self::Double => 2,
@@ -57,7 +58,8 @@ pub enum UnanswerableWindow {
     Drop,
 }
 
-/// Options of [`windows`]. The defaults are taken from the scripts on which the four papers build.
+/// Options of [`windows`]. The defaults are taken from the scripts on which the reproduced papers
+/// build.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WindowConfig {
@@ -71,8 +73,8 @@ pub struct WindowConfig {
     /// The tokens between question and context.
     pub separator: Separator,
     /// Whether `token_type_ids` distinguish question (0) and context (1). With two or more
-    /// separators, 1 begins at the last separator (the second `</s>` of XLM-R); with one separator,
-    /// at the context.
+    /// separator tokens, segment 1 begins at the last one (the second `</s>` of XLM-R). With one
+    /// separator token, segment 1 begins at the first context token.
     pub segment_ids: bool,
     /// Treatment of training windows without the answer.
     pub unanswerable_window: UnanswerableWindow,
@@ -95,7 +97,7 @@ impl Default for WindowConfig {
     }
 }
 
-/// Maximum number of tokens of a row with [`Compatible::RunQa`].
+/// Maximum of [`WindowConfig::max_length`] with [`Compatible::RunQa`].
 const MAX_ROW_LENGTH: usize = 1 << 20;
 
 impl WindowConfig {
@@ -127,8 +129,8 @@ impl WindowConfig {
     /// Validates the lengths against each other and against a model.
     ///
     /// `max_positions` is the maximum number of tokens of a model input, `segments` the number of
-    /// segment embeddings. For [`Separator::Template`] two separators are assumed; with a longer
-    /// separator, a question that leaves no room for context is an error of [`windows`].
+    /// segment embeddings. [`Separator::Template`] is assumed to add two separator tokens. If it
+    /// adds more, [`windows`] may return [`Error::NoRoom`] for long questions.
     ///
     /// # Errors
     /// [`Error::Config`], naming the key whose value is invalid.
@@ -217,8 +219,8 @@ pub struct Window {
     /// character (bytes) have the offsets of the whole character. With [`Compatible::RunQa`], the
     /// tokenizer's offsets are unchanged.
     pub offsets: Vec<(usize, usize)>,
-    /// For each context token, whether this window has its maximum context among all windows;
-    /// always true for [`Compatible::RunQa`].
+    /// For each context token, whether this window is the one that shows the token with the most
+    /// context on both sides, as BERT defines it; always true for [`Compatible::RunQa`].
     pub max_context: Vec<bool>,
     /// Index in `input_ids` of the answer's first token; `None` for [`Purpose::Eval`].
     pub start_position: Option<usize>,
@@ -231,8 +233,8 @@ pub struct Window {
 ///
 /// A window contains the question, the separator and as much context as fits, between the special
 /// tokens that the tokenizer adds around texts: `<s> question </s></s> context </s>` for XLM-R. The
-/// answer's tokens are the smallest span that covers its characters. A window that does not contain
-/// all of these tokens is unanswerable, like all windows of a question without answers.
+/// answer's tokens are the smallest span that covers the answer's characters. A window that does
+/// not contain all of these tokens is unanswerable, like all windows of a question without answers.
 ///
 /// ```
 /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig, load_tokenizer, windows};
@@ -248,15 +250,15 @@ pub struct Window {
 /// let all = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Train)?;
 /// let [window] = all.as_slice() else { panic!("one window") };
 /// let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
-/// // Offsets are those of the context's tokens; positions count from `<s>`.
+/// // `offsets` has an entry per context token; positions count from `<s>`.
 /// assert_eq!(window.offsets[start - window.context_start].0, 12);
 /// assert_eq!(window.offsets[end - window.context_start].1, 17);
 /// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::SpecialToken`] if the tokenizer's template is unknown, or it has no padding token;
-/// [`Error::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
+/// [`Error::SpecialToken`] if the tokenizer's template is unknown, or the tokenizer has no padding
+/// token; [`Error::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
 /// [`Error::Config`] if a length is 0; [`Error::AnswerMismatch`] if a training answer is not at its
 /// `answer_start`; [`Error::Tokenizer`].
 pub fn windows(
@@ -565,7 +567,8 @@ mod tests {
     #[test]
     fn maximum_context_equals_hand_computed_values() {
         // Tokens 2..4 are in both windows. The smaller context of token 2 is min(2, 1) = 1 in the
-        // first window and min(0, 3) = 0 in the second; that of token 3 is 0 and 1.
+        // first window and min(0, 3) = 0 in the second. The smaller context of token 3 is 0 in the
+        // first window and 1 in the second.
         let spans = [(0, 4), (2, 6)];
         assert_eq!((0..6).map(|t| best_span(&spans, t)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
         // Token 1 is at the edge of both windows, so the longer window is selected.

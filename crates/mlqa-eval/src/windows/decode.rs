@@ -13,12 +13,12 @@ use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window,
 /// Selects the best answers of every question over all its windows, in the order of `questions`.
 ///
 /// Within a window the `n_best` highest starts are combined with the `n_best` highest ends. A pair
-/// is valid if start ≤ end, the span has at most `max_answer_length` tokens, both are in the
-/// context, and the start has its maximum context in this window. The score is the sum of the two
-/// logits. Under [`WindowScore::Softmax`] and [`WindowScore::Margin`] the window's baselines are
-/// subtracted from its logits first, which also changes the candidates' logits and the null scores.
-/// Equal scores are ordered by window, start, end; if several candidates have equal texts, only the
-/// best is returned.
+/// is valid if start ≤ end, the span has at most `max_answer_length` tokens and is in the context,
+/// and [`Window::max_context`] is true for the start. The score is the sum of the two logits.
+/// [`WindowScore::Softmax`] and [`WindowScore::Margin`] subtract one value per window from the
+/// start logits and one from the end logits first. The subtraction also changes the candidates'
+/// logits and the null scores. Equal scores are ordered by window, start, end; if several
+/// candidates have equal texts, only the best is returned.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: one `[length]` row for each window, f32; rows may be longer than

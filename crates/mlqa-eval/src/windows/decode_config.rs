@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Compatible, Error, Window};
 
 /// Options of [`decode`](crate::decode()). The defaults are taken from the scripts on which the
-/// four papers build.
+/// reproduced papers build.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
@@ -16,7 +16,7 @@ pub struct DecodeConfig {
     /// the minimum over windows) exceeds the best span's score by more than this value. Off by
     /// default, because every question of MLQA and XQuAD has an answer.
     pub allow_null: Option<f32>,
-    /// Compatibility mode. Windows must use the same mode.
+    /// Compatibility mode. The windows must have been created with the same mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compatible: Option<Compatible>,
     /// How answers from different windows are compared.
@@ -36,8 +36,8 @@ impl Default for DecodeConfig {
     }
 }
 
-/// How answers from different windows of a question are compared. Within a window the order of
-/// answers is always that of `start_logit + end_logit`.
+/// How answers from different windows of a question are compared. Within a window, answers are
+/// always ordered by `start_logit + end_logit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowScore {

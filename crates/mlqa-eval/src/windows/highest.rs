@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 const MAX_SORTED: usize = 64;
 
 /// Returns the `n` highest values (`n` ≥ 1) with their positions, in decreasing order.
-/// `outranks(later, earlier)` returns whether a value precedes a value at an earlier position; it
-/// determines the order of equal values.
+/// `outranks(later, earlier)` returns whether the value `later` precedes the value `earlier` in the
+/// result, if `earlier` is at an earlier position of `values`. It determines the order of equal
+/// values.
 pub(crate) fn highest(
     values: &[f32],
     n: usize,

@@ -5,7 +5,7 @@ use super::spans::{ByteIndex, Row, Span, pair_spans, softmax};
 use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
 /// Decodes the answers to one question like `postprocess_qa_predictions`. If `max_answers` is less
-/// than `n_best`, only the selected answer is guaranteed to be included.
+/// than `n_best`, the list may have only the first answer.
 pub(crate) fn run_qa_answers(
     question: &Question,
     rows: &[Row<'_>],
@@ -84,8 +84,9 @@ fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     }
 }
 
-/// Returns whether the answer is "". With a threshold, this depends on the null score; without a
-/// threshold, on whether the first span has no text.
+/// Returns whether the answer is "". With a threshold, this is the case if the null score exceeds
+/// the best answer's score by more than the threshold. Without a threshold, this is the case if the
+/// first candidate has no text.
 fn predicts_no_answer(
     candidates: &[Candidate],
     null_score: Option<f32>,

@@ -58,8 +58,8 @@ impl Row<'_> {
         Error::Logits { id: id.into(), window: self.index, tensor, problem }
     }
 
-    /// Checks that the start and end logits have at least `length` values and one value per token,
-    /// and that these logits are valid.
+    /// Checks that the start logits and the end logits each have at least `length` values, and at
+    /// least one value per token of the window. Also checks that no logit is NaN or +∞.
     pub fn check(&self, id: &str, length: usize) -> Result<(), Error> {
         let tokens = self.window.input_ids.len();
         let length = length.max(tokens);
@@ -82,7 +82,8 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Subtracts the window's baselines; see [`WindowScore`].
+    /// Subtracts [`WindowScore::baseline`] of the start logits from the start logits, and
+    /// [`WindowScore::baseline`] of the end logits from the end logits.
     pub fn subtract_baselines(&mut self, id: &str, score: WindowScore) -> Result<(), Error> {
         self.check(id, 0)?;
         for logits in [&mut self.start, &mut self.end] {
@@ -111,7 +112,7 @@ impl Row<'_> {
         let Window { context_start, context_end, max_context, .. } = self.window;
         let context = *context_start..*context_end;
         let start = self.start.get(context.clone()).unwrap_or_default();
-        // A start is valid if its token has its maximum context in this window.
+        // A token is a valid start only in the window of its maximum context.
         let start: Vec<f32> = start
             .iter()
             .enumerate()
@@ -126,7 +127,8 @@ impl Row<'_> {
     }
 }
 
-/// The spans from `starts` to `ends` of a row with at most `max_answer_length` tokens.
+/// Returns all spans of a row that begin at one of `starts`, end at one of `ends`, and have at most
+/// `max_answer_length` tokens.
 pub(crate) fn pair_spans(
     row: usize,
     starts: &[(usize, f32)],

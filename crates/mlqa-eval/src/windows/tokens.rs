@@ -47,8 +47,8 @@ pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Token
     Ok(Cow::Owned(tokenizer))
 }
 
-/// Tokenises `text`, with the word cache if there is one, without changing the tokenizer's offsets;
-/// `name` describes the text in errors.
+/// Tokenises `text`, using the word cache `words` if it is set. The offsets are the tokenizer's
+/// offsets. `name` describes the text in errors.
 pub(crate) fn tokenize_as_is(
     tokenizer: &Tokenizer,
     words: Option<&WordCache>,
@@ -69,7 +69,8 @@ fn encode(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Resul
     Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
 }
 
-/// Tokenises `text`; `name` describes the text in errors.
+/// Tokenises `text`, and restricts the offsets to the visible text of each token. `name` describes
+/// the text in errors.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
     words: Option<&WordCache>,

@@ -15,7 +15,8 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{PostProcessorWrapper, Tokenizer};
 
-/// Longer words are rare and not cached, so offsets fit into a byte.
+/// Maximum length of a cached word in bytes. Offsets in such a word fit into a byte; longer words
+/// are rare.
 const MAX_BYTES: usize = 64;
 /// Maximum number of words per shard. A word requires about 150 bytes.
 const MAX_WORDS: usize = 4096;
@@ -25,7 +26,7 @@ const SHARDS: usize = 16;
 /// every added token.
 const MAX_ADDED_TOKENS: usize = 64;
 
-/// Token ids without special tokens, and `[start, end)` in code points for each.
+/// Token ids without special tokens, and the offsets `[start, end)` of each token in code points.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tokens {
     pub ids: Vec<u32>,
@@ -76,8 +77,9 @@ impl WordCache {
         })
     }
 
-    /// Returns the tokens of `text`, equal to those of the unsplit text; `tokenize` computes the
-    /// tokens of a word. The result is `None` if the words of `text` may depend on each other.
+    /// Returns the tokens of `text`, which equal the tokens of the unsplit text. `tokenize`
+    /// computes the tokens of a word. The result is `None` if a word's tokens may depend on its
+    /// neighbours.
     pub fn tokenize<E>(
         &self,
         text: &str,
@@ -86,7 +88,8 @@ impl WordCache {
         if self.added.iter().any(|token| token.find(text.as_bytes()).is_some()) {
             return Ok(None);
         }
-        // If normalisation removed characters at the beginning, all later offsets would be wrong.
+        // If normalisation removed characters at the beginning, all later offsets would be wrong,
+        // so such texts are not split.
         if !text.starts_with(is_independent) {
             return Ok(None);
         }
@@ -142,9 +145,9 @@ impl WordCache {
     }
 }
 
-/// Whether words can be normalised separately. Composition and SentencePiece's tables process one
-/// starter or grapheme at a time, and never combine characters across a space between characters
-/// for which [`is_independent`] is true.
+/// Whether words can be normalised separately. Composition processes one starter at a time, and
+/// SentencePiece's tables process one grapheme at a time. Neither combines characters across a
+/// space if [`is_independent`] is true for the characters before and after the space.
 fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
     use NormalizerWrapper::{NFC, NFKC, Precompiled, Replace, Sequence};
     match normalizer {
@@ -209,9 +212,9 @@ fn first_part(text: &str) -> (&str, Option<&str>) {
     parts.map_or((text, None), |(part, rest)| (part, Some(rest)))
 }
 
-/// Returns whether no normalisation combines a character with a space, converts it to a space or
-/// removes it: letters and digits of alphabets without separate marks, ideographs, and common
-/// punctuation.
+/// Returns true for characters that no normalisation combines with a space, converts to a space or
+/// removes. These are letters and digits of alphabets without separate marks, ideographs, and
+/// common punctuation.
 fn is_independent(c: char) -> bool {
     match c {
         '!'..='~' => true,
@@ -253,8 +256,8 @@ mod tests {
         Ok(Tokens { ids: encoding.get_ids().into(), offsets: encoding.get_offsets().into() })
     }
 
-    /// Returns whether the text was split, and checks that its tokens, computed and cached, equal
-    /// those of the unsplit text.
+    /// Checks that the word cache returns the tokens of the unsplit text, both when it is empty and
+    /// when it contains the words. Returns whether the text was split.
     fn check_words(words: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
         let tokenize = || words.tokenize(text, |word| encode(tokenizer, word)).unwrap();
         let Some(first) = tokenize() else { return false };

@@ -8,7 +8,8 @@ fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-/// The first error line of `score`, `check` and, with the feature, `windows`.
+/// The first error line of `score` and `check`, and of `windows` if the feature `windows` is
+/// enabled.
 fn error_lines(program: &Program, data: &str) -> Vec<String> {
     let mut commands = vec![format!("score {data} predictions.json en"), format!("check {data}")];
     if cfg!(feature = "windows") {

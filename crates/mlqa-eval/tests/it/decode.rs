@@ -221,7 +221,8 @@ fn windows_are_compared_by_logits_log_probabilities_or_margins() {
     assert!((score - 2.0 * (5.5 - second)).abs() < 1e-5, "{score}");
     assert!((null - 2.0 * (-first).min(-1.0 - second)).abs() < 1e-5, "{null}");
 
-    // A window with logits of −∞ at `<s>` or at all positions has no baseline.
+    // If all logits of a window are −∞, nothing is subtracted. For margins, a logit of −∞ at `<s>`
+    // is sufficient.
     let none = f32::NEG_INFINITY;
     let without_baseline = [arr1(&[none, 1.0, 2.0, 3.0, 1.0]), arr1(&[none; 5])];
     for window_score in [WindowScore::Softmax, WindowScore::Margin] {

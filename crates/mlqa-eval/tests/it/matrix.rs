@@ -1,4 +1,4 @@
-//! Tests matrices, matrix files, and the first paper's table.
+//! Tests matrices, matrix files, and Table I of "Bridging the Language Gap".
 use mlqa_eval::{Cell, Error, Language, Matrix, table_one};
 
 use crate::common::cell;

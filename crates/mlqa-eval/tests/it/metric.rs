@@ -55,7 +55,7 @@ fn score_files_equals_reading_and_scoring() {
     for (from, to) in [
         ("", ""),
         ("\"version\"", "\"versions\""),
-        // Both readers report the same error message.
+        // `Dataset::read` and `score_files` report the same error message.
         ("\"context\": \"", "\"contexts\": \""),
         ("\"context\": \"", "\"context\": 3, \"x\": \""),
         ("\"context\": \"", "\"context\": \"\\x"),

@@ -24,8 +24,8 @@ fn odds(values: &[f64]) -> NullOdds {
 #[test]
 fn output_equals_the_official_script() {
     let dataset = dataset(&["red house", "a dog", "", "", "the"]);
-    // The predictions are correct, half correct, wrongly answered and correctly unanswered; the
-    // last gold answer is only an article.
+    // The predictions are, in order: correct, half correct, an answer to an unanswerable question,
+    // correctly empty, and empty for a gold answer that is only an article.
     let predicted = predictions(&["the red house!", "dog house", "cat", "", ""]);
     let score = score_squad2(&dataset, &predicted, None, 1.0).unwrap();
     // The expected values are computed in Python, such as 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 +

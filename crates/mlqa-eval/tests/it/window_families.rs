@@ -126,7 +126,7 @@ fn offsets_match_tokens_and_cover_all_characters() {
                     pieces += 1;
                     if let Some(byte) = byte(&piece).filter(|_| start < end) {
                         bytes += 1;
-                        // The offsets are those of the whole character.
+                        // A byte token has the offsets of the whole character.
                         assert_eq!(covered_text.chars().count(), 1, "{covered_text:?}");
                         assert!(
                             covered_text.as_bytes().contains(&byte),
@@ -172,7 +172,7 @@ fn bytes_of_one_character_have_equal_offsets() {
     }
 }
 
-/// The characters of the first and of the last token of a window's answer.
+/// Returns the offsets of the first token and of the last token of a window's answer.
 fn answer_offsets(window: &Window) -> [(usize, usize); 2] {
     [window.start_position, window.end_position]
         .map(|position| window.offsets[position.unwrap() - window.context_start])

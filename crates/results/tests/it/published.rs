@@ -27,8 +27,8 @@ fn every_line_of_the_file_is_parsed() {
     }
 }
 
-/// Returns the mean over languages and, if published, the average in the paper by table, model,
-/// setting and metric.
+/// Returns a map from table, model, setting and metric to the mean over languages, and to the
+/// average in the paper if there is one.
 fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
     let mut groups: BTreeMap<[&str; 4], (Vec<f64>, Option<f64>)> = BTreeMap::new();
     for row in published() {

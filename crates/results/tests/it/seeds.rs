@@ -22,8 +22,8 @@ fn summaries_equal_values_computed_by_hand() {
         seed(3, [81.0, 62.0], [73.0, 52.0]),
     ];
     let summary = SeedSummary::of(seeds.clone(), "f1").unwrap();
-    // For `en`, 80, 82 and 81 have mean 81 and sd 1. The averages 70, 73 and 71.5 have mean 71.5
-    // and sd 1.5. Student's t is 4.303.
+    // For `en`, the values 80, 82 and 81 have mean 81 and sd 1. The averages 70, 73 and 71.5 have
+    // mean 71.5 and sd 1.5. Student's t is 4.303.
     for (code, mean, sd) in [("en", 81.0, 1.0), ("de", 62.0, 2.0), ("average", 71.5, 1.5)] {
         let Spread { mean: actual_mean, half_width } = summary.scores["f1"][code];
         assert_eq!(actual_mean, mean);
