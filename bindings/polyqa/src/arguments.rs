@@ -62,8 +62,8 @@ pub fn documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
     items.iter().enumerate().map(convert).collect()
 }
 
-/// Converts questions with contexts, `{"question": …, "context": …}`, and returns for each whether
-/// it has an id.
+/// Converts questions with contexts, `{"question": …, "context": …}`. Also returns for each
+/// question whether the question has an id.
 pub fn questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
     let items = items(argument, "question", "a str, or a list without documents")?;
     let convert = |(index, item): (usize, &Bound<'_, PyAny>)| {

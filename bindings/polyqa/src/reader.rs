@@ -19,9 +19,9 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 /// An extractive reader: a model with a span head that answers questions over documents.
 ///
 /// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
-/// `owner/name@revision`, which is downloaded if it is not cached. The options are those of `polyqa
-/// answer`, with the same defaults. Pickling a reader stores its arguments; unpickling loads the
-/// model again.
+/// `owner/name@revision`, which is downloaded if it is not cached. The keyword arguments are
+/// options of `polyqa answer` and have the same defaults. Pickling a reader stores its arguments;
+/// unpickling loads the model again.
 #[pyclass(module = "polyqa", frozen)]
 pub struct Reader {
     /// Serialises calls, because tensors are not shared between threads.
@@ -97,13 +97,14 @@ impl Reader {
         Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
     }
 
-    /// Returns the best answers to a question over documents as a dict. For questions with
-    /// contexts, `{"question": …, "context": …}`, returns a list of dicts in the same order.
+    /// Returns the best answers to a question over documents as a dict. For a list of questions
+    /// with contexts, `{"question": …, "context": …}`, returns a list of dicts in the order of the
+    /// questions.
     ///
     /// `documents` is a text, or a list of texts or of `{"id": …, "text": …}`. BM25 selects the
     /// best 50 passages. The dicts have the format of `polyqa answer --json`: for each answer `a`
-    /// in `["answers"]`, `a["text"]` is `text[a["start"]:a["end"]]`, where `text` is the document's
-    /// text.
+    /// in `result["answers"]`, `a["text"]` equals `text[a["start"]:a["end"]]`, where `text` is the
+    /// document's text.
     #[pyo3(signature = (question, documents=None))]
     fn answer<'py>(
         &self,

@@ -45,7 +45,8 @@ def test_errors_equal_the_programs(installed, command_line, line, tmp_path):
 def test_the_console_script_equals_the_module(installed):
     (script,) = entry_points(group="console_scripts", name="polyqa")
     assert script.value == "polyqa.__main__:main"
-    # The path of `pip install --target`; otherwise the script is in the PATH.
+    # `pip install --target` writes the script to this path; after any other installation, the script
+    # is in the PATH.
     path = Path(polyqa.__file__).parents[1] / "bin/polyqa"
     process = subprocess.run(
         [path if path.exists() else "polyqa", "x"], capture_output=True, text=True

@@ -40,8 +40,8 @@ pub fn decode<'py>(
 
 /// Returns the best answers to each question as a dict.
 ///
-/// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; the arguments are those of
-/// `decode`. `n_best_arrays` returns the same data as arrays in half the time.
+/// The dict is `{id: {"candidates": [...], "null_score": ..., "null": ...}}`. `decode` describes
+/// the arguments. `n_best_arrays` returns the same data as arrays in half the time.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -77,7 +77,7 @@ pub fn n_best<'py>(
 /// `windows.texts` converts to a text (the range is empty for the placeholder answer "empty" of
 /// `run_qa.py`); `score`, `probability`, `start_logit` and `end_logit`. Question fields: `first`
 /// and `last`, the range of the question's candidates, best first; `null_score`, NaN without
-/// windows; `null`. The arguments are those of `decode`.
+/// windows; `null`. `decode` describes the arguments.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None

@@ -13,8 +13,8 @@ use crate::values::{
     InputError, Parsed, field, id, missing_field, py_error, text, type_name, value_error, warn,
 };
 
-/// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows, the
-/// null odds are returned as well.
+/// Converts predictions: answers by question id, rows in `evaluate`'s format, or a file with either
+/// format. For rows, also returns the values of `no_answer_probability` as null odds.
 pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
     if let Ok(answers) = argument.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
@@ -70,7 +70,7 @@ fn prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
     Ok((id, answer, odds.transpose()?))
 }
 
-/// Defines converters of counts; a negative or too large value is a `ValueError` naming the
+/// Defines converters of counts; a negative or too large value raises a `ValueError` that names the
 /// argument.
 macro_rules! counts {
     ($($name:ident),*) => {$(
@@ -102,8 +102,9 @@ pub fn resampling(
     Ok(is_requested.then_some(Resampling { samples, level, seed }))
 }
 
-/// Returns the rules for `norm` and the language `lang`; `None` selects the rules of each
-/// question's language. A language outside MLQA causes a warning, because it may be a typing error.
+/// Returns the rules for `norm` and the language `lang`. Returns `None` for `norm="mlqa"` without a
+/// language; the rules of each question's language then apply. A language outside MLQA causes a
+/// warning, because it may be a typing error.
 pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<Normalization>> {
     match (norm, lang) {
         ("squad", _) => Ok(Some(Normalization::SquadEn)),

@@ -53,9 +53,10 @@ pub fn matrix<'py>(
 ///
 /// `dataset` is a data set as for `score`, or data sets by language pair as for `matrix`.
 /// `baseline` and `predictions` are predictions as for `score` or `matrix`, or a list with one
-/// entry per seed. The result has a dict for each metric (`f1` and `em`) and pair: both scores,
-/// their difference, its interval from `low` to `high`, and p-values by randomisation, by bootstrap
-/// and with Holm's correction.
+/// entry per seed. The result has a dict for each metric (`f1` and `em`) and language pair. The
+/// dict contains the scores of both runs, the difference of the scores, the difference's confidence
+/// interval from `low` to `high`, and p-values by randomisation, by bootstrap and with Holm's
+/// correction.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, baseline, predictions, lang=None, *, norm="mlqa", split="test", resamples=None,

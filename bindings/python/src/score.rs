@@ -13,11 +13,12 @@ use crate::values::{py_error, value_error};
 ///
 /// `norm="squad"` applies SQuAD v1.1's English rules, as XQuAD prescribes for all its languages.
 /// `norm="squad2"` applies the official script of SQuAD 2.0, with its keys; a question whose
-/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. Both rules
-/// ignore `lang`. `per_question=True` adds every question's result. `interval=True` or a number of
-/// `resamples` adds the bootstrap intervals of `mlqa-eval score --intervals`. If the question ids
-/// contain several languages, as in TyDi, omit `lang`. Each language is then scored by its rules,
-/// and the result has `languages`, `mean` and `mean_without_en`.
+/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. `norm="squad"`
+/// and `norm="squad2"` ignore `lang`. `per_question=True` adds every question's result.
+/// `interval=True` or a number of `resamples` adds the bootstrap intervals of `mlqa-eval score
+/// --intervals`. If the question ids contain several languages, as in TyDi, omit `lang`. Each
+/// question is then scored by the rules of its language, and the result has `languages`, `mean` and
+/// `mean_without_en`.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, predictions, lang=None, *, norm="mlqa", per_question=false, no_answer_threshold=1.0,
@@ -47,9 +48,9 @@ pub fn score<'py>(
 ///
 /// `predictions` are a dict of ids and texts, or rows `{"id": …, "prediction_text": …}`. With
 /// `norm="squad2"`, the rows also have the key `no_answer_probability`. `references` are rows
-/// `{"id": …, "answers": {"text": […], "answer_start": […]}}`, which may have more keys, such as
-/// those of a `datasets.Dataset`. Each reference must have a prediction. The result has the same
-/// scores as the result of `score`.
+/// `{"id": …, "answers": {"text": […], "answer_start": […]}}`, and may have further keys, such as
+/// other columns of a `datasets.Dataset`. Each reference must have a prediction. The scores equal
+/// the scores that `score` returns.
 #[pyfunction]
 #[pyo3(signature = (
     predictions, references, *, lang=None, norm="mlqa", per_question=false,
@@ -86,7 +87,7 @@ struct Settings<'a> {
     resampling: Option<Resampling>,
 }
 
-/// The result, with the keys of `mlqa-eval score`.
+/// The result of `score`, with the keys of `mlqa-eval score`'s output.
 #[derive(Serialize)]
 struct Scores<'a> {
     exact_match: f64,

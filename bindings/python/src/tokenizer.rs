@@ -27,7 +27,7 @@ type CachedTokenizer = (FileVersion, Arc<WindowTokenizer<'static>>);
 
 static CACHE: Mutex<Option<CachedTokenizer>> = Mutex::new(None);
 
-/// Returns the tokenizer of a file or folder, which is read unless it is cached.
+/// Returns the tokenizer of a file or folder. The file is read unless its tokenizer is cached.
 pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
     let version = FileVersion::of(path);
     let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -156,7 +156,7 @@ fn byte_offset(text: &str, code_point: usize) -> Option<usize> {
     text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(code_point)
 }
 
-/// Name of saved windows in messages.
+/// Name of pickled windows in error messages.
 const SAVED_NAME: &str = "saved windows";
 
 type Positions = Option<Py<PyArray1<i64>>>;
@@ -177,7 +177,8 @@ type State<'py> = (
 /// `tokenizer` is a Hugging Face tokenizer.json, or a folder that contains one. `doc_stride` is the
 /// number of context tokens that neighbouring windows share, as in `run_qa`. With
 /// `compatible="run_qa"`, the function cuts windows like transformers' `run_qa.py`, and `decode`
-/// also selects answers like `run_qa.py`. The command-line option is `--compatible run_qa`.
+/// also selects answers like `run_qa.py`. The equivalent command-line option of `mlqa-eval windows`
+/// and `mlqa-eval decode` is `--compatible run_qa`.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,
@@ -238,7 +239,7 @@ pub fn windows<'py>(
         let mask = pad_rows(&windows, length, |window, row| {
             row.iter_mut().zip(&window.input_ids).for_each(|(cell, _)| *cell = 1);
         });
-        // Pages of zeros that are never written use no physical memory.
+        // Zeros are not written, because pages that are never written use no physical memory.
         let type_ids = pad_rows(&windows, length, |window, row| {
             let nonzero_ids =
                 row.iter_mut().zip(&window.token_type_ids).filter(|(_, id)| **id != 0);

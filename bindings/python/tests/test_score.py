@@ -1,4 +1,4 @@
-"""Compares scores with those of `mlqa-eval score`."""
+"""Compares scores with the output of `mlqa-eval score`."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Compares windows and answers with those of `mlqa-eval windows` and `mlqa-eval decode`."""
+"""Compares windows and answers with the output of `mlqa-eval windows` and `mlqa-eval decode`."""
 
 import json
 

@@ -1,8 +1,8 @@
-//! Measures the F1 of a reader on XQuAD's paragraphs and whole articles: for each window score
-//! (`--window-score`), and for passages with penalties by BM25, as in `polyqa answer`, or by a
-//! retriever. Windows are computed once for all window scores. `POLYQA_PRECISION` sets the
-//! precision. `--unrelated` also measures the share of answers that change when another article is
-//! added as a document.
+//! Measures the F1 of a reader on XQuAD's paragraphs and whole articles, for each window score
+//! (`--window-score` of `polyqa answer`). F1 is also measured for passages with the penalties of
+//! BM25 or of a retriever. Windows are computed once for all window scores. `POLYQA_PRECISION` sets
+//! the precision. `--unrelated` also measures the share of answers that change when another article
+//! is added as a document.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -26,8 +26,8 @@ use xlmr_model::{Head, Pretrained};
 /// percentages of changed answers with BM25 and with the retriever.
 type Columns = [f64; 7];
 
-/// The number of questions of each article, and their summed F1 with paragraphs and with whole
-/// articles as contexts.
+/// The number of questions of each article, the summed F1 of these questions with paragraphs as
+/// contexts, and the summed F1 with whole articles as contexts.
 type Totals = (Vec<usize>, [Vec<Columns>; 2]);
 
 /// Windows per batch.
@@ -57,7 +57,7 @@ struct Options {
     /// Use every Nth question
     #[arg(long, default_value_t = 1)]
     every: usize,
-    /// Sentence encoder that weights the answers by their passages
+    /// Sentence encoder that reduces the scores of answers in less relevant passages
     #[arg(long)]
     retriever: Option<PathBuf>,
     /// Also add the next article as a second document, and count the first answers that change
@@ -68,7 +68,8 @@ struct Options {
     bench: bool,
 }
 
-/// The questions of each article, with their paragraphs and with the whole article as context.
+/// The questions of each article: first with paragraphs as contexts, second with the whole article
+/// as context.
 type Articles = [Vec<Vec<Question>>; 2];
 
 fn read_articles(language: Language, options: &Options) -> Articles {
@@ -88,8 +89,8 @@ fn read_articles(language: Language, options: &Options) -> Articles {
     [paragraphs, by_article]
 }
 
-/// Returns `articles` with the questions of `translated`, which have the same ids in another
-/// language.
+/// Returns `articles`, whose questions are replaced by the questions of `translated` with the same
+/// ids. `translated` is in another language.
 fn with_questions(articles: &[Vec<Question>], translated: &[Vec<Question>]) -> Vec<Vec<Question>> {
     let mut articles = articles.to_vec();
     for (question, source) in articles.iter_mut().flatten().zip(translated.iter().flatten()) {
@@ -107,8 +108,8 @@ fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language)
     Ok(scored.per_question.iter().map(|question| 100.0 * question.f1).sum())
 }
 
-/// Answers the questions of an article over its passages; `unrelated` is an article that is added
-/// as a second document.
+/// Answers the questions of an article over the passages of the article; `unrelated` is an article
+/// that is added as a second document.
 fn predictions(
     reader: &Reader,
     retriever: Option<&Retriever>,
@@ -173,7 +174,8 @@ fn article_sums(
 }
 
 /// Formats a table cell: the mean over questions with its 95 % bootstrap interval over articles.
-/// Articles have different numbers of questions, so the ratio of the two sums is linearised.
+/// Articles have different numbers of questions, so the mean is the ratio of two sums; the
+/// bootstrap uses a linear approximation of this ratio.
 fn cell(sums: &[f64], counts: &[usize], signed: bool) -> String {
     let questions = counts.iter().sum::<usize>() as f64;
     let mean = sums.iter().sum::<f64>() / questions;
@@ -191,7 +193,8 @@ fn cell(sums: &[f64], counts: &[usize], signed: bool) -> String {
     }
 }
 
-/// Formats a table row: paragraphs with raw scores, articles with each score, differences.
+/// Formats a table row: F1 on paragraphs with raw scores, F1 on articles with each window score,
+/// and differences of F1.
 fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
     let column = |sums: &[Columns], index: usize| {
         cell(&sums.iter().map(|sum| sum[index]).collect::<Vec<f64>>(), counts, false)
@@ -228,8 +231,8 @@ fn main() -> Result<()> {
     let read = |&language: &Language| (language, read_articles(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
-    // The sums of each article over pairs of equal languages, and over pairs of different
-    // languages.
+    // Sums for each article: over pairs of equal context and question languages, and over pairs of
+    // different languages.
     let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
         for (question_language, translated) in &languages {

@@ -1,6 +1,6 @@
-//! Measures the recall of the first stage across languages. For every pair of languages, all XQuAD
-//! articles are ranked for each question with BM25, dense and hybrid ranking. Recall is the share
-//! of questions whose gold article is ranked first or among the first five.
+//! Measures the recall of the first stage across languages. For every pair of languages and each
+//! question, all XQuAD articles are ranked by BM25, by the dense and by the hybrid ranking. Recall
+//! is the share of questions whose gold article is ranked first or among the first five.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};

@@ -27,8 +27,9 @@ pub struct Answer {
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
-    /// Probability of the answer, 0 to 1: a softmax over the margins of the best answers of all
-    /// passages and "no answer".
+    /// Probability of the answer, 0 to 1. It is a softmax over the best answers of all passages and
+    /// "no answer". The logit of an answer is its score minus the passage's null score, divided by
+    /// the temperature; the logit of "no answer" is 0.
     pub probability: f64,
     /// Sum of start and end logit, adjusted according to `--window-score`, minus the passage's
     /// retrieval penalty. Answers are sorted by this score.
@@ -43,22 +44,25 @@ pub struct Answers {
     pub id: Option<String>,
     /// The question.
     pub question: String,
-    /// The answers; empty if no passage contains a word that may be an answer.
+    /// The answers; empty if the documents contain no words.
     pub answers: Vec<Answer>,
     /// Probability of "no answer" in the softmax of [`Answer::probability`], 0 to 1.
     pub null_probability: f64,
-    /// Whether no passage has an answer according to the null threshold.
+    /// Whether the question has no answer: `answers` is empty, or in every passage the null score
+    /// exceeds the best answer's score by more than the null threshold.
     pub no_answer: bool,
 }
 
 /// Collector of the answers to one question, passage by passage.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    /// Best first. `probability` is the margin over "no answer" until `finish` is called.
+    /// The best answers, best first. Until `finish` is called, their field `probability` contains
+    /// the margin over "no answer".
     answers: Vec<Answer>,
-    /// Logarithm of the summed exponentials of all margins, with 0 for "no answer".
+    /// Logarithm of the sum of the exponentials of all candidates' margins and of 0, the margin of
+    /// "no answer".
     log_total: f64,
-    /// Minimum null odds over the passages.
+    /// Minimum over the passages of the null score minus the best answer's score.
     null_odds: f64,
 }
 

@@ -18,8 +18,8 @@ const FILE_NAME: &str = "calibration.json";
 pub struct Calibration {
     /// Divisor of the scores before the softmax (Guo et al. 2017).
     pub temperature: f64,
-    /// Margin of the null score over the best answer's score above which a question has no answer.
-    /// Absent if every question used for the fit has an answer.
+    /// A question has no answer if its null score exceeds its best answer's score by more than this
+    /// value. `None` if every question used for the fit has an answer.
     pub null_threshold: Option<f64>,
     /// Number of questions used for the fit.
     pub questions: usize,
@@ -28,13 +28,15 @@ pub struct Calibration {
     pub calibration_error_before: f64,
     /// Expected calibration error with the fitted temperature.
     pub calibration_error_after: f64,
-    /// Window score used for the fit, which is the reader's default. If the file lacks this key,
-    /// the score is `raw`; if the model has no file, it is `margin`.
+    /// Score by which answers from different windows were compared during the fit. The reader uses
+    /// this score by default. If `calibration.json` lacks this key, the score is `raw`. If the
+    /// model's folder has no `calibration.json`, the score is `margin`.
     #[serde(default, skip_serializing_if = "is_raw")]
     pub window_score: WindowScore,
 }
 
-/// `raw` is not written, so that earlier versions can read the file.
+/// Returns whether the key is omitted from the file. Earlier versions, which reject unknown keys,
+/// can therefore read files with the score `raw`.
 fn is_raw(score: &WindowScore) -> bool {
     *score == WindowScore::Raw
 }
@@ -62,9 +64,9 @@ pub type AnsweredFile<'a> = (&'a Dataset, &'a [NBest], Language);
 type Prediction = (f64, bool);
 
 impl Calibration {
-    /// Fits temperature and threshold on the answers to the questions of some files. Answers are
-    /// compared with gold answers by MLQA's rules for the file's language. Returns `None` if no
-    /// question has a gold answer.
+    /// Fits the temperature and the null threshold on the answers to the questions in `files`.
+    /// Answers are compared with gold answers by MLQA's rules for the file's language. Returns
+    /// `None` if no question has a gold answer.
     ///
     /// The temperature minimises the negative log-likelihood of "the best answer is an exact
     /// match". The threshold maximises F1, as in the official script of SQuAD 2.0.
@@ -127,7 +129,8 @@ impl Calibration {
     /// Reads the calibration in a model's folder; returns the default if there is no file.
     ///
     /// # Errors
-    /// [`Error::Content`] naming the file if it is not a valid calibration.
+    /// [`Error::Eval`] if the file cannot be read or parsed; [`Error::Content`] if a value is
+    /// invalid.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let path = folder.as_ref().join(FILE_NAME);
         if !path.exists() {
@@ -164,7 +167,7 @@ fn best_text(n_best: &NBest) -> String {
     n_best.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
 }
 
-/// Returns the n-best list of each question, and whether its best answer is an exact match.
+/// Returns the n-best list of each question, and whether the best answer is an exact match.
 fn compare_with_gold<'a>(files: &[AnsweredFile<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
     let mut outcomes = Vec::new();
     for &(dataset, answers, language) in files {
@@ -183,7 +186,8 @@ fn compare_with_gold<'a>(files: &[AnsweredFile<'a>]) -> Result<Vec<(&'a NBest, b
     Ok(outcomes)
 }
 
-/// Returns the probability of each question's best answer at a temperature.
+/// Returns the prediction for each question at a temperature; questions without candidates are
+/// omitted.
 fn predictions_at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Prediction> {
     let prediction = |&(n_best, is_correct): &(&NBest, bool)| {
         Some((probabilities(n_best, temperature).0.first().copied()?, is_correct))
@@ -213,8 +217,8 @@ fn log_loss(outcomes: &[Prediction]) -> f64 {
     outcomes.iter().map(loss).sum::<f64>() / outcomes.len().max(1) as f64
 }
 
-/// Returns the temperature with the lowest loss: first on a grid of powers of two from 1/8 to 64,
-/// then with halved steps around the best grid point.
+/// Returns the temperature with the lowest loss. Evaluates the powers of two from 1/8 to 64, and
+/// then refines the best exponent with steps that are halved repeatedly.
 fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
     let (mut best_exponent, mut width) = (0.0f64, 3.0);
     let mut lowest_loss = loss(1.0);

@@ -10,10 +10,11 @@ use crate::{Error, Result};
 /// A text that is searched for answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Name of the document in answers: the file's name or the row's `id`.
+    /// Name of the document in answers: the path of a text file, or the `id` of a row. For a row
+    /// without `id`, the name is the path and the line number.
     pub id: Arc<str>,
-    /// The whole text, of any length. A byte order mark (U+FEFF) at its start is included in
-    /// offsets, but not passed to models.
+    /// The whole text, of any length. A byte order mark (U+FEFF) at the start of the text counts in
+    /// offsets, but is not passed to models.
     pub text: Arc<str>,
 }
 
@@ -23,9 +24,9 @@ const MAX_BYTES: u64 = 256 << 20;
 const ROW_FORMAT: &str =
     "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
-/// Documents in files, which are read again in each pass, so that they can exceed the memory. A
-/// file with rows (`.jsonl`, `.jsonl.gz`) has one document per line; every other file is one
-/// document.
+/// Documents in files. Each pass over the documents reads the files again, so the documents can be
+/// larger than the memory. A file with rows (`.jsonl`, `.jsonl.gz`) has one document per line. A
+/// file with any other name is one document.
 ///
 /// ```
 /// use polyqa::Documents;
@@ -97,7 +98,8 @@ impl Documents {
     /// memory.
     ///
     /// # Errors
-    /// The errors of [`of_files`](Self::of_files).
+    /// [`Error::Read`] or [`Error::Content`] if the rows on standard input are invalid. Errors in a
+    /// file are returned when its rows are read.
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
         if path == Path::new("-") {
             let documents = rows(&path).map(|row| Ok(Source::InMemory(row?)));
@@ -123,7 +125,7 @@ impl Documents {
         self.sources.is_empty()
     }
 
-    /// Counts the documents, by reading the files of rows.
+    /// Counts the documents. Files of rows are read completely.
     ///
     /// # Errors
     /// The errors of [`iter`](Self::iter).

@@ -19,7 +19,8 @@ const DIGEST_BYTES: i64 = 32;
 
 impl Retriever {
     /// Adds the embeddings in a file written by [`save_embeddings`](Self::save_embeddings) to the
-    /// cache and returns their number. Embeddings that exceed the cache's 256 MB are not loaded.
+    /// cache, and returns the number of embeddings in the file. If the embeddings exceed the
+    /// cache's 256 MB, the oldest ones are removed from the cache.
     ///
     /// # Errors
     /// [`Error::Content`] if the file was written with a different encoder or different options, or
@@ -78,10 +79,11 @@ impl Retriever {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    /// Writes the cached embeddings atomically to a safetensors file: `digests`, `[n, 32]` U8, the
-    /// SHA-256 of each text with its kind (`passage` or `question`); `embeddings`, `[n, H]` F32;
-    /// and `probe`, `[H]` F32, the embedding of a fixed text. The metadata `options` contains
-    /// prefixes, pooling, maximum length and precision.
+    /// Writes the cached embeddings atomically to a safetensors file with three tensors. `digests`
+    /// (U8, `[n, 32]`) contains the SHA-256 of each text with its kind (`passage` or `question`).
+    /// `embeddings` (F32, `[n, H]`) contains the embeddings of the texts, with hidden size `H`.
+    /// `probe` (F32, `[H]`) is the embedding of a fixed text, which identifies the encoder. The
+    /// metadata key `options` contains prefixes, pooling, maximum length and precision.
     ///
     /// # Errors
     /// [`Error::Tasks`] if the file cannot be written or the encoder fails.

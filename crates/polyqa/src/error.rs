@@ -20,10 +20,10 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// The problem, and the line if one is invalid.
+        /// The problem, with the line number if a line is invalid.
         problem: String,
     },
-    /// A precision that is unknown or not available.
+    /// A precision is unknown, or the device does not support it.
     #[error("precision {name:?}: {problem}")]
     Precision {
         /// Name of the precision.
@@ -40,7 +40,7 @@ pub enum Error {
     /// Windows, logits or answers cannot be computed.
     #[error(transparent)]
     Tasks(#[from] tasks::Error),
-    /// A question file or its evaluation is invalid.
+    /// An error of `mlqa-eval`, such as an invalid question file or window length.
     #[error(transparent)]
     Eval(#[from] mlqa_eval::Error),
 }

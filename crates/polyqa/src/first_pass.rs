@@ -16,9 +16,10 @@ pub const CANDIDATES: usize = 50;
 /// and the answer's passage. Not used with a retriever.
 const BM25_WEIGHT: f32 = 1.0;
 
-/// Minimum number of passages for inverse document frequencies; smaller collections are padded with
-/// empty passages. Otherwise, adding a short document would change the ratio of the penalties of
-/// rare and frequent words, and thus the answers in other documents.
+/// Minimum number of passages from which inverse document frequencies are computed. Smaller
+/// collections are padded with empty passages. Without padding, an additional short document would
+/// change the weight of rare words relative to frequent words, and thus the answers in other
+/// documents.
 const MIN_COLLECTION: usize = 50;
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
@@ -34,8 +35,8 @@ pub enum Ranking {
     Bm25,
     /// Cosine similarity of the retriever's embeddings, across languages.
     Dense,
-    /// Reciprocal rank fusion of both rankings; equal to `Dense` if question and documents seem to
-    /// be in different languages.
+    /// Reciprocal rank fusion of the BM25 ranking and the dense ranking; equal to `Dense` if the
+    /// question and the documents seem to be in different languages.
     Hybrid,
 }
 
@@ -53,7 +54,7 @@ pub struct FirstPass<'a> {
     dense: Option<(&'a Retriever, Vec<Vector>)>,
 }
 
-/// A tokenizer into words (UAX #29) in lower case; each Han or Kana character is a word.
+/// Splits a text into lower-case words by UAX #29; each Han or Hiragana character is a word.
 #[derive(Default)]
 struct Words;
 
@@ -136,7 +137,7 @@ impl FirstPass<'_> {
     /// Returns the indices of documents for each question, in the order of their best passages.
     ///
     /// BM25 omits documents without a word of the question. Without a retriever, dense rankings are
-    /// empty and hybrid rankings equal BM25's.
+    /// empty and hybrid rankings equal BM25 rankings.
     ///
     /// # Errors
     /// [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
@@ -179,8 +180,8 @@ impl FirstPass<'_> {
         }
         let pairs = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
-            // Shared words of different languages are mostly coincidental and lower the rank of
-            // relevant passages.
+            // Words that occur in texts of different languages are mostly coincidental. Ranking
+            // passages by such words would lower the rank of relevant passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
                 false => fuse_rankings([sorted_indices(self.bm25(question)), dense]),
@@ -189,15 +190,15 @@ impl FirstPass<'_> {
         pairs.map(fuse).collect()
     }
 
-    /// Returns the passages with a word of the question, and their scores.
+    /// Returns the index and the BM25 score of each passage that contains a word of the question.
     fn bm25(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
         let matches = self.scorer.matches(&self.embedder.embed(question));
         matches.into_iter().map(|passage| (passage.id, passage.score))
     }
 
-    /// Computes the reduction of answer scores in each passage: [`BM25_WEIGHT`] times the
-    /// difference to the best BM25 score. Names and numbers also make passages comparable across
-    /// languages.
+    /// Computes the penalty on the scores of answers in each passage: [`BM25_WEIGHT`] times the
+    /// difference between the best BM25 score and the passage's BM25 score. Penalties also apply
+    /// across languages, where names and numbers match.
     fn bm25_penalties(&self, question: &str) -> Vec<f32> {
         let mut scores = vec![0.0; self.passages()];
         for (passage, score) in self.bm25(question) {
@@ -208,11 +209,11 @@ impl FirstPass<'_> {
         penalties(&scores, BM25_WEIGHT)
     }
 
-    /// Selects at most `max_passages` passages for each question: by both rankings if there is a
+    /// Selects at most `max_passages` passages for each question: by hybrid ranking if there is a
     /// retriever, else by BM25.
     ///
-    /// All passages are selected if no ranking contains a passage, or if there is no retriever and
-    /// the question seems to be in another language.
+    /// All passages are selected in two cases: the ranking is empty, or there is no retriever and
+    /// the question seems to be in another language than the documents.
     ///
     /// # Errors
     /// The errors of [`rank`](Self::rank).
@@ -236,8 +237,8 @@ impl FirstPass<'_> {
         Ok(Selection { candidates, penalties })
     }
 
-    /// Returns the scripts or languages of question and documents if they seem to differ. In this
-    /// case, BM25 cannot rank the documents.
+    /// Returns the scripts or languages of the question and of the documents if the two seem to
+    /// differ. In this case, BM25 cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
         let mut question_sample = TextSample::default();
         question_sample.add(question);
@@ -245,12 +246,13 @@ impl FirstPass<'_> {
     }
 }
 
-/// The passages that are read for each question, and the penalties of their answers' scores.
+/// The passages that are read for each question, and the penalties on the scores of answers in
+/// these passages.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
     /// The indices of the passages for each question; `None` if all passages are read.
     candidates: Vec<Option<HashSet<usize>>>,
-    /// `[questions][passages]`; empty for a question without penalties.
+    /// The penalty of each passage for each question, `[questions][passages]`.
     penalties: Vec<Vec<f32>>,
 }
 
@@ -272,7 +274,7 @@ impl Selection {
     }
 }
 
-/// Computes the weighted difference of each score to the highest score.
+/// Computes `weight` times the difference between the highest score and each score.
 fn penalties(scores: &[f32], weight: f32) -> Vec<f32> {
     let best_score = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter().map(|score| weight * (best_score - score)).collect()
@@ -316,7 +318,7 @@ mod tests {
         // for documents 2 and 9.
         assert_eq!(fuse_rankings([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
         assert_eq!(fuse_rankings([vec![], vec![3, 1]]), [3, 1]);
-        // Documents at the end of both rankings do not reorder better documents.
+        // Documents appended to both rankings do not change the order of the other documents.
         assert_eq!(fuse_rankings([vec![5, 0, 3, 1], vec![1, 3, 4, 0]]), [1, 3, 0, 5, 4]);
         let extended_rankings = [vec![5, 0, 3, 1, 10, 11], vec![1, 3, 4, 0, 11, 12, 10]];
         assert_eq!(fuse_rankings(extended_rankings), [1, 3, 0, 11, 10, 5, 4, 12]);

@@ -13,8 +13,8 @@ const MIN_LENGTH: usize = 50;
 /// Maximum length in words of a passage with several sentences; longer paragraphs are cut.
 const MAX_LENGTH: usize = 250;
 
-/// Number of characters above which a line is a paragraph. Lines of texts that are wrapped at a
-/// fixed width are shorter.
+/// A line with more characters than this number is a paragraph. Lines of texts that are wrapped at
+/// a fixed width are shorter.
 const LONG_LINE_CHARS: usize = 200;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -89,9 +89,10 @@ impl Documents {
 /// A part of a text: its byte range and its length in words.
 type Part = (Range<usize>, usize);
 
-/// Returns the byte range of each passage. A passage ends at the end of a paragraph (a blank line
-/// or the end of a long line) if it is long enough. A longer passage is cut into parts of about
-/// equal length, between sentences (UAX #29).
+/// Returns the byte range of each passage. A paragraph ends at a blank line or at the end of a long
+/// line. Paragraphs are joined to a passage until the passage has at least [`MIN_LENGTH`] words. A
+/// passage of more than [`MAX_LENGTH`] words is cut between sentences (UAX #29) into parts of about
+/// equal length.
 fn passage_ranges(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
     let mut incomplete: Option<Part> = None;
@@ -145,7 +146,8 @@ fn split_paragraph(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     parts
 }
 
-/// Returns the byte range and the length of each paragraph, including the blank lines after it.
+/// Returns the byte range of each paragraph, including the blank lines after the paragraph, and its
+/// length in words.
 fn paragraphs(text: &str) -> Vec<Part> {
     let mut paragraphs: Vec<Part> = Vec::new();
     let (mut start, mut paragraph_ended) = (0, false);
@@ -166,8 +168,9 @@ fn paragraphs(text: &str) -> Vec<Part> {
     paragraphs
 }
 
-/// Counts the words (UAX #29; a Han or Kana character is a word). In some scripts without spaces,
-/// UAX #29 finds few words, so the result is at least an eighth of the number of characters.
+/// Counts the words (UAX #29; a Han or Hiragana character is a word). In some scripts without
+/// spaces, UAX #29 finds few words, so the result is at least an eighth of the number of
+/// characters.
 fn count_words(text: &str) -> usize {
     text.unicode_words().count().max(text.chars().count() / 8)
 }
@@ -203,7 +206,7 @@ mod tests {
         let expected =
             [format!("Title\n\n{long}"), format!("{long}\nA line\n\nA list:\n\n- a\n- b")];
         assert_eq!(passage_texts(&text), expected);
-        // Long lines are paragraphs without blank lines between them.
+        // Long lines are paragraphs, even if there are no blank lines between them.
         assert_eq!(
             passage_texts(&format!("{long}\n{long}\r\nshort\nlines")),
             [long.clone(), format!("{long}\r\nshort\nlines")]

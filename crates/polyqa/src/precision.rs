@@ -4,7 +4,7 @@ use torch_ext::Precision;
 
 use crate::{Error, Result};
 
-/// Environment variable that sets the precision if no name is passed.
+/// Environment variable that sets the precision if [`select_precision`] is called without a name.
 pub const PRECISION_VARIABLE: &str = "POLYQA_PRECISION";
 
 /// Selects the precision of a reader on `device` by name: `auto`, or one of [`Precision::ALL`].

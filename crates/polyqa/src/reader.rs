@@ -14,7 +14,8 @@ use crate::first_pass::{CANDIDATES, Selection};
 use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
-/// Number of bytes of contexts after which the pairs collected so far are evaluated.
+/// Pairs of questions and passages are collected until the passages have this size in bytes. The
+/// collected pairs are then evaluated together.
 const BATCH_BYTES: usize = 1 << 18;
 
 /// Minimum hidden size of a large model, for which small batches occupy all CPU cores.
@@ -29,9 +30,9 @@ pub(crate) fn default_windows(config: &Config) -> WindowConfig {
 /// Number of questions that are answered in one pass over the documents.
 const QUESTIONS_PER_PASS: usize = 64;
 
-/// An extractive reader: a model with a span head, and the selection of its answers.
+/// An extractive reader: a model with a span head, and options for selecting answers.
 ///
-/// Answers do not depend on which questions and documents are read together, except for rounding in
+/// Answers do not depend on which questions and passages are in one batch, except for rounding in
 /// padded batches.
 ///
 /// # Example
@@ -148,7 +149,9 @@ impl Reader {
         &self.decoding
     }
 
-    /// Returns the best answers in a few documents, over the [`CANDIDATES`] best passages by BM25.
+    /// Returns the best answers to a question over documents. Only the [`CANDIDATES`] best passages
+    /// by BM25 are read. If the question and the documents seem to be in different languages, all
+    /// passages are read.
     ///
     /// # Errors
     /// The errors of [`answer_all`](Self::answer_all).
@@ -167,13 +170,16 @@ impl Reader {
     }
 
     /// Answers questions over all passages of the documents, or only over the passages selected by
-    /// a first pass. Calls `on_answers` with the answers to consecutive groups of questions, in
-    /// order. Calls without answers report progress: the second argument is the number of documents
-    /// that have been read.
+    /// a first pass. `first_pass` contains the first pass and the maximum number of selected
+    /// passages per question.
     ///
-    /// A question consists of an optional id and its text. The first pass lowers the scores of
-    /// answers in less relevant passages; without it there are no penalties. One document with its
-    /// windows, or about 256 kB of smaller documents, is in memory at a time.
+    /// Calls `on_answers` with the answers to consecutive groups of questions, in order. Calls
+    /// without answers report progress: the second argument is the number of documents that have
+    /// been read.
+    ///
+    /// A question consists of an optional id and its text. The first pass also lowers the scores of
+    /// answers in less relevant passages. At a time, memory contains one document of a file, and
+    /// about 256 kB of passages with their windows.
     ///
     /// # Errors
     /// The errors of `on_answers`, [`Documents::iter`] and [`QaPredictor::predict`].
@@ -261,7 +267,7 @@ impl Reader {
     }
 }
 
-/// Pairs of questions and passages that are evaluated together.
+/// Collected pairs of questions and passages, which are evaluated together.
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,

@@ -9,8 +9,8 @@ use crate::first_pass::{CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
-/// Number of bytes of contexts that are cut at a time. Inputs with too many windows are rejected
-/// between these steps.
+/// Size in bytes of the passages that are cut into windows in one step. After each step, a request
+/// with too many windows is rejected.
 const BATCH_BYTES: usize = 1 << 18;
 
 /// A question's id, if it has one, and its text.
@@ -21,7 +21,8 @@ pub type Query = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects passages and determines their penalties; `None` if BM25 does this.
+    /// Selects passages together with BM25, and determines the passages' penalties. `None` if BM25
+    /// does both alone.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -43,8 +44,8 @@ impl Cutter {
         pass.select(&texts, CANDIDATES)
     }
 
-    /// Cuts the passages selected for every question into windows; returns `None` if there are more
-    /// than `max_windows`.
+    /// Cuts the passages selected for every question into windows. Returns `None` if there are more
+    /// than `max_windows` windows.
     ///
     /// # Errors
     /// The errors of [`windows`] and [`FirstPass::rank`].

@@ -19,28 +19,28 @@ const MAX_LENGTH: usize = 512;
 /// Number of passages that are encoded together.
 const ENCODE_BATCH: usize = 256;
 
-/// Number of passages in one matrix multiplication of scores.
+/// Number of passages whose similarities are computed in one matrix multiplication.
 const SCORE_BATCH: usize = 4096;
 
 /// Maximum size of the cached embeddings in bytes.
 const MAX_CACHE_BYTES: usize = 256 << 20;
 
-/// Default weight of a passage's similarity in its answers' scores.
+/// Default of [`Retriever::with_answer_weight`].
 const ANSWER_WEIGHT: f32 = 80.0;
 
 /// The SHA-256 of a text with its kind (`passage` or `question`).
 pub(crate) type Key = [u8; 32];
 
 /// The embedding of a passage or a question: as many elements as the hidden size, with norm 1;
-/// empty for a text without words.
+/// empty for a blank text.
 pub(crate) type Vector = Arc<[f32]>;
 
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
-/// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached
-/// by the SHA-256 of the text, up to 256 MB; the oldest embeddings are removed first. The cache can
-/// be [stored in a file](Self::save_embeddings). Pooling, prefixes and the maximum length are read
-/// from the files of sentence-transformers, see [`load`](Self::load).
+/// It embeds passages and questions, truncated to the maximum length in tokens. Embeddings are
+/// cached by the SHA-256 of the text, up to 256 MB; the oldest embeddings are removed first. The
+/// cache can be [stored in a file](Self::save_embeddings). Pooling, prefixes and the maximum length
+/// are read from the files of sentence-transformers, see [`load`](Self::load).
 ///
 /// # Example
 /// ```no_run
@@ -96,14 +96,18 @@ impl Cache {
 impl Retriever {
     /// Loads a sentence encoder from a folder.
     ///
-    /// Reads pooling from `modules.json` and `1_Pooling/config.json` (mean or CLS; default: mean),
-    /// and prefixes from the prompts `query` and `passage` or `document` of
-    /// `config_sentence_transformers.json`. Without prompts, the prefixes are `query: ` and
-    /// `passage: ` for a model whose folder or model card contains the name E5, and empty for other
-    /// models.
+    /// Reads pooling (mean or CLS; default: mean) from `modules.json` and `1_Pooling/config.json`,
+    /// and the maximum length from `sentence_bert_config.json`. The prefixes are the prompts
+    /// `query` (or `question`) and `passage` (or `document`) in
+    /// `config_sentence_transformers.json`.
+    ///
+    /// Without prompts, the prefixes are `query: ` and `passage: ` for an E5 model, and empty for
+    /// other models. A model is an E5 model if the folder's name, or the heading or the base model
+    /// in the model card, contains the word E5 but not the word `instruct`.
     ///
     /// # Errors
-    /// [`Error::Content`] naming a file with unsupported settings; as [`Pretrained::load`].
+    /// [`Error::Read`] or [`Error::Content`] naming a file whose settings cannot be read or are not
+    /// supported; the errors of [`Pretrained::load`].
     pub fn load(folder: impl AsRef<Path>, device: Device, precision: Precision) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         Self::load_resolved(&ResolvedModel { folder, origin: None }, device, precision)
@@ -190,8 +194,8 @@ impl Retriever {
         Ok(keys.iter().filter_map(|key| embeddings.get(key).cloned()).collect())
     }
 
-    /// Returns the key of a text. If its embedding is cached or the text has no words, the
-    /// embedding is added to `embeddings`; otherwise the text is added to `pending`.
+    /// Returns the key of a text, and adds the cached embedding to `embeddings`. A text without a
+    /// cached embedding is added to `pending`, unless the text is blank.
     fn look_up(
         &self,
         kind: &str,
@@ -241,7 +245,7 @@ impl Retriever {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Encodes texts, and adds their embeddings to `embeddings` and to the cache.
+    /// Encodes the texts in `pending`, and adds their embeddings to `embeddings` and to the cache.
     fn encode_pending(
         &self,
         pending: &mut Vec<(Key, Vec<u32>)>,
@@ -258,7 +262,7 @@ impl Retriever {
         Ok(())
     }
 
-    /// Computes embeddings of rows of token ids, each of norm 1.
+    /// Computes the embedding of each row of token ids; embeddings have norm 1.
     pub(crate) fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
         let vectors = embed(&self.pretrained.model, rows, self.pooling, self.batch_size)?;
         let unit_vectors = vectors.outer_iter().map(|row| {
@@ -275,11 +279,11 @@ impl Retriever {
         unit_vectors.collect()
     }
 
-    /// Computes the cosine similarities `[questions][passages]`; negative infinity for a text
-    /// without words.
+    /// Computes the cosine similarities `[questions][passages]`; negative infinity if the question
+    /// or the passage is blank.
     ///
-    /// Dot products are summed in float64 and rounded to float32, so they depend neither on the
-    /// number of threads nor on the other passages of a block.
+    /// Dot products are summed in float64 and rounded to float32, so the similarities depend
+    /// neither on the number of threads nor on the other passages in a matrix multiplication.
     pub(crate) fn cosines(&self, passages: &[Vector], questions: &[&str]) -> Result<Vec<Vec<f32>>> {
         let (mut embeddings, mut pending) = (HashMap::new(), Vec::new());
         let keys = questions

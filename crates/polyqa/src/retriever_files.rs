@@ -106,7 +106,8 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
         prompt.unwrap_or_default().to_owned()
     };
     let prompts = [prompt(["query", "question"]), prompt(["passage", "document"])];
-    // Newer versions of sentence-transformers write empty prompts for every model.
+    // Empty prompts count as missing, because newer versions of sentence-transformers write them
+    // for every model.
     if prompts.iter().any(|prompt| !prompt.is_empty()) {
         return Ok(prompts);
     }
@@ -123,8 +124,8 @@ fn is_e5(name: &str) -> bool {
     has_word("e5") && !has_word("instruct")
 }
 
-/// Returns the base model and the first heading of a model card. The card's text may mention other
-/// models.
+/// Returns the base model and the first heading of a model card. The rest of the card is ignored,
+/// because it may mention other models.
 fn card_title(folder: &Path) -> String {
     let card = atomic_file::read_to_string_limited(folder.join("README.md"), MAX_BYTES);
     let card = card.unwrap_or_default();

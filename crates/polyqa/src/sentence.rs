@@ -33,7 +33,7 @@ pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
     start..(start + text.get(start..end).unwrap_or_default().trim_end().len()).max(span.end)
 }
 
-/// Returns the last line of a text, or the end of a long line.
+/// Returns the last line of a text, or at most the last [`MAX_CONTEXT`] bytes of this line.
 fn last_line(text: &str) -> &str {
     let line = text.rsplit('\n').next().unwrap_or_default();
     let from =
@@ -41,7 +41,7 @@ fn last_line(text: &str) -> &str {
     line.get(from.unwrap_or_default()..).unwrap_or_default()
 }
 
-/// Returns the first line of a text, or the beginning of a long line.
+/// Returns the first line of a text, or at most the first [`MAX_CONTEXT`] bytes of this line.
 fn first_line(text: &str) -> &str {
     let line = text.split('\n').next().unwrap_or_default();
     let to = (0..=line.len().min(MAX_CONTEXT)).rev().find(|&at| line.is_char_boundary(at));

@@ -6,7 +6,7 @@ use mlqa_eval::{Answer, Question};
 pub(crate) enum NoAnswer {
     /// The file has no answer.
     None,
-    /// The answer is blank, or not at its offset in the passage.
+    /// Every answer is blank, or not at its offset in the passage.
     Misplaced,
 }
 

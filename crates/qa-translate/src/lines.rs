@@ -24,8 +24,8 @@ pub(crate) type TranslationTable = HashMap<(Language, Language, String), String>
 pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = error.to_string();
-        // The position in serde's message is relative to the line and is removed; the line number
-        // is reported separately.
+        // serde's message contains a position within the line. It is removed, because the error
+        // reports the line number in the file separately.
         let got =
             message.split_once(" at line ").map_or(message.as_str(), |(got, _)| got).to_owned();
         Error::Line { path: path.to_owned(), line, got }
@@ -38,7 +38,7 @@ pub(crate) fn is_blank_translation(source: &str, target: &str) -> bool {
 }
 
 /// Adds a translation unless it is blank. Returns an error if the translation differs from an
-/// earlier translation of the text.
+/// earlier translation of the same text.
 pub(crate) fn add_translation(
     table: &mut TranslationTable,
     line: Line,

@@ -1,10 +1,11 @@
 //! Markers `([` and `])` around answers and other spans, which locate the spans in the translation
 //! (mixMRC + LAKM, section 3.1).
 //!
-//! If a text contains such brackets, the markers have more brackets, such as `([[ … ]])`: one more
-//! than the longest run in the text. Every text can therefore be marked, and the markers can be
-//! recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white space
-//! within a marker is skipped, because translation systems output such brackets and white space.
+//! If a text contains such brackets, the markers have more square brackets, such as `([[ … ]])`:
+//! one more than the longest run of such brackets in the text. Every text can therefore be marked,
+//! and the markers can be recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as
+//! brackets, and white space within a marker is skipped, because translation systems output such
+//! brackets and white space.
 use std::ops::Range;
 
 use crate::Error;
@@ -34,11 +35,11 @@ pub struct RecoveredText {
 /// Reason why markers could not be recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkerError {
-    /// There is no opening or no closing marker.
+    /// An opening marker, a closing marker or the number of a span is missing.
     Missing,
     /// There are several opening or several closing markers, or a marker has extra brackets.
     Duplicate,
-    /// The closing marker precedes the opening marker.
+    /// A closing marker precedes its opening marker, or the marked parts overlap.
     Reordered,
     /// There is only white space between the markers.
     Empty,
@@ -117,9 +118,9 @@ impl MarkedText {
     /// A marker counts as duplicated if the translated span has more brackets at its ends than the
     /// source's span.
     ///
-    /// White space between marker and span is removed in three cases: at the end of the text,
-    /// before punctuation, and if there is white space on the other side of the marker. Otherwise,
-    /// the white space is moved out of the span, so that words stay separated.
+    /// White space between a marker and the marked text is moved out of the span, so that words
+    /// stay separated. It is removed at the start and the end of the text, before punctuation, and
+    /// if there is other white space outside the marker.
     ///
     /// ```
     /// use qa_translate::{MarkerError, mark};
@@ -180,7 +181,7 @@ fn single_pair(text: &[char], level: usize) -> Result<MarkerPair, MarkerError> {
     }
 }
 
-/// Returns the numbers and markers of `count` spans in a text, in the order of the text.
+/// Returns the numbers and markers of `count` spans in the order in which the text contains them.
 fn numbered_pairs(
     text: &[char],
     level: usize,
@@ -225,7 +226,8 @@ fn is_doubled(translated: &str, source: &str) -> bool {
         || closing_brackets(translated) > closing_brackets(source)
 }
 
-/// Removes sorted markers from a text, and returns the ranges of the enclosed parts in the result.
+/// Returns a text without its markers, and the ranges of the marked parts in the returned text.
+/// `pairs` must be sorted by position.
 fn without_markers(
     text: &[char],
     pairs: &[MarkerPair],
@@ -304,7 +306,7 @@ fn is_square_close(c: char) -> bool {
 }
 
 /// Returns the length in code points of the first `level` brackets and the white space before each
-/// bracket; `None` if there are fewer brackets.
+/// bracket; `None` if the text starts with fewer than `level` brackets.
 fn bracket_run(
     mut text: impl Iterator<Item = char>,
     level: usize,
@@ -353,7 +355,7 @@ fn run_length(text: impl Iterator<Item = char>, is_bracket: fn(char) -> bool) ->
 }
 
 /// Returns the length of the longest run of square brackets that follows an opening round bracket
-/// or precedes a closing one.
+/// or precedes a closing round bracket.
 fn longest_run(text: &[char]) -> usize {
     let runs = text.iter().enumerate().map(|(index, &c)| {
         if is_round_open(c) {

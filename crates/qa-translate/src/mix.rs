@@ -1,4 +1,4 @@
-//! Questions and passages in different languages (mixMRC, section 3.1: D'').
+//! Combines questions with passages in other languages (data set D'' of mixMRC, section 3.1).
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -32,8 +32,8 @@ pub struct MixConfig {
     pub source_language: Language,
     /// Pairs of languages to mix.
     pub pairs: Pairs,
-    /// Whether a translated question is used only if its passage was translated. Otherwise,
-    /// questions whose passage was discarded are combined with the source's passage.
+    /// Whether a translated question is used only if its passage was translated. If false, a
+    /// translated question without a translated passage is combined with the source's passage.
     pub require_pair: bool,
     /// Random seed of the order of rows.
     pub seed: u64,
@@ -77,9 +77,10 @@ impl MixConfig {
 pub struct MixedRow {
     /// The question's language.
     pub question_language: Language,
-    /// The language of passage and answers; differs from the question's.
+    /// The language of passage and answers; differs from `question_language`.
     pub context_language: Language,
-    /// The mixed question, with the source's id.
+    /// The question in `question_language`, with passage and answers in `context_language` and the
+    /// source's id.
     pub question: Question,
 }
 
@@ -98,7 +99,8 @@ pub struct Mixed {
 pub struct MixReport {
     /// Number of rows by passage language and question language.
     pub rows: BTreeMap<(Language, Language), usize>,
-    /// Number of rows whose question has no translated passage; `require_pair` skips such rows.
+    /// Number of rows whose question has no translated passage; 0 with `require_pair`, which skips
+    /// such rows.
     pub without_pair: usize,
 }
 
@@ -118,10 +120,10 @@ impl MixReport {
 
 /// Mixes `source` with its translations.
 ///
-/// For each question and each other language x there are two rows: (question in x, passage of the
-/// source) and (question of the source, passage in x). [`Pairs::AllPairs`] adds (question in x,
-/// passage in y). Rows are shuffled by the seed. Every row's answers are checked against its
-/// passage.
+/// For each question and each language x of the translations there are two rows: (question in x,
+/// passage of the source) and (question of the source, passage in x). [`Pairs::AllPairs`] adds
+/// (question in x, passage in y). `config.seed` determines the order of rows. The answers of each
+/// row are checked against the row's passage.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -136,8 +138,8 @@ impl MixReport {
 /// ```
 ///
 /// # Errors
-/// [`Error::Language`] if a translation is in the source's language or two are in the same
-/// language; [`mlqa_eval::Error::AnswerMismatch`].
+/// [`Error::Language`] if a translation is in the source's language, or two translations are in the
+/// same language; [`mlqa_eval::Error::AnswerMismatch`] if an answer is not at its offset.
 pub fn mix(
     source: &Dataset,
     translations: &[Translated],
@@ -228,8 +230,8 @@ impl Mixed {
 
     /// Writes one file for each pair of languages into `folder` and returns the paths.
     ///
-    /// Files are named like MLQA's ([`DatasetName`]) and use the source's ids. All files are
-    /// complete before the first file is renamed to its final name.
+    /// File names follow MLQA's scheme ([`DatasetName`]), and questions have the source's ids. All
+    /// files are complete before the first file is renamed to its final name.
     ///
     /// # Errors
     /// [`Error::Empty`] if there are no rows; [`Error::Eval`] if a file cannot be written.

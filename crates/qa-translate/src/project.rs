@@ -10,7 +10,7 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectConfig {
-    /// Minimum similarity of a link.
+    /// Minimum similarity of two linked tokens.
     pub min_similarity: f32,
     /// Maximum number of unlinked target tokens between two linked tokens of a span.
     ///
@@ -28,9 +28,10 @@ impl Default for ProjectConfig {
 /// Returns the target tokens that correspond to the source tokens `span`; `None` if no token is
 /// linked.
 ///
-/// Two tokens are linked if each is the most similar token of the other. Outliers are dropped
-/// according to `max_gap`, and the result is the smallest span that covers the remaining tokens.
-/// Ties are resolved in favour of the first token.
+/// A source token and a target token are linked if each of the two is the most similar token of the
+/// other one, and the similarity is at least `min_similarity`. Linked target tokens that are
+/// separated by large gaps are dropped (`max_gap`), and the result is the smallest span that covers
+/// the remaining tokens. Ties are resolved in favour of the first token.
 ///
 /// # Shapes
 /// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
@@ -46,8 +47,8 @@ impl Default for ProjectConfig {
 /// ```
 ///
 /// # Errors
-/// [`Error::Projection`] if `span` is empty or exceeds the matrix, or a similarity in a row or
-/// column that is used is not finite.
+/// [`Error::Projection`] if `span` is empty or exceeds the matrix, or a similarity in the row of a
+/// span token, or in the column of its most similar target token, is not finite.
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,
@@ -102,8 +103,8 @@ impl LinkGroup {
     }
 }
 
-/// Returns the index of the first maximum and its value. For errors, `matrix_index` returns the row
-/// and column of a value.
+/// Returns the index of the first maximum and its value. `matrix_index` converts the index of a
+/// value to a row and a column for error messages.
 fn best(
     values: ArrayView1<'_, f32>,
     matrix_index: impl Fn(usize) -> (usize, usize),

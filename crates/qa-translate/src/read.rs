@@ -56,7 +56,7 @@ pub struct MixedTraining {
     pub source: Vec<Question>,
     /// D': translations of D, with question and passage in one language.
     pub translated: Vec<Question>,
-    /// D'': questions about passages in a language other than the question's.
+    /// D'': rows whose question and passage are in different languages.
     pub mixed: Vec<Question>,
 }
 

@@ -9,8 +9,8 @@ pub enum Occurrence {
     /// Rejects the answer.
     #[default]
     Unique,
-    /// Selects the occurrence whose relative position is nearest to the source answer's. If two
-    /// occurrences are equally near, the first occurrence is selected.
+    /// Selects the occurrence whose relative position is nearest to the relative position of the
+    /// source answer. If two occurrences are equally near, the first occurrence is selected.
     Nearest,
 }
 

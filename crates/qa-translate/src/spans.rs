@@ -82,7 +82,7 @@ impl TypedText {
         Ok(Self { text, spans })
     }
 
-    /// Returns the words of the text and a tag for each: `O`, or `B-` and `I-` with the type
+    /// Returns the words of the text and a tag for each word: `O`, or `B-` and `I-` with the type
     /// (IOB2).
     ///
     /// Words are the units of [`units`](crate::units()), split at span boundaries, without white

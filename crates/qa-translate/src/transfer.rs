@@ -25,8 +25,8 @@ pub enum SpanLoss {
     /// The markers were lost, or the span overlaps a marked span; in both cases, the span was not
     /// searched.
     LostMarkers,
-    /// The span overlaps an earlier span of the source. For answers, only an equal position counts
-    /// as an overlap.
+    /// In the translation, the span overlaps an earlier span. For answers, only an equal position
+    /// counts as an overlap.
     Overlap,
     /// The span was not found in the finished translation.
     #[serde(untagged)]
@@ -169,9 +169,9 @@ impl<'a> SpanTransfer<'a> {
 
     /// Translates texts with their spans marked and recovers the markers.
     ///
-    /// If `placer` is not `None`, it locates the remaining spans. The recovered translation is
-    /// searched for spans that overlap a marked span. If markers were lost, a translation of the
-    /// unmarked text is searched for all spans.
+    /// If `placer` is not `None`, it locates the spans that were not recovered. Spans that overlap
+    /// a marked span are located in the recovered translation. If markers were lost, all spans are
+    /// located in a translation of the unmarked text.
     pub fn transfer_spans(
         &mut self,
         sources: &[SpanText<'_>],
@@ -218,7 +218,7 @@ impl<'a> SpanTransfer<'a> {
         Ok(transferred)
     }
 
-    /// Locates spans with lost markers by `placer`.
+    /// Locates spans with lost markers, using `placer`.
     fn place_lost_spans(
         &mut self,
         sources: &[SpanText<'_>],

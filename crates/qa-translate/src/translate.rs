@@ -17,7 +17,8 @@ use crate::{BySearch, Error, PlaceError, PlaceSpans, Translator};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranslateConfig {
-    /// Whether an answer with lost markers is translated separately and searched, as in the paper.
+    /// Whether an answer with lost markers is translated separately and searched for in the
+    /// translated passage, as in the paper.
     pub fall_back: bool,
     /// Search options.
     pub search: SearchConfig,
@@ -74,7 +75,7 @@ pub struct TranslateReport {
 pub struct Discarded {
     /// The source has no answer.
     pub no_answer: usize,
-    /// An answer is blank or not at its offset.
+    /// Every answer is blank or not at its offset.
     pub misplaced_answer: usize,
     /// The question has no translation.
     pub untranslated_question: usize,
@@ -88,7 +89,7 @@ pub struct Discarded {
     pub answer_not_found: usize,
     /// The passage contains the translated answer more than once.
     pub answer_ambiguous: usize,
-    /// The existing translation lacks the id.
+    /// The existing translation does not contain the question's id.
     pub missing_id: usize,
 }
 
@@ -105,7 +106,7 @@ impl Discarded {
         } += 1;
     }
 
-    /// Returns the sum over all reasons.
+    /// Returns the number of skipped questions over all reasons.
     pub fn total(&self) -> usize {
         self.by_reason().into_iter().map(|(_, count)| count).sum()
     }
@@ -174,7 +175,8 @@ impl TranslateReport {
         Some((passage, answers))
     }
 
-    /// Returns 1 − kept / source, from 0 to 1; 0 for an empty source.
+    /// Returns the fraction of source questions that were skipped, from 0 to 1; 0 for an empty
+    /// source.
     ///
     /// The paper's values are 0.0835 for de and 0.0053 for es (MLQA), and 0.0727 for fr and 0.0934
     /// for de (MTQA).
@@ -192,9 +194,9 @@ impl TranslateReport {
 ///
 /// Questions and passages are translated. In a passage, the distinct answers are marked
 /// ([`mark`](crate::mark())). If the markers are lost, answers and passage are translated
-/// separately, and the passage is searched for the answers ([`search`](crate::search())). It is
-/// also searched for answers that overlap a marked answer. Answers that cannot be aligned, and
-/// questions without a remaining answer, are skipped and counted.
+/// separately, and the passage is searched for the answers ([`search`](crate::search())). The
+/// translated passage is also searched for answers that overlap a marked answer. Answers that
+/// cannot be aligned, and questions without a remaining answer, are skipped and counted.
 ///
 /// Questions of one paragraph may have different translations of the passage, because the markers
 /// are at different positions in the translated text.

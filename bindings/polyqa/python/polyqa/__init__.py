@@ -4,8 +4,8 @@ import os
 import warnings
 
 if "GOMP_SPINCOUNT" not in os.environ:
-    # Waiting threads of libtorch sleep. If other programs use the cores, this is many times faster than
-    # spinning. libgomp reads the variable when torch is imported.
+    # With this setting, libtorch's waiting threads sleep instead of spinning, which is many times
+    # faster if other programs use the cores. libgomp reads the setting when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # torch is imported first, because the extension uses the libraries that torch loads.

@@ -8,8 +8,8 @@ from polyqa._polyqa import program
 
 def main() -> int:
     """Runs the program with this process's arguments; returns its exit code."""
-    # SIGINT ends the process immediately, as without Python, unless the signal is ignored. SIGPIPE
-    # is ignored in both cases.
+    # SIGINT ends the process immediately, as in a Rust program, unless the parent process
+    # ignores SIGINT. SIGPIPE needs no change, because Python and Rust programs both ignore it.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     return program(["polyqa", *sys.argv[1:]])

@@ -1,9 +1,10 @@
 //! Compares `polyqa answer` with the question-answering pipeline of transformers 4 on torch and on
 //! ONNX Runtime, each as a program.
 //!
-//! All programs run the same model on the CPU, on the same windows. The programs alternate; each
-//! row is the median of several runs. The pipeline computes a softmax per window, so answers are
-//! compared for contexts of one window, in float32.
+//! All programs evaluate the same model on the same windows on the CPU. The programs run
+//! alternately; each row of the table is the median of several runs. The pipeline computes a
+//! separate softmax for each window, so its answers equal those of `polyqa answer` only for
+//! contexts of one window. Answers are compared for such contexts, in float32.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -133,7 +134,7 @@ impl Bench {
         let Options { runtimes, precisions, rounds, .. } = &self.options;
         let mut polyqa_costs = vec![Vec::new(); precisions.len()];
         let mut pipeline_costs = vec![(Vec::new(), Vec::new()); runtimes.len()];
-        // The first run of a runtime may export the model.
+        // The first run of each runtime is not measured, because it may export the model.
         for runtime in runtimes {
             self.run_pipeline("short.json", runtime)?;
         }
@@ -186,7 +187,7 @@ impl Bench {
     }
 }
 
-/// Returns the input of the pipeline's program.
+/// Returns pairs of questions and contexts as JSON, the input of the pipeline's program.
 fn pairs(questions: &[Question]) -> String {
     let pair = |qa: &Question| json!({"question": qa.question, "context": &*qa.context});
     Value::from_iter(questions.iter().map(pair)).to_string()

@@ -12,7 +12,7 @@ use xlmr_model::{Config, Head, Model, TokenizerFiles};
 /// Options of the model.
 #[derive(clap::Args)]
 pub struct ModelOptions {
-    /// Model folder [default: random weights with the sizes of --layers and --hidden]
+    /// Model folder [default: a model with random weights and the sizes --layers and --hidden]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Encoder layers
@@ -34,7 +34,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Prepares the folder; `None` if transformers is not installed.
+    /// Prepares the folder; returns `None` if transformers is not installed.
     pub fn new(bench: &'static str, options: &ModelOptions) -> io::Result<Option<Self>> {
         let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(None) };
         let Some(packages) = testkit::transformers_4_packages() else { return Ok(None) };

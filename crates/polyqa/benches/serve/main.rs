@@ -1,5 +1,5 @@
-//! Compares the latency of `polyqa serve` with that of a FastAPI service over the pipeline of
-//! transformers 4. Each client sends its requests sequentially.
+//! Compares the latency of `polyqa serve` with the latency of a FastAPI service over the pipeline
+//! of transformers 4. Each client sends its requests sequentially.
 //!
 //! All services run the same model on the CPU, with equal windows and requests. Each request is one
 //! question about one XQuAD paragraph. The services run one after the other.

@@ -44,9 +44,10 @@ pub struct Args {
     /// passages
     #[arg(long, value_name = "FILE", requires = "retriever")]
     embeddings: Option<PathBuf>,
-    /// Number of passages that the retriever and BM25 select per question. 0 reads all passages
-    /// and, without a retriever, applies no penalties. Without a retriever, all passages are
-    /// also read for questions that seem to be in another language than the documents
+    /// Number of passages that the retriever and BM25 select per question. With 0, all passages are
+    /// read; without a retriever, 0 also disables the retrieval penalty on scores. Without a
+    /// retriever, all passages are also read for questions that seem to be in another language than
+    /// the documents
     #[arg(long, value_name = "N", default_value_t = CANDIDATES)]
     candidates: usize,
     /// Print one JSON line per question
@@ -85,7 +86,8 @@ const QUESTIONS_PER_BATCH: usize = 256;
 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
-    // Inputs are read before the model, because loading the model takes longer.
+    // Inputs are read before the model is loaded, so that errors in inputs are reported
+    // immediately.
     let is_standard_input = |path: &&PathBuf| path.as_path() == Path::new("-");
     let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
     ensure!(

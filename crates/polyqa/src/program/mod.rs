@@ -57,8 +57,8 @@ enum Command {
 /// Rarely used commands of `mlqa-eval`, which the help does not list.
 const HIDDEN_COMMANDS: [&str; 4] = ["windows", "decode", "coverage", "tables"];
 
-/// Builds the command line. Help texts of commands shared with other programs are adapted to
-/// `polyqa`.
+/// Builds the command line. Some commands are shared with the programs `mlqa-eval` and `qa-report`;
+/// in their help texts, the program's name is replaced by `polyqa`.
 fn command() -> clap::Command {
     Args::command().mut_subcommands(|command| {
         let is_hidden = HIDDEN_COMMANDS.contains(&command.get_name());
@@ -74,9 +74,9 @@ fn command() -> clap::Command {
     })
 }
 
-/// Runs the program and returns its exit code: 0 for success, 2 for an error, or 128 plus a
-/// signal's number. The first argument is the program's name. `--help` and `--version` end the
-/// process.
+/// Runs the program and returns its exit code: 0 for success, 2 for an error, or 128 plus the
+/// number of the signal that stopped the program. The first argument is the program's name.
+/// `--help` and `--version` end the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     torch_ext::passive_omp_wait();
     let parsed_args = cli::parse_command(command(), arguments)
@@ -85,7 +85,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };
-    // `train` reads and rewrites the files of its run folder, as the recipes do.
+    // Overwriting an input is an error, except in `train`, which reads and rewrites files of its
+    // run folder.
     if !matches!(command, Command::Train(_)) {
         atomic_file::protect_inputs();
     }

@@ -75,7 +75,8 @@ pub struct ReaderArgs {
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// Compute precision: f32, bf16, int8 (CPU only), f16 (GPU only), or auto: bf16 on processors
-    /// with AMX, int8 on others with AVX-512 VNNI, else f32 [default: POLYQA_PRECISION, or auto]
+    /// with AMX, int8 on other processors with AVX-512 VNNI, else f32 [default: POLYQA_PRECISION,
+    /// or auto]
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
     /// Device: auto, cpu, cuda or cuda:N
@@ -90,7 +91,7 @@ enum Score {
     Raw,
     /// Log-probability within the window, as in the pipeline of transformers
     Softmax,
-    /// Sum of start and end logit minus that of "no answer" in the window
+    /// Sum of start and end logit, minus the sum for "no answer" in the same window
     Margin,
 }
 
@@ -117,9 +118,9 @@ pub struct RetrieverArgs {
     /// Prefix of passages for the retriever [default: from its files; "passage: " for E5]
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
-    /// Weight of the retrieval penalty: an answer's score is reduced by the weight times the amount
-    /// by which the cosine similarity of its passage to the question is below the best passage's;
-    /// with 0, the retriever only selects passages [default: 80]
+    /// Weight of the retrieval penalty: the score of an answer is reduced by the weight times the
+    /// difference between the best passage's and the answer's passage's cosine similarity to the
+    /// question. With 0, the retriever only selects passages [default: 80]
     #[arg(long, value_name = "WEIGHT", requires = "retriever")]
     retriever_weight: Option<f32>,
 }
@@ -148,13 +149,14 @@ impl ReaderArgs {
         Ok(())
     }
 
-    /// Loads the reader. Also returns the model's name: the name of its repository or folder, or
-    /// the run's name for the folder `model` of a run.
+    /// Loads the reader, and returns it with the model's name: the repository or, for a local
+    /// model, the folder's name. If the folder's name is `model`, the parent folder's name is
+    /// returned, which is the name of the run.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let device = resolve_device(self.device.parse::<DeviceChoice>()?)?;
         let precision = select_precision(self.precision.as_deref(), device)?;
-        // In other precisions than f32, only the small matmul of the head is in float32; tuning it
-        // would take longer than computing it.
+        // In other precisions than f32, only the head's small matmul is in float32. Selecting the
+        // fastest kernel for this matmul would take longer than computing it.
         let float32_matmul = if precision == Precision::F32 { "auto" } else { "highest" }.into();
         let run = RunConfig { float32_matmul, ..RunConfig::default() };
         Runtime::set_up(&RunConfig { device: self.device.clone(), ..run })?;

@@ -6,8 +6,8 @@ use std::io::IsTerminal;
 use crate::{Answer, Answers};
 use atomic_file::one_line;
 
-/// Formats the question, its best answer with the sentence that contains it, and the other distinct
-/// answers.
+/// Formats the question, the best answer with the sentence that contains the answer, and the other
+/// distinct answers.
 pub fn answers(result: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&result.question));

@@ -39,7 +39,8 @@ fn lines() -> Vec<String> {
         let mut contexts: Vec<String> =
             questions.iter().map(|question| question.context.to_string()).collect();
         contexts.dedup();
-        // transformers 4 has a token for a trailing space, and transformers 5 does not.
+        // Trailing white space is removed, because transformers 4 returns a token for a trailing
+        // space and transformers 5 does not.
         contexts.iter_mut().for_each(|context| context.truncate(context.trim_end().len()));
         lines.extend(contexts);
         lines.extend(questions.iter().take(46).map(|question| question.question.clone()));

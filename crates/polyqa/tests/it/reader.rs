@@ -90,7 +90,7 @@ fn joint_and_separate_reading_give_equal_answers() {
     questions.dedup_by(|question, previous| question.context == previous.context);
     let documents: Vec<Document> =
         questions.iter().map(|qa| document(&qa.id, &qa.context)).collect();
-    // Without a first pass, documents are not compared with each other.
+    // There is no first pass, because its penalties depend on all documents.
     let question: Query = (None, "Where is it?".to_owned());
     let answer = |documents: Vec<Document>| {
         answer_all(&reader, std::slice::from_ref(&question), &documents.into(), None)
@@ -141,7 +141,8 @@ fn empty_documents_have_no_answer() {
         let result = reader.answer("Where?", documents).unwrap();
         assert!(result.answers.is_empty() && result.no_answer);
     }
-    // The threshold applies regardless of the scores of the answers.
+    // With a very low threshold, the result is "no answer", regardless of the scores of the
+    // answers.
     let with_threshold = reader.with_null_threshold(Some(-1e9));
     let result = with_threshold.answer("Where?", vec![document("d", "It is here.")]).unwrap();
     assert!(!result.answers.is_empty() && result.no_answer);

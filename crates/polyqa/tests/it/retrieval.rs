@@ -71,7 +71,7 @@ fn embeddings_are_cached_by_content() {
     let question = questions[0].as_str();
     let rankings = rank(&documents, &retriever, &[question, question], Ranking::Dense);
     assert_eq!(rankings[0], rankings[1]);
-    // Equal documents are ranked by their index, and a document without words is omitted.
+    // Equal documents are ranked by their index, and a blank document is omitted.
     let index = rankings[0].iter().position(|&k| k == 1).unwrap();
     assert_eq!((rankings[0].get(index + 1), rankings[0].len()), (Some(&4), 5));
     assert_eq!(rank(&documents, &retriever, &[question], Ranking::Dense)[0], rankings[0]);
@@ -92,7 +92,7 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     retriever.save_embeddings(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let new_retriever = load();
-    // Four paragraphs and the question.
+    // The file contains the embeddings of four paragraphs and of the question.
     assert_eq!(new_retriever.load_embeddings(&path).unwrap(), 5);
     assert_eq!(rank(&documents, &new_retriever, &question, Ranking::Dense), expected);
     new_retriever.save_embeddings(&path).unwrap();
@@ -187,7 +187,8 @@ fn the_program_selects_documents_with_both_rankings() {
     assert!(selected.len() == 3 && selected.contains(&"37".to_owned()), "{selected:?}");
     assert!(!hybrid.err.contains("warning"), "{}", hybrid.err);
 
-    // Questions on standard input have the same candidates.
+    // For a question on standard input, the same passages are selected as for a question in an
+    // option.
     let line = format!("{line} --retriever encoder --candidates 3");
     assert_eq!(run_with_input(&program, &line, b"Wo liegt Lima?\n").out, hybrid.out);
 }

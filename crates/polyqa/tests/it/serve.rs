@@ -207,7 +207,7 @@ fn request_errors_are_reported_as_json() {
         assert_eq!(reply.status, status, "{body:.60}: {}", reply.body);
         assert_eq!(reply.body["error"]["code"].as_str().unwrap_or_default(), code);
     }
-    // The length of this body is not declared in advance.
+    // This request is chunked, so the length of its body is not declared in advance.
     let start = format!("POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n");
     let mut stream =
         service.send(start + "transfer-encoding: chunked\r\nconnection: close\r\n\r\n");
@@ -430,7 +430,8 @@ fn no_request_is_lost_when_clients_disconnect() {
     }
     assert_eq!(n_answered.load(Ordering::Relaxed), requests / 20 * 16);
     eprintln!("{memory:?} MiB after each half; retries: {n_retries:?}");
-    // libtorch caches plans per shape, and the tokenizer caches words, both up to a limit.
+    // A limited increase is accepted, because libtorch caches plans for each shape and the
+    // tokenizer caches words. Both caches have a maximum size.
     let max_increase = if testkit::long() { memory[0] / 10 } else { 200 };
     assert!(memory[1] < memory[0] + max_increase, "{memory:?} MiB");
     service.signal("-TERM");
@@ -474,7 +475,7 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
     };
     assert_eq!(spans(&reply.body["results"][0]), spans(&expected));
-    // All documents of a small request are evaluated, and a request with too many windows is
+    // The 50 documents are all evaluated. Their windows exceed --max-windows, so the request is
     // rejected.
     let long_documents: Vec<String> = vec!["Town ".repeat(300); 50];
     let reply = service.client().post(&json!({"question": "Where?", "documents": long_documents}));

@@ -161,7 +161,7 @@ fn the_window_score_is_stored_with_the_calibration() {
     let (by_default, raw) = (answer(""), answer("--window-score raw"));
     assert!(by_default == answer("--window-score margin") && by_default != raw);
     assert!(![&by_default, &raw].contains(&&answer("--window-score softmax")));
-    // A model without a calibration has the same default.
+    // Without a calibration, the default of --window-score is also margin.
     std::fs::remove_file(program.at("run/model/calibration.json")).unwrap();
     let first_score = |out: &str| out.split("\"score\":").nth(1).map(|text| text[..8].to_owned());
     assert_eq!(first_score(&answer("")), first_score(&by_default));
@@ -171,7 +171,7 @@ fn the_window_score_is_stored_with_the_calibration() {
     );
 }
 
-/// Trains a reader with this option, once with an interruption and once without.
+/// Trains a reader with `option`, once with an interruption and once without an interruption.
 ///
 /// Checks that checkpoints contain only `parameters` adapter tensors and the head, that only the
 /// encoder's linear layers `layers` change, and that the file `weights` contains the
@@ -184,7 +184,7 @@ fn check_adapter_training(
 ) -> Program {
     let program = polyqa();
     program.write("train.jsonl", rows(12));
-    // The tokenizer's `</s>` has id 2.
+    // The configuration contradicts the tokenizer, whose `</s>` has id 2. Training corrects the id.
     let config = program.read("model/config.json");
     let changed_config = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
     assert_ne!(changed_config, config);

@@ -1,5 +1,5 @@
-//! T-Projection (García-Ferrero et al. 2023): ranks parts of the translation by mutual translation
-//! probability with the source span.
+//! T-Projection (García-Ferrero et al. 2023): ranks parts of the translation by the probability
+//! that the part and the source span are translations of each other.
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ pub trait Candidates {
 
 /// Generates all ranges of words of a limited length, without a model.
 ///
-/// A range has up to 1.5 times as many words as the source span, plus two. The ranges that are
-/// closest to the source span in length and position are first.
+/// A range has at most two words more than 1.5 times the number of words of the source span. The
+/// ranges that are closest to the source span in length and position are first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Windows;
 
@@ -63,9 +63,10 @@ impl Default for CandidateConfig {
     }
 }
 
-/// Scores candidates, and selects the first unoccupied occurrence of the best candidate.
+/// Scores candidates, and selects the first occurrence of the best candidate.
 ///
-/// The spans of consecutive tasks with the same source and translation do not overlap.
+/// In consecutive tasks with the same source and translation, occurrences that overlap an earlier
+/// selected span are skipped.
 #[derive(Clone, Debug)]
 pub struct ByCandidates<G, S> {
     /// Candidate generator.
@@ -79,9 +80,10 @@ pub struct ByCandidates<G, S> {
 /// Computes the translation similarity of two texts (NMTScore, Vamvas and Sennrich 2022, normalised
 /// "direct" translation).
 ///
-/// The similarity is `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` with `p = 2^-CE` and CE the mean
-/// over tokens of the negative natural logarithm, as in the released code. Each score is paired
-/// with its target's number of words, which is used if the score has no tokens.
+/// The similarity is `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` where `p = 2^-CE`, and CE is the
+/// mean over tokens of the negative natural logarithm of the token's probability, as in the
+/// released code. Each score is passed with the number of words of its target, which replaces the
+/// number of tokens if the score has no tokens.
 pub fn translation_similarity(
     a_of_b: (&TextScore, usize),
     a_of_a: (&TextScore, usize),

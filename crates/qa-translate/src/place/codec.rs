@@ -9,19 +9,18 @@ use super::{score, slice, units};
 use crate::markers::mark;
 use crate::{Error, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
-/// Options for placing markers. The defaults are those of the released code.
+/// Options for placing markers. The defaults equal the values in the released code.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
-    /// Minimum change of a token's log-probability, caused by the markers in the source, for which
-    /// spans may start in the window around the token.
+    /// Spans may start only near a token whose log-probability changes by at least this value if
+    /// markers are added to the source. The option `window` defines which tokens are near.
     pub strong: f64,
-    /// Minimum change of a token's log-probability for which a span may start at the token, if the
-    /// token is in such a window.
+    /// Minimum change of the log-probability of a token at which a span starts.
     pub weak: f64,
     /// Number of tokens before and after the central token of a window.
     pub window: usize,
-    /// Number of retained hypotheses.
+    /// Number of candidate spans (hypotheses) that are retained, best first.
     pub n_best: usize,
     /// Maximum number of words of a span.
     pub max_words: usize,
@@ -46,8 +45,8 @@ struct Hypothesis {
 /// Places markers where the marked translation has the best score.
 ///
 /// All spans of at most `max_words` words whose first word is an allowed start are scored, so the
-/// search is exact. The scorer is called in three rounds: for the starts, for the spans, and for
-/// the reverse direction.
+/// search is exact. The scorer is called in three rounds: to find the allowed starts, to score the
+/// spans, and to rerank the best spans by the reverse translation direction.
 #[derive(Clone, Debug)]
 pub struct ByConstrainedDecoding<S> {
     /// Scorer of texts.
@@ -158,7 +157,7 @@ fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed,
 ///
 /// A span may start at a token whose score changes by at least `weak` if markers are added to the
 /// source, provided that the score of a token in the surrounding window changes by at least
-/// `strong`. All words are allowed if there is no such token or tokens have no scores.
+/// `strong`. All words are allowed if there is no such token, or if the tokens have no scores.
 fn allowed_starts(
     words: &[Range<usize>],
     plain: &TextScore,
@@ -195,8 +194,9 @@ fn allowed_starts(
 
 /// Returns the index of the selected hypothesis; `None` if all hypotheses are rejected.
 ///
-/// Hypotheses are sorted, best first. The selection depends on the spelling and on `losses`, which
-/// contains the negative log-probability of the source span given each hypothesis.
+/// Hypotheses are sorted, best first. The selection depends on the spelling of the hypotheses and
+/// on `losses`, which contains the negative log-probability of the source span given each
+/// hypothesis.
 fn rerank(
     task: &SpanTask,
     hypotheses: &[Hypothesis],

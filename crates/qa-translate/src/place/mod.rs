@@ -55,11 +55,11 @@ impl SpanTask {
 pub struct Placed {
     /// Range in code points of the translation.
     pub span: Range<usize>,
-    /// Score of the span; comparable only within one method.
+    /// Score of the span; comparable only with scores of the same method.
     pub score: f64,
     /// Name of the method ([`PlaceSpans::name`]).
     pub method: &'static str,
-    /// Other candidates, best first, with their scores.
+    /// Candidates that were not selected, best first, with their scores.
     pub runners_up: Vec<(Range<usize>, f64)>,
 }
 
@@ -96,7 +96,8 @@ pub trait PlaceSpans {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceError>>, Error>;
 }
 
-/// Returns the text in `span`, in code points; `None` if it is blank or `span` exceeds the text.
+/// Returns the part of a text in `span`, in code points; `None` if the part is blank or `span`
+/// exceeds the text.
 pub(crate) fn slice(text: &str, span: &Range<usize>) -> Option<String> {
     let length = span.end.checked_sub(span.start)?;
     let part: String = text.chars().skip(span.start).take(length).collect();

@@ -5,7 +5,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Returns the word ranges of a text (Unicode UAX 29), in code points.
 ///
-/// In scripts without spaces, each character has a separate range, as has each punctuation mark.
+/// Each punctuation mark, and each character of a script without spaces, has a separate range.
 ///
 /// ```
 /// assert_eq!(qa_translate::units("a bc."), [0..1, 2..4, 4..5]);

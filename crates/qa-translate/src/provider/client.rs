@@ -17,9 +17,9 @@ pub struct ServerConfig {
     pub timeout_seconds: f64,
     /// Maximum number of attempts per request.
     pub attempts: u32,
-    /// Seconds before the second attempt; each later wait is twice as long.
+    /// Seconds before the second attempt; each later wait is twice as long as the previous one.
     pub first_wait_seconds: f64,
-    /// Maximum wait in seconds, also for a longer `Retry-After`.
+    /// Maximum wait in seconds, even if the server's `Retry-After` is longer.
     pub longest_wait_seconds: f64,
 }
 
@@ -57,7 +57,7 @@ impl ServerConfig {
             ("first_wait_seconds", self.first_wait_seconds, true),
             ("longest_wait_seconds", self.longest_wait_seconds, true),
         ] {
-            // The maximum of one day is within the range of `Duration`.
+            // Values of at most one day can be converted to `Duration`.
             if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
                 let rule = "from 0 to 86400 seconds, and a timeout above 0";
                 return config_error(key, value.to_string(), rule);
@@ -188,7 +188,7 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
 }
 
 /// Returns the message in an error response: `error` in LibreTranslate's JSON, or the message
-/// inside `error` in OpenAI's.
+/// inside `error` in OpenAI's JSON.
 fn error_message(text: &str) -> String {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let error = &body["error"];

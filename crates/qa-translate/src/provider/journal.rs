@@ -76,8 +76,9 @@ fn lock(file: &File) -> io::Result<Option<FileLock>> {
 
 /// Returns whether a last line is an incomplete line of this journal.
 ///
-/// After a kill, the line break is missing; after a power failure, the line may contain zeros. A
-/// line whose start does not match `line_prefix` does not count as incomplete.
+/// If the process was killed while it wrote the line, the line break is missing. After a power
+/// failure, the line may contain zeros. A line whose start does not match `line_prefix` does not
+/// count as incomplete.
 fn is_incomplete(line: &[u8], line_prefix: &[u8]) -> bool {
     let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
     let text_part = text_part.unwrap_or_default();

@@ -6,7 +6,7 @@ use mlqa_eval::{Dataset, DatasetName, Language};
 use proptest::prelude::*;
 use qa_translate::{Error, MixConfig, MixedTraining, Pairs, TranslateReport, Translated, mix};
 
-/// Creates a data set whose texts contain their language.
+/// Creates a data set whose texts contain the code of their language.
 fn in_language(language: Language, ids: &[usize]) -> Dataset {
     let row = |id: &usize| {
         let context = format!("{language} context of number {id} é北");

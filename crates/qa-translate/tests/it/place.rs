@@ -89,7 +89,7 @@ fn markers_are_placed_where_the_translation_is_most_probable() {
 }
 
 /// Returns the indices of words at which candidate spans start. `changes` contains the change of
-/// each word's score by the source's markers.
+/// each word's score that the source's markers cause.
 fn candidate_starts(changes: &[f64], config: &CodecConfig) -> Vec<usize> {
     let target = "a b c d e f g h i j k l m n o p";
     let task = task("one two", "two", target, None);

@@ -60,7 +60,8 @@ fn invalid_input_is_rejected() {
         assert!(matches!(result, Err(Error::Projection { name: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
-        // The value is in the row of the span, or in the column of its best target.
+        // The invalid value is in the row of the span's token, or in the column of the target token
+        // that is most similar to this token.
         for (row, column) in [(1, 3), (2, 0)] {
             let mut invalid = constant_similarity.clone();
             invalid[(row, column)] = value;

@@ -136,7 +136,7 @@ fn every_distinct_answer_is_retained() {
     // and an answer that is not at its offset.
     let added = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
     source.questions[1].answers.extend(added.map(|(text, start)| answer(text, start)));
-    // The first answer is not at its offset; the second answer is.
+    // The first answer is not at its offset; the second answer is at its offset.
     source.questions[2].answers.insert(0, answer("three", 0));
     let mut requested = Vec::new();
     let got = run(&source, &TranslateConfig::default(), |text| {

@@ -1,6 +1,6 @@
-"""A replacement for torch if it is not installed: loads the libraries of `.libtorch`, which are those
-of torch's wheel, in the order of `import torch`, and defines `__version__`. torch's Python code is
-not tested with it."""
+"""A replacement for torch, used if torch is not installed. It loads the libraries of `.libtorch`, which
+torch's wheel also contains, in the order of `import torch`, and defines `__version__`. torch's Python
+code is not tested with this replacement."""
 
 import ctypes
 import os

@@ -15,17 +15,17 @@ pub struct Job {
     pub reading: Reading,
     /// Maximum number of answers per question.
     pub max_answers: usize,
-    /// Closed when the request is abandoned.
+    /// Closed when the client disconnects or the request times out.
     pub reply: oneshot::Sender<Result<Vec<Answers>>>,
-    /// Semaphore permits for the request and its windows, released after the request is answered.
+    /// Semaphore permits for the request and its windows, released when the answers are computed.
     pub permits: [OwnedSemaphorePermit; 2],
 }
 
 /// Evaluates windows and sends answers until the channel is closed.
 ///
-/// A batch consists of the next windows of the requests in turn, and every batch starts with a
-/// different request. Long requests therefore do not block short ones. Abandoned requests are
-/// dropped.
+/// A batch is filled with one window of each request in turn, and every batch starts with a
+/// different request. Long requests therefore do not block short requests. A request is dropped if
+/// its client has disconnected or it has timed out.
 pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather_time: Duration) {
     let batch_size = reader.batch_size;
     let similar_lengths = reader.pretrained.model.device() == Device::Cpu;
@@ -48,8 +48,8 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather_time: Duration) {
         active_jobs.retain(|job| !job.reply.is_closed());
         let counts = window_counts(&active_jobs, batch_size, similar_lengths);
         if evaluate(reader, &mut active_jobs, &counts).is_err() {
-            // A request failed. Each request is now evaluated separately, so that the other
-            // requests succeed.
+            // The batch failed. The requests are now evaluated separately, so that only the request
+            // that caused the error fails.
             for (index, &count) in counts.iter().enumerate() {
                 let Some(job) = active_jobs.get_mut(index) else { continue };
                 if let Err(error) = evaluate(reader, std::slice::from_mut(job), &[count]) {
@@ -75,7 +75,8 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather_time: Duration) {
 }
 
 /// Computes the number of windows of each request in the next batch. The first request has at least
-/// one window. On the CPU, where padding costs time, only windows of similar length are added.
+/// one window in the batch. On the CPU, where padding costs time, a window is added only if its
+/// length is similar to the length of this first window.
 fn window_counts(active_jobs: &[Job], batch_size: usize, similar_lengths: bool) -> Vec<usize> {
     let pending: Vec<&[Window]> =
         active_jobs.iter().map(|job| job.reading.pending_windows()).collect();

@@ -41,7 +41,7 @@ type Response = hyper::Response<Full<Bytes>>;
 /// State shared by all requests.
 pub struct Service {
     limits: Limits,
-    /// Accepted names of this host; see [`host::check`].
+    /// Accepted host names in addition to `localhost`; see [`host::check`].
     hosts: Vec<String>,
     jobs: Sender<Job>,
     cutter: Arc<Cutter>,
@@ -158,8 +158,8 @@ async fn respond(
     }
 }
 
-/// Returns a file of the web page. Headers forbid loading from other hosts and embedding in other
-/// pages.
+/// Returns a file of the web page. The headers forbid the page to load content from other hosts,
+/// and forbid other pages to embed the page.
 fn page(content_type: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
@@ -229,7 +229,8 @@ async fn answer_request(
     if service.draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(503, "draining", "the service is shutting down"));
     }
-    // Browsers send JSON to another origin only after a preflight request.
+    // The content type is checked to reject requests from pages of other origins: browsers send
+    // JSON to another origin only after a preflight request, which this service rejects.
     let content_type =
         headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let content_type =
@@ -261,8 +262,8 @@ async fn answer_request(
         }
     };
     let worker_service = service.clone();
-    // The request counts toward the limit until its documents are cut, even if the client
-    // disconnects.
+    // The request counts toward the limit of concurrent requests until its documents are cut, even
+    // if the client disconnects.
     let cut_task = tokio::task::spawn_blocking(move || {
         let Request { queries, documents, answers } =
             Request::read(&body, &worker_service.limits, worker_service.answers)?;
@@ -285,8 +286,8 @@ async fn answer_request(
     service.jobs.send(job).map_err(|_| internal_error())?;
     match receiver.await {
         Ok(Ok(results)) => Ok(json_response(200, &request::Response { results })),
-        // The error of a non-finite logit contains the question. The details of other model errors
-        // are not sent to clients.
+        // This error reports non-finite logits for a question of the client. The details of other
+        // model errors are not sent to clients.
         Ok(Err(Error::Tasks(tasks::Error::Eval(error)))) => {
             Err(Refusal::new(422, "unreadable", one_line(&error.to_string())))
         }

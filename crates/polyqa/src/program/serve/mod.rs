@@ -28,8 +28,8 @@ pub struct Args {
     /// Address to listen on; a non-loopback address exposes the service to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
-    /// Host name by which clients and proxies reach the service, besides localhost and IP
-    /// addresses; requests for other names receive status 421
+    /// Host name by which clients and proxies reach the service, in addition to localhost and IP
+    /// addresses; requests for any other host name receive status 421
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// Port to listen on; 0 selects a free port
@@ -63,7 +63,8 @@ pub struct Limits {
     /// Maximum time per request in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
-    /// Time in milliseconds that an idle service waits to fill the first batch
+    /// Time in milliseconds that an idle service waits after a request for other requests that
+    /// share its batch
     #[arg(long, value_name = "MS", default_value_t = 2)]
     gather: u64,
 }
@@ -81,7 +82,7 @@ POST /answer takes a question or questions, and a text or documents:
   {\"questions\": [\"Where?\", {\"id\": \"b\", \"question\": \"Who?\"}],
    \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
 and returns {\"results\": [...]}, one object per question, as printed by `polyqa answer --json`.
-The service reads every document, or with --retriever the 50 best passages per question.
+BM25 selects the 50 best passages per question; with --retriever, BM25 and the retriever select them.
 GET /health returns the state, the model and its precision. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
 On SIGTERM or SIGINT the service finishes accepted requests and exits; a second signal exits at once.";
 

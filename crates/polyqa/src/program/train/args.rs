@@ -52,14 +52,14 @@ pub struct Args {
     /// Windows per training step, negatives not counted
     #[arg(long, default_value_t = 12)]
     batch_size: usize,
-    /// Train a LoRA of this rank on queries, keys and values (alpha is twice the rank) and the head
-    /// instead of all weights; adapter/ contains it in PEFT's format, model/ contains the merged
-    /// weights
+    /// Train the head and a LoRA of this rank on queries, keys and values, instead of all weights.
+    /// Alpha is twice the rank. adapter/ contains the LoRA in PEFT's format, and model/ contains
+    /// the merged weights
     #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK))]
     lora: Option<i64>,
-    /// Train a bottleneck adapter after every layer (width: hidden size / REDUCTION) and the head
-    /// instead of all weights; adapter/ and model/adapters/ contain the adapter in AdapterHub's
-    /// format
+    /// Train the head and a bottleneck adapter after every layer, instead of all weights. The
+    /// adapter's width is the hidden size divided by REDUCTION. adapter/ and model/adapters/
+    /// contain the adapter in AdapterHub's format
     #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
     bottleneck: Option<i64>,
     /// Random seed for head initialisation, data order and dropout
@@ -115,8 +115,9 @@ impl Args {
         };
         let limits = recipe.model.limits()?;
         recipe.windows = WindowConfig::for_model(limits.positions, limits.segments);
-        // Training with negatives normalises the scores of several windows together, so their
-        // logits are comparable. Otherwise, margins over "no answer" are more comparable.
+        // Training with negatives normalises the scores of several windows together, so the logits
+        // of different windows are comparable. Without negatives, margins over "no answer" are more
+        // comparable than logits.
         recipe.decoding.window_score = match self.negatives {
             None | Some(0) => WindowScore::Margin,
             Some(_) => WindowScore::Raw,
@@ -137,7 +138,7 @@ impl Args {
     }
 }
 
-/// Returns a file, or the question files of a folder sorted by name.
+/// Returns `path` if it is a file, or the question files of the folder `path`, sorted by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);

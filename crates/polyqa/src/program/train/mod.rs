@@ -21,7 +21,7 @@ use report::{Calibrated, Scores, Summary, Trained};
 
 /// A development file and its questions.
 pub struct DevFile {
-    /// Path in the run folder, without `.json`.
+    /// Path of the file's predictions in the run folder, without `.json`.
     name: String,
     /// The languages in the file's name, if it follows MLQA's scheme.
     dataset_name: Option<DatasetName>,
@@ -51,7 +51,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
-/// Reads the training questions; also returns the number of skipped questions without an answer.
+/// Reads the training questions; also returns the number of questions that are skipped because they
+/// have no answer.
 fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
     let names = || {
@@ -84,8 +85,8 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<DevFile> {
     Ok(DevFile { name, dataset_name, language, dataset: Dataset::read(path)? })
 }
 
-/// Trains the encoder, or adapters in it, and a span head on the questions' windows. Saves the
-/// model and, if there are adapters, the adapter separately.
+/// Trains a span head, and the encoder or adapters in it, on the questions' windows. Saves the
+/// model. An adapter is also saved separately.
 fn fine_tune(
     trial: &Trial<Recipe>,
     (train, without_answer): &(TrainingQuestions, usize),
@@ -109,8 +110,9 @@ fn fine_tune(
 
 /// Answers the questions of every file, scores the answers and fits the calibration.
 ///
-/// Answers are written, and scored if there are gold answers. The calibration is fitted on
-/// `calibration_files` if there are any, else on the files of `dev`.
+/// The answers to the questions of `dev` are written to the run folder, and scored if there are
+/// gold answers. The calibration is fitted on `calibration_files`, or on `dev` if there are no
+/// `calibration_files`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
     dev: &[DevFile],

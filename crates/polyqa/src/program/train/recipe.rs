@@ -55,8 +55,8 @@ pub struct Data {
     pub negative_loss: NegativeLoss,
 }
 
-/// Whether the loss is the default. The default is not serialised, so that a recipe equals the
-/// recipe of an earlier run, which lacks the key.
+/// Returns whether the loss is the default. The default is not serialised, so that the recipe
+/// equals the recipes of runs from before this key existed.
 fn is_shared(loss: &NegativeLoss) -> bool {
     *loss == NegativeLoss::Shared
 }
@@ -65,7 +65,8 @@ fn is_shared(loss: &NegativeLoss) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Unanswerable {
-    /// Train their windows to predict start and end at the first token, as in SQuAD 2.0
+    /// Train the windows of these questions to predict start and end at the first token, as in
+    /// SQuAD 2.0
     #[default]
     Train,
     /// Skip these questions

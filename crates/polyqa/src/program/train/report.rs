@@ -15,7 +15,7 @@ use trainer::FitReport;
 use super::DevFile;
 use super::recipe::Recipe;
 
-/// Data and result of the training.
+/// Number of training questions, and results of the training.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Trained {
     questions: usize,
@@ -56,7 +56,7 @@ pub struct AnsweredScores {
     squad_exact_match: f64,
 }
 
-/// F1 and exact match in percent with the null threshold.
+/// F1 and exact match of SQuAD 2.0 in percent, with the null threshold.
 #[derive(Serialize)]
 struct Squad2Scores {
     f1: f64,

@@ -26,7 +26,7 @@ Examples:
 The prepared folder has one file per pair of languages, named like MLQA's files, and manifest.json
 with the counts and the command.")]
 pub struct Args {
-    /// Source questions of the translation, SQuAD JSON or rows
+    /// Questions from which --translated was translated, SQuAD JSON or rows
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Language of the source data

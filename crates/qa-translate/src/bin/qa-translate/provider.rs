@@ -40,8 +40,8 @@ pub struct Options {
     /// Seconds before the first retry; doubled for each further retry
     #[arg(long, default_value_t = ServerConfig::default().first_wait_seconds, conflicts_with = "file")]
     first_wait: f64,
-    /// Select the occurrence at the nearest relative position if a searched text occurs more
-    /// than once
+    /// If a translated answer or entity occurs more than once, select the occurrence whose relative
+    /// position is nearest to the position in the source
     #[arg(long)]
     nearest: bool,
 }
@@ -100,8 +100,8 @@ impl Options {
         Ok(Source::Server(config, key))
     }
 
-    /// Calls `translate` for each language with a translator and a progress callback, then `finish`
-    /// with the result. `cache` returns the default path of a language's cache.
+    /// For each language, calls `translate` with a translator and a progress callback, and then
+    /// calls `finish` with the result. `cache` returns the default path of a language's cache.
     pub fn for_each_language<T>(
         &self,
         languages: &[Language],

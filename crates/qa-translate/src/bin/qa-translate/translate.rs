@@ -9,10 +9,10 @@ use crate::{CommandResult, format_dropped, print_line, report};
 
 /// Translate a data set and project its answers
 ///
-/// Files in --out for a language such as de: `{split}-context-de-question-de.json` has questions,
-/// passages and answers in the language; `{split}-context-en-question-de.json` has questions in the
-/// language about the source's passages. `report.json` has counts of all languages, including those
-/// of earlier runs.
+/// Files in --out for a translation from English (en) into German (de):
+/// `{split}-context-de-question-de.json` has German questions, passages and answers;
+/// `{split}-context-en-question-de.json` has German questions about the English passages.
+/// `report.json` has the counts of all languages, including languages of earlier runs.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +50,7 @@ pub struct Args {
     to: Vec<Language>,
     #[command(flatten)]
     options: Options,
-    /// Parallel data in other languages, with the same ids
+    /// Existing translations in other languages, with the ids of --in
     #[arg(
         long,
         value_delimiter = ',',
