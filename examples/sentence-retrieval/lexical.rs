@@ -6,7 +6,7 @@ use crate::data::Inputs;
 use crate::recipe::Recipe;
 use crate::report::PairRanks;
 
-/// Splits a text into lower-case words by UAX #29; each Han or Kana character is a word.
+/// Splits a text into lower-case words by UAX #29; each Han or Hiragana character is a word.
 #[derive(Default)]
 struct WordTokenizer;
 
