@@ -1,8 +1,8 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-/// Compilation units. Each line lists files that are compiled together, because parsing libtorch's
-/// headers takes most of the time.
+/// Compilation units. Each line lists the files of one unit. Several files share a unit, because
+/// most of the compile time of a unit is spent on libtorch's headers.
 const UNITS: [&[&str]; 5] = [
     &["attention_rows", "head_matmul", "logit_chunks", "matmul", "norm_rows", "precision"],
     &["autocast", "cast", "dropout", "flash_attention", "optim", "rng", "upload"],
@@ -23,8 +23,8 @@ fn main() -> std::io::Result<()> {
         match nccl_include_folders(&root) {
             Ok(folders) => {
                 build.define("USE_C10D_NCCL", None).includes(folders);
-                // NCCL's process group is in these libraries, so programs require libtorch's CUDA
-                // libraries.
+                // These libraries contain NCCL's process group, so a program with NCCL requires
+                // them at run time.
                 println!("cargo:rustc-link-lib=torch_cuda");
                 println!("cargo:rustc-link-lib=c10_cuda");
             }
@@ -42,8 +42,8 @@ fn main() -> std::io::Result<()> {
         // Debug information of libtorch's types would make up most of the size of every program.
         .debug(false)
         .flag_if_supported("-fopenmp-simd")
-        // Floating-point exception flags are not used, and preserving them would prevent
-        // vectorisation of conditionals.
+        // Floating-point exception flags are not used, and code that preserves them cannot
+        // vectorise conditionals.
         .flag_if_supported("-fno-trapping-math")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .define("USE_DISTRIBUTED", None)
@@ -60,7 +60,8 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes a C++ file for each entry of [`UNITS`]. The file includes the sources of that entry.
+/// Writes a C++ file for each entry of [`UNITS`], which includes the entry's source files, and
+/// returns the paths.
 fn units() -> std::io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let write = |names: &&[&str]| {

@@ -15,11 +15,11 @@ const SETTINGS: [&str; 5] = [
 /// Retains freed memory in the process for the next step, and allocates tensors of at least 256 KiB
 /// in a separate pool, unless the user configures glibc's allocator.
 ///
-/// By default, glibc returns each tensor of more than 32 MiB to the kernel when the tensor is
-/// freed, and the next step has page faults for all its pages. In one heap with small long-lived
-/// blocks, retained memory would be fragmented, and would grow with batches of varying lengths. In
-/// the separate pool, large tensors need only as much memory as the largest batch. On systems other
-/// than Linux with glibc, this function does nothing.
+/// By default, glibc returns the memory of a tensor of more than 32 MiB to the kernel when the
+/// tensor is freed, so the next step has a page fault for each page that it allocates again. If
+/// large tensors shared a heap with small long-lived blocks, retained memory would be fragmented
+/// and would grow when batch lengths vary. The separate pool grows only to the size that the
+/// largest batch needs. On systems other than Linux with glibc, this function does nothing.
 pub(crate) fn retain_freed_memory() {
     let is_default = |name: &&str| std::env::var_os(name).is_none_or(|value| value == HUGE_PAGES);
     if SETTINGS.iter().all(is_default) {
@@ -29,13 +29,14 @@ pub(crate) fn retain_freed_memory() {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn configure_allocator() {
-    // SAFETY: plain values; a rejected setting changes nothing.
+    // SAFETY: `mallopt` receives plain values, and ignores a setting that it does not support.
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
     }
     // SAFETY: the shim's allocator is never freed, and existing tensors are freed by the allocator
-    // that allocated them. If the call fails, memory use is higher.
+    // that allocated them. If the call fails, large tensors stay in glibc's heap, which only
+    // increases memory use.
     let _ = call(|error| unsafe { ffi::polyqa_pool_large_tensors(error) });
 }
 

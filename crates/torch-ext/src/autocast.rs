@@ -91,7 +91,7 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// Guard that restores the previous autocast state when it is dropped, also after a panic.
+/// Guard that restores the previous autocast state when the guard is dropped, even after a panic.
 struct AutocastGuard {
     cuda: bool,
     was_enabled: bool,
@@ -112,7 +112,8 @@ impl AutocastGuard {
         match result {
             Ok(()) => Ok(guard),
             Err(error) => {
-                // The state has not changed, so it must not be restored.
+                // The call failed before it changed the state, so the guard must not restore a
+                // state.
                 std::mem::forget(guard);
                 Err(error)
             }
@@ -122,8 +123,8 @@ impl AutocastGuard {
 
 impl Drop for AutocastGuard {
     fn drop(&mut self) {
-        // SAFETY: plain values only. libtorch raises no error here, and `drop` could not return
-        // one.
+        // SAFETY: plain values only. The result is ignored, because libtorch raises no error in
+        // this function, and `drop` cannot return an error.
         let _ = call(|error| unsafe {
             let Self { cuda, was_enabled, was_dtype, was_cached } = *self;
             ffi::polyqa_autocast_leave(cuda, was_enabled, was_dtype, was_cached, error)
@@ -174,10 +175,11 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
     }
 }
 
-/// Casts tensors to `dtype`, on a GPU with one kernel per forward and backward pass.
+/// Casts all tensors to `dtype`. On a GPU, one kernel casts all tensors in the forward pass, and
+/// one kernel casts all gradients in the backward pass.
 ///
-/// In contrast, [`autocast`] casts each tensor separately at each use. Gradients have the original
-/// dtype. The tensors of a group are concatenated along the first dimension.
+/// In contrast, [`autocast`] casts each tensor separately at each use. Gradients have the dtype of
+/// the input tensors. The tensors of a group are concatenated along the first dimension.
 ///
 /// # Shapes
 /// - `groups`: any shapes, one float dtype and device; tensors of a group may differ only in their
@@ -205,8 +207,8 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
     let counts: Vec<i64> = groups.iter().map(count).collect();
     let mut out = vec![std::ptr::null_mut(); groups.len()];
-    // SAFETY: live tensors with the count of each group, and space for one result per group; the
-    // shim checks dtypes and shapes and, on success, returns tensors that we own.
+    // SAFETY: live tensors, the number of tensors in each group, and space for one result per
+    // group; the shim checks dtypes and shapes and, on success, returns tensors that we own.
     call(|error| unsafe {
         let (raw_tensors, counts) = (raw_tensors.as_ptr(), counts.as_ptr());
         ffi::polyqa_cast_all(raw_tensors, counts, groups.len(), dtype, out.as_mut_ptr(), error)
@@ -216,11 +218,12 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
 
 /// Returns `x` and its cast to `dtype`.
 ///
-/// The backward pass adds the gradients of both tensors, on a GPU without a separate kernel for the
-/// cast.
+/// The backward pass adds the gradients of the two returned tensors. On a GPU, the kernel that adds
+/// the gradients also casts them, so no separate kernel is needed.
 ///
 /// # Shapes
-/// Any shape, float of at least `dtype`'s precision; returns two tensors of this shape.
+/// `x` has any shape and a float dtype of at least `dtype`'s precision. Both returned tensors have
+/// the shape of `x`.
 ///
 /// # Errors
 /// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if `x` has a lower precision than
@@ -305,8 +308,8 @@ pub fn with_loss_scale<T>(scale: f64, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Runs the backward pass of a loss `[]` without autocast, multiplied by the scale of
-/// [`with_loss_scale`].
+/// Multiplies a loss `[]` by the scale of [`with_loss_scale`], and runs its backward pass without
+/// autocast.
 ///
 /// # Errors
 /// [`Error::Torch`] if the loss has no graph; [`Error::Libtorch`] if autocast cannot be switched
@@ -317,7 +320,7 @@ pub fn backward(loss: &Tensor) -> Result<()> {
         if scale == 1.0 {
             return loss.f_backward();
         }
-        // A scaled loss would overflow in float16.
+        // The loss is converted to float32 first, because a scaled loss can overflow in float16.
         let loss = match loss.f_kind()? {
             Kind::Half | Kind::BFloat16 => loss.f_to_kind(Kind::Float)?,
             _ => loss.shallow_clone(),
@@ -357,7 +360,7 @@ mod tests {
             let separate: Vec<Tensor> = groups.iter().map(cast_group).collect();
             let grouped = cast_all(&groups, kind).unwrap();
             assert_eq!(grouped, separate);
-            // The second result is not part of the loss.
+            // The result of the second group, `[b]`, is not part of the loss.
             let gradients = |cast: &[Tensor]| {
                 let sums = [0, 2].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
                 let loss = sums.iter().sum::<Tensor>();
@@ -426,8 +429,8 @@ mod tests {
             with_loss_scale(4.0, || backward(&loss)).unwrap();
         })
         .unwrap();
-        // For a matrix of ones, every element of the gradient of sum(x·x) is 3 + 3; the loss scale
-        // is 4.
+        // For a 3 x 3 matrix of ones, every element of the gradient of sum(x·x) is 3 + 3 = 6. The
+        // loss scale is 4, so the scaled gradient is 24.
         assert_eq!(x.grad(), Tensor::full([3, 3], 24.0, (Kind::Float, Device::Cpu)));
         assert_eq!(x.grad().kind(), Kind::Float);
         assert_eq!(LOSS_SCALE.get(), 1.0);

@@ -1,9 +1,9 @@
 //! Selection of a device by name: "cpu", "cuda", "cuda:1" or "auto".
 //!
 //! The linker drops libtorch_cuda from a Rust program, because the program references none of its
-//! symbols. This module loads the library at run time if CUDA is requested, before the first call
-//! that looks for CUDA devices (libtorch caches the result). One build thus runs on machines with
-//! and without CUDA.
+//! symbols. This module loads libtorch_cuda at run time if CUDA is requested, so one build runs on
+//! machines with and without CUDA. The library must be loaded before libtorch first looks for CUDA
+//! devices, because libtorch caches the result.
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -60,7 +60,8 @@ fn load_cuda() -> std::result::Result<(), String> {
     static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     LOADED
         .get_or_init(|| {
-            // SAFETY: libtorch_cuda registers kernels when it loads; it is never unloaded.
+            // SAFETY: when it is loaded, libtorch_cuda only registers kernels. The library is never
+            // unloaded.
             let library =
                 unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_LAZY | RTLD_GLOBAL) }
                     .map_err(|error| with_cause(&error))?;
@@ -78,7 +79,7 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Returns the device for a choice, and loads libtorch_cuda unless the choice is the CPU.
+/// Returns the chosen device, and loads libtorch_cuda unless the choice is [`DeviceChoice::Cpu`].
 ///
 /// # Errors
 /// [`Error::Device`] if a CUDA device was requested and libtorch_cuda cannot be loaded or the
@@ -107,8 +108,8 @@ pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
-/// Returns the peak number of bytes of tensors on a CUDA device in this process, without memory
-/// that the allocator has reserved.
+/// Returns the peak size in bytes of this process's tensors on a CUDA device. Free memory that the
+/// allocator has reserved is not counted.
 ///
 /// # Errors
 /// [`Error::Device`] for the CPU; [`Error::Libtorch`] if the device does not exist.
@@ -119,7 +120,8 @@ pub fn peak_device_memory(device: Device) -> Result<u64> {
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// Resets [`peak_device_memory`] to the current number of bytes, and returns it.
+/// Resets [`peak_device_memory`] to the current size in bytes of the tensors, and returns this
+/// size.
 ///
 /// # Errors
 /// The errors of [`peak_device_memory`].
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_error_of_a_missing_library_names_the_library() {
-        // SAFETY: there is no such library.
+        // SAFETY: there is no library of this name, so no code runs.
         let library = unsafe { Library::open(Some("libpolyqa_none.so"), RTLD_LAZY) };
         let message = with_cause(&library.err().unwrap());
         assert!(message.contains("libpolyqa_none.so"), "{message}");

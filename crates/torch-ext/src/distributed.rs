@@ -35,19 +35,20 @@ pub struct Rendezvous {
     pub rank: usize,
     /// The number of processes.
     pub size: usize,
-    /// The rank of this process on its machine, which selects its GPU.
+    /// The rank of this process among the processes on its machine; it selects the process's GPU.
     pub local_rank: usize,
     /// The number of processes on this machine.
     pub local_size: usize,
     /// The address of rank 0's machine.
     pub host: String,
-    /// A free port on rank 0's machine.
+    /// The port on rank 0's machine to which all processes connect.
     pub port: u16,
-    /// Whether rank 0 listens on the port; if false, the launcher listens.
+    /// Whether rank 0 listens on the port. If false, the launcher (`torchrun`) listens on it.
     pub rank_0_listens: bool,
-    /// Prefix that distinguishes a restarted run from the previous run.
+    /// Prefix of the keys in the rendezvous store, which differs between a run and its restart.
     pub prefix: String,
-    /// The network interface, or `None` for the interface of the machine's host name.
+    /// The network interface. If `None`, the loopback interface is used if `host` is a loopback
+    /// address, otherwise the interface of this machine's host name.
     pub interface: Option<String>,
 }
 
@@ -57,7 +58,8 @@ impl Rendezvous {
     /// `GLOO_SOCKET_IFNAME`. Returns `None` if `WORLD_SIZE` is not set or 1.
     ///
     /// # Errors
-    /// [`Error::Distributed`] naming the variable that is missing, not a number or out of range.
+    /// [`Error::Distributed`] naming a variable that is missing, is not a number or is out of
+    /// range.
     pub fn from_env() -> Result<Option<Self>> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -109,8 +111,8 @@ impl Rendezvous {
     }
 }
 
-/// A group of processes that exchange tensors on the CPU, and on a GPU after
-/// [`with_nccl`](ProcessGroup::with_nccl).
+/// A group of processes that exchange tensors on the CPU and, if
+/// [`with_nccl`](ProcessGroup::with_nccl) was called, on a GPU.
 ///
 /// All processes must call the same operations in the same order.
 pub struct ProcessGroup {
@@ -122,8 +124,8 @@ pub struct ProcessGroup {
     monitor: WaitMonitor,
 }
 
-/// Returns whether this program was built with NCCL: with the feature `nccl`, NCCL's headers and a
-/// libtorch with CUDA.
+/// Returns whether this program was built with NCCL. Such a build requires the feature `nccl`,
+/// NCCL's headers and a libtorch with CUDA.
 ///
 /// ```
 /// if !torch_ext::nccl_is_built() {
@@ -142,12 +144,13 @@ impl fmt::Debug for ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Connects to the other processes within `connect_timeout`; later operations have a timeout of
-    /// `timeout`. A process that waits for more than 10 seconds prints a message on standard error,
-    /// and repeats it every 10 minutes.
+    /// Connects to the other processes within `connect_timeout`. Each later operation has the
+    /// timeout `timeout`. A process that waits for other processes for more than 10 seconds prints
+    /// a message on standard error, and repeats the message every 10 minutes.
     ///
     /// # Errors
-    /// [`Error::Distributed`] if other processes do not connect, or an address cannot be used.
+    /// [`Error::Distributed`] if another process does not connect in time, or the host, port or
+    /// network interface cannot be used.
     pub fn connect(
         rendezvous: &Rendezvous,
         connect_timeout: Duration,
@@ -199,9 +202,9 @@ impl ProcessGroup {
         Ok(Self { raw, rank: rendezvous.rank, size: rendezvous.size, gpu: None, monitor })
     }
 
-    /// Uses NCCL for tensors on GPU `device`, which must differ between the ranks of a machine. All
-    /// ranks must call this method, with the rendezvous and timeout passed to
-    /// [`connect`](Self::connect).
+    /// Uses NCCL for tensors on the GPU with index `device`. Ranks on one machine must use
+    /// different GPUs. All ranks must call this method, with the rendezvous and timeout that they
+    /// passed to [`connect`](Self::connect).
     ///
     /// # Errors
     /// [`Error::Distributed`] if the program was built without NCCL; see [`nccl_is_built`].
@@ -226,8 +229,8 @@ impl ProcessGroup {
         Ok(self)
     }
 
-    /// Returns the device on which tensors of `device` are exchanged: `device` with NCCL, otherwise
-    /// the CPU.
+    /// Returns the device to which tensors on `device` must be copied for an exchange: `device`
+    /// itself if NCCL uses it, otherwise the CPU.
     pub fn exchange_device(&self, device: Device) -> Device {
         match (device, self.gpu) {
             (Device::Cuda(index), Some(gpu)) if index == gpu => device,
@@ -245,7 +248,7 @@ impl ProcessGroup {
         self.size
     }
 
-    /// Runs a collective operation; its errors name the operation.
+    /// Runs a collective operation, and adds its name `operation` to the message of an error.
     fn collective<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.monitor.waiting(body).map_err(|error| {
             let (rank, size) = (self.rank, self.size);
@@ -258,9 +261,9 @@ impl ProcessGroup {
 
     /// Sends `sent[k]` to rank k mod size, and receives `received[k]` from the same rank.
     ///
-    /// Corresponding entries must have equal lengths and dtypes. All tensors must be contiguous and
-    /// on the CPU or [`exchange_device`](Self::exchange_device). Entries for the calling rank are
-    /// ignored.
+    /// A sent tensor and the tensor that receives it must have equal lengths and dtypes. All
+    /// tensors must be contiguous, and on the CPU or on [`exchange_device`](Self::exchange_device).
+    /// Entries for the calling rank are ignored.
     ///
     /// # Errors
     /// [`Error::ListLength`] if the lists differ in length, or their length is not a multiple of
@@ -281,7 +284,8 @@ impl ProcessGroup {
         })
     }
 
-    /// Overwrites a contiguous tensor on the CPU with the corresponding tensor of rank `root`.
+    /// Overwrites `tensor`, a contiguous tensor on the CPU, with the tensor that rank `root`
+    /// passes.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
@@ -296,8 +300,8 @@ impl ProcessGroup {
         })
     }
 
-    /// Returns the tensors of all ranks, `[size, …]`, on the CPU. Shape and dtype must be equal on
-    /// all ranks.
+    /// Returns the tensors that all ranks pass, stacked in order of rank, `[size, …]`, on the CPU.
+    /// All ranks must pass a tensor of the same shape and dtype.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
@@ -310,7 +314,7 @@ impl ProcessGroup {
         })
     }
 
-    /// Returns the bytes of all ranks in order.
+    /// Returns the bytes that each rank passes, in order of rank. The lengths may differ.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
@@ -333,12 +337,12 @@ impl ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Gathers rows of integers on every rank. Row k of the result is row k of rank k mod size; row
-    /// k of other ranks is ignored.
+    /// Gathers rows of integers on every rank. Row k of the result is the row k that rank k mod
+    /// size passes; the row k that any other rank passes is ignored.
     ///
     /// # Errors
-    /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer
-    /// rows.
+    /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank passes
+    /// fewer rows than this rank.
     pub fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
         let mut encoded = Vec::new();
         for row in rows.iter().skip(self.rank).step_by(self.size) {
@@ -364,7 +368,8 @@ impl ProcessGroup {
         gathered.ok_or_else(|| Error::Distributed("ranks have different numbers of rows".into()))
     }
 
-    /// Returns the bytes of rank `root`; `bytes` is ignored on other ranks.
+    /// Returns the `bytes` that rank `root` passes, on every rank. The `bytes` that any other rank
+    /// passes are ignored.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
@@ -382,8 +387,8 @@ impl ProcessGroup {
         Ok(Vec::try_from(&buffer)?)
     }
 
-    /// Gathers lists of tensors on every rank, on `device`. Entry k of `parts` is taken from rank k
-    /// mod size, and must be `None` on all other ranks.
+    /// Gathers lists of tensors on every rank, on `device`. Rank k mod size provides entry k of
+    /// `parts`; all other ranks must pass `None` as entry k.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] for a dtype other than
@@ -393,7 +398,7 @@ impl ProcessGroup {
         parts: Vec<Option<Vec<Tensor>>>,
         device: Device,
     ) -> Result<Vec<Vec<Tensor>>> {
-        /// Shape, and index of the dtype in `KINDS`, of each tensor of a part.
+        /// For each tensor of a part: its shape, and the index of its dtype in `KINDS`.
         type TensorSpecs = Option<Vec<(Vec<i64>, usize)>>;
         const KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
         let mut local_specs: Vec<TensorSpecs> = Vec::with_capacity(parts.len());
@@ -441,8 +446,8 @@ impl ProcessGroup {
         Ok(gathered)
     }
 
-    /// Overwrites `tensor`, of any dtype and on any device, with the tensor of rank `root`. Shape
-    /// and dtype must be equal on all ranks.
+    /// Overwrites `tensor`, of any dtype and on any device, with the tensor that rank `root`
+    /// passes. All ranks must pass a tensor of the same shape and dtype.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
@@ -462,7 +467,8 @@ impl ProcessGroup {
     }
 }
 
-/// Rejects an unknown network interface, if the system lists its interfaces.
+/// Returns an error if the machine has no network interface `name`. On a system without
+/// `/sys/class/net`, every name is accepted.
 fn check_interface(name: &str) -> Result<()> {
     let interfaces = Path::new("/sys/class/net");
     if name.is_empty() || !interfaces.is_dir() || interfaces.join(name).exists() {
@@ -499,7 +505,7 @@ pub fn current_group() -> Option<Rc<ProcessGroup>> {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // SAFETY: created by `connect`, and freed once.
+        // SAFETY: `connect` created the group, and only `drop` frees it.
         unsafe { ffi::polyqa_group_free(self.raw) }
     }
 }

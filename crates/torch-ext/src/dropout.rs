@@ -1,4 +1,5 @@
-//! Dropout on the CPU, determined by each token's row in the batch and position in the row.
+//! Dropout on the CPU. A token's dropout depends on the token's row in the batch and position in
+//! that row.
 use tch::{Kind, Tensor};
 
 use crate::ffi::{self, make};
@@ -6,8 +7,8 @@ use crate::{Result, first_row};
 
 /// Returns the offsets of the tokens of a batch `[rows, length]`, `[rows * length]` i64 on the CPU.
 ///
-/// An offset combines the token's row, counted from [`first_row`], and its position in the row. The
-/// dropout mask at an offset does not depend on other rows or on padding.
+/// An offset combines the token's row in the batch, counted from [`first_row`], and the token's
+/// position in that row. The dropout mask at an offset does not depend on other rows or on padding.
 ///
 /// # Errors
 /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
@@ -29,16 +30,16 @@ pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
 
 /// Draws dropout factors for N rows of `width` elements: 0 with probability `p`, else 1 / (1 - p).
 ///
-/// A factor is a function of a seed from libtorch's CPU generator, the row's offset and the index
-/// in the row. The factor does not depend on the number of threads.
+/// A factor is a function of a seed from libtorch's CPU generator, the row's entry of `offsets` and
+/// the element's index in the row. Factors do not depend on the number of threads.
 ///
 /// # Shapes
 /// - `offsets`: `[N]` i64 on the CPU
 /// - returns `[N, width]` float32
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or `offsets` has another
-/// shape, dtype or device.
+/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or `offsets` does not have
+/// the shape, dtype and device listed above.
 ///
 /// # Example
 /// ```
@@ -61,7 +62,7 @@ pub fn dropout_factors(offsets: &Tensor, width: i64, p: f64) -> Result<Tensor> {
 }
 
 /// Draws [`dropout_factors`] in the shape and dtype of `x`, `[.., W]`. `offsets` has one entry per
-/// row.
+/// vector of W elements.
 ///
 /// # Errors
 /// The errors of [`dropout_factors`].

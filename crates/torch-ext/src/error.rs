@@ -22,7 +22,7 @@ pub enum Error {
     Device {
         /// The requested device.
         choice: String,
-        /// The reason and a fix.
+        /// The reason, and a fix if one is known.
         reason: String,
     },
     /// A tensor file cannot be read or written.
@@ -41,7 +41,8 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
-    /// A tensor is missing in the file, or the file format or libtorch does not support it.
+    /// A tensor cannot be read from a file or stored in it, for example because its dtype is not
+    /// supported or no tensor has this name.
     #[error("{}: tensor {tensor}: expected {expected}, got {got}", path.display())]
     Stored {
         /// The file.

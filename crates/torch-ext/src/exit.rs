@@ -1,7 +1,7 @@
 //! Process exit without the destructors of libtorch's global objects.
 
-/// Skips the destructors of libtorch's global objects, which take 0.1 seconds, when `main` returns
-/// or [`std::process::exit`] is called.
+/// Makes the process skip the destructors of libtorch's global objects when `main` returns or
+/// [`std::process::exit`] is called. The destructors take 0.1 seconds.
 ///
 /// Call this function at the start of a program's `main`. Buffers of the standard streams are still
 /// written; functions registered with C's `atexit` before this call are not called. On systems
@@ -14,14 +14,14 @@ pub fn exit_without_destructors() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: `end_process` has the signature that glibc expects. If the registration fails,
-        // destructors run.
+        // the destructors run as usual.
         let _ = unsafe { on_exit(end_process, std::ptr::null_mut()) };
     }
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 unsafe extern "C" {
-    /// Registers a function that is called with the exit status.
+    /// Registers a function that the C library calls with the exit status when the process exits.
     fn on_exit(
         function: extern "C" fn(libc::c_int, *mut libc::c_void),
         argument: *mut libc::c_void,

@@ -328,6 +328,6 @@ pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
         libc::free(message.cast());
         text
     };
-    // Only the first line is the message, because libtorch appends a C++ stack trace.
+    // libtorch appends a C++ stack trace to its message, so only the first line is used.
     Err(Error::Libtorch(text.lines().next().unwrap_or_default().to_owned()))
 }

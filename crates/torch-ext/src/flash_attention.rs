@@ -12,8 +12,8 @@ use crate::{Attention, Result, seeded_randn};
 /// # Shapes
 /// - `query`, `key`, `value`: `[N, heads * D]`, float16 or bfloat16 on a CUDA device, the
 ///   concatenated tokens of all rows
-/// - `row_offsets`: `[rows + 1]` int32 on the same device, the offset of each row's first token,
-///   followed by N; `max_length`: the number of tokens of the longest row
+/// - `row_offsets`: `[rows + 1]` int32 on the same device, the index of each row's first token
+///   among the N tokens, followed by N; `max_length`: the number of tokens of the longest row
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
@@ -46,7 +46,7 @@ pub fn flash_attention(
     })
 }
 
-/// Device, dtype and shape of attention, for [`flash_attention_error`].
+/// Device, dtype and shape for which [`flash_attention_error`] tests attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlashConfig {
     /// The device.
@@ -55,11 +55,11 @@ pub struct FlashConfig {
     pub kind: Kind,
     /// The dimension of a head.
     pub head_dim: i64,
-    /// Whether the test includes attention windows.
+    /// Whether attention windows are tested as well.
     pub windows: bool,
 }
 
-/// Tests [`flash_attention`]; returns the reason if it is unavailable or inaccurate.
+/// Tests [`flash_attention`], and returns the reason if this function is unavailable or inaccurate.
 ///
 /// The test compares outputs and gradients of two short rows with plain float32 operations. It runs
 /// once per [`FlashConfig`] and does not change the state of any random generator.
@@ -100,7 +100,7 @@ pub fn flash_attention_error(config: FlashConfig) -> Option<String> {
     error
 }
 
-/// Tolerance for outputs and gradients near 1 in bfloat16.
+/// Maximum accepted difference between outputs or gradients, whose magnitude is near 1 in the test.
 const TOLERANCE: f64 = 0.05;
 
 /// Returns the largest difference between [`flash_attention`] and plain float32 operations.

@@ -6,7 +6,8 @@ use crate::ffi::{self, make, owned};
 
 /// Returns whether the processor has instructions for 8-bit dot products (AVX-512 VNNI).
 ///
-/// Without these instructions, [`Int8Linear`] is slow; its outputs differ only by rounding.
+/// Without these instructions, [`Int8Linear`] is slow, and its outputs differ only by rounding from
+/// the outputs with these instructions.
 pub fn int8_is_fast() -> bool {
     // SAFETY: no arguments.
     unsafe { ffi::polyqa_int8_is_fast() }

@@ -1,4 +1,5 @@
-//! Cross-entropy of a linear layer without storing all its outputs.
+//! Cross-entropy of a linear layer's outputs, which are computed in chunks and never stored all at
+//! once.
 use tch::Tensor;
 
 use crate::Result;
@@ -22,9 +23,10 @@ pub struct LinearCrossEntropy<'a> {
     /// `[N]` float: the weight of each row in the sum; receives no gradient. Only for
     /// [`LossReduction::Sum`].
     pub weights: Option<&'a Tensor>,
-    /// Maximum number of rows per chunk. `None`: logits of the first rows are stored in the memory
-    /// of the weight's gradient, which is written later. The remaining rows use chunks of 64 MiB on
-    /// the CPU and 512 MiB on a GPU. If the weight requires no gradient, all rows use such chunks.
+    /// Maximum number of rows per chunk, or `None` for the largest chunks that fit in their memory.
+    /// If the weight requires a gradient, the first chunk's logits use the memory of this gradient
+    /// before the gradient is written. All other chunks use buffers of 64 MiB on the CPU and 512
+    /// MiB on a GPU.
     pub chunk_rows: Option<i64>,
 }
 
@@ -32,14 +34,14 @@ pub struct LinearCrossEntropy<'a> {
 /// with the logits of one chunk of rows at a time.
 ///
 /// A custom autograd function computes the gradients chunk by chunk in the forward pass, from the
-/// same logits as the loss, so a step needs only three matrix multiplications. Logits are stored in
-/// the memory of the weight's gradient before this gradient is written, so up to H rows need no
-/// extra memory. Gradients are computed only for inputs that require them. Second derivatives
-/// (`create_graph`) are not supported.
+/// same logits as the loss, so a step needs only three matrix multiplications. The logits of the
+/// first rows are stored in the memory of the weight's gradient before this gradient is written, so
+/// up to H rows need no additional memory. Gradients are computed only for inputs that require
+/// them. Second derivatives (`create_graph`) are not supported.
 ///
 /// Under autocast, matrix multiplications use autocast's dtype. For bfloat16 and float16, softmax,
 /// losses and the sums over chunks are float32, and gradients are rounded to the inputs' dtypes
-/// once, after multiplication by the gradient of the loss (a loss scale).
+/// once, after they are multiplied by the gradient of the loss, such as a loss scale.
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of `hidden`'s dtype unless autocast is on;

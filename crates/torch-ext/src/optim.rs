@@ -13,11 +13,12 @@ pub struct AdamWStep {
     pub beta1: f64,
     /// Decay rate of the second moment.
     pub beta2: f64,
-    /// Decoupled weight decay: each step multiplies a parameter by `1 - lr * weight_decay` first.
+    /// Decoupled weight decay: each step first multiplies the parameter by `1 - lr * weight_decay`.
     pub weight_decay: f64,
     /// Constant added to the square root of the second moment.
     pub eps: f64,
-    /// Divisor of the gradients, applied first, in place and in float32; 1 means no scaling.
+    /// Divisor of the gradients; 1 means no scaling. The step first divides the gradients by this
+    /// value, in place and in float32.
     pub grad_scale: f64,
 }
 
@@ -26,8 +27,8 @@ pub struct AdamWStep {
 ///
 /// # Shapes
 /// Entry i of `grads`, `exp_avgs` and `exp_avg_sqs` has the shape, strides, dtype and device of
-/// `params[i]`; `steps[i]` is a float32 scalar on this device, the number of steps including this
-/// step.
+/// `params[i]`; `steps[i]` is a float32 scalar on the device of `params[i]`: the number of steps of
+/// this parameter including the current step.
 ///
 /// # Errors
 /// [`Error::ListLength`] if the lists differ in length, [`Error::Libtorch`] if an entry does not
@@ -84,7 +85,8 @@ pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
     Ok(total_norm_tensor(tensors)?.f_double_value(&[])?)
 }
 
-/// Returns [`total_norm`] as a tensor `[]` on the tensors' device, without waiting for a GPU.
+/// Computes [`total_norm`], but returns a tensor `[]` on the tensors' device and does not wait for
+/// a GPU.
 ///
 /// # Errors
 /// The errors of [`total_norm`].
@@ -106,8 +108,9 @@ pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
 
 /// Removes the gradients of `params`.
 ///
-/// Optimisers skip a parameter whose gradient is undefined after the next backward pass, whereas a
-/// zero gradient would still cause weight decay.
+/// The gradient of a parameter that the next backward pass does not reach stays undefined, so
+/// optimisers skip the parameter. With a gradient of zeros, optimisers would still apply weight
+/// decay.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
@@ -154,7 +157,7 @@ pub(crate) mod tests {
                 fused_adamw(&[&param], &[grad], &[&first], &[&second], &[&count], &step).unwrap();
                 (param, first, second)
             };
-            // A power of two is exact in every dtype.
+            // Division by a power of two is exact in every dtype, so the results must be equal.
             let scaled_grad = grad.copy();
             assert_eq!(step(&scaled_grad, 16.0), step(&(&grad / 16.0), 1.0));
             assert_eq!(scaled_grad, &grad / 16.0);

@@ -1,10 +1,10 @@
 //! Attention and fused norm of packed rows on the CPU. Packed rows are concatenated without
 //! padding.
 //!
-//! Each call draws a seed from libtorch's CPU generator. A dropout mask is a function of this seed,
-//! the token's offset ([`token_offsets`](crate::token_offsets)) and the index of the element in the
-//! token's vector. Masks are not stored but recomputed in the backward pass. Masks do not depend on
-//! the number of threads.
+//! Each call draws a seed from libtorch's CPU generator. Each element of a dropout mask is a
+//! function of this seed, the token's offset ([`token_offsets`](crate::token_offsets)) and the
+//! element's index in the token's row of the mask. The backward pass recomputes masks, so masks are
+//! not stored. Masks do not depend on the number of threads.
 use tch::Tensor;
 
 use crate::ffi::{self, make};
@@ -15,7 +15,8 @@ use crate::{Error, Result};
 pub struct Attention {
     /// The number of heads.
     pub heads: i64,
-    /// Attention window: number of visible tokens on either side, or `None` for the whole row.
+    /// Attention window: each token attends to this number of tokens before it and after it, or to
+    /// the whole row if `None`.
     pub window: Option<i64>,
     /// Dropout of attention weights, in `0..1`.
     pub dropout: f64,
@@ -35,9 +36,9 @@ impl Attention {
 /// Computes self-attention of packed rows, `dropout(softmax(Q Kᵀ / √D)) V` for each row and head.
 ///
 /// A thread processes one head of one row at a time, in blocks of 64 queries whose scores fit in
-/// the core's cache. The backward pass recomputes the scores from query and key, so memory use does
-/// not grow with the number of rows or the square of their lengths. Blocks of scores outside the
-/// window ([`Attention::window`]) are skipped. Matrix multiplications use the tensors' dtype if the
+/// the core's cache. The backward pass recomputes the scores from query and key, so scores and
+/// attention weights of whole rows are never stored. Blocks of scores outside the window
+/// ([`Attention::window`]) are skipped. Matrix multiplications use the tensors' dtype if the
 /// processor supports it, and sums are float32. The result does not depend on the number of
 /// threads.
 ///

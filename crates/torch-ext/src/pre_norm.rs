@@ -1,5 +1,5 @@
-//! Rotary position embeddings and gated feed-forward layers. Each backward pass writes its
-//! gradients into one tensor.
+//! Rotary position embeddings and gated feed-forward layers. The backward pass of each function
+//! writes the gradients of all parts of its input into one tensor.
 use tch::Tensor;
 
 use crate::Result;
@@ -12,7 +12,7 @@ use crate::ffi::{self, call, make, owned};
 /// dtype of `cos`.
 ///
 /// # Shapes
-/// - `projected`: `[N, 3 * heads * D]` float, on any device: queries, keys, values
+/// - `projected`: `[N, 3 * heads * D]` float, on any device: queries, keys and values, concatenated
 /// - `cos`, `sin`: `[N, D / 2]` on the same device, float64 if `projected` is float64, else float32
 /// - returns queries, keys and values, `[N, heads * D]` each, in the dtype of `projected`
 ///

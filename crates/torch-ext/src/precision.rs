@@ -1,8 +1,9 @@
 //! Selection of the kernels for float32 matrix multiplications.
 //!
-//! On AMD processors, libtorch's default float32 matmul reaches half the speed of its oneDNN
-//! kernel, which the setting `Medium` enables. On processors with AMX, the same setting may use
-//! bfloat16, so the choice depends on a measured error.
+//! On AMD processors, libtorch's default kernel for float32 matmuls is half as fast as its oneDNN
+//! kernel, which the level `Medium` enables. On processors with AMX, `Medium` may use bfloat16,
+//! which is less accurate. [`tune_float32_matmul`] therefore chooses the level from a measured
+//! error.
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
@@ -87,7 +88,7 @@ fn matmul_errors() -> Result<(f64, f64)> {
             .f_sin()?
             .f_view([rows, columns])?)
     };
-    // The inputs are exact in float32, so only the matmul rounds.
+    // The inputs are float32, so only the matmul in float32 has rounding errors.
     let a = sines(256, 384, 0.731)?.f_to_kind(Kind::Float)?;
     let b = sines(384, 256, 1.137)?.f_to_kind(Kind::Float)?;
     let exact = a.f_to_kind(Kind::Double)?.f_matmul(&b.f_to_kind(Kind::Double)?)?;

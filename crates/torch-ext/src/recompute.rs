@@ -13,15 +13,17 @@ type Body = Box<dyn Fn(&Tensor) -> std::result::Result<Tensor, String>>;
 
 /// Computes `body(input)` with activation checkpointing (Chen et al. 2016).
 ///
-/// Only `input` is stored. The backward pass calls `body` again with the same dropout and autocast.
+/// Only `input` is stored. The backward pass calls `body` again, with the random generator state
+/// and the autocast setting of the first call.
 ///
-/// Checkpointing requires one more forward pass of `body`, and memory for one graph of `body` at a
-/// time. Gradients of parameters that `body` uses are added to their `grad` during the backward
-/// pass, so `Tensor::run_backward` does not return them. If `input` requires no gradient, `body` is
-/// called without checkpointing. `body` must use only the random generator of `input`'s device.
+/// Checkpointing costs a second forward pass of `body`. The autograd graph of `body` exists only
+/// during its part of the backward pass. Gradients of parameters that `body` uses are added to
+/// their `grad` during the backward pass, so `Tensor::run_backward` does not return them. If
+/// `input` requires no gradient, `body` is called without checkpointing. `body` must use only the
+/// random generator of `input`'s device.
 ///
 /// # Errors
-/// [`Error::Libtorch`] with the error of `body` or of libtorch.
+/// [`Error::Libtorch`] if `body` or libtorch returns an error.
 ///
 /// # Example
 /// ```
@@ -47,15 +49,16 @@ pub fn recompute(
     make(|out, error| unsafe { ffi::polyqa_recompute(run, free, body, input.as_ptr(), out, error) })
 }
 
-/// Callback of the shim that calls the body; panics do not unwind into C++.
+/// Function that the shim calls to run the body. A panic becomes an error message, because it must
+/// not unwind into C++.
 extern "C" fn run(
     body: *mut c_void,
     input: *const C_tensor,
     error: *mut *mut c_char,
 ) -> *mut C_tensor {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the shim passes the body from `recompute`, which lives until `free`, and a live
-        // tensor; the clone shares its memory.
+        // SAFETY: the shim passes the body from `recompute`, which lives until [`free`] is called,
+        // and a live tensor. The cloned tensor shares the memory of `input`.
         let (body, input) =
             unsafe { (&*body.cast::<Body>(), Tensor::clone_from_ptr(input.cast_mut())) };
         body(&input)
@@ -69,12 +72,13 @@ extern "C" fn run(
         Err(_) => "the recomputed function panicked".to_owned(),
     };
     let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
-    // SAFETY: `error` is a valid pointer from the shim, which frees the message with `free`.
+    // SAFETY: `error` is a valid pointer from the shim, which frees the message with C's `free`.
     unsafe { *error = libc::strdup(message.as_ptr()) };
     std::ptr::null_mut()
 }
 
 extern "C" fn free(body: *mut c_void) {
-    // SAFETY: created by `Box::into_raw` in `recompute`, and freed once.
+    // SAFETY: `Box::into_raw` in `recompute` created the pointer, and the shim calls this function
+    // once.
     drop(unsafe { Box::from_raw(body.cast::<Body>()) });
 }

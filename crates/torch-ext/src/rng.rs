@@ -59,12 +59,13 @@ pub fn first_row() -> usize {
     FIRST_ROW.get()
 }
 
-/// Random state for the micro-batches of a step.
+/// Random generator state for the micro-batches of a training step.
 ///
-/// On the CPU, dropout depends on the index of a row in the batch ([`token_offsets`]). Every
-/// micro-batch starts with the same generator state and the index of its first row, so results do
-/// not depend on the split into micro-batches and processes. On a GPU, the generator is seeded for
-/// each micro-batch from the index of its first row.
+/// On the CPU, dropout depends on the index of a row in the batch ([`token_offsets`]).
+/// [`enter`](Self::enter) sets the index of a micro-batch's first row, and the same generator state
+/// for every micro-batch, so results do not depend on the split into micro-batches or processes. On
+/// a GPU, `enter` seeds the generator from the index of the first row, so results depend on the
+/// split.
 ///
 /// ```
 /// use tch::Device;
@@ -89,7 +90,7 @@ pub struct MicroBatchSeeds {
 }
 
 impl MicroBatchSeeds {
-    /// Creates seeds from the current state of the CPU generator without advancing the generator.
+    /// Creates seeds from the current state of the CPU generator, and leaves this state unchanged.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch returns an error.
@@ -109,7 +110,8 @@ impl MicroBatchSeeds {
         set_rng_state(Device::Cpu, &self.cpu_state)?;
         FIRST_ROW.set(first);
         if tch::Cuda::is_available() {
-            // The factor is odd, so all micro-batches of a step have different seeds.
+            // Multiplication by an odd factor maps different indices to different values, so all
+            // micro-batches of a step have different seeds.
             let index = u64::try_from(first).unwrap_or(u64::MAX);
             let seed = self.gpu_seed.wrapping_add(index.wrapping_mul(0x5851_F42D_4C95_7F2D));
             tch::Cuda::manual_seed_all(seed);

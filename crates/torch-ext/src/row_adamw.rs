@@ -27,8 +27,8 @@ impl Gradient {
         Ok(Self { rows: Some(rows), values: grad.f_values()? })
     }
 
-    /// Returns the elements of a dense gradient, or of the stored rows of a sparse gradient. Other
-    /// rows are zero, so norms and scaling require only these elements.
+    /// Returns all elements of a dense gradient, or the stored rows of a sparse gradient. Rows that
+    /// are not stored are zero, so the returned elements suffice for norms and scaling.
     pub fn values(&self) -> &Tensor {
         &self.values
     }
@@ -38,7 +38,8 @@ impl Gradient {
         self.rows.is_some()
     }
 
-    /// Returns the dense gradient in the shape of `parameter`, with zeros for absent rows.
+    /// Returns the gradient as a dense tensor in the shape of `parameter`, with zeros in rows that
+    /// are not stored.
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
@@ -48,7 +49,8 @@ impl Gradient {
     }
 }
 
-/// The rows of a parameter that have had a gradient in any step, which AdamW must update.
+/// The rows of a parameter that have had a gradient in any step. AdamW must update these rows in
+/// every later step.
 ///
 /// The moments of all other rows are zero, so their exact update consists of weight decay only.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ pub struct TouchedRows {
 }
 
 impl TouchedRows {
-    /// Creates an empty set of rows, for a parameter with new moments.
+    /// Creates an empty set of rows, for a parameter whose moments are all zero.
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
@@ -78,8 +80,9 @@ impl TouchedRows {
         Ok(Self { touched: has_nonzero(exp_avg)?.f_logical_or(&has_nonzero(exp_avg_sq)?)? })
     }
 
-    /// Runs one AdamW step with a sparse gradient. The result equals [`fused_adamw`] with the dense
-    /// gradient, bit for bit if the row width is a multiple of 16 float32 elements.
+    /// Runs one AdamW step with a sparse gradient. The result equals the result of [`fused_adamw`]
+    /// with [`Gradient::to_dense`]. The results are bit-identical if the row width is a multiple of
+    /// 16 float32 elements.
     ///
     /// `step_count` is a float32 scalar: the number of steps including this step.
     ///
@@ -140,7 +143,8 @@ mod tests {
 
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-    /// The sparse gradient of an embedding, with repeated rows, and the equal dense gradient.
+    /// Returns the gradient of an embedding twice: as a sparse tensor with repeated rows, and as an
+    /// equal dense tensor.
     fn gradients(embedding: &Tensor, ids: &[i64], weight: &Tensor) -> (Tensor, Tensor) {
         let ids = Tensor::from_slice(ids);
         let [sparse, dense] = [true, false].map(|sparse| {

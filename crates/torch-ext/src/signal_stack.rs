@@ -1,19 +1,21 @@
 //! Alternate stack for signal handlers.
 //!
 //! oneDNN's float32 matmul for AVX-512 sets the stack pointer to a heap block during its
-//! computation. If a signal arrives during this time, its frame (at least 2.5 KB) is written below
-//! the stack pointer, over other heap blocks. An alternate signal stack prevents this.
+//! computation. If a signal arrives during this time, the kernel writes a signal frame (at least
+//! 2.5 KB) below the stack pointer, and thus overwrites other heap blocks. On an alternate signal
+//! stack, the frame overwrites nothing.
 use std::io;
 
-/// Size in bytes of the main thread's signal stack. A signal frame has at most 12 KB (AMX).
+/// Size in bytes of the main thread's signal stack. A signal frame has at most 12 KB, on processors
+/// with AMX.
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 1 << 16;
 
 /// Installs an alternate signal stack for the calling thread, until the process ends.
 ///
-/// Call this function in the main thread, to which the kernel delivers signals to the process if
-/// possible. The signal stack of Rust's runtime may be as small as one frame, without space for the
-/// handler.
+/// Call this function in the main thread, because the kernel delivers a signal for the process to
+/// the main thread if possible. The signal stack that Rust's runtime installs can be as small as
+/// one signal frame, so it may have no space for the handler.
 #[cfg(target_os = "linux")]
 pub(crate) fn install_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());
@@ -38,7 +40,8 @@ pub(crate) fn install_signal_stack() {}
 pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
     let check_status = |status| if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: `action` is written by the first call, and read only if this call succeeded.
+    // SAFETY: The first call writes `action`, and the code reads `action` only if this call
+    // succeeded.
     unsafe {
         check_status(libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()))?;
         let mut action = action.assume_init();
@@ -67,12 +70,12 @@ mod tests {
 
     extern "C" fn ignore(_: libc::c_int) {}
 
-    /// Sends signals to a thread that multiplies matrices. If handlers ran on the stack of the
-    /// matmul, a few thousand signals would corrupt the heap.
+    /// Sends signals to a thread that multiplies matrices. If handlers ran on the stack that the
+    /// matmul uses, a few thousand signals would corrupt the heap.
     #[test]
     fn signals_during_matmuls_do_not_corrupt_the_heap() {
         let signal = libc::SIGUSR1;
-        // SAFETY: a handler that does nothing.
+        // SAFETY: the handler `ignore` does nothing.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = ignore as *const () as usize;
@@ -81,7 +84,7 @@ mod tests {
         }
         handle_on_signal_stack(signal).unwrap();
         install_signal_stack();
-        // SAFETY: the calling thread's own handle, and it outlives the scope below.
+        // SAFETY: returns the handle of the calling thread, which outlives the scope below.
         let target_thread = unsafe { libc::pthread_self() };
         let done = AtomicBool::new(false);
         let options = (Kind::Float, Device::Cpu);
@@ -91,14 +94,14 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    // SAFETY: the thread exists until the scope ends.
+                    // SAFETY: `target_thread` runs at least until the scope ends.
                     unsafe { libc::pthread_kill(target_thread, signal) };
                 }
             });
             for repetition in 0..8000 {
                 if repetition % 500 == 0 {
-                    // Another test changes the precision level, so the level that programs use is
-                    // set again.
+                    // Another test may change the precision level at the same time, so the level
+                    // that programs use is set again.
                     crate::tune_float32_matmul().unwrap();
                 }
                 let sums = x.linear(&weight, Some(&bias));

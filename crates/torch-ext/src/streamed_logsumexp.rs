@@ -9,27 +9,30 @@ use crate::ffi::{self, make, raw_or_null};
 pub struct KeyBlocks<'a> {
     /// `[M, D]`.
     pub key: &'a Tensor,
-    /// Groups of queries `[R]` and keys `[M]`, i64. Keys of the query's group are excluded.
+    /// Group ids of the queries `[R]` and of the keys `[M]`, i64. Keys in the query's group are
+    /// excluded. `None` excludes no keys.
     pub groups: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether negative ids are groups; if false, keys with negative ids have no group.
+    /// Whether a negative id denotes a group. If false, a key with a negative id belongs to no
+    /// group, so it is never excluded.
     pub negative_groups: bool,
-    /// `[R]` float, without gradient: subtracted from each similarity of a query, or `None` for 0.
-    /// An offset close to the log-sum-exp preserves precision.
+    /// `[R]` float, without gradient: the value subtracted from each similarity of a query, or
+    /// `None` for 0. If this value is close to the query's log-sum-exp, the result is close to 0
+    /// and has a small rounding error.
     pub offset: Option<&'a Tensor>,
-    /// Divides each key by the maximum of its L2 norm and this value, or does not normalise keys if
-    /// `None`. Only for keys that require no gradient.
+    /// If set, each key is divided by its L2 norm, or by this value if the norm is smaller. Only
+    /// for keys that require no gradient.
     pub normalise_eps: Option<f64>,
     /// Number of keys per block, at least 1.
     pub block_size: i64,
 }
 
-/// Computes `ln Σₘ exp(query · key[m] / temperature − offset)` for each query over the keys of
-/// other groups; -∞ for a query without such keys.
+/// Computes `ln Σₘ exp(query · key[m] / temperature − offset)` for each query over the keys that
+/// [`KeyBlocks::groups`] does not exclude; -∞ for a query without such keys.
 ///
-/// A custom autograd function uses running maxima. The forward pass also computes the gradient of
-/// `query`, from the same dot products. The backward pass computes the dot products again for the
-/// gradient of `key`. Memory use is a few tensors of the size of `query` and `[R, block_size]` dot
-/// products. Second derivatives (`create_graph`) are not supported.
+/// A custom autograd function keeps a running maximum per query. The forward pass also computes the
+/// gradient of `query` from the same dot products. The backward pass computes the dot products
+/// again for the gradient of `key`. Memory is needed for a few tensors of `query`'s size, and for
+/// `[R, block_size]` dot products. Second derivatives (`create_graph`) are not supported.
 ///
 /// # Shapes
 /// - `query`: `[R, D]` float; receives gradient

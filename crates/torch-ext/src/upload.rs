@@ -6,8 +6,8 @@ use crate::ffi::{self, make};
 
 /// Copies `tensor` to `device`.
 ///
-/// A copy from the CPU to a GPU uses pinned memory and is asynchronous: later operations on the GPU
-/// run after the copy.
+/// A copy from the CPU to a GPU uses pinned memory and is asynchronous. Later operations on the GPU
+/// wait for the copy.
 ///
 /// # Errors
 /// [`Error::Libtorch`](crate::Error::Libtorch) or [`Error::Torch`](crate::Error::Torch) if libtorch

@@ -1,44 +1,50 @@
 //! Environment variables that libtorch and its libraries read once, before `main` or at first use.
 //!
-//! To set these variables, a program restarts itself: in `main` with [`passive_omp_wait`], or
-//! before libtorch's initialisers with [`restart_before_libtorch`](crate::restart_before_libtorch).
+//! A program restarts itself to set these variables. [`passive_omp_wait`] restarts it in `main`,
+//! and [`restart_before_libtorch`](crate::restart_before_libtorch) before libtorch's initialisers
+//! run.
 //!
 //! - By default, libgomp's threads spin between two parallel regions. On a busy machine, a spinning
 //!   thread can occupy the core that another thread needs, which slows training on two threads by a
 //!   factor of ten.
 //! - oneDNN compiles a kernel for each shape of a matrix multiplication and caches 1,024 kernels of
-//!   about 0.4 MB each. Batches differ in their number of tokens, so most kernels are never reused.
+//!   about 0.4 MB each. Batches differ in their number of tokens, so most cached kernels are never
+//!   used again.
 
 /// libgomp's setting for waiting threads: active or passive.
 const WAIT_POLICY_VARIABLE: &str = "OMP_WAIT_POLICY";
-/// libgomp's number of spins; overrides the policy.
+/// libgomp's number of spins of a waiting thread; overrides the setting active or passive.
 const SPIN_COUNT_VARIABLE: &str = "GOMP_SPINCOUNT";
 /// Capacity of oneDNN's kernel cache.
 const ONEDNN_CACHE_VARIABLE: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
 /// Capacity of libtorch's cache of oneDNN kernels, which can retain kernels that oneDNN's cache has
 /// evicted.
 const TORCH_CACHE_VARIABLE: &str = "LRU_CACHE_CAPACITY";
-/// Capacity of both caches. A training step of an encoder uses 13 to 20 kernels.
+/// Capacity of oneDNN's cache and of libtorch's cache. A training step of an encoder uses 13 to 20
+/// kernels.
 const CACHED_KERNELS: &str = "128";
 /// Settings of glibc.
 const GLIBC_VARIABLE: &str = "GLIBC_TUNABLES";
-/// Huge pages for the heap, because page faults take a quarter of the time to load a tokenizer.
+/// Enables huge pages for the heap, because page faults of small pages take a quarter of the time
+/// to load a tokenizer.
 pub(crate) const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 
 /// Makes libtorch's threads sleep while they wait, and limits libtorch's kernel caches.
 ///
-/// Call this function at the start of `main`. The variables are `OMP_WAIT_POLICY=passive` (unless
-/// `GOMP_SPINCOUNT` is set), `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128`, `LRU_CACHE_CAPACITY=128` and
+/// Call this function at the start of `main`. The process needs the environment variables
+/// `OMP_WAIT_POLICY=passive` (unless `GOMP_SPINCOUNT` is set),
+/// `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128`, `LRU_CACHE_CAPACITY=128` and
 /// `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`. If one of them is not set, the process replaces itself
 /// by the same program with the same arguments and adds the missing variables. Variables set by the
-/// user do not change. Process id, working directory and open files stay; data already read from
-/// standard input is lost. Child processes inherit the variables. If the process cannot be
-/// replaced, it continues without the variables, which affects only speed and memory. On systems
-/// other than Linux, this function does not restart the program.
+/// user do not change. The new program has the same process id, working directory and open files,
+/// but data already read from standard input is lost. Child processes inherit the variables. If the
+/// process cannot be replaced, it continues without the variables, which affects only speed and
+/// memory. On systems other than Linux, this function does not restart the program.
 ///
-/// The process then retains freed memory for the next step instead of returning it to the kernel,
-/// unless the user configures glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and
-/// similar variables). The calling thread gets a signal stack (see [`handle_on_signal_stack`]).
+/// This function also makes the process retain freed memory for the next step instead of returning
+/// it to the kernel, unless the user configures glibc's allocator (`MALLOC_TRIM_THRESHOLD_`,
+/// `GLIBC_TUNABLES` and similar variables). The calling thread gets a signal stack (see
+/// [`handle_on_signal_stack`]).
 ///
 /// [`handle_on_signal_stack`]: crate::handle_on_signal_stack
 ///
@@ -56,8 +62,8 @@ pub fn passive_omp_wait() {
     crate::signal_stack::install_signal_stack();
 }
 
-/// The unset variables, with the values to set. After a restart, all variables are set, so a
-/// program restarts at most once.
+/// Returns the names of the unset variables, with the values to set. After a restart, all variables
+/// are set, so a program restarts at most once.
 fn missing_variables(is_set: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     if !cfg!(target_os = "linux") {
         return Vec::new();

@@ -4,17 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// Time until the first message.
+/// Waiting time before the first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
-/// Time between later messages. The interval is long, because ranks also wait while rank 0
-/// evaluates.
+/// Time between two messages. The interval is long, because ranks also wait while rank 0 evaluates.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// Minimum waiting time before a process that received a stop signal prints a message.
 const SIGNAL_MESSAGE: Duration = Duration::from_secs(1);
 
 static STOP_FLAG: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Registers a flag that contains the number of the signal that stops this process, or 0.
+/// Registers a flag that contains the number of a received stop signal, or 0.
 ///
 /// If the flag is set while the process waits for other processes, the process prints that it will
 /// stop after the step. Only the first call has an effect.
@@ -22,7 +21,7 @@ pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
     let _ = STOP_FLAG.set(flag);
 }
 
-/// Prints a line on standard error; errors of a closed standard error are ignored.
+/// Prints a line on standard error; ignores errors, for example if standard error is closed.
 fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }

@@ -22,7 +22,7 @@ fn steps() {
     let mut long_lived = VecDeque::new();
     let mut max_bytes = 0;
     for step in 0..200i64 {
-        // Batches of 24 to 48 MiB.
+        // The tensors of a step have 24 to 48 MiB in total.
         let elements = 262_144 + step * 7_919 % 262_144;
         let mut activations = Vec::new();
         for layer in 0..24 {
@@ -86,6 +86,6 @@ fn memory_is_limited_by_the_largest_batch() {
 #[test]
 fn kernels_of_unused_shapes_are_evicted() {
     let text = run("kernels");
-    // Measured on a processor with AMX: 29 MiB, and 321 MiB with caches of 1,024 kernels.
+    // On a processor with AMX, memory grew by 29 MiB, and by 321 MiB with caches of 1,024 kernels.
     assert!(growth(&text)[0] < 100.0, "{text}");
 }

@@ -8,13 +8,13 @@ use std::process::{Command, Output};
 #[ignore = "started by another test"]
 fn program() {
     torch_ext::passive_omp_wait();
-    // This program is linked with libtorch, and thus with libgomp.
+    // This call links the program with libtorch, and thus with libgomp, which reads the variables.
     let sum = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64).int64_value(&[]);
     let policy = std::env::var("OMP_WAIT_POLICY").unwrap_or_else(|_| "unset".to_owned());
     println!("pid {} sum {sum} policy {policy}", std::process::id());
 }
 
-/// Settings of a user, besides the wait policy.
+/// Variables that a user may have set in addition to a wait policy.
 const SETTINGS: [(&str, &str); 3] = [
     ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9"),
     ("LRU_CACHE_CAPACITY", "9"),
@@ -36,8 +36,8 @@ fn start(set: &[(&str, &str)]) -> (u32, Output) {
     (child.id(), child.wait_with_output().unwrap())
 }
 
-/// Policies that libgomp printed, one for each time it was loaded; none if libtorch uses another
-/// OpenMP runtime.
+/// Returns the wait policies that libgomp printed, one for each start of the program. The list is
+/// empty if libtorch uses another OpenMP runtime.
 fn libgomp_policies(output: &Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stderr)
         .lines()

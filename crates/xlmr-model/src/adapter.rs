@@ -16,8 +16,8 @@ pub(crate) const ADAPTER_PREFIX: &str = "adapters.";
 pub(crate) enum AdapterConfig {
     Lora(LoraConfig),
     Bottleneck(BottleneckConfig),
-    /// AdapterFusion of the bottlenecks with these names, which are joined by commas to name the
-    /// fusion.
+    /// AdapterFusion of the bottlenecks with these names. The fusion's name consists of these
+    /// names, joined by commas.
     Fusion(Vec<String>),
 }
 

@@ -33,13 +33,13 @@ impl Model {
     /// AdapterHub in `model_head.safetensors`. [`Head::None`] loads an adapter without a head.
     ///
     /// # Errors
-    /// Every error names the file, and the key or tensor. [`Error::Io`]; [`Error::Json`];
-    /// [`Error::Config`] for an unsupported option, such as `use_dora`, or if the targets differ
-    /// between layers; [`Error::TorchExt`] if the safetensors file is damaged; [`Error::Damaged`]
-    /// if the safetensors file is absent or a tensor is missing or unexpected; [`Error::Stored`]
-    /// for a tensor of the wrong shape, for example of another base model or rank;
-    /// [`Error::NoHead`]; [`Error::Input`] as for [`add_lora`](Self::add_lora). On error, the model
-    /// does not change.
+    /// Every error names the file, and the key or tensor if there is one. [`Error::Io`];
+    /// [`Error::Json`]; [`Error::Config`] for an unsupported option, such as `use_dora`, or if the
+    /// targets differ between layers; [`Error::TorchExt`] if the safetensors file is damaged;
+    /// [`Error::Damaged`] if the safetensors file is absent or a tensor is missing or unexpected;
+    /// [`Error::Stored`] for a tensor of the wrong shape, for example if the adapter was trained on
+    /// another base model; [`Error::NoHead`]; [`Error::Input`] as for [`add_lora`](Self::add_lora).
+    /// On error, the model does not change.
     pub fn load_adapter(&mut self, name: &str, folder: impl AsRef<Path>, head: Head) -> Result<()> {
         self.check_new_adapter(name)?;
         self.require_head(head)?;
@@ -60,8 +60,9 @@ impl Model {
         self.insert_adapter(name, config, adapter_tensors)
     }
 
-    /// Reads the tensors of all `specs`, whose names in the file start with `prefix`, and rejects
-    /// other tensors in the file. `stored_part` of a stored name is replaced by `local_part`.
+    /// Reads the tensors of all `specs`. A tensor's name in the file starts with `prefix`, and
+    /// contains `stored_part` where its name in the model contains `local_part`. If the file
+    /// contains any other tensor, returns an error.
     pub(crate) fn read_tensors(
         &self,
         file: &TensorFile,
@@ -108,9 +109,10 @@ impl Model {
     ///
     /// Writes the files that PEFT (`adapter_config.json`, `adapter_model.safetensors`) or
     /// AdapterHub (`adapter_config.json`, `adapter.safetensors`) writes for the transformers class
-    /// of `head`. The head's weights, except those of a masked-LM head, are stored in PEFT's
-    /// safetensors file or in AdapterHub's `head_config.json` and `model_head.safetensors`. Creates
-    /// the folder if it is missing, and writes each file atomically.
+    /// of `head`. For PEFT, the head's weights are stored in the same safetensors file. For
+    /// AdapterHub, the head is stored in `head_config.json` and `model_head.safetensors`. A
+    /// masked-LM head is not stored. Creates the folder if it is missing, and writes each file
+    /// atomically.
     ///
     /// # Errors
     /// [`Error::Input`] if there is no adapter of that name; [`Error::NoHead`]; [`Error::Io`];
@@ -136,7 +138,7 @@ impl Model {
     }
 
     /// Saves an adapter as [`save_adapter`](Self::save_adapter) does. The model may lack `head` if
-    /// no weights of this head are written to the folder.
+    /// the folder stores no weights of this head.
     pub(crate) fn write_adapter(&self, name: &str, folder: &Path, head: Head) -> Result<()> {
         let adapter = self.adapter(name)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
@@ -149,8 +151,8 @@ impl Model {
         }
     }
 
-    /// Returns the parameters of `specs`. Their names are `prefix` and the stored name, without the
-    /// encoder's prefix for [`Head::None`].
+    /// Returns the parameters of `specs` under the names for a file: `prefix` followed by the
+    /// stored name. For [`Head::None`], the encoder's prefix is removed from the stored name.
     pub(crate) fn stored_tensors(
         &self,
         specs: &[Spec],
@@ -172,8 +174,8 @@ impl Model {
         Ok(tensors)
     }
 
-    /// Returns the parameters of a head that an adapter folder may contain. A masked-LM head
-    /// belongs to the base model and has none.
+    /// Returns the head parameters that an adapter folder may contain. A masked-LM head belongs to
+    /// the base model, so an adapter folder contains none of its parameters.
     pub(crate) fn adapter_head_specs(&self, head: Head) -> Vec<Spec> {
         match head {
             Head::MaskedLm => Vec::new(),
@@ -189,8 +191,8 @@ impl Model {
     }
 }
 
-/// Opens the safetensors file `name` of a folder; `pickle_name` is its name in the older pickle
-/// format.
+/// Opens the safetensors file `name` of a folder. If only the older pickle file `pickle_name`
+/// exists, the error explains how to convert it.
 pub(crate) fn open_weights(folder: &Path, name: &str, pickle_name: &str) -> Result<TensorFile> {
     let path = folder.join(name);
     if path.is_file() {
@@ -206,7 +208,8 @@ pub(crate) fn open_weights(folder: &Path, name: &str, pickle_name: &str) -> Resu
     Err(Error::damaged(folder, reason))
 }
 
-/// Rejects keys that were not read, except disabled options and keys that satisfy `has_no_effect`.
+/// Returns an error if a key was not read, except if its value disables an option or the key
+/// satisfies `has_no_effect`.
 pub(crate) fn reject_unknown_keys(
     fields: Fields,
     file: &str,

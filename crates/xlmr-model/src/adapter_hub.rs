@@ -64,7 +64,8 @@ impl Model {
         let head_path = folder.join(HEAD_FILE);
         if head != Head::None && head_path.is_file() {
             let head_file = TensorFile::open(head_path)?;
-            // AdapterHub counts BERT's pooler as part of the encoder and does not save it.
+            // AdapterHub treats BERT's pooler as a part of the encoder, so it does not save the
+            // pooler with the head.
             let prefix = self.config().architecture.names().prefix;
             let mut specs = self.adapter_head_specs(head);
             specs.retain(|spec| {
@@ -112,7 +113,8 @@ impl Model {
         })
     }
 
-    /// Reads the name, configuration and tensors of a fusion that is new to the model.
+    /// Reads the name, configuration and tensors of a fusion. Returns an error if the model already
+    /// has this fusion.
     pub(crate) fn read_fusion(&self, folder: &Path) -> Result<(String, AdapterConfig, Tensors)> {
         let path = folder.join(FUSION_CONFIG_FILE);
         let file = path.display().to_string();
@@ -141,7 +143,7 @@ impl Model {
 
     pub(crate) fn write_fusion(&self, name: &str, names: &[String], folder: &Path) -> Result<()> {
         let config = AdapterConfig::Fusion(names.to_vec());
-        // AdapterHub stores fusions of a bare encoder with the encoder's prefix as well.
+        // AdapterHub stores a fusion with the encoder's prefix even if the model is a bare encoder.
         let head = Head::MaskedLm;
         let mut tensors =
             self.stored_tensors(&config.specs(name, self.config(), FUSION_CONFIG_FILE)?, "", head)?;
@@ -156,8 +158,8 @@ impl Model {
     }
 }
 
-/// Keys without effect on the outputs of stored weights: initialisation of V, its regularisation
-/// in training, and whether V is applied before or after the weighted sum.
+/// Keys that do not affect the outputs of a fusion with stored weights: initialisation of V,
+/// regularisation of V in training, and whether V is applied before or after the weighted sum.
 const IGNORED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
 
 /// Returns the supported values of a fusion's `config`; keys may be absent.
@@ -174,7 +176,7 @@ fn fusion_options() -> Map<String, Value> {
     options.as_object().cloned().unwrap_or_default()
 }
 
-/// Rejects values that differ from `supported`.
+/// Returns an error if the value of a key differs from its value in `supported`.
 fn require_options(fields: &mut Fields, supported: Map<String, Value>) -> Result<()> {
     for (key, expected) in supported {
         let actual = fields.take(&key, "", expected.clone())?;

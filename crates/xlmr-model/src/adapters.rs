@@ -17,10 +17,11 @@ const ADAPTER_STD: f64 = 0.02;
 impl Model {
     /// Adds a LoRA, which is not [active](Self::set_active) yet.
     ///
-    /// A is drawn uniformly from ±`1 / √inputs`, as in PEFT, depending on `seed` and each
-    /// parameter's name. B is zero, so that outputs do not change before training.
+    /// A is drawn from a uniform distribution between `-1 / √inputs` and `1 / √inputs`, as in PEFT,
+    /// and depends only on `seed` and each parameter's name. B is zero, so outputs do not change
+    /// before training.
     ///
-    /// [`named_parameters`](Self::named_parameters) includes its parameters,
+    /// [`named_parameters`](Self::named_parameters) includes the parameters of the LoRA,
     /// `adapters.NAME.….lora_A.weight` and `….lora_B.weight`. To train only these, freeze the
     /// [roles](crate::Role) `encoder` and `head`.
     ///
@@ -49,8 +50,9 @@ impl Model {
     /// Weights are drawn from N(0, 0.02), depending on `seed` and each parameter's name; biases are
     /// zero.
     ///
-    /// Its parameters are the weights and biases of `adapters.NAME.….adapter_down` and
-    /// `….adapter_up`. [`add_lora`](Self::add_lora) describes how to train only these.
+    /// The adapter's parameters are the weights and biases of `adapters.NAME.….adapter_down` and
+    /// `….adapter_up`. [`add_lora`](Self::add_lora) describes how to train only an adapter's
+    /// parameters.
     ///
     /// # Errors
     /// As [`add_lora`](Self::add_lora).
@@ -120,13 +122,13 @@ impl Model {
 
     /// Activates the adapters `names` and deactivates all other adapters.
     ///
-    /// Any number of LoRAs (their sum is added) and at most one bottleneck or
-    /// [fusion](Self::set_active_fusion) can be active. Without active adapters, the outputs are
-    /// bit-identical to those of a model without adapters.
+    /// Any number of LoRAs, whose updates are summed, and at most one bottleneck or
+    /// [fusion](Self::set_active_fusion) can be active. If no adapter is active, the outputs are
+    /// bit-identical to the outputs of a model without adapters.
     ///
     /// # Errors
-    /// [`Error::Input`] if a name is unknown or duplicated, or if two adapters are bottlenecks or
-    /// fusions. On error, the active adapters do not change.
+    /// [`Error::Input`] if a name is unknown or duplicated, or if more than one of the adapters is
+    /// a bottleneck or fusion. On error, the active adapters do not change.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
         let mut output_adapter = None;
         for (index, name) in names.iter().enumerate() {
@@ -176,8 +178,8 @@ impl Model {
 
     /// Merges a LoRA into the weights and removes it.
     ///
-    /// The LoRA need not be active. Outputs are equal up to rounding, and [`save`](Self::save)
-    /// writes a plain model.
+    /// The LoRA need not be active. The merged model's outputs equal the outputs with the active
+    /// LoRA up to rounding, and [`save`](Self::save) writes no folder for the LoRA.
     ///
     /// # Errors
     /// [`Error::Input`] if there is no such adapter, or if the adapter is a bottleneck or a fusion,
@@ -208,8 +210,8 @@ impl Model {
     /// ```
     ///
     /// and c replaces u: AdapterHub's default ("dynamic"). The scores are not scaled; in training
-    /// the attention dropout is applied before the softmax. As in AdapterHub's code, an adapter's
-    /// output excludes the residual; u is added once, after the attention.
+    /// the attention dropout is applied before the softmax. As in AdapterHub's code, the output a_n
+    /// of an adapter does not include u, which is added only once, after the attention.
     ///
     /// Q, K and V are `[H, H]`. Q and K are drawn from N(0, 0.02), depending on `seed` and each
     /// parameter's name; their biases are zero. V is the identity with 1e-6 off the diagonal.
@@ -218,8 +220,8 @@ impl Model {
     /// [role](crate::Role) `adapter_fusion`.
     ///
     /// # Errors
-    /// [`Error::Input`] for fewer than two names, a duplicate name, a name of another adapter than
-    /// a bottleneck, or a fusion that exists already; [`Error::Torch`].
+    /// [`Error::Input`] for fewer than two names, a duplicate name, the name of an adapter that is
+    /// not a bottleneck, or bottlenecks whose fusion already exists; [`Error::Torch`].
     ///
     /// # Example
     /// ```
@@ -313,7 +315,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// Calls `change` with every linear layer that adapters may change and with the layer's full name.
+/// Calls `change` for every linear layer that adapters may change, with the layer and its full
+/// name.
 fn for_each_linear(
     layers: &mut [Layer],
     architecture: &Architecture,

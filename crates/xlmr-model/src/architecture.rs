@@ -20,9 +20,10 @@ pub enum Architecture {
     XlmRoberta,
     /// RoBERTa (Liu et al. 2019): `model_type` "roberta", XLM-R's layers and positions.
     Roberta,
-    /// CamemBERT (Martin et al. 2020): `model_type` "camembert", as RoBERTa.
+    /// CamemBERT (Martin et al. 2020): `model_type` "camembert", otherwise like RoBERTa.
     Camembert,
-    /// data2vec for text (Baevski et al. 2022): `model_type` "data2vec-text", as RoBERTa.
+    /// data2vec for text (Baevski et al. 2022): `model_type` "data2vec-text", otherwise like
+    /// RoBERTa.
     Data2VecText,
     /// BERT (Devlin et al. 2019), also multilingual: `model_type` "bert", two segments, positions
     /// from 0.
@@ -47,16 +48,16 @@ pub enum Architecture {
 
 /// DistilBERT-specific options.
 ///
-/// [`Config`](crate::Config) holds the other options. Their keys in the file are `dim`, `n_layers`,
-/// `n_heads`, `hidden_dim`, `activation`, `dropout`, `attention_dropout` and, for
-/// `classifier_dropout` of the sequence classification head, `seq_classif_dropout`.
-/// `layer_norm_eps` is always 1e-12.
+/// [`Config`](crate::Config) holds all other options. Some of their keys differ from BERT's in
+/// DistilBERT's `config.json`: `dim`, `n_layers`, `n_heads`, `hidden_dim`, `activation`, `dropout`,
+/// `attention_dropout`, and `seq_classif_dropout` for `classifier_dropout`, which applies to the
+/// sequence classification head. `layer_norm_eps` is always 1e-12.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistilBert {
     /// Dropout before the span head.
     pub qa_dropout: f64,
-    /// Whether new position embeddings are sinusoids. Position embeddings are trained in either
-    /// case.
+    /// Whether new position embeddings are initialised with sinusoids. Training changes position
+    /// embeddings in either case.
     pub sinusoidal_pos_embds: bool,
 }
 
@@ -73,15 +74,15 @@ pub(crate) struct Names {
     pub(crate) model_type: &'static str,
     /// Prefix of the architecture's class names in transformers.
     pub(crate) class_prefix: &'static str,
-    /// XLM-R's keys of `config.json` and this architecture's keys, `None` if there is no such key.
-    /// Keys with equal names are not listed.
+    /// Pairs of XLM-R's key in `config.json` and this architecture's key, which is `None` if the
+    /// architecture has no such key. Keys that are equal in both architectures are not listed.
     keys: &'static [(&'static str, Option<&'static str>)],
     /// Whether position ids start after the id of `<pad>`.
     pub(crate) pad_positions: bool,
     /// Prefix of the encoder's parameters, including the dot.
     pub(crate) prefix: &'static str,
-    /// First components of the encoder's parameter names after the prefix, which checkpoints of the
-    /// bare encoder omit.
+    /// Starts of the encoder's parameter names after the prefix, to recognise names in checkpoints
+    /// that omit the prefix.
     pub(crate) modules: &'static [&'static str],
     /// Prefixes of known tensors that are not used.
     pub(crate) unused_prefixes: &'static [&'static str],
@@ -100,7 +101,7 @@ pub(crate) struct Names {
     pub(crate) decoder: &'static str,
     /// `[V]`
     pub(crate) lm_bias: &'static str,
-    /// Second name of the bias, used if the decoder is not tied.
+    /// Second name of the masked-LM bias, used if the decoder is not tied to the token embeddings.
     pub(crate) decoder_bias: &'static str,
 }
 
@@ -264,7 +265,7 @@ const ELECTRA: Names = Names {
     ..BERT
 };
 
-/// The names of every architecture.
+/// The names of the architectures.
 pub(crate) const NAMES: [Names; 10] = [
     XLM_ROBERTA,
     BERT,
@@ -291,14 +292,14 @@ impl Architecture {
         self.names().model_type
     }
 
-    /// Returns whether the architecture equals XLM-R's: RoBERTa, CamemBERT and data2vec differ in
-    /// names only. Positions are counted from `pad_token_id` on, and both texts of a pair are in
-    /// the first segment.
+    /// Returns whether the architecture is XLM-R's, except for names, as in RoBERTa, CamemBERT and
+    /// data2vec. In these architectures, positions start after `pad_token_id`, and both texts of a
+    /// pair are in the first segment.
     pub fn is_roberta(&self) -> bool {
         self.names().pad_positions
     }
 
-    /// Returns the parameters of rotary positions, if the architecture has such positions.
+    /// Returns the constants of rotary positions, if the architecture has rotary positions.
     pub(crate) fn rotary(&self) -> Option<Rotary> {
         match self {
             Self::ModernBert(modern) => Some(Rotary {
@@ -343,18 +344,19 @@ impl Architecture {
     }
 }
 
-/// Parameters of rotary positions.
+/// Constants of rotary positions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rotary {
     /// θ of layers with global attention.
     pub(crate) theta: f64,
-    /// θ and maximum attention distance per side of local layers.
+    /// θ of layers with local attention, and the maximum distance to an attended token; absent
+    /// without such layers.
     pub(crate) local: Option<(f64, i64)>,
 }
 
 impl Names {
-    /// Returns this architecture's name for XLM-R's `key` in `config.json`; `None` if there is no
-    /// such key.
+    /// Returns this architecture's name in `config.json` for XLM-R's `key`; `None` if this
+    /// architecture has no such key.
     pub(crate) fn key<'a>(&self, key: &'a str) -> Option<&'a str> {
         self.keys
             .iter()
@@ -367,8 +369,8 @@ impl Names {
         format!("{}{index}", self.layer_prefix)
     }
 
-    /// Returns the rest of a parameter's name after the layer index and a dot, if the parameter
-    /// belongs to a layer.
+    /// Returns the part of a parameter's name after the layer index and a dot; `None` if the
+    /// parameter is not in a layer.
     pub(crate) fn within_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(self.layer_prefix)?.split_once('.').map(|(_, suffix)| suffix)
     }
@@ -380,7 +382,7 @@ impl Names {
     }
 }
 
-/// Access to keys by XLM-R's names, which are translated to an architecture's names.
+/// Translates XLM-R's names of keys to an architecture's names.
 pub(crate) struct TranslatedKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
 
 impl<K: Keys> Keys for TranslatedKeys<'_, K> {

@@ -18,14 +18,14 @@ pub(crate) struct Batch {
     rotary: Option<Positions>,
     /// Relative positions.
     distances: Option<Distances>,
-    /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has position
-    /// embeddings only.
+    /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has neither
+    /// rotary nor relative positions.
     token_positions: Option<Tensor>,
 }
 
 impl Batch {
-    /// Creates a batch without positions for a model whose parameters have the dtype `kind`.
-    /// `joined`: each row consists of two texts.
+    /// Creates a batch without positions. The model's parameters have the dtype `kind`. If
+    /// `joined`, each row consists of two texts.
     pub(crate) fn new(
         rows: Rows,
         config: &Config,
@@ -40,7 +40,8 @@ impl Batch {
             _ => train || on_cpu,
         };
         let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
-        // Packed attention needs no mask; DeBERTa's attention runs on the padded batch.
+        // Packed attention needs no mask, but DeBERTa's attention does, because it runs on the
+        // padded batch.
         let needs_mask =
             packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
         let rows = if needs_mask { rows.with_mask()? } else { rows };
@@ -49,8 +50,8 @@ impl Batch {
     }
 
     /// Adds the result of `compute_positions`, `[N]` i64 in the batch's layout, if the architecture
-    /// has rotary or relative positions. `joined`: distances between tokens are computed from the
-    /// positions, not from their indices in the row.
+    /// has rotary or relative positions. If `joined`, distances between tokens are computed from
+    /// these positions, otherwise from the tokens' indices in the row.
     pub(crate) fn with_positions(
         self,
         compute_positions: impl FnOnce() -> Result<Tensor>,
@@ -99,8 +100,8 @@ impl Batch {
         self.token_positions.as_ref().ok_or_else(missing_error)
     }
 
-    /// Copies the ids to the device in a single transfer; each is `[B, L]`, or `[N]` if the batch
-    /// is packed.
+    /// Copies all ids to the device in a single transfer. Each returned tensor is `[B, L]`, or
+    /// `[N]` if the batch is packed.
     pub(crate) fn upload(&self, ids: &Ids<Vec<i64>>) -> Result<Ids<Tensor>> {
         let (rows, is_packed) = (&self.rows, self.packing.is_some());
         let in_layout = |list: &Vec<i64>| -> Vec<i64> {
@@ -129,7 +130,7 @@ impl Batch {
         })
     }
 
-    /// Converts `[B, L, …]` to the batch's layout.
+    /// Converts a padded tensor, `[B, L, …]`, to the batch's layout.
     pub(crate) fn to_layout(&self, padded: &Tensor) -> Result<Tensor> {
         match &self.packing {
             None => Ok(padded.shallow_clone()),

@@ -9,9 +9,9 @@ use crate::{Activation, Architecture, Config, Error, Result};
 
 /// A bottleneck adapter: `u + W_up f(W_down t + b_down) + b_up` replaces u.
 ///
-/// u is the output of a layer's last linear layer, x its residual input, and `t = LN(u + x)` with
-/// the layer's LayerNorm, which is applied again after the adapter. Layers of ModernBERT and
-/// EuroBERT have no LayerNorm after the sum: t is u + x.
+/// u is the output of an encoder layer's last linear layer, and x is the residual that is added to
+/// u. `t = LN(u + x)`, where LN is the encoder layer's last LayerNorm, which is applied again after
+/// the adapter. ModernBERT and EuroBERT have no LayerNorm after the sum, so t is u + x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BottleneckConfig {
@@ -29,9 +29,9 @@ impl Default for BottleneckConfig {
 }
 
 impl BottleneckConfig {
-    /// Returns the parameters, whose names start with `prefix`; the stored names contain the
-    /// adapter's `name`. Weights are drawn from N(0, std), biases are zero. `file` is used in error
-    /// messages.
+    /// Returns the parameters. Their names in the model start with `prefix`, and their names in a
+    /// file contain the adapter's `name`. New weights are drawn from a normal distribution, and new
+    /// biases are zero. `file` is used in error messages.
     pub(crate) fn specs(
         &self,
         prefix: &str,
@@ -65,12 +65,12 @@ impl BottleneckConfig {
     }
 }
 
-/// Returns the name of each encoder layer and AdapterHub's name for the position after the last
-/// linear layer.
+/// Returns, for each encoder layer, the layer's name and AdapterHub's name for the position after
+/// the layer's last linear layer.
 pub(crate) fn adapter_positions(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
     let names = config.architecture.names();
-    // AdapterHub does not support ModernBERT and EuroBERT; this crate stores them under
-    // AdapterHub's name for layers without a final norm.
+    // AdapterHub does not support ModernBERT and EuroBERT; for their adapters, this crate uses
+    // AdapterHub's name of the position in DistilBERT.
     let position = match &config.architecture {
         Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
             "output_adapters"
@@ -95,7 +95,7 @@ impl Bottleneck {
         Ok(Self { down: linear("adapter_down")?, up: linear("adapter_up")?, activation })
     }
 
-    /// Computes the bottleneck's output for hidden states t; both are `[.., H]`.
+    /// Computes the bottleneck's output, `[.., H]`, for hidden states t, `[.., H]`.
     pub(crate) fn apply(&self, t: &Tensor) -> Result<Tensor> {
         self.up.apply(&self.activation.apply(&self.down.apply(t)?)?)
     }

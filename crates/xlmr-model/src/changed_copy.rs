@@ -8,9 +8,9 @@ use torch_ext::TensorFile;
 use crate::checkpoint::{HEADS_FILE, INDEX_FILE, weight_files};
 use crate::{Error, Result};
 
-/// Copies the model folder `from` to `out`, without the weights and the files selected by
-/// `is_skipped`, which `add_files` writes instead. `replace` allows the copy to replace another
-/// model folder.
+/// Copies the model folder `from` to `out`. The weights and the files for which `is_skipped`
+/// returns true are not copied; `add_files` writes new files in their place. If `replace`, the copy
+/// may replace another model folder at `out`.
 pub(crate) fn write<R>(
     from: &Path,
     out: &Path,
@@ -36,7 +36,7 @@ pub(crate) fn write<R>(
     }
     if let Err(error) = fs::rename(&new_folder, out) {
         if replaces_old {
-            // Moves the old model back before the temporary folder is deleted.
+            // The old model is moved back, because it would be deleted with the temporary folder.
             fs::rename(&old_folder, out).map_err(|error| Error::io(out, error))?;
         }
         return Err(Error::io(out, error));
@@ -48,10 +48,10 @@ pub(crate) fn write<R>(
 /// Names and values of tensors to write.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// Writes the weights of `from` to the file `name` in `new_folder` and, if `from` has
-/// `heads.safetensors`, to a file of this name. `convert` reads a tensor by its name and appends
-/// the tensors that replace it. Returns the total size of the original and of the new files in
-/// bytes.
+/// Writes the weights of `from` to the file `name` in `new_folder`. The tensors of
+/// `heads.safetensors`, if `from` has this file, are written to a new `heads.safetensors`.
+/// `convert` reads a tensor by its name and appends the tensors that replace it. Returns the total
+/// size in bytes of the original files, and the total size of the new files.
 pub(crate) fn write_weights(
     from: &Path,
     new_folder: &Path,
@@ -83,7 +83,8 @@ fn size(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| Error::io(path, error))
 }
 
-/// Rejects replacing the model itself or a folder that is not a model.
+/// Returns an error if `out` may not be replaced, if it is or contains the original model, or if it
+/// is not a model folder.
 fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
     let refuse = |kind: std::io::ErrorKind, hint| {
         Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })
@@ -105,7 +106,8 @@ fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
     Ok(())
 }
 
-/// File extensions of weights in other formats, and names of folders with such weights.
+/// File extensions of weights in formats other than safetensors. [`OTHER_FOLDERS`] are names of
+/// folders with such weights.
 const OTHER_FORMATS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
 const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
 

@@ -11,15 +11,15 @@ use crate::{Error, Result};
 
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
-/// Weights with 8-bit matrices. Programs without support for such matrices would load the integers
-/// as weights, so the file has a name that these programs do not open.
+/// Name of a weight file with 8-bit matrices. A program without support for such matrices would use
+/// the integers as weights, so the file has a name that such a program does not open.
 pub(crate) const INT8_FILE: &str = "model.int8.safetensors";
-/// File with heads other than the one named by `config.json`.
+/// File with all heads except the head that `config.json` names.
 pub(crate) const HEADS_FILE: &str = "heads.safetensors";
 
 /// The dtype of matrices stored in 8 bits.
 const INT8: &str = "I8";
-/// Suffix of the names of the scales of matrices stored in 8 bits.
+/// Suffix that, added to the name of a matrix stored in 8 bits, gives the name of its scales.
 pub(crate) const SCALE_SUFFIX: &str = "_scale";
 
 /// File and name of a stored tensor.
@@ -29,7 +29,7 @@ struct StoredTensor {
     name: String,
 }
 
-/// All tensors of a model folder under prefixed names.
+/// All tensors of a model folder, by names with the encoder's prefix.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     files: Vec<TensorFile>,
@@ -49,7 +49,8 @@ struct ShardIndex {
 }
 
 impl Checkpoint {
-    /// Opens the files of a folder; `names` are the names of the architecture in its `config.json`.
+    /// Opens the weight files of a folder. `names` are the names of the architecture that the
+    /// folder's `config.json` specifies.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
         let quantized = folder.join(INT8_FILE);
@@ -157,8 +158,8 @@ impl Checkpoint {
         )
     }
 
-    /// Reads a weight as float32, if the checkpoint contains it. With `headers_only`, the tensor is
-    /// empty.
+    /// Reads a weight as float32; returns `None` if the checkpoint does not contain it. If
+    /// `headers_only`, checks the weight's shape and dtype, and returns an empty tensor.
     pub(crate) fn weight(
         &self,
         name: &str,
@@ -190,8 +191,9 @@ impl Checkpoint {
     }
 }
 
-/// Reads a weight of the expected shape, stored as F32, F16 or BF16, into float32. `source`: the
-/// source of the expected shape, for error messages.
+/// Reads a weight that is stored as F32, F16 or BF16, and converts it to float32. Returns an error
+/// if its shape is not `shape`; `source` describes in this error what determines the expected
+/// shape.
 pub(crate) fn read_weight(
     file: &TensorFile,
     name: &str,
@@ -226,7 +228,8 @@ fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) ->
     Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
 }
 
-/// Converts old tensor names: norms in checkpoints of 2018 and 2019 have `gamma` and `beta`.
+/// Converts old tensor names. In checkpoints of 2018 and 2019, the weight and bias of a norm are
+/// named `gamma` and `beta`.
 fn current_name(name: &str) -> String {
     for (old_suffix, new_suffix) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
         if let Some(norm) = name.strip_suffix(old_suffix) {
@@ -252,9 +255,10 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Err(no_weights_error(folder))
 }
 
-/// Reads the shards listed in an index, with their tensors.
+/// Reads an index, and returns the paths of its shards with the names of the tensors in each shard.
 fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
-    // The largest known indices list 100,000 tensors in 10 MB.
+    // The limit of 256 MiB is large enough: the largest known indices have 10 MB, with 100,000
+    // tensors.
     let text = atomic_file::read_limited(index, 256 << 20);
     let text = text.map_err(|error| Error::io(index, error))?;
     let shard_index: ShardIndex =

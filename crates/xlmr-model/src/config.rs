@@ -43,8 +43,9 @@ pub struct Config {
     pub attention_probs_dropout_prob: f64,
     /// Dropout in the classification heads; `hidden_dropout_prob` if absent.
     pub classifier_dropout: Option<f64>,
-    /// Number of position embeddings. XLM-R and RoBERTa do not use the first `pad_token_id + 1`. In
-    /// models without position embeddings, the maximum input length.
+    /// Number of position embeddings. XLM-R and RoBERTa do not use the first `pad_token_id + 1` of
+    /// them for tokens. In models without position embeddings, this field is the maximum input
+    /// length.
     pub max_position_embeddings: i64,
     /// Number of token types; 1 without token type embeddings.
     pub type_vocab_size: i64,
@@ -52,15 +53,15 @@ pub struct Config {
     pub initializer_range: f64,
     /// ε of every norm.
     pub layer_norm_eps: f64,
-    /// Id of the padding token. Position ids of XLM-R and RoBERTa start at the next id.
+    /// Id of the padding token. Position ids of XLM-R and RoBERTa start at `pad_token_id + 1`.
     pub pad_token_id: i64,
     /// Id of the token before a text, if specified.
     pub bos_token_id: Option<i64>,
     /// Id of the token after a text, if specified.
     pub eos_token_id: Option<i64>,
-    /// Whether the masked-language-model decoder shares the token embeddings.
+    /// Whether the token embeddings are also the weight of the masked-LM decoder.
     pub tie_word_embeddings: bool,
-    /// Names of the transformers classes of the weights.
+    /// Names of the transformers classes for which the weights were saved.
     pub architectures: Vec<String>,
     /// Label names by id, for the classification heads; two unnamed labels if absent.
     pub id2label: Option<BTreeMap<i64, String>>,
@@ -194,7 +195,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: an unsupported
-    /// `model_type`, a value of the wrong type, or one that [`Config::validate`] rejects.
+    /// `model_type`, a value of the wrong type, or a value that [`Config::validate`] rejects.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let value = read_json(path, "; a model folder needs a config.json next to its weights")?;
@@ -276,7 +277,8 @@ impl Config {
         config.architectures = names.unwrap_or_default();
         config.id2label = fields.labels()?;
         config.extra = fields.remaining()?;
-        // 8-bit weights are converted to floats on loading, and saved as floats.
+        // This key is removed, because 8-bit weights are converted to floats on loading and saved
+        // as floats.
         config.extra.retain(|key, value| key != quantize::CONFIG_KEY || !quantize::is_int8(value));
         config.check(file)?;
         Ok(config)
@@ -326,7 +328,7 @@ impl Config {
         keys.key("tie_word_embeddings", BOOLEAN, &mut self.tie_word_embeddings);
     }
 
-    /// Validates every value and their combinations.
+    /// Validates every value, and combinations of values.
     ///
     /// # Errors
     /// [`Error::Config`] with the first invalid key, the expected and the actual value.
@@ -446,7 +448,8 @@ impl Config {
                 return refuse(key, "false; only encoders are supported", &"true");
             }
         }
-        // With rotary positions, this key has no effect (mmBERT's value is "sans_pos").
+        // With rotary positions, `position_embedding_type` has no effect, so any value is accepted,
+        // such as mmBERT's "sans_pos".
         let has_absolute_positions = self.architecture.rotary().is_none();
         if let Some(value) = self.extra_value("position_embedding_type")
             && has_absolute_positions
@@ -478,8 +481,8 @@ impl Config {
         }
     }
 
-    /// Returns the number of labels of the classification heads: the number of label names, or
-    /// `num_labels` if there are no names, or 2 if both are absent, as in transformers.
+    /// Returns the number of labels of the classification heads: the number of label names. Without
+    /// label names it is `num_labels`, or 2 if `num_labels` is absent too, as in transformers.
     pub fn num_labels(&self) -> i64 {
         match &self.id2label {
             Some(labels) => i64::try_from(labels.len()).unwrap_or(i64::MAX),
@@ -507,8 +510,8 @@ impl Config {
         }
     }
 
-    /// Returns a copy for saving with `head`: with its class, its number of labels and the dtype
-    /// float32.
+    /// Returns a copy for a model that is saved with `head`. The copy has the class of `head`, the
+    /// number of labels of `head` and the dtype float32.
     pub(crate) fn for_head(&self, head: Head) -> Self {
         let mut config = self.clone();
         config.architectures = vec![head.class(&self.architecture)];
@@ -541,8 +544,8 @@ impl Config {
         let mut config = self.clone();
         if let Architecture::EuroBert(euro) = &mut config.architecture {
             euro.write(&mut json);
-            // transformers' default is the id in the published models, which small vocabularies
-            // lack. This crate does not use the value.
+            // transformers' default is the id in the published models, which is out of range in a
+            // smaller vocabulary. Any valid id suffices, because this crate does not use the value.
             if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
                 json.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
             }

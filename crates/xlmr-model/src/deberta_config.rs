@@ -11,9 +11,9 @@ use crate::{Activation, Error, Result};
 /// They complement [`Config`](crate::Config). Sources: DeBERTa v2 and v3 (He et al. 2021, sections
 /// 3 and 4), mDeBERTa (He et al. 2023).
 ///
-/// [`Config`](crate::Config)'s `classifier_dropout` is `cls_dropout` of the file and applies to the
-/// sequence classification head only; `type_vocab_size` is 1 if the file has 0, see
-/// [`has_token_types`](Self::has_token_types).
+/// In the file, `classifier_dropout` of [`Config`](crate::Config) is `cls_dropout`. It applies only
+/// to the sequence classification head. If `type_vocab_size` is 0 in the file, it is 1 in
+/// [`Config`](crate::Config), and [`has_token_types`](Self::has_token_types) is false.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DebertaV2 {
     /// Whether attention scores depend on relative positions.
@@ -24,12 +24,15 @@ pub struct DebertaV2 {
     /// Whether attention scores have a term of the query's relative position and the key's content
     /// (`pos_att_type`: "p2c").
     pub position_to_content: bool,
-    /// Number of position buckets per side; larger distances share buckets of growing size. Below
-    /// 1: no buckets, each distance up to `max_relative_positions` has a separate embedding.
+    /// Number of position buckets for keys before a query, and also for keys after it. Each small
+    /// distance has a bucket; large distances share buckets of growing size. If below 1, there are
+    /// no buckets, and each distance up to `max_relative_positions` has an embedding.
     pub position_buckets: i64,
-    /// Maximum relative distance; larger distances are clipped. Below 1: `max_position_embeddings`.
+    /// Maximum relative distance, to which larger distances are clipped. If below 1,
+    /// `max_position_embeddings` is used instead.
     pub max_relative_positions: i64,
-    /// Whether relative positions use the layers' query and key projections.
+    /// Whether relative positions are projected by each layer's query and key projections instead
+    /// of separate projections.
     pub share_att_key: bool,
     /// Whether the embeddings of relative positions are normalised (`norm_rel_ebd`: "layer_norm").
     pub norm_rel_ebd: bool,
@@ -41,8 +44,8 @@ pub struct DebertaV2 {
     pub pooler_dropout: f64,
     /// Activation after the dense layer of the sequence classification head.
     pub pooler_hidden_act: Activation,
-    /// Whether the masked-LM head is BERT's (`cls.predictions`), transformers' default; otherwise
-    /// the head of the published models (`lm_predictions.lm_head`).
+    /// Whether the masked-LM head is BERT's head (`cls.predictions`), which is transformers'
+    /// default. If false, it is the head of the published models (`lm_predictions.lm_head`).
     pub legacy: bool,
 }
 
@@ -106,7 +109,8 @@ impl DebertaV2 {
         keys.key("legacy", BOOLEAN, &mut self.legacy);
     }
 
-    /// Reads or writes the file's `type_vocab_size`, which is 0 without token types.
+    /// Reads or writes the file's `type_vocab_size`. Without token types, `type_vocab_size` is 0 in
+    /// the file, and `rows` is 1.
     pub(crate) fn type_vocab_size(&mut self, keys: &mut impl Keys, rows: &mut i64) {
         let mut stored = if self.has_token_types { *rows } else { 0 };
         keys.key("type_vocab_size", INTEGER, &mut stored);
@@ -114,7 +118,7 @@ impl DebertaV2 {
         *rows = if self.has_token_types { stored } else { 1 };
     }
 
-    /// Returns the maximum relative distance; larger distances are treated as this distance.
+    /// Returns the maximum relative distance, to which larger distances are clipped.
     pub(crate) fn max_distance(&self, max_position_embeddings: i64) -> i64 {
         match self.max_relative_positions {
             ..1 => max_position_embeddings,
@@ -122,7 +126,8 @@ impl DebertaV2 {
         }
     }
 
-    /// Returns the number of distances per side with an embedding: half the rows of the embeddings.
+    /// Returns how many distances of keys before a query have an embedding. As many distances of
+    /// keys after a query have one, so the table of embeddings has twice as many rows.
     pub(crate) fn distances_per_side(&self, max_position_embeddings: i64) -> i64 {
         match self.position_buckets {
             ..1 => self.max_distance(max_position_embeddings),

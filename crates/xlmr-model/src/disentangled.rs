@@ -7,8 +7,8 @@ use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
 use crate::packing::Rows;
 use crate::{Config, DebertaV2, Result};
 
-/// Self-attention with disentangled scores: sums of content-to-content and, with relative
-/// positions, content-to-position and position-to-content terms.
+/// Self-attention with disentangled scores: a score is the sum of a content-to-content term and,
+/// with relative positions, a content-to-position and a position-to-content term.
 #[derive(Clone, Debug)]
 pub(crate) struct Disentangled {
     /// Number of terms of a score; each term is divided by √(n_terms · D).
@@ -27,7 +27,8 @@ struct RelativePositions {
     dropout: f64,
     content_to_position: bool,
     position_to_content: bool,
-    /// Projections of positions; absent if the token projections are shared.
+    /// Separate projection of positions for the content-to-position term; absent if the layer's key
+    /// projection is used, or there is no such term.
     key: Option<Linear>,
     query: Option<Linear>,
 }
@@ -62,7 +63,8 @@ impl Disentangled {
         })
     }
 
-    /// Returns the layer's separate projections of relative positions.
+    /// Returns the separate projections of relative positions; none if the layer's query and key
+    /// projections are used.
     pub(crate) fn linear_layers(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.relative
             .iter_mut()
@@ -80,7 +82,8 @@ impl Disentangled {
         let shape = [rows.batch, rows.length, self.heads, -1];
         let split_heads =
             |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(shape)?.f_transpose(1, 2)?) };
-        // `DropoutSeeds::attention` also divides by √D.
+        // The query is divided by √n_terms only, because `DropoutSeeds::attention` also divides the
+        // scores by √D.
         let query = split_heads(projected.query)?.f_mul_scalar(self.n_terms.sqrt().recip())?;
         let (key, value) = (split_heads(projected.key)?, split_heads(projected.value)?);
         let bias = match (&self.relative, distances) {
@@ -127,8 +130,9 @@ impl RelativePositions {
         })
     }
 
-    /// Computes the score terms of relative positions, `[B, heads, L, L]`, if any. Queries and keys
-    /// are `[B, heads, L, D]`; the tuples also contain the scale of the dot products.
+    /// Computes the sum of the score terms that depend on relative positions, `[B, heads, L, L]`;
+    /// `None` if there is no such term. Queries and keys are `[B, heads, L, D]`, each with the
+    /// factor of its dot products.
     fn scores(
         &self,
         projected: &Projected,
@@ -164,25 +168,28 @@ impl RelativePositions {
     }
 }
 
-/// Distances between the tokens of each row, as row indices of the distance embeddings.
+/// Distances between the tokens of each row of the batch, as indices into the table of distance
+/// embeddings.
 pub(crate) struct Distances {
-    /// First row that can occur in this batch; only such rows are used.
+    /// First row of the table that can occur in this batch. Only `count` rows from this row on are
+    /// used.
     first: i64,
     count: i64,
     index: RowIndex,
 }
 
-/// Index of the embedding of each distance, i64, relative to `Distances::first`.
+/// Indices of distance embeddings, i64, counted from `Distances::first`.
 enum RowIndex {
-    /// `[2 L - 1]`: query position minus key position, from L - 1 down to -(L - 1).
+    /// `[2 L - 1]`: one index for each difference of query position and key position, from L - 1
+    /// down to -(L - 1).
     ByShift(Tensor),
-    /// `[B, 1, L, L]`: distances of each query to each key.
+    /// `[B, 1, L, L]`: one index for each pair of a query and a key.
     ByPair(Tensor),
 }
 
 impl Distances {
-    /// Computes distances of tokens that are consecutive in their row or have `positions`, `[B,
-    /// L]`. Returns `None` if positions are not relative.
+    /// Computes distances between tokens from `positions`, `[B, L]`, or, if absent, from the
+    /// tokens' indices in their row. Returns `None` if the model does not use relative positions.
     pub(crate) fn new(
         config: &Config,
         deberta: &DebertaV2,
@@ -218,8 +225,9 @@ impl Distances {
         Ok(Some(Self { first, count, index }))
     }
 
-    /// Computes the dot products of queries with the embeddings of their distances to each key,
-    /// `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings `[heads, D, rows]`.
+    /// Computes, for each query and key, the dot product of the query with the embedding of its
+    /// distance to the key: `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings
+    /// `[heads, D, rows]`.
     fn query_scores(&self, queries: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
         let (batch, heads, length, _) = queries.size4()?;
         // The queries of all texts are concatenated, so that each head needs only one matmul.
@@ -231,8 +239,9 @@ impl Distances {
                 let index = index.f_expand([-1, heads, -1, -1], false)?;
                 Ok(scores.f_transpose(0, 1)?.f_gather(-1, &index, false)?)
             }
-            // The scores have one column per shift. A query's keys start one column before the keys
-            // of the previous query, so the result is a strided view.
+            // `scores` has one column per difference of positions. The columns for a query's keys
+            // start one column before the columns for the previous query's keys, so a strided view
+            // selects them.
             RowIndex::ByShift(index) => {
                 let scores = queries.f_matmul(&distance_embeddings.f_index_select(-1, index)?)?;
                 let width = 2 * length - 1;
@@ -242,8 +251,8 @@ impl Distances {
         }
     }
 
-    /// Computes the dot product of each key with the embedding of its distance to each query: `[B,
-    /// heads, L, L]`, queries in rows.
+    /// Computes, for each query and key, the dot product of the key with the embedding of its
+    /// distance to the query: `[B, heads, L, L]`, queries in rows.
     fn key_scores(&self, keys: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
         let reversed_index = match &self.index {
             RowIndex::ByPair(index) => RowIndex::ByPair(index.f_transpose(-1, -2)?),
@@ -261,8 +270,8 @@ fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result
     if buckets < 1 {
         return Ok(distances.shallow_clone());
     }
-    // Computed in float32 and in transformers' order of operations, so that bucket edges are
-    // rounded equally.
+    // The dtype float32 and the order of operations are transformers', so rounding at the edges of
+    // buckets is equal.
     let middle = buckets / 2;
     let far_distances = distances.f_abs()?.f_clamp_min(middle)?;
     let log_range = ((max_distance - 1) as f64 / middle as f64) as f32;
@@ -278,8 +287,8 @@ fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result
 mod tests {
     use super::*;
 
-    /// Compares the sum of all buckets, the sum of their products with their distances, and single
-    /// buckets with transformers 5.23.0 (`make_log_bucket_position`).
+    /// The expected values are from `make_log_bucket_position` of transformers 5.23.0: the sum of
+    /// all buckets, the sum of bucket times distance, and the buckets of five distances.
     #[test]
     fn buckets_equal_transformers() {
         for (position_buckets, max_distance, sum, moment, expected) in [

@@ -1,4 +1,4 @@
-//! Dropout. On the CPU, it is drawn separately for each row of the batch.
+//! Dropout. On the CPU, the dropout mask of a row does not depend on other rows of the batch.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_factors_like, token_offsets};
 
@@ -8,8 +8,8 @@ use crate::packing::{Packing, Rows};
 /// Dropout seeds of one forward pass: the offsets of the batch's tokens.
 pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
-    /// Offset of each token ([`token_offsets`]), padded or packed like the batch. Empty without
-    /// dropout, and on a GPU, whose generator does not use offsets.
+    /// Offset of each token ([`token_offsets`]), padded or packed like the batch. Empty or unused
+    /// without dropout, and on a GPU, whose generator does not use offsets.
     pub(crate) offsets: Tensor,
 }
 
@@ -30,7 +30,8 @@ impl DropoutSeeds {
                 let offsets = packing.pack(&padded.offsets.f_view([rows.batch, rows.length])?)?;
                 Ok(Self { offsets, ..padded })
             }
-            // Packed attention requires offsets even without dropout.
+            // Packed attention requires one offset per token even without dropout, so they are
+            // zeros.
             Some(packing) if rows.device == Device::Cpu => {
                 let offsets = Tensor::f_zeros(packing.n_tokens(), (Kind::Int64, Device::Cpu))?;
                 Ok(Self { offsets, ..padded })
@@ -39,7 +40,7 @@ impl DropoutSeeds {
         }
     }
 
-    /// Returns the seeds of a packed batch in the padded layout.
+    /// Converts the seeds of a packed batch to the padded layout.
     pub(crate) fn padded(&self, packing: &Packing) -> Result<Self> {
         let offsets = match self.offsets.size().contains(&0) {
             true => self.offsets.shallow_clone(),
@@ -48,7 +49,7 @@ impl DropoutSeeds {
         Ok(Self { train: self.train, offsets })
     }
 
-    /// Creates seeds for hidden states `[B, H]` or `[B, L, H]` of a head.
+    /// Creates seeds for the hidden states `[B, H]` or `[B, L, H]` that are the input of a head.
     pub(crate) fn for_states(states: &Tensor, train: bool) -> Result<Self> {
         let size = states.size();
         let (rows, length) = match size.as_slice() {

@@ -17,7 +17,8 @@ use crate::modernbert::ModernLayer;
 use crate::output_adapter::OutputAdapter;
 use crate::{Activation, Architecture, Config, LoraTarget, Result};
 
-/// The normalised sum of the embeddings of tokens and, if present, of positions and token types.
+/// Computes the sum of token embeddings and, if present, position and token type embeddings, and
+/// normalises the sum.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     pub(crate) word_embeddings: Tensor,
@@ -25,7 +26,7 @@ pub(crate) struct Embeddings {
     types: Option<Tensor>,
     /// Absent in EuroBERT.
     norm: Option<LayerNorm>,
-    /// Position without gradient; below 0: none.
+    /// Index of the position embedding that receives no gradient; -1 if all receive a gradient.
     unused_position: i64,
     dropout: f64,
     /// Projection from the embeddings' width to the hidden size, if they differ.
@@ -34,8 +35,8 @@ pub(crate) struct Embeddings {
     is_large_vocabulary: bool,
 }
 
-/// Minimum number of elements of token embeddings with a sparse gradient: 64 MiB in float32. Such a
-/// gradient stores only the rows that occur.
+/// Minimum number of elements of token embeddings whose gradient is sparse: 64 MiB in float32. A
+/// sparse gradient stores only the rows of tokens in the batch.
 const LARGE_VOCABULARY: i64 = 1 << 24;
 
 impl Embeddings {
@@ -78,8 +79,8 @@ impl Embeddings {
         })
     }
 
-    /// Computes embeddings, `[B, L, H]`, or `[N, H]` if the batch is packed. The embedding of
-    /// `<pad>` receives no gradient from this lookup.
+    /// Computes embeddings, `[B, L, H]`, or `[N, H]` if the batch is packed. The token embedding of
+    /// `<pad>` receives no gradient from this function.
     pub(crate) fn apply(
         &self,
         ids: &Ids<Tensor>,
@@ -93,15 +94,16 @@ impl Embeddings {
             }
             None => {
                 let is_sparse = batch.seeds.train && self.is_large_vocabulary;
-                // Without `<pad>` in the batch, -1 avoids the search for it, which takes many
-                // kernels and a synchronisation on a GPU.
+                // If the batch does not contain `<pad>`, -1 lets the backward pass skip the search
+                // for `<pad>`. On a GPU, this search takes many kernels and a synchronisation.
                 let pad = ids.pad.unwrap_or(-1);
                 Tensor::f_embedding(&self.word_embeddings, &ids.token_ids, pad, false, is_sparse)?
             }
         };
         if let Some(types) = &self.types {
             sum = sum.f_add(&match &ids.types {
-                // All tokens use row 0, whose gradient is a sum instead of a scatter.
+                // All tokens have type 0. Selecting row 0 needs no lookup, and its backward pass is
+                // a sum instead of a scatter.
                 None => types.f_select(0, 0)?,
                 Some(ids) => Tensor::f_embedding(types, ids, -1, false, false)?,
             })?;
@@ -113,7 +115,8 @@ impl Embeddings {
         let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
         let sum = batch.seeds.dropout(sum, self.dropout)?;
         let Some(projection) = &self.projection else { return Ok(sum) };
-        // Hidden states have the dtype of the embeddings, also under autocast.
+        // Under autocast, the projection returns another dtype, but hidden states must have the
+        // dtype of the embeddings.
         Ok(projection.apply(&sum)?.f_to_kind(sum.f_kind()?)?)
     }
 }
@@ -145,8 +148,9 @@ impl Layer {
         }
     }
 
-    /// Returns copies of layers with weights in `kind`; weights of norms are cast only if
-    /// `cast_norms`. If `join`, the weights of layers that share an input are concatenated.
+    /// Returns copies of encoder layers with weights in `kind`. The weights of norms are cast only
+    /// if `cast_norms`. If `join`, the weights of linear layers that share an input are
+    /// concatenated.
     pub(crate) fn cast_all(
         layers: &[Self],
         kind: Kind,
@@ -167,9 +171,10 @@ impl Layer {
         Ok(layers)
     }
 
-    /// Switches linear layers to 8-bit computation if `int8`, else back to their parameters.
+    /// Makes linear layers compute in 8 bits if `int8`, otherwise with their parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
-        // Attention in bfloat16 takes half the time on processors that support it.
+        // Queries, keys and values are bfloat16 if the processor supports it, because attention
+        // then takes half the time.
         let output_kind = match self {
             Self::PostNorm(layer) if layer.disentangled.is_none() && torch_ext::bf16_is_fast() => {
                 Kind::BFloat16
@@ -311,7 +316,8 @@ impl PostNormLayer {
                 let attention = Attention { heads, window: None, dropout };
                 packing.attend(&query, &key, &value, &seeds.offsets, &attention)?
             }
-            // Disentangled attention is computed with padding, the rest of the layer without.
+            // Disentangled attention needs the padded layout; the rest of the layer is computed
+            // without padding.
             (Some(packing), Some(_)) => {
                 let [query, key, value] = [query, key, value].map(|x| packing.unpack(&x));
                 let seeds = seeds.padded(packing)?;
@@ -336,8 +342,9 @@ impl PostNormLayer {
     }
 }
 
-/// Returns hidden states as residual and as matmul input. On a GPU in half precision, packed
-/// float32 hidden states are cast only once for all linear layers that use them.
+/// Returns hidden states twice: as the residual, and as the input of matmuls. On a GPU in half
+/// precision, the input is a cast of packed float32 hidden states, so linear layers do not cast it
+/// again.
 fn residual_and_input(hidden: &Tensor, is_packed: bool) -> Result<[Tensor; 2]> {
     let device = hidden.device();
     if is_packed

@@ -10,7 +10,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// How to fix the problem, with a leading `; `; empty if the cause is sufficient.
+        /// How to fix the problem, after a leading `; `; empty if the cause needs no explanation.
         hint: &'static str,
         /// The cause.
         source: std::io::Error,
@@ -35,7 +35,8 @@ pub enum Error {
         /// The actual value.
         got: String,
     },
-    /// A file is damaged, tensors or weights are missing, or files belong to different models.
+    /// A file is damaged, a weight file or tensor is missing, or the files of a folder belong to
+    /// different models.
     #[error("{path}: {reason}", path = path.display())]
     Damaged {
         /// The file or folder.
@@ -85,7 +86,7 @@ pub enum Error {
         head: &'static str,
         /// The transformers class of a model with this head.
         class: String,
-        /// The class found instead, or the missing weights.
+        /// The class that config.json names instead, or the missing weights.
         reason: String,
     },
     /// A tokenizer cannot be read, or does not match the model.

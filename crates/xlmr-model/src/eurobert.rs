@@ -8,8 +8,9 @@ use crate::output_adapter::OutputAdapter;
 use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
-/// Grouped-query self-attention and a gated feed-forward layer. The input of each is normalised,
-/// and its output is added to the hidden states.
+/// Grouped-query self-attention and a gated feed-forward layer. The input of attention and the
+/// input of the feed-forward layer are normalised, and their outputs are added to the hidden
+/// states.
 #[derive(Clone, Debug)]
 pub(crate) struct EuroLayer {
     attention_norm: LayerNorm,
@@ -84,7 +85,8 @@ impl EuroLayer {
         Ok(output.f_add(&hidden)?)
     }
 
-    /// Repeats keys or values, `[.., key_value_heads * D]`, for each query head that shares them.
+    /// Repeats keys or values, `[.., key_value_heads * D]`, so that each query head has keys and
+    /// values.
     fn repeat_for_queries(&self, shared: Tensor) -> Result<Tensor> {
         let group_size = self.attention.heads / self.key_value_heads;
         if group_size == 1 {

@@ -10,8 +10,8 @@ use crate::{Error, Result};
 /// EuroBERT-specific options (Boizard et al. 2025, section 2), which complement
 /// [`Config`](crate::Config).
 ///
-/// [`Config`](crate::Config)'s `layer_norm_eps` is `rms_norm_eps` of the file and
-/// `attention_probs_dropout_prob` is `attention_dropout`; there is no other dropout.
+/// In the file, `layer_norm_eps` of [`Config`](crate::Config) is `rms_norm_eps`, and
+/// `attention_probs_dropout_prob` is `attention_dropout`. EuroBERT's layers have no other dropout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EuroBert {
     /// Number of key and value heads (grouped-query attention); absent: one per query head.
@@ -56,8 +56,9 @@ impl EuroBert {
     /// The id of `<|mask|>` in the published models' vocabulary.
     pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
 
-    /// Reads the keys of a `config.json` and removes them. Also supports keys that only the Python
-    /// code in the model folders published in 2025 uses, such as `clf_pooling`.
+    /// Reads the keys of a `config.json` and removes them. Also supports keys such as
+    /// `clf_pooling`, which transformers does not use. They are used by the Python code in the
+    /// model folders published in 2025.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
         let mut options = Self::default();
         fields.key("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);
@@ -100,7 +101,8 @@ impl EuroBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, with θ under the keys of both transformers 4 and 5.
+    /// Writes the keys of `config.json`. θ is written twice: under the key of transformers 4 and
+    /// under the key of transformers 5.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
         self.keys(json);
         let theta = self.rope_theta;

@@ -12,10 +12,11 @@ pub(crate) const INTEGER: &str = "an integer";
 pub(crate) const NUMBER: &str = "a number";
 pub(crate) const BOOLEAN: &str = "true or false";
 
-/// Reader or writer of the values of keys, so that one list of keys serves both directions.
+/// Reads or writes the values of keys. The same function that lists a configuration's keys can thus
+/// read and write it.
 pub(crate) trait Keys {
-    /// Reads `value` from `key`, if present, or writes it to `key`. `expected` describes valid
-    /// values in messages.
+    /// A reader assigns the value of `key` to `value` if the key is present. A writer stores
+    /// `value` under `key`. `expected` describes valid values in error messages.
     fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T);
 }
 
@@ -108,8 +109,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns θ of rotary positions: `rope_theta` of the object `rotary`, else `default`. Scaling is
-/// not supported. `key` is the object's key, for error messages.
+/// Returns θ of rotary positions: `rope_theta` of the object `rotary`, or `default` if it is
+/// absent. Returns an error if the object scales positions. `key` is the object's key, for error
+/// messages.
 pub(crate) fn theta(
     fields: &Fields,
     key: &str,

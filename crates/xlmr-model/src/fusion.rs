@@ -8,8 +8,8 @@ use crate::batch::Batch;
 use crate::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 
-/// Layers of the fusion: the first `local` layers encode each text separately, the next `cross`
-/// layers encode both texts together, and the remaining layers encode each separately.
+/// Division of a model's layers: the first `local` layers encode the two texts separately, the next
+/// `cross` layers encode them together, and the remaining layers encode them separately again.
 ///
 /// The default is FILTER's configuration for question answering with XLM-R large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -17,7 +17,8 @@ use crate::{Error, Inputs, Model, Result, States};
 pub struct FusionConfig {
     /// Number m of local layers, at most the number of layers.
     pub local: usize,
-    /// Number k of cross layers, limited to the remaining layers; 0 disables fusion.
+    /// Number k of cross layers, limited to the number of layers after the local layers; 0 disables
+    /// fusion.
     pub cross: usize,
 }
 
@@ -28,7 +29,7 @@ impl Default for FusionConfig {
 }
 
 impl FusionConfig {
-    /// Rejects more local layers than the model has.
+    /// Returns an error if there are more local layers than the model has layers.
     ///
     /// # Errors
     /// [`Error::Input`] naming `local`.
@@ -45,13 +46,14 @@ impl FusionConfig {
 ///
 /// Row b of `target` and row b of `source` attend to each other in the layers given by `config`.
 ///
-/// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] = f_{m+1..m+k}([h_t ;
-/// h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions restart in each text, and no
-/// embedding marks the texts; a local layer of ModernBERT attends to near positions in both texts.
-/// Without cross layers, `target`'s hidden states are bit-identical to the result of
-/// [`Model::encode`], also in training.
+/// Let x be the embeddings of a text, t the target, s the source, and f the N layers of `model`.
+/// Then `h = f_{1..m}(x)` for each text, `[g_t ; g_s] = f_{m+1..m+k}([h_t ; h_s])` under both
+/// masks, and the result is `f_{m+k+1..N}(g)` for each text. Positions start from the beginning in
+/// each text, and no embedding distinguishes the texts. A layer of ModernBERT with local attention
+/// attends to near positions in both texts. Without cross layers, `target`'s hidden states are
+/// bit-identical to the result of [`Model::encode`], also in training.
 ///
-/// With `train`, dropout of a row depends neither on other rows nor on padding.
+/// If `train`, the dropout of a row depends neither on other rows nor on padding.
 ///
 /// # Errors
 /// [`Error::Input`] if `target` and `source` differ in their number of rows, a tensor does not fit
@@ -98,14 +100,14 @@ pub fn encode_fused(
     Ok((finish(target)?, finish(source)?))
 }
 
-/// Mapping of two batches' tokens to a joined batch. A joined row has the tokens of the first text,
-/// then the tokens of the second text, then padding.
+/// Mapping of the tokens of two batches, the halves, to a joined batch. A row of the joined batch
+/// has the tokens of the first text, then the tokens of the second text, then padding.
 struct JoinedBatch {
     batch: Rc<Batch>,
-    /// Index of each joined slot in the concatenated hidden states of both halves. Padding has the
-    /// index one past the end.
+    /// For each slot of the joined batch, its index in the concatenated hidden states of both
+    /// halves. Padding has the index after the last one, which selects zeros.
     join_index: Tensor,
-    /// Index in the joined batch of each slot of a half.
+    /// For each slot of a half, its index in the joined batch.
     split_index: [Tensor; 2],
 }
 
@@ -178,8 +180,8 @@ impl JoinedBatch {
     }
 }
 
-/// Records that slots `joined[n]` and `half[n]` hold the same token of a row; indices of the half
-/// start at `offset`.
+/// Records that the slots `joined[n]` and `half[n]` hold the same token. In `join`, the indices of
+/// this half start at `offset`.
 fn record_slots(
     joined: &[usize],
     half: &[usize],
@@ -203,7 +205,7 @@ fn flatten_slots(states: &States) -> Result<Tensor> {
 }
 
 /// Gathers rows of the concatenated tensors `first` and `second` by `index`, in the layout of
-/// `batch`. The index past the end selects zeros.
+/// `batch`. The index after the last row selects zeros.
 fn gather(
     first: &Tensor,
     second: Option<&Tensor>,
@@ -220,7 +222,7 @@ fn gather(
     }
 }
 
-/// Memory slots of a batch's tokens.
+/// Slots of a batch's tokens: their row indices in the hidden states, flattened to `[slots, H]`.
 struct Slots {
     /// Slots of each row's tokens, in order.
     by_row: Vec<Vec<usize>>,

@@ -43,7 +43,7 @@ impl Head {
         format!("{}{suffix}", architecture.names().class_prefix)
     }
 
-    /// Returns all kinds of heads; classification heads have `labels` labels.
+    /// Returns one head of each kind; its classification heads have `labels` labels.
     pub(crate) fn kinds(labels: i64) -> [Self; 5] {
         [
             Self::None,

@@ -5,8 +5,8 @@ use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::{Activation, Architecture, Config, EuroBert, EuroPooling, ModernBert, Pooling, Result};
 
-/// A dense layer, an activation and a LayerNorm. It precedes the decoder of masked-LM heads, and is
-/// part of all heads of ModernBERT.
+/// A dense layer, an activation and a LayerNorm. A prediction head precedes the decoder of a
+/// masked-LM head, and is a part of every ModernBERT head.
 #[derive(Debug)]
 struct PredictionHead {
     dense: Linear,
@@ -15,7 +15,8 @@ struct PredictionHead {
 }
 
 impl PredictionHead {
-    /// Returns `None` for EuroBERT, whose decoder is applied to the hidden states directly.
+    /// Creates the prediction head of a masked-LM head; returns `None` for EuroBERT, whose decoder
+    /// is applied directly to the hidden states.
     fn for_lm(get: Lookup, config: &Config) -> Result<Option<Self>> {
         let names = config.architecture.names();
         let activation = match &config.architecture {
@@ -95,7 +96,7 @@ impl LmHead {
 /// layer.
 #[derive(Debug)]
 pub(crate) struct TokenHead {
-    /// Present in ModernBERT, and in EuroBERT's span head.
+    /// Present in ModernBERT's heads and in EuroBERT's span head.
     head: Option<PredictionHead>,
     /// Dropout before the output layer.
     dropout: f64,
@@ -152,7 +153,7 @@ impl TokenHead {
     }
 }
 
-/// Sequence classification head: a layer on a row's hidden state, dropout and a linear layer.
+/// Sequence classification head: a layer on one hidden state per row, dropout and a linear layer.
 #[derive(Debug)]
 pub(crate) struct SequenceHead {
     layer: SequenceLayer,
@@ -166,10 +167,11 @@ enum SequenceLayer {
     /// Dropout, a dense layer and an activation (tanh if absent), applied to the first token's
     /// hidden state.
     Dense(f64, Linear, Option<Activation>),
-    /// A prediction head, applied to the first token's hidden state or to the mean of all tokens.
+    /// A prediction head, applied to the first token's hidden state or to the mean of all tokens'
+    /// hidden states.
     Modern(PredictionHead, Pooling),
-    /// A dense layer and its activation, applied to one hidden state or, with late pooling, to the
-    /// hidden state of each token.
+    /// A dense layer and its activation, applied to the hidden state of the first token, to the
+    /// mean of all tokens' hidden states or, with late pooling, to each token's hidden state.
     Euro(Linear, EuroPooling),
 }
 
@@ -226,7 +228,8 @@ impl SequenceHead {
             SequenceLayer::Modern(_, Pooling::Mean) | SequenceLayer::Euro(_, EuroPooling::Mean) => {
                 masked_mean(hidden, mask)?
             }
-            // The mean of the logits equals the logits of the mean.
+            // Late pooling is the mean of all tokens' logits. It equals the logits of the mean,
+            // because the output layer is linear.
             SequenceLayer::Euro(dense, EuroPooling::Late) => {
                 masked_mean(&Activation::Gelu.apply(&dense.apply(hidden)?)?, mask)?
             }

@@ -6,25 +6,25 @@ use crate::{Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
 ///
-/// Tensors should be on the CPU, where ids are validated before the upload to the model's device.
-/// Tensors on a GPU would be copied back first. Integer tensors of any width are accepted, and bool
-/// for the mask.
+/// Tensors should be on the CPU, because ids are validated there before they are copied to the
+/// model's device. Ids on a GPU are copied to the CPU first. Tensors of every integer dtype are
+/// accepted. The mask may also be bool.
 #[derive(Debug)]
 pub struct Inputs {
     /// `[B, L]` integer, below `vocab_size`.
     pub input_ids: Tensor,
-    /// `[B, L]` integer or bool: 1 for a token, 0 for padding. Absent: every position is a token,
-    /// including `<pad>`. A row without any token attends to all its positions, so that its output
-    /// is finite but meaningless.
+    /// `[B, L]` integer or bool: 1 for a token, 0 for padding. If absent, every position is a
+    /// token, even `<pad>`. A row without any token attends to all its positions, so its output is
+    /// finite, but meaningless.
     pub attention_mask: Option<Tensor>,
-    /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
+    /// `[B, L]` integer, below `type_vocab_size`. If absent, all are 0.
     pub token_type_ids: Option<Tensor>,
-    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; for XLM-R and
-    /// RoBERTa derived from `input_ids`, see [`position_ids`].
+    /// `[B, L]` integer, below `max_position_embeddings`. If absent, positions are 0, 1, 2, …; for
+    /// XLM-R and RoBERTa they are computed from `input_ids` by [`position_ids`].
     pub position_ids: Option<Tensor>,
-    /// `[B, L, E]` float, instead of the token embeddings of `input_ids`; converted to the dtype of
-    /// the parameters. Positions are still computed from `input_ids` (in transformers they would be
-    /// sequential). The tensor receives gradient.
+    /// `[B, L, E]` float: embeddings that replace the token embeddings of `input_ids`. They are
+    /// converted to the dtype of the parameters. Positions are still computed from `input_ids` (in
+    /// transformers they would be sequential). The tensor receives gradient.
     pub inputs_embeds: Option<Tensor>,
 }
 
@@ -48,8 +48,8 @@ impl Inputs {
     /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU; L is the length of the longest
     /// row.
     ///
-    /// The mask is omitted without padding, so that attention can skip it. All programs of this
-    /// workspace pad with this function, and represent ids as `u32` before.
+    /// If no row needs padding, the mask is absent, so that attention can skip it. All programs of
+    /// this workspace use this function for padding.
     ///
     /// # Errors
     /// [`Error::Torch`] if a tensor cannot be created.
@@ -79,8 +79,8 @@ impl Inputs {
     /// Adds segment ids, one row for each row of `input_ids`, padded with 0.
     ///
     /// # Errors
-    /// [`Error::Input`] if the number of rows differs, or a row is longer than the batch;
-    /// [`Error::Torch`].
+    /// [`Error::Input`] if `rows` and `input_ids` differ in their number of rows, or a row is
+    /// longer than the rows of `input_ids`; [`Error::Torch`].
     pub fn with_token_type_ids(self, rows: &[&[u32]]) -> Result<Self> {
         let size = self.input_ids.size();
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
@@ -98,14 +98,15 @@ impl Inputs {
     /// Validates inputs as a forward pass does, for example once for all inputs of a data set.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the first tensor whose shape, dtype or value is invalid for a model
-    /// of this configuration, and the row and column of the value.
+    /// [`Error::Input`] naming the first tensor whose shape, dtype or values are invalid for a
+    /// model of this configuration, and the row and column of an invalid value.
     pub fn check(&self, config: &Config) -> Result<()> {
         CheckedInputs::new(self, config, Device::Cpu).map(drop)
     }
 }
 
-/// Creates `[rows, length]` i64: `convert` of each id, then `pad`.
+/// Creates a tensor `[rows, length]` i64. Each row has the results of `convert` for its ids,
+/// followed by `pad`.
 fn padded(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
     let mut flat = Vec::with_capacity(rows.len() * length);
     for row in rows {
@@ -122,7 +123,8 @@ pub(crate) struct Ids<T> {
     pub(crate) positions: T,
     /// Token type ids; absent if all are 0.
     pub(crate) types: Option<T>,
-    /// Token id that receives no gradient; absent if the batch does not contain it.
+    /// Id of `<pad>`, whose embedding receives no gradient; absent if the batch does not contain
+    /// this id.
     pub(crate) pad: Option<i64>,
 }
 
@@ -136,7 +138,7 @@ pub(crate) struct CheckedInputs {
 /// Computes XLM-R's position ids as in transformers: the tokens of a row other than `<pad>` have
 /// consecutive ids from `pad_token_id + 1`, and `<pad>` has `pad_token_id`.
 ///
-/// `ids` contains rows of `length` ids; the result has the same layout.
+/// `ids` contains rows of `length` ids; the result has one position id for each id.
 pub fn position_ids(ids: &[i64], length: usize, pad_token_id: i64) -> Vec<i64> {
     let mut positions = Vec::with_capacity(ids.len());
     for row in ids.chunks(length.max(1)) {

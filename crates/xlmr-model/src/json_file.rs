@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Reads a JSON file of up to 16 MiB; `hint` is appended to the message of an I/O error.
+/// Reads a JSON file of up to 16 MiB; if the file cannot be read, `hint` is appended to the error
+/// message.
 pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
     let text = atomic_file::read_limited(path, 16 << 20);
     let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;

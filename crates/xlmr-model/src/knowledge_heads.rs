@@ -22,13 +22,13 @@ const HEAD_NAMES: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
 pub struct KnowledgeConfig {
     /// The layers of the four heads.
     pub projection: ProjectionKind,
-    /// d_p, the inner size of the heads; absent: H, as in the released code (not stated in the
-    /// paper).
+    /// d_p, the inner size of the heads. If absent, it is H, as in the released code; the paper
+    /// does not specify it.
     pub inner_size: Option<i64>,
     /// S, the number of domains of domain-specific batch norm. Each domain has separate running
-    /// statistics; scale and shift are shared. With one domain per language, batch norm removes the
-    /// language mean, which would otherwise separate rows by language (an option of the released
-    /// code). Absent: one domain for all rows.
+    /// statistics; scale and shift are shared. With one domain per language, as in an option of the
+    /// released code, batch norm subtracts each language's mean. Otherwise, different means would
+    /// separate the rows by language. If absent, all rows have one domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm_domains: Option<i64>,
 }
@@ -58,7 +58,7 @@ struct Metadata {
     relations: Vec<String>,
 }
 
-/// [`KnowledgeConfig`] with the key names of files, which must not change.
+/// The fields of [`KnowledgeConfig`] under their keys in files, which must not change.
 #[derive(Deserialize, Serialize)]
 #[serde(remote = "KnowledgeConfig", deny_unknown_fields)]
 struct StoredConfig {
@@ -239,7 +239,8 @@ impl KnowledgeHeads {
         let json = Metadata { config: self.config.clone(), relations: self.relations.clone() };
         let json = serde_json::to_string(&json).map_err(|error| Error::json(&path, error))?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
-        // A single entry, because several would be written in varying order.
+        // All metadata is a single entry, because several entries would be written in varying
+        // order.
         let metadata = [("knowledge", json.as_str())];
         Ok(write_tensors(&path, named, &metadata)?)
     }

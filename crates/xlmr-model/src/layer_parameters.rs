@@ -3,10 +3,10 @@ use crate::layers::{JoinedWeights, LayerNorm, Linear};
 use crate::output_adapter::OutputAdapter;
 
 /// The trainable parameters of an encoder layer. The layers of `joined`, followed by the layers of
-/// `linear`, are in the order of [`Names::linear_layers`](crate::architecture::Names); layers that
-/// adapters cannot change come last.
+/// `linear`, are in the order of [`Names::linear_layers`](crate::architecture::Names). Linear
+/// layers that are not in this list, because adapters cannot change them, come last.
 pub(crate) struct LayerParameters<'a> {
-    /// Linear layers that share an input.
+    /// Groups of linear layers that share an input.
     pub(crate) joined: Vec<JoinedWeights<'a>>,
     pub(crate) linear: Vec<&'a mut Linear>,
     pub(crate) norms: Vec<&'a mut LayerNorm>,

@@ -21,7 +21,7 @@ pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Ten
 #[derive(Debug)]
 pub(crate) struct Parameter(Tensor);
 
-/// Parameters to cast and concatenate, and the parameter that receives the result.
+/// Parameters to cast and concatenate, and the parameter to which the result is assigned.
 pub(crate) type Cast<'a> = (Vec<Parameter>, &'a mut Parameter);
 
 /// Casts parameters to `kind`: first all trainable groups at once, then all frozen groups, which
@@ -99,7 +99,8 @@ impl Lora {
     }
 }
 
-/// A linear layer `x Wᵀ + b` with optional b; layers of an encoder add their active LoRAs.
+/// A linear layer `x Wᵀ + b` with an optional bias b. In an encoder, the layer adds the updates of
+/// its active LoRAs.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
     pub(crate) weight: Parameter,
@@ -119,7 +120,7 @@ impl Linear {
         Ok(Self { weight, bias, loras: Vec::new(), int8: None })
     }
 
-    /// Switches to 8-bit computation if `int8`, else to the parameters.
+    /// Makes the layer compute in 8 bits if `int8`, otherwise with its parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
         let quantised = || Int8Linear::new(&self.weight, self.bias.as_deref());
         self.int8 = int8.then(quantised).transpose()?;
@@ -151,8 +152,8 @@ impl Linear {
 
     /// Applies the layer with its adapters, then `activation`.
     ///
-    /// In 8-bit layers without adapters, GELU is fused into the matmul. Their output is bfloat16,
-    /// because the next layer rounds it to 8 bits.
+    /// In 8-bit layers without adapters, GELU is fused into the matmul. The output of such a layer
+    /// is bfloat16, which is precise enough, because the next layer rounds it to 8 bits.
     pub(crate) fn apply_activated(
         &self,
         x: &Tensor,
@@ -179,8 +180,8 @@ impl Linear {
 
 /// Linear layers that share an input, either all with biases or all without.
 ///
-/// On a GPU, one matmul computes all layers, with fewer kernels; in half precision, the input is
-/// rounded once and its gradient is summed in one step.
+/// On a GPU, one matmul computes all layers, which takes fewer kernels. In half precision, the
+/// shared input is rounded once, and this matmul's backward pass computes its whole gradient.
 #[derive(Clone, Debug)]
 pub(crate) struct JoinedLinear<const N: usize> {
     pub(crate) layers: [Linear; N],
@@ -205,7 +206,7 @@ impl<const N: usize> JoinedLinear<N> {
 
     pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
         let layers = self.layers.iter();
-        // Outputs of LoRAs are float32.
+        // LoRAs add float32 tensors, so the layers' outputs must be float32 as well.
         let has_adapters = self.layers.iter().any(|layer| !layer.loras.is_empty());
         let int8_output = if has_adapters { Kind::Float } else { self.int8_output };
         let outputs: Vec<Tensor> = match &self.joined {
@@ -229,7 +230,7 @@ impl<const N: usize> JoinedLinear<N> {
     }
 }
 
-/// Concatenates the weights of layers, and their biases, without adapters.
+/// Concatenates the weights and the biases of layers; the result has no adapters.
 fn concatenate(layers: &[Linear]) -> Result<Linear> {
     let weights: Vec<&Tensor> = layers.iter().map(|layer| &*layer.weight).collect();
     let biases: Option<Vec<&Tensor>> = layers.iter().map(|layer| layer.bias.as_deref()).collect();
@@ -246,15 +247,16 @@ pub(crate) struct JoinedWeights<'a> {
 }
 
 impl<'a> JoinedWeights<'a> {
-    /// Switches all layers together, as [`Linear::set_int8`] does, with outputs of dtype
-    /// `output_kind`.
+    /// Makes all layers compute in 8 bits if `int8`, otherwise with their parameters. In 8 bits,
+    /// their outputs have the dtype `output_kind`.
     pub(crate) fn set_int8(self, int8: bool, output_kind: Kind) -> Result<()> {
         *self.joined = None;
         *self.int8_output = output_kind;
         if int8 && let Some(first) = self.layers.first() {
             let mut joined = concatenate(self.layers)?;
             joined.set_int8(true)?;
-            // Only the 8-bit weights of the concatenation are used.
+            // Only the concatenation's 8-bit weights are used, so its float weight is replaced to
+            // free memory.
             joined.weight = first.weight.clone();
             *self.joined = Some(joined);
         }
@@ -283,7 +285,7 @@ pub(crate) struct LayerNorm {
     bias: Option<Parameter>,
     width: [i64; 1],
     eps: f64,
-    /// Whether the mean is subtracted first.
+    /// Whether the mean is subtracted (LayerNorm) or not (root mean square normalisation).
     is_centred: bool,
 }
 
@@ -322,7 +324,8 @@ impl LayerNorm {
         })
     }
 
-    /// Normalises hidden states between layers: bfloat16 is preserved, with sums in float32.
+    /// Normalises hidden states. If they are bfloat16, the result is bfloat16 too, but sums are
+    /// computed in float32.
     pub(crate) fn apply_to_states(&self, x: &Tensor) -> Result<Tensor> {
         let kind = x.f_kind()?;
         if kind != Kind::BFloat16 {
@@ -333,8 +336,8 @@ impl LayerNorm {
         torch_ext::without_autocast(|| self.apply_with(x, &weight, bias.as_ref()))?
     }
 
-    /// Normalises the sum of `x`, after dropout in training, and `residual`. If the hidden states
-    /// are packed on the CPU, `[N, H]`, the three steps are one operation.
+    /// Applies dropout to `x` in training, adds `residual`, and normalises the sum. If the hidden
+    /// states are packed on the CPU, `[N, H]`, one kernel computes all three steps.
     pub(crate) fn apply_to_sum(
         &self,
         x: &Tensor,

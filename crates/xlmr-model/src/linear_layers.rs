@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
-    /// The query projection. ModernBERT has one projection for queries, keys and values, so its
-    /// LoRAs must have all three targets, or none.
+    /// The query projection. ModernBERT has a single projection for queries, keys and values, so a
+    /// LoRA must have all three targets or none of them.
     Query,
     /// The key projection.
     Key,
@@ -22,8 +22,8 @@ pub enum LoraTarget {
 
 use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
 
-/// Linear layers that adapters may change, named without the layer's prefix, and their targets;
-/// layers that share one input come first.
+/// Linear layers that adapters may change: their names without the encoder layer's prefix, and
+/// their targets. Linear layers that share an input come first.
 pub(crate) type LinearLayers = &'static [(&'static str, &'static [LoraTarget])];
 
 pub(crate) const BERT_LINEAR: LinearLayers = &[

@@ -12,34 +12,34 @@ use crate::model::check_heads;
 use crate::parameters::{Spec, encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Model, Result};
 
-/// Treatment of token type ("segment") embeddings.
+/// How token type ("segment") embeddings are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Segments {
     /// Loads as many rows as the checkpoint has.
     #[default]
     AsSaved,
-    /// Loads at least two rows. If the checkpoint has one row, the second row is a copy of it, so
-    /// that outputs do not change before training.
+    /// Loads two or more rows. If the checkpoint has only one row, the second row is a copy of it,
+    /// so outputs with either segment id are equal before training.
     Learned2,
 }
 
 /// Options of [`Model::load`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Treatment of token type embeddings.
+    /// How token type embeddings are loaded.
     pub segments: Segments,
     /// Seed of parameters that the checkpoint lacks, as in [`Model::new`].
     pub seed: u64,
-    /// For inference on the CPU: maps the weights into memory instead of reading them, so that only
-    /// the rows of used tokens are read, and processes share the memory. The file must not be
-    /// changed in place while the model is in use.
+    /// Whether weights are mapped into memory instead of read, for inference on the CPU. Of the
+    /// token embeddings, only the rows of used tokens are then read, and processes share the
+    /// memory. The weight file must not be changed in place while the model exists.
     pub map: bool,
     /// Compute precision, see [`Model::set_precision`].
     pub precision: Precision,
 }
 
-/// Differences between a checkpoint and the model of [`Model::load`].
+/// Differences between a checkpoint and the model that [`Model::load`] returns.
 ///
 /// All names are sorted and have the encoder's prefix (`roberta.`, `bert.`, `model.`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct LoadReport {
     /// and the bias of the masked-LM head if its decoder has a separate bias
     /// (`lm_head.decoder.bias`).
     pub ignored: Vec<String>,
-    /// Names of parameters stored in another dtype than F32, and this dtype.
+    /// Names of parameters that are not stored as F32, with their stored dtypes.
     pub converted: Vec<(String, String)>,
 }
 
@@ -61,8 +61,8 @@ const BUFFER_SUFFIXES: [&str; 3] =
     ["embeddings.position_ids", "embeddings.token_type_ids", "rotary_emb.inv_freq"];
 
 impl Config {
-    /// Reads the `config.json` of a model folder, including folders of sentence-transformers
-    /// ([`tokenizer_file::model_folder`]).
+    /// Reads the `config.json` of a model folder. In a folder of sentence-transformers, the file
+    /// may be in a subfolder; see [`tokenizer_file::model_folder`].
     ///
     /// # Errors
     /// [`Error::Damaged`] if the folder does not exist or its `modules.json`
@@ -78,7 +78,8 @@ impl Config {
     }
 }
 
-/// Returns the folder with the transformer's files.
+/// Returns the folder that contains `config.json`, which is `folder` or, in a folder of
+/// sentence-transformers, possibly a subfolder.
 pub(crate) fn model_folder(folder: &Path) -> Result<PathBuf> {
     tokenizer_file::model_folder(folder)
         .map_err(|error| Error::damaged(&folder.join("modules.json"), error.problem()))
@@ -88,26 +89,27 @@ impl Model {
     /// Loads a Hugging Face folder, with heads and adapters written by [`Model::save`].
     ///
     /// The folder has `config.json`, and `model.safetensors` or shards listed in
-    /// `model.safetensors.index.json`. Other heads are loaded from `heads.safetensors`, adapters
-    /// from `adapters/`; adapters that were active on saving are activated. A folder `adapters`
-    /// without `active.json` is ignored.
+    /// `model.safetensors.index.json`. If these files exist, additional heads are loaded from
+    /// `heads.safetensors`, and adapters from `adapters/`. Adapters that were active when the model
+    /// was saved are activated. A folder `adapters` without `active.json` is ignored.
     ///
-    /// In a folder of sentence-transformers these files may be in the subfolder that `modules.json`
-    /// names for the transformer.
+    /// In a folder of sentence-transformers, all these files may be in the subfolder that
+    /// `modules.json` names for the transformer.
     ///
     /// `model_type` of `config.json` determines the [`Architecture`](crate::Architecture). Weights
     /// stored as F32, F16 or BF16 become float32. Tensor names may omit the encoder's prefix
     /// (`roberta.`), as in folders written by `XLMRobertaModel`. `heads` may differ from the
     /// checkpoint's heads: missing parameters are initialised and reported. If heads of several
     /// classes share a tensor name, such as ModernBERT's `head.dense`, every head is loaded from
-    /// this tensor. Label layers (`classifier`) are not loaded for another class.
+    /// this tensor. A label layer (`classifier`) is loaded only for the class that `config.json`
+    /// names, because labels have another meaning in another class.
     ///
     /// # Errors
     /// Every error names the file and, if applicable, the tensor: [`Error::Io`], [`Error::Json`],
     /// [`Error::Config`], [`Error::TorchExt`] for a safetensors file that is damaged or cannot be
     /// read, [`Error::Damaged`] for missing weights, missing tensors of the encoder, invalid shards
-    /// or a number of embeddings other than `vocab_size`, [`Error::Stored`]; for adapters as
-    /// [`load_adapter`](Self::load_adapter).
+    /// or a number of embeddings other than `vocab_size`, [`Error::Stored`] for a tensor of the
+    /// wrong shape or dtype. Adapters have the errors of [`load_adapter`](Self::load_adapter).
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -160,7 +162,8 @@ impl<'a> Loader<'a> {
         device: Device,
     ) -> Result<Self> {
         if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            // The published models' config.json does not specify their form of the masked-LM head.
+            // In published models, config.json does not specify the form of the masked-LM head, so
+            // the tensor names determine it.
             deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
                 || checkpoint.contains("cls.predictions.bias");
             config.validate()?;
@@ -183,7 +186,8 @@ impl<'a> Loader<'a> {
         Ok(self.finish())
     }
 
-    /// Loads `stored` as the parameter of `spec`; returns false if the checkpoint lacks it.
+    /// Loads the tensor named `stored` as the parameter of `spec`; returns false if the checkpoint
+    /// has no such tensor.
     fn load_parameter(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
         let Some(tensor) = self.checkpoint.weight(stored, &spec.shape, self.device)? else {
             return Ok(false);
@@ -197,7 +201,7 @@ impl<'a> Loader<'a> {
     }
 
     fn load_encoder(&mut self) -> Result<()> {
-        // Tied token embeddings may be stored under their name or the decoder's.
+        // If token embeddings and decoder are tied, the checkpoint may contain only the decoder.
         let Names { word_embeddings: default_name, decoder, .. } = self.names;
         let has_only_decoder =
             self.config.tie_word_embeddings && !self.checkpoint.contains(default_name);
@@ -258,7 +262,8 @@ impl<'a> Loader<'a> {
 
     fn load_head(&mut self, head: Head, seed: u64) -> Result<()> {
         let names = self.names;
-        // A checkpoint's labels have another meaning in another task.
+        // If the class differs, the task differs too, so the checkpoint's labels have another
+        // meaning and its label layer is not loaded.
         let class = head.class(&self.config.architecture);
         let is_same_class = self.config.architectures.first().is_none_or(|name| *name == class);
         for spec in head_specs(&self.config, head) {
@@ -287,8 +292,8 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Loads the decoder's bias, which may be stored under two names. If both exist, the name with
-    /// the decoder's prefix is used.
+    /// Loads the decoder's bias, which may be stored under one of two names or under both. If the
+    /// checkpoint has both names, the bias under `decoder_bias` is loaded.
     fn load_lm_bias(&mut self, spec: &Spec) -> Result<bool> {
         let Names { lm_bias, decoder_bias, .. } = self.names;
         if !self.load_parameter(spec, decoder_bias)? {

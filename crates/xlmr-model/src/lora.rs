@@ -36,7 +36,7 @@ impl LoraConfig {
         Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
     }
 
-    /// Rejects options that do not fit a model of this configuration.
+    /// Returns an error if the options do not fit a model with the configuration `config`.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key as in PEFT.
@@ -44,8 +44,8 @@ impl LoraConfig {
         self.adapted_layers(&config.architecture, "lora").map(|_| ())
     }
 
-    /// Returns the adapted linear layers, named without the encoder layer's prefix. Error messages
-    /// contain `file` and PEFT's keys.
+    /// Returns the names of the adapted linear layers, without the encoder layer's prefix. `file`
+    /// is used in error messages, which name PEFT's keys.
     pub(crate) fn adapted_layers(
         &self,
         architecture: &Architecture,
@@ -80,7 +80,8 @@ impl LoraConfig {
         }
     }
 
-    /// Returns A and B of every adapted linear layer; their names start with `prefix`.
+    /// Returns the parameters A and B of every adapted linear layer. Their names start with
+    /// `prefix`.
     pub(crate) fn specs(&self, prefix: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
         let layer_names = self.adapted_layers(&config.architecture, file)?;
         let mut specs = Vec::new();
@@ -93,7 +94,7 @@ impl LoraConfig {
             if !layer_names.contains(&name_in_layer) {
                 continue;
             }
-            // kaiming_uniform with a = √5, as in PEFT.
+            // PEFT uses kaiming_uniform with a = √5, whose bound is 1 / √inputs.
             let uniform_init = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
             for (matrix, shape, init) in [
                 ("lora_A", [self.rank, inputs], uniform_init),

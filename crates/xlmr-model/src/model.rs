@@ -22,9 +22,9 @@ use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads whose
 /// parameters have equal names in transformers have separate names (`token_head.classifier.…`). The
-/// argument `train` enables dropout, drawn from libtorch's global generator (`tch::manual_seed`).
-/// On the CPU it is drawn per row of the batch (see `torch_ext::MicroBatchSeeds`), independent of
-/// other rows and of padding.
+/// argument `train` of a method enables dropout, which is drawn from libtorch's global generator
+/// (`tch::manual_seed`). On the CPU, the dropout of a row does not depend on other rows of the
+/// batch or on padding (see `torch_ext::MicroBatchSeeds`).
 #[derive(Debug)]
 pub struct Model {
     pub(crate) config: Config,
@@ -33,7 +33,7 @@ pub struct Model {
     precision: Precision,
     embeddings: Embeddings,
     pub(crate) layers: Vec<Layer>,
-    /// Norm after the last layer, for architectures without normalised residuals.
+    /// Norm after the last layer, for architectures whose layers do not normalise their output.
     final_norm: Option<LayerNorm>,
     lm_head: Option<LmHead>,
     span_head: Option<TokenHead>,
@@ -48,17 +48,18 @@ pub struct Model {
 impl Model {
     /// Creates a model with transformers' initialisation.
     ///
-    /// Weights are drawn from N(0, `initializer_range`), biases and the `<pad>` rows are zero,
-    /// LayerNorm weights are one. ModernBERT's weights are truncated at `initializer_cutoff_factor`
-    /// standard deviations, and residual projections are scaled down with the number of layers.
+    /// Weights are drawn from N(0, `initializer_range`), biases and the embeddings of `<pad>` are
+    /// zero, LayerNorm weights are one. In ModernBERT, this distribution is truncated at
+    /// `initializer_cutoff_factor` standard deviations. The more layers a ModernBERT has, the
+    /// smaller are the weights of layers whose output is added to the hidden states.
     ///
     /// The values depend only on `seed` and each parameter's name: adding a head changes no other
     /// parameter, and libtorch's generator does not change.
     ///
     /// # Errors
-    /// [`Error::Config`] if `config` is invalid, [`Error::Input`] if `heads` contains a kind twice
-    /// or a head without labels, [`Error::Torch`] if a libtorch operation fails, for example for
-    /// lack of memory.
+    /// [`Error::Config`] if `config` is invalid, [`Error::Input`] if `heads` contains two heads of
+    /// one kind, or a classification head without labels, [`Error::Torch`] if a libtorch operation
+    /// fails, for example for lack of memory.
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
         let heads = check_heads(heads)?;
@@ -136,9 +137,9 @@ impl Model {
     /// Computes the last hidden states, `[B, L, H]`: [`embed`](Self::embed), then all
     /// [layers](Self::run_layers).
     ///
-    /// On the CPU, padding is skipped and has zeros as hidden states if the hidden size is at least
-    /// 256; for EuroBERT and DeBERTa, this requires `train`. Other hidden states of padding have no
-    /// meaning.
+    /// The hidden states of padding have no meaning. On the CPU, padding is not computed and its
+    /// hidden states are zeros if the hidden size is at least 256, and for EuroBERT and DeBERTa
+    /// also only if `train`.
     ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;
@@ -147,8 +148,8 @@ impl Model {
         self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.padded()
     }
 
-    /// Computes the outputs of the embeddings and of each layer: `num_hidden_layers + 1` tensors
-    /// `[B, L, H]`; the last one equals the result of [`Model::encode`].
+    /// Computes the output of the embeddings and the output of each layer: `num_hidden_layers + 1`
+    /// tensors `[B, L, H]`; the last of these tensors equals the result of [`Model::encode`].
     ///
     /// # Errors
     /// As for [`Model::encode`].
@@ -206,8 +207,8 @@ impl Model {
             return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
         let States { mut hidden, output_kind, batch, train } = states;
-        // Recomputed layers use the parameters instead of casts, because the recomputed graph must
-        // end at the parameters.
+        // Recomputed layers use the parameters instead of cast copies, because the backward pass of
+        // a recomputed layer must reach the parameters.
         let is_recomputed = train && self.recompute;
         let half_kind = match train && !is_recomputed && self.kind()? == Kind::Float {
             true => torch_ext::autocast_kind(self.device())?,
@@ -236,8 +237,8 @@ impl Model {
         Ok(self.embeddings.word_embeddings.f_kind()?)
     }
 
-    /// Computes vocabulary logits `[.., V]` of hidden states `[.., H]`, at all or at gathered
-    /// positions.
+    /// Computes vocabulary logits `[.., V]` of hidden states `[.., H]`, which may be the states of
+    /// all positions or of some gathered positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a masked-language-model head, [`Error::Input`] if the width is not
@@ -268,8 +269,8 @@ impl Model {
 
     /// Computes start and end logits, `[B, L]` each, of hidden states `[B, L, H]`.
     ///
-    /// Padding is not masked. The heads of ModernBERT and EuroBERT have dropout during training
-    /// (`classifier_dropout`), and so has DistilBERT's (`qa_dropout`).
+    /// Padding is not masked. In training, the span heads of ModernBERT and EuroBERT have dropout
+    /// (`classifier_dropout`), and DistilBERT's span head has dropout (`qa_dropout`).
     ///
     /// # Errors
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
@@ -277,8 +278,8 @@ impl Model {
         self.check_width(hidden)?;
         let missing_head = || missing_head_error(Head::Span);
         let logits = self.span_head.as_ref().ok_or_else(missing_head)?.logits(hidden, train)?;
-        // Unbinding has one gradient; two selections would have two gradients, which would be
-        // added.
+        // The backward pass of one unbinding is faster than the backward passes of two selections,
+        // whose gradients would have to be added.
         let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {
             Error::input("qa_outputs", "2 scores", scores.len().to_string())
         })?;
@@ -300,8 +301,8 @@ impl Model {
     ///
     /// ModernBERT and EuroBERT use the first position or the mean of all tokens
     /// ([`Pooling`](crate::Pooling), [`EuroPooling`](crate::EuroPooling)), other architectures the
-    /// first position. The mean uses `attention_mask`, `[B, L]` integer or bool; absent: all
-    /// positions.
+    /// first position. The mean includes the positions where `attention_mask`, `[B, L]` integer or
+    /// bool, is not 0, or all positions if the mask is absent.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
@@ -335,7 +336,8 @@ impl Model {
 
     /// Returns all parameters, sorted by name, including the parameters of all adapters.
     ///
-    /// The tensors are shallow clones. A tied decoder occurs once, as the token embeddings.
+    /// The tensors are shallow clones. A decoder that is tied to the token embeddings occurs only
+    /// once, under the name of the token embeddings.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let mut parameters = self.plain_parameters();
         for adapter in self.adapters.values() {
@@ -347,7 +349,8 @@ impl Model {
 
     /// Freezes the encoder and returns the trainable parameters: adapters, fusions and heads.
     ///
-    /// A trainer with these parameters writes only these to checkpoints.
+    /// A trainer that receives only these parameters writes only these parameters to its
+    /// checkpoints.
     ///
     /// # Errors
     /// [`Error::Torch`] if a libtorch operation fails.
@@ -370,7 +373,8 @@ impl Model {
         self.store.device()
     }
 
-    /// Returns the configuration. `type_vocab_size` includes a segment that was added on loading.
+    /// Returns the configuration. Its `type_vocab_size` counts a segment that
+    /// [`Segments::Learned2`](crate::Segments::Learned2) added on loading.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -388,8 +392,8 @@ impl Model {
     /// Sets the precision of [`in_precision`](Self::in_precision). Parameters stay float32.
     ///
     /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the current weights of
-    /// the encoder's linear layers; later changes of these weights have no effect until the next
-    /// call.
+    /// the encoder's linear layers; later changes of these weights have no effect until this method
+    /// is called again.
     ///
     /// # Errors
     /// [`Error::Input`] for `Int8` on a GPU or with parameters that are not float32,
@@ -409,7 +413,8 @@ impl Model {
 
     /// Returns the reason if half-precision training on a GPU computes padding as well.
     ///
-    /// This happens if libtorch's attention over packed rows is missing or was found incorrect.
+    /// This is the case if libtorch has no attention over packed rows for this model, or if this
+    /// attention failed its test.
     pub fn padding_reason(&self) -> Option<String> {
         let kind = self.precision.matmul_dtype()?;
         let device = self.device();
@@ -419,7 +424,8 @@ impl Model {
         crate::packing::flash_error(&self.config, device, kind)
     }
 
-    /// Runs `body` under autocast to the model's precision, as crate `tasks` does for every pass.
+    /// Runs `body` with autocast to the model's precision. The crate `tasks` uses this method for
+    /// every pass.
     ///
     /// Without autocast, passes use the dtype of the parameters.
     ///
@@ -448,8 +454,8 @@ impl Model {
     /// The parameters are new tensors without gradients: call [`Model::named_parameters`] again.
     ///
     /// # Errors
-    /// [`Error::Input`] unless `kind` is a floating-point kind, and, with precision int8, unless it
-    /// is float32.
+    /// [`Error::Input`] if `kind` is not a floating-point kind, or if the precision is int8 and
+    /// `kind` is not float32.
     pub fn set_kind(&mut self, kind: Kind) -> Result<()> {
         if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
             let actual = format!("{kind:?}");
@@ -503,7 +509,7 @@ fn missing_head_error(head: Head) -> Error {
     Error::NoHead { head: head.name() }
 }
 
-/// Returns the heads without [`Head::None`]; rejects two heads of one kind.
+/// Returns the heads except [`Head::None`]; returns an error if two heads have the same kind.
 pub(crate) fn check_heads(heads: &[Head]) -> Result<Vec<Head>> {
     let mut distinct_heads: Vec<Head> = Vec::new();
     for &head in heads.iter().filter(|&&head| head != Head::None) {

@@ -9,8 +9,8 @@ use crate::output_adapter::OutputAdapter;
 use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
-/// Self-attention and gated feed-forward layer. The input of each is normalised, and its output is
-/// added to the hidden states.
+/// Self-attention and gated feed-forward layer. The input of attention and the input of the
+/// feed-forward layer are normalised, and their outputs are added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct ModernLayer {
     /// Absent in the first layer.
@@ -96,7 +96,8 @@ impl ModernLayer {
         Ok(output.f_add(&hidden)?)
     }
 
-    /// Computes the activation of the first half times the second half.
+    /// Splits the last dimension into halves, and multiplies the activation of the first half by
+    /// the second half.
     fn gated(&self, intermediate: &Tensor) -> Result<Tensor> {
         if self.activation == Activation::Gelu {
             return Ok(torch_ext::gated_gelu(intermediate)?);

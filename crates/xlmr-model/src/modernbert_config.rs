@@ -40,7 +40,7 @@ pub struct ModernBert {
     pub classifier_activation: Activation,
     /// Pooling of the sequence classification head.
     pub classifier_pooling: Pooling,
-    /// Truncation of new weights, in standard deviations.
+    /// Number of standard deviations at which the distribution of new weights is truncated.
     pub initializer_cutoff_factor: f64,
 }
 
@@ -75,7 +75,7 @@ impl LayerType {
     }
 
     /// Creates a pattern with global attention in the first layer and in every `period`-th layer
-    /// after it, and local attention in the other layers.
+    /// after it, and local attention in all other layers.
     ///
     /// ```
     /// use xlmr_model::LayerType::{self, Global, Local};
@@ -109,22 +109,23 @@ impl ModernBert {
         }
     }
 
-    /// Returns the maximum attention distance of a local layer per side; `None` for global layers.
+    /// Returns the maximum distance to an attended token before or after a token in a local layer;
+    /// `None` for a global layer.
     pub(crate) fn window_radius(&self, layer: usize) -> Option<i64> {
         let is_local = self.layer_types.get(layer) == Some(&LayerType::Local);
         is_local.then_some(self.local_attention / 2)
     }
 
-    /// Reads the keys of a `config.json` and removes them, including keys that only files of 2024
-    /// have.
+    /// Reads the keys of a `config.json` and removes them. Keys that occur only in files of 2024
+    /// are supported.
     pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
         let period: i64 = fields.take("global_attn_every_n_layers", INTEGER, 3)?;
         if period < 1 {
             let got = period.to_string();
             return Err(fields.refuse("global_attn_every_n_layers", "1 or more", got));
         }
-        // The clamp prevents an invalid number of layers, which is rejected later, from exhausting
-        // memory.
+        // An invalid number of layers is rejected later. It is clamped here, so that it cannot
+        // exhaust memory.
         let default_types = LayerType::pattern(layers.clamp(0, 1 << 12), period);
         let expected = "a list of \"full_attention\" and \"sliding_attention\"";
         let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", expected, None)?;
@@ -206,8 +207,8 @@ impl ModernBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, including the older keys of 2024. Without these,
-    /// transformers 4 and inference servers would use their defaults.
+    /// Writes the keys of `config.json`, including the older keys of 2024. transformers 4 and
+    /// inference servers read only the older keys, and would use default values without them.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
         self.keys(json);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});

@@ -18,8 +18,8 @@ pub(crate) enum OutputAdapter {
 }
 
 impl OutputAdapter {
-    /// Creates the module that the adapter `name` inserts into the encoder layer `layer`; `None`
-    /// for a LoRA.
+    /// Creates the module that the adapter `name` inserts into the encoder layer `layer`; returns
+    /// `None` for a LoRA, which inserts no module.
     pub(crate) fn new(
         adapters: &BTreeMap<String, Adapter>,
         name: &str,
@@ -50,8 +50,9 @@ impl OutputAdapter {
         }))
     }
 
-    /// Returns the tensor that replaces `u` in the sum with the residual `x`, or `u` without an
-    /// adapter. All tensors are `[.., H]`. `norm` is the norm of the sum, if any.
+    /// Returns the tensor that replaces `u` in the sum of `u` and the residual `x`; this tensor is
+    /// `u` if there is no adapter. All tensors are `[.., H]`. `norm` is the norm after the sum, if
+    /// the layer has one.
     pub(crate) fn apply(
         output_adapter: Option<&Self>,
         u: Tensor,

@@ -4,8 +4,8 @@ use torch_ext::{Attention, FlashConfig};
 
 use crate::{Architecture, Config, Result};
 
-/// Minimum hidden size for packing on the CPU. In narrower models, the calls per row take longer
-/// than the computation of padding.
+/// Minimum hidden size for packing on the CPU. In models with a smaller hidden size, the additional
+/// calls per row take longer than the computation of padding.
 const MIN_WIDTH: i64 = 256;
 
 /// The rows of a batch and the positions of their tokens.
@@ -13,7 +13,8 @@ pub(crate) struct Rows {
     pub(crate) batch: i64,
     pub(crate) length: i64,
     pub(crate) device: Device,
-    /// 1 where a position may be attended to, else 0, row by row; absent: all positions.
+    /// One value per position, row by row: 1 if tokens may attend to the position, otherwise 0. If
+    /// absent, tokens may attend to all positions.
     pub(crate) token_mask: Option<Vec<i64>>,
     /// `token_mask` as `[B, 1, 1, L]` bool, if attention uses it.
     pub(crate) mask: Option<Tensor>,
@@ -22,8 +23,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Creates rows. `token_mask` is 1 for a token and 0 for padding, row by row; absent: no
-    /// padding.
+    /// Creates rows. `token_mask` has one value per position, row by row: 1 for a token, 0 for
+    /// padding. If it is absent, there is no padding.
     pub(crate) fn new(
         batch: i64,
         length: i64,
@@ -66,7 +67,7 @@ pub(crate) struct Packing {
     length: i64,
 }
 
-/// Returns the reason why packed attention on a GPU does not support this model, if any.
+/// Returns the reason if packed attention on a GPU does not support a model of this configuration.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let head_dim = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));
@@ -84,9 +85,9 @@ impl Packing {
     /// Returns the packing of a batch, or `None` if the batch stays padded.
     ///
     /// On the CPU, packing requires float32 parameters and a hidden size of at least [`MIN_WIDTH`];
-    /// matmuls may be in bfloat16. On a GPU, it requires half-precision matmuls and a packed
-    /// attention that passed its self-test. The decision depends only on shapes and this test,
-    /// never on measured times.
+    /// matmuls may be in bfloat16. On a GPU, packing requires half-precision matmuls, and packed
+    /// attention must have passed its test ([`flash_error`]). The decision does not depend on
+    /// measured times, so it is reproducible.
     pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
         let device = rows.device;
         let (use_flash, is_supported) = match device {
@@ -118,7 +119,7 @@ impl Packing {
     }
 
     /// Computes attention within each row; queries, keys, values and the result are `[N, H]`.
-    /// `offsets` are the tokens' offsets, the seeds of dropout.
+    /// `offsets` are the tokens' offsets, which determine their dropout.
     pub(crate) fn attend(
         &self,
         query: &Tensor,

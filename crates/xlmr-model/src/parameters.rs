@@ -8,7 +8,7 @@ use crate::architecture::Names;
 use crate::heads::SequenceHead;
 use crate::{Architecture, Config, DebertaV2, EuroBert, Head, LoraTarget, ModernBert, Result};
 
-/// Initialisation of a parameter that no checkpoint contains.
+/// Initialisation of a new parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Init {
     Zeros,
@@ -22,7 +22,7 @@ pub(crate) enum Init {
         std: f64,
         cutoff: f64,
     },
-    /// Uniform between the negative bound and the bound.
+    /// Uniform distribution between `-bound` and `bound`, where the field is `bound`.
     Uniform(f64),
     /// Sinusoids of the row index (Vaswani et al. 2017, section 3.5).
     Sinusoids,
@@ -35,12 +35,12 @@ pub(crate) enum Init {
 /// Name, shape and initialisation of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
-    /// Name in the model; unique across its heads.
+    /// Name in the model. Parameters of different heads have different names.
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
-    /// Name in a folder of the head's class, if different. Several heads may have equal stored
-    /// names.
+    /// Name in a folder of a model whose main head contains this parameter; absent if this name is
+    /// `name`. Parameters of several heads may have equal stored names.
     pub(crate) stored_name: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Spec {
         Self { name: name.into(), shape: shape.to_vec(), init, stored_name: None }
     }
 
-    /// Returns the name in a folder of the head's class.
+    /// Returns the name in a folder of a model whose main head contains this parameter.
     pub(crate) fn stored_name(&self) -> &str {
         self.stored_name.as_deref().unwrap_or(&self.name)
     }
@@ -59,14 +59,14 @@ impl Spec {
 #[derive(Default)]
 struct Specs {
     list: Vec<Spec>,
-    /// Prefix of names in the model, and the prefix that replaces it in a folder; absent: equal
-    /// names.
+    /// Prefix of names in the model, and the prefix that replaces it in a model folder. If absent,
+    /// names are not changed in a model folder.
     prefixes: Option<(&'static str, &'static str)>,
 }
 
 impl Specs {
-    /// Creates a collection whose names start with `model_prefix` in the model and with
-    /// `stored_prefix` in a folder.
+    /// Creates a collection of parameters whose names start with `model_prefix` in the model, and
+    /// with `stored_prefix` in a model folder.
     fn with_prefixes(model_prefix: &'static str, stored_prefix: &'static str) -> Self {
         Self { prefixes: Some((model_prefix, stored_prefix)), ..Self::default() }
     }
@@ -108,7 +108,7 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
     }
 }
 
-/// Returns the encoder's parameters of XLM-R, BERT and architectures with BERT's layers.
+/// Returns the encoder parameters of XLM-R, BERT and other architectures with BERT's layers.
 fn post_norm_specs(config: &Config, names: Names) -> Specs {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let width = config.embedding_size();
@@ -155,7 +155,8 @@ fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec>
     specs.add_norm("model.embeddings.norm", hidden, modern.norm_bias);
     for index in 0..config.num_hidden_layers {
         let layer = names.layer_name(index);
-        // The embeddings are already normalised.
+        // The first layer has no norm before attention, because the embeddings are already
+        // normalised.
         if index > 0 {
             specs.add_norm(&format!("{layer}.attn_norm"), hidden, modern.norm_bias);
         }
@@ -199,8 +200,8 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     specs.list
 }
 
-/// Returns the encoder's parameters of DeBERTa: BERT's parameters, and embeddings of distances if
-/// positions are relative.
+/// Returns DeBERTa's encoder parameters: BERT's parameters and, if positions are relative, distance
+/// embeddings.
 fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = post_norm_specs(config, names);
@@ -235,7 +236,7 @@ pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     }
 }
 
-/// Returns a head's parameters of XLM-R, BERT and architectures with BERT's layers.
+/// Returns the parameters of one head of XLM-R, BERT or another architecture with BERT's layers.
 fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
     let (hidden, width) = (config.hidden_size, config.embedding_size());
     let Names { prefix, lm_head: [dense, norm], .. } = config.architecture.names();
@@ -248,8 +249,8 @@ fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
             add_decoder(&mut specs, config, true, Init::Normal);
         }
         (Head::Span, _) => specs.add_linear("qa_outputs", 2, hidden),
-        // In this architecture, the names of the token and sequence classification heads do not
-        // collide.
+        // If the sequence classification head has `classifier.dense`, its names differ from the
+        // token classification head's names, so no prefix is needed.
         (Head::TokenClassification { labels }, ["classifier.dense", _]) => {
             specs.add_linear("classifier", labels, hidden);
         }
@@ -261,7 +262,7 @@ fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
             specs = Specs::with_prefixes("sequence_head.", "");
             specs.add_linear(output, labels, hidden);
             specs.add_linear(dense, hidden, hidden);
-            // In BERT's folders the pooler is part of the encoder.
+            // In BERT's folders, the names of the pooler start with the encoder's prefix.
             if config.architecture == Architecture::Bert {
                 for spec in specs.list.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
                     spec.stored_name.iter_mut().for_each(|name| name.insert_str(0, prefix));
@@ -272,7 +273,7 @@ fn post_norm_head_specs(config: &Config, head: Head) -> Vec<Spec> {
     specs.list
 }
 
-/// Returns a head's parameters of ModernBERT; each head has a separate dense layer and norm.
+/// Returns the parameters of one head of ModernBERT. Each head has its own dense layer and norm.
 fn modern_head_specs(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let (model_prefix, labels) = match head {
@@ -300,8 +301,8 @@ fn modern_head_specs(config: &Config, modern: &ModernBert, head: Head) -> Vec<Sp
     specs.list
 }
 
-/// Returns a head's parameters of EuroBERT as in transformers; the span head, which transformers
-/// lacks, has the layers of ModernBERT's span head.
+/// Returns the parameters of one head of EuroBERT, as in transformers. The span head, which does
+/// not exist in transformers, has the layers of ModernBERT's span head.
 fn euro_head_specs(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = Specs::default();
@@ -320,8 +321,8 @@ fn euro_head_specs(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     specs.list
 }
 
-/// Adds the decoder of a masked-LM head; a weight that is tied to the token embeddings is not
-/// added.
+/// Adds the decoder of a masked-LM head: the bias if `bias`, and the weight unless it is tied to
+/// the token embeddings.
 fn add_decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
     let names = config.architecture.names();
     if bias {
@@ -338,8 +339,8 @@ impl ModernBert {
         Init::Truncated { std: config.initializer_range, cutoff: self.initializer_cutoff_factor }
     }
 
-    /// Returns the initialisation of layers whose output is added to the hidden states; weights are
-    /// smaller in deeper models.
+    /// Returns the initialisation of layers whose output is added to the hidden states. The more
+    /// layers the model has, the smaller are these weights.
     fn residual_init(&self, config: &Config) -> Init {
         let std = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
         Init::Truncated { std, cutoff: self.initializer_cutoff_factor }
@@ -398,7 +399,8 @@ fn uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
     std::iter::repeat_with(|| ((2.0 * draw() - 1.0) * bound) as f32).take(count).collect()
 }
 
-/// Computes sine and cosine of the row index times 10000^(-2i / width), in columns 2i and 2i + 1.
+/// Computes a table `[rows, width]`. Column 2i has the sine of the angle `row * 10000^(-2i /
+/// width)`, and column 2i + 1 has the cosine of this angle.
 fn sinusoids(shape: &[i64]) -> Vec<f32> {
     let &[rows, width] = shape else { return Vec::new() };
     let value = |row: i64, column: i64| {

@@ -65,7 +65,8 @@ impl Model {
         let config = self.config();
         let head_specs = self.adapter_head_specs(head);
         let prefix = config.architecture.names().prefix;
-        // The outermost module of each parameter; BERT's pooler is within the encoder.
+        // The outermost module of each parameter. The name of BERT's pooler starts with the
+        // encoder's prefix, so the outermost module is the component after this prefix.
         let outermost_module = |stored: &str| {
             let unprefixed = stored.strip_prefix(prefix);
             let first = unprefixed.unwrap_or(stored).split('.').next().unwrap_or_default();
@@ -100,7 +101,7 @@ impl Model {
 /// Contents of `adapter_config.json`.
 struct StoredConfig {
     lora: LoraConfig,
-    /// Modules of the head that are stored completely.
+    /// Modules of the head whose weights are stored in the folder.
     saved_modules: Vec<String>,
     task: Option<String>,
 }
@@ -114,7 +115,8 @@ impl StoredConfig {
         }
         let expected_modules = "a list of modules' names";
         let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
-        // Other initialisation methods change the base model's weights.
+        // Initialisation methods with other names change the base model's weights, so they are
+        // rejected.
         if !init.is_boolean() && init != "gaussian" {
             let expected = "true, false or \"gaussian\"";
             return Err(fields.refuse("init_lora_weights", expected, brief(&init)));
@@ -134,8 +136,8 @@ impl StoredConfig {
     }
 }
 
-/// Returns the targets that match the modules' names. As in PEFT, names may omit leading
-/// components. The targets must be the same in every layer.
+/// Returns the targets whose linear layers match one of the names `modules`. As in PEFT, these
+/// names may omit leading components. Returns an error if a target matches in some layers only.
 fn matching_targets(
     modules: &[String],
     config: &Config,
@@ -190,7 +192,7 @@ fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
     Ok(modules)
 }
 
-/// Returns whether a parameter belongs to a module, whose name may omit leading components.
+/// Returns whether a parameter belongs to a module. The module's name may omit leading components.
 fn belongs_to(parameter: &str, module: &str) -> bool {
     format!(".{parameter}").contains(&format!(".{module}."))
 }

@@ -16,7 +16,8 @@ use crate::{
     check_tokenizer,
 };
 
-/// A model and its tokenizer from a Hugging Face folder, checked against each other.
+/// A model and its tokenizer from a Hugging Face folder. Loading checks that the tokenizer matches
+/// the model.
 #[derive(Debug)]
 pub struct Pretrained {
     /// Encoder and heads.
@@ -25,7 +26,7 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// The tokenizer's special tokens.
     pub specials: SpecialTokens,
-    /// A line for each token id of `config.json` that was replaced by the tokenizer's; see
+    /// One note for each token id of `config.json` that was replaced by the tokenizer's id; see
     /// [`Config::apply_token_ids`].
     pub notes: Vec<String>,
     files: TokenizerFiles,
@@ -46,8 +47,10 @@ impl Pretrained {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
-        // Parsing the tokenizer takes as long as loading the model. Its many small blocks are
-        // allocated much faster in the main thread, whose heap glibc grows in larger steps.
+        // Parsing the tokenizer takes as long as loading the model, so the two run in parallel. The
+        // tokenizer is parsed in the calling thread, which is usually the main thread. Parsing
+        // allocates many small blocks, which is faster in the main thread, because glibc grows its
+        // heap in larger steps.
         let (tokenizer, model) = std::thread::scope(|scope| {
             let model = scope.spawn(|| Model::load(folder, heads, device, options));
             (TokenizerFiles::of_folder(folder), model.join())
@@ -61,8 +64,8 @@ impl Pretrained {
 
     /// Loads a model trained with `head`, for inference.
     ///
-    /// Its `config.json` must name the head's class first in `architectures`, as written by
-    /// [`Model::save`].
+    /// The first class in `architectures` of `config.json` must be the class of `head`, as in
+    /// folders that [`Model::save`] wrote for this head.
     ///
     /// # Errors
     /// [`Error::Untrained`] for a model of another class or without the head's weights; as
@@ -103,8 +106,8 @@ impl Pretrained {
     }
 }
 
-/// Returns [`Error::Untrained`] unless a model with this configuration and report was trained with
-/// `head`.
+/// Returns [`Error::Untrained`] if `config` names a class other than the class of `head`, or if
+/// `report` lists missing weights.
 fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head) -> Result<()> {
     let class = head.class(&config.architecture);
     let named_class = config.architectures.first();
@@ -121,11 +124,11 @@ fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head
 /// Information about a model folder, read without loading the weights.
 #[derive(Debug)]
 pub struct Inspection {
-    /// `config.json`, with the tokenizer's ids.
+    /// The configuration in `config.json`, with token ids replaced by the tokenizer's ids.
     pub config: Config,
     /// Type of the tokenizer's model and number of its tokens.
     pub tokenizer: (&'static str, usize),
-    /// Replaced token ids, as [`Pretrained::notes`].
+    /// One note for each replaced token id, as in [`Pretrained::notes`].
     pub notes: Vec<String>,
     /// Number of stored elements.
     pub parameters: i64,

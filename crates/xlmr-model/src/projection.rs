@@ -14,15 +14,15 @@ pub enum ProjectionKind {
     /// `W₂ ReLU(W₁ x)`, as in the paper of *XLM-K* (Eq. 1 to 4).
     #[default]
     Plain,
-    /// The linear layers of `Plain`, each followed by batch norm, as in XLM-K's released code. The
-    /// second norm has no scale and shift.
+    /// The linear layers of [`Plain`](Self::Plain), each followed by batch norm, as in XLM-K's
+    /// released code. The second norm has no scale and shift.
     BatchNorm,
 }
 
 /// Two linear layers without biases and a ReLU between them: `[B, H]` to `[B, H]`.
 ///
-/// Batch norm runs in float32. In training it uses the statistics of the whole batch, otherwise its
-/// running statistics.
+/// Batch norm, if any, is computed in float32. In training it uses the statistics of the current
+/// batch, otherwise its running statistics.
 #[derive(Debug)]
 pub struct Projection {
     /// `[d_p, H]`
@@ -47,8 +47,9 @@ struct BatchNorm {
 const MOMENTUM: f64 = 0.1;
 /// Epsilon for statistics of a whole batch, as in the released code.
 const EPS: f64 = 1e-12;
-/// Epsilon for statistics of a domain; torch's default. Rows of a domain may be equal: the 1e-12 of
-/// the released code would multiply their gradient by a million.
+/// Epsilon for statistics of a domain; torch's default. All rows of a domain may be equal and thus
+/// have a variance of 0. The epsilon 1e-12 of the released code would then multiply their gradient
+/// by a million.
 const DOMAIN_EPS: f64 = 1e-5;
 
 impl BatchNorm {
@@ -78,15 +79,16 @@ impl BatchNorm {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        // The graph stores copies, because a later batch changes the statistics.
+        // The autograd graph stores these copies instead of the running statistics, which a later
+        // batch changes.
         let updated = [mean.f_detach_copy()?, var.f_detach_copy()?];
         let [new_mean, new_var] = &updated;
         let (new_mean, new_var) = (Some(new_mean), Some(new_var));
         let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, eps, false)?;
         let running = [mean.shallow_clone(), var.shallow_clone()];
         for (mut running, updated) in running.into_iter().zip(&updated).filter(|_| train) {
-            // A step in float16 with non-finite values is skipped and must not affect the next
-            // step.
+            // The trainer skips a float16 step with non-finite values, so such values must not
+            // change the running statistics.
             let new_running = updated.f_where_self(&updated.f_isfinite()?, &running)?;
             tch::no_grad(|| running.f_copy_(&new_running))?;
         }
@@ -95,8 +97,9 @@ impl BatchNorm {
 
     /// Normalises the rows of each domain separately.
     ///
-    /// One row has no variance, and two rows become -1 and 1 without a gradient. Therefore one or
-    /// two rows are normalised by the running statistics, also in training.
+    /// The variance of a single row is 0, and two rows would be normalised to -1 and 1, without a
+    /// gradient. A domain with one or two rows is therefore normalised by the running statistics,
+    /// even in training.
     fn normalise_domains(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let n_domains = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -135,8 +138,9 @@ impl BatchNorm {
 }
 
 impl Projection {
-    /// Returns name, shape, initial value and trainability of the parameters and buffers under
-    /// `name.`. `domains` is the number of batch norm's domains; absent: one domain for all rows.
+    /// Returns the parameters and buffers, whose names start with `name.`, and whether each is
+    /// trainable. `domains` is the number of domains of batch norm; if absent, all rows have one
+    /// domain.
     pub(crate) fn specs(
         name: &str,
         hidden: i64,
@@ -193,8 +197,8 @@ impl Projection {
     /// Projects each row of `x`.
     ///
     /// Domain-specific batch norm normalises each row by the running statistics of its domain or,
-    /// in training, by the batch's statistics if the domain has at least three rows. Other
-    /// projections ignore `domain_ids`.
+    /// in training, by the statistics of the domain's rows in the batch if there are at least
+    /// three. Other projections ignore `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; the result has the same shape

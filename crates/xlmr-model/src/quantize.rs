@@ -34,14 +34,15 @@ pub struct QuantizeReport {
 ///
 /// Each row of a matrix `W` `[outputs, inputs]` becomes `round(127 W / max|W|)`, I8, with the scale
 /// `max|W| / 127` in `NAME_scale` `[outputs, 1]`, F32. With
-/// [`Precision::Int8`](torch_ext::Precision::Int8) the linear layers compute with the same integers
-/// as with the original folder; token and position embeddings are also rounded. Vectors and
-/// matrices with fewer than 64 rows or columns are copied.
+/// [`Precision::Int8`](torch_ext::Precision::Int8), the linear layers compute with the same
+/// integers whether the model is loaded from the original or the new folder. In the new folder,
+/// token and position embeddings are rounded as well. Vectors and matrices with fewer than 64 rows
+/// or columns are copied.
 ///
 /// [`Model::load`](crate::Model::load) and the programs of this workspace can load the folder. The
-/// weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and reject
-/// the folder, instead of loading integers as weights. The new folder is moved to `out` when it is
-/// complete. `replace` allows replacing another model folder.
+/// weights are in `model.int8.safetensors`. Other programs find no `model.safetensors`, so they
+/// reject the folder instead of using the integers as weights. The new folder is moved to `out`
+/// when it is complete. If `replace`, `out` may be another model folder, which is replaced.
 ///
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
@@ -100,7 +101,7 @@ fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tens
     Ok((values.f_to_kind(Kind::Int8)?, scales))
 }
 
-/// Returns whether a `quantization_config` was written by [`quantize`].
+/// Returns whether [`quantize`] wrote this `quantization_config`.
 pub(crate) fn is_int8(value: &Value) -> bool {
     value["quant_method"] == METHOD
 }

@@ -98,7 +98,8 @@ impl Role {
         let has_prefix = |names: &&Names, prefix: &str| {
             name.strip_prefix(names.prefix).is_some_and(|name| name.starts_with(prefix))
         };
-        // The prefixes of ModernBERT and EuroBERT are equal.
+        // Several architectures can match, because the prefixes of ModernBERT and EuroBERT are
+        // equal.
         let encoder = architectures
             .find(|names| names.modules.iter().any(|module| has_prefix(names, module)));
         let Some(names) = encoder else { return *self == Self::Head };

@@ -23,8 +23,8 @@ pub(crate) struct Rotation {
 
 impl Rotation {
     fn new(positions: &Tensor, theta: f64, head_size: i64, kind: Kind) -> Result<Self> {
-        // Computed in float32 for every dtype, as in transformers: at large positions, the rounding
-        // of a frequency affects the angle.
+        // Frequencies and angles are float32 for every `kind`, as in transformers. Another
+        // precision would change the angles of large positions.
         let options = (Kind::Float, positions.device());
         let dimensions = Tensor::f_arange_start_step(0, head_size, 2, options)?;
         let inverse_frequencies =
@@ -45,7 +45,8 @@ impl Rotation {
 
 impl Positions {
     /// Creates positions from `token_positions`, `[N]` i64 in the layout of the batch. The windows
-    /// of local layers use these positions if `by_position`, else the offsets in the row.
+    /// of local layers depend on these positions if `by_position`, otherwise on the tokens' indices
+    /// in the row.
     pub(crate) fn new(
         token_positions: &Tensor,
         by_position: bool,

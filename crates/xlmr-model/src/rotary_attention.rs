@@ -9,7 +9,8 @@ use crate::batch::Batch;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RotaryAttention {
     pub(crate) heads: i64,
-    /// Maximum attention distance of local layers per side; absent in global layers.
+    /// Maximum distance to an attended token before or after a token in a local layer; absent in a
+    /// global layer.
     pub(crate) window_radius: Option<i64>,
     pub(crate) dropout: f64,
 }

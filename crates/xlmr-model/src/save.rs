@@ -23,8 +23,8 @@ impl Model {
     /// the format of [`save_adapter`](Self::save_adapter) and
     /// [`save_adapter_fusion`](Self::save_adapter_fusion) without a head's weights.
     /// `adapters/active.json`, which is written last, lists all adapters and the active adapters.
-    /// [`Model::load`] activates the latter and rejects an incomplete folder. In `adapters/`, only
-    /// files of an earlier save are removed.
+    /// [`Model::load`] activates the listed active adapters, and rejects a folder that was not
+    /// saved completely. In `adapters/`, only files of an earlier save are removed.
     ///
     /// # Errors
     /// [`Error::NoHead`] if the model lacks `main_head`; [`Error::Io`]; [`Error::Json`] and
@@ -56,7 +56,8 @@ impl Model {
                 Some(stored) => (&mut main_tensors, stored.clone()),
                 None => (&mut other_heads, name),
             };
-            // In transformers, an untied decoder has a separate bias.
+            // In transformers, a decoder that is not tied to the token embeddings also has a bias
+            // of its own.
             if stored == names.lm_bias && !self.config().tie_word_embeddings {
                 file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }
@@ -67,7 +68,7 @@ impl Model {
         if !other_heads.is_empty() {
             write_weights(&heads, &mut other_heads)?;
         } else {
-            // A file of an earlier model in this folder would be loaded with the new model.
+            // The heads of an earlier model in this folder must not be loaded with the new model.
             remove_file(&heads)?;
         }
         self.config().for_head(main_head).write(folder.join("config.json"))?;
@@ -78,7 +79,7 @@ impl Model {
 /// Writes a safetensors file with the metadata that transformers writes for PyTorch.
 pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // Float32 tensors are not copied.
+        // This does not copy tensors that are already float32.
         *tensor = tensor.f_to_kind(Kind::Float)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));

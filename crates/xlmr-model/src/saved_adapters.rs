@@ -14,12 +14,13 @@ use crate::{Error, Head, Model, Result, adapter_hub as hub, peft};
 
 const FOLDER_NAME: &str = "adapters";
 const LIST_FILE: &str = "active.json";
-/// All files that a save may write to an adapter's folder.
+/// All files that saving may write to an adapter's folder.
 const ADAPTER_FILES: [&str; 5] =
     [CONFIG_FILE, peft::WEIGHTS_FILE, hub::WEIGHTS_FILE, hub::FUSION_CONFIG_FILE, hub::FUSION_FILE];
 
 impl Model {
-    /// Loads the adapters in a model's folder and activates the ones that were active on saving.
+    /// Loads the adapters in a model's folder, and activates the adapters that were active when the
+    /// model was saved.
     pub(crate) fn load_saved_adapters(&mut self, folder: &Path) -> Result<()> {
         let Some(list) = AdapterList::read(folder)? else { return Ok(()) };
         let Some(active) = &list.active else {
@@ -44,8 +45,9 @@ impl Model {
         self.set_active(&active).map_err(|error| list.key_error("active", error))
     }
 
-    /// Marks a model's folder as being saved, so that an incomplete save cannot be loaded. Returns
-    /// the names of the adapters of an earlier save.
+    /// Writes a list without active adapters, so that the folder cannot be loaded before the save
+    /// is complete. Returns the names of the adapters of an earlier save; `None` if the folder has
+    /// no list.
     pub(crate) fn begin_saving_adapters(&self, folder: &Path) -> Result<Option<BTreeSet<String>>> {
         let earlier_names = AdapterList::read(folder)?.map(|list| list.adapters);
         if earlier_names.is_some() || !self.adapters.is_empty() {
@@ -56,9 +58,9 @@ impl Model {
         Ok(earlier_names)
     }
 
-    /// Removes the files of an earlier save, and no others, then writes the adapters. Parameter
-    /// names follow the transformers class of `main_head`. The list of active adapters is written
-    /// last.
+    /// Removes the files that an earlier save wrote, and no other files, then writes the adapters.
+    /// Parameter names follow the transformers class of `main_head`. The list of active adapters is
+    /// written last.
     pub(crate) fn finish_saving_adapters(
         &self,
         folder: &Path,
@@ -83,8 +85,9 @@ impl Model {
             }
             return Ok(());
         }
-        // For a masked-LM head, names have the encoder's prefix and no weights of the head are
-        // written.
+        // For a masked-LM head, an adapter's names have the encoder's prefix, and none of the
+        // head's weights are written with it. This is correct for every head, because
+        // `heads.safetensors` and `model.safetensors` contain the heads.
         let head = if main_head == Head::None { Head::None } else { Head::MaskedLm };
         for name in &list.adapters {
             self.write_adapter(name, &list.folder.join(name), head)?;

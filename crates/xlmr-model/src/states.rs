@@ -9,12 +9,12 @@ use crate::batch::Batch;
 /// Hidden states of a batch between two layers, returned by [`Model::embed`](crate::Model::embed)
 /// and [`Model::run_layers`](crate::Model::run_layers).
 ///
-/// The hidden states are stored with the padding and memory layout of their batch, and with a flag
-/// for training.
+/// This type also stores the padding and memory layout of the batch, and whether the pass is for
+/// training.
 pub struct States {
-    /// `[B, L, H]`, or `[N, H]` where the batch is packed.
+    /// `[B, L, H]`, or `[N, H]` if the batch is packed.
     pub(crate) hidden: Tensor,
-    /// Dtype of padded hidden states.
+    /// Dtype that [`States::padded`] returns.
     pub(crate) output_kind: Kind,
     pub(crate) batch: Rc<Batch>,
     pub(crate) train: bool,

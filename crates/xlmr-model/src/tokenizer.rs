@@ -35,13 +35,13 @@ impl SpecialTokens {
 
 /// Checks that a tokenizer matches a model, and returns the special tokens of its [`Layout`].
 ///
-/// All ids must be below `vocab_size`, and the tokens before and after a text and for padding must
-/// have the ids in the configuration. `bos_token_id` and `eos_token_id` may be absent,
-/// as in BERT's configuration; absent ids are not checked.
+/// All ids must be below `vocab_size`. The token before a text, the token after a text and the
+/// padding token must have the ids that the configuration specifies. `bos_token_id` and
+/// `eos_token_id` may be absent, as in BERT's configuration; absent ids are not checked.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] naming the token, both ids and a fix; also if the tokenizer lacks one of
-/// the special tokens, or if its layout of a text is not supported.
+/// [`Error::Tokenizer`] if an id is out of range or differs from the configuration, if the
+/// tokenizer lacks one of the special tokens, or if its layout of a text is not supported.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let specials = special_tokens(tokenizer, config)?;
     match differing_ids(specials, config).first() {
@@ -59,9 +59,9 @@ impl Config {
     /// differ, and returns a note for each replaced id.
     ///
     /// Published folders of Multilingual MiniLM and its descendants, such as multilingual-e5-small,
-    /// have `pad_token_id: 0` in `config.json`, although the tokenizer's `<pad>` has id 1. The
-    /// hidden states of tokens do not depend on these ids, with one exception: XLM-R and RoBERTa
-    /// count position ids from `pad_token_id`.
+    /// have `pad_token_id: 0` in `config.json`, although the tokenizer's `<pad>` has id 1. Such ids
+    /// in `config.json` do not affect the hidden states of tokens, with one exception: XLM-R and
+    /// RoBERTa count position ids from `pad_token_id`.
     ///
     /// # Errors
     /// As [`check_tokenizer`], except that a differing id is an error only for `pad_token_id` of
@@ -95,7 +95,8 @@ const BOS_KEY: &str = "bos_token_id";
 const PAD_KEY: &str = "pad_token_id";
 const EOS_KEY: &str = "eos_token_id";
 
-/// Returns the special tokens of a tokenizer whose ids are all below `vocab_size`.
+/// Returns the special tokens of a tokenizer; returns an error if one of its ids is not below
+/// `vocab_size`.
 fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;
@@ -113,7 +114,8 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
     };
     let added = tokenizer.get_added_tokens_decoder().into_keys().max();
     let id = match tokenizer.get_model() {
-        // Ids are indices. A copy of the vocabulary would take as long as parsing it.
+        // Ids are indices, so the size determines the largest id. `get_vocab` would copy the
+        // vocabulary, which takes as long as parsing it.
         ModelWrapper::Unigram(model) => {
             u32::try_from(model.get_vocab_size()).ok().map(|size| size.saturating_sub(1))
         }
@@ -132,7 +134,8 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
     Ok(specials)
 }
 
-/// Returns each key with its value and the tokenizer's id, if the two differ.
+/// Returns the keys whose id in the configuration differs from the tokenizer's id, each with both
+/// ids.
 fn differing_ids(specials: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
     [
         (BOS_KEY, config.bos_token_id, specials.bos),

@@ -35,11 +35,11 @@ const MAX_BYTES: u64 = 32 << 20;
 /// BERT's token before a text.
 const BERT_FIRST_TOKEN: &str = "[CLS]";
 
-/// Tokenizer class of transformers that uses `tokenizer.json` unchanged. Tokenizer classes of
-/// architectures replace parts of this file.
+/// Tokenizer class of transformers that uses `tokenizer.json` unchanged, whereas the tokenizer
+/// class of an architecture replaces parts of it.
 const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
 
-/// Key of classes that transformers loads from third-party code.
+/// Key whose value names classes in third-party code, which transformers would load.
 const AUTO_MAP: &str = "auto_map";
 
 /// A tokenizer's files in memory.
@@ -55,8 +55,9 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads a single `tokenizer.json`, with any name, or a SentencePiece model (`*.model`, see
-    /// [`tokenizer_file::read_text`]), and its tokenizer, without truncation or padding.
+    /// Reads a single file: a `tokenizer.json`, which may have any name, or a SentencePiece model
+    /// (`*.model`, see [`tokenizer_file::read_text`]). Returns its tokenizer, without truncation
+    /// and padding, and the file's contents.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the file.
@@ -69,12 +70,13 @@ impl TokenizerFiles {
 
     /// Reads the files of a model folder.
     ///
-    /// Symbolic links are followed, as in a snapshot of the hub. `auto_map` is removed from
-    /// `tokenizer_config.json`, because it refers to third-party code.
+    /// Symbolic links are followed, because the files in a snapshot of the Hugging Face hub are
+    /// links. `auto_map` is removed from `tokenizer_config.json`, because it refers to third-party
+    /// code.
     ///
     /// # Errors
-    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for
-    /// another file that cannot be read, is not a regular file, or is longer than 32 MB.
+    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for an
+    /// additional file that cannot be read, is not a regular file, or is longer than 32 MiB.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
         let (tokenizer, mut files) = Self::of_file(tokenizer_path(folder)?)?;
@@ -94,11 +96,12 @@ impl TokenizerFiles {
     /// Writes the files to a model's folder, each atomically, and removes tokenizer files of an
     /// earlier model.
     ///
-    /// Missing `tokenizer_config.json` and `special_tokens_map.json` are created, with a tokenizer
-    /// class that uses `tokenizer.json` unchanged, the special tokens, the model's maximum length
-    /// and input names. DeBERTa's class is always replaced, because it modifies `tokenizer.json`. A
-    /// `tokenizer.json` without a post-processor is written with one that adds its special tokens,
-    /// because other programs would otherwise omit these tokens.
+    /// If `tokenizer_config.json` or `special_tokens_map.json` is missing, it is created. A new
+    /// `tokenizer_config.json` has a tokenizer class that uses `tokenizer.json` unchanged, the
+    /// special tokens, the model's maximum length and the input names. DeBERTa's tokenizer class is
+    /// always replaced, because it modifies `tokenizer.json`. If `tokenizer.json` has no
+    /// post-processor, a post-processor that adds the special tokens is written, because other
+    /// programs would otherwise omit these tokens.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
@@ -163,7 +166,8 @@ pub(crate) fn parse(json: &str, path: &Path) -> Result<Tokenizer> {
 
 /// Returns the path of a model folder's tokenizer file.
 pub(crate) fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
-    // For a missing folder, the error contains the file's name, as for the other files of a model.
+    // If the folder is missing, this path is the file that cannot be read, so the error names a
+    // file, as it does for the model's other files.
     if folder.is_dir() {
         tokenizer_file::find(folder).map_err(tokenizer_error)
     } else {
@@ -206,7 +210,8 @@ fn special_token_names(
         tokens.insert("unk_token", name(specials.unk));
     }
     if name(specials.bos) != BERT_FIRST_TOKEN {
-        // BERT's tokens have only the names `cls_token` and `sep_token`.
+        // In BERT, the tokens before and after a text have only the keys `cls_token` and
+        // `sep_token`.
         tokens.extend([("bos_token", name(specials.bos)), ("eos_token", name(specials.eos))]);
     }
     tokens
@@ -228,7 +233,8 @@ fn new_config(
     json.insert("model_max_length".into(), json!(config.max_length()));
     json.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
     if let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() {
-        // Options of BERT's tokenizer class, for users who select this class.
+        // Options that BERT's tokenizer class reads. They have no effect unless a user selects this
+        // class.
         json.insert("do_lower_case".into(), json!(normalizer.lowercase));
         json.insert("strip_accents".into(), json!(normalizer.strip_accents));
         json.insert("tokenize_chinese_chars".into(), json!(normalizer.handle_chinese_chars));
@@ -263,7 +269,8 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Removes references to code from a `tokenizer_config.json`; returns other files unchanged.
+/// Removes `auto_map`, which refers to code, from a `tokenizer_config.json`. A file without this
+/// key is returned unchanged.
 fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| Error::json(path, error))?;
@@ -273,8 +280,8 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Sets the tokenizer class to the one that uses `tokenizer.json` unchanged. In transformers 5,
-/// DeBERTa's tokenizer class normalises characters differently from the model's vocabulary.
+/// Sets the tokenizer class to [`PLAIN_CLASS`]. In transformers 5, DeBERTa's tokenizer class
+/// normalises characters in a way that does not fit the model's vocabulary.
 fn with_plain_class(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| Error::json(path, error))?;

@@ -19,8 +19,8 @@ use crate::{Error, Result, TokenizerFiles, changed_copy};
 ///
 /// Trimming removes rows of the token embeddings and of the masked-LM head (Abdaoui et al. 2020,
 /// "Load What You Need"; Ushio et al. 2023, "An Efficient Multilingual Language Model Compression
-/// through Vocabulary Trimming"). All other tensors do not change: hidden states of the given texts
-/// and span logits are bit-identical, masked-LM logits equal up to rounding.
+/// through Vocabulary Trimming"). All other tensors do not change. For the given texts, hidden
+/// states and span logits are bit-identical, and masked-LM logits are equal up to rounding.
 #[derive(Clone, Debug)]
 pub struct VocabularyTrim {
     folder: PathBuf,
@@ -96,7 +96,7 @@ impl VocabularyTrim {
 }
 
 impl TrimmedVocabulary {
-    /// Checks that texts have the same tokens as before trimming.
+    /// Checks that trimming does not change the tokens of texts.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the first text with different tokens.
@@ -122,13 +122,13 @@ impl TrimmedVocabulary {
     /// Writes the trimmed model folder.
     ///
     /// The folder has `model.safetensors` in the stored dtypes, `heads.safetensors` if there is
-    /// one, `config.json` and the tokenizer's files with the new ids, and copies of the other
-    /// files. Files that describe the former vocabulary (`vocab.txt`, `sentencepiece.bpe.model`)
-    /// and weights in other formats are not copied. `pad_token_id` of `config.json` is set to the
-    /// tokenizer's id.
+    /// one, `config.json` and the tokenizer's files with the new ids, and copies of all other
+    /// files, with two exceptions. Files that describe the former vocabulary (`vocab.txt`,
+    /// `sentencepiece.bpe.model`) and weights in other formats are not copied. `pad_token_id` of
+    /// `config.json` is set to the tokenizer's id.
     ///
-    /// The new folder is moved to `out` when it is complete. `replace` allows replacing another
-    /// model folder.
+    /// The new folder is moved to `out` when it is complete. If `replace`, `out` may be another
+    /// model folder, which is replaced.
     ///
     /// # Errors
     /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`];
@@ -201,7 +201,7 @@ impl TrimmedVocabulary {
         let model_type = &config["model_type"];
         let is_roberta_type = |names: &Names| names.pad_positions && model_type == names.model_type;
         let is_roberta = NAMES.iter().any(is_roberta_type);
-        // The default `pad_token_id` is 1.
+        // XLM-R's default `pad_token_id` is 1.
         let old_pad_id = if old_pad_id.is_null() { json!(1) } else { old_pad_id };
         if is_roberta && old_pad_id != config["pad_token_id"] {
             let expected = format!(
@@ -245,7 +245,7 @@ impl TrimmedVocabulary {
     }
 }
 
-/// Reads a tensor, or only the rows of the trimmed vocabulary if it has one row per token.
+/// Reads a tensor. If it has one row per token, returns only the rows of the trimmed vocabulary.
 fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, ids: &Tensor) -> Result<Tensor> {
     let tensor = file.read(name)?;
     if tensor.size().first() != Some(&vocab_size) {
@@ -262,7 +262,8 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, ids: &Tensor) 
     if is_known {
         return Ok(tensor.f_index_select(0, ids)?);
     }
-    // A layer's width may equal the size of a small vocabulary.
+    // A weight of an encoder layer may have `vocab_size` rows by chance, if the vocabulary is
+    // small.
     if name.contains("layer.") || name.contains("layers.") {
         return Ok(tensor);
     }
@@ -281,7 +282,8 @@ fn encode(tokenizer: &Tokenizer, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
     Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
-/// Names of files with the former vocabulary, and of files that are written with new contents.
+/// Names of files that are not copied, because they contain the former vocabulary or are written
+/// with new contents.
 const NOT_COPIED: [&str; 7] = [
     "config.json",
     "tokenizer.json",

@@ -1,4 +1,5 @@
-//! Recording with libtorch's profiler (Kineto): operators on the host, kernels and copies on a GPU.
+//! Records operators on the host, and kernels and copies on a GPU, with libtorch's profiler
+//! (Kineto).
 mod summary;
 
 use std::ffi::{CStr, CString, c_char};
@@ -20,8 +21,8 @@ pub use summary::{NamedTime, TraceSummary};
 /// Whether a profile is being recorded; Kineto supports one profile per process.
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
-/// A running profile of this thread and its backward passes. Dropping the profile discards the
-/// recording.
+/// A profile that is being recorded, of the calling thread and the backward passes that it starts.
+/// Dropping the profile discards the recording.
 ///
 /// Kineto prints harmless warnings on standard error, for example without a GPU or outside of the
 /// main thread. GPU kernels are missing if the driver restricts profiling to root.
@@ -89,19 +90,21 @@ impl Profile {
         std::mem::forget(self);
         stop(target.as_ptr())?;
         let Err(error) = fs::rename(&temporary, path) else { return Ok(()) };
-        // Kineto only logs write errors, and leaves its partial output under this name.
+        // Kineto does not return write errors, and leaves its partial output under this name.
         let mut partial = temporary.clone().into_os_string();
         partial.push(".tmp");
         let reason = append_error(Path::new(&partial)).unwrap_or(error);
         for remaining_file in [partial.as_os_str(), temporary.as_os_str()] {
-            // The file may not exist, and another error is reported.
+            // The result is ignored, because the file may not exist, and the write error is
+            // returned anyway.
             let _ = fs::remove_file(remaining_file);
         }
         Err(io(reason))
     }
 }
 
-/// Returns the error of appending to a file, which is the likely cause of Kineto's failure.
+/// Appends to a file and returns the error, if any. This error is the likely reason why Kineto
+/// failed to write the file.
 fn append_error(partial: &Path) -> Option<std::io::Error> {
     let file = fs::File::options().append(true).create(true).open(partial);
     let written = file.and_then(|mut file| {
@@ -113,7 +116,7 @@ fn append_error(partial: &Path) -> Option<std::io::Error> {
 
 impl Drop for Profile {
     fn drop(&mut self) {
-        // `drop` cannot report an error.
+        // The result is ignored, because `drop` cannot return an error.
         let _ = stop(ptr::null());
     }
 }
@@ -138,7 +141,7 @@ pub struct Region {
     raw: *mut RawRegion,
 }
 
-/// Starts a named region of this thread, which ends when the returned value is dropped.
+/// Starts a named region of the calling thread. The region ends when the returned value is dropped.
 ///
 /// A region costs a few nanoseconds if no profile is being recorded.
 #[must_use]

@@ -11,8 +11,8 @@ use crate::{Error, Result};
 const MAX_ROWS: usize = 25;
 /// Maximum number of characters of a name in a table.
 const MAX_NAME_CHARS: usize = 100;
-/// Minimum gap in microseconds between GPU events that counts as idle time; consecutive kernels are
-/// a few microseconds apart.
+/// Minimum length in microseconds of a gap between GPU events that counts as idle time. Even
+/// without idle time, consecutive kernels are a few microseconds apart.
 const MIN_GAP: f64 = 5.0;
 
 /// Total time of events with the same name.
@@ -26,7 +26,7 @@ pub struct NamedTime {
     pub milliseconds: f64,
 }
 
-/// Time of a profile; every list is sorted by descending time.
+/// Times of a profile's events; every list is sorted by descending time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceSummary {
     /// Time from the start of the first event to the end of the last event.
@@ -35,7 +35,8 @@ pub struct TraceSummary {
     pub gpu_milliseconds: Option<f64>,
     /// Kernels and copies on a GPU.
     pub kernels: Vec<NamedTime>,
-    /// Idle times of the GPU, named after the innermost host event in the middle of each gap.
+    /// Idle times of the GPU, each named after the innermost host event that runs at the middle of
+    /// the idle time.
     pub gaps: Vec<NamedTime>,
     /// Host calls that wait for a GPU.
     pub waits: Vec<NamedTime>,
@@ -107,7 +108,7 @@ impl TraceSummary {
         let complete_events = events.into_iter().filter(|event| event.ph == "X");
         let (gpu, others): (Vec<Event>, Vec<Event>) = complete_events.partition(Event::on_gpu);
         let mut host: Vec<Event> = others.into_iter().filter(Event::on_host).collect();
-        // Sorts enclosing events before the events that they enclose.
+        // An event precedes the events that it encloses.
         host.sort_by(|a, b| a.ts.total_cmp(&b.ts).then(b.dur.total_cmp(&a.dur)));
         let recorded = || gpu.iter().chain(&host);
         let first = recorded().map(|event| event.ts).fold(f64::INFINITY, f64::min);
@@ -178,12 +179,12 @@ impl TraceSummary {
     }
 }
 
-/// Returns the number of events in all rows.
+/// Returns the total number of events of all rows.
 fn count(rows: &[NamedTime]) -> f64 {
     rows.iter().map(|row| row.count as f64).sum()
 }
 
-/// Shortens a name for a table; kernel names contain template arguments.
+/// Shortens a name for a table, because kernel names with template arguments are long.
 fn shortened(name: &str) -> String {
     let mut text = name.replace(['|', '`'], "/");
     for part in ["void ", "at::native::", "(anonymous namespace)::", "std::", "c10::"] {
@@ -195,7 +196,7 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// Sums microseconds by name, sorted by descending time.
+/// Sums times in microseconds by name, and sorts the sums in descending order.
 fn sum_by_name<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
     let mut sums: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
     for (name, time) in times {
@@ -228,8 +229,8 @@ fn busy_intervals(events: &[Event]) -> Vec<(f64, f64)> {
     busy_intervals
 }
 
-/// The innermost host event in the middle of each gap between intervals of `busy`, and the gap's
-/// length.
+/// For each gap between intervals of `busy`: the innermost host event that runs at the middle of
+/// the gap, and the gap's length. Gaps shorter than [`MIN_GAP`] are skipped.
 fn gaps<'a>(
     busy: &'a [(f64, f64)],
     host: &'a [Event],
@@ -291,7 +292,7 @@ mod tests {
             ("cpu_op", "addmm", 1, 100.0, 300.0),
             ("cuda_runtime", "cudaLaunchKernel", 1, 350.0, 50.0),
             ("cpu_op", "linear", 1, 500.0, 100.0),
-            // An operator on another thread at the same time.
+            // An operator on thread 2, at the same time as the operators on thread 1.
             ("cpu_op", "mm", 2, 100.0, 200.0),
             ("ac2g", "an arrow", 1, 0.0, 9e9),
         ]);

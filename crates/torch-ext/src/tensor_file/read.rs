@@ -77,7 +77,8 @@ impl TensorFile {
             );
             return Err(Error::damaged(path, reason));
         }
-        // A tensor with a dimension of size 0 may declare any size for the other dimensions.
+        // A tensor with a dimension of size 0 has no bytes, so the file's length does not limit its
+        // other dimensions.
         let tensors = metadata.tensors();
         if let Some((name, info)) = tensors.iter().find(|(_, info)| shape_of(info).is_none()) {
             let reason = format!("header: tensor {name}: shape {:?} is too large", info.shape);
@@ -129,11 +130,11 @@ impl TensorFile {
 
     /// Maps one tensor into memory in its stored dtype, on the CPU.
     ///
-    /// Rows are read when they are first used, and programs that map the same file share its
-    /// memory. Changes of the tensor do not change the file. The file must not be changed in place
-    /// while the tensor exists; it may be replaced or deleted. On systems other than Linux, and for
-    /// a tensor whose offset is not a multiple of its element size, this function equals
-    /// [`read`](Self::read).
+    /// The system reads a part of the file when it is first used, and programs that map the same
+    /// file share the memory. Changes to the tensor do not change the file. The file must not be
+    /// changed in place while the tensor exists; it may be replaced or deleted. On systems other
+    /// than Linux, and for a tensor whose offset is not a multiple of its element size, this
+    /// function equals [`read`](Self::read).
     ///
     /// # Errors
     /// The errors of [`read`](Self::read).
@@ -149,7 +150,8 @@ impl TensorFile {
         if !cfg!(target_os = "linux") || length == 0 || start % size != 0 {
             return self.read_at(&location);
         }
-        // This path refers to the open file, even if the file at the original path was replaced.
+        // This path refers to the file that is open, even if another file has replaced it at the
+        // original path.
         let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let end = start.saturating_add(length);
         let file = Tensor::f_from_file(&path, false, end, (Kind::Uint8, Device::Cpu))?;
@@ -186,13 +188,13 @@ impl TensorFile {
         Ok(TensorLocation { kind, shape, offset, length })
     }
 
-    /// Reads a tensor directly into its memory.
+    /// Reads a tensor from the file directly into the tensor's memory.
     fn read_at(&self, location: &TensorLocation) -> Result<Tensor> {
         let tensor = Tensor::f_empty(&location.shape, (location.kind, Device::Cpu))?;
         if location.length > 0 {
             let data = tensor.data_ptr().cast();
-            // SAFETY: a new contiguous tensor on the CPU owns the bytes of its shape and dtype,
-            // whose number `locate` has checked, and nothing else accesses them.
+            // SAFETY: the tensor is new, contiguous and on the CPU, so only this function accesses
+            // its bytes. `locate` has checked that `length` is their number.
             let bytes = unsafe { std::slice::from_raw_parts_mut(data, location.length) };
             let read = self.file.read_exact_at(bytes, location.offset);
             read.map_err(|error| Error::io(&self.path, error))?;

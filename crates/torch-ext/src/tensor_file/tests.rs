@@ -118,11 +118,13 @@ fn mapped_tensors_equal_read_tensors_and_leave_the_file_unchanged() {
     let mapped = file.map("values").unwrap();
     let _ = mapped.get(0).fill_(7.0);
     assert_eq!(file.read("values").unwrap(), values);
-    // After the file is replaced, its open handle and mapped tensors still have the old content.
+    // After the file at the path is replaced, the open handle and the mapped tensors still have the
+    // old content.
     write_tensors(&path, [("values", &half)], &[]).unwrap();
     assert_eq!(file.map("values").unwrap(), values);
     assert_eq!(mapped.double_value(&[0, 0]), 7.0);
-    // The offset of a tensor after a header of odd length is not a multiple of its element size.
+    // The header has an odd length, so the offset of the tensor that follows it is not a multiple
+    // of the tensor's element size.
     let header = br#"{"values":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     assert_eq!(header.len() % 4, 3);
     let length = u64::try_from(header.len()).unwrap().to_le_bytes();

@@ -39,7 +39,7 @@ impl PendingTensor<'_> {
 /// Writes named tensors on any device atomically to a safetensors file.
 ///
 /// Each tensor is stored in its dtype. `metadata` is stored in the header (`format` = `pt` marks a
-/// PyTorch model). Only the bytes of one tensor are copied in memory at a time.
+/// PyTorch model). Memory holds a copy of only one tensor's bytes at a time.
 ///
 /// # Errors
 /// [`Error::Stored`] if a tensor's dtype has no counterpart in the format, its values cannot be
@@ -67,13 +67,13 @@ pub fn write_tensors<'a>(
             return stored_error("one tensor of this name", "two".to_owned());
         }
     }
-    // Same order as in the safetensors library: widest dtype first, then by name.
+    // The order of the safetensors library: by decreasing size of the dtype, then by name.
     let mut pending: Vec<_> = pending.into_iter().collect();
     pending.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
     let io_error = |error: io::Error| Error::io(path, error);
     let header = header(&pending, metadata).map_err(io_error)?;
-    // The writer of the safetensors library is not used, because its temporary files have another
-    // name pattern, and would remain if the process is killed.
+    // The writer of the safetensors library is not used, because it names its temporary files
+    // differently from [`AtomicFile`], so they would remain if the process is killed.
     let mut file = AtomicFile::create(path).map_err(io_error)?;
     file.write_all(&header).map_err(io_error)?;
     for (name, entry) in &pending {
@@ -86,7 +86,8 @@ pub fn write_tensors<'a>(
     file.finish().map_err(io_error)
 }
 
-/// The length of the header followed by the header, padded to a multiple of 8 bytes.
+/// Returns the first bytes of the file: the header's length, and the header, which is padded to a
+/// multiple of 8 bytes.
 fn header(pending: &[(&str, PendingTensor)], metadata: &[(&str, &str)]) -> io::Result<Vec<u8>> {
     let mut end = 0_usize;
     let infos = pending.iter().map(|(name, entry)| {

@@ -77,7 +77,7 @@ fn exchange() {
     };
     let local_rows: Vec<_> = rows.iter().enumerate().map(local_row).collect();
     assert_eq!(group.gather_rows(&local_rows).unwrap(), rows);
-    // Rank 1 passes only row 0, but row 1 is taken from rank 1.
+    // Rank 1 must provide row 1, but passes only row 0.
     let too_few = local_rows.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
     assert_eq!(group.gather_rows(too_few).is_err(), group.rank() == 0);
 }

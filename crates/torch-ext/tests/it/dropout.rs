@@ -48,7 +48,7 @@ fn factors_of_a_micro_batch_equal_those_of_the_batch() {
     assert_ne!(batch, next);
     seeds.enter(3).unwrap();
     assert_eq!(first_row(), 3);
-    // Rows of a micro-batch may be shorter than the longest row of the batch.
+    // All rows of a micro-batch may be shorter than the longest row of the batch.
     assert_eq!(draw(1, 2), batch.narrow(0, 9, 2));
     assert_eq!(draw(1, 3), next.narrow(0, 9, 3));
     drop(seeds);

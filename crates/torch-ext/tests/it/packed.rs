@@ -72,7 +72,7 @@ fn all_head_dimensions_work_in_both_precisions_for_any_number_of_threads() {
     }
 }
 
-/// Packed attention with the offsets of one long row.
+/// Packed attention without a window, in which all tokens have the offsets of one long row.
 fn packed_attention(
     query: &Tensor,
     key: &Tensor,
@@ -86,7 +86,7 @@ fn packed_attention(
     torch_ext::packed_attention(query, key, value, lengths, &offsets, &attention)
 }
 
-/// Dropout, sum and norm with the offsets of one long row.
+/// Dropout, sum and norm, in which all tokens have the offsets of one long row.
 fn dropout_add_norm(
     x: &Tensor,
     residual: &Tensor,
@@ -99,8 +99,8 @@ fn dropout_add_norm(
     torch_ext::dropout_add_norm(x, residual, weight, bias, &offsets, eps, p)
 }
 
-/// Dropout masks of attention, from the probabilities after dropout: attention returns them if the
-/// values are an identity matrix.
+/// Returns the dropout masks of attention. If the values are an identity matrix, attention returns
+/// the probabilities after dropout, whose zeros are the dropped elements.
 fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
     let state = rng_state(Device::Cpu).unwrap();
     let longest = *lengths.iter().max().unwrap();
@@ -119,8 +119,8 @@ fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
         .collect()
 }
 
-/// Reference implementation of attention, one row at a time. `masks` are factors of each row's
-/// probabilities.
+/// Reference implementation of attention, one row at a time. The probabilities of a row are
+/// multiplied by the row's entry of `masks`.
 fn reference_attention(
     qkv: &[Tensor; 3],
     lengths: &[i64],
@@ -209,7 +209,7 @@ fn elements_of_masks_are_uncorrelated() {
     let centred = &mask - mask.mean(Kind::Double);
     let kept_share = mask.mean(Kind::Double).double_value(&[]);
     assert!((kept_share - 0.9).abs() < 5.0 * (0.09f64 / 262_144.0).sqrt(), "{kept_share}");
-    // Distances between the compared elements, in rows and columns.
+    // Elements at these distances, in rows and columns, must be uncorrelated.
     for (rows, columns) in [(0, 1), (1, 0), (1, 1), (0, 2), (0, 16), (2, 0)] {
         let a = centred.slice(0, 0, 512 - rows, 1).slice(1, 0, 512 - columns, 1);
         let b = centred.slice(0, rows, 512, 1).slice(1, columns, 512, 1);
@@ -252,7 +252,8 @@ fn the_fused_norm_equals_dropout_sum_and_norm() {
         let (x, residual, weight) = (draw(), draw(), draw());
         let (gain, bias) = (Tensor::rand([width], FLOAT) + 0.5, Tensor::randn([width], FLOAT));
         let state = rng_state(Device::Cpu).unwrap();
-        // Dropped elements are below the mean of their row, so their normalised value is negative.
+        // In a row of ones, dropped elements are 0 and thus below the mean, so their normalised
+        // values are negative.
         let mask = if p == 0.0 {
             Tensor::ones([rows, width], FLOAT)
         } else {
@@ -306,8 +307,8 @@ fn masks_of_a_row_do_not_depend_on_the_split_of_the_batch() {
     let (tokens, width) = (12i64, 24i64);
     let draw = || Tensor::randn([tokens, width], FLOAT);
     let (q, k, v, weight) = (draw(), draw(), draw(), Tensor::ones([width], FLOAT));
-    // The batch has rows of 5, 3 and 4 tokens and length 5; a micro-batch of the last two rows has
-    // length 4.
+    // The batch has rows of 5, 3 and 4 tokens, padded to length 5. A micro-batch of the last two
+    // rows is padded to length 4.
     let offsets = |rows: &[i64], length: i64| {
         let padded_offsets = token_offsets(rows.len() as i64, length).unwrap().view([-1, length]);
         let rows = (0i64..).zip(rows).map(|(row, &n)| padded_offsets.get(row).narrow(0, 0, n));

@@ -15,7 +15,7 @@ fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
     rotated.reshape([-1, heads * 2 * half])
 }
 
-/// The weighted sum of the parts.
+/// The sum of all elements of the parts, each multiplied by its weight.
 fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
     let products = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
     products.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
@@ -84,7 +84,7 @@ fn low_precision_is_rotated_in_float32() {
         weighted(&got, &weights).backward();
         weighted(&want, &weights).backward();
         assert_eq!((got[0].kind(), input.grad().kind()), (kind, kind));
-        // Each result is rounded once.
+        // float32 results are rounded once, so an error is at most one rounding unit.
         let mut pairs: Vec<_> = got.iter().zip(&want).collect();
         let (grad, want) = (input.grad(), reference.grad());
         pairs.push((&grad, &want));
@@ -98,7 +98,8 @@ fn low_precision_is_rotated_in_float32() {
 fn gated_gelu_and_its_gradient_equal_the_reference() {
     let _lock = lock_rng();
     for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
-        // Factors and results are rounded to the dtype.
+        // In half precision, the factors and the result are rounded, so the error is larger than
+        // one rounding unit.
         let bound = match kind {
             Kind::Double => 1e-13,
             Kind::Float => 1e-6,

@@ -16,7 +16,7 @@ use crate::common::{
     stored, temporary_copy,
 };
 
-/// Cases of PEFT: name, base model and head.
+/// Adapters that PEFT saved: name, base model and head.
 const CASES: [(&str, &str, Head); 8] = [
     ("qa", "qa", Head::Span),
     ("seqcls", "seqcls", SEQUENCE),
@@ -83,7 +83,7 @@ fn outputs_match_peft() {
     }
 }
 
-/// Cases of AdapterHub: name, base model and head.
+/// Adapters that AdapterHub saved: name, base model and head.
 const HUB_CASES: [(&str, &str, Head); 4] = [
     ("qa", "qa", Head::Span),
     ("bert_seqcls", "bert_seqcls", SEQUENCE),
@@ -167,7 +167,8 @@ fn a_written_folder_has_the_tensors_of_peft() {
         for (key, tensor) in &written {
             match published.get(key) {
                 Some(published) => assert!(tensor.equal(published), "{name}: {key}"),
-                // This crate saves the whole head, PEFT only the configured modules.
+                // A tensor that only this crate saves belongs to the head, of which PEFT saves only
+                // the configured modules.
                 None => assert!(!key.contains("lora"), "{name}: {key}"),
             }
         }
@@ -179,7 +180,7 @@ fn a_written_folder_has_the_tensors_of_peft() {
         for key in ["task_type", "peft_type", "bias", "use_dora"] {
             assert_eq!(written[key], published[key], "{name}: {key}");
         }
-        // PEFT's file has all written keys.
+        // PEFT's file has all keys that this crate writes.
         let keys = published.as_object().unwrap();
         assert!(written.as_object().unwrap().keys().all(|key| keys.contains_key(key)));
         model.load_adapter("again", folder.path(), head).unwrap();
@@ -188,7 +189,8 @@ fn a_written_folder_has_the_tensors_of_peft() {
 
 #[test]
 fn every_target_is_saved_and_loaded_separately() {
-    // With more than ten layers, two layer indices end with the same digit.
+    // With 11 layers, the name of layer 10 ends like the name of layer 0, so a name that matches by
+    // its end must not match both.
     let config = Config { num_hidden_layers: 11, ..small_config() };
     for target in ALL_TARGETS {
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
@@ -308,7 +310,8 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
         tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
     });
     load_error(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
-    // The adapter has another rank or another base model, or the model lacks the adapter's head.
+    // The configured rank is wrong, the base model has another hidden size, or the model lacks the
+    // adapter's head.
     let folder = edited_copy(&peft_folder("qa"), |config| _ = config.insert("r".into(), json!(4)));
     load_error(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
     let wider_model = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };

@@ -50,7 +50,7 @@ fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
         model.set_active(&["ep"]).unwrap();
         let single_states = states(&model);
         assert!(max_abs_error(&single_states, &states(&new_model(&config))) > 1e-2);
-        // V has 1e-6 outside its diagonal.
+        // The bound is above rounding errors, because V has 1e-6 outside its diagonal.
         assert_close("new", &fused_states, &single_states, 2e-5);
         model.set_active_fusion(&NAMES).unwrap();
         perturb(&model, "ep,tp,es,ts");
@@ -64,8 +64,9 @@ fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
     }
 }
 
-/// Compares with AdapterHub's equation, computed with separate keys and values of each adapter. For
-/// layers without a final norm, the expected output is computed from the output without adapters.
+/// Compares a fusion with AdapterHub's equation, computed with separate keys and values of each
+/// adapter. Layers without a final norm add the fusion's output to their output without adapters,
+/// so this output suffices to compute the expected output.
 #[test]
 fn a_fusion_after_layers_without_a_norm_computes_the_equation() {
     for config in &small_configs()[2..4] {
@@ -121,7 +122,8 @@ fn a_fusion_has_the_published_parameters_and_initialisation() {
         let tensors = model.named_parameters().into_iter();
         tensors.filter(|(name, _)| role.matches(name)).map(|(_, t)| t.numel()).sum::<usize>()
     };
-    // The model has 2 layers; a model with 12 layers has six times as many parameters.
+    // The tested model has 2 layers. A model with 12 layers has six times as many adapter
+    // parameters.
     assert_eq!(count(Role::AdapterFusion), 2 * 1_771_008);
     assert_eq!(6 * count(Role::AdapterFusion), 21_252_096);
     assert_eq!(6 * count(Role::Adapters), 3_578_112);
@@ -194,7 +196,7 @@ fn invalid_names_are_rejected() {
     assert_eq!(model.active_adapters(), ["ep,tp"]);
 }
 
-/// Cases of AdapterHub: name, base model, head and bottlenecks of the fusion.
+/// Fusions that AdapterHub saved: name, base model, head and bottlenecks of the fusion.
 const HUB_CASES: [(&str, &str, Head, &[&str]); 2] = [
     ("fused", "qa", Head::None, &["ep", "tp", "es"]),
     ("bert_fused", "bert_seqcls", SEQUENCE, &["one", "two"]),
@@ -333,7 +335,7 @@ fn invalid_folders_are_rejected_with_file_and_name() {
     load_error(folder.path(), &["no model_adapter_fusion.safetensors"]);
     fs::write(folder.path().join("pytorch_model_adapter_fusion.bin"), b"x").unwrap();
     load_error(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
-    // The fusion belongs to another base model.
+    // The model has another hidden size than the fusion's base model.
     let mut other_base = model_with_fusion(&small_config(), &["ep", "tp"]);
     other_base.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
     let error =

@@ -24,7 +24,7 @@ pub fn lora(targets: &[LoraTarget]) -> LoraConfig {
     LoraConfig { rank: 3, alpha: 4.5, dropout: 0.0, targets: targets.iter().copied().collect() }
 }
 
-/// Returns configurations of every architecture with the sizes of `base`.
+/// Returns one configuration per architecture, with the sizes of `base`.
 fn architectures(base: &Config) -> Vec<Config> {
     let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
     [
@@ -126,7 +126,8 @@ fn each_target_equals_a_change_of_its_weights() {
             assert_close("one merged", &states(&model), &reference, 1e-5);
             model.merge("second").unwrap();
             assert_close("both merged", &states(&model), &reference, 1e-5);
-            // Only the weights of this target's linear layers change, by (α / r) B A.
+            // Merging changes only the weights of this target's linear layers, by (α / r) B A for
+            // each LoRA.
             let (mut n_changed, mut n_unchanged) = (0, 0);
             for (name, tensor) in model.named_parameters() {
                 let linear_name = name.trim_end_matches(".weight");
@@ -173,7 +174,8 @@ fn initial_values_have_pefts_distribution_by_seed_and_name() {
     };
     let values = initial_values("one", 1);
     assert_eq!(values.size(), [3, 64]);
-    // The distribution is uniform within 1 / √64, with standard deviation 1 / √(3 · 64).
+    // The distribution is uniform between -1 / √64 and 1 / √64, so its standard deviation is 1 /
+    // √(3 · 64).
     let (max_value, std) =
         (values.abs().max().double_value(&[]), values.std(false).double_value(&[]));
     assert!(max_value <= 0.125 && max_value > 0.12, "{max_value}");
@@ -242,7 +244,7 @@ pub fn gradients(model: &Model, train: bool) -> (f64, BTreeMap<String, Tensor>) 
     (loss.double_value(&[]), common::gradients(model, &loss))
 }
 
-/// Returns configurations wide enough to be packed in training.
+/// Returns configurations with the minimum hidden size for packing in training.
 fn wide_configs(dropout: f64) -> Vec<Config> {
     architectures(&Config {
         hidden_size: 256,
@@ -257,14 +259,16 @@ fn wide_configs(dropout: f64) -> Vec<Config> {
 fn assert_near(actual: &BTreeMap<String, Tensor>, expected: &BTreeMap<String, Tensor>, bound: f64) {
     for (name, actual) in actual {
         let size = expected[name].abs().max().double_value(&[]);
-        // Small gradients are rounding errors: key biases shift all scores of a fusion equally.
+        // Very small gradients are rounding errors, for example of a fusion's key biases, which
+        // shift all scores equally. They are compared with an absolute bound.
         let scale = if size < 1e-4 { 1.0 } else { 1e-3 + size };
         let relative_error = max_abs_error(actual, &expected[name]) / scale;
         assert!(relative_error < bound, "{name}: {relative_error}");
     }
 }
 
-/// Returns each configuration twice: with one active bottleneck (false), and with a fusion (true).
+/// Returns each configuration twice: with false for one active bottleneck, and with true for a
+/// fusion.
 fn fusion_variants(configs: Vec<Config>) -> impl Iterator<Item = (Config, bool)> {
     configs.into_iter().flat_map(|config| [(config.clone(), false), (config, true)])
 }
@@ -285,7 +289,8 @@ fn adapted_model(config: &Config, dropout: f64, with_fusion: bool) -> Model {
     }
     if with_fusion {
         model.add_adapter_fusion(&["behind", "other"], 1).unwrap();
-        // The fusion's scores are not scaled: in wide layers they would select a single bottleneck.
+        // A fusion's scores are not scaled by the hidden size. The perturbation is smaller in wide
+        // layers, because large scores would select a single bottleneck.
         perturb_by(&model, "behind,other", 24.0 / config.hidden_size as f64);
     }
     let fusion_name = if with_fusion { "behind,other" } else { "behind" };
@@ -332,7 +337,8 @@ fn packed_and_padded_rows_have_equal_gradients_with_dropout() {
         let (_, other) = gradients(&adapted_model(&config, 0.0, with_fusion), true);
         let name = actual.keys().find(|name| name.ends_with("lora_A.weight")).unwrap();
         assert!(max_abs_error(&actual[name], &other[name]) > 1e-3, "dropout");
-        // A key's bias shifts all scores of a fusion equally, except scores set to zero by dropout.
+        // A key bias shifts all scores of a fusion equally, so it has a gradient only if dropout
+        // sets some scores to zero.
         for (name, gradient) in
             actual.iter().filter(|(name, _)| name.contains(",other.") && name.ends_with("key.bias"))
         {
@@ -358,13 +364,14 @@ fn half_precision_is_close_to_float32_with_a_frozen_encoder() {
             assert_ne!(loss, expected_loss);
             for (name, actual) in actual.iter().filter(|(name, _)| is_adapter_parameter(name)) {
                 assert_eq!(actual.kind(), Kind::Float);
-                // The bias shifts all scores equally, so its gradient is a rounding error.
+                // A key bias shifts all scores equally, so its gradient is a rounding error.
                 if name.ends_with(".key.bias") && Role::AdapterFusion.matches(name) {
                     continue;
                 }
                 let scale = reference[name].abs().max().double_value(&[]) + 1e-3;
                 let relative_error = max_abs_error(actual, &reference[name]) / scale;
-                // Gradients of a fusion's scores are differences of rounded values.
+                // Gradients of a fusion's scores are differences of rounded values, so their
+                // relative error is larger than other gradients' error.
                 let bound = if Role::AdapterFusion.matches(name) { 0.3 } else { 0.15 };
                 assert!(relative_error < bound, "{name}: {relative_error}");
             }
@@ -402,8 +409,8 @@ fn gradients_equal_difference_quotients() {
             );
             n_checked += 1;
         }
-        // Two layers have A and B of two LoRAs in at least four linear layers, and four tensors of
-        // each bottleneck and five of a fusion.
+        // Each of the two layers has A and B of two LoRAs in at least four linear layers, four
+        // tensors per bottleneck, and five tensors of a fusion.
         let n_output_tensors = if with_fusion { 2 * 4 + 5 } else { 4 };
         assert!(n_checked >= 2 * (2 * 2 * 4 + n_output_tensors), "{n_checked}");
     }
@@ -434,11 +441,13 @@ fn adapters_apply_to_joint_encoding_of_two_texts() {
             }
             earlier_states.push(current);
         }
-        // After merging, the LoRA is part of the weights and needs no activation.
+        // The merged LoRA is part of the weights, so the outputs equal the outputs with LoRA and
+        // bottleneck active.
         model.merge("one").unwrap();
         assert_eq!(model.active_adapters(), ["deep"]);
         assert_close("merged", &encode_texts(&model), &earlier_states[3], 1e-4);
-        // Adapters are applied in every layer, with one text or both.
+        // Every adapter parameter receives a gradient, in layers that encode the texts separately
+        // or together.
         for (name, parameter) in model.named_parameters() {
             let is_adapter = name.starts_with("adapters.");
             let _ = parameter.set_requires_grad(is_adapter);

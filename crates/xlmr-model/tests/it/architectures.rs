@@ -1,4 +1,4 @@
-//! Tests of all architectures except XLM-R without comparison with transformers.
+//! Tests of all architectures except XLM-R that need no reference outputs of transformers.
 
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
@@ -12,7 +12,8 @@ use crate::common::{
     lock_generator, open, temporary_copy, zero_padding,
 };
 
-/// Constructors of models with three layers, wide enough to be packed, with a given dropout.
+/// Functions that create a model with three layers and the minimum hidden size for packing, with a
+/// given dropout.
 const WIDE_MODELS: [fn(f64) -> Model; 5] =
     [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra];
 
@@ -108,7 +109,8 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
         };
         let ((states, scores, packed), (expected, expected_scores, padded)) =
             (pass(false), pass(true));
-        // The bounds are for values up to 3 in float32, which processors round differently.
+        // The bounds allow for rounding of float32 values up to 3, which differs between
+        // processors.
         assert_close("states", &states, &expected, 4e-5);
         assert_close("scores", &scores, &expected_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
@@ -186,7 +188,7 @@ fn check_joint_encoding(model: &Model) {
     let config = FusionConfig { local: 1, cross: 1 };
     let (target_states, source_states) =
         encode_fused(model, &target, &source, &config, false).unwrap();
-    // Swapping the texts only swaps the outputs.
+    // If target and source are swapped, their outputs are swapped, but do not change.
     let (swapped_source, swapped_target) =
         encode_fused(model, &source, &target, &config, false).unwrap();
     assert_close(
@@ -201,8 +203,8 @@ fn check_joint_encoding(model: &Model) {
         &zero_padding(&swapped_source, &source),
         1e-5,
     );
-    // A text fused with itself attends to each of its tokens twice, so that its outputs do not
-    // change.
+    // If both texts are equal, each token attends to two equal copies of every token, so the
+    // outputs do not change.
     let (with_itself, _) = encode_fused(model, &target, &target, &config, false).unwrap();
     let single = model.encode(&target, false).unwrap();
     assert_close(

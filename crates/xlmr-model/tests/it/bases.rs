@@ -3,7 +3,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use testkit::fixture;
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
 
-/// English text outside the training data.
+/// English text that is not in the training data.
 const TEXT: &str = "The window opens when you press the button at the top of the screen. To change \
      the size of the text, choose another value in the list and save the file. The city lies on a \
      river in the north of the country, and was the capital of the kingdom for two hundred years.";
@@ -19,14 +19,14 @@ fn the_base_model_predicts_masked_tokens_and_spans() {
     let encoding = base_model.tokenizer.encode(TEXT, true).unwrap();
     let ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
     let length = ids.len() as i64;
-    // Each row is the text with another masked token.
+    // Each row is the whole text with one masked token, at a different position in each row.
     let positions = Tensor::arange_start(1, length - 1, (Kind::Int64, Device::Cpu));
     let ids = Tensor::from_slice(&ids);
     let rows = ids.repeat([length - 2, 1]);
     let mask = i64::from(base_model.specials.mask);
     let masked_ids = rows.scatter_value(1, &positions.unsqueeze(1), mask);
     let _no_grad = tch::no_grad_guard();
-    // The training data has passages as the second segment.
+    // In training, such passages were the second segment.
     let token_type_ids = Some(masked_ids.ones_like());
     let inputs = Inputs { token_type_ids, ..Inputs::new(masked_ids) };
     let states = model.encode(&inputs, false).unwrap();

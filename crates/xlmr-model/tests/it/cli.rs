@@ -6,7 +6,8 @@ use testkit::assert_close;
 
 use crate::common::{case, edit_tensors, program, read, stored};
 
-/// Writes a batch of a case as an input file, without the prefix of the tensor names.
+/// Writes an input file with one batch of a case. The prefix that selects the batch is removed from
+/// the tensor names.
 fn write_inputs(name: &str, batch_name: &str, path: &Path) {
     let stored = read(&case(name).join("inputs.safetensors"));
     let prefix = format!("{batch_name}.");
@@ -48,7 +49,7 @@ fn run_equals_transformers() {
 fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     let program = program();
     let config = program.read("fixtures/hf/mlm/config.json");
-    // 300 is the size of the embedded tokenizer's vocabulary.
+    // The fixture's vocabulary has 300 entries, but the tokenizer in `data/base` needs 4000.
     assert!(config.contains("\"vocab_size\": 300"));
     program.write("mlm.json", config.replace("\"vocab_size\": 300", "\"vocab_size\": 4000"));
     let tokenizer = "--tokenizer data/base/tokenizer.json";
@@ -64,13 +65,14 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     assert!(written.join("heads.safetensors").exists());
     assert_eq!(bytes("tokenizer.json"), program.bytes("data/base/tokenizer.json"));
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        // The fixture has a maximum of 64 tokens and one segment.
+        // The configuration of the new model has a maximum of 64 tokens and one segment, unlike
+        // `data/base`.
         let expected_text = program.read(&format!("data/base/{file}")).replace(": 158", ": 64");
         let expected_text =
             expected_text.replace("\"input_ids\",\n    \"token_type_ids\"", "\"input_ids\"");
         assert_eq!(program.read(&format!("mlm/{file}")), expected_text);
     }
-    // Without --force, existing files are not overwritten; the seed determines the weights.
+    // Without --force, existing files are not overwritten. Equal seeds give equal weights.
     let before = bytes("model.safetensors");
     program.expect_error(&init, &["config.json: ", "--force"]);
     assert_eq!(bytes("model.safetensors"), before);

@@ -190,7 +190,7 @@ fn values_of_other_architectures_are_checked() {
 
 #[test]
 fn mdebertas_configuration_is_supported() {
-    // The configuration of the published model.
+    // `text` is the config.json of the published mDeBERTa model.
     let text = r#"{"model_type": "deberta-v2", "attention_probs_dropout_prob": 0.1,
         "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768,
         "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 512,
@@ -214,7 +214,8 @@ fn mdebertas_configuration_is_supported() {
 
 #[test]
 fn sliding_window_is_half_of_local_attention() {
-    // ModernBertConfig of transformers 5.23.0 ignores local_attention in this case.
+    // If sliding_window is present, ModernBertConfig of transformers 5.23.0 ignores
+    // local_attention.
     let mut config = read_json(&case("modernbert_qa").join("config.json"));
     config["local_attention"] = 8.into();
     config["sliding_window"] = 2.into();
@@ -226,7 +227,7 @@ fn sliding_window_is_half_of_local_attention() {
 
 #[test]
 fn recent_modernbert_configurations_are_supported() {
-    // Keys of mmBERT's config.json that later versions of transformers rename.
+    // `text` has keys of mmBERT's config.json that later versions of transformers rename.
     let text = r#"{"model_type": "modernbert", "vocab_size": 256000, "hidden_size": 768,
         "num_hidden_layers": 22, "intermediate_size": 1152, "num_attention_heads": 12,
         "global_attn_every_n_layers": 3, "local_attention": 128, "global_rope_theta": 160000.0,
@@ -242,7 +243,7 @@ fn recent_modernbert_configurations_are_supported() {
     let written = config.to_json();
     assert_eq!(written["cls_token_id"], 1);
     assert_eq!(written["rope_parameters"]["sliding_attention"]["rope_theta"], 160_000.0);
-    // The old keys are also written, because transformers 4 supports only these.
+    // The older keys are also written, because transformers 4 supports only the older keys.
     assert_eq!(written["global_rope_theta"], 160_000.0);
     assert_eq!(written["local_rope_theta"], 160_000.0);
     assert_eq!(written["global_attn_every_n_layers"], 3);

@@ -1,4 +1,5 @@
-//! Tests of partial passes and of fused texts, compared with unsplit passes and transformers.
+//! Tests of passes over some layers and of fused texts, compared with passes over all layers and
+//! with transformers.
 
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close, fixture, max_abs_error};
@@ -8,7 +9,7 @@ use crate::common::{
     batch, gradients, lock_generator, logits, mask, open, rows, small_config, zero_padding,
 };
 
-/// Creates a model with three layers; at widths of at least 256, training packs rows.
+/// Creates a model with three layers. If `width` is at least 256, rows are packed in training.
 fn model(width: i64, dropout: f64) -> Model {
     let config = Config {
         num_hidden_layers: 3,
@@ -21,7 +22,8 @@ fn model(width: i64, dropout: f64) -> Model {
     Model::new(&config, &[], Device::Cpu, 3).unwrap()
 }
 
-/// Returns two batches with similar shapes; their halves and their padding have different lengths.
+/// Returns a target and a source batch of three rows. In every row, the two texts have different
+/// lengths.
 fn pair() -> (Inputs, Inputs) {
     (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13))
 }
@@ -90,7 +92,7 @@ fn a_source_of_padding_does_not_change_the_target() {
             let (t, expected) = (zero_padding(&t, &target), zero_padding(&expected, &target));
             assert_close("target", &t, &expected, if width == 16 { 1e-6 } else { 1e-5 });
             assert_eq!(s.isfinite().all().int64_value(&[]), 1);
-            // A row without a token in either half also has finite outputs.
+            // Outputs are also finite if the target's rows have no token.
             let padding = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
             let (t, _) = encode_fused(&model, &padding, &source, &config, train).unwrap();
             assert_eq!(t.isfinite().all().int64_value(&[]), 1);
@@ -108,8 +110,8 @@ fn a_row_depends_only_on_itself_including_dropout() {
     };
     let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
     let (t, s) = pass(&target, &source);
-    // The first row is batched with another row, which is longer in the target and shorter in the
-    // source.
+    // In this batch, the first row is unchanged. The second row is longer in the target and shorter
+    // in the source.
     let (other_batch, other_batch_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
     assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-6);
@@ -197,8 +199,8 @@ fn layers_of_transformers_give_equal_results() {
     }
 }
 
-/// Gradients of the token embeddings of each text equal central differences, for the hidden states
-/// of both texts.
+/// The loss depends on the hidden states of one of the two texts. Its gradients with respect to the
+/// token embeddings of both texts must equal central differences.
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
     let _guard = lock_generator();
@@ -258,7 +260,7 @@ fn invalid_arguments_are_reported() {
     assert!(matches!(error, Error::Input { argument: "input_ids", .. }), "{error}");
     assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
     assert!(toml::from_str::<FusionConfig>("m = 1").is_err());
-    // The number of joined layers is capped at the number of remaining layers.
+    // The number of cross layers is limited to the two layers after the local layer.
     let run = |cross| encode_fused(&model, &target, &source, &config(1, cross), false).unwrap();
     assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
 }

@@ -7,8 +7,8 @@ use crate::common::{ids, small_config};
 
 #[test]
 fn positions_count_tokens_and_stop_at_padding() {
-    // Expected values are computed by hand for pad = 1: position ids of tokens start at 2 in each
-    // row; padding has position id 1, also between tokens.
+    // Expected values are computed by hand for pad = 1: the position ids of tokens start at 2 in
+    // each row, and padding has position id 1 even between tokens.
     let ids = [0, 9, 9, 2, 1, 1, 0, 1, 9, 2, 1, 9];
     assert_eq!(position_ids(&ids, 6, 1), [2, 3, 4, 5, 1, 1, 2, 1, 3, 4, 1, 5]);
     assert_eq!(position_ids(&[5, 6, 0], 3, 0), [1, 2, 0]);
@@ -53,8 +53,8 @@ fn shapes_and_dtypes_are_checked() {
 
 #[test]
 fn too_large_positions_and_token_types_are_reported_with_the_limit() {
-    // There are 20 positions, of which 0 and 1 (`<pad>`) are not used by tokens. All padding has
-    // position 1, so that a longer row with enough padding is valid.
+    // There are 20 positions. Tokens do not use position 0 or position 1, which is the position of
+    // all padding. A row with 18 tokens is therefore valid with any amount of padding.
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
     let padded = Tensor::cat(&[ids(1, 18), Tensor::ones([1, 30], (Kind::Int64, Device::Cpu))], 1);
     for ids in [ids(1, 18), padded] {

@@ -7,7 +7,7 @@ use xlmr_model::{
 
 use crate::common::lock_generator;
 
-/// Returns a configuration wide enough to be packed.
+/// Returns a configuration with the minimum hidden size for packing.
 fn config(architecture: Architecture) -> Config {
     Config {
         architecture,

@@ -80,7 +80,8 @@ fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
     let x = states(8);
     let training_output = knowledge.mep_key(&x, &[], true).unwrap();
     training_output.square().sum(Kind::Float).backward();
-    // The last layer has no scale and shift: in training each column has mean 0 and variance 1.
+    // The last norm has no scale and shift, so in training each column of the output has mean 0 and
+    // variance 1.
     let (mean, variance) = (
         training_output.mean_dim([0i64].as_slice(), false, Kind::Float),
         training_output.square().mean_dim([0i64].as_slice(), false, Kind::Float),
@@ -92,7 +93,7 @@ fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
     for _ in 0..200 {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
-    // A single row is normalised by the running statistics.
+    // In evaluation, a single row is normalised by the running statistics.
     let tensors = tensors(&knowledge);
     let find = |part: &str| &tensors[&format!("mep_key.{part}")];
     let norm = |x: Tensor, k: usize| {
@@ -127,8 +128,8 @@ fn domains_are_normalised_separately() {
     let buffer = |heads: &KnowledgeHeads, part: &str| {
         tensors(heads)[&format!("mep_key.{part}")].shallow_clone()
     };
-    // Computes a head with batch norm from the mean and variance of the given rows. Returns output
-    // and input of the second norm.
+    // Computes the head for the given rows, with batch norm that uses only these rows. Returns the
+    // output and the input of the second norm.
     let expected_output = |rows: &Tensor| {
         let tensors = tensors(&trained);
         let find = |part: &str| &tensors[&format!("mep_key.{part}")];
@@ -145,8 +146,8 @@ fn domains_are_normalised_separately() {
     for domain in [0usize, 2] {
         let rows: Vec<i64> = (0..9).filter(|&row| domain_ids[row as usize] == domain).collect();
         let rows = Tensor::from_slice(&rows);
-        // `separate` has the same weights, because seed and names are equal, and the statistics of
-        // one domain.
+        // `separate` has the weights of `trained`, because seeds and names are equal. Its running
+        // statistics are computed from the rows of one domain.
         let separate = knowledge(ProjectionKind::BatchNorm, 3);
         let _ = separate.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
         let (expected_value, second) = expected_output(&rows);
@@ -155,26 +156,27 @@ fn domains_are_normalised_separately() {
             let (actual, expected_value) = (buffer(&trained, part), buffer(&separate, part));
             testkit::assert_close(part, &actual.get(domain as i64), &expected_value, 1e-6);
         }
-        // The running mean starts at 0 and is a tenth of the batch's mean after one batch.
+        // The running mean starts at 0. After one batch it is a tenth of the batch's mean.
         let (actual, expected_value) = (
             buffer(&trained, "norm_1.running_mean").get(domain as i64),
             second.mean_dim([0i64].as_slice(), false, Kind::Float) * 0.1,
         );
         testkit::assert_close("norm_1.running_mean", &actual, &expected_value, 1e-6);
     }
-    // Domain 1 has one row, whose variance is zero: the row is normalised by the running statistics
-    // and does not change the statistics.
+    // Domain 1 has only one row, so the row is normalised by the running statistics and does not
+    // change them.
     assert_eq!(buffer(&trained, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
     testkit::assert_close("one row", &output.get(7), &expected, 1e-5);
-    // A later pass does not change the tensors of an earlier backward pass.
+    // A later forward pass must not change tensors that the backward pass of an earlier forward
+    // pass needs.
     let heads = new();
     let first = heads.mep_key(&x, &domain_ids, true).unwrap();
     let _ = heads.mep_key(&x, &domain_ids, true).unwrap();
     first.square().sum(Kind::Float).backward();
 
-    // Equal rows have no variance; the epsilon limits the gradient norm to a thousand times the
-    // norm without equal rows.
+    // If all rows of a domain are equal, their variance is 0. The epsilon then limits the gradient
+    // norm to a thousand times the gradient norm of different rows.
     let gradient_norm = |x: &Tensor| {
         let x = x.detach().set_requires_grad(true);
         let projected = new().mep_key(&x, &[0, 0, 0, 1, 1, 1, 1, 1, 1], true).unwrap();

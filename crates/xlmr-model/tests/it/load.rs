@@ -72,7 +72,7 @@ fn untied_decoders_have_separate_weights() {
         tensors.insert("lm_head.decoder.bias".into(), bias.copy());
     });
     let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
-    // transformers uses the decoder's bias.
+    // Like transformers, this crate uses `lm_head.decoder.bias` and ignores `lm_head.bias`.
     assert_eq!(report.ignored, ["lm_head.bias"]);
     let hidden = Tensor::randn([4, 32], options);
     let expected = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
@@ -122,7 +122,7 @@ fn a_second_segment_is_initially_equal_and_trainable() {
     actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     let rows = parameters(&model)["roberta.embeddings.token_type_embeddings.weight"].grad();
     assert!(!rows.get(0).equal(&rows.get(1)));
-    // A checkpoint's two rows are loaded unchanged.
+    // If the checkpoint has two rows, they are loaded unchanged.
     let (model, _) =
         Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
     let expected = load("qa_two_segments", &[Head::Span]);

@@ -46,7 +46,8 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let mask = Tensor::from_slice(&[1i64, 1, 0, 0, 0, 0]).view([2, 3]);
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
-    // A row without tokens attends to all its positions, as documented.
+    // A row without tokens attends to all its positions, so its hidden states equal the states
+    // without a mask.
     let states_without_mask = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
     assert_close("row without a token", &hidden.get(1), &states_without_mask.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
@@ -115,7 +116,8 @@ fn new_models_have_transformers_initialisation_by_seed() {
         } else if tensor.numel() > 10_000 {
             assert!(flat.mean(Kind::Double).double_value(&[]).abs() < 0.02, "{name}");
             assert!((flat.std(true).double_value(&[]) - 0.3).abs() < 0.02, "{name}");
-            // The fourth moment distinguishes a normal distribution (3) from a uniform one (1.8).
+            // The fourth standardised moment is 3 for a normal distribution, and 1.8 for a uniform
+            // distribution.
             let kurtosis = (flat / 0.3).pow_tensor_scalar(4).mean(Kind::Double).double_value(&[]);
             assert!((kurtosis - 3.0).abs() < 0.3, "{name}: {kurtosis}");
         }

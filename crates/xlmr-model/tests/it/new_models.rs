@@ -102,7 +102,7 @@ pub fn write(out: &Path) -> Result<()> {
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
     let untie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
-    // transformers has no EuroBERT class for the last head.
+    // transformers has no EuroBERT class for answer spans, which is the last head in the list.
     let heads = [
         ("encoder", Head::None),
         ("mlm", Head::MaskedLm),
@@ -145,8 +145,8 @@ pub fn write(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a model whose new biases and norm weights differ from 0 and 1, so that swapped tensors
-/// are detected.
+/// Writes a new model. Noise is added to all parameters, because initial biases (0) and norm
+/// weights (1) are equal, and swapped tensors would not be detected.
 fn write_model(folder: &Path, config: &Config, head: Head, seed: u64) -> Result<()> {
     let model = Model::new(config, &[head], Device::Cpu, seed)?;
     for (_, parameter) in model.named_parameters() {

@@ -56,7 +56,7 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
     let _guard = lock_generator();
     let padded_model = padded_model(0.0, 1);
     let model = model(0.0, 1);
-    // The first token may be `<pad>`, whose embedding receives no gradient.
+    // In some cases the first token is `<pad>` (id 1), whose embedding receives no gradient.
     for (lengths, first) in
         [(&[7usize, 31, 2, 16][..], 1), (&[1, 33], 9), (&[13], 1), (&[9, 9, 9], 9)]
     {
@@ -113,7 +113,7 @@ fn input_embeddings_segments_and_mask_gaps_are_retained() {
     let padded_model = padded_model(0.0, 2);
     let model = model(0.0, 2);
     let ids = inputs(&[6, 6]).input_ids;
-    // Row 0 has a gap; row 1 has no token and attends to all its positions.
+    // Row 0 has padding between tokens. Row 1 has no token and attends to all its positions.
     let mask = Tensor::from_slice(&[1i64, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]).view([2, 6]);
     let types = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1]).view([2, 6]);
     let embeds = Tensor::randn([2, 6, 256], (Kind::Float, Device::Cpu));
@@ -134,7 +134,7 @@ fn input_embeddings_segments_and_mask_gaps_are_retained() {
 
 /// Relative error bound of hidden states. Rounding to bfloat16 has an error of at most 2^-9. A
 /// layer rounds a hidden state about eight times (attention, sums, norms, feed-forward layer), so
-/// that two layers and the embeddings add up to at most 17 roundings.
+/// two layers and the embeddings round it about 17 times.
 const STATES_BOUND: f64 = 17.0 / 512.0;
 
 #[test]
@@ -163,7 +163,8 @@ fn states_in_bfloat16_are_close_to_float64() {
             for (name, gradient) in &gradients {
                 assert_eq!(gradient.kind(), Kind::Float, "{name}");
             }
-            // The backward pass doubles the number of roundings.
+            // Gradients have the rounding errors of the forward pass and of the backward pass, so
+            // their bound is twice as large.
             let error = relative_distance(
                 gradients.iter().map(|(name, actual)| (actual, &reference[name])),
             );
@@ -204,7 +205,8 @@ fn layers_in_bfloat16_need_no_separate_casts() {
     }
 }
 
-/// Computes the norm of all differences, divided by the norm of the second tensors of the pairs.
+/// Computes the norm of the differences of all pairs, divided by the norm of the pairs' second
+/// tensors.
 fn relative_distance<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
     let square = |x: Tensor| x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
     let sums = pairs.into_iter().map(|(a, b)| (square(a - b), square(b.shallow_clone())));

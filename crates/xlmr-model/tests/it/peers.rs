@@ -1,4 +1,4 @@
-//! Tests that transformers, where installed, opens folders of this crate.
+//! Tests that transformers, if it is installed, opens folders that this crate wrote.
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ fn stored_tokenizer(name: &str) -> Value {
     read_json(&fixture(&format!("{name}.json")))
 }
 
-/// Returns the stored byte-level BPE in RoBERTa's layout.
+/// Returns the fixture with byte-level BPE, changed to RoBERTa's special tokens and their ids.
 fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     let mut tokenizer = stored_tokenizer("byte_level");
     let stored_vocabulary = tokenizer["model"]["vocab"].as_object().unwrap();
@@ -94,7 +94,7 @@ fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     tokenizer
 }
 
-/// Returns the stored Unigram model in CamemBERT's layout.
+/// Returns the fixture with a Unigram model, changed to CamemBERT's special tokens and their ids.
 fn camembert_tokenizer() -> Value {
     let mut tokenizer = stored_tokenizer("tokenizer");
     let stored_vocabulary = tokenizer["model"]["vocab"].as_array().unwrap();
@@ -166,7 +166,8 @@ fn transformers_opens_written_tokenizers() {
         "do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
         "model_input_names": ["input_ids", "attention_mask"],
         "tokenizer_class": "DebertaV2Tokenizer"});
-    // The last value is the folder's tokenizer_config.json as published, or null if it has none.
+    // The last value is the content of tokenizer_config.json in a published folder, or null if the
+    // folder has no such file.
     let mut folders = Vec::new();
     for (name, tokenizer, config, tokenizer_config) in [
         ("xlm-r", "tokenizer", &small_config(Config::base()), Value::Null),
@@ -215,7 +216,7 @@ fn transformers_opens_written_tokenizers() {
             tokenizer["normalizer"]["strip_accents"] = Value::Null;
         }
         if name.ends_with("-cut") {
-            // This crate ignores the tokenizer's truncation and padding.
+            // Truncation and padding in tokenizer.json must have no effect in this crate.
             tokenizer["truncation"] = json!({"direction": "Right", "max_length": 6,
                 "strategy": "LongestFirst", "stride": 0});
             tokenizer["padding"] = json!({"strategy": {"Fixed": 6}, "direction": "Right",
@@ -238,14 +239,14 @@ fn transformers_opens_written_tokenizers() {
     opened::check_transformers_encoding(&folders);
 }
 
-/// `cargo xtask peers --torch` installs PEFT. AdapterHub's `adapters`, for transformers 4, is used
-/// if its folder is in `PYTHONPATH`.
+/// `cargo xtask peers --torch` installs PEFT. AdapterHub's package `adapters`, which requires
+/// transformers 4, is used only if its folder is in `PYTHONPATH`.
 #[test]
 fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
     let older_packages = transformers_4_packages().unwrap_or_default();
     let python_path = std::env::var("PYTHONPATH").unwrap_or_default();
-    // The last value selects cases that are also compared with AdapterHub.
+    // If the last value is true, the case is also compared with AdapterHub.
     let cases = [
         ("qa", Head::None, true),
         ("qa", Head::Span, true),

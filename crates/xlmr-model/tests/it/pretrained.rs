@@ -55,7 +55,7 @@ fn a_loaded_model_uses_the_tokenizers_padding() {
     assert_eq!(loaded.notes.len(), 1);
     assert_eq!(loaded.model.config(), &Config { pad_token_id: 1, ..read_config(&from) });
 
-    // Tokens have the same hidden states with either padding.
+    // The hidden states of tokens do not depend on the id of the padding.
     let short_row = [0, 9, 2].as_slice();
     let hidden = |pad| {
         let inputs = Inputs::from_rows(&[&[0, 7, 8, 9, 2], short_row], pad).unwrap();
@@ -84,12 +84,13 @@ fn load_trained_accepts_only_models_of_the_class() {
     let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu, Precision::F32);
     model.save(folder.path(), Head::Span).unwrap();
     assert!(load().is_ok());
-    // The head's weights are in heads.safetensors, but the model is of another class.
+    // The span head's weights are in heads.safetensors, but config.json names the class of another
+    // head.
     model.save(folder.path(), Head::MaskedLm).unwrap();
     let error = load().unwrap_err();
     assert!(matches!(error, Error::Untrained { head: "span", .. }), "{error}");
     assert!(error.to_string().contains("names XLMRobertaForMaskedLM; fine-tune"), "{error}");
-    // The class is correct, but the weights are missing.
+    // config.json names the correct class, but the span head's weights are missing.
     std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
     let path = folder.path().join("config.json");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -142,7 +143,8 @@ fn sentencepiece_models_are_converted_to_tokenizer_json() {
         let [before, after] = [&from, &to].map(|folder| std::fs::read(folder.join(name)).unwrap());
         assert_eq!(before, after, "{name}");
     }
-    // With both files present, saving again changes nothing.
+    // The folder now has tokenizer.json and the SentencePiece model; saving it again changes
+    // nothing.
     let before = std::fs::read(to.join("tokenizer.json")).unwrap();
     load(&to).unwrap().save(&to, Head::Span).unwrap();
     assert_eq!(before, std::fs::read(to.join("tokenizer.json")).unwrap());
@@ -200,8 +202,8 @@ fn files_next_to_a_tokenizer_are_copied() {
         json!({"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>",
             "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<m>"})
     );
-    // Saving a model of another folder removes the earlier model's files; saving in place changes
-    // nothing.
+    // Saving another model to `to` removes the tokenizer files of the earlier model. Saving a model
+    // to its own folder changes nothing.
     let plain_folder = root.path().join("plain");
     write_folder(&plain_folder);
     load(&plain_folder).unwrap().save(&to, Head::Span).unwrap();

@@ -101,7 +101,8 @@ fn names_may_omit_the_prefix_of_the_architecture() {
         let (bare, report) = open(folder.path(), &[]).unwrap();
         assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
         assert!(states(&bare).equal(&states(&with_prefix)), "{name}");
-        // transformers supports neither of these prefixes and would initialise all weights.
+        // transformers does not support these prefixes: it would find no weights and initialise all
+        // of them.
         for invalid_prefix in ["module.", "auto_model."] {
             model.save(folder.path(), Head::None).unwrap();
             add_prefix(folder.path(), invalid_prefix);
@@ -124,7 +125,8 @@ fn folders_of_sentence_transformers_are_supported() {
     let subfolder = root.path().join("0_Transformer");
     fs::rename(bert_folder(8192).keep(), &subfolder).unwrap();
     fs::write(subfolder.join("tokenizer_config.json"), "{}").unwrap();
-    // Older versions write another config.json next to modules.json.
+    // Older versions of sentence-transformers write a config.json with other contents next to
+    // modules.json.
     fs::write(root.path().join("config.json"), r#"{"__version__": "0.2.5"}"#).unwrap();
     let modules = root.path().join("modules.json");
     fs::write(&modules, module_list("0_Transformer", "models.Transformer")).unwrap();
@@ -136,8 +138,8 @@ fn folders_of_sentence_transformers_are_supported() {
     loaded.save(saved_folder.path(), Head::None).unwrap();
     assert_eq!(fs::read(saved_folder.path().join("tokenizer_config.json")).unwrap(), b"{}");
 
-    // Version 5 of sentence-transformers has another class path; newer folders have the
-    // transformer's files next to `modules.json`.
+    // In newer folders, the transformer's files are next to `modules.json`. Version 5 of
+    // sentence-transformers writes the second of these class paths.
     let flat_folder = bert_folder(8192);
     for class in ["models.Transformer", "base.modules.transformer.Transformer"] {
         fs::write(flat_folder.path().join("modules.json"), module_list("", class)).unwrap();

@@ -19,8 +19,8 @@ fn hidden(model: &Model) -> Tensor {
     model.in_precision(|| model.encode(&inputs, false)).unwrap().unwrap()
 }
 
-/// Returns half the distance of neighbouring quantized values, `[rows, 1]`; a row's maximum is 127
-/// steps.
+/// Returns half the step between quantized values of each row, `[rows, 1]`. The largest magnitude
+/// in a row is 127 steps.
 fn half_steps(matrix: &Tensor) -> Tensor {
     matrix.abs().amax([1i64].as_slice(), true) / (2.0 * 127.0)
 }
@@ -51,7 +51,8 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
     let (quantized_size, original_size) =
         (size("small/model.int8.safetensors"), size("model/model.safetensors"));
     assert!(quantized_size * 100 < original_size * 28, "{quantized_size} of {original_size}");
-    // Programs that would load integers as weights find no `model.safetensors`.
+    // There is no `model.safetensors`, so programs that do not support 8-bit matrices cannot load
+    // the integers as weights.
     assert!(!program.at("small/model.safetensors").exists());
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
     let info = program.expect_success("info --model small").out;
@@ -69,7 +70,8 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     let program = program_with_model();
     quantize(program.at("model"), program.at("small"), false).unwrap();
     let (mut original, mut quantized) = (load(&program.at("model")), load(&program.at("small")));
-    // In the quantized model, only the embeddings are rounded in addition.
+    // Only the rounding of embeddings changes the results, so the original model gets the rounded
+    // embeddings.
     let quantized_parameters = quantized.named_parameters();
     tch::no_grad(|| {
         for ((name, mut original), (_, quantized_tensor)) in
@@ -86,8 +88,8 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     let (expected, actual) = (hidden(&original), hidden(&quantized));
     let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
     let (change, int8_error) = (distance(&expected, &actual), distance(&expected, &float32));
-    // The scales are rounded again, and activations next to a rounding boundary may be rounded to
-    // another value.
+    // The results differ slightly: the scales are rounded again, which can change the rounding of
+    // some activations.
     assert!(change < 0.02 * int8_error, "{change:e}, 8 bits change {int8_error:e}");
 }
 

@@ -1,5 +1,5 @@
-//! Tests of adapters in a model's folder: loading, files of earlier saves, and damaged or malicious
-//! folders.
+//! Tests of adapters in a model's folder: loading, removal of files of earlier saves, and rejection
+//! of damaged or malicious folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -130,7 +130,7 @@ fn only_files_of_an_earlier_save_are_removed() {
     for file in user_files {
         fs::write(folder.path().join(file), b"theirs").unwrap();
     }
-    // Saves an adapter of another kind under an existing name.
+    // The folder contains a LoRA `second`; a bottleneck of this name is saved over it.
     let mut model = new_model(&small_config());
     model.add_bottleneck("second", &BOTTLENECK, 2).unwrap();
     perturb(&model, "second");
@@ -159,7 +159,7 @@ fn only_files_of_an_earlier_save_are_removed() {
     let names: Vec<String> = files(folder.path()).into_keys().collect();
     assert_eq!(names, [user_files[1], user_files[0], "config.json", "model.safetensors"]);
     assert!(states(&load(folder.path()).unwrap()).equal(&states(&new_model(&small_config()))));
-    // The folder `adapters` is removed if it has no files of the user.
+    // The folder `adapters` is removed if it contains only files that this crate wrote.
     fs::remove_dir_all(folder.path().join("adapters")).unwrap();
     with_adapters(new_model(&small_config())).save(folder.path(), Head::Span).unwrap();
     new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
@@ -183,7 +183,7 @@ fn links_are_not_followed_when_files_are_removed() {
 fn an_interrupted_save_is_rejected_and_the_next_save_replaces_it() {
     let folder = saved_folder();
     let list_path = folder.path().join("adapters/active.json");
-    // A file blocks the path of an adapter's folder.
+    // A file at the path of an adapter's folder makes the save fail.
     fs::remove_dir_all(folder.path().join("adapters/one")).unwrap();
     fs::write(folder.path().join("adapters/one"), b"").unwrap();
     let mut model = with_adapters(new_model(&small_config()));
@@ -262,14 +262,15 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
         },
         &["adapters/one/adapter_model.safetensors", "stray"],
     );
-    // The adapters belong to another base model.
+    // The adapters were saved with a base model of another hidden size.
     let wider_config = xlmr_model::Config { hidden_size: 32, ..small_config() };
     let (folder, other_folder) = (saved_folder(), tempfile::tempdir().unwrap());
     new_model(&wider_config).save(other_folder.path(), Head::Span).unwrap();
     fs::rename(folder.path().join("adapters"), other_folder.path().join("adapters")).unwrap();
     let message = load(other_folder.path()).unwrap_err().to_string();
     assert!(message.contains("adapters/Idle-2_/adapter.safetensors"), "{message}");
-    // A folder `adapters` without `active.json` is ignored on loading, and not overwritten.
+    // A folder `adapters` without `active.json` is ignored on loading, and its files are not
+    // changed on saving.
     let without_active = saved_folder();
     fs::remove_file(without_active.path().join("adapters/active.json")).unwrap();
     assert_eq!(load(without_active.path()).unwrap().adapters().count(), 0);

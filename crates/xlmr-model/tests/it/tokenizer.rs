@@ -9,7 +9,8 @@ fn a_tokenizer_must_match_vocabulary_and_special_ids() {
     let config = Config::tiny(8192);
     let special = check_tokenizer(&tokenizer, &config).unwrap();
     assert_eq!(special, SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 8191 });
-    // A model with more embeddings is valid; the last rows are not used.
+    // A model with more embeddings than the tokenizer has tokens is valid; its last embeddings are
+    // not used.
     check_tokenizer(&tokenizer, &Config::base()).unwrap();
 
     for (config, parts) in [
@@ -40,11 +41,12 @@ fn the_tokenizers_ids_replace_ids_of_config_json() {
              id is used"
         ]
     );
-    // An absent id is consistent with every tokenizer.
+    // `bos_token_id` is absent, which is consistent with every tokenizer, so it stays absent.
     assert_eq!(config, Config { bos_token_id: None, ..valid });
     check_tokenizer(&tokenizer, &config).unwrap();
 
-    // XLM-R's positions depend on `pad_token_id`, but not on other ids of the configuration.
+    // XLM-R's positions depend on `pad_token_id`, so a different id is an error; other ids are
+    // replaced.
     let mut config = Config { bos_token_id: Some(7), ..Config::tiny(8192) };
     assert_eq!(config.apply_token_ids(&tokenizer).unwrap().len(), 1);
     config.pad_token_id = 0;

@@ -10,7 +10,7 @@ use crate::common::{
     zero_padding,
 };
 
-/// Returns all stored cases with the heads of their classes.
+/// Returns the names of all stored cases, each with the head of its class.
 fn cases() -> Vec<(String, Head)> {
     let entries = case("").read_dir().unwrap();
     let mut names: Vec<String> =
@@ -73,7 +73,8 @@ fn outputs_and_losses_match_transformers() {
     for (name, head) in cases() {
         let name = name.as_str();
         let model = load(name, &[head]);
-        // The stored outputs of XLM-R's cases include padding; other cases have zeros at padding.
+        // In XLM-R's cases, the stored outputs at padding are transformers' values; in other cases,
+        // they are zeros.
         let compare_padding = model.config().architecture == Architecture::XlmRoberta;
         let inputs = stored(name, "inputs.safetensors");
         let expected = stored(name, "outputs.safetensors");
@@ -171,7 +172,8 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
         let (model, report) = open(&case(name), &all_heads).unwrap();
         let parameters = parameters(&model);
         if !weights_file.is_empty() {
-            // Each head starts from the stored dense layer, as in transformers' classes.
+            // Every head is loaded from the stored dense layer, because transformers' classes all
+            // name it `head.dense`.
             let dense = &read(&case(name).join(weights_file))["head.dense.weight"];
             for head in ["lm", "qa", "token", "sequence"] {
                 assert_eq!(&parameters[&format!("{head}_head.dense.weight")], dense);
@@ -179,7 +181,7 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
             assert_ne!(parameters["token_head.classifier.weight"].size(), [3, 32]);
             assert!(report.missing.contains(&"qa_head.classifier.weight".to_owned()));
         }
-        // Heads that are trained separately are saved separately and restored.
+        // If training has changed the heads, each head is saved and loaded with its own values.
         let _no_grad = tch::no_grad_guard();
         for (k, parameter) in parameters.values().enumerate() {
             let _ = parameter.shallow_clone().fill_(k as f64 / 100.0);
@@ -189,7 +191,8 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
         let (reloaded, report) = open(folder.path(), &all_heads).unwrap();
         assert_eq!(report, Default::default(), "{name}");
         assert_equal_parameters(&reloaded, &model);
-        // Labels of spans are not used as labels of tokens.
+        // The saved `classifier` belongs to the span head, so it is not loaded as the layer of
+        // token labels.
         let token_only = [Head::TokenClassification { labels: 2 }];
         std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
         let (_, report) = open(folder.path(), &token_only).unwrap();

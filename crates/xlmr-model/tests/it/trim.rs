@@ -50,7 +50,7 @@ fn outputs_of_the_texts_do_not_change() {
     let vocab_size = after.model.config().vocab_size;
     assert!(vocab_size < before.model.config().vocab_size);
     assert!(printed.contains(&format!("4000 -> {vocab_size} rows")), "{printed}");
-    // The id of each entry in the original vocabulary.
+    // For each entry of the trimmed vocabulary, its id in the original vocabulary.
     let former_ids: Vec<i64> = (0..vocab_size)
         .map(|id| {
             let token = after.tokenizer.id_to_token(u32::try_from(id).unwrap()).unwrap();
@@ -62,7 +62,8 @@ fn outputs_of_the_texts_do_not_change() {
         let [hidden, starts, mlm_logits] = outputs(&before, text);
         let [trimmed_hidden, trimmed_starts, trimmed_mlm_logits] = outputs(&after, text);
         assert!(trimmed_hidden.equal(&hidden) && trimmed_starts.equal(&starts), "{text}");
-        // The results of matmuls of different widths may differ by two units in the last place.
+        // Logits may differ by two units in the last place, because matmuls with different numbers
+        // of columns may round differently.
         let mlm_logits = mlm_logits.index_select(-1, &former_ids);
         let bound = 2.0 * f64::from(f32::EPSILON) * mlm_logits.abs().max().double_value(&[]);
         let change = (trimmed_mlm_logits - mlm_logits).abs().max().double_value(&[]);
@@ -76,9 +77,10 @@ fn outputs_of_the_texts_do_not_change() {
         let original = if is_per_token { original.index_select(0, &former_ids) } else { original };
         assert!(new.equal(&original), "{name}");
     }
-    // The masked-LM head is tied to the token embeddings.
+    // The masked-LM decoder is still tied to the token embeddings.
     assert!(after.model.config().tie_word_embeddings);
-    // Other files are copied, including subfolders; overwriting needs --force.
+    // All other files are copied, including files in subfolders. An existing folder is replaced
+    // only with --force.
     for file in ["config.json", "model.safetensors"] {
         assert_eq!(program.read(&format!("trimmed/1_Dense/{file}")), file);
     }

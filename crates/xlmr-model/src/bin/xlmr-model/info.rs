@@ -59,8 +59,8 @@ pub fn info(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Returns a description of the folder's tokenizer: the number of tokens and each contradiction to
-/// `config.json`, or the reason why the tokenizer does not match the model.
+/// Describes the folder's tokenizer: the number of tokens, and each token id that differs in
+/// `config.json`. If the tokenizer does not match the model, returns the reason.
 fn describe_tokenizer(folder: &Path, config: &Config) -> String {
     if tokenizer_file::find(folder).is_err() {
         return "none".into();
@@ -73,7 +73,8 @@ fn describe_tokenizer(folder: &Path, config: &Config) -> String {
     description.unwrap_or_else(|error| format!("not usable: {error}"))
 }
 
-/// Returns the block of a parameter: `embeddings`, `encoder`, `layers` or a head.
+/// Returns the name of the group to which a parameter belongs: `embeddings`, `encoder`, `layers` or
+/// a head.
 fn block_name(name: &str) -> &str {
     let prefixes =
         ["roberta.", "bert.", "model.", "deberta.", "distilbert.", "electra.", "data2vec_text."];

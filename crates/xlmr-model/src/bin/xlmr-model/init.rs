@@ -22,7 +22,8 @@ pub struct Args {
     /// Random seed of the weights, drawn from N(0, initializer_range); biases and <pad> are 0
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Heads; config.json names the class of the first, the others are written to heads.safetensors
+    /// Heads; config.json names the class of the first head, all other heads are written to
+    /// heads.safetensors
     #[arg(long, value_enum, value_delimiter = ',', default_value = "mlm", value_name = "HEADS")]
     heads: Vec<HeadName>,
     /// Overwrite model files in the output folder

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let named = results.iter().map(|(&name, tensor)| (name, tensor));
     let mut metadata = vec![("format", "pt")];
-    // `mlqa-eval decode` checks the program that wrote the windows.
+    // The output names the program that wrote the windows, because `mlqa-eval decode` checks it.
     metadata.extend(windows_program.as_deref().map(|program| (WINDOWS_KEY, program)));
     Ok(write_tensors(&args.out, named, &metadata)?)
 }

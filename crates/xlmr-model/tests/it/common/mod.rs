@@ -68,7 +68,7 @@ pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, 
     }
 }
 
-/// Returns a 2-layer configuration similar to the configuration of the stored cases.
+/// Returns a configuration with 2 layers, similar to the configurations of the stored cases.
 pub fn small_config() -> Config {
     Config {
         vocab_size: 50,
@@ -82,13 +82,14 @@ pub fn small_config() -> Config {
     }
 }
 
-/// Creates ids `[rows, columns]` that are spread over the vocabulary, without `<pad>`.
+/// Creates token ids `[rows, columns]` from the whole range of the vocabulary except special
+/// tokens.
 pub fn ids(rows: i64, columns: i64) -> Tensor {
     let ids = Tensor::arange(rows * columns, (Kind::Int64, Device::Cpu));
     (ids * 7).remainder(40).view([rows, columns]) + 5
 }
 
-/// Creates rows of the given lengths, with ids in steps of `step`.
+/// Creates rows of the given lengths; consecutive ids in a row differ by `step`, modulo 40.
 pub fn rows(lengths: &[usize], step: u32) -> Inputs {
     let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
         (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * step) % 40).collect()
@@ -97,7 +98,7 @@ pub fn rows(lengths: &[usize], step: u32) -> Inputs {
     Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
 }
 
-/// Returns the attention mask; ones if it is absent.
+/// Returns the attention mask, or ones if the inputs have no mask.
 pub fn mask(inputs: &Inputs) -> Tensor {
     let ones = || inputs.input_ids.ones_like();
     inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)

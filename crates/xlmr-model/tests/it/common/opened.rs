@@ -1,4 +1,4 @@
-//! Comparison of model folders' tokenizers with transformers 5 and 4, where installed.
+//! Compares model folders' tokenizers with transformers 5 and 4, if these are installed.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ const TEXTS: [&str; 8] = [
 /// Maximum length of truncated texts in tokens.
 const MAX_LENGTH: usize = 24;
 
-/// Returns forty questions in each of seven languages.
+/// Returns forty questions of XQuAD in each of seven languages.
 fn xquad_questions() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
@@ -51,7 +51,7 @@ fn expected_encodings(folder: &Path) -> Value {
         let encoding = tokenizer.encode_char_offsets(text.as_str(), true).unwrap();
         json!({"text": text, "ids": layout.single(&ids(text)), "offsets": encoding.get_offsets()})
     };
-    // transformers treats an empty second text as absent.
+    // Pairs with an empty second text are excluded, because transformers treats it as absent.
     let pairs = texts.iter().zip(texts.iter().rev()).filter(|(_, second)| !second.is_empty());
     let pairs = pairs.map(|(first, second)| {
         let row = layout.pair(&ids(first), &ids(second)).unwrap();
