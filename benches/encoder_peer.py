@@ -1,4 +1,4 @@
-"""The fine-tuning step of run_qa in transformers, padded to one length, for `cargo xtask bench encoder`.
+"""The baseline of `cargo xtask bench encoder`: the fine-tuning step of transformers' script run_qa, which pads all windows to one length.
 
 Reads the batches of the bench and prints a JSON line for each step.
 """

@@ -2,9 +2,9 @@
 
     python3 benches/streamed_memory.py [--release] [--mb 100,1000] [--steps 4]
 
-`kg-triples` writes mentions and triples from the embedded data, which are repeated, together with
-text, in shards of the given sizes. The embedded encoder is trained on each size for a few steps of a
-few rows. Prints the peak resident set for each size, and fails if the larger peak exceeds the smaller
+`kg-triples` writes mentions and triples from the embedded data. These lines and text are repeated in
+shards until the shards have the given total size. For each size, the embedded encoder is trained for a
+few steps with small batches. Prints the peak resident set for each size, and fails if the larger peak exceeds the smaller
 by more than 50 MB. Build first: cargo build [--release] -p kg-triples, and
 cargo build [--release] -p examples --example xlm-k.
 """

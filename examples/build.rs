@@ -1,6 +1,6 @@
 //! Lets the binaries and tests of this package find libtorch at run time.
 fn main() {
-    // Set by torch-sys for its direct dependents; absent under `doc-only`.
+    // torch-sys sets `DEP_TCH_LIBTORCH_LIB` for its direct dependents, except under `doc-only`.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");

@@ -1,5 +1,5 @@
-//! Tests that train a LoRA and a bottleneck adapter instead of the encoder, with a few steps of
-//! every recipe.
+//! Tests of adapters with a few steps of every recipe: a LoRA and a bottleneck adapter are trained,
+//! and the encoder is frozen.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::transfer_suite::small_run;
 
 const BOTH_ADAPTERS: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
 
-/// Returns the files and folders called `name` below `run`.
+/// Returns all files and folders called `name` in `run` and its subfolders.
 fn paths_named(run: &Path, name: &str) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
@@ -34,8 +34,8 @@ fn load_encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
     (model, parameters)
 }
 
-/// Asserts that the model has the bottleneck, and that its encoder equals `initial` except for the
-/// weights into which the LoRA was merged.
+/// Asserts that the model in `folder` has an active bottleneck adapter. The encoder must equal
+/// `initial`, except for the weights into which the LoRA was merged.
 fn assert_adapted(folder: &Path, initial: &BTreeMap<String, Tensor>) {
     let (model, trained) = load_encoder(folder);
     assert_eq!(model.active_adapters(), ["bottleneck"], "{}", folder.display());
@@ -66,7 +66,7 @@ fn recipe_every_recipe_trains_adapters() {
                 "keep_injected=true",
                 "model.adapters.encoder_learns_in=[\"inject\"]",
             ],
-            // With `selection.from_start`, the initial model would be selected.
+            // With `selection.from_start=true`, the untrained model would be selected.
             "good-to-best" => {
                 &["selection.from_start=false", "model.adapters.encoder_learns_in=[]"]
             }
@@ -89,7 +89,8 @@ fn recipe_every_recipe_trains_adapters() {
                 _ => assert_adapted(&model, &initial),
             }
         }
-        // The stages listed in the error are the stages that the recipe trains.
+        // The error about the unknown stage `sleep` lists exactly the stages that the recipe
+        // trains.
         let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
         let metrics = paths_named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
         let stages: BTreeSet<String> = stages.split(", ").map(String::from).collect();

@@ -7,8 +7,8 @@ use crate::common::{
     switched_texts,
 };
 
-/// Returns the small recipe's command with eight steps of a few sentences; the loss is computed on
-/// the first sentences of PUD.
+/// Returns the small recipe's command with eight steps and small batches. The masked-LM loss is
+/// computed on the first four sentences of PUD in each language.
 fn entity_cs(folder: &Path, out: &str) -> Command {
     let sentences = folder.join("sentences");
     std::fs::create_dir_all(&sentences).unwrap();
@@ -43,7 +43,7 @@ fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     assert!(table.contains("| masked-LM loss, sentences | ar | de | en | es | zh |"), "{table}");
     let path = folder.path().join("whole/seed-0/pep-ms-mlm/model/model.safetensors");
     let tensors = torch_ext::read_tensors(path).unwrap();
-    // Frozen parameters are unchanged bit for bit; all others change.
+    // The frozen layer 0 is unchanged bit for bit; the weights of layer 1 change.
     let start = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
     let (mut n_frozen, mut n_trained) = (0, 0);
     for (name, tensor) in &tensors {

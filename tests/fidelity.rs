@@ -1,6 +1,6 @@
-//! Tests that recipe values equal the papers' printed values, or values of the released code if
-//! `paper_values.csv` names the code. Further tests run the smallest form of the commands for the
-//! papers' tables and figures.
+//! Tests that the recipes' values equal the values in `paper_values.csv`, which come from the
+//! papers or their released code. Further tests run the commands in `paper_tables` at their
+//! smallest size.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -34,8 +34,8 @@ fn split_key(key: &str) -> Vec<String> {
     parts
 }
 
-/// Returns whether a recipe value equals the printed value; 3e-5 equals 0.00003, and 10 equals
-/// 10.0.
+/// Returns whether a recipe's value equals a printed value. Numbers are compared by value, so 3e-5
+/// equals 0.00003.
 fn equals_printed(actual: &Value, printed: &str) -> bool {
     let number =
         |value: &Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
@@ -58,7 +58,8 @@ fn recipe_values_equal_those_of_the_papers() {
         let recipe = recipes.entry(row.file.clone()).or_insert_with(|| {
             let name = Path::new(&row.file).parent().unwrap().file_name().unwrap();
             if name == "transfer-suite" {
-                // `--show` requires data for the tasks, so the file is read directly.
+                // `transfer-suite --show` requires data for the tasks, so the test reads the recipe
+                // file directly.
                 let text = std::fs::read_to_string(root().join(&row.file)).unwrap();
                 return Value::Table(text.parse().unwrap());
             }
@@ -102,7 +103,7 @@ const RECIPES: [&str; 8] = [
 const TOOLS: [&str; 6] =
     ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
 
-/// Reads the page with the commands of a paper's tables and figures.
+/// Reads `paper_tables/PAPER.md`, which has the commands for a paper's tables and figures.
 fn read_page(paper: &str) -> String {
     let page = root().join(format!("tests/paper_tables/{paper}.md"));
     std::fs::read_to_string(page).unwrap()
@@ -113,12 +114,12 @@ fn code_spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// Returns the first word of a command if it is in `names`.
+/// Returns the program of a command if `names` contains it.
 fn leading_program<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
     names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
 }
 
-/// Returns the commands in the column "smallest form" of a paper's table, in order.
+/// Returns the commands of the smallest runs, which are in the last column of the paper's table.
 fn commands(paper: &str) -> Vec<String> {
     let page = read_page(paper);
     let rows = page.lines().filter(|line| line.starts_with('|'));
@@ -128,8 +129,9 @@ fn commands(paper: &str) -> Vec<String> {
     cells.flat_map(|cell: &str| code_spans(cell).filter(is_command)).map(str::to_owned).collect()
 }
 
-/// Returns the recipes' commands at the paper's scale, from all columns except the last. Options in
-/// separate backticks are appended to the preceding command, and `…` is replaced.
+/// Returns the commands that run recipes at the paper's scale, which are in all columns except the
+/// last. Options in separate backticks are appended to the preceding command, and each placeholder
+/// `…` is replaced by an argument.
 fn large_commands(paper: &str) -> Vec<String> {
     let (page, mut commands, mut last_command) = (read_page(paper), Vec::new(), String::new());
     for line in page.lines() {
@@ -153,8 +155,8 @@ fn large_commands(paper: &str) -> Vec<String> {
     commands
 }
 
-/// Returns the tool commands at the paper's scale that are complete after replacing `…`, from all
-/// columns except the last.
+/// Returns the commands that run tools at the paper's scale, which are in all columns except the
+/// last. Placeholders `…` are replaced by arguments; commands that remain incomplete are skipped.
 fn large_tool_commands(paper: &str) -> Vec<String> {
     let page = read_page(paper);
     let lines = page.lines().map(|line| {
@@ -167,7 +169,8 @@ fn large_tool_commands(paper: &str) -> Vec<String> {
     filled.filter(is_complete).collect()
 }
 
-/// Runs the commands sequentially in a shell; `$OUT` is a new folder.
+/// Runs the smallest commands of a paper sequentially in a shell; `$OUT` is a new folder that they
+/// share.
 fn run_all(paper: &str, min_count: usize) {
     let commands = commands(paper);
     assert!(commands.len() >= min_count, "{} commands for {paper}", commands.len());
@@ -190,8 +193,8 @@ fn recipe_commands_at_paper_scale_are_valid() {
     check_commands("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
-/// Tools parse their arguments before they open files. Therefore, valid arguments in an empty
-/// folder lead to the error of a missing file.
+/// Tools parse their arguments before they open files. With valid arguments in an empty folder, a
+/// tool can therefore only fail because a file is missing.
 #[test]
 fn recipe_tools_at_paper_scale_are_valid() {
     let mut count = 0;

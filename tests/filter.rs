@@ -14,7 +14,8 @@ use crate::common::{
     root, small_data, small_recipe, succeed, summary, tool,
 };
 
-/// Returns a small recipe's command with six steps of a few rows in two languages.
+/// Returns the command for a small recipe of FILTER with two languages, six steps and small
+/// batches.
 fn short_run(recipe: &str, out: &Path) -> Command {
     let mut command = small_recipe(recipe, out);
     command.set_all([
@@ -65,7 +66,7 @@ fn recipe_filter_resumes_in_both_phases() {
         std::fs::read(run.join("seed-0/filter-soft/teacher-scores.safetensors")).unwrap()
     };
     assert_eq!(scores(&uninterrupted), scores(&interrupted));
-    // Phase one has two losses, phase two has three.
+    // Phase one has a loss on each of the two texts. Phase two adds a loss on soft labels.
     let parts = |stage: &str| -> Vec<String> {
         let path = uninterrupted.join("seed-0/filter-soft").join(stage).join("metrics.jsonl");
         let text = std::fs::read_to_string(path).unwrap();
@@ -101,20 +102,21 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
     assert_eq!(mode_summary("translate-train", "translation"), Value::Null);
     assert_eq!(mode_summary("translate-train", "alone")["against_control"], Value::Null);
     assert!(mode_summary("filter", "translation")["against_control"]["mean"].is_f64());
-    // Fusing a text with itself gives the same result as encoding the text without a second text.
+    // Encoding a text fused with itself is equivalent to encoding it without a second text, up to
+    // rounding.
     for language in ["en", "de"] {
         let f1 =
             |name| mode_summary("filter", name)["scores"]["f1"][language]["mean"].as_f64().unwrap();
         assert!((f1("itself") - f1("alone")).abs() < 1.0);
     }
-    // Both arms are trained on the same numbers of pairs.
+    // `translate-train` and `filter` are trained on equal numbers of pairs.
     let pairs = |arm: &str| results["arms"][arm]["trained"].clone();
     assert_eq!(pairs("translate-train"), pairs("filter"));
     assert_ne!(weights(&out, "filter/model"), weights(&out, "translate-train/model"));
     assert!(out.join("seed-0/filter/predictions/translation/xquad.de.json").exists());
 
-    // The model folder has the format of a reader without fusion, which transformers loads as the
-    // class named in the config.
+    // The folder of the fused model has the same format as the folder of a reader without fusion.
+    // Transformers loads the model as the class named in `config.json`.
     let model = out.join("seed-0/filter/model");
     let config: Value = read_json(model.join("config.json")).unwrap();
     assert_eq!(config["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
@@ -148,7 +150,7 @@ fn recipe_filter_is_evaluated_in_an_untrained_language() {
         command.set_all([format!("data.{key}={data}{subfolder}")]);
     }
     let text = succeed(command);
-    // Training pairs come from the two training languages.
+    // Training pairs are only English and German, although Chinese is tested.
     let train = format!("{data}/train-context-en-question-en.json");
     let count = Dataset::read(train).unwrap().questions.len();
     let pairs = format!("{} training questions with their translations", 2 * count);
@@ -185,7 +187,7 @@ fn recipe_filter_classifies_sentence_pairs() {
     let predictions = std::fs::read_to_string(predictions).unwrap();
     let arms = &summary(&uninterrupted)["arms"];
     assert!(predictions.lines().count() > 10);
-    // The English translation of a test pair is the same for every language.
+    // A test pair has the same English translation in every language, so the accuracy is equal too.
     let translated = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
     let without_second = &arms["translate-train"]["readings"]["alone"]["scores"]["accuracy"];
     let (de, en) = (&translated["de"], &translated["en"]);
@@ -197,7 +199,7 @@ fn recipe_filter_classifies_sentence_pairs() {
 fn recipe_filter_rejects_rows_that_are_not_translations() {
     let folder = tempfile::tempdir().unwrap();
     let test = small_data("filter/xnli-small").remove(1);
-    // The file of translations is the test file without its last row.
+    // The file of translations lacks the last row of the test file.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
     let (_, shortened) =
         text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();

@@ -13,7 +13,7 @@ use crate::common::{
     small_recipe, succeed, summary,
 };
 
-/// Returns the small recipe's command with six steps of a few rows, in two languages.
+/// Returns the small recipe's command with two languages, six steps per stage and small batches.
 fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("good-to-best", out);
     command.set_all([
@@ -80,7 +80,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
             assert_eq!(count("exact") + count("elsewhere"), (em * 1.78).round() as u64);
         }
     }
-    // Every value is the mean of its items.
+    // Every value in `numbers.jsonl` is the mean over its test items.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     assert_eq!(numbers.len(), 10, "F1 and EM of five models");
     for number in &numbers {
@@ -105,8 +105,8 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
     ] {
         assert!(out.join(file).exists(), "{file}");
     }
-    // A finished run that is started again only prints its first table; a sweep uses the reader of
-    // the first run.
+    // If a finished run is started again, it only prints its first table. A sweep in the run folder
+    // reuses the reader of stage one.
     let rerun = succeed(small_run(&out));
     assert!(rerun.contains("| HL + AA-CL |") && rerun.matches("|---|").count() == 1, "{rerun}");
     let mut sweep_run = small_run(&out);
@@ -119,7 +119,8 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
 #[test]
 fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let folder = tempfile::tempdir().unwrap();
-    // With this learning rate, the second stage makes the reader of the first stage worse.
+    // The learning rate of the second stage is so high that its training only makes the reader
+    // worse.
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         let mut command = small_run(&out);
@@ -142,8 +143,8 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let f1 = |index: usize| results.scores[index]["dev-context-en-question-en.json"];
     assert!((1..4).all(|index| f1(index) < f1(0)), "{results:?}");
     assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader is unchanged");
-    // If the initial model is excluded, the best of the other models is selected; without
-    // selection, the last model is used.
+    // With `from_start=false`, the initial model is not a candidate, and the best trained model is
+    // selected. With `keep=last`, there is no selection, and the last model is saved.
     let (trained, _) = run("trained", &[evaluation_option, "selection.from_start=false"]);
     let without_start = scores(&trained, "plain");
     assert_eq!(without_start.scores, results.scores[1..]);
@@ -201,7 +202,8 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
         "stage_two.steps=2",
         "stage_two.batch_size=4",
     ]);
-    // A damaged evaluation file is detected before training. The original file is evaluated.
+    // An evaluation file without articles is rejected before training. With the original file, the
+    // run succeeds.
     let path = xquad.join("xquad.zh.json");
     let original = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, "{\"data\": []}").unwrap();
@@ -211,7 +213,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     std::fs::write(&path, original).unwrap();
     let text = succeed(command);
     assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
-    // Without a development file, a passage is held out.
+    // Without `data.dev`, the questions of one training passage are held out for selection.
     assert!(text.contains("39 training questions"), "{text}");
     let selection: BestEvaluation =
         read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
@@ -224,8 +226,8 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let set = &results["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());
     assert!(results["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
-    // These matrices are the input of `mlqa-eval compare`. XQuAD has one matrix for SQuAD's rules
-    // and one for MLQA's rules.
+    // The run's matrices are inputs of `mlqa-eval compare`. XQuAD has one matrix for SQuAD's rules
+    // and another for MLQA's rules.
     let matrix = |name: &str| {
         let path = paper.join("matrix/hl+aa-cl").join(name).join("matrix.json");
         let matrix = Matrix::read_json(path).unwrap();

@@ -10,14 +10,14 @@ use crate::common::{
     prepare, root, small_recipe, succeed, summary,
 };
 
-/// Returns a folder with pairs of all kinds in two languages.
+/// Returns a folder with text pairs for all four adapters in two languages.
 fn pairs() -> String {
     let sources = "--kg data/demo/kg --entities data/codex --languages en,de";
     prepare(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
 }
 
-/// Returns the small recipe's command with a few steps of a few rows in two languages; the encoder
-/// is frozen in fine-tuning.
+/// Returns the small recipe's command with two languages, few steps and small batches. Fine-tuning
+/// freezes the encoder.
 fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("knowledge-adapters", out);
     let questions = fact_questions();
@@ -74,13 +74,13 @@ fn recipe_knowledge_adapters_are_evaluated_with_controls() {
             assert!(row[setting]["hits@1"]["mean"].is_f64(), "{arm}, {setting}: {row}");
         }
     }
-    // The loss of each trained arm differs from the base's loss.
+    // The masked-LM loss of each trained arm differs from the loss of the untrained base model.
     let loss = |arm: &str| results["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
     let trained_arms = ["all-parameters", "one-adapter", "ep"];
     assert!(trained_arms.iter().all(|arm| loss(arm) != loss("none")), "{results}");
 
-    // Each reader contains its adapter. The encoder equals the base's unless all parameters were
-    // trained.
+    // The saved reader of `ep` contains its adapter. The encoder layers equal the base model's
+    // layers, except in the arm `all-parameters`.
     let seed = out.join("seed-0");
     assert!(seed.join("ep/model/adapters/ep/adapter.safetensors").exists());
     let weights = |arm: &str| {
@@ -132,7 +132,8 @@ fn recipe_knowledge_adapters_resume() {
     for name in ["ep", "tp", "es", "ts"] {
         let separate = format!("adapter-{name}/model/adapter.safetensors");
         let fused = format!("fused/model/adapters/{name}/adapter.safetensors");
-        // Parameter names of an adapter of a bare encoder do not start with `roberta.`.
+        // The separate adapters were saved from an encoder without a head, so their parameter names
+        // lack the prefix `roberta.`.
         let [separate, fused] = [separate, fused].map(|file| {
             let tensors = torch_ext::read_tensors(uninterrupted.join("seed-0").join(file)).unwrap();
             let name = |name: String| name.trim_start_matches("roberta.").to_owned();

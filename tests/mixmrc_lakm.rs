@@ -13,7 +13,7 @@ use crate::common::{
     program, small_data, small_recipe, succeed, summary, tool,
 };
 
-/// Returns the small recipe's command with six steps of a few rows in two languages.
+/// Returns the small recipe's command with two languages, six steps and small batches.
 fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("mixmrc-lakm", out);
     command.set_all([
@@ -113,14 +113,14 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
 }
 
-/// Returns a folder with English and German questions and their translations, in the form of user
-/// files.
+/// Returns a folder with English and German questions and their translations, as a user would
+/// provide them.
 fn questions() -> PathBuf {
     demo_data("fact-questions", "--parallel --languages en,de --items 12").into()
 }
 
-/// Returns the command for the paper's recipe on user files, with the demo's base instead of a
-/// large model.
+/// Returns the command for the recipe at paper scale, but with the small model `data/base`.
+/// `settings` select the data.
 fn paper_run(out: &Path, settings: &[String]) -> Command {
     let mut command = program("mixmrc-lakm");
     command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
@@ -130,7 +130,7 @@ fn paper_run(out: &Path, settings: &[String]) -> Command {
     command
 }
 
-/// Returns settings with the paths of user files and the two languages of a run.
+/// Returns settings that select the files in the folder `questions` and the languages of a run.
 fn file_settings(questions: &Path, languages: &str) -> Vec<String> {
     let train = questions.join("train-context-en-question-en.json");
     vec![
@@ -150,7 +150,7 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     let out = folder.path().join("run");
     let text = succeed(paper_run(&out, &settings));
     assert!(text.contains("| mixmrc |"), "{text}");
-    // If a key is missing, the error names the key.
+    // If the path of a data file is not set, the error names its key.
     let error_without = |key: &str, arm: &str| {
         let mut other_settings = settings.clone();
         other_settings.retain(|set| !set.starts_with(key));
@@ -160,7 +160,8 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
         ("data.translated", "mixmrc"),
-        // Without training on translations, LAKM still needs them to count the mixed questions.
+        // This arm does not train on translations. LAKM needs them to draw as many passages as
+        // there are mixed questions.
         ("data.translated", "zero-shot-lakm"),
         ("data.phrases", "lakm"),
     ] {
@@ -194,11 +195,11 @@ fn recipe_mixmrc_stops_when_scores_converge() {
     assert_eq!((steps, best.evaluation, best.scores.len()), (6, 0, 3));
     let names: Vec<&String> = best.scores[0].keys().collect();
     assert_eq!(names, ["dev-context-de-question-de.json", "dev-context-en-question-en.json"]);
-    // With `keep=last`, all steps are run.
+    // With `keep=last`, training does not stop early: all 20 steps are run.
     let (steps, best, last_text) = run("last", &[&dev, "selection.keep=last"]);
     assert_eq!((steps, best), (20, None));
-    // Without `data.dev`, passages of the English questions are held out, together with their
-    // translations.
+    // Without `data.dev`, a share of the training passages is held out, together with their
+    // questions and translations.
     let (steps, best, text) = run("held-out", &["selection.held_out=0.3"]);
     assert!(steps == 6 && best.unwrap().scores[0].contains_key("held out"));
     let counts = |text: &str| -> Vec<usize> {
@@ -215,8 +216,9 @@ fn recipe_mixmrc_stops_when_scores_converge() {
     assert_eq!(held_out_counts, [first, first, 2 * first]);
 }
 
-/// Copies the question files and replaces German by French in their names. French is not a language
-/// of MLQA. Test questions about passages in another language are not copied.
+/// Copies the question files, and replaces `de` by `fr` in their names, because French is not a
+/// language of MLQA. Test files in which question and passage have different languages are not
+/// copied.
 fn copy_as_french(questions: &Path, folder: &Path) -> PathBuf {
     let french = folder.join("french");
     std::fs::create_dir(&french).unwrap();
@@ -270,12 +272,13 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     };
     let source = number("questions: ");
     assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
-    // As in section 3.2 of the paper, the number of drawn passages equals the number of mixed
-    // questions. The file has 50 passages.
+    // As in section 3.2 of the paper, as many passages are drawn as there are mixed questions. The
+    // file has 50 passages, so some are not drawn.
     assert!(2 * source < 50);
     assert_eq!(number("passages with phrases: "), 2 * source);
 
-    // Two epochs over the questions in the language of their passages, in batches of four.
+    // The number of updates: two epochs, in batches of four, over the questions in the language of
+    // their passages.
     let updates = u64::try_from(2 * (2 * source).div_ceil(4)).unwrap();
     assert!(updates.is_multiple_of(2), "{updates}: choose another number of items");
     for (arm, [mrc, mixed, lakm]) in [

@@ -113,8 +113,8 @@ fn classes(run: &Path) -> Vec<String> {
     names
 }
 
-/// Prepares mentions and triples in `folder` for the tokenizer of `model`; returns the keys and
-/// paths.
+/// Prepares mentions and triples in `folder` for the tokenizer of `model`. Returns the paths, with
+/// the recipe's keys for them.
 fn prepare_knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
     let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 64 --count 50 \
                     --hold-out texts=0.1 --queries 20";

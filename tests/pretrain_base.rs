@@ -78,8 +78,8 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
             masked_count += usize::from(input == SPECIAL_TOKENS.mask);
         }
     }
-    // In each of 300 passages, about 36 tokens are not near the answer: 12 % of them are predicted,
-    // and 85 % of the predicted tokens are masked.
+    // Each of the 300 passages has about 36 tokens that are not near the answer. Of these tokens,
+    // 12 % are predicted. Of the predicted tokens, 85 % are masked.
     assert!((1100..1500).contains(&predicted_count), "{predicted_count}");
     assert!((0.80..0.90).contains(&(f64::from(masked_count as u32) / f64::from(predicted_count))));
 }
@@ -95,7 +95,8 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
     };
     assert_eq!(tensors(&first), tensors(&repeated));
     assert_ne!(tensors(&first), tensors(&other));
-    // q·k of a vector with itself is positive, because k equals q except for the segment direction.
+    // Equal tokens attend to each other, because key and query weights are equal, except that the
+    // key weights project out the direction of the segment embeddings.
     let parameters = first.named_parameters();
     let tensor =
         |end: &str| parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap().1.detach();
@@ -108,11 +109,11 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
     assert!((query - key).linalg_matrix_rank(1e-4, false).int64_value(&[]) <= 1);
 }
 
-/// Folder of the model in a run.
+/// Path of the model in the run folder.
 const MODEL: &str = "seed-0/base/model";
 
-/// Returns the command for a run with one thread and a small vocabulary. The text consists of
-/// sentences and paragraphs, because encoding the extracts would take long.
+/// Returns the command for a run with one thread and a small vocabulary. The text excludes the
+/// Wikipedia extracts, because encoding them would take long.
 fn pretrain(folder: &Path, steps: u64) -> Command {
     let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
     let text_options = "--paragraph-copies 2 --shortest-extract 1000000";

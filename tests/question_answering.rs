@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::{CommandExt, assert_contains, expect_failure, succeed, summary, tool};
 
 /// Writes `count` questions about colours. The first `unanswerable` questions have no answer; the
-/// other answers start at `start`.
+/// answers of the remaining questions start at character `start`.
 fn write_questions(path: &Path, count: usize, unanswerable: usize, start: usize) {
     let paragraph = |number: usize| {
         let answers = match number < unanswerable {
@@ -27,7 +27,7 @@ fn write_questions(path: &Path, count: usize, unanswerable: usize, start: usize)
     fs::write(path, file.to_string()).unwrap();
 }
 
-/// Returns a command `polyqa train` on the embedded model, with six steps of four windows.
+/// Returns the command `polyqa train` for the embedded model, with six steps of four windows.
 fn train_command(folder: &Path, out: &str) -> Command {
     let mut command = tool("polyqa");
     command.args(["train", "--model", "data/base", "--out"]).arg(folder.join(out));
@@ -80,13 +80,15 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let predictions = read_json(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
-    // The page shows four questions with a gold answer, and alternative predictions (`n_best`).
+    // The page shows the four questions with a gold answer, and several predictions for each of
+    // them (`n_best`).
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(
         page.contains("4 questions · 1 without a gold answer") && page.contains("\"n_best\":[[")
     );
 
-    // The saved model returns the same answers and contains the calibrated threshold.
+    // The saved model gives the same answers as the model after training, and contains the
+    // calibrated threshold.
     let mut command = tool("polyqa");
     command.args(["answer", "--json", "--device", "cpu", "--precision", "f32"]);
     command.args(["--null-threshold", "1e9", "--model"]);
@@ -102,8 +104,8 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     assert_eq!(calibration, results["calibration"]);
     assert!(calibration["null_threshold"].is_f64());
 
-    // Changed evaluation options do not start another training; changed training options are
-    // rejected.
+    // A finished run accepts changed evaluation options without training again, but rejects changed
+    // training options.
     let mut command = train(folder, "run");
     command.args(["--language", "en"]);
     assert!(succeed(command).contains("| MLQA's rules for en |"));

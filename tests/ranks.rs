@@ -1,4 +1,5 @@
-//! Tests of recipes on two processes with the environment variables of a launcher.
+//! Tests of recipes on two processes, which get the environment variables that a launcher would
+//! set.
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -56,8 +57,8 @@ fn send_signal(process: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until `done` returns true; kills the processes and panics if a process exits, or after 300
-/// seconds.
+/// Waits until `done` returns true. If a process exits before, or after 300 seconds, kills all
+/// processes and panics.
 fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

@@ -69,11 +69,12 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     assert_eq!(tokens("base"), 0.0);
     assert!(tokens("control") > 0.0 && tokens("injected") > 0.0);
 
-    // A finished run that is started again only prints its table.
+    // If a finished run is started again, it only prints its table.
     let rerun = succeed(small_run(&out));
     assert!(rerun.contains("| injected |"));
 
-    // Removed predictions are computed again; the error of a truncated model names its file.
+    // If predictions were removed, they are computed again. If a model file is truncated, the error
+    // names the file.
     let removed = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
     let answers = std::fs::read(&removed).unwrap();
     std::fs::remove_file(&removed).unwrap();
@@ -110,7 +111,8 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
     command
         .args(["examples/bridging-gap/pretrained.toml", "--model", "data/base", "--out"])
         .arg(&out);
-    // Commands of the recipe's `[prepare]` section, with fewer languages.
+    // Runs the commands in the recipe's `[prepare]` section, with fewer languages and the tokenizer
+    // of `data/base`.
     let recipe =
         std::fs::read_to_string(root().join("examples/bridging-gap/pretrained.toml")).unwrap();
     let recipe: toml::Table = recipe.parse().unwrap();
@@ -141,7 +143,8 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         "fine_tuning.batch_size=4".into(),
     ]);
     succeed(command);
-    // Each item is an article; one of two folds of four articles has two test articles.
+    // Each item in `numbers.jsonl` is an article. The four articles are split into two folds, so
+    // there are two test articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let models: Vec<&str> = numbers.iter().step_by(2).map(|one| one.model.as_str()).collect();
     assert_eq!(models, ["base", "control", "injected", "label-pairs", "false-facts"]);
@@ -177,8 +180,8 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
     assert_eq!(summary(&uninterrupted), summary(&interrupted));
     let files = ["model/model.safetensors", "inject/metrics.jsonl"];
     assert_equal_files([&trial(&uninterrupted), &trial(&interrupted)], &files);
-    // The control trains on one kind of sequences from the same files, with the same number of
-    // tokens.
+    // The control trains on the monolingual sequences of the same files, with about as many tokens
+    // as the arm `injected`.
     let results = summary(&uninterrupted);
     let tokens = |arm: &str| results["arms"][arm]["tokens"].as_f64().unwrap();
     assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{results}");
@@ -258,7 +261,7 @@ fn a_full_disk_is_one_clear_error_without_partial_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let command = small_run(&out);
-    // Files are limited to 1 MiB: the questions fit, a checkpoint does not.
+    // The shell limits files to 1 MiB. Question files are smaller, and checkpoints are larger.
     let limited_output = Command::new("sh")
         .arg("-c")
         .arg("trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"")

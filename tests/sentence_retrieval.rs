@@ -9,7 +9,7 @@ use crate::common::{
     CommandExt, assert_equal_files, expect_invalid, kill_at, small_recipe, succeed, summary,
 };
 
-/// Returns the small recipe's command with three steps of a few pairs in two languages.
+/// Returns the small recipe's command with two languages and three steps of four pairs.
 fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("sentence-retrieval", out);
     command.set_all([
@@ -46,7 +46,8 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
         recall["mean"].as_f64().unwrap()
     };
     assert!(bm25("same language") > 90.0 && bm25("different languages") < 60.0, "{results}");
-    // The items are sentences for PUD, and questions of the last twelve articles for XQuAD.
+    // The test items of PUD are 20 sentences. The test items of XQuAD are the questions of the last
+    // twelve articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let item_count = |setting: &str| {
         let is_selected = |one: &&Measured| one.model == "base" && one.setting == setting;
@@ -57,7 +58,7 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     };
     assert_eq!(["PUD", "XQuAD, different languages"].map(item_count), [20, 265]);
 
-    // Questions with weight 0 do not change the ranks.
+    // If the questions added to the paragraphs have weight 0, they do not change the ranks.
     let mut unweighted_run = small_run(&out);
     unweighted_run.args(["--arms", "base"]).set_all(["evaluation.alpha=0"]);
     succeed(unweighted_run);

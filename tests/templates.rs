@@ -6,7 +6,8 @@ use crate::common::{program, root, succeed};
 #[test]
 fn the_template_of_objectives_prints_known_losses() {
     let out = succeed(program("objectives-template"));
-    // With hidden states of 0, the losses are ln 5 for the tokens and ln 8 for the queue.
+    // The template's hidden states are 0, so all candidates are equally probable. The losses are ln
+    // 5 for five tokens and ln 8 for eight keys.
     for line in ["loss 3.6889 nats", "mlm 1.6094", "mep 2.0794", "keys in the queue: 8 of 8"] {
         assert!(out.contains(line), "no {line:?} in:\n{out}");
     }
@@ -29,7 +30,7 @@ fn the_template_of_tasks_trains_and_scores() {
     let mut command = program("tasks-template");
     command.arg(root().join("data/base")).args([&train, &train, &out]);
     let printed = succeed(command);
-    // Eight windows fit in one batch of 16, in each of two epochs.
+    // The eight windows fit in one batch of 16, so each of the two epochs has one step.
     assert!(printed.contains("2 steps, loss "), "{printed}");
     assert!(printed.contains("{\"exact_match\": "), "{printed}");
     let predictions = fs::read_to_string(path("out/predictions.json")).unwrap();

@@ -144,7 +144,7 @@ fn recipe_suite_evaluates_models_on_every_task() {
     }
     assert_contains(&table, &["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |"]);
     assert!(out.join("report.html").exists());
-    // A finished run that is started again computes nothing.
+    // If a finished run is started again, it computes nothing.
     let rerun = succeed(all_tasks(folder.path(), "run"));
     assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
 }
@@ -192,7 +192,7 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     let stored_f1 = value("result.json")["metrics"]["f1"]["de"].as_f64().unwrap();
     assert!((100.0 * score.micro.f1 - stored_f1).abs() < 1e-9);
 
-    // With one more seed, only that seed is computed.
+    // If a seed is added, only the new seed is computed.
     let mut third_seed_run = small_run(folder.path(), "run");
     third_seed_run.args(["--seeds", "3"]);
     let text = succeed(third_seed_run);

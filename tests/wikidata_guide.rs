@@ -1,4 +1,5 @@
-//! Runs the commands of the guide to processing a Wikidata dump, and compares their output.
+//! Runs the commands in `docs/guides/process-a-wikidata-dump.md`, and compares their output with
+//! the output on the page.
 use crate::common::{root, shell, succeed};
 
 /// Returns the fenced code blocks of a page: info string and text.
@@ -34,7 +35,7 @@ fn the_walkthrough_prints_the_documented_output() {
     for (info, text) in blocks(&page) {
         match info.split_once(" file=") {
             Some((_, name)) => std::fs::write(folder.path().join(name), text).unwrap(),
-            // These blocks process published dumps, which are too large for a test.
+            // Blocks marked `console` process published dumps, which are too large for a test.
             None if info == "console" => {}
             None if info == "sh" => {
                 printed.clear();
@@ -42,7 +43,7 @@ fn the_walkthrough_prints_the_documented_output() {
                     let mut command = shell(line);
                     command.current_dir(folder.path());
                     let output = succeed(command);
-                    // The tables of counts printed by `kg-triples` are not on the page.
+                    // `kg-triples` prints tables of counts, which the page omits.
                     if !line.starts_with("kg-triples") {
                         printed.push_str(&output);
                     }

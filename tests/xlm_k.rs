@@ -1,4 +1,4 @@
-//! Tests of XLM-K with a few steps on folders prepared by the commands: complete and interrupted
+//! Tests of XLM-K with a few steps on folders that `kg-triples` prepares: complete and interrupted
 //! runs, and invalid input.
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -43,7 +43,7 @@ static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// Writes documents in three languages, in two formats.
+/// Writes documents in three languages, as `.txt` and `.jsonl` files.
 fn write_text(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let pages = page_files(root().join("data/codex")).unwrap();
@@ -63,14 +63,14 @@ fn write_text(folder: &Path) {
     }
 }
 
-/// Returns the small recipe's command on [`FOLDERS`], with eight steps of a few rows.
+/// Returns the small recipe's command on [`FOLDERS`], with eight steps and small batches.
 pub fn small_run(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
         ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
     small_on_folders(out, [&mentions, &monolingual, &triples])
 }
 
-/// Returns the small recipe's command on other folders.
+/// Returns the small recipe's command on the given folders, with eight steps and small batches.
 fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = small_recipe("xlm-k", out);
     command.set_path("data.mentions", mentions).set_path("data.triples", triples);
@@ -87,7 +87,8 @@ fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) ->
     command
 }
 
-/// Returns the command for one arm with separate text and micro-batches.
+/// Returns the command for the arm `xlm-k`, with a separate text for masked language modelling and
+/// with micro-batches.
 fn text_run(out: &Path) -> Command {
     let mut command = small_run(out);
     command.set_path("mlm.text", &FOLDERS.join("text"));
@@ -108,7 +109,8 @@ fn training_records(out: &Path) -> BTreeMap<PathBuf, String> {
         .collect()
 }
 
-/// Asserts that scores, models and losses of an arm are equal bit for bit.
+/// Asserts that two runs have equal summaries, and that the models and losses of an arm are equal
+/// bit for bit.
 fn expect_equal_runs(uninterrupted: &Path, interrupted: &Path, arm: &str) {
     assert_eq!(summary(uninterrupted), summary(interrupted));
     let trials = [uninterrupted, interrupted].map(|out| out.join("seed-0").join(arm));
@@ -144,7 +146,8 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     assert_contains(&text, &pieces);
     let results = summary(&out);
     assert_eq!(results["seeds"], json!([0]));
-    // The baseline that counts language pairs has no counts for untrained pairs.
+    // Baseline 1 counts how often language pairs were trained. The probe `xep` has only untrained
+    // pairs, so it scores 0.
     let baselines = results["guesses"].as_array().unwrap();
     assert_eq!(baselines.len(), 4);
     let hits_at_10 =
@@ -154,8 +157,8 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
         hits_at_10(1, "xep_seen").is_some() && hits_at_10(0, "xep_seen") > Some(5.0),
         "{baselines:?}"
     );
-    // Object baselines rank the same candidates as the models; entity baselines have no object
-    // scores.
+    // Baselines 0 and 1 rank entities, and have no object scores. Baselines 2 and 3 rank the same
+    // objects as the models.
     for (baseline, xor) in [(0, false), (1, false), (2, true), (3, true)] {
         let by_relation = &baselines[baseline]["xor_by_relation"]["mean"];
         assert_eq!((baselines[baseline]["xor"].is_object(), by_relation.is_f64()), (xor, xor));
@@ -209,7 +212,7 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     table.args(["table", "001-7", "--run"]).arg(out.join("numbers.jsonl"));
     assert!(succeed(table).contains("| **Guess: the relation's most frequent object** |"));
 
-    // A finished run that is started again only prints its table.
+    // If a finished run is started again, it only prints its table.
     let first_records = training_records(&out);
     assert!(succeed(small_run(&out)).contains("| XLM-K |"));
     assert_eq!((summary(&out), training_records(&out)), (results, first_records));
@@ -231,8 +234,8 @@ fn recipe_xlm_k_resumes() {
         let trial = |out: &Path| out.join("seed-0/xlm-k");
         let checkpoint = trial(&interrupted).join("pretrain/checkpoints/step-00000004");
         kill_at(command(&interrupted), &checkpoint);
-        // The streams are text, mentions and triples. The stream of mentions stopped within a
-        // shard, after 24 lines of the first epoch's first block.
+        // Stream 0 is text, stream 1 mentions and stream 2 triples. The run was interrupted within
+        // a shard of mentions, after 24 lines of the first epoch.
         let state: Value = read_json(checkpoint.join("state.json")).unwrap();
         let mentions = &state["streams"][1]["position"];
         assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
@@ -246,8 +249,8 @@ fn recipe_xlm_k_resumes() {
     }
 }
 
-/// One process reads every document, two processes share the documents; stream positions and losses
-/// must be equal.
+/// A single process reads every document, while two processes divide the documents between them.
+/// Stream positions and losses must be equal in both cases.
 #[test]
 fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -257,8 +260,8 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
             "pretraining.log_steps=1",
             "micro_batch=3",
             "mlm.packed=true",
-            // At the demo's learning rate, rounding errors grow to a thousandth of the loss within
-            // four steps.
+            // At the small recipe's higher learning rate, rounding errors would grow to a
+            // thousandth of the loss within four steps.
             "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
         ]);
@@ -392,7 +395,7 @@ fn recipe_xlm_k_reports_invalid_settings() {
     expect_invalid(command, &cases);
 }
 
-/// The error occurs before training starts.
+/// A token id outside the vocabulary is reported with its file and line.
 #[test]
 fn recipe_xlm_k_reports_the_line_of_an_unknown_id() {
     let folder = tempfile::tempdir().unwrap();
@@ -414,7 +417,7 @@ fn recipe_xlm_k_reports_the_line_of_an_unknown_id() {
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }
 
-/// Writes ten files of mentions with a total size of `bytes`.
+/// Writes ten files of mentions with a total size of about `bytes` bytes.
 fn write_shards(folder: &Path, lines: &str, bytes: usize) {
     std::fs::create_dir(folder).unwrap();
     for number in 0..10 {
@@ -425,7 +428,7 @@ fn write_shards(folder: &Path, lines: &str, bytes: usize) {
     }
 }
 
-/// The long form of this test compares 100 MB with 1 GB.
+/// Compares 1 MB of mentions with 10 MB, or in the long form of the tests 100 MB with 1 GB.
 #[test]
 fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
     let folder = tempfile::tempdir().unwrap();

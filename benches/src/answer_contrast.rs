@@ -20,7 +20,8 @@ fn case(device: Device) -> Result<Case> {
     ))
 }
 
-/// Draws `count` distinct spans of 1 to 30 tokens per row, and returns their first and last tokens.
+/// Draws `count` distinct spans of 1 to 30 tokens per row, and returns the positions of their first
+/// and last tokens.
 pub(crate) fn random_spans(
     batch: i64,
     length: i64,
@@ -55,8 +56,8 @@ impl Inputs {
         })
     }
 
-    /// This project's formulation: all spans are summed at once. Runs the forward and backward
-    /// passes, and returns the loss.
+    /// This project's formulation sums the hidden states of all spans at once. Runs the forward and
+    /// backward passes, and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let [starts, ends] = &self.spans;
         let list = CandidateSpans { starts, ends, valid: &self.valid };
@@ -68,8 +69,9 @@ impl Inputs {
         backward(loss, &[hidden])
     }
 
-    /// Computes the means by multiplying an averaging matrix and the hidden states: once to select
-    /// negatives, and once with gradients.
+    /// Computes the mean hidden state of each span as a matmul of an averaging matrix and the
+    /// hidden states. It does so twice: without gradients to select negatives, and with gradients
+    /// for the loss.
     fn averaging_matrix(&self) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
         let [starts, ends] = &self.spans;

@@ -6,7 +6,8 @@ use tch::Tensor;
 
 use crate::Timed;
 
-/// A formulation of a loss, which runs the forward and backward passes and returns the loss.
+/// A formulation of a loss, with a function that runs the forward and backward passes and returns
+/// the loss.
 pub struct Step {
     /// Name in the results.
     pub name: &'static str,
@@ -21,8 +22,8 @@ impl Step {
     }
 }
 
-/// Returns a function that creates a formulation from its name and a function of the shared
-/// `inputs`.
+/// Returns a function that creates formulations which share `inputs`. Its arguments are the name of
+/// a formulation and the function to run on the inputs.
 pub(crate) fn share_inputs<I: 'static>(
     inputs: I,
 ) -> impl Fn(&'static str, fn(&I) -> Result<f64>) -> Step {
@@ -33,8 +34,8 @@ pub(crate) fn share_inputs<I: 'static>(
     }
 }
 
-/// Runs the backward pass to `leaves` and drops the gradients; returns the loss, which synchronises
-/// a GPU.
+/// Computes the gradients of `leaves` and drops them; returns the value of the loss. Reading the
+/// value waits until a GPU has finished.
 pub(crate) fn backward(loss: Tensor, leaves: &[&Tensor]) -> Result<f64> {
     let value = loss.f_detach()?;
     drop(Tensor::f_run_backward(&[loss], leaves, false, false)?);
@@ -47,15 +48,15 @@ pub struct Case {
     pub ours: Step,
     /// Baseline formulations with the same inputs.
     pub baselines: Vec<Step>,
-    /// Step whose time is the denominator of the ratio, or `None` for the time of each baseline.
-    /// The step's loss is ignored.
+    /// Step whose time is the denominator of the reported ratio; with `None`, the denominator is
+    /// the time of the compared baseline. The step's loss is ignored.
     pub unit: Option<Step>,
     /// Maximum difference between the losses of the formulations.
     pub tolerance: f64,
 }
 
 impl Case {
-    /// Creates a case without a separate unit; its losses must agree within 1e-5.
+    /// Creates a case without a separate unit, whose losses may differ by at most 1e-5.
     pub(crate) fn new(ours: Step, baselines: Vec<Step>) -> Self {
         Self { ours, baselines, unit: None, tolerance: 1e-5 }
     }
@@ -65,7 +66,7 @@ impl Case {
         Self { tolerance, ..self }
     }
 
-    /// Sets a unit that is not a baseline.
+    /// Sets a separate step as the unit.
     pub(crate) fn unit(self, unit: Step) -> Self {
         Self { unit: Some(unit), ..self }
     }

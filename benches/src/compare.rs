@@ -1,4 +1,4 @@
-//! Times formulations of the same loss sequentially.
+//! Times the formulations of each loss with criterion, one after another.
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub fn is_quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }
 
-/// Times every comparison, prints the ratios, and writes them for the summary.
+/// Times every comparison, prints the ratios, and writes the times for the program `summary`.
 ///
 /// # Errors
 /// If a libtorch operation fails, two formulations have different losses, or the times cannot be
@@ -34,7 +34,7 @@ pub fn run() -> Result<()> {
         times_by_bench.entry(spec.bench).or_default().extend(compare(&mut criterion, &spec)?);
     }
     criterion.final_summary();
-    // A bench has no times if the filter excludes it, or under --test.
+    // A bench has no times if the filter excludes it, or if criterion runs with `--test`.
     for (bench, timed) in times_by_bench.iter().filter(|(_, timed)| !timed.is_empty()) {
         write(&folder().join("times").join(format!("{bench}.json")), timed)?;
     }
@@ -87,11 +87,11 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
-/// Minimum time of slow steps. Slow steps are run three times, and the median is passed to
-/// criterion, which requires ten samples.
+/// Steps that take longer than this are slow. A slow step is run only three times, and the median
+/// is reported to criterion for each of the ten samples that it requires.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// Returns a step's median seconds and its loss; `None` if a filter excludes it.
+/// Returns a step's median seconds and its loss; `None` if criterion's filter excludes the step.
 fn measure(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
     let mut times = Vec::new();
     let mut last_loss = Ok(f64::NAN);
@@ -108,8 +108,8 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Opti
                 times.push(elapsed.as_secs_f64() / count as f64);
                 elapsed
             };
-            // The first run is not measured, because short runs have no warm-up and units create
-            // their inputs in the first call.
+            // The first run is not measured, because a unit creates its inputs in it, and because
+            // criterion has no warm-up in short runs.
             if !is_warm {
                 is_warm = true;
                 run(1);

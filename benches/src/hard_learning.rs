@@ -55,8 +55,8 @@ impl Inputs {
         })
     }
 
-    /// This project's formulation: one softmax, from which all candidates are gathered. Runs the
-    /// forward and backward passes, and returns the loss.
+    /// This project's formulation computes one softmax and gathers the probabilities of all
+    /// candidates from it. Runs the forward and backward passes, and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
         let log_probs = span_log_probs(start, end, starts, ends, None)?;

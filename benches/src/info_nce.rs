@@ -1,5 +1,5 @@
-//! Comparisons of InfoNCE in both directions with a queue of keys: streamed, and with a ring buffer
-//! that is updated in place.
+//! Comparisons of two formulations of InfoNCE in both directions with a queue of keys: streamed
+//! over the queue, and with a ring buffer that is updated in place.
 use std::cell::RefCell;
 
 use anyhow::Result;
@@ -33,8 +33,8 @@ fn case(size: i64, device: Device) -> Result<Case> {
         .with_tolerance(1e-4))
 }
 
-/// Computes the matmuls of the forward and backward passes, in both directions and with the queue,
-/// with libtorch's default kernel and preallocated outputs.
+/// The unit of the ratio: only the matmuls with the queue, in the forward and backward passes of
+/// both directions. Uses libtorch's default kernel and preallocated outputs.
 fn matmuls(size: i64, device: Device) -> Step {
     let buffers = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {
@@ -55,8 +55,8 @@ fn matmuls(size: i64, device: Device) -> Step {
     })
 }
 
-/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step has
-/// equal inputs.
+/// Random queries, keys and queue. New keys are pushed into a second queue, so that the first queue
+/// is the same in every step.
 struct Inputs {
     query: Tensor,
     key: Tensor,

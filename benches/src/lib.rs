@@ -24,8 +24,8 @@ pub use summary::{Line, Timed, folder, print};
 /// Seed of all random inputs.
 pub const SEED: i64 = 20;
 
-/// Returns all comparisons, with inputs on `device`; the short list omits comparisons that take
-/// minutes.
+/// Returns all comparisons with inputs on `device`, or with `quick` only the comparisons that do
+/// not take minutes.
 pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
     [
         masked_lm::specs(quick, device),

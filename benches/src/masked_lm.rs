@@ -1,4 +1,5 @@
-//! Comparisons of XLM-R's masked LM head on the masked positions, computed in chunks or at once.
+//! Comparisons of two formulations of XLM-R's masked LM head on the masked positions: in chunks,
+//! and all positions at once.
 use anyhow::Result;
 use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -46,16 +47,16 @@ fn case(size: LmSize, options: (Kind, Device)) -> Result<Case> {
     Ok(Case::new(step("chunked", Inputs::chunked), baselines).unit(unit).with_tolerance(tolerance))
 }
 
-/// Computes the three matmuls of every formulation, with libtorch's default float32 kernel and
-/// preallocated outputs.
+/// The unit of the ratio: only the three large matmuls that every formulation needs. Uses
+/// libtorch's default float32 kernel and preallocated outputs.
 fn matmuls(size: LmSize, device: Device) -> Result<Step> {
     let rows = size.batch * size.length * 15 / 100;
     let matrix = move |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));
     let outputs = std::cell::OnceCell::new();
     let inputs = std::cell::OnceCell::new();
     Ok(Step::new("three products", move || {
-        // Inputs and outputs are created on first use, so that other steps' peak memory excludes
-        // them.
+        // Inputs and outputs are created on first use, so that the peak memory of the formulations
+        // excludes them.
         if inputs.get().is_none() {
             let _ = inputs.set([matrix(rows, size.hidden)?, matrix(size.vocabulary, size.hidden)?]);
             let _ = outputs.set([

@@ -3,7 +3,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-/// Returns a program's exit code; an error is printed as one line with exit code 1.
+/// Converts the result of a program to its exit code. An error is printed as one line, and its exit
+/// code is 1.
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -20,14 +21,15 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Returns this process's user and system time, and its system time, in seconds with a resolution
-/// of 0.01.
+/// Returns two times of this process in seconds, with a resolution of 0.01: the sum of user and
+/// system time, and the system time.
 ///
 /// # Errors
 /// If there is no `/proc`.
 pub fn cpu_seconds() -> Result<(f64, f64)> {
     let text = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
-    // The second field, a name, may contain spaces; it ends with the last parenthesis.
+    // The second field is a name in parentheses, which may contain spaces. The other fields follow
+    // the last parenthesis.
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
     let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {

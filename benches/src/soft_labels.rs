@@ -6,7 +6,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
-/// Returns the comparisons of `soft_labels` over positions, with and without padding, and over
+/// Returns the comparisons of `soft_labels`: over positions without and with padding, and over
 /// classes.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(16, 384, false), (16, 384, true), (128, 384, true), (128, 3, false)]

@@ -1,5 +1,5 @@
-//! Comparisons of the span losses with the loss of `transformers` and a loop over groups of
-//! windows.
+//! Comparisons of two span losses: the loss per window with the loss in `transformers`, and the
+//! loss per group of windows with a loop over the groups.
 use anyhow::{Context, Result};
 use objectives::{GroupSpanConfig, SpanConfig, group_span, span};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -103,7 +103,7 @@ impl Inputs {
         Ok(Tensor::f_arange(start.size2()?.0, (Kind::Int64, start.device()))?)
     }
 
-    /// This project's formulation for groups of two windows.
+    /// This project's formulation for groups of two windows of a question.
     fn grouped(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;

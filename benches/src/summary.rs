@@ -1,4 +1,4 @@
-//! `summary.json`: every comparison with its times, its ratio and its memory.
+//! `summary.json`, which lists every comparison with its times, ratio and memory.
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! Comparisons of the best answer spans with a sort and a selection over all pairs of positions.
+//! Comparisons of `top_k_spans`, which returns the best answer spans, with two formulations that
+//! score all pairs of positions: a sort and libtorch's `topk`.
 use anyhow::Result;
 use objectives::{TopKConfig, top_k_spans};
 use tch::{Device, Kind, Tensor};
@@ -49,7 +50,7 @@ impl Inputs {
         Ok(case)
     }
 
-    /// This project's formulation; returns the sum of the scores.
+    /// This project's formulation; returns the sum of the best spans' scores.
     fn band(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let config = TopKConfig { k: usize::try_from(self.k)?, ..Default::default() };

@@ -6,23 +6,23 @@ use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Language, Normalization, Predictions, Question, score};
 use qa_translate::SpanTask;
 
-/// An answer span to project into a translation, and its gold position.
+/// An answer span to project into a translation, and the gold position of its translation.
 pub struct Case {
     /// Question id, which also determines the seed of the oracles.
     pub id: String,
     pub task: SpanTask,
     pub gold: Range<usize>,
-    /// The article, which is the unit of resampling for intervals.
+    /// Title of the article. Intervals are computed by resampling articles.
     pub cluster: String,
     /// Whether methods with encoder scores are evaluated on this case.
     pub has_encoder_scores: bool,
 }
 
-/// Maximum number of evenly spaced questions per language.
+/// Maximum number of questions per language, which are evenly spaced.
 const MAX_QUESTIONS: usize = 200;
 
-/// Maximum number of evenly spaced cases per language on which methods with encoder scores are
-/// evaluated.
+/// Maximum number of cases per language on which methods with encoder scores are evaluated. The
+/// cases are evenly spaced.
 const MAX_ENCODER_CASES: usize = 100;
 
 /// Returns a case for each selected question of a translated data set.
@@ -41,7 +41,7 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
         let (source, target) = (source_question.context.to_string(), question.context.to_string());
         let (from, span) = (Language::EN, first_answer(source_question)?);
         let mut task = SpanTask { from, to: language, source, span, target, answer: None };
-        // Without a translator, the English text is the expected answer.
+        // There is no translator, so search looks for the English text of the answer.
         task.answer = Some(task.text()?);
         Ok(Case {
             id: question.id.clone(),
@@ -62,7 +62,7 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
     Ok(cases)
 }
 
-/// Computes MLQA's F1 of `span` as the answer, from 0 to 1.
+/// Computes MLQA's F1 of the text in `span` as an answer to the question, from 0 to 1.
 ///
 /// # Errors
 /// If the question is not in `target`.

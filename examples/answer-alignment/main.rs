@@ -45,7 +45,7 @@ struct Args {
     /// CPU threads; 0: one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// The folder for placements.md and placements.json.
+    /// The folder to which placements.md and placements.json are written.
     #[arg(long, default_value = "runs/answer-alignment")]
     out: PathBuf,
 }

@@ -17,7 +17,7 @@ use crate::cases::Case;
 /// Accuracies of the oracles.
 const ORACLE_ACCURACIES: [f64; 3] = [1.0, 0.75, 0.5];
 
-/// Inputs of the methods.
+/// Models and options that the methods use.
 pub struct Methods<'a> {
     pub aligner: &'a AnswerAligner<'a>,
     pub project: &'a ProjectConfig,
@@ -73,9 +73,9 @@ fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
     ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
 }
 
-/// Falls back to single sentences if the texts are too long. Projects the span into the target
-/// sentence with the same index as the source sentence, and fails if the numbers of sentences
-/// differ.
+/// Applies a method to single sentences if the whole texts are too long. The span is projected into
+/// the target sentence with the same index as the source sentence. If the two texts have different
+/// numbers of sentences, there is no result.
 struct BySentence<P>(P);
 
 impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
@@ -119,8 +119,8 @@ pub fn place_one(
     }
 }
 
-/// Reduces a task to the sentence with the span and the target sentence with the same index; also
-/// returns the offset of the target sentence.
+/// Reduces a task to the source sentence that contains the span, and the target sentence with the
+/// same index. Also returns the start of the target sentence in the target text.
 fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
     let (source_sentences, target_sentences) = (sentences(&task.source), sentences(&task.target));
     let contains_span =
@@ -151,8 +151,8 @@ impl ScoreText for EqualScores {
     }
 }
 
-/// A scorer for which one span is far more probable than all others: the gold span or, if the
-/// oracle is wrong, another span with the same number of words.
+/// A scorer for which one target span is far more probable than all others. This is the gold span
+/// or, if the oracle is wrong, a different span with as many words as the gold span.
 #[derive(Clone)]
 struct Oracle {
     task: SpanTask,
@@ -190,7 +190,7 @@ impl Oracle {
         let certain_score = |matches: bool| if matches { -0.5 } else { -30.0 };
         let is_from_target = request.from == self.task.to;
         if request.target == self.task.target {
-            // Markers in the source change the scores of words near the span.
+            // If the source has markers, words near the preferred span have lower scores.
             let is_marked = request.source != self.task.source;
             let is_near = |word: &Range<usize>| {
                 word.start <= self.span.end + 1 && self.span.start <= word.end + 1

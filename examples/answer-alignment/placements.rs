@@ -20,7 +20,7 @@ struct Outcome {
     cluster: String,
     /// Number of words of the English span.
     words: usize,
-    /// Whether the texts are too long for the method, so that the outcome is not counted.
+    /// Whether the texts are too long for the method. Such an outcome is not counted.
     #[serde(rename = "left_out")]
     skipped: bool,
     found: bool,
@@ -37,7 +37,7 @@ const EXTRA_COLUMNS: [&str; 10] =
 #[derive(Default, Serialize)]
 pub struct Placements {
     outcomes: Vec<Outcome>,
-    /// Percentage of gold spans among the candidates under each limit, by language.
+    /// Percentage of gold spans among the candidates, by limit of the candidates and by language.
     reachable: BTreeMap<&'static str, BTreeMap<String, f64>>,
 }
 
@@ -83,9 +83,10 @@ impl Placements {
         Ok(())
     }
 
-    /// Creates a table with a row for each method. Columns: exact spans by language and overall
-    /// with interval, share of cases with a result, exact spans among the results, F1, exact spans
-    /// by number of words, number of evaluated cases, number of skipped cases.
+    /// Creates a table with a row for each method. The columns are: exact spans by language; exact
+    /// spans overall, with an interval; share of cases with a result; exact spans among these
+    /// cases; F1; exact spans by number of words; number of evaluated cases; number of skipped
+    /// cases.
     pub fn table(&self, languages: &[Language]) -> String {
         let columns = languages.iter().map(ToString::to_string);
         let columns = columns.chain(EXTRA_COLUMNS.map(str::to_owned));
@@ -143,8 +144,9 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// Computes the bootstrap interval of the percentage of exact spans by resampling clusters.
-/// Clusters have different numbers of cases, so the value of a cluster is the overall share plus
-/// the cluster's term of the ratio's linearisation.
+/// Clusters have different numbers of cases, so the percentage is a ratio of two sums. It is
+/// linearised: the value of a cluster is the overall percentage plus the cluster's linear
+/// contribution to the ratio.
 fn interval(outcomes: &[&Outcome]) -> (f64, f64) {
     let share = mean(outcomes.iter().map(|o| exact(o)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();

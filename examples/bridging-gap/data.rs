@@ -32,8 +32,9 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
     Ok(opened_files)
 }
 
-/// Returns the masked sequences of the trial's arm and the training options. For an arm with
-/// `equal_tokens`, the number of steps is set so that both arms train on the same number of tokens.
+/// Returns the masked sequences of the trial's arm and the training options. If the arm has
+/// `equal_tokens`, the number of steps is set so that the arm trains on as many tokens as the arm
+/// that `equal_tokens` names.
 pub fn injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],

@@ -22,8 +22,8 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // Section III-A: triples with labels in every language, shared by all models, and their
-    // sequences.
+    // Section III-A: triples with labels in every language, and the sequences made from them. All
+    // models use the same triples.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     experiment.log(format!("triples: {}", graph.len()));
     let sequences = data::sequences(experiment)?;
@@ -55,7 +55,7 @@ fn train(
         }
     }
 
-    // Not in the paper: label retrieval before fine-tuning.
+    // Label retrieval before fine-tuning, which is not in the paper.
     let injected_tokens = trial.tokens();
     let languages = recipe.languages_of(trial);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;

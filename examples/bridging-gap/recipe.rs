@@ -30,15 +30,16 @@ pub struct Recipe {
     pub shuffle: ShuffleConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
-    /// Options of the control for label retrieval, in which token embeddings are mapped. The map is
-    /// fitted to the labels of other entities.
+    /// Options of a control for label retrieval that maps the token embeddings before retrieval.
+    /// The map is fitted to the labels of entities other than the evaluated ones.
     pub label_map: MappedRetrievalConfig,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,
-    /// Whether to center the token embeddings before fine-tuning; their mean norm is restored.
+    /// Whether to centre the token embeddings before fine-tuning. They are then scaled to their
+    /// previous mean norm.
     pub center_word_embeddings: bool,
-    /// Whether to save the model after injection, with its masked-LM head, in the trial's
-    /// `injected`.
+    /// Whether to save the model after injection, with its masked-LM head, in the folder `injected`
+    /// of the trial.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_injected: bool,
     pub windows: WindowConfig,
@@ -53,7 +54,7 @@ pub struct Recipe {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     pub kg: TsvFolder,
-    /// Sequences of the triples in `kg`, a folder of `kg-triples mix`.
+    /// Sequences made from the triples in `kg`, in a folder that `kg-triples mix` wrote.
     pub sequences: ShardPaths,
     /// SQuAD-style training questions.
     pub train: InputPath,
@@ -66,7 +67,7 @@ pub struct Data {
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Name of another arm; this arm trains on the same number of tokens, excluding padding.
+    /// Name of another arm. This arm trains on as many tokens as the named arm, excluding padding.
     pub equal_tokens: Option<String>,
     /// Replaces `data.sequences`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]

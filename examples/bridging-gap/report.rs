@@ -16,7 +16,8 @@ use crate::recipe::Recipe;
 pub struct Trained {
     /// Label retrieval after injection by language, P@1 in percent.
     pub retrieval: BTreeMap<Language, f64>,
-    /// Label retrieval through a map that is fitted to other labels.
+    /// Label retrieval after mapping the token embeddings; the map is fitted to the labels of other
+    /// entities.
     pub mapped: BTreeMap<Language, f64>,
     /// Tokens of knowledge injection, excluding padding.
     pub injected_tokens: u64,
@@ -30,7 +31,7 @@ struct ArmSummary {
     #[serde(flatten)]
     scores: BTreeMap<String, ScoreSpread>,
     tokens: u64,
-    /// Time of training and evaluation.
+    /// Time of training and evaluation in seconds.
     seconds: f64,
 }
 
@@ -75,7 +76,7 @@ pub fn write(
             is_gxlt,
         )?);
         let means = |scores: fn(&Trained) -> &BTreeMap<Language, f64>| {
-            // The model of a pair of languages has values for these two languages only.
+            // A model that was trained for a pair of languages has values for this pair only.
             let mut percents: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
             for (code, percent) in results.of_arm(arm).flat_map(|model| scores(&model.trained)) {
                 percents.entry(*code).or_default().push(*percent);

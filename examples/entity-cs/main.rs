@@ -79,8 +79,9 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     Ok(trial.tokens())
 }
 
-/// Evaluates label retrieval (whether the nearest English label of a label in another language
-/// belongs to the same entity) and the masked-LM loss on sentences without switched entities.
+/// Evaluates label retrieval, and the masked-LM loss on sentences without switched entities. Label
+/// retrieval succeeds if the English label nearest to a label in another language belongs to the
+/// same entity.
 fn probe(trial: &Trial<Recipe>, inputs: &ProbeInputs) -> Result<Scores> {
     let recipe = trial.recipe;
     let trained = trial.load(trial.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;

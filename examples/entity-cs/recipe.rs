@@ -33,9 +33,10 @@ pub struct Recipe {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// Switched texts and their sources, a folder of `kg-triples switch`. The model with the lowest
-    /// perplexity on the folder's validation texts is selected; without validation texts, the last
-    /// model is used. The labels in the folder's probe are the queries of label retrieval.
+    /// Switched texts and their English sources, in a folder that `kg-triples switch` wrote. The
+    /// model with the lowest perplexity on the folder's validation texts is selected; without
+    /// validation texts, the last model is used. The labels in the folder's probe are the queries
+    /// of label retrieval.
     pub switched: ShardPaths,
     /// Folder with `<lang>.tsv`: sentences without switched entities, on which the masked-LM loss
     /// of each model is computed.
@@ -47,9 +48,9 @@ pub struct Data {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceText {
-    /// Switched sentences, and their sources as an additional language.
+    /// Switched sentences. Their English sources are used as an additional language.
     Switched,
-    /// The sources only.
+    /// Only the English sources, without switched entities.
     Source,
 }
 
@@ -62,7 +63,8 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<SourceText>,
-    /// Replaces `data.switched` for training; the probe of `data.switched` is always used.
+    /// Folder that replaces `data.switched` in training. The evaluation always uses the probe in
+    /// `data.switched`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
     pub switched: ShardPaths,
     /// Replaces `task.masking`.
@@ -97,7 +99,8 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
     }
 }
 
-/// Labels of entities that were switched in training, and of entities that were not.
+/// Labels of entities that were switched in training, and labels of entities that were not
+/// switched.
 pub type LabelGroups = [Vec<LabelPair>; 2];
 
 impl Data {

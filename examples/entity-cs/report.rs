@@ -17,7 +17,8 @@ pub struct Scores {
     /// P@1 of the switched entities; the candidates are the English labels of both groups of
     /// entities.
     pub switched: BTreeMap<Language, PrecisionAt1>,
-    /// P@1 of the entities that were not switched, with the same candidates.
+    /// P@1 of the entities that were not switched; the candidates are the English labels of both
+    /// groups of entities.
     pub held_out: BTreeMap<Language, PrecisionAt1>,
     /// Mean loss of masked tokens in sentences without switched entities, in nats.
     pub loss: BTreeMap<String, f64>,
@@ -30,7 +31,8 @@ fn p_at_1(scores: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
     scores.iter().map(|(code, p)| (format!("{code} ({})", p.labels), p.percent)).collect()
 }
 
-/// A table: setting and metric in `numbers.jsonl`, title, values and number of digits.
+/// A table: its setting and metric in `numbers.jsonl`, its title, its values, and their number of
+/// decimal places.
 type TableSpec = ([&'static str; 2], &'static str, ColumnValues, usize);
 
 const TABLES: [TableSpec; 3] = [

@@ -13,7 +13,7 @@ use crate::recipe::Recipe;
 /// Input of question answering.
 pub struct Questions {
     pub pairs: PairedQuestions,
-    /// For each pair, a question about another article in the source language.
+    /// For each pair, an unrelated question in the source language, about another article.
     pub unrelated: Vec<Question>,
     /// Test questions.
     pub files: Vec<PairedFile>,
@@ -53,8 +53,8 @@ impl SentencePairs {
         Ok(Self { train, test: read(&data.evaluation)?, test_translations: read(&data.second)? })
     }
 
-    /// Returns the training pairs of all languages, each with its source text; the source
-    /// language's pairs are paired with themselves.
+    /// Returns the training pairs of all languages, each with its version in the source language. A
+    /// pair in the source language is combined with itself.
     pub fn train(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         let (_, source) = self.train.first().context("languages: none")?;
         let source = encode_nli(source, tokenizer, config)?;

@@ -66,7 +66,8 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let config = trial.recipe.qa(trial.arm);
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
-    // The alternative to fusion answers the translated question and projects the answer back.
+    // The alternative to fusion: the model answers the translated question, and the answer is
+    // projected onto the original passage.
     let base = trial.load(&model.path, &[], model.segments)?;
     let alignment = evaluation.alignment.clone();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;
@@ -96,7 +97,8 @@ fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     let translated: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.source)).collect();
     let (no_text, size) = (PairedText::None, recipe.evaluation.batch_size);
     let mut scores = Scores::new();
-    // A classifier without fused layers is evaluated on the texts, and on their translations.
+    // A classifier without fused layers is evaluated on the original texts, and separately on their
+    // translations.
     let modes: Vec<(PairedText, &str, _)> = match fusion.cross {
         0 => vec![
             (no_text, no_text.name(), &pairs_with_source),

@@ -14,12 +14,12 @@ use xlmr_model::{Config, FusionConfig};
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     pub task: Task,
-    /// The source language, and the languages of the translations in the training data.
+    /// The source language, followed by the languages into which the training data is translated.
     pub languages: Vec<Language>,
     /// Languages of the test data; empty: `languages`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tested: Vec<Language>,
-    /// Initial weights of the second model of arms with `soft`.
+    /// Initial weights of the second model. Only arms with `soft` train two models.
     pub student: StudentStart,
     pub run: RunConfig,
     pub data: Data,
@@ -31,7 +31,7 @@ pub struct Recipe {
     pub qa: FusedQaConfig,
     /// Options of classification.
     pub classification: Classification,
-    /// Training of the first model of arms with `soft`.
+    /// Training of the first model, which provides the soft labels in arms with `soft`.
     pub teacher: TrainConfig,
     pub training: TrainConfig,
     pub evaluation: FusedEvaluation,
@@ -50,10 +50,12 @@ pub enum Task {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// SQuAD-style training questions in the source language; for classification a folder with
-    /// `multinli.train.<lang>.tsv`, whose rows with the same index are translations.
+    /// SQuAD-style training questions in the source language; for classification, a folder with a
+    /// file `multinli.train.<lang>.tsv` per language. Rows with the same index are translations of
+    /// each other.
     pub train: InputPath,
-    /// Folder that `qa-translate translate` wrote from the training questions.
+    /// Folder with the training questions as translated by `qa-translate translate`; not used for
+    /// classification.
     pub translated: JsonFolder,
     /// Test folder with `xquad.<lang>.json`; for classification `xnli.test.tsv`.
     pub evaluation: InputPath,
@@ -65,7 +67,7 @@ pub struct Data {
 #[serde(default, deny_unknown_fields)]
 pub struct Classification {
     pub encoding: NliConfig,
-    /// Layers that attend to both texts.
+    /// Which layers attend to both texts.
     pub fusion: FusionConfig,
     pub soft: SoftTeaching,
 }

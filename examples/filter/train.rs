@@ -84,7 +84,7 @@ fn train<H: FusedHead, T>(
         }
     }
 
-    // The loss of both halves and, with a teacher, the divergence from the teacher's logits.
+    // The losses of both texts and, with a teacher, the divergence from the teacher's logits.
     let mut student_task = task(&model)?;
     if let Some(logits) = logits {
         student_task = student_task.with_teacher(logits)?;

@@ -30,8 +30,8 @@ pub struct QuestionSources {
     /// Name of the `mlqa` questions in tables; empty: `mlqa`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// SQuAD-style training files: English only for zero-shot, with translations for
-    /// translate-train.
+    /// SQuAD-style training files: English files for zero-shot transfer, and also their
+    /// translations for translate-train.
     pub train: Vec<InputPath>,
     /// SQuAD-style development files, such as the English file of MLQA's `dev` or SQuAD's
     /// development file.

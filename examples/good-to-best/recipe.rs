@@ -25,7 +25,7 @@ pub struct Recipe {
     pub model: BaseModel,
     pub data: QuestionSources,
     pub arms: BTreeMap<String, Arm>,
-    /// Lists of values that become arms.
+    /// Lists of values; each value becomes an arm.
     pub sweeps: Sweeps,
     pub windows: WindowConfig,
     pub qa: QaConfig,
@@ -42,8 +42,8 @@ pub struct Recipe {
     pub bootstrap_unit: Item,
 }
 
-/// Initial model of the second stage. The paper does not specify the model, but the learning curves
-/// in the paper start from bad predictions.
+/// Initial model of the second stage. The paper does not specify it. The default is the base model,
+/// because the paper's learning curves start with bad predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageTwoStart {
@@ -54,7 +54,7 @@ pub enum StageTwoStart {
     StageOne,
 }
 
-/// One arm of the second stage. Absent keys have the value of the recipe.
+/// One arm of the second stage. A key that is not set has the recipe's value.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {

@@ -64,7 +64,7 @@ fn measure(
     title: &str,
     models: &[&TrialResult<Trained, SetScores>],
 ) -> Result<Vec<Measured>> {
-    // Only rank 0 has the answers.
+    // Only the process with rank 0 has the answers.
     if !experiment.is_rank_0() {
         return Ok(Vec::new());
     }
@@ -114,7 +114,7 @@ fn table(arms: &[(&str, ArmSummary)]) -> String {
     let sets: Vec<&String> = arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()).collect();
     let mut means = Table::new("F1 / EM, mean over languages", sets.iter().copied());
     for (_, ArmSummary { title, sets: arm_means, .. }) in arms {
-        // SQuAD's rules for XQuAD, MLQA's rules for other sets.
+        // XQuAD is scored by SQuAD's rules, and all other sets by MLQA's rules.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
         means.row(title, sets.iter().map(|set| cell(arm_means.get(*set).and_then(mean))));
     }

@@ -24,7 +24,7 @@ pub fn adapter_folder(kind: PairKind) -> String {
 /// The result of an arm's training.
 #[derive(Default)]
 pub struct ArmResult {
-    /// Names of the active adapters; several adapters are fused.
+    /// Names of the active adapters; if there are several, they are fused.
     pub adapters: Vec<&'static str>,
     /// Number of parameter updates in this trial.
     pub updates: u64,
@@ -137,7 +137,7 @@ fn train_on_pairs<A>(
     Ok(updates)
 }
 
-/// Draws a share of the pairs of a kind, in an order that depends on the round.
+/// Draws a share of the pairs of a kind. The drawn pairs and their order depend on the round.
 fn draw_pairs(
     pairs: &[TextPair],
     kind: PairKind,

@@ -32,7 +32,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let (triples, n_pairs, held_out) = (graph.len(), pairs.train.len(), pairs.held_out.len());
     experiment
         .log(format!("{triples} triples, {n_pairs} pairs of texts, {held_out} entities held out"));
-    // Each adapter is trained once and shared by the arms that use it.
+    // Each adapter is trained once per seed, and all arms that use the adapter share it.
     let mut adapters = BTreeMap::new();
     for kind in recipe.kinds() {
         let train = |trial: &Trial<_, ()>| learn_adapter(trial, kind, &inputs);
@@ -49,8 +49,8 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let loss_before = sentence_loss(trial, &base, inputs)?;
     let result = learn(trial, &mut base, inputs)?;
 
-    // Retrieval of labels and objects across languages, for trained and held-out entities. The base
-    // model is also evaluated with a linear map between the languages.
+    // Evaluates the retrieval of labels and objects across languages, for trained and held-out
+    // entities. The base model is also evaluated with a linear map between the languages.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let (queries, batch_size) = (trial.recipe.graph_queries(inputs), evaluation.batch_size);
     let found = graph_retrieval(model, tokenizer, &queries, pairs, batch_size)?;

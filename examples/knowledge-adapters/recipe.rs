@@ -33,7 +33,7 @@ pub struct Recipe {
     /// Options of the adapter for all kinds of pairs.
     pub one_adapter: BottleneckConfig,
     pub pairs: TextPairConfig,
-    /// Training on pairs, either of adapters or of all parameters.
+    /// Training of adapters, or of all parameters, on pairs of texts.
     pub knowledge: PairSchedule,
     /// Training of the fusion weights.
     pub fusion: PairSchedule,
@@ -55,9 +55,10 @@ pub struct Recipe {
 pub struct Data {
     /// Knowledge graph whose labels and objects are retrieved in the evaluation.
     pub kg: TsvFolder,
-    /// Pairs of texts of all kinds, a folder of `kg-triples pairs --hold-out`.
+    /// Pairs of texts of all kinds, in a folder that `kg-triples pairs --hold-out` wrote.
     pub pairs: InputPath<ShardFiles>,
-    /// Folder with `<lang>.tsv`: sentences on which the masked-LM loss should not increase.
+    /// Folder with `<lang>.tsv`: sentences on which the masked-LM loss is measured. Training on
+    /// pairs should not increase this loss.
     pub sentences: TsvFolder,
     /// SQuAD-style training questions.
     pub train: InputPath,
@@ -72,12 +73,13 @@ pub struct Data {
 pub struct Arm {
     /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// Active adapters, each trained on one kind of pairs; several are fused.
+    /// Active adapters, each trained on one kind of pairs. Several adapters are fused.
     pub adapters: Vec<PairKind>,
     /// Trains on pairs of all kinds, instead of adapters for one kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub union: Option<UnionParameters>,
-    /// Learning rate of `union`; replaces the rate of both stages of `knowledge`.
+    /// Learning rate for training `union`, instead of the learning rates of the two stages of
+    /// `knowledge`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
 }
@@ -99,20 +101,20 @@ pub enum UnionParameters {
     Adapter,
 }
 
-/// Training schedule on pairs. Each round has a stage on phrases, then a stage on sentences; kinds
-/// alternate.
+/// Training schedule on pairs. Each round has a stage on phrases, followed by a stage on sentences.
+/// Within a stage, batches of the kinds of pairs alternate.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PairSchedule {
     /// Number of rounds; each round has separate learning-rate schedules.
     pub rounds: u64,
-    /// Share of the phrase pairs, drawn again in each round.
+    /// Share of the phrase pairs to train on. A new share is drawn in each round.
     pub phrase_share: f64,
-    /// Share of the sentence pairs.
+    /// Share of the sentence pairs to train on. A new share is drawn in each round.
     pub sentence_share: f64,
     /// Number of optimiser steps with increasing learning rate; replaces `warmup_ratio`.
     pub warmup_steps: Option<u64>,
-    /// Training on phrases; `steps` or `epochs` count each kind of pairs separately.
+    /// Training on phrases; `steps` and `epochs` apply to each kind of pairs separately.
     pub phrases: TrainConfig,
     pub sentences: TrainConfig,
 }

@@ -36,7 +36,7 @@ struct ArmSummary {
     /// Scores with a linear map between the languages.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     mapped: RetrievalScores,
-    /// Loss of masked tokens in sentences, by language.
+    /// Mean loss of masked tokens in sentences, by language.
     loss: BTreeMap<Language, Spread>,
     /// Scores on English passages by question language; `average` is the mean of all languages
     /// except English.
@@ -122,7 +122,8 @@ pub fn write(
         loss_table.row(title, cells.map(|loss| cell(loss.map(|loss| loss.text(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
-        // Shared adapters were trained in separate trials.
+        // Shared adapters were trained in separate trials, so the updates of these trials are
+        // added.
         let shared_adapters = || arm.adapters.iter().filter_map(|kind| by_kind.get(kind)?.first());
         let first = results.of_arm(name).next().context("no seed was run")?;
         let tokens = results.over_seeds(name, |model| model.tokens as f64).mean as u64;

@@ -8,7 +8,7 @@ use crate::recipe::Recipe;
 
 /// Training data of the arms of a run.
 pub struct TrainingData {
-    /// The paper's D, D' and D'': source, translated and mixed questions.
+    /// Source, translated and mixed questions, which the paper calls D, D' and D''.
     pub questions: MixedTraining,
     /// Development questions that determine convergence.
     pub dev: Vec<DevSet>,

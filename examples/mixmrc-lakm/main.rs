@@ -21,8 +21,8 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    // Sections 3.1 and 3.2: translations with their answers, questions about passages in other
-    // languages, and knowledge phrases.
+    // Sections 3.1 and 3.2: translated questions with their answers, questions whose passages are
+    // in another language, and knowledge phrases.
     let data = TrainingData::load(&experiment.recipe)?;
     experiment.log(&data.questions);
     experiment.log(format!("passages with phrases: {}", data.lakm_passages.len()));

@@ -16,11 +16,13 @@ use trainer::TrainConfig;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The source language, whose questions were translated, and the other languages.
+    /// The source language, whose questions were translated, followed by the languages of the
+    /// translations.
     pub languages: Vec<Language>,
     /// Maximum passage length of LAKM in tokens, including `<s>` and `</s>`.
     pub lakm_max_length: usize,
-    /// Whether to draw as many passages for LAKM as mixMRC has questions, with `mix.seed` (3.2).
+    /// Whether to draw as many passages for LAKM as there are mixed questions (section 3.2).
+    /// `mix.seed` determines the draw.
     pub lakm_as_many_as_mixed: bool,
     pub run: RunConfig,
     pub data: Data,
@@ -29,9 +31,9 @@ pub struct Recipe {
     pub mix: MixConfig,
     /// Number of batches of each task in a round.
     pub rounds: BatchesPerRound,
-    /// `steps`, and `epochs` of the unmixed questions, count updates on questions. Arms with the
-    /// same questions have the same number of these updates. Updates on phrases, and on mixed
-    /// questions with `mixed_on_top`, are additional.
+    /// `steps` counts updates on questions, and `epochs` counts epochs of the unmixed questions.
+    /// Arms with the same unmixed questions have equally many updates on questions. Updates on
+    /// phrases, and with `mixed_on_top` updates on mixed questions, are added.
     pub training: TrainConfig,
     /// Selection of the tested model, and the score that `training.patience` uses to stop training.
     #[serde(skip_serializing_if = "DevSelection::is_default")]
@@ -117,7 +119,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
             data.phrases.required("data.phrases", "the output of `kg-triples phrases`")?;
         }
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
-        // `<s>`, `</s>` and at least one token.
+        // A passage has `<s>`, `</s>` and at least one token.
         let length = self.lakm_max_length;
         ensure!(length >= 3, "lakm_max_length = {length}: must be 3 or more");
         limits.check_length("lakm_max_length", length)?;
@@ -140,8 +142,8 @@ impl Recipe {
         self.run.selected().iter().filter_map(|name| self.arms.get(name))
     }
 
-    /// Returns whether a selected arm trains on translations, or draws as many LAKM passages as
-    /// there are mixed questions.
+    /// Returns whether a selected arm needs the translations: to train on them, or to count the
+    /// mixed questions for drawing LAKM passages.
     pub fn needs_translations(&self) -> bool {
         let counts_mixed = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
         self.selected().any(|arm| arm.translated || arm.mixed || counts_mixed(arm))

@@ -23,7 +23,7 @@ struct ArmSummary {
     off_diagonal: Option<ScoreSpread>,
     /// The mean over all pairs.
     gxlt: Option<ScoreSpread>,
-    /// Number of questions of the first pair.
+    /// Number of questions of the first language pair.
     questions: usize,
     tokens: u64,
     steps: u64,
@@ -39,8 +39,8 @@ const MEANS: [TitledPairs; 3] = [
     ("all pairs", |_, _| true),
 ];
 
-/// Means over pairs of different languages, in two groups, because the language pairs of mixed
-/// training questions always include English.
+/// Means over two groups of pairs of different languages: with and without English. Mixed training
+/// questions always have English as one of their two languages.
 const MIXED_COLUMNS: [TitledPairs; 2] = [
     ("one of them English", |context, question| {
         context != question && [context, question].contains(&Language::EN)

@@ -22,9 +22,9 @@ use xlmr_model::{Inputs, SpecialTokens};
 const GROWTH_SHARE: f64 = 0.4;
 /// Maximum answer length in tokens.
 const MAX_ANSWER_LENGTH: usize = 4;
-/// Number of tokens on each side of the answer that form the question.
+/// The question consists of this number of tokens on each side of the answer.
 const NEIGHBOUR_COUNT: RangeInclusive<usize> = 3..=9;
-/// Probability that one of these tokens is dropped.
+/// Probability that a token of the question is dropped.
 const DROP_PROBABILITY: f64 = 0.25;
 /// Probability that the question has `<mask>` in place of the answer.
 const MASKED_QUESTION_PROBABILITY: f64 = 0.5;
@@ -73,7 +73,7 @@ pub struct ClozeTask<'a> {
     passages: Vec<Vec<Vec<u32>>>,
     languages: WeightedIndex<f64>,
     /// Length of each example of the run. The real lengths are unknown until a step draws its
-    /// examples, so all entries are `last_length`.
+    /// examples, so the maximum length `last_length` is given for all examples.
     lengths: Vec<usize>,
     /// Token ids of the last batch, by index in the batch.
     last_batch: BTreeMap<usize, Vec<u32>>,
@@ -275,7 +275,8 @@ impl Task for ClozeTask<'_> {
         Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
     }
 
-    /// Returns an example of the last batch, because examples are drawn at random.
+    /// Returns an example of the last batch. Other examples cannot be returned, because examples
+    /// are drawn at random and not stored.
     fn example(&self, index: usize) -> ExampleRecord {
         let input_ids = self.last_batch.get(&index).cloned().unwrap_or_default();
         ExampleRecord { id: None, input_ids }

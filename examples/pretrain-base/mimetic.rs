@@ -2,7 +2,7 @@
 //!
 //! Follows mimetic initialisation (Trockman and Kolter 2023): the first layer's key weights equal
 //! its query weights, so a token attends to equal tokens. Position embeddings are small sinusoids.
-//! The two segment embeddings are opposite vectors that the key weights project out.
+//! The two segment embeddings are opposite vectors, and the key weights ignore their direction.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -37,7 +37,7 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         let mut positions = parameter("roberta.embeddings.position_embeddings.weight")?;
         positions.f_copy_(&sinusoids)?;
 
-        // libtorch's generator starts from a random seed.
+        // Without this call, libtorch's generator would start from a random seed.
         tch::manual_seed(trainer::seed_for(seed, "mimetic", 0));
         let direction = Tensor::f_randn([width], options)?.f_mul_scalar(range)?;
         let mut segments = parameter("roberta.embeddings.token_type_embeddings.weight")?;

@@ -21,14 +21,14 @@ pub struct Recipe {
     pub model: ModelSize,
     pub cloze: ClozeConfig,
     pub training: TrainConfig,
-    /// A single arm, because there is one model.
+    /// Has exactly one arm, because the recipe trains one model.
     arms: BTreeMap<String, Arm>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// A folder of `demo-data text`.
+    /// Training text, in a folder that `demo-data text` wrote.
     pub text: JsonFolder,
     /// The knowledge graph whose labels are added to the training text of the vocabulary.
     pub kg: TsvFolder,

@@ -35,7 +35,8 @@ pub struct VocabularyConfig {
     pub size: usize,
     /// Number of bytes of text per language.
     pub bytes_per_language: usize,
-    /// Number of copies of each label, so that most labels become one or two tokens.
+    /// Number of copies of each label in the training text. With enough copies, most labels become
+    /// one or two tokens.
     pub label_copies: usize,
     /// Maximum number of different characters.
     pub alphabet: usize,
@@ -118,8 +119,8 @@ pub fn train(
     Ok(tokenizer.into())
 }
 
-/// Returns the most frequent characters; ties are broken by code point. The trainer's selection
-/// among equally frequent characters differs between runs.
+/// Returns the most frequent characters; ties are broken by code point. The characters are selected
+/// here, because the trainer's selection among equally frequent characters differs between runs.
 fn alphabet(text: &[String], max_count: usize) -> tokenizers::Result<HashSet<char>> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for line in text {

@@ -80,9 +80,10 @@ impl Inputs {
     }
 
     /// Returns one pair for each training question and language. If key and query have different
-    /// languages, the key's language is drawn at random. Keys of pairs with the same entity are not
-    /// negatives. For cosine regression, each of these pairs has similarity 1 and is followed by a
-    /// pair of similarity 0, whose key is a random training question of another paragraph.
+    /// languages, the key's language is drawn at random. A key is not a negative for a query if
+    /// both pairs have the same entity. For cosine regression, each of these pairs has similarity 1
+    /// and is followed by a pair of similarity 0, whose key is a random training question of
+    /// another paragraph.
     pub fn pairs(
         &self,
         recipe: &Recipe,

@@ -82,11 +82,12 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
 /// Adds question vectors to the paragraph vectors, and returns the rank of the correct paragraph
 /// for each held-out question.
 ///
-/// `question_vectors` are the vectors in each language except the query's. `target_of` returns the
-/// paragraph to whose vector the questions of a paragraph are added. The question with the query's
-/// index is excluded in every paragraph, because it may be the query. Questions are repeated or
-/// omitted so that every paragraph has the same number of questions, because a vector with more
-/// questions is closer to every query.
+/// `question_vectors` has the vectors of all questions, for each language except the query's
+/// language. `target_of` maps the paragraph of a question to the paragraph whose vector the
+/// question is added to. In every paragraph, the question with the query's index is excluded,
+/// because in the query's paragraph it is the query. Questions are repeated or omitted so that
+/// every paragraph has the same number of questions, because a vector with more questions is closer
+/// to every query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &Evaluation,

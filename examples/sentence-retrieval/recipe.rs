@@ -17,7 +17,8 @@ pub struct Recipe {
     pub languages: Vec<Language>,
     /// Number of articles to train on; the questions of the following articles are queries.
     pub train_articles: usize,
-    /// Share of words that are dropped from the copy of a question.
+    /// Share of the words that are dropped from the copy of a question, if this copy is the
+    /// question's positive key.
     pub dropped_words: f64,
     pub run: RunConfig,
     pub data: Data,

@@ -28,7 +28,7 @@ pub struct Scores {
     pub sentences: Vec<PairRanks>,
     /// XQuAD's paragraphs.
     pub paragraphs: Vec<PairRanks>,
-    /// Paragraphs whose vectors include their other questions.
+    /// Paragraphs whose vectors include questions of the paragraph other than the query.
     pub augmented: Vec<PairRanks>,
     /// Paragraphs whose vectors include the questions of another paragraph.
     pub other_questions: Vec<PairRanks>,
@@ -83,8 +83,8 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<QueryScores> {
     [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
 }
 
-/// Combines the values of all seeds. Means at rank 1 also store their items, which are queries in
-/// all languages.
+/// Combines the values of all seeds. Means at rank 1 also store their test items. An item is a
+/// query in all its languages.
 fn over_seeds(title: &str, seeds: &[Vec<QueryScores>]) -> Vec<Measured> {
     let measured = |(index, ([setting, language, metric], _)): (usize, &QueryScores)| {
         let seeds: Vec<&Vec<f64>> =

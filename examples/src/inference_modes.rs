@@ -34,9 +34,9 @@ struct ArmSummary<'a, T> {
 
 #[derive(Serialize)]
 struct ModeSummary {
-    /// By measure and language.
+    /// Scores by measure and language.
     scores: BTreeMap<String, BTreeMap<Language, Spread>>,
-    /// The mean of the measure minus the control's mean with the same seed.
+    /// The measure's mean over languages minus the control's mean with the same seed.
     against_control: Option<Spread>,
 }
 

@@ -1,5 +1,4 @@
-//! `numbers.jsonl`: the scores of each seed of an arm and of each test item, for pages that compare
-//! arms.
+//! `numbers.jsonl`: the scores of an arm by seed and by test item, for pages that compare arms.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +30,8 @@ impl Item {
 }
 
 /// Computes F1 and exact match from the answers in the run folder, averaged over the language pairs
-/// selected by `includes`. Each result has the mean, the value of each seed, and the value of each
-/// item of `unit`.
+/// selected by `includes`. Each result has the mean, a value per seed, and a value per test item;
+/// `unit` defines the items.
 pub fn measure_answers<R: Recipe, T>(
     (experiment, results): (&Experiment<R>, &Results<T, Vec<FileScore>>),
     (arm, title): (&str, &str),
@@ -40,7 +39,7 @@ pub fn measure_answers<R: Recipe, T>(
     unit: Item,
     includes: impl Fn(Language, Language) -> bool,
 ) -> Result<Vec<Measured>> {
-    // Only rank 0 has the answers.
+    // Only the process with rank 0 has the answers.
     if !experiment.is_rank_0() {
         return Ok(Vec::new());
     }
@@ -61,8 +60,8 @@ pub fn measure_answers<R: Recipe, T>(
     Ok(with_items(names, &seed_scores, &folders, unit, includes)?.into())
 }
 
-/// Returns F1 and exact match with the scores of each seed, and the mean of each item over the
-/// predictions in `folders`, which must contain all seeds.
+/// Returns F1 and exact match, with the score of each seed and of each test item. The score of an
+/// item is a mean over the predictions in `folders`, which must contain all seeds.
 pub fn with_items(
     [title, setting, language]: [&str; 3],
     seed_scores: &[[f64; 2]],

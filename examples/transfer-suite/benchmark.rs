@@ -12,15 +12,15 @@ use xlmr_model::{Head, Pretrained};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// The mean over all languages, as in the paper. The paper's zero-shot results therefore use
-    /// development sets of the other languages.
+    /// The mean over all languages, as in the paper. Results in other languages are therefore not
+    /// strictly zero-shot, because their development sets are used.
     #[default]
     AllLanguages,
-    /// English only, so that the transfer remains zero-shot.
+    /// Only the English development set, so that no data of other languages is used.
     EnglishOnly,
 }
 
-/// Name, data status and options that all benchmarks have.
+/// Properties and options that all benchmarks have.
 pub struct BenchmarkInfo<'a> {
     /// The name of the data set in tables; empty: the title of the benchmark.
     pub name: &'a str,
@@ -43,7 +43,8 @@ pub trait Benchmark {
     /// Returns the head that the benchmark needs.
     fn head(&self) -> Head;
 
-    /// Reads and encodes the training data of `model`; never called for a probe.
+    /// Reads the training data and encodes it for `model`. Never called for a probe, which has no
+    /// training.
     fn training<'a>(&'a self, _: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         bail!("a probe has no training")
     }

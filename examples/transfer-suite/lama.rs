@@ -48,7 +48,8 @@ const CORPORA: [(Corpus, &str); 4] = [
 ];
 
 impl Lama {
-    /// Adds the existing folders of LAMA's parts, so that their files belong to the run's inputs.
+    /// Sets `parts` to the existing folders of LAMA's parts, so that the run records their files as
+    /// inputs.
     pub fn find_parts(&mut self) {
         for (_, name) in CORPORA {
             let folder = self.data.test.join(name);
@@ -133,14 +134,16 @@ pub struct FactsData {
     pub name: String,
     /// Folders of mLAMA by language, such as `test.de = "mlama1.1/de"`.
     pub test: BTreeMap<Language, JsonlFolder>,
-    /// Folders with facts that a model may have been trained on, reported in addition to `test`.
+    /// Folders with facts that a model may have been trained on. Results on them are reported in
+    /// addition to results on `test`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<Language, JsonlFolder>,
 }
 
 /// Metric suffix of the baseline that predicts a random object of the relation.
 const RANDOM_SUFFIX: &str = ", guessing";
-/// Metric suffix of the baseline that predicts the relation's object with the most facts in `seen`.
+/// Metric suffix of the baseline that predicts the object that occurs in most facts of the relation
+/// in `seen`.
 const FREQUENT_SUFFIX: &str = ", most frequent";
 
 /// Suffixes of the baseline metrics, and the titles of their rows.

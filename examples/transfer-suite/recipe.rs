@@ -22,10 +22,11 @@ pub struct Recipe {
     /// Hugging Face folders by name. They become arms.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, ModelFolder>,
-    /// Adapters that are added to every fine-tuned model and trained instead of its encoder.
+    /// Adapters that are added to every fine-tuned model. The adapters are trained, and the encoder
+    /// is frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapters: Option<Adapters>,
-    /// Benchmarks of the models. Tasks with data become arms.
+    /// Benchmarks to evaluate. For each benchmark with data, every model becomes an arm.
     #[serde(skip_serializing_if = "Tasks::is_empty")]
     pub tasks: Tasks,
     /// The arms, each with one model and one task.

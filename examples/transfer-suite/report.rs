@@ -107,8 +107,9 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<TaskResults>)])
     table.to_string()
 }
 
-/// Creates a table for each metric. Rows are the models, the best seed of each model if there are
-/// several seeds, and the baselines. English is the first column, and the average is the last.
+/// Creates a table for each metric. The rows are the mean of each model, the best seed of each
+/// model if there are several seeds, and the baselines. English is the first column, and the
+/// average is the last.
 fn language_tables(row: &Row, models: &[TaskResults]) -> String {
     let mut text = String::new();
     let Some(first) = models.first() else { return text };
@@ -165,7 +166,7 @@ fn measured(
             let baseline_row = BASELINE_ROWS.iter().find_map(|(suffix, title)| {
                 Some((measured.metric.strip_suffix(suffix)?.to_owned(), (*title).to_owned()))
             });
-            // Values in the papers' tables, and facts of every set.
+            // Metrics that the papers' tables contain, and the metrics of every set of facts.
             let is_reported = measured.metric == row.metric
                 || row.name == "facts"
                 || (row.name == "mlqa" && measured.metric == "em");

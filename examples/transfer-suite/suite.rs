@@ -51,7 +51,7 @@ macro_rules! tasks {
                 BENCHMARKS.iter().zip(all).filter_map(|(row, task)| Some((row, task?))).collect()
             }
 
-            /// Splits the tasks into one instance per task.
+            /// Splits the tasks into instances of `Tasks` with one task each.
             pub fn split(self) -> Vec<Self> {
                 vec![$(Self { $name: self.$name, ..Self::default() }),*]
             }

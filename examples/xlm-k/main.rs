@@ -37,11 +37,12 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let recipe = trial.recipe;
     let arm = trial.arm;
     let config = recipe.task_config(arm);
-    // Section 4.3: the arm without multilingual descriptions has separate mentions.
+    // Section 4.3: the arm without multilingual descriptions trains on mentions from a separate
+    // folder.
     let arm_data = arm.mentions.is_set().then(|| data.with_mentions(&arm.mentions)).transpose()?;
     let data = arm_data.as_ref().unwrap_or(data);
 
-    // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
+    // Eq. 1 to 4: projection heads for mention, description, subject with relation, and object.
     let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let model = &base.model;
     let options = config.heads(&recipe.heads, data.languages());

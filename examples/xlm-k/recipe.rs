@@ -17,8 +17,8 @@ use xlmr_model::{KnowledgeConfig, read_tokenizer};
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     pub run: RunConfig,
-    /// Maximum number of rows per forward and backward pass; larger batches are split, which does
-    /// not change their gradients.
+    /// Maximum number of rows per forward and backward pass. Larger batches are split into several
+    /// passes; the split does not change the gradients of the batch.
     pub micro_batch: usize,
     /// Number of optimiser steps with increasing learning rate; replaces
     /// `pretraining.warmup_ratio`.
@@ -56,8 +56,8 @@ pub struct Arm {
     /// Whether subject and relation are contrasted with the object, as in the paper, or the
     /// relation is classified.
     pub object_entailment: ObjectEntailment,
-    /// Training mentions, such as mentions with descriptions in the same language; absent:
-    /// `data.mentions`, whose probe is always used.
+    /// Folder with training mentions, such as mentions with descriptions in the mention's language;
+    /// absent: `data.mentions`. The evaluation always uses the probe in `data.mentions`.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
     pub mentions: InputPath<ShardFiles>,
     /// Number of rows of the queues; replaces `losses.queue.size`.

@@ -20,7 +20,8 @@ use xlmr_model::{
     Architecture, Config, DebertaV2, DistilBert, EuroBert, Head, LayerType, Model, ModernBert,
 };
 
-/// Returns the command for a program of this package, which cargo builds before the tests.
+/// Returns a command that runs a program of this package. Cargo builds the programs before it runs
+/// the tests.
 pub fn program(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -34,8 +35,8 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// Returns the command for a recipe with its `small.toml` and a run folder; the argument
-/// `recipe/file` selects another file of the recipe.
+/// Returns a command that runs a recipe with the run folder `out`. `recipe` is the name of a
+/// recipe, whose `small.toml` is used, or `NAME/FILE` for another file, `FILE.toml`.
 pub fn small_recipe(recipe: &str, out: &Path) -> Command {
     let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
     let mut command = program(name);
@@ -63,7 +64,8 @@ impl CommandExt for Command {
     }
 }
 
-/// Returns the command for a program of the crates, which cargo builds with their tests.
+/// Returns a command that runs a program of another crate of this workspace. Cargo builds such a
+/// program with the tests of its crate.
 pub fn tool(name: &str) -> Command {
     let example_program = program("bridging-gap").get_program().to_owned();
     let path = Path::new(&example_program).parent().unwrap().parent().unwrap().join(name);
@@ -73,7 +75,8 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
-/// Returns a shell for one command, with the programs and tools on its PATH.
+/// Returns a shell that runs `command`. Its PATH contains the programs of this package and of the
+/// other crates.
 pub fn shell(command: &str) -> Command {
     let folder = |program: Command| Path::new(program.get_program()).parent().unwrap().to_owned();
     for name in ["demo-data", "kg-triples", "mlqa-eval", "polyqa", "qa-translate", "transfer-eval"]
@@ -88,7 +91,8 @@ pub fn shell(command: &str) -> Command {
     shell
 }
 
-/// Runs a command that prepares a folder, once for all tests, and returns the folder.
+/// Runs a command that writes a folder, and returns the folder. Each command is run only once for
+/// all tests.
 pub fn prepare(command: &str) -> String {
     static PREPARED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let mut hash = DefaultHasher::new();
@@ -106,35 +110,35 @@ pub fn prepare(command: &str) -> String {
     folder
 }
 
-/// Arguments that select the demo's facts, for the commands of `demo-data`.
+/// Arguments for the commands of `demo-data` that select the demo's facts and split them.
 const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 
-/// A command that prepares a few articles with human translations of their questions.
+/// A command that prepares four articles of XQuAD in English and German.
 pub const FEW_ARTICLES: &str =
     "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
 
-/// Returns the folder that a command of `demo-data` prepares from the demo's facts.
+/// Runs a command of `demo-data` on the demo's facts, and returns the folder that it writes.
 pub fn demo_data(command: &str, options: &str) -> String {
     prepare(&format!(
         "demo-data {command} {FACTS} --templates data/demo/templates-all.tsv {options}"
     ))
 }
 
-/// Returns a folder with a few questions about facts, in English contexts.
+/// Returns a folder with a few questions about facts, which have English passages.
 pub fn fact_questions() -> String {
     let templates = "--templates data/demo/templates.tsv";
     prepare(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
 }
 
-/// Returns a file of German question passages with their knowledge phrases.
+/// Returns a file with the German passages of the folder `questions` and their knowledge phrases.
 fn prepare_phrases(questions: &str) -> String {
     let results = prepare(&format!("demo-data search --own {questions} --languages de"));
     let mining_options = "--title-fraction 2/10 --min-chars 0";
     prepare(&format!("kg-triples phrases --queries {results}/queries.jsonl.gz {mining_options}"))
 }
 
-/// Returns settings that select small data for a recipe. The data is in two languages, except for
-/// [`fact_questions`].
+/// Returns settings that select small data for a recipe. The data is in two languages; for
+/// `bridging-gap`, it is in all languages of the demo.
 pub fn small_data(recipe: &str) -> Vec<String> {
     let folder_keys = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
@@ -196,13 +200,15 @@ pub fn small_data(recipe: &str) -> Vec<String> {
     }
 }
 
-/// Returns a folder with the demo's triples as sequences, for some pairs of languages.
+/// Returns a folder with the demo's triples as token sequences. `options` are options of
+/// `kg-triples mix`, such as the pairs of languages.
 pub fn sequences(model: &Path, options: &str) -> PathBuf {
     let model = model.display();
     prepare(&format!("kg-triples mix --in data/demo/kg --tokenizer {model} {options}")).into()
 }
 
-/// Returns a folder with the embedded extracts, linked by entity labels and code-switched.
+/// Returns a folder with code-switched sentences of the embedded English extracts. Mentions of
+/// entities are found by their labels.
 pub fn switched_texts(options: &str) -> PathBuf {
     let folder = prepare("kg-triples link --entities data/codex --languages en");
     let texts = format!("{folder}/first.jsonl.gz");
@@ -211,7 +217,7 @@ pub fn switched_texts(options: &str) -> PathBuf {
     prepare(&format!("kg-triples switch --texts {texts} {switch_options} {options}")).into()
 }
 
-/// Copies the first lines of a compressed file to another file, once for all tests.
+/// Copies the first `count` lines of the gzip file `from` to `to`, unless `to` exists.
 fn first_lines(from: &Path, to: &Path, count: usize) {
     static LOCK: Mutex<()> = Mutex::new(());
     let _guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -257,7 +263,8 @@ pub fn assert_contains(text: &str, pieces: &[&str]) {
     }
 }
 
-/// Asserts exit code 2 and one line that starts with `error:`, and returns standard error.
+/// Asserts that a program ended with exit code 2 and printed exactly one line `error: …`. Returns
+/// its standard error.
 pub fn expect_failure(output: &Output) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{err}");
@@ -267,7 +274,8 @@ pub fn expect_failure(output: &Output) -> String {
     err
 }
 
-/// Asserts that the command fails with each setting, and that the error contains the expected text.
+/// Runs the command once for each pair of a setting and a text. Asserts that it fails, and that its
+/// error contains the text.
 pub fn expect_invalid(command: impl Fn() -> Command, cases: &[(&str, &str)]) {
     for &(setting, expected) in cases {
         let error = expect_failure(&command().set_all([setting]).output().unwrap());
@@ -283,7 +291,7 @@ pub fn assert_equal_files(folders: [&Path; 2], names: &[&str]) {
     }
 }
 
-/// Kills the program as soon as `path` exists.
+/// Starts a program, and kills it as soon as `path` exists.
 pub fn kill_at(mut command: Command, path: &Path) {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     kill_child_at(child, path);
@@ -301,7 +309,7 @@ pub fn kill_child_at(mut child: Child, path: &Path) {
     assert_eq!(status.signal(), Some(9), "the run ended before it was interrupted");
 }
 
-/// Starts two processes of `command`, one for each of two ranks.
+/// Starts `command` in two processes, as rank 0 and rank 1 of 2.
 pub fn start_two_ranks(command: impl Fn() -> Command) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -313,7 +321,8 @@ pub fn start_two_ranks(command: impl Fn() -> Command) -> Vec<Child> {
     (0..2).map(start).collect()
 }
 
-/// Runs `command` as two ranks, and asserts that the second rank writes and prints nothing.
+/// Runs `command` in two processes. Asserts that both succeed, and that only rank 0 prints to
+/// standard output.
 pub fn run_on_two_ranks(command: impl Fn() -> Command) {
     for (rank, child) in start_two_ranks(command).into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
@@ -324,7 +333,7 @@ pub fn run_on_two_ranks(command: impl Fn() -> Command) {
     }
 }
 
-/// Returns every `loss` of every stage in `folder`, ordered by path.
+/// Returns the losses of all `metrics.jsonl` files below `folder`, in the order of their paths.
 pub fn losses(folder: &Path) -> Vec<f64> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -377,9 +386,9 @@ pub fn summary(folder: &Path) -> Value {
     summary
 }
 
-/// Writes a random model of two layers with an architecture other than XLM-R's, and a tokenizer
-/// that is common for such models: WordPiece for `bert`, `distilbert` and `electra`, byte fallback
-/// for rare characters for `modernbert`, byte-level for `eurobert`, and SentencePiece for
+/// Writes a random two-layer model of an architecture other than XLM-R's, and a tokenizer of the
+/// kind that this architecture commonly uses: WordPiece for `bert`, `distilbert` and `electra`, BPE
+/// with byte fallback for `modernbert`, byte-level BPE for `eurobert`, and SentencePiece for
 /// `deberta`.
 pub fn write_encoder(architecture: &str, folder: &Path) {
     let (tokenizer, default_config, variant) = match architecture {

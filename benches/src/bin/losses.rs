@@ -1,5 +1,5 @@
-//! Times every loss and its baselines alternately on one device; for GPUs and for machines without
-//! cargo. On the CPU, use the criterion benches.
+//! Times every loss and its baselines alternately on one device. Intended for GPUs and for machines
+//! without cargo; on other machines, use the criterion benches.
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use torch_ext::{
 };
 
 /// Prints a table of all losses and their baselines, with times of the forward and backward passes
-/// on equal inputs. Unequal losses in a comparison are an error.
+/// on equal inputs. Fails if a loss and its baseline have different values.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:
@@ -34,8 +34,8 @@ struct Args {
     /// Measured runs of each formulation, after three warm-up runs
     #[arg(long, default_value_t = 30)]
     rounds: usize,
-    /// Time limit in seconds: the running comparison ends after its next round, and later
-    /// comparisons are skipped and listed
+    /// Time limit in seconds; when it is reached, the running comparison ends after its next round,
+    /// and the remaining comparisons are skipped and listed
     #[arg(long)]
     seconds: Option<u64>,
     /// Folder for losses_cpu.json or losses_cuda.json [default: bench/ in the target folder]
@@ -43,7 +43,8 @@ struct Args {
     out: Option<PathBuf>,
 }
 
-/// Number of unmeasured rounds, in which kernels are selected and memory is allocated.
+/// Number of rounds before the measured rounds. In these rounds, libtorch selects kernels and
+/// allocates memory.
 const WARM_UP: usize = 3;
 
 fn main() -> ExitCode {
@@ -121,7 +122,8 @@ impl Measurements {
     }
 }
 
-/// Returns a line for each baseline. After `end`, at most one more round is measured.
+/// Compares a loss with its baselines; returns a line for each baseline. No round starts after
+/// `end`, except the first measured round.
 fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> Result<Vec<Line>> {
     let case = (spec.build)()?;
     let steps: Vec<&Step> =

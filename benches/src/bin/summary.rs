@@ -1,5 +1,5 @@
-//! Measures the peak memory of every comparison that sets `memory`, and merges it with the benches'
-//! times. Each formulation runs in a separate process.
+//! Measures the peak memory of every comparison that sets `memory`, and merges it with the times
+//! that the benches measured. The memory of each formulation is measured in a separate process.
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -24,7 +24,7 @@ struct Args {
     /// Internal: print the memory of this comparison, measured in this process
     #[arg(long, requires = "step")]
     case: Option<String>,
-    /// Internal: formulation of --case
+    /// Internal: name of the formulation in the comparison --case
     #[arg(long, requires = "case")]
     step: Option<String>,
     /// Exit with an error if a goal is missed
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether every goal is met or `--strict` is not set.
+/// Writes and prints the summary. Returns false if `--strict` is set and a goal is missed.
 fn summarise(args: &Args) -> Result<bool> {
     let mut lines = Vec::new();
     for spec in specs(args.quick, Device::Cpu) {
@@ -85,7 +85,7 @@ fn times(spec: &Spec) -> Result<Vec<Timed>> {
     }
 }
 
-/// Measures the peak memory of one step in a new process.
+/// Measures the peak memory of a formulation in a new process.
 fn measure(case: &str, step: &str) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--case", case, "--step", step])
@@ -106,7 +106,7 @@ fn measure_in_process(name: &str, step: &str) -> Result<f64> {
     let Some(step) = std::iter::once(ours).chain(baselines).find(|other| other.name == step) else {
         bail!("{name} has no formulation {step}");
     };
-    // Resets the kernel's peak to the current resident size.
+    // Resets the peak that the kernel reports to the current resident size.
     std::fs::write("/proc/self/clear_refs", "5")
         .context("/proc/self/clear_refs: peak memory requires Linux")?;
     let before = resident_mib("VmRSS:")?;

@@ -1,5 +1,5 @@
 //! Tests of the help texts. Because of these tests, `cargo test` also builds the programs, which
-//! the checks on GPU machines run.
+//! checks on GPU machines run later.
 use std::process::Command;
 
 #[test]

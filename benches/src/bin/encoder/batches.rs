@@ -1,4 +1,4 @@
-//! Batches of windows of XQuAD, which are the same for every program.
+//! Batches of windows of XQuAD. Every program gets the same batches.
 use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Purpose, Window, WindowConfig, windows};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,8 @@ use xlmr_model::read_tokenizer;
 
 use crate::{Architecture, Options};
 
-/// Number of tokens that a token attends to in a local layer of ModernBERT, including itself.
+/// Number of tokens to which a token attends in a local layer of ModernBERT, including the token
+/// itself.
 const LOCAL_WINDOW: f64 = 129.0;
 
 /// A window: token ids, and the first and last token of its answer.
@@ -20,8 +21,8 @@ pub struct Row {
 /// Batches of windows.
 pub type Batches = Vec<Vec<Row>>;
 
-/// Creates one batch per step, including the warm-up step. Windows are taken from positions spread
-/// over each language's file, as in shuffled data.
+/// Creates one batch per step, including the warm-up step. Windows are selected from positions that
+/// are spread over the file of each language, to imitate shuffled data.
 pub fn create(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
     let config = WindowConfig { max_length: options.length, ..WindowConfig::default() };
@@ -47,7 +48,7 @@ pub fn create(options: &Options) -> Result<Batches> {
 fn select_window(windows_by_language: &[Vec<Window>], turn: usize) -> Result<Row> {
     let language_windows =
         windows_by_language.get(turn % windows_by_language.len().max(1)).context("no languages")?;
-    // In practice, this stride has no common factor with the file's length.
+    // The stride 577 is prime, so in practice it has no common factor with the number of windows.
     let window =
         language_windows.get(turn * 577 % language_windows.len().max(1)).context("no windows")?;
     let position = |index: Option<usize>| i64::try_from(index.unwrap_or(0));
@@ -58,16 +59,16 @@ fn select_window(windows_by_language: &[Vec<Window>], turn: usize) -> Result<Row
     })
 }
 
-/// Computes the FLOP of a step's matmuls on tokens that are not padding: the forward pass, and
-/// twice as many in the backward pass.
+/// Computes the number of floating-point operations (FLOP) of a training step's matmuls on tokens
+/// that are not padding. The backward pass needs twice as many as the forward pass.
 ///
-/// The FLOP include the matmuls with the layers' weights, and the two matmuls of attention with the
-/// attended tokens. For DeBERTa, matmuls with distance embeddings are counted as if every pair of
-/// tokens had a separate embedding.
+/// The count includes the matmuls with the layers' weights, and the two matmuls of attention (of
+/// queries and keys, and of probabilities and values). For DeBERTa, matmuls with distance
+/// embeddings are counted as if every pair of tokens had a separate embedding.
 pub fn flop(batch: &[Row], options: &Options) -> f64 {
     let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
-    // Weights of a layer in units of hidden²; the share of layers with global attention; the number
-    // of dot products of a token with each attended token.
+    // Number of weights of a layer in units of hidden², share of layers with global attention, and
+    // number of matmuls that involve each pair of a token and an attended token.
     let (weights, global_share, dot_products) = match options.architecture {
         Architecture::XlmRoberta => (12.0, 1.0, 2.0),
         Architecture::Modernbert => (8.5, 1.0 / 3.0, 2.0),

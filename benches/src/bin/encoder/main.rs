@@ -1,6 +1,6 @@
-//! Compares the fine-tuning step of a span model of the size of XLM-R base or mmBERT base with
-//! `transformers`: forward, backward and update on the same windows of XQuAD. Programs alternate,
-//! each in separate processes, also on a GPU.
+//! Compares this project with `transformers` in the fine-tuning step of a span model, such as XLM-R
+//! base or mmBERT base: forward pass, backward pass and update on the same windows of XQuAD. The
+//! compared programs run alternately, each run in a new process.
 mod batches;
 mod programs;
 mod step;
@@ -31,10 +31,10 @@ pub struct Options {
     /// Vocabulary size [default: vocabulary size of the published model]
     #[arg(long)]
     vocab: Option<i64>,
-    /// Measure a forward pass to the span logits without gradients instead of a training step
+    /// Measure the forward pass without gradients, instead of a training step
     #[arg(long)]
     inference: bool,
-    /// Window length in tokens, to which the baseline pads
+    /// Maximum window length in tokens; the baseline pads all windows to this length
     #[arg(long, default_value_t = 384)]
     length: usize,
     /// Windows per batch
@@ -49,15 +49,15 @@ pub struct Options {
     /// Number of libtorch threads
     #[arg(long, default_value_t = 2)]
     threads: i32,
-    /// Device: cpu, cuda or cuda:N; on a GPU, other programs are compared, and model FLOP
-    /// utilisation is reported
+    /// Device: cpu, cuda or cuda:N; the device determines the compared programs; on a GPU, model
+    /// FLOP utilisation is also reported
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Peak bfloat16 matmul throughput of the GPU without sparsity, in TFLOP/s; 989 for H100
-    /// and H200
+    /// Peak bfloat16 matmul throughput of the GPU without sparsity, in TFLOP/s; the default is for
+    /// H100 and H200
     #[arg(long, default_value_t = 989.0)]
     peak_tflops: f64,
-    /// Languages of XQuAD, used in turn for the windows
+    /// Languages of XQuAD; successive windows rotate through them
     #[arg(long, default_value = "en,de,es,vi,hi,ar,zh")]
     languages: String,
     /// Folder with XQuAD's files
@@ -81,8 +81,8 @@ pub struct Options {
     /// Skip programs whose name contains this text; may be repeated
     #[arg(long)]
     except: Vec<String>,
-    /// Profile an additional step of each of our programs: encoder_*.md lists its times, and
-    /// encoder_*.trace.json is a trace for Perfetto
+    /// Profile an additional step of each program of this project: encoder_*.md lists the step's
+    /// times, and encoder_*.trace.json is a trace for Perfetto
     #[arg(long)]
     profile: bool,
     /// Internal: run one program in this process on the batches of this file
@@ -104,10 +104,11 @@ pub enum Architecture {
     /// 22 layers, two thirds of them with local attention, gated feed-forward layers 1.5 times as
     /// wide
     Modernbert,
-    /// 12 layers, gated feed-forward layers four times as wide; compared with transformers' token
-    /// classification with two labels, because there is no class for answer spans
+    /// 12 layers, gated feed-forward layers four times as wide; compared with a token classifier
+    /// with two labels, because transformers has no EuroBERT class for answer spans
     Eurobert,
-    /// 12 layers, feed-forward layers four times as wide, 256 buckets of distances to either side
+    /// 12 layers, feed-forward layers four times as wide, 256 buckets of relative distances in
+    /// either direction
     DebertaV2,
 }
 
@@ -171,7 +172,8 @@ fn compare(options: &Options) -> Result<()> {
         for program in programs::selected(options) {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
             let program_runs = program.run(options, &file, &folder)?;
-            // Intermediate results are printed, because a run of many minutes may be interrupted.
+            // The run takes many minutes and may be interrupted, so intermediate results are
+            // printed.
             for line in table::lines(&program_runs, &batches, options) {
                 eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);
             }

@@ -1,4 +1,4 @@
-//! The compared programs, each run in a separate process.
+//! The compared programs. Each run of a program is a separate process.
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -31,7 +31,7 @@ pub struct Run {
     pub report: Report,
 }
 
-/// A program that computes the step.
+/// A program that computes the measured steps.
 pub struct Program {
     /// Name in the table.
     pub name: String,
@@ -44,7 +44,7 @@ enum Kind {
     Torch(&'static [&'static str]),
 }
 
-/// The runs that include a program.
+/// The kinds of comparisons in which a program takes part.
 #[derive(Clone, Copy)]
 enum Scope {
     All,
@@ -56,7 +56,8 @@ enum Scope {
     GpuInference,
 }
 
-/// The programs. In inference on a GPU, the baseline's parameters are bfloat16.
+/// All programs: name, kind and scope. For inference on a GPU, the baseline converts its parameters
+/// to bfloat16.
 const PROGRAMS: [(&str, Kind, Scope); 11] = [
     ("float32", Kind::Ours("f32"), Scope::All),
     ("bfloat16", Kind::Ours("bf16"), Scope::All),
@@ -92,8 +93,7 @@ pub fn baseline(options: &Options) -> &'static str {
     }
 }
 
-/// Returns the programs selected by `--only` and `--except`; by default all programs that support
-/// `options`.
+/// Returns the programs that support `options` and match `--only` and `--except`.
 pub fn selected(options: &Options) -> Vec<Program> {
     let matches_any =
         |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
@@ -111,8 +111,9 @@ pub fn selected(options: &Options) -> Vec<Program> {
 }
 
 impl Program {
-    /// Runs the program on all batches and returns its reports without the first step, or nothing
-    /// if the baseline is not installed. Traces are written to `folder`.
+    /// Runs the program on all batches and returns the reports of all steps except the first.
+    /// Returns an empty list if the program is a baseline that is not installed. Traces are written
+    /// to `folder`.
     pub fn run(&self, options: &Options, batches: &Path, folder: &Path) -> Result<Vec<Run>> {
         let mut command = match self.kind {
             Kind::Ours(program) => {

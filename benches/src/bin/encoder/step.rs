@@ -27,12 +27,13 @@ fn adapter_of(program: &str) -> (&str, Option<&str>) {
     adapter.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
 }
 
-/// Trains on all batches, or encodes them, and prints a report for each batch.
+/// Trains on all batches or, with `--inference`, computes their forward passes. Prints a report for
+/// each batch.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
     let device = resolve_device(options.device.parse()?)?;
     if options.on_gpu() {
-        // On a GPU, `tune_float32_matmul` could enable TF32.
+        // `tune_float32_matmul` is not used here, because it could enable TF32 on a GPU.
         set_float32_matmul_precision(MatmulPrecision::Highest)?;
     } else {
         tune_float32_matmul()?;
@@ -124,7 +125,7 @@ fn config(options: &Options) -> Config {
         },
         Architecture::Eurobert => Config {
             intermediate_size: 4 * hidden,
-            // These ids are below any vocabulary size, and equal the ids of the tokenizer.
+            // The default ids may exceed a smaller --vocab. These ids are the tokenizer's ids.
             pad_token_id: 0,
             bos_token_id: Some(2),
             eos_token_id: Some(1),
@@ -160,7 +161,7 @@ fn loss(model: &Model, batch: &[Row], train: bool) -> Result<Tensor> {
     Ok(span(&float(start)?, &float(end)?, &starts, &ends, mask.as_ref(), &config)?)
 }
 
-/// Returns the peak memory of tensors on a GPU, or on the CPU the peak memory of the process.
+/// Returns the peak memory: of the tensors on a GPU, or of the process on the CPU.
 fn peak_mib(device: Device) -> Result<f64> {
     if device != Device::Cpu {
         return Ok(peak_device_memory(device)? as f64 / f64::from(1 << 20));

@@ -1,4 +1,4 @@
-//! Results of the programs over steps and rounds, compared with the baseline.
+//! Results of each program over all steps and rounds, compared with the baseline's results.
 use benches::median;
 use serde::Serialize;
 
@@ -11,13 +11,14 @@ use crate::programs::{Run, baseline};
 pub struct Line {
     pub program: String,
     pub steps: usize,
-    /// Tokens per second of wall time, without padding; median of the steps.
+    /// Tokens per second of wall time, not counting padding; median of the steps.
     pub real_tokens_per_second: f64,
-    /// Tokens per second of processor time, without padding; median of the steps.
+    /// Tokens per second of processor time, not counting padding; median of the steps.
     pub real_tokens_per_cpu_second: f64,
     /// Share of system time in the processor time.
     pub system_share: f64,
-    /// Utilisation of the GPU's peak FLOP by matmuls on tokens that are not padding; 0 on the CPU.
+    /// Share of the GPU's peak throughput that the matmuls on tokens other than padding use; 0 on
+    /// the CPU.
     pub flop_utilisation: f64,
     pub peak_mib: f64,
     /// Loss of the last step.
@@ -47,7 +48,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
     };
     let peak = if options.on_gpu() { options.peak_tflops * 1e12 } else { f64::INFINITY };
     let utilisation = |report: &&crate::programs::Report| {
-        // The backward pass takes two thirds of a training step's FLOP.
+        // `flop` counts a training step, of which the forward pass is a third.
         let share = if options.inference { 1.0 / 3.0 } else { 1.0 };
         share * count_in_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
     };
