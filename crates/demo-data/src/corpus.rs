@@ -13,7 +13,7 @@ use crate::generator::{Files, Generator};
 /// The seven languages of MLQA.
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
-/// Number of articles at the end of XQuAD's files that are reserved for evaluation.
+/// Number of articles to exclude at the end of each XQuAD file. They are reserved for evaluation.
 const HELD_OUT_ARTICLES: usize = 12;
 
 /// Options of `demo-data text`: folders with the source texts.
@@ -31,7 +31,7 @@ pub struct CorpusConfig {
     /// Number of copies of each paragraph from --paragraphs
     #[arg(long, default_value_t = 1)]
     pub paragraph_copies: u16,
-    /// Skip lines of extracts with at most this many code points
+    /// Skip lines of Wikipedia extracts that have at most this many code points
     #[arg(long = "shortest-extract", default_value_t = 40)]
     pub max_skipped_chars: usize,
 }
@@ -43,7 +43,7 @@ impl Generator for CorpusConfig {
         None
     }
 
-    /// Returns `<lang>.json` for each language: a list of paragraphs.
+    /// Returns a file `<lang>.json` for each language, which contains a list of paragraphs.
     fn generate(&self) -> Result<(Files, Value)> {
         let mut files = Files::new();
         let mut counts = BTreeMap::new();
@@ -59,7 +59,7 @@ impl Generator for CorpusConfig {
 type Corpus = BTreeMap<String, Vec<String>>;
 
 impl CorpusConfig {
-    /// Reads the paragraphs of all languages; errors name the file and line.
+    /// Reads the paragraphs of all languages.
     fn read(&self) -> Result<Corpus> {
         for (option, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
             ensure!(folder.is_dir(), "--{option} {}: no such folder", folder.display());
@@ -115,7 +115,7 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Reads the distinct paragraphs of each article of a SQuAD-style file, in file order.
+/// Reads the paragraphs of each article of a SQuAD-style file, in file order.
 fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
     let paragraphs = |article: &[Question]| {
         let mut texts: Vec<String> =

@@ -10,20 +10,20 @@ use crate::split::{EntitySplit, SplitIds};
 /// The default languages: the languages of MLQA.
 pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 
-/// A graph with sentence templates in several languages.
+/// A knowledge graph with sentence templates in several languages.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FactSource {
-    /// Folder with triples.tsv and labels.tsv
+    /// Folder of the knowledge graph, with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     pub kg: PathBuf,
     /// File of sentence templates for the graph's relations, with the columns relation_id, lang,
     /// kind (statement or question) and template
     #[arg(long, value_name = "FILE")]
     pub templates: PathBuf,
-    /// Training language, then the other languages
+    /// Languages of the output; the first one is the training language
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = LANGUAGES)]
     pub languages: Vec<Language>,
-    /// Split of the head entities.
+    /// Options for splitting the head entities.
     #[command(flatten)]
     pub split: EntitySplit,
 }

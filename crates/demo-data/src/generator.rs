@@ -1,4 +1,4 @@
-//! Trait of all commands: generates files and writes them to a prepared folder.
+//! Trait of all commands, which generate files and write them to a prepared folder.
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -17,10 +17,10 @@ pub trait Generator {
     /// Name of the command.
     const COMMAND: &'static str;
 
-    /// Generates the files and returns them with counts of their content.
+    /// Generates the files, and returns them and the counts of their contents.
     ///
     /// # Errors
-    /// If an input cannot be read, an option has an invalid value, or there is no output.
+    /// If an input cannot be read, an option has an invalid value, or the inputs yield no output.
     fn generate(&self) -> Result<(Files, Value)>;
 
     /// Returns the random seed, or `None` if the generator is not random.

@@ -1,8 +1,9 @@
 //! `demo-data` generates substitutes for data sets that cannot be distributed.
 //!
-//! Each command writes a prepared folder from the embedded data: questions, inference pairs,
-//! clozes, text or search results. The help of each command describes its synthetic parts.
-//! Libraries and recipes do not depend on this program; they read the prepared folders.
+//! Each command reads files of `data/` and writes a prepared folder of questions, inference pairs,
+//! clozes, text or search results. The help text of each command describes which parts of its
+//! output are synthetic. Libraries and recipes do not depend on this program; they read the
+//! prepared folders.
 mod corpus;
 mod facts;
 mod generator;
@@ -28,10 +29,10 @@ use crate::questions::fact_questions::FactQuestionConfig;
 use crate::search::SearchConfig;
 use crate::xquad::XquadSplit;
 
-/// Generate substitutes for data sets that cannot be distributed, from the embedded data
+/// Generate substitutes for data sets that cannot be distributed, from files of `data/`
 ///
-/// Results on the substitutes show that a method runs and whether it has an effect. They are not
-/// comparable with results on the original data.
+/// Results on the substitutes show that a method runs and whether it has an effect. These results
+/// are not comparable with results on the original data.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -74,14 +75,14 @@ struct PrepareArgs<T: Args> {
 enum Command {
     /// Write questions about facts, a synthetic substitute for SQuAD and MLQA
     ///
-    /// Contexts and questions are synthetic: facts rendered with templates. Training contexts
-    /// contain random labels, so that no fact can be learned from them; dev and test contexts
-    /// contain true facts.
+    /// Contexts and questions are synthetic: facts rendered with templates. In training contexts,
+    /// entity names are random, so that a model learns no facts from the contexts. Development and
+    /// test contexts contain true facts.
     FactQuestions(PrepareArgs<FactQuestionConfig>),
     /// Split XQuAD by article, a substitute for machine-translated questions
     ///
-    /// Questions and translations are written by humans, so results are an upper bound for machine
-    /// translation.
+    /// Humans wrote the questions and translations, so results are an upper bound for results with
+    /// machine-translated questions.
     XquadSplit(PrepareArgs<XquadSplit>),
     /// Write pairs of sentences about facts, a substitute for XNLI
     ///
@@ -94,8 +95,9 @@ enum Command {
     Clozes(PrepareArgs<ClozeConfig>),
     /// Write text in seven languages, a substitute for a pretraining corpus
     ///
-    /// The text consists of first paragraphs of encyclopedia pages, sentences from news, and
-    /// XQuAD's paragraphs without the held-out articles.
+    /// The text consists of first paragraphs of encyclopedia pages, sentences from news, and the
+    /// paragraphs of XQuAD. The last 12 articles of XQuAD are excluded, because they are reserved
+    /// for evaluation.
     Text(PrepareArgs<CorpusConfig>),
     /// Write training questions with their passages, a substitute for a search log
     ///

@@ -75,7 +75,7 @@ mod tests {
         let [passage] = passages.as_slice() else { panic!("{passages:?}") };
         let phrases: Vec<&str> =
             passage.phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
-        // Stop words at both ends are removed; "old" is a stop word.
+        // Stop words at both ends of a phrase are removed; "old" is a stop word.
         assert_eq!(phrases, ["town of bern"]);
     }
 }

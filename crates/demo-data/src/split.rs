@@ -1,4 +1,4 @@
-//! Split of a graph's head entities into training, development and test.
+//! Random split of a graph's head entities into training, development and test entities.
 use std::collections::BTreeSet;
 
 use kg_triples::KnowledgeGraph;
@@ -10,7 +10,7 @@ use crate::seed;
 /// is not from a paper.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct EntitySplit {
-    /// Fractions of the head entities for train, dev and test, in 0..=1
+    /// Fractions of the head entities for training, development and test, which add up to 1
     #[arg(long = "split", value_name = "S,S,S", default_value = "0.4,0.3,0.3", value_parser = parse_shares)]
     pub shares: [f64; 3],
     /// Random seed of the split
@@ -31,8 +31,7 @@ fn parse_shares(text: &str) -> Result<[f64; 3], String> {
     shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())
 }
 
-/// Ids of head entities or questions by split. The splits are disjoint, and each id is in one of
-/// them.
+/// Ids of head entities or questions by split. Each id is in exactly one split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitIds {
     /// Training ids.
@@ -75,7 +74,7 @@ impl EntitySplit {
         let train_end = total * train;
         let mut split = SplitIds::default();
         for (index, head) in heads.into_iter().enumerate() {
-            // Comparing the midpoint `index + 0.5` with a boundary rounds the boundary.
+            // Comparing a boundary with `index + 0.5` has the same result as rounding the boundary.
             let midpoint = index as f64 + 0.5;
             if midpoint < train_end + 1e-9 {
                 split.train.insert(head);

@@ -21,7 +21,7 @@ pub struct XquadSplit {
     /// Folder with xquad.<lang>.json: parallel questions in each language
     #[arg(long, value_name = "DIR")]
     pub xquad: PathBuf,
-    /// Training language, then the other languages
+    /// Languages of the output; the first one is the training language
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
     pub languages: Vec<Language>,
     /// Use only the first N articles
@@ -30,12 +30,12 @@ pub struct XquadSplit {
     /// Train on the first N articles and test on the others, without development data
     #[arg(long, value_name = "N", conflicts_with_all = ["train", "dev", "seed"])]
     pub first: Option<usize>,
-    /// Cross-validation fold: test on part K of N of the articles, in all language pairs, and train
-    /// on the other parts
+    /// Cross-validation: split the articles into N parts, test on part K in all language pairs, and
+    /// train on the other parts
     #[arg(long, value_name = "K/N", conflicts_with_all = ["first", "train", "dev", "seed"])]
     pub fold: Option<Fold>,
-    /// Write each article as one context, to evaluate on whole documents; the name of
-    /// xquad.<lang>.json is then documents.<lang>.json
+    /// Write each article as one context, to evaluate on whole documents; the output
+    /// xquad.<lang>.json is then named documents.<lang>.json
     #[arg(long)]
     pub documents: bool,
     /// Fraction of the articles for training
@@ -91,7 +91,7 @@ impl XquadSplit {
         Ok(dataset)
     }
 
-    /// Splits the articles of one file and returns the ids of their questions.
+    /// Splits the articles of one file, and returns the ids of the questions in each split.
     fn split_questions(&self, dataset: &Dataset) -> Result<SplitIds> {
         let articles: Vec<_> =
             dataset.articles().take(self.articles.unwrap_or(usize::MAX)).collect();
@@ -176,10 +176,11 @@ impl Generator for XquadSplit {
 
     /// Returns `train-`, `dev-` and `test-context-xx-question-xx.json` for each language.
     ///
-    /// The test files are repeated as `xquad.xx.json`, and the test questions in the first language
-    /// as `second/xquad.xx.json`. With `documents`, the context of a question is its whole article,
-    /// and `documents` replaces `xquad` in the names. With a fold, the only test files are
-    /// `test-context-xx-question-yy.json` for each pair of languages.
+    /// The test file of xx is also returned as `xquad.xx.json`. Every `second/xquad.xx.json`
+    /// contains the test questions and contexts in the first language. With `documents`, the
+    /// context of a question is its whole article, and `documents` replaces `xquad` in the file
+    /// names. With a fold, the only test files are `test-context-xx-question-yy.json` for each pair
+    /// of languages.
     fn generate(&self) -> Result<(Files, Value)> {
         let first = self.languages.first().context("--languages is empty")?;
         let first_dataset = self.read(*first)?;

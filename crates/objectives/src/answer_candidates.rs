@@ -12,8 +12,8 @@ use crate::{Error, IGNORE_INDEX, TopKSpans};
 pub struct CandidateSpans<'a> {
     /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` is true.
     pub starts: &'a Tensor,
-    /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and at or after the first
-    /// token where `valid` is true.
+    /// `[B, M]` i64: the last token of each span, inclusive. Where `valid` is true, it must be in
+    /// `0..L` and not before the first token.
     pub ends: &'a Tensor,
     /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,
@@ -41,7 +41,8 @@ pub(crate) struct CheckedSpans {
 
 impl CandidateSpans<'_> {
     /// Validates the list against windows of `length` tokens, and copies it to `device`.
-    /// `reference` is the name of the argument on `device`, for error messages.
+    /// `reference` is the name of an argument that is on `device`. The name is used in error
+    /// messages.
     ///
     /// The check runs on the CPU if all three tensors are on the CPU, else on `device`.
     pub(crate) fn check_batch(
@@ -103,9 +104,10 @@ pub struct AnswerCandidates {
 /// the gold span included exactly once.
 ///
 /// Interpretation: candidates are compared by position, so a span with the gold text at another
-/// position is not removed. A gold span in the list keeps its slot. Otherwise it is written to the
-/// first empty slot, or replaces the last span of a full list, even if it is longer than the
-/// decoder's maximum answer length. The lists of rows without a gold span do not change.
+/// position is not removed. If the list contains the gold span, the gold span keeps its slot.
+/// Otherwise, the gold span is written to the first empty slot or, in a full list, replaces the
+/// last span. A gold span may be longer than the decoder's maximum answer length. The lists of rows
+/// without a gold span do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())
@@ -152,7 +154,8 @@ pub fn answer_candidates(
     let gold_end = gold.ends.f_unsqueeze(1)?;
     let present = gold.present.f_unsqueeze(1)?;
     let column = Tensor::f_arange(slot_count, (Kind::Int64, device))?.f_unsqueeze(0)?; // [1, K]
-    // The first column of each row where the mask is true; an arbitrary column if it is never true.
+    // For each row, the first column where the mask is true; an arbitrary column if the whole row
+    // is false.
     let first_true_column = |mask: &Tensor| -> Result<Tensor, Error> {
         Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slot_count)?)?.f_argmax(1, true)?)
     };

@@ -15,7 +15,7 @@ use crate::{CandidateSpans, Error, IGNORE_INDEX, NegativeSelection, hard_negativ
 pub struct AnswerContrastConfig {
     /// Temperature τ, by which cosines are divided. The paper's value of 10 limits every logit to
     /// ±0.1, so that the loss stays close to the logarithm of the number of terms. If the paper
-    /// means a factor of 10, set 0.1. Range: above 0, at most
+    /// means that cosines are multiplied by 10, set 0.1. Range: above 0, at most
     /// [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
     pub temperature: f64,
     /// Selection of the incorrect answers.
@@ -36,9 +36,9 @@ impl Default for AnswerContrastConfig {
 ///
 /// Interpretation: Eq. 8 sums over the batch only, but the paper's text adds the hard negatives.
 /// This function includes the hard negatives of all rows. The paper does not define `r_q`; this
-/// function uses the mean over the question's tokens in the joint sequence. Two rows with the same
-/// gold span remain negatives of each other. The vectors of negatives receive gradients, but the
-/// selection of negatives does not.
+/// function uses the mean over the question's tokens in the joint sequence. If two rows have the
+/// same gold span, the gold span of each row is still a negative for the other row. The vectors of
+/// negatives receive gradients, but the selection of negatives does not.
 ///
 /// The mean is over the rows with a gold span whose denominator contains at least one term besides
 /// the positive term. Other rows, and all tokens outside the question, the gold span and the
@@ -60,9 +60,9 @@ impl Default for AnswerContrastConfig {
 /// # Errors
 /// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span has no
 /// question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000, or if
-/// `count` is 0; [`Error::Range`] if a candidate is outside the window; [`Error::Reversed`] if a
-/// span ends before it starts; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for invalid tensors.
+/// `count` of [`NegativeSelection::Hardest`] is 0; [`Error::Range`] if a candidate is outside the
+/// window; [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```

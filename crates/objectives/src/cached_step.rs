@@ -19,9 +19,9 @@ use crate::Error;
 /// gradients, as `backward` does; the caller runs the optimiser step.
 ///
 /// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), with the same
-///   number and order of tensors in every call. `embed` must use the random generator of `device`
-///   only. Batch norm uses the statistics of the micro-batch, and updates its running statistics in
-///   both passes.
+///   number and order of tensors in every call. If `embed` draws random numbers, it must use only
+///   the random generator of `device`. Batch norm uses the statistics of the micro-batch, and
+///   updates its running statistics in steps 1 and 3.
 /// - `loss` takes these tensors, concatenated over the whole batch to `[B, …]`. `loss` is called
 ///   once, so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
 ///

@@ -3,8 +3,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
-/// Maximum temperature. Cosines divided by this temperature are at most ±0.001; larger temperatures
-/// are assumed to be mistakes.
+/// Maximum temperature. Cosines divided by this temperature are from −0.001 to 0.001; larger
+/// temperatures are assumed to be mistakes.
 pub const MAX_TEMPERATURE: f64 = 1000.0;
 
 /// Rejects temperatures outside the valid range.
@@ -72,8 +72,8 @@ pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Err
     }
 }
 
-/// Rejects a tensor that is not on `device`. `reference` is the name of the argument on `device`,
-/// for error messages.
+/// Rejects a tensor that is not on `device`. `reference` is the name of an argument that is on
+/// `device`. The name is used in error messages.
 pub(crate) fn check_device(
     name: &'static str,
     tensor: &Tensor,
@@ -87,9 +87,8 @@ pub(crate) fn check_device(
     Err(Error::Device { tensor: name, reference, expected: device, got })
 }
 
-/// Rejects an integer or bool tensor that is neither on `device`, the device of the argument
-/// `reference`, nor on the CPU. Values on the CPU are read without waiting for a GPU and copied
-/// afterwards.
+/// Rejects an integer or bool tensor that is neither on the CPU nor on `device`, which is the
+/// device of the argument `reference`. Values on the CPU can be read without waiting for a GPU.
 pub(crate) fn check_device_or_cpu(
     name: &'static str,
     tensor: &Tensor,
@@ -102,8 +101,8 @@ pub(crate) fn check_device_or_cpu(
     }
 }
 
-/// Rejects everything except a bool mask of this shape, on `device` (the device of the argument
-/// `reference`) or on the CPU.
+/// Rejects a mask unless it is a bool tensor of the shape `shape`, and is on the CPU or on
+/// `device`, which is the device of the argument `reference`.
 pub(crate) fn check_mask(
     name: &'static str,
     mask: &Tensor,
@@ -117,8 +116,8 @@ pub(crate) fn check_mask(
     check_device_or_cpu(name, mask, reference, device)
 }
 
-/// Rejects everything except i64 tensors of this shape, on `device` (the device of the argument
-/// `reference`) or on the CPU.
+/// Rejects a tensor unless it has dtype i64 and the shape `shape`, and is on the CPU or on
+/// `device`, which is the device of the argument `reference`.
 pub(crate) fn check_int64(
     name: &'static str,
     tensor: &Tensor,

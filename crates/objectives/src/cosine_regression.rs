@@ -10,8 +10,8 @@ const MIN_NORM: f64 = 1e-8;
 
 /// Computes the mean squared error of cosine similarities, `1/B Σᵢ (cos(uᵢ, vᵢ) − sᵢ)²`.
 ///
-/// This is the loss of the second step of *IndicSBERT* (Deode et al. 2023), which divides its
-/// scores from 0 to 5 by 5.
+/// This is the loss of the second training step of *IndicSBERT* (Deode et al. 2023). Its target
+/// similarities are scores from 0 to 5, divided by 5.
 ///
 /// # Shapes
 /// - `first`, `second`: `[B, D]` Float, BFloat16, Half or Double, the vectors uᵢ and vᵢ; both

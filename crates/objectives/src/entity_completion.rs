@@ -34,9 +34,9 @@ pub enum EntityNormalization {
 /// ([`EntityNormalization::Entity`]), where entity e occupies kₑ masked positions.
 ///
 /// Interpretation: Eq. 2 is printed as `log p(e | e′, r)` without the minus sign, and does not
-/// define the score of an entity of several sub-tokens. Here each entity has one `<mask>` per
-/// sub-token, predicted independently. The masked entities of two concatenated triples count as two
-/// entities.
+/// define the score of an entity of several sub-tokens. In this function, an entity has one
+/// `<mask>` per sub-token, and each sub-token is predicted independently. If a row concatenates two
+/// triples, their masked entities count as two entities.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or
@@ -44,7 +44,7 @@ pub enum EntityNormalization {
 /// - `targets`: `[N]` i64, in `0..V`, the correct sub-token
 /// - `entities`: `[N]` i64, the id of the masked entity that each position belongs to: 0 or more,
 ///   and different for any two masked entities of the batch. The ids may be unordered and may have
-///   gaps. `Token` validates the ids but does not use them
+///   gaps. With [`EntityNormalization::Token`], the ids are validated but not used
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///
 /// # Errors

@@ -142,7 +142,7 @@ pub enum Error {
     Missing {
         /// The argument's name.
         argument: &'static str,
-        /// The reason why it is required.
+        /// Why the argument is required, or what lacks it.
         reason: &'static str,
     },
 }

@@ -43,8 +43,8 @@ pub enum GroupNormalization {
 /// result is the sum of both losses, or their mean under [`SpanReduction::HalfSum`].
 ///
 /// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer"
-/// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of the other
-/// windows.
+/// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of windows
+/// without the answer.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both of the same
@@ -52,8 +52,8 @@ pub enum GroupNormalization {
 ///   exactly 0
 /// - `groups`: `[W]` i64, the group of each window; ids must not decrease, so that the windows of a
 ///   group are adjacent
-/// - `start_positions`, `end_positions`: `[W]` i64, gold token positions, the last one inclusive; a
-///   position outside `0..L` means that the window does not contain the answer
+/// - `start_positions`, `end_positions`: `[W]` i64, the gold positions of the answer's first and
+///   last token; a position outside `0..L` means that the window does not contain the answer
 /// - `context_mask`: `[W, L]` bool; positions that are false are excluded from the softmax and
 ///   receive no gradient (padding, the question)
 /// - `groups`, positions and mask may be on the CPU
@@ -61,9 +61,9 @@ pub enum GroupNormalization {
 ///
 /// # Errors
 /// [`Error::Empty`] if no group has a gold start or no group has a gold end; [`Error::Range`] if
-/// group ids decrease; [`Error::Excluded`] with the window if the mask is false at a gold position;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
-/// tensors.
+/// group ids decrease; [`Error::Excluded`] naming the window if the mask is false at a gold
+/// position; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for
+/// invalid tensors.
 ///
 /// # Example
 /// ```

@@ -198,7 +198,7 @@ fn check_gold_slot(gold: &Tensor, empty: &Tensor, rows_with_loss: &Tensor) -> Re
     Ok(())
 }
 
-/// The candidates of the rows that carry loss.
+/// The log-probabilities of the candidates, in the rows that carry loss.
 struct CandidateRows {
     /// `[n, K]`, in the dtype of the reduction.
     log_probs: Tensor,
@@ -245,7 +245,7 @@ impl CandidateRows {
 ///
 /// The probability is `min(step / anneal_steps, 0.8)`, or 1 if `anneal_steps` is `None`. This is
 /// the schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
-/// Answering*). Draw the weighting of a step from the run's seeded random generator.
+/// Answering*). Use the seeded random generator of the run to choose the weighting of each step.
 ///
 /// # Example
 /// ```

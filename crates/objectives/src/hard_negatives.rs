@@ -64,11 +64,12 @@ pub struct HardNegatives {
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
-///   `0..L` has no gold span, and no negatives
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row in which one of them is
+///   outside `0..L` has no gold span and no negatives
 /// - `candidates`: tensors `[B, M]`, best first; [`top_k_spans`](crate::top_k_spans())
 /// - gold spans and candidates may be on the CPU, where they are read without waiting for a GPU
-/// - returns `[B, Θ]` tensors, Θ at most M; in a row with fewer candidates the last slots are empty
+/// - returns `[B, Θ]` tensors, Θ at most M; in a row with fewer than Θ negatives the last slots are
+///   empty
 ///
 /// # Errors
 /// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate is outside the window;
@@ -153,7 +154,7 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> 
 }
 
 /// Normalises vectors to length 1 along the last dimension. Vectors shorter than 1e-8 are divided
-/// by 1e-8, as in `cosine_similarity`.
+/// by 1e-8, as in libtorch's `cosine_similarity`.
 pub(crate) fn normalised(vectors: &Tensor) -> Result<Tensor, Error> {
     let norm = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
     Ok(vectors.f_div(&norm)?)

@@ -34,14 +34,15 @@ pub struct InfoNceConfig {
     pub temperature: f64,
     /// Whether queries, keys and queued keys are L2-normalised.
     pub l2_norm: bool,
-    /// Lower bound of the norms that divide vectors, at most 1e6.
+    /// Minimum divisor for `l2_norm`: a vector with a smaller norm is divided by this value instead
+    /// of its norm. Range: above 0, at most 1e6.
     pub l2_eps: f64,
-    /// Anchor rows: the queries, or queries and keys.
+    /// Anchors, which are classified among candidates: the queries, or both queries and keys.
     pub direction: Direction,
     /// The negatives.
     pub negatives: Negatives,
-    /// Whether to mask other keys of the query's entity, but not the positive key. Requires entity
-    /// ids.
+    /// Whether keys of the query's entity, except the positive key, are excluded from the
+    /// negatives. Requires entity ids.
     pub mask_same_entity: bool,
 }
 
@@ -109,8 +110,8 @@ pub enum Negatives {
 pub struct ContrastRows<'a> {
     /// `[B]` i64: the entity that each row's query and key describe, negative where unknown.
     pub ids: Option<&'a Tensor>,
-    /// `[B]` bool: false for rows that carry no loss and are not a candidate of any row (such as a
-    /// truncated mention).
+    /// `[B]` bool: false for rows that carry no loss and are not candidates for other rows, such as
+    /// a row with a truncated mention.
     pub valid: Option<&'a Tensor>,
 }
 
@@ -132,7 +133,7 @@ pub struct ContrastRows<'a> {
 /// # Shapes
 /// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of `key` is
 ///   the positive key of row i of `query`
-/// - `queue`: keys `[≤ Q, D]` on the same device; receives no gradient
+/// - `queue`: keys `[≤ Q, D]` on the device of `query`; receives no gradient
 /// - returns `[]`: f64 for f64 queries, f32 for all others (matrix multiplications, softmax and
 ///   reduction use this dtype)
 ///
@@ -226,7 +227,7 @@ pub fn info_nce(
     Ok(losses.f_mean(None::<Kind>)?)
 }
 
-/// Divides each row by its L2 norm, or by `eps` if that is larger.
+/// Divides each row by its L2 norm, or by `eps` if the norm is smaller than `eps`.
 fn normalise(rows: &Tensor, eps: f64) -> Result<Tensor, Error> {
     let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(eps)?;
     Ok(rows.f_div(&norm)?)
@@ -269,7 +270,7 @@ fn check_inputs(
     Ok(())
 }
 
-/// The rows of a batch, which are negatives of each other.
+/// The rows of a batch. Each row is a negative for the other rows.
 struct Pairs<'a> {
     query: &'a Tensor,
     key: &'a Tensor,
@@ -280,7 +281,8 @@ struct Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// The log-sum-exp over the negatives within the batch, `[n]` or, for both directions, `[2n]`.
+    /// The log-sum-exp over each anchor's negatives within the batch: tensors `[n]` or, for both
+    /// directions, `[2n]`.
     fn in_batch_logsumexps(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
         let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);

@@ -77,7 +77,7 @@ impl ContrastConfig {
 ///
 /// Interpretation: each task has a separate queue. Under [`Push::BeforeLoss`] the queue rows
 /// removed by the push are not candidates, so there are Q candidates. The queue is changed only
-/// after the loss has been computed, so an error does not change it.
+/// after the loss has been computed, so it is unchanged if the loss is an error.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives no gradient
@@ -142,7 +142,7 @@ pub fn masked_entity_prediction(
 
 /// Computes the loss of object entailment, OE (*XLM-K*, Eq. 3, 4 and 5), in nats.
 ///
-/// Subject and relation are classified among descriptions of objects.
+/// Each pair of a subject and a relation is classified among descriptions of objects.
 ///
 /// The loss is [`info_nce`](info_nce()) of queries and keys. `query = W₆ ReLU(W₅ (s̃ + r̃))` is
 /// computed from the sum of the subject description's `<s>` hidden state and the relation's

@@ -10,10 +10,10 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 /// With `z = hidden · weightᵀ + bias`, the loss is the mean of `-ln softmax(zᵢ)[targets[i]]` over
 /// the rows whose target is not [`IGNORE_INDEX`]. The gradient of other rows is exactly 0.
 ///
-/// Logits exist for one chunk of rows at a time, and their gradients are computed in the same pass,
-/// so that a step needs only the three matrix multiplications that are unavoidable. Values and
-/// gradients depend on the chunk size only by rounding. [`TokenScores::linear`] uses the same
-/// kernel.
+/// Logits are computed for one chunk of rows at a time, and their gradients are computed
+/// immediately afterwards. A step therefore needs only three matrix multiplications, the minimum
+/// number. Values and gradients depend on the chunk size only by rounding. [`TokenScores::linear`]
+/// uses the same kernel.
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` Float, BFloat16, Half or Double; receives gradient
@@ -29,9 +29,9 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 /// multiplications: single weights above about 8,000 cause an overflow.
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss; [`Error::Range`] for other targets outside `0..V`;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
-/// tensors.
+/// [`Error::Empty`] if no row carries loss; [`Error::Range`] for a target that is neither in `0..V`
+/// nor [`IGNORE_INDEX`]; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors.
 ///
 /// # Source
 /// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 use this loss.

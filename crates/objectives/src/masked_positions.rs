@@ -82,8 +82,8 @@ impl MaskedPositions {
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
     ///
     /// # Errors
-    /// [`Error::Shape`] if B or L differ from those of the labels; [`Error::Device`] if `hidden` is
-    /// on another device.
+    /// [`Error::Shape`] if B or L differ from the B and L of the labels; [`Error::Device`] if
+    /// `hidden` is on another device.
     ///
     /// # Example
     /// ```

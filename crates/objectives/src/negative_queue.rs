@@ -282,7 +282,7 @@ impl NegativeQueue {
     /// Writes [`tensors`](Self::tensors) to a safetensors file, atomically.
     ///
     /// # Errors
-    /// [`Error::Kernel`] naming the file if it cannot be written.
+    /// [`Error::Kernel`] naming the file if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let tensors = self.tensors()?;
         let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));

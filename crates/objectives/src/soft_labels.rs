@@ -47,9 +47,9 @@ pub enum SoftmaxOver {
     /// Each row has its own distribution; the loss is the mean over all positions, that is 1/C of
     /// [`Row`](Self::Row) for C classes, as in FILTER's released classification code.
     RowPositions,
-    /// All positions of the batch share one distribution, and the loss is divided by their number,
-    /// as in FILTER's released question-answering code. A row's loss then depends on the other
-    /// rows, and decreases with the batch size.
+    /// All positions of the batch share one distribution, and the loss is divided by the number of
+    /// positions, as in FILTER's released question-answering code. A row's loss then depends on the
+    /// other rows, and decreases with the batch size.
     Batch,
 }
 

@@ -34,8 +34,8 @@ pub enum SpanReduction {
 #[serde(rename_all = "snake_case")]
 pub enum OutOfWindow {
     /// The position carries no loss: the answer is outside this window. `transformers` also ignores
-    /// positions ≥ L, but changes negative positions to 0, the `<s>` token. For the same behaviour,
-    /// pass 0 instead of negative positions.
+    /// positions ≥ L, but changes negative positions to 0, the `<s>` token. To reproduce this
+    /// behaviour, pass 0 instead of negative positions.
     #[default]
     Ignore,
     /// An error: every row must contain its answer.
@@ -58,7 +58,8 @@ pub enum OutOfWindow {
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same
 ///   dtype; receive gradient. Rows that carry no loss receive a gradient of exactly 0, regardless
 ///   of their values
-/// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
+/// - `start_positions`, `end_positions`: `[B]` i64, the gold positions of the answer's first and
+///   last token
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient (padding, the question). Set `<s>` to true if it represents "no answer"
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)

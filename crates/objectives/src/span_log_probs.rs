@@ -12,8 +12,8 @@ use crate::span_checks::{check_span_logits, reduction_kind};
 /// softmax of the start and the end logits over the window.
 ///
 /// Interpretation: start and end are independent, as in [`span`](crate::span()): spans that end
-/// before they start keep their share of the probability. For the gold span, `-log_probs` is its
-/// loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
+/// before they start keep their share of the probability. For the gold span, `-log_probs` equals
+/// the span loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same

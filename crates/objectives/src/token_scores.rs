@@ -8,9 +8,9 @@ use crate::cross_entropy::row_losses;
 
 /// Scores of all V tokens at N masked positions, as logits or as a linear layer.
 ///
-/// A `&Tensor` converts to [`Logits`](Self::Logits). For realistic vocabularies prefer
-/// [`linear`](Self::linear): logits then exist for one chunk of rows only, and a step needs only
-/// three matrix multiplications.
+/// A `&Tensor` converts to [`Logits`](Self::Logits). For large vocabularies prefer
+/// [`linear`](Self::linear), which saves memory: logits are computed for one chunk of rows at a
+/// time.
 #[derive(Clone, Copy, Debug)]
 pub enum TokenScores<'a> {
     /// `[N, V]` Float, BFloat16, Half or Double; receives gradient.
@@ -93,9 +93,9 @@ impl<'a> TokenScores<'a> {
         Ok(upload(targets, self.device())?)
     }
 
-    /// Computes the mean or the sum over positions of the cross-entropy with `targets`, which
-    /// [`check_targets`](Self::check_targets) returned. With `weights` `[N]`, each position of the
-    /// sum is multiplied by its weight.
+    /// Computes the cross-entropy with `targets`, as the mean or the sum over positions. `targets`
+    /// must be a result of [`check_targets`](Self::check_targets). With `weights` `[N]`, the sum is
+    /// weighted: the loss of each position is multiplied by the weight of the position.
     pub(crate) fn loss(
         &self,
         targets: &Tensor,

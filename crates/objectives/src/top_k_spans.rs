@@ -10,11 +10,11 @@ use crate::span_checks::{check_span_logits, reduction_kind};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TopKConfig {
-    /// k, spans per row: 20 for the candidates Z of *From Good to Best* (|Z|), 50 for its list A of
-    /// contrasted answers.
+    /// k, the number of spans per row. *From Good to Best* uses 20 for its candidates Z, and 50 for
+    /// its list A of contrasted answers.
     pub k: usize,
-    /// Maximum span length in tokens, both ends included. `None`, or in TOML a value of at least L,
-    /// means no limit.
+    /// Maximum span length in tokens, both ends included. There is no limit if the value is `None`
+    /// or, in TOML, at least the window length L.
     pub max_answer_len: Option<usize>,
 }
 

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Reads a text file as UTF-8 without a byte order mark. A gzip file, detected by its first bytes,
-/// is decompressed.
+/// Reads a UTF-8 text file and removes its byte order mark. A gzip file, detected by its first
+/// bytes, is decompressed.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = atomic_file::read(path).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
@@ -18,9 +18,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// Reads a file as [`read_text`] does, and records a note if the last line has no line break,
-/// because the file may be truncated. JSON files need no such note: truncated JSON is a parse
-/// error.
+/// Reads a file as [`read_text`] does. If the last line has no line break, the file may be
+/// truncated, so a note is recorded. JSON files need no such note, because truncated JSON is a
+/// parse error.
 pub(crate) fn read_text_with_note(path: &Path) -> Result<String> {
     let text = read_text(path)?;
     atomic_file::note_missing_newline(path, text.as_bytes());

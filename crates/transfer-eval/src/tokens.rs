@@ -68,7 +68,8 @@ impl Pieces {
         Ok(id.filter(|&id| Some(id) != self.unknown_id))
     }
 
-    /// Whether text after `before` is tokenised like a word that follows a space.
+    /// Whether a word directly after the text `before` is tokenised like a word that follows a
+    /// space.
     pub fn spaced_after(&self, before: &str) -> Result<bool> {
         match before.chars().next_back() {
             // Tokenizers that mark only actual spaces have no mark at the beginning of a text.

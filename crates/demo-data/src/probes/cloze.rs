@@ -72,8 +72,8 @@ impl Generator for ClozeConfig {
 /// Returns `<language>/templates.jsonl` and `<language>/<relation>.jsonl` for the facts whose head
 /// is in `heads`.
 ///
-/// Facts are sorted by fact number, and all languages have the same facts. The `uuid` of a fact is
-/// `<head>-<relation>-<tail>`.
+/// Facts are in the order of the graph's triples, and all languages have the same facts. The `uuid`
+/// of a fact is `<head>-<relation>-<tail>`.
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no fact can be expressed in all languages;
@@ -127,8 +127,8 @@ pub fn clozes(
     Ok((files, report))
 }
 
-/// Rejects relation ids that are not valid file names: ids that contain a slash or NUL, or start
-/// with a dot.
+/// Rejects relation ids that are not valid file names: ids that contain a slash, a backslash or
+/// NUL, and ids that start with a dot.
 fn check_file_name(relation: &str) -> Result<(), kg_triples::Error> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {
         return Ok(());

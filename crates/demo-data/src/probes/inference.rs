@@ -28,7 +28,7 @@ pub struct InferenceConfig {
     /// The source of the facts.
     #[command(flatten)]
     pub facts: FactSource,
-    /// Number of premises per head; each has one hypothesis per label
+    /// Maximum number of premises per head entity; each premise has one hypothesis per label
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub premises: u16,
 }
@@ -40,9 +40,10 @@ impl Generator for InferenceConfig {
         Some(self.facts.split.seed)
     }
 
-    /// Returns `multinli.train.<lang>.tsv`, whose rows are translations of each other;
-    /// `xnli.dev.tsv` and `xnli.test.tsv`, with the pairs of all languages; and
-    /// `xnli.test.to-<first>.tsv`, which has the rows of `xnli.test.tsv` in the first language.
+    /// Returns one file `multinli.train.<lang>.tsv` per language, with translations of the same
+    /// pairs; `xnli.dev.tsv` and `xnli.test.tsv`, with the pairs in all languages; and
+    /// `xnli.test.to-<first>.tsv`, in which each pair of `xnli.test.tsv` is translated to the first
+    /// language.
     fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
@@ -69,7 +70,7 @@ impl Generator for InferenceConfig {
     }
 }
 
-/// Counts of heads and facts.
+/// Counts of heads, facts and pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InferenceReport {
     /// Number of heads with pairs.
@@ -87,9 +88,10 @@ pub struct InferenceReport {
 /// Pairs of one split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pairs {
-    /// Rows with XNLI's columns for each language, in the order of the languages.
+    /// The rows of each language, with XNLI's columns. The languages are in the order of
+    /// `--languages`.
     pub rows: Vec<(Language, String)>,
-    /// Counts of heads and facts.
+    /// Counts of heads, facts and pairs.
     pub report: InferenceReport,
 }
 
@@ -129,8 +131,8 @@ pub fn inference_pairs(
     let (items, report) = items(&verbalised, premises);
     if items.is_empty() {
         let hint = format!(
-            "none of {} heads has {} facts, a fact of another relation and a relation with one tail; \
-             {} facts lack labels or statement templates",
+            "none of {} heads has {} facts for a premise, a fact with another relation, and a \
+             relation with a single tail; {} facts lack labels or statement templates",
             report.skipped, PREMISE_FACTS, report.without_sentence
         );
         return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
@@ -155,8 +157,8 @@ fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>,
         };
         let items_before = items.len();
         for _ in 0..premises {
-            // The fact to contradict is selected first, then the other facts of the premise and the
-            // neutral fact.
+            // The fact to contradict is selected first, then the remaining facts of the premise,
+            // then the neutral fact.
             let candidates: Vec<&Triple<'_>> = facts.iter().filter(has_one_tail).collect();
             let Some(&&original) = candidates.choose(&mut rng) else { break };
             let mut other_facts: Vec<Triple<'_>> =

@@ -5,13 +5,13 @@ use kg_triples::{KnowledgeGraph, Language, Triple};
 
 use crate::questions::template::{Template, TemplateKind, TemplateSet};
 
-/// The facts whose head is in `heads` and that have labels and a statement in all `languages`, so
-/// that every language has the same items.
+/// The facts whose head is in `heads` and that have labels and a statement template in all
+/// `languages`, so that every language has the same items.
 pub(super) struct VerbalisedFacts<'a> {
     graph: &'a KnowledgeGraph,
     templates: &'a TemplateSet,
     pub(super) languages: &'a [Language],
-    /// The facts, sorted by fact number.
+    /// The facts, in the order of the graph's triples.
     pub(super) facts: Vec<Triple<'a>>,
     /// Number of facts with a head in `heads` that lack a label or a template.
     pub(super) without_sentence: usize,

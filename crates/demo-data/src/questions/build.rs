@@ -8,13 +8,13 @@ use super::template::TemplateSet;
 
 /// Creates the items of one split: questions about the facts of `graph` whose head is in `heads`.
 ///
-/// Contexts consist only of facts whose head is in `heads`. Counterfactual labels are drawn from
-/// all entities of `graph`.
+/// Contexts consist only of facts whose head is in `heads`. In counterfactual contexts, the
+/// entities are drawn from the whole `graph`.
 ///
-/// One set is returned for each of `context_languages`. The sets have the same facts, drawn labels
-/// and order, so items with equal ids are translations of each other. Facts are selected by their
-/// labels in `config.context_language`. An item is skipped in all sets if a language lacks a label
-/// or template, or has one label for two entities.
+/// One set is returned for each of `context_languages`. All sets contain the same facts and drawn
+/// entities in the same order, so items with equal ids are translations of each other. Facts are
+/// selected by their labels in `config.context_language`. An item is skipped in all sets if one of
+/// the languages lacks a label or template, or has the same label for two entities of the item.
 ///
 /// # Errors
 /// [`kg_triples::Error::Config`] for a value out of range;

@@ -31,7 +31,7 @@ impl<'g> FactPool<'g> {
     }
 
     /// Selects `count` facts: the target, then up to `same_relation_facts` facts with its relation,
-    /// then facts of any relation. Returns `None` if too few facts are compatible.
+    /// then facts of any relation. Returns `None` if the compatible facts are fewer than `count`.
     pub(super) fn select(
         &self,
         target: Triple<'g>,
@@ -73,9 +73,10 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
         context
     }
 
-    /// Adds facts of `candidates` in random order until there are `count`.
+    /// Adds compatible facts of `candidates` in random order until the context has `count` facts.
     fn fill(&mut self, candidates: &[Triple<'g>], count: usize, rng: &mut ChaCha8Rng) {
-        // A few random candidates usually suffice; the second pass tries all candidates.
+        // The first pass tries a few random candidates, which usually suffice; the second pass
+        // tries all.
         for sample_size in [candidates.len().min(64), candidates.len()] {
             if self.facts.len() >= count {
                 return;
@@ -94,9 +95,9 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
 
     /// Returns whether a fact is compatible with the context.
     ///
-    /// The fact's head must not have the label of the target's head in any language. The context
-    /// must not yet contain the fact's tail or its pair of head and relation. No label may be both
-    /// a head and a tail.
+    /// The target is the fact of the question. In each language, the fact's head and the target's
+    /// head must have different labels. The context must not yet contain the fact's tail, or a fact
+    /// with the same head and relation. No label may be both a head and a tail.
     fn is_compatible(&self, fact: Triple<'g>) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
         let differs_from_target = all_labels(self.pool.graph, fact.head)

@@ -15,11 +15,11 @@ pub struct FactQuestionConfig {
     /// The source of the facts.
     #[command(flatten)]
     pub facts: FactSource,
-    /// Number of training questions; their contexts have random labels, so that no fact can be
-    /// learned from them
+    /// Number of training questions; entity names in their contexts are random, so that a model
+    /// learns no facts from the contexts
     #[arg(long, default_value_t = 10_000)]
     pub items: usize,
-    /// Write parallel contexts in all languages instead of the first language only
+    /// Write parallel contexts in all languages; otherwise, contexts are in the first language only
     #[arg(long)]
     pub parallel: bool,
 }
@@ -31,11 +31,14 @@ impl Generator for FactQuestionConfig {
         Some(self.facts.split.seed)
     }
 
-    /// Returns `train-context-xx-question-xx.json` and files for `dev` and `test`, whose contexts
-    /// contain true facts and whose questions are in each language.
+    /// Returns `train-context-xx-question-xx.json`, where xx is the first language, and `dev-` and
+    /// `test-context-xx-question-yy.json` for each language yy. The dev and test contexts contain
+    /// true facts.
     ///
-    /// With `parallel`, contexts are in all languages, and training contexts of the first language
-    /// have questions in each language. `heads.<split>.txt` lists the entities of the questions.
+    /// With `parallel`, there are contexts in all languages. Training contexts in the first
+    /// language then have questions in all languages, and training contexts in any other language
+    /// have questions in the language of the context. `heads.<split>.txt` lists the head entities
+    /// of the split.
     fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;

@@ -17,15 +17,15 @@ pub struct QuestionConfig {
     /// Number of sentences in a context, including the sentence of the question's fact.
     pub facts_per_context: usize,
     /// Number of other facts with the relation of the question's fact, at most `facts_per_context`
-    /// − 1. If there are too few, facts of any relation are used.
+    /// − 1. If too few facts have this relation, facts of any relation are added.
     pub same_relation_facts: usize,
-    /// Whether the contexts are counterfactual, so that no facts are learned in training.
+    /// Whether the contexts are counterfactual, so that a model learns no facts in training.
     ///
-    /// All labels of a context are drawn at random without replacement from all entities, and the
-    /// question is about the drawn head.
+    /// The head and tail of each fact in a context are replaced by random entities, drawn from all
+    /// entities without replacement. The question is about the random head of its fact.
     pub counterfactual: bool,
-    /// Number of items; `None` for one item per fact. If it exceeds the number of facts, facts are
-    /// repeated in other contexts.
+    /// Number of items; `None` for one item per fact. If there are more items than facts, facts are
+    /// repeated in different contexts.
     pub items: Option<usize>,
     /// Language of the contexts and answers.
     pub context_language: Language,
@@ -35,7 +35,7 @@ pub struct QuestionConfig {
     pub seed: u64,
 }
 
-/// Maximum number of items of a split. All items are in memory.
+/// Maximum number of items of a split. The number is limited because all items are in memory.
 const MAX_ITEMS: usize = 100_000_000;
 
 impl Default for QuestionConfig {
@@ -68,16 +68,16 @@ pub struct QuestionText {
 pub struct QuestionItem {
     /// Id of the item, equal in all languages, such as `test-000041`.
     pub id: String,
-    /// Fact number of the question's triple in the graph. Counterfactual contexts use only the
-    /// relation of this fact.
+    /// Number of the question's fact in the graph. If the context is counterfactual, only the
+    /// relation of this fact is used.
     pub fact_number: u32,
     /// Statements joined by a space.
     pub context: String,
-    /// The tail of the question's fact, as in the context.
+    /// Label of the fact's tail, as it occurs in the context.
     pub answer: String,
     /// Start of the answer in the context, in Unicode code points.
     pub answer_start: usize,
-    /// The question by language.
+    /// The question in each language.
     pub questions: BTreeMap<Language, QuestionText>,
 }
 
@@ -163,7 +163,7 @@ pub(super) struct ItemBuilder<'b> {
     question_languages: Vec<Language>,
     /// Entities for counterfactual contexts, with distinct labels.
     counterfactual_entities: Vec<&'b str>,
-    /// Number of each fact in the graph.
+    /// Position of each fact in the graph.
     fact_numbers: BTreeMap<Triple<'b>, u32>,
     seed: u64,
 }
@@ -232,8 +232,8 @@ impl<'b> ItemBuilder<'b> {
         (pool, order, report)
     }
 
-    /// Returns one entity per label of the context language, among those with labels in all
-    /// question languages.
+    /// Returns one entity for each label in the context language. Entities that lack a label in a
+    /// question language are excluded.
     fn entities_with_distinct_labels(&self) -> Vec<&'b str> {
         let entities = self.graph.triples().flat_map(|triple| [triple.head, triple.tail]);
         let mut entity_by_label = BTreeMap::new();

@@ -13,7 +13,8 @@ impl QuestionSet {
     ///
     /// All files have the same ids, contexts and answers in the same order. In addition to SQuAD's
     /// keys, each question has `head_start` and `head_length`: the span of the head's label in the
-    /// question, in Unicode code points. Training never replaces these tokens of a question.
+    /// question, in Unicode code points. Training programs that replace tokens of questions do not
+    /// replace the tokens of this span.
     ///
     /// # Errors
     /// If serialisation to JSON fails, which is not expected.

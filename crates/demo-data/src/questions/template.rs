@@ -9,9 +9,9 @@ const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 /// Kind of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TemplateKind {
-    /// States a fact: contains `{head}` and `{tail}` once each.
+    /// Statement of a fact, which contains `{head}` and `{tail}` once each.
     Statement,
-    /// Question whose answer is the tail: contains `{head}` once and no `{tail}`.
+    /// Question whose answer is the tail. It contains `{head}` once and no `{tail}`.
     Question,
 }
 

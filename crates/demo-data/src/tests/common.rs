@@ -7,13 +7,13 @@ use crate::questions::item::{QuestionConfig, QuestionSet};
 use crate::questions::template::TemplateSet;
 use kg_triples::KnowledgeGraph;
 
-/// Returns a graph of three countries with capital and official language, labelled in en, de and
-/// zh.
+/// Returns a graph of three countries with their capitals and official languages, labelled in
+/// English, German and Chinese.
 pub fn countries() -> KnowledgeGraph {
     KnowledgeGraph::read_dir(testkit::fixture("countries")).unwrap()
 }
 
-/// Returns the path of a file of the embedded data.
+/// Returns the path of a file in `data/`.
 pub fn data_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
 }
@@ -22,7 +22,7 @@ pub fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
     graph.triples().map(|triple| triple.head.to_owned()).collect()
 }
 
-/// Returns the items of the split `test` in the context language only.
+/// Returns the items of the split `test` with contexts in `config.context_language`.
 pub fn test_set(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,

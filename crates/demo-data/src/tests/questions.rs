@@ -178,7 +178,8 @@ fn facts_of_other_relations_complete_a_context() {
         other_relations += parsed.iter().filter(|(_, _, r)| *r != relation).count();
     }
     assert!(other_relations > 0);
-    // Three countries have three facts per relation: the fourth sentence has the other relation.
+    // This graph has only three facts per relation, so the fourth sentence of each context has
+    // another relation than the question.
     let small_set = build_set(&countries(), &config(&["en"], 4, 3));
     assert!(small_set.items.iter().all(|item| {
         let relation = countries().triple(item.fact_number).unwrap().relation.to_owned();

@@ -1,4 +1,4 @@
-//! Options of the masking policies. Each `Default` holds the paper's values.
+//! Options of the masking policies. The defaults are the values of the papers.
 use serde::{Deserialize, Serialize};
 
 use super::MaskingError;
@@ -6,7 +6,7 @@ use super::error::check_share;
 
 /// Replacement of a selected token, drawn independently per token.
 ///
-/// The other selected tokens stay unchanged.
+/// Selected tokens that are neither masked nor replaced by a random token stay unchanged.
 ///
 /// BERT (Devlin et al. 2019, §3.1): 80 % `<mask>`, 10 % a random token, 10 % unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -128,8 +128,8 @@ pub enum Unchanged {
     /// All unchanged candidates are predicted, as in the released code.
     #[default]
     Predicted,
-    /// Half of the unchanged candidates are predicted, as in the paper's text on PEP_MS: 80 %
-    /// masked and 10 % unchanged.
+    /// Half of the unchanged candidates are predicted. In the paper's text on PEP_MS, 80 % of the
+    /// candidates are masked, and 10 % are unchanged and predicted.
     Half,
     /// No unchanged candidate is predicted (PEP_M).
     Ignored,

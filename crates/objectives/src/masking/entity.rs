@@ -11,9 +11,9 @@ use super::{MaskingError, MaskingVocab, SpanMask};
 /// Source: XLM-K (Jiang et al. 2022, §3.2), where the hidden state at the mention's first position
 /// is the query of Eq. 1.
 ///
-/// Interpretation: XLM-K replaces "the mention" by a mask and uses one of its hidden states, which
-/// allows a mask per token ([`SpanMask::PerToken`], default) or a single mask. The paper does not
-/// state that masked tokens are predicted, so they have no label.
+/// Interpretation: XLM-K replaces "the mention" by a mask. This can mean one mask per token
+/// ([`SpanMask::PerToken`], the default) or a single mask ([`SpanMask::Single`]). The paper does
+/// not state that masked tokens are predicted, so this function returns no labels.
 ///
 /// # Errors
 /// [`MaskingError::Span`] for a span that is empty or extends past the tokens;

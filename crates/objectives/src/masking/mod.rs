@@ -1,14 +1,13 @@
 //! Masking policies: selection of the masked tokens of an example and their labels.
 //!
 //! The policies are pure functions on token ids, without tensors. Each function takes one example
-//! and returns the encoder's input ids and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) at
-//! positions without loss.
+//! and returns the encoder's input ids. All functions except [`entity_masking`] also return labels,
+//! which are [`IGNORE_INDEX`](crate::IGNORE_INDEX) at positions without loss.
 //!
 //! | your example | policy | loss |
 //! |---|---|---|
 //! | text | [`mlm_masking`] | [`masked_lm`](crate::masked_lm) |
-//! | text with a linked mention | [`entity_masking`] |
-//! [`masked_entity_prediction`](crate::masked_entity_prediction()) |
+//! | text with a linked mention | [`entity_masking`] | [`masked_entity_prediction`](crate::masked_entity_prediction()) |
 //! | code-switched text with its mentions | [`entity_prediction_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage, as the baseline for phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |

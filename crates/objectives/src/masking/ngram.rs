@@ -14,10 +14,10 @@ use super::{MaskedExample, MaskingError, MaskingVocab, NgramMaskingConfig};
 /// `probability`, rounded to the nearest integer, where m is the number of tokens that are not
 /// special.
 ///
-/// Interpretation: the paper specifies neither lengths nor positions. A length is drawn uniformly
-/// from 1 to `max_tokens` and limited to the remaining budget. Then a position is drawn uniformly
-/// among the free spans of this length. If no such span is free, the length is reduced by one.
-/// Lengths and budget are in tokens.
+/// Interpretation: the paper specifies neither lengths nor positions. A length in tokens is drawn
+/// uniformly from 1 to `max_tokens`, and limited to the number of tokens that remain to be
+/// selected. Then a span is drawn uniformly among the free spans of this length. If no such span is
+/// free, the length is reduced by one.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0.

@@ -19,9 +19,10 @@ use super::{MaskedExample, MaskingError, MaskingVocab, PhraseMaskingConfig};
 ///
 /// Interpretation: the paper masks 15 % of the tokens, starting with phrases. It does not define
 /// what happens if more than 15 % of the tokens are in phrases. Here all phrase tokens are
-/// selected, unless `cap` limits their share of m. With a cap, overlapping phrases count as one,
-/// and complete phrases are selected in random order while they fit. Tokens of skipped phrases are
-/// drawn only if the budget cannot be filled otherwise.
+/// selected, unless `cap` limits their share of m. With a cap, overlapping phrases count as one.
+/// Complete phrases are selected in random order, and a phrase that would exceed the cap is
+/// skipped. Tokens of skipped phrases are drawn only if there are too few tokens outside phrases to
+/// fill the budget.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`]

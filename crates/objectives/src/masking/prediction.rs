@@ -16,11 +16,11 @@ use crate::IGNORE_INDEX;
 ///
 /// This is whole and partial entity prediction, WEP and PEP, of EntityCS (Whitehouse et al. 2022).
 ///
-/// A separate draw makes each unit a candidate with probability
-/// [`probability`](EntityPredictionConfig::probability). Another draw per candidate decides whether
-/// its tokens are masked, replaced by random tokens or unchanged. The length does not change.
-/// Unlike [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive
-/// loss, this policy samples and labels tokens.
+/// A unit is a mention or a token of a mention. Each unit becomes a candidate with probability
+/// [`probability`](EntityPredictionConfig::probability). One draw per candidate decides whether its
+/// tokens are masked, replaced by random tokens or unchanged. The length does not change. Unlike
+/// [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive loss,
+/// this policy samples and labels tokens.
 ///
 /// Interpretation: the paper's text and the released code differ on unchanged candidates
 /// ([`Unchanged`]); the code's behaviour is the default. `rest` treats tokens of mentions as

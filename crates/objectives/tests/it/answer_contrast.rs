@@ -124,8 +124,8 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     }
 }
 
-/// Creates `batch` rows of `<s>`, a question token, the gold token and `incorrect` other
-/// candidates. All hidden states are equal.
+/// Creates `batch` rows of `<s>`, a question token, the gold token and incorrect candidates, whose
+/// number is `incorrect`. All hidden states are equal.
 fn equal_tokens_batch(batch: usize, incorrect: usize) -> Batch {
     let list = (0..=incorrect).map(|i| Some((2 + i as i64, 2 + i as i64))).collect();
     Batch {
@@ -197,7 +197,7 @@ fn each_selection_contrasts_the_selected_negative() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    // Large enough for libtorch to use several threads.
+    // The inputs are large enough for libtorch to use several threads.
     let mut batch = equal_tokens_batch(16, 20);
     batch.hidden = states(16, 23, 256);
     let run = |threads| {

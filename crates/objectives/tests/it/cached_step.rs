@@ -9,7 +9,7 @@ use objectives::{
 };
 use torch_ext::{dropout_factors_like, token_offsets};
 
-/// Locked by tests that draw from the random generator of the process.
+/// A lock for tests that draw from the random generator of the process.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// Two layers with dropout between them, for queries and keys.
@@ -100,8 +100,8 @@ fn gradients_equal_those_of_one_large_batch_with_equal_dropout() {
             assert_eq!(next_draw, draw());
             continue;
         }
-        // The loss of gradient accumulation differs, because its negatives come from the same
-        // micro-batch.
+        // The loss of gradient accumulation differs, because the negatives of a row come from its
+        // micro-batch only.
         let separate_loss = |micro_batch: &MicroBatch<Tensor>| {
             scalar(&encoder.loss(&encoder.embed(&micro_batch.rows, 0.0).unwrap()).unwrap())
         };

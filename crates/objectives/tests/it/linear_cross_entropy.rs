@@ -276,7 +276,7 @@ fn large_close_logits_retain_precision() {
 #[test]
 fn float16_gradients_support_many_rows_of_one_target() {
     let options = (Kind::Half, Device::Cpu);
-    // With the maximum scale of 8, the sum over 512 rows of 20 would exceed float16's maximum
+    // With the maximum scale of 8, the sum of 20 over 512 rows would exceed float16's maximum
     // (65,504). With width 256, all rows are summed in one chunk.
     for (rows, width) in [(512, 4), (512, 256), (600, 4)] {
         let hidden = Tensor::full([rows, width], 20.0, options).set_requires_grad(true);

@@ -27,7 +27,7 @@ fn gather_selects_rows_from_any_memory_layout() {
     let masked = masked_positions(&ids(&[-100, 1, 2, -100]).view([2, 2])).unwrap();
     let hidden = Tensor::arange(12, FLOAT).view([2, 2, 3]);
     let expected = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-    // The second tensor has other strides: [L, B, H] viewed as [B, L, H].
+    // The second tensor is not contiguous: it is [L, B, H] viewed as [B, L, H].
     for hidden in [hidden.shallow_clone(), hidden.transpose(0, 1).contiguous().transpose(0, 1)] {
         let rows = masked.gather(&hidden).unwrap();
         assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), expected);

@@ -96,7 +96,7 @@ fn a_saved_queue_resumes_at_its_position() {
         assert_eq!(numbers(queue), [5, 6, 7, 8, 9]);
         assert_eq!(queue_ids(queue), [5, 6, -1, -1, -1]);
     }
-    // A file of another size is rejected, and the queue does not change.
+    // A file of a queue with another size is rejected, and the queue does not change.
     let mut smaller_queue = queue(4, QueueStart::Empty);
     smaller_queue.push(&rows(&[1]), None).unwrap();
     let error = smaller_queue.load(&path).unwrap_err().to_string();

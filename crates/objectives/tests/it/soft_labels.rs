@@ -22,7 +22,7 @@ fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     exponentials.iter().map(|power| power / sum).collect()
 }
 
-/// T² times the KL divergence of one distribution.
+/// T² times the KL divergence of one pair of distributions.
 fn naive_divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
     let (q, p) = (naive_softmax(student, temperature), naive_softmax(teacher, temperature));
     let mut sum = 0.0;

@@ -13,8 +13,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClozeConfig {
-    /// Maximum number of space-separated words in a sentence that has no template. Longer sentences
-    /// are skipped. The released scorer uses 100.
+    /// Maximum number of space-separated words in a sentence that was not generated from a
+    /// template. Longer sentences are skipped. The released scorer uses 100.
     pub max_words: usize,
     /// Maximum number of pieces of an input, including special tokens.
     pub max_length: usize,
@@ -40,7 +40,7 @@ pub struct Cloze {
     /// Index of the mask to predict.
     pub mask: usize,
     /// The gold piece; `None` if the object is not one piece. Facts without a gold piece count as
-    /// wrong, so that the number of scored facts equals LAMA's.
+    /// wrong; if they were skipped, fewer facts would be scored than by LAMA's scorer.
     pub gold: Option<u32>,
     /// Whether the mask represents a word after a space, such as XLM-R's `▁Paris` or BERT's
     /// `Paris`.
@@ -95,8 +95,8 @@ pub struct Clozes {
 ///
 /// Interpretation: the texts before and after the mask are tokenised separately, as `tokenizers`
 /// does around a special token. The space before the mask belongs to the mask, not to the text
-/// before it: the mask represents `▁Paris` (BERT: `Paris`). Pre-training masks whole pieces in the
-/// same way.
+/// before the mask: the mask represents `▁Paris` (BERT: `Paris`). In pre-training, a mask also
+/// represents a piece with its space.
 ///
 /// ```
 /// use transfer_eval::lama::{ClozeConfig, Fact, build_clozes};

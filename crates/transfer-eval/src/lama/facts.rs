@@ -42,7 +42,7 @@ impl Corpus {
     }
 }
 
-/// A relation, or a file of sentences.
+/// A relation with a template, or a file of sentences without templates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Relation {
     /// Id of the relation, such as `P19` or `place_of_birth`; `test` for a file of sentences.
@@ -61,9 +61,9 @@ impl Relation {
     /// Reads `relations.jsonl`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation, repeats an id, or has
-    /// a template without `[X]` or without exactly one `[Y]`; [`Error::Content`] if there is no
-    /// relation.
+    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation, that repeats an id,
+    /// or whose template does not have `[X]` and exactly one `[Y]`; [`Error::Content`] if there is
+    /// no relation.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
@@ -109,8 +109,9 @@ pub struct Fact {
     pub object: String,
     /// The part of the sentence before the gap.
     pub before: String,
-    /// The part of the sentence after the gap. Interpretation: the first of several gaps is used,
-    /// and further gaps remain `[MASK]`, as in the released scorer.
+    /// The part of the sentence after the gap. Interpretation: if the sentence has several gaps,
+    /// the object fills the first gap, and the other gaps remain `[MASK]`, as in the released
+    /// scorer.
     pub after: String,
     /// Whether the sentence was generated from a template.
     pub from_template: bool,
@@ -118,8 +119,8 @@ pub struct Fact {
     pub line: usize,
 }
 
-/// The facts of one relation, and the numbers of lines that the rules of the released scorer
-/// exclude.
+/// The facts of one relation, and counts of the lines that are excluded by the rules of the
+/// released scorer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The facts, in file order.

@@ -35,12 +35,13 @@ pub struct RelationScore {
 /// The scores of a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LamaScore {
-    /// Mean over relations: the "Total" of Google-RE and T-REx.
+    /// Mean over relations. Papers report it as the "Total" of Google-RE and T-REx.
     #[serde(rename = "macro")]
     pub macro_average: Precision,
     /// Precision over all facts.
     pub micro: Precision,
-    /// Mean over the relations of each cardinality, for T-REx.
+    /// Mean over the relations of each cardinality, such as `N-1`; empty if no relation has a
+    /// cardinality.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<String, Precision>,
     /// The relations that have a scored fact, in input order.
@@ -50,8 +51,8 @@ pub struct LamaScore {
 }
 
 impl Cloze {
-    /// Returns the rank of the gold piece, from 1, in a list of the best pieces in order; `None` if
-    /// the list does not contain the gold piece. Ten pieces suffice for [`score_lama`].
+    /// Returns the rank of the gold piece, from 1, in `best`, a list of pieces with the best first;
+    /// `None` if the list does not contain the gold piece. Ten pieces suffice for [`score_lama`].
     ///
     /// ```
     /// use transfer_eval::lama::Cloze;
@@ -108,7 +109,7 @@ impl LamaScore {
 ///
 /// # Errors
 /// [`Error::Array`] if `logits` does not have N rows; [`Error::Mismatch`] naming the cloze if a
-/// compared logit is NaN, or its gold piece is not among the candidates or is V or more.
+/// logit is NaN, or if the gold piece is V or more or is not among the candidates.
 pub fn rank_golds(
     logits: ArrayView2<'_, f32>,
     clozes: &[Cloze],

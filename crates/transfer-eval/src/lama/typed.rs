@@ -1,5 +1,5 @@
-//! Typed LAMA queries in many languages, as in mLAMA. The candidates for a fact are the objects of
-//! its relation, which may have any number of pieces.
+//! Typed LAMA queries in many languages, as in mLAMA. The candidates for a fact are all objects of
+//! its relation. An object may have any number of pieces.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// One fact of mLAMA.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TypedFact {
-    /// `uuid`; the line number if it is missing.
+    /// The key `uuid` in the file; the line number if the key is missing.
     #[serde(default, rename = "uuid")]
     pub id: String,
     /// Id of the subject.
@@ -76,14 +76,14 @@ pub struct TypedCloze {
     pub id: String,
     /// Index of the relation in [`TypedClozes::relations`].
     pub relation: usize,
-    /// Piece ids before the object, including the special token before a text.
+    /// Piece ids before the object, including the special token at the beginning, such as `<s>`.
     pub before: Vec<u32>,
-    /// Piece ids after the object, including the special token after a text.
+    /// Piece ids after the object, including the special token at the end, such as `</s>`.
     pub after: Vec<u32>,
     /// Index of the object among the relation's candidates.
     pub gold: usize,
-    /// Candidate indices of other correct answers: the objects of further facts about the subject.
-    /// These candidates are excluded from the ranking.
+    /// Indices of other candidates that are correct, because the relation has several facts about
+    /// the subject. These candidates are excluded from the ranking.
     pub other_correct: BTreeSet<usize>,
 }
 
@@ -111,12 +111,12 @@ pub struct TypedClozes {
 ///
 /// Interpretation: the texts before and after the object and the object itself are tokenised
 /// separately, so the first piece of an object has a space mark in XLM-R. For a tokenizer that
-/// marks only actual spaces, a space is added before the object if the template has one.
+/// marks only actual spaces, a space is added before the object if the template has a space there.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact whose
-/// input with the longest candidate has more than `max_length` pieces, or whose object has no
-/// piece.
+/// object has no piece, or whose input exceeds `max_length` pieces when it contains the longest
+/// candidate.
 ///
 /// # Example
 /// ```
@@ -212,7 +212,7 @@ impl TypedClozes {
         let scores_error =
             |message: String| Error::array("scores", format!("{}: {message}", cloze.id));
         if scores.len() != expected {
-            return Err(scores_error(format!("{} for {expected} candidates", scores.len())));
+            return Err(scores_error(format!("{} scores for {expected} candidates", scores.len())));
         }
         if let Some(number) = scores.iter().position(|score| score.is_nan()) {
             return Err(scores_error(format!("the score of candidate {number} is NaN")));
@@ -236,17 +236,18 @@ impl TypedClozes {
         score_ranks(&relations, rows)
     }
 
-    /// Returns P@1, in percent, of a uniform random baseline: the mean over relations of 1 / number
-    /// of candidates. Further correct answers of a cloze are not candidates.
+    /// Returns P@1, in percent, of a uniform random baseline. For a cloze, P@1 is 1 / number of
+    /// candidates, without candidates that are other correct answers. The result is the mean over
+    /// relations.
     pub fn random_baseline(&self) -> f64 {
         self.most_frequent_baseline(&BTreeMap::new())
     }
 
     /// Returns P@1, in percent, of a frequency baseline that ignores the subject: it predicts the
     /// object that occurs in most facts of `trained` for the relation. The result is the mean over
-    /// relations. Ties between most frequent objects are broken at random, and the result is the
-    /// expected value. Further correct answers of a cloze are not candidates. Relations are matched
-    /// by id, and objects by their piece ids.
+    /// relations. If several objects are most frequent, the baseline predicts one of them at
+    /// random, and its expected P@1 is returned. Other correct answers of a cloze are not
+    /// predicted. Relations are matched by id, and objects by their piece ids.
     pub fn frequency_baseline(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();
         for cloze in &trained.clozes {
@@ -256,7 +257,8 @@ impl TypedClozes {
         self.most_frequent_baseline(&counts)
     }
 
-    /// Returns the expected P@1 of predicting an object with the largest count in its relation.
+    /// Returns the expected P@1, in percent, of predicting a random one of the objects with the
+    /// largest count in the relation.
     fn most_frequent_baseline(&self, counts: &BTreeMap<(&str, &[u32]), usize>) -> f64 {
         let mut sums = vec![(0.0, 0usize); self.relations.len()];
         for cloze in &self.clozes {

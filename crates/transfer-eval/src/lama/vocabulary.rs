@@ -41,7 +41,7 @@ impl CommonVocabulary {
         text.split(' ').all(|word| self.words.contains(word))
     }
 
-    /// Returns the piece ids of all words that are a single piece.
+    /// Returns the piece ids of all words that consist of a single piece.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a word cannot be tokenised, or no word is one piece.

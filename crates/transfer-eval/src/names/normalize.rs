@@ -7,8 +7,8 @@ use regex::Regex;
 /// always `Some`, because the constant pattern is valid.
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
 
-/// Normalises a name for comparison as the authors do: lower case, only letters, numbers and
-/// spaces. Combining marks are removed.
+/// Normalises a name for comparison as WikiKGE-10's authors do: converts it to lower case, and
+/// removes all characters except letters, numbers and spaces. Combining marks are also removed.
 ///
 /// ```
 /// use transfer_eval::names::normalize_name;

@@ -13,9 +13,9 @@ use crate::{Error, Result};
 /// language.
 pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Scores the predictions of every `results/{coverage,precision}/*.out` in `folder`, a copy of
-/// `apple/ml-kge` with plain or gzipped data, and checks that all counts and scores equal the
-/// printed ones.
+/// Scores the released predictions again, and checks that all counts and scores equal the values in
+/// the files `results/{coverage,precision}/*.out` of `folder`. `folder` is a copy of
+/// `apple/ml-kge`, with plain or gzipped data.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; errors of

@@ -43,7 +43,7 @@ impl Default for NameConfig {
     }
 }
 
-/// A line of predictions in WikiKGE-10's format or that of `kg-triples names`.
+/// A line of predictions, in the format of WikiKGE-10 or of `kg-triples names`.
 #[derive(Deserialize)]
 struct Record {
     #[serde(alias = "entity")]
@@ -61,7 +61,7 @@ enum Value {
     Name(String),
 }
 
-/// Reads the judged names of a language, JSON lines, plain or gzipped.
+/// Reads the judged names of a language from a file of JSON lines, plain or gzipped.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] for a malformed line or a duplicate entity; [`Error::Content`]
@@ -82,8 +82,8 @@ pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
     }
 }
 
-/// Reads predicted names, JSON lines, plain or gzipped. If an entity has several lines, the last
-/// line is used, as in the authors' scripts.
+/// Reads predicted names from a file of JSON lines, plain or gzipped. If an entity has several
+/// lines, the last line is used, as in the authors' scripts.
 ///
 /// `values` contains names, or triples of a confidence, a name and whether the name is primary:
 /// `{"wikidata_id": "Q64", "values": [[3, "Berlin", true]]}`.

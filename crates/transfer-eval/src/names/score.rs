@@ -29,7 +29,8 @@ pub struct CoverageScore {
 
 /// Separation of correct and incorrect names by predictions, in percent.
 ///
-/// Names are counted as listed; names that are equal after normalising count separately.
+/// Except for `wrong`, every listed name is counted, also if several names of an entity are equal
+/// after normalisation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionScore {
     /// Share of the judged names that are classified correctly: correct and predicted, or incorrect
@@ -53,8 +54,9 @@ pub struct PrecisionScore {
     pub correct: usize,
     /// Number of correct names that are not predicted.
     pub rejected_correct: usize,
-    /// Share of incorrect names among the predicted names that were judged, after normalising. A
-    /// name that was judged both correct and incorrect counts as correct.
+    /// Share of incorrect names among the predicted names that were judged. Names of an entity that
+    /// are equal after normalisation count once. A name that was judged both correct and incorrect
+    /// counts as correct.
     pub wrong: f64,
 }
 

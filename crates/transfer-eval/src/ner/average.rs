@@ -3,8 +3,9 @@
 /// Maximum number of elements that numpy sums without splitting the array.
 const BLOCK: usize = 128;
 
-/// Computes the sum in the order of `numpy.add.reduce` over contiguous float64: fewer than eight
-/// elements are added sequentially, up to 128 in eight lanes, and longer arrays are halved.
+/// Computes the sum in the order of `numpy.add.reduce` over contiguous float64: fewer than 8
+/// elements are added sequentially, 8 to 128 elements are added in eight lanes, and longer arrays
+/// are split into halves.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let count = values.len();
     if count < 8 {

@@ -17,7 +17,7 @@ pub const IGNORE_INDEX: i64 = -100;
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
     /// Maximum number of pieces of an input, including the two special tokens. Words whose first
-    /// piece exceeds the maximum are omitted and scored as `O`. Interpretation: 256, from the
+    /// piece would exceed the maximum are omitted and scored as `O`. Interpretation: 256, from the
     /// fine-tuning scripts that the authors refer to.
     pub max_length: usize,
 }
@@ -36,7 +36,8 @@ pub struct NerInput {
     pub sentence: usize,
     /// Piece ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Gold labels, `[L]`: each word's label at its first piece, [`IGNORE_INDEX`] elsewhere.
+    /// Gold labels, `[L]`: the label of a word at its first piece, [`IGNORE_INDEX`] at all other
+    /// positions.
     pub labels: Vec<i64>,
     /// Pairs (index of a word, position of its first piece) in ascending order. Words without
     /// pieces are omitted.
@@ -46,8 +47,8 @@ pub struct NerInput {
 /// Encodes each sentence as one input, in order.
 ///
 /// The label of a word is at its first piece, as in the papers' scripts. Each word is tokenised as
-/// if it followed a space, also in languages that are written without spaces (the usual practice
-/// for word lists).
+/// if it followed a space, as is usual for word lists. This also holds for languages that are
+/// written without spaces.
 ///
 /// ```
 /// use transfer_eval::ner::{IGNORE_INDEX, Labels, NerConfig, Sentence, encode_ner};
@@ -134,8 +135,8 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
 
 /// Converts a tagger's labels to one tag per word; `None` for words that are in no input.
 ///
-/// `predictions` contains the labels of each input: at each of the L positions, the arg max of the
-/// logits. Only labels at the first pieces of words are used.
+/// `predictions` contains, for each input, the predicted label at each of the L positions: the arg
+/// max of the logits. Only labels at the first pieces of words are used.
 ///
 /// ```
 /// use transfer_eval::ner::{Labels, NerConfig, Sentence, encode_ner, sentence_tags};

@@ -31,8 +31,8 @@ pub enum Scheme {
 
 /// The entities of one sentence, sorted by type, then position.
 ///
-/// With [`Scheme::StrictIob2`], tags that start with `E` or `S` are ignored; `seqeval` rejects
-/// them.
+/// With [`Scheme::StrictIob2`], tags that start with `E` or `S` are ignored; `seqeval` would return
+/// an error.
 ///
 /// ```
 /// use transfer_eval::ner::{Entity, Scheme, entities};

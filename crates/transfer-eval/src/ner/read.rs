@@ -44,13 +44,14 @@ pub enum NerFormat {
     Conll,
     /// WikiAnn (PAN-X): `lang:word`, a tab and the tag on each line.
     WikiAnn,
-    /// Universal NER: Index, word, tag and further columns, separated by tabs; lines that start
-    /// with `#` are comments.
+    /// Universal NER: the columns are the index of the word, the word, the tag and further columns,
+    /// separated by tabs. Lines that start with `#` are comments.
     UniversalNer,
 }
 
 impl NerFormat {
-    /// Detects the format from the first line with a comment or word; the default is CoNLL.
+    /// Detects the format from the first line with a comment or word. If there is no such line, the
+    /// format is CoNLL.
     pub fn detect(text: &str) -> Self {
         for (_, line) in numbered_lines(text) {
             if is_comment(line) {
@@ -89,8 +90,8 @@ fn split_language(text: &str) -> Option<(&str, &str)> {
     (language.len() >= 2 && is_code(language)).then_some((language, word))
 }
 
-/// Reads sentences from a file, plain or gzipped. The default format is the result of
-/// [`NerFormat::detect`].
+/// Reads sentences from a file, plain or gzipped. If `format` is `None`, [`NerFormat::detect`]
+/// detects the format.
 ///
 /// ```
 /// let sentences = transfer_eval::ner::read_ner("../../data/uner/zh_pud.test.iob2.gz", None)?;

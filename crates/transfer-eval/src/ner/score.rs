@@ -23,7 +23,7 @@ pub struct EntityScore {
 /// The scores of a data set, with the values of `seqeval`'s `classification_report`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NerScore {
-    /// Score over all entities; papers report its F1 in percent.
+    /// Score over all entities. Papers report the F1 of this score, in percent.
     pub micro: EntityScore,
     /// Mean over types; 0 if there is no entity (`seqeval` returns NaN).
     #[serde(rename = "macro")]
@@ -110,8 +110,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     }
 }
 
-/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). The tag `None`, of a word
-/// that is in no input of the tagger, is scored as `O`.
+/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). Words without a predicted tag
+/// (`None`) are in no input of the tagger, and are scored as `O`.
 ///
 /// ```
 /// use transfer_eval::ner::{Scheme, Sentence, score_ner};
@@ -123,8 +123,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 /// ```
 ///
 /// # Errors
-/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first
-/// sentence, and its line, with different numbers of gold and predicted tags, [`Error::Nothing`]
+/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] with the number and
+/// line of the first sentence whose numbers of gold and predicted tags differ, [`Error::Nothing`]
 /// without any sentence.
 pub fn score_ner(
     sentences: &[Sentence],

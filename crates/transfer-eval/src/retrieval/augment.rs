@@ -24,8 +24,8 @@ use crate::{Error, Result};
 /// - a question: `[D]`
 ///
 /// # Errors
-/// [`Error::Mismatch`] naming a question whose passage does not exist or whose number of dimensions
-/// differs.
+/// [`Error::Mismatch`] naming a question whose passage does not exist or whose vector does not have
+/// D dimensions.
 pub fn augment<'a>(
     passages: ArrayView2<'_, f32>,
     questions: impl IntoIterator<Item = (usize, ArrayView1<'a, f32>)>,

@@ -68,8 +68,8 @@ pub enum GoldLanguage {
     Any,
 }
 
-/// Options of [`CandidateList::draw`]. The paper specifies the size ("32k") and that the list
-/// contains several languages; the remaining options are our interpretation.
+/// Options of [`CandidateList::draw`]. The paper specifies only the size ("32k") and that the
+/// descriptions are in several languages; all other options are an interpretation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
@@ -142,10 +142,10 @@ impl CandidateList {
     /// queries, and random other entities.
     ///
     /// The language of each description is drawn uniformly from the languages in which its entity
-    /// is described. With [`GoldLanguage::Different`], languages of queries about the entity are
-    /// excluded; if no language remains, the language is drawn from all languages of the entity,
-    /// and queries in that language are skipped. The result does not depend on the order of
-    /// `descriptions`.
+    /// is described. With [`GoldLanguage::Different`], the languages of the queries about the
+    /// entity are excluded. If no language remains, the language is drawn from all languages of the
+    /// entity, and queries about the entity in the drawn language are skipped. The result does not
+    /// depend on the order of `descriptions`.
     ///
     /// ```
     /// use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Query};
@@ -164,8 +164,8 @@ impl CandidateList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Candidates`] for a duplicate query id, if the queries have more than N entities, if
-    /// there are fewer than N entities, or if no query has a candidate.
+    /// [`Error::Candidates`] if two queries have the same id, if the queries are about more than N
+    /// entities, if fewer than N entities have a description, or if no query has a candidate.
     pub fn draw(
         descriptions: &[Description],
         queries: &[Query],

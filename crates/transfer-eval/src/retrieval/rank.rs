@@ -30,12 +30,12 @@ pub struct RankConfig {
 }
 
 /// Returns the rank of each query's gold candidate, from 1. The gold candidate is ranked after all
-/// candidates with the same score, so that constant scores result in rank N, not 1.
+/// other candidates with its score, so that constant scores result in rank N, not 1.
 ///
-/// **Exact:** ranks equal the ranks of scores summed in float64, in order of the dimensions,
-/// independent of blocks, threads and processor. A float32 dot product suffices if it differs from
-/// the gold score by more than the rounding error; otherwise, the score is computed again in
-/// float64.
+/// **Exact:** ranks equal the ranks by scores that are summed in float64 in order of the
+/// dimensions. They do not depend on blocks, threads or the processor. A float32 dot product
+/// suffices if it differs from the gold score by more than the rounding error; otherwise, the score
+/// is computed again in float64.
 ///
 /// ```
 /// use ndarray::array;
@@ -65,7 +65,7 @@ pub fn rank_candidates(
 ) -> Result<Vec<usize>> {
     let count = candidates.nrows();
     if let Some((k, gold)) = gold.iter().enumerate().find(|&(_, &gold)| gold >= count) {
-        let message = format!("gold candidate {gold}, but there are {count}");
+        let message = format!("gold candidate {gold}, but there are {count} candidates");
         return Err(Error::mismatch("query", k, None, message));
     }
     if queries.nrows() == 0 {

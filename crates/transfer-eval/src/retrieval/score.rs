@@ -70,7 +70,7 @@ pub struct RetrievalScore {
 }
 
 impl RetrievalScore {
-    /// The row of XLM-K's Table 7; `task` is `XEP` or `XOR`.
+    /// Returns the accuracy as a row of XLM-K's Table 7; `task` is `XEP` or `XOR`.
     pub fn measured(&self, model: &str, task: &str) -> Measured {
         Measured::new(model, task, "all", "accuracy", self.all.accuracy)
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::retrieval::{RankSummary, RetrievalScore};
 
-/// Scores of one retrieval task over models with different seeds, evaluated on the same queries.
-/// All scores except `mrr` are in percent.
+/// Scores of one retrieval task over models that were trained with different seeds and evaluated on
+/// the same queries. All scores except `mrr` are in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalSummary {
     /// Share of queries whose gold candidate has rank 1.

@@ -1,4 +1,4 @@
-//! Inputs of sentence pairs for a classifier.
+//! Conversion of sentence pairs to the inputs of a classifier.
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -23,8 +23,8 @@ impl Default for NliConfig {
     }
 }
 
-/// The input of a pair, without padding: `<s> premise </s></s> hypothesis </s>`, or the layout of
-/// two texts that the tokenizer defines.
+/// The input of a pair, without padding, in the tokenizer's layout for two texts, such as `<s>
+/// premise </s></s> hypothesis </s>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NliInput {
     /// Piece ids, `[L]`.
@@ -82,9 +82,9 @@ pub fn encode_nli(
 }
 
 /// Returns the number of pieces of each sentence that fit into `budget`, as in `tokenizers`'
-/// `LongestFirst`. The shorter sentence is not truncated if it has at most half of the budget.
-/// Otherwise, each sentence is truncated to half of the budget; if the budget is odd, the longer
-/// sentence (the second if both are equal) has one more piece.
+/// `LongestFirst`. If the shorter sentence has at most half of `budget` pieces, only the longer
+/// sentence is truncated. Otherwise, each sentence is truncated to half of `budget`. If `budget` is
+/// odd, the longer sentence (the second if the lengths are equal) has one more piece.
 fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first + second <= budget {
         return (first, second);

@@ -123,8 +123,7 @@ fn program_scores_files_and_rejects_invalid_files() {
     ]);
 }
 
-/// If a printed score differs from the computed score in one digit, the error names the line of the
-/// printed score.
+/// A score in the authors' output is changed by one digit; the error names the line of this score.
 #[test]
 fn differences_from_the_printed_scores_are_errors() {
     let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));

@@ -20,7 +20,9 @@ pub enum Command {
 
 /// Convert facts to inputs with one mask, one JSON object per line.
 ///
-/// Each object has id, relation, input_ids, mask (an index), gold (a piece id, or null) and spaced.
+/// Keys: id, relation, input_ids, mask (the index of the mask in input_ids), gold (the piece id of
+/// the object; null if the object is not a single piece), and spaced (whether the mask represents a
+/// word after a space).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,14 +35,14 @@ pub struct ClozeArgs {
     /// Folder `data` of the unpacked LAMA archive
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Part of LAMA
+    /// Corpus of LAMA
     #[arg(long, value_enum)]
     corpus: Corpus,
     /// tokenizer.json of an XLM-R model
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Vocabulary shared by all compared models, one word per line; facts with other objects are
-    /// skipped
+    /// Vocabulary shared by all compared models, one word per line; facts whose object is not in
+    /// this vocabulary are skipped
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
     /// Output file
@@ -67,7 +69,7 @@ pub struct ScoreArgs {
     /// the ten best pieces, best first, or {"id": "…", "rank": 3} with the gold piece's rank (null
     /// if the gold piece is not ranked)
     best: PathBuf,
-    /// relations.jsonl of LAMA, for the relation types of T-REx
+    /// relations.jsonl of LAMA, which contains the types of T-REx's relations (1-1, N-1, N-M)
     #[arg(long, value_name = "FILE")]
     relations: Option<PathBuf>,
     /// Also write the results for `transfer-eval table 001-5` to this file

@@ -9,7 +9,7 @@ use transfer_eval::names::{
 
 use crate::{CommandResult, print, print_json, print_stderr};
 
-/// Score names of entities in a language as WikiKGE-10 does (Conia et al. 2023).
+/// Score the names of entities in one language, as in WikiKGE-10 (Conia et al. 2023).
 #[derive(clap::Subcommand)]
 pub enum Command {
     Coverage(ScoreArgs),
@@ -27,9 +27,10 @@ Examples:
 With names of `kg-triples names`:
   transfer-eval names coverage de.json names.jsonl --language de")]
 pub struct ScoreArgs {
-    /// JSON lines of wikidata_id, correct_values and incorrect_values
+    /// JSON lines with the keys wikidata_id, correct_values and incorrect_values
     gold: PathBuf,
-    /// JSON lines of wikidata_id (or entity) and values: names, or [confidence, name, primary]
+    /// JSON lines with the keys wikidata_id (or entity) and values, a list of names or of
+    /// [confidence, name, primary]
     predicted: PathBuf,
     /// Minimum confidence of a predicted name; the authors use 2 for the coverage of M-NTA
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -37,12 +38,13 @@ pub struct ScoreArgs {
     /// Only use names marked as primary, such as Wikidata's labels
     #[arg(long)]
     primary: bool,
-    /// Only use predictions of this language, for files with a key lang
+    /// Only use predictions in this language; requires a file whose lines have the key lang
     #[arg(long, value_name = "LANG")]
     language: Option<String>,
 }
 
-/// Print as JSON how well predictions separate correct from incorrect names, in percent.
+/// Print scores of how well the predictions separate correct from incorrect names, as JSON, in
+/// percent.
 ///
 /// `accuracy` and `recall` are the authors' P and R. `wrong` is the share of incorrect names among
 /// the predicted names that were judged.

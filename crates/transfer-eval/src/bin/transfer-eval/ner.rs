@@ -5,10 +5,11 @@ use transfer_eval::ner::{Scheme, Sentence, read_ner, score_ner};
 
 use crate::{CommandResult, print_json};
 
-/// Print precision, recall and F1 of entities as JSON, each from 0 to 1, equal to seqeval's.
+/// Print precision, recall and F1 of entities as JSON, from 0 to 1. The values equal those of
+/// seqeval.
 ///
-/// Both files have one word with its tag per line. The formats may differ, but the words must be
-/// equal.
+/// Both files have one word with its tag per line. The two files may have different formats, but
+/// must contain the same words.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -10,15 +10,16 @@ use transfer_eval::retrieval::{
 
 use crate::{CommandResult, print_json, print_stderr};
 
-/// Draw a fixed list of candidates, and score the ranks of the gold candidates (XLM-K's XEP and XOR).
+/// Draw a list of candidates that is stored in a file, and score the ranks of the gold candidates
+/// (XLM-K's XEP and XOR).
 #[derive(clap::Subcommand)]
 pub enum Command {
     List(ListArgs),
     Score(ScoreArgs),
 }
 
-/// Draw a list in random order: one description of each entity of the queries, and of random other
-/// entities.
+/// Draw a list of entity descriptions in random order. It has one description of each entity that a
+/// query is about, and one description of each of several random other entities.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,8 +47,8 @@ pub struct ListArgs {
     out: PathBuf,
 }
 
-/// Print accuracy@1, hits@10 (percent) and MRR as JSON: over all queries, by language of the query
-/// and by pair of languages.
+/// Print accuracy@1 and hits@10 (both in percent) and MRR as JSON: over all queries, by language of
+/// the query, and by languages of the query and the gold candidate.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -62,8 +63,8 @@ With results for a table:
 pub struct ScoreArgs {
     /// Output file of `retrieval list`
     list: PathBuf,
-    /// safetensors with `queries` [Q, D] and `candidates` [N, D], float32, rows in the order of the
-    /// list
+    /// safetensors file with the float32 tensors `queries` [Q, D] and `candidates` [N, D], whose
+    /// rows are in the order of the list
     vectors: PathBuf,
     /// Use cosine similarity instead of the dot product
     #[arg(long)]

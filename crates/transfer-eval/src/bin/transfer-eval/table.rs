@@ -5,7 +5,7 @@ use results::{Measured, PrintedTable};
 
 use crate::{CommandResult, print};
 
-/// Print a result table of XLM-K with a run's results next to the published ones.
+/// Print a result table of XLM-K: the published results, and the results of a run.
 ///
 /// 001-1 MLQA, 001-2 NER, 001-3 XNLI, 001-4 ablations, 001-5 LAMA, 001-7 XEP and XOR.
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ A line of --run:
   {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\",
    \"metric\": \"f1\", \"value\": 72.9, \"sd\": 0.2}")]
 pub struct Args {
-    /// Paper and table
+    /// Id of the paper and number of the table, such as 001-3
     id: String,
     /// JSONL file of results; may be repeated
     #[arg(long, value_name = "FILE")]

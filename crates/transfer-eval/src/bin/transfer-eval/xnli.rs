@@ -17,8 +17,8 @@ With XNLI:
 pub struct Args {
     /// xnli.dev or xnli.test, .tsv or .jsonl
     gold: PathBuf,
-    /// One label per line, in the order of the gold file: entailment, neutral, contradiction, or 0,
-    /// 1, 2
+    /// One label per line, in the order of the gold file: a name (entailment, neutral,
+    /// contradiction) or the class number (0, 1, 2)
     predicted: PathBuf,
 }
 

@@ -27,8 +27,8 @@ pub struct LinearMap {
 }
 
 impl LinearMap {
-    /// Normalises `source`, `[N, D]`, and `target`, `[M, D]`, in place, and fits a map to pairs of
-    /// their rows.
+    /// Normalises `source`, `[N, D]`, and `target`, `[M, D]`, in place, and fits a map to `pairs`
+    /// of a row of `source` and a row of `target`.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for steps that do not end with [`Step::Unit`];
@@ -51,7 +51,7 @@ impl LinearMap {
     /// Normalises and maps source vectors, `[N, D]`.
     ///
     /// # Errors
-    /// [`Error::Array`](crate::Error::Array) if D differs.
+    /// [`Error::Array`](crate::Error::Array) if D differs from the D of the fitted vectors.
     pub fn map_source(&self, mut vectors: Array2<f32>) -> Result<Array2<f32>> {
         self.source_normalization.apply(&mut vectors)?;
         map_rows(vectors.view(), self.matrix.view())

@@ -12,8 +12,8 @@ const QUERY_BLOCK: usize = 512;
 /// Candidates per matrix multiplication. The similarities of one block of queries and one block of
 /// candidates have 2 MiB.
 const CANDIDATE_BLOCK: usize = 1024;
-/// Number of candidates per group. A group is skipped if its largest float32 score is lower than
-/// the scores of the best candidates so far.
+/// Number of candidates per group. A group is skipped if its largest float32 score is so low that
+/// none of its candidates can be among the best.
 const GROUP_SIZE: usize = 32;
 /// Maximum deviation of a vector's length from 1.
 const LENGTH_TOLERANCE: f64 = 1e-3;
@@ -30,9 +30,10 @@ pub struct Neighbour {
 /// Returns the `count` nearest candidates of each query, best first; ties are sorted by row.
 /// Vectors must have length 1 or be zero, so that dot products are cosines.
 ///
-/// With `mean_similarities`, which contains r(y) for each candidate y, scores are 2 cos(x, y) −
-/// r(y). This is CSLS ("Word Translation without Parallel Data", arXiv 1710.04087) without its term
-/// r(x), which is equal for all candidates. [`mean_similarity`] computes r.
+/// With `mean_similarities`, which contains r(y) for each candidate y, the score of a query x and y
+/// is 2 cos(x, y) − r(y). This is CSLS ("Word Translation without Parallel Data", arXiv 1710.04087)
+/// without the term r(x), which is equal for all candidates of a query. [`mean_similarity`]
+/// computes r.
 ///
 /// **Exact:** scores are float64 sums in order of the dimensions, and the result does not depend on
 /// blocks, threads or processor. A float32 matrix multiplication excludes candidates that cannot be
@@ -44,8 +45,8 @@ pub struct Neighbour {
 /// - result: Q lists of `count` neighbours, or of N if N is smaller
 ///
 /// # Errors
-/// [`Error::Array`] if shapes do not match, the length of a row is neither 1 nor 0, or r is not
-/// finite.
+/// [`Error::Array`] if shapes do not match, the length of a row is neither 1 nor 0, or a value of
+/// `mean_similarities` is not finite.
 ///
 /// ```
 /// use ndarray::array;
@@ -70,9 +71,9 @@ pub fn nearest(
     Ok(search.best(count, |best| best))
 }
 
-/// Returns the mean score of the `count` nearest candidates of each query: r of CSLS, where `count`
-/// is 10. The arguments have the shapes documented for [`nearest`]. The mean is 0 if there are no
-/// candidates.
+/// Returns the mean cosine of each query and its `count` nearest candidates. This is r of CSLS,
+/// which uses a `count` of 10. The arguments have the shapes documented for [`nearest`]. The mean
+/// is 0 if there are no candidates.
 ///
 /// # Errors
 /// As [`nearest`].
@@ -115,8 +116,8 @@ impl<'a> Search<'a> {
         if let Some(means) = mean_similarities
             && (means.len() != candidates.nrows() || means.iter().any(|mean| !mean.is_finite()))
         {
-            let message = format!("{} for {} candidates", means.len(), candidates.nrows());
-            return Err(Error::array("mean_similarities", message + "; expected finite numbers"));
+            let message = format!("{} values for {} candidates", means.len(), candidates.nrows());
+            return Err(Error::array("mean_similarities", message + "; expected finite values"));
         }
         let length = 1.0 + LENGTH_TOLERANCE;
         let max_underflow = width as f64 * f64::from(f32::MIN_POSITIVE);
@@ -178,7 +179,8 @@ struct BlockScan<'a> {
 }
 
 impl BlockScan<'_> {
-    /// Adds the candidates that may be among the best; groups without such a candidate are skipped.
+    /// Adds the candidates that may be among the best. A group is skipped if it has no such
+    /// candidate.
     fn run(&self, products: &[f32], list: &mut TopList) {
         for (group, products) in products.chunks(GROUP_SIZE).enumerate() {
             let start = group * GROUP_SIZE;

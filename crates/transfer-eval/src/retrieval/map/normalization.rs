@@ -19,8 +19,9 @@ pub enum Step {
     Center,
 }
 
-/// A fitted normalisation of the vectors of one language: the steps, and the means of the
-/// vocabulary. Other vectors of the language are normalised with the same means.
+/// A normalisation for the vectors of one language. It consists of steps, and of means that were
+/// computed from the language's vocabulary. Vectors that are not in the vocabulary are normalised
+/// with these means.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normalization {
     steps: Vec<Step>,
@@ -39,7 +40,7 @@ impl Normalization {
             return Err(Error::config("normalize", format!("{steps:?}"), rule));
         }
         if vectors.is_empty() {
-            return Err(Error::array("vectors", format!("shape {:?}", vectors.dim())));
+            return Err(Error::array("vectors", format!("no vectors (shape {:?})", vectors.dim())));
         }
         let mut result = Self { steps: Vec::new(), means: Array2::zeros((0, vectors.ncols())) };
         for &step in steps {

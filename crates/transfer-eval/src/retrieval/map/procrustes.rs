@@ -1,4 +1,5 @@
-//! Orthogonal Procrustes: the orthogonal map that minimises the distances of vector pairs.
+//! Orthogonal Procrustes: the orthogonal map that minimises the distances between the vectors of
+//! pairs.
 use nalgebra::{DMatrix, linalg::SVD};
 use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
@@ -67,7 +68,7 @@ pub(super) fn procrustes(
     Ok(Array2::from_shape_fn((width, width), |(row, column)| orthogonal_map[(row, column)]))
 }
 
-/// Multiplies each row by `map`, summed in float64 and rounded to float32.
+/// Multiplies each row by `map` in float64, and rounds the result to float32.
 ///
 /// # Shapes
 /// - `vectors`: `[N, D]` float32
