@@ -1,5 +1,5 @@
-//! Control graphs for ablations: they replace the facts of a graph to measure the effect of
-//! knowledge.
+//! Control graphs for ablations. Training on a control graph instead of the original graph measures
+//! the effect of the original facts.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::IndexedRandom;
@@ -12,25 +12,27 @@ use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// Facts that relate an entity to itself. Mixed sequences of such a fact contain only labels of
-    /// the entity.
+    /// One fact per entity, which relates the entity to itself. In a mixed sequence of such a fact,
+    /// head and tail are the labels of the entity in the two languages.
     LabelPairs,
-    /// False facts with the same heads and relations.
+    /// The facts of the graph with false tails.
     FalseFacts,
 }
 
-/// Id of the relation between an entity and itself, and the relation's label in every language.
+/// The relation between an entity and itself. This text is the relation's id and its label in every
+/// language.
 const IDENTITY_RELATION: &str = "=";
 
 impl KnowledgeGraph {
-    /// Creates a control graph with the labels of this graph.
+    /// Creates a control graph of the given kind. It has the labels of this graph.
     ///
-    /// The tail of a false fact is drawn from all tails of its relation, weighted by frequency.
-    /// Tails of true facts and of earlier false facts with the same head and relation are excluded.
-    /// If no tail remains, the fact is dropped. The draw depends on `seed` and the graph.
+    /// The tail of a false fact is drawn from the tails of all facts with its relation, weighted by
+    /// frequency. A tail is excluded if it forms a true fact or an earlier false fact with the head
+    /// and the relation. If no tail remains, the fact is dropped. The draw depends on `seed` and
+    /// the graph.
     ///
     /// # Errors
-    /// Graphs built by [`GraphBuilder`] are valid and cause no error.
+    /// None for a graph built by [`GraphBuilder`].
     ///
     /// ```
     /// use kg_triples::{Control, GraphBuilder};

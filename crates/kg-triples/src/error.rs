@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use language::{Language, LanguageError};
 
-/// Error type of this crate. Messages name the location, the expected and the actual value, and a
-/// fix.
+/// Error type of this crate. A message contains the location, the expected and the actual value,
+/// and a fix where they are known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -40,7 +40,7 @@ pub enum Error {
         path: PathBuf,
         /// Line, from 1.
         line: u64,
-        /// Name of the column, or "columns" if the number of columns is wrong.
+        /// Name of the column, or "columns" if the row has a wrong number of cells.
         column: &'static str,
         /// The required value.
         expected: String,
@@ -59,19 +59,22 @@ pub enum Error {
         got: String,
     },
     /// A language has no labels in the graph.
-    #[error("language {language:?} has no label in this knowledge graph; it has {available}")]
+    #[error(
+        "language {language:?} has no label in this knowledge graph; languages with labels: \
+         {available}"
+    )]
     UnknownLanguage {
         /// The requested language.
         language: String,
         /// The available languages.
         available: String,
     },
-    /// The output would be empty.
+    /// The output would contain no data.
     #[error("{what}: no data; {hint}")]
     Empty {
         /// The empty output.
         what: String,
-        /// A hint about the cause.
+        /// A hint about the cause or a fix.
         hint: String,
     },
     /// A configuration value is out of its range.
@@ -103,17 +106,17 @@ pub enum Error {
     /// used.
     #[error("{}: {reason}", path.display())]
     Dump {
-        /// The dump.
+        /// The dump or the state folder of the extract.
         path: PathBuf,
-        /// The reason why the dump is invalid, with the position.
+        /// The reason why the dump or folder cannot be used.
         reason: String,
     },
-    /// A prepared folder cannot be written.
+    /// A prepared folder cannot be read or written.
     #[error(transparent)]
     Prepared(#[from] shards::Error),
     /// A compressed file is truncated.
     #[error(
-        "{}: the gzip data end early, after line {line}; the file is incomplete, create or copy \
+        "{}: the gzip data ends early, after line {line}; the file is incomplete, create or copy \
          it again",
         path.display()
     )]

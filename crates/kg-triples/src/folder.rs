@@ -26,9 +26,9 @@ impl KnowledgeGraph {
     /// exists.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file is missing or unreadable; [`Error::Header`], [`Error::Row`]
-    /// with file, line and column for a wrong header, number of cells, id, language, label or kind,
-    /// invalid UTF-8, and for an id with two labels in one language.
+    /// [`Error::Io`] if a file is missing or unreadable; [`Error::Header`] for a wrong header;
+    /// [`Error::Row`] with file, line and column for a wrong number of cells, an invalid id,
+    /// language, label or kind, invalid UTF-8, or an id with two labels in one language.
     ///
     /// ```
     /// use kg_triples::KnowledgeGraph;
@@ -112,8 +112,8 @@ impl KnowledgeGraph {
         ])
     }
 
-    /// Iterates over all labels with their kinds. The label of an id that is both an entity and a
-    /// relation is returned twice.
+    /// Iterates over all labels with their kinds. If an id is both an entity and a relation, its
+    /// labels are returned once for each kind.
     fn all_labels(&self) -> impl Iterator<Item = (&str, Language, &str, LabelKind)> {
         self.ids.iter().zip(&self.labels).enumerate().flat_map(move |(at, (id, labels))| {
             let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_role(at, *kind));
@@ -123,14 +123,14 @@ impl KnowledgeGraph {
         })
     }
 
-    /// Adds missing labels from the pages `entities.<lang>.jsonl[.gz]` of a folder, in the
-    /// languages that `predicate` accepts.
+    /// Adds labels from the pages `entities.<lang>.jsonl[.gz]` of a folder, for entities without a
+    /// label in the language of the page. `predicate` selects the languages.
     ///
     /// Blank labels are ignored.
     ///
     /// # Errors
     /// As [`page_files`] and [`read_pages`]; [`Error::Json`] with file and line for a label with a
-    /// tab or line break, and for a second label of an entity in a language.
+    /// tab or line break, or for a second, different label of an entity in a language.
     ///
     /// ```
     /// use kg_triples::KnowledgeGraph;
@@ -166,7 +166,8 @@ impl KnowledgeGraph {
     /// Replaces redirected heads and tails by their final targets, using the table `path` (header
     /// `id target_id`).
     ///
-    /// Circular redirects are ignored. If the file does not exist, the graph is unchanged.
+    /// An entity whose redirects form a cycle is not replaced. If the file does not exist, the
+    /// graph is unchanged.
     ///
     /// # Errors
     /// As [`KnowledgeGraph::read_dir`].
@@ -220,7 +221,7 @@ impl GraphBuilder {
     }
 }
 
-/// Writes a table to a temporary file, which the caller must rename.
+/// Writes a table to a temporary file, which the caller must rename with [`output::publish`].
 pub(crate) fn write_table(
     path: &Path,
     header: &[&str],
@@ -233,8 +234,8 @@ pub(crate) fn write_table(
     output::sync(file)
 }
 
-/// Adds the label of a row. The label has the kind `kind` if the row has three cells; otherwise the
-/// fourth cell is its kind.
+/// Adds the label of a row. Its kind is the fourth cell of the row, or `kind` if the row has three
+/// cells.
 fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), Error> {
     match *row {
         [id, language, label] => builder.add_label(id, language, label, kind),

@@ -49,14 +49,14 @@ impl LabelKind {
 
 /// A set of triples with labels in several languages.
 ///
-/// The graph has a canonical order (ids sorted as text, triples by head, relation and tail), so
-/// results do not depend on the order of lines in a file. The position of a triple in that order is
-/// its *fact number*.
+/// Ids are sorted as text, and triples by head, relation and tail, so results do not depend on the
+/// order of lines in a file. The position of a triple in the sorted list of triples is its *fact
+/// number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
     /// Sorted ids; an interned id is an index into this list.
     pub(crate) ids: Vec<String>,
-    /// Bit set of the kinds of each id, see [`LabelKind::flag`].
+    /// The kinds of each id, as a bit set of [`LabelKind::flag`].
     kind_bits: Vec<u8>,
     /// The labels of each id, sorted by language.
     pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
@@ -95,7 +95,7 @@ impl KnowledgeGraph {
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// Returns the languages with labels, sorted.
+    /// Returns the languages in which the graph has labels, sorted.
     pub fn languages(&self) -> &[Language] {
         &self.languages
     }
@@ -110,13 +110,13 @@ impl KnowledgeGraph {
         self.ids_with_role(LabelKind::Relation)
     }
 
-    /// Returns the number of duplicate triples, which the graph does not contain.
+    /// Returns the number of duplicates that were removed from the triples.
     pub fn repeated_triples(&self) -> usize {
         self.duplicate_count
     }
 
-    /// Returns the graph of the triples that `predicate` accepts, with only the labels of their
-    /// heads, relations and tails.
+    /// Returns a graph that contains only the triples that `predicate` accepts and the labels of
+    /// their heads, relations and tails.
     ///
     /// ```
     /// # let mut builder = kg_triples::GraphBuilder::default();
@@ -160,7 +160,7 @@ impl KnowledgeGraph {
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// Returns the id of an interned id as text; empty for ids of another graph.
+    /// Returns the text of an interned id. It is empty if `id` is not an index of [`Self::ids`].
     pub(crate) fn id_at(&self, id: u32) -> &str {
         let at = usize::try_from(id).ok();
         at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
@@ -174,8 +174,8 @@ impl KnowledgeGraph {
         Triple { head: self.id_at(head), relation: self.id_at(relation), tail: self.id_at(tail) }
     }
 
-    /// Returns the graph of `triples`, which must be sorted, with their labels in the languages for
-    /// which `filter` returns true.
+    /// Returns a graph that contains only `triples` and their labels in the languages for which
+    /// `filter` returns true. `triples` must be sorted.
     pub(crate) fn subgraph(&self, triples: &[[u32; 3]], filter: impl Fn(Language) -> bool) -> Self {
         let mut builder = GraphBuilder::default();
         for &[head, relation, tail] in triples {
@@ -230,7 +230,8 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// Adds a fact. Duplicates are counted in [`KnowledgeGraph::repeated_triples`].
+    /// Adds a fact. [`Self::build`] removes duplicates, which [`KnowledgeGraph::repeated_triples`]
+    /// counts.
     ///
     /// # Errors
     /// [`Error::Value`] if an id is empty or contains a tab or line break.
@@ -248,8 +249,8 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Adds the label of `id` in `language`. The same label may be added repeatedly, also with
-    /// another kind.
+    /// Adds the label of `id` in `language`. A label may be added several times, also with
+    /// different kinds.
     ///
     /// # Errors
     /// [`Error::Value`] if the id or label is empty or contains a tab or line break, if `language`
@@ -299,12 +300,12 @@ impl GraphBuilder {
         is_entity.then(|| self.labels.insert((id, language), label.into()))
     }
 
-    /// Builds the graph in canonical order.
+    /// Sorts ids, labels and triples, and builds the graph.
     pub fn build(self) -> KnowledgeGraph {
         let Self { index, kind_bits, labels, triples } = self;
         let mut sorted_ids: Vec<(String, u32)> = index.into_iter().collect();
         sorted_ids.sort_unstable();
-        // There are at most 2^32 ids, because `intern` numbers them as u32.
+        // The new numbers fit into u32, because `intern` also numbers the ids as u32.
         let mut new_numbers = vec![0; sorted_ids.len()];
         for (new, (_, old)) in (0u32..).zip(&sorted_ids) {
             if let Some(element) = element_mut(&mut new_numbers, *old) {

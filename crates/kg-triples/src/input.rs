@@ -18,7 +18,8 @@ impl Lines {
         }
     }
 
-    /// Enables a note ([`atomic_file::take_notes`]) if the last line has no line end.
+    /// Records a note for the user ([`atomic_file::take_notes`]) if the last line of the file has
+    /// no line end.
     pub(crate) fn note_missing_newline(self) -> Self {
         Self(self.0.note_missing_newline())
     }
@@ -48,7 +49,7 @@ impl Lines {
     }
 }
 
-/// Whether the path ends in `.gz`, so that the file is written compressed.
+/// Whether the path ends in `.gz`, which means that the file is written with gzip compression.
 pub(crate) fn is_gzip_path(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }

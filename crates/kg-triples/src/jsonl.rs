@@ -18,11 +18,12 @@ pub trait Record: DeserializeOwned {
     const NAME: &'static str;
 
     /// Returns the reason why a well-formed object is invalid, or `None` for a valid object. The
-    /// reader calls this method for each object.
+    /// reader calls this method for each object that it has deserialised.
     fn invalid_reason(&self) -> Option<String>;
 }
 
-/// Streaming JSONL writer. [`JsonlWriter::finish`] moves the complete file to its path.
+/// Streaming JSONL writer. It writes to a temporary file, which [`JsonlWriter::finish`] moves to
+/// the path.
 pub struct JsonlWriter<T> {
     path: PathBuf,
     output: Output,
@@ -37,7 +38,7 @@ enum Output {
 }
 
 impl<T: Serialize> JsonlWriter<T> {
-    /// Creates a writer for `path`, and its folder if it does not exist.
+    /// Creates a writer for `path`. The folder of `path` is created if it does not exist.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written.
@@ -70,19 +71,20 @@ impl<T: Serialize> JsonlWriter<T> {
         .map_err(Error::io(&self.path, "write the file"))
     }
 
-    /// Syncs the file to disk and renames it to its final name.
+    /// Syncs the temporary file to disk and renames it to its final path.
     ///
     /// # Errors
-    /// [`Error::Io`] if syncing or renaming fails; [`Error::Empty`] if nothing was written. An
-    /// error leaves an existing file unchanged.
+    /// [`Error::Io`] if the file cannot be synced or renamed; [`Error::Empty`] if no line was
+    /// written. An error leaves a file that exists at this path unchanged.
     pub fn finish(self) -> Result<(), Error> {
         Self::finish_all([self])
     }
 
-    /// Finishes several files. No file is renamed before all files are complete.
+    /// Finishes several files. All temporary files are synced before the first one is renamed.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish), for any of the files. An error leaves existing files unchanged.
+    /// As [`finish`](Self::finish), for any of the files. An error before the first rename leaves
+    /// existing files unchanged.
     pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), Error> {
         let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
         output::publish(synced)
@@ -136,7 +138,7 @@ impl<T: Record> JsonlReader<T> {
         Ok(Self { lines, done: false, record_type: PhantomData })
     }
 
-    /// Creates an error about the last object that was read, with its line.
+    /// Creates an [`Error::Json`] for the line that was read last.
     pub(crate) fn record_error(&self, got: String) -> Error {
         let (path, line) = (self.lines.path().to_owned(), self.lines.number());
         Error::Json { path, line, what: T::NAME, got }
@@ -161,8 +163,8 @@ impl<T: Record> JsonlReader<T> {
 impl<T: Record> Iterator for JsonlReader<T> {
     type Item = Result<T, Error>;
 
-    /// Returns the next object. [`Error::Json`] names the line of an invalid object;
-    /// [`Error::Truncated`] is returned for truncated gzip data.
+    /// Returns the next object. The error is [`Error::Json`] with the line for an invalid object,
+    /// and [`Error::Truncated`] for truncated gzip data.
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;

@@ -2,11 +2,12 @@
 //! 2023).
 //!
 //! Sources of names are, for example, labels of the graph, translations of labels and answers of a
-//! chat model. The support of a name is the number of its sources. Names with a support of two or
-//! more are usually correct. The paper's web search is not part of this crate.
+//! chat model. The support of a name is the number of its sources. Names that two or more sources
+//! propose are usually correct. The paper's web search is not part of this crate.
 //!
-//! [`shuffled_questions`] and [`count_votes`] align entities by votes: several rounds of
-//! multiple-choice questions with shuffled options.
+//! [`shuffled_questions`] and [`count_votes`] select the candidate that is the same entity as a
+//! given entity. A chat model answers a multiple-choice question in several rounds with shuffled
+//! options, and the answers are counted as votes.
 //!
 //! ```
 //! use kg_triples::names::{NameCandidate, Votes};
@@ -53,10 +54,11 @@ pub struct NameCandidate {
     pub language: Language,
     /// The name.
     pub name: String,
-    /// The source: method and source language, such as `mt:en`. A source has one vote for each
-    /// name.
+    /// The source that proposes the name. Its id consists of a method and the language of the
+    /// method's input, such as `mt:en`. A source has one vote for each name.
     pub source: String,
-    /// Whether this name is the source's preferred name, such as a label in contrast to aliases.
+    /// Whether the source prefers this name to its other names for the entity, as Wikidata prefers
+    /// a label to aliases.
     #[serde(default)]
     pub primary: bool,
 }
@@ -81,7 +83,7 @@ pub struct RankedNames {
     /// The language.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// Support, name, and whether the name is primary in a source; the format of WikiKGE-10.
+    /// Support, name, and whether the name is primary in a source. WikiKGE-10 has the same format.
     pub values: Vec<(usize, String, bool)>,
 }
 
@@ -104,7 +106,7 @@ fn invalid_name_reason(entity: &str, name: &str) -> Option<String> {
     })
 }
 
-/// Counts of [`Votes::rank`].
+/// Counts of candidates and names, returned by [`Votes::rank`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VoteReport {
     /// Candidates.
@@ -113,14 +115,14 @@ pub struct VoteReport {
     pub symbols_only: usize,
     /// Distinct names.
     pub names: usize,
-    /// Names with enough support.
+    /// Names with at least the required number of sources.
     pub accepted: usize,
     /// Entities with an accepted name; an entity is counted once per language.
     pub entities: usize,
 }
 
-/// Spellings of a name. Each has a flag that is set if the spelling is primary in a source, and the
-/// sources of the spelling.
+/// The spellings of a name. The value of a spelling is whether it is primary in a source, and its
+/// sources.
 type Spellings = BTreeMap<String, (bool, BTreeSet<String>)>;
 
 /// Collects candidates of names, in any order, and ranks them.
@@ -133,7 +135,8 @@ pub struct Votes {
 
 impl Votes {
     /// Adds a candidate. Two names are equal if they differ only in case and in characters other
-    /// than letters, numbers and spaces. Further votes of a source for the same name are ignored.
+    /// than letters, numbers and spaces. If a source proposes a name several times, it has one
+    /// vote.
     pub fn add(&mut self, candidate: NameCandidate) {
         let NameCandidate { entity, language, name, source, primary } = candidate;
         self.candidates += 1;
@@ -172,8 +175,8 @@ impl Votes {
     }
 
     /// Returns the names with at least `threshold` sources, sorted by entity and language. The
-    /// names of an entity are sorted by support (highest first), then primary names first, then as
-    /// text.
+    /// names of an entity are sorted by support (highest first). Of names with equal support,
+    /// primary names come first; further ties are sorted as text.
     ///
     /// Each name is returned in its best spelling: the primary spelling with the most sources, or
     /// the spelling with the most sources if none is primary.
@@ -204,7 +207,7 @@ impl Votes {
 fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
     let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, sources)| sources).collect();
     let support = sources.len();
-    // `min_by_key` returns the first of equally ranked spellings, which are sorted as text.
+    // If several spellings have the best rank, `min_by_key` returns the first one in text order.
     let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {
         Reverse((*primary, sources.len()))
     };
@@ -212,7 +215,8 @@ fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
     Some((support, name, primary))
 }
 
-/// Writes the best name of every entity as a table of labels, `id lang label kind`.
+/// Writes the best name of every entity in each language as a table of labels, `id lang label
+/// kind`.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
@@ -234,11 +238,12 @@ pub struct NamesReport {
 }
 
 impl KnowledgeGraph {
-    /// Replaces labels of entities by the best names of a file of [`RankedNames`], and adds missing
-    /// labels. Names of relations and of ids that are not in the graph are ignored.
+    /// Replaces labels of entities by their best names, and adds the best names as missing labels.
+    /// The names are read from a JSONL file of [`RankedNames`]. Names of ids that are not entities
+    /// of the graph are ignored.
     ///
     /// # Errors
-    /// Errors of reading the file.
+    /// Errors of [`JsonlReader`].
     pub fn with_names(self, path: impl AsRef<Path>) -> Result<(Self, NamesReport), Error> {
         let (mut report, duplicate_count) = (NamesReport::default(), self.duplicate_count);
         let mut builder = GraphBuilder::from(self);

@@ -6,7 +6,8 @@ use atomic_file::{AtomicFile, PublishError, SyncedFile};
 
 use crate::Error;
 
-/// Creates a writer for `path`, and its folder if it does not exist.
+/// Creates a writer of a temporary file for `path`. The folder of `path` is created if it does not
+/// exist.
 pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
@@ -14,13 +15,13 @@ pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     AtomicFile::create(path).map_err(Error::io(path, "write the file"))
 }
 
-/// Syncs the file to disk. [`publish`] must rename it to its final path.
+/// Syncs the temporary file to disk. The caller must rename it with [`publish`].
 pub(crate) fn sync(file: AtomicFile) -> Result<SyncedFile, Error> {
     let io_error = Error::io(file.path(), "write the file");
     file.sync().map_err(io_error)
 }
 
-/// Renames complete files to their final paths.
+/// Renames complete temporary files to their final paths.
 pub(crate) fn publish(files: impl IntoIterator<Item = SyncedFile>) -> Result<(), Error> {
     atomic_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
         path,

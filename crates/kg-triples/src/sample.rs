@@ -20,12 +20,12 @@ use rules::{LabelRules, MAX_PAIR_LANGUAGES};
 /// III-A).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleConfig {
-    /// Languages in which head, relation and tail must have labels. The default is the seven
-    /// languages of MLQA.
+    /// Languages in which head, relation and tail must have labels, subject to `coverage`. The
+    /// default is the seven languages of MLQA.
     pub languages: Vec<String>,
-    /// Whether labels are required in all languages, or only in a pair of languages.
+    /// Whether a fact needs labels in all of these languages, or only in two of them.
     pub coverage: Coverage,
-    /// Number of facts.
+    /// Number of facts to sample.
     pub count: usize,
     /// Seed of the sample.
     pub seed: u64,
@@ -69,20 +69,22 @@ impl SampleConfig {
 pub struct SampleReport {
     /// Distinct triples of the graph.
     pub read: usize,
-    /// Duplicate triples, which are not part of `read`.
+    /// Duplicate triples, which were removed and are not included in `read`.
     pub repeated: usize,
     /// Triples dropped because head and tail are the same entity.
     pub self_loops: usize,
-    /// Triples dropped because the head lacks a label in a language ([`Coverage::Pairs`]: in all
-    /// languages).
+    /// Triples dropped because the head lacks labels. With [`Coverage::All`], it lacks a label in
+    /// one of the languages; with [`Coverage::Pairs`], it has no label in any of them.
     pub without_head_label: usize,
-    /// Triples dropped because the head has the required labels, but the tail lacks a label
-    /// ([`Coverage::Pairs`]: in every other language).
+    /// Triples dropped because the head has the required labels, but the tail does not. With
+    /// [`Coverage::Pairs`], this means that no label of the tail is in another language than a
+    /// label of the head.
     pub without_tail_label: usize,
-    /// Triples dropped because head and tail have the required labels, but the relation lacks a
-    /// label ([`Coverage::Pairs`]: in one of the two languages).
+    /// Triples dropped because head and tail have the required labels, but the relation does not.
+    /// With [`Coverage::Pairs`], this means that the relation lacks a label in one of the two
+    /// languages, for every pair of languages of head and tail.
     pub without_relation_label: usize,
-    /// Triples that could be sampled.
+    /// Triples from which the sample is drawn.
     pub available: usize,
     /// Requested number of triples, `count`.
     pub requested: usize,
@@ -90,12 +92,13 @@ pub struct SampleReport {
     pub sampled: usize,
 }
 
-/// Samples facts uniformly without replacement, and returns a graph of these facts with only the
+/// Samples facts uniformly without replacement. The returned graph contains these facts and their
 /// labels in `config.languages`.
 ///
 /// Each fact has a random rank that depends on the seed and the ids of head, relation and tail. The
 /// facts with the lowest ranks are selected. The sample therefore depends neither on the order of
-/// files nor on the text of labels, and a smaller sample is a subset of a larger sample.
+/// files nor on the text of labels, and with the same seed, a smaller sample is a subset of a
+/// larger sample.
 ///
 /// # Errors
 /// [`Error::Config`] for invalid options; [`Error::UnknownLanguage`]; [`Error::Empty`] if no triple
@@ -149,7 +152,7 @@ pub fn sample(
     Ok(build_sample(graph, &triples, &languages, report))
 }
 
-/// Parses the requested languages and checks that each has labels.
+/// Parses the requested languages and checks that each is in `available`.
 fn known_languages(config: &SampleConfig, available: &[Language]) -> Result<Vec<Language>, Error> {
     let find = |code: &String| {
         available.iter().copied().find(|language| language.as_str().eq_ignore_ascii_case(code))

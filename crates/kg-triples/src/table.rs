@@ -1,11 +1,11 @@
-//! Row-by-row reading of a graph's table.
+//! Reading of a table of a graph row by row.
 use std::path::Path;
 
 use crate::Error;
 use crate::tsv::TsvReader;
 
-/// Passes every row of a table to `visit`, in order. If `visit` rejects a value, the error contains
-/// the file, line and column. Returns the index of the header in `headers`.
+/// Passes every row of a table to `visit`, in order. If `visit` rejects a value, the returned error
+/// contains the file, line and column. Returns the index in `headers` of the header of the file.
 pub(crate) fn for_each_row(
     path: &Path,
     headers: &[&'static [&'static str]],

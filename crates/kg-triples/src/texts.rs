@@ -8,7 +8,7 @@ impl KnowledgeGraph {
     /// Iterates over the triples as texts in `language`: the labels of head, relation and tail,
     /// separated by spaces.
     ///
-    /// Triples without all three labels are skipped.
+    /// A triple is skipped if one of the three labels is missing.
     ///
     /// ```
     /// use kg_triples::{GraphBuilder, LabelKind, Language};
@@ -34,11 +34,11 @@ impl KnowledgeGraph {
 
     /// Writes [`texts`](Self::texts) to `triples.<language>.txt` in the folder `dir` for each
     /// language, one text per line, and returns the number of lines of each file. All files are
-    /// complete before the first file is renamed.
+    /// written to temporary files before the first one is renamed.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if no triple has all its labels
-    /// in a language; [`Error::Config`] for a duplicate language.
+    /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if there is a language in which
+    /// no triple has all three labels; [`Error::Config`] for a duplicate language.
     ///
     /// ```
     /// use kg_triples::{KnowledgeGraph, Language};

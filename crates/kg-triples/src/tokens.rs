@@ -35,12 +35,13 @@ impl Specials {
         })
     }
 
-    /// Adds the special tokens of a single text, `<s>` and `</s>` for XLM-R.
+    /// Adds the special tokens before and after a single text, which are `<s>` and `</s>` for
+    /// XLM-R.
     pub(crate) fn enclose(&self, ids: &[u32]) -> Vec<u32> {
         self.layout.single(ids)
     }
 
-    /// Returns the special tokens between two texts.
+    /// Returns the special tokens that separate two texts.
     pub(crate) fn between(&self) -> Result<&[u32], Error> {
         self.layout.between().map_err(layout_error)
     }
@@ -85,8 +86,8 @@ impl Tokens {
         Ok(Self { ids: encoding.get_ids().to_vec(), offsets })
     }
 
-    /// Returns the range of tokens that overlap the code points `start..end`; `None` if no token
-    /// does.
+    /// Returns the range of tokens that overlap the code points `start..end`, or `None` if there is
+    /// no such token.
     pub(crate) fn overlapping(&self, start: usize, end: usize) -> Option<Range<usize>> {
         let overlaps = |(from, to): &(usize, usize)| *from < end && start < *to;
         let first = self.offsets.iter().position(overlaps)?;

@@ -1,5 +1,5 @@
-//! Reading of tab-separated files, which have one header and one row per line. Quotes are ordinary
-//! characters.
+//! Reading of tab-separated files. The first line is the header, and each further line is a row.
+//! Quotes are ordinary characters.
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -11,8 +11,8 @@ pub(crate) struct TsvReader {
 }
 
 impl TsvReader {
-    /// Opens `path` and reads its header, which must be one of `headers`. Also returns the header's
-    /// index.
+    /// Opens `path` and reads its header, which must be one of `headers`. Returns the reader and
+    /// the index of the header in `headers`.
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
@@ -62,7 +62,7 @@ impl TsvReader {
         Ok(Some(row))
     }
 
-    /// Returns the file and line of the last row, for errors of the caller.
+    /// Returns the file and the line of the last row, which the caller can add to errors.
     pub(crate) fn position(&self) -> (PathBuf, u64) {
         (self.lines.path().to_owned(), self.lines.number())
     }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::Error;
 
-/// Rejects a list with a duplicate language (case-insensitive).
+/// Rejects a list that contains a language twice. Codes are compared without regard to case.
 ///
 /// # Errors
 /// [`Error::Config`] naming `key` and the list.

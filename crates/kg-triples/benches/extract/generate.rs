@@ -1,5 +1,5 @@
-//! Generates a deterministic JSON dump with entities of about 10 kB, as in Wikidata, and the tables
-//! of an extract.
+//! Generates a deterministic JSON dump, whose entities have about 10 kB each, as in Wikidata, and
+//! the tables of an extract.
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ const CODES: [&str; 24] = [
     "en", "de", "es", "ar", "hi", "vi", "zh", "fr", "it", "nl", "ru", "ja", "pt", "pl", "sv", "uk",
     "ca", "cs", "fi", "he", "hu", "ko", "tr", "zh-hans",
 ];
-/// Syllables of labels, by script.
+/// Syllables from which labels are built, one list per script.
 const SYLLABLES: [&[&str]; 5] = [
     &["ba", "ri", "no", "gel", "stein", "mo", "ta", "lu", "ker", "\u{fc}n"],
     &["\u{628}\u{631}", "\u{644}\u{64a}", "\u{646}\u{627}", "\u{645}\u{62f}", "\u{633}\u{648}"],
@@ -136,7 +136,7 @@ impl Item {
     }
 }
 
-/// Writes `items` items and returns the number of bytes.
+/// Writes a dump of `items` items and returns its number of bytes.
 pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     let (mut bytes, mut line) = (0, String::new());
     for id in 1..=items {
@@ -150,8 +150,8 @@ pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Writes `triples.tsv` and `labels.tsv` of an extract: five triples per item, and labels in four
-/// of five languages.
+/// Writes `triples.tsv` and `labels.tsv` with up to five triples per item. About four of five
+/// possible labels exist.
 pub fn write_kg(items: u32, triples: &mut impl Write, labels: &mut impl Write) -> io::Result<()> {
     writeln!(triples, "head_id\trelation_id\ttail_id")?;
     writeln!(labels, "id\tlang\tlabel\tkind")?;
@@ -171,7 +171,8 @@ pub fn write_kg(items: u32, triples: &mut impl Write, labels: &mut impl Write) -
         }
         let mut rows: Vec<String> = Vec::new();
         for _ in 0..if is_item { 5 } else { 0 } {
-            // A few relations make up most triples.
+            // Relations with small numbers are drawn most often, so that most triples have one of a
+            // few relations.
             let relation = 1 + 499 / rng.random_range(1..500);
             rows.push(format!("{id}\tP{relation}\tQ{}\n", rng.random_range(1..=items)));
         }

@@ -1,8 +1,9 @@
 //! Benchmarks `extract` against programs that only decompress the dump, and `sample` against
 //! DuckDB.
 //!
-//! Each row contains the medians of several alternating runs: wall time and CPU time of all
-//! threads. CPU time is less affected by other load on the machine than wall time.
+//! The programs run alternately several times. Each row of the output contains medians of the wall
+//! time and of the CPU time of all threads. CPU time is less affected by other load on the machine
+//! than wall time.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod generate;
@@ -26,7 +27,7 @@ struct Options {
     /// Uncompressed size of the JSON dump in MB
     #[arg(long, default_value_t = 200)]
     megabytes: u64,
-    /// Triples to sample from
+    /// Number of triples from which facts are sampled
     #[arg(long, default_value_t = 5_000_000)]
     triples: u32,
     /// Number of alternating runs of each program
@@ -35,7 +36,7 @@ struct Options {
     /// Set by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
-    /// Filters passed by cargo, which are ignored
+    /// Names of benchmarks, which cargo passes and which are ignored
     #[arg(hide = true)]
     names: Vec<String>,
 }
@@ -49,7 +50,7 @@ struct Inputs {
     tables: PathBuf,
 }
 
-/// Creates a file with `write` unless it exists.
+/// Creates the file `path` with the content that `write` writes, unless the file exists.
 fn make(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     if path.exists() {
         return Ok(());

@@ -15,7 +15,7 @@ pub(super) struct Chunk {
     /// Byte offset in the decompressed dump.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
-    /// Whether the last line is truncated because it exceeds the limit.
+    /// Whether the last line is truncated because it is longer than the maximum line length.
     pub(super) truncated: bool,
 }
 
@@ -30,7 +30,7 @@ impl Chunk {
 /// Reads chunks from a decompressed dump.
 pub(super) struct ChunkReader<R> {
     input: R,
-    /// The beginning of a line whose end has not been read yet.
+    /// The bytes after the last complete line: the beginning of a line whose end has not been read.
     partial_line: Vec<u8>,
     offset: u64,
     max_line_bytes: usize,
@@ -111,11 +111,11 @@ pub(super) enum Event {
         to: String,
     },
     Other(String),
-    /// An invalid line, with the reason.
+    /// An invalid line, with the reason why it is invalid.
     Bad(String),
 }
 
-/// An event, the index of its line in the chunk, and the byte offset of the line in the dump.
+/// An event with the index of its line in the chunk and the byte offset of this line in the dump.
 pub(super) struct LineEvent {
     pub(super) line: u64,
     pub(super) offset: u64,
@@ -127,7 +127,8 @@ pub(super) struct LineEvent {
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) is_property: bool,
-    /// Lines for each table of [`Requested::entity_tables`], in the order of the tables.
+    /// For each table of [`Requested::entity_tables`], in this order, the table lines of the
+    /// entity.
     pub(super) rows: Vec<String>,
     pub(super) counts: EntityCounts,
 }

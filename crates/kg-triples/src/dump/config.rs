@@ -14,17 +14,19 @@ pub struct ExtractConfig {
     /// Languages of texts: one or more, without duplicates. Codes are case-insensitive; `zh` and
     /// `zh-hans` are different languages.
     pub languages: Vec<Language>,
-    /// Fallback languages for missing labels and descriptions, in order of preference.
+    /// Pairs of a language and its fallback languages, in order of preference. A fallback language
+    /// is used if a label or description in the language is missing.
     pub fallback: Vec<(Language, Vec<Language>)>,
     /// The tables to write, at least one.
     pub tables: Vec<DumpTable>,
-    /// Maximum number of invalid lines.
+    /// Maximum number of invalid lines; more invalid lines are an error.
     pub bad_lines: u64,
-    /// Maximum line length in bytes.
+    /// Maximum line length in bytes. A longer line is invalid.
     pub max_line_bytes: usize,
-    /// Memory for sorting, in bytes. Additional data is stored in files below the output folder.
+    /// Memory for sorting, in bytes. Data that exceeds it is stored in files below the output
+    /// folder.
     pub memory: usize,
-    /// Whether to restart instead of resuming an unfinished extract.
+    /// Whether to discard an unfinished extract and start again instead of resuming it.
     pub restart: bool,
 }
 
@@ -46,7 +48,7 @@ impl ExtractConfig {
     /// Validates the options.
     ///
     /// # Errors
-    /// [`Error::Config`] if a list is empty or has a duplicate language.
+    /// [`Error::Config`] if `languages` or `tables` is empty, or if a language is duplicated.
     pub(super) fn check(&self) -> Result<(), Error> {
         check_unique_languages("languages", &self.languages)?;
         check_unique_languages("fallback", self.fallback.iter().map(|(code, _)| code))?;
@@ -64,7 +66,7 @@ impl ExtractConfig {
         Ok(())
     }
 
-    /// Returns the tables to write without duplicates, in the order of [`DumpTable::ALL`].
+    /// Returns the tables to write, without duplicates and in the order of [`DumpTable::ALL`].
     pub(super) fn tables(&self) -> Vec<DumpTable> {
         DumpTable::ALL.into_iter().filter(|table| self.tables.contains(table)).collect()
     }
@@ -103,7 +105,7 @@ pub struct ExtractReport {
     pub bytes: u64,
     /// Number of lines, including blank lines and lines that contain only a bracket.
     pub lines: u64,
-    /// Languages of the texts.
+    /// Requested languages of the texts.
     pub languages: Vec<Language>,
     /// The tables that were written.
     #[serde(default)]
@@ -116,7 +118,7 @@ pub struct ExtractReport {
     pub others: BTreeMap<String, u64>,
     /// Number of redirects.
     pub redirects: u64,
-    /// Duplicate entities that were skipped; the first occurrence is used.
+    /// Skipped entities whose id occurred before in the dump.
     pub repeated_entities: u64,
     /// Counts of labels and statements of items and properties.
     #[serde(flatten)]

@@ -8,9 +8,10 @@ pub struct EntityCounts {
     pub labels: u64,
     /// Labels written that come from a fallback language (`--fallback`).
     pub fallback_labels: u64,
-    /// Labels skipped because their `language` differs from their key.
+    /// Labels skipped because the value of `language` differs from the language key of the label.
     pub foreign_labels: u64,
-    /// Labels skipped because the text is empty after cleaning.
+    /// Labels skipped because the text is empty after white space and control characters are
+    /// removed.
     pub empty_labels: u64,
     /// Unpaired surrogates in texts, replaced by U+FFFD.
     pub lone_surrogates: u64,
@@ -18,7 +19,7 @@ pub struct EntityCounts {
     pub statements: u64,
     /// Statements skipped because they are deprecated.
     pub deprecated: u64,
-    /// Normal statements skipped because their property has preferred statements.
+    /// Statements of normal rank skipped because the item has preferred statements of the property.
     pub not_preferred: u64,
     /// Statements skipped because their value is `somevalue` or `novalue`.
     pub without_value: u64,
@@ -34,7 +35,8 @@ pub struct EntityCounts {
     /// Descriptions written that come from a fallback language.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fallback_descriptions: u64,
-    /// Descriptions skipped because their `language` differs from their key.
+    /// Descriptions skipped because the value of `language` differs from the language key of the
+    /// description.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub foreign_descriptions: u64,
     /// Descriptions skipped because the text is empty after cleaning.

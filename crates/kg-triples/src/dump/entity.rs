@@ -18,7 +18,7 @@ use crate::{LabelKind, Language};
 pub(super) struct Entity {
     pub(super) id: String,
     pub(super) kind: LabelKind,
-    /// Labels, sorted by language like `descriptions`.
+    /// Labels, sorted by language. `descriptions` are sorted in the same way.
     pub(super) labels: Vec<(Language, String)>,
     pub(super) descriptions: Vec<(Language, String)>,
     /// Page titles, sorted by language.
@@ -40,14 +40,15 @@ pub(super) enum Line {
     Other(String),
 }
 
-/// Parses one line without its trailing comma. The error is the reason why the line is invalid.
+/// Parses one line, which must not end with a comma. The error is the reason why the line is
+/// invalid.
 pub(super) fn parse_line(line: &[u8], requested: &Requested) -> Result<Line, String> {
     if line.first() != Some(&b'{') {
         return Err("not a JSON object".into());
     }
     let text = std::str::from_utf8(line).map_err(|error| format!("invalid UTF-8: {error}"))?;
-    // `serde_json` accepts control characters in strings that are read as bytes, but JSON does not
-    // allow them.
+    // JSON does not allow control characters in strings, but `serde_json` accepts them if a string
+    // is read as bytes. The line is therefore also parsed without reading bytes.
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     }
@@ -64,8 +65,8 @@ struct EntityVisitor<'w> {
     values: EntityFields,
 }
 
-/// The values that [`EntityVisitor`] collects. Labels, descriptions, sitelinks and claims are read
-/// only if their tables are requested.
+/// The values that [`EntityVisitor`] reads. Labels, descriptions, sitelinks and claims are read
+/// only if the table that contains them is requested.
 #[derive(Default)]
 struct EntityFields {
     id: Option<String>,
@@ -97,7 +98,7 @@ impl EntityFields {
         };
         let mut entity = Entity { id, kind, ..Entity::default() };
         self.add_texts(requested, &mut entity)?;
-        // Only items have triples: statements of properties are not facts.
+        // Only statements of items are facts.
         if kind == LabelKind::Entity {
             entity.triples = triples(self.claims, &mut entity.counts);
         }
@@ -123,9 +124,9 @@ impl EntityFields {
     }
 }
 
-/// Returns the triples of the truthy statements: per property, the preferred statements, or the
-/// normal statements if none is preferred. Statements are selected by rank before their values are
-/// checked.
+/// Returns the relation and tail of each triple of an item, from its truthy statements. These are
+/// the preferred statements of a property, or its normal statements if none is preferred.
+/// Statements are selected by rank before their values are checked.
 fn triples(
     claims: BTreeMap<String, ObjectList<Statement>>,
     counts: &mut EntityCounts,
@@ -271,8 +272,8 @@ mod tests {
         assert_eq!(truthy_tails(["normal", "", "normal"]).0, ["Q2", "Q3"]);
         assert_eq!(truthy_tails(["normal", "preferred", "normal"]).0, ["Q3"]);
         assert_eq!(truthy_tails(["deprecated", "normal", ""]).0, ["Q3"]);
-        // Statements are selected by rank first: a preferred unknown value excludes normal
-        // statements.
+        // A preferred statement with an unknown value excludes the normal statements, because
+        // statements are selected by rank first.
         let (tails, counts) = truthy_tails(["normal", "normal", "preferred"]);
         assert!(tails.is_empty());
         assert_eq!((counts.not_preferred, counts.without_value), (2, 1));
@@ -315,7 +316,7 @@ mod tests {
         for wrong in ["", "[]", "\"Q1\"", "{", "{\"id\":\"Q1\"", "{} {}", "{\"type\":\"item\"}"] {
             assert!(line(wrong).is_err(), "{wrong}");
         }
-        // Skipping is not recursive, so deep nesting cannot overflow the stack.
+        // Values are skipped without recursion, so deep nesting cannot overflow the stack.
         let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
         let nested_json = format!("{{\"id\":\"L1\",\"type\":\"lexeme\",\"x\":{open}1{close}}}");
         assert_eq!(line(&nested_json), Ok(Line::Other("lexeme".into())));

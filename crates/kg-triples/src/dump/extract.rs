@@ -8,13 +8,13 @@ use super::state::{DumpFormat, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
 
-/// Extracts the tables of a Wikidata dump to a folder that [`KnowledgeGraph::read_dir`] reads.
+/// Extracts tables from a Wikidata dump to a folder, which [`KnowledgeGraph::read_dir`] can read.
 ///
 /// The dump is a JSON array with one entity per line, as published by Wikidata, or JSON lines. It
 /// is uncompressed or compressed with gzip, bzip2 or zstd, as detected from its first bytes. The
 /// path `-` is standard input. Blank lines, CRLF, byte-order marks before lines and spaces between
-/// tokens are accepted. The last value of a duplicate key is used. Dumps in N-Triples are not
-/// supported.
+/// tokens are accepted. If a JSON object has a duplicate key, the last value is used. Dumps in
+/// N-Triples are not supported.
 ///
 /// Each table of `config` is sorted by id as text and written atomically to `folder`. The file
 /// `extract.json` contains an [`ExtractReport`] with counts of written and skipped data. The tables
@@ -30,17 +30,17 @@ use crate::Error;
 ///
 /// A table is stored as `NAME.tsv`, with a header line and tab-separated cells without quotes.
 ///
-/// Memory use does not depend on the size of the dump. The output depends neither on the number of
+/// Memory use does not depend on the size of the dump. The tables depend neither on the number of
 /// threads nor on the compression of the dump.
 ///
 /// # Resuming
-/// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
-/// stored in `folder/.extract`, which is removed at the end of the extract. [`Progress::start`]
-/// returns whether an extract was resumed. An interrupted extract resumes when it is called again
-/// with the same dump and configuration, and writes the same bytes. The dump is decompressed again
-/// up to the stored position, but not parsed. The compressed bytes before the stored position are
-/// hashed again; a different hash is an error. `bad_lines`, `memory` and the number of threads may
-/// differ from the interrupted call.
+/// After every 64 MiB of the compressed dump, and whenever the sorted data exceeds `config.memory`,
+/// the progress is stored in `folder/.extract`, which is removed at the end of the extract. A later
+/// call with the same dump and configuration resumes an interrupted extract, and writes the same
+/// bytes as an uninterrupted call. Only `bad_lines`, `memory` and the number of threads may differ
+/// from the interrupted call. The dump is decompressed again up to the stored position, but not
+/// parsed. The compressed bytes before this position are hashed again; a different hash is an
+/// error. [`Progress::start`] returns whether an extract was resumed.
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
@@ -48,10 +48,10 @@ use crate::Error;
 /// [`Error::Config`] if `config` has no language, no table or a duplicate language; [`Error::Io`]
 /// with the file, and with the position in the dump if a compressed dump is damaged, does not match
 /// its extension or has an unsupported compression; [`Error::Dump`] if the dump is N-Triples, an
-/// array has no end, no line is an entity, invalid lines exceed the limit or the number of
-/// entities, another process writes to the folder, or the folder has an unfinished extract of
-/// another dump or with other options. An error before the final renames leaves existing tables
-/// unchanged.
+/// array has no end, no line is an entity, there are more than `bad_lines` invalid lines or more
+/// invalid lines than entities, another process writes to the folder, or the folder has an
+/// unfinished extract of another dump or with other options. An error leaves existing tables
+/// unchanged unless it occurs during the final renames.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};
@@ -122,7 +122,8 @@ impl Extraction<'_> {
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
         if let Some(reason) = invalid_reason {
-            // A later run cannot resume from the state of an invalid dump.
+            // The state is removed, because a later run cannot resume the extract of an invalid
+            // dump.
             self.state.remove()?;
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }

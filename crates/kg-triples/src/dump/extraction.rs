@@ -1,4 +1,4 @@
-//! Chunked reading of a dump: decompression, parsing and storage of progress.
+//! Reading of a dump in chunks: decompression, parsing and storage of progress.
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -13,14 +13,16 @@ use super::source::{ReadPosition, ReadPrefix, Source};
 use super::state::{DumpFormat, State, StateFolder, Tally, Task};
 use crate::{Error, Language};
 
-/// Bounds of the number of bytes per read, which is one sixteenth of the memory limit.
+/// Minimum and maximum number of bytes per read. Within these bounds, it is one sixteenth of the
+/// memory for sorting.
 const MIN_READ_BYTES: usize = 1 << 12;
 const MAX_READ_BYTES: usize = 4 << 20;
-/// Number of compressed bytes after which the state is stored, regardless of the memory limit.
+/// Number of compressed bytes after which the state is stored, even if the memory for sorting is
+/// not full.
 const STORE_INTERVAL_BYTES: u64 = 64 << 20;
 /// Maximum number of chunks queued for the parsers, which bounds memory.
 const MAX_QUEUED_CHUNKS: usize = 4;
-/// Maximum number of invalid lines described in the report.
+/// Maximum number of invalid lines in `first_bad_lines` of the report.
 const MAX_REPORTED_LINES: usize = 5;
 
 /// State of an extract while the dump is read.
@@ -34,8 +36,8 @@ pub(super) struct Extraction<'a> {
     pub(super) entities: Sorter,
     pub(super) redirects: Sorter,
     pub(super) tally: Tally,
-    /// Number of compressed bytes read when the state was last stored; `None` if it was never
-    /// stored. If set, the state at the end of the dump must be stored as well.
+    /// Number of compressed bytes that had been read when the state was last stored, or `None` if
+    /// it was never stored. If it was stored once, it is also stored at the end of the dump.
     stored_at: Option<u64>,
 }
 
@@ -75,8 +77,8 @@ impl<'a> Extraction<'a> {
         self.stored_at = Some(stored.passed.bytes);
     }
 
-    /// Reads the dump from `offset` to its end. One thread decompresses the dump, and the other
-    /// threads parse it.
+    /// Reads the dump from the decompressed byte `offset` to its end. One thread decompresses the
+    /// dump, and all other threads parse it.
     pub(super) fn read(&mut self, mut source: Source, offset: u64) -> Result<(), Error> {
         let max_line_bytes = self.config.max_line_bytes;
         let read_bytes = (self.config.memory / 16).clamp(MIN_READ_BYTES, MAX_READ_BYTES) as u64;
@@ -90,10 +92,10 @@ impl<'a> Extraction<'a> {
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
-                            // The state cannot be stored after a truncated line, because a resumed
-                            // run must also skip the remainder of the line.
+                            // The state is not stored after a truncated line, because a resumed run
+                            // would parse the remainder of this line as a new line.
                             let end = (!chunk.truncated).then(|| chunks.offset());
-                            // The receiver is dropped only after an error.
+                            // Sending fails only if the receiver was dropped after a parsing error.
                             if sender.send((chunk, end)).is_err() {
                                 break;
                             }
@@ -225,14 +227,15 @@ impl<'a> Extraction<'a> {
         Ok(())
     }
 
-    /// Sets the format to JSON lines unless an array has begun.
+    /// Sets the format to JSON lines if it is still unknown, because no array has begun.
     fn assume_json_lines(&mut self) {
         if self.tally.shape == DumpFormat::Unknown {
             self.tally.shape = DumpFormat::Lines;
         }
     }
 
-    /// Counts an invalid line. Returns an error if the limit is exceeded.
+    /// Counts an invalid line. Returns an error if there are more than
+    /// [`ExtractConfig::bad_lines`].
     fn record_bad_line(&mut self, line: u64, offset: u64, reason: String) -> Result<(), Error> {
         if self.tally.last_bad.replace(line) == Some(line) {
             return Ok(());

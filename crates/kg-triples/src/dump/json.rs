@@ -1,5 +1,5 @@
-//! Deserialisation of the requested fields of an entity. Their values are borrowed from the line;
-//! other fields are skipped.
+//! Deserialisation of the requested fields of an entity. The values are borrowed from the line
+//! where possible, and fields that are not requested are skipped.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A string as bytes in WTF-8, so that an unpaired surrogate is not an error.
+/// A JSON string as bytes in WTF-8. Unlike UTF-8, WTF-8 can represent unpaired surrogates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RawString<'de>(pub(super) Cow<'de, [u8]>);
 
@@ -41,13 +41,14 @@ impl<'de> RawString<'de> {
     }
 }
 
-/// Deserialises a JSON object entry by entry with [`VisitEntries::visit_entry`]. The last value of
-/// a duplicate key is used; an empty array and `null` count as objects without entries.
+/// Deserialises a JSON object by a call of [`VisitEntries::visit_entry`] for each entry. Empty
+/// arrays and `null` are accepted as objects without entries.
 pub(super) struct ObjectSeed<'a, F>(pub(super) &'a mut F);
 
-/// A type that reads the entries of an object one by one.
+/// A type that is deserialised by visiting the entries of a JSON object.
 pub(super) trait VisitEntries<'de> {
-    /// Reads the value of `key`; returns `false` if the value was not read and must be skipped.
+    /// Reads the value of `key` from `map`. Returns `false` without reading if the value must be
+    /// skipped.
     ///
     /// # Errors
     /// If the value cannot be deserialised.
@@ -95,7 +96,7 @@ impl<'de, F: VisitEntries<'de>> Visitor<'de> for ObjectSeed<'_, F> {
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A value that is deserialised from an object entry by entry.
+/// A value of a type that implements [`VisitEntries`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FromEntries<T>(pub(super) T);
 
@@ -110,8 +111,8 @@ impl<'de, T: Default + VisitEntries<'de>> Deserialize<'de> for FromEntries<T> {
 /// An array of objects; `null` counts as an empty array.
 pub(super) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
 
-/// Reads the next value of `map`, an object. Returns its values by converted key; entries for which
-/// `convert_key` returns `None` are skipped.
+/// Reads the next value of `map`, which must be an object. Returns the values of this object by the
+/// key that `convert_key` returns. Entries for which it returns `None` are skipped.
 ///
 /// # Errors
 /// If a value cannot be deserialised.
@@ -151,7 +152,7 @@ pub(super) enum Rank {
 pub(super) enum Tail {
     /// `somevalue` or `novalue`.
     Unknown,
-    /// A value that is not an item.
+    /// A known value that is not an item.
     #[default]
     Other,
     Item(String),
@@ -215,7 +216,7 @@ impl<'de> VisitEntries<'de> for DataValue {
         if key != "value" {
             return Ok(false);
         }
-        // A value may have any JSON type; only an object can identify an entity.
+        // The value may have any JSON type, but only an object can identify an item.
         let value = map.next_value::<&RawValue>()?.get();
         let is_object = value.starts_with('{');
         let entity = is_object.then(|| serde_json::from_str::<FromEntries<EntityValue>>(value));
@@ -233,7 +234,8 @@ struct EntityValue {
 }
 
 impl EntityValue {
-    /// Returns the item's id. In old dumps without ids, the id is built from `numeric-id`.
+    /// Returns the id of the item, or [`Tail::Other`] if the value is not an item. In old dumps, a
+    /// value has no `id`, and the id is built from `numeric-id`.
     fn tail(self) -> Tail {
         let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
         match id.filter(|id| self.is_item && is_id(id)) {
@@ -245,7 +247,8 @@ impl EntityValue {
 
 impl<'de> VisitEntries<'de> for EntityValue {
     fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        // Values of other types, such as coordinates, do not have these keys.
+        // Only values that identify an entity have these keys; a coordinate, for example, has none
+        // of them.
         match key {
             "entity-type" => {
                 let value = map.next_value::<&RawValue>()?.get();
@@ -267,7 +270,8 @@ impl<'de> VisitEntries<'de> for EntityValue {
     }
 }
 
-/// Whether a text is a valid id in a table.
+/// Whether a text can be an id in a table: it has no white space or control characters and is not
+/// empty.
 pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::table::DumpTable;
 use crate::Language;
 
-/// Site ids, without the suffix `wiki`, of sites that are not Wikipedias.
+/// Ids of sites that end in `wiki` but are not Wikipedias, without this suffix.
 const NON_WIKIPEDIAS: [&str; 14] = [
     "commons",
     "foundation",
@@ -25,8 +25,8 @@ const NON_WIKIPEDIAS: [&str; 14] = [
 /// The requested languages and tables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requested {
-    /// The requested languages, each with its fallback languages for labels and descriptions in
-    /// order of preference. Codes are case-insensitive.
+    /// Each requested language with its fallback languages for labels and descriptions, in order of
+    /// preference. Codes are case-insensitive.
     pub(super) languages: Vec<(Language, Vec<Language>)>,
     /// The tables to write, sorted, without duplicates.
     pub(super) tables: Vec<DumpTable>,
@@ -36,7 +36,7 @@ pub(super) struct Requested {
 pub(super) struct ChosenTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
-    /// Number of texts from a fallback language.
+    /// Number of texts that are in a fallback language.
     pub(super) fallback_count: u64,
 }
 
@@ -51,12 +51,12 @@ impl Requested {
         self.tables.contains(&table)
     }
 
-    /// The tables with rows of entities, in the order of [`DumpTable::ALL`].
+    /// The requested tables except redirects, in the order of [`DumpTable::ALL`].
     pub(super) fn entity_tables(&self) -> impl Iterator<Item = DumpTable> + '_ {
         self.tables.iter().copied().filter(|table| *table != DumpTable::Redirects)
     }
 
-    /// Whether texts in the language `code` are needed.
+    /// Whether `code` is the code of a requested language or of a fallback language.
     pub(super) fn needs_language(&self, code: &str) -> bool {
         self.languages.iter().any(|(language, fallbacks)| {
             has_code(language, code) || fallbacks.iter().any(|fallback| has_code(fallback, code))
@@ -81,8 +81,8 @@ impl Requested {
         }
     }
 
-    /// Returns a text for each language: in the language itself, or in its first available fallback
-    /// language.
+    /// Returns a text for each requested language: the text in this language, or in its first
+    /// fallback language that has a text. Languages without a text are skipped.
     pub(super) fn choose_texts(&self, texts: &BTreeMap<&str, String>) -> ChosenTexts {
         let mut chosen = ChosenTexts { texts: Vec::new(), fallback_count: 0 };
         for (language, fallbacks) in &self.languages {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A key, its values, and a number that determines the order of equal keys.
+/// A key with its values. Entries with equal keys are sorted by `number`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -63,7 +63,7 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Number of files of a generation that are merged into one file of the next generation. Merging
+/// Number of files of one generation (see [`RunFile`]) that are merged into one file. Merging
 /// limits the number of open files.
 const RUNS_PER_MERGE: usize = 64;
 
@@ -71,12 +71,13 @@ const RUNS_PER_MERGE: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct RunFile {
     name: String,
-    /// Number of times its entries have been merged.
+    /// Number of merges that produced this file; 0 for a file of entries from memory.
     generation: u32,
 }
 
-/// Sorts entries by key and number. `budget` is the memory limit in bytes, which
-/// [`Sorter::is_full`] checks. The caller removes the files in `folder`.
+/// Sorts entries by key and number. Entries are held in memory until the caller calls
+/// [`Sorter::spill`]. `budget` is the memory in bytes above which [`Sorter::is_full`] returns
+/// `true`. The caller removes the folder with the files.
 pub(super) struct Sorter {
     folder: PathBuf,
     /// Prefix of the file names.
@@ -149,7 +150,8 @@ impl Sorter {
         Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
     }
 
-    /// Returns the last generation if it has [`RUNS_PER_MERGE`] files and must be merged.
+    /// Returns the generation of the newest file if it has [`RUNS_PER_MERGE`] files and must be
+    /// merged.
     fn generation_to_merge(&self) -> Option<u32> {
         let generation = self.runs.last()?.generation;
         let runs = self.runs.iter().rev().take_while(|run| run.generation == generation);
@@ -179,7 +181,7 @@ impl Sorter {
         runs.iter().map(|run_file| file(run_file).map(run)).collect()
     }
 
-    /// Removes merged files, which [`Sorter::runs`] no longer lists.
+    /// Removes the files that were merged into other files. [`Sorter::runs`] no longer lists them.
     ///
     /// # Errors
     /// If a file cannot be removed.
@@ -268,7 +270,7 @@ mod tests {
                 sorter.push(entry.clone());
                 if sorter.is_full() {
                     sorter.spill().unwrap();
-                    // A new sorter with the same files contains the same entries.
+                    // The test continues with a new sorter that has the files of the old one.
                     sorter.remove_merged().unwrap();
                     let runs = sorter.runs();
                     prop_assert!(runs.1.len() < 2 * RUNS_PER_MERGE);

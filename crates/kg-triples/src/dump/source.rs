@@ -50,7 +50,7 @@ impl Compression {
     }
 }
 
-/// Magic bytes of unsupported files, with their descriptions.
+/// First bytes of files in unsupported formats, with the name of the format for error messages.
 const UNSUPPORTED_FORMATS: [(&[u8], &str); 6] = [
     (b"\xFD7zXZ\0", "compressed with xz"),
     (b"\x04\x22\x4D\x18", "compressed with lz4"),
@@ -87,12 +87,12 @@ fn detect_compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
 /// Start position of an extract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtractStart {
-    /// The beginning of the dump; the folder has no unfinished extract.
+    /// At the beginning of the dump, because the folder has no unfinished extract.
     New,
-    /// The beginning of the dump; an unfinished extract is discarded, because it has no stored
-    /// state or a restart was requested.
+    /// At the beginning of the dump. An unfinished extract was discarded, because it had no stored
+    /// state or because a restart was requested.
     Restarted,
-    /// The number of decompressed bytes that an unfinished extract has processed.
+    /// After this number of decompressed bytes, which an unfinished extract has processed.
     Resumed(u64),
 }
 
@@ -132,7 +132,8 @@ pub(super) struct ReadPrefix {
 struct PrefixHash {
     hash: Sha256,
     bytes: u64,
-    /// The prefix that an earlier run read; `None` after this run has verified it.
+    /// The prefix that an earlier run read. `None` if there is no earlier run, or after this run
+    /// has verified the prefix.
     expected: Option<ReadPrefix>,
 }
 
@@ -247,11 +248,13 @@ impl Source {
         Ok(Self { compression, decompressed, position: ReadPosition { prefix } })
     }
 
-    /// Opens a dump whose compressed prefix `passed` was read by an earlier run. The caller must
-    /// then call [`Source::skip`] to reach the earlier run's position in the decompressed bytes.
+    /// Opens a dump of which an earlier run has read the compressed prefix `passed`. The caller
+    /// must then call [`Source::skip`] to reach the earlier run's position in the decompressed
+    /// bytes.
     ///
     /// # Errors
-    /// [`Error::Io`]; bytes that differ from `passed` cause an error when they are read.
+    /// [`Error::Io`] if the dump cannot be opened. If its first bytes differ from `passed`, later
+    /// reads return an error.
     pub(super) fn reopen(
         path: &Path,
         passed: ReadPrefix,
@@ -278,7 +281,7 @@ impl Source {
     /// read.
     ///
     /// # Errors
-    /// [`Error::Io`], also if the bytes differ.
+    /// [`Error::Io`] if the dump cannot be read or its first bytes differ from this prefix.
     pub(super) fn check(
         path: &Path,
         passed: &ReadPrefix,

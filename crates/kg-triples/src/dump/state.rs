@@ -1,9 +1,10 @@
-//! Stored state of an unfinished extract, from which the same command resumes.
+//! Stored state of an unfinished extract. A later run of the same command resumes from it.
 //!
-//! The folder `.extract` below the output contains sorted files of entries and `state.json`, which
-//! lists these files and the position in the dump. A file of entries is synced to disk before the
-//! state lists it, and the state is replaced by a rename, so that a killed run leaves a consistent
-//! state. Unlisted files are overwritten later or removed with the folder.
+//! The folder `.extract` in the output folder contains sorted files of entries and `state.json`,
+//! which lists these files and the position in the dump. A file of entries is synced to disk before
+//! the state lists it, and the state is replaced by a rename, so that a killed run leaves a
+//! consistent state. Files that the state does not list are overwritten later or removed with the
+//! folder.
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -19,16 +20,17 @@ use super::source::{ReadPrefix, is_stream};
 use crate::Error;
 
 const STATE_FOLDER: &str = ".extract";
-/// Name prefixes of leftover files: folders of earlier versions, which cannot be resumed, and
-/// temporary tables of killed runs.
+/// Name prefixes of files to remove: state folders of earlier versions, from which no run can
+/// resume, and temporary tables of killed runs.
 const STALE_PREFIXES: [&str; 2] = [".extract-", ".table-"];
 const STATE_FILE: &str = "state.json";
 const LOCK_FILE: &str = "lock";
-/// Version of the state, incremented whenever the format of the entry files or the parsing of a
-/// chunk changes.
+/// Version of the stored state. It must be incremented when the format of the entry files or the
+/// parsing of a chunk changes.
 const FORMAT_VERSION: u32 = 6;
 
-/// The inputs of an extract. A run resumes only if its inputs equal the stored inputs.
+/// The version, dump and options of an extract. A run resumes only if its task equals the stored
+/// task.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Task {
     version: String,
@@ -41,7 +43,8 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, Error> {
-        // The output does not depend on these options.
+        // The options that do not affect the output are set to fixed values, so that they may
+        // differ between runs.
         let config = ExtractConfig { bad_lines: 0, memory: 0, restart: false, ..config.clone() };
         let mut task = Self {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -50,7 +53,7 @@ impl Task {
             file: None,
             config: format!("{config:?}"),
         };
-        // A stream is identified by its bytes only.
+        // The path and size of a stream are not stored, because only its bytes identify it.
         if !is_stream(dump) {
             let io_error = || Error::io(dump, "read the dump");
             task.dump = dump.canonicalize().map_err(io_error())?;
@@ -62,7 +65,7 @@ impl Task {
         Ok(task)
     }
 
-    /// Describes the first difference between two tasks.
+    /// Describes the first difference between the tasks, to complete "an unfinished extract …".
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let (version, layout) = (&self.version, self.layout);
         match () {
@@ -90,7 +93,8 @@ pub(super) enum DumpFormat {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Tally {
     pub(super) shape: DumpFormat,
-    /// Number of entities and redirects.
+    /// Number of entities and redirects read so far. It determines the order of entities with equal
+    /// ids.
     pub(super) number: u64,
     pub(super) last_bad: Option<u64>,
     pub(super) report: ExtractReport,
@@ -144,7 +148,7 @@ impl StateFolder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock_fd = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
         let lock_fd = lock_fd.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
-        // On file systems without locks, the folder is assumed to be unused by other processes.
+        // If the file system does not support locks, no lock is held.
         let lock = match FileLock::try_acquire(&File::from(lock_fd?)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return dump_error(
@@ -247,7 +251,7 @@ impl StateFolder {
 }
 
 impl Drop for StateFolder {
-    /// Removes the folder of an extract that ended before its first stored state.
+    /// Removes the folder if no state is stored in it.
     fn drop(&mut self) {
         if !self.has_state {
             let _ = fs::remove_dir_all(&self.path);
@@ -255,8 +259,8 @@ impl Drop for StateFolder {
     }
 }
 
-/// Reads the stored state; returns `None` if the file does not exist. A state that cannot be
-/// parsed, for example of another version, is an error.
+/// Reads the stored state; returns `None` if the file does not exist. A state that cannot be parsed
+/// is an error; another version may have written it.
 fn read_state(path: &Path) -> io::Result<Option<State>> {
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

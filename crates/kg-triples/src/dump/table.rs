@@ -22,7 +22,7 @@ impl DumpTable {
     pub const ALL: [Self; 5] =
         [Self::Triples, Self::Labels, Self::Descriptions, Self::Sitelinks, Self::Redirects];
 
-    /// The tables of a graph, which are written by default.
+    /// The tables that define a graph. They are written by default.
     pub const GRAPH: [Self; 3] = [Self::Triples, Self::Labels, Self::Redirects];
 
     /// Returns the table's name: the file name without `.tsv`.

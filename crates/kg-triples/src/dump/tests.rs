@@ -43,8 +43,8 @@ fn extract_rows(
     (rows_by_table.collect(), report)
 }
 
-/// A dump of an item with labels, descriptions, sitelinks and skipped values, of properties and of
-/// a redirect.
+/// A dump with an item, two properties and a redirect. The item has labels, descriptions and
+/// sitelinks, some of which must be skipped.
 fn dump() -> String {
     let item = r#"{"type":"item","id":"Q2",
         "labels":{"en":{"language":"en","value":"two"}},
@@ -116,7 +116,7 @@ fn only_requested_tables_are_read_and_written() {
         check(DumpTable::Descriptions, report.counts.descriptions);
         check(DumpTable::Sitelinks, report.counts.sitelinks);
     }
-    // Values that are not requested can have any type.
+    // The fields of tables that are not requested can have any type.
     let line = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1]}"#;
     let config = ExtractConfig { tables: vec![DumpTable::Triples], ..config() };
     let (_, report) = extract_rows(line, &config);

@@ -1,4 +1,4 @@
-//! Normalisation of Wikidata's labels to one line of text.
+//! Normalisation of labels, descriptions and titles to one line of text.
 use std::borrow::Cow;
 
 /// A normalised text.
@@ -12,9 +12,9 @@ pub(super) struct CleanText {
 /// Replaces every run of white space by one space, trims the ends and then removes control
 /// characters (category Cc). Joiners are retained, because Hindi spelling uses them.
 ///
-/// `bytes` are WTF-8, the encoding in which `serde_json` returns strings that are requested as
-/// bytes: an unpaired surrogate is encoded like any other code point. Returns `None` for invalid
-/// WTF-8.
+/// `bytes` are WTF-8: UTF-8 in which an unpaired surrogate is encoded like any other code point.
+/// `serde_json` returns a string in this encoding if it is deserialised as bytes. Returns `None`
+/// for invalid WTF-8.
 pub(super) fn clean(bytes: &[u8]) -> Option<CleanText> {
     let (text, lone_surrogates) = replace_surrogates(bytes)?;
     let mut words = text.split_whitespace();

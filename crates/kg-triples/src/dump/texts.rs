@@ -9,7 +9,7 @@ use super::requested::Requested;
 use super::text::{CleanText, clean};
 use crate::Language;
 
-/// A text and its language code, before cleaning.
+/// The text and language code of a label or description, before cleaning.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     language: Option<Vec<u8>>,
@@ -31,7 +31,7 @@ impl<'de> VisitEntries<'de> for Text {
 
 /// Result of cleaning the text of a language.
 enum CleanResult {
-    /// The text's `language` differs from its key.
+    /// The value of `language` differs from the language key of the text.
     Foreign,
     Missing,
     Empty,
@@ -59,7 +59,7 @@ fn clean_value(value: &[u8], counts: &mut EntityCounts) -> Result<String, String
 /// Labels or descriptions, by language.
 pub(super) type Texts = BTreeMap<String, FromEntries<Text>>;
 
-/// The non-empty texts of [`Texts`] in the requested languages, and counts of skipped texts.
+/// The non-empty cleaned texts in the requested languages, and counts of skipped texts.
 #[derive(Default)]
 pub(super) struct RequestedTexts {
     /// Sorted by language.

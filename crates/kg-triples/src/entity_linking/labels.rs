@@ -23,27 +23,27 @@ pub struct LabelReport {
     pub used: usize,
 }
 
-/// Counts of links in the texts of a language.
+/// Counts of linked mentions in the texts of a language.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkReport {
     /// Texts.
     pub texts: usize,
     /// Number of mentions.
     pub mentions: usize,
-    /// Matches skipped because the text is the page of the matched entity.
+    /// Matches of labels skipped because the text is the page of the matched entity.
     pub self_links: usize,
     /// The mentioned entities.
     pub entities: BTreeSet<String>,
 }
 
-/// Finds labels of entities in text: the longest match of whole words at each position. Label
-/// matching is an alternative to Wikipedia's links and does not follow a paper.
+/// Finds labels of entities in text: at each position, the longest label that consists of whole
+/// words of the text. Label matching replaces Wikipedia's links for texts without links. It does
+/// not follow a paper.
 ///
 /// Words are defined by Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
 /// match anywhere. A label does not match a word with an attached particle, such as the Arabic
-/// article. A label also matches with a capital first letter, as at the beginning of a sentence,
-/// unless the capitalised form is itself a label. Text and labels should have the same Unicode
-/// normal form.
+/// article. A label also matches its capitalised form, which occurs at the beginning of a sentence,
+/// unless this form is itself a label. Texts and labels should be in the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::LabelMatcher;
@@ -82,7 +82,7 @@ impl LabelMatcher {
         L: AsRef<str>,
         E: Into<String>,
     {
-        // The entity is `None` for a label of several entities.
+        // The entity is `None` if several entities have the label.
         let mut entities_by_label: BTreeMap<Language, BTreeMap<String, Option<String>>> =
             BTreeMap::new();
         for (language, label, entity) in labels {
@@ -102,7 +102,8 @@ impl LabelMatcher {
         Ok((Self { languages, with_self_links: false }, reports))
     }
 
-    /// Also links mentions of an entity in its page, unlike Wikipedia.
+    /// Links mentions of an entity also in the entity's own page. Wikipedia does not link a page to
+    /// itself.
     #[must_use]
     pub fn with_self_links(self) -> Self {
         Self { with_self_links: true, ..self }
@@ -113,8 +114,8 @@ impl LabelMatcher {
         self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
     }
 
-    /// Replaces the mentions of `text` by the matched labels, and updates the report of its
-    /// language.
+    /// Sets the mentions of `text` to the matches of labels, and updates the report of the text's
+    /// language. Earlier mentions are removed.
     pub fn link(&self, text: &mut LinkedText, reports: &mut BTreeMap<Language, LinkReport>) {
         let report = reports.entry(text.language).or_default();
         let mut mentions = self.mentions(&text.text, text.language);
@@ -183,7 +184,7 @@ impl LanguageMatcher {
         });
 
         let mut mentions = Vec::new();
-        // Byte and code point offsets of the end of the last mention.
+        // End of the last mention, in bytes and in code points.
         let (mut bytes, mut chars) = (0, 0);
         for label_match in matches {
             if label_match.start() < bytes {

@@ -6,8 +6,8 @@ use super::LinkedText;
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
-/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. Unknown values are `null` or
-/// missing.
+/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. A label, description or
+/// extract that is unknown is `null` or missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntityPage {
@@ -46,7 +46,7 @@ pub enum PageText {
 }
 
 impl EntityPage {
-    /// Returns the text that describes the entity, unless it is blank.
+    /// Returns the text that `page_text` selects, or `None` if it is missing or blank.
     pub fn text(&self, page_text: PageText) -> Option<&str> {
         let is_not_blank = |text: &'_ &String| !text.trim().is_empty();
         let (extract, description) = (
@@ -61,7 +61,8 @@ impl EntityPage {
         .map(String::as_str)
     }
 
-    /// Converts the page to a text without mentions; `None` if it has no text.
+    /// Converts the page to a text without mentions. Returns `None` if [`Self::text`] returns
+    /// `None`.
     pub fn into_text(self, language: Language, page_text: PageText) -> Option<LinkedText> {
         let text = self.text(page_text)?.to_owned();
         let entity = Some(self.id.clone());
@@ -130,11 +131,11 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
     Ok(files)
 }
 
-/// Passes every page of the files to `visit`, in order. Errors of `visit` are returned with file
-/// and line.
+/// Passes every page of the files to `visit`, in order, until `visit` returns an error.
 ///
 /// # Errors
-/// Errors of [`JsonlReader`], and [`Error::Json`] with the message of an error of `visit`.
+/// Errors of [`JsonlReader`]. An error of `visit` is returned as [`Error::Json`] with its message
+/// and the file and line of the page.
 pub fn read_pages(
     files: &[(Language, PathBuf)],
     mut visit: impl FnMut(Language, EntityPage) -> Result<(), Error>,

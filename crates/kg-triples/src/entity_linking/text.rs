@@ -33,7 +33,7 @@ pub struct LinkedText {
     /// The language of the text.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// The entity that the text describes, if it is an entity's page.
+    /// The entity that the text describes, if the text is the page of an entity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
     /// The text, with one paragraph per line.
@@ -41,8 +41,8 @@ pub struct LinkedText {
     /// Mentions, in any order; they may overlap.
     #[serde(default)]
     pub mentions: Vec<Mention>,
-    /// The id of the source text of a code-switched text ([`switch`](crate::switch)); `language` is
-    /// then the language of the labels.
+    /// For a code-switched text ([`switch`](crate::switch)), the id of its source text; `language`
+    /// is then the language of the labels that replace mentions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_from: Option<String>,
 }
@@ -102,7 +102,7 @@ pub struct Passage<'t> {
     pub mentions: Vec<Mention>,
 }
 
-/// Returns the non-blank lines of a text as passages. Mentions across lines are skipped.
+/// Returns the non-blank lines of a text as passages. Mentions that span several lines are skipped.
 pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
     let mut mentions: Vec<&Mention> = text.mentions.iter().collect();
     mentions.sort_by_key(|mention| (mention.start, mention.end));

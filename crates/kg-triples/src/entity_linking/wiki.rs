@@ -12,7 +12,8 @@ use crate::{Error, Language};
 
 /// A map from titles of Wikipedia pages to entities.
 ///
-/// Titles are compared as in MediaWiki: underscores are spaces, and the first letter is upper case.
+/// Titles are normalised as in MediaWiki before they are compared: underscores become spaces, and
+/// the first letter becomes upper case.
 #[derive(Clone, Debug, Default)]
 pub struct Sitelinks {
     entities: HashMap<Language, HashMap<Box<str>, Box<str>>>,
@@ -20,12 +21,11 @@ pub struct Sitelinks {
 
 impl Sitelinks {
     /// Reads a TSV file with the header `id lang title`, which may be compressed with gzip. An id
-    /// may have several titles, such as redirects.
+    /// may have several titles, for example those of redirects.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong
-    /// number of cells, an invalid language, an empty cell, invalid UTF-8, and a title with two
-    /// ids.
+    /// number of cells, an invalid language, an empty cell, invalid UTF-8, or a title with two ids.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -88,7 +88,8 @@ fn normalise_title(title: &str) -> String {
     let mut words = with_spaces.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some(first) = words.chars().next() {
         let capital: String = first.to_uppercase().collect();
-        // MediaWiki does not capitalise letters whose upper-case form has two letters, such as ß.
+        // MediaWiki does not capitalise a letter if its upper-case form has several letters, such
+        // as ß.
         if capital.chars().count() == 1 {
             words.replace_range(..first.len_utf8(), &capital);
         }
@@ -99,7 +100,7 @@ fn normalise_title(title: &str) -> String {
 /// Reads the output of WikiExtractor with `--links --json`.
 ///
 /// Each line is a page, whose text contains links of the form `<a href="…">anchor</a>` with
-/// percent-encoded titles. `<`, `>` and `&` may be escaped, as is WikiExtractor's default.
+/// percent-encoded titles. `<`, `>` and `&` may be escaped, which WikiExtractor does by default.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -191,8 +192,8 @@ impl<'s> WikiReader<'s> {
 impl Iterator for WikiReader<'_> {
     type Item = Result<LinkedText, Error>;
 
-    /// Returns the next page. The id of the text consists of the language and the number of the
-    /// page, as in `en:25`.
+    /// Returns the text of the next page. Its id consists of the language and the page id, as in
+    /// `en:25`.
     fn next(&mut self) -> Option<Self::Item> {
         let page = self.pages.next()?;
         Some(page.map(|page| self.link(page)))
@@ -220,7 +221,8 @@ fn without_links(html: &str) -> (String, Vec<Anchor<'_>>) {
             remaining = tag;
             continue;
         };
-        // If the next link begins before the closing tag, only the opening tag is removed.
+        // If another link begins before the closing tag, this link is not used, and only its
+        // opening tag is removed.
         let link = body.split_once(LINK_END).filter(|(anchor, _)| !anchor.contains(LINK_START));
         let Some((anchor, after)) = link else {
             remaining = body;
@@ -236,14 +238,14 @@ fn without_links(html: &str) -> (String, Vec<Anchor<'_>>) {
     (text.text, anchors)
 }
 
-/// Appends `part` without stray closing tags.
+/// Appends `part` without closing tags, which have no opening tag in `part`.
 fn push_without_closing_tags(text: &mut JoinedText, part: &str) {
     for part in part.split(LINK_END) {
         text.push(part);
     }
 }
 
-/// Returns the title of a link's target: percent-decoded, without the section.
+/// Returns the title of the page to which a link refers: percent-decoded, without the section.
 fn target_title(href: &str) -> String {
     let title = percent_decode_str(href).decode_utf8_lossy();
     let title = title.split('#').next().unwrap_or_default();

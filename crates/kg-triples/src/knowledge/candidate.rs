@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::jsonl::Record;
 use crate::{Language, seed};
 
-/// A description that is a candidate of a probe (XLM-K, appendix B).
+/// A description that is a candidate answer to the queries of a probe (XLM-K, appendix B).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
@@ -26,8 +26,8 @@ impl Record for Candidate {
     }
 }
 
-/// Returns all gold entities, followed by other entities up to `max_candidates` in total. The order
-/// of the other entities is random and depends on `seed` and their ids.
+/// Returns all `gold_ids`, followed by random other `entities` up to `max_candidates` ids in total.
+/// The selection and order of the other entities depend only on `seed` and their ids.
 pub(super) fn choose<'e>(
     gold_ids: &BTreeSet<&'e str>,
     entities: impl Iterator<Item = &'e str>,

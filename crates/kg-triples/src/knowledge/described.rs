@@ -1,4 +1,5 @@
-//! Descriptions of entities in object entailment: texts, or text generated from triples.
+//! Descriptions of entities in object entailment: given texts, or synthetic texts that are
+//! generated from triples.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -25,8 +26,8 @@ impl DescriptionSource {
         }
     }
 
-    /// Returns the description of `entity` in `language`, `<s> … </s>`. The triple
-    /// `excluded_fact` is omitted.
+    /// Returns the description of `entity` in `language` as token ids, `<s> … </s>`. A synthetic
+    /// description does not contain the triple `excluded_fact`.
     ///
     /// # Errors
     /// [`Error::Value`] if there is no description; [`Error::Tokenizer`] if it cannot be encoded.
@@ -50,8 +51,8 @@ impl DescriptionSource {
         }
     }
 
-    /// Whether `entity` can be a candidate of the probe: it has a description, or is in a training
-    /// triple.
+    /// Whether `entity` can be a candidate of the probe. With texts, the entity must have a
+    /// description; with synthetic descriptions, it must be in a training triple.
     pub(super) fn contains(&self, entity: &str) -> bool {
         match self {
             Self::Texts(texts) => !texts.get(entity).is_empty(),
@@ -73,7 +74,7 @@ pub(super) struct SyntheticDescriptions {
 impl SyntheticDescriptions {
     /// Returns the token ids of `label . relation entity . relation entity …`, where `label` is the
     /// label of `entity`. The text contains the training triples about `entity` except
-    /// `excluded_fact`, in random order, as many as fit into the token budget.
+    /// `excluded_fact`, in random order. It is truncated to the token budget.
     pub(super) fn describe(
         &self,
         graph: &KnowledgeGraph,
@@ -88,7 +89,7 @@ impl SyntheticDescriptions {
         facts.shuffle(rng);
         let label_error = || missing("label", entity, language);
         let mut text = label(entity).ok_or_else(label_error)?.to_owned();
-        // A triple has at least two tokens, so the number of triples is at most half the budget.
+        // Each triple adds at least two tokens, so at most `text_budget / 2` triples fit.
         let labelled_facts = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
             let other_entity = if triple.head == entity { triple.tail } else { triple.head };

@@ -56,8 +56,8 @@ impl Descriptions {
         Ok(())
     }
 
-    /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, for the languages that
-    /// `predicate` accepts.
+    /// Reads the descriptions of the pages `entities.<lang>.jsonl[.gz]` in a folder, for the
+    /// languages that `predicate` accepts.
     ///
     /// # Errors
     /// As [`page_files`] and [`read_pages`]; [`Error::Json`] with file and line for a second
@@ -77,7 +77,7 @@ impl Descriptions {
         Ok(descriptions)
     }
 
-    /// Retains the entities that `predicate` accepts.
+    /// Removes the descriptions of all entities that `predicate` rejects.
     pub fn retain(&mut self, predicate: impl Fn(&str) -> bool) {
         self.texts.retain(|entity, _| predicate(entity));
     }
@@ -151,7 +151,7 @@ impl Descriptions {
     }
 }
 
-/// Returns the token budget of a text: `max_tokens` without `<s>` and `</s>`.
+/// Returns the maximum number of tokens between `<s>` and `</s>`, which is `max_tokens` − 2.
 pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, Error> {
     let rule = "3 or more: two special tokens and one of text";
     let invalid = || Error::Config { key, value: max_tokens.to_string(), rule };
@@ -161,7 +161,8 @@ pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize,
 /// Descriptions as token ids; returned by [`Descriptions::encode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedDescriptions {
-    /// The descriptions of each entity, sorted by language code; at least one per entity.
+    /// The descriptions of each entity, sorted by language code. An entity has at least one
+    /// description.
     entities: HashMap<String, Vec<(Language, Vec<u32>)>>,
 }
 
@@ -193,8 +194,9 @@ impl EncodedDescriptions {
         self.get(entity).iter().filter(|(code, _)| (*code != language) == multilingual).collect()
     }
 
-    /// Selects candidate descriptions: first the descriptions of `gold_pairs`, then other entities
-    /// up to `max_candidates` entities, each in one language drawn by `seed` and id.
+    /// Selects the candidate descriptions of a probe: first the descriptions of `gold_pairs`, then
+    /// one description of each of several random other entities, up to `max_candidates` entities in
+    /// total. The random choices depend only on `seed` and the entity's id.
     pub fn candidates(
         &self,
         gold_pairs: &BTreeSet<(&str, Language)>,

@@ -18,10 +18,10 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// Examples of object entailment (XLM-K, §3.3), split into training triples and queries.
 ///
-/// The descriptions of subject and object are texts or synthetic. A synthetic description is the
-/// label of the entity and other *training* triples about it, so that it contains no held-out
-/// triples. Synthetic descriptions of a training example exclude the example's triple and triples
-/// without a label in the description's language.
+/// The descriptions of subject and object are texts or synthetic. A synthetic description contains
+/// the label of the entity and *training* triples about the entity, but no held-out triples. It
+/// excludes the triple of the example itself, and triples without labels in the language of the
+/// description.
 ///
 /// ```
 /// use kg_triples::knowledge::{EntailmentConfig, EntailmentExamples};
@@ -62,8 +62,8 @@ pub struct EntailmentExamples {
 }
 
 impl EntailmentExamples {
-    /// Splits the triples of a graph whose entities are described by texts. The training set may be
-    /// empty.
+    /// Splits the triples of a graph into training triples and queries. Entities are described by
+    /// `descriptions`. The training set may be empty.
     ///
     /// # Errors
     /// [`Error::Config`] as [`EntailmentConfig::validate`]; [`Error::UnknownLanguage`].
@@ -76,7 +76,8 @@ impl EntailmentExamples {
         Self::new(graph, DescriptionSource::Texts(texts), &languages, config)
     }
 
-    /// Splits the triples of a graph, with synthetic descriptions.
+    /// Splits the triples of a graph into training triples and queries, with synthetic
+    /// descriptions.
     ///
     /// # Errors
     /// As [`Self::with_texts`]; [`Error::Tokenizer`] if a special token is missing.
@@ -95,7 +96,7 @@ impl EntailmentExamples {
         Self::new(graph, descriptions, &languages, config)
     }
 
-    /// Creates examples from a split of the triples. `described_languages` are the languages with
+    /// Splits the triples. `described_languages` are the languages in which entities have
     /// descriptions.
     fn new(
         graph: KnowledgeGraph,
@@ -148,8 +149,10 @@ impl EntailmentExamples {
     /// `index`.
     ///
     /// The language of the subject is drawn with probability n^α / Σ n^α, where n is the number of
-    /// its triples and α is [`EntailmentConfig::smoothing`]. Then one of these triples and a
-    /// different language for the object are drawn uniformly.
+    /// training triples that can be drawn for the language, and α is
+    /// [`EntailmentConfig::smoothing`]. Then one of these triples is drawn uniformly. With
+    /// [`EntailmentConfig::multilingual`], the language of the object is drawn uniformly from the
+    /// other languages of its descriptions; otherwise it is the language of the subject.
     ///
     /// # Errors
     /// [`Error::Value`] if there is no training triple; [`Error::Tokenizer`] if a description
@@ -175,11 +178,12 @@ impl EntailmentExamples {
 
     /// Iterates over examples of all training triples, one per triple, in order of fact number.
     ///
-    /// The languages depend on `seed` and the fact number. They are drawn uniformly from all pairs
-    /// of different languages in which subject and object are described, or from their common
-    /// languages without `multilingual`. Triples without such languages are skipped.
+    /// The languages of subject and object depend on `seed` and the fact number. With
+    /// `multilingual`, they are drawn uniformly from all pairs of different languages in which
+    /// subject and object are described. Without it, one language is drawn in which both are
+    /// described. Triples without such languages are skipped.
     ///
-    /// Interpretation of the paper: subject and object are described in different languages.
+    /// The paper is interpreted as requiring different languages for subject and object.
     pub fn iter(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
         self.train.iter().filter_map(move |&fact| {
             let mut rng = seed::item_rng("entailment once", seed, u64::from(fact));
@@ -188,7 +192,8 @@ impl EntailmentExamples {
         })
     }
 
-    /// Returns the pairs of languages in which subject and object of a triple can be described.
+    /// Returns the pairs (subject language, object language) that an example of the triple can
+    /// have.
     fn language_pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
         let subject = self.languages_of(triple.head);
@@ -235,9 +240,9 @@ impl EntailmentExamples {
 
     /// Returns the queries and candidates of the probe (XLM-K, appendix B).
     ///
-    /// Queries are held-out triples whose subject and relation have one object. Candidates are
-    /// objects, up to `max_candidates`; the objects of the queries come first. A subject and its
-    /// object are described in different languages.
+    /// Queries are held-out triples whose subject and relation have only one object. Candidates are
+    /// the objects of the queries, followed by other objects of the graph up to `max_candidates` in
+    /// total. The subject of a query is described in a different language than its object.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a description cannot be encoded.
@@ -258,8 +263,8 @@ impl EntailmentExamples {
         Ok((queries, candidates))
     }
 
-    /// Returns all objects of triples that have a description, each with a language for its
-    /// description. With synthetic descriptions, the object must be in a training triple.
+    /// Returns the objects of triples that can be candidates, each with a random language of its
+    /// description. With synthetic descriptions, only objects in training triples are returned.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
         let described_objects =
@@ -282,7 +287,8 @@ impl EntailmentExamples {
         Ok(ids.into_owned())
     }
 
-    /// Returns the queries: the held-out triples whose object is in `objects`.
+    /// Returns the queries: held-out triples whose object is in `objects` and whose subject is
+    /// described in a different language than the object.
     fn queries(
         &self,
         objects: &BTreeMap<String, Language>,
@@ -302,7 +308,7 @@ impl EntailmentExamples {
     }
 }
 
-/// Creates the error for a missing value that a graph with training triples always has.
+/// Creates the error for a missing value. It does not occur if there are training triples.
 fn missing(expected: &str) -> Error {
     Error::Value { field: "facts", expected: expected.into(), got: "none".into() }
 }

@@ -8,13 +8,13 @@ use crate::{Error, Language};
 /// Options of the examples of object entailment and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntailmentConfig {
-    /// Languages of the descriptions: two or more, or empty for all. Subject and object must be
-    /// described in two different languages.
+    /// Languages of the descriptions, or an empty list for all languages. With `multilingual`, the
+    /// list must have two or more languages.
     pub languages: Vec<Language>,
     /// Whether subject and object are described in different languages; `false` is an ablation.
     pub multilingual: bool,
-    /// Smoothing exponent α from 0 to 1: the subject's language is sampled in proportion to the
-    /// number of its triples to the power α (XLM-K, §4.1, as in XLM-R).
+    /// Smoothing exponent α from 0 to 1. A subject language with n triples is sampled in proportion
+    /// to n^α (XLM-K, §4.1, as in XLM-R).
     pub smoothing: f64,
     /// Maximum length of a synthetic description in tokens, including special tokens.
     pub description_tokens: usize,
@@ -81,17 +81,20 @@ pub struct EntailmentReport {
     pub triples: usize,
     /// Triples skipped because the subject has no description in a requested language.
     pub without_subject: usize,
-    /// Triples skipped because only the subject has a description.
+    /// Triples skipped because the object has no description in a requested language, while the
+    /// subject has one.
     pub without_object: usize,
-    /// Triples skipped with `multilingual` because subject and object are described in only one
-    /// language, the same for both.
+    /// Triples skipped because `multilingual` requires two different languages, but subject and
+    /// object are described only in one common language.
     pub without_language: usize,
-    /// Held-out triples skipped because subject and relation have several objects.
+    /// Held-out triples skipped because the graph has several objects for their subject and
+    /// relation.
     pub ambiguous: usize,
     /// Training triples.
     pub train: usize,
     /// Number of relations of the graph (R in the paper).
     pub relations: usize,
-    /// Held-out triples that are queries because subject and relation have a single object.
+    /// Held-out triples for whose subject and relation the graph has a single object. They can be
+    /// queries.
     pub test: usize,
 }

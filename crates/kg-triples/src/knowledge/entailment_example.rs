@@ -15,8 +15,8 @@ pub struct EntailmentExample {
     pub subject: String,
     /// Id of the relation, such as `P36`.
     pub relation_id: String,
-    /// Index of the relation (r in Eq. 3) in the list of the graph's relations sorted by id, from
-    /// 0.
+    /// Index of the relation (r in Eq. 3), from 0, in the sorted list of the ids of the graph's
+    /// relations.
     pub relation: u32,
     /// Id of the object.
     pub object: String,

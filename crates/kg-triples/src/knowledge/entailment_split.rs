@@ -5,7 +5,7 @@ use super::described::DescriptionSource;
 use super::{EntailmentConfig, EntailmentReport};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
-/// Returns the configured languages, or all `described_languages` by default.
+/// Returns the languages of `config`, or all `described_languages` if this list is empty.
 pub(super) fn requested_languages(
     config: &EntailmentConfig,
     described_languages: &[Language],
@@ -28,7 +28,8 @@ pub(super) fn requested_languages(
     }
 }
 
-/// The split of the triples whose subject and object have suitable descriptions.
+/// Fact numbers of training triples and queries. Triples whose subject or object has no suitable
+/// description are in neither list.
 #[derive(Default)]
 pub(super) struct TripleSplit {
     pub(super) train: Vec<u32>,

@@ -13,10 +13,10 @@ pub struct EntityCounts {
 }
 
 impl EntityCounts {
-    /// Counts all mentions of these texts.
+    /// Counts all mentions in `texts`.
     ///
     /// # Errors
-    /// The first error of the texts.
+    /// The first error that `texts` returns.
     pub fn from_texts(
         texts: impl Iterator<Item = Result<LinkedText, Error>>,
     ) -> Result<Self, Error> {
@@ -34,7 +34,7 @@ impl EntityCounts {
         *self.by_language.entry(language).or_default().entry(entity).or_default() += 1;
     }
 
-    /// Returns whether the entity is mentioned.
+    /// Returns whether the entity is mentioned in any language.
     pub fn contains(&self, entity: &str) -> bool {
         self.by_language.values().any(|counts| counts.contains_key(entity))
     }
@@ -61,8 +61,8 @@ impl EntityCounts {
         order.into_iter().take(max_entities).map(|(entity, _)| entity).collect()
     }
 
-    /// Returns a [`Resampling`] in which an entity with n mentions in a language occurs in
-    /// proportion to n^`exponent`.
+    /// Returns a [`Resampling`] such that the number of examples of an entity with n mentions in a
+    /// language is proportional to n^`exponent`.
     ///
     /// # Errors
     /// [`Error::Config`] if `exponent` is not from 0 to 1.
@@ -83,10 +83,10 @@ impl EntityCounts {
     }
 }
 
-/// Expected number of examples per mention: c n^(x − 1).
+/// Resampling of mentions: the expected number of examples per mention is c n^(x − 1).
 ///
-/// In the formula, n is the number of mentions of the entity in the language, x is the exponent,
-/// and c normalises the mean over all mentions to 1.
+/// In the formula, n is the number of mentions of the entity in the language, and x is the
+/// exponent. For each language, c is chosen so that the mean over all its mentions is 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resampling {
     weights: BTreeMap<Language, BTreeMap<String, f64>>,

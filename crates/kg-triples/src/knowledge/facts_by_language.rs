@@ -1,4 +1,4 @@
-//! Triples by the language of their subject.
+//! Training triples, grouped by the languages in which their subject can be described.
 use rand::Rng;
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 
 use crate::Language;
 
-/// The training triples that can be drawn for each language of the subject.
+/// For each language, the training triples whose subject can be described in the language.
 pub(super) struct FactsByLanguage {
     facts: Vec<(Language, Vec<u32>)>,
     /// `None` if there are no triples.
@@ -31,7 +31,7 @@ impl FactsByLanguage {
         Self { facts, weights }
     }
 
-    /// Draws a language of the subject and one of its triples.
+    /// Draws a language for the subject, and then one of the triples of this language.
     pub(super) fn sample(&self, rng: &mut impl Rng) -> Option<(Language, u32)> {
         let (language, facts) = self.facts.get(self.weights.as_ref()?.sample(rng))?;
         Some((*language, *facts.choose(rng)?))

@@ -13,8 +13,8 @@ use super::{
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::{Error, Language, seed};
 
-/// Counts of used and skipped passages; `passages` is the sum of the five skip counts and
-/// `examples`.
+/// Counts of used and skipped passages. Without [`MentionExamples::resampled`], `passages` is the
+/// sum of `examples` and the five counts of skipped passages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MentionReport {
     /// Texts read.
@@ -25,13 +25,13 @@ pub struct MentionReport {
     pub without_mention: usize,
     /// Passages skipped because no mentioned entity has a description.
     pub without_description: usize,
-    /// Passages skipped because no description is in a suitable language.
+    /// Passages skipped because no description of a mentioned entity is in a suitable language (see
+    /// [`MentionConfig::multilingual`]).
     pub without_language: usize,
-    /// Passages skipped because the text is held out or no mention is in the training split; see
-    /// [`HeldOut`].
+    /// Passages skipped because the text or all suitable mentions are held out; see [`HeldOut`].
     pub held_out: usize,
-    /// Passages skipped because the tokens of the mentions are missing, unknown or special tokens,
-    /// or exceed the maximum passage length.
+    /// Passages skipped because no mention can be used: its tokens are missing, include unknown or
+    /// special tokens, or exceed the maximum passage length.
     pub unaligned: usize,
     /// Number of examples.
     pub examples: usize,
@@ -43,13 +43,15 @@ pub struct MentionReport {
     pub mention_tokens: usize,
 }
 
-/// Iterator over examples of masked entity prediction, at most one per passage (XLM-K §3.2).
+/// Iterator over examples of masked entity prediction (XLM-K §3.2). Without [`Self::resampled`],
+/// each passage has at most one example.
 ///
-/// A mention with a suitable description is drawn uniformly, then one of its descriptions in
-/// another language than the passage. A passage that is too long is cropped around the mention. All
-/// draws depend only on the seed, the language and the index of the passage.
+/// For each passage, a mention with a suitable description is drawn uniformly, and then one of the
+/// suitable descriptions of the mentioned entity. By default, a description is suitable if its
+/// language differs from the language of the passage. A passage that is too long is cropped around
+/// the mention. All draws depend only on the seed, the language and the index of the passage.
 ///
-/// An error of the texts is returned once and ends the iteration.
+/// The first error of `texts` is returned and ends the iteration.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -118,7 +120,8 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         })
     }
 
-    /// Excludes held-out data from the examples, and collects queries about it.
+    /// Excludes held-out texts, entities and language pairs from the examples, and collects queries
+    /// about them.
     ///
     /// # Errors
     /// As [`HeldOut::validate`].
@@ -129,20 +132,22 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         Ok(self)
     }
 
-    /// Resamples mentions by entity: each mention yields zero or more examples instead of one.
+    /// Resamples the drawn mentions by entity: the drawn mention of a passage yields zero or more
+    /// examples instead of one.
     #[must_use]
     pub fn resampled(mut self, resampling: &'d Resampling) -> Self {
         self.builder.resampling = Some(resampling);
         self
     }
 
-    /// Returns the counts of the passages processed so far, which may be ahead of the returned
-    /// examples.
+    /// Returns the counts of the passages processed so far. Passages are processed in blocks, so
+    /// the counts may include examples that have not been returned yet.
     pub fn report(&self) -> &MentionReport {
         &self.report
     }
 
-    /// Returns the numbers of mentions that could be drawn in the passages processed so far.
+    /// Returns the number of mentions that could be drawn for training examples in the passages
+    /// processed so far.
     pub fn mentions(&self) -> &EntityCounts {
         &self.mentions
     }
@@ -151,8 +156,8 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     /// processed so far.
     ///
     /// # Errors
-    /// [`Error::Empty`] with the responsible option, if there is no query or every mention is held
-    /// out.
+    /// [`Error::Empty`] with the responsible options, if there are no queries or no training
+    /// examples.
     pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], Error> {
         let Some(queries) = self.queries.take() else { return Ok(Default::default()) };
         if self.report.examples == 0
@@ -257,10 +262,10 @@ impl<I: Iterator<Item = Result<LinkedText, Error>>> Iterator for MentionExamples
 
 /// The examples or queries of a passage.
 enum PassageOutput {
-    /// Training examples (one, or any number with [`Resampling`]), and the entities of all mentions
-    /// that could be drawn.
+    /// Training examples of the drawn mention, and the entities of all mentions that could be
+    /// drawn. There is one example, or any number of examples with [`Resampling`].
     Examples { examples: Vec<MentionExample>, entities: Vec<String> },
-    /// Queries of a held-out text: at most one per probe.
+    /// Queries of a passage in a held-out text: at most one per probe.
     Queries(Vec<MentionExample>),
 }
 
@@ -273,8 +278,8 @@ struct ExampleBuilder<'d> {
 }
 
 impl ExampleBuilder<'_> {
-    /// Creates the example or queries of a passage. Draws depend on the seed, the language and the
-    /// passage's number.
+    /// Creates the examples of a passage, or its queries if the text is held out. Draws depend only
+    /// on the seed, the language and the number of the passage.
     fn build(
         &self,
         number: u64,
@@ -335,7 +340,8 @@ impl ExampleBuilder<'_> {
             }
             Err(reason) => return Ok(Err(reason)),
         };
-        // `item_rng` uses only 24 bytes of a name: `m` and a language code of at most 23 bytes.
+        // `item_rng` uses only the first 24 bytes of a name, so the name is short: `m` and the
+        // language code.
         let mut rng = seed::item_rng(&format!("m{}", text.language), seed, number);
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
             return Ok(Err(SkipReason::Unaligned));
@@ -357,7 +363,8 @@ impl ExampleBuilder<'_> {
         Ok(Ok(PassageOutput::Examples { examples, entities }))
     }
 
-    /// Creates at most one query per probe, whose target is a description in another language.
+    /// Creates at most one query per probe. The target of a query is a description in another
+    /// language than the passage.
     fn queries(
         &self,
         held_out: &HeldOut,

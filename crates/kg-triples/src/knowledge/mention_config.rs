@@ -2,11 +2,11 @@
 /// §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MentionConfig {
-    /// Maximum passage length in tokens, including special tokens. A longer passage is cropped
-    /// around the mention.
+    /// Maximum passage length in tokens, including special tokens. A passage that exceeds it is
+    /// cropped around the mention.
     pub max_tokens: usize,
-    /// Whether passage and description are in different languages; `false` is the ablation "w/o
-    /// multilingual description".
+    /// Whether the description must be in another language than the passage. With `false`, both are
+    /// in one language, as in the paper's ablation "w/o multilingual description".
     pub multilingual: bool,
     /// Seed of all draws.
     pub seed: u64,

@@ -13,7 +13,8 @@ pub struct TokenSpan {
     pub end: usize,
 }
 
-/// A passage with one mention, which is not masked, and a description of the mentioned entity.
+/// A passage with the position of one mention, and a description of the mentioned entity. The
+/// tokens of the mention are not masked.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MentionExample {

@@ -20,7 +20,7 @@ pub(super) struct AlignedPassage {
     pub(super) language: Language,
     /// Token ids of the whole passage, without special tokens.
     pub(super) ids: Vec<u32>,
-    /// Mentions of described entities, as token ranges.
+    /// Mentions that can be used, as token ranges; see [`PassageAligner::align`].
     pub(super) mentions: Vec<AlignedMention>,
 }
 
@@ -61,8 +61,8 @@ impl PassageAligner {
         Ok(Self { tokenizer: without_limits(tokenizer)?, specials, text_budget, config })
     }
 
-    /// Aligns the mentions that `fits` accepts with the tokens of the passage. Returns a
-    /// [`SkipReason`] if no mention can be aligned.
+    /// Finds the tokens of the mentions whose entity is described and that `fits` accepts. Returns
+    /// a [`SkipReason`] if no such mention can be aligned with tokens.
     pub(super) fn align(
         &self,
         number: u64,
@@ -96,11 +96,12 @@ impl PassageAligner {
         Ok(Ok(AlignedPassage { number, id: id.to_owned(), language, ids: tokens.ids, mentions }))
     }
 
-    /// Returns the token range of a mention; `None` if its tokens cannot be masked or exceed the
-    /// text budget.
+    /// Returns the token range of a mention. Returns `None` if the mention has no tokens, has an
+    /// unknown or special token, or exceeds the text budget.
     fn span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
         let span = tokens.overlapping(mention.start, mention.end)?;
-        // Unknown tokens do not identify the entity.
+        // A mention with an unknown token is excluded, because this token does not identify the
+        // entity.
         let is_excluded =
             |id: &u32| self.specials.is_control(*id) || Some(*id) == self.specials.unknown;
         if tokens.ids.get(span.clone())?.iter().any(is_excluded) || span.len() > self.text_budget {
@@ -109,8 +110,8 @@ impl PassageAligner {
         Some(span)
     }
 
-    /// Returns the start of a window that contains the mention. The start is drawn uniformly if the
-    /// passage is too long; otherwise it is 0.
+    /// Returns the first token of a window that contains the mention at `span`. If the passage is
+    /// too long, the window is drawn uniformly from all such windows; otherwise it begins at 0.
     pub(super) fn window_start(
         &self,
         passage: &AlignedPassage,
@@ -136,7 +137,7 @@ impl PassageAligner {
     ) -> MentionExample {
         let ids = passage.ids.get(window_start..).unwrap_or_default();
         let ids = ids.get(..self.text_budget).unwrap_or(ids);
-        // Positions are shifted by one for `<s>`.
+        // The positions increase by one, because the example begins with `<s>`.
         let Range { start, end } = mention.span;
         MentionExample {
             passage: passage.number,

@@ -1,15 +1,15 @@
-//! Collection of the entity probe's queries from held-out passages.
+//! Collection of queries about entities from held-out passages.
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HeldOut, MentionExample, Split};
 use crate::{Error, seed};
 
-/// Ratio of stored to requested queries. More queries are stored than requested, because queries
-/// about entities without training examples are removed at the end.
+/// Ratio of stored to requested queries. More queries are stored than requested, because unsuitable
+/// queries are removed at the end (see [`MentionQueries::finish`]).
 const RESERVE_FACTOR: usize = 4;
 
-/// Collects the queries of each probe from examples of held-out texts. Memory is bounded by a
-/// multiple of the requested number of queries.
+/// Collects the queries of the three probes (unseen texts, language pairs and entities) from
+/// examples of held-out texts. Memory is bounded by a multiple of the requested number of queries.
 ///
 /// The selection depends on [`HeldOut::seed`] and the passages' numbers, not on the order of the
 /// examples.
@@ -19,7 +19,7 @@ pub(super) struct MentionQueries {
     query_sets: BTreeMap<Split, QuerySet>,
 }
 
-/// A random rank that determines the selected queries, and the number of the passage.
+/// A random number and the number of the passage. Queries with the lowest ranks are selected.
 type Rank = (u64, u64);
 
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,8 @@ impl QuerySet {
         }
     }
 
-    /// Adds a query, and removes the query with the highest rank if a limit is exceeded.
+    /// Adds a query. If the entity or the probe then has too many queries, its query with the
+    /// highest rank is removed.
     fn add(&mut self, rank: Rank, query: MentionExample, held_out: &HeldOut) {
         if self.queries.contains_key(&rank) {
             return;
@@ -63,8 +64,8 @@ impl MentionQueries {
         Self { held_out: held_out.clone(), query_sets: BTreeMap::new() }
     }
 
-    /// Adds an example of a held-out text to its probe. Each passage has at most one query per
-    /// probe.
+    /// Adds an example to the probe of its split; examples of other splits are ignored. A second
+    /// query of a passage in a probe is ignored.
     pub(super) fn add(&mut self, example: MentionExample) {
         let split = self.held_out.split_of(&example);
         if [Split::Train, Split::Unused].contains(&split) {
@@ -75,9 +76,9 @@ impl MentionQueries {
         self.query_sets.entry(split).or_default().add(rank, example, &self.held_out);
     }
 
-    /// Returns the queries about unseen texts, unseen language pairs and unseen entities. The first
-    /// two sets contain only queries whose entity satisfies `is_trained`; the third set contains
-    /// only queries whose entity does not.
+    /// Returns the queries about unseen texts, unseen language pairs and unseen entities.
+    /// `is_trained` must be true for the entity of a query in the first two lists, and false for
+    /// the entity of a query in the third list.
     ///
     /// # Errors
     /// [`Error::Empty`] with the responsible option, if there is no query.

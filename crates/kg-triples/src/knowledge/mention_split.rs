@@ -1,24 +1,24 @@
 use super::MentionExample;
 use crate::{Error, Language, seed};
 
-/// Options of the held-out set: held-out fractions and numbers of queries.
+/// Options of the held-out set: fractions of held-out data and numbers of queries.
 ///
-/// Whether a text, entity or language pair is held out depends only on `seed` and its id or
-/// languages, not on other texts, the order of files or the number of threads.
+/// Texts, entities and language pairs are held out by a hash of `seed` and their ids and languages.
+/// The result depends neither on other texts nor on the order of files or the number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldOut {
-    /// Fraction of held-out texts, above 0 and below 1. Texts with the same id are held out in all
-    /// languages.
+    /// Fraction of held-out texts, above 0 and below 1. A text is selected by its id, so texts in
+    /// several languages with one id are all held out or all used.
     pub texts: f64,
-    /// Fraction of held-out triples (entity, passage language, description language), from 0 to
-    /// below 1.
+    /// Fraction of held-out language pairs, from 0 to below 1. A pair is held out for one entity:
+    /// it is a triple (entity, passage language, description language).
     pub pairs: f64,
     /// Fraction of held-out entities, from 0 to below 1.
     pub entities: f64,
-    /// Maximum number of queries per probe.
+    /// Maximum number of queries per probe. The probes are unseen texts, pairs and entities.
     pub queries: usize,
-    /// Maximum number of queries about one entity per probe, which limits the score of a frequency
-    /// baseline. `None` means no limit.
+    /// Maximum number of queries about one entity per probe, or `None` for no limit. A limit lowers
+    /// the score of a baseline that always predicts frequent entities.
     pub per_entity: Option<usize>,
     /// Seed of the held-out set and the selected queries.
     pub seed: u64,
@@ -33,13 +33,13 @@ impl Default for HeldOut {
 /// The split of an example; see [`HeldOut::split_of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
-    /// Training: text, entity and language pair are not held out.
+    /// Training: neither the text nor the entity nor the language pair is held out.
     Train,
-    /// A held-out text; its entity and its language pair are not held out.
+    /// Only the text is held out.
     UnseenTexts,
-    /// A held-out text and a held-out language pair; the entity is not held out.
+    /// The text and the language pair are held out; the entity is not.
     UnseenPairs,
-    /// A held-out text and a held-out entity.
+    /// The text and the entity are held out.
     UnseenEntities,
     /// Unused, because the entity or the language pair is held out but the text is not.
     Unused,
@@ -79,7 +79,7 @@ impl HeldOut {
         Ok(())
     }
 
-    /// Returns the split of `example`, which depends on its text, entity and language pair.
+    /// Returns the split of `example` by its text, entity and language pair.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -111,7 +111,7 @@ impl HeldOut {
         }
     }
 
-    /// Returns whether the text with this id is held out, in all languages.
+    /// Returns whether texts with this id are held out, in any language.
     pub fn holds_out_text(&self, id: &str) -> bool {
         seed::hash_to_unit(self.seed, &format!("text {id}")) < self.texts
     }

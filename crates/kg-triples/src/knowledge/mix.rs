@@ -7,8 +7,8 @@ use crate::{Error, seed};
 ///
 /// Small languages are oversampled (Conneau et al. 2020, §3.1: α = 0.3, which XLM-K adopts).
 ///
-/// The iterator is endless. Item i is the next item of a language that depends on the seed and i. A
-/// language without further items is opened again. An error ends the iteration.
+/// The iterator is endless. The language of item i depends only on the seed and i. When a language
+/// has no further items, it is opened again. An error ends the iteration.
 ///
 /// ```
 /// use kg_triples::Error;
@@ -29,8 +29,8 @@ pub struct LanguageMix<F, I> {
     done: bool,
 }
 
-/// Number of times that a language without items is opened again before the iteration ends. A
-/// source may have no items by chance, because items may be dropped at random.
+/// Number of times that a language without items is opened again before the iteration ends. A later
+/// attempt can succeed, because items may be dropped at random.
 const MAX_EMPTY_REOPENS: usize = 100;
 
 struct Source<F, I> {
@@ -44,8 +44,8 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// Creates an iterator from the size n of each language and a function that opens the language.
-    /// The function receives the number of earlier calls.
+    /// Creates an iterator from pairs, one per language: the size n, and a function that returns
+    /// the items of the language. The argument of the function is the number of its earlier calls.
     ///
     /// # Errors
     /// [`Error::Config`] if there is no language, a size is 0, or `smoothing` (α) is not from 0 to
@@ -80,8 +80,8 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// Returns the next item, or `None` if the source has no items after [`MAX_EMPTY_REOPENS`]
-    /// reopenings.
+    /// Returns the next item. Returns `None` if there is no item after [`MAX_EMPTY_REOPENS`]
+    /// further calls of `open`.
     fn next(&mut self) -> Option<Result<T, Error>> {
         for _ in 0..=MAX_EMPTY_REOPENS {
             if let Some(item) = self.items.as_mut().and_then(Iterator::next) {

@@ -1,7 +1,8 @@
 //! Training examples and probes of XLM-K (Jiang et al. 2022), and text pairs (Hou et al. 2022).
 //!
-//! XLM-K trains on masked entities with their descriptions, and on triples with descriptions of
-//! subject and object, across languages. The two texts of a pair refer to one entity.
+//! XLM-K trains on mentions with descriptions of the mentioned entity, and on triples with
+//! descriptions of subject and object, in different languages. A text pair consists of two texts
+//! that refer to one entity.
 mod candidate;
 mod described;
 mod description;

@@ -12,13 +12,14 @@ pub enum RemoveObject {
     #[default]
     Whole,
     /// All words (Unicode Standard Annex 29) of the object except the last are removed. The paper's
-    /// released code does this, because it treats the last position of a mention as its end. An
-    /// object of one word is not removed.
+    /// released code does this, because it excludes the last position of a mention. An object of
+    /// one word is therefore not removed.
     Released,
 }
 
-/// Returns the text of a sentence without the mentions of `object`. Mentions must be in order and
-/// must not overlap. Spaces around a removed mention are merged into one.
+/// Returns the text of a sentence without the words of `object` that `remove` selects, in all
+/// mentions of the object. Mentions must be sorted and must not overlap. White space before and
+/// after removed words is merged.
 pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: RemoveObject) -> String {
     let mut text = String::new();
     let mut push = |part: &str| {

@@ -17,15 +17,16 @@ use crate::{Error, KnowledgeGraph, Language, check_unique_languages, seed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairKind {
-    /// Entity, phrases: labels in two languages of each subject and object of a triple.
+    /// Entity, phrases: two labels, in different languages, of the subject or object of a triple.
     Ep,
-    /// Triple, phrases: the labels of subject and relation, in independently drawn languages, and
-    /// the label of the object.
+    /// Triple, phrases: the query is the labels of subject and relation, the key is a label of the
+    /// object. The languages of the three labels are drawn independently.
     Tp,
-    /// Entity, sentences: a description of an entity, and its label.
+    /// Entity, sentences: the query is a description of an entity, the key is a label of this
+    /// entity.
     Es,
-    /// Triple, sentences: a sentence that links subject and object of a triple, from which the
-    /// object is removed, and the label of the object.
+    /// Triple, sentences: the query is a sentence in which subject and object of a triple are
+    /// mentioned, without the object. The key is a label of the object.
     Ts,
 }
 
@@ -49,17 +50,17 @@ pub struct TextPair {
     pub kind: PairKind,
     /// The query text.
     pub query: String,
-    /// Language of the query. For a triple, it is the language of the subject; the relation may be
-    /// in another language.
+    /// Language of the query. For [`PairKind::Tp`], it is the language of the subject's label; the
+    /// relation's label may be in another language.
     pub query_language: Language,
     /// The key text, which is a label.
     pub key: String,
     /// Language of the key.
     pub key_language: Language,
-    /// The entity that both texts refer to. Other pairs of a batch with this entity are not
-    /// negatives.
+    /// The entity that the key names. Pairs of a batch with equal entities are not negatives of
+    /// each other.
     pub entity: String,
-    /// The similarity of the texts, from 0 to 1, as target of a cosine regression.
+    /// The target of a regression of the texts' cosine similarity, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<f64>,
 }
@@ -80,9 +81,9 @@ impl Record for TextPair {
 /// Options of the pairs and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairConfig {
-    /// Languages of all texts. An empty list means all languages of the graph's labels.
+    /// Languages of all texts, or an empty list for all languages in which the graph has labels.
     pub languages: Vec<Language>,
-    /// Words of the object that are removed from sentences.
+    /// Words of the object that are removed from the sentences of [`PairKind::Ts`].
     pub remove_object: RemoveObject,
     /// Fraction of held-out entities, from 0 to below 1, selected by id. A held-out entity is not
     /// the [`entity`](TextPair::entity) of a training pair, but may be the subject of a query.
@@ -114,26 +115,28 @@ impl PairConfig {
 
 /// Counts of the sources of pairs.
 ///
-/// A source is a subject or object of a triple (EP), a triple (TP), a described entity (ES), or an
-/// object of a sentence or a sentence without objects (TS). `sources` is the sum of
-/// `without_label`, `without_triple`, `bare`, `train` and `held_out`.
+/// A source yields at most one pair. For EP, it is the subject or object of a triple; for TP, a
+/// triple; for ES, a described entity. For TS, it is an object that a sentence mentions with its
+/// subject, or a sentence without such objects. `sources` is the sum of `without_label`,
+/// `without_triple`, `bare`, `train` and `held_out`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PairCounts {
     /// All sources.
     pub sources: usize,
-    /// Sources skipped because an entity has too few labels in the languages: none, or fewer than
-    /// two for EP.
+    /// Sources skipped because an entity has too few labels in the requested languages: fewer than
+    /// two for EP, or none for the other kinds.
     pub without_label: usize,
-    /// Sentences skipped because they do not link subject and object of a triple.
+    /// Sentences skipped because they do not mention both subject and object of a triple.
     pub without_triple: usize,
-    /// Sentences skipped because they have no words besides the object.
+    /// Sources skipped because the sentence has no letter or number besides the removed words of
+    /// the object.
     pub bare: usize,
     /// Training pairs.
     pub train: usize,
     /// Pairs about a held-out entity.
     pub held_out: usize,
-    /// Training and held-out triples whose relation has no label in the languages. As in the
-    /// released code, their query is only the subject's label.
+    /// Training and held-out pairs of TP whose relation has no label in the requested languages. As
+    /// in the released code, the query of such a pair is only the subject's label.
     pub without_relation: usize,
 }
 
@@ -146,8 +149,8 @@ enum Source {
 
 /// Pairs of one kind, split by entity into training pairs and held-out pairs.
 ///
-/// The languages of a pair are drawn uniformly from the languages with a text. The draw depends on
-/// the seed, the kind and the index of the pair.
+/// The languages of query and key are drawn uniformly from the languages in which the text exists.
+/// The draw depends on the seed, the kind and the index of the pair.
 ///
 /// ```
 /// use kg_triples::knowledge::{PairConfig, TextPairs};
@@ -177,8 +180,8 @@ pub struct TextPairs<'a> {
 }
 
 impl<'a> TextPairs<'a> {
-    /// Creates [`PairKind::Ep`] pairs from the subject and the object of each triple. An entity in
-    /// several triples has several pairs.
+    /// Creates a [`PairKind::Ep`] pair for the subject and another for the object of each triple.
+    /// An entity in several triples has several pairs.
     ///
     /// # Errors
     /// As [`PairConfig::validate`]; [`Error::UnknownLanguage`].
@@ -234,7 +237,7 @@ impl<'a> TextPairs<'a> {
         Ok(pairs)
     }
 
-    /// Creates [`PairKind::Ts`] pairs from sentences that link the subject and the object of a
+    /// Creates [`PairKind::Ts`] pairs from sentences that mention the subject and the object of a
     /// triple.
     ///
     /// A sentence yields a pair for each such object. [`RemoveObject`] is applied to all linked
@@ -292,8 +295,9 @@ impl<'a> TextPairs<'a> {
         Ok(Self { kind, graph, descriptions: None, languages, config, train, held_out, counts })
     }
 
-    /// Counts a source, and stores it if each entity in `labels` has at least the required number
-    /// of labels. The last entity is the [`entity`](TextPair::entity) of the pair.
+    /// Counts a source, and stores it if its entities have enough labels. `labels` contains each
+    /// entity with the required number of labels. The last entity is the
+    /// [`entity`](TextPair::entity) of the pair.
     fn add(&mut self, source: Source, labels: &[(u32, usize)]) -> bool {
         self.counts.sources += 1;
         if labels.iter().any(|(id, count)| self.labels(*id).len() < *count) {
@@ -339,7 +343,7 @@ impl<'a> TextPairs<'a> {
     }
 
     /// Draws `count` training pairs with replacement. The iterator is empty if there are no
-    /// sources.
+    /// training pairs.
     pub fn draw(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
         (0..count).filter_map(|index| {
             let mut rng = self.rng("drawn", index);

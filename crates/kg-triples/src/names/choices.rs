@@ -13,7 +13,7 @@ pub struct Question {
     pub entity: String,
     /// The round, from 0.
     pub round: u64,
-    /// The candidates, in the order of the prompt.
+    /// The candidates, in the order in which the prompt must list them.
     pub options: Vec<String>,
 }
 

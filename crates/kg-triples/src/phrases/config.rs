@@ -2,23 +2,23 @@ use crate::Error;
 
 /// Options of phrase mining; the defaults are the values of LAKM (Yuan et al. 2020, §3.2).
 ///
-/// The paper does not define N, the stop-word filter of n-grams, or which passages are dropped to
-/// obtain "equal" numbers. In this implementation, a candidate is excluded if it begins or ends
-/// with a stop word: `the myth` is excluded, `bank of england` is not. Phrases that are contained
-/// in longer phrases are retained.
+/// The paper does not define the number of titles N, the stop-word filter of n-grams, or which
+/// passages are dropped to obtain an "equal" number of passages for each language. In this
+/// implementation, an n-gram is excluded if it begins or ends with a stop word: `the myth` is
+/// excluded, `bank of england` is not. A phrase that is part of a longer phrase is retained.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
-    /// Maximum number N of search results per query; not specified in the paper.
+    /// Number N of search results that are used per query, if there are so many. The paper does not
+    /// specify it.
     pub titles: usize,
-    /// Minimum fraction of the first N titles that contain a phrase as contiguous words, from 0 to
-    /// 1.
+    /// Fraction of the first N titles that must contain a phrase as contiguous words, from 0 to 1.
     pub title_fraction: f64,
-    /// Minimum passage length in code points. The default of 500 is the minimum of SQuAD's
-    /// paragraphs (Rajpurkar et al. 2016, §3.1), which the paper follows.
+    /// Minimum passage length in code points. The default is 500, as in SQuAD (Rajpurkar et al.
+    /// 2016, §3.1), which the paper follows.
     pub min_chars: usize,
-    /// Whether to draw the same number of passages for each language: the number of the language
-    /// with the fewest passages. The paper's text specifies equal numbers, but the numbers in its
-    /// Table 4 are not equal.
+    /// Whether to draw an equal number of passages for each language. This is the number of
+    /// passages of the language with the fewest passages. The paper's text specifies equal numbers,
+    /// but the numbers in its Table 4 are not equal.
     pub equalise: bool,
     /// Seed of the selection of passages.
     pub seed: u64,

@@ -6,13 +6,14 @@ use rand::RngCore;
 use super::PhrasePassage;
 use crate::{Language, seed};
 
-/// Draws at most `count` passages, distributed over the languages as evenly as possible, in the
-/// order of `passages`.
+/// Draws at most `count` passages, distributed over the languages as evenly as possible. The drawn
+/// passages are in the order of `passages`.
 ///
-/// LAKM uses as many passages as mixMRC has examples: "the total amount of training data in LAKM is
-/// the same as that of mixMRC" (Yuan et al. 2020, §3.2). In each language, the passages with the
-/// smallest random numbers, which depend on seed and text, are selected. A smaller draw is a subset
-/// of a larger draw.
+/// The LAKM paper uses as many passages for LAKM as examples for its other task, mixMRC: "the total
+/// amount of training data in LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). Each
+/// passage has a random number that depends on seed and text. In each language, the passages with
+/// the smallest numbers are selected, so a smaller draw is a subset of a larger draw with the same
+/// seed.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -38,8 +39,8 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
         let ranked_position = (rank(seed, passage.language, &passage.text), at);
         by_language.entry(passage.language).or_default().push(ranked_position);
     }
-    // Languages with few passages are processed first, and their unused share is divided among the
-    // remaining languages.
+    // Languages with few passages are processed first. If such a language has fewer passages than
+    // its share, the rest of the share is divided among the remaining languages.
     let mut groups: Vec<Vec<(u64, usize)>> = by_language.into_values().collect();
     groups.sort_by_key(Vec::len);
     let (languages, mut remaining_count, mut selected) = (groups.len(), count, HashSet::new());
@@ -112,7 +113,7 @@ mod tests {
         let reversed: Vec<_> = all.iter().rev().cloned().collect();
         assert_eq!(texts(&draw_passages(reversed, 20, 1)), texts(&drawn));
         assert_ne!(draw_passages(all.clone(), 20, 2), drawn);
-        // The draw is a subset of a larger draw and has the order of the input.
+        // `drawn` is a subset of a larger draw and has the order of the input.
         let larger_draw = draw_passages(all.clone(), 40, 1);
         assert!(drawn.iter().all(|passage| larger_draw.contains(passage)));
         let positions: Vec<_> = drawn

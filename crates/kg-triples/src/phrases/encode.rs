@@ -25,15 +25,16 @@ pub struct PassageExample {
     pub language: Language,
     /// Token ids, including special tokens, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Positions in `input_ids` of the phrases' occurrences, in order; they may overlap.
+    /// Ranges of `input_ids` in which phrases occur, sorted by start; they may overlap.
     pub phrases: Vec<Range<usize>>,
 }
 
 /// Encodes passages in windows of at most `max_length` tokens, including `<s>` and `</s>`.
 ///
-/// Windows do not overlap. A window ends before a phrase that would cross its end; only a phrase
-/// longer than a window is split. Windows without a phrase are skipped. A token belongs to a phrase
-/// if it contains a code point of the phrase; `<unk>` belongs to no phrase.
+/// Windows do not overlap. If a phrase would cross the end of a window, the window ends before this
+/// phrase. The phrase is split only if the window would then be shorter than half the maximum.
+/// Windows without a phrase are skipped. A token belongs to a phrase if it contains a code point of
+/// the phrase; `<unk>` belongs to no phrase.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -75,7 +76,7 @@ pub fn encode_passages(
     Ok(examples.concat())
 }
 
-/// Encodes passages sequentially, like [`encode_passages`].
+/// Encodes single passages with the result of [`encode_passages`].
 ///
 /// ```
 /// use kg_triples::phrases::{PassageEncoder, PhrasePassage, SpecialIds};
@@ -153,24 +154,25 @@ impl PassageEncoder {
     }
 }
 
-/// Returns the end of the window at `start`: `start + window_tokens`, or the start of a phrase that
-/// crosses this position.
+/// Returns the end of the window at `start`: `start + window_tokens`, or an earlier position at
+/// which a phrase starts, so that no phrase crosses the end. `spans` are the token ranges of
+/// phrases.
 fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usize {
     let max_end = start + window_tokens;
     let mut end = max_end;
-    // Spans are sorted by start. The loop visits them in reverse: a span that crosses the end moves
-    // the end to the span's start, and an earlier span that crosses the new end moves it again.
+    // Spans are sorted by start and visited in reverse. If a span crosses the end, the end moves to
+    // the start of this span. Then an earlier span can cross the new end and move it again.
     for span in spans.iter().rev() {
         if span.start > start && span.start < end && span.end > end {
             end = span.start;
         }
     }
-    // If overlapping phrases would make the window shorter than half its size, they are split.
+    // If the window would be shorter than half its size, the phrases that cross its end are split.
     if end - start < window_tokens.div_ceil(2) { max_end } else { end }
 }
 
-/// Returns the parts of `spans` inside a window, excluding `<unk>` tokens, as positions in `<s>
-/// window </s>`.
+/// Returns the parts of `spans` that are inside a window, as ranges of `<s> window </s>`. A part
+/// does not contain `<unk>` tokens; they split a span into several parts.
 fn phrases_in_window(
     spans: &[Range<usize>],
     window: Range<usize>,
@@ -269,8 +271,8 @@ mod tests {
             }
             assert_eq!(count, 12, "{max_length}");
         }
-        // If windows are shorter than the phrase, each contains a part of the phrase, and no part
-        // is missing.
+        // If windows are shorter than the phrase, each window contains a part of the phrase, and
+        // the windows together contain the whole phrase.
         let windows = encode_passages(&passages, &tokenizer, specials, 3).unwrap();
         let tokens: Vec<u32> = windows.iter().map(|example| example.input_ids[1]).collect();
         assert_eq!(tokens, phrase.repeat(12));
@@ -282,7 +284,7 @@ mod tests {
         let ids = [7, 8, 3, 9, 3];
         assert_eq!(phrases_in_window(&[1..5], 0..5, &ids, 3), [2..3, 4..5]);
         assert!(phrases_in_window(&[2..3], 0..5, &ids, 3).is_empty());
-        // The same tokens are the second window of a longer passage.
+        // `ids` are now the tokens 10 to 14 of a longer passage.
         assert_eq!(phrases_in_window(&[9..11], 10..15, &ids, 3), [1..2]);
     }
 

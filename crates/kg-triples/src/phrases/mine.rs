@@ -14,7 +14,7 @@ use crate::{Error, Language};
 
 /// Number of queries per block, which does not affect the result.
 const BLOCK_QUERIES: usize = 512;
-/// Allowed numbers of words in a phrase.
+/// Minimum and maximum number of words in a phrase.
 const PHRASE_WORDS: RangeInclusive<usize> = 2..=4;
 
 /// Finds knowledge phrases of queries and the passages that contain them.
@@ -29,9 +29,10 @@ pub struct PhraseMiner {
 pub struct MinedQuery {
     /// Knowledge phrases, each as a list of words, in the order of the query.
     pub phrases: Vec<Vec<String>>,
-    /// The paragraphs that contain the phrases, in order.
+    /// The paragraphs that contain a phrase, in the order of the documents.
     pub passages: Vec<PhrasePassage>,
-    /// Counts of this query. Counts that depend on all queries are 0.
+    /// Counts of this query. Counts that can be computed only from all queries, such as distinct
+    /// passages, are 0.
     pub report: PhraseReport,
 }
 
@@ -60,13 +61,13 @@ impl PhraseMiner {
 
     /// Mines the phrases and passages of one query.
     ///
-    /// 1. Candidates are the query's distinct n-grams of 2 to 4 words. A query of w words has
-    ///    w − n + 1 n-grams of length n.
+    /// 1. Candidates are the query's distinct n-grams of 2 to 4 words.
     /// 2. Candidates that begin or end with a stop word are excluded.
     /// 3. A candidate is a knowledge phrase if at least `title_fraction` of the first `titles`
     ///    titles contain it as contiguous words.
-    /// 4. Passages are the paragraphs (lines of the documents' texts) with at least `min_chars`
-    ///    code points that contain a phrase, with all occurrences of all phrases.
+    /// 4. The paragraphs (lines) of the first `titles` documents are searched for the phrases. A
+    ///    paragraph with at least `min_chars` code points that contains a phrase is a passage. All
+    ///    occurrences of all phrases in it are returned.
     ///
     /// # Errors
     /// [`Error::Value`] if the language has no stop words.
@@ -105,7 +106,8 @@ impl PhraseMiner {
         report.titles = titles.len();
         phrases.retain(|phrase| {
             let count = titles.iter().filter(|title| contains_phrase(title, phrase)).count();
-            // Division is correctly rounded, so 7/10 equals the literal 0.7.
+            // The comparison is exact, because division is correctly rounded: 7 / 10 equals the
+            // literal 0.7.
             !titles.is_empty() && count as f64 / titles.len() as f64 >= self.config.title_fraction
         });
         report.phrases = phrases.len();
@@ -140,7 +142,8 @@ impl PhraseMiner {
         candidates
     }
 
-    /// Returns the paragraphs of a query's documents that are long enough and contain a phrase.
+    /// Returns the paragraphs of the query's first `titles` documents that are long enough and
+    /// contain a phrase.
     fn passages(
         &self,
         record: &QueryDocuments,
@@ -221,8 +224,8 @@ impl PhraseFinder {
     }
 }
 
-/// Sorts phrases by the position of their first occurrence, then by length (longest first), then by
-/// name.
+/// Sorts phrases by the start of their first occurrence. If two phrases start at one position, the
+/// longer one comes first.
 fn sort_by_position(spans_by_phrase: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
     let mut phrases: Vec<PhraseOccurrences> = spans_by_phrase
         .into_iter()
@@ -236,10 +239,11 @@ fn sort_by_position(spans_by_phrase: BTreeMap<String, Vec<TextSpan>>) -> Vec<Phr
 
 /// Mines all queries and returns the passages by language, in order of discovery.
 ///
-/// A passage that several queries have in common is returned once with all phrases of these
-/// queries. With `equalise`, the passages with the smallest random numbers, which depend on seed
-/// and text, are selected. The selection depends neither on the order of the queries nor on the
-/// number of threads. Queries are processed in blocks; all passages are held in memory.
+/// A passage that is found for several queries is returned once with all phrases of these queries.
+/// Each passage has a random number that depends on seed and text. With [`PhraseConfig::equalise`],
+/// the passages with the smallest numbers are selected, so the selection depends neither on the
+/// order of the queries nor on the number of threads. Queries are processed in blocks; all passages
+/// are held in memory.
 ///
 /// # Errors
 /// The first error of `records`; [`Error::Value`] for a language without stop words.
@@ -268,14 +272,15 @@ pub fn mine_passages(
             for passage in mined.passages {
                 let next = passages.len();
                 let (_, phrases) = passages.entry(passage.text).or_insert((next, BTreeMap::new()));
-                // The occurrences of a phrase in a text do not depend on the query.
+                // Overwriting is correct, because the occurrences of a phrase in a text do not
+                // depend on the query.
                 let new_phrases = passage.phrases.into_iter();
                 phrases.extend(new_phrases.map(|phrase| (phrase.phrase, phrase.occurrences)));
             }
         }
     }
     let config = &miner.config;
-    // A language without passages does not limit the other languages.
+    // A language without passages does not limit the number of passages of the other languages.
     let min_passages = by_language.values().map(HashMap::len).filter(|count| *count > 0).min();
     let mut selected = Vec::new();
     for (language, language_passages) in by_language {
@@ -296,8 +301,8 @@ pub fn mine_passages(
     Ok((selected, reports))
 }
 
-/// The distinct passages of a language by text. Each has its index in the order of discovery, and
-/// the occurrences of each phrase.
+/// The distinct passages of a language. The key is the text; the value is the index of the passage
+/// in the order of discovery, and the occurrences of each phrase.
 type LanguagePassages = HashMap<String, (usize, BTreeMap<String, Vec<TextSpan>>)>;
 
 /// Returns at most `limit` passages, in the order in which they were found.

@@ -1,7 +1,8 @@
-//! Mining of knowledge phrases of queries, and of passages that contain them, for LAKM.
+//! Mining of knowledge phrases from queries, and of passages that contain these phrases, for LAKM.
 //!
-//! LAKM is language-agnostic knowledge phrase masking (Yuan et al. 2020, *Enhancing Answer Boundary
-//! Detection for Multilingual Machine Reading Comprehension*, §3.2).
+//! LAKM (language-agnostic knowledge phrase masking) trains a model to predict masked knowledge
+//! phrases (Yuan et al. 2020, *Enhancing Answer Boundary Detection for Multilingual Machine Reading
+//! Comprehension*, §3.2).
 //!
 //! ```text
 //! query, titles   all 2- to 4-grams   without stop words   in 70 % of titles   passages with one

@@ -13,7 +13,7 @@ use crate::{Error, Language};
 pub struct Document {
     /// The title, as shown by a search engine.
     pub title: String,
-    /// The text, with one paragraph per line; may be missing.
+    /// The text, with one paragraph per line. It is empty if it is missing in the input.
     #[serde(default)]
     pub text: String,
 }
@@ -24,7 +24,7 @@ pub struct Document {
 pub struct QueryDocuments {
     /// The text of the query.
     pub query: String,
-    /// The language of query and results.
+    /// The language of the query and of its results.
     #[serde(rename = "lang")]
     pub language: Language,
     /// The results, best first.
@@ -55,7 +55,7 @@ pub struct TextSpan {
 pub struct PhraseOccurrences {
     /// The words of the phrase in lower case, separated by spaces.
     pub phrase: String,
-    /// Every occurrence, in order of position.
+    /// All occurrences of the phrase, in order of position.
     pub occurrences: Vec<TextSpan>,
 }
 
@@ -102,7 +102,7 @@ impl From<&LinkedText> for PhrasePassage {
 }
 
 impl PhrasePassage {
-    /// Creates a passage whose entire text is one phrase, for random token masking.
+    /// Creates a passage whose entire text is one phrase, so that any token can be masked.
     ///
     /// ```
     /// use kg_triples::Language;

@@ -7,30 +7,30 @@ pub struct PhraseReport {
     pub queries: usize,
     /// Titles used.
     pub titles: usize,
-    /// Distinct n-grams of each query.
+    /// Candidates: distinct n-grams of each query, summed over all queries.
     pub candidates: usize,
-    /// Candidates after the stop-word filter.
+    /// Candidates that pass the stop-word filter.
     pub after_stop_words: usize,
-    /// Candidates after the title filter: the knowledge phrases of each query.
+    /// Candidates that also pass the title filter, which are the knowledge phrases.
     pub phrases: usize,
     /// Queries with a phrase.
     pub queries_with_phrases: usize,
-    /// Paragraphs in the documents of queries that have phrases.
+    /// Non-blank paragraphs in the documents of queries with a phrase.
     pub paragraphs: usize,
     /// Paragraphs shorter than `min_chars`.
     pub too_short: usize,
-    /// Paragraphs with a phrase that are not too short. A paragraph of several queries is counted
-    /// for each query.
+    /// Paragraphs that contain a phrase and are not too short. A paragraph that is found for
+    /// several queries is counted once for each query.
     pub paragraphs_with_phrases: usize,
-    /// Distinct passages.
+    /// Distinct passages before equalisation (`equalise`).
     pub distinct_passages: usize,
     /// Passages after equalisation.
     pub passages: usize,
-    /// Distinct phrases of each passage after equalisation.
+    /// Distinct phrases of each passage, summed over all passages after equalisation.
     pub passage_phrases: usize,
-    /// Words of `passage_phrases`.
+    /// Words of the phrases that `passage_phrases` counts.
     pub phrase_words: usize,
-    /// Occurrences of `passage_phrases`.
+    /// Occurrences of the phrases that `passage_phrases` counts.
     pub occurrences: usize,
 }
 
@@ -47,13 +47,14 @@ impl PhraseReport {
         self.paragraphs_with_phrases += other.paragraphs_with_phrases;
     }
 
-    /// Returns the average number of words per phrase, as in the paper's Table 4; `None` without
-    /// phrases.
+    /// Returns the average number of words per phrase, as in the paper's Table 4, or `None` if
+    /// there are no phrases.
     pub fn words_per_phrase(&self) -> Option<f64> {
         ratio(self.phrase_words, self.passage_phrases)
     }
 
-    /// Returns the average number of phrases per passage, as in Table 4; `None` without passages.
+    /// Returns the average number of phrases per passage, as in the paper's Table 4, or `None` if
+    /// there are no passages.
     pub fn phrases_per_passage(&self) -> Option<f64> {
         ratio(self.passage_phrases, self.passages)
     }

@@ -23,8 +23,8 @@ impl StopWords {
         Self { entries, max_words }
     }
 
-    /// Returns the list of the `stop-words` crate (Stopwords ISO) for a language or its base
-    /// language.
+    /// Returns the list of the `stop-words` crate (Stopwords ISO) for a language. For a variant
+    /// without a list, such as `zh-hant`, the list of the base language is used.
     ///
     /// # Errors
     /// [`Error::Value`] if the crate has no list for the language.
@@ -50,7 +50,7 @@ impl StopWords {
             && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())
     }
 
-    /// Whether a candidate is excluded because it begins or ends with an entry.
+    /// Whether an n-gram is excluded because it begins or ends with an entry.
     pub(super) fn excludes(&self, gram: &[Word]) -> bool {
         (1..=gram.len().min(self.max_words)).any(|size| {
             let first = gram.get(..size).is_some_and(|part| self.is_entry(part));

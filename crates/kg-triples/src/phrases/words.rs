@@ -14,8 +14,8 @@ pub struct Word {
 /// Splits a text into words as defined by Unicode Standard Annex 29. Each Han character is a word.
 ///
 /// Punctuation and white space belong to no word, and an apostrophe separates words (`Washington's`
-/// is `washington`, `s`; `l'homme` is `l`, `homme`). Words are not normalised otherwise, so texts
-/// that are compared should have the same Unicode normal form.
+/// is `washington`, `s`; `l'homme` is `l`, `homme`). Except for lower case, words are not
+/// normalised, so texts that are compared should be in the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::phrases::words;

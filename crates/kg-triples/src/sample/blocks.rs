@@ -1,4 +1,4 @@
-//! Parallel block-wise reading of a large table.
+//! Parallel reading of a large table in blocks of rows.
 use std::fs::File;
 use std::io::{Read, Take};
 use std::path::Path;
@@ -6,12 +6,14 @@ use std::path::Path;
 use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
-/// Number of bytes per read, which does not affect results. Tests use a small value.
+/// Number of bytes per read. It does not affect results; tests use a small value to obtain many
+/// blocks.
 const BLOCK_BYTES: u64 = if cfg!(test) { 50 } else { 2 << 20 };
 
 /// Error for a table that cannot be read in blocks: it is not sorted, a row is malformed, or the
-/// file cannot be read. The caller then uses the in-memory reader, which returns an error if the
-/// table is invalid.
+/// file cannot be read. The caller then reads the whole folder into memory with
+/// [`KnowledgeGraph::read_dir`](crate::KnowledgeGraph::read_dir), which accepts unsorted tables and
+/// describes errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Irregular;
 
@@ -46,7 +48,8 @@ impl Blocks {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Returns the end of the last complete row, or the end of the rows of the last complete id.
+    /// Returns the position at which a block can end: after the last complete row, or after the
+    /// last id whose rows are complete.
     fn block_end(&self, bytes: &[u8]) -> Option<usize> {
         let end = memrchr(b'\n', bytes)? + 1;
         if self.boundary == Boundary::Row {
@@ -68,8 +71,8 @@ impl Blocks {
     }
 }
 
-/// Reads the rows of a table with the header `header`. `read` processes a block on any thread;
-/// `visit` receives the results in file order.
+/// Reads the rows of a table with the header `header`. Blocks are processed by `read` in parallel,
+/// and its results are passed to `visit` in file order.
 pub(super) fn scan<T: Send>(
     path: &Path,
     header: &str,
@@ -101,8 +104,8 @@ pub(super) fn scan<T: Send>(
     }
 }
 
-/// Iterates over the rows of a block as text. Returns an error for a carriage return, which only
-/// the in-memory reader supports.
+/// Iterates over the rows of a block as text. Returns an error if the block contains a carriage
+/// return.
 pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular> {
     let text = std::str::from_utf8(block).map_err(|_| Irregular)?;
     if memchr(b'\r', block).is_some() {

@@ -23,21 +23,22 @@ fn retain_lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
     }
 }
 
-/// Number of facts to draw, and an upper bound of their ranks.
+/// Number of facts to draw, and an upper bound of the ranks of these facts.
 pub(super) struct Bound {
     count: usize,
     max_rank: AtomicU64,
 }
 
-/// The selected facts of a block, and counts of all its facts.
+/// The selected facts of a block, and counts of all facts of the block.
 #[derive(Default)]
 pub(super) struct Selection {
     report: SampleReport,
     drawn: Vec<RankedFact<Box<str>>>,
 }
 
-/// Draws the facts with the lowest ranks. `select_facts` selects facts within a [`Bound`] and
-/// passes the selections to its second argument.
+/// Draws the facts with the lowest ranks. `select_facts` must pass the facts within its first
+/// argument, a [`Bound`], to its second argument, block by block. The bound decreases during the
+/// call.
 pub(super) fn draw<E>(
     config: &SampleConfig,
     select_facts: impl Fn(&Bound, &mut dyn FnMut(Selection)) -> Result<(), E>,
@@ -114,7 +115,7 @@ impl SampleReport {
     }
 }
 
-/// Random ranks that depend only on the seed and the three ids of a triple.
+/// Random ranks of facts that depend only on the seed and the three ids of the fact.
 pub(super) struct Ranks {
     key: u64,
 }
@@ -124,8 +125,9 @@ impl Ranks {
         Self { key: ChaCha8Rng::seed_from_u64(seed).next_u64() }
     }
 
-    /// Applies ChaCha to the seed, and again to the result and the ids. The ranks of a fact for two
-    /// seeds, or of two facts for one seed, are therefore unrelated.
+    /// Returns the rank of a fact. ChaCha is applied to the seed (in [`Self::new`]), and again to a
+    /// hash of the ids combined with the result. The ranks of a fact for two seeds are therefore
+    /// unrelated, as are the ranks of two facts for one seed.
     pub(super) fn rank(&self, ids: [&str; 3]) -> u64 {
         ChaCha8Rng::seed_from_u64(seed::hash_of(&ids) ^ self.key).next_u64()
     }

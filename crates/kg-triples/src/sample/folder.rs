@@ -1,9 +1,10 @@
 //! Memory-efficient sampling from a folder of tables.
 //!
-//! Sorted tables, such as those of `extract` and [`KnowledgeGraph::write_dir`], are read in passes:
-//! labels (a few bits are stored per id), facts (filtered by these bits, counted and drawn by
-//! rank), and the labels of the drawn facts. Facts with redirected entities are held in memory,
-//! because they may be duplicates.
+//! Sorted tables, such as the tables of `extract` and [`KnowledgeGraph::write_dir`], are read in
+//! three passes. The first pass reads the labels and stores a few bits per id. The second pass
+//! reads the facts, filters them by these bits, and draws facts by rank. The third pass reads the
+//! labels of the drawn facts. Facts with redirected entities are held in memory, because they may
+//! become duplicates.
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -17,12 +18,14 @@ use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 
 /// Samples facts of a folder without reading all facts into memory.
 ///
-/// The result equals [`sample`](crate::sample()) of the graph read by [`KnowledgeGraph::read_dir`]
-/// and [`KnowledgeGraph::with_redirects`] (`redirects.tsv`, if present).
+/// The result is the same as reading the graph by [`KnowledgeGraph::read_dir`], applying
+/// `redirects.tsv`, if present, by [`KnowledgeGraph::with_redirects`], and calling
+/// [`sample`](crate::sample()).
 ///
-/// `triples.tsv` and `labels.tsv` must be sorted by id, have no duplicate rows and have a column
-/// `kind`, like the tables of `extract` and [`KnowledgeGraph::write_dir`]. Memory then holds only a
-/// few bits per id, the redirects and the drawn facts. Any other folder is read into memory.
+/// If `triples.tsv` and `labels.tsv` are sorted by id and have no duplicate rows, and `labels.tsv`
+/// has a column `kind`, memory holds only a few bits per id, the redirects, the redirected facts
+/// and the drawn facts. Tables of `extract` and [`KnowledgeGraph::write_dir`] meet these
+/// conditions. Any other folder is read into memory.
 ///
 /// # Errors
 /// As [`sample`](crate::sample()) and [`KnowledgeGraph::read_dir`].
@@ -104,8 +107,8 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
 /// The labels of one id, in distinct languages.
 type IdLabels<'a> = Vec<(Language, &'a str)>;
 
-/// Calls `visit` with every id of a block and its labels; ids must be sorted. Appends new languages
-/// to `languages`. Returns the first and the last id.
+/// Calls `visit` with every id of a block and the labels of this id; ids must be sorted. Languages
+/// that are not in `languages` are appended to it. Returns the first and the last id of the block.
 fn visit_ids<'a>(
     block: &'a [u8],
     languages: &mut Vec<Language>,
@@ -149,12 +152,13 @@ fn visit_ids<'a>(
     Ok(first.zip(last).map(|(first, last)| [first, last]))
 }
 
-/// Checks that keys are sorted across blocks; stores the last key.
+/// Checks that keys are sorted across blocks. It contains the last key of the previous block.
 #[derive(Default)]
 struct OrderCheck(Option<String>);
 
 impl OrderCheck {
     /// Checks that the first key of a block is greater than the last key of the previous block.
+    /// `key_range` contains the first and the last key of the block.
     fn check(&mut self, key_range: Option<[String; 2]>) -> Result<(), Irregular> {
         let Some([first, last]) = key_range else { return Ok(()) };
         if self.0.as_ref().is_some_and(|before| *before >= first) {
@@ -165,7 +169,8 @@ impl OrderCheck {
     }
 }
 
-/// Reads the label bits of every id, as computed by `rules`, and the languages of all labels.
+/// Reads the labels. Returns the bits of every id, which `rules` computes from its labels, and the
+/// languages of all labels.
 fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), Irregular> {
     let (mut bits, mut order) = (IdMap::new(rules.width()), OrderCheck::default());
     let mut all_languages: Vec<Language> = Vec::new();
@@ -195,7 +200,7 @@ struct FactTable<'a> {
     dir: &'a Path,
     filter: FactFilter,
     redirects: Redirects,
-    /// Rows with redirected entities, which are replaced by their final targets.
+    /// Rows in which a redirected entity was replaced by its final target.
     redirected_rows: HashSet<String>,
 }
 
@@ -226,8 +231,8 @@ impl FactTable<'_> {
         })
     }
 
-    /// Stores the resolved rows with redirected entities. Returns the number of rows, or `None` if
-    /// there are no redirects.
+    /// Fills `redirected_rows`. Returns the number of rows of the table, or `None` if there are no
+    /// redirects.
     fn resolve_redirects(&mut self) -> Result<Option<usize>, Irregular> {
         if self.redirects.is_empty() {
             return Ok(None);
@@ -262,7 +267,8 @@ impl FactTable<'_> {
         Ok(())
     }
 
-    /// Selects facts of a block. `is_redirected` is set if the block contains `redirected_rows`.
+    /// Selects facts of a block. If `is_redirected` is set, the block consists of
+    /// `redirected_rows`; otherwise rows that `redirected_rows` replaces are skipped.
     fn select(
         &self,
         block: &[u8],
@@ -276,7 +282,8 @@ impl FactTable<'_> {
         self.filter.select(facts, bound)
     }
 
-    /// Whether `redirected_rows` contains this row after redirects are resolved.
+    /// Whether this row of the table is skipped, because `redirected_rows` contains it or contains
+    /// the row with its redirects resolved.
     fn is_replaced(&self, row: &str, entities: [&str; 2]) -> bool {
         !self.redirects.is_empty()
             && (entities.iter().any(|id| self.redirects.resolve(id) != **id)
@@ -284,7 +291,7 @@ impl FactTable<'_> {
     }
 }
 
-/// Builds the graph of `facts` with their labels in `languages`.
+/// Builds a graph of `facts` and their labels in `languages`.
 fn build_labelled_graph(
     dir: &Path,
     facts: &[[Box<str>; 3]],
@@ -297,8 +304,8 @@ fn build_labelled_graph(
         kinds.insert(head, LabelKind::Entity);
         kinds.insert(tail, LabelKind::Entity);
     }
-    // Labels can be added with any kind of their id, because `add_triple` has already set all kinds
-    // of the id.
+    // One kind per id suffices to add its labels, because `add_triple` has already recorded all
+    // kinds of the id.
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
         let mut block_labels: Vec<(String, Language, String)> = Vec::new();

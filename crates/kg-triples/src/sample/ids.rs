@@ -1,4 +1,5 @@
-//! Compact maps with ids as keys, and redirects. Most ids are a letter and a number, such as `Q64`.
+//! Compact maps with ids as keys, and redirects. Ids such as `Q64` are stored as numbers, because
+//! most ids have this form.
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -42,7 +43,7 @@ impl Pages {
         word >> shift & (u64::MAX >> (64 - self.width))
     }
 
-    /// Sets bits of an element by a bitwise OR.
+    /// Sets the bits of `value` in an element by a bitwise OR.
     fn set(&mut self, position: u64, value: u64) {
         let (page, word, shift) = self.locate(position);
         if self.pages.len() <= page {
@@ -67,7 +68,7 @@ pub(super) struct IdMap {
 }
 
 impl IdMap {
-    /// Creates a map of integers of at most `bits` bits (up to 64).
+    /// Creates a map whose values have at most `bits` bits, from 1 to 64.
     pub(super) fn new(bits: usize) -> Self {
         let width = bits.clamp(1, 64).next_power_of_two() as u64;
         let pages = Pages { width, pages: Vec::new() };
@@ -100,7 +101,7 @@ pub(crate) struct Redirects {
 }
 
 impl Redirects {
-    /// Adds a redirect. The last redirect of an id is used.
+    /// Adds a redirect, which replaces an earlier redirect of `id`.
     pub(crate) fn add(&mut self, id: &str, target: &str) {
         match (id_number(id, b'Q'), id_number(target, b'Q')) {
             (Some(from), Some(to)) => {
@@ -129,7 +130,8 @@ impl Redirects {
     /// Returns the target at the end of the chain of redirects, or `id` if the chain is a cycle.
     pub(crate) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
         let Some(mut current) = self.target_of(id) else { return Cow::Borrowed(id) };
-        // Brent's cycle detection: the id at each power of two is compared with the following ids.
+        // Brent's cycle detection: `checkpoint` is compared with the following ids, and is replaced
+        // by the current id after 1, 2, 4, … further steps.
         let (mut checkpoint, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
         loop {
             if current == checkpoint {

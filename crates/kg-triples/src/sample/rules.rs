@@ -11,8 +11,9 @@ pub enum Coverage {
     /// Head, relation and tail must have labels in all languages.
     #[default]
     All,
-    /// The head must have a label in one language, the tail in another, and the relation in both,
-    /// as required by XLM-K's cross-lingual queries.
+    /// There must be two different languages such that the head has a label in one of them, the
+    /// tail in the other, and the relation in both. XLM-K's cross-lingual queries require such
+    /// labels.
     Pairs,
 }
 
@@ -20,7 +21,8 @@ pub enum Coverage {
 /// integer.
 pub(super) const MAX_PAIR_LANGUAGES: usize = 31;
 
-/// Result of checking the labels of a fact: complete, or the first missing label.
+/// Result of checking the labels of a fact: complete, or the first element (head, tail, relation)
+/// without the required labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LabelCheck {
     Complete,
@@ -40,8 +42,9 @@ impl SampleReport {
     }
 }
 
-/// Label requirements. The labels of an id are represented as bits: one bit for all languages with
-/// [`Coverage::All`], one bit per language with [`Coverage::Pairs`].
+/// Label requirements. The labels of an id are represented as bits. With [`Coverage::All`], there
+/// is one bit, which is set if the id has labels in all languages. With [`Coverage::Pairs`], there
+/// is one bit per language.
 #[derive(Clone, Debug)]
 pub(super) struct LabelRules {
     languages: Vec<Language>,
@@ -87,11 +90,12 @@ impl LabelRules {
         }
     }
 
-    /// Whether head and tail have the required labels.
+    /// Whether the label bits of head and tail meet the requirements.
     fn covers(&self, head: u64, tail: u64) -> bool {
         match self.coverage {
             Coverage::All => head & tail != 0,
-            // The head has a label in a different language than a label of the tail.
+            // At least one label of the head is in another language than at least one label of the
+            // tail.
             Coverage::Pairs => head != 0 && tail != 0 && (head != tail || head.count_ones() > 1),
         }
     }

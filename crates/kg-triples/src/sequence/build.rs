@@ -16,10 +16,11 @@ use super::{
 use crate::tokens::Specials;
 use crate::{Error, KnowledgeGraph, Language, Sequence};
 
-/// Counts of dropped sequences by reason. If several reasons apply, the first one is counted.
+/// Counts of dropped sequences by reason. A sequence that could be dropped for several reasons is
+/// counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DropReport {
-    /// An element has no label in its language.
+    /// A head, relation or tail has no label in the language of its position in the sequence.
     pub missing_label: usize,
     /// A label has no tokens or contains a special token such as `<mask>`, or the label of a masked
     /// entity contains the unknown token.
@@ -54,15 +55,16 @@ impl AddAssign for DropReport {
     }
 }
 
-/// Counts of built and dropped sequences. `facts` × `pairs` × `forms` equals the sum of all counts
-/// in `kept` and `dropped`.
+/// Counts of built and dropped sequences. The sum of all counts in `kept` and `dropped` is `facts`
+/// × `pairs` × `forms`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BuildReport {
     /// Triples of the graph.
     pub facts: usize,
     /// Language pairs.
     pub pairs: usize,
-    /// Number of sequences requested per triple and pair: 10 with the default configuration.
+    /// Number of sequences per triple and pair if none is dropped: 10 with the default
+    /// configuration.
     pub forms: usize,
     /// Number of returned sequences by kind.
     pub kept: BTreeMap<SequenceKind, usize>,
@@ -75,7 +77,7 @@ pub struct BuildReport {
 }
 
 impl AddAssign for BuildReport {
-    /// Adds the counts of another language pair for the same triples.
+    /// Adds the counts of another call, which built sequences of the same triples for other pairs.
     fn add_assign(&mut self, other: Self) {
         self.facts = self.facts.max(other.facts);
         self.pairs += other.pairs;
@@ -90,13 +92,13 @@ impl AddAssign for BuildReport {
 }
 
 impl BuildReport {
-    /// Returns the number of sequences.
+    /// Returns the number of returned sequences, of all kinds.
     pub fn sequences(&self) -> usize {
         self.kept.values().sum()
     }
 
-    /// Returns the number of training steps on these sequences that process as many tokens as
-    /// `steps` steps on the sequences of `other`, at equal batch size.
+    /// Returns how many training steps on these sequences process as many tokens as `steps`
+    /// training steps on the sequences of `other`, if both use one batch size.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -108,7 +110,7 @@ impl BuildReport {
     ///     tokens,
     ///     ..BuildReport::default()
     /// };
-    /// // 10 tokens per sequence compared with 15.
+    /// // 10 tokens per sequence in the first report, 15 in the second.
     /// assert_eq!(report(40, 400).equal_token_steps(&report(60, 900), 100), 150);
     /// ```
     pub fn equal_token_steps(&self, other: &Self, steps: u64) -> u64 {
@@ -162,15 +164,16 @@ pub fn build_sequences(
 /// random order.
 ///
 /// See *Bridging the Language Gap*, sections III-A and III-B. The result does not depend on the
-/// number of threads. Memory use is twelve bytes per sequence and one block of sequences.
+/// number of threads. The list of sequences needs twelve bytes of memory per sequence; the
+/// sequences themselves are built in blocks.
 ///
-/// Head, relation and tail are encoded separately, each as the beginning of a word, so that masked
-/// spans are exact. Monolingual sequences are built for each pair, so the sequences of a language
-/// in two pairs are built twice.
+/// Head, relation and tail are encoded separately, each as the beginning of a word, so no token
+/// belongs to two of them. Monolingual sequences are built for each pair. If a language is in two
+/// pairs, its monolingual sequences are therefore built twice.
 ///
 /// # Errors
 /// [`Error::Config`] for a value out of its range, an empty list of pairs, or a pair of equal
-/// languages; [`Error::Empty`] if `mix_weights` requires a kind without sequences;
+/// languages; [`Error::Empty`] if `mix_weights` has a positive weight for a kind without sequences;
 /// [`Error::UnknownLanguage`]; [`Error::Tokenizer`] if a special token is missing or a label cannot
 /// be encoded; errors of `visit`.
 ///
@@ -257,8 +260,8 @@ pub fn visit_sequences(
         apply_mix_weights(&mut order, &builder.forms, weights, config)?;
         report.dropped.mix_weights = count_before - order.len();
         if report.dropped.mix_weights > 0 {
-            // The sequences of some kinds were dropped from the end of the list, so the list is
-            // shuffled again.
+            // The list is shuffled again, because the end of the list now lacks the kinds of which
+            // sequences were dropped.
             let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
             rng.set_stream(1);
             order.shuffle(&mut rng);
@@ -319,8 +322,8 @@ struct SequenceBuilder<'c> {
 }
 
 impl SequenceBuilder<'_> {
-    /// Returns the sequences of a pair that can be built, in blocks, with counts of dropped
-    /// sequences.
+    /// Returns the indices of the sequences of a pair that can be built, and counts of the dropped
+    /// sequences, for each block of triples. `number` is the index of the pair.
     fn buildable_sequences(
         &self,
         number: u32,
@@ -356,7 +359,8 @@ impl SequenceBuilder<'_> {
         self.sequence(fact, triple, pair, form).ok()
     }
 
-    /// Builds the sequence of one form. The error is a report that counts the dropped sequence.
+    /// Builds the sequence of one form. If it must be dropped, the error is a report with a count
+    /// of 1 for the reason.
     fn sequence(
         &self,
         fact: u32,
@@ -386,7 +390,7 @@ impl SequenceBuilder<'_> {
         })
     }
 
-    /// Appends one triple: head, relation, tail.
+    /// Appends head, relation and tail of a triple, with separators.
     fn push_triple(
         &self,
         draft: &mut Draft,
@@ -422,7 +426,8 @@ impl SequenceBuilder<'_> {
         Ok(())
     }
 
-    /// Returns the number of `<mask>` tokens for an entity.
+    /// Returns the number of `<mask>` tokens for an entity, or an error if the entity has more
+    /// sub-tokens.
     fn n_masks(&self, pieces: &Pieces) -> Result<usize, DropReport> {
         let masks = match self.config.masking {
             Masking::GoldLength => pieces.ids.len(),
@@ -451,7 +456,8 @@ impl Draft {
         self.labels.resize(self.input_ids.len(), IGNORE_INDEX);
     }
 
-    /// Appends `masks` mask tokens. The targets are the entity's tokens, followed by padding.
+    /// Appends `masks` mask tokens. Their targets are the tokens of the entity, followed by the
+    /// padding token if there are more masks than tokens.
     fn push_masked(
         &mut self,
         entity: &Pieces,
@@ -470,7 +476,7 @@ impl Draft {
 }
 
 /// Drops sequences from the end of the shuffled list so that the kinds have the proportions of
-/// `weights`. As few sequences as possible are dropped.
+/// `weights`. The function drops as few sequences as possible.
 fn apply_mix_weights(
     order: &mut Vec<SequenceIndex>,
     forms: &[Form],

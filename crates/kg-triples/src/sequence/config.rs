@@ -9,10 +9,10 @@ use crate::Error;
 pub enum Masking {
     /// One mask per sub-token of the entity.
     GoldLength,
-    /// One mask; sequences that mask an entity of several sub-tokens are dropped.
+    /// One mask. A sequence is dropped if its masked entity has several sub-tokens.
     Single,
-    /// `masks` masks. Masks after the entity's sub-tokens predict padding. Sequences that mask a
-    /// longer entity are dropped.
+    /// A fixed number of masks. If the entity has fewer sub-tokens, the remaining masks predict
+    /// padding. A sequence is dropped if its masked entity has more sub-tokens.
     FixedLength {
         /// Number of masks per entity, 1 to 512 and at most `max_length` − 4.
         masks: usize,
@@ -22,17 +22,18 @@ pub enum Masking {
 /// Maximum number of masks per entity, which is XLM-R's maximum sequence length.
 const MAX_MASKS: usize = 512;
 
-/// The masked entity of a mixed triple; i is the language of the relation.
+/// The masked entity of a mixed triple. In such a triple, the relation and one entity are in
+/// language i, and the other entity is in language j.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MixedTarget {
-    /// The entity in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All visible text is
-    /// in i.
+    /// The entity in j is masked: h_j in (?, r_i, t_i), and t_j in (h_i, r_i, ?). All visible text
+    /// is in i.
     ForeignEntity,
-    /// The entity in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. The visible text is
-    /// mixed.
+    /// The entity in i is masked: t_i in (h_j, r_i, ?), and h_i in (?, r_i, t_j). The visible text
+    /// is in both languages.
     NativeEntity,
-    /// Both entities, which yields four sequences.
+    /// Sequences of both variants are built: four instead of two per direction.
     Both,
 }
 
@@ -50,13 +51,14 @@ pub enum TripleStyle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcatSeparator {
-    /// The same separator as between the elements of a triple.
+    /// The separator between head, relation and tail is also used between the triples.
     None,
     /// The tokenizer's separator between two texts: `</s></s>` for XLM-R, `[SEP]` for BERT.
     SepToken,
 }
 
-/// Selects sequences in the order (i, j) of a pair, or in both orders.
+/// Whether sequences are built only for the order (i, j) of a language pair, or also for the order
+/// (j, i).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Directions {
@@ -73,7 +75,7 @@ pub enum Directions {
 pub struct SequenceConfig {
     /// Kinds of sequences to build.
     pub kinds: Vec<SequenceKind>,
-    /// Number of masks per entity; the paper describes several options (section II-B).
+    /// Number of masks per entity. The paper describes several possible numbers (section II-B).
     pub masking: Masking,
     /// The masked entity of a mixed triple. The paper's text is ambiguous (section III-B).
     pub mixed_target: MixedTarget,
@@ -81,19 +83,20 @@ pub struct SequenceConfig {
     pub triple_style: TripleStyle,
     /// Separator between the two triples of a concatenated sequence; not specified in the paper.
     pub concat_separator: ConcatSeparator,
-    /// Directions of mixed sequences.
+    /// Orders of the language pair for which mixed sequences are built.
     pub mixed_directions: Directions,
-    /// Orders of the two triples in concatenated sequences.
+    /// Orders of the language pair for which concatenated sequences are built. The triple in the
+    /// first language comes first.
     pub concatenated_orders: Directions,
     /// Proportions of monolingual, mixed and concatenated sequences. Random sequences are dropped
-    /// to obtain these proportions; with `None`, no sequence is dropped. Weights of kinds that are
-    /// not built have no effect.
+    /// to obtain these proportions; with `None`, no sequence is dropped. The weight of a kind that
+    /// is not in `kinds` has no effect.
     pub mix_weights: Option<[f64; 3]>,
     /// Maximum sequence length in tokens, including special tokens. Longer sequences are dropped,
     /// not truncated. The paper does not specify a maximum.
     pub max_length: usize,
-    /// Seed of the order in which sequences are returned ("randomly assembled" in the paper). It
-    /// also determines the sequences that are dropped for `mix_weights`.
+    /// Seed of the order in which sequences are returned ("randomly assembled" in the paper). The
+    /// seed also determines which sequences are dropped for `mix_weights`.
     pub seed: u64,
 }
 

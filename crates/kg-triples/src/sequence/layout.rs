@@ -1,4 +1,5 @@
-//! Layouts of sequences: order, languages and masked elements of triples.
+//! Layouts of sequences: the order of triples, the languages of their elements, and the masked
+//! entities.
 use super::{Directions, MixedTarget, Role, SequenceConfig, SequenceKind};
 
 /// One of the two languages of a pair (i, j).
@@ -26,7 +27,8 @@ pub(super) struct TripleLayout {
     pub(super) masked: Role,
 }
 
-/// Form of a sequence. One sequence of each form is built per triple and pair.
+/// The kind, languages and masked entities of a sequence. One sequence of each form is built per
+/// triple and language pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) kind: SequenceKind,

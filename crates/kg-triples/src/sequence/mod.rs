@@ -1,8 +1,9 @@
 //! Masked training sequences from triples: monolingual, mixed and concatenated.
 //!
-//! The sequences of the triple (Germany, official language, German) for (i, j) = (en, de). Each `▢`
-//! is one `<mask>` per sub-token of the masked entity, which is the target. All other positions are
-//! excluded from the loss.
+//! With the default configuration, the triple (Germany, official language, German) yields these
+//! sequences for the language pair (i, j) = (en, de). The target of a sequence is printed after
+//! `->`. Each `▢` stands for one `<mask>` per sub-token of the masked entity. All other positions
+//! are excluded from the loss.
 //!
 //! ```text
 //! monolingual, 4   <s> Germany official language ▢ </s>                   -> German
@@ -21,10 +22,10 @@
 //!                                                                 -> German, Deutsch
 //! ```
 //!
-//! Head, relation and tail are encoded separately, each as the beginning of a word, so the spans
-//! are exact. Sequences that are too long are dropped and counted, not truncated. With
-//! [`MixedTarget::ForeignEntity`], mixed and monolingual sequences have the same inputs but
-//! different targets, as in the paper's layouts; [`MixedTarget::NativeEntity`] avoids this.
+//! Head, relation and tail are encoded separately, each as the beginning of a word, so no token
+//! belongs to two of them. Sequences that are too long are dropped and counted, not truncated. With
+//! [`MixedTarget::ForeignEntity`], a mixed sequence has the input of a monolingual sequence but a
+//! different target, as in the paper. With [`MixedTarget::NativeEntity`], the inputs differ.
 mod build;
 mod config;
 mod layout;
@@ -38,7 +39,8 @@ use crate::jsonl::Record;
 pub use build::{BuildReport, build_sequences, visit_sequences};
 pub use config::{ConcatSeparator, Directions, Masking, MixedTarget, SequenceConfig, TripleStyle};
 
-/// Label of a position that is excluded from the loss, as in `objectives` and PyTorch.
+/// Label of a position that is excluded from the loss. The crate `objectives` and PyTorch use the
+/// same value.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// The three kinds of sequences of *Bridging the Language Gap*, section III-A.
@@ -47,9 +49,9 @@ pub const IGNORE_INDEX: i64 = -100;
 pub enum SequenceKind {
     /// (h, r, t) in one language.
     Monolingual,
-    /// (h, r, t) with one entity in the other language.
+    /// (h, r, t) with one entity in another language than the relation and the other entity.
     Mixed,
-    /// (h, r, t) in both languages, concatenated.
+    /// (h, r, t) in one language, followed by (h, r, t) in another language.
     Concatenated,
 }
 
@@ -67,7 +69,7 @@ impl SequenceKind {
     }
 }
 
-/// The masked entity of a triple.
+/// Whether the masked entity of a triple is the head or the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -103,17 +105,17 @@ pub struct Sequence {
     pub fact: u32,
     /// The kind.
     pub kind: SequenceKind,
-    /// The languages (i, j). Monolingual sequences have (i, i). Mixed sequences have one entity in
-    /// j and all other elements in i. Concatenated sequences have the triple in i, followed by the
-    /// triple in j.
+    /// The languages (i, j). In a monolingual sequence, both are the language of the sequence. In a
+    /// mixed sequence, one entity is in j, and the relation and the other entity are in i. In a
+    /// concatenated sequence, the triple in i is followed by the triple in j.
     pub languages: (Language, Language),
     /// Token ids, `[L]`.
     pub input_ids: Vec<u32>,
     /// Target token at each position, or [`IGNORE_INDEX`] for positions that are excluded from the
     /// loss, `[L]`.
     pub labels: Vec<i64>,
-    /// The masked entities, in order of position: one, or two with the same role in a concatenated
-    /// sequence.
+    /// The masked entities, in order of position. A concatenated sequence has two, which are both
+    /// heads or both tails; any other sequence has one.
     pub entities: Vec<MaskedEntity>,
 }
 

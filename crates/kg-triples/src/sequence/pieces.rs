@@ -15,11 +15,11 @@ pub(super) struct Pieces {
     /// Whether the label can be part of a sequence: it has tokens, but no special token such as
     /// `<s>` or `<mask>`.
     pub(super) is_valid: bool,
-    /// Whether the label has no unknown token, as required for a masked entity.
+    /// Whether the label has no unknown token. This is required only for a masked entity.
     pub(super) is_predictable: bool,
 }
 
-/// All labels of the triples of a graph, by interned id and language.
+/// The encoded labels of all ids in the triples of a graph, by interned id and language.
 pub(super) struct PieceTable {
     table: HashMap<(u32, Language), Pieces>,
 }
@@ -57,12 +57,13 @@ impl PieceTable {
     }
 }
 
-/// Returns the tokens of the separator between elements.
+/// Returns the tokens between head, relation and tail.
 pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, Error> {
     match style {
         TripleStyle::Space => Ok(Vec::new()),
         TripleStyle::Comma => {
-            // A comma after a word and a comma at the beginning of a word are different tokens.
+            // The token of the comma is taken from "a,", because a comma at the beginning of a word
+            // may be a different token.
             let encoder = WordEncoder::new(tokenizer)?;
             let (word, word_with_comma) = (encoder.encode_word("a")?, encoder.encode_word("a,")?);
             match word_with_comma.strip_prefix(word.as_slice()) {
@@ -73,7 +74,7 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
     }
 }
 
-/// Encodes texts as words inside a sentence.
+/// Encodes a text like words inside a sentence, which follow a space.
 struct WordEncoder<'t> {
     tokenizer: &'t Tokenizer,
     spacing: Spacing,

@@ -7,19 +7,21 @@ use crate::{Language, seed};
 /// A sentence in which mentions are replaced by labels in another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchedText {
-    /// The switched sentence, with the mentions of the source sentence in order. Its language is
-    /// the language of the labels. Its id consists of the id of the source sentence and the
-    /// language, as in `en:25#0@de`.
+    /// The switched sentence. It has the mentions of the source sentence, in order, at their new
+    /// positions. Its language is the language of the labels. Its id consists of the id of the
+    /// source sentence and the language, as in `en:25#0@de`.
     pub text: LinkedText,
-    /// Whether each mention is switched.
+    /// For each mention, whether it was replaced by a label.
     pub switched: Vec<bool>,
 }
 
-/// Switches a sentence into each drawn language, sorted by language code.
+/// Draws languages for a sentence and returns the sentence switched into each of them, sorted by
+/// language code. `number` is the index of the sentence, on which the draw depends.
 ///
 /// Mentions must not overlap and must be in order, as returned by [`sentences`](super::sentences).
-/// Drawn languages of the [pool](SwitchConfig::pool) are skipped. The result is empty if no mention
-/// can be switched or, with [`LanguageRule::Shared`], no language has all labels.
+/// A drawn language that is only in the [pool](SwitchConfig::pool) is skipped. The result is
+/// therefore empty if only such languages are drawn, and also if [`LanguageRule`] allows no
+/// language.
 pub fn switch_sentence(
     sentence: &LinkedText,
     number: u64,

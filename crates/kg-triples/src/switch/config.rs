@@ -6,12 +6,13 @@ use crate::{Error, Language, check_unique_languages};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageRule {
-    /// Languages in which every mention has a label, as in the paper's released code. Mentions of
-    /// entities without any label are ignored.
+    /// Languages in which every mentioned entity has a label, as in the paper's released code.
+    /// Entities without a label in any language are ignored.
     #[default]
     Shared,
-    /// Languages in which at least one mention has a label. The text of mentions without a label is
-    /// unchanged. This rule is not from the paper and is intended for small graphs.
+    /// Languages in which at least one mentioned entity has a label. Mentions of entities without a
+    /// label in the language are not replaced. This rule is not from the paper and is intended for
+    /// graphs with few labels.
     PerMention,
 }
 
@@ -20,16 +21,18 @@ pub enum LanguageRule {
 pub struct SwitchConfig {
     /// The language of the texts.
     pub source: Language,
-    /// Target languages; the source language is ignored.
+    /// Target languages. If the list contains the source language, it is ignored.
     pub languages: Vec<Language>,
-    /// Additional languages that are included in the draw, but whose sentences are not written. The
-    /// released corpus draws from XLM-R's languages, of which training uses a subset.
+    /// Additional languages that can be drawn for a sentence. If such a language is drawn, no
+    /// switched sentence is created for it. The released corpus draws from all languages of XLM-R,
+    /// although training uses only some of them.
     pub pool: Vec<Language>,
-    /// Rule for the languages of a sentence.
+    /// Rule for the languages that can be drawn for a sentence.
     pub rule: LanguageRule,
-    /// Maximum number of languages per sentence, drawn uniformly.
+    /// Maximum number of languages that are drawn per sentence, uniformly.
     pub count: usize,
-    /// Maximum sentence length in white-space separated words.
+    /// Maximum sentence length in words, which are separated by white space. Longer sentences are
+    /// skipped.
     pub max_words: usize,
     /// Seed of all draws.
     pub seed: u64,

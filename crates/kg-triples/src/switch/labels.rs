@@ -10,7 +10,8 @@ use crate::jsonl::Record;
 use crate::table::for_each_row;
 use crate::{Error, Language, seed};
 
-/// A label of an entity and the entity's label in the language of the texts, for label retrieval.
+/// A label of an entity, and the label of this entity in the language of the texts. Such pairs are
+/// used to evaluate the retrieval of labels.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelPair {
@@ -42,8 +43,8 @@ pub struct EntityLabels {
 
 impl EntityLabels {
     /// Reads the labels of entities in `languages` (all if `None`) from a table with the header `id
-    /// lang label kind` or `id lang label`, which may be compressed. Other labels are not held in
-    /// memory.
+    /// lang label kind` or `id lang label`, which may be compressed. Labels in languages that are
+    /// not requested are skipped.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong
@@ -95,8 +96,8 @@ impl EntityLabels {
         }
     }
 
-    /// Adds or replaces a label. Blank labels and labels with control characters, such as line
-    /// breaks, are ignored.
+    /// Adds a label or replaces the entity's label in `language`. Blank labels and labels with
+    /// control characters, such as line breaks, are ignored.
     pub fn add(&mut self, id: &str, language: Language, label: &str) {
         let label = label.trim();
         if label.is_empty() || label.contains(char::is_control) {
@@ -128,18 +129,18 @@ impl EntityLabels {
         self.labels.contains_key(id)
     }
 
-    /// Removes a random fraction of the entities, drawn by `seed` and id, and returns their labels.
-    /// Mentions of removed entities are not switched.
+    /// Removes a random fraction of the entities and returns their labels, so that their mentions
+    /// are not switched. An entity is selected by a hash of `seed` and its id.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
         let is_held_out = |id: &str| seed::hash_to_unit(seed, id) < fraction;
         Self { labels: self.labels.extract_if(|id, _| is_held_out(id)).collect() }
     }
 
-    /// Permutes the labels of each language except `source` among the entities, in a cyclic
-    /// permutation drawn by `seed`.
+    /// In each language except `source`, assigns each label to another entity, by a random cyclic
+    /// permutation that depends on `seed`.
     ///
-    /// Switched texts then contain the same labels, but at mentions of other entities. If a
-    /// language has only one label, the label is unchanged.
+    /// Switched texts then contain the labels of the language, but at mentions of wrong entities.
+    /// If a language has only one label, this label is not moved.
     pub fn permute(&mut self, source: Language, seed: u64) {
         let languages = self.languages().into_keys().filter(|language| *language != source);
         for language in languages.collect::<Vec<_>>() {
@@ -155,7 +156,7 @@ impl EntityLabels {
         }
     }
 
-    /// Returns the label of an entity and its label in `source`, if it has both.
+    /// Returns the labels of an entity in `language` and in `source`, if it has both.
     pub fn pair(&self, id: &str, language: Language, source: Language) -> Option<LabelPair> {
         Some(LabelPair {
             entity: id.to_owned(),
@@ -165,7 +166,7 @@ impl EntityLabels {
         })
     }
 
-    /// Returns the number of entities with a label, by language.
+    /// Returns, for each language, the number of entities with a label in the language.
     pub fn languages(&self) -> BTreeMap<Language, usize> {
         let mut counts = BTreeMap::new();
         for (language, _) in self.labels.values().flatten() {

@@ -1,15 +1,15 @@
 //! Code-switched text: sentences in which mentions are replaced by labels in another language.
 //!
-//! Reimplements the corpus of EntityCS (huawei-noah/noah-research, `NLP/EntityCS/wiki_cs_corpus`)
-//! for any text with linked mentions and any labels:
+//! Reimplements the construction of the EntityCS corpus (huawei-noah/noah-research,
+//! `NLP/EntityCS/wiki_cs_corpus`) for any text with linked mentions and any labels:
 //!
-//! 1. a text is split into sentences; sentences of more than 128 words are skipped;
-//! 2. a mention of an entity without any label is ignored, and its text is unchanged;
-//! 3. a sentence is switched into languages in which all remaining mentions have a label
-//!    ([`LanguageRule::Shared`]): at most five, drawn uniformly from the languages and the
-//!    [pool](SwitchConfig::pool);
-//! 4. all remaining mentions are replaced by labels in each of the languages. Inflection is not
-//!    adapted.
+//! 1. A text is split into sentences. Sentences of more than 128 words are skipped.
+//! 2. Mentions of entities without a label in any language are ignored; their text is unchanged.
+//! 3. The possible languages of a sentence are those in which all remaining mentions have a label
+//!    ([`LanguageRule::Shared`]). They include the languages of the [pool](SwitchConfig::pool). At
+//!    most five languages are drawn uniformly.
+//! 4. For each drawn language outside the pool, a switched sentence is created, in which all
+//!    remaining mentions are replaced by labels in this language. Inflection is not adapted.
 //!
 //! Draws depend only on the seed and the index of the sentence, so the result does not depend on
 //! the number of threads.

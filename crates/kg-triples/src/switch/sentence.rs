@@ -5,9 +5,9 @@ use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 /// Splits a text into sentences (Unicode Standard Annex 29) with non-overlapping mentions.
 ///
 /// If mentions overlap, the mention that begins first is retained; if several begin at the same
-/// position, the longest is retained. Also returns the number of skipped mentions, which overlap a
-/// retained mention or cross lines. The id of a sentence consists of the text's id and an index, as
-/// in `en:25#0`.
+/// position, the longest is retained. The function also returns the number of skipped mentions,
+/// which overlap a retained mention or span several lines. The id of a sentence consists of the
+/// text's id and an index, as in `en:25#0`.
 pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {
@@ -16,7 +16,7 @@ pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
             sentences.push(LinkedText {
                 id: format!("{}#{}", text.id, sentences.len()),
                 language: text.language,
-                // The text may describe an entity, but a single sentence does not.
+                // Only the whole text describes the entity, if any.
                 entity: None,
                 text: body.to_owned(),
                 mentions,
@@ -41,7 +41,8 @@ fn remove_overlaps(mentions: &mut Vec<Mention>) {
     });
 }
 
-/// Splits a passage into sentences. A sentence boundary inside a mention is ignored.
+/// Splits a passage into sentences. If a mention contains a sentence boundary, the passage is not
+/// split there.
 fn split_sentences<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
     let mut sentences = Vec::new();
     let mut mentions = passage.mentions.iter().peekable();
@@ -67,7 +68,7 @@ fn split_sentences<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
             });
         }
         let trimmed = match sentence_mentions.last() {
-            // White space at the end of a mention belongs to the mention.
+            // The white space is not trimmed, because it belongs to the last mention.
             Some(last) if last.end > trimmed.trim_end().chars().count() => trimmed,
             _ => trimmed.trim_end(),
         };

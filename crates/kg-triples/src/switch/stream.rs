@@ -16,27 +16,29 @@ pub struct SwitchReport {
     pub texts: usize,
     /// Skipped texts in other languages.
     pub other_language: usize,
-    /// Sentences of these texts.
+    /// Sentences of the texts in the source language.
     pub sentences: usize,
-    /// Skipped mentions that overlap a retained mention or cross lines.
+    /// Skipped mentions, which overlap a retained mention or span several lines.
     pub overlapping: usize,
-    /// Sentences with too many words.
+    /// Sentences skipped because they have too many words.
     pub too_long: usize,
-    /// Sentences without a mention that are not too long.
+    /// Sentences skipped because they have no mention. Sentences that are too long are not
+    /// included.
     pub without_mention: usize,
-    /// Sentences with mentions that cannot be switched into any language.
+    /// Sentences with mentions for which no switched sentence was created.
     pub unswitched: usize,
-    /// Switched sentences.
+    /// Sentences for which at least one switched sentence was created.
     pub switched: usize,
-    /// Number of written texts and of their switched mentions, by language.
+    /// By language, the number of switched sentences and the number of their replaced mentions.
     pub by_language: BTreeMap<Language, (usize, usize)>,
 }
 
-/// Switches all texts, and passes each sentence with a mention and its switched forms to `write`,
-/// in order.
+/// Splits all texts into sentences and switches each sentence. Each sentence that has a mention and
+/// is not too long is passed to `write` with its index and the list of its switched sentences, in
+/// order.
 ///
-/// The list of switched forms may be empty. Blocks of texts are processed in parallel; the result
-/// does not depend on the number of threads.
+/// The list may be empty. Blocks of texts are processed in parallel; the result does not depend on
+/// the number of threads.
 ///
 /// # Errors
 /// As [`SwitchConfig::validate`]; errors of `texts` and `write`.
@@ -82,7 +84,7 @@ pub fn switch_texts(
 }
 
 impl SwitchReport {
-    /// Counts a sentence and returns whether it can be switched.
+    /// Counts a sentence and returns whether it has a mention and is not too long.
     fn count_sentence(&mut self, sentence: &LinkedText, config: &SwitchConfig) -> bool {
         self.sentences += 1;
         let too_long = sentence.text.split_whitespace().count() > config.max_words;

@@ -7,19 +7,20 @@ use crate::entity_linking::{JoinedText, LinkedText, Mention, string_or_number};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
-/// A line of the released corpus: a sentence, with its switched form if it has one.
+/// A line of the released corpus: an English sentence and, if there is one, its switched form. A
+/// sentence with several switched forms has several lines.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TaggedPair {
-    /// The number of the sentence, which may be stored as a string.
+    /// The number of the sentence. In the file, it may be a JSON number or string.
     #[serde(deserialize_with = "number_or_string")]
     pub id: u64,
-    /// The language of the labels.
+    /// The language of the labels in the switched sentence.
     #[serde(default)]
     pub language: Option<Language>,
     /// The English sentence, with mentions enclosed in `<en>…</en>`.
     pub en_sentence: String,
-    /// The switched sentence, with labels enclosed in `<xx>…</xx>` and other mentions in
-    /// `<en>…</en>`.
+    /// The switched sentence. Labels that replace mentions are enclosed in `<xx>…</xx>`, where `xx`
+    /// is the language; mentions that are not replaced are enclosed in `<en>…</en>`.
     #[serde(default)]
     pub cs_sentence: Option<String>,
 }
@@ -37,13 +38,14 @@ impl Record for TaggedPair {
 }
 
 impl TaggedPair {
-    /// Returns the English sentence and its switched form, if any, without tags.
+    /// Returns the English sentence and its switched form, if there is one, as linked texts without
+    /// tags.
     ///
     /// The corpus has no entity ids, so the entity of a mention is the mention's English text.
     ///
     /// # Errors
-    /// The reason why the line is invalid: an unclosed tag, or different numbers of mentions in the
-    /// two sentences.
+    /// The reason why the line is invalid, such as an unclosed tag or different numbers of mentions
+    /// in the English and the switched sentence.
     ///
     /// ```
     /// use kg_triples::switch::TaggedPair;
@@ -96,8 +98,8 @@ impl TaggedPair {
     }
 }
 
-/// Returns the text without the tags of `languages`, and the ranges of the tagged mentions in code
-/// points.
+/// Returns the text without the tags of `languages`, and the ranges of the mentions that were
+/// enclosed in these tags, in code points.
 fn untag(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, usize)>), String> {
     let mut text = JoinedText::default();
     let mut spans = Vec::new();
@@ -130,8 +132,9 @@ fn untag(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, us
     Ok((text.text, spans))
 }
 
-/// Reads a file of the released corpus as linked texts. Each line yields its switched form. If
-/// `english` is set, the first line of each sentence yields the English sentence as well.
+/// Reads a file of the released corpus as linked texts. For each line, the switched sentence is
+/// returned. If `english` is set, the English sentence is returned before its first switched
+/// sentence.
 pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,
     english: bool,

@@ -1,4 +1,4 @@
-//! Tests of the binary: output files, and one error line with exit code 2 for invalid input.
+//! Tests of the program: its output files, and its error line and exit code 2 for invalid input.
 
 use std::process::Command;
 
@@ -52,7 +52,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
     assert!(german.contains(&"Deutschland Hauptstadt Berlin".to_owned()), "{german:?}");
     assert!(read("triples.zh.txt").contains("中国 官方语言 中文\n"));
 
-    // A triple without a label is skipped and counted; a language without labels is rejected.
+    // A triple without all labels is skipped and counted.
     let kg = dir.path().join("kg");
     let labels = std::fs::read_to_string(kg.join("labels.tsv")).unwrap();
     let lines: Vec<&str> = labels.lines().filter(|line| !line.contains("Berlin")).collect();
@@ -60,7 +60,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
     let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
     assert!(has_row(&table, "de 5 1"), "{table}");
     assert!(!dir.path().join("fewer/train/triples.en.txt").exists());
-    // If the file of one language cannot be written, no file is written.
+    // If the file of one language would be empty, no file is written.
     let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out none"));
     assert!(error.contains("all labels in fr"), "{error}");
     assert!(!dir.path().join("none").exists());
@@ -76,7 +76,7 @@ fn bad_input_is_reported_and_writes_no_file() {
     let sample_cases = [
         (
             "--kg kg --languages en,fr",
-            "\"fr\" has no label in this knowledge graph; it has de, en, zh",
+            "\"fr\" has no label in this knowledge graph; languages with labels: de, en, zh",
         ),
         ("--kg few --languages en", "no data"),
     ];

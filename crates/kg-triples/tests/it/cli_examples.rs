@@ -3,8 +3,8 @@
 
 #[test]
 fn help_examples_run() {
-    // Command, number of examples that run on the repository's files, files that the examples
-    // write.
+    // The command, the number of its examples that can run on files of the repository, and files
+    // that these examples write.
     for (command, count, outputs) in [
         (&[][..], 12, &["passages.jsonl.gz"][..]),
         (&["extract"], 4, &["kg/extract.json"]),

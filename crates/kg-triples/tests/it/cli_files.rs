@@ -1,5 +1,5 @@
-//! Tests of input and output files of the program: unchanged inputs, output to pipes, variants of
-//! text files.
+//! Tests of the program's files: inputs are not overwritten, output can be a pipe, and text files
+//! may have variants such as a missing line end.
 #![cfg(unix)]
 
 use std::fs;
@@ -55,7 +55,7 @@ fn a_missing_newline_is_noted_and_control_characters_are_escaped() {
     let note = text(&output.stderr);
     assert!(output.status.success());
     assert!(note.starts_with("note: kg/labels.tsv: the last line has no line end"), "{note}");
-    // The note is also printed for tables that are read block by block.
+    // `sample` reads tables in blocks and prints the note as well.
     let sampled = run(dir.path(), "sample --kg kg --languages en,de --count 2 --out s");
     assert!(text(&sampled.stderr).contains("note: kg/labels.tsv"));
 
@@ -69,7 +69,7 @@ fn a_missing_newline_is_noted_and_control_characters_are_escaped() {
     assert!(error.contains("no\\nsuch\\u{202e}folder"), "{error}");
 }
 
-/// A folder with an input of each kind.
+/// A folder with input files of every format.
 fn inputs() -> tempfile::TempDir {
     let dir = countries_folder();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();

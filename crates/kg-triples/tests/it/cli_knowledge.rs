@@ -40,8 +40,8 @@ fn entity_pages() -> TempDir {
 fn pages_are_linked_by_their_labels() {
     let dir = entity_pages();
     let table = stdout(&run(dir.path(), "mentions --entities pages --out m/m.jsonl.gz"));
-    // The columns are described, labels, ambiguous, too short, links, self-links, entities,
-    // passages used.
+    // The columns after the language are: described, labels, ambiguous, too short, links,
+    // self-links, entities, passages used.
     assert!(has_row(&table, "en 2 2 0 0 3 2 2 1"), "{table}");
     assert!(has_row(&table, "zh 1 2 0 0 1 1 1 1"), "{table}");
     assert!(has_row(&table, "passages 4") && has_row(&table, "passages used 2"), "{table}");
@@ -80,7 +80,7 @@ fn linked_texts_and_wikipedia_pages_are_sources() {
     let table = stdout(&run(dir.path(), "mentions --texts t.jsonl --entities pages --out m.jsonl"));
     assert!(has_row(&table, "texts 1") && has_row(&table, "passages used 1"), "{table}");
 
-    // Without --entities, the pages of entities are their descriptions.
+    // Without --entities, the texts that are pages of entities are used as descriptions.
     write(
         dir.path(),
         "en",
@@ -199,8 +199,8 @@ fn queries(folder: &Path) -> [Vec<MentionExample>; 3] {
     ["unseen-texts", "unseen-pairs", "unseen-entities"].map(|name| probe(folder, name))
 }
 
-/// Asserts that no training line of the folder `trained` contains a held-out text, pair or entity
-/// of the probe in `folder`.
+/// Asserts that no training example in the folder `trained` contains a text, pair or entity that
+/// the probes in `folder` require to be unseen.
 fn expect_no_leak(folder: &Path, trained: &Path) {
     let train: Vec<MentionExample> = read(trained.join("train/mentions.jsonl.gz"));
     let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
@@ -306,7 +306,8 @@ fn the_manifest_describes_the_folder() {
 fn held_out_triples_are_queries_for_candidate_objects() {
     let dir = tempdir().unwrap();
     let command = "entailment --kg kg --synthetic --hold-out 0.3 --out made";
-    // Each head has five tails, so no held-out triple can be a query.
+    // Each head has five tails for the relation, and a query must have only one, so there are no
+    // queries.
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
     let error = failure(&run(dir.path(), command));
     assert!(error.contains("queries of 60 triples: no data"), "{error}");
@@ -326,8 +327,9 @@ fn held_out_triples_are_queries_for_candidate_objects() {
     }
 }
 
-/// XLM-K: at most 256 tokens per text (sections 3.1 to 3.3), the language sampling of XLM-R (4.1),
-/// 32k candidates (appendix B). *Bridging the Language Gap*: 20,000 triples (III-A).
+/// The values of XLM-K are 256 tokens per text (sections 3.1 to 3.3), smoothing by 0.3 as in XLM-R
+/// (4.1) and 32k candidates (appendix B). *Bridging the Language Gap* samples 20,000 triples
+/// (III-A).
 #[test]
 fn defaults_are_the_values_of_the_papers() {
     let dir = tempdir().unwrap();

@@ -11,7 +11,7 @@ use crate::common::{
     countries, countries_folder, expect_errors, failure, has_row, read, run, stdout, write,
 };
 
-/// Three countries, and pages with labels and descriptions of some of them.
+/// The graph of three countries, and pages with labels and descriptions of some entities.
 fn folder() -> TempDir {
     let dir = countries_folder();
     let pages = dir.path().join("pages");
@@ -36,13 +36,14 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     let dir = folder();
     let command = "pairs --kg kg --entities pages --kinds ts,es,tp,ep,ep --out p.jsonl";
     let table = stdout(&run(dir.path(), command));
-    // The columns are kind, sources, without a label, without a triple, object only, train, held
+    // The columns are: kind, sources, without a label, without a triple, object only, train, held
     // out, without a relation, written.
     assert!(has_row(&table, "ep 12 0 0 0 12 0 0 12"), "{table}");
     assert!(has_row(&table, "tp 6 0 0 0 6 0 0 6"), "{table}");
     // Q2 has no label; Q1 has the label of its page, in English only.
     assert!(has_row(&table, "es 3 1 0 0 2 0 0 2"), "{table}");
-    // One of four sentences links Germany and Berlin, another links France, Paris and French.
+    // One of the four sentences mentions Germany and Berlin (one object); another mentions France,
+    // Paris and French (two objects).
     assert!(has_row(&table, "ts 5 0 2 0 3 0 0 3"), "{table}");
     let pairs: Vec<TextPair> = read(dir.path().join("p.jsonl"));
     let of_kind = |kind| pairs.iter().filter(move |pair| pair.kind == kind);
@@ -60,7 +61,7 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     // Labels of the graph are not replaced.
     assert!(["Berlin", "伯林"].contains(&keys[1].1), "{keys:?}");
 
-    // No text of the pages is in one of --languages.
+    // The pages have no text in the languages of --languages.
     let command = "pairs --kg kg --entities pages --kinds ts --languages zh,de --out q.jsonl";
     let error = failure(&run(dir.path(), command));
     assert!(error.contains("ts pairs of 0 sources: no data"), "{error}");

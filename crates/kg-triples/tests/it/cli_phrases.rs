@@ -23,7 +23,8 @@ fn passages_and_their_counts_are_written() {
     write(dir.path(), "de.jsonl", DE);
     let command = "--queries en.jsonl,de.jsonl --min-chars 0";
     let table = stdout(&run(dir.path(), &format!("{command} --out made/p.jsonl.gz")));
-    // The columns are de and en. The English query of five words has 4 + 3 + 2 n-grams.
+    // The columns are the languages de and en. The English query has five words and therefore 4 + 3
+    // + 2 candidates of 2 to 4 words.
     for row in [
         "de en",
         "queries 1 2",

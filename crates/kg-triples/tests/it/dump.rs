@@ -1,5 +1,5 @@
-//! Tests that compare extracts of dumps in all formats with a reference implementation, and tests
-//! of damaged dumps.
+//! Tests of extracts of dumps in all formats, which are compared with a reference implementation,
+//! and tests of damaged dumps.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ type Tables = [String; 3];
 
 /// Reference implementation: parses each line as a JSON value and sorts the rows in memory. Also
 /// returns the number of invalid lines. Returns `None` if the array has no end, no line is valid,
-/// or more lines are invalid than valid.
+/// or there are more invalid lines than valid ones.
 fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut lines: Vec<&[u8]> =
@@ -89,7 +89,7 @@ fn reference_tables(bytes: &[u8]) -> Option<(Tables, u64)> {
     if is_array && !closed || valid == 0 || invalid > valid {
         return None;
     }
-    // Rows are sorted by id as text, then by the remaining cells.
+    // Rows are sorted as text by id, and then by their other cells.
     let table = |header: &str, mut rows: Vec<Vec<String>>| {
         rows.sort();
         let lines = rows.into_iter().map(|row| row.join("\t") + "\n");
@@ -234,7 +234,7 @@ fn the_fixture_is_extracted_as_a_graph() {
     assert_eq!((report.lines, report.bad_lines), (17, 0));
     expect_reference(&bytes, &config());
 
-    // The tables can be read as a graph, and its redirects can be resolved.
+    // The tables can be read as a graph, and the redirects can be resolved in it.
     let folder = tempfile::tempdir().unwrap();
     extract(&fixture(), &config(), folder.path(), &Progress::default()).unwrap();
     let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
@@ -355,8 +355,8 @@ fn entity_line() -> impl Strategy<Value = String> {
     )
 }
 
-/// Extracts a file `name` to a folder with a valid extract, and returns the error. The extract must
-/// fail and not change the folder.
+/// Extracts a dump `name` with the content `bytes` to a folder that contains an earlier extract.
+/// The extract must fail without changing the folder; its error is returned.
 fn extract_error(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join(name), folder.path().join("out"));
@@ -370,7 +370,7 @@ fn extract_error(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
     error
 }
 
-/// First bytes of invalid files, including truncated and damaged supported formats.
+/// First bytes of invalid files. Some begin like a supported format but are truncated or damaged.
 const INVALID_STARTS: [&[u8]; 14] = [
     b"",
     HTML_PAGE.as_bytes(),
@@ -397,8 +397,8 @@ fn an_invalid_dump_does_not_change_the_extract() {
         let error = extract_error(name, HTML_PAGE.as_bytes(), &config());
         assert!(error.contains("its extension indicates compression with"), "{error}");
     }
-    // The compression differs from the extension, the first bytes are damaged, or the file is
-    // empty.
+    // These files have another compression than their extension indicates, damaged first bytes or
+    // no bytes.
     assert!(
         extract_error("d.gz", &compressed(&bytes, "bz2"), &config())
             .contains("compression with gzip")
@@ -423,7 +423,8 @@ fn an_invalid_dump_does_not_change_the_extract() {
         let error = extract_error("dump", text.as_bytes(), &config());
         assert!(error.contains("not a Wikidata dump: of "), "{error}");
     }
-    // The stored state of an invalid dump is removed.
+    // With little memory, the extract stores its state. The state is removed when the dump is found
+    // to be invalid.
     let config = ExtractConfig { memory: 1, ..config() };
     extract_error("dump", "{\"id\":\"Q1\",\"type\":\"item\"}\nx\ny\n".as_bytes(), &config);
 }
@@ -489,7 +490,8 @@ proptest! {
         let mut bytes = lines.join("\n").into_bytes();
         for (at, byte) in changes {
             let at = at.index(bytes.len());
-            // Brackets and surrogates have separate tests.
+            // Changes that create brackets or escape sequences are excluded, because they have
+            // separate tests.
             if ![b'[', b']', b'u', b'\\'].contains(&byte) {
                 bytes[at] = byte;
             }

@@ -16,7 +16,7 @@ use crate::common::{compressed, contents};
 
 const OUT: &str = "out";
 
-/// JSON lines, including invalid lines, redirects and duplicates.
+/// A dump in JSON lines that includes invalid lines, redirects and duplicates.
 fn dump(entities: usize) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut lines = Vec::new();
@@ -143,7 +143,7 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
         assert_eq!(names, ["extract.json", "labels.tsv", "redirects.tsv", "triples.tsv"]);
 
         let mut kills = 0;
-        // On a busy machine, a run may complete before it can be killed.
+        // Several attempts are made, because a run may complete before it is killed.
         for _ in 0..20 {
             fs::remove_dir_all(dir.path().join(OUT)).unwrap();
             let (start_time, delay_ms) = (Instant::now(), rng.random_range(0..20));
@@ -200,7 +200,7 @@ fn a_killed_extract_repeats_at_most_64_mib_of_reading() {
 
     let lock = dir.path().join(OUT).join(".extract/lock");
     while !kill(start(), || lock.exists()) {}
-    // The run was killed before or after it stored its state.
+    // Depending on the time of the kill, the next run starts from the beginning or resumes.
     let is_restart = stored_state(dir.path()).is_none();
     let mut child = start();
     while stored_state(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
@@ -212,7 +212,8 @@ fn a_killed_extract_repeats_at_most_64_mib_of_reading() {
     let state = stored_state(dir.path()).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let offset = state["offset"].as_u64().unwrap();
-    // Chunks that are queued when the state is stored are read again.
+    // The state is stored after at least 64 MiB have been read. Its offset may be smaller, because
+    // chunks that are still queued are not included.
     assert!((1..=96 << 20).contains(&offset), "{offset}");
     let stderr = wait_for_exit(start(), 0);
     let expected_note = format!("note: resumes the unfinished extract in {OUT} after {offset} ");
@@ -235,14 +236,14 @@ fn another_dump_or_other_options_cannot_be_resumed() {
     fs::write(dir.path().join("dump"), &bytes[1..]).unwrap();
     let error = wait_for_exit(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("of this dump before it changed"), "{error}");
-    // The state of an earlier version has another key.
+    // A state with another key stands for the state of an earlier version.
     let state = String::from_utf8(stored_state(dir.path()).unwrap()).unwrap();
     let path = dir.path().join(OUT).join(".extract/state.json");
     fs::write(path, state.replacen("\"offset\":", "\"place\":", 1)).unwrap();
     let error = wait_for_exit(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("cannot be read, use --restart to start again"), "{error}");
 
-    // A stream has no path and is identified by its bytes.
+    // Standard input has no path. A run on other input fails when the bytes differ.
     fs::remove_dir_all(dir.path().join(OUT)).unwrap();
     assert!(kill_when(dir.path(), "< other", is_stored));
     fs::write(dir.path().join("dump"), &bytes).unwrap();
@@ -263,7 +264,8 @@ fn a_pipe_is_read_like_a_file() {
     wait_for_exit(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
     let mut files_of_pipe = files(dir.path());
     wait_for_exit(start(dir.path(), "dump", "en,de"), 0);
-    // Both runs write the same files, although their memory limits differ.
+    // The run on the pipe and the run on the file write the same files, although their memory
+    // limits differ.
     files_of_pipe.retain(|path, bytes| files(dir.path()).get(path) != Some(bytes));
     assert!(files_of_pipe.is_empty(), "{:?}", files_of_pipe.keys());
 }

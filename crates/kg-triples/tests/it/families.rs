@@ -11,8 +11,8 @@ use kg_triples::{Language, SequenceConfig, SequenceKind, build_sequences};
 use testkit::fixture;
 use tokenizers::Tokenizer;
 
-/// File name of the tokenizer, tokens around a text, tokens between two texts, and the mask,
-/// padding and unknown tokens.
+/// A tokenizer's file name, the tokens before and after a text, the tokens between two texts, and
+/// the mask, padding and unknown tokens.
 type Family = (&'static str, [&'static str; 2], &'static [&'static str], [&'static str; 3]);
 
 const FAMILIES: [Family; 4] = [
@@ -122,7 +122,8 @@ fn filled_in_sequences_decode_to_their_triples() {
     }
 }
 
-/// A phrase with the text before and after it, in the seven languages of MLQA.
+/// For each language of MLQA: the language, the text before a phrase, the phrase, and the text
+/// after it.
 const PHRASES: [[&str; 4]; 7] = [
     ["en", "The ", "federal city", " lies on the Aare ."],
     ["es", "El Aare pasa por la ", "ciudad federal", ", en el oeste."],
@@ -156,7 +157,8 @@ fn phrase_positions_match_their_tokens() {
             let encoding = tokenizer.encode(passage.text.as_str(), true).unwrap();
             let examples = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
             if family == "wordpiece" && language == "zh" {
-                // Each character is a token, and unknown tokens belong to no phrase.
+                // This tokenizer splits Chinese text into characters and does not know all of them.
+                // Unknown tokens belong to no phrase.
                 let unknown = |&at: &usize| examples[0].input_ids[at] == specials.unk;
                 assert!(!examples[0].phrases.iter().flat_map(Clone::clone).any(|at| unknown(&at)));
                 continue;
@@ -179,7 +181,7 @@ fn descriptions_are_enclosed_in_their_tokenizers_special_tokens() {
         let mut descriptions = Descriptions::default();
         for [language, before, phrase, after] in PHRASES {
             let language = Language::new(language).unwrap();
-            // A special token in a text is removed.
+            // The text contains the mask token, which must be removed from the description.
             let text = [before, phrase, " ", mask, after].concat();
             descriptions.add("Q70", language, &text).unwrap();
         }

@@ -16,7 +16,8 @@ fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<Knowledge
     KnowledgeGraph::read_dir(dir.path())
 }
 
-/// Returns the file name, line and column of a row error, and its expected and actual value.
+/// Returns the file name, line and column of an [`Error::Row`], and a text with its expected and
+/// actual value.
 fn row(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, String) {
     match result {
         Err(Error::Row { path, line, column, expected, got }) => {
@@ -175,7 +176,7 @@ fn labels_that_cannot_be_stored_are_rejected() {
 #[test]
 fn a_failed_write_leaves_no_file() {
     let dir = tempdir().unwrap();
-    // labels.tsv is a folder and cannot be replaced.
+    // Writing fails, because labels.tsv is a folder and cannot be replaced.
     std::fs::create_dir(dir.path().join("labels.tsv")).unwrap();
     assert!(matches!(countries().write_dir(dir.path()), Err(Error::Io { .. })));
     let entries: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();

@@ -1,5 +1,5 @@
-//! Tests that killed commands do not change an existing prepared folder. A named pipe as input
-//! blocks the commands.
+//! Tests that killed commands do not change an existing prepared folder. One input of each command
+//! is a named pipe, so that the command waits until it is killed.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

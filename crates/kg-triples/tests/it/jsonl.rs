@@ -49,7 +49,7 @@ fn an_empty_output_does_not_replace_a_file() {
     fs::write(&full, "old\n").unwrap();
     let error = jsonl::write::<Sequence>(&full, []).unwrap_err().to_string();
     assert!(error.contains("full.jsonl: no data"), "{error}");
-    // If one of several files is empty, no file is written.
+    // If one of several files would be empty, no file is written.
     let mut writer = JsonlWriter::<Sequence>::create(&full).unwrap();
     writer.write(&sequences()[0]).unwrap();
     let writers = [writer, JsonlWriter::<Sequence>::create(&empty).unwrap()];

@@ -1,4 +1,4 @@
-//! Tests that the memory use of commands that read and write line by line does not grow with the
+//! Tests of commands that read and write line by line: their memory use must not grow with the
 //! number of lines. The long test compares inputs of 100 MB and 1 GB.
 #![cfg(target_os = "linux")]
 
@@ -12,15 +12,15 @@ use testkit::process;
 
 use crate::common::{grid, write};
 
-/// Number of entities, which is constant for all sizes of the texts.
+/// Number of entities. It does not depend on the size of the texts.
 const ENTITIES: usize = 300;
 
 fn label(entity: usize, language: &str) -> String {
     format!("{language} {}", (entity + 1) * 7919)
 }
 
-/// Writes pages of at least `bytes` in total. The first pages are about entities, and each line
-/// links to an entity.
+/// Writes pages with at least `bytes` bytes in total. Each of the first [`ENTITIES`] pages is the
+/// page of an entity. Each line links to an entity.
 fn write_pages(path: &Path, language: &str, bytes: usize) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     let mut written = 0;

@@ -1,4 +1,4 @@
-//! Tests of entity names that several sources propose.
+//! Tests of names of entities that are ranked by the number of their sources.
 use std::fs;
 
 use kg_triples::KnowledgeGraph;
@@ -40,10 +40,10 @@ fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
         ("Die Spinne", "mt:it", false),
         ("Peter Parker", "mt:es", true),
     ]);
-    // Names with equal support are sorted with primary names first.
+    // Of names with equal support, primary names come first.
     let expected = [(3, "Spider-Man", true), (1, "Peter Parker", true), (1, "Die Spinne", false)];
     assert_eq!(names, expected.map(|(support, name, primary)| (support, name.to_owned(), primary)));
-    // Without a primary spelling, the spelling with the most sources is used.
+    // If no spelling is primary, the spelling with the most sources is used.
     let names = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
     assert_eq!(names, [(3, "A B".to_owned(), false)]);
     // Hindi words that differ only in vowel signs are different names.
@@ -100,8 +100,8 @@ fn a_sample_uses_names_in_place_of_labels() {
     assert_eq!((label("Q64", "zh"), label("Q148", "de")), (Some("柏林"), Some("China")));
     assert_eq!((label("Q64", "de"), label("P36", "de")), (Some("Berlin"), Some("Hauptstadt")));
 
-    // A language that occurs only in names is accepted, but no fact has all labels in this
-    // language.
+    // Spanish labels exist only in names.jsonl. The language is accepted, but no fact has all
+    // labels in Spanish.
     let sample = "sample --kg kg --languages es --count 1 --names names.jsonl --out s";
     let error = failure(&run(dir.path(), sample));
     assert!(error.contains("triples with labels in all of es: no data"), "{error}");

@@ -11,7 +11,7 @@ use crate::common::{language, with_threads};
 
 const QUERY: &str = "when is the myth of George Washington cutting down cherry tree made";
 
-/// Titles of figure 3 of the paper.
+/// The titles in figure 3 of the paper.
 const TITLES: [&str; 8] = [
     "Cherry Tree Myth of George Washington's Mount Vernon",
     "George Washington and the Cherry Tree Myth",
@@ -58,7 +58,7 @@ fn the_example_of_the_paper_has_two_phrases() {
     let config = PhraseConfig::default();
     assert_eq!(phrases(&config, &record), ["george washington", "cherry tree"]);
     let report = PhraseMiner::new(config.clone()).unwrap().mine(&record).unwrap().report;
-    // A query of 12 words has 11 + 10 + 9 n-grams.
+    // A query of 12 words has 11 + 10 + 9 n-grams of 2, 3 and 4 words.
     assert_eq!((report.queries, report.titles, report.candidates), (1, 8, 30));
     assert_eq!((report.phrases, report.queries_with_phrases), (2, 1));
     // Both phrases occur in all eight titles. "myth of" and "the myth" occur in less than 70 % of
@@ -80,14 +80,15 @@ fn the_threshold_is_exact() {
     assert_eq!(phrases(&config, &results("cherry tree", &titles(7))), ["cherry tree"]);
     assert!(phrases(&config, &results("cherry tree", &titles(6))).is_empty());
     assert!(phrases(&config, &results("cherry tree", &[])).is_empty());
-    // Only the first ten titles are used, or all titles if there are fewer.
+    // By default, only the first ten titles are used.
     let all_titles: Vec<&str> = titles(6).into_iter().chain(["cherry tree"; 5]).collect();
     assert!(phrases(&config, &results("cherry tree", &all_titles)).is_empty());
     let more_titles = PhraseConfig { titles: 15, ..config.clone() };
     assert_eq!(phrases(&more_titles, &results("cherry tree", &all_titles)), ["cherry tree"]); // 11 of 15
     assert!(phrases(&config, &results("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
 
-    // Rounding has no effect.
+    // The title fraction is compared exactly: 70 % of the titles suffice, and one title less does
+    // not.
     for total in 1..=10usize {
         let min_count = (7 * total).div_ceil(10);
         for (count, is_phrase) in [(min_count, true), (min_count - 1, false)] {
@@ -219,7 +220,7 @@ fn languages_have_equal_numbers_of_passages_in_any_order() {
         [30, 30, 30, 0]
     );
     let mut english = texts_of(&equalised, "en");
-    // The selected passages are not the first passages and depend on the seed.
+    // The selected passages are not simply the first 30 passages, and they depend on the seed.
     assert_ne!(english[..], texts_of(&passages(lenient_config(), &records), "en")[..30]);
     let reseeded = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
     assert_ne!(english, texts_of(&reseeded, "en"));

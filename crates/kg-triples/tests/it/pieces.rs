@@ -1,4 +1,5 @@
-//! Tests of the tokens of labels: word starts, special tokens and unknown tokens.
+//! Tests of labels as tokens: each label begins a word, and labels may contain special or unknown
+//! tokens.
 
 use std::str::FromStr;
 
@@ -22,14 +23,15 @@ fn labels_that_cannot_be_targets_are_dropped_and_counted() {
     assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
     let config = of_kind(SequenceKind::Monolingual);
     let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
-    // The label of B contains a mask token, so B is dropped. The label of C contains an unknown
-    // token, so C can be visible but not masked. D has no label.
+    // The label of B contains a mask token, so all sequences with B are dropped. The label of C
+    // contains an unknown token, so C may be visible but not masked. D has no label.
     assert_eq!(sequences.len(), 2);
     assert!(sequences.iter().all(|s| s.entities[0].role == Role::Head));
     assert_eq!((report.dropped.unusable_label, report.dropped.missing_label), (6, 4));
 }
 
-/// A tokenizer that marks the space before a word, and does not mark the first word of a text.
+/// A tokenizer whose words begin with a mark for the space before them. The first word of a text
+/// has no mark.
 const SPACE_MARKS: &str = r#"{
   "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
   "added_tokens": [],

@@ -1,4 +1,5 @@
-//! Tests of samples: uniform, reproducible, independent of order and label texts.
+//! Tests that samples are uniform and reproducible, and depend neither on the order of files nor on
+//! the text of labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,8 +54,9 @@ fn facts_are_sampled_uniformly() {
             *drawn.entry(fact).or_default() += 1;
         }
     }
-    // Each count is binomial: 2,000 draws with probability 5/20, mean 500 and standard deviation
-    // 19.4. The limits are five standard deviations from the mean.
+    // The count of each fact has a binomial distribution: 2,000 draws with probability 5/20 have
+    // the mean 500 and the standard deviation 19.4. The limits are five standard deviations from
+    // the mean.
     assert_eq!(drawn.len(), 20);
     assert!(drawn.values().all(|count| (403..=597).contains(count)), "{drawn:?}");
 }

@@ -27,8 +27,8 @@ fn of_kind(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
-/// A triple whose head, relation and tail are in these languages, with its masked entity, or the
-/// separator of a pair.
+/// A part of a sequence: a triple, given by the languages of head, relation and tail and by its
+/// masked entity, or the separator between two triples.
 #[derive(Clone, Copy)]
 enum Part {
     Triple([&'static str; 3], Role),
@@ -141,7 +141,7 @@ fn native_targets_have_mixed_inputs() {
     assert_eq!(examples_of_fact(&build(&forward).0, H, R), sorted(expected[..2].to_vec()));
 }
 
-/// Every combination of the options that change layouts.
+/// Returns every combination of the options that affect the layout of sequences.
 fn variants() -> Vec<SequenceConfig> {
     let mut variants = Vec::new();
     for masking in [Masking::GoldLength, Masking::Single, Masking::FixedLength { masks: 5 }] {
@@ -301,7 +301,7 @@ fn ten_sequences_per_triple_and_pair_are_shuffled_by_the_seed() {
     a.sort();
     b.sort();
     assert_eq!(a, b, "the same sequences in another order");
-    // Kinds and pairs are shuffled and do not occur in blocks.
+    // The sequences are shuffled: consecutive sequences are often of different kinds.
     let kind_changes = sequences.windows(2).filter(|w| w[0].kind != w[1].kind).count();
     assert!(kind_changes > 40, "{kind_changes}");
 }

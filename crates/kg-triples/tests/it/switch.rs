@@ -18,13 +18,14 @@ use proptest::prelude::*;
 use shards::Manifest;
 use tempfile::tempdir;
 
-/// A text with a mention of each name. The names are also the entity ids.
+/// An English text in which each of `names` is a mention of the entity with this id.
 fn text(body: &str, names: &[&str]) -> LinkedText {
     let mentions: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
     linked_text("en", body, &mentions)
 }
 
-/// Three entities: Bern in seven languages, Aare in six of them, Rome in two.
+/// Labels of three entities: Bern has labels in seven languages, Aare in six of these, and Rome in
+/// two.
 fn labels() -> EntityLabels {
     let mut labels = EntityLabels::default();
     for code in ["aa", "bb", "cc", "dd", "ee", "ff", "gg"] {
@@ -72,7 +73,7 @@ fn languages_have_labels_of_all_mentions() {
     assert!(
         forms(&["Nowhere"], &all_languages).is_empty() && forms(&[], &all_languages).is_empty()
     );
-    // A sentence is not switched if no language has labels of all its mentions.
+    // A sentence is not switched if there is no language in which all its mentions have labels.
     assert!(forms(&["Aare", "Rome"], &config(&["cc", "dd"])).is_empty());
     assert!(forms(&["Aare", "Rome"], &config(&["aa", "cc"])).is_empty());
     // The source language is never a target language.
@@ -113,8 +114,8 @@ fn five_languages_are_drawn_uniformly_and_reproducibly() {
     let sum: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
     assert!(counts.len() == 7 && sum * 6.0 / 2.0 < 22.5, "{counts:?}");
 
-    // If the pool contains all languages, the draw equals that of a config whose targets are all
-    // languages, but only sentences in `aa` and `cc` are returned.
+    // With all languages in the pool, the drawn languages are the same as with all languages as
+    // targets. However, only sentences in the targets `aa` and `cc` are returned.
     for seed in 0..50 {
         let with_pool =
             SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
@@ -175,7 +176,7 @@ fn skipped_texts_are_counted_for_any_number_of_threads() {
         text("One two three four Bern.", &["Bern"]),
     ];
     texts.push(LinkedText { language: Language::DE, ..text("Bern.", &["Bern"]) });
-    // The list contains more texts than one block.
+    // There are more texts than fit into one block.
     texts.extend((0..2000).map(|_| text("Aare and Bern.", &["Aare", "Bern"])));
     let config = SwitchConfig { max_words: 4, ..config(&ALL) };
     let run = |threads| with_threads(threads, || switch_all(texts.clone(), &config));
@@ -310,7 +311,8 @@ fn the_program_writes_files_atomically_and_rejects_inputs_as_outputs() {
     let texts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
     assert_eq!(texts, ["Bern.", "Bärn.", "伯尔尼."]);
 
-    // The draw includes the languages of the pool, but only sentences in --languages are written.
+    // With --pool de,zh, German or Chinese is drawn, but only Chinese sentences are written. If
+    // German is drawn, nothing is written, which is an error.
     let drawn = |seed: &u64| {
         let pool = "--languages zh --pool de,zh --count 1";
         let command = format!("switch --texts t.jsonl --labels l.tsv {pool} --seed {seed}");
@@ -336,7 +338,7 @@ fn the_program_writes_files_atomically_and_rejects_inputs_as_outputs() {
     assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
 }
 
-/// Writes texts about Bern, Aare and Rome, and their labels.
+/// Writes texts that mention Bern, Aare and Rome, and labels of these entities.
 fn write_texts(dir: &Path, count: usize) {
     let names = ["Bern", "Aare", "Rome"];
     let line = |number: usize| {
@@ -390,7 +392,7 @@ proptest! {
             command.current_dir(dir).env("RAYON_NUM_THREADS", threads);
             let output = command.args(arguments.split_whitespace()).output().unwrap();
             if !output.status.success() {
-                // All entities or no entity are held out.
+                // The command fails if all entities or none of them are held out.
                 let error = String::from_utf8(output.stderr).unwrap();
                 prop_assert!(error.contains("no data"), "{}", error);
                 prop_assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);

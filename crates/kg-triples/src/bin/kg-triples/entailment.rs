@@ -32,19 +32,20 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
-    /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
+    /// Folder with entities.<lang>.jsonl[.gz], whose lines have id, label, description, extract
     #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "synthetic"])]
     entities: Option<PathBuf>,
-    /// JSONL file of texts that describe their entity: id, lang, entity, text
+    /// JSONL files whose lines have id, lang, entity and a text that describes the entity
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     texts: Vec<PathBuf>,
-    /// Build descriptions from labels and other training triples (for small data sets)
+    /// Generate the description of an entity from its label and training triples (for small data
+    /// sets)
     #[arg(long, conflicts_with_all = ["entities", "texts"])]
     synthetic: bool,
     /// Languages of the descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// tokenizer.json, or the model folder that contains it
+    /// Path of tokenizer.json, or of the model folder that contains it
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
     /// Maximum length of a description in tokens, including special tokens
@@ -53,19 +54,20 @@ pub struct Args {
     /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]
     page_text: PageText,
-    /// Use one language for both descriptions of an example
+    /// Use one language for both descriptions of an example instead of two (an ablation)
     #[arg(long)]
     monolingual: bool,
     /// Number of examples, sampled with replacement [default: one example per triple]
     #[arg(long)]
     count: Option<u64>,
-    /// With --count: a subject language with n triples is sampled in proportion to n^EXPONENT
+    /// Exponent of the sampling with --count: a subject language with n triples is sampled in
+    /// proportion to n^EXPONENT
     #[arg(long, default_value_t = EntailmentConfig::default().smoothing)]
     smoothing: f64,
     /// Fraction of the triples held out for the probe
     #[arg(long, default_value_t = 0.0, value_name = "FRACTION")]
     hold_out: f64,
-    /// Number of candidate objects, including the objects of the queries
+    /// Number of candidate objects of the probe, including the objects of its queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
     /// Random seed
@@ -142,7 +144,7 @@ pub fn run(args: Args) -> CommandResult {
     Ok(())
 }
 
-/// Creates the error for an empty output, which states the cause.
+/// Creates the error for an empty output. Its hint contains the counts of skipped triples.
 fn empty_output(output: &str, report: &EntailmentReport) -> Error {
     Error::Empty {
         what: format!("{output} of {} triples", report.triples),
@@ -171,7 +173,7 @@ fn probe(
     Ok(Probe { queries: vec![("unseen-triples", queries)], candidates })
 }
 
-/// Reads the descriptions of `--entities` and `--texts`.
+/// Reads the descriptions from the files of `--entities` and `--texts`.
 fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
@@ -192,7 +194,7 @@ fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     Ok(descriptions)
 }
 
-/// Writes the examples and counts them by the language of the subject.
+/// Writes the examples and counts them by the language of the subject's description.
 fn write(
     writer: &mut JsonlWriter<EntailmentExample>,
     examples: impl Iterator<Item = Result<EntailmentExample, Error>>,

@@ -39,18 +39,19 @@ pub struct Args {
     /// different languages
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Fallback languages for missing labels and descriptions, in order of preference; repeat the
-    /// option for further languages
+    /// Fallback languages for labels and descriptions that are missing in a language, in order of
+    /// preference; repeat the option for further languages
     #[arg(long, value_name = "zh=zh-hans,…", value_parser = parse_fallback)]
     fallback: Vec<(Language, Vec<Language>)>,
     /// Tables to write [default: triples, labels and redirects]
     #[arg(long, value_delimiter = ',', value_parser = parse_choice::<DumpTable>,
         value_name = "triples,labels,descriptions,sitelinks,redirects")]
     tables: Vec<DumpTable>,
-    /// Number of parsing threads, or 0 for one per core; an additional thread decompresses the dump
+    /// Number of threads that parse the dump, or 0 for one per core; an additional thread
+    /// decompresses the dump
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Memory for sorting in MiB; additional data is sorted on disk, in --out
+    /// Memory for sorting in MiB; data that exceeds it is sorted in files in --out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
     /// Discard an unfinished extract in --out and start again instead of resuming it
@@ -89,7 +90,7 @@ pub fn run(args: Args) -> CommandResult {
     Ok(())
 }
 
-/// Runs the extract and shows a progress bar of the compressed bytes.
+/// Runs the extract and shows a progress bar of the compressed bytes that were read.
 fn with_progress(
     dump: &Path,
     config: &ExtractConfig,

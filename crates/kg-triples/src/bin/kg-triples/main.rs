@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use kg_triples::{Error, Language};
 use tokenizers::Tokenizer;
 
-/// Build training data from knowledge triples.
+/// Build training data from knowledge graphs and linked texts.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -63,9 +63,9 @@ invalid input or an invalid path.";
 enum Command {
     /// Extract triples and labels from a Wikidata dump
     Extract(extract::Args),
-    /// Rank names of entities by the number of sources that propose them
+    /// Rank the names of each entity by the number of sources that propose them
     Names(names::Args),
-    /// Sample triples that have labels in all languages
+    /// Sample triples that have labels in all requested languages
     Sample(sample::Args),
     /// Build monolingual, mixed and concatenated masked sequences
     Mix(mix::Args),
@@ -73,13 +73,13 @@ enum Command {
     Texts(texts::Args),
     /// Write texts with linked mentions of entities
     Link(link::Args),
-    /// Pair linked mentions in text with descriptions of their entities
+    /// Combine linked mentions in texts with descriptions of the mentioned entities
     Mentions(mentions::Args),
-    /// Join triples with descriptions of subject and object
+    /// Combine triples with descriptions of their subject and object
     Entailment(entailment::Args),
-    /// Pair texts about the same entity, for contrastive training
+    /// Build pairs of texts about one entity, for contrastive training
     Pairs(pairs::Args),
-    /// Mine knowledge phrases of queries, and the passages that contain them
+    /// Mine knowledge phrases from queries, and passages that contain these phrases
     Phrases(phrases::Args),
     /// Replace linked mentions in sentences by labels in other languages
     Switch(switch::Args),
@@ -121,7 +121,7 @@ fn parse_choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String>
     serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
 }
 
-/// Returns an error if the number of examples is 0, because the output would be empty.
+/// Returns an error if the option `--count` is 0, because the output would be empty.
 fn check_positive<N: From<u8> + PartialEq>(count: Option<N>) -> CommandResult {
     match count == Some(N::from(0)) {
         true => Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" }),

@@ -41,7 +41,7 @@ held-out entity, or an entity with a held-out language pair.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
-    /// tokenizer.json, or the model folder that contains it
+    /// Path of tokenizer.json, or of the model folder that contains it
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
     /// Maximum length of a passage in tokens, including special tokens
@@ -50,33 +50,35 @@ pub struct Args {
     /// Maximum length of a description in tokens, including special tokens
     #[arg(long, default_value_t = 256)]
     description_tokens: usize,
-    /// Use descriptions in the language of the passage (an ablation)
+    /// Use descriptions in the language of the passage instead of other languages (an ablation)
     #[arg(long)]
     monolingual: bool,
     /// Number of examples, sampled by language with --smoothing [default: one example per passage]
     #[arg(long)]
     count: Option<usize>,
-    /// A language with n passages is sampled in proportion to n^EXPONENT
+    /// Exponent of the sampling by language: a language with n passages is sampled in proportion to
+    /// n^EXPONENT
     #[arg(long, default_value_t = 0.3, requires = "count")]
     smoothing: f64,
-    /// Exponent of an entity's mention count; with a value below 1, rare entities are sampled more
-    /// often
+    /// Exponent of the sampling by entity: an entity with n mentions is sampled in proportion to
+    /// n^EXPONENT; a value below 1 increases the share of rare entities
     #[arg(long, default_value_t = 1.0, requires = "count")]
     entity_smoothing: f64,
-    /// Use only the N entities with the most mentions; entities that are mentioned in many
-    /// languages are preferred
+    /// Use only the N entities with the highest sum of ln(1 + mentions) over all languages
     #[arg(long, value_name = "N")]
     most_mentioned: Option<usize>,
-    /// Fractions of texts, language pairs and entities held out for the probe
+    /// Fractions of texts, language pairs and entities that are held out of training for the three
+    /// probes
     #[arg(long, value_name = "texts=F,pairs=F,entities=F", value_parser = parse_fractions)]
     hold_out: Option<Fractions>,
-    /// Maximum number of queries per probe: unseen texts, pairs and entities
+    /// Maximum number of queries of each probe; the three probes are unseen texts, pairs and
+    /// entities
     #[arg(long, default_value_t = HeldOut::default().queries, requires = "hold_out")]
     queries: usize,
-    /// Maximum number of queries per entity [default: unlimited]
+    /// Maximum number of queries about one entity in each probe [default: unlimited]
     #[arg(long, value_name = "N", requires = "hold_out")]
     queries_per_entity: Option<usize>,
-    /// Number of candidate entities, including the entities of the queries
+    /// Number of candidate entities of the probes, including the entities of their queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
     /// Random seed
@@ -209,7 +211,7 @@ fn probe(
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }
 
-/// Adds the texts that are pages of entities as descriptions of these entities.
+/// Adds each text that is the page of an entity as a description of this entity.
 fn add_page_descriptions(sources: &Sources, descriptions: &mut Descriptions) -> CommandResult {
     for text in sources.texts(None) {
         let text = text?;
@@ -246,7 +248,7 @@ struct ExampleSource<'s> {
 }
 
 impl<'s> ExampleSource<'s> {
-    /// Returns examples of the passages of `texts`, at most one per passage.
+    /// Returns an iterator over the examples of `texts`.
     fn examples<'t>(
         &'t self,
         texts: Texts<'t>,
@@ -260,7 +262,8 @@ impl<'s> ExampleSource<'s> {
         }
     }
 
-    /// Returns an endless iterator over examples of all languages that have examples.
+    /// Returns an endless iterator over examples, which samples languages by `--smoothing`.
+    /// Languages without examples are excluded.
     fn by_language<'t>(
         &'t self,
         report: &MentionReport,
@@ -274,8 +277,8 @@ impl<'s> ExampleSource<'s> {
                 let language = *language;
                 let open_examples = move |epoch: u64| {
                     let texts = self.sources.texts(Some(language));
-                    // The first pass over the texts has already created all queries, so held-out
-                    // texts are not needed here.
+                    // Held-out texts are skipped, because the first pass over the texts has already
+                    // created all queries from them.
                     let training_texts = texts.filter(|text| match (text, self.held_out) {
                         (Ok(text), Some(held_out)) => !held_out.holds_out_text(&text.id),
                         _ => true,

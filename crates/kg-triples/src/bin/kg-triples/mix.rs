@@ -31,7 +31,7 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
     input: PathBuf,
-    /// tokenizer.json, or the model folder that contains it [default: tokenizer.json in
+    /// Path of tokenizer.json, or of the model folder that contains it [default: tokenizer.json in
     /// the folder --in]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -41,22 +41,25 @@ pub struct Args {
     /// Kinds of sequences
     #[arg(long, value_delimiter = ',', default_value = "monolingual,mixed,concatenated", value_parser = parse_choice::<SequenceKind>)]
     kinds: Vec<SequenceKind>,
-    /// Masks per entity: gold_length, single, or fixed:N
+    /// Number of masks per entity: gold_length (one per sub-token), single, or fixed:N
     #[arg(long, default_value = "gold_length", value_parser = parse_masking)]
     masking: Masking,
-    /// Masked entity of mixed triples: foreign_entity, native_entity or both
+    /// Masked entity of mixed triples: foreign_entity (in another language than the relation),
+    /// native_entity (in the language of the relation) or both
     #[arg(long, default_value = "foreign_entity", value_parser = parse_choice::<MixedTarget>)]
     mixed_target: MixedTarget,
-    /// Separator of head, relation and tail: space or comma
+    /// Separator between head, relation and tail: space or comma
     #[arg(long, default_value = "space", value_parser = parse_choice::<TripleStyle>)]
     triple_style: TripleStyle,
-    /// Separator of concatenated triples: none or sep_token
+    /// Separator between concatenated triples: none (as between head, relation and tail) or
+    /// sep_token
     #[arg(long, default_value = "none", value_parser = parse_choice::<ConcatSeparator>)]
     concat_separator: ConcatSeparator,
-    /// Directions of mixed sequences: (i, j) (forward), or (i, j) and (j, i) (both)
+    /// Orders of the language pair i-j in mixed sequences: forward (only i-j) or both (i-j and j-i)
     #[arg(long, default_value = "both", value_parser = parse_choice::<Directions>)]
     mixed_directions: Directions,
-    /// Orders of concatenated sequences: (i, j) (forward), or (i, j) and (j, i) (both)
+    /// Orders of the language pair i-j in concatenated sequences: forward (only i-j) or both (i-j
+    /// and j-i)
     #[arg(long, default_value = "forward", value_parser = parse_choice::<Directions>)]
     concatenated_orders: Directions,
     /// Proportions of monolingual, mixed and concatenated sequences, such as 1,1,1 [default: all
@@ -67,15 +70,15 @@ pub struct Args {
     /// dropped
     #[arg(long, default_value_t = SequenceConfig::default().max_length)]
     max_length: usize,
-    /// Random seed of the shuffle
+    /// Random seed for the order of sequences, --mix-weights and --control
     #[arg(long, default_value_t = SequenceConfig::default().seed)]
     seed: u64,
-    /// File of entity ids, one per line; triples with these heads are excluded
+    /// File of entity ids, one per line; triples whose head is one of these entities are excluded
     #[arg(long, value_name = "FILE")]
     without_heads: Option<PathBuf>,
-    /// Control data written instead of the facts: label_pairs (with --kinds mixed: the labels of an
-    /// entity in both languages) or false_facts (facts with a wrong tail of the same relation,
-    /// drawn by --seed)
+    /// Use control facts instead of the facts: label_pairs (facts that relate each entity to
+    /// itself; use them with --kinds mixed) or false_facts (facts with a wrong tail, drawn from the
+    /// tails of their relation)
     #[arg(long, value_parser = parse_choice::<Control>)]
     control: Option<Control>,
     /// Build the sequences of each language pair separately, and write one file per pair to --out
@@ -172,8 +175,8 @@ fn empty_output(report: &BuildReport) -> Error {
     Error::Empty {
         what: format!("sequences of {} triples", report.facts),
         hint: format!(
-            "dropped: {} without a label, {} with an invalid label, {} with too long an entity, \
-             {} too long",
+            "dropped sequences: {} lack a label, {} have an invalid label, {} have an entity that \
+             is too long, {} are too long",
             report.dropped.missing_label,
             report.dropped.unusable_label,
             report.dropped.entity_too_long,
@@ -196,13 +199,13 @@ fn file_name((i, j): &(String, String)) -> String {
     format!("train/{i}-{j}.jsonl.gz")
 }
 
-/// Returns the pairs of English and each other language.
+/// Returns a pair for each language other than English: English and this language.
 fn default_pairs(graph: &KnowledgeGraph) -> Vec<(String, String)> {
     let other_languages = graph.languages().iter().filter(|language| **language != "en");
     other_languages.map(|language| ("en".to_owned(), language.as_str().to_owned())).collect()
 }
 
-/// Parses a pair such as `en-de`; codes that contain a hyphen are separated by a colon, as in
+/// Parses a pair such as `en-de`. If a code contains a hyphen, the separator must be a colon, as in
 /// `en:zh-hant`.
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once(':').or_else(|| text.split_once('-'));

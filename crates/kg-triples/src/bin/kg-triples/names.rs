@@ -17,23 +17,23 @@ use crate::{CommandResult, spinner};
 
 A line of --candidates:
   {\"entity\": \"Q183\", \"lang\": \"de\", \"name\": \"Deutschland\", \"source\": \"mt:en\"}
-A source has one vote for a name of an entity in a language. Name it by method and source
-language. \"primary\": true marks a name that a source lists first, as labels before aliases.
-Case, punctuation and symbols are ignored. An --out that ends in .tsv contains the best name
-of each entity; any other contains lines of entity, lang and values: [support, name, primary], best
-first.")]
+A source has one vote for a name of an entity in a language. The id of a source should contain
+the method and the language of its input. \"primary\": true marks the preferred name of a source,
+such as a label in contrast to aliases. Names that differ only in case, punctuation and symbols
+are equal. If --out ends in .tsv, it contains the best name of each entity and language. Otherwise
+a line has entity, lang and values: a list of [support, name, primary], best first.")]
 pub struct Args {
-    /// JSONL files of name candidates: entity, lang, name, source
+    /// JSONL files of name candidates, whose lines have entity, lang, name, source
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', required = true)]
     candidates: Vec<PathBuf>,
-    /// TSV file of labels (id, lang, label, kind), which are added as candidates of a source named
-    /// labels
+    /// TSV file of labels (id, lang, label, kind); labels of entities are added as candidates of a
+    /// source with the id "labels"
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Minimum number of sources that propose a name
+    /// Minimum number of sources that must propose a name
     #[arg(long, default_value_t = 2, value_name = "N")]
     threshold: usize,
-    /// Output file: labels.tsv, or JSON lines
+    /// Output file: a table of labels if it ends in .tsv, otherwise JSON lines
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

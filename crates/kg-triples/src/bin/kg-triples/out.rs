@@ -16,19 +16,19 @@ pub enum Out {
     Folder(PreparedFolder),
 }
 
-/// Requirement of `--out` if data is held out, used in error messages.
+/// Rule for `--out` in the error message of a command that holds out data but writes to a file.
 pub const QUERY_FOLDER_RULE: &str = "a folder if data is held out, for the queries";
 
-/// The queries of a probe, and the candidates of all queries.
+/// The queries of one or several probes, and the candidates for all queries.
 pub struct Probe<Q, C> {
-    /// The queries of each kind, with the file name of the kind.
+    /// The file name (without extension) and the queries of each probe.
     pub queries: Vec<(&'static str, Vec<Q>)>,
     pub candidates: Vec<C>,
 }
 
 impl<Q: Serialize, C: Serialize> Probe<Q, C> {
-    /// Writes a file for each kind that has queries, and a file for the candidates. Returns the
-    /// number of rows of each file.
+    /// Writes a file for each probe that has queries, and a file for the candidates. Returns the
+    /// name and number of rows of each file.
     fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut sizes = Vec::new();
         for (name, queries) in &self.queries {
@@ -39,8 +39,8 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     }
 }
 
-/// Writes `rows` to a file of the probe, which is not created if there are no rows. Returns the
-/// number of rows.
+/// Writes `rows` to the file `probe/<name>.jsonl.gz` unless there are no rows. Returns the number
+/// of rows.
 fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
     if !rows.is_empty() {
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
@@ -62,9 +62,9 @@ pub fn write_lines<T: Serialize>(
 }
 
 impl Out {
-    /// Creates a file destination if the path ends in `.jsonl` or `.gz` or is an existing file,
-    /// otherwise a prepared folder. If `folder` is set, a file is rejected with this rule as the
-    /// error.
+    /// Creates a file destination if the path ends in `.jsonl` or `.gz`, is `-` or is an existing
+    /// file. Otherwise starts a prepared folder. If `folder` is set, a file is an error with this
+    /// rule.
     pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, Error> {
         let has_extension = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
@@ -77,8 +77,8 @@ impl Out {
         }
     }
 
-    /// Returns the path of a file in the folder, such as `train/mentions.jsonl.gz`. Returns the
-    /// path of `--out` if it is a file.
+    /// Returns the path of the file `name`, such as `train/mentions.jsonl.gz`, in the prepared
+    /// folder. If `--out` is a file, returns its path.
     pub fn file(&self, name: &str) -> Result<PathBuf, Error> {
         match self {
             Self::File(path) => Ok(path.clone()),
@@ -95,8 +95,8 @@ impl Out {
         Ok(())
     }
 
-    /// Like [`Self::finish`], but also writes a probe. Returns the number of rows of each probe
-    /// file.
+    /// Writes the files of `probe`, if any, and then calls [`Self::finish`]. Returns the name and
+    /// number of rows of each probe file.
     pub fn finish_with<Q: Serialize, C: Serialize>(
         self,
         program: &'static str,

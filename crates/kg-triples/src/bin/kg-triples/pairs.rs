@@ -35,7 +35,8 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
-    /// Folder with entities.<lang>.jsonl[.gz]: descriptions, and labels missing in --kg
+    /// Folder with entities.<lang>.jsonl[.gz], which provides descriptions, and labels that are
+    /// missing in --kg
     #[arg(long, value_name = "DIR")]
     entities: Option<PathBuf>,
     /// JSONL files of linked texts: id, lang, text, mentions
@@ -44,21 +45,22 @@ pub struct Args {
     /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]
     page_text: PageText,
-    /// Kinds of pairs: ep, tp, es, ts
+    /// Kinds of pairs: ep (labels of an entity), tp (triple and label of its object), es
+    /// (description and label of an entity), ts (sentence and label of an object)
     #[arg(long, default_value = "ep,tp", value_delimiter = ',', value_parser = parse_choice::<PairKind>)]
     kinds: Vec<PairKind>,
     /// Languages of all texts [default: all languages with labels]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
     /// Number of training pairs of each kind, sampled with replacement [default: one pair per
-    /// source]
+    /// entity of a triple (ep), triple (tp), description (es) or object of a sentence (ts)]
     #[arg(long)]
     count: Option<u64>,
-    /// Words of the object that are removed from sentences of ts: whole (all words) or released
-    /// (all except the last word)
+    /// Words of the object that are removed from the sentences of the kind ts: whole (all words) or
+    /// released (all except the last word, as in the paper's released code)
     #[arg(long, default_value = "whole", value_parser = parse_choice::<RemoveObject>)]
     remove_object: RemoveObject,
-    /// Fraction of the entities held out of training
+    /// Fraction of the entities that are held out of training
     #[arg(long, default_value_t = PairConfig::default().hold_out, value_name = "FRACTION")]
     hold_out: f64,
     /// Random seed
@@ -85,8 +87,8 @@ pub fn run(args: Args) -> CommandResult {
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
-    // Texts are linked before the labels of pages are added, because a page may have another id for
-    // an entity of --kg.
+    // Mentions are linked by the labels of --kg only, before the labels of pages are added. A page
+    // may have another id for an entity of --kg, and its label would then be ambiguous.
     let sources = kinds.contains(&PairKind::Ts).then(|| args.sources(&graph)).transpose()?;
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
@@ -177,7 +179,7 @@ impl Args {
         }
     }
 
-    /// Opens the texts of `ts`, in which entities of `graph` are mentioned.
+    /// Opens the texts of the kind `ts`, in which mentions are linked to entities of `graph`.
     fn sources(&self, graph: &KnowledgeGraph) -> Result<Sources, Error> {
         let languages = self.languages.clone();
         let Some(folder) = self.entities.as_ref().filter(|_| self.texts.is_empty()) else {
@@ -188,20 +190,23 @@ impl Args {
             let label = move |code: &Language| Some((*code, graph.label(id, code.as_str())?, id));
             graph.languages().iter().filter_map(label)
         });
-        // The entity of a page may be the subject or object of a triple in the page's sentences.
+        // Mentions of the page's own entity are linked as well, because this entity can be the
+        // subject or object of a triple.
         let matcher = LabelMatcher::new(labels)?.0.with_self_links();
         let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
         Ok(Sources::new(files.collect(), languages, Links::Labels(matcher, self.page_text)))
     }
 }
 
-/// Creates the error for a kind without pairs, which states the cause.
+/// Creates the error for a kind without training pairs. Its hint contains the counts of skipped
+/// sources.
 fn no_pairs_error(kind: PairKind, counts: &PairCounts) -> Error {
     Error::Empty {
         what: format!("{} pairs of {} sources", kind.name(), counts.sources),
         hint: format!(
-            "{} have no label in the languages, {} no triple, {} no word but the object, {} are \
-             for training and {} held out; add data, or change --languages or --hold-out",
+            "{} sources have no label in the languages, {} mention no triple, {} have no word \
+             besides the object, {} are for training and {} are held out; add data, or change \
+             --languages or --hold-out",
             counts.without_label, counts.without_triple, counts.bare, counts.train, counts.held_out
         ),
     }

@@ -26,19 +26,19 @@ points:
   {\"lang\": \"en\", \"text\": \"…\", \"phrases\": [{\"phrase\": \"…\",
    \"occurrences\": [{\"start\": 4, \"end\": 19}]}]}")]
 pub struct Args {
-    /// JSONL file of queries with their documents
+    /// JSONL files of queries with their documents (search results)
     #[arg(long, required = true, value_name = "FILE,…", value_delimiter = ',')]
     queries: Vec<PathBuf>,
     /// Number of search results used per query
     #[arg(long, default_value_t = PhraseConfig::default().titles)]
     titles: usize,
-    /// Minimum fraction of the titles that contain a phrase, such as 0.7 or 7/10
+    /// Fraction of the titles that must contain a phrase, such as 0.7 or 7/10
     #[arg(long, default_value_t = PhraseConfig::default().title_fraction, value_parser = parse_fraction)]
     title_fraction: f64,
     /// Minimum length of a passage in code points
     #[arg(long, default_value_t = PhraseConfig::default().min_chars)]
     min_chars: usize,
-    /// Write all passages instead of an equal number per language
+    /// Write all passages instead of an equal number of passages per language
     #[arg(long)]
     unequal: bool,
     /// Random seed of the selection of passages

@@ -24,15 +24,15 @@ pub struct Args {
     /// Languages in which head, relation and tail must have labels (see --coverage)
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<String>,
-    /// Required labels: all (in all languages) or pairs (the head in one language, the tail in
-    /// another, and the relation in both)
+    /// Required labels: all (in all languages) or pairs (there are two languages such that the head
+    /// has a label in one, the tail in the other, and the relation in both)
     #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = parse_choice::<Coverage>)]
     coverage: Coverage,
-    /// JSONL file of `kg-triples names`; its best names replace labels of entities, and missing
-    /// labels are added. The folder is then read into memory
+    /// JSONL file that `kg-triples names` wrote. The best name of an entity replaces its label or
+    /// is added as a missing label. With this option, the whole folder --kg is read into memory
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
-    /// Number of facts
+    /// Number of facts to sample
     #[arg(long, default_value_t = SampleConfig::default().count)]
     count: usize,
     /// Random seed of the sample

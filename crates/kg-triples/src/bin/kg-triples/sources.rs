@@ -16,16 +16,16 @@ use crate::{parse_choice, parse_language_file};
 /// Options for text sources and entity labels.
 #[derive(clap::Args)]
 pub struct SourceArgs {
-    /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
+    /// Folder with entities.<lang>.jsonl[.gz], whose lines have id, label, description, extract
     #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "wiki"])]
     pub entities: Option<PathBuf>,
-    /// JSONL files of linked texts: id, lang, text, mentions
+    /// JSONL files of linked texts, whose lines have id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
     texts: Vec<PathBuf>,
-    /// WikiExtractor files by language
+    /// Output file of WikiExtractor for each language
     #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = parse_language_file, requires = "sitelinks")]
     wiki: Vec<(Language, PathBuf)>,
-    /// TSV file of page titles: id, lang, title
+    /// TSV file of the page titles of entities: id, lang, title
     #[arg(long, value_name = "FILE", requires = "wiki")]
     sitelinks: Option<PathBuf>,
     /// Languages of passages and descriptions [default: all]
@@ -38,25 +38,25 @@ pub struct SourceArgs {
 
 pub type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, Error>> + 's>;
 
-/// The text files of a run, and the method of linking entities.
+/// The text files of a run, and the method of linking mentions to entities.
 pub struct Sources {
     files: Vec<(Option<Language>, PathBuf)>,
     languages: Option<Vec<Language>>,
     pub links: Links,
-    /// Counts of links in the texts read so far, for [`Links::Labels`].
+    /// With [`Links::Labels`], counts of linked mentions in the texts read so far.
     pub link_reports: RefCell<BTreeMap<Language, LinkReport>>,
 }
 
-/// The origin of the mentions in texts.
+/// The method by which the mentions in texts are found.
 pub enum Links {
-    /// The texts contain mentions.
+    /// The files of texts contain the mentions.
     InText,
     Titles(Sitelinks),
     Labels(LabelMatcher, PageText),
 }
 
 impl Sources {
-    /// Creates sources from files. Each has its language, or `None` if its texts may be in several
+    /// Creates sources from files. The language of a file is `None` if its texts may be in several
     /// languages.
     pub fn new(
         files: Vec<(Option<Language>, PathBuf)>,
@@ -111,8 +111,8 @@ impl Sources {
 /// Counts of used and skipped labels by language.
 pub type LabelReports = BTreeMap<Language, LabelReport>;
 
-/// Creates the sources of texts, and reads the descriptions of `--entities`. Also returns the
-/// counts of labels, which are empty unless labels are used for linking.
+/// Creates the sources of texts, and reads the descriptions of `--entities`. The function also
+/// returns counts of labels, which are empty unless labels are used for linking.
 pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), Error> {
     check_unique_languages("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();

@@ -35,13 +35,14 @@ pub struct Args {
     /// JSONL files of linked texts: id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', required_unless_present = "tagged")]
     texts: Vec<PathBuf>,
-    /// Sentences in the format of the EntityCS corpus; they are converted to linked texts
+    /// File in the format of the released EntityCS corpus; its sentences are only converted to
+    /// linked texts
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "labels", "entities"])]
     tagged: Option<PathBuf>,
     /// TSV file of entity labels: id, lang, label, kind
     #[arg(long, value_name = "FILE", required_unless_present_any = ["entities", "tagged"])]
     labels: Option<PathBuf>,
-    /// Folder with entities.<lang>.jsonl[.gz], from which labels are read
+    /// Folder with entities.<lang>.jsonl[.gz], from which labels are read instead of --labels
     #[arg(long, value_name = "DIR", conflicts_with = "labels")]
     entities: Option<PathBuf>,
     /// Language of the texts
@@ -50,17 +51,18 @@ pub struct Args {
     /// Languages to switch into [default: all languages with labels]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// Additional languages that are included in the draw, but whose sentences are not written
+    /// Additional languages that can be drawn for a sentence, but in which no sentence is written
     #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages")]
     pool: Vec<Language>,
-    /// Languages of a sentence: shared (languages with labels of all mentions) or per_mention (with
-    /// a label of any mention)
+    /// Languages that can be drawn for a sentence: shared (every labelled entity of the sentence
+    /// has a label in the language) or per_mention (at least one entity has a label in the
+    /// language)
     #[arg(long, default_value = "shared", value_parser = parse_choice::<LanguageRule>)]
     rule: LanguageRule,
-    /// Maximum number of languages per sentence
+    /// Maximum number of languages that are drawn per sentence
     #[arg(long, default_value_t = SwitchConfig::default().count)]
     count: usize,
-    /// Maximum length of a sentence in words
+    /// Maximum length of a sentence in words; longer sentences are skipped
     #[arg(long, default_value_t = SwitchConfig::default().max_words)]
     max_words: usize,
     /// Also write the original sentence before its switched forms
@@ -69,16 +71,19 @@ pub struct Args {
     /// Write one file per language, train/switched.<lang>.jsonl.gz, to the folder --out
     #[arg(long)]
     by_language: bool,
-    /// Fraction of held-out entities, which are never switched, selected by a hash of the id
+    /// Fraction of the entities that are held out, which means that their mentions are never
+    /// switched; they are selected by a hash of the id
     #[arg(long, value_name = "FRACTION", conflicts_with = "tagged")]
     hold_out: Option<f64>,
-    /// Random seed of the held-out entities
+    /// Random seed for the selection of held-out entities
     #[arg(long, default_value_t = 0, requires = "hold_out")]
     hold_out_seed: u64,
-    /// Control: replace mentions by labels of other entities, drawn by this seed
+    /// Use wrong labels as a control: mentions are replaced by labels of other entities, drawn with
+    /// this random seed
     #[arg(long, value_name = "SEED", conflicts_with = "tagged")]
     wrong_labels: Option<u64>,
-    /// Number of texts per language held out for validation, selected by a hash of the id
+    /// Number of texts per language that are held out for validation; they are selected by a hash
+    /// of the id
     #[arg(long, value_name = "N", default_value_t = 0)]
     validation: usize,
     /// Random seed

@@ -12,7 +12,7 @@ use shards::seed_for;
 use crate::CommandResult;
 use crate::out::{Out, write_lines};
 
-/// Writers of training texts, and the validation texts of each language.
+/// Writers of the training texts, and the validation texts, which are written at the end.
 pub struct TextFiles<'a> {
     out: &'a Out,
     by_language: bool,
@@ -21,8 +21,8 @@ pub struct TextFiles<'a> {
     validation: Validation,
 }
 
-/// The validation set: for each language, the texts with the smallest random numbers, which depend
-/// on the seed and the text's id.
+/// The validation set. Each text has a random number that depends on the seed and the text's id.
+/// For each language, the set contains the `size` texts with the smallest numbers.
 pub struct Validation {
     size: usize,
     seed: u64,
@@ -34,8 +34,8 @@ impl Validation {
         Self { size, seed, texts: BTreeMap::new() }
     }
 
-    /// Adds `text` to the validation set if its random number is among the smallest. Returns `text`
-    /// if it is not added, or the text that it replaces, if any.
+    /// Adds `text` to the validation set. If the set is then too large, removes and returns the
+    /// text with the largest random number, which may be `text`.
     fn insert(&mut self, text: LinkedText) -> Option<LinkedText> {
         if self.size == 0 {
             return Some(text);
@@ -75,7 +75,7 @@ impl<'a> TextFiles<'a> {
         Ok(())
     }
 
-    /// Finishes the files and returns the number of texts in each.
+    /// Finishes the files and returns the number of training and validation texts by language.
     pub fn finish(self) -> Result<Value, Error> {
         let mut counts = json!({ "train": self.counts });
         if self.validation.size > 0 {
@@ -98,7 +98,8 @@ impl<'a> TextFiles<'a> {
     }
 }
 
-/// Labels of switched entities, and of held-out entities that are mentioned in the texts.
+/// The probe of label retrieval. It contains labels of switched entities, and of held-out entities
+/// that are mentioned in the texts.
 pub struct LabelProbe {
     held_out: EntityLabels,
     /// Switched entities by language.

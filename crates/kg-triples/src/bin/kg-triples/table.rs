@@ -6,7 +6,7 @@ use std::io::Write;
 use atomic_file::cli::output;
 use kg_triples::Language;
 
-/// A table of text, whose first column is left-aligned and all other columns right-aligned.
+/// A table of text. The first column is left-aligned, all other columns are right-aligned.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// Prints the numbers of texts and mentions of each language.
+/// Prints the number of texts and the number of mentions of each language.
 pub fn print_texts(counts: &BTreeMap<Language, (usize, usize)>) {
     let mut table = Table::default();
     table.row(["language", "texts", "mentions"]);

@@ -19,7 +19,7 @@ pub struct Args {
     /// Languages [default: all languages of the folder]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Prepared folder to write: train/triples.<language>.txt with one triple per line
+    /// Prepared folder to write; its files train/triples.<language>.txt contain one triple per line
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

@@ -14,7 +14,7 @@ use file::TableFile;
 /// The tables of an extract, before they are renamed to their final names.
 pub(super) struct Tables {
     folder: PathBuf,
-    /// Tables of entities, in the order of the rows in a [`Record`].
+    /// All tables except redirects, in the order of [`Record::rows`].
     tables: Vec<TableFile>,
     redirects: Option<TableFile>,
 }

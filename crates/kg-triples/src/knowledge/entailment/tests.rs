@@ -32,8 +32,8 @@ fn descriptions_contain_only_other_training_facts() {
     assert!(triples.facts_about.values().flatten().all(|fact| train.contains(fact)));
     let mut example_rng = rng("test", 1);
     let english = Language::new("en").unwrap();
-    // The triple is about a country with few facts, whose description contains its continent only
-    // because of this fact.
+    // The fact is the continent of a country. The country has so few facts that its description
+    // contains the continent only if this fact is not excluded.
     let fact = *data
         .train
         .iter()
@@ -61,7 +61,7 @@ fn descriptions_contain_only_other_training_facts() {
     }
 }
 
-/// Compares the results of fixed seeds with stored digests.
+/// Compares results for fixed seeds with stored digests.
 #[test]
 fn samples_objects_and_queries_are_pinned() {
     let data = dataset(true);

@@ -9,8 +9,8 @@ use crate::{Error, Language};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "sw", "zh"];
 
-/// A passage of text `T{text}` that mentions `Q{entity}`. `language` is the index of the passage's
-/// language, `language + offset` the index of the description's language.
+/// A passage of text `T{text}` that mentions `Q{entity}`. The passage is in the language with index
+/// `language`, and the description is in the language with index `language + offset`.
 fn example(
     passage: usize,
     text: usize,
@@ -30,12 +30,13 @@ fn example(
     }
 }
 
-/// Up to 300 examples of 40 texts about 15 entities, each with a description in another language.
+/// Up to 300 examples from 40 texts about 15 entities. The description of each example is in
+/// another language than its passage.
 fn examples() -> impl Strategy<Value = Vec<MentionExample>> {
     let fields = (0usize..40, 0usize..15, 0usize..4, 1usize..4);
     prop::collection::vec(fields, 1..300).prop_map(|examples| {
         let numbered_fields = examples.into_iter().enumerate();
-        // Each passage has two examples.
+        // Two consecutive examples share a passage number.
         numbered_fields
             .map(|(at, (text, entity, language, offset))| {
                 example(at / 2, text, entity, language, offset)
@@ -63,7 +64,7 @@ struct Splits {
     queries: [Vec<MentionExample>; 3],
 }
 
-/// Selects the training examples from `trainable` and the held-out examples from `queries`.
+/// Selects the training examples from `trainable` and the queries from `queries`.
 fn split_examples(
     held_out: &HeldOut,
     trainable: &[MentionExample],
@@ -97,8 +98,8 @@ fn triple(example: &MentionExample) -> Triple<'_> {
     (&example.entity, example.language.as_str(), example.description_language.as_str())
 }
 
-/// Asserts that the training set contains no text, entity or language pair that is unseen in a
-/// probe.
+/// Asserts that the training examples contain no text, entity or language pair that the probes
+/// require to be unseen.
 fn assert_no_leak(splits: &Splits) {
     let texts: BTreeSet<&str> = splits.train.iter().map(|example| &*example.id).collect();
     let entities: BTreeSet<&str> = splits.train.iter().map(|example| &*example.entity).collect();
@@ -252,7 +253,7 @@ fn missing_queries_are_an_error_that_names_the_key() {
         .map(|seed| HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() })
         .find(|held_out| held_out.split_of(&examples[0]) == Split::Train)
         .unwrap();
-    // Without passages in several languages, the list of queries is empty.
+    // The second case has no examples for queries at all.
     for queries in [&examples[..], &[]] {
         let error = split_examples(&held_out, &examples, queries).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{error}");

@@ -1,4 +1,5 @@
-//! Tests that compare samples of a folder and of a graph in memory with a reference implementation.
+//! Tests that compare samples of a folder, and samples of a graph in memory, with a reference
+//! implementation.
 use proptest::prelude::*;
 
 use super::super::rules::LabelCheck;
@@ -56,7 +57,7 @@ fn config() -> impl Strategy<Value = SampleConfig> {
     )
 }
 
-/// Reference implementation: ranks and sorts all triples, without bounds and blocks.
+/// Reference implementation: ranks and sorts all triples, without rank bounds and without blocks.
 fn reference_sample(
     graph: &KnowledgeGraph,
     config: &SampleConfig,

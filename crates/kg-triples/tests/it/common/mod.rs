@@ -15,25 +15,26 @@ use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 use tokenizers::Tokenizer;
 
-/// Three countries with capital and official language, labelled in en, de and zh.
+/// A graph of three countries with their capitals and official languages, labelled in en, de and
+/// zh.
 pub fn countries() -> KnowledgeGraph {
     KnowledgeGraph::read_dir(testkit::fixture("countries")).unwrap()
 }
 
-/// A temporary folder with [`countries`] in `kg`.
+/// A temporary folder that contains the graph [`countries`] in the folder `kg`.
 pub fn countries_folder() -> TempDir {
     let dir = tempdir().unwrap();
     countries().write_dir(dir.path().join("kg")).unwrap();
     dir
 }
 
-/// A label of [`countries`].
+/// Returns the label of an id in the graph [`countries`].
 pub fn label(id: &str, language: &str) -> &'static str {
     static COUNTRIES: LazyLock<KnowledgeGraph> = LazyLock::new(countries);
     COUNTRIES.label(id, language).unwrap()
 }
 
-/// A graph of triples and labels, given as (id, language, label).
+/// A graph of triples (head, relation, tail) and labels (id, language, label).
 pub fn graph<T: AsRef<str>>(triples: &[[T; 3]], labels: &[[T; 3]]) -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
     for [head, relation, tail] in triples {
@@ -47,7 +48,8 @@ pub fn graph<T: AsRef<str>>(triples: &[[T; 3]], labels: &[[T; 3]]) -> KnowledgeG
     builder.build()
 }
 
-/// A graph of `heads` × `tails` facts of one relation, labelled in en and de.
+/// A graph in which one relation connects each of `heads` entities to each of `tails` entities,
+/// labelled in en and de.
 pub fn grid(heads: usize, tails: usize) -> KnowledgeGraph {
     let facts = (0..heads).flat_map(|head| (0..tails).map(move |tail| (head, tail)));
     let fact =
@@ -68,7 +70,7 @@ pub fn language(code: &str) -> Language {
     Language::new(code).unwrap()
 }
 
-/// A text with mentions, given as (substring, entity).
+/// A text in the language `code` whose mentions are given as (substring, entity).
 pub fn linked_text(code: &str, text: &str, mentions: &[(&str, &str)]) -> LinkedText {
     let mention = |(part, entity): &(&str, &str)| {
         let start = text[..text.find(part).unwrap()].chars().count();
@@ -94,8 +96,8 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
-/// The XLM-R-like tokenizer of the fixtures: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>`
-/// last.
+/// The XLM-R-like tokenizer of the fixtures. Its special tokens have the ids 0 (`<s>`), 1
+/// (`<pad>`), 2 (`</s>`) and 3 (`<unk>`); `<mask>` has the largest id.
 pub fn tokenizer() -> Tokenizer {
     Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
 }
@@ -133,8 +135,8 @@ pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T
     assert_eq!(read::<T>(&path), records);
 }
 
-/// Reads a file `r.jsonl` whose line 3 is `record` with another value of `key`, and returns the
-/// error.
+/// Returns the error of reading a file `r.jsonl` whose line 3 is `record` with the field `key`
+/// changed to `value`.
 pub fn changed_line_error<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
     let valid = serde_json::to_value(record).unwrap();
     let mut changed = valid.clone();
@@ -142,8 +144,8 @@ pub fn changed_line_error<T: Record + Serialize>(record: &T, key: &str, value: V
     line_error::<T>(&valid.to_string(), &changed.to_string())
 }
 
-/// Reads a file `r.jsonl` whose line 3 is `invalid`, and returns the error. Checks that reading
-/// ends with this error.
+/// Returns the error of reading a file `r.jsonl` whose line 3 is `invalid`. Checks that nothing is
+/// read after this error.
 pub fn line_error<T: Record>(valid: &str, invalid: &str) -> String {
     let dir = tempdir().unwrap();
     write(dir.path(), "r.jsonl", format!("{valid}\n\n{invalid}\n{valid}\n"));
@@ -158,7 +160,8 @@ pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
     JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Returns the token ids with masks replaced by their targets, without masks that predict padding.
+/// Returns the token ids of a sequence in which masks are replaced by their targets. Masks that
+/// predict padding are removed.
 pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
     let is_padding = |at: usize| {
         let mut entities = sequence.entities.iter();
@@ -189,8 +192,8 @@ pub fn mix_arguments(rest: &str) -> String {
     format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
 }
 
-/// Asserts for all pairs of arguments and text that the command fails, that its error contains the
-/// text, and that it writes no file.
+/// Runs the command `prefix` with the arguments of each case. Asserts that the command fails with
+/// an error that contains the text of the case, and that it writes no file.
 #[track_caller]
 pub fn expect_errors(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
     for (arguments, expected) in cases {
@@ -207,7 +210,8 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Returns the error line of a run, which must fail with exit code 2 and print nothing else.
+/// Returns the error line of a run. The run must fail with exit code 2 and print nothing except
+/// this line.
 #[track_caller]
 pub fn failure(output: &Output) -> String {
     let error = String::from_utf8(output.stderr.clone()).unwrap();

@@ -28,7 +28,8 @@ fn the_longest_label_of_whole_words_is_linked() {
         ("New York", "Q5"),
         ("York City", "Q6"),
     ];
-    // "San" ends at a word boundary, but "San Marino" does not.
+    // In "San Marinoan", the label "San" ends at a word boundary, but the label "San Marino" does
+    // not.
     assert_eq!(matches(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
     assert_eq!(
         matches(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
@@ -47,16 +48,17 @@ fn words_respect_combining_marks_and_scripts() {
         matches(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
         pairs(&[("cafe\u{301}", "Q1")])
     );
-    // Chinese has no spaces: a label matches anywhere, and the longest label is preferred.
+    // Chinese has no spaces, so a label can match at any character. If several labels match at a
+    // position, the longest is used.
     let labels = [("中国", "Q1"), ("中国共产党", "Q2"), ("首都", "Q3")];
     assert_eq!(
         matches(&labels, "zh", "北京是中国的首都，中国共产党。"),
         pairs(&[("中国", "Q1"), ("首都", "Q3"), ("中国共产党", "Q2")])
     );
-    // In Arabic, a noun with its article is a different word.
+    // An Arabic noun with an attached article is a different word, so the label does not match it.
     let labels = [("موت", "Q4"), ("لغة", "Q5")];
     assert_eq!(matches(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
-    // Devanagari vowel signs are marks.
+    // A label does not end before a Devanagari vowel sign.
     assert_eq!(matches(&[("भारत", "Q6")], "hi", "भारत में, भारती"), pairs(&[("भारत", "Q6")]));
 }
 
@@ -96,7 +98,8 @@ fn ambiguous_and_short_labels_are_skipped_and_counted() {
     // Labels are matched only in texts of their language.
     assert_eq!(matcher.mentions("city 中国", zh).len(), 1);
     assert!(matcher.mentions("city", language("de")).is_empty());
-    // A capitalised form that is the label of another entity matches that entity.
+    // If the capitalised form of a label is itself the label of another entity, it matches the
+    // other entity.
     let (matcher, _) = LabelMatcher::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")]).unwrap();
     assert_eq!(matcher.mentions("ǆ1 Ǆ1", en).len(), 2);
 }

@@ -79,7 +79,7 @@ fn lines_become_passages_with_their_mentions() {
         mentions.iter().map(|mention| mention.entity.clone()).collect()
     };
     let entities: Vec<_> = passages.iter().map(|passage| entities(&passage.mentions)).collect();
-    // Mentions across lines or in the white space around a passage are skipped.
+    // A mention is skipped if it spans several lines or is in the white space around a passage.
     let expected: [&[&str]; 4] =
         [&["Bern\u{301}", "Bern\u{301} ist", "伯尔尼"], &["عاصمة"], &[], &[]];
     assert_eq!(entities, expected);
@@ -94,7 +94,7 @@ fn lines_become_passages_with_their_mentions() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Every mention within a line has the same text in its passage.
+    /// A mention that is within one line has the same text in the passage as in the original text.
     #[test]
     fn mentions_have_equal_text_in_passages(
         body in "[ab é中\u{301}\u{627} \n]{1,40}",

@@ -20,7 +20,8 @@ fn sitelinks() -> Sitelinks {
     sitelinks
 }
 
-/// Writes a file with one page and returns the page as it is read.
+/// Writes a WikiExtractor file with one page and returns the text that [`WikiReader`] reads from
+/// it.
 fn page(code: &str, title: &str, text: &str) -> LinkedText {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wiki_00");

@@ -8,7 +8,7 @@ use kg_triples::{Error, KnowledgeGraph};
 use super::{decode, describe, label_texts, tokenizer};
 use crate::common::{changed_line_error, countries, expect_round_trip, graph};
 
-/// Examples with all triples of `graph` as training triples.
+/// The examples of `graph` with the default options, which hold out no triples.
 fn dataset(graph: &KnowledgeGraph, descriptions: &Descriptions) -> EntailmentExamples {
     dataset_with(graph, descriptions, EntailmentConfig::default())
 }
@@ -45,8 +45,8 @@ fn relations_have_consecutive_indices() {
 #[test]
 fn all_pairs_of_different_languages_are_drawn() {
     let graph = graph(&[["A", "P1", "B"]], &[]);
-    // In the first case, the object has only an English description, so only the pair (de, en) is
-    // possible.
+    // In the first case, the object has only an English description. The languages must differ, so
+    // only the pair (de, en) is possible.
     for (subject, object, pairs) in [
         (&["en", "de"][..], &["en"][..], &[("de", "en")][..]),
         (&["en"], &["de"], &[("en", "de")]),
@@ -107,7 +107,8 @@ fn skipped_triples_are_counted_by_reason() {
         examples.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
     assert!(examples.iter().all(|example| (example.relation as usize) < data.report().relations));
-    // If both descriptions must be in one language, only the pair A and B in English remains.
+    // Without `multilingual`, both descriptions must be in one language. Only A and B have a common
+    // language, English.
     let config = EntailmentConfig { multilingual: false, ..EntailmentConfig::default() };
     let monolingual = dataset_with(&graph, &descriptions, config);
     assert_eq!(
@@ -144,7 +145,7 @@ fn examples_depend_only_on_seed_and_index() {
     let other_seed = draw_examples(2);
     assert!(drawn != other_seed.0 && examples != other_seed.1);
     assert_eq!(examples.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-    // Six facts and six pairs of three languages: every combination is drawn.
+    // There are six facts and six ordered pairs of the three languages. Every combination is drawn.
     let mut combinations: Vec<_> =
         drawn.iter().map(|e| (e.fact, e.subject_language, e.object_language)).collect();
     combinations.sort_unstable();

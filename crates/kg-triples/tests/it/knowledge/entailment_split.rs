@@ -106,9 +106,9 @@ fn partly_labelled_graph() -> KnowledgeGraph {
 fn partial_labels_suffice_and_skipped_triples_are_counted() {
     let data = split_triples(partly_labelled_graph(), &config()).unwrap();
     let report = data.report();
-    // The graph has 100 triples of P1 with German tails, which are all used, 100 triples of P1 with
-    // Q300, which are not used, and 100 triples of P2, of which every second one has an entity with
-    // a German label and is used.
+    // Of the 300 triples, 150 are used: all 100 triples of P1 with a German tail, and 50 of the 100
+    // triples of P2, in which head or tail has a German label. The 100 triples of P1 with the tail
+    // Q300 are skipped, because Q300 has no label.
     let skipped = report.without_subject + report.without_object + report.without_language;
     assert_eq!((report.triples, skipped), (300, 150));
     assert_eq!(report.train + report.test + report.ambiguous, 150);
@@ -122,7 +122,8 @@ fn partial_labels_suffice_and_skipped_triples_are_counted() {
         assert_ne!(subject, object, "one in German, the other in English");
         german_fraction += f64::from(u8::from(subject)) / count as f64;
     }
-    // Subjects of P1 are described in English, subjects of P2 half in English and half in German.
+    // Before triples are held out, 125 triples can have an English subject: 100 triples of P1, and
+    // 25 of P2. A German subject is possible in 25 triples of P2. The test holds out 20 %.
     let smoothed_count = |n: f64| n.powf(0.3);
     let (de, en) = (25.0 * 0.8, 125.0 * 0.8);
     let expected = smoothed_count(de) / (smoothed_count(de) + smoothed_count(en));

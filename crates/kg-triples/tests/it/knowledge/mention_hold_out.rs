@@ -12,7 +12,8 @@ use crate::common::{language, linked_text};
 
 const LANGUAGES: [&str; 3] = ["de", "en", "es"];
 
-/// A text of two lines with two mentions each.
+/// A text of two lines, each of which mentions two of the entities. `code` is the index of the
+/// text's language.
 fn text(id: usize, entities: [usize; 4], code: usize) -> LinkedText {
     let entities = entities.map(|entity| format!("Q{entity}"));
     let names = ["Berlin", "Paris", "London", "Rome"].into_iter();
@@ -45,7 +46,7 @@ fn split_examples(
     Ok((train, queries))
 }
 
-/// Texts that each mention four of twenty entities.
+/// Creates `count` texts, each of which mentions four of the twenty entities.
 fn texts(count: usize) -> Vec<LinkedText> {
     let entities = |at: usize| [at * 7 % 20, (at * 3 + 1) % 20, (at * 11 + 5) % 20, at % 20];
     (0..count).map(|at| text(at, entities(at), at / 7)).collect()
@@ -89,7 +90,7 @@ fn held_out_passages_are_counted() {
     );
     assert_eq!((report.passages, report.examples), (600, 600 - report.held_out));
     assert_eq!(example_count, report.examples);
-    // All texts are held out.
+    // All texts are held out, which is an error.
     let all_texts = HeldOut { texts: 0.999_999, ..HeldOut::default() };
     let error =
         split_examples(&self::texts(5), &descriptions, &all_texts, &MentionConfig::default())
@@ -172,8 +173,9 @@ fn gold_entities_are_the_first_candidates() {
     }
     assert_eq!(candidates, descriptions.candidates(&gold_pairs, 6, 1));
     assert_ne!(candidates, descriptions.candidates(&gold_pairs, 6, 2));
-    // All gold entities are candidates, even if they exceed the maximum. If the maximum exceeds the
-    // number of entities, all entities are candidates.
+    // All gold entities are candidates, even if there are more than the maximum number of
+    // candidates. If the maximum is larger than the number of entities, all entities are
+    // candidates.
     assert_eq!(descriptions.candidates(&gold_pairs, 1, 1).len(), 3);
     assert_eq!(descriptions.candidates(&gold_pairs, 900, 1).len(), 21);
 }

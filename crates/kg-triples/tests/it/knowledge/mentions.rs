@@ -49,7 +49,8 @@ fn spans_cover_mentions_in_any_script() {
         ("en", "Berlin", "Berlin", "Berlin"),
         ("en", "  \u{a0}(Berlin)", "Berlin", "Berlin"),
         ("de", "Das schöne München liegt da.", "München", "München"),
-        // Letters before and inside the mention are decomposed, and the tokenizer composes them.
+        // The text has decomposed letters before and inside the mention, which the tokenizer's
+        // normaliser composes.
         ("de", "Das scho\u{308}ne Mu\u{308}nchen liegt da.", "Mu\u{308}nchen", "München"),
         ("ar", "تقع مدينة القاهرة في مصر.", "القاهرة", "القاهرة"),
         // A mention with vowel signs.
@@ -67,8 +68,8 @@ fn spans_cover_mentions_in_any_script() {
         );
         let [example] = &results[..] else { panic!("{body}: {results:?}") };
         assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
-        // The span contains only tokens that overlap the mention, so it has at most one extra
-        // character.
+        // Only tokens that overlap the mention are in the span, so the decoded span has at most one
+        // extra character.
         let extra_chars = decode(span(example)).chars().count() - expected.chars().count();
         assert!(extra_chars <= 1, "{body}: {}", decode(span(example)));
         assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
@@ -192,7 +193,7 @@ fn long_passages_are_cropped_around_the_mention() {
             );
         }
     }
-    // Passages are also cropped around mentions at their start and end.
+    // A passage is also cropped if the mention is at its start or at its end.
     for body in
         [format!("Berlin {}", "one two ".repeat(60)), format!("{} Berlin", "one two ".repeat(60))]
     {
@@ -217,7 +218,7 @@ fn long_passages_are_cropped_around_the_mention() {
     assert!(matches!(error.err().unwrap(), Error::Config { key: "max_tokens", .. }));
 }
 
-/// Many texts, each with several mentions and languages.
+/// Many texts with several mentions each, whose entities are described in several languages.
 fn many_texts() -> (Vec<LinkedText>, EncodedDescriptions) {
     let descriptions =
         encode(&describe(&[("Q1", &["en", "de", "zh", "es"]), ("Q2", &["en", "ar", "vi"])]));
@@ -242,11 +243,12 @@ fn examples_depend_only_on_seed_and_passage_number() {
     for threads in [1, 5] {
         assert_eq!(with_threads(threads, || build_examples(&texts, 1)), expected);
     }
-    // Examples do not depend on later texts.
+    // The examples of the first ten texts do not depend on later texts.
     assert_eq!(build_examples(&texts[..10], 1), expected[..20]);
     let other = build_examples(&texts, 2);
     let n_equal = expected.iter().zip(&other).filter(|(one, other)| one == other).count();
-    // Each passage has two mentions with about 2.5 description languages.
+    // Some examples are equal under another seed by chance, because a passage has only two mentions
+    // with about 2.5 description languages each.
     assert!((150..500).contains(&n_equal), "{n_equal} of 1400 are the same under another seed");
 }
 

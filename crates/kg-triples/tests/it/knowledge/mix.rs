@@ -3,7 +3,8 @@ use kg_triples::knowledge::LanguageMix;
 
 type Item = (&'static str, u64, usize);
 
-/// A source of `length` items: the name of the language, the epoch and the index of the item.
+/// Returns a function that opens a source of `length` items. An item consists of the name of the
+/// source, the epoch and the index of the item.
 fn source(
     name: &'static str,
     length: usize,
@@ -23,8 +24,8 @@ fn draw_items(sizes: [usize; 2], smoothing: f64, seed: u64, count: usize) -> Vec
 
 #[test]
 fn shares_follow_the_smoothed_sizes() {
-    // Shares of the language of size 100 next to a language of size 10,000: 100 / 10,100 for α = 1,
-    // 10 / 110 for 0.5, 3.98 / 19.83 for 0.3, and one half for 0.
+    // The expected share of a language of size 100 if the other language has size 10,000 is 100 /
+    // 10,100 for α = 1, 10 / 110 for α = 0.5, 3.98 / 19.83 for α = 0.3, and one half for α = 0.
     for (smoothing, share) in [(1.0, 0.0099), (0.5, 0.0909), (0.3, 0.2008), (0.0, 0.5)] {
         let items = draw_items([10_000, 100], smoothing, 7, 20_000);
         let n_rare = items.iter().filter(|(name, ..)| *name == "sw").count();
@@ -61,7 +62,7 @@ fn an_error_and_an_empty_language_end_the_iteration() {
     let mut mix = LanguageMix::new([(3, fail_to_open)], 0.3, 1).unwrap();
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
-    // The source declares three items but contains none.
+    // The declared size of the source is three, but it contains no items.
     let mut mix = LanguageMix::new([(3, source("en", 0))], 0.3, 1).unwrap();
     assert!(mix.next().is_none() && mix.next().is_none());
 }

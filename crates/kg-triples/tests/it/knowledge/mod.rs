@@ -27,7 +27,7 @@ fn decode(ids: &[u32]) -> String {
     tokenizer().decode(ids, false).unwrap().replace(' ', "")
 }
 
-/// The labels of all entities, as descriptions.
+/// Returns descriptions in which the text of an entity is its label.
 fn label_texts(graph: &KnowledgeGraph) -> Descriptions {
     let mut descriptions = Descriptions::default();
     for id in graph.entities() {
@@ -40,7 +40,8 @@ fn label_texts(graph: &KnowledgeGraph) -> Descriptions {
     descriptions
 }
 
-/// Descriptions of entities in the given languages. Each text contains the entity and the language.
+/// Returns descriptions of entities, each given with its languages. A text contains the entity and
+/// the language.
 fn describe(entities: &[(&str, &[&str])]) -> Descriptions {
     let mut descriptions = Descriptions::default();
     for (entity, languages) in entities {

@@ -8,7 +8,8 @@ use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
 
 use crate::common::{changed_line_error, expect_round_trip, language, linked_text};
 
-/// Three triples: relation P1 has two labels, P2 has none; entity X has no label.
+/// A graph of three triples. The relation P1 has two labels; the relation P2 and the entity X have
+/// none.
 fn graph() -> KnowledgeGraph {
     let triples = [["A", "P1", "B"], ["B", "P2", "A"], ["A", "P1", "X"]];
     let labels = [
@@ -28,7 +29,7 @@ fn config(languages: &[&str], seed: u64) -> PairConfig {
     PairConfig { languages, seed, ..PairConfig::default() }
 }
 
-/// Query, query language, key, key language and entity.
+/// The query, query language, key, key language and entity of a pair.
 type Row = [String; 5];
 
 fn row(pair: TextPair) -> Row {
@@ -52,8 +53,8 @@ fn distinct_rows<'a>(
 #[test]
 fn entities_of_triples_are_paired_in_two_languages() {
     let graph = graph();
-    // In these languages, B has one label and X has none. Three of the six subjects and objects are
-    // A.
+    // In German and English, B has one label and X has none, so only A has pairs. Three of the six
+    // subjects and objects are A.
     let counts = PairCounts { sources: 6, without_label: 3, train: 3, ..PairCounts::default() };
     let pairs = TextPairs::from_labels(&graph, &config(&["de", "en"], 0)).unwrap();
     assert_eq!((pairs.counts(), pairs.train_pairs().count()), (counts, 3));
@@ -64,7 +65,8 @@ fn entities_of_triples_are_paired_in_two_languages() {
         ),
         rows(&[["a", "en", "ä", "de", "A"], ["ä", "de", "a", "en", "A"]])
     );
-    // In all languages, A has three labels and B two: 6 and 2 ordered pairs.
+    // In all languages, A has three labels, which form 6 ordered pairs, and B has two labels, which
+    // form 2.
     let all_rows =
         distinct_rows(|seed| TextPairs::from_labels(&graph, &config(&[], seed)), PairKind::Ep);
     assert_eq!(all_rows.len(), 8);
@@ -93,7 +95,8 @@ fn subject_and_relation_are_joined_in_independent_languages() {
         ["b", "en", "ä", "de", "A"],
     ]);
     assert_eq!(distinct_rows(pairs_for_seed, PairKind::Tp), expected);
-    // No relation has a Chinese label, and X has no label in any language.
+    // No relation has a Chinese label, so both pairs lack a relation. The triple with X has no
+    // pair, because X has no label.
     let chinese = TextPairs::from_triples(&graph, &config(&["zh"], 1)).unwrap();
     assert_eq!((chinese.counts().train, chinese.counts().without_relation), (2, 2));
 }
@@ -113,7 +116,7 @@ fn a_description_is_paired_with_a_label_of_its_entity() {
     }
     let pairs_for_seed =
         |seed| TextPairs::from_descriptions(&graph, &descriptions, &config(&["de", "en"], seed));
-    // B has no description in these languages and is not a source.
+    // B is not a source, because it has no German or English description.
     let counts = PairCounts { sources: 3, without_label: 2, train: 1, ..PairCounts::default() };
     assert_eq!(pairs_for_seed(0).unwrap().counts(), counts);
     let expected = rows(&[
@@ -154,16 +157,17 @@ fn pairs_of_sentences<'a>(
 fn objects_of_linked_triples_are_removed_from_sentences() {
     let graph = graph();
     let texts = [
-        // A and B have triples in both directions; ü precedes the mentions.
+        // Both A and B are objects, because the graph has triples in both directions. The letter ü
+        // before the mentions tests that offsets are code points.
         text("de", "Über [A|Alpha] und [B|Beta zwei]. Nur [A|Alpha]. [B|Beta] und [C|Gamma]."),
-        // All mentions of an object are removed; X has no label.
+        // B is mentioned twice, and both mentions are removed. X has no label, so it has no pair.
         text("en", "[B|Two], [B|two] and [A|one]. [A|One] with [X|none]."),
         // Sentences in a language that is not requested are ignored.
         text("zh", "[A|甲]和[B|乙]。"),
     ];
     let pairs = pairs_of_sentences(&graph, &texts, RemoveObject::Whole);
-    // Two sentences do not link subject and object of a triple. The remaining three sentences have
-    // five objects, of which X has no label.
+    // Two sentences do not mention both subject and object of a triple. The remaining three
+    // sentences have five objects; one of these is X, which has no label.
     let counts = PairCounts {
         sources: 7,
         without_label: 1,
@@ -197,7 +201,7 @@ fn objects_of_linked_triples_are_removed_from_sentences() {
     .map(|(entity, query)| (entity.to_owned(), query.to_owned()));
     assert_eq!(queries(&released), expected);
 
-    // The subject has no letters, so the sentence has no word besides the object.
+    // The mention of the subject is "+", so the sentence has no word besides the mention of B.
     let pairs = pairs_of_sentences(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
     let counts = PairCounts { sources: 2, bare: 1, train: 1, ..PairCounts::default() };
     assert_eq!(pairs.counts(), counts);
@@ -251,8 +255,8 @@ fn pairs_depend_only_on_seed_and_index() {
     let train_pairs = |seed| pairs_for_seed(seed).train_pairs().collect::<Vec<_>>();
     assert_eq!(train_pairs(1), train_pairs(1));
     assert_ne!(train_pairs(1), train_pairs(2));
-    // Six triples, each with three languages for subject, relation and object: every combination is
-    // drawn.
+    // There are six triples. In each, subject, relation and object have three possible languages,
+    // and every combination of languages is drawn.
     let distinct: BTreeSet<Row> = draw(1, 4000).into_iter().map(row).collect();
     // A row does not contain the language of the relation, but the labels of a relation are
     // distinct.
