@@ -36,7 +36,6 @@ fn blocks(root: &Path) -> Result<Vec<Block>> {
     let recipe = "examples/bridging-gap/README.md";
     Ok(vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &names(&seeds, "arms")?)?),
-        block("demo-retrieval", recipe, retrieval_table(&seeds, "")?),
         block("evidence", "examples/README.md", evidence::tables(root)?),
     ])
 }
@@ -132,12 +131,6 @@ fn table(header: &[String], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn columns(first: &str, others: &[&str]) -> Vec<String> {
-    let languages = LANGUAGES.iter().map(|language| language.to_uppercase());
-    let others = others.iter().map(|&name| name.to_owned());
-    std::iter::once(first.to_owned()).chain(languages).chain(others).collect()
-}
-
 fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
     let mut rows = Vec::new();
     for arm in arms {
@@ -154,20 +147,10 @@ fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
         rows.push(row);
     }
     let seeds = summary.get("seeds").and_then(Value::as_array).context("no list seeds")?.len();
-    let header = columns(&format!("F1, {seeds} seeds"), &["mean of six", "EM, mean of six", "EN"]);
+    let mut header = vec![format!("F1, {seeds} seeds")];
+    header.extend(LANGUAGES.map(str::to_uppercase));
+    header.extend(["mean of six", "EM, mean of six", "EN"].map(str::to_owned));
     Ok(table(&header, &rows))
-}
-
-fn retrieval_table(summary: &Value, corner: &str) -> Result<String> {
-    let mut rows = Vec::new();
-    for arm in names(summary, "retrieval")? {
-        let mut row = vec![arm.clone()];
-        for language in LANGUAGES {
-            row.push(format!("{:.1}", number(summary, &["retrieval", &arm, language])?));
-        }
-        rows.push(row);
-    }
-    Ok(table(&columns(corner, &[]), &rows))
 }
 
 #[cfg(test)]
