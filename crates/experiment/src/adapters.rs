@@ -37,8 +37,8 @@ pub struct Adapters {
     /// LoRA adapter; the default rank is 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
-    /// Bottleneck adapter. An adapter of the base model with the name `bottleneck` and the same
-    /// configuration is trained further.
+    /// Bottleneck adapter. If the base model has an adapter of the same name and configuration, the
+    /// training of that adapter continues.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bottleneck: Option<BottleneckConfig>,
 }
@@ -103,8 +103,8 @@ impl Adapters {
     }
 }
 
-/// Freezes the encoder's parameters. Returns the configuration without groups of only frozen
-/// parameters, and the parameters to train.
+/// Freezes the encoder's parameters. Returns the configuration without the parameter groups that
+/// contain only frozen parameters, and the parameters to train.
 pub(crate) fn freeze_encoder(
     mut config: TrainConfig,
     parameters: Vec<(String, Tensor)>,

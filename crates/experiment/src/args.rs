@@ -37,10 +37,10 @@ pub(crate) struct Args {
     /// Resume the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// First run the commands of [prepare] whose folders are missing or have different inputs
+    /// First run the commands of [prepare] whose output folders are missing or outdated
     #[arg(long)]
     pub(crate) prepare: bool,
-    /// Print the recipe with the effective value of every key and its commands, then exit
+    /// Print the effective value of every key and the commands of [prepare], then exit
     #[arg(long)]
     pub(crate) show: bool,
 }
@@ -90,7 +90,7 @@ impl Args {
     }
 }
 
-/// Overrides of the key [`Recipe::MODEL`] by `--model [NAME=]DIR`.
+/// Converts arguments `--model [NAME=]DIR` to overrides of the key [`Recipe::MODEL`].
 fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
     let models: Vec<ModelArg<'_>> =
         models.iter().map(|text| ModelArg::parse(text)).collect::<Result<_>>()?;

@@ -46,8 +46,8 @@ pub(crate) fn select_by_recipe<'a>(
     Ok(selected)
 }
 
-/// The arms that match `--arms`: first the arms of `run.arms` in their order, then the other arms
-/// in natural order.
+/// The arms that match `--arms`. Arms that `run.arms` lists are first, in the order of that list;
+/// the remaining arms follow in natural order.
 pub(crate) fn select_by_arguments<'a>(
     names: impl IntoIterator<Item = &'a String>,
     run_arms: Option<&[String]>,

@@ -26,7 +26,7 @@ pub(crate) struct MergedFiles {
 
 /// Reads a recipe and its base recipes.
 ///
-/// Tables are merged; other values of the recipe replace those of its base.
+/// Tables are merged; any other value of the recipe replaces the base recipe's value.
 pub(crate) fn read_files(path: &Path) -> Result<MergedFiles> {
     let mut texts = Vec::new();
     let table = read_merged(path, &mut texts)?;

@@ -37,7 +37,8 @@ pub struct ModelLimits {
 }
 
 impl BaseModel {
-    /// Returns the limits of the model's `config.json`, with the segments that `segments` adds.
+    /// Returns the limits in the model's `config.json`. The number of segments includes segments
+    /// that the key `segments` adds.
     ///
     /// # Errors
     /// [`Error::Setting`] if no model is set or `adapters` do not fit the model; the errors of

@@ -42,7 +42,7 @@ struct Record {
     /// Identity of the evaluation; absent in `trained.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluation: Option<Identity>,
-    /// `sha256` of the evaluated training record.
+    /// `sha256` of the training record on which the evaluation is based; absent in `trained.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     trained: Option<String>,
 }

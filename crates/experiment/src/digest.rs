@@ -27,7 +27,7 @@ impl Digests {
         if let Some(digest) = self.by_path.get(&canonical_path) {
             return Ok(digest.clone());
         }
-        // Checks the header first, so that a damaged file fails before it is hashed.
+        // Checks the header first, because hashing a large damaged file takes minutes.
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             torch_ext::TensorFile::open(path)?;
         }
@@ -77,7 +77,8 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
     Ok(named_files)
 }
 
-/// Adds the files of `folder` that the input selects; their names start with `prefix`.
+/// Adds the files of `folder` that the input selects. Each name consists of `prefix` and the path
+/// in `folder`.
 fn add_files(
     key: &str,
     input: &Input,
@@ -146,7 +147,7 @@ mod tests {
     fn weights_without_a_header_are_rejected_before_hashing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
-        // A sparse file, which uses no disk space and takes minutes to hash.
+        // A sparse file of 1 TiB, which uses no disk space but would take minutes to hash.
         std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
         let error = Digests::default().of(&path).unwrap_err().to_string();
         assert!(error.contains("model.safetensors") && error.contains("header"), "{error}");

@@ -28,7 +28,7 @@ pub enum Error {
         /// The reason why the value is invalid.
         reason: String,
     },
-    /// The run folder has results of another recipe or other input files.
+    /// The run folder contains results of another recipe or of other input files.
     #[error(
         "{} comes from another recipe or other data: {difference}; undo the change, or give \
          another --out",
@@ -82,7 +82,8 @@ impl Error {
     }
 }
 
-/// An error and its causes on one line, except causes that the preceding message contains.
+/// An error and its causes on one line, without causes whose text the preceding message already
+/// contains.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut previous = String::new();

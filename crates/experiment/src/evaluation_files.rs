@@ -1,6 +1,7 @@
 //! Output files of a trial's training and evaluation. The records in `trained.json` and
-//! `result.json` contain the sizes of these files, to detect removed or truncated files. Parameters
-//! stored by stages are converted to model folders.
+//! `result.json` contain the sizes of these files, to detect removed or truncated files. The module
+//! also converts the parameters that training stages store permanently (`keep_models`) to model
+//! folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

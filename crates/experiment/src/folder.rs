@@ -52,7 +52,8 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// Writes the marker and removes incomplete files. Rejects the run of another recipe.
+    /// Writes the marker and removes incomplete files. Rejects a folder that contains a run of
+    /// another recipe.
     pub(crate) fn start_run(&self, recipe: &str, identity: &Identity) -> Result<()> {
         let marker_path = self.path.join(MARKER_FILE);
         if let Some(stored) = read_marker(&self.path)? {
@@ -121,7 +122,7 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
         if name == MARKER_FILE {
             return Ok(());
         }
-        // Files of a process that was killed before it wrote the marker.
+        // Such files remain if a process is killed before it writes the marker.
         let is_leftover = name == LOCK_FILE || is_incomplete;
         let has_earlier = first_foreign_name.as_ref().is_some_and(|first| *first < name);
         if !is_leftover && !has_earlier {

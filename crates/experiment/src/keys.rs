@@ -35,7 +35,8 @@ impl Key {
         Self(parts)
     }
 
-    /// Whether `pattern` matches this key or a section that contains it; `*` matches one part.
+    /// Whether `pattern` matches this key or a section that contains this key; `*` matches one
+    /// part.
     pub(crate) fn is_below(&self, pattern: &str) -> bool {
         let mut parts = self.0.iter();
         pattern

@@ -20,7 +20,7 @@ struct Machine {
     about: String,
     /// Version of the program.
     version: String,
-    /// Distinct command lines that were run in the folder.
+    /// Command lines of all processes that used the run folder, without repetitions.
     commands: Vec<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     processor: Option<String>,

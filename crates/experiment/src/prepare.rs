@@ -33,7 +33,7 @@ impl PrepareStep {
         format!("{} --out {}", self.command, self.folder)
     }
 
-    /// Whether the folder exists and its inputs are unchanged.
+    /// Whether the output folder exists and the files from which it was prepared are unchanged.
     fn is_current(&self) -> Result<bool> {
         let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
         let Some(input) = manifest.changed_input() else { return Ok(true) };
@@ -57,8 +57,9 @@ impl PrepareStep {
     }
 }
 
-/// The path of a program in the folder of this program or its parent folder, where cargo stores
-/// programs. If neither contains the program, the path is its file name, which is found by PATH.
+/// The path of the program `name` in the folder of the running program or in the parent of that
+/// folder, where cargo stores programs. If neither folder contains the program, only its file name,
+/// which the operating system looks up in `PATH`.
 fn program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
     let current = std::env::current_exe().unwrap_or_default();
@@ -307,7 +308,7 @@ mod tests {
         assert!(error_of("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
         let error = error_of("[prepare]\na = 'x {b}'\nb = 'x {a}'");
         assert!(error.contains("depends on its own output"), "{error}");
-        // Without the section, braces have no special meaning.
+        // Without the section `[prepare]`, braces have no special meaning.
         assert!(take_from("x = '{b}/c'").is_ok());
     }
 }

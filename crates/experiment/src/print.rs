@@ -25,8 +25,8 @@ pub fn log(line: impl Display) {
     }
 }
 
-/// The Markdown before the second table, or before the heading that follows the first table. Notes
-/// on the first table are included.
+/// The Markdown text up to the second table or to the first heading after the first table,
+/// whichever comes first. Notes below the first table are included.
 pub(crate) fn first_table(markdown: &str) -> &str {
     let (mut end, mut has_begun, mut has_ended) = (0, false, false);
     for line in markdown.split_inclusive('\n') {

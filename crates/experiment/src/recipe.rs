@@ -23,8 +23,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// Example commands for `--help`, one per line.
     const EXAMPLES: &'static str;
 
-    /// The key that `--model DIR` sets. A key that ends in `.*` is a section of folders by name,
-    /// and `--model [NAME=]DIR` replaces the section.
+    /// The key that `--model DIR` sets. A key that ends in `.*` denotes a section with one folder
+    /// per name, which `--model [NAME=]DIR` replaces.
     const MODEL: &'static str = "model.path";
 
     /// Keys or sections that only the evaluation uses, such as `evaluation` and `data.evaluation`;
@@ -88,10 +88,10 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     }
 }
 
-/// The section `[run]`: seeds, arms and hardware options. Except for `precision`, these keys change
-/// results in the last digits only, so a run can be resumed with other values. Levels of
-/// `float32_matmul` with fewer bits than float32 (TF32) change more digits; the records of a run
-/// contain the level.
+/// The section `[run]`: seeds, arms and hardware options. Hardware options except `precision`
+/// change results in the last digits only, so a run can be resumed with other values of these
+/// options. Levels of `float32_matmul` that allow TF32, which has fewer bits than float32, change
+/// more digits; the records of a run contain the level.
 ///
 /// ```
 /// use experiment::RunConfig;

@@ -176,7 +176,8 @@ impl RecipeValues {
         identity
     }
 
-    /// Adds recursively the arms whose names are values of these arms or of keys outside of arms.
+    /// Adds the arms that `arms` or keys outside of the arms reference by name, directly or through
+    /// other arms.
     fn with_references(&self, mut arms: BTreeSet<String>) -> BTreeSet<String> {
         loop {
             let count_before = arms.len();

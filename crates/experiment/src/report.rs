@@ -32,7 +32,7 @@ pub(crate) fn write(
     };
     match Report::of(&runs, &config) {
         Ok(report) => report.write(folder.join("report.html"), &[]).map(|()| true),
-        // All questions may be unanswerable.
+        // This error also occurs if all questions are unanswerable.
         Err(mlqa_eval::Error::NoQuestions { .. }) => Ok(false),
         Err(error) => Err(error),
     }

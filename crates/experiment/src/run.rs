@@ -92,8 +92,8 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// Returns whether this process is rank 0 or the only process, which uses the run folder. Other
-    /// ranks use temporary folders and do not evaluate.
+    /// Returns whether this process uses the run folder, because it is rank 0 or the only process.
+    /// Other ranks use temporary folders and do not evaluate.
     pub fn is_rank_0(&self) -> bool {
         self.ranks.is_rank_0()
     }

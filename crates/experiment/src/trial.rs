@@ -287,7 +287,7 @@ fn unused_tensors(folder: &Path, names: &[String]) -> Option<String> {
     (!names.is_empty()).then_some(text)
 }
 
-/// Rejects a parameter with NaN or infinity, or whose squares overflow float32.
+/// Rejects a parameter that contains NaN or infinity, or whose sum of squares overflows float32.
 fn check_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
     for (name, parameter) in parameters {
         let norm = tch::no_grad(|| parameter.f_norm()?.f_double_value(&[]));

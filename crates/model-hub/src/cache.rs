@@ -16,10 +16,11 @@ use crate::names::{
 pub(crate) enum CachedModel {
     /// All required files of this commit are cached.
     Complete(String),
-    /// All required files of this commit are cached except `tokenizer.json`, which the commit may
-    /// lack.
+    /// All required files of this commit are cached except `tokenizer.json`, which the repository
+    /// may not have.
     WithoutTokenizer(String),
-    /// This file, or "the model", is not cached.
+    /// A required file is not cached. The value is the name of the file, or "the model" if no
+    /// commit of the revision is cached.
     Missing(String),
 }
 
@@ -149,9 +150,8 @@ mod write {
             self.folder.join("blobs").join(etag)
         }
 
-        /// Waits for the locks of other processes on a blob, and locks the blob. Dropping the
-        /// returned value releases the lock; it is `None` if the file system does not support
-        /// locks.
+        /// Locks a blob, after waiting until no other process holds the lock. Dropping the returned
+        /// value releases the lock. Returns `None` if the file system does not support locks.
         pub(crate) fn lock(&self, etag: &str) -> Result<Option<FileLock>> {
             let path = self.lock_folder.join(format!("{etag}.lock"));
             create_parent_folder(&path)?;
@@ -214,8 +214,8 @@ mod write {
         true
     }
 
-    /// Creates a symbolic link, or replaces a dangling one. Targets are relative, so that a cache
-    /// can be moved.
+    /// Creates a symbolic link, and replaces an existing link. The target is a relative path, so
+    /// that a cache can be moved.
     #[cfg(unix)]
     fn link(path: &Path, target: &str) -> io::Result<()> {
         match std::os::unix::fs::symlink(target, path) {

@@ -53,8 +53,8 @@ pub enum Error {
         /// Advice for the user.
         advice: String,
     },
-    /// The server cannot be reached, or the connection was closed. Downloaded bytes are stored for
-    /// the next attempt.
+    /// The server cannot be reached, or the connection was closed. The bytes downloaded so far are
+    /// stored for the next attempt.
     #[error(
         "{repository}, {file}: {problem}; check the connection and run the command again to \
          resume the download"

@@ -139,7 +139,7 @@ impl Downloader<'_> {
     }
 
     /// Writes the content to `partial` and syncs the file. Bytes of an earlier attempt are reused
-    /// if the ETag is a SHA-256, which verifies the complete file.
+    /// only if the ETag is a SHA-256, because then the complete file is verified.
     fn download(&mut self, name: &str, file_info: &FileInfo, partial: &Path) -> Result<()> {
         let FileInfo { etag, size: total } = file_info;
         let total = *total;

@@ -135,8 +135,9 @@ impl<'a> Client<'a> {
     }
 
     /// Requests a path and follows redirects. Without `start`, only headers are requested, and only
-    /// redirects within the endpoint are followed. Only headers of the endpoint are returned, each
-    /// with the first value, so other servers cannot determine names in the cache.
+    /// redirects within the endpoint are followed. The second returned value contains the headers
+    /// that the endpoint sent, each with its first value. Headers of other servers are excluded, so
+    /// that these servers cannot determine file names in the cache.
     fn request(
         &self,
         start: Option<u64>,
@@ -149,7 +150,8 @@ impl<'a> Client<'a> {
             let response = self.send(start, &address, file)?;
             let target = self.redirect_target(&response, &address, file)?;
             let is_endpoint = self.is_endpoint(&address);
-            // In a redirect, these two headers describe the body of the redirect, not the file.
+            // In a redirect, `ETag` and `Content-Length` describe the body of the redirect, not the
+            // file.
             let is_trusted =
                 |name| is_endpoint && (target.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
             for (name, value) in response.headers().iter().filter(|(name, _)| is_trusted(name)) {
@@ -217,8 +219,8 @@ impl<'a> Client<'a> {
         Err(self.response_error(file, reason))
     }
 
-    /// Returns whether an address belongs to the endpoint, whose responses are trusted and which
-    /// receives the token.
+    /// Returns whether an address belongs to the endpoint. Only the endpoint receives the token,
+    /// and only its headers are trusted.
     fn is_endpoint(&self, address: &str) -> bool {
         address.parse().is_ok_and(|uri: Uri| {
             uri.scheme() == self.endpoint.scheme() && uri.authority() == self.endpoint.authority()
@@ -258,7 +260,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns whether a `Content-Range` header starts at `start` of a file of `size` bytes.
+/// Returns whether a `Content-Range` header describes a range that begins at byte `start` of a file
+/// of `size` bytes.
 fn starts_at(range: &str, start: u64, size: u64) -> bool {
     let end_and_total = range.strip_prefix(&format!("bytes {start}-"));
     let total = end_and_total.and_then(|text| text.split_once('/')).map(|(_, total)| total);

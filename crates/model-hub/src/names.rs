@@ -11,8 +11,8 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// Files of a model besides its weights. Only files whose names are in this module and the shards
-/// of an index are downloaded.
+/// Files of a model besides its weights. Only the files named in this module and the weight shards
+/// listed in an index are downloaded.
 pub(crate) const SMALL_FILES: [&str; 8] = [
     CONFIG,
     TOKENIZER,
@@ -49,7 +49,8 @@ impl Repository {
         let name_error = |problem| Err(Error::Name { model: model.to_owned(), problem });
         let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
         let segments: Vec<&str> = name.split('/').collect();
-        // The same rules as in huggingface_hub; `--` replaces `/` in folder names.
+        // The rules of huggingface_hub. `--` is invalid, because it replaces `/` in the names of
+        // cache folders.
         let is_valid = segments.len() <= 2
             && name.len() <= 96
             && segments.iter().all(|segment| is_segment(segment) && !segment.ends_with(['.', '-']))

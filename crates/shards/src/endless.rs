@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 
-/// Concatenates the epochs of a source into one endless epoch, for tasks whose batches must be
-/// full.
+/// Concatenates the epochs of a source into one endless epoch, so that every batch is full.
 ///
 /// ```
 /// use shards::{Endless, ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};

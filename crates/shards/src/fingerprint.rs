@@ -60,7 +60,7 @@ impl Fingerprint {
         self.add(name, value.to_le_bytes())
     }
 
-    /// Adds a list of token ids or labels. An id has the same hash as `u32` and as `i64`.
+    /// Adds a list of token ids or labels. The hash does not depend on the integer type of the ids.
     pub fn ids<I: Copy + Into<i64>>(&mut self, name: &str, ids: &[I]) -> &mut Self {
         self.start_field(name, 8 * ids.len() as u64);
         for &id in ids {

@@ -85,11 +85,10 @@ impl ParquetRows {
     }
 }
 
-/// Rejects a column of more than [`MAX_LINE_BYTES`] if its average value is too long or its
-/// compression ratio is more than 1000.
+/// Rejects a column of more than [`MAX_LINE_BYTES`] bytes if its values have more than
+/// [`MAX_LINE_BYTES`] bytes on average, or if its compression ratio is more than 1000.
 ///
-/// The maximum length of a value is the maximum length of a line. The limits are necessary because
-/// each page is decompressed into memory at once.
+/// The limits bound memory use, because each page is decompressed into memory at once.
 fn check_column_size(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (uncompressed, compressed) = (column.uncompressed_size(), column.compressed_size());
     let max_bytes = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);

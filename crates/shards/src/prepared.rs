@@ -221,7 +221,8 @@ impl PreparedFolder {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Temporary folders are private by default. The umask applies to this mode.
+            // By default, only the owner can access a temporary folder. The umask removes
+            // permissions from the mode 0o777, as for other new folders.
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let folder = builder.prefix(&prefix).tempdir_in(parent).map_err(out_error)?;
@@ -257,7 +258,8 @@ impl PreparedFolder {
             files.insert(name, FileDigest::of(&path)?);
         }
         let mut inputs = BTreeMap::new();
-        // The manifest of the replaced folder was also read, but it is not an input.
+        // `start` also read the manifest of the folder to replace, but this manifest is not an
+        // input.
         let replaced_manifest = self.out.join(MANIFEST);
         let is_input = |path: &PathBuf| path.is_file() && *path != replaced_manifest;
         for path in atomic_file::inputs().into_iter().filter(is_input) {
@@ -299,8 +301,8 @@ impl PreparedFolder {
 
 /// Exchanges the names of two folders.
 ///
-/// The exchange is atomic if the file system supports it, so that both names exist even if the
-/// process is killed.
+/// If the file system supports atomic exchanges, both names exist at any time, even if the process
+/// is killed.
 fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
@@ -318,7 +320,8 @@ fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
     fs::rename(&intermediate, a)
 }
 
-/// Makes a path in the current folder relative; returns any other path unchanged.
+/// Returns a path inside the current folder as a path relative to that folder, and any other path
+/// unchanged.
 fn relative_to_current_dir(path: PathBuf) -> PathBuf {
     let current = std::env::current_dir().ok();
     let relative = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));

@@ -213,13 +213,14 @@ pub struct Shards {
 impl Shards {
     /// Opens files, and the shards ([`is_shard`]) of folders, sorted by name.
     ///
-    /// If a folder has a [`Manifest`], the shards of `train` are opened and checked for changes.
+    /// If a folder has a [`Manifest`], the shards of its subfolder `train` are opened and checked
+    /// for changes.
     ///
     /// # Errors
     /// - [`Error::Config`] if there are no paths
     /// - [`Error::File`] for a file that cannot be read or is damaged, an entry with a shard's name
     ///   that is not a file, a repeated file, or a folder without shards
-    /// - [`Error::File`] for the first file if all files are empty
+    /// - [`Error::File`] naming the first file if all files are empty
     pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
         Self::open_with(paths, |_| Ok(()))
     }
@@ -291,7 +292,8 @@ impl Shards {
         self.files.iter().map(|file| file.lines).sum()
     }
 
-    /// Adds the hash of each file's uncompressed content, in order and without file names.
+    /// Adds the hash of each file's uncompressed content to the fingerprint, in the order of the
+    /// files and without file names.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for file in self.files.iter() {
             fingerprint.add("shard", file.digest);
@@ -338,7 +340,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Rejects an entry with a shard's name that is not a readable file.
+/// Rejects a folder entry that has the name of a shard but is not a readable file.
 fn check_file(file: &Path) -> Result<()> {
     let advice = "its name is that of a shard: restore the file, or move it out of the folder";
     let reason = match fs::metadata(file) {
@@ -352,7 +354,7 @@ fn check_file(file: &Path) -> Result<()> {
     Err(Error::file(file, reason))
 }
 
-/// Rejects repeated files, even if the paths of their folder differ.
+/// Rejects a file that is listed twice, even if its folder has two different paths.
 ///
 /// Several links in one folder to the same file are allowed, because storage systems that
 /// deduplicate files create such links.

@@ -77,9 +77,9 @@ impl ShuffleConfig {
 ///    the end of a shard, the next shard is opened.
 /// 3. The resulting sequence is split into blocks, and each block is shuffled.
 ///
-/// Lines move only within their block. Many shards of equal size are therefore mixed well, but a
-/// single shard is shuffled only within blocks. A position contains the positions of the open
-/// shards at the start of the block, so seeking reads one block again.
+/// Step 2 mixes the lines of many shards of equal size well. The lines of a single shard are
+/// shuffled only within blocks of consecutive lines. A position contains the positions of the open
+/// shards at the start of its block, so seeking reads this block again.
 ///
 /// A thread reads, decompresses and shuffles the next block while the current block is in use, so
 /// two blocks are in memory. The thread does not affect the order.
@@ -127,7 +127,7 @@ struct OpenShard {
 /// Lines that are shuffled together.
 #[derive(Default)]
 struct Block {
-    /// Position of the block's start, except that `returned_lines` is updated with each line.
+    /// Position of the block's start, except that `returned_lines` counts the returned lines.
     position: ShardPosition,
     text: Vec<u8>,
     lines: Vec<BlockLine>,
@@ -148,7 +148,7 @@ struct BlockLine {
 pub struct ShardPosition {
     /// Index of the block in the epoch, from 0.
     pub block: u64,
-    /// Number of lines of the block before the position.
+    /// Number of lines in the block that precede the position.
     #[serde(rename = "given")]
     pub returned_lines: usize,
     /// Positions in the open shards at the start of the block.
@@ -334,7 +334,7 @@ impl BlockReader {
         Ok(block)
     }
 
-    /// Reads the next line; returns its shard and its line number.
+    /// Reads the next line into `self.line`; returns the index of its shard and its line number.
     fn read_line(&mut self) -> Result<Option<(usize, u64)>> {
         loop {
             while self.readers.len() < self.config.open_shards {

@@ -89,7 +89,7 @@ pub trait ExampleSource {
         None
     }
 
-    /// Adds everything that determines the examples.
+    /// Adds everything that determines the examples to the fingerprint.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
@@ -186,7 +186,7 @@ impl<S: ExampleSource> ExampleStream<S> {
         &self.source
     }
 
-    /// Adds everything that determines the examples.
+    /// Adds everything that determines the examples to the fingerprint.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         self.source.fingerprint(fingerprint);
     }

@@ -45,8 +45,8 @@ pub struct AlignmentConfig {
     #[serde(rename = "centre", alias = "center")]
     pub center: bool,
     /// κ: `κ (i/I − j/J)²` is subtracted from the similarity of token i of I and token j of J,
-    /// which favours tokens at similar positions. Similar to SimAlign's distortion correction
-    /// (Jalili Sabet et al. 2020), which multiplies the similarity by one minus this penalty.
+    /// which favours tokens at similar positions. SimAlign's distortion correction (Jalili Sabet et
+    /// al. 2020) instead multiplies the similarity by one minus this penalty.
     pub distortion: f64,
     /// Options for projecting spans with the similarities.
     pub project: ProjectConfig,
@@ -178,12 +178,12 @@ impl<'a> AnswerAligner<'a> {
     /// `[tokens, H]` f32 on the CPU: the hidden state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
         let max_tokens = usize::try_from(self.model.max_length()).unwrap_or(0);
-        // Two positions remain free for the special tokens, which are added later.
+        // Each window leaves two positions free for the special tokens, which are added later.
         let window_ranges = window_ranges(ids.len(), max_tokens.saturating_sub(2));
         let windows = self.window_states(ids, &window_ranges)?; // [windows, L, H]
         let mut segments = Vec::with_capacity(window_ranges.len());
         for ((window, used), k) in window_ranges.iter().zip(used_ranges(&window_ranges)).zip(0..) {
-            // The window starts with a special token.
+            // The window starts with a special token, so its text tokens start at index 1.
             let first = to_i64("token", used.start - window.start)? + 1;
             let length = to_i64("tokens", used.len())?;
             segments.push(windows.f_select(0, k)?.f_narrow(0, first, length)?);
@@ -243,7 +243,7 @@ impl<'a> AnswerAligner<'a> {
     /// Projects `span` from the source text to the target text, in code points; `None` if nothing
     /// is aligned.
     ///
-    /// `similarity` is the result of [`similarity`](Self::similarity), which can be reused for all
+    /// `similarity` is the result of [`similarity`](Self::similarity), which is the same for all
     /// spans of the two texts.
     ///
     /// # Errors
@@ -313,8 +313,8 @@ fn window_ranges(count: usize, max_tokens: usize) -> Vec<Range<usize>> {
     window_ranges
 }
 
-/// Returns the tokens of each window whose hidden states are used. The ranges of two adjacent
-/// windows meet in the middle of their overlap.
+/// Returns, for each window, the range of tokens whose hidden states are taken from this window.
+/// The ranges of two adjacent windows meet in the middle of their overlap.
 fn used_ranges(window_ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let boundary = |pair: &[Range<usize>]| match pair {
         [window, next_window] => next_window.start + (window.end - next_window.start) / 2,

@@ -28,8 +28,7 @@ pub(crate) fn compute_by_length<T>(
     compute_by_length_with_progress(true, lengths, batch_size, compute)
 }
 
-/// Like [`compute_by_length`], but prints progress to standard error only if `print_progress` is
-/// set.
+/// Like [`compute_by_length`], but prints no progress if `print_progress` is false.
 pub(crate) fn compute_by_length_with_progress<T>(
     print_progress: bool,
     lengths: &[usize],
@@ -59,7 +58,8 @@ pub(crate) fn compute_by_length_with_progress<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Time from the start to the first progress message. The time doubles for each further message.
+/// Time from the start to the first progress message. For each further message, the time from the
+/// start doubles.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
 
 /// Progress of a computation over rows.

@@ -145,8 +145,8 @@ pub fn rank_typed(
     Ok(ranks.collect::<Result<_, _>>()?)
 }
 
-/// Scores the candidates that have as many pieces as their row has masks. Returns the index and the
-/// score of each scored candidate, for each row.
+/// Scores, for each row, the candidates that have as many pieces as the row has masks. Returns the
+/// index and the score of each scored candidate, for each row.
 fn score_rows(
     model: &dyn Encoder,
     clozes: &TypedClozes,
@@ -189,7 +189,8 @@ fn score_rows(
     Ok(scores)
 }
 
-/// Replaces the batch index in an error by the index in the list of all clozes.
+/// Replaces the index of a cloze in an error: the index within the batch by the index within all
+/// clozes.
 fn with_index_in_all_clozes(
     error: transfer_eval::Error,
     indices: &[usize],

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 ///
 /// `embed` computes the hidden states of the queries and of the keys of some rows, `[b, H]` each.
 /// `loss` receives the hidden states of all rows. With micro-batches, `embed` is called twice for
-/// each row, and the gradients equal those of the complete batch.
+/// each row, and the gradients equal the gradients without micro-batches.
 pub(crate) fn step_losses<T>(
     name: &'static str,
     rows: &[T],

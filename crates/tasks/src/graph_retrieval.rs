@@ -35,13 +35,13 @@ pub struct GraphScores {
     /// Retrieval of an entity's label in another language, among the labels of all entities. Labels
     /// with equal text in both languages are skipped.
     pub labels: ScoresByTraining,
-    /// Retrieval of the object's label in another language from the labels of subject and relation,
-    /// joined by a space, among all objects. Other correct answers are excluded from the
-    /// candidates.
+    /// Retrieval of the object's label in another language, among the labels of all objects. The
+    /// query consists of the labels of subject and relation, joined by a space. Other correct
+    /// objects are excluded from the candidates.
     pub objects: ScoresByTraining,
 }
 
-/// Scores for trained and for held-out answer entities; `None` without queries.
+/// Scores of queries whose correct entity was trained on or held out; `None` without such queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ScoresByTraining {
     /// Entities that were trained on.
@@ -337,7 +337,7 @@ fn filtered_ranks(
         }
         let rows: Vec<usize> = [gold].into_iter().chain(correct.iter().copied()).collect();
         let correct_vectors = candidates.select(Axis(0), &rows);
-        // The rank of the gold candidate does not count other correct candidates.
+        // Subtracts the number of other correct candidates that rank before the gold candidate.
         let gold_rank = rank_candidates(query, correct_vectors.view(), &[0], &config)?;
         *rank -= gold_rank.first().map_or(0, |gold_rank| gold_rank.saturating_sub(1));
     }

@@ -9,7 +9,7 @@ pub(crate) const HELD_OUT: &str = "held out";
 
 /// Randomly selects groups that together contain at least `min_fraction` of all examples.
 ///
-/// `groups` yields the group of each example.
+/// `groups` contains one item per example: the group of the example.
 pub(crate) fn held_out_groups<G: Ord>(
     groups: impl IntoIterator<Item = G>,
     min_fraction: f64,

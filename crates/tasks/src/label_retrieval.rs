@@ -91,7 +91,7 @@ pub struct MappedRetrievalConfig {
     pub folds: usize,
     /// Seed of the folds.
     pub seed: u64,
-    /// Number of neighbours of CSLS.
+    /// Number of neighbours that CSLS uses.
     pub neighbours: usize,
     /// Options of the map, such as normalisation.
     pub map: MapConfig,
@@ -198,8 +198,8 @@ pub fn mapped_label_retrieval(
     Ok(result)
 }
 
-/// Returns for each label whether the nearest label in `english`, by the vectors of
-/// [`label_retrieval`], has the same index. Empty if the lists differ in length.
+/// Returns, for each of `labels`, whether the nearest label in `english` has the same index.
+/// Vectors are computed as in [`label_retrieval`]. Empty if the lists differ in length.
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
@@ -222,7 +222,7 @@ fn nearest_is_correct(
     Ok((0i64..).zip(nearest_row).map(|(row, nearest_row)| row == nearest_row).collect())
 }
 
-/// P@1 of a group, with the number of labels.
+/// Precision at 1 of a group of entities, with the number of labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionAt1 {
     /// P@1 in percent.

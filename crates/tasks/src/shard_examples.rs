@@ -16,7 +16,7 @@ pub(crate) struct LineReader<T> {
     pub(crate) parse: ParseLine<T>,
     /// Fingerprint of everything that determines `parse`.
     pub(crate) selection: Fingerprint,
-    /// Number of examples in all lines, if known.
+    /// Total number of examples in all lines, if known.
     pub(crate) count: Option<u64>,
     /// Returns the number of tokens of an example.
     pub(crate) tokens: fn(&T) -> usize,
@@ -84,7 +84,8 @@ impl<T: 'static> ShardExamples<T> {
         }
     }
 
-    /// Adds the examples in memory with `add`, or everything that determines the streamed examples.
+    /// Adds the examples to the fingerprint: examples in memory with `add`, streamed examples by
+    /// everything that determines them.
     pub(crate) fn fingerprint(
         &self,
         fingerprint: &mut Fingerprint,

@@ -54,12 +54,12 @@ pub struct EncoderScorer<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
     mask: u32,
-    /// Maximum number of tokens of two texts together that the model's positions allow.
+    /// Maximum total number of tokens of two texts that fit the model's positions.
     max_length: usize,
     config: ScorerConfig,
 }
 
-/// The token ids of a text, and the code points of each token without white space.
+/// The token ids of a text, and the range of code points of each token, without white space.
 struct Tokens {
     ids: Vec<u32>,
     ranges: Vec<Range<usize>>,
@@ -103,7 +103,7 @@ impl<'a> EncoderScorer<'a> {
     /// The range of a token that consists of white space is empty.
     ///
     /// # Errors
-    /// [`qa_translate::Error::TooLong`] before any forward pass if requests have more tokens than
+    /// [`qa_translate::Error::TooLong`] before any forward pass if a request has more tokens than
     /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked_rows, mut target_ranges) = (Vec::new(), Vec::with_capacity(requests.len()));

@@ -91,8 +91,8 @@ pub fn accumulate<T>(
     }
 }
 
-/// Sums the losses over all ranks. A rank whose micro-batches lack a part omits that part; the
-/// first rank has every part.
+/// Sums the losses over all ranks. If no micro-batch of a rank has a named loss, the rank does not
+/// send this loss. The first rank has every named loss.
 fn sum_losses(group: &ProcessGroup, losses: StepLosses) -> Result<StepLosses, TaskError> {
     let mut rank_parts = vec![(String::new(), losses.total.f_double_value(&[])?)];
     for (name, part) in &losses.parts {

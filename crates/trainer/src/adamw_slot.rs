@@ -11,7 +11,7 @@ pub(crate) struct Slot {
     pub(crate) group_index: usize,
     pub(crate) exp_avg: Option<Tensor>,
     pub(crate) exp_avg_sq: Option<Tensor>,
-    /// Rows that have had a gradient, if all gradients were sparse; `None` after a dense gradient.
+    /// Rows that have had a gradient; `None` if any gradient was dense.
     pub(crate) touched_rows: Option<TouchedRows>,
     pub(crate) update_count: u64,
     /// With several ranks: the summed gradient of this rank's elements, split as by
@@ -24,7 +24,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Creates missing moments. They are sharded unless this rank updates all elements.
+    /// Creates missing moments. Moments are sharded unless this rank updates all elements.
     pub(crate) fn create_moments(&mut self, group: Option<&ProcessGroup>) -> Result<()> {
         let sharded = self.local_grads.is_some() && !self.replicated;
         let shards = group.filter(|_| sharded).map(OptimizerShards::new);

@@ -23,8 +23,8 @@ pub struct Batches {
     seed: u64,
 }
 
-/// The batches of one epoch, which contain each example once. One batch can be smaller than all
-/// others.
+/// The batches of one epoch, which contain each example once. One batch can be smaller than the
+/// batch size.
 pub(crate) type Epoch = Vec<Vec<usize>>;
 
 impl Batches {

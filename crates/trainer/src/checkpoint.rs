@@ -222,7 +222,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Returns the error for state that a task cannot restore.
+    /// Returns the error for a checkpoint with state that a task cannot restore.
     pub(crate) fn damaged_error(&self, root: &Path, reason: &str) -> Error {
         let file = checkpoint_folder(root, self.step).join(TASK_STATE);
         checkpoint_error(root, self.step, &format!("{}: {reason}", file.display()))
@@ -230,7 +230,7 @@ impl Checkpoint {
 }
 
 /// Returns the error for a checkpoint of `step` that cannot be used. The error names the previous
-/// checkpoint.
+/// checkpoint, from which training can continue.
 fn checkpoint_error(root: &Path, step: u64, reason: &str) -> Error {
     let earlier_step = steps(root).unwrap_or_default().into_iter().rfind(|&stored| stored < step);
     Error::Checkpoint {

@@ -24,7 +24,7 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
 
 /// Creates the mask of [`pad_rows`], `[B, L]` i64: 1 for values, 0 for padding.
 ///
-/// Returns `None` if no row is padded, so that attention is computed without a mask.
+/// Returns `None` if no row is padded; attention is then computed without a mask.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be created.

@@ -81,8 +81,8 @@ pub struct TrainConfig {
     /// Number of newest checkpoints to retain.
     pub keep_checkpoints: usize,
     /// Whether to store the parameters of every checkpoint permanently, as
-    /// `models/step-<step>.safetensors` in the stage's folder. After an experiment's training, the
-    /// run folder has a model folder for each of these files.
+    /// `models/step-<step>.safetensors` in the stage's folder. After the training of an
+    /// experiment's trial, each of these files is converted to a model folder.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_models: bool,
     /// Number of steps between two lines of metrics.
@@ -90,8 +90,8 @@ pub struct TrainConfig {
     /// Random seed of the order of examples, of dropout and of the task's random draws.
     pub seed: u64,
     /// Number of examples per forward pass, for batches that do not fit in memory. Gradients are
-    /// accumulated, so the result equals that of the whole batch up to rounding and, on a GPU,
-    /// different dropout. Default: the whole batch.
+    /// accumulated, so results differ from results with the whole batch only by rounding and, on a
+    /// GPU, by dropout. Default: the whole batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
     /// Number of steps between two evaluations of a task that scores its model, in addition to the
@@ -216,7 +216,7 @@ impl TrainConfig {
         let is_fraction = (0.0..=1.0).contains(&warmup_ratio);
         expect(is_fraction, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
-        // With an endless stream, a larger batch would fill the memory.
+        // Without this limit, a large batch from an endless stream would fill the memory.
         expect(batch_size <= 1_000_000, "batch_size", batch_size, "must be 1 million or less")?;
         expect(self.micro_batch != Some(0), "micro_batch", 0, AT_LEAST_ONE)?;
         expect(epochs > 0, "epochs", epochs, AT_LEAST_ONE)?;
@@ -285,9 +285,9 @@ impl TrainConfig {
     /// computed from the batches of some tasks only.
     ///
     /// The counted tasks have `steps` batches, or `epochs` passes over `examples`. A round has
-    /// `counted` batches of counted tasks and `uncounted` batches of other tasks. The last round is
-    /// complete. `evaluation_steps` also counts batches of counted tasks, rounded up to the end of
-    /// a round.
+    /// `counted` batches of the counted tasks and `uncounted` batches of the remaining tasks.
+    /// Training ends after a complete round. `evaluation_steps` also counts only batches of the
+    /// counted tasks, and is rounded up to complete rounds.
     ///
     /// Stages with different numbers of tasks thus have the same number of counted batches and of
     /// evaluations.

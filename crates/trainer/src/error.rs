@@ -96,7 +96,7 @@ pub enum Error {
     /// Examples cannot be streamed or hashed.
     #[error(transparent)]
     Shards(#[from] shards::Error),
-    /// The task failed to compute losses, to evaluate the model, or at the end of an epoch.
+    /// The task failed to compute losses, to evaluate the model, or to end an epoch.
     #[error("{stage}, step {step}: {}", error_text(cause.as_ref()))]
     Task {
         /// Name of the stage.
@@ -141,7 +141,8 @@ impl From<torch_ext::Error> for Error {
     }
 }
 
-/// Returns the text of an error and its causes, without causes that the preceding message contains.
+/// Returns the text of an error and its causes, without causes whose text the preceding message
+/// already contains.
 pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut previous = text.clone();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 /// Number of consecutive finite steps after which the scale is doubled.
 const GROWTH_INTERVAL: u64 = 2000;
 
-/// Minimum scale. An overflow at this scale is not caused by the scale.
+/// Minimum scale. An overflow at this scale has another cause than the scale.
 const MIN_SCALE: f64 = 1.0;
 
 /// Dynamic loss scale for float16 (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).
@@ -57,7 +57,7 @@ impl LossScaler {
     }
 
     /// Counts a step with a non-finite gradient. Returns false if the scale is already 1, because
-    /// the scale is then not the cause of the overflow.
+    /// then the overflow has another cause.
     pub fn record_overflow(&mut self) -> bool {
         self.good_steps = 0;
         if self.scale <= MIN_SCALE {
@@ -95,7 +95,7 @@ mod tests {
         stepped: bool,
     }
 
-    /// `scripts/grad_scaler.py` wrote the values with torch 2.11.0.
+    /// `scripts/grad_scaler.py` wrote the expected values with torch 2.11.0.
     #[test]
     fn the_scale_equals_that_of_pytorch() {
         let fixture: Fixture =

@@ -145,7 +145,7 @@ impl JsonLines {
                         text.push_str(&line);
                         text.push('\n');
                     }
-                    // Only the last line can be incomplete after an interruption.
+                    // After an interruption, the last line can be incomplete; it is removed.
                     Err(error) if error.is_eof() => break,
                     Err(error) => {
                         let reason = format!("line {}: {error}", number + 1);

@@ -180,8 +180,8 @@ impl AdamW {
     }
 
     /// Sums the gradients over all ranks, if there are several. Each rank stores the sums of its
-    /// shard and, for sparse gradients, the sums of all rows. Returns the largest `signal` of any
-    /// rank.
+    /// shard and, for sparse gradients, the sums of all rows. Returns the maximum of `signal` over
+    /// the ranks.
     pub(crate) fn sum_gradients(&mut self, signal: i32) -> Result<i32> {
         let Some(group) = &self.process_group else { return Ok(signal) };
         let shards = OptimizerShards::new(group);
@@ -220,7 +220,8 @@ impl AdamW {
 
     /// Returns the total norm of the gradients, `[]`; `None` if there is no gradient.
     ///
-    /// This method sums repeated rows of sparse gradients; the update uses these sums.
+    /// This method replaces repeated rows of sparse gradients by their sum, which the update
+    /// requires.
     pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
         let mut grads = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values().filter(|slot| slot.local_grads.is_none()) {
@@ -517,8 +518,8 @@ mod tests {
                 optimizer.clear_grads().unwrap();
                 let embeddings =
                     Tensor::embedding(&embedding, &Tensor::from_slice(ids), -1, false, sparse);
-                // The third step has a gradient for all rows, as with a tied decoder. Its ids do
-                // not repeat, because the sum of repeated rows would depend on the order of
+                // The gradient of the third step is dense, as with a tied decoder. The ids of this
+                // step do not repeat, because the sum of repeated rows would depend on the order of
                 // additions.
                 let dense_term =
                     if step == 2 { embedding.sum(Kind::Float) } else { Tensor::from(0f32) };

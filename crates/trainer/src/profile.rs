@@ -11,8 +11,8 @@ use crate::{Error, Result, Stage};
 const FOLDER: &str = "profile";
 const TRACE: &str = "trace.json";
 const TABLES: &str = "tables.md";
-/// Number of steps before the profiled steps, if the call has enough steps. The first steps are
-/// slower, because kernels are selected and memory is allocated.
+/// Number of steps before the profiled steps, if the call of `fit` runs enough steps. The first
+/// steps are slower, because kernels are selected and memory is allocated.
 const SKIPPED_STEPS: u64 = 5;
 
 /// Profiles the steps selected by [`Stage::with_profile`].
@@ -26,7 +26,7 @@ pub(crate) struct StepProfile {
 }
 
 impl StepProfile {
-    /// Creates a profile for a call that runs the steps `first..end`.
+    /// Creates a profile for a call of `fit` that runs the steps `first..end`.
     pub(crate) fn new(stage: &Stage, device: Device, first: u64, end: u64) -> Self {
         let count = stage.profile_steps.min(end.saturating_sub(first));
         let start = first.saturating_add(SKIPPED_STEPS).min(end.saturating_sub(count));

@@ -66,8 +66,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Creates a progress line named `name` for `total` steps, of which the first `completed`
-    /// steps, with `tokens` tokens, are already completed.
+    /// Creates a progress line named `name` for `total` steps, of which `completed` steps with
+    /// `tokens` tokens are already done.
     pub fn new(name: &str, total: u64, completed: u64, tokens: u64) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         let draw_target =

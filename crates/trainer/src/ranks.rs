@@ -124,8 +124,8 @@ pub(crate) enum GradientKind {
     Dense,
 }
 
-/// Returns the kind of gradient of each parameter in this step, and the largest `signal` of any
-/// rank.
+/// Returns the kind of each parameter's gradient in this step, and the maximum of `signal` over the
+/// ranks.
 pub(crate) fn gradient_kinds(
     group: &ProcessGroup,
     parameters: &[&Tensor],

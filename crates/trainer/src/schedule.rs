@@ -75,7 +75,7 @@ mod tests {
         constant: Vec<f64>,
     }
 
-    /// `scripts/schedules.py` wrote the values with transformers 5.23.0.
+    /// `scripts/schedules.py` wrote the expected values with transformers 5.23.0.
     #[test]
     fn factors_equal_those_of_transformers() {
         let fixture: Fixture =

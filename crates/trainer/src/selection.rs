@@ -29,7 +29,7 @@ pub struct CheckpointSelection<'a> {
     pub names: Vec<String>,
     /// A function that scores the current model.
     pub score: ScoreFn<'a>,
-    /// Name of the score that is compared; `None` for the mean of all scores.
+    /// Name of the score by which epochs are compared; `None` for the mean of all scores.
     pub deciding_score: Option<String>,
     /// Whether lower scores are better, as for perplexities.
     pub lower_is_better: bool,
@@ -216,8 +216,8 @@ impl<'a, T: Task> BestEpoch<'a, T> {
         Self { task, parameters, selection, epochs: Vec::new(), best: None }
     }
 
-    /// Restores the parameters of the best epoch after training. Returns the best epoch's index and
-    /// all epochs' scores.
+    /// Restores the parameters of the best epoch after training. Returns the index of the best
+    /// epoch and the scores of all epochs.
     ///
     /// # Errors
     /// [`Error::Selection`] if no epoch has ended.

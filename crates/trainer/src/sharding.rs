@@ -14,11 +14,11 @@ use crate::Result;
 const MAX_BUCKET_ELEMENTS: i64 = 25 * 1024 * 1024 / 4;
 
 /// Segments of at least this many elements are sent without copying them into a shared bucket,
-/// because a message costs less than the copy.
+/// because a separate message costs less than the copy.
 const MIN_SEPARATE_ELEMENTS: i64 = 1 << 16;
 
-/// Shards begin at multiples of this number of elements, like the work items of the CPU kernel.
-/// Updates are therefore bit-identical for any number of ranks.
+/// Shards begin at multiples of this number of elements, as the work items of the CPU kernel do.
+/// This makes updates bit-identical for any number of ranks.
 const ALIGNMENT: i64 = 16;
 
 /// A contiguous segment of a tensor's elements, divided among the ranks.
@@ -62,8 +62,8 @@ impl<'a> OptimizerShards<'a> {
         Self { group, rank: to_i64(group.rank()), size: to_i64(group.size()) }
     }
 
-    /// Divides tensors into buckets, each sent in one exchange. A message is one long segment or
-    /// several short segments.
+    /// Divides tensors into buckets. The messages of a bucket are sent in one exchange; each
+    /// message is one long segment or several short segments.
     fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Message>> {
         let mut buckets: Vec<Vec<Message>> = Vec::new();
         let (mut bucket_elements, mut layout) = (0, None);

@@ -98,7 +98,8 @@ impl Stage {
         Self { group, ..self }
     }
 
-    /// Profiles the given number of steps of each call, starting with the sixth if possible.
+    /// Profiles the given number of steps of each call of [`fit`](crate::fit), starting with the
+    /// sixth step of the call if possible.
     ///
     /// `profile/trace.json` in the stage's folder is a trace in a format supported by Perfetto.
     /// `profile/tables.md` lists the time of operators and GPU kernels, and the host's operations
@@ -121,7 +122,7 @@ impl Stage {
         Self { scaler: Some(scaler), ..self }
     }
 
-    /// Stops after this many steps of a call, like an interruption; for tests.
+    /// Stops each call of `fit` after this many steps, like an interruption; for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn interrupt_after(self, steps: impl Into<Option<u64>>) -> Self {

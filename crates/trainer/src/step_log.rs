@@ -8,7 +8,7 @@ use crate::{Result, Stage, StepMetrics};
 pub(crate) struct StepLog {
     metrics: JsonLines,
     speed: JsonLines,
-    /// Number of tokens and seconds of training at the last line.
+    /// Number of tokens and seconds of training up to the last line of metrics.
     last_logged: (u64, f64),
 }
 

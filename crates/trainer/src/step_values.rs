@@ -32,8 +32,8 @@ pub(crate) struct StepValues {
 }
 
 impl StepValues {
-    /// Reads all values of a step; `norm` is the norm of the gradients of losses multiplied by
-    /// `scale`.
+    /// Reads all values of a step; `norm` is the norm of the gradients, which are still multiplied
+    /// by the loss scale `scale`.
     pub(crate) fn read(
         batches: Vec<BatchLosses>,
         norm: Option<Tensor>,

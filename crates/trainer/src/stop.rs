@@ -23,8 +23,8 @@ impl Handlers {
         let default_action = Arc::new(AtomicBool::new(true));
         let received = Arc::new(AtomicUsize::new(0));
         for signal in SIGNALS {
-            // Handlers run in the order of registration. The last handler sets `default_action`, so
-            // only a second signal ends the process.
+            // Handlers run in the order of registration. The last handler of the first signal sets
+            // `default_action`, and then the first handler of a second signal ends the process.
             flag::register_conditional_default(signal, Arc::clone(&default_action))?;
             let number = usize::try_from(signal).unwrap_or_default();
             flag::register_usize(signal, Arc::clone(&received), number)?;

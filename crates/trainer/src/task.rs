@@ -141,14 +141,16 @@ pub trait Task {
     /// Any error of the task; the error ends training.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 
-    /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`], with the losses and
-    /// gradients of the whole batch. Otherwise this setting is an error.
+    /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`] and then computes
+    /// the losses and gradients of the whole batch. If it returns false,
+    /// [`TrainConfig::micro_batch`](crate::TrainConfig::micro_batch) must not be set.
     fn supports_micro_batches(&self) -> bool {
         false
     }
 
     /// Returns an example of the last batch for `not-finite.json`; `index` is an element of
-    /// [`Step::batch`]. By default the record is empty, and the file has only the index.
+    /// [`Step::batch`]. By default the record is empty, and the file contains only the example's
+    /// index.
     fn example(&self, index: usize) -> ExampleRecord {
         let _ = index;
         ExampleRecord::default()
@@ -162,8 +164,8 @@ pub trait Task {
 
     /// Handles the end of an epoch of this task; `epoch` is counted from 0.
     ///
-    /// The end of the stage also ends an epoch. The trainer calls this method after the step's
-    /// update and before the step's checkpoint. The checkpoint contains the task's changed
+    /// The end of the stage also ends an epoch. The trainer calls this method after the parameters
+    /// are updated and before a checkpoint is written. The checkpoint contains the resulting
     /// [`state`](Self::state), so a resumed run does not repeat the call.
     ///
     /// # Errors
@@ -174,7 +176,7 @@ pub trait Task {
     }
 
     /// Returns the number of evaluations since the best score; `None` if the task does not score
-    /// models. In this case, `evaluation_steps` and `patience` of
+    /// models. If no task scores models, `evaluation_steps` and `patience` of
     /// [`TrainConfig`](crate::TrainConfig) are errors.
     fn evaluations_since_best(&self) -> Option<u64> {
         None

@@ -179,7 +179,7 @@ pub(crate) fn check_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()>
     Ok(())
 }
 
-/// Returns the name of a slot in errors.
+/// Returns the stage and, if there are several slots, the slot's name, for error messages.
 pub(crate) fn label(stage: &str, slot_count: usize, name: &str) -> String {
     if slot_count == 1 { stage.to_owned() } else { format!("{stage}, {name}") }
 }

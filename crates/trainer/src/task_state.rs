@@ -223,8 +223,8 @@ impl<'s, 't> TaskState<'s, 't> {
             with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut inputs)))
         })?
         .map_err(self.task_error(step))?;
-        // A batch without micro-batches has the same loss on all ranks, so only rank 0 adds the
-        // gradients.
+        // If the task does not split the batch, all ranks compute the same loss, so only rank 0
+        // adds its gradients.
         if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
             let _region = region(c"backward");
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
@@ -271,8 +271,7 @@ impl<'s, 't> TaskState<'s, 't> {
     }
 
     /// Calls `epoch_ended` for each epoch that ended in this step. The last step of the stage also
-    /// ends an incomplete epoch. If no epoch ended and an evaluation is due, calls `evaluate`
-    /// instead.
+    /// ends an incomplete epoch. If no epoch ended but an evaluation is due, calls `evaluate`.
     pub(crate) fn end_step(
         &mut self,
         step: u64,

@@ -40,7 +40,7 @@ pub(crate) struct Training<'a, 't> {
     step_log: StepLog,
     progress: Progress,
     writer: CheckpointWriter,
-    /// The largest signal number that any rank received before this step, if any.
+    /// The largest signal number that the ranks received before this step; `None` without a signal.
     agreed_signal: Option<i32>,
 }
 
@@ -183,8 +183,8 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// Returns the signal that stops training after this step; with several ranks, the signal that
-    /// the ranks exchanged in this step.
+    /// Returns the signal that stops training after this step. Several ranks stop at the same step,
+    /// so their signal is the one exchanged in this step.
     fn stop_signal(&self, signals: &StopSignals) -> Option<i32> {
         match self.stage.group {
             None => signals.received(),
@@ -288,8 +288,8 @@ impl<'a, 't> Training<'a, 't> {
         Ok(report.into_error(&self.stage.folder, value))
     }
 
-    /// Returns whether every task with evaluations has completed at least `patience` evaluations
-    /// since its best score.
+    /// Returns whether every task that evaluates its model has completed at least `patience`
+    /// evaluations since its best score.
     fn should_stop_early(&self) -> bool {
         let Some(patience) = self.config.patience else { return false };
         let mut counts = self.tasks.iter().filter_map(TaskState::evaluations_since_best).peekable();

@@ -1,6 +1,6 @@
 //! Checkpoint writer thread, which writes copies of the tensors.
 //!
-//! Training waits while large tensors on the CPU are written without a copy.
+//! Large tensors on the CPU are written without a copy, while training waits.
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -57,8 +57,8 @@ impl CheckpointData {
 
     fn write(&self) -> Result<()> {
         let Self { checkpoint, parameters, moments, task_state, root, keep, models } = self;
-        // The parameters are written before the checkpoint. If the process ends in between, the
-        // resumed run repeats the step and writes them again.
+        // The parameters are written before the checkpoint. If the process ends between these two
+        // writes, the resumed run repeats the step and writes the parameters again.
         if let Some(models) = models {
             store_parameters(models, checkpoint.step, parameters)?;
         }
@@ -142,7 +142,8 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
-        // A writer is dropped during a write only after another error, which is reported instead.
+        // A writer is dropped during a write only if training failed. That error is reported, and
+        // an error of the write is ignored.
         let _ = self.wait();
     }
 }

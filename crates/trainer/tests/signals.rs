@@ -11,7 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
 use trainer::{Error, TrainConfig, fit};
 
-/// Trains 9 steps without a checkpoint before the end, and raises `signals` in the given steps.
+/// Trains 9 steps, with a checkpoint at the end only, and raises the given signals in the given
+/// steps.
 fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
     let weight = weight();
     // Minimizes the weight's square, and sends signals to the current process.
@@ -33,7 +34,8 @@ fn after_a_signal_the_run_resumes_from_the_saved_step() {
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (report, want) = train(uninterrupted.path(), &[]);
     report.unwrap();
-    // The run stops in step 3, the resumed run in step 6, and the next one in the last step.
+    // The first run stops in step 3, the second run in step 6, and the third run in step 8, which
+    // is the last step.
     for (at, signal, name) in [(3, SIGTERM, "SIGTERM"), (6, SIGINT, "SIGINT"), (8, SIGINT, "")] {
         let error = train(interrupted.path(), &[(at, &[signal])]).0.unwrap_err();
         let Error::Stopped { step, total: 9, signal: stop_signal, .. } = error else {

@@ -1,4 +1,4 @@
-//! External tests of the crate, in one program.
+//! Integration tests, compiled into one binary.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod adapters;

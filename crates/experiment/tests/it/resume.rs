@@ -75,7 +75,7 @@ fn commands_and_peak_memory_of_a_run_are_recorded() {
     assert_eq!(initial["commands"][0][0], "toy");
     let peak = |machine: &serde_json::Value| machine["peak_memory_bytes"].as_u64();
     assert!(cfg!(not(target_os = "linux")) || peak(&initial) > Some(1 << 20), "{initial}");
-    // A resumed run does not repeat an equal command, and retains the peak memory.
+    // A resumed run does not record an equal command twice, and retains the recorded peak memory.
     test_run.start(&[]).unwrap();
     assert_eq!(machine()["commands"], initial["commands"]);
     assert!(peak(&machine()) >= peak(&initial));
@@ -134,7 +134,8 @@ fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
     let error = test_run.start(&[]).unwrap_err();
     assert!(error.starts_with("seed 0, plain: ") && error.contains("no number"), "{error}");
     assert!(trial.join("trained.json").exists() && !trial.join("result.json").exists());
-    // Files that remain after a kill between writing the record and removing checkpoints.
+    // Such files remain if a process is killed after it writes the record and before it removes the
+    // checkpoints.
     fs::create_dir_all(trial.join("fit/checkpoints/step-00000006")).unwrap();
     fs::write(trial.join("model/.writing-aB3xyz"), "").unwrap();
     take_calls();
@@ -195,7 +196,7 @@ fn stored_parameters_are_converted_to_model_folders() {
     let test_run = TestRun::new();
     let trial = test_run.out().join("seed-0/plain");
     let options = ["--arms", "plain", "--set", "training.keep_models=true"];
-    // The model folder of the toy recipe has no configuration, which the conversion requires.
+    // The conversion requires a `config.json`, which the model folder of the toy recipe lacks.
     let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("model/config.json"), "{error}");
     let parameter_file = |step: u32| trial.join(format!("fit/models/step-{step:08}.safetensors"));
@@ -206,7 +207,8 @@ fn stored_parameters_are_converted_to_model_folders() {
     }
     let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("step-00000002.safetensors: lm_head.bias: expected [4000]"), "{error}");
-    // Parameters that match the model in `model` are converted once.
+    // Stored parameters that fit the model in `model` are converted; a second start converts
+    // nothing.
     for step in [2, 4, 6] {
         fs::copy(base.join("model.safetensors"), parameter_file(step)).unwrap();
     }
@@ -260,8 +262,8 @@ fn a_change_of_a_training_key_is_rejected_with_its_name() {
     assert!(error.contains("the input file data.train has changed"), "{error}");
     assert_eq!(fs::read_to_string(test_run.out().join("recipe.toml")).unwrap(), recipe);
     assert!(take_calls().is_empty());
-    // Keys of another arm belong to the identity of an arm only if this arm references the other
-    // arm.
+    // The identity of an arm contains the keys of a second arm only if the first arm references the
+    // second.
     test_run.write("train.json", "[1.0, 2.0, 3.0, 4.0]");
     test_run.start(&["--arms", "plain", "--set", "arms.far.shift=1"]).unwrap();
     test_run.start(&["--arms", "further"]).unwrap();

@@ -61,7 +61,7 @@ fn invalid_names_and_revisions_are_rejected() {
         "a.", "a b", "a\\b", "ä", "a\0", "a.git", "./a/b", "a/b/", "a?b", "a%2fb", &long_name,
     ] {
         let result = resolve(&hub, model).map(|resolved| resolved.folder);
-        // The names of existing folders are valid.
+        // A path of an existing folder, such as `.`, is valid.
         if Path::new(model).is_dir() {
             assert_eq!(result.unwrap(), Path::new(model));
             continue;

@@ -40,9 +40,10 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Bytes of the body after which the connection is closed.
+    /// Number of bytes of the body after which the connection is closed.
     pub close_after: Option<usize>,
-    /// Whether the connection stays open without sending the bytes after `close_after`.
+    /// Whether the server instead keeps the connection open after these bytes, without sending the
+    /// rest of the body.
     pub hangs: bool,
 }
 

@@ -138,8 +138,8 @@ fn a_server_without_ranges_sends_the_whole_file() {
         }
         _ => reply,
     });
-    // The beginning of the file, bytes of another file, the complete file, and a file that is too
-    // long.
+    // The partial file contains the beginning of the file, bytes of another file, the complete
+    // file, or too many bytes.
     let too_long = [weights(), weights()].concat();
     for partial in [&weights()[..1000], &[7; 1000], &weights(), &too_long] {
         let home = Home::new(&server.url);

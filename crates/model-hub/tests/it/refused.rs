@@ -92,7 +92,7 @@ fn content_that_differs_from_its_description_is_deleted() {
     assert_contains(&error, &["deepset/tiny, model.safetensors: ", "SHA-256", &digest, "deleted"]);
     assert!(!paths.iter().any(|path| path.contains(&digest)), "{paths:?}");
 
-    // Longer than the announced size.
+    // The content is longer than the announced size.
     let (error, paths) = resolve_error(model(), |request, mut reply| {
         if request.file() == Some("config.json") && request.method == "GET" {
             reply.body.extend([b' '; 100]);
@@ -112,7 +112,8 @@ fn commits_other_than_40_hex_digits_are_rejected() {
         assert_contains(&error, &["the list of files", "40 hex digits"]);
         assert!(paths.is_empty(), "{paths:?}");
     }
-    // A commit that differs from the requested commit or from that of the files.
+    // The list of files has another commit than the requested one; then the files have another
+    // commit than the list.
     let listed = other_commit.clone();
     let server =
         Server::with_changed_replies(model(), move |_, _| listing(&listed, model().keys()));

@@ -33,7 +33,7 @@ fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     manifest.check(&out).unwrap();
     assert_eq!(Shards::open([&out]).unwrap().lines(), 2);
 
-    // A dropped folder is removed, and the existing folder is unchanged.
+    // Dropping an unfinished folder removes it and leaves the existing folder unchanged.
     let unfinished = PreparedFolder::start(&out).unwrap();
     fs::write(unfinished.file("train/0.jsonl").unwrap(), "[9]\n").unwrap();
     drop(unfinished);
@@ -80,7 +80,7 @@ fn changed_files_are_named() {
     fs::remove_file(out.join("train/1.jsonl")).unwrap();
     fs::remove_file(&train).unwrap();
     assert!(check_error().contains("train/0.jsonl: missing"), "{}", check_error());
-    // The digest in the manifest differs from that of the file.
+    // The manifest contains a wrong digest of the file.
     let manifest = prepare(&out, "[1]\n[2]\n");
     let path = out.join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -92,8 +92,8 @@ fn changed_files_are_named() {
     }
 }
 
-/// All threads finish without an error. The resulting folder is complete, and all its files are
-/// from one thread.
+/// All threads finish without an error. The resulting folder is complete, and the same thread wrote
+/// all its files.
 #[test]
 fn concurrent_preparations_publish_one_complete_folder() {
     let parent = tempfile::tempdir().unwrap();

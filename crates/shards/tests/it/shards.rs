@@ -10,7 +10,7 @@ const EXTENSIONS: [&str; 3] = ["jsonl", "jsonl.gz", "jsonl.zst"];
 fn write_compressed(path: &Path, text: &str) {
     let name = path.to_str().unwrap();
     let bytes = if name.ends_with(".gz") {
-        // Two gzip members, as in concatenated files.
+        // Two gzip members, as in concatenated gzip files.
         let (first, second) = text.split_at(text.len() / 2);
         [testkit::gzip(first), testkit::gzip(second)].concat()
     } else if name.ends_with(".zst") {
@@ -24,8 +24,8 @@ fn write_compressed(path: &Path, text: &str) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Writes the numbers from 0 to shards of these sizes, with alternating compression. A blank line
-/// follows every third line.
+/// Writes shards with these numbers of lines; the lines of all shards are numbered from 0.
+/// Compression formats alternate. A blank line follows every third line.
 fn write(folder: &Path, sizes: &[usize]) -> Vec<PathBuf> {
     let mut next = 0;
     let mut paths = Vec::new();
@@ -87,8 +87,8 @@ proptest! {
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
         prop_assert_eq!(sorted, (0..total as u64).collect::<Vec<_>>());
-        // Another source resumes at every position. Positions are converted to JSON and back, as in
-        // checkpoints.
+        // A second source resumes at each position of the first source. Positions are converted to
+        // JSON and back, as in checkpoints.
         let mut resumed = source(&paths, &config);
         for (index, position) in positions.into_iter().enumerate() {
             let json = serde_json::to_string(&position).unwrap();
@@ -113,8 +113,8 @@ fn the_order_depends_on_the_epoch_and_the_block_size() {
         epoch(&mut source(&paths, &ShuffleConfig { lines: 31, ..config.clone() }), 0),
         first
     );
-    // Few numbers are followed by their successor, and the first block has lines of all open
-    // shards.
+    // Few lines are followed by the next line of their file, and the first block has lines of all
+    // open shards.
     let successors = first.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
     assert!(successors < 12, "{successors} of 119 in the order of the files");
     for shard in 0..3 {

@@ -68,8 +68,9 @@ impl ClassPair {
 
     /// Pairs each text with the translation of another text of its class.
     ///
-    /// The texts of the class are searched cyclically, starting half of the class size after the
-    /// text. The first translation that differs from the text's translation is used.
+    /// The search for the other text goes through the texts of the class cyclically. It starts half
+    /// of the class size after the text itself. The first translation that differs from the text's
+    /// translation is used.
     ///
     /// # Errors
     /// [`Error::Data`] naming a row without such a translation.

@@ -5,7 +5,7 @@ use xlmr_model::FusionConfig;
 
 use crate::{Error, Result};
 
-/// Pairing of the windows of a question and of its translation.
+/// Pairing of the windows of a question with the windows of its translation.
 ///
 /// Both texts are split by length, so the windows of a pair may contain different sections of the
 /// passage.
@@ -106,11 +106,11 @@ impl SoftTeaching {
     }
 }
 
-/// Initial weights of the student in phase two; the paper does not state them.
+/// Initial weights of the student in phase two; the paper does not specify which weights it uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentStart {
-    /// The base model, as for the teacher.
+    /// The base model, from which the teacher was also trained.
     #[default]
     Base,
     /// The trained teacher.

@@ -67,8 +67,8 @@ impl PairedQuestions {
 
     /// Replaces each source question by a question about another article.
     ///
-    /// The list of questions is searched cyclically, starting half of its length after the
-    /// question.
+    /// The search for the other question goes through the list of source questions cyclically. It
+    /// starts half of the list's length after the question itself.
     ///
     /// # Errors
     /// [`Error::Data`] naming a question without such a replacement.

@@ -52,8 +52,8 @@ pub(super) fn translations_of(
 pub(crate) type WindowLogits = (Vec<Window>, Vec<(Vec<f32>, Vec<f32>)>);
 
 impl SecondTextConfig<'_> {
-    /// Computes the windows of `questions`, one for each pair, with start and end logits; `None` if
-    /// there is no second text.
+    /// Computes the windows of `questions` with start and end logits. A window occurs once for each
+    /// pair of windows that contains it. Returns `None` if there is no second text.
     pub(crate) fn logits(
         &self,
         model: &dyn Encoder,

@@ -105,14 +105,15 @@ fn windows_are_paired_by_index_or_all_with_all() {
         all_pairs.pairs.len(),
         (0..3).map(|k| target_counts[k] * source_counts[k]).sum::<usize>()
     );
-    // The English answer to the first question is only in the last window, but the German answer is
-    // in the target half of each pair. For the last question, German and English are exchanged.
+    // For the first question, only the last English window contains the answer, but the target
+    // (German) half of every pair contains it. For the last question, the roles of German and
+    // English are exchanged.
     let counts = by_number.counts();
     assert_eq!((counts.both, counts.pairs), (3, expected.len()));
     assert_eq!(counts.target_alone, source_counts[0] - 1);
     assert_eq!(counts.source_alone, target_counts[2] - 1);
     assert!(counts.to_string().contains("of the pairs with it in the target half"), "{counts}");
-    // No window is skipped, even if windows without the answer are dropped.
+    // No window is skipped, even if `unanswerable_window` is `Drop`.
     let drop_config = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
     let with_dropping =
@@ -132,7 +133,8 @@ fn halves_without_cross_layers_have_plain_losses() {
     let model = model(4000);
     let (tokenizer, windows) = (tokenizer(), windows());
     let (german, english) = questions();
-    // The second question has one window per language, which is pair 0 of a separate task.
+    // The second question has one window per language. In a task with only this question, the two
+    // windows are pair 0.
     let (german, english) = (&german[1..2], &english[1..2]);
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(0)).unwrap();
@@ -146,7 +148,7 @@ fn halves_without_cross_layers_have_plain_losses() {
     let (target, source) = (plain(german), plain(english));
     assert_eq!((part(&actual, "target"), part(&actual, "source")), (target, source));
     assert!((actual.total.double_value(&[]) - target - source).abs() < 1e-6);
-    // If the texts attend to each other, the losses differ.
+    // If the texts attend to each other, the loss differs from the loss of the separate text.
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(1)).unwrap();
     assert_ne!(part(&losses(&mut fused, &[0]), "target"), target);
@@ -166,7 +168,7 @@ fn loss_of_windows_without_the_answer_is_optional() {
     assert_eq!(names(&losses(&mut drop_task, &[0])), ["target"]);
     let mut cls_task = cls_task;
     assert_eq!(names(&losses(&mut cls_task, &[0])), ["source", "target"]);
-    // The mean loss of a batch is over the halves that have a loss.
+    // The losses of a batch are means over the halves that have a label.
     let target_loss = part(&losses(&mut drop_task, &[0]), "target");
     let pair_b = drop_task.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
     let two_pairs = losses(&mut drop_task, &[0, pair_b]);
@@ -323,8 +325,8 @@ fn micro_batches_match_and_bf16_is_close() {
     assert_micro_batches_match(&parameters, || task(&student, &config, &drop_config), &batch);
     assert_micro_batches_match(&parameters, new_task, &batch);
     assert_bf16_is_near_f32(&parameters, new_task, &batch);
-    // A softmax over the batch cannot be split into micro-batches, nor can a mean over positions of
-    // rows of different lengths.
+    // A loss with a softmax over the batch cannot be split into micro-batches. A mean over
+    // positions cannot be split either if rows have different lengths.
     for over in [SoftmaxOver::Batch, SoftmaxOver::RowPositions] {
         let mut config = config.clone();
         config.soft.loss.over = over;
@@ -369,7 +371,8 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
     let by_number = WindowPairing::ByNumber;
     let expected = answers(&plain, &german);
     assert_eq!(answers(&reader_with(no_text, 1, by_number), &german), expected);
-    // Without cross-attention, further pairs of a window repeat its answers.
+    // Without cross-attention, every pair that contains a window gives the same answers for this
+    // window.
     for pairing in [by_number, WindowPairing::AllPairs] {
         let separate = answers(&reader_with(translation, 0, pairing), &german);
         assert!(max_score_difference(&separate, &expected) < 1e-4);
@@ -379,7 +382,7 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
     assert!(max_score_difference(&with_translation, &expected) > 1e-3);
     // Attention over duplicated keys equals attention over the keys.
     assert!(max_score_difference(&with_same_text, &expected) < 1e-4);
-    // If each translation is equal to its text, both settings predict the same answers.
+    // If each translation equals its text, `Translation` and `SameText` give the same answers.
     let english_with_same_text = answers(&reader_with(same_text, 1, by_number), &english);
     assert_eq!(answers(&reader_with(translation, 1, by_number), &english), english_with_same_text);
     // Batch size and order do not change the answers.
@@ -492,7 +495,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let parameters = student.named_parameters();
     assert_micro_batches_match(&parameters, plain, &batch);
     assert_micro_batches_match(&parameters, new_task, &batch);
-    // Micro-batches also match with the mean over classes.
+    // With the mean over classes, micro-batches also give the loss of the complete batch.
     let row_positions = || task_with_softmax(SoftmaxOver::RowPositions);
     assert_micro_batches_match(&parameters, row_positions, &batch);
 

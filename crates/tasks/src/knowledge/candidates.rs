@@ -34,8 +34,8 @@ impl Default for ProbeConfig {
 
 /// Creates the candidate list for queries about mentions: one description for each entity.
 ///
-/// The description of a queried entity is in the language of the entity's first query; queries with
-/// descriptions in other languages are excluded.
+/// For an entity with queries, the list contains the description in the language of the first
+/// query's description. Queries whose description is in another language are excluded.
 ///
 /// A query's `id` in the list is its index in `queries`.
 pub(super) fn mention_candidates(

@@ -97,7 +97,7 @@ pub struct KnowledgeLossConfig {
     pub pooling: Pooling,
     /// Whether the heads of mentions and descriptions have separate batch-norm statistics per
     /// language ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)). Separate
-    /// statistics remove language-specific components that would separate rows by language.
+    /// statistics remove differences between languages from the normalised vectors.
     pub norm_by_language: bool,
     /// Scope of the contrast between mentions.
     pub contrast_within: ContrastWithin,
@@ -155,9 +155,9 @@ pub enum ContrastWithin {
     /// All mentions, as in the paper.
     #[default]
     All,
-    /// Mentions of one language; each language has its own queue. The language of a mention then
-    /// carries no information about the correct candidate. With `All`, the language is informative,
-    /// because some descriptions never occur with mentions of some languages.
+    /// Mentions of one language; each language has its own queue. A model then cannot use the
+    /// language of a mention to identify the correct candidate. With `All` it can, because some
+    /// descriptions never occur with mentions of some languages.
     MentionLanguage,
 }
 

@@ -26,7 +26,8 @@ use crate::{Encoder, Result};
 /// descriptions of the batch and of a queue.
 ///
 /// A batch is always full, because a contrast over fewer rows is a different loss; the examples
-/// restart when they are exhausted. Micro-batches change neither loss, gradients nor queue.
+/// restart when they are exhausted. Loss, gradients and queue do not depend on the size of
+/// micro-batches.
 pub struct EntityPredictionTask<'a> {
     model: &'a dyn Encoder,
     heads: &'a KnowledgeHeads,

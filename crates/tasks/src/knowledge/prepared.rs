@@ -10,8 +10,8 @@ use trainer::{ShardLine, Shards};
 
 use crate::{Encoder, Error, Result};
 
-/// Largest row length and token id of some files, with the file and line in which each occurs. The
-/// model must support both.
+/// Largest row length and largest token id of some files, each with the file and line in which it
+/// occurs. The model must support this length and this id.
 #[derive(Clone, Default)]
 struct Maxima {
     tokens: (usize, String),

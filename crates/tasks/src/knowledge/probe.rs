@@ -241,7 +241,7 @@ fn description_rows<'c>(
     })
 }
 
-/// Returns the item whose index is a query's `id`.
+/// Returns the item of `items` whose index is `id`.
 fn item_by_id<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
     let item = id.parse().ok().and_then(|number: usize| items.get(number));
     item.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))

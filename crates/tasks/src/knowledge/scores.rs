@@ -93,7 +93,7 @@ impl FrequencyBaseline {
 impl ObjectBaseline {
     /// Computes the baseline's XOR scores on the candidates of [`KnowledgeProbe::objects`].
     ///
-    /// The result is empty without queries, or with more than a million training triples. Tied
+    /// The result is empty if there are no queries or more than a million training triples. Tied
     /// candidates rank before the correct one.
     ///
     /// # Errors

@@ -278,7 +278,8 @@ mod tests {
     };
     use xlmr_model::Model;
 
-    /// Passages of 20 to 59 tokens, with a phrase of three tokens and another phrase inside it.
+    /// Passages of 20 to 59 tokens. Each has a phrase of three tokens and a second phrase inside
+    /// the first one.
     fn examples() -> Vec<PassageExample> {
         let example = |k: usize| {
             let words = (0..20 + k).map(|position| 5 + ((7 * position + k) % 60) as u32);

@@ -90,9 +90,9 @@ impl SequenceFiles {
 
     /// Selects sequences by kind and by `languages`, and returns their counts.
     ///
-    /// If two languages are selected and a file of this pair exists, only its sequences are
-    /// selected. Files of other pairs may also contain monolingual sequences in one of the two
-    /// languages; these sequences are not selected.
+    /// If two languages are selected and there are files of this pair of languages, only sequences
+    /// in these files are selected. Monolingual sequences of the two languages in files of other
+    /// pairs are not selected.
     ///
     /// # Errors
     /// [`Error::Empty`] if no sequence is selected.

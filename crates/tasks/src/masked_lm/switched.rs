@@ -51,7 +51,8 @@ pub fn lowest_perplexity<'a>(
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LanguageShares {
-    /// Exponent of the number of sentences.
+    /// Exponent of the number of sentences: a language with n sentences has a share proportional to
+    /// n^smoothing.
     pub smoothing: f64,
     /// Batches per round; each language has at least one.
     pub batches_per_round: u32,

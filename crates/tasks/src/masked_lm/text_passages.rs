@@ -13,7 +13,7 @@ use xlmr_model::SpecialTokens;
 
 use crate::{Error, Result};
 
-/// Options of text for masked language modelling. `P` is the type of the list of files.
+/// Options for reading text for masked language modelling. `P` is the type of the list of files.
 ///
 /// # Example
 /// ```
@@ -118,8 +118,8 @@ fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_,
 ///
 /// If several processes share the work ([`torch_ext::with_group`]), each process reads all lines,
 /// because the end of a passage depends on every token before it. Each of n processes encodes only
-/// every n-th document, and the token ids are gathered. Passages and positions are therefore equal
-/// to those of a single process.
+/// every n-th document, and the token ids are gathered. Passages and positions therefore do not
+/// depend on the number of processes.
 pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
@@ -362,8 +362,8 @@ mod tests {
             }
             let full_rows = rows.iter().filter(|row| row.len() + 1 >= max_tokens).count();
             match (max_tokens, packed) {
-                // Every row except the last is filled until a separator and another token no longer
-                // fit.
+                // Every row except the last is filled until there is no space for a separator and
+                // another token.
                 (_, true) => assert!(full_rows + 1 >= rows.len(), "{rows:?}"),
                 (100, false) => assert_eq!(rows.len(), 4),
                 _ => assert!(full_rows < rows.len()),

@@ -23,8 +23,9 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaAugmentation {
-    /// Maximum ratio r of noise to embedding. r is drawn uniformly from 0 to this value. The noise
-    /// on an embedding e of the question is Gaussian, with the expected squared norm (r · ‖e‖)².
+    /// Maximum of r, the ratio of the noise's norm to the embedding's norm. For each question and
+    /// step, r is drawn uniformly from 0 to this value. The noise on an embedding e of the question
+    /// is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
     /// Maximum fraction of question tokens replaced by random tokens. Tokens of the entity are not
     /// replaced, but may move within the question.
@@ -57,8 +58,8 @@ impl QaAugmentation {
 /// A rate r is drawn from 0 to `max_rate`. Every token outside the entity is replaced with
 /// probability r by a random token of `replacements`, and with probability r the entity moves to a
 /// random position between the other tokens. An empty `entity` protects no token. The result has
-/// the length of `question`. Nothing changes if `replacements` is empty or if the entity ends
-/// beyond the question, which may have been truncated.
+/// the length of `question`. The result equals `question` if `replacements` is empty, or if a
+/// truncated question does not contain the complete entity.
 pub(super) fn replace_question_tokens(
     question: &[u32],
     entity: Range<usize>,
@@ -94,7 +95,7 @@ pub(super) fn replace_question_tokens(
 /// Parameters of the noise on one row's question.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EmbeddingNoise {
-    /// r, the ratio of noise to embedding.
+    /// r, the ratio of the noise's norm to the embedding's norm.
     pub(super) ratio: f64,
     /// Seed of the noise directions. Each row has a separate seed, so that its noise does not
     /// depend on other rows.

@@ -95,10 +95,10 @@ impl EvaluationConfig {
             .with_batch_size(self.batch_size)
     }
 
-    /// Lists MLQA's files in `folder` for the context languages that are in `languages`, with
-    /// questions in all of `languages` or the context's language.
+    /// Lists MLQA's files in `folder` for the context languages that are in `languages`. Questions
+    /// are in all of `languages`, or only in the context's language.
     ///
-    /// Existence of the files is not checked.
+    /// The function does not check that the files exist.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
         let contexts = self.contexts.iter().filter(|context| languages.contains(context));
         contexts

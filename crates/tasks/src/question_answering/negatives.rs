@@ -15,8 +15,8 @@ use crate::Result;
 ///
 /// Such training makes the scores of different windows of a document comparable.
 ///
-/// Negative windows are windows of the paragraphs of the question's article, including the
-/// paragraph of the question if it has several windows. A window that contains the text of a gold
+/// Negative windows come from the paragraphs of the question's article. The question's own
+/// paragraph is included if it has several windows. A window that contains the text of a gold
 /// answer is skipped. The windows are selected once, before training, and depend on the seed and
 /// the data only.
 ///
@@ -74,7 +74,7 @@ impl Negatives {
         tokenizer: &Tokenizer,
         config: &WindowConfig,
     ) -> Result<Vec<Vec<Window>>> {
-        // Contexts are split into windows in the same way as for training.
+        // `compatible` is unset, so that contexts are split into windows as for training.
         let config = WindowConfig { compatible: None, ..config.clone() };
         let mut selections: Vec<NegativeSelection> = Vec::with_capacity(questions.len());
         for article in articles(questions) {

@@ -547,8 +547,8 @@ mod tests {
             let skipped: Vec<SkippedData> = task().skipped_data();
             assert_eq!((skipped.len(), skipped.last().unwrap().count), (6, 0));
         }
-        // The losses of an untrained model are about the logarithm of the number of tokens: in
-        // three windows for `shared`, in one window for `no_answer`.
+        // The loss of an untrained model is about the logarithm of the number of tokens in the
+        // softmax: the tokens of three windows for `shared`, and of one window for `no_answer`.
         let [shared, no_answer, sigmoid] = totals[..] else { panic!("{totals:?}") };
         assert!(no_answer + 0.5 < shared && shared < 6.0 && sigmoid > 20.0, "{totals:?}");
     }

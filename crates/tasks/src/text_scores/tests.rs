@@ -141,8 +141,8 @@ fn too_long_texts_are_counted_and_rejected() {
     let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
     assert!(scorer(&base, config(longest_request)).pll(&requests).is_ok());
     assert!(scorer(&base, config(longest_request - 1)).pll(&requests).is_err());
-    // The model has 158 positions, of which special tokens use four. The remaining positions also
-    // limit the length.
+    // The model has 158 positions, and special tokens use four of them. The remaining 154 positions
+    // limit the length if `most_tokens` is larger.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =
@@ -191,8 +191,8 @@ fn markers_are_placed_where_they_are_most_probable() {
     let mut placer = MaskedMarkerPlacer::new(scorer(&base, ScorerConfig::default())).unwrap();
     assert_eq!(placer.name(), "codec_mlm");
     (placer.n_best, placer.max_words) = (99, 3);
-    // Words are separated by spaces, so that markers do not change the tokens. One text contains
-    // brackets.
+    // Words and punctuation are separated by spaces, so that added markers do not change the
+    // tokenization. One text contains brackets.
     let tasks = [
         task("The mill [2] in Bern is old .", "Bern", "Die Mühle [2] in Bern ist alt ."),
         task("rain", "rain", "Regen"),

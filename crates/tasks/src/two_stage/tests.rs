@@ -185,7 +185,8 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
     let mml = loss(&config_with(HardLearningWeighting::Mml));
     let hard_em = loss(&config_with(HardLearningWeighting::HardEm));
     let uniform = loss(&config_with(HardLearningWeighting::Uniform));
-    // The gold span is one of the candidates, and the best candidate is better than the mean.
+    // The gold span is one of the candidates, and the best candidate has a lower loss than the mean
+    // of all candidates.
     assert!(
         mml < hard_em && hard_em < uniform && mml <= span_loss,
         "{mml} {hard_em} {uniform} {span_loss}"
@@ -220,8 +221,8 @@ fn alpha_mixes_losses_and_ablations_select_them() {
     assert!((contrast.total.double_value(&[]) - expected).abs() < 1e-6);
     let hard = fixture.losses(Some(&candidates), terms(true, false), &config, 0);
     assert_eq!(hard.total.double_value(&[]), value(&joint, "hard"));
-    // With `hard_fraction`, the first steps use only hard learning, the others the contrastive loss
-    // with the span loss.
+    // With `hard_fraction`, the first steps use only hard learning; the remaining steps use the
+    // contrastive loss and the span loss.
     let config = BoundaryConfig { hard_fraction: Some(0.5), ..config };
     let names = |number| -> Vec<&str> {
         let losses = fixture.losses(Some(&candidates), terms(true, true), &config, number);

@@ -14,7 +14,8 @@ fn train(folder: &Path, steps: u64, obstacle: Option<PathBuf>) -> Result<Vec<f32
     let trained = weight.shallow_clone();
     let mut task = ToyTask::new(6, move |step| {
         if let Some(path) = obstacle.as_ref().filter(|_| step.number == 3) {
-            // The write of an earlier model may create the folder again.
+            // An unfinished write of an earlier model may create the folder again before the file
+            // is written.
             for number in 0.. {
                 let _ = fs::rename(path, path.with_extension(format!("away-{number}")));
                 if fs::write(path, "").is_ok() {

@@ -70,7 +70,7 @@ fn error_after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
     error_of(train, damage)
 }
 
-/// Like [`error_after`], for a run of `train`.
+/// Like [`error_after`], but runs are started with `train`.
 fn error_of(
     train: impl Fn(&Path, Option<u64>) -> RunResult,
     damage: impl Fn(&Path),
@@ -79,7 +79,7 @@ fn error_of(
     train(folder.path(), Some(4)).unwrap();
     damage(&folder.path().join("checkpoints"));
     let error = train(folder.path(), None).unwrap_err();
-    // The message contains the causes, so programs that also print `source` do not repeat them.
+    // The message already contains the causes; with a `source`, programs would print them twice.
     assert!(std::error::Error::source(&error).is_none());
     let root = folder.path().display().to_string();
     let error = error.to_string().replace(&root, "RUN");

@@ -60,8 +60,8 @@ fn training_ends_without_a_new_best_score_and_restores_the_best_weight() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let (report, best, scores, weight) = train(folder.path(), None, &patient_config()).unwrap();
-    // Evaluations follow steps 2, 3 (an epoch), 4, 6 (both), 8, 9, 10, 12, …. The last evaluation
-    // is the second evaluation after the best one.
+    // The model is evaluated after every second step and after every epoch of three steps: 2, 3, 4,
+    // 6, 8, 9, 10, 12, …. Training ends with the second evaluation after the best one.
     assert_eq!(best + 3, scores.len());
     assert!(report.finished && report.steps < 60 && best > 0, "{report:?}, {best}");
     assert!(scores.iter().all(|score| score["dev"] <= scores[best]["dev"]));
@@ -136,7 +136,8 @@ fn the_initial_model_can_be_selected() {
         (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial,
         "the first epoch is the best"
     );
-    // Interruptions do not repeat evaluations, neither before nor after the first epoch.
+    // A resumed run does not repeat evaluations, whether it was interrupted before or after the end
+    // of the first epoch.
     for steps in [1, 2, 4] {
         for include_initial in [true, false] {
             let uninterrupted = run(include_initial, None, &config);
@@ -147,7 +148,7 @@ fn the_initial_model_can_be_selected() {
     let seven_steps = TrainConfig { steps: Some(7), ..config };
     let ((_, _, scores, _), evaluations) = run(false, None, &seven_steps);
     assert_eq!((scores.len(), evaluations), (3, 3));
-    // The score of the initial model counts for patience.
+    // Evaluations since the initial model's score count towards `patience`.
     let ((report, best, scores, _), _) = run(true, None, &patient_config);
     assert_eq!((report.steps, best, scores.len()), (3, 0, 3));
 }

@@ -54,7 +54,7 @@ impl Line {
         let loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
         match self.failure {
             Failure::LargeLoss(size) => loss * size,
-            // The added term is 0, and its gradient is inf * 0.
+            // The added term is 0, and its gradient is inf * 0 = NaN.
             Failure::NanGradient(first) if number >= first => {
                 loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
             }
@@ -144,7 +144,8 @@ fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
         assert!(line["loss"].as_f64() > Some(0.0) && !line["parts"]["loss/line"].is_null());
         assert_eq!(line["grad_norm"].is_null(), line.get("skipped") == Some(&true.into()));
     }
-    // All steps of the first line were skipped; the step of the last line was not.
+    // All steps of the first line of metrics were skipped; the step of the last line was not
+    // skipped.
     assert_eq!(lines.first().unwrap()["skipped"], true, "{lines:?}");
     assert!(lines.last().unwrap().get("skipped").is_none(), "{lines:?}");
 }
@@ -154,7 +155,8 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
-    // Each line covers two steps, with two, one and no infinite losses.
+    // Each line of metrics covers two steps. The first line has two infinite losses, the second
+    // line one, and the third line none.
     train(&scaled, Line::new(Failure::InfiniteLoss(3))).unwrap();
     let lines = metrics_lines::<Value>(folder.path());
     let lines = &lines[..3];

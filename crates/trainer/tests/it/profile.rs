@@ -36,7 +36,8 @@ fn profiling_does_not_change_results_and_writes_a_trace_and_tables() {
 
     let tables = std::fs::read_to_string(profiled.join("profile/tables.md")).unwrap();
     assert!(tables.starts_with("# test: steps 6 to 7 on Cpu\n"), "{tables}");
-    // The table has the longest regions only; the trace has every region in both steps.
+    // The table contains only the longest regions; the trace contains every region twice, once per
+    // profiled step.
     assert!(tables.contains("| `losses` | 1.0 |"), "{tables}");
     let trace = std::fs::read_to_string(profiled.join("profile/trace.json")).unwrap();
     let parsed_trace: Value = serde_json::from_str(&trace).unwrap();

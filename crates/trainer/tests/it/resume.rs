@@ -110,8 +110,8 @@ fn accumulated_gradients_equal_those_of_one_large_batch() {
     let _lock = lock_rng();
     let rows = Tensor::arange(35, (tch::Kind::Double, Device::Cpu)).sin().view([7, 5]);
     let weight = Tensor::arange(5, (tch::Kind::Double, Device::Cpu)).cos().set_requires_grad(true);
-    // Two losses with different numbers of targets: one over all rows, one over rows with an odd
-    // index.
+    // Two losses with different numbers of targets: the first over all rows, the second over rows
+    // with an odd index.
     let losses = |part: &Tensor, odd: &Tensor| {
         let out = part.matmul(&weight).tanh();
         (out.square().sum(tch::Kind::Double), (out * odd).sum(tch::Kind::Double))

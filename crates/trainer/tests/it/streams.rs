@@ -110,7 +110,7 @@ fn every_epoch_reads_a_file_in_order() {
     let config = TrainConfig { log_steps: 1, ..config() };
     let source = ordered_source(&path);
     let (report, _, recorded) = train(&stage(folder.path(), None), &config, source).unwrap();
-    // Batches of 2, 2 and 1; the lengths are 3 to 7.
+    // An epoch has batches of 2, 2 and 1 examples, whose lengths are 3 to 7 tokens.
     assert_eq!((report.steps, report.tokens), (9, 3 * (3 + 4 + 5 + 6 + 7)));
     let epoch: Vec<f64> = points(5).iter().map(|point| point.x).chain([0.0]).collect();
     assert_eq!(recorded, epoch.repeat(3));

@@ -13,8 +13,8 @@ use trainer::{
 
 use crate::common::{lock_rng, parameters, stage, weight};
 
-/// Arguments of a call of `losses`: slot, batch number, number of batches and examples; then a draw
-/// from the task's generator and a draw from libtorch's generator.
+/// A call of `losses`: slot, batch number, total number of batches, indices of the examples, a
+/// random number from the task's generator, and a random number from libtorch's generator.
 type Call = (&'static str, u64, u64, Vec<usize>, u32, f64);
 type Calls = Rc<RefCell<Vec<Call>>>;
 
@@ -170,7 +170,7 @@ fn a_round_has_an_update_for_each_task_in_order() {
         run(first_dir.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
     assert_eq!((report.steps, updates_of(first_dir.path(), 3)), (3, 3));
     assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["a", "b", "c"]);
-    // A change of the third task changes the third step only.
+    // A change of the third task affects only the third step.
     let (_, second, ..) =
         run(second_dir.path(), &one_round, Alternate([1, 1, 1]), 3.5, None).unwrap();
     let (first_metrics, second_metrics) = (metrics(first_dir.path()), metrics(second_dir.path()));
@@ -265,7 +265,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     for (name, sum) in ["loss/a/square", "loss/b/square", "loss/c/square"].iter().zip(sums) {
         assert!((line.parts[*name] - sum).abs() < 1e-12, "{name}");
     }
-    // AdamW's first update with the gradient of the summed losses.
+    // The expected weight follows from AdamW's first update with the gradient of the summed losses.
     let weight = weight();
     let parameters = parameters(&weight);
     let mut optimizer = AdamW::new(&parameters, &summed).unwrap();

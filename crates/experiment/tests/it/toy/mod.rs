@@ -116,7 +116,7 @@ impl Task for Distance {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        // A test sets the variable to raise SIGTERM during this step.
+        // Tests set `TOY_SIGTERM` to the step in which SIGTERM is raised.
         if std::env::var("TOY_SIGTERM")
             .is_ok_and(|sigterm_step| sigterm_step == step.number.to_string())
         {
