@@ -5,8 +5,6 @@
 //! test can compare README and summary. [`tables`] copies tables of a run's `table.md` unchanged.
 mod evidence;
 mod tables;
-#[cfg(test)]
-mod tests_prose;
 
 use crate::files;
 use anyhow::{Context, Result, bail};
@@ -152,6 +150,9 @@ fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
     header.extend(["mean of six", "EM, mean of six", "EN"].map(str::to_owned));
     Ok(table(&header, &rows))
 }
+
+#[cfg(test)]
+mod tests_prose;
 
 #[cfg(test)]
 mod tests {

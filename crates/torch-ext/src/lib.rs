@@ -45,7 +45,7 @@ pub use optim::{
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};
 pub use precision::{MatmulPrecision, set_float32_matmul_precision, tune_float32_matmul};
-pub use profile::{NamedTime, Profile, Region, TraceSummary, region};
+pub use profile::{Profile, Region, region};
 pub use recompute::recompute;
 pub use rng::{MicroBatch, MicroBatchSeeds, first_row, rng_state, seeded_randn, set_rng_state};
 pub use row_adamw::{Gradient, TouchedRows};

@@ -1,16 +1,15 @@
-//! Profiling of some steps of a stage with libtorch's profiler: a trace and tables.
+//! Profiling of some steps of a stage with libtorch's profiler.
 use std::ops::Range;
 use std::path::PathBuf;
 
 use tch::Device;
-use torch_ext::{Profile, TraceSummary};
+use torch_ext::Profile;
 
 use crate::{Error, Result, Stage};
 
-/// Name of a profile's folder in the stage's folder, and names of its files.
+/// Name of a profile's folder in the stage's folder, and of its file.
 const FOLDER: &str = "profile";
 const TRACE: &str = "trace.json";
-const TABLES: &str = "tables.md";
 /// Number of steps before the profiled steps, if the call of `fit` runs enough steps. The first
 /// steps are slower, because kernels are selected and memory is allocated.
 const SKIPPED_STEPS: u64 = 5;
@@ -57,24 +56,15 @@ impl StepProfile {
 
     fn write(&self, profile: Profile) -> Result<String> {
         std::fs::create_dir_all(&self.folder).map_err(|error| Error::file(&self.folder, error))?;
-        let (trace, tables) = (self.folder.join(TRACE), self.folder.join(TABLES));
+        let trace = self.folder.join(TRACE);
         profile.finish(&trace)?;
-        let Range { start, end } = self.steps.clone();
-        let summary = TraceSummary::read(&trace)?;
-        let gpu_note = match self.device.is_cuda() && summary.gpu_milliseconds.is_none() {
-            true => " The driver did not provide times of GPU kernels.",
-            false => "",
-        };
-        let text = format!(
-            "# {}: steps {} to {end} on {:?}\n\nRecording slows the host. `{TRACE}` opens in \
-             https://ui.perfetto.dev.{gpu_note}\n\n{}",
+        let Range { start, end } = self.steps;
+        Ok(format!(
+            "{}: steps {} to {end}: {} opens in https://ui.perfetto.dev",
             self.stage,
             start + 1,
-            self.device,
-            summary.markdown(end - start)
-        );
-        atomic_file::write(&tables, text).map_err(|error| Error::file(&tables, error))?;
-        Ok(format!("{}: steps {} to {end}: {}", self.stage, start + 1, tables.display()))
+            trace.display()
+        ))
     }
 }
 

@@ -101,10 +101,8 @@ impl Stage {
     /// Profiles the given number of steps of each call of [`fit`](crate::fit), starting with the
     /// sixth step of the call if possible.
     ///
-    /// `profile/trace.json` in the stage's folder is a trace in a format supported by Perfetto.
-    /// `profile/tables.md` lists the time of operators and GPU kernels, and the host's operations
-    /// while the GPU is idle. Results do not change, but profiled steps are slower. A failure to
-    /// write these files is printed, and training continues.
+    /// `profile/trace.json` in the stage's folder opens in Perfetto. Results do not change, but
+    /// profiled steps are slower. A failure to write the file is printed, and training continues.
     #[must_use]
     pub fn with_profile(self, steps: u64) -> Self {
         Self { profile_steps: steps, ..self }

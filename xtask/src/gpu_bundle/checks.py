@@ -574,14 +574,9 @@ def measure_profile(bundle, length, batch):
         more = ["--quick", "--only", "bfloat16"]
     command = encoder(bundle, name, ["--profile", "--except", "transformers", *more])
     bundle.run(command, name, unwanted=[])
-    pages = sorted((bundle.out / name).glob("encoder_*.md"))
-    need(pages, "no profiles")
-    with open(bundle.out / "gpu-profile.md", "a", encoding="utf-8") as file:
-        for path in pages:
-            page = path.read_text(encoding="utf-8").removeprefix("# ")
-            title = f"{batch} windows of up to {length} tokens"
-            print(f"# {title if bundle.device == 'cuda' else 'A tiny model'}, {page}", file=file)
-    return f"gpu-profile.md, {len(pages)} steps"
+    traces = sorted((bundle.out / name).glob("encoder_*.trace.json"))
+    need(traces, "no profiles")
+    return f"{name}/encoder_*.trace.json, {len(traces)} steps"
 
 
 def measure_losses(bundle):
@@ -677,7 +672,7 @@ def main():
         "--out",
         type=Path,
         default=Path("out"),
-        help="output folder of runs, logs, gpu-report.md and gpu-profile.md",
+        help="output folder of runs, logs, profiles and gpu-report.md",
     )
     parser.add_argument("--jobs", type=int, help="number of concurrent checks")
     parser.add_argument(

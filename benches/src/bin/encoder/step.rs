@@ -7,7 +7,7 @@ use benches::{cpu_seconds, resident_mib};
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{
-    MatmulPrecision, Profile, TraceSummary, peak_device_memory, region, resolve_device,
+    MatmulPrecision, Profile, peak_device_memory, region, resolve_device,
     set_float32_matmul_precision, tune_float32_matmul,
 };
 use trainer::{AdamW, TrainConfig};
@@ -103,10 +103,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
         let profile = Profile::start(device)?;
         let _loss = run_step(batch)?;
         profile.finish(trace)?;
-        let page = format!("# {}\n\n{}", options.program, TraceSummary::read(trace)?.markdown(1));
-        let page_path = trace.with_extension("").with_extension("md");
-        atomic_file::write(&page_path, page)?;
-        eprintln!("  {}", page_path.display());
+        eprintln!("  {}", trace.display());
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Records operators on the host, and kernels and copies on a GPU, with libtorch's profiler
 //! (Kineto).
-mod summary;
-
 use std::ffi::{CStr, CString, c_char};
 use std::fs;
 use std::io::Write;
@@ -15,8 +13,6 @@ use tch::Device;
 
 use crate::ffi::{self, RawRegion, call};
 use crate::{Error, Result};
-
-pub use summary::{NamedTime, TraceSummary};
 
 /// Whether a profile is being recorded; Kineto supports one profile per process.
 static RECORDING: AtomicBool = AtomicBool::new(false);
@@ -189,13 +185,11 @@ mod tests {
         matmul_sum().backward();
         profile.finish(&path).unwrap();
         let _unrecorded = region(c"after the end");
-        let summary = TraceSummary::read(&path).unwrap();
-        let names: Vec<&str> = summary.operators.iter().map(|row| row.name.as_str()).collect();
-        assert!(summary.milliseconds > 0.0 && summary.gpu_milliseconds.is_none());
-        for name in ["aten::mm", "autograd::engine::evaluate_function: MmBackward0"] {
-            assert!(names.contains(&name), "{name}");
+        let trace = fs::read_to_string(&path).unwrap();
+        for name in ["\"aten::mm\"", "\"autograd::engine::evaluate_function: MmBackward0\""] {
+            assert!(trace.contains(name), "{name}");
         }
-        assert!(!names.contains(&"after the end"));
+        assert!(!trace.contains("after the end"));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
