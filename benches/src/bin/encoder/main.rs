@@ -81,8 +81,8 @@ pub struct Options {
     /// Skip programs whose name contains this text; may be repeated
     #[arg(long)]
     except: Vec<String>,
-    /// Profile an additional step of each program of this project; encoder_*.trace.json opens in
-    /// https://ui.perfetto.dev
+    /// Profile an additional step of each program of this project; the files encoder_*.trace.json
+    /// open in Perfetto (ui.perfetto.dev)
     #[arg(long)]
     profile: bool,
     /// Internal: run one program in this process on the batches of this file
