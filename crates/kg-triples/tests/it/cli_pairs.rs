@@ -135,7 +135,7 @@ fn bad_input_is_reported_and_writes_no_file() {
         ("--kg kg --entities kg", "files entities.<lang>.jsonl"),
         ("--kg kg --languages en,fr", "language \"fr\" has no label"),
         ("--kg kg --languages en,en", "languages = en,en"),
-        ("--kg kg --languages en", "ep pairs of 12 sources: no data; 12 have no label"),
+        ("--kg kg --languages en", "ep pairs of 12 sources: no data; 12 sources have no label"),
         ("--kg kg --count 0", "count = 0"),
         ("--kg kg --hold-out 1", "hold_out = 1: must be from 0 to below 1"),
         ("--kg kg --hold-out 0.2", "must be a folder if data is held out"),
@@ -143,6 +143,6 @@ fn bad_input_is_reported_and_writes_no_file() {
     ];
     expect_errors(dir.path(), "pairs", &cases);
     let error = failure(&run(dir.path(), "pairs --kg kg --hold-out 0.0001 --out out"));
-    assert!(error.contains("12 are for training and 0 held out"), "{error}");
+    assert!(error.contains("12 are for training and 0 are held out"), "{error}");
     assert!(!dir.path().join("out").exists());
 }

@@ -67,7 +67,7 @@ pub struct Args {
     /// Fraction of the triples held out for the probe
     #[arg(long, default_value_t = 0.0, value_name = "FRACTION")]
     hold_out: f64,
-    /// Number of candidate objects of the probe, including the objects of its queries
+    /// Number of candidate objects, including the objects of the queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
     /// Random seed
