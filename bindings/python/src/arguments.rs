@@ -128,7 +128,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
     }
 }
 
-/// Returns the rules for answers in one language.
+/// Returns the normalisation for `norm`; for `norm="mlqa"`, MLQA's normalisation for `lang`.
 pub fn rules_for(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
     match norm {
         "mlqa" => Ok(Normalization::Mlqa(lang)),

@@ -15,7 +15,7 @@ use crate::values::{
 
 /// Reads questions from a file, from the result of `json.load`, or from rows. `name` is the name of
 /// the input in messages. If `require_texts` is true, every question must have a context and a
-/// question text. Notes about a file become warnings.
+/// question text. A file that may be truncated causes a Python warning.
 pub fn questions(input: &Bound<'_, PyAny>, name: &str, require_texts: bool) -> PyResult<Dataset> {
     let py = input.py();
     if let Ok(path) = input.extract::<PathBuf>() {
@@ -135,11 +135,11 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     let py = input.py();
     let (text_key, start_key) = (intern!(py, "text"), intern!(py, "answer_start"));
     let expected = "lists `text` and `answer_start`, or a list of objects with both";
-    let locate = |error: InputError| error.at("`answers`");
+    let at_answers = |error: InputError| error.at("`answers`");
     if let Ok(Some(texts)) = field(input, text_key) {
-        let starts = required(input, start_key).map_err(locate)?;
-        let texts: Vec<_> = items(&texts, expected).map_err(locate)?.collect::<PyResult<_>>()?;
-        let starts: Vec<_> = items(&starts, expected).map_err(locate)?.collect::<PyResult<_>>()?;
+        let starts = required(input, start_key).map_err(at_answers)?;
+        let texts: Vec<_> = items(&texts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
+        let starts: Vec<_> = items(&starts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
         if texts.len() != starts.len() {
             let (texts, starts) = (texts.len(), starts.len());
             let message = format!("`answers`: {texts} in `text`, {starts} in `answer_start`");
@@ -148,7 +148,7 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
         let answer = |(text, start)| -> Parsed<Answer> {
             Ok(Answer { text: extract_text(text)?, answer_start: to_offset(start)? })
         };
-        return texts.iter().zip(&starts).map(answer).collect::<Parsed<_>>().map_err(locate);
+        return texts.iter().zip(&starts).map(answer).collect::<Parsed<_>>().map_err(at_answers);
     }
     let answer = |item: PyResult<Bound<'_, PyAny>>| -> Parsed<Answer> {
         let item = item?;
@@ -159,7 +159,7 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
         true => Err(InputError::expected(expected, input)),
         false => items(input, expected),
     };
-    answers.and_then(|answers| answers.map(answer).collect()).map_err(locate)
+    answers.and_then(|answers| answers.map(answer).collect()).map_err(at_answers)
 }
 
 fn to_offset(value: &Bound<'_, PyAny>) -> Parsed<usize> {

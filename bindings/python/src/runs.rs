@@ -119,8 +119,8 @@ fn read_predictions(predictions_by_seed: &[Bound<'_, PyAny>]) -> PyResult<Vec<Pr
     predictions_by_seed.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
 }
 
-/// Returns the predictions of a run, one entry per seed. A list of rows, and an argument that is
-/// not a list, are the predictions of a single seed.
+/// Returns the predictions of a run, one entry per seed. If the argument is a list of rows, or not
+/// a list, it is the only entry.
 fn predictions_by_seed<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let is_list = run.is_instance_of::<PyList>() || run.is_instance_of::<PyTuple>();
     let predictions_by_seed: Vec<_> = match is_list {

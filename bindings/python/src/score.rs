@@ -12,7 +12,7 @@ use crate::values::{py_error, value_error};
 /// Computes exact match and F1 with the digits of the official MLQA script.
 ///
 /// `norm="squad"` applies SQuAD v1.1's English rules, as XQuAD prescribes for all its languages.
-/// `norm="squad2"` applies the official script of SQuAD 2.0, with its keys; a question whose
+/// `norm="squad2"` returns the scores and keys of the official SQuAD 2.0 script; a question whose
 /// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. `norm="squad"`
 /// and `norm="squad2"` ignore `lang`. `per_question=True` adds every question's result.
 /// `interval=True` or a number of `resamples` adds the bootstrap intervals of `mlqa-eval score

@@ -43,7 +43,7 @@ fn open_with(path: &Path, retain_mark: bool) -> io::Result<TextReader> {
         false => Box::new(File::open(path)?),
     };
     remember_input(path);
-    let (start, source) = peek(source, GZIP_SIGNATURE.len())?;
+    let (start, source) = read_start(source, GZIP_SIGNATURE.len())?;
     // A `.gz` file that is shorter than the signature is truncated; decompression reports this.
     let has_gzip_name =
         path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
@@ -53,9 +53,10 @@ fn open_with(path: &Path, retain_mark: bool) -> io::Result<TextReader> {
         true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, source))),
         false => Box::new(source),
     };
-    let (mut start, source) = match peek(source, BYTE_ORDER_MARK.len()) {
+    let (mut start, source) = match read_start(source, BYTE_ORDER_MARK.len()) {
         Ok(peeked) => peeked,
-        // The first call of `read` returns this error, as `read` does for later errors.
+        // The error is returned by the first call of `read`. Errors that occur later are also
+        // returned by `read`.
         Err(error) => (Vec::new(), Box::new(FailedSource(Some(error))) as Source),
     };
     if start == BYTE_ORDER_MARK && !retain_mark {
@@ -66,7 +67,7 @@ fn open_with(path: &Path, retain_mark: bool) -> io::Result<TextReader> {
 }
 
 /// Reads up to `length` bytes from the start of `source`; returns them and the remaining source.
-fn peek(mut source: Source, length: usize) -> io::Result<(Vec<u8>, Source)> {
+fn read_start(mut source: Source, length: usize) -> io::Result<(Vec<u8>, Source)> {
     let mut start = Vec::with_capacity(length);
     source.by_ref().take(length as u64).read_to_end(&mut start).map_err(explain_truncation)?;
     Ok((start, source))

@@ -1,4 +1,4 @@
-//! Trait of all commands, which generate files and write them to a prepared folder.
+//! The trait that all commands implement: they generate files and write them to a prepared folder.
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use shards::{Preparation, PreparedFolder};
 /// Names and contents of files.
 pub type Files = Vec<(String, String)>;
 
-/// A generator of a substitute for a data set.
+/// Generates files that replace a data set that cannot be distributed.
 pub trait Generator {
     /// Name of the command.
     const COMMAND: &'static str;

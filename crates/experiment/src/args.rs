@@ -6,7 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use toml::Table;
 
 use crate::prepare::Preparations;
-use crate::read::{Override, read_with};
+use crate::read::{Override, read_with_overrides};
 use crate::recipe::select_arms;
 use crate::{Error, Recipe, Result};
 
@@ -81,7 +81,7 @@ impl Args {
         let path = self.recipe.clone().or(stored).unwrap_or_default();
         let mut overrides = Override::parse_all(&self.set)?;
         overrides.extend(model_overrides(&self.models, R::MODEL)?);
-        let (mut recipe, preparations) = read_with::<R>(&path, &overrides)?;
+        let (mut recipe, preparations) = read_with_overrides::<R>(&path, &overrides)?;
         if let Some(count) = self.seeds {
             recipe.run_mut().seeds = (0..count).collect();
         }

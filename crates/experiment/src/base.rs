@@ -8,7 +8,7 @@ use crate::prepare::PREPARE;
 use crate::toml_file::{error_in_file, read_text};
 use crate::{Error, Result};
 
-/// The key of the base recipe, a path relative to the file.
+/// The key whose value is the path of the base recipe, relative to the recipe file.
 const BASE: &str = "base";
 /// The key that lists the keys to remove from the base recipe.
 const UNSET: &str = "unset";

@@ -39,8 +39,9 @@ pub(crate) fn evaluation_file_sizes(run: &Path, trial: &Path) -> Result<FileSize
     let mut sizes = FileSizes::new();
     for entry in entries(trial)? {
         let folder = entry.path();
-        let is_model = [MODEL_DIR, ADAPTER_DIR].iter().any(|name| folder.ends_with(name));
-        let is_training_output = is_model || folder.join(METRICS_FILE).exists();
+        let is_model_or_adapter =
+            [MODEL_DIR, ADAPTER_DIR].iter().any(|name| folder.ends_with(name));
+        let is_training_output = is_model_or_adapter || folder.join(METRICS_FILE).exists();
         if folder.is_dir() && !is_training_output {
             add_sizes(run, &folder, &mut sizes)?;
         }

@@ -24,8 +24,9 @@ pub trait InputFiles {
     fn is_read(name: &str) -> bool;
 }
 
-/// Defines one type of input files per line: documentation, name, [`InputFiles::EXPECTED`],
-/// optionally [`InputFiles::SUBFOLDER_FILE`], and the predicate of [`InputFiles::is_read`].
+/// Defines types of input files, one per line. A line consists of the documentation, the name,
+/// [`InputFiles::EXPECTED`], optionally [`InputFiles::SUBFOLDER_FILE`], and the predicate of
+/// [`InputFiles::is_read`].
 macro_rules! input_files {
     ($(
         $(#[$about:meta])*

@@ -38,11 +38,11 @@ use crate::{Error, Result};
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
 /// naming the override; both name the nearest key if a key is unknown.
 pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[String]) -> Result<T> {
-    Ok(read_with(path.as_ref(), &Override::parse_all(overrides)?)?.0)
+    Ok(read_with_overrides(path.as_ref(), &Override::parse_all(overrides)?)?.0)
 }
 
 /// Reads a recipe like [`read_recipe`], with parsed overrides, and its `[prepare]` commands.
-pub(crate) fn read_with<T: DeserializeOwned>(
+pub(crate) fn read_with_overrides<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
 ) -> Result<(T, Preparations)> {

@@ -268,7 +268,7 @@ pub fn resolve_roles(config: &TrainConfig, parameters: &[(String, Tensor)]) -> R
     Ok(config.resolve_roles::<xlmr_model::Error>(names, has_role)?)
 }
 
-/// Maximum number of tensors in a message.
+/// Maximum number of names listed in the message about unused tensors.
 const MAX_LISTED_TENSORS: usize = 8;
 
 /// Name prefixes of heads, which fine-tuning usually does not use.

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::names::{
-    CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit,
-    parse_shards,
+    CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, MAX_JSON_BYTES, Repository, TOKENIZER, WEIGHTS,
+    is_commit, parse_shards,
 };
 
 /// State of a model's snapshot in the cache.
@@ -100,7 +100,11 @@ impl Cache {
     /// Returns the files of a snapshot with their content ids.
     pub(crate) fn files(&self, commit: &str) -> Result<BTreeMap<String, String>> {
         let mut files = BTreeMap::new();
-        for name in SMALL_FILES.map(str::to_owned).into_iter().chain(self.weight_files(commit)?) {
+        for name in CONFIG_AND_TOKENIZER_FILES
+            .map(str::to_owned)
+            .into_iter()
+            .chain(self.weight_files(commit)?)
+        {
             let path = self.snapshot(commit).join(&name);
             if path.is_file() {
                 let id = content_id(&path).map_err(Error::io(&path, "read the file"))?;

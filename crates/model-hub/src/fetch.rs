@@ -12,8 +12,8 @@ use crate::cache::{Cache, create_parent_folder};
 use crate::error::{Error, Result};
 use crate::http::{Client, FILE_LIST, FileInfo};
 use crate::names::{
-    CONFIG, INDEX, Repository, SENTENCE_ENCODER_FILES, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit,
-    is_sha256, quoted,
+    CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, Repository, SENTENCE_ENCODER_FILES, TOKENIZER,
+    WEIGHTS, is_commit, is_sha256, quoted,
 };
 use crate::settings::Settings;
 
@@ -42,8 +42,10 @@ pub(crate) fn fetch(
     let weights_file = find_weights(repository, &names)?;
 
     let mut downloader = Downloader { client, cache, commit: &commit, progress };
-    let small_files =
-        SMALL_FILES.into_iter().chain(SENTENCE_ENCODER_FILES).filter(|name| names.contains(*name));
+    let small_files = CONFIG_AND_TOKENIZER_FILES
+        .into_iter()
+        .chain(SENTENCE_ENCODER_FILES)
+        .filter(|name| names.contains(*name));
     for name in small_files.chain([weights_file]) {
         downloader.fetch(name)?;
     }

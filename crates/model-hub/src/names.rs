@@ -11,9 +11,9 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// Files of a model besides its weights. Only the files named in this module and the weight shards
-/// listed in an index are downloaded.
-pub(crate) const SMALL_FILES: [&str; 8] = [
+/// Configuration and tokenizer files of a model. Only the files named in this module and the weight
+/// shards listed in an index are downloaded.
+pub(crate) const CONFIG_AND_TOKENIZER_FILES: [&str; 8] = [
     CONFIG,
     TOKENIZER,
     "tokenizer_config.json",

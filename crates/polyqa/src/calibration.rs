@@ -138,10 +138,10 @@ impl Calibration {
         }
         let calibration: Self =
             mlqa_eval::read_json(&path, "a calibration, as `polyqa train` writes it")?;
-        let valid_threshold = calibration.null_threshold.is_none_or(f64::is_finite);
+        let is_valid_threshold = calibration.null_threshold.is_none_or(f64::is_finite);
         if !(calibration.temperature > 0.0
             && calibration.temperature.is_finite()
-            && valid_threshold)
+            && is_valid_threshold)
         {
             let problem = format!(
                 "temperature {} and null_threshold {:?} must be finite numbers, and the temperature above 0",

@@ -229,7 +229,7 @@ impl FirstPass<'_> {
                 *candidates = (!read_all).then(|| order.into_iter().take(max_passages).collect());
             }
         }
-        let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.answer_weight);
+        let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.penalty_weight);
         let penalties = match &cosines {
             Some(cosines) => cosines.iter().map(|cosines| penalties(cosines, weight)).collect(),
             None => questions.iter().map(|question| self.bm25_penalties(question)).collect(),

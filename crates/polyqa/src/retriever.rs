@@ -25,8 +25,8 @@ const SCORE_BATCH: usize = 4096;
 /// Maximum size of the cached embeddings in bytes.
 const MAX_CACHE_BYTES: usize = 256 << 20;
 
-/// Default of [`Retriever::with_answer_weight`].
-const ANSWER_WEIGHT: f32 = 80.0;
+/// Default of [`Retriever::with_penalty_weight`].
+const PENALTY_WEIGHT: f32 = 80.0;
 
 /// The SHA-256 of a text with its kind (`passage` or `question`).
 pub(crate) type Key = [u8; 32];
@@ -65,7 +65,7 @@ pub struct Retriever {
     /// Maximum length of a text in tokens, special tokens included.
     pub(crate) max_length: usize,
     batch_size: usize,
-    pub(crate) answer_weight: f32,
+    pub(crate) penalty_weight: f32,
     cache: Mutex<Cache>,
 }
 
@@ -140,7 +140,7 @@ impl Retriever {
             passage_prefix,
             max_length: max_length.unwrap_or(MAX_LENGTH).min(positions),
             batch_size: 32,
-            answer_weight: ANSWER_WEIGHT,
+            penalty_weight: PENALTY_WEIGHT,
             cache: Mutex::default(),
         })
     }
@@ -162,8 +162,8 @@ impl Retriever {
     /// similarities of the best passage of all documents and the answer's passage. The default is
     /// 80. With 0, the retriever only selects passages.
     #[must_use]
-    pub fn with_answer_weight(self, answer_weight: f32) -> Self {
-        Self { answer_weight, ..self }
+    pub fn with_penalty_weight(self, penalty_weight: f32) -> Self {
+        Self { penalty_weight, ..self }
     }
 
     /// Returns the prefixes of questions and passages.

@@ -77,7 +77,7 @@ pub enum Error {
         /// Number of returned texts.
         got: usize,
     },
-    /// An answer is not at its offset in its passage.
+    /// A span, such as an answer, is blank or outside its text.
     #[error(
         "the answer at code points {start}..{end} is outside a passage of length {length}, or blank"
     )]

@@ -45,8 +45,8 @@ pub enum MarkerError {
     Empty,
 }
 
-/// Marks spans of a text, in code points. Several spans are numbered. White space at a span's ends
-/// remains outside the markers.
+/// Marks spans of a text. Span offsets are in code points. Several spans are numbered. White space
+/// at a span's ends remains outside the markers.
 ///
 /// ```
 /// use qa_translate::mark;

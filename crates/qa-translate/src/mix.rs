@@ -105,8 +105,8 @@ pub struct MixReport {
 }
 
 impl MixReport {
-    /// Returns passage language, question language and number of rows, with the languages in table
-    /// order.
+    /// Returns the passage language, question language and number of rows of each pair of
+    /// languages, sorted by [`TableOrder`](mlqa_eval::TableOrder).
     pub fn in_table_order(&self) -> Vec<(Language, Language, usize)> {
         let mut pairs: Vec<(Language, Language, usize)> = self
             .rows

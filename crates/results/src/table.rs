@@ -33,7 +33,7 @@ pub fn cell(value: Option<impl Display>) -> String {
 pub struct Table {
     corner: String,
     columns: Vec<String>,
-    /// Names of the columns that contain text and are aligned like the titles.
+    /// Names of the columns that contain text and are left-aligned.
     text_columns: Vec<&'static str>,
     rows: Vec<(String, Vec<String>)>,
 }
@@ -48,7 +48,7 @@ impl Table {
         Self { corner: corner.into(), columns, text_columns: Vec::new(), rows: Vec::new() }
     }
 
-    /// Sets the columns that contain text and are aligned like the titles.
+    /// Sets the columns that contain text. They are left-aligned, like the column of row titles.
     #[must_use]
     pub fn with_text_columns(self, columns: &[&'static str]) -> Self {
         Self { text_columns: columns.to_vec(), ..self }

@@ -210,9 +210,10 @@ pub struct MaskedMarkerPlacer<'a> {
     scorer: EncoderScorer<'a>,
     /// Ids of `[` and `]`.
     markers: [u32; 2],
-    /// Number of opening positions for which closing positions are scored, 5.
+    /// Number of best positions of the opening marker for which positions of the closing marker are
+    /// scored. Default: 5.
     pub n_best: usize,
-    /// Maximum span length in words, 16.
+    /// Maximum span length in words. Default: 16.
     pub max_words: usize,
 }
 

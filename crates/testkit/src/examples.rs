@@ -33,7 +33,8 @@ fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
     commands
 }
 
-/// Runs the first paragraph of examples of `program subcommand… --help` and returns their folder.
+/// Runs the examples in the first paragraph of `program subcommand… --help` in a new folder, and
+/// returns the folder.
 ///
 /// The folder contains links to this workspace's `data` and `crates`. The data of examples in later
 /// paragraphs is not available, so only their arguments are checked.

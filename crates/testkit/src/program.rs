@@ -151,7 +151,7 @@ impl Program {
         output
     }
 
-    /// Calls [`expect_rejection`](Self::expect_rejection) with every pair of arguments and words of
+    /// Calls [`expect_rejection`](Self::expect_rejection) with every pair of arguments and texts of
     /// the error message.
     #[track_caller]
     pub fn expect_rejections(&self, rows: &[(&str, &[&str])]) {

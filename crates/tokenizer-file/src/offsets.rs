@@ -1,4 +1,4 @@
-//! Correct token offsets with pre-tokenizers that add spaces.
+//! Correction of token offsets for pre-tokenizers that add spaces.
 use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper, Tokenizer};
 
 /// Disables `trim_offsets` of the post-processor if the pre-tokenizer adds a space to each word.

@@ -80,11 +80,11 @@ impl Profile {
         let mut temporary = std::ffi::OsString::from(".writing-");
         temporary.push(name);
         let temporary = path.with_file_name(temporary);
-        let target = CString::new(temporary.as_os_str().as_bytes())
+        let temporary_c_string = CString::new(temporary.as_os_str().as_bytes())
             .map_err(|error| io(std::io::Error::other(error)))?;
         synchronize(self.device);
         std::mem::forget(self);
-        stop(target.as_ptr())?;
+        stop(temporary_c_string.as_ptr())?;
         let Err(error) = fs::rename(&temporary, path) else { return Ok(()) };
         // Kineto does not return write errors, and leaves its partial output under this name.
         let mut partial = temporary.clone().into_os_string();

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(gradient.values().size(), [2, 16]);
         let norm = dense.norm().double_value(&[]);
         crate::scale_all(&[gradient.values()], 0.5 / norm).unwrap();
-        let scaled = gradient.to_dense(&embedding).unwrap().norm().double_value(&[]);
-        assert!((scaled - 0.5).abs() < 1e-6, "{scaled}");
+        let scaled_norm = gradient.to_dense(&embedding).unwrap().norm().double_value(&[]);
+        assert!((scaled_norm - 0.5).abs() < 1e-6, "{scaled_norm}");
     }
 }

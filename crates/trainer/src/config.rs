@@ -415,7 +415,11 @@ mod tests {
                 "steps = 9223372036854775807: ",
                 billions,
             ),
-            (|config| config.groups = vec![large_rate()], "groups.learning_rate = 1", ""),
+            (
+                |config| config.groups = vec![group_with_large_rate()],
+                "groups.learning_rate = 1",
+                "",
+            ),
         ];
         for (change, key, rule) in cases {
             let mut config = TrainConfig { steps: Some(3), ..TrainConfig::default() };
@@ -425,7 +429,7 @@ mod tests {
         }
     }
 
-    fn large_rate() -> GroupConfig {
+    fn group_with_large_rate() -> GroupConfig {
         let prefixes = vec!["roberta".into()];
         GroupConfig { prefixes, learning_rate: Some(1e30), ..Default::default() }
     }

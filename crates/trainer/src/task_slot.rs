@@ -113,7 +113,7 @@ impl<'a> WeightedSum<'a> {
         Self::default()
     }
 
-    /// Adds a task with the weight of its loss; 0 disables it.
+    /// Adds a task with the weight of its loss. A weight of 0 disables the task.
     #[must_use]
     pub fn with(mut self, name: &str, weight: f64, task: impl Task + 'a) -> Self {
         let slot = TaskSlot::new(name, task);

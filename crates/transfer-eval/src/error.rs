@@ -124,7 +124,7 @@ impl Error {
         Self::Content { path: path.to_path_buf(), message: message.into() }
     }
 
-    /// Creates an error for the item at `index`, from 0.
+    /// Creates an error for the item at the zero-based `index`.
     pub(crate) fn mismatch(
         what: &'static str,
         index: usize,

@@ -11,9 +11,9 @@ use crate::{Activation, Error, Result};
 /// They complement [`Config`](crate::Config). Sources: DeBERTa v2 and v3 (He et al. 2021, sections
 /// 3 and 4), mDeBERTa (He et al. 2023).
 ///
-/// In the file, `classifier_dropout` of [`Config`](crate::Config) is `cls_dropout`. It applies only
-/// to the sequence classification head. If `type_vocab_size` is 0 in the file, it is 1 in
-/// [`Config`](crate::Config), and [`has_token_types`](Self::has_token_types) is false.
+/// In `config.json`, `classifier_dropout` of [`Config`](crate::Config) is called `cls_dropout`. It
+/// applies only to the sequence classification head. If `type_vocab_size` is 0 in `config.json`, it
+/// is 1 in [`Config`](crate::Config), and [`has_token_types`](Self::has_token_types) is false.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DebertaV2 {
     /// Whether attention scores depend on relative positions.

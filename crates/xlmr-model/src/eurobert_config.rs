@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// EuroBERT-specific options (Boizard et al. 2025, section 2), which complement
 /// [`Config`](crate::Config).
 ///
-/// In the file, `layer_norm_eps` of [`Config`](crate::Config) is `rms_norm_eps`, and
+/// In `config.json`, `layer_norm_eps` of [`Config`](crate::Config) is `rms_norm_eps`, and
 /// `attention_probs_dropout_prob` is `attention_dropout`. EuroBERT's layers have no other dropout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EuroBert {

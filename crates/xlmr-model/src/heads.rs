@@ -228,8 +228,8 @@ impl SequenceHead {
             SequenceLayer::Modern(_, Pooling::Mean) | SequenceLayer::Euro(_, EuroPooling::Mean) => {
                 masked_mean(hidden, mask)?
             }
-            // Late pooling is the mean of all tokens' logits. It equals the logits of the mean,
-            // because the output layer is linear.
+            // Late pooling is the mean of all tokens' logits. The output layer is linear, so it can
+            // be applied to the mean of its inputs instead.
             SequenceLayer::Euro(dense, EuroPooling::Late) => {
                 masked_mean(&Activation::Gelu.apply(&dense.apply(hidden)?)?, mask)?
             }

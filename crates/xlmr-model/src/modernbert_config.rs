@@ -11,9 +11,9 @@ use crate::{Activation, Error, Result};
 /// ModernBERT-specific options (Warner et al. 2024, section 2), which complement
 /// [`Config`](crate::Config).
 ///
-/// In the file, `hidden_act` of [`Config`](crate::Config) is `hidden_activation`, `layer_norm_eps`
-/// is `norm_eps`, `hidden_dropout_prob` is `mlp_dropout` and `attention_probs_dropout_prob` is
-/// `attention_dropout`.
+/// In `config.json`, `hidden_act` of [`Config`](crate::Config) is `hidden_activation`,
+/// `layer_norm_eps` is `norm_eps`, `hidden_dropout_prob` is `mlp_dropout` and
+/// `attention_probs_dropout_prob` is `attention_dropout`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModernBert {
     /// Attention type of each layer.

@@ -31,9 +31,9 @@ pub fn build_questions(
     let known_language = |language: &Language| graph.known_language(language.as_str());
     let languages: Vec<Language> =
         context_languages.iter().map(known_language).collect::<Result<_, _>>()?;
-    let (pool, order, mut report) = builder.facts(heads);
+    let (pool, item_facts, mut report) = builder.facts(heads);
     let rendered: Vec<Option<Vec<QuestionItem>>> = (0u64..)
-        .zip(order)
+        .zip(item_facts)
         .collect::<Vec<_>>()
         .into_par_iter()
         .map(|(number, fact)| {

@@ -22,7 +22,7 @@ pub struct QuestionConfig {
     /// Whether the contexts are counterfactual, so that a model learns no facts in training.
     ///
     /// The head and tail of each fact in a context are replaced by random entities, drawn from all
-    /// entities without replacement. The question is about the random head of its fact.
+    /// entities without replacement. The question contains the label of the random head.
     pub counterfactual: bool,
     /// Number of items; `None` for one item per fact. If there are more items than facts, facts are
     /// repeated in different contexts.
@@ -133,14 +133,14 @@ fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> V
     let facts = pool.facts();
     let count = if facts.is_empty() { 0 } else { count.unwrap_or(facts.len()) };
     let mut rng = seed::item_rng(seed, u64::MAX);
-    let mut order = Vec::with_capacity(count);
-    while order.len() < count {
+    let mut item_facts = Vec::with_capacity(count);
+    while item_facts.len() < count {
         let mut round = facts.to_vec();
         round.shuffle(&mut rng);
-        round.truncate(count - order.len());
-        order.append(&mut round);
+        round.truncate(count - item_facts.len());
+        item_facts.append(&mut round);
     }
-    order
+    item_facts
 }
 
 /// The facts of an item's context, and the index of the question's fact among them.
@@ -228,8 +228,8 @@ impl<'b> ItemBuilder<'b> {
         }
         report.without_sentence = report.facts - expressible_facts.len();
         let pool = FactPool::new(self.graph, self.context_language, expressible_facts);
-        let order = question_order(&pool, self.config.items, self.seed);
-        (pool, order, report)
+        let item_facts = question_order(&pool, self.config.items, self.seed);
+        (pool, item_facts, report)
     }
 
     /// Returns one entity for each label in the context language. Entities that lack a label in a

@@ -324,9 +324,10 @@ fn records_of_another_trial_and_edited_records_are_rejected() {
 fn shared_parts_of_arms_have_separate_folders() {
     let test_run = TestRun::new();
     let experiment = open(&test_run, &[]);
-    let shared = || experiment.each_seed("first", |trial| Ok(trial.seed), |_, seed| Ok(seed + 1));
-    assert_eq!(shared().unwrap()[0].evaluated, 1);
-    assert_eq!(shared().unwrap()[0].arm, "first");
+    let compute_shared_part =
+        || experiment.each_seed("first", |trial| Ok(trial.seed), |_, seed| Ok(seed + 1));
+    assert_eq!(compute_shared_part().unwrap()[0].evaluated, 1);
+    assert_eq!(compute_shared_part().unwrap()[0].arm, "first");
     let has_shared_folder = experiment.each(
         |trial| Ok(trial.seed_dir("first").exists()),
         |_, has_shared_folder| Ok(*has_shared_folder),

@@ -37,7 +37,8 @@ pub(super) struct Extraction<'a> {
     pub(super) redirects: Sorter,
     pub(super) tally: Tally,
     /// Number of compressed bytes that had been read when the state was last stored, or `None` if
-    /// it was never stored. If it was stored once, it is also stored at the end of the dump.
+    /// the state was never stored. The state is stored at the end of the dump only if it was stored
+    /// before.
     stored_at: Option<u64>,
 }
 

@@ -180,8 +180,9 @@ impl EntailmentExamples {
     ///
     /// The languages of subject and object depend on `seed` and the fact number. With
     /// `multilingual`, they are drawn uniformly from all pairs of different languages in which
-    /// subject and object are described. Without it, one language is drawn in which both are
-    /// described. Triples without such languages are skipped.
+    /// subject and object are described. Without `multilingual`, subject and object have the same
+    /// language, drawn uniformly from the languages in which both are described. Triples without
+    /// such languages are skipped.
     ///
     /// The paper is interpreted as requiring different languages for subject and object.
     pub fn iter(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {

@@ -116,9 +116,9 @@ impl PairConfig {
 /// Counts of the sources of pairs.
 ///
 /// A source yields at most one pair. For EP, it is the subject or object of a triple; for TP, a
-/// triple; for ES, a described entity. For TS, it is an object that a sentence mentions with its
-/// subject, or a sentence without such objects. `sources` is the sum of `without_label`,
-/// `without_triple`, `bare`, `train` and `held_out`.
+/// triple; for ES, a described entity. For TS, it is a triple's object that a sentence mentions
+/// together with the triple's subject, or a sentence without such objects. `sources` is the sum of
+/// `without_label`, `without_triple`, `bare`, `train` and `held_out`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PairCounts {
     /// All sources.

@@ -61,7 +61,7 @@ fn this_crate_reads_the_cache_of_python() {
         // Files that Python recorded as absent are not requested either.
         assert_eq!(server.requests().len(), n_requests);
 
-        // The files equal the files that this crate downloads.
+        // The files that Python downloaded equal the files that this crate downloads.
         let other_home = Home::new(&server.url);
         assert_eq!(other_home.resolve(NAME).unwrap().origin, resolved.origin);
     }

@@ -112,8 +112,8 @@ fn commits_other_than_40_hex_digits_are_rejected() {
         assert_contains(&error, &["the list of files", "40 hex digits"]);
         assert!(paths.is_empty(), "{paths:?}");
     }
-    // The list of files has another commit than the requested one; then the files have another
-    // commit than the list.
+    // First, the commit of the list of files differs from the requested commit. Below, the commit
+    // of each file differs from the commit of the list.
     let listed = other_commit.clone();
     let server =
         Server::with_changed_replies(model(), move |_, _| listing(&listed, model().keys()));

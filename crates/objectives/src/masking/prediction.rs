@@ -5,7 +5,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::generator;
-use super::spans::{check_disjoint, check_spans};
+use super::spans::{check_spans, sorted_disjoint_indices};
 use super::{
     EntityPredictionConfig, MaskedExample, MaskingError, MaskingVocab, PredictionUnit, Unchanged,
     mlm_masking,
@@ -18,9 +18,9 @@ use crate::IGNORE_INDEX;
 ///
 /// A unit is a mention or a token of a mention. Each unit becomes a candidate with probability
 /// [`probability`](EntityPredictionConfig::probability). One draw per candidate decides whether its
-/// tokens are masked, replaced by random tokens or unchanged. The length does not change. Unlike
-/// [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive loss,
-/// this policy samples and labels tokens.
+/// tokens are masked, replaced by random tokens or unchanged. The number of tokens does not change.
+/// Unlike [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive
+/// loss, this policy samples and labels tokens.
 ///
 /// Interpretation: the paper's text and the released code differ on unchanged candidates
 /// ([`Unchanged`]); the code's behaviour is the default. `rest` treats tokens of mentions as
@@ -54,7 +54,7 @@ pub fn entity_prediction_masking(
 ) -> Result<MaskedExample, MaskingError> {
     config.validate()?;
     check_spans(spans, input_ids, vocab)?;
-    let order = check_disjoint(spans)?;
+    let order = sorted_disjoint_indices(spans)?;
     let mentions: Vec<Range<usize>> =
         order.into_iter().filter_map(|index| spans.get(index).cloned()).collect();
 

@@ -26,7 +26,7 @@ pub(super) fn check_spans(
 }
 
 /// Returns the indices of `spans` ordered by position; overlapping spans are an error.
-pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
+pub(super) fn sorted_disjoint_indices(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
     let mut order: Vec<(&Range<usize>, usize)> = spans.iter().zip(0..).collect();
     order.sort_unstable_by_key(|(span, index)| (span.start, span.end, *index));
     for pair in order.windows(2) {

@@ -46,7 +46,7 @@ struct Options {
     /// Batch size of the pipeline
     #[arg(long, default_value_t = 8)]
     batch: usize,
-    /// Runs of each program
+    /// Number of runs of each program
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Passed by cargo

@@ -140,7 +140,7 @@ fn first_pass<'a>(
     retriever: Option<&'a Retriever>,
 ) -> Result<Option<(FirstPass<'a>, usize)>> {
     let candidates = if args.candidates == 0 { usize::MAX } else { args.candidates };
-    let has_penalties = retriever.is_some_and(|retriever| retriever.answer_weight != 0.0);
+    let has_penalties = retriever.is_some_and(|retriever| retriever.penalty_weight != 0.0);
     if args.candidates == 0 && !has_penalties {
         return Ok(None);
     }

@@ -135,7 +135,7 @@ impl RetrieverArgs {
         let (query, passage) = (self.query_prefix.clone(), self.passage_prefix.clone());
         if let Some(weight) = self.retriever_weight {
             ensure!(weight.is_finite(), "--retriever-weight must be a finite number");
-            retriever = retriever.with_answer_weight(weight);
+            retriever = retriever.with_penalty_weight(weight);
         }
         Ok(Some(retriever.with_prefixes(query, passage)))
     }

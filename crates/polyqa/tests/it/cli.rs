@@ -147,7 +147,7 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     assert_eq!(missing.code, Some(2));
     assert!(missing.err.starts_with("error: ") && missing.err.contains("someone/else"));
 
-    // A training run records the commit and a digest of each file.
+    // A training run records the commit of the model's repository and a digest of each model file.
     program.write(
         "train.jsonl",
         "{\"id\": \"1\", \"question\": \"Where?\", \"context\": \"It is in Lima.\", \

@@ -164,9 +164,9 @@ fn allowed_starts(
     marked: &TextScore,
     config: &CodecConfig,
 ) -> Vec<bool> {
-    let equal_tokens = plain.tokens.len() == marked.tokens.len()
+    let has_equal_tokens = plain.tokens.len() == marked.tokens.len()
         && plain.tokens.iter().zip(&marked.tokens).all(|(a, b)| a.0 == b.0);
-    let changes: Vec<f64> = match equal_tokens {
+    let changes: Vec<f64> = match has_equal_tokens {
         true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
         false => Vec::new(),
     };
@@ -207,10 +207,10 @@ fn rerank(
     let mut candidates = Vec::new();
     for (index, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
         let text = slice(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
-        let spelling = answer.as_deref().map_or(0.0, |answer| ratio(&text, answer));
-        let spelling = spelling.max(ratio(&text, &source));
-        if spelling > 0.5 || loss < 5.0 {
-            candidates.push((index, &hypothesis.span, spelling, loss));
+        let spelling_similarity = answer.as_deref().map_or(0.0, |answer| ratio(&text, answer));
+        let spelling_similarity = spelling_similarity.max(ratio(&text, &source));
+        if spelling_similarity > 0.5 || loss < 5.0 {
+            candidates.push((index, &hypothesis.span, spelling_similarity, loss));
         }
     }
     let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {

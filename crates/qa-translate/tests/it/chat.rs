@@ -23,7 +23,7 @@ fn each_request_has_one_text_and_the_key_in_the_header() {
 
 /// Waits, retries and timeouts are tested with `HttpTranslator`.
 #[test]
-fn errors_and_invalid_answers_are_reported() {
+fn errors_and_invalid_responses_are_reported() {
     for (status, body, problem) in [
         (401, r#"{"error": {"message": "no such key"}}"#, "status 401: no such key"),
         (200, r#"{"choices": []}"#, "the response has no choices"),

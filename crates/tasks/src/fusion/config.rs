@@ -130,6 +130,6 @@ pub struct FusedQaConfig {
     pub context_only: bool,
     /// Options of the loss of each half.
     pub span_loss: SpanConfig,
-    /// Options of phase two.
+    /// Options for distillation from the teacher in phase two.
     pub soft: SoftTeaching,
 }

@@ -148,7 +148,8 @@ fn halves_without_cross_layers_have_plain_losses() {
     let (target, source) = (plain(german), plain(english));
     assert_eq!((part(&actual, "target"), part(&actual, "source")), (target, source));
     assert!((actual.total.double_value(&[]) - target - source).abs() < 1e-6);
-    // If the texts attend to each other, the loss differs from the loss of the separate text.
+    // If the texts attend to each other, the target's loss differs from its loss without the
+    // translation.
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(1)).unwrap();
     assert_ne!(part(&losses(&mut fused, &[0]), "target"), target);

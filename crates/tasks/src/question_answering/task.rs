@@ -388,11 +388,14 @@ mod tests {
             let ids = task.augmented_ids(row, &mut rng).remove(0);
             assert_eq!(ids.len(), original.len());
             assert_eq!((ids[0], &ids[end..]), (0, &original[end..]));
-            let replaced = &ids[1..end];
-            assert!(replaced.windows(peru.len()).any(|part| part == peru), "{replaced:?}");
-            assert!(replaced.iter().all(|&id| id >= 5 || question.contains(&id)));
-            changed += usize::from(replaced != question);
-            moved_entities += usize::from(&replaced[row.entity.clone()] != peru);
+            let augmented_question = &ids[1..end];
+            assert!(
+                augmented_question.windows(peru.len()).any(|part| part == peru),
+                "{augmented_question:?}"
+            );
+            assert!(augmented_question.iter().all(|&id| id >= 5 || question.contains(&id)));
+            changed += usize::from(augmented_question != question);
+            moved_entities += usize::from(&augmented_question[row.entity.clone()] != peru);
         }
         assert!(
             changed > 70 && (20..80).contains(&moved_entities),

@@ -58,8 +58,8 @@ pub fn best_labels(
 /// // let tokenizer = xlmr_model::read_tokenizer("xlm-roberta-base")?;
 /// let labels = Labels::iob2(&["LOC", "MISC", "ORG", "PER"]);
 /// let head = Head::TokenClassification { labels: 9 };
-/// let vocabulary = i64::try_from(tokenizer.get_vocab_size(true)).unwrap();
-/// let model = Model::new(&Config::tiny(vocabulary), &[head], tch::Device::Cpu, 1)?;
+/// let vocab_size = i64::try_from(tokenizer.get_vocab_size(true)).unwrap();
+/// let model = Model::new(&Config::tiny(vocab_size), &[head], tch::Device::Cpu, 1)?;
 /// let sentence = Sentence::new(&["Paris", "sleeps"], &["B-LOC", "O"]);
 /// let sentences =
 ///     EncodedSentences::new(vec![sentence], &tokenizer, &labels, &NerConfig::default())?;

@@ -221,7 +221,7 @@ impl Task for MixedGradients {
 }
 
 /// Trains with [`MixedGradients`], and writes the parameters to the file of the rank.
-fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
+fn train_mixed_gradients(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
     tch::set_num_threads(1);
     let rank = group.as_ref().map_or(0, ProcessGroup::rank);
     let filled = |shape: &[i64]| {
@@ -257,9 +257,9 @@ fn rank() {
     let connect = |rendezvous| ProcessGroup::connect(&rendezvous, timeout, timeout).unwrap();
     let group = Rendezvous::from_env().unwrap().map(connect);
     let steps = std::env::var("TEST_STEPS").ok().map(|steps| steps.parse().unwrap());
-    let is_shared =
+    let has_mixed_gradients =
         std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference.starts_with("shared"));
-    let train = if is_shared { train_shared } else { train };
+    let train = if has_mixed_gradients { train_mixed_gradients } else { train };
     train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
 
@@ -394,7 +394,7 @@ fn ranks_with_sharded_updates_train_like_one_process_and_resume() {
         )
     };
     let single_folder = folder();
-    train_shared(single_folder.path(), None, None);
+    train_mixed_gradients(single_folder.path(), None, None);
     let single_process = rank_0_parameters(single_folder.path());
     let moments = single_folder.path().join("checkpoints/step-00000006/optimizer.safetensors");
     let moments = read_tensors(moments).unwrap();

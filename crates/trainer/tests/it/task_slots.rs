@@ -422,7 +422,7 @@ fn skipped_data_of_tasks_is_written() {
         {"task": "c", "what": what, "count": 2, "of": 4},
     ]);
     assert_eq!(counts(several.path()), want);
-    // A single task has no name.
+    // In a stage with a single task, the records contain no task name.
     let (weight, calls) = (weight(), Calls::default());
     let parameters = parameters(&weight);
     let mut task = Line::new("b", &weight, &calls, 10, 1.0);

@@ -94,10 +94,10 @@ fn brute_force(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
     let mut spans = BTreeSet::new();
     for start in 0..tags.len() {
         for end in start..tags.len() {
-            let is_inside = (start..end).all(joined);
+            let is_contiguous = (start..end).all(joined);
             let starts = start == 0 || !joined(start - 1);
             let ends = end + 1 == tags.len() || !joined(end);
-            if let (Some(kind), true) = (kind(start), is_inside && starts && ends) {
+            if let (Some(kind), true) = (kind(start), is_contiguous && starts && ends) {
                 spans.insert((kind, start, end));
             }
         }

@@ -176,11 +176,11 @@ impl CandidateList {
         if let Some(duplicate) = queries.iter().find(|query| !ids.insert(&query.id)) {
             return list_error(format!("query id `{}` occurs twice", duplicate.id));
         }
-        let mut languages = Languages::new();
+        let mut languages = LanguagesByEntity::new();
         for Description { entity, language } in descriptions {
             languages.entry(entity).or_default().insert(language);
         }
-        let mut query_languages = Languages::new();
+        let mut query_languages = LanguagesByEntity::new();
         for query in queries.iter().filter(|query| languages.contains_key(query.entity.as_str())) {
             query_languages.entry(&query.entity).or_default().insert(&query.language);
         }
@@ -279,13 +279,13 @@ impl CandidateList {
 }
 
 /// Languages by entity.
-type Languages<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+type LanguagesByEntity<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
 /// Draws `config.size` entities, including all queried entities, in random order, and one language
 /// for each entity.
 fn draw_candidates(
-    languages: &Languages<'_>,
-    query_languages: &Languages<'_>,
+    languages: &LanguagesByEntity<'_>,
+    query_languages: &LanguagesByEntity<'_>,
     config: &CandidateConfig,
 ) -> Vec<Description> {
     let mut other_entities: Vec<&str> =
@@ -314,7 +314,7 @@ fn draw_candidates(
 /// Returns the queries with the index of their gold candidate, and the skipped queries.
 fn list_queries(
     queries: &[Query],
-    query_languages: &Languages<'_>,
+    query_languages: &LanguagesByEntity<'_>,
     candidates: &[Description],
     gold_language: GoldLanguage,
 ) -> (Vec<ListedQuery>, Vec<SkippedQuery>) {

@@ -75,12 +75,12 @@ fn lists_have_each_gold_once_in_another_language() {
 #[test]
 fn the_list_depends_only_on_the_seed() {
     let queries = [query("a", "Q0", "de"), query("b", "Q50", "en")];
-    let mut shuffled = descriptions();
-    shuffled.reverse();
+    let mut reversed = descriptions();
+    reversed.reverse();
     let draw = |descriptions: &[Description], seed| {
         CandidateList::draw(descriptions, &queries, &config(40, seed)).unwrap()
     };
-    assert_eq!(draw(&descriptions(), 7), draw(&shuffled, 7));
+    assert_eq!(draw(&descriptions(), 7), draw(&reversed, 7));
     assert_ne!(draw(&descriptions(), 7).candidates, draw(&descriptions(), 8).candidates);
 }
 

@@ -189,8 +189,8 @@ fn a_written_folder_has_the_tensors_of_peft() {
 
 #[test]
 fn every_target_is_saved_and_loaded_separately() {
-    // With 11 layers, the name of layer 10 ends like the name of layer 0, so a name that matches by
-    // its end must not match both.
+    // PEFT matches module names by their last components. With 11 layers, the module name
+    // `0.output.dense` in `target_modules` must match layer 0, but not layer 10.
     let config = Config { num_hidden_layers: 11, ..small_config() };
     for target in ALL_TARGETS {
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();

@@ -394,12 +394,12 @@ fn gradients_equal_difference_quotients() {
             let add = |by: f64| {
                 let _ = parameters[name].detach().flatten(0, -1).get(index).f_add_scalar_(by);
             };
-            let loss_at = |by: f64| {
+            let loss_after_adding = |by: f64| {
                 add(by);
                 tch::no_grad(|| compute_loss(&model, false)).double_value(&[])
             };
-            let loss_above = loss_at(step);
-            let loss_below = loss_at(-2.0 * step);
+            let loss_above = loss_after_adding(step);
+            let loss_below = loss_after_adding(-2.0 * step);
             add(step);
             let quotient = (loss_above - loss_below) / (2.0 * step);
             let value = gradient.flatten(0, -1).get(index).double_value(&[]);

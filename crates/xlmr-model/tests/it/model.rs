@@ -184,10 +184,10 @@ fn missing_heads_are_reported() {
         Model::new(&small_config(), &duplicate_heads, Device::Cpu, 0),
         Err(Error::Input { argument: "heads", .. })
     ));
-    let other_width = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
+    let states_of_other_width = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
     let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 0).unwrap();
     assert!(matches!(
-        model.span_logits(&other_width, false),
+        model.span_logits(&states_of_other_width, false),
         Err(Error::Input { argument: "hidden", .. })
     ));
     assert!(load("qa", &[Head::None]).heads().is_empty());

@@ -195,7 +195,8 @@ fn files_next_to_a_tokenizer_are_copied() {
     }
     let names = ["vocab.txt", "other.txt", "notes.txt"].map(|name| to.join(name).exists());
     assert_eq!(names, [false, false, true]);
-    // Missing values are created, and existing values are preserved.
+    // `special_tokens_map.json` is created. Its tokens are the tokenizer's special tokens, except
+    // that values in the original `tokenizer_config.json` take precedence.
     let special_tokens = read_json(&to.join("special_tokens_map.json"));
     assert_eq!(
         special_tokens,

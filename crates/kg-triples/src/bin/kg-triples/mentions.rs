@@ -172,17 +172,17 @@ pub fn run(args: Args) -> CommandResult {
         Some(_) => Some(probe(examples.queries()?, &encoded, args.candidates, args.seed)),
         None => None,
     };
-    let mut drawn = BTreeMap::new();
+    let mut drawn_counts = BTreeMap::new();
     if let Some(count) = args.count {
         let resampling = examples.mentions().resampling(args.entity_smoothing)?;
         let mix = example_source.by_language(&report, &resampling, args.smoothing)?;
         for example in mix.take(count) {
             let example = example?;
-            *drawn.entry(example.language).or_default() += 1;
+            *drawn_counts.entry(example.language).or_default() += 1;
             writer.write(&example)?;
         }
     }
-    let by_language = if args.count.is_some() { &drawn } else { &report.by_language };
+    let by_language = if args.count.is_some() { &drawn_counts } else { &report.by_language };
     let counts = json!({
         "examples": by_language.values().sum::<usize>(),
         "by_language": by_language,
@@ -192,7 +192,7 @@ pub fn run(args: Args) -> CommandResult {
     let sizes = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, reports.as_ref(), &report, &drawn, &sizes);
+    print(&descriptions, &labels, reports.as_ref(), &report, &drawn_counts, &sizes);
     Ok(())
 }
 
@@ -298,7 +298,7 @@ fn print(
     labels: &BTreeMap<Language, LabelReport>,
     reports: Option<&BTreeMap<Language, LinkReport>>,
     report: &MentionReport,
-    drawn: &BTreeMap<Language, usize>,
+    drawn_counts: &BTreeMap<Language, usize>,
     sizes: &[(&str, usize)],
 ) {
     let described = descriptions.counts();
@@ -308,7 +308,7 @@ fn print(
         header.extend(["labels", "ambiguous", "too short", "links", "self-links", "entities"]);
     }
     header.push("passages used");
-    if !drawn.is_empty() {
+    if !drawn_counts.is_empty() {
         header.push("drawn");
     }
     table.row(header);
@@ -330,8 +330,8 @@ fn print(
             count(link.map(|link| link.entities.len()));
         }
         count(report.by_language.get(&language).copied());
-        if !drawn.is_empty() {
-            count(drawn.get(&language).copied());
+        if !drawn_counts.is_empty() {
+            count(drawn_counts.get(&language).copied());
         }
         table.row(row);
     }
@@ -349,8 +349,8 @@ fn print(
     table.count("passages used", report.examples);
     table.count("tokens", report.tokens);
     table.count("mention tokens", report.mention_tokens);
-    if !drawn.is_empty() {
-        table.count("drawn", drawn.values().sum());
+    if !drawn_counts.is_empty() {
+        table.count("drawn", drawn_counts.values().sum());
     }
     for (name, size) in sizes {
         table.count(name, *size);

@@ -18,8 +18,8 @@ pub enum Command {
     Score(ScoreArgs),
 }
 
-/// Draw a list of entity descriptions in random order. It has one description of each entity that a
-/// query is about, and one description of each of several random other entities.
+/// Draw a list of entity descriptions in random order: one description of each queried entity, and
+/// descriptions of random other entities until the list has --size entries.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
