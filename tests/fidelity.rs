@@ -1,7 +1,7 @@
 //! Tests that the recipes' values equal the values in `paper_values.csv`, which come from the
 //! papers or their released code. Further tests run the commands in `paper_tables` at their
 //! smallest size.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -53,7 +53,7 @@ fn recipe_values_equal_those_of_the_papers() {
     let rows = csv::Reader::from_path(root().join("tests/paper_values.csv")).unwrap();
     let rows: Vec<PaperValue> = rows.into_deserialize().collect::<Result<_, _>>().unwrap();
     let mut recipes: BTreeMap<String, Value> = BTreeMap::new();
-    let mut papers: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut papers: BTreeSet<&str> = BTreeSet::new();
     for row in &rows {
         let recipe = recipes.entry(row.file.clone()).or_insert_with(|| {
             let name = Path::new(&row.file).parent().unwrap().file_name().unwrap();
@@ -75,7 +75,7 @@ fn recipe_values_equal_those_of_the_papers() {
             "{location}: expected {}, got {actual}",
             row.value
         );
-        *papers.entry(&row.paper).or_default() += 1;
+        papers.insert(&row.paper);
     }
     let expected = [
         "000",
@@ -87,7 +87,7 @@ fn recipe_values_equal_those_of_the_papers() {
         "knowledge-adapters",
         "sentence-retrieval",
     ];
-    assert_eq!(papers.into_keys().collect::<Vec<_>>(), expected);
+    assert_eq!(papers.into_iter().collect::<Vec<_>>(), expected);
 }
 
 const RECIPES: [&str; 8] = [
@@ -119,7 +119,8 @@ fn leading_program<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
     names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
 }
 
-/// Returns the commands of the smallest runs, which are in the last column of the paper's table.
+/// Returns the commands of the smallest runs, which are in the last column of the table in
+/// `paper_tables/PAPER.md`.
 fn commands(paper: &str) -> Vec<String> {
     let page = read_page(paper);
     let rows = page.lines().filter(|line| line.starts_with('|'));
@@ -129,9 +130,9 @@ fn commands(paper: &str) -> Vec<String> {
     cells.flat_map(|cell: &str| code_spans(cell).filter(is_command)).map(str::to_owned).collect()
 }
 
-/// Returns the commands that run recipes at the paper's scale, which are in all columns except the
-/// last. Options in separate backticks are appended to the preceding command, and each placeholder
-/// `…` is replaced by an argument.
+/// Returns the commands that run recipes at the paper's scale: the recipe commands in
+/// `paper_tables/PAPER.md` outside the last column of its table. Options in separate backticks are
+/// appended to the preceding command, and each placeholder `…` is replaced by an argument.
 fn large_commands(paper: &str) -> Vec<String> {
     let (page, mut commands, mut last_command) = (read_page(paper), Vec::new(), String::new());
     for line in page.lines() {
@@ -155,8 +156,9 @@ fn large_commands(paper: &str) -> Vec<String> {
     commands
 }
 
-/// Returns the commands that run tools at the paper's scale, which are in all columns except the
-/// last. Placeholders `…` are replaced by arguments; commands that remain incomplete are skipped.
+/// Returns the commands that run tools at the paper's scale: the tool commands in
+/// `paper_tables/PAPER.md` outside the last column of its table. Placeholders `…` are replaced by
+/// arguments; commands that remain incomplete are skipped.
 fn large_tool_commands(paper: &str) -> Vec<String> {
     let page = read_page(paper);
     let lines = page.lines().map(|line| {

@@ -10,8 +10,8 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, assert_contains, expect_failure, expect_invalid, kill_at, prepare,
-    root, small_data, small_recipe, succeed, summary, tool,
+    CommandExt, FEW_ARTICLES_COMMAND, assert_contains, expect_failure, expect_invalid, kill_at,
+    prepare, root, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// Returns the command for a small recipe of FILTER with two languages, six steps and small
@@ -142,7 +142,7 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
 #[test]
 fn recipe_filter_is_evaluated_in_an_untrained_language() {
     let folder = tempfile::tempdir().unwrap();
-    let data = prepare(&format!("{FEW_ARTICLES},zh --first 3"));
+    let data = prepare(&format!("{FEW_ARTICLES_COMMAND},zh --first 3"));
     let mut command = filter_run(folder.path());
     command.args(["--arms", "filter"]).set_all(["tested=[\"zh\", \"en\"]"]);
     for key in ["translated", "evaluation", "second"] {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use trainer::selection::BestEvaluation;
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, assert_contains, demo_data, expect_failure, expect_invalid, prepare,
-    program, small_data, small_recipe, succeed, summary, tool,
+    CommandExt, FEW_ARTICLES_COMMAND, assert_contains, demo_data, expect_failure, expect_invalid,
+    prepare, program, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// Returns the small recipe's command with two languages, six steps and small batches.
@@ -78,7 +78,7 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     pool_command.arg("matrix").arg("--out").arg(folder.path());
     let mut questions = 0;
     for fold in 1..=2 {
-        let command = format!("{FEW_ARTICLES} --fold {fold}/2");
+        let command = format!("{FEW_ARTICLES_COMMAND} --fold {fold}/2");
         let data = prepare(&command);
         let out = folder.path().join(format!("fold-{fold}"));
         let mut command = program("mixmrc-lakm");

@@ -8,8 +8,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, prepare, program, sequences, small_data, small_recipe, succeed,
-    summary, switched_texts, tool, write_encoder,
+    CommandExt, FEW_ARTICLES_COMMAND, prepare, program, sequences, small_data, small_recipe,
+    succeed, summary, switched_texts, tool, write_encoder,
 };
 
 /// A recipe, and settings for a short run.
@@ -203,7 +203,7 @@ fn recipe_every_recipe_runs_on_deberta() {
 #[test]
 fn recipe_questions_are_answered_by_each_architecture() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = prepare(&format!("{FEW_ARTICLES},zh --first 3"));
+    let questions = prepare(&format!("{FEW_ARTICLES_COMMAND},zh --first 3"));
     let mut trained_models = Vec::new();
     for architecture in ["bert", "modernbert", "eurobert", "deberta", "distilbert", "electra"] {
         let model = folder.path().join(architecture);

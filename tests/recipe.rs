@@ -8,8 +8,9 @@ use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{
-    CommandExt, FEW_ARTICLES, assert_contains, assert_equal_files, expect_failure, expect_invalid,
-    kill_at, prepare, program, root, sequences, small_data, small_recipe, succeed, summary, tool,
+    CommandExt, FEW_ARTICLES_COMMAND, assert_contains, assert_equal_files, expect_failure,
+    expect_invalid, kill_at, prepare, program, root, sequences, small_data, small_recipe, succeed,
+    summary, tool,
 };
 
 /// Returns the command for the demo's recipe with a few steps of each stage.
@@ -106,7 +107,7 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
 fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let data = prepare(&format!("{FEW_ARTICLES},es --fold 1/2"));
+    let data = prepare(&format!("{FEW_ARTICLES_COMMAND},es --fold 1/2"));
     let mut command = program("bridging-gap");
     command
         .args(["examples/bridging-gap/pretrained.toml", "--model", "data/base", "--out"])

@@ -6,12 +6,12 @@ use tch::Tensor;
 
 use crate::Timed;
 
-/// A formulation of a loss, with a function that runs the forward and backward passes and returns
-/// the loss.
+/// A named computation to measure: usually the forward and backward passes of one formulation of a
+/// loss.
 pub struct Step {
     /// Name in the results.
     pub name: &'static str,
-    /// Runs one step.
+    /// Runs the computation once and returns the loss.
     pub run: Box<dyn Fn() -> Result<f64>>,
 }
 

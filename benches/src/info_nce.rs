@@ -33,8 +33,9 @@ fn case(size: i64, device: Device) -> Result<Case> {
         .with_tolerance(1e-4))
 }
 
-/// The unit of the ratio: only the matmuls with the queue, in the forward and backward passes of
-/// both directions. Uses libtorch's default kernel and preallocated outputs.
+/// The step whose time is the denominator of the reported ratio: only the matmuls with the queue,
+/// in the forward and backward passes of both directions. Uses libtorch's default kernel and
+/// preallocated outputs.
 fn matmuls(size: i64, device: Device) -> Step {
     let buffers = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {

@@ -47,8 +47,8 @@ fn case(size: LmSize, options: (Kind, Device)) -> Result<Case> {
     Ok(Case::new(step("chunked", Inputs::chunked), baselines).unit(unit).with_tolerance(tolerance))
 }
 
-/// The unit of the ratio: only the three large matmuls that every formulation needs. Uses
-/// libtorch's default float32 kernel and preallocated outputs.
+/// The step whose time is the denominator of the reported ratio: only the three large matmuls that
+/// every formulation needs. Uses libtorch's default float32 kernel and preallocated outputs.
 fn matmuls(size: LmSize, device: Device) -> Result<Step> {
     let rows = size.batch * size.length * 15 / 100;
     let matrix = move |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));

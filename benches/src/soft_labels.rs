@@ -6,8 +6,8 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, share_inputs};
 use crate::{Case, SEED, Spec};
 
-/// Returns the comparisons of `soft_labels`: over positions without and with padding, and over
-/// classes.
+/// Returns the comparisons of `soft_labels`: distributions over 384 positions, without and with
+/// padding, and distributions over three classes.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(16, 384, false), (16, 384, true), (128, 384, true), (128, 3, false)]
         .map(move |(batch, classes, masked)| {

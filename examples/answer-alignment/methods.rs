@@ -187,7 +187,7 @@ impl Oracle {
     }
 
     fn text_score(&self, request: &ScoreRequest) -> TextScore {
-        let certain_score = |matches: bool| if matches { -0.5 } else { -30.0 };
+        let match_score = |matches: bool| if matches { -0.5 } else { -30.0 };
         let is_from_target = request.from == self.task.to;
         if request.target == self.task.target {
             // If the source has markers, words near the preferred span have lower scores.
@@ -204,9 +204,9 @@ impl Oracle {
         let total = if request.from == request.to {
             0.0
         } else if is_from_target {
-            certain_score(request.source == self.text)
+            match_score(request.source == self.text)
         } else {
-            certain_score(request.target == self.marked_target || request.target == self.text)
+            match_score(request.target == self.marked_target || request.target == self.text)
         };
         TextScore { total, tokens: Vec::new() }
     }

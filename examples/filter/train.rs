@@ -57,13 +57,13 @@ fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
     Ok(trial.start(&model.path, &[head], model.segments)?)
 }
 
-/// Trains and saves an arm's model; returns the result of `describe` for the task.
+/// Trains and saves an arm's model; returns the result of `count_pairs` for the task.
 fn train<H: FusedHead, T>(
     trial: &Trial<Recipe>,
     mut model: Pretrained,
     head: Head,
     task: impl Fn(&Pretrained) -> Result<FusedTask<'_, H>>,
-    describe: impl Fn(&FusedTask<'_, H>) -> T,
+    count_pairs: impl Fn(&FusedTask<'_, H>) -> T,
 ) -> Result<T> {
     let recipe = trial.recipe;
     // Section 3, self-teaching: trains a first model, and computes its logits for the target texts.
@@ -91,8 +91,8 @@ fn train<H: FusedHead, T>(
     }
     let training = recipe.training(trial.arm);
     trial.fit("train", &training, &model.model.named_parameters(), &mut student_task)?;
-    let description = describe(&student_task);
+    let pair_counts = count_pairs(&student_task);
     drop(student_task);
     trial.save(&mut model, head, trial.dir("model"))?;
-    Ok(description)
+    Ok(pair_counts)
 }

@@ -42,8 +42,9 @@ pub struct Recipe {
     pub bootstrap_unit: Item,
 }
 
-/// Initial model of the second stage. The paper does not specify it. The default is the base model,
-/// because the paper's learning curves start with bad predictions.
+/// Initial model of the second stage. The paper does not specify this model. The default is the
+/// base model: the paper's learning curves start with bad predictions, whereas the reader of the
+/// first stage would start with good predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageTwoStart {

@@ -145,8 +145,8 @@ impl Recipe {
     /// Returns whether a selected arm needs the translations: to train on them, or to count the
     /// mixed questions for drawing LAKM passages.
     pub fn needs_translations(&self) -> bool {
-        let counts_mixed = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
-        self.selected().any(|arm| arm.translated || arm.mixed || counts_mixed(arm))
+        let needs_mixed_count = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
+        self.selected().any(|arm| arm.translated || arm.mixed || needs_mixed_count(arm))
     }
 
     /// Returns the number of batches of each task in a round; 0 if the arm does not have the task.

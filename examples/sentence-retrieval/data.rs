@@ -14,7 +14,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::recipe::{Positive, Recipe};
 
-/// Texts with their prefixes. Texts at the same index are translations of each other.
+/// Texts by language. Each text starts with the encoder's prefix from the recipe, such as "query:
+/// ". Texts at the same index are translations of each other.
 pub type Texts = BTreeMap<Language, Vec<String>>;
 
 /// A question in all languages.

@@ -156,7 +156,8 @@ pub const BASELINE_ROWS: [(&str, &str); 2] = [
 const SEEN_METRIC: &str = "p@1 train";
 
 impl Facts {
-    /// Returns the metric of each set, and its folders by language.
+    /// Returns the metric name and the folders by language of each set of facts: the facts in
+    /// `seen`, if any, and the test facts.
     fn sets(&self) -> Vec<(&str, &BTreeMap<Language, JsonlFolder>)> {
         let FactsData { test, seen, .. } = &self.data;
         match seen.is_empty() {

@@ -11,10 +11,10 @@ use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSummary};
 use crate::recipe::Recipe;
 
 /// Function that returns the score of a probe, if the probe has queries.
-type Probe = fn(&ProbeScores) -> &Option<RetrievalScore>;
+type ScoreOfProbe = fn(&ProbeScores) -> &Option<RetrievalScore>;
 
 /// Keys of the probes in `summary.json`, and their descriptions.
-const PROBES: [(&str, &str, Probe); 4] = [
+const PROBES: [(&str, &str, ScoreOfProbe); 4] = [
     ("xep_seen", "XEP, mentions in held-out texts", |scores| &scores.xep_seen),
     ("xep", "New pairs, mentions in pairs of languages that were not trained", |scores| {
         &scores.xep
@@ -42,8 +42,8 @@ struct Row {
 
 impl Row {
     fn new(title: &str, seeds: &[&ProbeScores], tokens: u64, seconds: f64) -> Self {
-        let over_seeds_of = |probe: Probe| {
-            RetrievalSummary::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
+        let over_seeds_of = |score_of: ScoreOfProbe| {
+            RetrievalSummary::over_seeds(seeds.iter().map(|scores| score_of(scores).as_ref()))
         };
         let probes = PROBES.map(|(key, _, probe)| (key, over_seeds_of(probe))).into();
         let by_relation: Option<Vec<f64>> =

@@ -95,17 +95,17 @@ pub fn shell(command: &str) -> Command {
 /// all tests.
 pub fn prepare(command: &str) -> String {
     static PREPARED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
-    let mut hash = DefaultHasher::new();
-    command.hash(&mut hash);
-    let name = hash.finish();
-    let folder = format!("{}/prepared/{name:016x}", env!("CARGO_TARGET_TMPDIR"));
+    let mut hasher = DefaultHasher::new();
+    command.hash(&mut hasher);
+    let hash = hasher.finish();
+    let folder = format!("{}/prepared/{hash:016x}", env!("CARGO_TARGET_TMPDIR"));
     let mut prepared_names = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !prepared_names.contains(&name) {
+    if !prepared_names.contains(&hash) {
         let (program, arguments) = command.split_once(' ').unwrap();
         let mut tool = tool(program);
         tool.args(arguments.split_whitespace()).args(["--out", &folder]);
         succeed(tool);
-        prepared_names.insert(name);
+        prepared_names.insert(hash);
     }
     folder
 }
@@ -114,7 +114,7 @@ pub fn prepare(command: &str) -> String {
 const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 
 /// A command that prepares four articles of XQuAD in English and German.
-pub const FEW_ARTICLES: &str =
+pub const FEW_ARTICLES_COMMAND: &str =
     "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
 
 /// Runs a command of `demo-data` on the demo's facts, and returns the folder that it writes.
@@ -154,7 +154,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             settings
         }
         "filter" => {
-            let folder = prepare(&format!("{FEW_ARTICLES} --first 3"));
+            let folder = prepare(&format!("{FEW_ARTICLES_COMMAND} --first 3"));
             let mut settings = folder_keys(&folder, &["translated", "evaluation"]);
             settings.push(format!("data.second={folder}/second"));
             settings
@@ -177,7 +177,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
         }
         "transfer-suite" => {
             let split_options = "--train 0.25 --dev 0.25 --seed 1234";
-            let questions = prepare(&format!("{FEW_ARTICLES} {split_options}"));
+            let questions = prepare(&format!("{FEW_ARTICLES_COMMAND} {split_options}"));
             let pairs = demo_data("inference", "--languages en,de --premises 2");
             let clozes = demo_data("clozes", "--languages en,de");
             let folders = |split: &str| {
