@@ -16,7 +16,7 @@ struct Step {
     quick: bool,
 }
 
-/// Titles of the steps whose requirements may not be installed.
+/// Titles of the steps that are skipped if their requirements are not installed.
 const LICENCES: &str = "licences and bans";
 const WHEEL: &str = "Python packages";
 const PRETRAINED: &str = "the pretrained encoder";

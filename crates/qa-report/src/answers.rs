@@ -14,7 +14,7 @@ pub(crate) struct Answers {
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.
-    pub no_span: usize,
+    pub not_in_context: usize,
 }
 
 impl Answers {
@@ -34,10 +34,10 @@ impl Answers {
             let text = texts.get(&question.id).unwrap_or_default().trim();
             !question.context.contains(text)
         };
-        let no_span = dataset.questions.iter().filter(is_not_in_context).count();
+        let not_in_context = dataset.questions.iter().filter(is_not_in_context).count();
         let classes = boundary_classes(dataset, &texts, rules)?;
         let score = score(dataset, &texts, rules)?;
-        Ok(Self { score, classes, texts, no_span })
+        Ok(Self { score, classes, texts, not_in_context })
     }
 
     /// Returns the score of the question at index `at`.

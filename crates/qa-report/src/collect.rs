@@ -29,7 +29,7 @@ pub(crate) struct PairRun {
     /// Number of unanswered questions, summed over seeds.
     pub unanswered: usize,
     /// Number of answers that do not occur in their contexts, summed over seeds.
-    pub no_span: usize,
+    pub not_in_context: usize,
 }
 
 /// Scores of all runs on one pair.
@@ -170,7 +170,7 @@ fn add_scores(all: &mut ReportData, run: usize, languages: (Language, Language),
     };
     if let Some(slot) = all.pairs.get_mut(index).and_then(|scores| scores.runs.get_mut(run)) {
         let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
-        *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0, no_span: 0 });
+        *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0, not_in_context: 0 });
     }
 }
 
@@ -190,11 +190,11 @@ fn add_pair(
     let mut first_seeds: Vec<Option<FirstSeedAnswers>> = Vec::new();
     for run_files in files {
         let (mut scores, mut boundary, mut first_seed) = (vec![], BoundaryCounts::default(), None);
-        let (mut values, mut no_span) = (Vec::new(), 0);
+        let (mut values, mut not_in_context) = (Vec::new(), 0);
         for file in run_files {
             let answers = Answers::read(file, questions, rules)?;
             boundary = boundary.plus(&BoundaryCounts::of(&answers.classes));
-            no_span += answers.no_span;
+            not_in_context += answers.not_in_context;
             values.push((0..dataset.questions.len()).map(|at| answers.values(at)).collect());
             scores.push(answers.score.clone());
             if first_seed.is_none() {
@@ -202,7 +202,7 @@ fn add_pair(
                 first_seed = Some(FirstSeedAnswers { answers, n_best });
             }
         }
-        pair_runs.push((!scores.is_empty()).then(|| pair_run(&scores, boundary, no_span)));
+        pair_runs.push((!scores.is_empty()).then(|| pair_run(&scores, boundary, not_in_context)));
         values_by_run.push(values);
         first_seeds.push(first_seed);
     }
@@ -223,7 +223,7 @@ fn add_pair(
     Ok(())
 }
 
-fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairRun {
+fn pair_run(scores: &[Score], boundary: BoundaryCounts, not_in_context: usize) -> PairRun {
     let f1 = Spread::of(scores.iter().map(|score| score.f1));
     let em = Spread::of(scores.iter().map(|score| score.exact_match));
     let questions = scores.first().map_or(0, |score| score.questions);
@@ -236,7 +236,7 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairR
     };
     let unanswered = scores.iter().map(|score| score.unanswered.len()).sum();
     let by_seed = scores.iter().map(|score| [score.f1, score.exact_match]).collect();
-    PairRun { cell, by_seed, boundary, unanswered, no_span }
+    PairRun { cell, by_seed, boundary, unanswered, not_in_context }
 }
 
 /// Returns a question's mean scores over seeds, in percent.

@@ -17,7 +17,7 @@ pub(crate) struct RunMean {
     pub unanswered: usize,
     /// Percentage of questions whose answer does not occur in the context; `None` for runs with
     /// only scores.
-    pub no_span: Option<f64>,
+    pub percent_not_in_context: Option<f64>,
     /// Scores by metric, in the order of [`METRICS`].
     pub scores: [MeanScore; 2],
 }
@@ -91,9 +91,9 @@ fn by_id<const N: usize>(
 
 /// Returns the percentage of questions whose answer does not occur in the context; `None` for runs
 /// with only scores.
-pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64> {
+pub(crate) fn percent_not_in_context<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64> {
     let add = |(count, questions), run: &PairRun| {
-        (count + run.no_span, questions + run.boundary.questions())
+        (count + run.not_in_context, questions + run.boundary.questions())
     };
     let (count, questions) = runs.fold((0, 0), add);
     (questions > 0).then(|| 100.0 * count as f64 / questions as f64)
@@ -142,7 +142,7 @@ pub(crate) fn run_means(
                 pairs: pairs.len(),
                 questions: run_scores().map(|scores| scores.cell.questions).sum(),
                 unanswered: run_scores().map(|scores| scores.unanswered).sum(),
-                no_span: no_span(run_scores()),
+                percent_not_in_context: percent_not_in_context(run_scores()),
                 scores: [score(0)?, score(1)?],
             });
         }

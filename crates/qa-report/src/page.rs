@@ -123,7 +123,7 @@ fn sections(report: &Report) -> Vec<Section> {
     add("differences", "Differences", with_explanation(&title, body));
     let drawing = figures(draw::boundaries(all).as_slice());
     let body = drawing + &collapsed_table(&tables::boundaries(all));
-    let body = match report.means.iter().any(|mean| mean.no_span > Some(0.0)) {
+    let body = match report.means.iter().any(|mean| mean.percent_not_in_context > Some(0.0)) {
         true => with_explanation("Answers that do not occur in their contexts are disjoint.", body),
         false => body,
     };

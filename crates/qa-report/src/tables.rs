@@ -4,7 +4,9 @@ use std::iter;
 use mlqa_eval::{BoundaryClass, BoundaryCounts, Resampling};
 
 use crate::collect::ReportData;
-use crate::evidence::{Difference, METRICS, QuestionOverlap, RunMean, no_span, question_overlaps};
+use crate::evidence::{
+    Difference, METRICS, QuestionOverlap, RunMean, percent_not_in_context, question_overlaps,
+};
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
@@ -26,7 +28,8 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
     // Narrow screens show only the first columns, so the most important ones come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
                    language pairs, seeds, unanswered, not a span %";
-    let has_answers_not_in_context = means.iter().any(|mean| mean.no_span > Some(0.0));
+    let has_answers_not_in_context =
+        means.iter().any(|mean| mean.percent_not_in_context > Some(0.0));
     let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
         let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
@@ -39,7 +42,7 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
         }
         let counts = [mean.questions, mean.pairs, seeds, mean.unanswered];
         row.extend(counts.map(count));
-        row.push(mean.no_span.filter(|_| has_answers_not_in_context).into());
+        row.push(mean.percent_not_in_context.filter(|_| has_answers_not_in_context).into());
         table.rows.push(row);
     }
     table.note = "Means over pairs of languages with equal weights.".into();
@@ -73,7 +76,7 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
 pub(crate) fn scores(all: &ReportData) -> Table {
     let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
     let runs = || all.pairs.iter().flat_map(|scores| scores.runs.iter().flatten());
-    let has_answers_not_in_context = runs().any(|scores| scores.no_span > 0);
+    let has_answers_not_in_context = runs().any(|scores| scores.not_in_context > 0);
     let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
         for scores in &all.pairs {
@@ -89,7 +92,9 @@ pub(crate) fn scores(all: &ReportData) -> Table {
                 cell.f1_half_width.into(),
                 Value::Number(cell.em),
                 cell.em_half_width.into(),
-                no_span(iter::once(run_scores)).filter(|_| has_answers_not_in_context).into(),
+                percent_not_in_context(iter::once(run_scores))
+                    .filter(|_| has_answers_not_in_context)
+                    .into(),
             ]);
         }
     }

@@ -37,8 +37,8 @@ pub(crate) fn markdown(text: &str) -> String {
     visible(text).replace('<', "&lt;").replace('|', "\\|")
 }
 
-/// Escapes JSON on one line as the content of a `<script>` element, so that it cannot end the
-/// element, begin a comment or contain invisible control characters.
+/// Escapes single-line JSON for use inside a `<script>` element: the result cannot end the element,
+/// begin a comment or contain invisible control characters.
 pub(crate) fn in_script(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_has_an_encoder_of_transformers() {
+    fn the_folder_has_the_format_of_hugging_face_transformers() {
         let root = tempfile::tempdir().unwrap();
         let tokenizer = root.path().join("tokenizer");
         fs::write(&tokenizer, "{}").unwrap();

@@ -69,9 +69,9 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// Compares intervals with zero. With at least [`MIN_SEEDS`] seeds, these are the interval over
-    /// seeds and, if there is one, the interval over items. With fewer seeds, it is the interval
-    /// over items, which must have at least [`MIN_ITEMS`] items.
+    /// Compares confidence intervals with zero. With at least [`MIN_SEEDS`] seeds, the interval
+    /// over seeds and, if available, the interval over items are compared. With fewer seeds, only
+    /// the interval over items is compared, and it requires at least [`MIN_ITEMS`] items.
     fn of(seeds: Estimate, items: Estimate) -> Self {
         let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
         let by_items = items.interval;

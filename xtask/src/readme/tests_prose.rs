@@ -58,7 +58,8 @@ fn prose(page: &str) -> String {
     text.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the decimal numbers of a text without signs; versions and names are skipped.
+/// Returns the numbers with a decimal point in a text, without their signs. Versions and names are
+/// skipped.
 fn numbers(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));

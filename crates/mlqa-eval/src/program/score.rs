@@ -1,4 +1,4 @@
-//! `mlqa-eval score`: output of the official scoring scripts.
+//! `mlqa-eval score`: computes scores and prints them in the format of the official scripts.
 use std::path::PathBuf;
 
 use crate::{

@@ -16,7 +16,7 @@ Examples:
   mlqa-eval tables --table 000-1
   mlqa-eval tables --model xlm-k --language zh")]
 pub struct Args {
-    /// Table id: paper and table, such as 000-1 [default: all tables]
+    /// Table id, such as 000-1 for the first table of paper 000 [default: all tables]
     #[arg(long, value_name = "ID")]
     table: Option<String>,
     /// Print only models whose names contain this text
@@ -71,8 +71,8 @@ fn markdown(rows: &[&Published]) -> String {
 /// Compare a run with a published table (--table), or two runs with each other (--data).
 ///
 /// Two runs are compared question by question. The output has the difference with a bootstrap
-/// interval, and p-values of approximate randomisation and of the bootstrap. Several files or
-/// folders of one run are its seeds.
+/// interval, and p-values of approximate randomisation and of the bootstrap. A run with several
+/// seeds has one file or folder of predictions per seed.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -91,7 +91,7 @@ rows of a metric. With several seeds, each question has its mean over seeds, and
 ± is the 95 % confidence interval over seeds. The p-values account for the choice
 of questions, not of seeds.")]
 pub struct CompareArgs {
-    /// Table id: paper and table, such as 000-1
+    /// Table id, such as 000-1 for the first table of paper 000; `mlqa-eval tables` prints all
     #[arg(long, value_name = "ID", required_unless_present = "data", requires = "run")]
     table: Option<String>,
     /// matrix.json of `mlqa-eval matrix`

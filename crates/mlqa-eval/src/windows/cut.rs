@@ -530,9 +530,9 @@ fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
     best.1
 }
 
-/// Returns the smallest span of tokens (inclusive) that covers the answer, without surrounding
-/// white space and characters without a token; ties go to the first span. The result is `None` if
-/// the remaining answer is empty.
+/// Returns the smallest span of tokens (inclusive) that covers the answer; ties go to the first
+/// span. White space and characters that have no token are ignored at the ends of the answer. The
+/// result is `None` if the answer contains no other characters.
 fn answer_tokens(
     offsets: &[(usize, usize)],
     text: &[char],

@@ -206,7 +206,7 @@ fn files_that_cannot_be_read_are_named() {
 }
 
 #[test]
-fn entries_with_the_name_of_a_shard_that_cannot_be_read_are_named() {
+fn unreadable_entries_with_a_shard_name_are_errors() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
