@@ -112,8 +112,7 @@ fn recipe_knowledge_adapters_resume() {
     };
     succeed(run_fused(&uninterrupted));
     for stage in ["adapter-ep/phrases-0", "fused/phrases-0", "fused/fine-tune"] {
-        let checkpoint =
-            interrupted.join("seed-0").join(stage).join("checkpoints/checkpoint-00000001");
+        let checkpoint = interrupted.join("seed-0").join(stage).join("checkpoints/step-00000001");
         kill_at(run_fused(&interrupted), &checkpoint);
     }
     succeed(run_fused(&interrupted));
