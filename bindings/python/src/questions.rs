@@ -138,8 +138,10 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     let at_answers = |error: InputError| error.at("`answers`");
     if let Ok(Some(texts)) = field(input, text_key) {
         let starts = required(input, start_key).map_err(at_answers)?;
-        let texts: Vec<_> = items(&texts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
-        let starts: Vec<_> = items(&starts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
+        let texts: Vec<_> =
+            items(&texts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
+        let starts: Vec<_> =
+            items(&starts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
         if texts.len() != starts.len() {
             let (texts, starts) = (texts.len(), starts.len());
             let message = format!("`answers`: {texts} in `text`, {starts} in `answer_start`");
