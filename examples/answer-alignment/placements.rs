@@ -33,7 +33,7 @@ struct Outcome {
 const EXTRA_COLUMNS: [&str; 10] =
     ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "skipped"];
 
-/// Outcomes of all methods on all cases.
+/// Outcomes of all methods on all cases, and the reachable shares.
 #[derive(Default, Serialize)]
 pub struct Placements {
     outcomes: Vec<Outcome>,

@@ -55,7 +55,7 @@ fn train(
         }
     }
 
-    // Label retrieval before fine-tuning, which is not in the paper.
+    // Label retrieval before fine-tuning. The paper does not evaluate label retrieval.
     let injected_tokens = trial.tokens();
     let languages = recipe.languages_of(trial);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;

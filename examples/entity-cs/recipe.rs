@@ -35,8 +35,8 @@ pub struct Recipe {
 pub struct Data {
     /// Switched texts and their English sources, in a folder that `kg-triples switch` wrote. The
     /// model with the lowest perplexity on the folder's validation texts is selected; without
-    /// validation texts, the last model is used. The labels in the folder's probe are the queries
-    /// of label retrieval.
+    /// validation texts, the last model is used. The labels in the subfolder `probe` are the
+    /// queries of label retrieval.
     pub switched: ShardPaths,
     /// Folder with `<lang>.tsv`: sentences without switched entities, on which the masked-LM loss
     /// of each model is computed.

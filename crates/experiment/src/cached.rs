@@ -1,5 +1,5 @@
-//! The two parts of a trial, training and evaluation, and their records. Each part is computed once
-//! per identity.
+//! The two parts of a trial, training and evaluation, and their records. A part is computed again
+//! only if its identity (the settings and inputs that determine its results) changes.
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

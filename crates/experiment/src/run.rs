@@ -33,7 +33,7 @@ pub struct Experiment<R: Recipe> {
 }
 
 impl<R: Recipe> Experiment<R> {
-    /// Validates the recipe, and locks the run folder, in which it records the recipe's identity.
+    /// Validates the recipe, locks the run folder and records the recipe's identity in this folder.
     pub(crate) fn create(mut recipe: R, folder: PathBuf) -> Result<Self> {
         select_arms(&mut recipe, &[])?;
         check_seeds_and_variants(&recipe)?;

@@ -180,8 +180,8 @@ impl JoinedBatch {
     }
 }
 
-/// Records that the slots `joined[n]` and `half[n]` hold the same token. In `join`, the indices of
-/// this half start at `offset`.
+/// Records in the index lists `join` and `split` that the slots `joined[n]` and `half[n]` hold the
+/// same token. The indices of this half in `join` start at `offset`.
 fn record_slots(
     joined: &[usize],
     half: &[usize],
