@@ -221,8 +221,9 @@ impl FirstPass<'_> {
         let cosines = self.cosines(questions)?;
         let mut candidates = vec![None; questions.len()];
         if max_passages < self.passages() {
-            let orders = self.rank_passages(questions, Ranking::Hybrid, cosines.as_deref());
-            for ((candidates, order), question) in candidates.iter_mut().zip(orders).zip(questions)
+            let rankings = self.rank_passages(questions, Ranking::Hybrid, cosines.as_deref());
+            for ((candidates, order), question) in
+                candidates.iter_mut().zip(rankings).zip(questions)
             {
                 let read_all = order.is_empty()
                     || self.dense.is_none() && self.language_mismatch(question).is_some();

@@ -1,6 +1,7 @@
 //! Text scores of a masked language model, for [`qa_translate::PlaceSpans`].
 //!
-//! An encoder is not a translation model: the scores rank candidates, but are not calibrated.
+//! An encoder is not a translation model, so its scores can rank candidates but are not calibrated
+//! probabilities.
 use std::ops::Range;
 
 use qa_translate::{PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};

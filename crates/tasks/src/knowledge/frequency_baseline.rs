@@ -15,8 +15,8 @@ use crate::{Error, Result};
 pub enum FrequencyBaseline {
     /// Counts mentions of the candidate's entity in the query's language.
     Entity,
-    /// Counts mentions of the candidate's entity in the query's language that were trained with a
-    /// description in the candidate's language.
+    /// Counts training mentions of the candidate's entity that are in the query's language and were
+    /// paired with a description in the candidate's language.
     LanguagePair,
 }
 
