@@ -25,8 +25,7 @@ const TORCH_CACHE_VARIABLE: &str = "LRU_CACHE_CAPACITY";
 const CACHED_KERNELS: &str = "128";
 /// Settings of glibc.
 const GLIBC_VARIABLE: &str = "GLIBC_TUNABLES";
-/// Enables huge pages for the heap, because page faults of small pages take a quarter of the time
-/// to load a tokenizer.
+/// Huge pages for the heap, which save page faults when a tokenizer is loaded.
 pub(crate) const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 
 /// Makes libtorch's threads sleep while they wait, and limits libtorch's kernel caches.

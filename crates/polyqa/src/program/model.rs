@@ -155,8 +155,8 @@ impl ReaderArgs {
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let device = resolve_device(self.device.parse::<DeviceChoice>()?)?;
         let precision = select_precision(self.precision.as_deref(), device)?;
-        // In other precisions than f32, only the head's small matmul is in float32. Selecting the
-        // fastest kernel for this matmul would take longer than computing it.
+        // In other precisions than f32, the head is in float32, and on processors without AVX-512
+        // BF16 also the attention of int8. Tuning delays the start by compiling oneDNN kernels.
         let float32_matmul = if precision == Precision::F32 { "auto" } else { "highest" }.into();
         let run = RunConfig { float32_matmul, ..RunConfig::default() };
         Runtime::set_up(&RunConfig { device: self.device.clone(), ..run })?;
