@@ -11,5 +11,5 @@ pub struct LanguageError {
 impl LanguageError {
     /// The requirement for a code, which follows "expected" in error messages.
     pub const EXPECTED: &str =
-        "a language code of 1 to 23 letters, digits or hyphens, such as `en`";
+        "a language code of 1 to 23 letters, digits, hyphens or underscores, such as `en`";
 }

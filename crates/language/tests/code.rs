@@ -44,8 +44,8 @@ fn invalid_codes_are_rejected() {
         assert_eq!(
             error.to_string(),
             format!(
-                "language: expected a language code of 1 to 23 letters, digits or hyphens, such \
-                 as `en`, got {text:?}"
+                "language: expected a language code of 1 to 23 letters, digits, hyphens or \
+                 underscores, such as `en`, got {text:?}"
             )
         );
     }

@@ -130,8 +130,9 @@ impl NegativeQueue {
     /// Appends `keys`, detached, and removes the oldest rows that no longer fit.
     ///
     /// If more than Q rows are pushed, the last Q are stored. A push of zero rows has no effect. A
-    /// key that contains NaN or infinity is not stored, and the row that it would replace stays: a
-    /// float16 step that is skipped because its loss is not finite must not affect later steps.
+    /// key that contains NaN or infinity is not stored: a float16 step that is skipped because its
+    /// loss is not finite must not affect later steps. In a full queue, the row that such a key
+    /// would replace stays.
     ///
     /// # Shapes
     /// - `keys`: `[n, D]` float, on the queue's device; converted to its dtype
@@ -160,10 +161,18 @@ impl NegativeQueue {
             }
         };
         let retained = count.min(capacity);
-        let (keys, ids) = (
-            keys.f_narrow(0, count - retained, retained)?,
+        let (mut keys, mut ids) = (
+            keys.f_detach()?
+                .f_narrow(0, count - retained, retained)?
+                .f_to_kind(self.keys.f_kind()?)?,
             ids.f_narrow(0, count - retained, retained)?,
         );
+        // A queue that is not full has no rows to stay in place of keys that are not finite.
+        if self.used_rows < capacity {
+            let finite = keys.f_isfinite()?.f_all_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?;
+            (keys, ids) = (keys.f_index_select(0, &finite)?, ids.f_index_select(0, &finite)?);
+        }
+        let retained = keys.size2()?.0;
         no_grad(|| -> Result<(), Error> {
             let tail_rows = retained.min(capacity - self.next_row);
             for (from, to, rows) in
@@ -172,7 +181,7 @@ impl NegativeQueue {
                 if rows > 0 {
                     let (mut old, mut old_ids) =
                         (self.keys.f_narrow(0, to, rows)?, self.ids.f_narrow(0, to, rows)?);
-                    let new = keys.f_narrow(0, from, rows)?.f_to_kind(old.f_kind()?)?;
+                    let new = keys.f_narrow(0, from, rows)?;
                     let is_finite = new.f_isfinite()?.f_all_dim(1, true)?; // [rows, 1]
                     old.f_copy_(&new.f_where_self(&is_finite, &old)?)?;
                     let new_ids = ids.f_narrow(0, from, rows)?;

@@ -79,14 +79,14 @@ pub enum Error {
     },
     /// A span, such as an answer, is blank or outside its text.
     #[error(
-        "the answer at code points {start}..{end} is outside a passage of length {length}, or blank"
+        "the answer at code points {start}..{end} is outside a text of length {length}, or blank"
     )]
     Span {
         /// First code point of the answer.
         start: usize,
         /// End of the answer (exclusive), in code points.
         end: usize,
-        /// Length of the passage in code points.
+        /// Length of the text in code points.
         length: usize,
     },
     /// Overlapping spans cannot be marked in one text.

@@ -444,8 +444,8 @@ impl Config {
             return refuse(quantize::CONFIG_KEY, expected, &brief(value));
         }
         for (key, supported) in [("is_decoder", false), ("add_cross_attention", false)] {
-            if self.extra.get(key).is_some_and(|value| value != &json!(supported)) {
-                return refuse(key, "false; only encoders are supported", &"true");
+            if let Some(value) = self.extra.get(key).filter(|&value| value != &json!(supported)) {
+                return refuse(key, "false; only encoders are supported", &brief(value));
             }
         }
         // With rotary positions, `position_embedding_type` has no effect, so any value is accepted,

@@ -263,7 +263,7 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_BYTES {
         let reason =
-            format!("longer than {} MB, the limit for files of a tokenizer", MAX_BYTES >> 20);
+            format!("longer than {} MiB, the limit for files of a tokenizer", MAX_BYTES >> 20);
         return Err(Error::damaged(path, reason));
     }
     Ok(Some(bytes))

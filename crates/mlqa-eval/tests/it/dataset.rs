@@ -119,8 +119,8 @@ fn names_parse_and_format() {
         assert!(wrong.parse::<DatasetName>().is_err(), "{wrong}");
     }
     let error = "dev-context-f r-question-en.json".parse::<DatasetName>().unwrap_err();
-    let words = "(language: expected a language code of 1 to 23 letters, digits or hyphens, such \
-                 as `en`, got \"f r\")";
+    let words = "(language: expected a language code of 1 to 23 letters, digits, hyphens or \
+                 underscores, such as `en`, got \"f r\")";
     assert!(error.to_string().ends_with(words), "{error}");
 }
 

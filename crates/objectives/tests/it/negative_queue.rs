@@ -47,6 +47,11 @@ fn non_finite_keys_do_not_replace_rows() {
     let _ = keys.get(2).fill_(f64::INFINITY);
     queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
     assert_eq!((numbers(&queue), queue_ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
+    // In a queue that is not full, such keys are left out.
+    let mut queue = self::queue(3, QueueStart::Empty);
+    queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
+    queue.push(&rows(&[7]), None).unwrap();
+    assert_eq!((numbers(&queue), queue_ids(&queue)), (vec![4, 7], vec![40, -1]));
     // A value that float32 can represent but the queue's dtype cannot.
     let mut queue = NegativeQueue::new(
         2,
@@ -56,7 +61,7 @@ fn non_finite_keys_do_not_replace_rows() {
     .unwrap();
     keys = rows(&[7, 100_000]);
     queue.push(&keys, None).unwrap();
-    assert_eq!(numbers(&queue), [7, 0]);
+    assert_eq!(numbers(&queue), [7]);
 }
 
 #[test]

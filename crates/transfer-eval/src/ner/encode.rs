@@ -172,11 +172,14 @@ pub fn sentence_tags(
             return Err(input_error(format!("{got} labels for {pieces} positions")));
         }
         for &(word, position) in &input.words {
-            let label = row.get(position).copied();
-            let tag = label.and_then(|label| labels.tag(label)).ok_or_else(|| {
+            let pieces = row.len();
+            let label = *row.get(position).ok_or_else(|| {
+                input_error(format!("a word starts at position {position} of {pieces}"))
+            })?;
+            let tag = labels.tag(label).ok_or_else(|| {
                 let count = labels.len();
                 input_error(format!(
-                    "label {label:?} at position {position}; there are {count} labels"
+                    "label {label} at position {position}; there are {count} labels"
                 ))
             })?;
             let cell = tags.get_mut(input.sentence).and_then(|words| words.get_mut(word));

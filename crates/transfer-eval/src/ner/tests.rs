@@ -242,7 +242,7 @@ fn errors_name_mismatched_inputs() {
     let length = inputs[0].labels.len();
     let text =
         sentence_tags(&sentences, &inputs, &rows(9, length), &labels).unwrap_err().to_string();
-    assert!(text.contains("label Some(9) at position 1; there are 3 labels"), "{text}");
+    assert!(text.contains("label 9 at position 1; there are 3 labels"), "{text}");
     let text = sentence_tags(&sentences, &inputs, &rows(0, 1), &labels).unwrap_err().to_string();
     assert!(text.starts_with("input 1: 1 labels for"), "{text}");
     let error = sentence_tags(&sentences, &inputs, &[], &labels).unwrap_err();

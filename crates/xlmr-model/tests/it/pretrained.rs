@@ -251,7 +251,7 @@ fn invalid_files_next_to_a_tokenizer_are_reported_on_loading() {
     assert_error("added_tokens.json", "No such file");
     let large_file = std::fs::File::create(path("sentencepiece.bpe.model")).unwrap();
     large_file.set_len((32 << 20) + 1).unwrap();
-    assert_error("sentencepiece.bpe.model", "longer than 32 MB");
+    assert_error("sentencepiece.bpe.model", "longer than 32 MiB");
     std::fs::write(path("tokenizer_config.json"), "[]").unwrap();
     assert_error("tokenizer_config.json", "expected a map");
     assert!(load(root.path()).is_ok());

@@ -65,8 +65,9 @@ pub struct Args {
     /// Random seed for head initialisation, data order and dropout
     #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MAX_SEED))]
     seed: u64,
-    /// Language of the --dev contexts, which selects the scoring rules [default: from the file's
-    /// name, such as test-context-de-question-en.json or xquad.de.json; else en]
+    /// Language of the contexts of --dev and --calibration, which selects the scoring rules
+    /// [default: from the file's name, such as test-context-de-question-en.json or xquad.de.json;
+    /// else en]
     #[arg(long, value_name = "CODE")]
     language: Option<Language>,
     /// Device: auto, cpu, cuda or cuda:N

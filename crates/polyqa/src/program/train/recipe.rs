@@ -45,7 +45,7 @@ pub struct Data {
     pub dev: Vec<InputPath>,
     /// Files on which the calibration is fitted; if empty, the files of `dev`.
     pub calibration: Vec<InputPath>,
-    /// Language of the contexts of `dev`.
+    /// Language of the contexts of `dev` and `calibration`.
     pub language: Option<Language>,
     pub unanswerable: Unanswerable,
     /// Maximum number of negative windows per window with an answer; default: 0.

@@ -23,7 +23,7 @@ const STEPS_PER_DIMENSION: usize = 100;
 /// - `pairs`: pairs of a row of `source` and a row of `target`
 ///
 /// # Errors
-/// [`Error::Array`] if the numbers of dimensions differ, a row does not exist, or a value is not
+/// [`Error::Array`] if the numbers of dimensions are 0 or differ, a row does not exist, or a value is not
 /// finite; [`Error::Nothing`] without a pair.
 pub(super) fn procrustes(
     source: ArrayView2<'_, f32>,
@@ -31,7 +31,10 @@ pub(super) fn procrustes(
     pairs: &[(usize, usize)],
 ) -> Result<Array2<f64>> {
     let width = source.ncols();
-    if target.ncols() != width || width == 0 {
+    if width == 0 {
+        return Err(Error::array("source", "0 dimensions, expected at least 1".to_owned()));
+    }
+    if target.ncols() != width {
         let message = format!("{} dimensions, but the source has {width}", target.ncols());
         return Err(Error::array("target", message));
     }
