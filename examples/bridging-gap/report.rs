@@ -5,7 +5,7 @@ use anyhow::Result;
 use examples::numbers::measure_answers;
 use experiment::{Experiment, Results};
 use mlqa_eval::{Language, Matrix, table_one};
-use results::{Measured, ScoreSpread, Spread, Table, cell};
+use results::{MeanInterval, Measured, ScoreMeans, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::FileScore;
 
@@ -29,7 +29,7 @@ struct ArmSummary {
     /// Scores by question language; contexts are English. `average` is the mean of all languages
     /// except `en`.
     #[serde(flatten)]
-    scores: BTreeMap<String, ScoreSpread>,
+    scores: BTreeMap<String, ScoreMeans>,
     tokens: u64,
     /// Time of training and evaluation in seconds.
     seconds: f64,
@@ -52,8 +52,10 @@ pub fn write(
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(matrix_of_seed).collect();
         let scores_of = |select: &dyn Fn(Language) -> bool| {
-            Matrix::spread(&seeds, |context, question| context == Language::EN && select(question))
-                .unwrap_or_default()
+            Matrix::mean_over_seeds(&seeds, |context, question| {
+                context == Language::EN && select(question)
+            })
+            .unwrap_or_default()
         };
         let codes = experiment.recipe.languages.iter();
         let scores = codes.map(|code| (code.to_string(), scores_of(&|question| question == *code)));
@@ -81,7 +83,10 @@ pub fn write(
             for (code, percent) in results.of_arm(arm).flat_map(|model| scores(&model.trained)) {
                 percents.entry(*code).or_default().push(*percent);
             }
-            percents.into_iter().map(|(code, values)| (code, Spread::of(values).mean)).collect()
+            percents
+                .into_iter()
+                .map(|(code, values)| (code, MeanInterval::of(values).mean))
+                .collect()
         };
         let unmapped: BTreeMap<Language, f64> = means(|model| &model.retrieval);
         let mapped = means(|model| &model.mapped);

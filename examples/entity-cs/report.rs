@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use experiment::{Experiment, Results};
 use kg_triples::Language;
-use results::{Measured, Spread, Table, cell, over_seeds};
+use results::{MeanInterval, Measured, Table, cell, over_seeds};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tasks::label_retrieval::PrecisionAt1;
@@ -45,7 +45,8 @@ const TABLES: [TableSpec; 3] = [
 pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) -> Result<()> {
     let (mut text, mut numbers) = (String::new(), Vec::new());
     // Scores by table, arm and column.
-    let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, Spread>>> = BTreeMap::new();
+    let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, MeanInterval>>> =
+        BTreeMap::new();
     for ([setting, metric], name, values, digits) in TABLES {
         let first = results.first().map(|trial| values(&trial.evaluated)).unwrap_or_default();
         if first.is_empty() {
@@ -55,7 +56,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
         let mut table = Table::new(name, &columns);
         for arm in experiment.arms() {
             let with_average = |mut row: BTreeMap<String, f64>| {
-                row.insert("average".to_owned(), Spread::of(row.values().copied()).mean);
+                row.insert("average".to_owned(), MeanInterval::of(row.values().copied()).mean);
                 row
             };
             let seeds = results.of_arm(arm).map(|trial| with_average(values(&trial.evaluated)));

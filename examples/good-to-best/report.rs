@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use examples::numbers::with_items;
 use experiment::{Experiment, Results, TrialResult};
 use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
-use results::{AVERAGE, Measured, Spread, Table, cell};
+use results::{AVERAGE, MeanInterval, Measured, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::two_stage::CandidateReport;
 
@@ -106,7 +106,7 @@ fn summary<'a>(
         candidates: first.trained.candidates.clone(),
         weights: first.trained.weights.clone(),
         tokens: models.iter().map(|model| model.tokens).sum::<u64>() / models.len() as u64,
-        seconds: Spread::of(models.iter().map(|model| model.seconds)).mean,
+        seconds: MeanInterval::of(models.iter().map(|model| model.seconds)).mean,
     })
 }
 

@@ -6,7 +6,7 @@ use examples::numbers::measure_answers;
 use experiment::{Experiment, Results};
 use kg_triples::knowledge::PairKind;
 use mlqa_eval::{FileScore, Language, Matrix};
-use results::{Measured, ScoreSpread, Spread, Table, cell, over_seeds};
+use results::{MeanInterval, Measured, ScoreMeans, Table, cell, over_seeds};
 use serde::{Deserialize, Serialize};
 use tasks::graph_retrieval::GraphScores;
 use transfer_eval::retrieval::RankSummary;
@@ -26,7 +26,7 @@ pub struct Trained {
 }
 
 /// A row of the retrieval table, by setting and metric.
-type RetrievalScores = BTreeMap<String, BTreeMap<String, Spread>>;
+type RetrievalScores = BTreeMap<String, BTreeMap<String, MeanInterval>>;
 
 /// One arm of `summary.json`; values are means over seeds.
 #[derive(Serialize)]
@@ -37,10 +37,10 @@ struct ArmSummary {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     mapped: RetrievalScores,
     /// Mean loss of masked tokens in sentences, by language.
-    loss: BTreeMap<Language, Spread>,
+    loss: BTreeMap<Language, MeanInterval>,
     /// Scores on English passages by question language; `average` is the mean of all languages
     /// except English.
-    answers: BTreeMap<String, ScoreSpread>,
+    answers: BTreeMap<String, ScoreMeans>,
     /// Updates of knowledge training, including shared adapters.
     updates: u64,
     tokens: u64,
@@ -102,7 +102,7 @@ pub fn write(
         Matrix::over_seeds(title, &seeds).write(experiment.dir("matrix").join(name))?;
         let answers = |select: &dyn Fn(Language) -> bool| {
             let english = |context, question| context == Language::EN && select(question);
-            Matrix::spread(&seeds, english).unwrap_or_default()
+            Matrix::mean_over_seeds(&seeds, english).unwrap_or_default()
         };
         let language_values = |code: &Language| (code.to_string(), answers(&|q| q == *code));
         let average_answers = ("average".to_owned(), answers(&|question| question != Language::EN));
@@ -114,11 +114,11 @@ pub fn write(
         numbers.extend(measure_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, select)?);
 
         let losses: Vec<_> = results.of_arm(name).map(|model| &model.trained.loss).collect();
-        let mean = |loss: &BTreeMap<Language, f64>| Spread::of(loss.values().copied()).mean;
+        let mean = |loss: &BTreeMap<Language, f64>| MeanInterval::of(loss.values().copied()).mean;
         let means: Vec<f64> = losses.iter().map(|loss| mean(loss)).collect();
         let loss = over_seeds(losses.iter().copied());
         let language_values = language_model.languages.iter().map(|code| loss.get(code).copied());
-        let cells = language_values.chain([Some(Spread::of(means.iter().copied()))]);
+        let cells = language_values.chain([Some(MeanInterval::of(means.iter().copied()))]);
         loss_table.row(title, cells.map(|loss| cell(loss.map(|loss| loss.text(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 

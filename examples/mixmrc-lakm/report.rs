@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use examples::numbers::measure_answers;
 use experiment::{Experiment, Results};
 use mlqa_eval::{FileScore, Language, Matrix};
-use results::{Measured, ScoreSpread, Table, cell};
+use results::{Measured, ScoreMeans, Table, cell};
 use serde::Serialize;
 
 use crate::recipe::Recipe;
@@ -15,14 +15,14 @@ use crate::recipe::Recipe;
 struct ArmSummary {
     title: String,
     /// Scores with context and question in this language.
-    languages: BTreeMap<String, ScoreSpread>,
+    languages: BTreeMap<String, ScoreMeans>,
     /// The mean of `languages`.
-    xlt: Option<ScoreSpread>,
+    xlt: Option<ScoreMeans>,
     /// The mean over pairs of different languages; absent if there is no such pair.
     #[serde(skip_serializing_if = "Option::is_none")]
-    off_diagonal: Option<ScoreSpread>,
+    off_diagonal: Option<ScoreMeans>,
     /// The mean over all pairs.
-    gxlt: Option<ScoreSpread>,
+    gxlt: Option<ScoreMeans>,
     /// Number of questions of the first language pair.
     questions: usize,
     tokens: u64,
@@ -68,13 +68,15 @@ pub fn write(
         matrix.write(experiment.dir("matrix").join(name))?;
         counts.extend(matrix.cells().map(|(_, _, cell)| cell.questions));
         let language_scores = |code: &Language| {
-            let scores =
-                Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
+            let scores = Matrix::mean_over_seeds(&seeds, |context, question| {
+                [context, question] == [*code; 2]
+            });
             Some((code.to_string(), scores?))
         };
         let diagonal = languages.iter().map(language_scores).collect::<Option<Vec<_>>>();
         let diagonal = diagonal.context("no pair was scored")?;
-        let [xlt, off_diagonal, gxlt] = MEANS.map(|(_, select)| Matrix::spread(&seeds, select));
+        let [xlt, off_diagonal, gxlt] =
+            MEANS.map(|(_, select)| Matrix::mean_over_seeds(&seeds, select));
         for (setting, select) in MEANS {
             let names = (name.as_str(), title.as_str());
             let unit = experiment.recipe.bootstrap_unit;
@@ -82,11 +84,14 @@ pub fn write(
             numbers.extend(measure_answers(run, names, (setting, "avg"), unit, select)?);
         }
         let text =
-            |(_, scores): &(String, ScoreSpread)| format!("{:.1} / {:.1}", scores.em, scores.f1);
-        let cell_of = |mean: Option<ScoreSpread>| {
+            |(_, scores): &(String, ScoreMeans)| format!("{:.1} / {:.1}", scores.em, scores.f1);
+        let cell_of = |mean: Option<ScoreMeans>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
-        mixed.row(title, MIXED_COLUMNS.map(|(_, select)| cell_of(Matrix::spread(&seeds, select))));
+        mixed.row(
+            title,
+            MIXED_COLUMNS.map(|(_, select)| cell_of(Matrix::mean_over_seeds(&seeds, select))),
+        );
         table.row(title, diagonal.iter().map(text).chain([xlt, off_diagonal, gxlt].map(cell_of)));
         let arm = ArmSummary {
             title: title.clone(),

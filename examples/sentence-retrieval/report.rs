@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use experiment::{Experiment, Results};
 use mlqa_eval::Language;
-use results::{Measured, Spread, Table};
+use results::{MeanInterval, Measured, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -38,7 +38,7 @@ pub struct Scores {
 type QueryScores = ([String; 3], Vec<f64>);
 
 fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
-    Spread::of(values.into_iter().copied()).mean
+    MeanInterval::of(values.into_iter().copied()).mean
 }
 
 /// Computes for each query the share of language pairs in which its rank is at most `max_rank`.
@@ -131,10 +131,10 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
                 tables.push((table, Table::new(table, numbers.iter().map(column))));
             }
             if let Some((_, table)) = tables.iter_mut().find(|(title, _)| *title == table) {
-                table.row(&title, numbers.iter().map(|number| number.spread().to_string()));
+                table.row(&title, numbers.iter().map(|number| number.mean_interval().to_string()));
             }
-            let spreads = numbers.iter().map(|number| (column(number), number.spread()));
-            scores.insert(title, spreads.collect::<BTreeMap<_, _>>());
+            let intervals = numbers.iter().map(|number| (column(number), number.mean_interval()));
+            scores.insert(title, intervals.collect::<BTreeMap<_, _>>());
             values.extend(numbers);
         }
         let tokens = results.over_seeds(name, |trial| trial.trained as f64).mean;

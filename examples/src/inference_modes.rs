@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use experiment::{Experiment, Recipe, Results};
 use mlqa_eval::Language;
-use results::{Measured, Spread, Table, cell, over_seeds};
+use results::{MeanInterval, Measured, Table, cell, over_seeds};
 use serde::Serialize;
 
 /// Values by inference mode, measure and language.
@@ -35,9 +35,9 @@ struct ArmSummary<'a, T> {
 #[derive(Serialize)]
 struct ModeSummary {
     /// Scores by measure and language.
-    scores: BTreeMap<String, BTreeMap<Language, Spread>>,
+    scores: BTreeMap<String, BTreeMap<Language, MeanInterval>>,
     /// The measure's mean over languages minus the control's mean with the same seed.
-    against_control: Option<Spread>,
+    against_control: Option<MeanInterval>,
 }
 
 impl InferenceModes<'_> {
@@ -58,7 +58,7 @@ impl InferenceModes<'_> {
         let mean = |seed: u64, (arm, mode): (&str, &str)| {
             let trial = results.of_trial(seed, arm).next()?;
             let scores = trial.evaluated.get(mode)?.get(measure)?;
-            Some(Spread::of(scores.values().copied()).mean)
+            Some(MeanInterval::of(scores.values().copied()).mean)
         };
         for arm in experiment.arms() {
             let first_trial = results.of_arm(arm).next();
@@ -71,12 +71,12 @@ impl InferenceModes<'_> {
                 let difference_of_seed = |seed| Some(seed_mean(seed)? - mean(seed, self.control)?);
                 let differences: Vec<f64> = seeds().filter_map(difference_of_seed).collect();
                 let is_compared = !differences.is_empty() && (arm.as_str(), &*mode) != self.control;
-                let against_control = is_compared.then(|| Spread::of(differences));
+                let against_control = is_compared.then(|| MeanInterval::of(differences));
                 let measure_scores = scores.get(measure);
                 let score = |language| cell(measure_scores.and_then(|scores| scores.get(language)));
                 let seed_values = seeds().filter_map(seed_mean);
                 let measured = Measured::of_seeds(title, &mode, "avg", measure, seed_values);
-                let average = measured.spread().to_string();
+                let average = measured.mean_interval().to_string();
                 numbers.push(measured);
                 let difference = cell(against_control.map(|value| format!("{value:+}")));
                 let cells = self.languages.iter().map(score).chain([average, difference]);

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use experiment::{Experiment, Results};
-use results::{AVERAGE, Measured, PrintedTable, SeedSummary, Spread, Table, cell, over_seeds};
+use results::{
+    AVERAGE, MeanInterval, Measured, PrintedTable, SeedSummary, Table, cell, over_seeds,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -29,7 +31,7 @@ struct TaskResults<'a> {
 struct TaskSummary<'a> {
     /// By metric and language; `average` is the mean over languages.
     #[serde(flatten)]
-    scores: &'a BTreeMap<String, BTreeMap<String, Spread>>,
+    scores: &'a BTreeMap<String, BTreeMap<String, MeanInterval>>,
     best_seed: u64,
     epochs: Vec<usize>,
     /// The mean over seeds.
@@ -122,10 +124,10 @@ fn language_tables(row: &Row, models: &[TaskResults]) -> String {
         codes.dedup();
         let mut table = Table::new(format!("{}, {metric}", row.title), codes.iter().copied());
         for TaskResults { model, summary, .. } in models {
-            let spreads = summary.scores.get(metric);
-            table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|s| s.get(code)))));
+            let intervals = summary.scores.get(metric);
+            table.row(*model, codes.iter().map(|&code| cell(intervals.and_then(|s| s.get(code)))));
             if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
-                let value = |&code: &&String| cell(best.get(code).copied().map(Spread::from));
+                let value = |&code: &&String| cell(best.get(code).copied().map(MeanInterval::from));
                 table.row(format!("{model} (max)"), codes.iter().map(value));
             }
         }
@@ -153,7 +155,7 @@ fn measured(
         if row.name == "lama" {
             let trials = results.of_arm(arm).take(row.max_seeds());
             let parts = over_seeds(trials.map(|trial| &trial.evaluated.parts));
-            let measured_part = |(name, value): (&String, &Spread)| {
+            let measured_part = |(name, value): (&String, &MeanInterval)| {
                 Measured::new(model, name, "en", row.metric, *value)
             };
             numbers.extend(parts.iter().map(measured_part));

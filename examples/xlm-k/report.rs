@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use experiment::{Experiment, Results};
-use results::{Measured, Spread, Table, cell};
+use results::{MeanInterval, Measured, Table, cell};
 use serde::Serialize;
 use tasks::knowledge::ProbeScores;
 use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSummary};
@@ -33,7 +33,7 @@ struct Row {
     #[serde(flatten)]
     probes: BTreeMap<&'static str, Option<RetrievalSummary>>,
     /// XOR's accuracy, averaged over relations.
-    xor_by_relation: Option<Spread>,
+    xor_by_relation: Option<MeanInterval>,
     #[serde(skip)]
     numbers: Vec<Measured>,
     tokens: u64,
@@ -62,7 +62,7 @@ impl Row {
         Self {
             title: title.to_owned(),
             probes,
-            xor_by_relation: by_relation.map(Spread::of),
+            xor_by_relation: by_relation.map(MeanInterval::of),
             numbers: numbers.into_iter().flatten().collect(),
             tokens,
             seconds,

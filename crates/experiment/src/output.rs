@@ -23,7 +23,7 @@ use crate::{Error, Experiment, Recipe, log};
 ///
 /// use anyhow::{Context, Result};
 /// use experiment::{Trial, Experiment, InputPath, Recipe, RunConfig, read_json, write_json};
-/// use results::{Spread, Table, cell};
+/// use results::{MeanInterval, Table, cell};
 /// use serde::{Deserialize, Serialize};
 /// use tch::{Device, Kind, Tensor};
 /// use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig};
@@ -118,7 +118,7 @@ use crate::{Error, Experiment, Recipe, log};
 ///     let mut table = Table::new("distance", ["mean"]);
 ///     let mut summary = BTreeMap::new();
 ///     for arm in experiment.arms() {
-///         let distance = Spread::of(results.of_arm(arm).map(|result| result.evaluated));
+///         let distance = MeanInterval::of(results.of_arm(arm).map(|result| result.evaluated));
 ///         table.row(arm, [cell(Some(distance))]);
 ///         summary.insert(arm, distance.mean);
 ///     }

@@ -1,7 +1,7 @@
 //! Results of trials, in the order of seeds, arms and variants.
 use std::ops::Deref;
 
-use results::Spread;
+use results::MeanInterval;
 
 /// The result of one trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,10 +87,10 @@ impl<T, E> Results<T, E> {
     /// ]);
     /// assert_eq!(results.over_seeds("injected", |trial| trial.seconds).mean, 7.0);
     /// ```
-    pub fn over_seeds(&self, arm: &str, value: impl Fn(&TrialResult<T, E>) -> f64) -> Spread {
+    pub fn over_seeds(&self, arm: &str, value: impl Fn(&TrialResult<T, E>) -> f64) -> MeanInterval {
         let trials: Vec<&TrialResult<T, E>> = self.of_arm(arm).collect();
         let seeds = trials.chunk_by(|result, next_result| result.seed == next_result.seed);
-        Spread::of(seeds.map(|trials| trials.iter().map(|trial| value(trial)).sum()))
+        MeanInterval::of(seeds.map(|trials| trials.iter().map(|trial| value(trial)).sum()))
     }
 
     /// Seconds of all trials.

@@ -38,7 +38,7 @@ pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, Question, QuestionSource,
     QuestionSources, TextSample, check_file, dataset_names, language_file, pair, squad,
 };
-pub use results::{AVERAGE, Spread};
+pub use results::{AVERAGE, MeanInterval};
 #[cfg(feature = "windows")]
 pub use windows::{
     Compatible, Coverage, DecodeConfig, Purpose, Separator, UnanswerableWindow, Window,

@@ -1,7 +1,7 @@
 //! Collects the scores of all runs by question and pair of languages.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Score, Spread};
+use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, MeanInterval, Normalization, Score};
 
 use crate::answers::Answers;
 use crate::browser::{Browser, FirstSeedAnswers, read_n_best};
@@ -224,8 +224,8 @@ fn add_pair(
 }
 
 fn pair_run(scores: &[Score], boundary: BoundaryCounts, not_in_context: usize) -> PairRun {
-    let f1 = Spread::of(scores.iter().map(|score| score.f1));
-    let em = Spread::of(scores.iter().map(|score| score.exact_match));
+    let f1 = MeanInterval::of(scores.iter().map(|score| score.f1));
+    let em = MeanInterval::of(scores.iter().map(|score| score.exact_match));
     let questions = scores.first().map_or(0, |score| score.questions);
     let cell = Cell {
         f1: f1.mean,

@@ -1,7 +1,7 @@
 //! Computes confidence intervals of scores and significance of differences.
 use std::collections::BTreeMap;
 
-use mlqa_eval::{Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
+use mlqa_eval::{Interval, MeanInterval, PairedTest, Resampling, bootstrap, holm, paired_test};
 
 use crate::collect::{PairRun, ReportData};
 
@@ -124,16 +124,16 @@ pub(crate) fn run_means(
                 };
                 let cells = run_scores()
                     .map(|scores| if metric == 0 { scores.cell.f1 } else { scores.cell.em });
-                let mean = Spread::of(cells).mean;
+                let mean = MeanInterval::of(cells).mean;
                 let seed_mean = |seed: usize| {
                     let values = run_scores()
                         .filter_map(|scores| scores.by_seed.get(seed)?.get(metric).copied());
-                    Spread::of(values).mean
+                    MeanInterval::of(values).mean
                 };
                 Ok(MeanScore {
                     mean,
                     interval,
-                    half_width: Spread::of((0..seeds).map(seed_mean)).half_width,
+                    half_width: MeanInterval::of((0..seeds).map(seed_mean)).half_width,
                 })
             };
             means.push(RunMean {
@@ -181,8 +181,10 @@ pub(crate) fn differences(
                     let metric_values: Vec<(f64, f64)> = values.iter().map(metric_pair).collect();
                     let test = paired_test(&metric_values, resampling)?;
                     let p_holm = test.p_randomisation;
-                    let baseline = Spread::of(metric_values.iter().map(|(first, _)| *first)).mean;
-                    let value = Spread::of(metric_values.iter().map(|(_, second)| *second)).mean;
+                    let baseline =
+                        MeanInterval::of(metric_values.iter().map(|(first, _)| *first)).mean;
+                    let value =
+                        MeanInterval::of(metric_values.iter().map(|(_, second)| *second)).mean;
                     let (set, pair) = (set.to_owned(), label.clone());
                     differences.push(Difference {
                         set,

@@ -1,5 +1,5 @@
 //! Computes heat maps: rows, columns, cells and their means.
-use mlqa_eval::{Cell, Language, Matrix, Metric, Spread};
+use mlqa_eval::{Cell, Language, Matrix, MeanInterval, Metric};
 
 use crate::collect::ReportData;
 use crate::table::{Table, Value};
@@ -117,7 +117,7 @@ fn range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
 }
 
 fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run: &str) -> HeatCell {
-    let (Spread { mean: score, half_width }, questions) = (metric.of(cell), cell.questions);
+    let (MeanInterval { mean: score, half_width }, questions) = (metric.of(cell), cell.questions);
     let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
     let pair = format!("{run}: {} context, {} question", context.name(), question.name());
     let mut tip = format!("{pair}: F1 {f1}, EM {em}");
@@ -129,7 +129,7 @@ fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run:
 
 fn mean<'a>(cells: impl Iterator<Item = &'a HeatCell>) -> Option<f64> {
     let scores: Vec<f64> = cells.map(|cell| cell.score).collect();
-    (!scores.is_empty()).then(|| Spread::of(scores).mean)
+    (!scores.is_empty()).then(|| MeanInterval::of(scores).mean)
 }
 
 fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> HeatMap {

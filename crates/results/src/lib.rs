@@ -2,20 +2,20 @@
 
 mod bootstrap;
 mod error;
+mod mean_interval;
 mod measured;
 mod over_seeds;
 mod printed;
 mod published;
 mod seeds;
-mod spread;
 mod table;
 
 pub use bootstrap::{bootstrap_means, percentile_interval};
 pub use error::{Error, Result};
+pub use mean_interval::{INTERVAL_LEGEND, MeanInterval, ScoreMeans};
 pub use measured::Measured;
 pub use over_seeds::{OverSeeds, over_seeds};
 pub use printed::PrintedTable;
 pub use published::{PUBLISHED_CSV, Published, published, select, table_ids};
 pub use seeds::{AVERAGE, SeedSummary};
-pub use spread::{INTERVAL_LEGEND, ScoreSpread, Spread};
 pub use table::{MISSING, Table, cell};

@@ -4,7 +4,7 @@ use std::path::Path;
 use atomic_file::Lines;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Spread};
+use crate::{Error, MeanInterval, Result};
 
 const EXPECTED_LINE: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
                         \"metric\": \"f1\", \"value\": 72.9}";
@@ -24,7 +24,8 @@ pub struct Measured {
     pub metric: String,
     /// The value in percent.
     pub value: f64,
-    /// Half the width of the 95 % interval over seeds, if there are several seeds; see [`Spread`].
+    /// Half the width of the 95 % interval over seeds, if there are several seeds; see
+    /// [`MeanInterval`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_width: Option<f64>,
     /// The value of each seed, in the order of the seeds; empty for a single seed.
@@ -40,10 +41,10 @@ impl Measured {
     /// Creates a number, which has an interval if `value` has one.
     ///
     /// ```
-    /// use results::{Measured, Spread};
+    /// use results::{Measured, MeanInterval};
     ///
-    /// let number = Measured::new("ours", "NER", "de", "f1", Spread::of([72.0, 74.0]));
-    /// assert_eq!((number.value, number.spread().text(1)), (73.0, "73.0 ± 12.7".to_owned()));
+    /// let number = Measured::new("ours", "NER", "de", "f1", MeanInterval::of([72.0, 74.0]));
+    /// assert_eq!((number.value, number.mean_interval().text(1)), (73.0, "73.0 ± 12.7".to_owned()));
     /// assert_eq!(Measured::new("ours", "NER", "de", "f1", 72.9).half_width, None);
     /// ```
     pub fn new(
@@ -51,9 +52,9 @@ impl Measured {
         setting: &str,
         language: &str,
         metric: &str,
-        value: impl Into<Spread>,
+        value: impl Into<MeanInterval>,
     ) -> Self {
-        let Spread { mean, half_width } = value.into();
+        let MeanInterval { mean, half_width } = value.into();
         Self {
             model: model.to_owned(),
             setting: setting.to_owned(),
@@ -76,14 +77,14 @@ impl Measured {
         seeds: impl IntoIterator<Item = f64>,
     ) -> Self {
         let seeds: Vec<f64> = seeds.into_iter().collect();
-        let spread = Spread::of(seeds.iter().copied());
-        let number = Self::new(model, setting, language, metric, spread);
+        let interval = MeanInterval::of(seeds.iter().copied());
+        let number = Self::new(model, setting, language, metric, interval);
         if seeds.len() > 1 { Self { seeds, ..number } } else { number }
     }
 
     /// Returns the mean with its interval.
-    pub fn spread(&self) -> Spread {
-        Spread { mean: self.value, half_width: self.half_width }
+    pub fn mean_interval(&self) -> MeanInterval {
+        MeanInterval { mean: self.value, half_width: self.half_width }
     }
 
     /// Reads numbers, one JSON object per line; blank lines are skipped.

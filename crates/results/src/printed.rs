@@ -201,7 +201,7 @@ impl PrintedTable {
             _ => 1,
         };
         let sd = cell.sd.map(|sd| format!(" (sd {sd:.digits$})")).unwrap_or_default();
-        format!("{:.digits$}{sd}", cell.number.spread())
+        format!("{:.digits$}{sd}", cell.number.mean_interval())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Summaries over several seeds, as in the "(avg)" and "(max)" rows of the papers' tables.
 use std::collections::BTreeMap;
 
-use crate::{Measured, Spread, over_seeds};
+use crate::{MeanInterval, Measured, over_seeds};
 
 /// The key of the mean over languages or files, in maps whose other keys are language codes.
 pub const AVERAGE: &str = "average";
@@ -30,7 +30,7 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 pub struct SeedSummary {
     /// The papers' "(avg)" row. As in XLM-K's tables, the value of [`AVERAGE`] is computed from
     /// each seed's mean over languages.
-    pub scores: Numbers<Spread>,
+    pub scores: Numbers<MeanInterval>,
     /// The seed with the best [`AVERAGE`]; the first seed if several are equal.
     pub best_seed: u64,
     /// The papers' "(max)" row: the numbers of the best seed.
@@ -48,7 +48,7 @@ impl SeedSummary {
     ) -> Option<Self> {
         let mut seeds: Vec<(u64, Numbers<f64>)> = seeds.into_iter().collect();
         for scores in seeds.iter_mut().flat_map(|(_, metrics)| metrics.values_mut()) {
-            let average = Spread::of(scores.values().copied()).mean;
+            let average = MeanInterval::of(scores.values().copied()).mean;
             scores.insert(AVERAGE.to_owned(), average);
         }
         let average = |metrics: &Numbers<f64>| metrics.get(select_by)?.get(AVERAGE).copied();

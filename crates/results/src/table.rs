@@ -7,10 +7,10 @@ pub const MISSING: &str = "–";
 /// Formats a cell: the displayed value, or [`MISSING`].
 ///
 /// ```
-/// use results::{Spread, cell};
+/// use results::{MeanInterval, cell};
 ///
-/// assert_eq!(cell(Some(Spread { mean: 22.04, half_width: Some(0.36) })), "22.0 ± 0.4");
-/// assert_eq!(cell(None::<Spread>), "–");
+/// assert_eq!(cell(Some(MeanInterval { mean: 22.04, half_width: Some(0.36) })), "22.0 ± 0.4");
+/// assert_eq!(cell(None::<MeanInterval>), "–");
 /// ```
 pub fn cell(value: Option<impl Display>) -> String {
     value.map_or_else(|| MISSING.to_owned(), |value| value.to_string())
@@ -19,11 +19,11 @@ pub fn cell(value: Option<impl Display>) -> String {
 /// A Markdown table: a column of titles and right-aligned columns of numbers.
 ///
 /// ```
-/// use results::{Spread, Table, cell};
+/// use results::{MeanInterval, Table, cell};
 ///
 /// let mut table = Table::new("F1", ["en", "de"]);
-/// table.row("base", [cell(Some(Spread::of([22.0]))), cell(None::<Spread>)]);
-/// table.row("injected", [cell(Some(Spread { mean: 25.0, half_width: Some(0.5) }))]);
+/// table.row("base", [cell(Some(MeanInterval::of([22.0]))), cell(None::<MeanInterval>)]);
+/// table.row("injected", [cell(Some(MeanInterval { mean: 25.0, half_width: Some(0.5) }))]);
 /// assert_eq!(
 ///     table.to_string(),
 ///     "| F1 | en | de |\n|---|---:|---:|\n| base | 22.0 | – |\n| injected | 25.0 ± 0.5 | – |\n"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use results::{MISSING, Measured, Spread, Table, bootstrap_means, percentile_interval};
+use results::{MISSING, MeanInterval, Measured, Table, bootstrap_means, percentile_interval};
 use serde::Deserialize;
 
 /// The file with the claims.
@@ -129,7 +129,7 @@ impl Comparison<'_> {
     fn cells(&self) -> Result<[String; 3]> {
         let differences = self.differences_by_seed()?;
         let seeds = differences.len();
-        let effect = Spread::of(differences);
+        let effect = MeanInterval::of(differences);
         let Self(number, control) = self;
         let items = number.items.len();
         let over_items = self.over_items();

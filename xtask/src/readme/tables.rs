@@ -136,7 +136,7 @@ fn table_of(numbers: &[Measured]) -> Table {
     let mut table = Table::new("mean over languages", &columns);
     for model in models {
         let find = |name: &String| means().find(|one| &one.model == model && column(one) == *name);
-        table.row(model, columns.iter().map(|name| cell(find(name).map(Measured::spread))));
+        table.row(model, columns.iter().map(|name| cell(find(name).map(Measured::mean_interval))));
     }
     table
 }

@@ -2,8 +2,8 @@
 use serde::Serialize;
 
 use crate::{
-    Dataset, Error, Normalization, PairedTest, Predictions, QuestionScore, Resampling, Spread,
-    holm, paired_test, score,
+    Dataset, Error, MeanInterval, Normalization, PairedTest, Predictions, QuestionScore,
+    Resampling, holm, paired_test, score,
 };
 
 /// Difference of two runs in one metric on one question file, in percent.
@@ -97,12 +97,13 @@ pub fn compare_runs(
         // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
         // values over questions.
         let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
-            let question_mean =
-                |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;
+            let question_mean = |k: usize| {
+                MeanInterval::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean
+            };
             (0..dataset.questions.len()).map(question_mean).collect()
         };
         let by_seed = |seeds: &[Vec<QuestionScore>]| {
-            Spread::of(seeds.iter().map(|seed| Spread::of(seed.iter().map(value)).mean))
+            MeanInterval::of(seeds.iter().map(|seed| MeanInterval::of(seed.iter().map(value)).mean))
         };
         let pairs: Vec<(f64, f64)> =
             by_question(&first).into_iter().zip(by_question(&second)).collect();

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use results::{ScoreSpread, over_seeds};
+use results::{ScoreMeans, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{json_bytes, read_json, write_json};
@@ -27,8 +27,8 @@ pub struct Cell {
 
 impl Cell {
     /// F1 and exact match.
-    pub(crate) fn scores(&self) -> ScoreSpread {
-        ScoreSpread {
+    pub(crate) fn scores(&self) -> ScoreMeans {
+        ScoreMeans {
             f1: self.f1,
             em: self.em,
             f1_half_width: self.f1_half_width,
@@ -37,15 +37,15 @@ impl Cell {
     }
 
     /// Creates a cell from scores.
-    pub(crate) fn of(scores: ScoreSpread, questions: usize) -> Self {
-        let ScoreSpread { f1, em, f1_half_width, em_half_width } = scores;
+    pub(crate) fn of(scores: ScoreMeans, questions: usize) -> Self {
+        let ScoreMeans { f1, em, f1_half_width, em_half_width } = scores;
         Self { f1, em, questions, f1_half_width, em_half_width }
     }
 }
 
 impl From<&Score> for Cell {
     fn from(score: &Score) -> Self {
-        let scores = ScoreSpread { f1: score.f1, em: score.exact_match, ..ScoreSpread::default() };
+        let scores = ScoreMeans { f1: score.f1, em: score.exact_match, ..ScoreMeans::default() };
         Self::of(scores, score.questions)
     }
 }
@@ -63,8 +63,8 @@ pub struct Average {
 
 impl Average {
     /// F1 and exact match.
-    pub(crate) fn scores(&self) -> ScoreSpread {
-        ScoreSpread { f1: self.f1, em: self.em, ..ScoreSpread::default() }
+    pub(crate) fn scores(&self) -> ScoreMeans {
+        ScoreMeans { f1: self.f1, em: self.em, ..ScoreMeans::default() }
     }
 }
 
@@ -150,7 +150,7 @@ impl Matrix {
     /// Computes the mean over the cells for which `keep(context, question)` is true; `None` if no
     /// cell is selected.
     pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
-        let selected: Vec<ScoreSpread> = self
+        let selected: Vec<ScoreMeans> = self
             .cells()
             .filter(|&(context, question, _)| keep(context, question))
             .map(|(_, _, cell)| cell.scores())
@@ -158,7 +158,7 @@ impl Matrix {
         if selected.is_empty() {
             return None;
         }
-        let ScoreSpread { f1, em, .. } = over_seeds(&selected);
+        let ScoreMeans { f1, em, .. } = over_seeds(&selected);
         Some(Average { f1, em, cells: selected.len() })
     }
 
@@ -178,16 +178,16 @@ impl Matrix {
     ///     matrix
     /// };
     /// let seeds = [seed(30.0), seed(32.0)];
-    /// let scores = Matrix::spread(&seeds, |_, question| question == Language::DE).unwrap();
+    /// let scores = Matrix::mean_over_seeds(&seeds, |_, question| question == Language::DE).unwrap();
     /// assert_eq!(scores.f1().to_string(), "21.0 ± 12.7");
-    /// assert!(Matrix::spread(&seeds, |context, _| context == Language::DE).is_none());
+    /// assert!(Matrix::mean_over_seeds(&seeds, |context, _| context == Language::DE).is_none());
     /// ```
-    pub fn spread(
+    pub fn mean_over_seeds(
         seeds: &[Self],
         keep: impl Fn(Language, Language) -> bool,
-    ) -> Option<ScoreSpread> {
+    ) -> Option<ScoreMeans> {
         let means = seeds.iter().map(|seed| Some(seed.mean(&keep)?.scores()));
-        let means: Vec<ScoreSpread> = means.collect::<Option<_>>()?;
+        let means: Vec<ScoreMeans> = means.collect::<Option<_>>()?;
         (!means.is_empty()).then(|| over_seeds(&means))
     }
 
@@ -220,7 +220,7 @@ impl Matrix {
         let Some(first) = seeds.first() else { return matrix };
         for (&key, cell) in &first.cells {
             let scores = seeds.iter().map(|seed| seed.cells.get(&key).map(Cell::scores));
-            let scores: Option<Vec<ScoreSpread>> = scores.collect();
+            let scores: Option<Vec<ScoreMeans>> = scores.collect();
             let aggregate = |scores: Vec<_>| Cell::of(over_seeds(&scores), cell.questions);
             matrix.cells.extend(scores.map(|scores| (key, aggregate(scores))));
         }

@@ -3,7 +3,7 @@ use std::borrow::Borrow;
 use std::fmt::Write;
 use std::path::Path;
 
-use results::{Spread, Table, cell};
+use results::{MeanInterval, Table, cell};
 
 use crate::files::write_files;
 use crate::{Average, Cell, Error, Language, Matrix};
@@ -34,7 +34,7 @@ impl Metric {
     }
 
     /// Returns the metric's value in a cell.
-    pub fn of(self, cell: &Cell) -> Spread {
+    pub fn of(self, cell: &Cell) -> MeanInterval {
         match self {
             Self::F1 => cell.scores().f1(),
             Self::Em => cell.scores().em(),

@@ -1,7 +1,7 @@
 //! Scores of one or several seeds on an evaluation set, such as MLQA.
 use std::collections::BTreeMap;
 
-use results::{AVERAGE, OverSeeds, ScoreSpread, Spread, over_seeds};
+use results::{AVERAGE, MeanInterval, OverSeeds, ScoreMeans, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::{BoundaryCounts, Cell, Language, Matrix};
@@ -34,14 +34,14 @@ pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
 impl FileScore {
     /// Returns the scores under MLQA's normalisation.
-    fn mlqa(&self) -> Option<ScoreSpread> {
-        Some(ScoreSpread { f1: self.f1, em: self.em, ..ScoreSpread::default() })
+    fn mlqa(&self) -> Option<ScoreMeans> {
+        Some(ScoreMeans { f1: self.f1, em: self.em, ..ScoreMeans::default() })
     }
 
     /// Returns the scores under SQuAD's English normalisation; `None` if they are not reported.
-    fn squad(&self) -> Option<ScoreSpread> {
+    fn squad(&self) -> Option<ScoreMeans> {
         let (f1, em) = self.squad_f1.zip(self.squad_em)?;
-        Some(ScoreSpread { f1, em, ..ScoreSpread::default() })
+        Some(ScoreMeans { f1, em, ..ScoreMeans::default() })
     }
 }
 
@@ -58,7 +58,7 @@ impl Matrix {
     fn of_scores<'a>(
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
-        scores: impl Fn(&FileScore) -> Option<ScoreSpread>,
+        scores: impl Fn(&FileScore) -> Option<ScoreMeans>,
     ) -> Self {
         let mut matrix = Self::new(title);
         for file in files {
@@ -103,7 +103,7 @@ impl Matrix {
     /// ```
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
         let matrices = by_set(seeds, |set, files| {
-            let matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreSpread>| {
+            let matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreMeans>| {
                 let seeds = files.iter().map(|files| Self::of_scores("", *files, scores));
                 let seeds: Vec<Self> = seeds.collect();
                 Self::over_seeds(format!("{title}, {set}{rules}"), &seeds)
@@ -150,9 +150,9 @@ impl Matrix {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct SetSummary {
     /// F1 and exact match under MLQA's normalisation.
-    pub scores: BTreeMap<String, ScoreSpread>,
+    pub scores: BTreeMap<String, ScoreMeans>,
     /// F1 and exact match under SQuAD's English normalisation; empty if not reported.
-    pub squad: BTreeMap<String, ScoreSpread>,
+    pub squad: BTreeMap<String, ScoreMeans>,
     /// Exact match within the k best answers, by k: the mean over seeds.
     pub top_k: BTreeMap<String, BTreeMap<String, f64>>,
     /// Numbers of predictions by boundary class, summed over seeds. There is no entry for
@@ -160,23 +160,23 @@ pub struct SetSummary {
     pub boundary: BTreeMap<String, BoundaryCounts>,
     /// The run's exact match minus a control's exact match, averaged over files; see
     /// [`SetSummary::compared`].
-    pub difference: Option<Spread>,
+    pub difference: Option<MeanInterval>,
 }
 
 impl SetSummary {
     /// Aggregates the files of several seeds. Only values present for every seed are included.
     pub fn over_seeds<F: AsRef<[FileScore]>>(seeds: &[F]) -> Self {
         let scores =
-            |scores: fn(&FileScore) -> Option<ScoreSpread>| over_seeds(&by_language(seeds, scores));
+            |scores: fn(&FileScore) -> Option<ScoreMeans>| over_seeds(&by_language(seeds, scores));
         let mut summary = Self {
             scores: scores(FileScore::mlqa),
             squad: scores(FileScore::squad),
             ..Self::default()
         };
         for k in seeds.iter().take(1).flat_map(AsRef::as_ref).flat_map(|file| file.top_k.keys()) {
-            let em = over_seeds(&by_language(seeds, |file| file.top_k.get(k).copied()));
-            for (name, spread) in em {
-                summary.top_k.entry(name).or_default().insert(k.clone(), spread.mean);
+            let scores = over_seeds(&by_language(seeds, |file| file.top_k.get(k).copied()));
+            for (name, em) in scores {
+                summary.top_k.entry(name).or_default().insert(k.clone(), em.mean);
             }
         }
         for file in seeds.iter().flat_map(AsRef::as_ref) {
@@ -197,7 +197,7 @@ impl SetSummary {
     #[must_use]
     pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
         let em = |seeds: &[F]| by_language(seeds, |file| Some(file.em));
-        let average = |seed: &BTreeMap<String, Spread>| seed.get(AVERAGE).map(|em| em.mean);
+        let average = |seed: &BTreeMap<String, MeanInterval>| seed.get(AVERAGE).map(|em| em.mean);
         let pairs: Option<Vec<(f64, f64)>> = em(seeds)
             .iter()
             .zip(&em(control))
@@ -207,7 +207,7 @@ impl SetSummary {
         let differences = |pairs: Vec<(f64, f64)>| {
             pairs.into_iter().map(|(run_em, control_em)| run_em - control_em)
         };
-        Self { difference: pairs.map(|pairs| Spread::of(differences(pairs))), ..self }
+        Self { difference: pairs.map(|pairs| MeanInterval::of(differences(pairs))), ..self }
     }
 }
 
@@ -230,7 +230,7 @@ fn files_of<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
 fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
     value: impl Fn(&FileScore) -> Option<V>,
-) -> Vec<BTreeMap<String, V::Spread>> {
+) -> Vec<BTreeMap<String, V::Summary>> {
     let seed_means = |files: &F| {
         let mut groups: BTreeMap<String, Vec<Option<V>>> = BTreeMap::new();
         for file in files.as_ref() {
@@ -319,10 +319,10 @@ mod tests {
         let em = |name: &str, code| {
             matrices[name].get(code, code).map(|cell| (cell.em, cell.em_half_width))
         };
-        let spread = Some(12.706);
-        assert_eq!(em("xquad", Language::EN), Some((8.0, spread)));
+        let half_width = Some(12.706);
+        assert_eq!(em("xquad", Language::EN), Some((8.0, half_width)));
         assert_eq!(em("xquad", Language::DE), Some((5.0, Some(0.0))));
-        assert_eq!(em("xquad-mlqa-rules", Language::EN), Some((11.0, spread)));
+        assert_eq!(em("xquad-mlqa-rules", Language::EN), Some((11.0, half_width)));
         assert_eq!(matrices["xquad-mlqa-rules"].title, "a run, xquad, MLQA's rules");
         // If a language has no scores under SQuAD's rules, the set uses MLQA's rules.
         let matrices = Matrix::by_set("a run", &[&set(seed(10.0, 20.0, None))]);

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use results::{AVERAGE, ScoreSpread, Table, cell};
+use results::{AVERAGE, ScoreMeans, Table, cell};
 
 use crate::metric::boundary_table;
 use crate::{BoundaryCounts, Language, SetSummary, TableOrder};
@@ -55,7 +55,7 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
 fn score_table(
     heading: &str,
     runs: &[(&str, &SetSummary)],
-    scores: fn(&SetSummary) -> &BTreeMap<String, ScoreSpread>,
+    scores: fn(&SetSummary) -> &BTreeMap<String, ScoreMeans>,
 ) -> String {
     let columns = columns(runs.iter().flat_map(|(_, run)| scores(run).keys()));
     let mut table = Table::new("", &columns);

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::score::{language_of, mean_percent, score_with};
 use crate::{
-    Dataset, Error, Language, Normalization, Predictions, QuestionScore, Score, Spread, TableOrder,
+    Dataset, Error, Language, MeanInterval, Normalization, Predictions, QuestionScore, Score,
+    TableOrder,
 };
 
 /// Scores in percent.
@@ -56,8 +57,8 @@ fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
     let mean = |includes: fn(Language) -> bool| {
         let selected = || languages.iter().filter(|(language, _)| includes(language.0));
         (selected().count() > 0).then(|| MeanScore {
-            exact_match: Spread::of(selected().map(|(_, scores)| scores.exact_match)).mean,
-            f1: Spread::of(selected().map(|(_, scores)| scores.f1)).mean,
+            exact_match: MeanInterval::of(selected().map(|(_, scores)| scores.exact_match)).mean,
+            f1: MeanInterval::of(selected().map(|(_, scores)| scores.f1)).mean,
         })
     };
     let without_en = mean(|language| language != Language::EN);

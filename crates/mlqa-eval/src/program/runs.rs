@@ -2,7 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Dataset, Error, Predictions, RunDifference, Spread, compare_runs, dataset_names, language_file,
+    Dataset, Error, MeanInterval, Predictions, RunDifference, compare_runs, dataset_names,
+    language_file,
 };
 use results::Table;
 
@@ -88,7 +89,7 @@ pub fn markdown(rows: &[RunDifference]) -> String {
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("data", columns.into_iter().chain(p)).with_text_columns(&["metric"]);
     for row in rows {
-        let score = |mean, half_width| Spread { mean, half_width }.text(2);
+        let score = |mean, half_width| MeanInterval { mean, half_width }.text(2);
         let cells = [
             row.metric.to_owned(),
             row.questions.to_string(),

@@ -84,7 +84,7 @@ fn other_languages_follow_mlqa_languages_by_code() {
 }
 
 #[test]
-fn seeds_give_mean_and_spread() {
+fn seeds_give_mean_and_interval() {
     let seeds = [
         matrix(&[(EN, DE, 60.0, 50.0), (EN, ZH, 1.0, 1.0)]),
         matrix(&[(EN, DE, 62.0, 50.0)]),
@@ -106,14 +106,14 @@ fn table_one_has_the_format_of_the_paper() {
     for (k, language) in mlqa_eval::TABLE_ONE_LANGUAGES.into_iter().enumerate() {
         complete.insert(EN, language, cell(10.0 * (k + 1) as f64, k as f64));
     }
-    let mut spread = complete.clone();
-    spread.insert(
+    let mut with_intervals = complete.clone();
+    with_intervals.insert(
         EN,
         DE,
         Cell { f1_half_width: Some(0.5), em_half_width: Some(0.25), ..cell(11.0, 1.0) },
     );
     let incomplete = sample_matrix();
-    let text = table_one(&[("base", &complete), ("a|b", &spread), ("sparse", &incomplete)]);
+    let text = table_one(&[("base", &complete), ("a|b", &with_intervals), ("sparse", &incomplete)]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "| F1 / EM | DE | ES | AR | HI | VI | ZH | mean |");
     assert_eq!(

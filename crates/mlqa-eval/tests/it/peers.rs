@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use mlqa_eval::{Language, Normalization, Predictions, Spread, score};
+use mlqa_eval::{Language, MeanInterval, Normalization, Predictions, score};
 use serde_json::{Value, json};
 use testkit::{Peers, cases, peers_python};
 
@@ -106,12 +106,12 @@ fn random_answers_score_as_in_python() {
         }
         let matches = got.per_question.iter().filter(|question| question.exact_match).count();
         assert!(matches > 0, "{name}: no case is an exact match");
-        let spread = Spread::of(got.per_question.iter().map(|question| question.f1));
+        let interval = MeanInterval::of(got.per_question.iter().map(|question| question.f1));
         let mean = expected["mean"].as_f64().unwrap();
-        assert!((spread.mean - mean).abs() < 1e-12, "{name}: {} {mean}", spread.mean);
+        assert!((interval.mean - mean).abs() < 1e-12, "{name}: {} {mean}", interval.mean);
         // Student's t for many degrees of freedom is slightly above 1.96.
         let error = expected["sd"].as_f64().unwrap() / (drawn.len() as f64).sqrt();
-        let t = spread.half_width.unwrap() / error;
+        let t = interval.half_width.unwrap() / error;
         assert!(t > 1.959 && t < 2.05, "{name}: {t}");
     }
 }

@@ -1,7 +1,7 @@
 //! Tests of summaries over seeds.
 use std::collections::BTreeMap;
 
-use results::{SeedSummary, Spread};
+use results::{MeanInterval, SeedSummary};
 
 type Metrics = BTreeMap<String, BTreeMap<String, f64>>;
 
@@ -25,7 +25,7 @@ fn summaries_equal_values_computed_by_hand() {
     // For `en`, the values 80, 82 and 81 have mean 81 and sd 1. The averages 70, 73 and 71.5 have
     // mean 71.5 and sd 1.5. Student's t is 4.303.
     for (code, mean, sd) in [("en", 81.0, 1.0), ("de", 62.0, 2.0), ("average", 71.5, 1.5)] {
-        let Spread { mean: actual_mean, half_width } = summary.scores["f1"][code];
+        let MeanInterval { mean: actual_mean, half_width } = summary.scores["f1"][code];
         assert_eq!(actual_mean, mean);
         assert!((half_width.unwrap() - 4.303 * sd / 3f64.sqrt()).abs() < 1e-12, "{code}");
     }
@@ -41,7 +41,7 @@ fn summaries_equal_values_computed_by_hand() {
     };
     assert_eq!(rows.len(), 12);
     let avg = find("ours (avg)", "avg", "f1");
-    assert_eq!(avg.spread(), summary.scores["f1"]["average"]);
+    assert_eq!(avg.mean_interval(), summary.scores["f1"]["average"]);
     let max = find("ours (max)", "avg", "em");
     assert_eq!((max.value, max.half_width), (59.0, None));
     assert_eq!(find("ours (max)", "de", "f1").value, 64.0);
@@ -50,7 +50,7 @@ fn summaries_equal_values_computed_by_hand() {
     assert_eq!(order, ["de", "en", "avg"]);
 
     let one_seed = SeedSummary::of(seeds.into_iter().take(1), "f1").unwrap();
-    assert_eq!(one_seed.scores["f1"]["average"], Spread { mean: 70.0, half_width: None });
+    assert_eq!(one_seed.scores["f1"]["average"], MeanInterval { mean: 70.0, half_width: None });
     assert!(
         one_seed
             .measured("ours", "MLQA")

@@ -7,7 +7,7 @@ mod list;
 pub mod map;
 mod rank;
 mod score;
-mod spread;
+mod summary;
 mod vectors;
 
 pub use augment::augment;
@@ -17,5 +17,5 @@ pub use list::{
 };
 pub use rank::{RankConfig, Similarity, rank_candidates};
 pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};
-pub use spread::RetrievalSummary;
+pub use summary::RetrievalSummary;
 pub use vectors::read_vectors;

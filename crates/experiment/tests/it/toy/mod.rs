@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use experiment::{Experiment, InputPath, Recipe, Results, RunConfig, Trial, read_json, write_json};
-use results::{Spread, Table, cell};
+use results::{MeanInterval, Table, cell};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig};
@@ -162,7 +162,7 @@ fn report(experiment: &Experiment<Toy>, results: &Results<f64, f64>) -> Result<(
     for arm in experiment.arms() {
         let values: Vec<f64> = results.of_arm(arm).map(|result| result.evaluated).collect();
         let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_ref());
-        table.row(title.unwrap_or(arm), [cell(Some(Spread::of(values.iter().copied())))]);
+        table.row(title.unwrap_or(arm), [cell(Some(MeanInterval::of(values.iter().copied())))]);
         summary.insert(arm, values);
     }
     experiment.finish(&summary, &table.to_string(), "")?;

@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 /// The mean of several values with Student's 95 % interval. Values can be the scores of several
 /// seeds, or the differences of two methods run with the same seeds.
 ///
-/// A spread is displayed as `62.0 ± 5.0`, where the second number is half the interval's width. The
-/// default precision is one decimal.
+/// The display is `62.0 ± 5.0`, where the second number is half the interval's width. The default
+/// precision is one decimal.
 ///
 /// ```
-/// use results::Spread;
+/// use results::MeanInterval;
 ///
-/// let scores = Spread::of([60.0, 62.0, 64.0]);
+/// let scores = MeanInterval::of([60.0, 62.0, 64.0]);
 /// assert_eq!(scores.to_string(), "62.0 ± 5.0");
-/// assert_eq!(Spread::of([60.0]).to_string(), "60.0");
-/// assert_eq!(format!("{:.2}", Spread::of([21.0, 23.0])), "22.00 ± 12.71");
-/// assert_eq!(format!("{:+}", Spread::of([21.0, 23.0])), "+22.0 ± 12.7");
+/// assert_eq!(MeanInterval::of([60.0]).to_string(), "60.0");
+/// assert_eq!(format!("{:.2}", MeanInterval::of([21.0, 23.0])), "22.00 ± 12.71");
+/// assert_eq!(format!("{:+}", MeanInterval::of([21.0, 23.0])), "+22.0 ± 12.7");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct Spread {
+pub struct MeanInterval {
     /// The arithmetic mean; 0 without values.
     pub mean: f64,
     /// Half the width of the 95 % interval, t · sd / √n; `None` for fewer than two values.
@@ -49,7 +49,7 @@ fn student_quantile(degrees: usize) -> f64 {
     })
 }
 
-impl Spread {
+impl MeanInterval {
     /// Computes mean and interval of `values`, which are summed in order.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
@@ -74,13 +74,13 @@ impl Spread {
     }
 }
 
-impl From<f64> for Spread {
+impl From<f64> for MeanInterval {
     fn from(mean: f64) -> Self {
         Self { mean, half_width: None }
     }
 }
 
-impl Display for Spread {
+impl Display for MeanInterval {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1);
         match f.sign_plus() {
@@ -95,18 +95,18 @@ impl Display for Spread {
 }
 
 /// Mean F1 and exact match over several seeds, in percent. F1 and exact match are displayed like
-/// [`Spread`], joined by ` / `.
+/// [`MeanInterval`], joined by ` / `.
 ///
 /// ```
-/// use results::ScoreSpread;
+/// use results::ScoreMeans;
 ///
-/// let scores = ScoreSpread::of([(60.0, 50.0), (64.0, 52.0)]);
+/// let scores = ScoreMeans::of([(60.0, 50.0), (64.0, 52.0)]);
 /// assert_eq!((scores.f1, scores.em), (62.0, 51.0));
 /// assert_eq!(scores.to_string(), "62.0 ± 25.4 / 51.0 ± 12.7");
-/// assert_eq!(ScoreSpread::of([(60.0, 50.0)]).f1_half_width, None);
+/// assert_eq!(ScoreMeans::of([(60.0, 50.0)]).f1_half_width, None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct ScoreSpread {
+pub struct ScoreMeans {
     /// Mean F1.
     pub f1: f64,
     /// Mean exact match.
@@ -117,11 +117,11 @@ pub struct ScoreSpread {
     pub em_half_width: Option<f64>,
 }
 
-impl ScoreSpread {
+impl ScoreMeans {
     /// Computes means and intervals from each seed's (F1, exact match).
     pub fn of(seeds: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (f1, em): (Vec<f64>, Vec<f64>) = seeds.into_iter().unzip();
-        let (f1, em) = (Spread::of(f1), Spread::of(em));
+        let (f1, em) = (MeanInterval::of(f1), MeanInterval::of(em));
         Self {
             f1: f1.mean,
             em: em.mean,
@@ -131,17 +131,17 @@ impl ScoreSpread {
     }
 
     /// Returns the mean of F1 with its interval.
-    pub fn f1(&self) -> Spread {
-        Spread { mean: self.f1, half_width: self.f1_half_width }
+    pub fn f1(&self) -> MeanInterval {
+        MeanInterval { mean: self.f1, half_width: self.f1_half_width }
     }
 
     /// Returns the mean of exact match with its interval.
-    pub fn em(&self) -> Spread {
-        Spread { mean: self.em, half_width: self.em_half_width }
+    pub fn em(&self) -> MeanInterval {
+        MeanInterval { mean: self.em, half_width: self.em_half_width }
     }
 }
 
-impl Display for ScoreSpread {
+impl Display for ScoreMeans {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.f1().fmt(f)?;
         f.write_str(" / ")?;
@@ -151,20 +151,21 @@ impl Display for ScoreSpread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Spread, student_quantile};
+    use super::{MeanInterval, student_quantile};
 
     #[test]
     fn intervals_use_students_t() {
         // The values 1 and 3 have mean 2, sd √2 and half width 12.706 · √2 / √2.
-        let spread = Spread::of([1.0, 3.0]);
-        assert!((spread.half_width.unwrap() - 12.706).abs() < 1e-12);
-        assert_eq!(spread.interval(), Some((2.0 - spread.half_width.unwrap(), 2.0 + 12.706)));
+        let interval = MeanInterval::of([1.0, 3.0]);
+        assert!((interval.half_width.unwrap() - 12.706).abs() < 1e-12);
+        assert_eq!(interval.interval(), Some((2.0 - interval.half_width.unwrap(), 2.0 + 12.706)));
         // The differences 1, 3 and 2 have mean 2 and sd 1.
         assert!(
-            (Spread::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs() < 1e-12
+            (MeanInterval::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs()
+                < 1e-12
         );
-        assert_eq!(Spread::of([5.0]), Spread { mean: 5.0, half_width: None });
-        assert_eq!(Spread::of([]), Spread::default());
+        assert_eq!(MeanInterval::of([5.0]), MeanInterval { mean: 5.0, half_width: None });
+        assert_eq!(MeanInterval::of([]), MeanInterval::default());
         // Published quantiles for 31, 60 and 120 degrees of freedom.
         for (degrees, quantile) in [(31, 2.040), (60, 2.000), (120, 1.980)] {
             assert!((student_quantile(degrees) - quantile).abs() < 6e-4, "{degrees}");
@@ -172,10 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn spreads_are_formatted_as_text_and_json() {
-        let spread = Spread::of([1.0, 3.0]);
-        assert_eq!(format!("{spread:.2}, {spread:.0}"), "2.00 ± 12.71, 2 ± 13");
-        let json = serde_json::to_string(&Spread::of([5.0])).unwrap();
+    fn mean_intervals_are_formatted_as_text_and_json() {
+        let interval = MeanInterval::of([1.0, 3.0]);
+        assert_eq!(format!("{interval:.2}, {interval:.0}"), "2.00 ± 12.71, 2 ± 13");
+        let json = serde_json::to_string(&MeanInterval::of([5.0])).unwrap();
         assert_eq!(json, r#"{"mean":5.0,"half_width":null}"#);
     }
 }

@@ -1,7 +1,7 @@
 //! Retrieval scores over several seeds.
 use std::collections::BTreeMap;
 
-use results::{Spread, over_seeds};
+use results::{MeanInterval, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::retrieval::{RankSummary, RetrievalScore};
@@ -11,11 +11,11 @@ use crate::retrieval::{RankSummary, RetrievalScore};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalSummary {
     /// Share of queries whose gold candidate has rank 1.
-    pub accuracy: Spread,
+    pub accuracy: MeanInterval,
     /// Share of queries whose gold candidate is among the first ten.
-    pub hits_at_10: Spread,
+    pub hits_at_10: MeanInterval,
     /// Mean of 1 / rank, 0 to 1.
-    pub mrr: Spread,
+    pub mrr: MeanInterval,
     /// Accuracy of random guessing: 100 / number of candidates.
     pub chance: f64,
     /// Number of queries per seed.
@@ -23,7 +23,7 @@ pub struct RetrievalSummary {
     /// Number of candidates.
     pub candidates: usize,
     /// Accuracy by language of the query.
-    pub languages: BTreeMap<String, Spread>,
+    pub languages: BTreeMap<String, MeanInterval>,
 }
 
 impl RetrievalSummary {
@@ -43,8 +43,8 @@ impl RetrievalSummary {
     /// let list = CandidateList::draw(&descriptions, &queries, &config)?;
     ///
     /// let seeds = [Some(score_retrieval(&list, &[1])?), Some(score_retrieval(&list, &[1])?)];
-    /// let spread = RetrievalSummary::over_seeds(seeds.iter().map(Option::as_ref)).unwrap();
-    /// assert_eq!((spread.accuracy.mean, spread.accuracy.half_width), (100.0, Some(0.0)));
+    /// let summary = RetrievalSummary::over_seeds(seeds.iter().map(Option::as_ref)).unwrap();
+    /// assert_eq!((summary.accuracy.mean, summary.accuracy.half_width), (100.0, Some(0.0)));
     /// assert!(RetrievalSummary::over_seeds([seeds[0].as_ref(), None]).is_none());
     /// # Ok::<(), transfer_eval::Error>(())
     /// ```
@@ -53,17 +53,17 @@ impl RetrievalSummary {
     ) -> Option<Self> {
         let scores: Vec<&RetrievalScore> = seeds.into_iter().collect::<Option<_>>()?;
         let first = scores.first()?;
-        let spread_of = |value: fn(&RankSummary) -> f64| {
-            Spread::of(scores.iter().map(|score| value(&score.all)))
+        let interval_of = |value: fn(&RankSummary) -> f64| {
+            MeanInterval::of(scores.iter().map(|score| value(&score.all)))
         };
         let accuracies = scores.iter().map(|score| {
             score.languages.iter().map(|(code, ranks)| (code.clone(), ranks.accuracy)).collect()
         });
         let accuracies: Vec<BTreeMap<String, f64>> = accuracies.collect();
         Some(Self {
-            accuracy: spread_of(|ranks| ranks.accuracy),
-            hits_at_10: spread_of(|ranks| ranks.hits_at_10),
-            mrr: spread_of(|ranks| ranks.mrr),
+            accuracy: interval_of(|ranks| ranks.accuracy),
+            hits_at_10: interval_of(|ranks| ranks.hits_at_10),
+            mrr: interval_of(|ranks| ranks.mrr),
             chance: first.chance,
             queries: first.all.queries,
             candidates: first.candidates,
@@ -91,14 +91,17 @@ mod tests {
     }
 
     #[test]
-    fn values_have_mean_and_spread_over_seeds() {
+    fn values_have_means_and_intervals_over_seeds() {
         let seeds = [score(20.0, 0.0), score(40.0, 50.0)];
-        let spread = RetrievalSummary::over_seeds(seeds.iter().map(Some)).unwrap();
-        assert_eq!(spread.accuracy, Spread::of([20.0, 40.0]));
-        assert_eq!(spread.hits_at_10, Spread::of([40.0, 80.0]));
-        assert_eq!(spread.mrr, Spread::of([0.2, 0.4]));
-        assert_eq!((spread.queries, spread.candidates, spread.chance), (4, 50, 2.0));
-        assert_eq!(spread.languages, BTreeMap::from([("de".into(), Spread::of([0.0, 50.0]))]));
+        let summary = RetrievalSummary::over_seeds(seeds.iter().map(Some)).unwrap();
+        assert_eq!(summary.accuracy, MeanInterval::of([20.0, 40.0]));
+        assert_eq!(summary.hits_at_10, MeanInterval::of([40.0, 80.0]));
+        assert_eq!(summary.mrr, MeanInterval::of([0.2, 0.4]));
+        assert_eq!((summary.queries, summary.candidates, summary.chance), (4, 50, 2.0));
+        assert_eq!(
+            summary.languages,
+            BTreeMap::from([("de".into(), MeanInterval::of([0.0, 50.0]))])
+        );
         assert_eq!(RetrievalSummary::over_seeds([]), None);
     }
 }
