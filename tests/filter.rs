@@ -6,7 +6,7 @@ use std::process::Command;
 use experiment::read_json;
 use mlqa_eval::Dataset;
 use serde_json::Value;
-use testkit::{Peers, peers_python};
+use testkit::{PythonPackages, python_with};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
@@ -131,7 +131,7 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
         assert!(base.contains_key(name), "{name} is no parameter of the base");
     }
     assert_eq!(reader.model.named_parameters().len(), saved_weights.len());
-    if let Some(python) = peers_python(Peers::Torch) {
+    if let Some(python) = python_with(PythonPackages::Torch) {
         let mut check_command = Command::new(python);
         check_command.arg(root().join("crates/xlmr-model/scripts/check_with_transformers.py"));
         check_command.arg("--program").arg(tool("xlmr-model").get_program()).arg(&model);

@@ -82,7 +82,7 @@ impl experiment::Recipe for Recipe {
 bridging-gap examples/bridging-gap/small.toml --prepare --seeds 3
 bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepare \\
     --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
-    const EVALUATION: &'static [&'static str] =
+    const EVALUATION_KEYS: &'static [&'static str] =
         &["evaluation", "data.evaluation", "bootstrap_unit"];
     experiment::recipe_fields!(Arm, stages: ["inject", "fine-tune"]);
 

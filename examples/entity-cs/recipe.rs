@@ -80,7 +80,7 @@ impl experiment::Recipe for Recipe {
 entity-cs examples/entity-cs/small.toml --prepare --seeds 3
 entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
     --set data.switched=switched --out runs/entity-cs";
-    const EVALUATION: &'static [&'static str] = &["data.sentences", "arms.*.title"];
+    const EVALUATION_KEYS: &'static [&'static str] = &["data.sentences", "arms.*.title"];
     experiment::recipe_fields!(Arm, stages: ["pretrain"]);
 
     fn validate(&self) -> Result<()> {

@@ -113,7 +113,7 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
 filter examples/filter/xnli-small.toml --seeds 3
 filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI-MT-1.0/multinli \
 --set data.evaluation=XNLI-1.0/xnli.test.tsv --set data.second=xnli.test.to-english.tsv";
-    const EVALUATION: &'static [&'static str] = &[
+    const EVALUATION_KEYS: &'static [&'static str] = &[
         "evaluation",
         "tested",
         "data.evaluation",

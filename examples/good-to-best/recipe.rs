@@ -89,7 +89,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
 --set 'data.train=[\"train-v1.1.json\"]' \
 --set 'data.dev=[\"MLQA_V1/dev/dev-context-en-question-en.json\"]' \
 --set data.mlqa=MLQA_V1/test --set data.xquad=xquad";
-    const EVALUATION: &'static [&'static str] = &[
+    const EVALUATION_KEYS: &'static [&'static str] = &[
         "languages",
         "data.name",
         "data.mlqa",

@@ -183,7 +183,7 @@ impl experiment::Recipe for Recipe {
 knowledge-adapters examples/knowledge-adapters/small.toml --prepare --seeds 3
 knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-base --prepare \\
     --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
-    const EVALUATION: &'static [&'static str] =
+    const EVALUATION_KEYS: &'static [&'static str] =
         &["evaluation", "data.evaluation", "arms.*.title", "bootstrap_unit"];
     experiment::recipe_fields!(Arm);
 

@@ -103,7 +103,7 @@ mixmrc-lakm examples/mixmrc-lakm/small.toml --arms 'baseline,lakm*' --seeds 3
 mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 --set data.train=train-v1.1.json --set data.translated=translated --set data.dev=MLQA_V1/dev \
 --set data.phrases=phrases.jsonl --set data.evaluation=MLQA_V1/test";
-    const EVALUATION: &'static [&'static str] =
+    const EVALUATION_KEYS: &'static [&'static str] =
         &["evaluation", "data.evaluation", "arms.*.title", "bootstrap_unit"];
     experiment::recipe_fields!(Arm, stages: ["train"]);
 

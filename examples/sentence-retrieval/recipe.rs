@@ -109,7 +109,8 @@ impl experiment::Recipe for Recipe {
     const EXAMPLES: &'static str = "\
 sentence-retrieval examples/sentence-retrieval/small.toml --seeds 3
 sentence-retrieval examples/sentence-retrieval/recipe.toml --model xlm-roberta-base --out runs/sr";
-    const EVALUATION: &'static [&'static str] = &["evaluation", "data.sentences", "arms.*.title"];
+    const EVALUATION_KEYS: &'static [&'static str] =
+        &["evaluation", "data.sentences", "arms.*.title"];
     experiment::recipe_fields!(Arm, stages: ["train"]);
 
     fn validate(&self) -> Result<()> {

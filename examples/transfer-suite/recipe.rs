@@ -56,7 +56,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     --set tasks.xnli.data.train=multinli_1.0_train.txt --set tasks.xnli.data.dev=xnli.dev.tsv \\
     --set tasks.xnli.data.test=xnli.test.tsv";
     const MODEL: &'static str = "models.*";
-    const EVALUATION: &'static [&'static str] = &[
+    const EVALUATION_KEYS: &'static [&'static str] = &[
         "arms.*.tasks.*.data.name",
         "arms.*.tasks.*.data.test",
         "arms.*.tasks.mlqa.decoding",

@@ -112,7 +112,7 @@ impl experiment::Recipe for Recipe {
 xlm-k examples/xlm-k/small.toml --prepare --out runs/xlm-k-ablations --arms 'table4-*'
 xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=mentions
     --set data.triples=triples --set mlm.text=text --set pretraining.steps=9 --out runs/paper";
-    const EVALUATION: &'static [&'static str] = &["arms.*.title", "probe"];
+    const EVALUATION_KEYS: &'static [&'static str] = &["arms.*.title", "probe"];
     experiment::recipe_fields!(Arm, stages: ["pretrain"]);
 
     fn validate(&self) -> Result<()> {

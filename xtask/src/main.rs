@@ -121,7 +121,7 @@ enum Task {
         cargo xtask peers --torch    also torch (4.5 GB)\n  \
         cargo xtask peers --older    only transformers 4, into .peers-4 (250 MB)"
     )]
-    Peers {
+    PythonPackages {
         /// Also install torch, torchrun and transformers
         #[arg(long)]
         torch: bool,
@@ -248,7 +248,7 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             Ok(())
         }
         Task::Reader { arguments } => reader::reader(root, &arguments),
-        Task::Peers { torch, older } => {
+        Task::PythonPackages { torch, older } => {
             let python = match older {
                 true => peers::transformers_4(root)?,
                 false => peers::peers(root, torch)?,

@@ -63,7 +63,8 @@ pub fn print_stderr(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", one_line(line));
 }
 
-/// Returns standard output, or standard error if standard output is used for a file.
+/// Returns standard output, or standard error if an [`AtomicFile`](crate::AtomicFile) was created
+/// for standard output.
 pub fn output() -> Box<dyn Write> {
     match stdout_is_reserved() {
         false => Box::new(io::stdout().lock()),

@@ -25,7 +25,7 @@ pub use lock::FileLock;
 pub use notes::{note_missing_newline, one_line, printable_lines, take_notes};
 pub use read::{
     Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,
-    read_to_string_limited, read_to_string_with_mark,
+    read_to_string_limited, read_to_string_with_bom,
 };
 pub use temporary::{is_temporary, sync_folder_of};
 

@@ -37,7 +37,7 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
     open_with(path.as_ref(), false)
 }
 
-fn open_with(path: &Path, retain_mark: bool) -> io::Result<TextReader> {
+fn open_with(path: &Path, retain_bom: bool) -> io::Result<TextReader> {
     let source: Source = match path == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path)?),
@@ -55,11 +55,11 @@ fn open_with(path: &Path, retain_mark: bool) -> io::Result<TextReader> {
     };
     let (mut start, source) = match read_start(source, BYTE_ORDER_MARK.len()) {
         Ok(peeked) => peeked,
-        // The error is returned by the first call of `read`. Errors that occur later are also
-        // returned by `read`.
+        // The first call of `Read::read` returns the error, so that all decompression errors are
+        // returned while reading, not by `open`.
         Err(error) => (Vec::new(), Box::new(FailedSource(Some(error))) as Source),
     };
-    if start == BYTE_ORDER_MARK && !retain_mark {
+    if start == BYTE_ORDER_MARK && !retain_bom {
         start.clear();
     }
     let inner = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(start).chain(source));
@@ -123,7 +123,7 @@ pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     read_with(path.as_ref(), limit, false)
 }
 
-fn read_with(path: &Path, limit: u64, retain_mark: bool) -> io::Result<Vec<u8>> {
+fn read_with(path: &Path, limit: u64, retain_bom: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
     let file_size = metadata.map_or(0, |metadata| metadata.len());
@@ -134,7 +134,7 @@ fn read_with(path: &Path, limit: u64, retain_mark: bool) -> io::Result<Vec<u8>> 
     }
     let capacity = usize::try_from(file_size.min(limit)).unwrap_or(usize::MAX).saturating_add(1);
     bytes.try_reserve_exact(capacity).map_err(|_| ErrorKind::OutOfMemory)?;
-    open_with(path, retain_mark)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    open_with(path, retain_bom)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(too_large_error(limit));
     }
@@ -176,7 +176,7 @@ pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<
 ///
 /// # Errors
 /// The errors of [`read_to_string`].
-pub fn read_to_string_with_mark(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
+pub fn read_to_string_with_bom(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
     into_utf8(read_with(path.as_ref(), limit, true)?)
 }
 

@@ -43,8 +43,8 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluation: Option<Identity>,
     /// `sha256` of the training record on which the evaluation is based; absent in `trained.json`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trained: Option<String>,
+    #[serde(rename = "trained", skip_serializing_if = "Option::is_none")]
+    training_sha256: Option<String>,
 }
 
 impl Record {
@@ -136,7 +136,7 @@ impl Records {
         let Some(record) = Record::read(&self.result_path)? else { return Ok(None) };
         self.check_training(&self.result_path, &record.training)?;
         let is_current = record.evaluation.as_ref() == Some(&self.evaluation)
-            && record.trained.as_ref() == Some(&trained.sha256);
+            && record.training_sha256.as_ref() == Some(&trained.sha256);
         Ok(is_current.then_some(record))
     }
 }
@@ -210,7 +210,7 @@ where
                 let record = Record {
                     training: records.training.clone(),
                     evaluation: Some(records.evaluation.clone()),
-                    trained: Some(trained_record.sha256.clone()),
+                    training_sha256: Some(trained_record.sha256.clone()),
                     files: evaluation_file_sizes(run, &trial.folder)?,
                     ..new_record(trial, &records.result_path, &value, seconds, 0)?
                 };
@@ -248,7 +248,7 @@ fn new_record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         files: FileSizes::new(),
         training: Identity::default(),
         evaluation: None,
-        trained: None,
+        training_sha256: None,
     };
     // Rejects values without a JSON representation, such as NaN, before they are written.
     T::deserialize(&record.value).map_err(|error| {

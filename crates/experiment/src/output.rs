@@ -56,7 +56,7 @@ use crate::{Error, Experiment, Recipe, log};
 ///     const ABOUT: &'static str = "Finds the mean of numbers, with and without weight decay.";
 ///     const MODEL: &'static str = "data.train";
 ///     const EXAMPLES: &'static str = "means means.toml --seeds 3 --out runs/means";
-///     const EVALUATION: &'static [&'static str] = &["data.evaluation"];
+///     const EVALUATION_KEYS: &'static [&'static str] = &["data.evaluation"];
 ///     experiment::recipe_fields!(Arm);
 ///
 ///     fn validate(&self) -> Result<()> {

@@ -68,8 +68,8 @@ fn program(name: &str) -> PathBuf {
 }
 
 impl Preparations {
-    /// Removes the section from a recipe's table, and replaces `{name}` at the start of values by
-    /// folders.
+    /// Removes the section `[prepare]` from a recipe's table and returns its commands. Replaces
+    /// `{name}` at the start of the other values with the output folder of the command `name`.
     pub(crate) fn take_from(table: &mut Table) -> Result<Self> {
         let commands = match table.remove(PREPARE) {
             None => return Ok(Self::default()),

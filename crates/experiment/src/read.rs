@@ -41,7 +41,8 @@ pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[Str
     Ok(read_with_overrides(path.as_ref(), &Override::parse_all(overrides)?)?.0)
 }
 
-/// Reads a recipe like [`read_recipe`], with parsed overrides, and its `[prepare]` commands.
+/// Like [`read_recipe`], but takes parsed overrides and also returns the recipe's `[prepare]`
+/// commands.
 pub(crate) fn read_with_overrides<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_of_the_file_has_its_line_and_the_nearest_key() {
+    fn the_error_for_an_unknown_key_contains_its_line_and_the_nearest_key() {
         let error = read("seed = 1\nsead = 2\n", &["seed=3"]).unwrap_err();
         assert!(error.contains(":2:1: unknown key `sead`: the nearest is `seed`"), "{error}");
         let error = read("seed = 1\n[inner]\npth = 'x'\n", &[]).unwrap_err();

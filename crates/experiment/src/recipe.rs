@@ -31,7 +31,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// `*` matches one part of a key, as in `arms.*.title`. A change of such a key, or of a file
     /// that it names, repeats the evaluation without training. All other keys belong to training;
     /// changing them is an error.
-    const EVALUATION: &'static [&'static str] = &[];
+    const EVALUATION_KEYS: &'static [&'static str] = &[];
 
     /// The names of training stages, as passed to [`Trial::fit`](crate::Trial::fit); required for
     /// recipes with [`adapters`](Self::adapters).
@@ -64,8 +64,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// Validates the values of the recipe. [`RunConfig::arms`] contains the selected arms, and
-    /// every input that is set exists.
+    /// Validates the values of the recipe. Called after arms are selected and written to
+    /// [`RunConfig::arms`], and after every input that is set was found to exist.
     ///
     /// # Errors
     /// An error that names the key.

@@ -60,7 +60,7 @@ impl RecipeValues {
             leaves.push((Key::parse("run.precision"), precision));
         }
         let arms = recipe.arms().keys().cloned().collect();
-        let mut values = Self { leaves, evaluation: R::EVALUATION, arms };
+        let mut values = Self { leaves, evaluation: R::EVALUATION_KEYS, arms };
         let used_arms = values.with_references(recipe.run().selected().iter().cloned().collect());
         values.leaves.retain(|(key, leaf)| {
             !matches!(leaf, RecipeValue::Input(_))

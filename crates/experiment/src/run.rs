@@ -61,7 +61,7 @@ impl<R: Recipe> Experiment<R> {
     }
 
     /// Adds the command and the peak memory of this process to `machine.json`.
-    pub(crate) fn update_machine(&self) -> Result<()> {
+    pub(crate) fn update_machine_file(&self) -> Result<()> {
         machine::update(&self.dir(MACHINE_FILE), R::NAME, R::ABOUT, self.runtime.device)
     }
 
@@ -123,7 +123,7 @@ impl<R: Recipe> Experiment<R> {
         if !remarks.is_empty() {
             self.log(format!("\n{}", remarks.trim_end()));
         }
-        self.update_machine()?;
+        self.update_machine_file()?;
         let arms = self.recipe.arms();
         let is_included = |seed, arm: &str| {
             let is_selected = !arms.contains_key(arm)
@@ -139,8 +139,8 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// Calls [`finish`](Self::finish) with a summary of `seeds` and the results by arm as `arms`,
-    /// which most recipes use.
+    /// Calls [`finish`](Self::finish) with a summary that has two keys: `seeds`, and `arms` with the
+    /// given value of each arm. Most recipes use this format.
     ///
     /// # Errors
     /// The errors of [`finish`](Self::finish).

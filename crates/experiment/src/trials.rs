@@ -21,7 +21,7 @@ impl<R: Recipe> Experiment<R> {
         let path = experiment.dir(RECIPE_FILE);
         let text = toml::to_string_pretty(&experiment.recipe);
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
-        experiment.update_machine()?;
+        experiment.update_machine_file()?;
         Ok(experiment)
     }
 
@@ -52,7 +52,7 @@ impl<R: Recipe> Experiment<R> {
     ///   `trained.json`. Then the checkpoints of its stages are removed, and parameters stored by
     ///   [`keep_models`](trainer::TrainConfig::keep_models) are converted to model folders.
     /// - `evaluate` loads this model. Its return value is stored as `result.json`. It is called
-    ///   again, without training, if a key or file of [`Recipe::EVALUATION`] has changed.
+    ///   again, without training, if a key or file of [`Recipe::EVALUATION_KEYS`] has changed.
     ///
     /// # Errors
     /// [`Error::Trial`] for errors of the two functions; [`Error::File`] or [`Error::Content`] for

@@ -87,8 +87,8 @@ impl Language {
         self.as_str().split(['-', '_']).next().unwrap_or_default()
     }
 
-    /// Returns the language with this English name, ignoring case; `None` for names that
-    /// [`Language::name`] never returns.
+    /// Returns XLM-R's language with the English name `name`, ignoring case, or `None` if there is
+    /// no such language.
     ///
     /// ```
     /// use language::Language;

@@ -135,13 +135,13 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
         .collect()
 }
 
-/// A scalar whose gradient with respect to the embeddings is the cached gradient times `factor`;
-/// `None` if no embedding has a gradient.
+/// A scalar whose gradient with respect to the embeddings is the cached gradient times
+/// `process_count`; `None` if no embedding has a gradient.
 fn surrogate(
     embeddings: &[Tensor],
     leaves: &[Tensor],
     first_rows: &mut [i64],
-    factor: f64,
+    process_count: f64,
 ) -> Result<Option<Tensor>, Error> {
     let mut sum: Option<Tensor> = None;
     for ((embedding, leaf), first_row) in embeddings.iter().zip(leaves).zip(first_rows) {
@@ -149,8 +149,8 @@ fn surrogate(
         let grad = leaf.f_grad()?;
         if grad.defined() && embedding.requires_grad() {
             let mut grad = grad.f_narrow(0, *first_row, rows)?;
-            if factor != 1.0 {
-                grad = grad.f_mul_scalar(factor)?;
+            if process_count != 1.0 {
+                grad = grad.f_mul_scalar(process_count)?;
             }
             let product = embedding.f_mul(&grad)?.f_sum(None::<Kind>)?;
             sum = Some(match sum {

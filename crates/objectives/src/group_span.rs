@@ -87,12 +87,12 @@ pub fn group_span(
     context_mask: Option<&Tensor>,
     config: &GroupSpanConfig,
 ) -> Result<Tensor, Error> {
-    let (windows, _) = check_span_logits(start_logits, end_logits, context_mask)?;
+    let (window_count, _) = check_span_logits(start_logits, end_logits, context_mask)?;
     let device = start_logits.device();
     for (name, ids) in
         [("groups", groups), ("start_positions", start_positions), ("end_positions", end_positions)]
     {
-        check_int64(name, ids, &[windows], "[W]", "start_logits", device)?;
+        check_int64(name, ids, &[window_count], "[W]", "start_logits", device)?;
     }
     let group_ranges = group_ranges(groups)?;
     let loss_of = |positions_name, logits: &Tensor, positions: &Tensor| {

@@ -51,7 +51,7 @@ pub struct TopKSpans {
 ///
 /// Interpretation: ties are broken by the lower start, then the lower end, so that the result does
 /// not depend on the device. A span whose score is −∞ has probability 0 and is not a candidate.
-/// Scores of bfloat16 and float16 logits are summed in f32.
+/// bfloat16 and float16 logits are converted to f32 before they are added.
 ///
 /// The cost is one pass over a band of `B · L · max_answer_len` scores and a partial selection, not
 /// a sort of all `L · L`.

@@ -156,7 +156,7 @@ impl Documents {
 
 /// Reads a file as one document.
 fn document(path: &Path) -> Result<Document> {
-    let text = atomic_file::read_to_string_with_mark(path, MAX_BYTES);
+    let text = atomic_file::read_to_string_with_bom(path, MAX_BYTES);
     let text = text.map_err(|source| Error::read(path, source))?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }

@@ -52,7 +52,7 @@ pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
 /// The questions of a page with their details, serialised as the JSON input of the page's script.
 /// Positions are in UTF-16 code units, as in JavaScript.
 #[derive(Default, Serialize)]
-pub(crate) struct Browser {
+pub(crate) struct QuestionBrowser {
     pairs: Vec<PairHeader>,
     contexts: Vec<Arc<str>>,
     classes: Vec<&'static str>,
@@ -67,8 +67,10 @@ pub(crate) struct Browser {
 #[derive(Serialize)]
 struct PairHeader {
     label: String,
-    context: String,
-    question: String,
+    #[serde(rename = "context")]
+    context_language: String,
+    #[serde(rename = "question")]
+    question_language: String,
 }
 
 #[derive(Serialize)]
@@ -101,7 +103,7 @@ struct ShownAnswer {
     n_best: Vec<(String, f64)>,
 }
 
-impl Browser {
+impl QuestionBrowser {
     /// Returns the number of questions shown.
     pub fn num_shown(&self) -> usize {
         self.items.len()
@@ -126,8 +128,8 @@ impl Browser {
         let pair_index = self.pairs.len();
         self.pairs.push(PairHeader {
             label: pair.label(),
-            context: pair.context.to_string(),
-            question: pair.question.to_string(),
+            context_language: pair.context.to_string(),
+            question_language: pair.question.to_string(),
         });
         let has_error = |at: &usize| {
             let exact_match =
@@ -204,9 +206,10 @@ fn shown_answer(
     let gold_start = question.answers.first().map_or(0, |answer| answer.answer_start);
     let position = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let positions = question.context.char_indices().enumerate();
-        let has_text =
+        let answer_starts_at =
             |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
-        let starts = positions.filter(|(_, (byte, _))| has_text(*byte)).map(|(start, _)| start);
+        let starts =
+            positions.filter(|(_, (byte, _))| answer_starts_at(*byte)).map(|(start, _)| start);
         let start = starts.min_by_key(|start| start.abs_diff(gold_start))?;
         utf16_span(&question.context, start, text)
     });

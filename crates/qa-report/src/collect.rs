@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, MeanInterval, Normalization, Score};
 
 use crate::answers::Answers;
-use crate::browser::{Browser, FirstSeedAnswers, read_n_best};
+use crate::browser::{FirstSeedAnswers, QuestionBrowser, read_n_best};
 use crate::input::Pair;
 use crate::query_sets::{PairFiles, Questions};
 use crate::{ReportConfig, ReportRun};
@@ -51,7 +51,7 @@ pub(crate) struct ReportData {
     pub question_scores: Vec<QuestionScores>,
     /// Number of distinct [`QuestionScores::id`] values.
     pub ids: usize,
-    pub browser: Browser,
+    pub browser: QuestionBrowser,
 }
 
 impl ReportData {

@@ -122,9 +122,9 @@ pub(crate) fn run_means(
                     true => None,
                     false => Some(bootstrap(&metric_values, resampling)?),
                 };
-                let cells = run_scores()
+                let pair_scores = run_scores()
                     .map(|scores| if metric == 0 { scores.cell.f1 } else { scores.cell.em });
-                let mean = MeanInterval::of(cells).mean;
+                let mean = MeanInterval::of(pair_scores).mean;
                 let seed_mean = |seed: usize| {
                     let values = run_scores()
                         .filter_map(|scores| scores.by_seed.get(seed)?.get(metric).copied());

@@ -116,7 +116,13 @@ fn range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
     })
 }
 
-fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run: &str) -> HeatCell {
+fn heat_cell(
+    cell: &Cell,
+    metric: Metric,
+    context: Language,
+    question: Language,
+    run: &str,
+) -> HeatCell {
     let (MeanInterval { mean: score, half_width }, questions) = (metric.of(cell), cell.questions);
     let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
     let pair = format!("{run}: {} context, {} question", context.name(), question.name());
@@ -136,7 +142,7 @@ fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) 
     let name = metric.name();
     let (contexts, questions) = (matrix.contexts(), matrix.questions());
     let cell = |context: Language, question: Language| {
-        Some(heat(matrix.get(context, question)?, metric, context, question, run))
+        Some(heat_cell(matrix.get(context, question)?, metric, context, question, run))
     };
     let row = |&context: &Language| questions.iter().map(|&q| cell(context, q)).collect();
     let cells: Vec<Vec<Option<HeatCell>>> = contexts.iter().map(row).collect();
@@ -169,7 +175,7 @@ fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> He
     columns.dedup();
     let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<HeatCell>> {
         let cell = |&(context, question): &(Language, Language)| {
-            Some(heat(matrix.get(context, question)?, metric, context, question, run))
+            Some(heat_cell(matrix.get(context, question)?, metric, context, question, run))
         };
         columns.iter().map(cell).collect()
     };

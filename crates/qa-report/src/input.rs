@@ -73,7 +73,7 @@ pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
     /// The folders of seeds and arms that contain the run's records, `trained.json` and
     /// `result.json`.
-    pub cells: Vec<PathBuf>,
+    pub trial_folders: Vec<PathBuf>,
     /// Names of the seeds.
     pub seeds: Vec<String>,
     pub curves: Vec<CurveFile>,
@@ -82,7 +82,7 @@ pub(crate) struct RunFiles {
 impl RunFiles {
     fn extend(&mut self, other: Self) {
         self.folder = self.folder.take().or(other.folder);
-        self.cells.extend(other.cells);
+        self.trial_folders.extend(other.trial_folders);
         self.seeds.extend(other.seeds);
         self.curves.extend(other.curves);
     }
@@ -253,7 +253,7 @@ fn scan_cell(
         if name == METRICS {
             setup.curves.push(CurveFile { stage: stage.to_owned(), path });
         } else if name == "trained.json" {
-            setup.cells.push(folder.to_owned());
+            setup.trial_folders.push(folder.to_owned());
         } else if name == "predictions" && path.is_dir() {
             answers.extend(folder_answers(&path, "", Some(run), files)?);
             for set in sorted_names(&path)? {

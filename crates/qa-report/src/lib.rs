@@ -117,11 +117,12 @@ impl Report {
     /// Scores and compares the runs.
     ///
     /// # Errors
-    /// [`mlqa_eval::Error`] if a file cannot be read; [`mlqa_eval::Error::NoQuestions`] for a
-    /// question file without gold answers; [`mlqa_eval::Error::Content`] if an answer file has no
-    /// answer to its questions, the runs' question files of a language pair differ, or the seeds of
-    /// a run have no language pair in common; [`mlqa_eval::Error::NothingFound`] if no run has
-    /// scores.
+    /// - [`mlqa_eval::Error`] if a file cannot be read.
+    /// - [`mlqa_eval::Error::NoQuestions`] if a question file has no gold answers.
+    /// - [`mlqa_eval::Error::Content`] if an answer file answers none of the questions, if two runs
+    ///   have different questions for the same language pair, or if the seeds of a run have no
+    ///   language pair in common.
+    /// - [`mlqa_eval::Error::NothingFound`] if no run has scores.
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::browser::Browser;
+use crate::browser::QuestionBrowser;
 use crate::collect::PairScores;
 use crate::svg::Svg;
 use crate::table::Table;
@@ -174,7 +174,7 @@ fn figures(drawings: &[Svg]) -> String {
     format!("<div class=\"figures\">\n{figures}</div>\n")
 }
 
-fn browser(browser: &Browser, has_several_seeds: bool) -> String {
+fn browser(browser: &QuestionBrowser, has_several_seeds: bool) -> String {
     let (shown, total) = (browser.num_shown(), browser.num_questions());
     if shown == 0 {
         return String::new();
@@ -203,7 +203,7 @@ fn browser_json(report: &Report) -> String {
     struct Data<'a> {
         runs: &'a [String],
         #[serde(flatten)]
-        browser: &'a Browser,
+        browser: &'a QuestionBrowser,
     }
     let data = Data { runs: &report.all.names, browser: &report.all.browser };
     // Serialising maps with text keys and finite numbers cannot fail.

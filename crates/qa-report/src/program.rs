@@ -55,8 +55,8 @@ pub struct Args {
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<String>,
     /// Also write tables or figures in these formats, next to the report
-    #[arg(long, value_enum, value_name = "FORM,…", value_delimiter = ',')]
-    beside: Vec<ReportFormat>,
+    #[arg(long = "beside", value_enum, value_name = "FORM,…", value_delimiter = ',')]
+    formats: Vec<ReportFormat>,
     /// Title of the report [default: the languages of questions and texts]
     #[arg(long)]
     title: Option<String>,
@@ -75,11 +75,11 @@ pub struct Args {
 /// # Errors
 /// Returns a one-line message.
 pub fn run(args: &Args) -> Result<(), String> {
-    if args.out == Path::new("-") && !args.beside.is_empty() {
+    if args.out == Path::new("-") && !args.formats.is_empty() {
         return Err("--beside cannot be used with --out -; give a file as --out".into());
     }
     let report = args.report()?;
-    report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
+    report.write(&args.out, &args.formats).map_err(|error| error.to_string())?;
     let summary = report.summary();
     cli::print(&atomic_file::printable_lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))
@@ -105,7 +105,7 @@ impl Args {
         Report::of(&runs, &config).map_err(message)
     }
 
-    /// Finds the runs of an argument.
+    /// Finds the runs for a command-line argument `[NAME=]RUN[,RUN…]`.
     fn find(&self, argument: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
         let files = QuestionFiles {
             data: self.data.clone(),

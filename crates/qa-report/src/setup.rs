@@ -18,7 +18,7 @@ struct RunFolder {
     recipe: String,
 }
 
-/// The contents of `trained.json` and `result.json` of each cell of a run.
+/// The contents of `trained.json` and `result.json` for each seed and arm of a run.
 struct Records(Vec<Json>);
 
 /// The setup of the runs: recipes, settings and input files.
@@ -69,11 +69,11 @@ impl Records {
     fn of(run: &ReportRun) -> Self {
         let files =
             |cell: &PathBuf| ["trained.json", "result.json"].map(|name| json(&cell.join(name)));
-        Self(run.run_files.cells.iter().flat_map(files).collect())
+        Self(run.run_files.trial_folders.iter().flat_map(files).collect())
     }
 
-    /// Returns the entries of one section of the recorded inputs of training and evaluation. The
-    /// sections are `keys`, the recipe's keys, and `files`, the input files with digests.
+    /// Returns one section of the inputs that the records list for training and evaluation: `keys`
+    /// (the recipe's keys) or `files` (the input files with their digests).
     fn inputs_of(&self, section: &str) -> BTreeMap<String, Json> {
         let inputs = self.0.iter().flat_map(|record| [&record["training"], &record["evaluation"]]);
         let entries = inputs.filter_map(|input| input[section].as_object()).flatten();
@@ -260,7 +260,7 @@ fn differing_settings(runs: &[ReportRun], records: &[Records]) -> Result<Table, 
         let files: Vec<&Path> =
             run.seeds.iter().flatten().map(|file| file.predictions.as_path()).collect();
         row.push(match files.as_slice() {
-            files if files.is_empty() || !run.run_files.cells.is_empty() => Value::Missing,
+            files if files.is_empty() || !run.run_files.trial_folders.is_empty() => Value::Missing,
             [file] => Value::Text(format!("{}, SHA-256 {}", file_name(file), digest(file)?)),
             files => Value::Text(format!("{} files", files.len())),
         });

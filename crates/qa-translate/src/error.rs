@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// Texts are too long for a scorer.
     #[error(
-        "{count} of {requests} pairs of texts are too long to be scored: up to {longest_request} tokens per pair, at most {max_tokens} are supported"
+        "{count} of {requests} pairs of texts are too long to be scored: the longest pair has {longest_request} tokens, but at most {max_tokens} are supported"
     )]
     TooLong {
         /// Number of requests that are too long.

@@ -29,9 +29,9 @@ impl Default for ProjectConfig {
 /// linked.
 ///
 /// A source token and a target token are linked if each of the two is the most similar token of the
-/// other one, and the similarity is at least `min_similarity`. Linked target tokens that are
-/// separated by large gaps are dropped (`max_gap`), and the result is the smallest span that covers
-/// the remaining tokens. Ties are resolved in favour of the first token.
+/// other one, and the similarity is at least `min_similarity`. The linked target tokens are split
+/// into groups at gaps of more than `max_gap` tokens. The result is the smallest span that covers
+/// the group with the most links. Ties are resolved in favour of the first token.
 ///
 /// # Shapes
 /// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states

@@ -133,7 +133,8 @@ impl TranslateReport {
         self.by_markers + self.by_search + self.from_parallel
     }
 
-    /// Counts the answers of a question, and returns its passage and its located, distinct answers.
+    /// Adds the answers of one question to the counts, and returns the translated passage and the
+    /// distinct answers that were located in it.
     ///
     /// Returns `None` if no answer was located. `misplaced` is the number of source answers that
     /// are not at their offset.

@@ -28,8 +28,8 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeedSummary {
-    /// The papers' "(avg)" row. As in XLM-K's tables, the value of [`AVERAGE`] is computed from
-    /// each seed's mean over languages.
+    /// The papers' "(avg)" row. The entry for [`AVERAGE`] is the mean and interval of the seeds'
+    /// means over languages, as in XLM-K's tables.
     pub scores: Numbers<MeanInterval>,
     /// The seed with the best [`AVERAGE`]; the first seed if several are equal.
     pub best_seed: u64,

@@ -66,7 +66,7 @@ pub struct Manifest {
     pub program: String,
     /// The arguments of the command.
     pub arguments: Vec<String>,
-    /// The version of the package.
+    /// The polyqa version that prepared the folder.
     pub version: String,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,

@@ -115,7 +115,7 @@ struct BlockReader {
     /// Index of the reader that provides the next line.
     turn: usize,
     /// Index of the next block.
-    block: u64,
+    block_index: u64,
     line: Vec<u8>,
 }
 
@@ -207,7 +207,7 @@ impl ShuffledLines {
             readers: Vec::new(),
             opened: 0,
             turn: 0,
-            block: 0,
+            block_index: 0,
             line: Vec::new(),
         }
     }
@@ -246,7 +246,8 @@ impl ShuffledLines {
                 format!("invalid position in {} shards: {position:?}", self.order.len()).into()
             );
         }
-        let mut reader = BlockReader { opened, turn, block: position.block, ..self.first_reader() };
+        let block_index = position.block;
+        let mut reader = BlockReader { opened, turn, block_index, ..self.first_reader() };
         for &LinePosition { shard, byte, line } in &position.readers {
             let file = self.shards.files().get(shard);
             let file = file.ok_or_else(|| format!("there is no shard with index {shard}"))?;
@@ -313,7 +314,7 @@ impl BlockReader {
             byte: lines.bytes,
             line: lines.lines,
         });
-        let (opened, turn, block) = (self.opened, self.turn, self.block);
+        let (opened, turn, block) = (self.opened, self.turn, self.block_index);
         ShardPosition { block, returned_lines: 0, readers: readers.collect(), opened, turn }
     }
 
@@ -330,7 +331,7 @@ impl BlockReader {
             block.lines.push(BlockLine { shard, number, range });
         }
         block.lines.shuffle(&mut rng_for(self.seed, "block", block.position.block));
-        self.block += 1;
+        self.block_index += 1;
         Ok(block)
     }
 

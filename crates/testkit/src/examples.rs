@@ -62,16 +62,17 @@ pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> Temp
     };
     for example in runnable {
         let output = run_example(&example, folder.path());
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{example}: {error}");
-        assert!(!output.stdout.is_empty() || !error.is_empty(), "{example} prints nothing");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{example}: {stderr}");
+        assert!(!output.stdout.is_empty() || !stderr.is_empty(), "{example} prints nothing");
     }
-    // The expected error is about missing files, not about invalid options.
+    // Each command must fail because of missing files. Errors for invalid arguments contain
+    // `--help`.
     let empty_folder = tempfile::tempdir().unwrap();
     for example in not_runnable {
         let output = run_example(&example, empty_folder.path());
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && !error.contains("--help"), "{example}: {error}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && !stderr.contains("--help"), "{example}: {stderr}");
     }
     folder
 }

@@ -29,7 +29,7 @@ pub use golden::Golden;
 pub use gzip::gzip;
 pub use long::{cases, long};
 pub use message::assert_contains;
-pub use peers::{Peers, peers_python, transformers_4_packages};
+pub use peers::{PythonPackages, python_with, transformers_4_packages};
 pub use program::{Arguments, Program, RunOutput, run_command};
 pub use spm_model::deberta_spm_model;
 

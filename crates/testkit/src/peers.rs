@@ -4,26 +4,26 @@ use std::path::{Path, PathBuf};
 
 /// Sets of Python packages for comparisons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peers {
+pub enum PythonPackages {
     /// numpy, safetensors, pytest: `cargo xtask peers`.
     Light,
     /// transformers and tokenizers without torch: `cargo xtask peers`.
     Tokenizers,
     /// transformers 4 without torch, in a separate environment: `cargo xtask peers --older`.
     OlderTokenizers,
-    /// The packages of [`Peers::Tokenizers`] and torch, for the models of transformers: `cargo
+    /// The packages of [`PythonPackages::Tokenizers`] and torch, for the models of transformers: `cargo
     /// xtask peers --torch`.
     Torch,
 }
 
-/// Returns the path of a Python interpreter with the packages of `peers`. If they are not
+/// Returns the path of a Python interpreter with the packages of the set `packages`. If they are not
 /// installed, prints a line to standard error and returns `None`.
-pub fn peers_python(peers: Peers) -> Option<PathBuf> {
-    let (folder, package, option) = match peers {
-        Peers::Light => (".peers", "numpy==", ""),
-        Peers::Tokenizers => (".peers", "transformers==", ""),
-        Peers::OlderTokenizers => (".peers-4", "transformers==4.", " --older"),
-        Peers::Torch => (".peers", "torch==", " --torch"),
+pub fn python_with(packages: PythonPackages) -> Option<PathBuf> {
+    let (folder, package, option) = match packages {
+        PythonPackages::Light => (".peers", "numpy==", ""),
+        PythonPackages::Tokenizers => (".peers", "transformers==", ""),
+        PythonPackages::OlderTokenizers => (".peers-4", "transformers==4.", " --older"),
+        PythonPackages::Torch => (".peers", "torch==", " --torch"),
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
     // `pinned.txt` is written at the end of the installation; without this file, the installation
@@ -45,9 +45,9 @@ pub fn peers_python(peers: Peers) -> Option<PathBuf> {
 /// installed with torch. If transformers 4 is not installed, prints a line to standard error and
 /// returns `None`.
 pub fn transformers_4_packages() -> Option<PathBuf> {
-    let python = peers_python(Peers::OlderTokenizers)?;
-    let version_folders = python.parent()?.with_file_name("lib").read_dir().ok()?;
-    version_folders
+    let python = python_with(PythonPackages::OlderTokenizers)?;
+    let python_lib_folders = python.parent()?.with_file_name("lib").read_dir().ok()?;
+    python_lib_folders
         .flatten()
         .map(|folder| folder.path().join("site-packages"))
         .find(|path| path.is_dir())

@@ -4,8 +4,8 @@
 const FIRST_PIECES: [(&[u8; 5], u8); 4] =
     [(b"[PAD]", 3), (b"[CLS]", 3), (b"[SEP]", 3), (b"[UNK]", 2)];
 
-/// The fields of `trainer_spec` with the names and ids of these pieces. Appending the bytes to a
-/// serialised protobuf message adds the fields to the message.
+/// The fields of `trainer_spec` with the names and ids of [`FIRST_PIECES`]. Appending the bytes to
+/// a serialised protobuf message adds the fields to the message.
 const TRAINER_SPEC: &[u8] = b"\x12\x2c\xc0\x02\x03\xc8\x02\x01\xd0\x02\x02\xd8\x02\x00\
     \xea\x02\x05[UNK]\xf2\x02\x05[CLS]\xfa\x02\x05[SEP]\x82\x03\x05[PAD]";
 

@@ -23,10 +23,9 @@ pub struct LinearCrossEntropy<'a> {
     /// `[N]` float: the weight of each row in the sum; receives no gradient. Only for
     /// [`LossReduction::Sum`].
     pub weights: Option<&'a Tensor>,
-    /// Maximum number of rows per chunk, or `None` for the largest chunks that fit in their memory.
-    /// If the weight requires a gradient, the first chunk's logits use the memory of this gradient
-    /// before the gradient is written. All other chunks use buffers of 64 MiB on the CPU and 512
-    /// MiB on a GPU.
+    /// Maximum number of rows per chunk. If `None`, each chunk has as many rows as fit in its
+    /// buffer: 64 MiB on the CPU, 512 MiB on a GPU. If the weight requires a gradient, the first
+    /// chunk's buffer is the memory of this gradient, before the gradient is written.
     pub chunk_rows: Option<i64>,
 }
 
@@ -40,8 +39,9 @@ pub struct LinearCrossEntropy<'a> {
 /// them. Second derivatives (`create_graph`) are not supported.
 ///
 /// Under autocast, matrix multiplications use autocast's dtype. For bfloat16 and float16, softmax,
-/// losses and the sums over chunks are float32, and gradients are rounded to the inputs' dtypes
-/// once, after they are multiplied by the gradient of the loss, such as a loss scale.
+/// losses and the sums over chunks are computed in float32. Gradients are first multiplied by the
+/// incoming gradient of the loss (the loss scale, if there is one), and then rounded once to the
+/// inputs' dtypes.
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of `hidden`'s dtype unless autocast is on;

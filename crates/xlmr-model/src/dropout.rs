@@ -22,7 +22,7 @@ impl DropoutSeeds {
         Ok(Self { train, offsets })
     }
 
-    /// Creates seeds for an encoder's batch.
+    /// Creates seeds for a batch of the encoder, which is packed if `packing` is given.
     pub(crate) fn for_batch(rows: &Rows, packing: Option<&Packing>, train: bool) -> Result<Self> {
         let padded = Self::new(rows.batch, rows.length, rows.device, train)?;
         match packing {
@@ -71,8 +71,8 @@ impl DropoutSeeds {
         }
     }
 
-    /// Creates seeds for the rows `first..first + count` of a table that all rows of the batch
-    /// share.
+    /// Creates seeds for the rows `first..first + count` of an embedding table that does not depend
+    /// on the batch, such as relative position embeddings.
     pub(crate) fn for_table(&self, first: i64, count: i64) -> Result<Self> {
         let offsets = Tensor::f_arange_start(first, first + count, (Kind::Int64, Device::Cpu))?;
         Ok(Self { train: self.train, offsets })

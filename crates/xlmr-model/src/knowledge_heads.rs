@@ -79,19 +79,19 @@ impl KnowledgeHeads {
     /// [`Error::Input`] if a relation is listed twice, or `inner_size` or `batch_norm_domains` is
     /// below 1; [`Error::Torch`].
     pub fn new(
-        encoder: &Config,
+        encoder_config: &Config,
         config: &KnowledgeConfig,
         relations: &[String],
         device: Device,
         seed: u64,
     ) -> Result<Self> {
-        let specs = specs(config, encoder.hidden_size, relations)?;
+        let specs = specs(config, encoder_config.hidden_size, relations)?;
         let mut tensors = BTreeMap::new();
         for (spec, is_trainable) in specs {
-            let tensor = spec.initial_tensor(encoder.initializer_range, seed, device)?;
+            let tensor = spec.initial_tensor(encoder_config.initializer_range, seed, device)?;
             tensors.insert(spec.name, (tensor.f_set_requires_grad(is_trainable)?, is_trainable));
         }
-        Self::assemble(config.clone(), relations.to_vec(), encoder.hidden_size, tensors)
+        Self::assemble(config.clone(), relations.to_vec(), encoder_config.hidden_size, tensors)
     }
 
     fn assemble(
@@ -246,19 +246,19 @@ impl KnowledgeHeads {
     }
 
     /// Loads a file written by [`save`](Self::save), for an encoder with the configuration
-    /// `encoder`.
+    /// `encoder_config`.
     ///
     /// # Errors
     /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read,
     /// [`Error::Stored`] naming a tensor that does not match the encoder.
-    pub fn load(folder: impl AsRef<Path>, encoder: &Config, device: Device) -> Result<Self> {
+    pub fn load(folder: impl AsRef<Path>, encoder_config: &Config, device: Device) -> Result<Self> {
         let path = folder.as_ref().join(FILE_NAME);
         let file = TensorFile::open(&path)?;
         let json = file.metadata("knowledge").unwrap_or_default();
         let Metadata { config, relations } =
             serde_json::from_str(&json).map_err(|error| Error::json(&path, error))?;
         let mut tensors = BTreeMap::new();
-        for (spec, is_trainable) in specs(&config, encoder.hidden_size, &relations)? {
+        for (spec, is_trainable) in specs(&config, encoder_config.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;
             if tensor.size() != spec.shape || tensor.kind() != Kind::Float {
                 return Err(Error::Stored {
@@ -271,7 +271,7 @@ impl KnowledgeHeads {
             let tensor = tensor.f_to_device(device)?.f_set_requires_grad(is_trainable)?;
             tensors.insert(spec.name, (tensor, is_trainable));
         }
-        Self::assemble(config, relations, encoder.hidden_size, tensors)
+        Self::assemble(config, relations, encoder_config.hidden_size, tensors)
     }
 
     /// Returns H, the input size of the heads.

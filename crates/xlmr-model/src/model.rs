@@ -384,7 +384,7 @@ impl Model {
         &self.heads
     }
 
-    /// Returns the precision of [`in_precision`](Self::in_precision); float32 by default.
+    /// Returns the precision set by [`set_precision`](Self::set_precision); float32 by default.
     pub fn precision(&self) -> Precision {
         self.precision
     }

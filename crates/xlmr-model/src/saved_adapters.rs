@@ -59,8 +59,8 @@ impl Model {
     }
 
     /// Removes the files that an earlier save wrote, and no other files, then writes the adapters.
-    /// Parameter names follow the transformers class of `main_head`. The list of active adapters is
-    /// written last.
+    /// If `main_head` is [`Head::None`], parameter names lack the encoder's prefix, as in
+    /// transformers' bare encoders. The list of active adapters is written last.
     pub(crate) fn finish_saving_adapters(
         &self,
         folder: &Path,

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use testkit::{Peers, peers_python};
+use testkit::{PythonPackages, python_with};
 
 use crate::{Architecture, Options};
 
@@ -126,7 +126,7 @@ impl Program {
                 command
             }
             Kind::Torch(arguments) => {
-                let python = options.python.clone().or_else(|| peers_python(Peers::Torch));
+                let python = options.python.clone().or_else(|| python_with(PythonPackages::Torch));
                 let Some(python) = python else { return Ok(Vec::new()) };
                 let default_program = concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py");
                 let mut command = Command::new(python);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use atomic_file::{
     Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited,
-    read_to_string_with_mark, take_notes,
+    read_to_string_with_bom, take_notes,
 };
 use tempfile::tempdir;
 use testkit::gzip;
@@ -36,7 +36,7 @@ fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
     for text in ["", "a", "\u{feff}", "\u{1f}"] {
         fs::write(&path, text).unwrap();
         assert_eq!(read_to_string(&path).unwrap(), text.trim_start_matches('\u{feff}'));
-        assert_eq!(read_to_string_with_mark(&path, 9).unwrap(), text);
+        assert_eq!(read_to_string_with_bom(&path, 9).unwrap(), text);
     }
     fs::write(&path, "\r\n\na\r\nb\rc\r\n").unwrap();
     let expected = [(1, ""), (2, ""), (3, "a"), (4, "b\rc")];

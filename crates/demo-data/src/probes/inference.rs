@@ -143,7 +143,8 @@ pub fn inference_pairs(
 }
 
 fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>, InferenceReport) {
-    let (tails, tails_by_head) = (verbalised.tails(), verbalised.tails_by_head());
+    let tails_by_relation = verbalised.tails_by_relation();
+    let tails_by_head = verbalised.tails_by_head();
     let mut report = InferenceReport {
         without_sentence: verbalised.without_sentence,
         ..InferenceReport::default()
@@ -169,7 +170,7 @@ fn items<'a>(verbalised: &VerbalisedFacts<'a>, premises: u16) -> (Vec<Item<'a>>,
             let has_new_relation =
                 |fact: &&Triple<'_>| premise.iter().all(|known| known.relation != fact.relation);
             let neutral = other_facts.iter().find(has_new_relation).copied();
-            let wrong_tails: Vec<&str> = tails
+            let wrong_tails: Vec<&str> = tails_by_relation
                 .get(original.relation)
                 .into_iter()
                 .flatten()

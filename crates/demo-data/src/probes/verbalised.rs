@@ -53,7 +53,7 @@ impl<'a> VerbalisedFacts<'a> {
     }
 
     /// Returns the tails of each relation over all facts of the graph.
-    pub(super) fn tails(&self) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    pub(super) fn tails_by_relation(&self) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
         let mut tails: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for triple in self.graph.triples() {
             tails.entry(triple.relation).or_default().insert(triple.tail);

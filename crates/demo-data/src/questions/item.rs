@@ -149,7 +149,7 @@ pub(super) struct Plan<'g> {
     fact_number: u32,
     pub(super) facts: Vec<Triple<'g>>,
     /// Index of the question's fact in `facts`.
-    target: usize,
+    target_index: usize,
     rng: ChaCha8Rng,
 }
 
@@ -280,7 +280,7 @@ impl<'b> ItemBuilder<'b> {
         let mut facts =
             pool.select(target, config.facts_per_context, config.same_relation_facts, &mut rng)?;
         facts.shuffle(&mut rng);
-        let index = facts.iter().position(|fact| *fact == target)?;
+        let target_index = facts.iter().position(|fact| *fact == target)?;
         if config.counterfactual {
             let indices =
                 index::sample(&mut rng, self.counterfactual_entities.len(), 2 * facts.len())
@@ -292,7 +292,7 @@ impl<'b> ItemBuilder<'b> {
             }
         }
         let fact_number = *self.fact_numbers.get(&target)?;
-        Some(Plan { number, fact_number, facts, target: index, rng })
+        Some(Plan { number, fact_number, facts, target_index, rng })
     }
 
     /// Returns an item with context and answer in `language`; `None` if a label or template is
@@ -310,7 +310,7 @@ impl<'b> ItemBuilder<'b> {
             if index > 0 {
                 context.push(' ');
             }
-            if index == plan.target {
+            if index == plan.target_index {
                 let answer_start = context.chars().count() + sentence.tail_start;
                 target = Some((head, relation, tail_label, answer_start));
             }

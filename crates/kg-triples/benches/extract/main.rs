@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use testkit::Peers;
+use testkit::PythonPackages;
 use testkit::process::{ResourceUse, median, run};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
@@ -196,7 +196,7 @@ fn main() -> io::Result<()> {
     let table_bytes =
         size(&inputs.tables.join("triples.tsv"))? + size(&inputs.tables.join("labels.tsv"))?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/extract/sample.py");
-    let python_with_duckdb = testkit::peers_python(Peers::Light).filter(|python| {
+    let python_with_duckdb = testkit::python_with(PythonPackages::Light).filter(|python| {
         let check = Command::new(python).args(["-c", "import duckdb"]).status();
         check.is_ok_and(|status| status.success())
     });

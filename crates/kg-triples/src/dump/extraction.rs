@@ -228,7 +228,7 @@ impl<'a> Extraction<'a> {
         Ok(())
     }
 
-    /// Sets the format to JSON lines if it is still unknown, because no array has begun.
+    /// Sets the format to JSON lines if it is still unknown. An array would have begun with `[`.
     fn assume_json_lines(&mut self) {
         if self.tally.shape == DumpFormat::Unknown {
             self.tally.shape = DumpFormat::Lines;

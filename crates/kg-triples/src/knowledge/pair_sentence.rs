@@ -17,8 +17,8 @@ pub enum RemoveObject {
     Released,
 }
 
-/// Returns the text of a sentence without the words of `object` that `remove` selects, in all
-/// mentions of the object. Mentions must be sorted and must not overlap. White space before and
+/// Returns the text of a sentence after removing words from every mention of the entity `object`.
+/// `remove` selects the words. Mentions must be sorted and must not overlap. White space before and
 /// after removed words is merged.
 pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: RemoveObject) -> String {
     let mut text = String::new();

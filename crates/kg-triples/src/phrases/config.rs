@@ -16,7 +16,7 @@ pub struct PhraseConfig {
     /// Minimum passage length in code points. The default is 500, as in SQuAD (Rajpurkar et al.
     /// 2016, §3.1), which the paper follows.
     pub min_chars: usize,
-    /// Whether to draw an equal number of passages for each language. This is the number of
+    /// Whether to draw an equal number of passages for each language. This number is the number of
     /// passages of the language with the fewest passages. The paper's text specifies equal numbers,
     /// but the numbers in its Table 4 are not equal.
     pub equalise: bool,

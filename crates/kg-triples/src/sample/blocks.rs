@@ -15,7 +15,7 @@ const BLOCK_BYTES: u64 = if cfg!(test) { 50 } else { 2 << 20 };
 /// [`KnowledgeGraph::read_dir`](crate::KnowledgeGraph::read_dir), which accepts unsorted tables and
 /// describes errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Irregular;
+pub(super) struct BlockReadError;
 
 /// Boundaries at which a table may be split into blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,21 +77,21 @@ pub(super) fn scan<T: Send>(
     path: &Path,
     header: &str,
     boundary: Boundary,
-    read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
-    mut visit: impl FnMut(T) -> Result<(), Irregular>,
-) -> Result<(), Irregular> {
-    let mut file = File::open(path).map_err(|_| Irregular)?;
+    read: impl Fn(&[u8]) -> Result<T, BlockReadError> + Sync,
+    mut visit: impl FnMut(T) -> Result<(), BlockReadError>,
+) -> Result<(), BlockReadError> {
+    let mut file = File::open(path).map_err(|_| BlockReadError)?;
     atomic_file::remember_input(path);
     let mut first_line = vec![0; header.len() + 1];
-    file.read_exact(&mut first_line).map_err(|_| Irregular)?;
+    file.read_exact(&mut first_line).map_err(|_| BlockReadError)?;
     if first_line.strip_suffix(b"\n") != Some(header.as_bytes()) {
-        return Err(Irregular);
+        return Err(BlockReadError);
     }
     let mut blocks = Blocks { file, boundary, partial_row: Vec::new(), done: false };
     loop {
         let mut block_batch = Vec::new();
         while block_batch.len() < 2 * rayon::current_num_threads()
-            && let Some(block) = blocks.next().map_err(|_| Irregular)?
+            && let Some(block) = blocks.next().map_err(|_| BlockReadError)?
         {
             atomic_file::note_missing_newline(path, &block);
             block_batch.push(block);
@@ -106,10 +106,10 @@ pub(super) fn scan<T: Send>(
 
 /// Iterates over the rows of a block as text. Returns an error if the block contains a carriage
 /// return.
-pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular> {
-    let text = std::str::from_utf8(block).map_err(|_| Irregular)?;
+pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, BlockReadError> {
+    let text = std::str::from_utf8(block).map_err(|_| BlockReadError)?;
     if memchr(b'\r', block).is_some() {
-        return Err(Irregular);
+        return Err(BlockReadError);
     }
     let mut start = 0;
     let row_ends = memchr_iter(b'\n', block);
@@ -123,16 +123,16 @@ pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular
 }
 
 /// Splits a row into `N` cells, none of which may be blank.
-pub(super) fn cells<const N: usize>(row: &str) -> Result<[&str; N], Irregular> {
+pub(super) fn cells<const N: usize>(row: &str) -> Result<[&str; N], BlockReadError> {
     let (mut cells, mut start, mut at) = ([""; N], 0, 0);
     for end in memchr_iter(b'\t', row.as_bytes()).chain([row.len()]) {
         let cell = row.get(start..end).unwrap_or_default();
         let starts_with_ascii = cell.bytes().next().is_some_and(|byte| byte.is_ascii_graphic());
         if !starts_with_ascii && cell.trim().is_empty() {
-            return Err(Irregular);
+            return Err(BlockReadError);
         }
-        *cells.get_mut(at).ok_or(Irregular)? = cell;
+        *cells.get_mut(at).ok_or(BlockReadError)? = cell;
         (start, at) = (end + 1, at + 1);
     }
-    if at == N { Ok(cells) } else { Err(Irregular) }
+    if at == N { Ok(cells) } else { Err(BlockReadError) }
 }

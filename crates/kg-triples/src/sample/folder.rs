@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::blocks::{Boundary, Irregular, cells, rows, scan};
+use super::blocks::{BlockReadError, Boundary, cells, rows, scan};
 use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
 use super::ids::{IdMap, Redirects};
 use super::rules::LabelRules;
@@ -55,7 +55,7 @@ pub fn sample_folder(
     config.validate()?;
     match sample_streaming(dir, config) {
         Ok(result) => result,
-        Err(Irregular) => {
+        Err(BlockReadError) => {
             let graph = KnowledgeGraph::read_dir(dir)?;
             sample(&graph.with_redirects(&dir.join("redirects.tsv"))?, config)
         }
@@ -64,9 +64,9 @@ pub fn sample_folder(
 
 type SampleResult = Result<(KnowledgeGraph, SampleReport), Error>;
 
-fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, Irregular> {
+fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, BlockReadError> {
     let redirects = read_redirects(dir)?;
-    let codes = config.languages.iter().map(|code| Language::new(code).map_err(|_| Irregular));
+    let codes = config.languages.iter().map(|code| Language::new(code).map_err(|_| BlockReadError));
     let requested = codes.collect::<Result<Vec<_>, _>>()?;
     let rules = LabelRules::new(config, &requested);
     let (labels, available) = read_labels(dir, &rules)?;
@@ -88,11 +88,11 @@ fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, I
 }
 
 /// Reads the redirects, which are empty if the table does not exist.
-fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
+fn read_redirects(dir: &Path) -> Result<Redirects, BlockReadError> {
     let path = dir.join("redirects.tsv");
     let mut redirects = Redirects::default();
     if path.exists() {
-        let read = |block: &[u8]| -> Result<Vec<[String; 2]>, Irregular> {
+        let read = |block: &[u8]| -> Result<Vec<[String; 2]>, BlockReadError> {
             let pair = |row| cells::<2>(row).map(|pair| pair.map(str::to_owned));
             rows(block)?.map(pair).collect()
         };
@@ -113,17 +113,17 @@ fn visit_ids<'a>(
     block: &'a [u8],
     languages: &mut Vec<Language>,
     mut visit: impl FnMut(&'a str, &IdLabels<'a>),
-) -> Result<Option<[&'a str; 2]>, Irregular> {
+) -> Result<Option<[&'a str; 2]>, BlockReadError> {
     let (mut group, mut last, mut first) = (IdLabels::new(), None, None);
     for row in rows(block)? {
         let [id, code, label, kind] = cells(row)?;
         if kind != "entity" && kind != "relation" {
-            return Err(Irregular);
+            return Err(BlockReadError);
         }
         if last != Some(id) {
             if let Some(last) = last.replace(id) {
                 if last > id {
-                    return Err(Irregular);
+                    return Err(BlockReadError);
                 }
                 visit(last, &group);
             }
@@ -134,7 +134,7 @@ fn visit_ids<'a>(
         let language = match previous {
             Some(language) => language,
             None => {
-                let language = Language::new(code).map_err(|_| Irregular)?;
+                let language = Language::new(code).map_err(|_| BlockReadError)?;
                 languages.push(language);
                 language
             }
@@ -143,7 +143,7 @@ fn visit_ids<'a>(
             None => group.push((language, label)),
             // An id that is both an entity and a relation has the label twice.
             Some((_, previous)) if *previous == label => (),
-            Some(_) => return Err(Irregular),
+            Some(_) => return Err(BlockReadError),
         }
     }
     if let Some(last) = last {
@@ -159,10 +159,10 @@ struct OrderCheck(Option<String>);
 impl OrderCheck {
     /// Checks that the first key of a block is greater than the last key of the previous block.
     /// `key_range` contains the first and the last key of the block.
-    fn check(&mut self, key_range: Option<[String; 2]>) -> Result<(), Irregular> {
+    fn check(&mut self, key_range: Option<[String; 2]>) -> Result<(), BlockReadError> {
         let Some([first, last]) = key_range else { return Ok(()) };
         if self.0.as_ref().is_some_and(|before| *before >= first) {
-            return Err(Irregular);
+            return Err(BlockReadError);
         }
         self.0 = Some(last);
         Ok(())
@@ -171,7 +171,7 @@ impl OrderCheck {
 
 /// Reads the labels. Returns the bits of every id, which `rules` computes from its labels, and the
 /// languages of all labels.
-fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), Irregular> {
+fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), BlockReadError> {
     let (mut bits, mut order) = (IdMap::new(rules.width()), OrderCheck::default());
     let mut all_languages: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
@@ -208,15 +208,15 @@ impl FactTable<'_> {
     /// Reads all facts; rows must be sorted.
     fn scan<T: Send>(
         &self,
-        read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
+        read: impl Fn(&[u8]) -> Result<T, BlockReadError> + Sync,
         mut visit: impl FnMut(T),
-    ) -> Result<(), Irregular> {
-        let read = |block: &[u8]| -> Result<_, Irregular> {
+    ) -> Result<(), BlockReadError> {
+        let read = |block: &[u8]| -> Result<_, BlockReadError> {
             let mut key_range: Option<[&str; 2]> = None;
             for row in rows(block)? {
                 let [first, last] = key_range.unwrap_or([row; 2]);
                 if key_range.is_some() && last >= row {
-                    return Err(Irregular);
+                    return Err(BlockReadError);
                 }
                 key_range = Some([first, row]);
             }
@@ -233,7 +233,7 @@ impl FactTable<'_> {
 
     /// Fills `redirected_rows`. Returns the number of rows of the table, or `None` if there are no
     /// redirects.
-    fn resolve_redirects(&mut self) -> Result<Option<usize>, Irregular> {
+    fn resolve_redirects(&mut self) -> Result<Option<usize>, BlockReadError> {
         if self.redirects.is_empty() {
             return Ok(None);
         }
@@ -260,7 +260,11 @@ impl FactTable<'_> {
     }
 
     /// Reads all facts once, and passes the facts selected within `bound` to `collect`.
-    fn draw(&self, bound: &Bound, collect: &mut dyn FnMut(Selection)) -> Result<(), Irregular> {
+    fn draw(
+        &self,
+        bound: &Bound,
+        collect: &mut dyn FnMut(Selection),
+    ) -> Result<(), BlockReadError> {
         self.scan(|block| self.select(block, bound, false), &mut *collect)?;
         let redirected_rows: Vec<&str> = self.redirected_rows.iter().map(String::as_str).collect();
         collect(self.select(redirected_rows.join("\n").as_bytes(), bound, true)?);
@@ -274,7 +278,7 @@ impl FactTable<'_> {
         block: &[u8],
         bound: &Bound,
         is_redirected: bool,
-    ) -> Result<Selection, Irregular> {
+    ) -> Result<Selection, BlockReadError> {
         let facts = rows(block)?.filter_map(|row| match cells(row) {
             Ok([head, _, tail]) if !is_redirected && self.is_replaced(row, [head, tail]) => None,
             fact => Some(fact),
@@ -296,11 +300,11 @@ fn build_labelled_graph(
     dir: &Path,
     facts: &[[Box<str>; 3]],
     languages: &[Language],
-) -> Result<KnowledgeGraph, Irregular> {
+) -> Result<KnowledgeGraph, BlockReadError> {
     let mut builder = GraphBuilder::default();
     let mut kinds: HashMap<&str, LabelKind> = HashMap::new();
     for [head, relation, tail] in facts {
-        builder.add_triple(head, relation, tail).map_err(|_| Irregular)?;
+        builder.add_triple(head, relation, tail).map_err(|_| BlockReadError)?;
         kinds.insert(head, LabelKind::Entity);
         kinds.insert(tail, LabelKind::Entity);
     }
@@ -323,7 +327,7 @@ fn build_labelled_graph(
     scan(&dir.join("labels.tsv"), &LABEL_COLUMNS.join("\t"), Boundary::Id, read, |block_labels| {
         for (id, language, label) in block_labels {
             let kind = kinds.get(&*id).copied().unwrap_or(LabelKind::Entity);
-            builder.add_label(&id, language.as_str(), &label, kind).map_err(|_| Irregular)?;
+            builder.add_label(&id, language.as_str(), &label, kind).map_err(|_| BlockReadError)?;
         }
         Ok(())
     })?;

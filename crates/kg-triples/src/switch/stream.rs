@@ -33,12 +33,12 @@ pub struct SwitchReport {
     pub by_language: BTreeMap<Language, (usize, usize)>,
 }
 
-/// Splits all texts into sentences and switches each sentence. Each sentence that has a mention and
-/// is not too long is passed to `write` with its index and the list of its switched sentences, in
-/// order.
+/// Splits all texts into sentences and switches each sentence. `write` is called for each sentence
+/// that has a mention and is not too long, in the order of the texts. The arguments of `write` are
+/// the index of the sentence among all sentences, the sentence, and its switched sentences.
 ///
-/// The list may be empty. Blocks of texts are processed in parallel; the result does not depend on
-/// the number of threads.
+/// The list of switched sentences may be empty. Blocks of texts are processed in parallel; the
+/// result does not depend on the number of threads.
 ///
 /// # Errors
 /// As [`SwitchConfig::validate`]; errors of `texts` and `write`.

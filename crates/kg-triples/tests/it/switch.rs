@@ -229,11 +229,15 @@ proptest! {
 
 #[test]
 fn the_format_of_the_released_corpus_is_read() {
-    let first_form = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
+    let first_line = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
     let folder = tempdir().unwrap();
-    let without_switched = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
-    let second_form = first_form.replace("aa", "bb");
-    write(folder.path(), "c.jsonl", format!("{first_form}\n{second_form}\n{without_switched}\n"));
+    let line_without_switched = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
+    let second_line = first_line.replace("aa", "bb");
+    write(
+        folder.path(),
+        "c.jsonl",
+        format!("{first_line}\n{second_line}\n{line_without_switched}\n"),
+    );
     let path = folder.path().join("c.jsonl");
     let read = |english: bool| -> Vec<LinkedText> {
         TaggedReader::open(&path, english).unwrap().collect::<Result<_, _>>().unwrap()

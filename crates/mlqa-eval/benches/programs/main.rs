@@ -20,7 +20,7 @@ use mlqa_eval::{
     decode, load_tokenizer, windows,
 };
 use serde_json::Value;
-use testkit::Peers;
+use testkit::PythonPackages;
 use testkit::process::{ResourceUse, median, run};
 
 /// Benchmarks `mlqa-eval` score, windows and decode against other programs.
@@ -187,7 +187,7 @@ fn main() -> io::Result<()> {
     if !options.bench {
         return Ok(());
     }
-    let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
+    let Some(python) = testkit::python_with(PythonPackages::Torch) else { return Ok(()) };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
     fs::create_dir_all(&folder)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use mlqa_eval::{Language, MeanInterval, Normalization, Predictions, score};
 use serde_json::{Value, json};
-use testkit::{Peers, cases, peers_python};
+use testkit::{PythonPackages, cases, python_with};
 
 use crate::common::{dataset, question};
 
@@ -78,7 +78,7 @@ fn score_in_python(
 
 #[test]
 fn random_answers_score_as_in_python() {
-    let Some(program) = peers_python(Peers::Light) else { return };
+    let Some(program) = python_with(PythonPackages::Light) else { return };
     let drawn = draw_cases(cases(2_000));
     let question = |(index, (_, golds)): (usize, &(String, Vec<String>))| {
         let golds: Vec<(&str, usize)> = golds.iter().map(|text| (text.as_str(), 0)).collect();

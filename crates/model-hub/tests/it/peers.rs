@@ -1,7 +1,7 @@
 //! Tests that huggingface_hub and this crate read each other's cache.
 use std::process::Command;
 
-use testkit::{Peers, peers_python};
+use testkit::{PythonPackages, python_with};
 
 use crate::common::{COMMIT, Home, NAME, SNAPSHOT, Server, model};
 
@@ -24,7 +24,7 @@ for file in ['config.json', 'model.safetensors', 'tokenizer_config.json', 'token
 ";
 
 fn run_python(home: &Home, endpoint: &str, code: &str) -> Option<String> {
-    let mut program = Command::new(peers_python(Peers::Tokenizers)?);
+    let mut program = Command::new(python_with(PythonPackages::Tokenizers)?);
     program.args(["-c", code, NAME]).env("HF_HUB_CACHE", home.cache());
     program.env("HF_ENDPOINT", endpoint).env("HF_HUB_DISABLE_TELEMETRY", "1");
     program.env("HF_HOME", home.cache()).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");

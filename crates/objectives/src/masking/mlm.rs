@@ -8,8 +8,8 @@ use super::{MaskedExample, MaskingError, MaskingVocab, MlmMaskingConfig, Selecti
 /// Masks 15 % of an example's tokens at random (BERT, Devlin et al. 2019, §3.1).
 ///
 /// 80 % of the selected tokens are replaced by the mask token, 10 % are replaced by a random token,
-/// and 10 % stay unchanged. Each `example` number has separate draws, as in RoBERTa's dynamic
-/// masking.
+/// and 10 % stay unchanged. The draws depend on the seed and on `example`. For RoBERTa's dynamic
+/// masking, pass a new `example` number in every epoch.
 ///
 /// Special tokens and padding are never selected, and never drawn as replacements.
 ///

@@ -102,10 +102,13 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 #[test]
 fn hand_computed_values_are_returned() {
     // The divergence of (3/4, 1/4) from (1/2, 1/2) is 3/4 ln 3/2 + 1/4 ln 1/2.
-    let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
-    let equal_logits = Tensor::zeros([2, 2], DOUBLE);
+    let teacher_logits = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
+    let student_logits = Tensor::zeros([2, 2], DOUBLE);
     let loss = |temperature, over| {
-        scalar(&soft_labels(&equal_logits, &odds, None, &config(temperature, over)).unwrap())
+        scalar(
+            &soft_labels(&student_logits, &teacher_logits, None, &config(temperature, over))
+                .unwrap(),
+        )
     };
     let divergence_at_1 = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
     assert_near(loss(1.0, SoftmaxOver::Row), divergence_at_1 / 2.0, 1e-14);
@@ -114,8 +117,8 @@ fn hand_computed_values_are_returned() {
     let divergence_at_2 = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
     assert_near(loss(2.0, SoftmaxOver::Row), divergence_at_2 / 2.0, 1e-14);
     // The mean over rows and classes equals libtorch's `kl_div`.
-    let reference = equal_logits.log_softmax(1, None::<Kind>).kl_div(
-        &odds.softmax(1, None::<Kind>),
+    let reference = student_logits.log_softmax(1, None::<Kind>).kl_div(
+        &teacher_logits.softmax(1, None::<Kind>),
         objectives::tch::Reduction::Mean,
         false,
     );
@@ -172,8 +175,8 @@ fn masked_positions_receive_exactly_zero() {
         assert_all_nonzero(&x.grad().masked_select(&mask));
         assert!(!teacher.grad().defined());
     }
-    // A position with teacher probability 0 contributes nothing, and the student's logit decreases
-    // there.
+    // A position with teacher probability 0 adds 0 to the loss, but its student logit has a positive
+    // gradient.
     let teacher = Tensor::from_slice(&[0.0, f64::NEG_INFINITY, 0.0]).view([1, 3]);
     let x = teacher.zeros_like().set_requires_grad(true);
     let loss = soft_labels(&x, &teacher, None, &row_config(1.0)).unwrap();

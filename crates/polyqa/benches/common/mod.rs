@@ -6,7 +6,7 @@ use std::process::Command;
 
 use mlqa_eval::{Dataset, Question};
 use tch::Device;
-use testkit::Peers;
+use testkit::PythonPackages;
 use xlmr_model::{Config, Head, Model, TokenizerFiles};
 
 /// Options of the model.
@@ -36,7 +36,7 @@ pub struct Setup {
 impl Setup {
     /// Prepares the folder; returns `None` if transformers is not installed.
     pub fn new(bench: &'static str, options: &ModelOptions) -> io::Result<Option<Self>> {
-        let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(None) };
+        let Some(python) = testkit::python_with(PythonPackages::Torch) else { return Ok(None) };
         let Some(packages) = testkit::transformers_4_packages() else { return Ok(None) };
         let packages = packages.canonicalize()?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;

@@ -97,7 +97,8 @@ impl Drop for Service {
     }
 }
 
-/// Returns one question per context, alternating between languages.
+/// Returns the JSON bodies of `options.requests` requests. Each has one question and its context;
+/// consecutive requests alternate between languages.
 fn requests(setup: &Setup, options: &Options) -> io::Result<Vec<String>> {
     let by_language: Vec<Vec<Question>> =
         options.languages.iter().map(|code| setup.questions(code)).collect::<io::Result<_>>()?;

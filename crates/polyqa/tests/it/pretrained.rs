@@ -9,7 +9,7 @@ use std::process::Command;
 use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, Peers, Program, assert_close, fixture, peers_python};
+use testkit::{Golden, Program, PythonPackages, assert_close, fixture, python_with};
 use torch_ext::Precision;
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained, read_tokenizer};
 
@@ -50,7 +50,9 @@ fn lines() -> Vec<String> {
 
 #[test]
 fn pretrained_encoder_has_the_tokens_of_transformers() {
-    let (Some(folder), Some(python)) = (encoder(), peers_python(Peers::Tokenizers)) else { return };
+    let (Some(folder), Some(python)) = (encoder(), python_with(PythonPackages::Tokenizers)) else {
+        return;
+    };
     let lines = lines();
     assert_eq!(lines.len(), 2002);
     let temporary = tempfile::tempdir().unwrap();

@@ -235,11 +235,11 @@ fn check_adapter_training(
         let is_trained = layers.iter().chain(&["qa_outputs"]).any(|layer| name.contains(layer));
         assert_eq!(!tensor.equal(&base_tensors[&name]), is_trained, "{name}");
     }
-    let mut loaded = base;
-    let base_logits = start_logits(&loaded);
-    loaded.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
-    loaded.set_active(&["separate"]).unwrap();
-    assert_close("adapter", &start_logits(&loaded), &start_logits(&trained), 1e-5);
-    assert!((start_logits(&loaded) - base_logits).abs().max().double_value(&[]) > 1e-3);
+    let mut model = base;
+    let base_logits = start_logits(&model);
+    model.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
+    model.set_active(&["separate"]).unwrap();
+    assert_close("adapter", &start_logits(&model), &start_logits(&trained), 1e-5);
+    assert!((start_logits(&model) - base_logits).abs().max().double_value(&[]) > 1e-3);
     program
 }

@@ -132,7 +132,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
         let scores = super::score::score_all(&mut self.scorer, &requests)?;
         let words: Vec<usize> =
             requests.iter().map(|request| units(&request.target).len()).collect();
-        let mut scored = scores.iter().zip(words);
+        let mut scores_with_word_counts = scores.iter().zip(words);
 
         let mut results: Vec<Result<Placed, PlaceError>> = Vec::with_capacity(tasks.len());
         let mut occupied: Vec<Range<usize>> = Vec::new();
@@ -145,8 +145,11 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
                 occupied.clear();
             }
             previous = Some(task);
-            let mut next_score =
-                || scored.next().ok_or(Error::Count { expected: requests.len(), got: 0 });
+            let mut next_score = || {
+                scores_with_word_counts
+                    .next()
+                    .ok_or(Error::Count { expected: requests.len(), got: 0 })
+            };
             let a_of_a = next_score()?;
             let mut ranked: Vec<(f64, String)> = Vec::with_capacity(texts.len());
             for text in texts {

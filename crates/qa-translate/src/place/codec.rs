@@ -35,7 +35,7 @@ impl Default for CodecConfig {
     }
 }
 
-/// A span with the log-probability of its marked translation.
+/// A span of the translation, with the log-probability of the translation if this span is marked.
 struct Hypothesis {
     span: Range<usize>,
     /// `ln p(marked translation | marked source)`.

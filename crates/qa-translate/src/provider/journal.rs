@@ -74,7 +74,7 @@ fn lock(file: &File) -> io::Result<Option<FileLock>> {
     })
 }
 
-/// Returns whether a last line is an incomplete line of this journal.
+/// Returns whether `line`, the last line of a journal, is incomplete.
 ///
 /// If the process was killed while it wrote the line, the line break is missing. After a power
 /// failure, the line may contain zeros. A line whose start does not match `line_prefix` does not

@@ -9,8 +9,8 @@ use super::{
 use crate::files::{numbered_lines, read_text};
 use crate::{Error, Result};
 
-/// F1 as the authors' scripts print it, by metric and system (`coverage, m-nta.gpt-4`), then by
-/// language.
+/// F1 as printed by the scripts of WikiKGE-10's authors. The outer key is the metric and the
+/// system, such as `coverage, m-nta.gpt-4`; the inner key is the language.
 pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Scores the released predictions again, and checks that all counts and scores equal the values in

@@ -67,14 +67,14 @@ pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_
     set
 }
 
-/// Whether an entity ends before `current`.
+/// Returns whether an entity ends between two consecutive tags, given as pairs of letter and type.
 fn ends((last, last_kind): (char, &str), (letter, kind): (char, &str)) -> bool {
     matches!(last, 'E' | 'S')
         || (matches!(last, 'B' | 'I') && matches!(letter, 'B' | 'S' | 'O'))
         || (!matches!(last, 'O' | '.') && last_kind != kind)
 }
 
-/// Whether an entity starts with `current`.
+/// Returns whether an entity starts with the second of two consecutive tags.
 fn starts((last, last_kind): (char, &str), (letter, kind): (char, &str)) -> bool {
     matches!(letter, 'B' | 'S')
         || (matches!(last, 'E' | 'S' | 'O') && matches!(letter, 'E' | 'I'))

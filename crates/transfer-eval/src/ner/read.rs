@@ -116,7 +116,8 @@ pub(super) fn parse_ner(
     path: impl AsRef<Path>,
 ) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
-    let mut parser = Parser { path, format, width: None, sentences: Vec::new(), current: None };
+    let mut parser =
+        Parser { path, format, first_column_count: None, sentences: Vec::new(), current: None };
     for (number, line) in numbered_lines(text) {
         parser.add_line(number, line)?;
     }
@@ -131,7 +132,7 @@ struct Parser<'a> {
     path: &'a Path,
     format: NerFormat,
     /// Number of columns of the first line with a word, and its line number.
-    width: Option<(usize, usize)>,
+    first_column_count: Option<(usize, usize)>,
     sentences: Vec<Sentence>,
     current: Option<Sentence>,
 }
@@ -163,7 +164,7 @@ impl Parser<'_> {
             return Ok(());
         }
         let line_error = |message: String| Error::line(self.path, number, message);
-        let (count, first) = *self.width.get_or_insert((columns.len(), number));
+        let (count, first) = *self.first_column_count.get_or_insert((columns.len(), number));
         if columns.len() != count {
             let got = columns.len();
             return Err(line_error(format!("{got} columns, but line {first} has {count}")));
@@ -183,7 +184,9 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Returns sentence id, word and tag of one line's columns, or an error message.
+    /// Returns the sentence id, the word and the tag from the columns of one line, or an error
+    /// message. The sentence id is the language in WikiAnn files, and `None` in the other formats,
+    /// whose columns contain no id.
     fn parse_columns<'t>(
         &self,
         columns: &[&'t str],

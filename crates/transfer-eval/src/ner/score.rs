@@ -93,11 +93,12 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     let scores: Vec<EntityScore> = counts.values().map(|count| count.score()).collect();
     let weights: Vec<usize> = scores.iter().map(|score| score.support).collect();
     let average_by = |mean: &dyn Fn(&[f64]) -> f64| {
-        let column = |part: fn(&EntityScore) -> f64| mean(&Vec::from_iter(scores.iter().map(part)));
+        let mean_of =
+            |part: fn(&EntityScore) -> f64| mean(&Vec::from_iter(scores.iter().map(part)));
         EntityScore {
-            precision: column(|score| score.precision),
-            recall: column(|score| score.recall),
-            f1: column(|score| score.f1),
+            precision: mean_of(|score| score.precision),
+            recall: mean_of(|score| score.recall),
+            f1: mean_of(|score| score.f1),
             support: micro.gold,
         }
     };

@@ -96,8 +96,8 @@ pub struct NliData {
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has a
-/// different number of columns than the header, or a label is unknown; [`Error::Content`] without a
-/// pair.
+/// different number of columns than the header, or a label is unknown; [`Error::Content`] if the
+/// file contains no pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     let text = read_text(path)?;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-use testkit::{Peers, deberta_spm_model, fixture, peers_python, transformers_4_packages};
+use testkit::{PythonPackages, deberta_spm_model, fixture, python_with, transformers_4_packages};
 use xlmr_model::{
     Activation, Architecture, BottleneckConfig, Config, DistilBert, Head, Inputs, LoadOptions,
     LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
@@ -20,7 +20,7 @@ mod opened;
 
 #[test]
 fn transformers_opens_written_folders_with_equal_outputs() {
-    let Some(python) = peers_python(Peers::Torch) else { return };
+    let Some(python) = python_with(PythonPackages::Torch) else { return };
     let folder = tempfile::tempdir().unwrap();
     new_models::write(folder.path()).unwrap();
     let mut folders: Vec<_> =
@@ -243,7 +243,7 @@ fn transformers_opens_written_tokenizers() {
 /// transformers 4, is used only if its folder is in `PYTHONPATH`.
 #[test]
 fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
-    let Some(python) = peers_python(Peers::Torch) else { return };
+    let Some(python) = python_with(PythonPackages::Torch) else { return };
     let older_packages = transformers_4_packages().unwrap_or_default();
     let python_path = std::env::var("PYTHONPATH").unwrap_or_default();
     // If the last value is true, the case is also compared with AdapterHub.

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
-use testkit::{Peers, Program, peers_python};
+use testkit::{Program, PythonPackages, python_with};
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
 
 use crate::common::{edit_tensors, program_with_model, read};
@@ -169,7 +169,7 @@ fn added_entries_are_retained_and_invalid_entries_are_rejected() {
 
 #[test]
 fn transformers_opens_the_tokenizer() {
-    let Some(python) = peers_python(Peers::Tokenizers) else { return };
+    let Some(python) = python_with(PythonPackages::Tokenizers) else { return };
     let program = program_with_texts();
     program.expect_success("trim --model model --texts texts.txt train.json --out trimmed");
     let script = "import json, sys\n\

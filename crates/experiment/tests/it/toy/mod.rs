@@ -73,7 +73,8 @@ impl Recipe for Toy {
     const ABOUT: &'static str = "Finds the mean of numbers.";
     const MODEL: &'static str = "data.start";
     const EXAMPLES: &'static str = "toy toy.toml --seeds 3\ntoy toy.toml --arms 'a*'";
-    const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
+    const EVALUATION_KEYS: &'static [&'static str] =
+        &["evaluation", "data.evaluation", "arms.*.title"];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {

@@ -125,7 +125,7 @@ pub fn run(args: Args) -> CommandResult {
         "triples": report,
     });
     writer.finish()?;
-    let sizes = out.finish_with("kg-triples entailment", args.seed, counts, probe.as_ref())?;
+    let row_counts = out.finish_with("kg-triples entailment", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
     table.count("triples", report.triples);
@@ -137,7 +137,7 @@ pub fn run(args: Args) -> CommandResult {
     table.count("held out, several objects", report.ambiguous);
     table.count("relations", report.relations);
     table.count("examples", written);
-    for (name, size) in sizes {
+    for (name, size) in row_counts {
         table.count(name, size);
     }
     table.print();

@@ -189,10 +189,10 @@ pub fn run(args: Args) -> CommandResult {
         "passages": report,
     });
     writer.finish()?;
-    let sizes = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
+    let row_counts = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, reports.as_ref(), &report, &drawn_counts, &sizes);
+    print(&descriptions, &labels, reports.as_ref(), &report, &drawn_counts, &row_counts);
     Ok(())
 }
 
@@ -299,9 +299,9 @@ fn print(
     reports: Option<&BTreeMap<Language, LinkReport>>,
     report: &MentionReport,
     drawn_counts: &BTreeMap<Language, usize>,
-    sizes: &[(&str, usize)],
+    row_counts: &[(&str, usize)],
 ) {
-    let described = descriptions.counts();
+    let described_counts = descriptions.counts();
     let mut table = Table::default();
     let mut header = vec!["language", "described"];
     if reports.is_some() {
@@ -313,13 +313,13 @@ fn print(
     }
     table.row(header);
     let mut languages: Vec<Language> =
-        described.keys().chain(report.by_language.keys()).copied().collect();
+        described_counts.keys().chain(report.by_language.keys()).copied().collect();
     languages.sort_unstable();
     languages.dedup();
     for language in languages {
         let mut row = vec![language.to_string()];
         let mut count = |count: Option<usize>| row.push(count.unwrap_or_default().to_string());
-        count(described.get(&language).copied());
+        count(described_counts.get(&language).copied());
         if let Some(reports) = reports {
             let (label, link) = (labels.get(&language), reports.get(&language));
             count(label.map(|label| label.labels));
@@ -352,7 +352,7 @@ fn print(
     if !drawn_counts.is_empty() {
         table.count("drawn", drawn_counts.values().sum());
     }
-    for (name, size) in sizes {
+    for (name, size) in row_counts {
         table.count(name, *size);
     }
     table.print();

@@ -30,12 +30,12 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     /// Writes a file for each probe that has queries, and a file for the candidates. Returns the
     /// name and number of rows of each file.
     fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
-        let mut sizes = Vec::new();
+        let mut row_counts = Vec::new();
         for (name, queries) in &self.queries {
-            sizes.push((*name, write(out, name, queries)?));
+            row_counts.push((*name, write(out, name, queries)?));
         }
-        sizes.push(("candidates", write(out, "candidates", &self.candidates)?));
-        Ok(sizes)
+        row_counts.push(("candidates", write(out, "candidates", &self.candidates)?));
+        Ok(row_counts)
     }
 }
 
@@ -105,13 +105,13 @@ impl Out {
         probe: Option<&Probe<Q, C>>,
     ) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut counts = json!({ "train": train });
-        let mut sizes = Vec::new();
+        let mut row_counts = Vec::new();
         if let Some(probe) = probe {
-            sizes = probe.write(&self)?;
-            let rows = sizes.iter().map(|(name, size)| ((*name).to_owned(), json!(size)));
+            row_counts = probe.write(&self)?;
+            let rows = row_counts.iter().map(|(name, size)| ((*name).to_owned(), json!(size)));
             counts["probe"] = rows.collect();
         }
         self.finish(program, Some(seed), counts)?;
-        Ok(sizes)
+        Ok(row_counts)
     }
 }

@@ -199,7 +199,7 @@ fn unsorted_folders_are_read_into_memory() {
     ] {
         write("triples.tsv", &format!("{triples}{rows}"));
         write("labels.tsv", &table);
-        assert_eq!(sample_streaming(folder.path(), &config).err(), Some(Irregular));
+        assert_eq!(sample_streaming(folder.path(), &config).err(), Some(BlockReadError));
         let (found, report) = sample_folder(folder.path(), &config).unwrap();
         assert_eq!((found.len(), report.read), (2, 2));
     }

@@ -95,7 +95,7 @@ impl experiment::Recipe for Recipe {
     const NAME: &'static str = "train";
     const ABOUT: &'static str = "Fine-tunes an encoder on questions and evaluates it";
     const EXAMPLES: &'static str = EXAMPLES;
-    const EVALUATION: &'static [&'static str] =
+    const EVALUATION_KEYS: &'static [&'static str] =
         &["data.dev", "data.calibration", "data.language", "decoding"];
     experiment::recipe_fields!(Arm, stages: [STAGE]);
 

@@ -93,13 +93,13 @@ fn list(args: &ListArgs) -> CommandResult {
     let descriptions = Description::read(&args.descriptions)?;
     let list = CandidateList::draw(&descriptions, &Query::read(&args.queries)?, &config)?;
     list.write(&args.out)?;
-    let no_description =
+    let without_description =
         list.skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
     print_stderr(&format!(
-        "{} candidates, {} queries; skipped: {no_description} without a description, {} in the language of their candidate",
+        "{} candidates, {} queries; skipped: {without_description} without a description, {} in the language of their candidate",
         list.candidates.len(),
         list.queries.len(),
-        list.skipped.len() - no_description
+        list.skipped.len() - without_description
     ));
     Ok(())
 }

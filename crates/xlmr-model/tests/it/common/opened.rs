@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use testkit::{Peers, peers_python};
+use testkit::{PythonPackages, python_with};
 use tokenizer_file::Layout;
 use xlmr_model::{Config, read_tokenizer};
 
@@ -88,8 +88,8 @@ fn expected_encodings(folder: &Path) -> Value {
 
 /// Compares each folder's tokenizer with the installed versions of transformers.
 pub fn check_transformers_encoding(folders: &[PathBuf]) {
-    for version in [Peers::Tokenizers, Peers::OlderTokenizers] {
-        if let Some(python) = peers_python(version) {
+    for version in [PythonPackages::Tokenizers, PythonPackages::OlderTokenizers] {
+        if let Some(python) = python_with(version) {
             compare_with_transformers(&python, folders);
         }
     }
