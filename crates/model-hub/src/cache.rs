@@ -69,7 +69,8 @@ impl Cache {
         }
     }
 
-    /// Returns the cached commit of a revision.
+    /// Returns the commit of a revision: the revision itself if it is a commit, otherwise the commit
+    /// in `refs`.
     fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());

@@ -75,7 +75,7 @@ pub enum Error {
         repository: String,
         /// The file, or "the list of files".
         file: String,
-        /// The expected and the received content.
+        /// A description of the problem, usually with the expected and the received value.
         reason: String,
     },
 }

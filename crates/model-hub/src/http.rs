@@ -28,11 +28,12 @@ pub(crate) struct Client<'a> {
 #[derive(Deserialize)]
 pub(crate) struct Listing {
     pub(crate) sha: String,
-    pub(crate) siblings: Vec<Sibling>,
+    pub(crate) siblings: Vec<ListedFile>,
 }
 
+/// A file of the repository.
 #[derive(Deserialize)]
-pub(crate) struct Sibling {
+pub(crate) struct ListedFile {
     pub(crate) rfilename: String,
 }
 

@@ -19,14 +19,14 @@ use crate::{Encoder, Error, Result, alignment, inference, pooling};
 pub struct ScorerConfig {
     /// Maximum tokens of source and target together, without special tokens. A score requires one
     /// forward pass per token of the target.
-    pub most_tokens: usize,
+    pub max_tokens: usize,
     /// Rows per batch.
     pub batch_size: usize,
 }
 
 impl Default for ScorerConfig {
     fn default() -> Self {
-        Self { most_tokens: 32, batch_size: 64 }
+        Self { max_tokens: 32, batch_size: 64 }
     }
 }
 
@@ -101,14 +101,16 @@ impl<'a> EncoderScorer<'a> {
     /// score is the natural logarithm of the true token's probability. An empty target has a total
     /// of 0.
     ///
-    /// The range of a token that consists of white space is empty.
+    /// The ranges in [`TextScore::tokens`] exclude white space, so a token that consists of white
+    /// space has an empty range.
     ///
     /// # Errors
-    /// [`qa_translate::Error::TooLong`] before any forward pass if a request has more tokens than
-    /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
+    /// [`qa_translate::Error::TooLong`], before any forward pass, if a request has more tokens than
+    /// [`ScorerConfig::max_tokens`] or than the model supports; the model's error if it rejects an
+    /// input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked_rows, mut target_ranges) = (Vec::new(), Vec::with_capacity(requests.len()));
-        let limit = self.config.most_tokens.min(self.max_length);
+        let limit = self.config.max_tokens.min(self.max_length);
         let (mut count, mut longest) = (0, 0);
         for request in requests {
             let (source, target) = (self.tokens(&request.source)?, self.tokens(&request.target)?);

@@ -15,7 +15,7 @@ pub(crate) struct Slot {
     pub(crate) touched_rows: Option<TouchedRows>,
     pub(crate) update_count: u64,
     /// With several ranks: the summed gradient of this rank's elements, split as by
-    /// [`OptimizerShards::local`].
+    /// [`OptimizerShards::local_views`].
     pub(crate) local_grads: Option<Vec<Tensor>>,
     /// Whether the moments contain only this rank's elements, `[n]`.
     pub(crate) sharded: bool,
@@ -82,7 +82,7 @@ impl Slot {
             Ok([part, exp_avg?, exp_avg_sq?])
         };
         OptimizerShards::new(group)
-            .local(&self.parameter)?
+            .local_views(&self.parameter)?
             .into_iter()
             .map(tensors_of_part)
             .collect()

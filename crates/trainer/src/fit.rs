@@ -13,8 +13,9 @@ use crate::{Error, FitReport, Result, Stage, Tasks, TrainConfig};
 /// See the crate documentation for an example.
 ///
 /// Every step has a separate seed, so training can resume at any step. A checkpoint is written
-/// every `checkpoint_steps` and at the end. In `metrics.jsonl`, each named part is a mean over the
-/// batches that have this part; `loss` is the mean over the steps of all tasks.
+/// every `checkpoint_steps` and at the end. In `metrics.jsonl`, each part of the loss
+/// (`loss/<part>`) is averaged over the batches that have this part. The total `loss` is averaged
+/// over the steps.
 ///
 /// # Errors
 /// [`Error`](crate::Error): a setting out of range, tasks without distinct names, no examples, a

@@ -54,5 +54,5 @@ pub use stage::{FitReport, Stage};
 pub use task::{Examples, Step, StepLosses, Task, TaskError};
 pub use task_slot::{Alternating, Tasks, WeightedSum};
 pub use task_state::StreamPosition;
-pub use tensor_field::TensorField;
+pub use tensor_field::FingerprintTensor;
 pub use torch_ext::{MicroBatch, Precision, TensorMap};

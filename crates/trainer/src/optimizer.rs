@@ -303,8 +303,8 @@ impl AdamW {
         }
         // As in `torch.nn.utils.clip_grad_norm_`.
         let clip_factor = self.max_grad_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0));
-        // On a GPU, scaling is part of the fused update. On the CPU, a separate pass costs little
-        // and preserves the rounding of stored results.
+        // On a GPU, scaling is part of the fused update. On the CPU, a separate pass costs little,
+        // and its rounding is that of the published results.
         let on_gpu = updated.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
         let grad_scale = if on_gpu { scale / clip_factor } else { 1.0 };
         if !on_gpu && (clip_factor < 1.0 || scale != 1.0) {

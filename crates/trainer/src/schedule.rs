@@ -3,13 +3,13 @@ use crate::{Decay, Error, Result};
 
 /// Learning-rate factors of a run of known length.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct LinearSchedule {
+pub(crate) struct LearningRateSchedule {
     warmup_steps: u64,
     total_steps: u64,
     decay: Decay,
 }
 
-impl LinearSchedule {
+impl LearningRateSchedule {
     /// Creates a schedule with `ceil(warmup_ratio * total_steps)` warm-up steps.
     ///
     /// Rounding errors of the product are ignored: 0.07 of 100 steps is 7, whereas transformers
@@ -83,7 +83,7 @@ mod tests {
         assert!(!fixture.runs.is_empty());
         for run in &fixture.runs {
             for (decay, want) in [(Decay::Linear, &run.linear), (Decay::Constant, &run.constant)] {
-                let schedule = LinearSchedule::new(run.steps, run.ratio, decay).unwrap();
+                let schedule = LearningRateSchedule::new(run.steps, run.ratio, decay).unwrap();
                 assert_eq!(schedule.warmup_steps, run.warmup);
                 for (step, want) in (0u64..).zip(want) {
                     let got = schedule.factor(step);
@@ -97,7 +97,7 @@ mod tests {
     fn warmup_steps_are_rounded_up_except_for_rounding_errors() {
         // *Bridging the Language Gap* has a warm-up of 6 % of 8,334 steps: 500.04 steps.
         for (steps, ratio, want) in [(100, 0.1, 10), (100, 0.07, 7), (8_334, 0.06, 501)] {
-            let schedule = LinearSchedule::new(steps, ratio, Decay::Linear).unwrap();
+            let schedule = LearningRateSchedule::new(steps, ratio, Decay::Linear).unwrap();
             assert_eq!(schedule.warmup_steps, want);
             assert_eq!([0, want, steps].map(|step| schedule.factor(step)), [0.0, 1.0, 0.0]);
         }
@@ -105,13 +105,13 @@ mod tests {
 
     #[test]
     fn a_schedule_without_warmup_starts_at_the_peak() {
-        let schedule = LinearSchedule::new(10, 0.0, Decay::Linear).unwrap();
+        let schedule = LearningRateSchedule::new(10, 0.0, Decay::Linear).unwrap();
         assert_eq!([0, 5].map(|step| schedule.factor(step)), [1.0, 0.5]);
     }
 
     #[test]
     fn invalid_settings_are_errors() {
-        assert!(LinearSchedule::new(0, 0.0, Decay::Linear).is_err());
-        assert!(LinearSchedule::new(5, 1.5, Decay::Linear).is_err());
+        assert!(LearningRateSchedule::new(0, 0.0, Decay::Linear).is_err());
+        assert!(LearningRateSchedule::new(5, 1.5, Decay::Linear).is_err());
     }
 }

@@ -91,7 +91,7 @@ impl<'a> OptimizerShards<'a> {
     }
 
     /// Returns non-empty views of this rank's elements of a contiguous tensor.
-    pub(crate) fn local(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
+    pub(crate) fn local_views(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
         let flat = flat(tensor)?;
         let parts = segments(0, element_count(tensor), self.size)
             .into_iter()
@@ -101,13 +101,13 @@ impl<'a> OptimizerShards<'a> {
 
     /// Returns a copy of this rank's elements of a contiguous tensor, `[n]`.
     pub(crate) fn local_copy(&self, tensor: &Tensor) -> Result<Tensor> {
-        concatenate(&self.local(tensor)?, tensor)
+        concatenate(&self.local_views(tensor)?, tensor)
     }
 
     /// Sums `grads` over all ranks (reduce-scatter), and returns the sums of this rank's elements,
-    /// split as by [`local`](Self::local). The sum starts with the local elements; the elements of
-    /// the other ranks are added in rank order. A rank without a gradient adds zeros. The gradients
-    /// are overwritten.
+    /// split as by [`local_views`](Self::local_views). The sum starts with the local elements; the
+    /// elements of the other ranks are added in rank order. A rank without a gradient adds zeros.
+    /// The gradients are overwritten.
     pub(crate) fn reduce_scatter(
         &self,
         parameters: &[&Tensor],
@@ -190,7 +190,7 @@ impl<'a> OptimizerShards<'a> {
     pub(crate) fn gather(&self, parameter: &Tensor, local: &Tensor) -> Result<Tensor> {
         let gathered = parameter.f_detach()?.f_zeros_like()?;
         let mut first = 0;
-        for mut part in self.local(&gathered)? {
+        for mut part in self.local_views(&gathered)? {
             let length = element_count(&part);
             part.f_copy_(&local.f_narrow(0, first, length)?)?;
             first += length;

@@ -91,8 +91,9 @@ impl Stage {
     /// ([`Task::supports_micro_batches`](crate::Task::supports_micro_batches)) is an error.
     ///
     /// On the CPU, the number of processes changes only rounding. On a GPU, dropout is drawn for
-    /// each micro-batch. For equal results with different numbers of processes on a GPU, set the
-    /// same `micro_batch`, at most the batch size divided by the number of processes.
+    /// each micro-batch, so results also depend on the size of the micro-batches. To compare runs
+    /// with different numbers of processes on a GPU, use the same `micro_batch` in all runs. This
+    /// value must not exceed the batch size divided by the largest number of processes.
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }

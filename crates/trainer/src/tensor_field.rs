@@ -3,12 +3,12 @@ use shards::Fingerprint;
 use tch::{Device, TchError, Tensor};
 
 /// Extends [`Fingerprint`] with tensors.
-pub trait TensorField {
+pub trait FingerprintTensor {
     /// Adds a tensor: type, shape and values.
     fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self;
 }
 
-impl TensorField for Fingerprint {
+impl FingerprintTensor for Fingerprint {
     fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self {
         match tensor_bytes(tensor) {
             Ok(bytes) => {

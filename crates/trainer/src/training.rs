@@ -12,7 +12,7 @@ use crate::profile::StepProfile;
 use crate::progress::print_note;
 use crate::ranks::{broadcast_initial_state, first_difference};
 use crate::round_robin::RoundRobin;
-use crate::schedule::LinearSchedule;
+use crate::schedule::LearningRateSchedule;
 use crate::step_log::StepLog;
 use crate::step_values::{StepResult, StepValues};
 use crate::stop::StopSignals;
@@ -32,7 +32,7 @@ pub(crate) struct Training<'a, 't> {
     tasks: Vec<TaskState<'a, 't>>,
     round_robin: RoundRobin,
     optimizer: AdamW,
-    schedule: LinearSchedule,
+    schedule: LearningRateSchedule,
     fingerprint: String,
     /// Number of steps in the stage.
     total: u64,
@@ -112,7 +112,7 @@ impl<'a, 't> Training<'a, 't> {
         for (number, task) in tasks.iter_mut().enumerate() {
             task.total = round_robin.batches_before(number, total);
         }
-        let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
+        let schedule = LearningRateSchedule::new(total, config.warmup_ratio, config.decay)?;
         let checkpoint = load_initial_state(
             stage,
             config,

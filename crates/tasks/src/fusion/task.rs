@@ -242,8 +242,9 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         }
     }
 
-    /// Returns false for a softmax over the batch, and for a mean over positions if the rows have
-    /// different lengths.
+    /// Returns true without a teacher. With a teacher, returns false if the softmax of the soft
+    /// labels is over the batch, or if their loss is a mean over positions of rows with different
+    /// lengths.
     fn supports_micro_batches(&self) -> bool {
         let equal_row_sizes = self.head.score_count(0).is_none();
         self.teacher.is_none()

@@ -187,9 +187,9 @@ impl fmt::Display for KnowledgeData {
             false => write!(
                 f,
                 "{} queries in new texts, {} in new pairs of languages, {} about new entities",
-                probe.unseen_texts.len(),
-                probe.unseen_pairs.len(),
-                probe.unseen_entities.len()
+                probe.unseen_text_queries.len(),
+                probe.unseen_pair_queries.len(),
+                probe.unseen_entity_queries.len()
             )?,
         }
         let (examples, files) = count(&self.triples.shards);

@@ -87,11 +87,11 @@ pub struct MentionProbe {
     /// Candidate descriptions, one or more per entity.
     pub candidates: Vec<Candidate>,
     /// Queries from held-out texts about trained entities, in trained language pairs.
-    pub unseen_texts: Vec<MentionExample>,
+    pub unseen_text_queries: Vec<MentionExample>,
     /// Queries from held-out texts about trained entities, in untrained language pairs.
-    pub unseen_pairs: Vec<MentionExample>,
+    pub unseen_pair_queries: Vec<MentionExample>,
     /// Queries from held-out texts about untrained entities.
-    pub unseen_entities: Vec<MentionExample>,
+    pub unseen_entity_queries: Vec<MentionExample>,
 }
 
 impl MentionProbe {
@@ -99,16 +99,18 @@ impl MentionProbe {
         let mut queries = |name: &str| {
             read_probe(folder, name, maxima, |row: &MentionExample| [&row.input_ids, &[]])
         };
-        let unseen_texts = queries("unseen-texts")?;
-        let unseen_pairs = queries("unseen-pairs")?;
-        let unseen_entities = queries("unseen-entities")?;
+        let unseen_text_queries = queries("unseen-texts")?;
+        let unseen_pair_queries = queries("unseen-pairs")?;
+        let unseen_entity_queries = queries("unseen-entities")?;
         let candidates = read_candidates(folder, maxima)?;
-        Ok(Self { candidates, unseen_texts, unseen_pairs, unseen_entities })
+        Ok(Self { candidates, unseen_text_queries, unseen_pair_queries, unseen_entity_queries })
     }
 
     /// Returns whether there are no queries.
     pub fn is_empty(&self) -> bool {
-        [&self.unseen_texts, &self.unseen_pairs, &self.unseen_entities].iter().all(|q| q.is_empty())
+        [&self.unseen_text_queries, &self.unseen_pair_queries, &self.unseen_entity_queries]
+            .iter()
+            .all(|q| q.is_empty())
     }
 }
 
@@ -172,7 +174,8 @@ impl MentionShards {
         let mut languages: BTreeSet<Language> =
             passage_languages.union(&description_languages).copied().collect();
         languages.extend(probe.candidates.iter().map(|row| row.language));
-        let queries = [&probe.unseen_texts, &probe.unseen_pairs, &probe.unseen_entities];
+        let queries =
+            [&probe.unseen_text_queries, &probe.unseen_pair_queries, &probe.unseen_entity_queries];
         languages.extend(queries.into_iter().flatten().map(|row| row.language));
         Ok(Self { shards, probe, passage_languages, languages, trained_pairs, maxima })
     }

@@ -63,9 +63,9 @@ impl KnowledgeProbe<'_> {
         let (xor, xor_by_relation) = has_queries.then(objects).transpose()?.unzip();
         let probe = &data.mentions.probe;
         Ok(ProbeScores {
-            xep_seen: entities(&probe.unseen_texts, "xep-seen")?,
-            xep: entities(&probe.unseen_pairs, "xep")?,
-            xep_new: entities(&probe.unseen_entities, "xep-new")?,
+            xep_seen: entities(&probe.unseen_text_queries, "xep-seen")?,
+            xep: entities(&probe.unseen_pair_queries, "xep")?,
+            xep_new: entities(&probe.unseen_entity_queries, "xep-new")?,
             xor,
             xor_by_relation: xor_by_relation.flatten(),
         })
@@ -83,8 +83,8 @@ impl FrequencyBaseline {
             (!queries.is_empty()).then(|| self.score(mentions, queries, config)).transpose()
         };
         Ok(ProbeScores {
-            xep_seen: score(&mentions.probe.unseen_texts)?,
-            xep: score(&mentions.probe.unseen_pairs)?,
+            xep_seen: score(&mentions.probe.unseen_text_queries)?,
+            xep: score(&mentions.probe.unseen_pair_queries)?,
             ..ProbeScores::default()
         })
     }

@@ -61,8 +61,8 @@ pub struct PhraseMaskingTask<'a> {
 }
 
 impl<'a> PhraseMaskingTask<'a> {
-    /// Creates a task from examples of [`encode_passages`](kg_triples::phrases::encode_passages)
-    /// for the model's tokenizer.
+    /// Creates a task from examples encoded with the model's tokenizer; see
+    /// [`encode_passages`](kg_triples::phrases::encode_passages).
     ///
     /// # Errors
     /// [`Error::Empty`] if there is no example; [`Error::Masking`] if every id of the

@@ -138,11 +138,11 @@ fn too_long_texts_are_counted_and_rejected() {
         panic!("{error}")
     };
     assert!(longest_request > 32);
-    let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
+    let config = |max_tokens| ScorerConfig { max_tokens, ..ScorerConfig::default() };
     assert!(scorer(&base, config(longest_request)).pll(&requests).is_ok());
     assert!(scorer(&base, config(longest_request - 1)).pll(&requests).is_err());
     // The model has 158 positions, and special tokens use four of them. The remaining 154 positions
-    // limit the length if `most_tokens` is larger.
+    // limit the length if `max_tokens` is larger.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =

@@ -85,8 +85,8 @@ pub struct BoundaryConfig {
     /// Number of steps over which `hard_em` gradually replaces maximum marginal likelihood (MML);
     /// absent: `hard_em` from the first step.
     pub anneal_steps: Option<u64>,
-    /// Whether to exclude answers with the gold span's tokens at another position from the
-    /// negatives.
+    /// Whether the negatives exclude answers that have the same tokens as the gold span, but
+    /// another position.
     pub drop_duplicate_text: bool,
     /// Weighting of the candidates, and λ, the weight of an additional loss on the gold span. This
     /// loss is part of the hard-learning loss, so its weight includes the factor 1 − α.

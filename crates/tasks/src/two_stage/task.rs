@@ -9,8 +9,8 @@ use rand::Rng;
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 use trainer::{
-    ExampleRecord, Examples, Fingerprint, GroupConfig, Step, StepLosses, Task, TaskError,
-    TensorField, TrainConfig,
+    ExampleRecord, Examples, Fingerprint, FingerprintTensor, GroupConfig, Step, StepLosses, Task,
+    TaskError, TrainConfig,
 };
 
 use super::candidates::{Candidates, duplicate_text, gold_positions};

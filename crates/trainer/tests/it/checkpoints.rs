@@ -1,5 +1,5 @@
-//! Errors for damaged checkpoints, checkpoints of other steps, files named like checkpoints, and
-//! diverging updates.
+//! Errors for damaged checkpoints, checkpoint folders with the name of another step, files with the
+//! name of a checkpoint folder, and updates after which a parameter is not finite.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -201,20 +201,20 @@ fn the_error_of_a_nan_gradient_names_parameter_and_batch() {
 fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
     let _lock = lock_rng();
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let bf16 =
+    let bf16_stage =
         |folder: &Path, steps: Option<u64>| stage(folder, steps).with_precision(Precision::Bf16);
     let line = || Line::new(Failure::None);
-    let want = train(&bf16(uninterrupted.path(), None), line()).unwrap();
+    let want = train(&bf16_stage(uninterrupted.path(), None), line()).unwrap();
     for steps in [2, 1, 5] {
-        train(&bf16(interrupted.path(), Some(steps)), line()).unwrap();
+        train(&bf16_stage(interrupted.path(), Some(steps)), line()).unwrap();
     }
-    assert_eq!(train(&bf16(interrupted.path(), None), line()).unwrap(), want);
+    assert_eq!(train(&bf16_stage(interrupted.path(), None), line()).unwrap(), want);
     assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
     let f32_parameters = train_plain();
-    for (bf16, f32_parameters) in want.iter().zip(&f32_parameters) {
-        assert_ne!(bf16, f32_parameters);
-        assert_eq!(bf16.kind(), Kind::Float);
-        let error = (bf16 - f32_parameters).abs().max().double_value(&[]);
+    for (bf16_parameter, f32_parameter) in want.iter().zip(&f32_parameters) {
+        assert_ne!(bf16_parameter, f32_parameter);
+        assert_eq!(bf16_parameter.kind(), Kind::Float);
+        let error = (bf16_parameter - f32_parameter).abs().max().double_value(&[]);
         assert!(error < 0.05, "{error}");
     }
     let error = train(&stage(interrupted.path(), None), line()).unwrap_err().to_string();

@@ -73,7 +73,7 @@ impl Task for MaskedLmTask<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.add("name", "guess");
-        if std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference == "data") {
+        if std::env::var("TEST_VARIANT").is_ok_and(|variant| variant == "data") {
             fingerprint.add("rank", std::env::var("RANK").unwrap());
         }
     }
@@ -156,8 +156,8 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
         log_steps: 1,
         ..TrainConfig::default()
     };
-    let difference = std::env::var("TEST_DIFFERENCE").unwrap_or_default();
-    let config = match difference.as_str() {
+    let variant = std::env::var("TEST_VARIANT").unwrap_or_default();
+    let config = match variant.as_str() {
         "seed" => TrainConfig { seed: 42 + u64::try_from(rank).unwrap(), ..config },
         _ => config,
     };
@@ -228,8 +228,7 @@ fn train_mixed_gradients(folder: &Path, group: Option<ProcessGroup>, interrupt_a
         let count = shape.iter().product::<i64>();
         Tensor::linspace(-1, 1, count, (Kind::Float, Device::Cpu)).view(shape)
     };
-    let has_nan =
-        std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference == "shared-nan");
+    let has_nan = std::env::var("TEST_VARIANT").is_ok_and(|variant| variant == "shared-nan");
     let [big, tiny, embedding] = [&[2600, 2600][..], &[7], &[50, 16]].map(filled);
     let mut task = MixedGradients { big, tiny, embedding, has_nan };
     let named = [("big", &task.big), ("tiny", &task.tiny), ("embedding", &task.embedding)];
@@ -258,7 +257,7 @@ fn rank() {
     let group = Rendezvous::from_env().unwrap().map(connect);
     let steps = std::env::var("TEST_STEPS").ok().map(|steps| steps.parse().unwrap());
     let has_mixed_gradients =
-        std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference.starts_with("shared"));
+        std::env::var("TEST_VARIANT").is_ok_and(|variant| variant.starts_with("shared"));
     let train = if has_mixed_gradients { train_mixed_gradients } else { train };
     train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
@@ -268,13 +267,14 @@ fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> 
     start_ranks_with(folder, size, steps, seconds, "")
 }
 
-/// Starts training in `folder` with `size` processes, which differ in the setting `difference`.
+/// Starts training in `folder` with `size` processes and a variant of the test: with `seed` and
+/// `data`, the ranks differ; with `shared` and `shared-nan`, they train [`MixedGradients`].
 fn start_ranks_with(
     folder: &Path,
     size: usize,
     steps: Option<u64>,
     seconds: u64,
-    difference: &str,
+    variant: &str,
 ) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -283,7 +283,7 @@ fn start_ranks_with(
         command.env("WORLD_SIZE", size.to_string()).env("RANK", rank.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.env("TEST_FOLDER", folder).env("TEST_SECONDS", seconds.to_string());
-        command.env("TEST_DIFFERENCE", difference);
+        command.env("TEST_VARIANT", variant);
         command.envs(steps.map(|steps| ("TEST_STEPS", steps.to_string())));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -414,13 +414,13 @@ fn ranks_with_sharded_updates_train_like_one_process_and_resume() {
 
 #[test]
 fn all_ranks_report_differences_and_non_finite_gradients() {
-    for (difference, message) in [
+    for (variant, message) in [
         ("shared-nan", "(of big)"),
         ("seed", "seed is 42 on rank 0 and 43 on rank 1"),
         ("data", "rank 1 has another task or other data than rank 0"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        expect_failure(start_ranks_with(folder.path(), 2, None, 60, difference), message);
+        expect_failure(start_ranks_with(folder.path(), 2, None, 60, variant), message);
     }
 }
 

@@ -103,7 +103,7 @@ fn ranks_of_a_model_equal_the_reference() {
             KnowledgeProbe::new(&model, specials(), &heads, &training_config, &config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.json");
-        let actual = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
+        let actual = probe.entities(&mentions, &mentions.probe.unseen_text_queries, &path).unwrap();
         assert_eq!((actual.all.queries, actual.candidates), (12, 12));
         let unused_path = folder.path().join("no-queries.json");
         assert!(probe.entities(&mentions, &[], &unused_path).is_err());
@@ -136,7 +136,8 @@ fn ranks_of_a_model_equal_the_reference() {
             .queries
             .iter()
             .map(|query| {
-                let example = &mentions.probe.unseen_texts[query.id.parse::<usize>().unwrap()];
+                let example =
+                    &mentions.probe.unseen_text_queries[query.id.parse::<usize>().unwrap()];
                 assert_eq!(example.entity, list.candidates[query.gold].entity);
                 let masked = mask_mention(example, &vocab, &Default::default()).unwrap();
                 let hidden = hidden(&masked.input_ids).select(1, masked.position as i64);
