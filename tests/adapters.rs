@@ -92,9 +92,9 @@ fn recipe_every_recipe_trains_adapters() {
         // The error about the unknown stage `sleep` lists exactly the stages that the recipe
         // trains.
         let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
-        let trained = paths_named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
+        let trained_stages = paths_named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
         let stages: BTreeSet<String> = stages.split(", ").map(String::from).collect();
-        assert_eq!(trained.collect::<BTreeSet<_>>(), stages, "{recipe}");
+        assert_eq!(trained_stages.collect::<BTreeSet<_>>(), stages, "{recipe}");
     }
 }
 

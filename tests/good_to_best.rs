@@ -157,7 +157,7 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
 }
 
 #[test]
-fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
+fn recipe_good_to_best_trains_figure_2_without_the_contrastive_loss() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = small_run(&out);
@@ -179,9 +179,9 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     // Questions generated from facts replace SQuAD and MLQA.
     let data = small_data("good-to-best");
     let xquad = folder.path().join("xquad");
-    let mut small_file = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
-    small_file.questions.truncate(20);
-    small_file.write(xquad.join("xquad.zh.json")).unwrap();
+    let mut small_dataset = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
+    small_dataset.questions.truncate(20);
+    small_dataset.write(xquad.join("xquad.zh.json")).unwrap();
     let paper = folder.path().join("paper");
     let mut command = program("good-to-best");
     command

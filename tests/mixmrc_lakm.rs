@@ -228,9 +228,9 @@ fn copy_as_french(questions: &Path, folder: &Path) -> PathBuf {
         if !name.contains("-context-") {
             continue;
         }
-        let languages = name.strip_prefix("test-context-").map(|languages| languages.split_at(2));
+        let split_name = name.strip_prefix("test-context-").map(|name| name.split_at(2));
         let is_cross_lingual =
-            languages.is_some_and(|(context, rest)| !rest.contains(&format!("-{context}.")));
+            split_name.is_some_and(|(context, rest)| !rest.contains(&format!("-{context}.")));
         if !is_cross_lingual {
             std::fs::copy(&path, french.join(name)).unwrap();
         }
@@ -304,10 +304,10 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
         assert_eq!(losses, [mrc, mixed, lakm], "{arm}");
         assert_eq!(summary(&out)["arms"][arm]["steps"], json!(mrc + mixed + lakm), "{arm}");
         // French questions are answered and scored.
-        let answers = out.join(format!("seed-42/{arm}/predictions"));
-        assert!(answers.join("test-context-fr-question-fr.json").exists(), "{arm}");
+        let predictions = out.join(format!("seed-42/{arm}/predictions"));
+        assert!(predictions.join("test-context-fr-question-fr.json").exists(), "{arm}");
         // The folder contains two prediction files and `questions.json`.
-        assert_eq!(std::fs::read_dir(answers).unwrap().count(), 3, "{arm}");
+        assert_eq!(std::fs::read_dir(predictions).unwrap().count(), 3, "{arm}");
         let summary = summary(&out);
         assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");
         assert!(summary["arms"][arm].get("off_diagonal").is_none(), "{arm}");

@@ -146,8 +146,8 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     assert_contains(&text, &pieces);
     let results = summary(&out);
     assert_eq!(results["seeds"], json!([0]));
-    // Baseline 1 counts how often language pairs were trained. The probe `xep` has only untrained
-    // pairs, so it scores 0.
+    // Baseline 1 counts the training mentions of each entity in the query's language pair. The
+    // correct entities of the probe `xep` have no such mentions, so the baseline scores 0.
     let baselines = results["guesses"].as_array().unwrap();
     assert_eq!(baselines.len(), 4);
     let hits_at_10 =

@@ -98,8 +98,8 @@ impl Inputs {
             let gold = tensor.f_narrow(1, 0, 1)?;
             Ok(Tensor::f_cat(&[first, &gold, &tensor.f_gather(1, &hardest, false)?], 1)?)
         };
-        let end_index = one.f_mul_scalar(16)?;
-        let vectors = average(&two_spans(&one, starts)?, &two_spans(&end_index, ends)?)?
+        let question_end = one.f_mul_scalar(16)?;
+        let vectors = average(&two_spans(&one, starts)?, &two_spans(&question_end, ends)?)?
             .f_bmm(&self.hidden)?;
         let vectors = vectors.f_view([batch, 3, size])?;
         self.contrast(&vectors.f_select(1, 0)?, &vectors.f_select(1, 1)?, &vectors.f_select(1, 2)?)

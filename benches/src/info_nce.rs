@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use anyhow::Result;
-use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, info_nce};
+use objectives::{ContrastConfig, ContrastRowInfo, NegativeQueue, QueueConfig, info_nce};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::case::{backward, share_inputs};
@@ -87,7 +87,7 @@ impl Inputs {
     /// This project's formulation.
     fn streamed(&self) -> Result<f64> {
         let config = ContrastConfig::released(TEMPERATURE).loss;
-        let rows = ContrastRows::default();
+        let rows = ContrastRowInfo::default();
         let loss = info_nce(&self.query, &self.key, Some(&self.queue), 0, &rows, &config)?;
         self.pushed_queue.borrow_mut().push(&self.key, None)?;
         backward(loss, &[&self.query, &self.key])

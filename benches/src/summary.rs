@@ -10,15 +10,15 @@ pub struct Timed {
     pub name: String,
     /// This project's formulation.
     pub ours: String,
-    /// Median seconds of a step.
+    /// Median seconds per run of this project's formulation.
     pub ours_seconds: f64,
     /// The baseline formulation.
     pub peer: String,
-    /// Median seconds of a step.
+    /// Median seconds per run of the baseline formulation.
     pub peer_seconds: f64,
     /// The step whose time is the ratio's denominator.
     pub unit: String,
-    /// Median seconds of the unit.
+    /// Median seconds per run of the step `unit`.
     pub unit_seconds: f64,
     /// `ours_seconds / unit_seconds`.
     pub ratio: f64,
@@ -32,9 +32,10 @@ pub struct Line {
     /// The times.
     #[serde(flatten)]
     pub timed: Timed,
-    /// Peak memory of this project's step above its inputs, in MiB, if measured.
+    /// Peak memory of this project's formulation in MiB, not counting its inputs; `None` if not
+    /// measured.
     pub ours_mib: Option<f64>,
-    /// Peak memory of the baseline above its inputs, in MiB.
+    /// Peak memory of the baseline in MiB, not counting its inputs; `None` if not measured.
     pub peer_mib: Option<f64>,
     /// The maximum peak memory that meets the goal, in MiB.
     pub goal_mib: Option<f64>,

@@ -46,7 +46,7 @@ impl Inputs {
             matrix: Tensor::f_zeros([0], (Kind::Float, device))?,
             k,
         };
-        case.matrix = case.all_pairs()?;
+        case.matrix = case.pair_scores()?;
         Ok(case)
     }
 
@@ -66,11 +66,11 @@ impl Inputs {
 
     /// Computes all `L · L` scores and their mask, and selects the best scores with libtorch.
     fn full_topk(&self) -> Result<f64> {
-        let (scores, _) = self.all_pairs()?.f_topk(self.k, 1, true, true)?;
+        let (scores, _) = self.pair_scores()?.f_topk(self.k, 1, true, true)?;
         Ok(scores.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 
-    fn all_pairs(&self) -> Result<Tensor> {
+    fn pair_scores(&self) -> Result<Tensor> {
         let [start, end] = &self.logits;
         let (batch, length) = start.size2()?;
         let pairs = Tensor::f_ones([length, length], (Kind::Bool, start.device()))?;

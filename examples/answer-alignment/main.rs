@@ -71,7 +71,7 @@ fn run(args: &Args) -> Result<()> {
     if scorer.is_none() {
         log("The model has no masked-LM head: methods that need its scores are skipped.");
     }
-    let methods = Methods { aligner: &aligner, project: &config.project, scorer };
+    let methods = Methods { aligner: &aligner, projection: &config.project, scorer };
 
     let xquad_file = |language| args.data.join(format!("xquad.{language}.json"));
     let english = Dataset::read(xquad_file(Language::EN))?;

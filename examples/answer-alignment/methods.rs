@@ -20,7 +20,7 @@ const ORACLE_ACCURACIES: [f64; 3] = [1.0, 0.75, 0.5];
 /// Models and options that the methods use.
 pub struct Methods<'a> {
     pub aligner: &'a AnswerAligner<'a>,
-    pub project: &'a ProjectConfig,
+    pub projection: &'a ProjectConfig,
     /// Absent if the model has no masked-LM head.
     pub scorer: Option<EncoderScorer<'a>>,
 }
@@ -43,7 +43,7 @@ impl<'a> Methods<'a> {
             let (source_tokens, target_tokens) = (source.tokens(), target.tokens());
             Ok(Alignment { similarity, source_tokens, target_tokens })
         };
-        let by_alignment = ByAlignment { align, config: self.project.clone() };
+        let by_alignment = ByAlignment { align, config: self.projection.clone() };
         let mut methods: Vec<NamedMethod<'a>> = vec![
             ("search, English string, nearest".into(), Box::new(search)),
             ("alignment".into(), Box::new(by_alignment)),
@@ -190,7 +190,8 @@ impl Oracle {
         let match_score = |matches: bool| if matches { -0.5 } else { -30.0 };
         let is_from_target = request.from == self.task.to;
         if request.target == self.task.target {
-            // If the source has markers, words near the preferred span have lower scores.
+            // Markers in the source lower the scores of words near `span`. CODEC searches for such
+            // changes to find the words at which the answer may start.
             let is_marked = request.source != self.task.source;
             let is_near = |word: &Range<usize>| {
                 word.start <= self.span.end + 1 && self.span.start <= word.end + 1

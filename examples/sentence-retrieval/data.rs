@@ -136,9 +136,9 @@ impl Inputs {
                     pairs.push(pair);
                     continue;
                 }
-                let other_paragraphs = training.iter().filter(|(_, q)| q.paragraph != paragraph);
+                let other_questions = training.iter().filter(|(_, q)| q.paragraph != paragraph);
                 let (other_question, _) =
-                    other_paragraphs.choose(&mut rng).context("one training paragraph")?;
+                    other_questions.choose(&mut rng).context("one training paragraph")?;
                 let key = text(&self.question_texts, key_language, *other_question)?;
                 let negative_pair = TextPair { key, similarity: Some(0.0), ..pair.clone() };
                 pairs.extend([TextPair { similarity: Some(1.0), ..pair }, negative_pair]);

@@ -84,10 +84,10 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
 ///
 /// `question_vectors` has the vectors of all questions, for each language except the query's
 /// language. `target_of` maps the paragraph of a question to the paragraph whose vector the
-/// question is added to. In every paragraph, the question with the query's index is excluded,
-/// because in the query's paragraph it is the query. Questions are repeated or omitted so that
-/// every paragraph has the same number of questions, because a vector with more questions is closer
-/// to every query.
+/// question is added to. The query is not added to its paragraph. To treat all paragraphs equally,
+/// the question with the query's index is also excluded from the other paragraphs. Questions are
+/// repeated or omitted so that every paragraph has the same number of questions, because a vector
+/// with more questions is closer to every query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &Evaluation,

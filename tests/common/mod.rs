@@ -140,22 +140,22 @@ fn prepare_phrases(questions: &str) -> String {
 /// Returns settings that select small data for a recipe. The data is in two languages; for
 /// `bridging-gap`, it is in all languages of the demo.
 pub fn small_data(recipe: &str) -> Vec<String> {
-    let folder_keys = |folder: &str, keys: &[&str]| -> Vec<String> {
+    let folder_settings = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
         let keys = keys.iter().map(|key| format!("data.{key}={folder}"));
         keys.chain([train]).collect()
     };
     match recipe {
-        "bridging-gap" => folder_keys(&fact_questions(), &["evaluation"]),
+        "bridging-gap" => folder_settings(&fact_questions(), &["evaluation"]),
         "mixmrc-lakm" => {
             let folder = demo_data("fact-questions", "--parallel --languages en,de --items 40");
-            let mut settings = folder_keys(&folder, &["translated", "dev", "evaluation"]);
+            let mut settings = folder_settings(&folder, &["translated", "dev", "evaluation"]);
             settings.push(format!("data.phrases={}", prepare_phrases(&folder)));
             settings
         }
         "filter" => {
             let folder = prepare(&format!("{FEW_ARTICLES_COMMAND} --first 3"));
-            let mut settings = folder_keys(&folder, &["translated", "evaluation"]);
+            let mut settings = folder_settings(&folder, &["translated", "evaluation"]);
             settings.push(format!("data.second={folder}/second"));
             settings
         }

@@ -109,7 +109,11 @@ fn digests(
             }
         } else if relative == "summary.json" {
             let text = fs::read(&path).with_context(|| key.clone())?;
-            numbers(&serde_json::from_slice(&text).with_context(|| key.clone())?, &key, entries);
+            collect_values(
+                &serde_json::from_slice(&text).with_context(|| key.clone())?,
+                &key,
+                entries,
+            );
         } else if has_suffix("metrics.jsonl")
             || has_suffix(".safetensors")
             || has_suffix("table.md")
@@ -131,16 +135,16 @@ fn digests(
 }
 
 /// Collects every value of a JSON file by its path, except times.
-fn numbers(value: &Value, key: &str, entries: &mut BTreeMap<String, String>) {
+fn collect_values(value: &Value, key: &str, entries: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(members) => {
             for (name, value) in members.iter().filter(|(name, _)| !name.contains("seconds")) {
-                numbers(value, &format!("{key}/{name}"), entries);
+                collect_values(value, &format!("{key}/{name}"), entries);
             }
         }
         Value::Array(values) => {
             for (index, value) in values.iter().enumerate() {
-                numbers(value, &format!("{key}/{index}"), entries);
+                collect_values(value, &format!("{key}/{index}"), entries);
             }
         }
         value => {
@@ -206,7 +210,7 @@ mod tests {
     fn differences_are_listed_without_times() {
         let values_of = |text: &str| {
             let mut values = BTreeMap::new();
-            numbers(&serde_json::from_str(text).unwrap(), "run", &mut values);
+            collect_values(&serde_json::from_str(text).unwrap(), "run", &mut values);
             values
         };
         let earlier = values_of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);

@@ -121,13 +121,13 @@ enum Task {
         cargo xtask peers --torch    also torch (4.5 GB)\n  \
         cargo xtask peers --older    only transformers 4, into .peers-4 (250 MB)"
     )]
-    PythonPackages {
+    Peers {
         /// Also install torch, torchrun and transformers
         #[arg(long)]
         torch: bool,
         /// Install only the last transformers 4, into .peers-4
-        #[arg(long, conflicts_with = "torch")]
-        older: bool,
+        #[arg(long = "older", conflicts_with = "torch")]
+        transformers_4: bool,
     },
     /// Train and evaluate the embedded demo
     #[command(after_help = "Options are passed on to the program; `cargo xtask demo -- --help` \
@@ -243,13 +243,14 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
         }
         Task::Pretrained { force } => {
             ensure(root, Options::default())?;
-            let state = if pretrained::encoders(root, force)? { "ready" } else { "up to date" };
+            let state =
+                if pretrained::create_encoders(root, force)? { "ready" } else { "up to date" };
             println!("{state}: {} and {}", pretrained::ENCODER, pretrained::TRIMMED);
             Ok(())
         }
         Task::Reader { arguments } => reader::reader(root, &arguments),
-        Task::PythonPackages { torch, older } => {
-            let python = match older {
+        Task::Peers { torch, transformers_4 } => {
+            let python = match transformers_4 {
                 true => peers::transformers_4(root)?,
                 false => peers::peers(root, torch)?,
             };

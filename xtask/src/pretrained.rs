@@ -88,7 +88,7 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
 ///
 /// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
 /// was created. Requires libtorch.
-pub fn encoders(root: &Path, force: bool) -> Result<bool> {
+pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
     let is_created = encoder(root, force)?;
     if root.join(TRIMMED).is_dir() && !is_created {
         return Ok(false);

@@ -23,7 +23,7 @@ const DEFAULTS: [(&str, &str); 4] =
 /// Trains the reader, or resumes an interrupted training. `arguments` are passed to `polyqa train`.
 pub fn reader(root: &Path, arguments: &[String]) -> Result<()> {
     ensure(root, Options::default())?;
-    pretrained::encoders(root, false)?;
+    pretrained::create_encoders(root, false)?;
     let mut build = cargo(root);
     build.args(["build", "--release"]);
     for program in ["polyqa", "demo-data"] {

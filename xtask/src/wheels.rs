@@ -293,10 +293,10 @@ fn parse_df(text: &str) -> Option<u64> {
     // Filesystem 1024-blocks Used Available Capacity Mounted on; the first field may contain
     // spaces.
     let words: Vec<_> = text.lines().nth(1)?.split_whitespace().collect();
-    let capacity = words.iter().position(|word| {
+    let capacity_index = words.iter().position(|word| {
         word.strip_suffix('%').is_some_and(|number| number.parse::<u64>().is_ok())
     })?;
-    words.get(capacity.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
+    words.get(capacity_index.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 struct DownloadError {

@@ -66,7 +66,7 @@ fn the_citation_names_this_version_and_every_paper() {
     }
 }
 
-/// Every function, test and bench in the map of equations exists.
+/// Every function, test and bench listed in `docs/reference/losses.md` exists.
 #[test]
 fn the_map_of_equations_names_existing_items() {
     let map = read("docs/reference/losses.md");

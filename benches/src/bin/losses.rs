@@ -34,8 +34,8 @@ struct Args {
     /// Measured runs of each formulation, after three warm-up runs
     #[arg(long, default_value_t = 30)]
     rounds: usize,
-    /// Time limit in seconds; when it is reached, the running comparison ends after its next round,
-    /// and the remaining comparisons are skipped and listed
+    /// Time limit in seconds; when it is reached, the running comparison ends after its current
+    /// round, and the remaining comparisons are skipped and listed
     #[arg(long)]
     seconds: Option<u64>,
     /// Folder for losses_cpu.json or losses_cuda.json [default: bench/ in the target folder]

@@ -24,7 +24,7 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 /// unpickling loads the model again.
 #[pyclass(module = "polyqa", frozen)]
 pub struct Reader {
-    /// Serialises calls, because tensors are not shared between threads.
+    /// Allows one call at a time, because tensors are not shared between threads.
     reader: Mutex<polyqa::Reader>,
     model: String,
     /// Name of the selected precision.

@@ -111,8 +111,8 @@ pub fn n_best_arrays<'py>(
     let spans = n_best_lists.iter().flat_map(|list| &list.candidates);
     set_array(&candidates, "answer_end", spans.map(|c| index(c.answer_start + length(c))))?;
     set_array(&candidates, "score", floats(|c| c.score))?;
-    let probabilities = n_best_lists.iter().flat_map(|list| &list.candidates);
-    set_array(&candidates, "probability", probabilities.map(|c| c.probability))?;
+    let all_candidates = n_best_lists.iter().flat_map(|list| &list.candidates);
+    set_array(&candidates, "probability", all_candidates.map(|c| c.probability))?;
     set_array(&candidates, "start_logit", floats(|c| c.start_logit))?;
     set_array(&candidates, "end_logit", floats(|c| c.end_logit))?;
     let ranges = || {

@@ -91,7 +91,7 @@ impl QuestionReader {
         Ok(())
     }
 
-    /// Reads a row in the SQuAD format of data hubs.
+    /// Reads a row with the columns of SQuAD on the Hugging Face Hub.
     fn row(&mut self, row: &Bound<'_, PyAny>) -> Parsed<()> {
         let py = row.py();
         let title = self.text(row, intern!(py, "title"), false)?;

@@ -101,7 +101,7 @@ struct Scores<'a> {
     per_question: Option<&'a [QuestionScore]>,
 }
 
-/// Serialises results by id, in the order of the file.
+/// Serialises the scores as a map from question id to score, in the order of the data set.
 fn by_id<S: Serializer>(
     scores: &Option<&[QuestionScore]>,
     serializer: S,

@@ -49,11 +49,11 @@ impl Target {
 /// Returns the number of the file descriptor of this process that `path` refers to.
 fn file_descriptor(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
-    let process_folder = format!("/proc/{}/fd/", std::process::id());
+    let descriptor_folder = format!("/proc/{}/fd/", std::process::id());
     match text {
         "/dev/stdout" => Some("1"),
         "/dev/stderr" => Some("2"),
-        _ => ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", process_folder.as_str()]
+        _ => ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", descriptor_folder.as_str()]
             .iter()
             .find_map(|folder| text.strip_prefix(folder)),
     }

@@ -15,7 +15,7 @@ pub enum Error {
         /// The problem and the expected name.
         problem: &'static str,
     },
-    /// An environment variable has an invalid value.
+    /// An environment variable is not set or has an invalid value.
     #[error("{variable}: {problem}")]
     Setting {
         /// The variable.

@@ -40,7 +40,7 @@ use crate::Error;
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastRows, InfoNceConfig, Error, MicroBatch, cached_step, info_nce};
+/// use objectives::{ContrastRowInfo, InfoNceConfig, Error, MicroBatch, cached_step, info_nce};
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
@@ -51,7 +51,7 @@ use crate::Error;
 /// };
 /// let config = InfoNceConfig::default();
 /// let loss = cached_step(&micro_batches, Device::Cpu, embed, |embeddings| {
-///     info_nce(&embeddings[0], &embeddings[1], None, 0, &ContrastRows::default(), &config)
+///     info_nce(&embeddings[0], &embeddings[1], None, 0, &ContrastRowInfo::default(), &config)
 /// })?;
 /// assert!((loss.double_value(&[]) - 64_f64.ln()).abs() < 1e-5);
 /// assert!(weight.grad().defined());

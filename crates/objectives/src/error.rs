@@ -127,14 +127,14 @@ pub enum Error {
         /// The slot.
         slot: i64,
     },
-    /// A row that carries loss but lacks a required element.
+    /// A row that carries loss but lacks required tokens, for example those of its question.
     #[error("{tensor}[{row}]: {reason}")]
     EmptyRow {
         /// The argument's name.
         tensor: &'static str,
         /// Index of the row in the batch.
         row: i64,
-        /// The missing element.
+        /// The missing tokens, and how to fix the row.
         reason: &'static str,
     },
     /// A missing argument, an empty list, or a tensor missing in a saved state.

@@ -107,7 +107,7 @@ pub enum Negatives {
 
 /// Entity ids and validity of the rows of a contrastive batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ContrastRows<'a> {
+pub struct ContrastRowInfo<'a> {
     /// `[B]` i64: the entity that each row's query and key describe, negative where unknown.
     pub ids: Option<&'a Tensor>,
     /// `[B]` bool: false for rows that carry no loss and are not candidates for other rows, such as
@@ -148,13 +148,13 @@ pub struct ContrastRows<'a> {
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastRows, InfoNceConfig, NegativeQueue, QueueConfig, info_nce};
+/// use objectives::{ContrastRowInfo, InfoNceConfig, NegativeQueue, QueueConfig, info_nce};
 ///
 /// let options = (Kind::Float, Device::Cpu);
 /// let queue = NegativeQueue::new(8, options, &QueueConfig { size: 14, ..Default::default() })?;
 /// let query = Tensor::zeros([2, 8], options).set_requires_grad(true);
 /// let key = Tensor::ones([2, 8], options);
-/// let rows = ContrastRows::default();
+/// let rows = ContrastRowInfo::default();
 /// let loss = info_nce(&query, &key, Some(&queue), 0, &rows, &InfoNceConfig::default())?;
 /// // Equal similarities: ln(2 keys + 14 queued keys).
 /// assert!((loss.double_value(&[]) - 16_f64.ln()).abs() < 1e-6);
@@ -166,7 +166,7 @@ pub fn info_nce(
     key: &Tensor,
     queue: Option<&NegativeQueue>,
     skip_oldest: i64,
-    rows: &ContrastRows<'_>,
+    rows: &ContrastRowInfo<'_>,
     config: &InfoNceConfig,
 ) -> Result<Tensor, Error> {
     check_inputs(query, key, queue, rows, config)?;
@@ -237,7 +237,7 @@ fn check_inputs(
     query: &Tensor,
     key: &Tensor,
     queue: Option<&NegativeQueue>,
-    rows: &ContrastRows<'_>,
+    rows: &ContrastRowInfo<'_>,
     config: &InfoNceConfig,
 ) -> Result<(), Error> {
     config.validate()?;

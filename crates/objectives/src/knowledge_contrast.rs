@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::checks::{check_kind, check_matrix, check_shape};
 use crate::{
-    ContrastRows, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, info_nce,
+    ContrastRowInfo, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, info_nce,
     linear_cross_entropy,
 };
 
@@ -90,7 +90,7 @@ impl ContrastConfig {
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
 /// use objectives::{
-///     ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction,
+///     ContrastConfig, ContrastRowInfo, NegativeQueue, QueueConfig, masked_entity_prediction,
 /// };
 ///
 /// let options = (Kind::Float, Device::Cpu);
@@ -99,7 +99,7 @@ impl ContrastConfig {
 /// let mentions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let descriptions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was truncated
-/// let rows = ContrastRows { valid: Some(&valid), ..Default::default() };
+/// let rows = ContrastRowInfo { valid: Some(&valid), ..Default::default() };
 /// let config = ContrastConfig::released(0.05);
 /// let loss =
 ///     masked_entity_prediction(&mentions, &descriptions, &mut queue, &rows, &config)?;
@@ -111,7 +111,7 @@ pub fn masked_entity_prediction(
     query: &Tensor,
     key: &Tensor,
     queue: &mut NegativeQueue,
-    rows: &ContrastRows<'_>,
+    rows: &ContrastRowInfo<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, Error> {
     let (batch, _) = check_matrix("key", key, "[B, D]")?;
@@ -159,7 +159,7 @@ pub fn masked_entity_prediction(
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, object_entailment};
+/// use objectives::{ContrastConfig, ContrastRowInfo, NegativeQueue, QueueConfig, object_entailment};
 ///
 /// let options = (Kind::Float, Device::Cpu);
 /// let queue = QueueConfig { size: 64, ..Default::default() };
@@ -167,7 +167,7 @@ pub fn masked_entity_prediction(
 /// let (subject, relation) = (Tensor::ones([4, 8], options), Tensor::ones([4, 8], options));
 /// let query = (subject + relation).set_requires_grad(true); // projection omitted
 /// let object = Tensor::ones([4, 8], options);
-/// let (rows, config) = (ContrastRows::default(), ContrastConfig::paper());
+/// let (rows, config) = (ContrastRowInfo::default(), ContrastConfig::paper());
 /// object_entailment(&query, &object, &mut queue, &rows, &config)?.backward();
 /// # Ok::<(), objectives::Error>(())
 /// ```
@@ -176,7 +176,7 @@ pub fn object_entailment(
     query: &Tensor,
     key: &Tensor,
     queue: &mut NegativeQueue,
-    rows: &ContrastRows<'_>,
+    rows: &ContrastRowInfo<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, Error> {
     masked_entity_prediction(query, key, queue, rows, config)

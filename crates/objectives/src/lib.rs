@@ -45,7 +45,7 @@ pub use hard_learning::{
     HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
 };
 pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
-pub use info_nce::{ContrastRows, Direction, InfoNceConfig, Negatives, info_nce};
+pub use info_nce::{ContrastRowInfo, Direction, InfoNceConfig, Negatives, info_nce};
 pub use knowledge_contrast::{
     ContrastConfig, Push, masked_entity_prediction, object_entailment, relation_classification,
 };

@@ -1,6 +1,7 @@
 //! Measures the recall of the first stage across languages. For every pair of languages and each
-//! question, all XQuAD articles are ranked by BM25, by the dense and by the hybrid ranking. Recall
-//! is the share of questions whose gold article is ranked first or among the first five.
+//! question, all XQuAD articles are ranked by BM25, by the dense and by the hybrid ranking. The
+//! results are recall@1 and recall@5: the shares of questions whose gold article is ranked first,
+//! and whose gold article is among the first five.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};

@@ -112,8 +112,8 @@ impl Documents {
 
     /// Returns the same documents, each as a single passage.
     ///
-    /// By default, a document is cut at the ends of paragraphs: short paragraphs are joined to
-    /// passages of 50 words or more, and a paragraph of more than 250 words is cut between
+    /// By default, a document is cut at the ends of paragraphs: consecutive short paragraphs form
+    /// one passage of 50 words or more, and a paragraph of more than 250 words is cut between
     /// sentences.
     #[must_use]
     pub fn without_passages(self) -> Self {

@@ -44,8 +44,9 @@ pub(crate) struct Difference {
     pub baseline: f64,
     pub value: f64,
     pub test: PairedTest,
-    /// p-value of the randomisation test after Holm's correction. The correction covers the pairs
-    /// of all runs if `pair` is set, and the means of all runs otherwise.
+    /// p-value of the randomisation test after Holm's correction. If `pair` is set, the correction
+    /// covers the differences of all runs on single language pairs; otherwise, it covers the
+    /// differences of all runs' means.
     pub p_holm: f64,
 }
 

@@ -84,7 +84,8 @@ pub(crate) fn heat_maps(all: &ReportData, set: &str) -> Vec<HeatMap> {
         .map(|(run, name)| (name.as_str(), all.matrix(set, run)))
         .filter(|(_, matrix)| !matrix.is_empty())
         .collect();
-    let contexts: Vec<Vec<Language>> = runs.iter().map(|(_, matrix)| matrix.contexts()).collect();
+    let contexts: Vec<Vec<Language>> =
+        runs.iter().map(|(_, matrix)| matrix.context_languages()).collect();
     let one_context = contexts.windows(2).all(|pair| pair.first() == pair.get(1))
         && contexts.first().is_some_and(|first| first.len() == 1);
     let same_languages = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
@@ -140,7 +141,7 @@ fn mean<'a>(cells: impl Iterator<Item = &'a HeatCell>) -> Option<f64> {
 
 fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> HeatMap {
     let name = metric.name();
-    let (contexts, questions) = (matrix.contexts(), matrix.questions());
+    let (contexts, questions) = (matrix.context_languages(), matrix.question_languages());
     let cell = |context: Language, question: Language| {
         Some(heat_cell(matrix.get(context, question)?, metric, context, question, run))
     };

@@ -12,7 +12,7 @@ use crate::place::slice;
 use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask, Translations, Translator};
 
 /// [`Placed::method`] of a span that was recovered by its markers.
-pub(crate) const MARKERS: &str = "markers";
+pub(crate) const MARKERS_METHOD: &str = "markers";
 
 /// Reason why a span of the source has no position in the translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -203,7 +203,7 @@ impl<'a> SpanTransfer<'a> {
                 Some(Ok(recovered)) => {
                     for (&index, span) in indices.iter().zip(recovered.spans) {
                         if let Some(result) = spans.get_mut(index) {
-                            let (score, method, runners_up) = (1.0, MARKERS, Vec::new());
+                            let (score, method, runners_up) = (1.0, MARKERS_METHOD, Vec::new());
                             *result = Ok(Placed { span, score, method, runners_up });
                         }
                     }

@@ -9,7 +9,8 @@ use crate::checked::{NoAnswer, valid_answers};
 use crate::place::slice;
 use crate::search::SearchConfig;
 use crate::transfer::{
-    MARKERS, MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
+    MARKERS_METHOD, MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText,
+    add_count,
 };
 use crate::{BySearch, Error, PlaceError, PlaceSpans, Translator};
 
@@ -167,7 +168,7 @@ impl TranslateReport {
                 losses.first().into_iter().for_each(|&loss| self.discarded.count(loss));
                 return None;
             }
-            Some(MARKERS) => self.by_markers += 1,
+            Some(MARKERS_METHOD) => self.by_markers += 1,
             Some(_) => self.by_search += 1,
         }
         self.further_answers += answers.len() - 1;

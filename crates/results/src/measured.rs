@@ -1,4 +1,4 @@
-//! Measured numbers, in the format of published numbers.
+//! Measured numbers, comparable with published numbers.
 use std::path::Path;
 
 use atomic_file::Lines;
@@ -9,7 +9,8 @@ use crate::{Error, MeanInterval, Result};
 const EXPECTED_LINE: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
                         \"metric\": \"f1\", \"value\": 72.9}";
 
-/// A measured number, in the format of [`Published`](crate::Published) numbers.
+/// A measured number. Its first five fields have the same meaning as in
+/// [`Published`](crate::Published).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {

@@ -16,7 +16,7 @@ enum Layout {
     Models,
 }
 
-/// One of the paper's tables, extended by the numbers of a run.
+/// One of XLM-K's result tables, extended by the numbers of a run.
 #[derive(Clone, Debug)]
 pub struct PrintedTable {
     id: String,
@@ -44,7 +44,7 @@ enum Source {
 }
 
 impl PrintedTable {
-    /// The supported tables: MLQA, NER, XNLI, ablations, LAMA, XEP and XOR.
+    /// The supported tables, in this order: MLQA; NER; XNLI; ablations; LAMA; XEP and XOR.
     pub const IDS: [&str; 6] = ["001-1", "001-2", "001-3", "001-4", "001-5", "001-7"];
 
     /// Adds a run's numbers to a table of XLM-K, one of [`PrintedTable::IDS`].

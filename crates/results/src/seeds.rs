@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 
 use crate::{MeanInterval, Measured, over_seeds};
 
-/// The key of the mean over languages or files, in maps whose other keys are language codes.
+/// The key of the mean in maps from language codes to values. The mean is over languages, or over
+/// the data files of an evaluation set.
 pub const AVERAGE: &str = "average";
 
 /// Values in percent by metric (`f1`, `accuracy`) and language.
@@ -66,9 +67,9 @@ impl SeedSummary {
         })
     }
 
-    /// Returns the rows of a result table: `model (avg)` with intervals, and `model (max)`. With a
-    /// single seed, the only row is `model`. The average has the language code `avg`, as in the
-    /// papers.
+    /// Returns the numbers of the rows `model (avg)`, with intervals, and `model (max)` of a result
+    /// table, or of the single row `model` if there is only one seed. The average has the language
+    /// code `avg`, as in the papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         if self.seeds.len() < 2 {
             return measured_numbers(model, setting, &self.seeds);

@@ -8,7 +8,7 @@ use std::path::Path;
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::{PairKind, TextPair};
 use ndarray::Array2;
-use objectives::{ContrastRows, InfoNceConfig, cosine_regression, info_nce};
+use objectives::{ContrastRowInfo, InfoNceConfig, cosine_regression, info_nce};
 use serde::{Deserialize, Serialize};
 use shards::Manifest;
 use tch::Tensor;
@@ -248,7 +248,7 @@ impl<'a> TextPairTask<'a> {
         }
         let entities: Vec<i64> = rows.iter().map(|example| entity_id(&example.entity)).collect();
         let entities = id_tensor(&entities, query.device())?;
-        let entity_rows = ContrastRows { ids: Some(&entities), valid: None };
+        let entity_rows = ContrastRowInfo { ids: Some(&entities), valid: None };
         Ok(info_nce(query, key, None, 0, &entity_rows, &self.config.info_nce())?)
     }
 }

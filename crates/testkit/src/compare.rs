@@ -32,7 +32,7 @@ where
 }
 
 /// Panics unless every element of `got` is within `tolerance` (absolute) of `want`. The message
-/// lists the elements with the largest differences by their flat index.
+/// lists the elements with the largest differences, each with its flat index.
 #[track_caller]
 pub fn assert_close<'a, T>(name: &str, got: &'a T, want: &'a T, tolerance: f64)
 where

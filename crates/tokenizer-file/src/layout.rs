@@ -19,8 +19,8 @@ const FAMILIES: [(&str, &str, usize); 3] =
 const FIRST_TEXT: u32 = u32::MAX;
 const SECOND_TEXT: u32 = u32::MAX - 1;
 
-/// Special tokens that are missing or have an unsupported layout. The messages are printed after
-/// "tokenizer: ".
+/// Special tokens that are missing or have an unsupported layout. Callers are expected to prefix
+/// the messages with "tokenizer: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {

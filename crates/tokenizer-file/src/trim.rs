@@ -67,7 +67,7 @@ fn added_tokens(file: &Value) -> Result<Vec<(String, u32)>, String> {
     file["added_tokens"].as_array().into_iter().flatten().map(text_and_id).collect()
 }
 
-/// The vocabulary of a model.
+/// The vocabulary and the BPE merges in the field `model` of a `tokenizer.json`.
 struct Model {
     kind: Kind,
     ids: HashMap<String, u32>,

@@ -128,7 +128,8 @@ mod tests {
         crate::seeded_randn(size, seed).unwrap()
     }
 
-    /// Rounds to 8 bits with one scale per row, as float64.
+    /// Quantises `x` to 8 bits with one scale per row, and returns the dequantised values as
+    /// float64.
     fn rounded(x: &Tensor) -> Tensor {
         let x = x.to_kind(Kind::Float);
         let max_abs = x.abs().amax([-1].as_slice(), true);

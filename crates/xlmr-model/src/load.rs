@@ -247,14 +247,14 @@ impl<'a> Loader<'a> {
 
     fn set_segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
-            let types_name = self.names.token_type_embeddings;
-            let tensor = types_name.and_then(|name| Some((name, self.tensors.get(name)?)));
-            let Some((types_name, row)) = tensor else {
+            let embeddings_name = self.names.token_type_embeddings;
+            let tensor = embeddings_name.and_then(|name| Some((name, self.tensors.get(name)?)));
+            let Some((embeddings_name, row)) = tensor else {
                 let expected = "as_saved: this architecture has no segments";
                 return Err(Error::input("segments", expected, "learned2"));
             };
             let two_rows = row.f_repeat([2, 1])?;
-            self.tensors.insert(types_name.into(), two_rows);
+            self.tensors.insert(embeddings_name.into(), two_rows);
             self.config.type_vocab_size = 2;
         }
         Ok(())

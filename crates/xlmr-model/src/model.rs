@@ -389,7 +389,8 @@ impl Model {
         self.precision
     }
 
-    /// Sets the precision of [`in_precision`](Self::in_precision). Parameters stay float32.
+    /// Sets the precision that [`in_precision`](Self::in_precision) applies. Parameters stay
+    /// float32.
     ///
     /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the current weights of
     /// the encoder's linear layers; later changes of these weights have no effect until this method

@@ -116,8 +116,8 @@ impl ModernBert {
         is_local.then_some(self.local_attention / 2)
     }
 
-    /// Reads the keys of a `config.json` and removes them. Keys that occur only in files of 2024
-    /// are supported.
+    /// Reads the keys of a `config.json` and removes them. The older keys of ModernBERT's first
+    /// release (2024), such as `global_attn_every_n_layers`, are supported.
     pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
         let period: i64 = fields.take("global_attn_every_n_layers", INTEGER, 3)?;
         if period < 1 {
@@ -207,8 +207,9 @@ impl ModernBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, including the older keys of 2024. transformers 4 and
-    /// inference servers read only the older keys, and would use default values without them.
+    /// Writes the keys of `config.json`, including the older keys that ModernBERT's first release
+    /// (2024) used, such as `global_rope_theta`. transformers 4 and inference servers read only the
+    /// older keys, and would use default values without them.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
         self.keys(json);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});

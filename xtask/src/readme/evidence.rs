@@ -207,12 +207,15 @@ fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
         };
         let [model, control] = &claim.models;
         let control_setting = claim.control_setting.as_deref().unwrap_or(setting);
-        let measured = match find(model, setting).zip(find(control, control_setting)) {
+        let result_cells = match find(model, setting).zip(find(control, control_setting)) {
             Some((number, control)) => Comparison(number, control).cells()?,
             None => [MISSING, MISSING, NOT_RUN].map(str::to_owned),
         };
         let measured_on = format!("{metric}, {setting}; {}", claim.data);
-        table.row(&claim.claim, [claim.control.clone(), measured_on].into_iter().chain(measured));
+        table.row(
+            &claim.claim,
+            [claim.control.clone(), measured_on].into_iter().chain(result_cells),
+        );
     }
     Ok(table)
 }

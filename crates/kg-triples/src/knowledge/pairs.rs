@@ -57,8 +57,8 @@ pub struct TextPair {
     pub key: String,
     /// Language of the key.
     pub key_language: Language,
-    /// The entity that the key names. Pairs of a batch with equal entities are not negatives of
-    /// each other.
+    /// The entity that the key names. Two pairs with the same entity are not used as negatives of
+    /// each other in a batch.
     pub entity: String,
     /// The target of a regression of the texts' cosine similarity, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -308,8 +308,8 @@ fn build_labelled_graph(
         kinds.insert(head, LabelKind::Entity);
         kinds.insert(tail, LabelKind::Entity);
     }
-    // One kind per id suffices to add its labels, because `add_triple` has already recorded all
-    // kinds of the id.
+    // `kinds` has one kind per id, even if the id is both an entity and a relation. One kind is
+    // enough for `add_label`, because `add_triple` has already recorded both kinds.
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
         let mut block_labels: Vec<(String, Language, String)> = Vec::new();

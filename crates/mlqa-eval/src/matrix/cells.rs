@@ -124,7 +124,7 @@ impl Matrix {
     }
 
     /// Returns the context languages (table rows) in [`TableOrder`].
-    pub fn contexts(&self) -> Vec<Language> {
+    pub fn context_languages(&self) -> Vec<Language> {
         in_order(self.cells.keys().map(|&(context, _)| context))
     }
 
@@ -139,11 +139,11 @@ impl Matrix {
     /// for code in ["fr", "de"] {
     ///     matrix.insert(Language::EN, code.parse()?, cell.clone());
     /// }
-    /// assert_eq!(matrix.contexts(), ["en"]);
-    /// assert_eq!(matrix.questions(), ["de", "fr"]);
+    /// assert_eq!(matrix.context_languages(), ["en"]);
+    /// assert_eq!(matrix.question_languages(), ["de", "fr"]);
     /// # Ok::<(), mlqa_eval::LanguageError>(())
     /// ```
-    pub fn questions(&self) -> Vec<Language> {
+    pub fn question_languages(&self) -> Vec<Language> {
         in_order(self.cells.keys().map(|&(_, question)| question))
     }
 

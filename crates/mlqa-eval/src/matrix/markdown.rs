@@ -60,7 +60,7 @@ impl Matrix {
     /// interval after `±`. `–` marks a missing cell.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", self.title);
-        let (contexts, questions) = (self.contexts(), self.questions());
+        let (contexts, questions) = (self.context_languages(), self.question_languages());
         for metric in Metric::ALL {
             let columns = questions.iter().map(Language::to_string);
             let mut table = Table::new("context \\ question", columns);

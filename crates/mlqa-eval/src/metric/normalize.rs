@@ -42,8 +42,8 @@ impl Normalization {
             stripped.drain(..edge);
             let edge = stripped.iter().rposition(|&(_, c)| !is_space(c)).map_or(0, |at| at + 1);
             stripped.truncate(edge);
-            stripped.drain(..self.leading_article(&stripped));
-            stripped.truncate(stripped.len() - self.trailing_article(&stripped));
+            stripped.drain(..self.leading_article_length(&stripped));
+            stripped.truncate(stripped.len() - self.trailing_article_length(&stripped));
             if stripped.len() == length {
                 break;
             }
@@ -55,7 +55,7 @@ impl Normalization {
     }
 
     /// Length in code points of the article at the beginning of a text, or 0.
-    fn leading_article(self, text: &[(usize, char)]) -> usize {
+    fn leading_article_length(self, text: &[(usize, char)]) -> usize {
         let end = match self.articles() {
             Articles::ArabicPrefix => text.len().min(2),
             Articles::Words(_) => text.iter().position(|&(_, c)| !is_word(c)).unwrap_or(text.len()),
@@ -64,7 +64,7 @@ impl Normalization {
     }
 
     /// Length in code points of the article at the end of a text, or 0.
-    fn trailing_article(self, text: &[(usize, char)]) -> usize {
+    fn trailing_article_length(self, text: &[(usize, char)]) -> usize {
         let start = match self.articles() {
             Articles::ArabicPrefix => text.len().saturating_sub(2),
             Articles::Words(_) => {

@@ -5,7 +5,7 @@ use crate::{FileCheck, Finding, check_file};
 
 use super::{Failure, json, print, print_stderr};
 
-/// Validate question files: MLQA, XQuAD, SQuAD, and rows from data hubs.
+/// Validate question files: MLQA, XQuAD, SQuAD, and rows from the Hugging Face Hub.
 ///
 /// Prints one line per error to standard error: file, question id, position, kind and message. The
 /// checks cover the format, ids, empty texts, the offset of every gold answer (including offsets in

@@ -49,8 +49,8 @@ pub struct Args {
     /// Score like the official SQuAD 2.0 script: an empty prediction means "no answer"
     #[arg(long, conflicts_with_all = ["norm", "language", "per_question", "intervals"])]
     squad2: bool,
-    /// Null odds {"<question id>": 0.25, …}; also prints the best thresholds [default:
-    /// no_answer_probability of predictions in rows]
+    /// JSON file with a no-answer score per question, {"<question id>": 0.25, …}; prints the best
+    /// thresholds as well [default: no_answer_probability in the rows of the predictions file]
     #[arg(long, value_name = "FILE", requires = "squad2")]
     null_odds: Option<PathBuf>,
     /// Questions with null odds above this count as predicted "no answer"

@@ -309,7 +309,7 @@ impl From<Id> for String {
     }
 }
 
-/// The answers of a row in the format of data hubs.
+/// The answers of a row in the format of SQuAD on the Hugging Face Hub.
 #[derive(Deserialize)]
 #[serde(expecting = "lists `text` and `answer_start`, or a list of objects with both")]
 struct AnswerLists {

@@ -32,8 +32,9 @@ pub(crate) fn highest(
     best
 }
 
-/// Returns a lower bound for the `n`-th highest value: the `n`-th highest of the maxima of subsets.
-/// If there are many values, only slightly more than `n` of them reach the bound.
+/// Returns a lower bound for the `n`-th highest value. The values are divided into `MAX_SORTED`
+/// groups, and the bound is the `n`-th highest of the groups' maxima. If there are many values,
+/// only slightly more than `n` of them reach the bound.
 fn lower_bound(values: &[f32], n: usize) -> f32 {
     let mut maxima = [f32::NEG_INFINITY; MAX_SORTED];
     for chunk in values.as_chunks::<MAX_SORTED>().0 {

@@ -65,7 +65,7 @@ fn files_may_have_a_byte_order_mark_and_gzip() {
 }
 
 #[test]
-fn matrix_files_are_published_together() {
+fn both_matrix_files_are_written_or_neither() {
     let program = program();
     // Tests languages that are not in MLQA.
     let name = "test-context-fr-question-th.json";

@@ -1,4 +1,4 @@
-//! Parquet files with the schema of data hubs.
+//! Writes Parquet files with the columns of SQuAD on the Hugging Face Hub.
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;

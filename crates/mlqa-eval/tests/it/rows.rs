@@ -9,7 +9,7 @@ use mlqa_eval::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Converts questions to rows in the format of data hubs.
+/// Converts questions to rows in the format of SQuAD on the Hugging Face Hub.
 fn hub_rows(questions: &[Question]) -> Vec<Value> {
     let row = |question: &Question| {
         let texts: Vec<&str> = question.answers.iter().map(|answer| answer.text.as_str()).collect();
@@ -238,7 +238,7 @@ fn parquet_names_the_feature() {
 
 #[cfg(feature = "parquet")]
 mod parquet {
-    //! Tests files with the schema of data hubs.
+    //! Tests files with the columns of SQuAD on the Hugging Face Hub.
     use std::fs;
 
     use mlqa_eval::{Dataset, Error, FindingKind, check_file};

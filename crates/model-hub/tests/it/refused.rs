@@ -1,4 +1,4 @@
-//! Tests of servers that reject requests, fail, or send wrong content.
+//! Tests with servers that reject requests, fail, or send wrong content.
 use testkit::assert_contains;
 
 use crate::common::{

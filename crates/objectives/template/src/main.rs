@@ -4,7 +4,7 @@ use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, TokenScores,
+    ContrastConfig, ContrastRowInfo, MaskedLmConfig, NegativeQueue, QueueConfig, TokenScores,
     masked_entity_prediction, masked_lm, masked_positions,
 };
 
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut queue = NegativeQueue::new(3, options, &QueueConfig { size: 8, ..Default::default() })?;
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
-    let contrast_rows = ContrastRows::default();
+    let contrast_rows = ContrastRowInfo::default();
     let config = ContrastConfig::paper();
     let mep =
         masked_entity_prediction(&mentions, &descriptions, &mut queue, &contrast_rows, &config)?;

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use crate::common::{assert_near, scalar, sines, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, Error, InfoNceConfig, MicroBatch, MicroBatchSeeds, NegativeQueue,
-    QueueConfig, cached_step, info_nce, masked_entity_prediction,
+    ContrastConfig, ContrastRowInfo, Error, InfoNceConfig, MicroBatch, MicroBatchSeeds,
+    NegativeQueue, QueueConfig, cached_step, info_nce, masked_entity_prediction,
 };
 use torch_ext::{dropout_factors_like, token_offsets};
 
@@ -42,7 +42,7 @@ impl Encoder {
     fn loss(&self, embeddings: &[Tensor]) -> Result<Tensor, Error> {
         let query = embeddings[0].f_mul(&self.scale)?;
         let config = InfoNceConfig { temperature: 0.5, ..Default::default() };
-        info_nce(&query, &embeddings[1], None, 0, &ContrastRows::default(), &config)
+        info_nce(&query, &embeddings[1], None, 0, &ContrastRowInfo::default(), &config)
     }
 
     fn take_gradients(&self) -> Vec<Tensor> {
@@ -117,7 +117,7 @@ fn keys_are_pushed_once() {
     let config = QueueConfig { size: 20, ..Default::default() };
     let mut queue = NegativeQueue::new(8, (Kind::Double, Device::Cpu), &config).unwrap();
     let keys_before = queue.keys().unwrap();
-    let contrast_rows = ContrastRows::default();
+    let contrast_rows = ContrastRowInfo::default();
     let _ = cached_step(
         &micro_batches,
         Device::Cpu,

@@ -2,7 +2,7 @@
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{
-    ContrastRows, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, QueueConfig,
+    ContrastRowInfo, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, QueueConfig,
     QueueStart, info_nce,
 };
 
@@ -29,7 +29,7 @@ impl ContrastBatch {
         config: &InfoNceConfig,
     ) -> Result<Tensor, Error> {
         let (ids, valid) = (ids(&self.ids), Tensor::from_slice(&self.valid));
-        let rows = ContrastRows { ids: Some(&ids), valid: Some(&valid) };
+        let rows = ContrastRowInfo { ids: Some(&ids), valid: Some(&valid) };
         info_nce(query, key, Some(&self.queue()), skip_oldest, &rows, config)
     }
 
@@ -102,7 +102,7 @@ fn hand_computed_values_are_returned() {
     assert_near(batch.loss(0, &masked), expected, 1e-14);
     // A single row without a queue has no negatives, so its loss and gradient are 0.
     let single_row = leaf(&ndarray::array![[2.0, 3.0]]);
-    let (rows, config) = (ContrastRows::default(), InfoNceConfig::default());
+    let (rows, config) = (ContrastRowInfo::default(), InfoNceConfig::default());
     let loss = info_nce(&single_row, &single_row, None, 0, &rows, &config).unwrap();
     loss.backward();
     assert_eq!((scalar(&loss), max_abs(&single_row.grad())), (0.0, 0.0));
@@ -115,7 +115,7 @@ fn large_close_similarities_retain_precision() {
         let config = InfoNceConfig { direction, ..Default::default() };
         let query = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
         let key = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
-        let loss = info_nce(&query, &key, None, 0, &ContrastRows::default(), &config).unwrap();
+        let loss = info_nce(&query, &key, None, 0, &ContrastRowInfo::default(), &config).unwrap();
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
         // All keys are equal, so the gradient of the query is 0.
@@ -209,16 +209,16 @@ fn large_similarities_are_summed_in_float32() {
 fn invalid_arguments_are_reported() {
     let batch = ContrastBatch::sines(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
-    let contrast_rows = ContrastRows::default();
-    let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
+    let contrast_rows = ContrastRowInfo::default();
+    let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRowInfo<'_>, config: &InfoNceConfig| {
         error_message(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
     };
     let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &contrast_rows, &default);
     let with = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one_element = ids(&[1]);
-    let short_ids = ContrastRows { ids: Some(&one_element), valid: None };
-    let short_valid = ContrastRows { ids: None, valid: Some(&one_element) };
+    let short_ids = ContrastRowInfo { ids: Some(&one_element), valid: None };
+    let short_valid = ContrastRowInfo { ids: None, valid: Some(&one_element) };
     assert_messages([
         (inputs(&q, &k.narrow(1, 0, 2)), "key: expected shape [B, D] = [2, 3], got [2, 2]"),
         (inputs(&q.view([6]), &k), "query: expected shape [B, D]…"),

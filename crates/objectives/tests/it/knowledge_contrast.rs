@@ -3,7 +3,7 @@
 use crate::common::*;
 use ndarray::{Array2, Axis, concatenate};
 use objectives::{
-    ContrastConfig, ContrastRows, Direction, InfoNceConfig, NegativeQueue, Negatives, Push,
+    ContrastConfig, ContrastRowInfo, Direction, InfoNceConfig, NegativeQueue, Negatives, Push,
     QueueConfig, QueueStart, masked_entity_prediction, object_entailment, relation_classification,
 };
 
@@ -60,7 +60,7 @@ type Task = fn(
     &Tensor,
     &Tensor,
     &mut NegativeQueue,
-    &ContrastRows<'_>,
+    &ContrastRowInfo<'_>,
     &ContrastConfig,
 ) -> Result<Tensor, objectives::Error>;
 const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
@@ -68,7 +68,7 @@ const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 #[test]
 fn each_preset_equals_its_naive_loss_and_keys_receive_gradient() {
     let [query, key, rows] = inputs(5, 11, 8);
-    let no_ids = ContrastRows::default();
+    let no_ids = ContrastRowInfo::default();
     for task in TASKS {
         for (config, naive) in [
             (ContrastConfig::paper(), naive_paper(&query, &key, &rows)),
@@ -93,7 +93,7 @@ fn keys_are_queued_except_in_evaluation() {
         let mut queue = queue_of(&rows);
         let config = ContrastConfig { push, ..Default::default() };
         let entities = ids(&[5, 6]);
-        let contrast_rows = ContrastRows { ids: Some(&entities), valid: None };
+        let contrast_rows = ContrastRowInfo { ids: Some(&entities), valid: None };
         let (query, keys) = (tensor(&query), leaf(&key));
         let loss =
             masked_entity_prediction(&query, &keys, &mut queue, &contrast_rows, &config).unwrap();
@@ -114,7 +114,7 @@ fn keys_are_queued_except_in_evaluation() {
 fn a_batch_larger_than_the_queue_replaces_all_keys() {
     let [query, key, rows] = inputs(6, 4, 3);
     let mut queue = queue_of(&rows);
-    let no_ids = ContrastRows::default();
+    let no_ids = ContrastRowInfo::default();
     let paper = ContrastConfig::paper();
     let loss =
         masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &no_ids, &paper);
@@ -128,7 +128,7 @@ fn a_batch_larger_than_the_queue_replaces_all_keys() {
 fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
     let [query, key, rows] = inputs(3, 5, 2);
     let valid = Tensor::from_slice(&[true, false, true]);
-    let contrast_rows = ContrastRows { ids: None, valid: Some(&valid) };
+    let contrast_rows = ContrastRowInfo { ids: None, valid: Some(&valid) };
     let valid_indices = Tensor::from_slice(&[0i64, 2]);
     let (valid_queries, key_tensor) = (query.select(Axis(0), &[0, 2]), tensor(&key));
     let paper = ContrastConfig::paper();
@@ -149,7 +149,7 @@ fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
     // Without a mention the loss is 0, and the paper's preset pushes nothing.
     let no_valid_row = Tensor::from_slice(&[false, false, false]);
-    let contrast_rows = ContrastRows { ids: None, valid: Some(&no_valid_row) };
+    let contrast_rows = ContrastRowInfo { ids: None, valid: Some(&no_valid_row) };
     let mut queue = queue_of(&rows);
     let loss =
         masked_entity_prediction(&leaf(&query), &key_tensor, &mut queue, &contrast_rows, &paper)
@@ -167,7 +167,7 @@ fn an_error_does_not_change_the_queue() {
         loss: InfoNceConfig { temperature: -1.0, ..Default::default() },
         ..Default::default()
     };
-    let contrast_rows = ContrastRows::default();
+    let contrast_rows = ContrastRowInfo::default();
     let message =
         error_message(object_entailment(&query, &key, &mut queue, &contrast_rows, &config));
     assert!(message.starts_with("temperature"), "{message}");

@@ -15,9 +15,9 @@ use crate::{Error, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, Span
 pub struct CodecConfig {
     /// Spans may start only near a token whose log-probability changes by at least this value if
     /// markers are added to the source. The option `window` defines which tokens are near.
-    pub strong: f64,
+    pub min_nearby_change: f64,
     /// Minimum change of the log-probability of a token at which a span starts.
-    pub weak: f64,
+    pub min_start_change: f64,
     /// Number of tokens before and after the central token of a window.
     pub window: usize,
     /// Number of candidate spans (hypotheses) that are retained, best first.
@@ -31,7 +31,14 @@ pub struct CodecConfig {
 
 impl Default for CodecConfig {
     fn default() -> Self {
-        Self { strong: 0.5, weak: 0.1, window: 5, n_best: 5, max_words: 16, rerank: true }
+        Self {
+            min_nearby_change: 0.5,
+            min_start_change: 0.1,
+            window: 5,
+            n_best: 5,
+            max_words: 16,
+            rerank: true,
+        }
     }
 }
 
@@ -155,9 +162,10 @@ fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed,
 
 /// Returns for each word whether the span may start at the word.
 ///
-/// A span may start at a token whose score changes by at least `weak` if markers are added to the
-/// source, provided that the score of a token in the surrounding window changes by at least
-/// `strong`. All words are allowed if there is no such token, or if the tokens have no scores.
+/// A span may start at a token whose score changes by at least `min_start_change` if markers are
+/// added to the source, provided that the score of a token in the surrounding window changes by at
+/// least `min_nearby_change`. All words are allowed if there is no such token, or if the tokens have
+/// no scores.
 fn allowed_starts(
     words: &[Range<usize>],
     plain: &TextScore,
@@ -170,17 +178,19 @@ fn allowed_starts(
         true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
         false => Vec::new(),
     };
-    let is_near_strong_change = |index: usize| {
+    let is_near_large_change = |index: usize| {
         let window = changes
             .iter()
             .take(index + config.window + 1)
             .skip(index.saturating_sub(config.window));
-        window.into_iter().any(|&change| change >= config.strong)
+        window.into_iter().any(|&change| change >= config.min_nearby_change)
     };
     let tokens: Vec<&Range<usize>> = (0..)
         .zip(&changes)
         .zip(&plain.tokens)
-        .filter(|&((index, &change), _)| change >= config.weak && is_near_strong_change(index))
+        .filter(|&((index, &change), _)| {
+            change >= config.min_start_change && is_near_large_change(index)
+        })
         .map(|(_, (token, _))| token)
         .collect();
     if tokens.is_empty() {

@@ -13,7 +13,7 @@ fn line_count(path: &Path) -> usize {
     fs::read_to_string(path).unwrap().lines().count()
 }
 
-/// Opens a cache of a translator without translations.
+/// Opens a cache whose translator returns no translations.
 fn open(path: &Path) -> Result<Cached<impl Translator + use<>>, Error> {
     Cached::open(FunctionTranslator(|_: &str| None), path)
 }

@@ -40,21 +40,21 @@ fn write(folder: &Path, sizes: &[usize]) -> Vec<PathBuf> {
     paths
 }
 
-type Numbers = ShardedJsonl<[u64; 1]>;
+type NumberSource = ShardedJsonl<[u64; 1]>;
 
-fn source(paths: &[PathBuf], config: &ShuffleConfig) -> Numbers {
-    Numbers::new(Shards::open(paths).unwrap(), config.clone()).unwrap()
+fn source(paths: &[PathBuf], config: &ShuffleConfig) -> NumberSource {
+    NumberSource::new(Shards::open(paths).unwrap(), config.clone()).unwrap()
 }
 
 fn start(source: &mut impl ExampleSource, epoch: u64) {
     source.start_epoch(epoch, rng_for(5, "order", epoch)).unwrap();
 }
 
-fn remaining(source: &mut Numbers) -> Vec<u64> {
+fn remaining(source: &mut NumberSource) -> Vec<u64> {
     std::iter::from_fn(|| source.next_example().unwrap()).map(|[number]| number).collect()
 }
 
-fn epoch(source: &mut Numbers, number: u64) -> Vec<u64> {
+fn epoch(source: &mut NumberSource, number: u64) -> Vec<u64> {
     start(source, number);
     remaining(source)
 }

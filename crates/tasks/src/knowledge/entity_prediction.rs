@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kg_triples::Language;
 use kg_triples::knowledge::MentionExample;
 use objectives::masking::{MaskingVocab, entity_masking};
-use objectives::{ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction};
+use objectives::{ContrastRowInfo, NegativeQueue, QueueConfig, masked_entity_prediction};
 use tch::{Kind, Tensor};
 use trainer::{
     Endless, ExampleRecord, ExampleStream, Examples, Fingerprint, ShardedJsonl, Step, StepLosses,
@@ -114,7 +114,7 @@ impl<'a> EntityPredictionTask<'a> {
                 &select(&query)?,
                 &select(&key)?,
                 queue,
-                &ContrastRows { ids: Some(&entities), valid: None },
+                &ContrastRowInfo { ids: Some(&entities), valid: None },
                 &self.losses.mep,
             )?;
             losses.push(loss.f_mul_scalar(fraction)?);

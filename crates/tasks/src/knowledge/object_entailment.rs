@@ -1,7 +1,7 @@
 //! Object entailment (XLM-K, §3.3).
 use kg_triples::knowledge::EntailmentExample;
 use objectives::{
-    ContrastRows, NegativeQueue, QueueConfig, object_entailment, relation_classification,
+    ContrastRowInfo, NegativeQueue, QueueConfig, object_entailment, relation_classification,
 };
 use tch::{Kind, Tensor};
 use trainer::{
@@ -77,7 +77,7 @@ impl<'a> ObjectEntailmentTask<'a> {
         let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
         let objects: Vec<i64> = examples.iter().map(|example| entity_id(&example.object)).collect();
         let objects = id_tensor(&objects, query.device())?;
-        let rows = ContrastRows { ids: Some(&objects), valid: None };
+        let rows = ContrastRowInfo { ids: Some(&objects), valid: None };
         Ok(object_entailment(&query, &key, &mut self.queue, &rows, &self.losses.oe)?)
     }
 }

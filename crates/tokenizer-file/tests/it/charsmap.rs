@@ -49,7 +49,8 @@ fn damaged_character_tables_are_errors() {
         let error = read_with(&damaged_table).unwrap_err().to_string();
         assert!(error.contains("its precompiled_charsmap is damaged"), "{error}");
     }
-    // All texts form one text without terminators, so one character expands to 20,000 characters.
+    // Without their zero terminators, all replacement texts of the table form a single text, so one
+    // character expands to 20,000 characters.
     let mut joined_texts = table.clone();
     for byte in &mut joined_texts[4 + 4 * n_units..] {
         *byte = if *byte == 0 { b'e' } else { *byte };

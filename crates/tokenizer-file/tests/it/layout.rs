@@ -216,9 +216,9 @@ fn words_after_spaces_have_the_tokens_of_the_text() {
         assert_eq!(spacing.marks_spaces(), after_space != "house");
         // The tokens of the words after spaces, concatenated, are the tokens of the text.
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
-        let words: Vec<u32> =
+        let word_ids: Vec<u32> =
             ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.after_space(word))).collect();
-        assert_eq!(words, ids(&spacing.after_space("a red house")), "{name}");
+        assert_eq!(word_ids, ids(&spacing.after_space("a red house")), "{name}");
         let begins_after = |before: &str| spacing.begins_after(&tokenizer, before).unwrap();
         assert_eq!(begins_after("("), name == "wordpiece.json");
         assert!(!begins_after("") && !begins_after("b"));

@@ -64,7 +64,7 @@ fn normalisers_that_expand_texts_too_much_are_rejected() {
         assert!(error.contains("tokenizer.json") && error.contains("at most 1000"), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
-    let common = vec![
+    let common_steps = vec![
         json!({"type": "Prepend", "prepend": space}),
         replace(literal(" "), space.clone()),
         replace(regex(" {2,}"), " ".into()),
@@ -74,9 +74,11 @@ fn normalisers_that_expand_texts_too_much_are_rejected() {
         json!({"type": "NFKC"}),
     ];
     let same_length_replacement = replace(literal(&long_text), long_text.clone());
-    for normalizer in
-        [Value::Null, sequence([common.clone(), common].concat()), same_length_replacement]
-    {
+    for normalizer in [
+        Value::Null,
+        sequence([common_steps.clone(), common_steps].concat()),
+        same_length_replacement,
+    ] {
         assert!(read_with(normalizer.clone()).is_ok(), "{normalizer}");
     }
 }

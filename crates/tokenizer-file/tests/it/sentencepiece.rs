@@ -240,7 +240,7 @@ fn unsupported_and_damaged_models_are_one_line_errors() {
         (with_piece("<mask>", 0.0, 4), "is a special token of XLM-R"),
         (with_piece("<s>", 0.0, 4), "is a special token of XLM-R"),
         (with_long_piece(513), "its piece 4 is longer than 512 characters"),
-        // Bytes that are not a message, and fields whose stated length exceeds that of the file.
+        // Bytes that are not a protobuf message, and fields that are longer than the file.
         (Vec::new(), "cut off"),
         (b"{\"version\": \"1.0\"}".to_vec(), "it is damaged: "),
         (b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f<unk>".to_vec(), "it is damaged: "),
@@ -279,7 +279,8 @@ fn truncated_models_are_errors() {
 fn small_model() -> Vec<u8> {
     let mut table = 1024u32.to_le_bytes().to_vec();
     table.resize(4 + 1024, 0);
-    // `precompiled_charsmap`, 1,028 bytes, in a message of 1,031 bytes.
+    // The message `normalizer_spec` (1,031 bytes) contains only the field `precompiled_charsmap`
+    // (1,028 bytes).
     [&PartialModel::default().bytes()[..], b"\x1a\x87\x08\x12\x84\x08", &table].concat()
 }
 

@@ -24,7 +24,7 @@ fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
 #[test]
 fn projections_and_their_gradients_are_rotated() {
     let _lock = lock_rng();
-    // float64 has no fused CPU kernel, so this uses the tensor operations that are used on a GPU.
+    // float64 has no fused CPU kernel, so `rotary` uses the tensor operations for GPUs instead.
     check_rotation(Kind::Float);
     check_rotation(Kind::Double);
 }

@@ -16,6 +16,6 @@ pub use list::{
     SkippedQuery,
 };
 pub use rank::{RankConfig, Similarity, rank_candidates};
-pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};
+pub use score::{LanguagePairScore, RankSummary, RetrievalScore, score_retrieval};
 pub use summary::RetrievalSummary;
 pub use vectors::read_vectors;

@@ -45,7 +45,7 @@ impl RankSummary {
 
 /// The summary of one pair of languages.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct PairScore {
+pub struct LanguagePairScore {
     /// Language of the queries.
     pub query: String,
     /// Language of the gold candidates.
@@ -66,7 +66,7 @@ pub struct RetrievalScore {
     /// Summary by language of the query.
     pub languages: BTreeMap<String, RankSummary>,
     /// Summary by language of the query and of the gold candidate, sorted.
-    pub pairs: Vec<PairScore>,
+    pub pairs: Vec<LanguagePairScore>,
 }
 
 impl RetrievalScore {
@@ -104,7 +104,7 @@ pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<Retrieva
         .filter_map(|(&code, ranks)| Some((code.to_owned(), RankSummary::of(ranks)?)));
     let by_pair = pairs.iter().filter_map(|(&(query, candidate), ranks)| {
         let (query, candidate) = (query.to_owned(), candidate.to_owned());
-        Some(PairScore { query, candidate, ranks: RankSummary::of(ranks)? })
+        Some(LanguagePairScore { query, candidate, ranks: RankSummary::of(ranks)? })
     });
     Ok(RetrievalScore {
         all,

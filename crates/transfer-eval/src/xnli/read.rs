@@ -95,9 +95,9 @@ pub struct NliData {
 /// machine-translated training set of XNLI (`premise`, `hypo`, `label`), plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has a
-/// different number of columns than the header, or a label is unknown; [`Error::Content`] if the
-/// file contains no pair.
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
+/// too few or too many columns, or a label is unknown; [`Error::Content`] if the file has no
+/// labelled pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     let text = read_text(path)?;

@@ -107,7 +107,7 @@ fn accuracy_equals_hand_computed_values() {
 
 proptest! {
     #[test]
-    fn inputs_equal_tokenizers(
+    fn inputs_equal_the_output_of_tokenizers(
         premise in "([a-d]{1,3} ){0,20}", hypothesis in "([a-d]{1,3} ){0,20}", max_length in 6usize..40,
     ) {
         let mut reference = tokenizer().clone();

@@ -31,7 +31,7 @@ fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
 }
 
 #[test]
-fn complete_and_truncated_pairs_equal_tokenizers() {
+fn complete_and_truncated_pairs_equal_the_output_of_tokenizers() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         for [language, premise, hypothesis] in PAIRS {

@@ -1,4 +1,4 @@
-//! External tests of the crate in one program.
+//! Integration tests of the crate.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod adapter_folder;

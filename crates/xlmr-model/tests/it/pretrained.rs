@@ -99,7 +99,7 @@ fn load_trained_accepts_only_models_of_the_class() {
     assert!(error.contains("qa_outputs.weight"), "{error}");
 }
 
-/// Writes a model with a tokenizer of the fixtures, without additional files.
+/// Writes a model and the `tokenizer.json` of the test fixtures, without other tokenizer files.
 fn write_folder(folder: &Path) {
     let tokenizer = testkit::fixture("tokenizer.json");
     let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer).unwrap().get_vocab_size(true);

@@ -71,8 +71,8 @@ pub struct Args {
     /// Write one file per language, train/switched.<lang>.jsonl.gz, to the folder --out
     #[arg(long)]
     by_language: bool,
-    /// Fraction of the entities that are held out, which means that their mentions are never
-    /// switched; they are selected by a hash of the id
+    /// Fraction of the entities to hold out, selected by a hash of the id. Mentions of held-out
+    /// entities are never switched
     #[arg(long, value_name = "FRACTION", conflicts_with = "tagged")]
     hold_out: Option<f64>,
     /// Random seed for the selection of held-out entities

@@ -16,7 +16,8 @@ pub struct Args {
     arguments: Vec<OsString>,
 }
 
-/// Starts `qa-report` from the folder of this program or from PATH, and returns its exit code.
+/// Runs `qa-report` from the folder of this program or from PATH, and ends this process with the
+/// exit code of `qa-report`. Returns only if `qa-report` cannot be started.
 pub fn run() -> Result<(), Failure> {
     let sibling = |program: PathBuf| program.with_file_name(format!("qa-report{EXE_SUFFIX}"));
     let sibling = current_exe().ok().map(sibling).filter(|path| path.is_file());

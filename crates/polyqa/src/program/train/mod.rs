@@ -55,15 +55,15 @@ pub fn run(args: &Args) -> Result<()> {
 /// have no answer.
 fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
-    let names = || {
-        let names = train.iter().map(|path| path.display().to_string());
-        names.collect::<Vec<_>>().join(", ")
+    let train_paths = || {
+        let paths = train.iter().map(|path| path.display().to_string());
+        paths.collect::<Vec<_>>().join(", ")
     };
     // `negatives = 0` is stored as a missing key, so that runs from before this key existed can be
     // resumed.
     *negatives = negatives.filter(|&count| count > 0);
     let questions = TrainingQuestions::read_all(train.iter())?;
-    let answered_questions = questions.clone().with_answers().with_context(names)?;
+    let answered_questions = questions.clone().with_answers().with_context(train_paths)?;
     Ok(match unanswerable {
         Unanswerable::Drop => answered_questions,
         Unanswerable::Train => (questions, 0),
