@@ -86,8 +86,8 @@ enum Command {
     XquadSplit(PrepareArgs<XquadSplit>),
     /// Write pairs of sentences about facts, a substitute for XNLI
     ///
-    /// Premises and hypotheses are synthetic: facts rendered with templates. The label depends only
-    /// on the premise, not on world knowledge.
+    /// Premises and hypotheses are synthetic: facts rendered with templates. The label follows from
+    /// the two sentences, without world knowledge.
     Inference(PrepareArgs<InferenceConfig>),
     /// Write clozes about facts, a substitute for mLAMA
     ///

@@ -1,7 +1,7 @@
 //! The model interface used by tasks.
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
-use trainer::{Fingerprint, FingerprintTensor};
+use trainer::{Fingerprint, FingerprintExt};
 use xlmr_model::{FusionConfig, Inputs, Model, encode_fused};
 
 use crate::Result;

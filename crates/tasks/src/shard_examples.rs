@@ -127,7 +127,7 @@ pub(crate) struct LinePosition {
 
 impl<T> LineExamples<T> {
     /// Advances to the next line that has an example; returns `false` at the end of the epoch.
-    fn next_line(&mut self) -> std::result::Result<bool, TaskError> {
+    fn advance_line(&mut self) -> std::result::Result<bool, TaskError> {
         self.returned_count = 0;
         self.examples.clear();
         while self.examples.is_empty() {
@@ -152,7 +152,7 @@ impl<T> ExampleSource for LineExamples<T> {
     }
 
     fn next_example(&mut self) -> std::result::Result<Option<T>, TaskError> {
-        if self.examples.is_empty() && !self.next_line()? {
+        if self.examples.is_empty() && !self.advance_line()? {
             return Ok(None);
         }
         self.returned_count += 1;
@@ -171,7 +171,7 @@ impl<T> ExampleSource for LineExamples<T> {
         self.examples.clear();
         self.returned_count = 0;
         if position.example > 0 {
-            let has_line = self.next_line()?;
+            let has_line = self.advance_line()?;
             if !has_line || position.example >= self.examples.len() {
                 let (example, examples) = (position.example, self.examples.len());
                 return Err(

@@ -106,11 +106,13 @@ mod tests {
 
     #[test]
     fn the_tuned_level_has_float32_accuracy() {
-        let (medium_error, highest_error) = matmul_errors().unwrap();
-        assert!(highest_error < 1e-3, "{highest_error}");
-        if tune_float32_matmul().unwrap() == MatmulPrecision::Medium {
-            assert!(medium_error <= 8.0 * highest_error, "{medium_error} {highest_error}");
-        }
+        tune_float32_matmul().unwrap();
+        let input = Tensor::arange(512 * 512, (Kind::Float, Device::Cpu)).sin().view([512, 512]);
+        let exact_input = input.to_kind(Kind::Double);
+        let exact = exact_input.matmul(&exact_input);
+        let error = (input.matmul(&input).to_kind(Kind::Double) - exact).abs().max();
+        // bfloat16 has errors of more than 0.01 here.
+        assert!(error.double_value(&[]) < 1e-3, "{error}");
         set_float32_matmul_precision(MatmulPrecision::Highest).unwrap();
     }
 }

@@ -116,7 +116,7 @@ struct Item<'a> {
 ///   of the same relation. Only facts whose head has a single tail for the relation are changed.
 /// - The neutral hypothesis is a fact about the head with a relation that is not in the premise.
 ///
-/// The label depends only on the premise, not on world knowledge.
+/// The label follows from premise and hypothesis, without world knowledge.
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no pair can be created.

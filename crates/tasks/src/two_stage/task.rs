@@ -9,7 +9,7 @@ use rand::Rng;
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 use trainer::{
-    ExampleRecord, Examples, Fingerprint, FingerprintTensor, GroupConfig, Step, StepLosses, Task,
+    ExampleRecord, Examples, Fingerprint, FingerprintExt, GroupConfig, Step, StepLosses, Task,
     TaskError, TrainConfig,
 };
 

@@ -3,12 +3,12 @@ use shards::Fingerprint;
 use tch::{Device, TchError, Tensor};
 
 /// Extends [`Fingerprint`] with tensors.
-pub trait FingerprintTensor {
+pub trait FingerprintExt {
     /// Adds a tensor: type, shape and values.
     fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self;
 }
 
-impl FingerprintTensor for Fingerprint {
+impl FingerprintExt for Fingerprint {
     fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self {
         match tensor_bytes(tensor) {
             Ok(bytes) => {
