@@ -22,8 +22,8 @@ impl Step {
     }
 }
 
-/// Returns a function that creates formulations which share `inputs`. Its arguments are the name of
-/// a formulation and the function to run on the inputs.
+/// Returns a function that creates formulations which share `inputs`. The returned function takes
+/// the name of a formulation and the function to run on the inputs.
 pub(crate) fn share_inputs<I: 'static>(
     inputs: I,
 ) -> impl Fn(&'static str, fn(&I) -> Result<f64>) -> Step {
@@ -126,8 +126,8 @@ impl Spec {
         Self { memory: true, ..self }
     }
 
-    /// Returns the times of this project and of a baseline. The ratio divides this project's time
-    /// by the time of the unit or, without a unit, of the baseline.
+    /// Returns the times of this project and of a baseline. The ratio is this project's time
+    /// divided by the time of `unit`, or by the baseline's time if `unit` is `None`.
     pub fn timed(&self, ours: (&str, f64), peer: (&str, f64), unit: Option<(&str, f64)>) -> Timed {
         let unit = unit.unwrap_or(peer);
         Timed {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use anyhow::Result;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed, ProjectConfig, ScoreRequest,
+    CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest,
     ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark, sentences, units,
 };
 use rand::{Rng, SeedableRng};
@@ -20,7 +20,7 @@ const ORACLE_ACCURACIES: [f64; 3] = [1.0, 0.75, 0.5];
 /// Models and options that the methods use.
 pub struct Methods<'a> {
     pub aligner: &'a AnswerAligner<'a>,
-    pub projection: &'a ProjectConfig,
+    pub projection: &'a ProjectionConfig,
     /// Absent if the model has no masked-LM head.
     pub scorer: Option<EncoderScorer<'a>>,
 }

@@ -25,7 +25,7 @@ pub struct Scores {
 }
 
 /// Values of a model in a table, by column.
-type ColumnValues = fn(&Scores) -> BTreeMap<String, f64>;
+type ColumnValuesFn = fn(&Scores) -> BTreeMap<String, f64>;
 
 fn p_at_1(scores: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
     scores.iter().map(|(code, p)| (format!("{code} ({})", p.labels), p.percent)).collect()
@@ -33,7 +33,7 @@ fn p_at_1(scores: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
 
 /// A table: its setting and metric in `numbers.jsonl`, its title, its values, and their number of
 /// decimal places.
-type TableSpec = ([&'static str; 2], &'static str, ColumnValues, usize);
+type TableSpec = ([&'static str; 2], &'static str, ColumnValuesFn, usize);
 
 const TABLES: [TableSpec; 3] = [
     (["switched", "p@1"], "label retrieval P@1, switched", |scores| p_at_1(&scores.switched), 1),

@@ -17,7 +17,7 @@ const XQUAD: &str = "xquad";
 pub struct QuestionData {
     /// Training questions.
     pub train: Vec<Question>,
-    /// Development questions that select a stage's model.
+    /// Development questions, used to select the best model of each training stage.
     pub dev: Vec<DevSet>,
     /// Evaluation files by set: `mlqa` or another name, and `xquad`.
     pub sets: BTreeMap<String, Vec<QuestionFile>>,

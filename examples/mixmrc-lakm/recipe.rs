@@ -31,9 +31,9 @@ pub struct Recipe {
     pub mix: MixConfig,
     /// Number of batches of each task in a round.
     pub rounds: BatchesPerRound,
-    /// `steps` counts updates on questions, and `epochs` counts epochs of the unmixed questions.
-    /// Arms with the same unmixed questions have equally many updates on questions. Updates on
-    /// phrases, and with `mixed_on_top` updates on mixed questions, are added.
+    /// `steps` is the number of updates on questions, and `epochs` is the number of epochs of the
+    /// unmixed questions. Updates on phrases are not included in these numbers. Updates on mixed
+    /// questions are included unless `mixed_on_top` is set.
     pub training: TrainConfig,
     /// Selection of the tested model, and the score that `training.patience` uses to stop training.
     #[serde(skip_serializing_if = "DevSelection::is_default")]

@@ -10,8 +10,8 @@ use mlqa_eval::{
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-/// Unit that the bootstrap resamples; each unit is an item of `numbers.jsonl`. Answers of an item
-/// are dependent and therefore resampled together.
+/// A test item: the unit that the bootstrap resamples. Each line of `numbers.jsonl` has one score
+/// per item. The answers of an item are dependent and are therefore resampled together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {

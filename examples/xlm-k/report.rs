@@ -53,11 +53,11 @@ impl Row {
         };
         let mut numbers = vec![measured("XOR", "macro accuracy", by_relation.clone())];
         for (setting, (_, _, probe)) in SETTINGS.iter().zip(PROBES) {
-            let seed_means = |value: fn(&RankSummary) -> f64| {
+            let values_by_seed = |value: fn(&RankSummary) -> f64| {
                 seeds.iter().map(|scores| Some(value(&probe(scores).as_ref()?.all))).collect()
             };
-            numbers.push(measured(setting, "accuracy", seed_means(|ranks| ranks.accuracy)));
-            numbers.push(measured(setting, "hits@10", seed_means(|ranks| ranks.hits_at_10)));
+            numbers.push(measured(setting, "accuracy", values_by_seed(|ranks| ranks.accuracy)));
+            numbers.push(measured(setting, "hits@10", values_by_seed(|ranks| ranks.hits_at_10)));
         }
         Self {
             title: title.to_owned(),

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::names::{MAX_JSON_BYTES, Repository, is_blob_name, quoted};
 use crate::settings::Settings;
 
-/// Description of the list of files in error messages.
+/// Text that replaces the file name in errors about the list of files.
 pub(crate) const FILE_LIST: &str = "the list of files";
 
 /// Maximum number of redirects.
@@ -24,7 +24,7 @@ pub(crate) struct Client<'a> {
     endpoint: Uri,
 }
 
-/// The response of the server with the commit of a revision and its files.
+/// The server's description of a revision: its commit and its files.
 #[derive(Deserialize)]
 pub(crate) struct Listing {
     pub(crate) sha: String,

@@ -180,8 +180,8 @@ impl FirstPass<'_> {
         }
         let pairs = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
-            // Words that occur in texts of different languages are mostly coincidental. Ranking
-            // passages by such words would lower the rank of relevant passages.
+            // Word matches between texts of different languages are mostly coincidental. Ranking
+            // passages by such matches would lower the rank of relevant passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
                 false => fuse_rankings([sorted_indices(self.bm25(question)), dense]),

@@ -158,8 +158,9 @@ impl Retriever {
 
     /// Sets the weight of similarities in the scores of answers.
     ///
-    /// The score of an answer is reduced by the weight times the difference between the cosine
-    /// similarities of the best passage of all documents and the answer's passage. The default is
+    /// The score of an answer is reduced by the weight times a difference of cosine similarities to
+    /// the question: the similarity of the most similar passage in all documents minus the
+    /// similarity of the answer's passage. The default is
     /// 80. With 0, the retriever only selects passages.
     #[must_use]
     pub fn with_penalty_weight(self, penalty_weight: f32) -> Self {

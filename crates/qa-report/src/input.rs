@@ -156,7 +156,8 @@ impl ReportRun {
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let folder = folder.as_ref();
         let mut runs: BTreeMap<String, Self> = BTreeMap::new();
-        let mut merged_setup = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
+        let mut merged_run_files =
+            RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
         for (seed, seed_folder) in seeds(folder)? {
             let mut arms = sorted_names(&seed_folder)?;
             arms.retain(|arm| include(seed, arm) && seed_folder.join(arm).is_dir());
@@ -164,16 +165,23 @@ impl ReportRun {
             for arm in arms {
                 let mut answers = Vec::new();
                 let seeds = vec![seed.to_string()];
-                let mut setup =
+                let mut run_files =
                     RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
-                scan_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut setup)?;
-                merged_setup.extend(setup.clone());
+                scan_cell(
+                    &seed_folder.join(&arm),
+                    "",
+                    folder,
+                    files,
+                    &mut answers,
+                    &mut run_files,
+                )?;
+                merged_run_files.extend(run_files.clone());
                 let new_run = || Self { name: arm.clone(), ..Self::default() };
                 let run = runs.entry(arm.clone()).or_insert_with(new_run);
                 if !answers.is_empty() {
                     run.seeds.push(answers);
                 }
-                run.run_files.extend(setup);
+                run.run_files.extend(run_files);
             }
         }
         let mut runs: Vec<Self> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
@@ -184,7 +192,7 @@ impl ReportRun {
             if !answers.is_empty() {
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let seeds = vec![answers];
-                runs.push(Self { name, seeds, run_files: merged_setup, ..Self::default() });
+                runs.push(Self { name, seeds, run_files: merged_run_files, ..Self::default() });
             }
         }
         Ok(runs)
@@ -246,14 +254,14 @@ fn scan_cell(
     run: &Path,
     files: &QuestionFiles,
     answers: &mut Vec<AnswerFile>,
-    setup: &mut RunFiles,
+    run_files: &mut RunFiles,
 ) -> Result<(), mlqa_eval::Error> {
     for name in sorted_names(folder)? {
         let path = folder.join(&name);
         if name == METRICS {
-            setup.curves.push(CurveFile { stage: stage.to_owned(), path });
+            run_files.curves.push(CurveFile { stage: stage.to_owned(), path });
         } else if name == "trained.json" {
-            setup.trial_folders.push(folder.to_owned());
+            run_files.trial_folders.push(folder.to_owned());
         } else if name == "predictions" && path.is_dir() {
             answers.extend(folder_answers(&path, "", Some(run), files)?);
             for set in sorted_names(&path)? {
@@ -264,7 +272,7 @@ fn scan_cell(
             }
         } else if path.is_dir() && name != "checkpoints" && name != "model" {
             let nested_stage = if stage.is_empty() { name } else { format!("{stage}, {name}") };
-            scan_cell(&path, &nested_stage, run, files, answers, setup)?;
+            scan_cell(&path, &nested_stage, run, files, answers, run_files)?;
         }
     }
     Ok(())

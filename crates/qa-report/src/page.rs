@@ -7,7 +7,7 @@ use crate::browser::QuestionBrowser;
 use crate::collect::PairScores;
 use crate::svg::Svg;
 use crate::table::Table;
-use crate::text::{escape, in_script, thousands, with_unit};
+use crate::text::{escape, escape_script_json, thousands, with_unit};
 use crate::{Report, draw, tables};
 
 const STYLE: &str = include_str!("page.css");
@@ -207,7 +207,7 @@ fn browser_json(report: &Report) -> String {
     }
     let data = Data { runs: &report.all.names, browser: &report.all.browser };
     // Serialising maps with text keys and finite numbers cannot fail.
-    in_script(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
+    escape_script_json(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
 }
 
 #[cfg(test)]

@@ -72,8 +72,8 @@ impl Records {
         Self(run.run_files.trial_folders.iter().flat_map(files).collect())
     }
 
-    /// Returns one section of the inputs that the records list for training and evaluation: `keys`
-    /// (the recipe's keys) or `files` (the input files with their digests).
+    /// Returns the entries of `section` in the objects `training` and `evaluation` of all records.
+    /// `section` is `keys` (the recipe's keys) or `files` (the input files with their digests).
     fn inputs_of(&self, section: &str) -> BTreeMap<String, Json> {
         let inputs = self.0.iter().flat_map(|record| [&record["training"], &record["evaluation"]]);
         let entries = inputs.filter_map(|input| input[section].as_object()).flatten();
@@ -188,8 +188,8 @@ fn facts(
         [_] if run.run_files.folder.is_none() => String::new(),
         seeds => seeds.join(", "),
     };
-    let all_seeds = distinct(runs.iter().map(seeds));
-    let seeds = match all_seeds.as_slice() {
+    let distinct_seed_lists = distinct(runs.iter().map(seeds));
+    let seeds = match distinct_seed_lists.as_slice() {
         [seeds] => seeds.clone(),
         _ => {
             let run_seeds = |run: &ReportRun| format!("{}: {}", run.name, seeds(run));

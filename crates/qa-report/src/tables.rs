@@ -174,8 +174,9 @@ pub(crate) fn boundaries(all: &ReportData) -> Table {
             let mut row = vec![name(all, run), set, Value::from(languages)];
             row.push(Value::Count(counts.questions()));
             row.extend(class_shares(counts).into_iter().map(Value::Number));
-            let elsewhere_share = counts.elsewhere as f64 / counts.questions().max(1) as f64;
-            row.push(Value::Number(100.0 * elsewhere_share));
+            let fraction_at_other_position =
+                counts.elsewhere as f64 / counts.questions().max(1) as f64;
+            row.push(Value::Number(100.0 * fraction_at_other_position));
             row
         };
         for scores in &all.pairs {

@@ -39,7 +39,7 @@ pub(crate) fn markdown(text: &str) -> String {
 
 /// Escapes single-line JSON for use inside a `<script>` element: the result cannot end the element,
 /// begin a comment or contain invisible control characters.
-pub(crate) fn in_script(json: &str) -> String {
+pub(crate) fn escape_script_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
@@ -106,7 +106,7 @@ mod tests {
     fn escaped_json_has_the_same_value() {
         let texts = ["</script><!--", "a & b > c", "\u{2028}\u{2029}\u{9f}", "\u{0}\u{202e}é\"\\"];
         let json = serde_json::to_string(&texts).unwrap();
-        let escaped = in_script(&json);
+        let escaped = escape_script_json(&json);
         assert!(!escaped.contains(['<', '>', '&', '\u{2028}', '\u{9f}', '\u{202e}']), "{escaped}");
         assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), texts);
     }

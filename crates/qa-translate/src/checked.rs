@@ -4,7 +4,7 @@ use mlqa_eval::{Answer, Question};
 /// Reason why a question has no valid answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The file has no answer.
+    /// The data set contains no answer for the question.
     None,
     /// Every answer is blank, or not at its offset in the passage.
     Misplaced,

@@ -66,7 +66,7 @@ pub enum Error {
         url: String,
         /// The server's response or the cause of the failure.
         problem: String,
-        /// Number of requests for this batch.
+        /// Number of attempts of the failed request.
         attempts: u32,
     },
     /// A translator returned a different number of texts than it received.

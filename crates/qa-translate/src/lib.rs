@@ -25,7 +25,7 @@ pub use place::{
     Candidates, CodecConfig, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask,
     TextScore, Windows, ratio, translation_similarity, units,
 };
-pub use project::{ProjectConfig, project};
+pub use project::{ProjectionConfig, project};
 pub use provider::{
     Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, ServerConfig,
     Translations, Translator,

@@ -118,9 +118,10 @@ impl MarkedText {
     /// A marker counts as duplicated if the translated span has more brackets at its ends than the
     /// source's span.
     ///
-    /// White space between a marker and the marked text is moved out of the span, so that words
-    /// stay separated. It is removed at the start and the end of the text, before punctuation, and
-    /// if there is other white space outside the marker.
+    /// White space between a marker and the marked text is not part of the span. Leading white
+    /// space is moved in front of the span if the preceding character is not white space. Trailing
+    /// white space is moved behind the span if the next character is a letter or digit. Other white
+    /// space next to a marker is removed.
     ///
     /// ```
     /// use qa_translate::{MarkerError, mark};

@@ -9,7 +9,7 @@ use crate::Error;
 /// Projection options.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct ProjectConfig {
+pub struct ProjectionConfig {
     /// Minimum similarity of two linked tokens.
     pub min_similarity: f32,
     /// Maximum number of unlinked target tokens between two linked tokens of a span.
@@ -19,7 +19,7 @@ pub struct ProjectConfig {
     pub max_gap: usize,
 }
 
-impl Default for ProjectConfig {
+impl Default for ProjectionConfig {
     fn default() -> Self {
         Self { min_similarity: 0.0, max_gap: 3 }
     }
@@ -38,11 +38,11 @@ impl Default for ProjectConfig {
 ///
 /// ```
 /// use ndarray::array;
-/// use qa_translate::{ProjectConfig, project};
+/// use qa_translate::{ProjectionConfig, project};
 ///
 /// // "the red house" and "la casa roja"
 /// let similarity = array![[0.9, 0.1, 0.2], [0.1, 0.3, 0.8], [0.2, 0.7, 0.3]];
-/// assert_eq!(project(similarity.view(), 1..3, &ProjectConfig::default())?, Some(1..3));
+/// assert_eq!(project(similarity.view(), 1..3, &ProjectionConfig::default())?, Some(1..3));
 /// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
@@ -52,7 +52,7 @@ impl Default for ProjectConfig {
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,
-    config: &ProjectConfig,
+    config: &ProjectionConfig,
 ) -> Result<Option<Range<usize>>, Error> {
     let projection_error =
         |name, expected: &str, got| Err(Error::Projection { name, expected: expected.into(), got });

@@ -159,7 +159,7 @@ mod tests {
         let interval = MeanInterval::of([1.0, 3.0]);
         assert!((interval.half_width.unwrap() - 12.706).abs() < 1e-12);
         assert_eq!(interval.interval(), Some((2.0 - interval.half_width.unwrap(), 2.0 + 12.706)));
-        // The differences 1, 3 and 2 have mean 2 and sd 1.
+        // The values 1, 3 and 2 have mean 2 and sd 1.
         assert!(
             (MeanInterval::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs()
                 < 1e-12

@@ -67,9 +67,9 @@ impl SeedSummary {
         })
     }
 
-    /// Returns the numbers of the rows `model (avg)`, with intervals, and `model (max)` of a result
-    /// table, or of the single row `model` if there is only one seed. The average has the language
-    /// code `avg`, as in the papers.
+    /// Returns the numbers of two rows of a result table: `model (avg)`, with intervals, and `model
+    /// (max)`. If there is only one seed, returns the numbers of the single row `model`. The
+    /// average has the language code `avg`, as in the papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         if self.seeds.len() < 2 {
             return measured_numbers(model, setting, &self.seeds);

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_text_are_aligned_as_titles() {
+    fn text_columns_are_left_aligned() {
         let mut table = Table::new("", ["run", "F1"]).with_text_columns(&["run"]);
         table.row("en", ["a", "1"]);
         assert_eq!(table.to_string(), "| | run | F1 |\n|---|---|---:|\n| en | a | 1 |\n");

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use ndarray::Array2;
-use qa_translate::{ProjectConfig, project};
+use qa_translate::{ProjectionConfig, project};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use tokenizer_file::trim_dropped;
@@ -49,7 +49,7 @@ pub struct AlignmentConfig {
     /// al. 2020) instead multiplies the similarity by one minus this penalty.
     pub distortion: f64,
     /// Options for projecting spans with the similarities.
-    pub project: ProjectConfig,
+    pub project: ProjectionConfig,
 }
 
 impl Default for AlignmentConfig {
@@ -58,7 +58,7 @@ impl Default for AlignmentConfig {
             states: HiddenStates::MeanOfLast(2),
             center: true,
             distortion: 0.0,
-            project: ProjectConfig::default(),
+            project: ProjectionConfig::default(),
         }
     }
 }

@@ -27,8 +27,9 @@ pub struct KnowledgeConfig {
     pub inner_size: Option<i64>,
     /// S, the number of domains of domain-specific batch norm. Each domain has separate running
     /// statistics; scale and shift are shared. With one domain per language, as in an option of the
-    /// released code, batch norm subtracts each language's mean. Otherwise, different means would
-    /// separate the rows by language. If absent, all rows have one domain.
+    /// released code, batch norm subtracts each language's mean. With one domain for all languages,
+    /// the languages' different means would remain in the output and separate the rows by language.
+    /// If absent, all rows have one domain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm_domains: Option<i64>,
 }

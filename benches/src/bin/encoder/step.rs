@@ -19,12 +19,13 @@ use crate::{Architecture, Options};
 
 const LORA: &str = "lora";
 
-/// Splits a program's name into its precision and the adapter that is trained instead of the
-/// encoder: a LoRA of rank 8, or a bottleneck of a sixteenth of the width.
-fn adapter_of(program: &str) -> (&str, Option<&str>) {
-    let adapter = [LORA, "bottleneck"].into_iter();
-    let adapter = adapter.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
-    adapter.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
+/// Splits a program's name into the part before the adapter's name (a precision, and `-recompute`
+/// if layers are recomputed) and the name of the adapter that is trained instead of the encoder: a
+/// LoRA of rank 8, or a bottleneck of a sixteenth of the width.
+fn split_adapter(program: &str) -> (&str, Option<&str>) {
+    let names = [LORA, "bottleneck"].into_iter();
+    let split = names.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
+    split.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
 }
 
 /// Trains on all batches or, with `--inference`, computes their forward passes. Prints a report for
@@ -41,7 +42,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
     let mut model = Model::new(&config, &[Head::Span], device, 1)?;
-    let (program, adapter) = adapter_of(&options.program);
+    let (program, adapter) = split_adapter(&options.program);
     let precision = program.trim_end_matches("-recompute");
     model.set_recompute(precision != program);
     model.set_precision(precision.parse()?)?;
@@ -122,7 +123,8 @@ fn config(options: &Options) -> Config {
         },
         Architecture::Eurobert => Config {
             intermediate_size: 4 * hidden,
-            // The default ids may exceed a smaller --vocab. These ids are the tokenizer's ids.
+            // The ids below are the tokenizer's ids. EuroBERT's default ids may be out of range if
+            // --vocab is smaller than the default.
             pad_token_id: 0,
             bos_token_id: Some(2),
             eos_token_id: Some(1),

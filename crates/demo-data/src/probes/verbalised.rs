@@ -5,7 +5,7 @@ use kg_triples::{KnowledgeGraph, Language, Triple};
 
 use crate::questions::template::{Template, TemplateKind, TemplateSet};
 
-/// The facts whose head is in `heads` and that have labels and a statement template in all
+/// The facts whose head is in a given set and that have labels and a statement template in all
 /// `languages`, so that every language has the same items.
 pub(super) struct VerbalisedFacts<'a> {
     graph: &'a KnowledgeGraph,

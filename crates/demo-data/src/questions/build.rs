@@ -12,9 +12,10 @@ use super::template::TemplateSet;
 /// entities are drawn from the whole `graph`.
 ///
 /// One set is returned for each of `context_languages`. All sets contain the same facts and drawn
-/// entities in the same order, so items with equal ids are translations of each other. Facts are
-/// selected by their labels in `config.context_language`. An item is skipped in all sets if one of
-/// the languages lacks a label or template, or has the same label for two entities of the item.
+/// entities in the same order, so items with equal ids are translations of each other. The facts of
+/// a context are selected so that their labels in `config.context_language` are unambiguous. An
+/// item is skipped in all sets if one of the languages lacks a label or template, or has the same
+/// label for two entities of the item.
 ///
 /// # Errors
 /// [`kg_triples::Error::Config`] for a value out of range;

@@ -316,7 +316,7 @@ fn files_are_parallel_squad_json() {
     );
     let mut parallel = Vec::new();
     for (_, text) in &files {
-        // Training reads the positions of the head from the file.
+        // The keys `head_start` and `head_length` must delimit an entity's label in each question.
         for qa in squad::File::parse(text, "questions.json").unwrap().questions() {
             let number = |key| qa.field(key, "questions.json").unwrap().unwrap();
             let head = substring(&qa.question, number("head_start"), number("head_length"));

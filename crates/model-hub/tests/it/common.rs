@@ -42,8 +42,7 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Number of bytes of the body after which the connection is closed.
     pub close_after: Option<usize>,
-    /// Whether the server instead keeps the connection open after these bytes, without sending the
-    /// rest of the body.
+    /// Whether the server stops sending after `close_after` bytes but keeps the connection open.
     pub hangs: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Masking of an entity mention in a linked text.
+//! Masking of one entity mention in a tokenised text.
 use std::ops::Range;
 
 use super::spans::check_spans;

@@ -73,16 +73,16 @@ fn hand_computed_values_are_returned() {
 
 #[test]
 fn positions_without_loss_receive_exactly_zero() {
-    let mut with_extreme_rows = sines(5, 4, 0.417, 2.0);
-    with_extreme_rows.row_mut(2).fill(f64::NAN); // group 1 has no gold position
-    with_extreme_rows[[0, 3]] = f64::NAN; // padding
+    let mut logits_with_nan = sines(5, 4, 0.417, 2.0);
+    logits_with_nan.row_mut(2).fill(f64::NAN); // group 1 has no gold position
+    logits_with_nan[[0, 3]] = f64::NAN; // padding
     let mut mask = Array2::from_elem((5, 4), true);
     mask[[0, 3]] = false;
     mask.row_mut(4).fill(false); // a fully masked window
     let (mask, positions, groups) =
         (mask_tensor(&mask), ids(&[1, -1, -1, 2, 4]), ids(&[0, 0, 1, 2, 2]));
     for config in [sum_config(), sigmoid_config()] {
-        let (x, y) = (leaf(&with_extreme_rows), leaf(&with_extreme_rows));
+        let (x, y) = (leaf(&logits_with_nan), leaf(&logits_with_nan));
         let loss =
             group_span(&x, &y, &groups, &positions, &positions, Some(&mask), &config).unwrap();
         check_zeros(&loss, &[&x, &y], &[&[2], &[0, 3], &[4]]);

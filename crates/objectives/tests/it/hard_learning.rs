@@ -123,14 +123,14 @@ fn hand_computed_values_are_returned() {
 #[test]
 fn rows_and_slots_without_loss_receive_exactly_zero() {
     let (valid, gold) = partly_valid_slots();
-    let mut with_extreme_rows = sample_log_probs(5, 4, 0.417);
+    let mut log_probs_with_nan = sample_log_probs(5, 4, 0.417);
     for row in [2, 3] {
-        with_extreme_rows.row_mut(row).fill(f64::NAN);
+        log_probs_with_nan.row_mut(row).fill(f64::NAN);
     }
-    (with_extreme_rows[[1, 1]], with_extreme_rows[[1, 3]]) = (f64::NAN, f64::NEG_INFINITY);
+    (log_probs_with_nan[[1, 1]], log_probs_with_nan[[1, 3]]) = (f64::NAN, f64::NEG_INFINITY);
     let theta = Tensor::from_slice(&theta(4));
     for weighting in WEIGHTINGS {
-        let x = leaf(&with_extreme_rows);
+        let x = leaf(&log_probs_with_nan);
         let config = HardLearningConfig { gold_loss_weight: 0.5, ..config(weighting) };
         let loss =
             hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);

@@ -147,7 +147,8 @@ fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
     let run = masked_entity_prediction;
     let _ = run(&tensor(&query), &key_tensor, &mut queue, &contrast_rows, &released).unwrap();
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
-    // Without a mention the loss is 0, and the paper's preset pushes nothing.
+    // If no row has a mention, the loss is 0, and with the paper's options no key is pushed to the
+    // queue.
     let no_valid_row = Tensor::from_slice(&[false, false, false]);
     let contrast_rows = ContrastRowInfo { ids: None, valid: Some(&no_valid_row) };
     let mut queue = queue_of(&rows);

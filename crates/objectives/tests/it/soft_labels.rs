@@ -159,15 +159,15 @@ fn transposed_tensors_give_the_same_loss() {
 #[test]
 fn masked_positions_receive_exactly_zero() {
     let mask = mask_with_holes();
-    let mut with_extreme_rows = sines(4, 6, 0.417, 2.0);
+    let mut logits_with_nan = sines(4, 6, 0.417, 2.0);
     for (index, &is_allowed) in mask.indexed_iter() {
         if !is_allowed {
-            with_extreme_rows[index] = f64::NAN;
+            logits_with_nan[index] = f64::NAN;
         }
     }
     for over in SOFTMAX_SCOPES {
-        let (x, mask) = (leaf(&with_extreme_rows), mask_tensor(&mask));
-        let teacher = leaf(&(&with_extreme_rows * 0.3));
+        let (x, mask) = (leaf(&logits_with_nan), mask_tensor(&mask));
+        let teacher = leaf(&(&logits_with_nan * 0.3));
         let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
         assert!(scalar(&loss) > 0.0);
         check_zeros(&loss, &[&x], &[&[2]]);

@@ -73,14 +73,14 @@ fn hand_computed_values_are_returned() {
 
 #[test]
 fn masked_positions_receive_exactly_zero() {
-    let mut with_extreme_rows = sines(2, 6, 0.417, 2.0);
+    let mut logits_with_nan = sines(2, 6, 0.417, 2.0);
     let mask = mask_with_holes();
     for (index, &is_allowed) in mask.indexed_iter() {
         if !is_allowed {
-            with_extreme_rows[index] = f64::NAN;
+            logits_with_nan[index] = f64::NAN;
         }
     }
-    let x = leaf(&with_extreme_rows);
+    let x = leaf(&logits_with_nan);
     let (s, e) = span_tensors();
     let log_probs = span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask))).unwrap();
     assert!(floats(&log_probs).iter().all(|value| value.is_finite()));

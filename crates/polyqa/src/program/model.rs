@@ -87,7 +87,8 @@ pub struct ReaderArgs {
 /// The values of `--window-score`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Score {
-    /// Sum of start and end logit, as run_qa does; for readers trained with --negatives
+    /// Sum of start and end logit, as in run_qa of transformers; for readers trained with
+    /// --negatives
     Raw,
     /// Log-probability within the window, as in the pipeline of transformers
     Softmax,

@@ -84,8 +84,8 @@ fn questions_are_filtered_and_marked() {
     let html = dom(&browser, &page, "#browse?outcome=all", 1280);
     assert!(html.contains("data-found=\"4\""), "the script did not run:\n{html}");
     assert_eq!(html.matches("<article ").count(), 4);
-    // The page shows the second run. The marks of the run's answer and of the gold answer are at
-    // the correct positions after a surrogate pair.
+    // By default, the page marks the answers of the last run, here the second. The marks of the
+    // run's answer and of the gold answer are at the correct positions after a surrogate pair.
     let marks = "在<mark class=\"gold\">北京</mark><mark class=\"pred\">市</mark>中心";
     assert!(html.contains(marks), "{html}");
     assert!(html.contains("<mark class=\"gold pred\">أربعة</mark>"));

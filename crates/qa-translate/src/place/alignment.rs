@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use crate::project::{ProjectConfig, project};
+use crate::project::{ProjectionConfig, project};
 use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask};
 
 /// Similarity of the tokens of a source and its translation.
@@ -24,7 +24,7 @@ pub struct ByAlignment<F> {
     /// Computes the similarity of a task's tokens.
     pub align: F,
     /// Projection options.
-    pub config: ProjectConfig,
+    pub config: ProjectionConfig,
 }
 
 impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment<F> {

@@ -85,17 +85,17 @@ pub struct ByCandidates<G, S> {
 /// released code. Each score is passed with the number of words of its target, which replaces the
 /// number of tokens if the score has no tokens.
 pub fn translation_similarity(
-    a_of_b: (&TextScore, usize),
-    a_of_a: (&TextScore, usize),
-    b_of_a: (&TextScore, usize),
-    b_of_b: (&TextScore, usize),
+    a_given_b: (&TextScore, usize),
+    a_given_a: (&TextScore, usize),
+    b_given_a: (&TextScore, usize),
+    b_given_b: (&TextScore, usize),
 ) -> f64 {
     let mean = |(score, words): (&TextScore, usize)| {
         let count = if score.tokens.is_empty() { words } else { score.tokens.len() };
         score.total / count.max(1) as f64
     };
     let normalized = |direct, reconstruction| (mean(direct) - mean(reconstruction)).exp2();
-    (normalized(a_of_b, a_of_a) + normalized(b_of_a, b_of_b)) / 2.0
+    (normalized(a_given_b, a_given_a) + normalized(b_given_a, b_given_b)) / 2.0
 }
 
 impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
@@ -150,11 +150,15 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
                     .next()
                     .ok_or(Error::Count { expected: requests.len(), got: 0 })
             };
-            let a_of_a = next_score()?;
+            let a_given_a = next_score()?;
             let mut ranked: Vec<(f64, String)> = Vec::with_capacity(texts.len());
             for text in texts {
-                let (a_of_b, b_of_a, b_of_b) = (next_score()?, next_score()?, next_score()?);
-                ranked.push((translation_similarity(a_of_b, a_of_a, b_of_a, b_of_b), text));
+                let (a_given_b, b_given_a, b_given_b) =
+                    (next_score()?, next_score()?, next_score()?);
+                ranked.push((
+                    translation_similarity(a_given_b, a_given_a, b_given_a, b_given_b),
+                    text,
+                ));
             }
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
             let mut unoccupied = ranked.into_iter().filter_map(|(score, text)| {

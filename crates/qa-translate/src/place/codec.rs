@@ -162,10 +162,10 @@ fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed,
 
 /// Returns for each word whether the span may start at the word.
 ///
-/// A span may start at a token whose score changes by at least `min_start_change` if markers are
-/// added to the source, provided that the score of a token in the surrounding window changes by at
-/// least `min_nearby_change`. All words are allowed if there is no such token, or if the tokens have
-/// no scores.
+/// The change of a token is the absolute difference of its scores with and without markers in the
+/// source. A word is allowed if it overlaps a token whose change is at least `min_start_change`,
+/// and a token in the surrounding window has a change of at least `min_nearby_change`. All words
+/// are allowed if there is no such token, or if the tokens have no scores.
 fn allowed_starts(
     words: &[Range<usize>],
     plain: &TextScore,

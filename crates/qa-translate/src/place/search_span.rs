@@ -2,7 +2,7 @@
 use crate::search::{SearchConfig, SearchError, search};
 use crate::{Error, PlaceError, PlaceSpans, Placed, SpanTask};
 
-/// Searches for the separate translation of the span ([`search`]).
+/// Locates a span by searching the translated text for the span's translation ([`search`]).
 #[derive(Clone, Debug, Default)]
 pub struct BySearch {
     /// Search options.

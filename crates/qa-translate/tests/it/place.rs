@@ -7,7 +7,7 @@ use ndarray::array;
 use proptest::prelude::*;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectConfig, ScoreRequest, ScoreText,
+    CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest, ScoreText,
     SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
 };
 
@@ -246,7 +246,7 @@ fn search_and_alignment_find_a_span() {
         let similarity = array![[0.1, 0.9, 0.0], [0.8, 0.2, 0.0], [0.0, 0.0, 1.0]];
         Ok(Alignment { similarity, source_tokens, target_tokens })
     };
-    let mut by_alignment = ByAlignment { align, config: ProjectConfig::default() };
+    let mut by_alignment = ByAlignment { align, config: ProjectionConfig::default() };
     assert_eq!(place_one(&mut by_alignment, &task).unwrap().span, 0..4);
     let task_outside = SpanTask { span: 30..99, ..task };
     assert!(matches!(search.place(&[task_outside]), Err(Error::Span { .. })));

@@ -1,10 +1,10 @@
 //! Tests of projecting spans by similarity.
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use qa_translate::{Error, ProjectConfig, project};
+use qa_translate::{Error, ProjectionConfig, project};
 
 fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
-    project(similarity.view(), span, &ProjectConfig::default()).unwrap()
+    project(similarity.view(), span, &ProjectionConfig::default()).unwrap()
 }
 
 /// Returns a matrix with 1 at the indices `linked` and -0.5 elsewhere.
@@ -20,9 +20,9 @@ fn links(rows: usize, columns: usize, linked: &[(usize, usize)]) -> Array2<f32> 
 fn links_below_the_minimum_similarity_are_ignored() {
     let similarity = array![[-0.1, -0.2], [-0.3, -0.4]];
     assert_eq!(run(&similarity, 0..1), None);
-    let no_minimum = ProjectConfig { min_similarity: -1.0, ..ProjectConfig::default() };
+    let no_minimum = ProjectionConfig { min_similarity: -1.0, ..ProjectionConfig::default() };
     assert_eq!(project(similarity.view(), 0..1, &no_minimum).unwrap(), Some(0..1));
-    let exact_minimum = ProjectConfig { min_similarity: -0.1, ..no_minimum };
+    let exact_minimum = ProjectionConfig { min_similarity: -0.1, ..no_minimum };
     assert_eq!(project(similarity.view(), 0..1, &exact_minimum).unwrap(), Some(0..1));
 }
 
@@ -31,9 +31,9 @@ fn outliers_beyond_the_gap_are_dropped() {
     // Targets 0, 1 and 6 are linked, with four unlinked targets between 1 and 6.
     let similarity = links(3, 8, &[(0, 0), (1, 1), (2, 6)]);
     assert_eq!(run(&similarity, 0..3), Some(0..2));
-    let larger_gap = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
+    let larger_gap = ProjectionConfig { max_gap: 4, ..ProjectionConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &larger_gap).unwrap(), Some(0..7));
-    let unlimited_gap = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
+    let unlimited_gap = ProjectionConfig { max_gap: usize::MAX, ..ProjectionConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &unlimited_gap).unwrap(), Some(0..7));
     // If both parts have one link, the part with the greater similarity is selected; if the
     // similarities are equal, the first part is selected.
@@ -56,7 +56,8 @@ fn ties_select_the_first_token() {
 fn invalid_input_is_rejected() {
     let constant_similarity = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
-        let result = project(constant_similarity.view(), span.clone(), &ProjectConfig::default());
+        let result =
+            project(constant_similarity.view(), span.clone(), &ProjectionConfig::default());
         assert!(matches!(result, Err(Error::Projection { name: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
@@ -65,7 +66,7 @@ fn invalid_input_is_rejected() {
         for (row, column) in [(1, 3), (2, 0)] {
             let mut invalid = constant_similarity.clone();
             invalid[(row, column)] = value;
-            let error = project(invalid.view(), 1..2, &ProjectConfig::default()).unwrap_err();
+            let error = project(invalid.view(), 1..2, &ProjectionConfig::default()).unwrap_err();
             let position_text = format!("row {row}, column {column}");
             assert!(error.to_string().contains(&position_text), "{error}");
         }
@@ -83,7 +84,7 @@ proptest! {
         let linked: Vec<(usize, usize)> = order.iter().copied().enumerate().collect();
         let span = a.min(b)..a.max(b) + 1;
         let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
-        let larger_gap = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
+        let larger_gap = ProjectionConfig { max_gap: size, ..ProjectionConfig::default() };
         let actual = project(links(size, size, &linked).view(), span, &larger_gap).unwrap();
         let covering_span = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
         prop_assert_eq!(actual, Some(covering_span));
@@ -95,7 +96,7 @@ proptest! {
     ) {
         let similarity = Array2::from_shape_vec((6, 7), values).unwrap();
         let span = a.min(b)..a.max(b) + 1;
-        let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
+        let config = ProjectionConfig { max_gap, ..ProjectionConfig::default() };
         let actual = project(similarity.view(), span.clone(), &config).unwrap();
         // Target tokens of mutual best matches, computed without `project`.
         let mutual_links: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {

@@ -38,7 +38,7 @@ fn a_file_is_looked_up_by_languages_and_text() {
 }
 
 #[test]
-fn errors_in_a_file_name_the_line() {
+fn file_errors_contain_the_line_number() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
     for (second, words) in [

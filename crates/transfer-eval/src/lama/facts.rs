@@ -162,7 +162,7 @@ fn split_template(template: &str) -> Result<(&str, &str), String> {
 }
 
 /// Splits a template; an invalid template is an [`Error::Config`].
-pub(crate) fn split_custom_template(template: &str) -> Result<(&str, &str)> {
+pub(crate) fn split_relation_template(template: &str) -> Result<(&str, &str)> {
     split_template(template)
         .map_err(|rule| Error::config("template", format!("{template:?}"), rule))
 }
@@ -176,7 +176,7 @@ pub(crate) fn split_custom_template(template: &str) -> Result<(&str, &str)> {
 /// the template is invalid.
 pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
     let path = path.as_ref();
-    let template = relation.template.as_deref().map(split_custom_template).transpose()?;
+    let template = relation.template.as_deref().map(split_relation_template).transpose()?;
     let expected =
         "a fact of LAMA, with sub_label, obj_label and, without a template, masked_sentences";
     let mut out = Facts::default();

@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 
 use crate::error::check_counts;
 use crate::files::json_lines;
-use crate::lama::facts::{Relation, split_custom_template};
+use crate::lama::facts::{Relation, split_relation_template};
 use crate::lama::score::{LamaScore, score_ranks};
 use crate::tokens::{Pieces, layout, layout_error};
 use crate::{Error, Result};
@@ -148,7 +148,7 @@ pub fn build_typed_clozes(
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
         let template = relation.template.as_deref().unwrap_or_default();
-        let (before, after) = split_custom_template(template)?;
+        let (before, after) = split_relation_template(template)?;
         let spaced = before.ends_with(char::is_whitespace);
         let object = |fact: &TypedFact| match spaced {
             true => pieces.after_space(fact.obj_label.trim_start()),
@@ -236,8 +236,8 @@ impl TypedClozes {
         score_ranks(&relations, rows)
     }
 
-    /// Returns P@1, in percent, of a uniform random baseline. For a cloze, P@1 is 1 / number of
-    /// candidates, without candidates that are other correct answers. The result is the mean over
+    /// Returns P@1, in percent, of a uniform random baseline. The P@1 of a cloze is 1 / number of
+    /// candidates; other correct answers are not counted as candidates. The result is the mean over
     /// relations.
     pub fn random_baseline(&self) -> f64 {
         self.most_frequent_baseline(&BTreeMap::new())
@@ -257,8 +257,8 @@ impl TypedClozes {
         self.most_frequent_baseline(&counts)
     }
 
-    /// Returns the expected P@1, in percent, of predicting a random one of the objects with the
-    /// largest count in the relation.
+    /// Returns the expected P@1, in percent, of a baseline that predicts the object with the
+    /// largest count in the relation. Ties are broken at random.
     fn most_frequent_baseline(&self, counts: &BTreeMap<(&str, &[u32]), usize>) -> f64 {
         let mut sums = vec![(0.0, 0usize); self.relations.len()];
         for cloze in &self.clozes {

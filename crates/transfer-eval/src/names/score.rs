@@ -29,7 +29,7 @@ pub struct CoverageScore {
 
 /// Separation of correct and incorrect names by predictions, in percent.
 ///
-/// Except for `wrong`, every listed name is counted, also if several names of an entity are equal
+/// Except for `incorrect_share`, every listed name is counted, also if several names of an entity are equal
 /// after normalisation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionScore {
@@ -57,7 +57,8 @@ pub struct PrecisionScore {
     /// Share of incorrect names among the predicted names that were judged. Names of an entity that
     /// are equal after normalisation count once. A name that was judged both correct and incorrect
     /// counts as correct.
-    pub wrong: f64,
+    #[serde(rename = "wrong")]
+    pub incorrect_share: f64,
 }
 
 /// Scores the coverage of correct names.
@@ -136,7 +137,7 @@ pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result
         rejected_incorrect,
         correct,
         rejected_correct,
-        wrong: percent(predicted_incorrect, predicted_correct + predicted_incorrect),
+        incorrect_share: percent(predicted_incorrect, predicted_correct + predicted_incorrect),
     })
 }
 

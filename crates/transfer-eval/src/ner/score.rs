@@ -112,7 +112,7 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 }
 
 /// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). Words without a predicted tag
-/// (`None`) are in no input of the tagger, and are scored as `O`.
+/// (`None`), for example words that were cut off from the tagger's input, are scored as `O`.
 ///
 /// ```
 /// use transfer_eval::ner::{Scheme, Sentence, score_ner};

@@ -126,7 +126,7 @@ pub struct SkippedQuery {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateList {
-    /// The options of the draw.
+    /// The options with which the candidates were drawn.
     pub config: CandidateConfig,
     /// The candidates in order, `[N]`.
     pub candidates: Vec<Description>,

@@ -63,8 +63,8 @@ fn other_correct_answers_are_not_ranked_and_ties_rank_last() {
     let built = example_clozes();
     let hindi = &built.clozes[0];
     let scores = |score: &dyn Fn(usize) -> f32| (0..3).map(score).collect::<Vec<f32>>();
-    let english = *hindi.other_correct.first().unwrap();
-    let english_scores = scores(&|k| if k == english { 9.0 } else { k as f32 * 0.0 });
+    let english_index = *hindi.other_correct.first().unwrap();
+    let english_scores = scores(&|k| if k == english_index { 9.0 } else { k as f32 * 0.0 });
     assert_eq!(built.rank(hindi, &english_scores).unwrap(), 2); // French is equal
     let hindi_scores = scores(&|k| if k == hindi.gold { 1.0 } else { 0.5 });
     assert_eq!(built.rank(hindi, &hindi_scores).unwrap(), 1);

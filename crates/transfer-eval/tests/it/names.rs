@@ -65,7 +65,10 @@ fn equal_names_count_once_in_coverage_only() {
     let coverage = score_coverage(&gold, &PredictedNames::new()).unwrap();
     assert_eq!([coverage.precision, coverage.recall, coverage.f1], [0.0; 3]);
     let precision = score_precision(&gold, &PredictedNames::new()).unwrap();
-    assert_eq!((precision.accuracy, precision.recall, precision.wrong), (40.0, 100.0, 0.0));
+    assert_eq!(
+        (precision.accuracy, precision.recall, precision.incorrect_share),
+        (40.0, 100.0, 0.0)
+    );
     let error = score_precision(&gold[..0], &predicted).unwrap_err().to_string();
     assert_eq!(error, "no incorrect name, so there is no score");
 }

@@ -145,8 +145,8 @@ pub fn write(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a new model. Noise is added to all parameters, because initial biases (0) and norm
-/// weights (1) are equal, and swapped tensors would not be detected.
+/// Writes a new model. Noise is added to all parameters, because all new biases are 0 and all new
+/// norm weights are 1, so swapped tensors would not be detected.
 fn write_model(folder: &Path, config: &Config, head: Head, seed: u64) -> Result<()> {
     let model = Model::new(config, &[head], Device::Cpu, seed)?;
     for (_, parameter) in model.named_parameters() {

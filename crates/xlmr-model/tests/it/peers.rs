@@ -31,7 +31,7 @@ fn transformers_opens_written_folders_with_equal_outputs() {
     let is_supported_by_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
-    let older_folders: Vec<_> = folders.iter().filter(is_supported_by_4).collect();
+    let supported_folders: Vec<_> = folders.iter().filter(is_supported_by_4).collect();
     let mut package_folders = vec![None];
     package_folders.extend(transformers_4_packages().map(Some));
     for packages in package_folders {
@@ -41,8 +41,8 @@ fn transformers_opens_written_folders_with_equal_outputs() {
             .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")]);
         let count = match packages {
             Some(packages) => {
-                command.env("PYTHONPATH", packages).args(&older_folders);
-                older_folders.len()
+                command.env("PYTHONPATH", packages).args(&supported_folders);
+                supported_folders.len()
             }
             None => {
                 command.args(&folders);

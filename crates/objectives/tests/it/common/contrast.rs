@@ -26,7 +26,7 @@ impl ContrastBatch {
         Self::new(sines(n, d, 0.731, 1.5), sines(n, d, 1.137, 1.2), sines(q, d, 0.391, 1.4))
     }
 
-    /// Eq. 5 computed with loops.
+    /// Computes the InfoNCE loss (*XLM-K*, Eq. 5) with loops.
     pub fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
         let scale = |row: ArrayView1<f64>| {
             let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);

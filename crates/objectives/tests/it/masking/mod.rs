@@ -15,8 +15,8 @@ use objectives::masking::{
 };
 use rayon::prelude::*;
 
-/// The mask token. The layout is a small version of XLM-R's: special tokens 0 to 3 first, the mask
-/// token last.
+/// Id of the mask token. The test vocabulary has the layout of XLM-R's vocabulary, with fewer
+/// tokens: special tokens 0 to 3 come first, and the mask token is last.
 pub const MASK: u32 = 50_000;
 
 /// A vocabulary with the layout of [`MASK`].

@@ -21,7 +21,8 @@ fn capped(cap: f64) -> PhraseMaskingConfig {
 #[test]
 fn all_phrase_tokens_and_random_others_are_selected() {
     let config = PhraseMaskingConfig::default();
-    // m = 40, T = 6, K = 3.
+    // The symbols are those in the documentation of `phrase_masking`: m = 40 tokens, of which K = 3
+    // are in phrases; the budget is T = 6.
     let selected = select(40, &[4..6, 20..21], &config);
     assert_eq!(selected.len(), 6);
     assert!([4, 5, 20].iter().all(|position| selected.contains(position)), "{selected:?}");

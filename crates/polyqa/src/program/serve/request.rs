@@ -54,7 +54,8 @@ pub struct Response {
 }
 
 impl Request {
-    /// Parses a body; `answers` is the default and the maximum number of answers per question.
+    /// Parses a body. `answers` is a pair: the default and the maximum number of answers per
+    /// question.
     pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
         let bad_request = |message: String| Refusal::new(400, "bad_request", message);
         let body: Body =

@@ -14,7 +14,7 @@ pub struct Args {
     model: PathBuf,
 }
 
-/// Loads the folder with the head named by config.json and prints its description.
+/// Loads the model with the head that config.json names, and prints a description of the model.
 pub fn info(args: &Args) -> Result<()> {
     let head = Config::of_folder(&args.model)?.head()?;
     let (model, report) = Model::load(&args.model, &[head], Device::Cpu, LoadOptions::default())?;
