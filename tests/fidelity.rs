@@ -34,8 +34,8 @@ fn split_key(key: &str) -> Vec<String> {
     parts
 }
 
-/// Returns whether a recipe's value equals a printed value. Numbers are compared by value, so 3e-5
-/// equals 0.00003.
+/// Returns whether a recipe's value equals the value in the paper. Numbers are compared by value,
+/// so 3e-5 equals 0.00003.
 fn equals_printed(actual: &Value, printed: &str) -> bool {
     let number =
         |value: &Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));

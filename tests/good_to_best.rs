@@ -117,7 +117,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
 }
 
 #[test]
-fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
+fn recipe_good_to_best_selects_the_model_by_development_questions() {
     let folder = tempfile::tempdir().unwrap();
     // The learning rate of the second stage is so high that its training only makes the reader
     // worse.

@@ -81,10 +81,10 @@ fn recipe_knowledge_adapters_are_evaluated_with_controls() {
 
     // The saved reader of `ep` contains its adapter. The encoder layers equal the base model's
     // layers, except in the arm `all-parameters`.
-    let seed = out.join("seed-0");
-    assert!(seed.join("ep/model/adapters/ep/adapter.safetensors").exists());
+    let seed_folder = out.join("seed-0");
+    assert!(seed_folder.join("ep/model/adapters/ep/adapter.safetensors").exists());
     let weights = |arm: &str| {
-        torch_ext::read_tensors(seed.join(arm).join("model/model.safetensors")).unwrap()
+        torch_ext::read_tensors(seed_folder.join(arm).join("model/model.safetensors")).unwrap()
     };
     let base = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
     for (arm, is_equal) in [("ep", true), ("one-adapter", true), ("all-parameters", false)] {

@@ -160,8 +160,8 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
         ("data.translated", "mixmrc"),
-        // This arm does not train on translations. LAKM needs them to draw as many passages as
-        // there are mixed questions.
+        // This arm does not train on translations. The translations are still required, because
+        // LAKM draws as many passages as there are mixed questions.
         ("data.translated", "zero-shot-lakm"),
         ("data.phrases", "lakm"),
     ] {

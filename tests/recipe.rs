@@ -262,7 +262,8 @@ fn a_full_disk_is_one_clear_error_without_partial_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let command = small_run(&out);
-    // The shell limits files to 1 MiB. Question files are smaller, and checkpoints are larger.
+    // The shell limits files to 1 MiB (2048 blocks of 512 bytes). Question files are smaller, and
+    // checkpoints are larger.
     let limited_output = Command::new("sh")
         .arg("-c")
         .arg("trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"")

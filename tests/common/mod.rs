@@ -99,13 +99,13 @@ pub fn prepare(command: &str) -> String {
     command.hash(&mut hasher);
     let hash = hasher.finish();
     let folder = format!("{}/prepared/{hash:016x}", env!("CARGO_TARGET_TMPDIR"));
-    let mut prepared_names = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !prepared_names.contains(&hash) {
+    let mut prepared_hashes = PREPARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !prepared_hashes.contains(&hash) {
         let (program, arguments) = command.split_once(' ').unwrap();
         let mut tool = tool(program);
         tool.args(arguments.split_whitespace()).args(["--out", &folder]);
         succeed(tool);
-        prepared_names.insert(hash);
+        prepared_hashes.insert(hash);
     }
     folder
 }

@@ -106,7 +106,7 @@ pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
     }
 }
 
-/// Returns the embedded texts that determine the vocabulary.
+/// Returns the paths of the text files in `data/` that determine the smaller vocabulary.
 fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for folder in TEXTS {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vocabulary_is_trimmed_to_texts_that_are_embedded() {
+    fn vocabulary_texts_are_sorted_files_of_the_repository() {
         let root = crate::process::workspace_root().unwrap();
         let files = text_files(&root).unwrap();
         for name in ["data/xquad/xquad.hi.json", "data/nq-qed/train.json.gz", "data/pud/ar.tsv"] {

@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: provides the pinned libtorch in `.libtorch/torch/{lib,include}`.
 //!
 //! Sources, in this order: the existing folder, the user's LIBTORCH, python3's torch, the pinned
-//! wheels. Existing installations are linked by folder, not by file, because libtorch's libraries
-//! in a wheel load the NVIDIA libraries by a relative path.
+//! wheels. For an existing installation, symbolic links point to its folders, not to single files,
+//! because libtorch's libraries in a wheel load the NVIDIA libraries by a relative path.
 use crate::files;
 use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, installed_version};
 use crate::process::{cargo, output, require_cxx, run, target_folder, user_libtorch};

@@ -169,17 +169,17 @@ impl Reader {
 }
 
 impl Reader {
-    /// Calls `read` with the reader, and releases the interpreter's lock during the call.
+    /// Calls `operation` with the reader, and releases the interpreter's lock during the call.
     fn with_reader(
         &self,
         py: Python<'_>,
-        read: impl FnOnce(&polyqa::Reader, &mut SignalChecker) -> Result<(), StopError> + Send,
+        operation: impl FnOnce(&polyqa::Reader, &mut SignalChecker) -> Result<(), StopError> + Send,
     ) -> PyResult<()> {
-        let read = || {
+        let locked_operation = || {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&reader, &mut SignalChecker { last_check: Instant::now() })
+            operation(&reader, &mut SignalChecker { last_check: Instant::now() })
         };
-        py.detach(read).map_err(|StopError(error)| error)
+        py.detach(locked_operation).map_err(|StopError(error)| error)
     }
 }
 

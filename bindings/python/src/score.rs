@@ -9,7 +9,7 @@ use crate::arguments::{self, loads, no_language_error, resampling, rules, to_pyt
 use crate::questions::questions;
 use crate::values::{py_error, value_error};
 
-/// Computes exact match and F1 with the digits of the official MLQA script.
+/// Computes exact match and F1, equal in all digits to the output of the official MLQA script.
 ///
 /// `norm="squad"` applies SQuAD v1.1's English rules, as XQuAD prescribes for all its languages.
 /// `norm="squad2"` returns the scores and keys of the official SQuAD 2.0 script; a question whose

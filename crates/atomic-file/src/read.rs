@@ -127,8 +127,9 @@ fn read_with(path: &Path, limit: u64, retain_bom: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
     let file_size = metadata.map_or(0, |metadata| metadata.len());
-    // A file larger than twice the limit is rejected without reading it: compression does not
-    // double the size of data, except for small files, so the uncompressed data exceeds the limit.
+    // A file larger than twice the limit and than 1 MiB is rejected without reading it. Gzip at
+    // most doubles the size of data, except for small files, so the uncompressed data exceeds the
+    // limit.
     if file_size > limit.saturating_mul(2).max(1 << 20) {
         return Err(too_large_error(limit));
     }

@@ -81,8 +81,8 @@ pub type TsvFolder = InputPath<TsvFiles>;
 /// A folder of texts.
 pub type JsonlFolder = InputPath<JsonlFiles>;
 
-/// An input file or folder of a run. The recipe contains its path; the identity of results contains
-/// its contents.
+/// An input file or folder of a run. The recipe stores its path. The identity, which determines
+/// whether stored results can be reused, stores the SHA-256 of its contents.
 ///
 /// An input path is serialized as a plain string. An experiment finds the inputs of its recipe,
 /// checks that they exist, and hashes them: the file, or the files of the folder that `F` selects.

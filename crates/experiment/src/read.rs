@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_of_an_argument_names_the_argument() {
+    fn the_error_for_an_unknown_key_names_the_argument() {
         let set = ["seed=3", "inner.pth=x", "inner.list=[1]"];
         let error = read("seed = 1\n", &set).unwrap_err();
         let expected =

@@ -1,4 +1,4 @@
-//! Atomic reading and writing of a run's files.
+//! Reading and atomic writing of a run's files.
 use std::path::Path;
 
 use serde::Serialize;

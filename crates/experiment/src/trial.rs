@@ -147,7 +147,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(report)
     }
 
-    /// The trained parameters of a stage, and their configuration.
+    /// Returns the training configuration of a stage, with the trial's seed and resolved roles, and
+    /// the parameters to train.
     fn trained_parameters(
         &self,
         stage: &str,
@@ -202,9 +203,10 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(pretrained)
     }
 
-    /// Saves a model returned by [`start`](Self::start) like [`Pretrained::save`], with the LoRA
-    /// merged into the weights and the bottleneck in `adapters/`. The recipe's LoRA, or its
-    /// bottleneck if there is no LoRA, is also saved to the folder `adapter` next to the model; see
+    /// Saves a model that [`start`](Self::start) returned. The files are those of
+    /// [`Pretrained::save`]: the LoRA is merged into the weights, and the bottleneck is saved to
+    /// `adapters/`. The recipe's LoRA, or its bottleneck if there is no LoRA, is also saved to the
+    /// folder `adapter` next to the model; see
     /// [`Model::save_adapter`](xlmr_model::Model::save_adapter).
     ///
     /// # Errors

@@ -49,8 +49,9 @@ impl<R: Recipe> Experiment<R> {
     /// their results. Earlier results are loaded from the run folder.
     ///
     /// - `train` saves the model to [`Trial::dir`]`("model")`. Its return value is stored as
-    ///   `trained.json`. Then the checkpoints of its stages are removed, and parameters stored by
-    ///   [`keep_models`](trainer::TrainConfig::keep_models) are converted to model folders.
+    ///   `trained.json`. Then the checkpoints of the trial's stages are removed, and parameters
+    ///   stored by [`keep_models`](trainer::TrainConfig::keep_models) are converted to model
+    ///   folders.
     /// - `evaluate` loads this model. Its return value is stored as `result.json`. It is called
     ///   again, without training, if a key or file of [`Recipe::EVALUATION_KEYS`] has changed.
     ///

@@ -276,7 +276,9 @@ impl<'a> GraphVectors<'a> {
         Ok(())
     }
 
-    /// Maps vectors with a map fitted to the labels of trained entities.
+    /// Maps the labels and facts of `from` to the space of `to`, with a linear map fitted to the
+    /// labels of trained entities. Returns the mapped labels, the mapped facts and the labels of
+    /// `to`.
     fn map_vectors(
         &self,
         from: &LanguageVectors<'a>,

@@ -69,11 +69,11 @@ pub enum LayoutError {
 
 /// The special tokens of a tokenizer and their positions in single texts and in pairs.
 ///
-/// The layout is determined by running the tokenizer's post-processor. Without a post-processor
-/// that adds tokens, it is the first of these layouts whose tokens are in the vocabulary: XLM-R's
-/// (`<s> A </s></s> B </s>`), BERT's (`[CLS] A [SEP] B [SEP]`), EuroBERT's. The padding, mask and
-/// unknown tokens are found by their names in these families; if several names exist, a token that
-/// is marked special is preferred.
+/// The layout is determined by running the tokenizer's post-processor. If no post-processor adds
+/// tokens, the layout is the first in this list whose tokens are in the vocabulary: XLM-R's (`<s> A
+/// </s></s> B </s>`), BERT's (`[CLS] A [SEP] B [SEP]`), EuroBERT's. The padding, mask and unknown
+/// tokens are found by their names in these families; if several names exist, a token that is
+/// marked special is preferred.
 ///
 /// ```
 /// use tokenizer_file::Layout;

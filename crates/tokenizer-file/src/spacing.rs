@@ -1,4 +1,4 @@
-//! Differences between the tokens of a word inside a text and those of the word as a separate text.
+//! Compares how a tokenizer encodes a word inside a text and the same word as a separate text.
 use std::borrow::Cow;
 
 use tokenizers::models::ModelWrapper;

@@ -141,8 +141,8 @@ impl Comparison<'_> {
             (None, Some(_)) => "seeds not stored".to_owned(),
             (None, None) => "1 seed".to_owned(),
         };
-        let by_item = over_items.map(|interval| format!("{} ({items} items)", range(interval)));
-        let intervals: Vec<String> = std::iter::once(seeds_text).chain(by_item).collect();
+        let items_text = over_items.map(|interval| format!("{} ({items} items)", range(interval)));
+        let intervals: Vec<String> = std::iter::once(seeds_text).chain(items_text).collect();
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             intervals.join("; "),

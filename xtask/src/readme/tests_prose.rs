@@ -74,9 +74,9 @@ fn numbers(text: &str) -> Vec<String> {
 /// Returns the accepted forms of a stored number on a page: unchanged, or rounded to fewer
 /// decimals.
 fn rounded(number: &str) -> Vec<String> {
-    let digits = number.split_once('.').map_or(0, |(_, rest)| rest.len());
+    let decimals = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();
-    let shorter_forms = (1..digits).map(|digits| format!("{value:.digits$}"));
+    let shorter_forms = (1..decimals).map(|fewer| format!("{value:.fewer$}"));
     shorter_forms.chain([number.to_owned()]).collect()
 }
 

@@ -36,8 +36,8 @@ pub struct EntityPredictionTask<'a> {
     stream: ExampleStream<Endless<ShardedJsonl<MentionExample>>>,
     /// Batch-norm domains of the languages; `None`: one domain for all languages.
     domains: Option<LanguageDomains>,
-    /// Queue index of each language; languages with the same index are contrasted together. Empty
-    /// if all languages form one group.
+    /// Index in `queues` for the mentions of each language. Empty if the mentions of all languages
+    /// share one queue.
     groups: BTreeMap<Language, usize>,
     /// The queue of each group of mentions.
     queues: Vec<NegativeQueue>,

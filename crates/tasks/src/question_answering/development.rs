@@ -151,8 +151,8 @@ impl DevSelection {
     /// Returns the development sets from MLQA's `dev` files in `folder`, with question and context
     /// in one of `languages`.
     ///
-    /// With an empty path, passages of `train` are held out, and their ids are also removed from
-    /// `related`, such as translations.
+    /// If `folder` is empty, passages of `train` are held out. Questions with the ids of held-out
+    /// questions are also removed from the lists in `related`, such as translations of `train`.
     ///
     /// # Errors
     /// The errors of [`sets`](Self::sets).

@@ -202,7 +202,7 @@ fn missing_special_tokens_are_errors_that_list_the_supported_names() {
 }
 
 #[test]
-fn words_after_spaces_have_the_tokens_of_the_text() {
+fn separately_encoded_words_give_the_tokens_of_the_text() {
     for (name, after_space, continuation) in [
         ("tokenizer.json", "house", "house"),
         ("wordpiece.json", "house", "##house"),
@@ -214,7 +214,8 @@ fn words_after_spaces_have_the_tokens_of_the_text() {
         assert_eq!(spacing.after_space("house"), after_space, "{name}");
         assert_eq!(spacing.continuation("house"), continuation, "{name}");
         assert_eq!(spacing.marks_spaces(), after_space != "house");
-        // The tokens of the words after spaces, concatenated, are the tokens of the text.
+        // Each word is encoded as after a space. The concatenated tokens equal the tokens of the
+        // text.
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
         let word_ids: Vec<u32> =
             ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.after_space(word))).collect();
