@@ -88,10 +88,8 @@ pub fn write(
         let cell_of = |mean: Option<ScoreMeans>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
-        mixed.row(
-            title,
-            MIXED_COLUMNS.map(|(_, select)| cell_of(Matrix::mean_over_seeds(&seeds, select))),
-        );
+        let mean = |select| cell_of(Matrix::mean_over_seeds(&seeds, select));
+        mixed.row(title, MIXED_COLUMNS.map(|(_, select)| mean(select)));
         table.row(title, diagonal.iter().map(text).chain([xlt, off_diagonal, gxlt].map(cell_of)));
         let arm = ArmSummary {
             title: title.clone(),

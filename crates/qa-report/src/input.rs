@@ -167,14 +167,8 @@ impl ReportRun {
                 let seeds = vec![seed.to_string()];
                 let mut run_files =
                     RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
-                scan_cell(
-                    &seed_folder.join(&arm),
-                    "",
-                    folder,
-                    files,
-                    &mut answers,
-                    &mut run_files,
-                )?;
+                let arm_folder = seed_folder.join(&arm);
+                scan_cell(&arm_folder, "", folder, files, &mut answers, &mut run_files)?;
                 merged_run_files.extend(run_files.clone());
                 let new_run = || Self { name: arm.clone(), ..Self::default() };
                 let run = runs.entry(arm.clone()).or_insert_with(new_run);
