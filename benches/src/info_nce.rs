@@ -87,8 +87,8 @@ impl Inputs {
     /// This project's formulation.
     fn streamed(&self) -> Result<f64> {
         let config = ContrastConfig::released(TEMPERATURE).loss;
-        let rows = ContrastRowInfo::default();
-        let loss = info_nce(&self.query, &self.key, Some(&self.queue), 0, &rows, &config)?;
+        let row_info = ContrastRowInfo::default();
+        let loss = info_nce(&self.query, &self.key, Some(&self.queue), 0, &row_info, &config)?;
         self.pushed_queue.borrow_mut().push(&self.key, None)?;
         backward(loss, &[&self.query, &self.key])
     }

@@ -154,8 +154,8 @@ pub struct ContrastRowInfo<'a> {
 /// let queue = NegativeQueue::new(8, options, &QueueConfig { size: 14, ..Default::default() })?;
 /// let query = Tensor::zeros([2, 8], options).set_requires_grad(true);
 /// let key = Tensor::ones([2, 8], options);
-/// let rows = ContrastRowInfo::default();
-/// let loss = info_nce(&query, &key, Some(&queue), 0, &rows, &InfoNceConfig::default())?;
+/// let row_info = ContrastRowInfo::default();
+/// let loss = info_nce(&query, &key, Some(&queue), 0, &row_info, &InfoNceConfig::default())?;
 /// // Equal similarities: ln(2 keys + 14 queued keys).
 /// assert!((loss.double_value(&[]) - 16_f64.ln()).abs() < 1e-6);
 /// loss.backward();
@@ -166,15 +166,17 @@ pub fn info_nce(
     key: &Tensor,
     queue: Option<&NegativeQueue>,
     skip_oldest: i64,
-    rows: &ContrastRowInfo<'_>,
+    row_info: &ContrastRowInfo<'_>,
     config: &InfoNceConfig,
 ) -> Result<Tensor, Error> {
-    check_inputs(query, key, queue, rows, config)?;
-    let (query, key, ids) = match rows.valid {
-        None => (query.shallow_clone(), key.shallow_clone(), rows.ids.map(Tensor::shallow_clone)),
+    check_inputs(query, key, queue, row_info, config)?;
+    let (query, key, ids) = match row_info.valid {
+        None => {
+            (query.shallow_clone(), key.shallow_clone(), row_info.ids.map(Tensor::shallow_clone))
+        }
         Some(valid) => {
             let index = valid.f_nonzero()?.f_squeeze_dim(1)?;
-            let ids = rows.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
+            let ids = row_info.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
             (query.f_index_select(0, &index)?, key.f_index_select(0, &index)?, ids)
         }
     };
@@ -237,7 +239,7 @@ fn check_inputs(
     query: &Tensor,
     key: &Tensor,
     queue: Option<&NegativeQueue>,
-    rows: &ContrastRowInfo<'_>,
+    row_info: &ContrastRowInfo<'_>,
     config: &InfoNceConfig,
 ) -> Result<(), Error> {
     config.validate()?;
@@ -249,7 +251,7 @@ fn check_inputs(
     if batch == 0 {
         return Err(Error::Empty { tensor: "query", reason: "the batch has no row" });
     }
-    if let Some(ids) = rows.ids {
+    if let Some(ids) = row_info.ids {
         check_shape("ids", ids, &[batch], "[B]")?;
         check_kind("ids", ids, Kind::Int64, "Int64")?;
         check_device("ids", ids, "query", query.device())?;
@@ -257,7 +259,7 @@ fn check_inputs(
         let reason = "mask_same_entity requires the entity id of each row";
         return Err(Error::Missing { argument: "ids", reason });
     }
-    if let Some(valid) = rows.valid {
+    if let Some(valid) = row_info.valid {
         check_shape("valid", valid, &[batch], "[B]")?;
         check_kind("valid", valid, Kind::Bool, "Bool")?;
         check_device("valid", valid, "query", query.device())?;

@@ -99,10 +99,10 @@ impl ContrastConfig {
 /// let mentions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let descriptions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was truncated
-/// let rows = ContrastRowInfo { valid: Some(&valid), ..Default::default() };
+/// let row_info = ContrastRowInfo { valid: Some(&valid), ..Default::default() };
 /// let config = ContrastConfig::released(0.05);
 /// let loss =
-///     masked_entity_prediction(&mentions, &descriptions, &mut queue, &rows, &config)?;
+///     masked_entity_prediction(&mentions, &descriptions, &mut queue, &row_info, &config)?;
 /// loss.backward();
 /// # Ok::<(), objectives::Error>(())
 /// ```
@@ -111,11 +111,11 @@ pub fn masked_entity_prediction(
     query: &Tensor,
     key: &Tensor,
     queue: &mut NegativeQueue,
-    rows: &ContrastRowInfo<'_>,
+    row_info: &ContrastRowInfo<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, Error> {
     let (batch, _) = check_matrix("key", key, "[B, D]")?;
-    let index = match rows.valid {
+    let index = match row_info.valid {
         Some(valid) if !config.push_invalid => {
             check_shape("valid", valid, &[batch], "[B]")?;
             check_kind("valid", valid, Kind::Bool, "Bool")?;
@@ -126,13 +126,13 @@ pub fn masked_entity_prediction(
     let pushed_count = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
     let skip_oldest =
         if config.push == Push::BeforeLoss { dropped_by_push(queue, pushed_count) } else { 0 };
-    let loss = info_nce(query, key, Some(queue), skip_oldest, rows, &config.loss)?;
+    let loss = info_nce(query, key, Some(queue), skip_oldest, row_info, &config.loss)?;
     if config.push != Push::Never {
         let keys = key.f_detach()?;
         match index {
-            None => queue.push(&keys, rows.ids)?,
+            None => queue.push(&keys, row_info.ids)?,
             Some(index) => {
-                let ids = rows.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
+                let ids = row_info.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
                 queue.push(&keys.f_index_select(0, &index)?, ids.as_ref())?;
             }
         }
@@ -167,8 +167,9 @@ pub fn masked_entity_prediction(
 /// let (subject, relation) = (Tensor::ones([4, 8], options), Tensor::ones([4, 8], options));
 /// let query = (subject + relation).set_requires_grad(true); // projection omitted
 /// let object = Tensor::ones([4, 8], options);
-/// let (rows, config) = (ContrastRowInfo::default(), ContrastConfig::paper());
-/// object_entailment(&query, &object, &mut queue, &rows, &config)?.backward();
+/// let row_info = ContrastRowInfo::default();
+/// let config = ContrastConfig::paper();
+/// object_entailment(&query, &object, &mut queue, &row_info, &config)?.backward();
 /// # Ok::<(), objectives::Error>(())
 /// ```
 #[doc(alias = "oe")]
@@ -176,10 +177,10 @@ pub fn object_entailment(
     query: &Tensor,
     key: &Tensor,
     queue: &mut NegativeQueue,
-    rows: &ContrastRowInfo<'_>,
+    row_info: &ContrastRowInfo<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, Error> {
-    masked_entity_prediction(query, key, queue, rows, config)
+    masked_entity_prediction(query, key, queue, row_info, config)
 }
 
 /// The number of rows that a push of `count` keys would remove.

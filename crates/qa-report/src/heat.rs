@@ -141,7 +141,8 @@ fn mean<'a>(cells: impl Iterator<Item = &'a HeatCell>) -> Option<f64> {
 
 fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> HeatMap {
     let name = metric.name();
-    let (contexts, questions) = (matrix.context_languages(), matrix.question_languages());
+    let contexts = matrix.context_languages();
+    let questions = matrix.question_languages();
     let cell = |context: Language, question: Language| {
         Some(heat_cell(matrix.get(context, question)?, metric, context, question, run))
     };

@@ -277,8 +277,8 @@ impl<'a> GraphVectors<'a> {
     }
 
     /// Maps the labels and facts of `from` to the space of `to`, with a linear map fitted to the
-    /// labels of trained entities. Returns the mapped labels, the mapped facts and the labels of
-    /// `to`.
+    /// labels of trained entities. Returns the mapped labels, the mapped facts and the
+    /// normalised labels of `to`.
     fn map_vectors(
         &self,
         from: &LanguageVectors<'a>,

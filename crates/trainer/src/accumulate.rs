@@ -10,7 +10,7 @@ pub struct WeightedLoss {
     pub name: &'static str,
     /// Weight of the loss in the sum of losses.
     pub weight: f64,
-    /// Contribution to the loss of the full batch, `[]`, with a graph.
+    /// Contribution to the loss of the full batch: a scalar, `[]`, with its autograd graph.
     pub loss: Tensor,
 }
 

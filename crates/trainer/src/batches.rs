@@ -1,4 +1,4 @@
-//! Seeded order of examples, with batches of similar length, independent of the number of threads.
+//! Seeded batches of examples of similar length, independent of the number of threads.
 use rand::seq::SliceRandom;
 
 use crate::rng_for;

@@ -81,8 +81,8 @@ pub struct TrainConfig {
     /// Number of newest checkpoints to retain.
     pub keep_checkpoints: usize,
     /// Whether to store the parameters of every checkpoint permanently, as
-    /// `models/step-<step>.safetensors` in the stage's folder. After the training of an
-    /// experiment's trial, each of these files is converted to a model folder.
+    /// `models/step-<step>.safetensors` in the stage's folder. The `experiment` crate converts each
+    /// of these files to a model folder after a trial is trained.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_models: bool,
     /// Number of steps between two lines of metrics.

@@ -169,8 +169,8 @@ impl OrderCheck {
     }
 }
 
-/// Reads the labels. Returns the bits of every id, which `rules` computes from its labels, and the
-/// languages of all labels.
+/// Reads the labels. Returns the label bits of every id ([`LabelRules::bits`]) and the languages of
+/// all labels.
 fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), BlockReadError> {
     let (mut bits, mut order) = (IdMap::new(rules.width()), OrderCheck::default());
     let mut all_languages: Vec<Language> = Vec::new();

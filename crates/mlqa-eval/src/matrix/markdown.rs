@@ -60,7 +60,8 @@ impl Matrix {
     /// interval after `±`. `–` marks a missing cell.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", self.title);
-        let (contexts, questions) = (self.context_languages(), self.question_languages());
+        let contexts = self.context_languages();
+        let questions = self.question_languages();
         for metric in Metric::ALL {
             let columns = questions.iter().map(Language::to_string);
             let mut table = Table::new("context \\ question", columns);

@@ -82,13 +82,14 @@ fn positions_without_loss_receive_exactly_zero() {
     let (mask, positions, groups) =
         (mask_tensor(&mask), ids(&[1, -1, -1, 2, 4]), ids(&[0, 0, 1, 2, 2]));
     for config in [sum_config(), sigmoid_config()] {
-        let (x, y) = (leaf(&logits_with_nan), leaf(&logits_with_nan));
-        let loss =
-            group_span(&x, &y, &groups, &positions, &positions, Some(&mask), &config).unwrap();
-        check_zeros(&loss, &[&x, &y], &[&[2], &[0, 3], &[4]]);
-        for x in [x, y] {
-            assert_all_nonzero(&x.grad().get(1));
-            assert_all_nonzero(&x.grad().get(3));
+        let start = leaf(&logits_with_nan);
+        let end = leaf(&logits_with_nan);
+        let loss = group_span(&start, &end, &groups, &positions, &positions, Some(&mask), &config)
+            .unwrap();
+        check_zeros(&loss, &[&start, &end], &[&[2], &[0, 3], &[4]]);
+        for logits in [start, end] {
+            assert_all_nonzero(&logits.grad().get(1));
+            assert_all_nonzero(&logits.grad().get(3));
         }
     }
 }

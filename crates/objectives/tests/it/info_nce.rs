@@ -29,8 +29,8 @@ impl ContrastBatch {
         config: &InfoNceConfig,
     ) -> Result<Tensor, Error> {
         let (ids, valid) = (ids(&self.ids), Tensor::from_slice(&self.valid));
-        let rows = ContrastRowInfo { ids: Some(&ids), valid: Some(&valid) };
-        info_nce(query, key, Some(&self.queue()), skip_oldest, &rows, config)
+        let row_info = ContrastRowInfo { ids: Some(&ids), valid: Some(&valid) };
+        info_nce(query, key, Some(&self.queue()), skip_oldest, &row_info, config)
     }
 
     fn loss(&self, skip_oldest: i64, config: &InfoNceConfig) -> f64 {
@@ -102,8 +102,9 @@ fn hand_computed_values_are_returned() {
     assert_near(batch.loss(0, &masked), expected, 1e-14);
     // A single row without a queue has no negatives, so its loss and gradient are 0.
     let single_row = leaf(&ndarray::array![[2.0, 3.0]]);
-    let (rows, config) = (ContrastRowInfo::default(), InfoNceConfig::default());
-    let loss = info_nce(&single_row, &single_row, None, 0, &rows, &config).unwrap();
+    let row_info = ContrastRowInfo::default();
+    let config = InfoNceConfig::default();
+    let loss = info_nce(&single_row, &single_row, None, 0, &row_info, &config).unwrap();
     loss.backward();
     assert_eq!((scalar(&loss), max_abs(&single_row.grad())), (0.0, 0.0));
 }
@@ -210,9 +211,10 @@ fn invalid_arguments_are_reported() {
     let batch = ContrastBatch::sines(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
     let contrast_rows = ContrastRowInfo::default();
-    let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRowInfo<'_>, config: &InfoNceConfig| {
-        error_message(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
-    };
+    let error_of =
+        |q: &Tensor, k: &Tensor, row_info: &ContrastRowInfo<'_>, config: &InfoNceConfig| {
+            error_message(info_nce(q, k, Some(&batch.queue()), 0, row_info, config))
+        };
     let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &contrast_rows, &default);
     let with = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);

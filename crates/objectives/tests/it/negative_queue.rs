@@ -47,7 +47,7 @@ fn non_finite_keys_do_not_replace_rows() {
     let _ = keys.get(2).fill_(f64::INFINITY);
     queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
     assert_eq!((numbers(&queue), queue_ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
-    // In a queue that is not full, such keys are left out.
+    // A queue that is not full skips such keys.
     let mut queue = self::queue(3, QueueStart::Empty);
     queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
     queue.push(&rows(&[7]), None).unwrap();

@@ -166,13 +166,14 @@ fn masked_positions_receive_exactly_zero() {
         }
     }
     for over in SOFTMAX_SCOPES {
-        let (x, mask) = (leaf(&logits_with_nan), mask_tensor(&mask));
+        let student = leaf(&logits_with_nan);
+        let mask = mask_tensor(&mask);
         let teacher = leaf(&(&logits_with_nan * 0.3));
-        let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
+        let loss = soft_labels(&student, &teacher, Some(&mask), &config(2.0, over)).unwrap();
         assert!(scalar(&loss) > 0.0);
-        check_zeros(&loss, &[&x], &[&[2]]);
-        assert_eq!(max_abs(&x.grad().masked_select(&mask.logical_not())), 0.0);
-        assert_all_nonzero(&x.grad().masked_select(&mask));
+        check_zeros(&loss, &[&student], &[&[2]]);
+        assert_eq!(max_abs(&student.grad().masked_select(&mask.logical_not())), 0.0);
+        assert_all_nonzero(&student.grad().masked_select(&mask));
         assert!(!teacher.grad().defined());
     }
     // A position with teacher probability 0 adds 0 to the loss, but its student logit has a positive

@@ -77,8 +77,8 @@ impl<'a> ObjectEntailmentTask<'a> {
         let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
         let objects: Vec<i64> = examples.iter().map(|example| entity_id(&example.object)).collect();
         let objects = id_tensor(&objects, query.device())?;
-        let rows = ContrastRowInfo { ids: Some(&objects), valid: None };
-        Ok(object_entailment(&query, &key, &mut self.queue, &rows, &self.losses.oe)?)
+        let row_info = ContrastRowInfo { ids: Some(&objects), valid: None };
+        Ok(object_entailment(&query, &key, &mut self.queue, &row_info, &self.losses.oe)?)
     }
 }
 
