@@ -148,7 +148,7 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     assert_eq!(results["seeds"], json!([0]));
     // Baseline 1 counts the training mentions of each entity in the query's language pair. The
     // correct entities of the probe `xep` have no such mentions, so the baseline scores 0.
-    let baselines = results["guesses"].as_array().unwrap();
+    let baselines = results["baselines"].as_array().unwrap();
     assert_eq!(baselines.len(), 4);
     let hits_at_10 =
         |baseline: usize, probe: &str| baselines[baseline][probe]["hits_at_10"]["mean"].as_f64();
@@ -195,7 +195,7 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     assert!(!String::from_utf8_lossy(&encoder).contains("mep_query"));
     assert!(out.join("candidates-xor.json").exists());
     let numbers = std::fs::read_to_string(out.join("numbers.jsonl")).unwrap();
-    for model in ["XLM-K", "Guess: the relation's most frequent object"] {
+    for model in ["XLM-K", "Baseline: most frequent object of the relation"] {
         for metric in ["accuracy", "hits@10", "macro accuracy"] {
             let number =
                 json!({ "model": model, "setting": "XOR", "language": "all", "metric": metric });
@@ -210,7 +210,7 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     // The printed table skips values that the run does not have.
     let mut table = tool("transfer-eval");
     table.args(["table", "001-7", "--run"]).arg(out.join("numbers.jsonl"));
-    assert!(succeed(table).contains("| **Guess: the relation's most frequent object** |"));
+    assert!(succeed(table).contains("| **Baseline: most frequent object of the relation** |"));
 
     // If a finished run is started again, it only prints its table.
     let first_records = training_records(&out);

@@ -141,15 +141,15 @@ pub struct FactsData {
 }
 
 /// Metric suffix of the baseline that predicts a random object of the relation.
-const RANDOM_SUFFIX: &str = ", guessing";
+const RANDOM_SUFFIX: &str = ", random";
 /// Metric suffix of the baseline that predicts the object that occurs in most facts of the relation
 /// in `seen`.
 const FREQUENT_SUFFIX: &str = ", most frequent";
 
 /// Suffixes of the baseline metrics, and the titles of their rows.
 pub const BASELINE_ROWS: [(&str, &str); 2] = [
-    (RANDOM_SUFFIX, "Guess: any object of the relation"),
-    (FREQUENT_SUFFIX, "Guess: the relation's most frequent object"),
+    (RANDOM_SUFFIX, "Baseline: random object of the relation"),
+    (FREQUENT_SUFFIX, "Baseline: most frequent object of the relation"),
 ];
 
 /// Name of the metric of the facts in `seen`.

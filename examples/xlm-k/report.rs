@@ -78,7 +78,7 @@ impl Row {
 #[derive(Serialize)]
 struct Summary<'a> {
     seeds: &'a [u64],
-    guesses: Vec<Row>,
+    baselines: Vec<Row>,
     arms: BTreeMap<&'a str, Row>,
 }
 
@@ -88,9 +88,9 @@ pub fn write(
     baselines: &[(&str, ProbeScores)],
     results: &Results<f64, ProbeScores>,
 ) -> Result<()> {
-    let guesses = baselines.iter().map(|(title, scores)| Row::new(title, &[scores], 0, 0.0));
+    let baselines = baselines.iter().map(|(title, scores)| Row::new(title, &[scores], 0, 0.0));
     let mut summary =
-        Summary { seeds: experiment.seeds(), guesses: guesses.collect(), arms: BTreeMap::new() };
+        Summary { seeds: experiment.seeds(), baselines: baselines.collect(), arms: BTreeMap::new() };
     for name in experiment.arms() {
         let arm = experiment.recipe.arms.get(name);
         let title = arm.and_then(|arm| arm.title.as_ref()).unwrap_or(name);
@@ -101,11 +101,11 @@ pub fn write(
         let row = Row::new(title, &scores, tokens / scores.len().max(1) as u64, seconds);
         summary.arms.insert(name, row);
     }
-    let rows = summary.guesses.iter().chain(summary.arms.values());
+    let rows = summary.baselines.iter().chain(summary.arms.values());
     let numbers: Vec<Measured> = rows.flat_map(|row| row.numbers.clone()).collect();
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let arms = experiment.arms().iter().filter_map(|name| summary.arms.get(name.as_str()));
-    let text = table(&summary.guesses.iter().chain(arms).collect::<Vec<_>>());
+    let text = table(&summary.baselines.iter().chain(arms).collect::<Vec<_>>());
     Ok(experiment.finish(&summary, &text, "")?)
 }
 

@@ -119,14 +119,14 @@ enum Task {
         after_help = "Tests and benches that need .peers are skipped with a note if it does not \
         exist.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
         cargo xtask peers --torch    also torch (4.5 GB)\n  \
-        cargo xtask peers --older    only transformers 4, into .peers-4 (250 MB)"
+        cargo xtask peers --transformers-4    into .peers-4 (250 MB)"
     )]
     Peers {
         /// Also install torch, torchrun and transformers
         #[arg(long)]
         torch: bool,
         /// Install only the last transformers 4, into .peers-4
-        #[arg(long = "older", conflicts_with = "torch")]
+        #[arg(long = "transformers-4", conflicts_with = "torch")]
         transformers_4: bool,
     },
     /// Train and evaluate the embedded demo

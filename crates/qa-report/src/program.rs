@@ -21,7 +21,7 @@ Examples:
     after=crates/testkit/fixtures/matrix/better --out report.html
   qa-report crates/testkit/fixtures/scorer/ar/predictions.json \\
     --data crates/testkit/fixtures/scorer/ar/dataset.json --language ar \\
-    --out arabic.html --beside md,csv,json,svg
+    --out arabic.html --formats md,csv,json,svg
 With your own runs:
   qa-report runs/demo --arms base,injected --out report.html
   qa-report --data MLQA_V1/test before=a1,a2,a3 after=b1,b2,b3 \\
@@ -76,7 +76,7 @@ pub struct Args {
 /// Returns a one-line message.
 pub fn run(args: &Args) -> Result<(), String> {
     if args.out == Path::new("-") && !args.formats.is_empty() {
-        return Err("--beside cannot be used with --out -; give a file as --out".into());
+        return Err("--formats cannot be used with --out -; give a file as --out".into());
     }
     let report = args.report()?;
     report.write(&args.out, &args.formats).map_err(|error| error.to_string())?;

@@ -9,7 +9,7 @@ pub enum PythonPackages {
     Light,
     /// transformers and tokenizers without torch: `cargo xtask peers`.
     Tokenizers,
-    /// transformers 4 without torch, in a separate environment: `cargo xtask peers --older`.
+    /// transformers 4 without torch, in a separate environment: `cargo xtask peers --transformers-4`.
     OlderTokenizers,
     /// The packages of [`PythonPackages::Tokenizers`] and torch, for the models of transformers: `cargo
     /// xtask peers --torch`.
@@ -22,7 +22,7 @@ pub fn python_with(packages: PythonPackages) -> Option<PathBuf> {
     let (folder, package, option) = match packages {
         PythonPackages::Light => (".peers", "numpy==", ""),
         PythonPackages::Tokenizers => (".peers", "transformers==", ""),
-        PythonPackages::OlderTokenizers => (".peers-4", "transformers==4.", " --older"),
+        PythonPackages::OlderTokenizers => (".peers-4", "transformers==4.", " --transformers-4"),
         PythonPackages::Torch => (".peers", "torch==", " --torch"),
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);

@@ -78,7 +78,7 @@ fn input_is_escaped() {
     let page = at("report.html");
     let args = [&name, "--data", &at("data.json"), "--language", "en", "--out", &page];
     let printed =
-        report(&[&args[..], &["--title", &title, "--beside", "md,csv,json,svg"]].concat());
+        report(&[&args[..], &["--title", &title, "--formats", "md,csv,json,svg"]].concat());
     let html = fs::read_to_string(&page).unwrap();
     assert_eq!(html.matches("</script>").count(), 2);
     assert_eq!(html.matches("<script").count(), 2);
@@ -139,7 +139,7 @@ fn values_equal_score_and_compare() {
         &format!("after={second}"),
         "--out",
         &page,
-        "--beside",
+        "--formats",
         "json,md,csv",
     ]);
     assert!(
@@ -279,7 +279,7 @@ fn page_begins_with_findings_and_setup() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let run = folder.path().display().to_string();
     let page = at("report.html");
-    report(&[&run, "--out", &page, "--beside", "json,md"]);
+    report(&[&run, "--out", &page, "--formats", "json,md"]);
     let html = fs::read_to_string(&page).unwrap();
     let questions = fs::read(folder.path().join("questions/test-context-en-question-de.json"));
     let digest: String =
@@ -365,7 +365,8 @@ fn runs_on_different_questions_are_rejected() {
     write(&second.join("questions/test-context-en-question-de.json"), &different_questions);
     let [first, second] = [first, second].map(|path| path.display().to_string());
     expect_rejected(&[&first, &second, "--out", "/dev/null"], "the same questions");
-    expect_rejected(&[&first, "--out", "-", "--beside", "md"], "--beside");
+    expect_rejected(&[&first, "--out", "-", "--formats", "md"], "--formats");
+    expect_rejected(&[&first, "--beside", "md"], "use --formats");
 }
 
 #[test]
@@ -467,10 +468,10 @@ fn figure_of_the_readme_is_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("demo.html").display().to_string();
     let summary = root.join("examples/bridging-gap/results/demo-seeds.json").display().to_string();
-    report(&[&summary, "--out", &page, "--beside", "svg"]);
+    report(&[&summary, "--out", &page, "--formats", "svg"]);
     let drawn = fs::read_to_string(folder.path().join("demo-f1.svg")).unwrap();
     let stored = fs::read_to_string(root.join("docs/demo-f1.svg")).unwrap();
-    assert_eq!(drawn, stored, "qa-report …/results/demo-seeds.json --out demo.html --beside svg");
+    assert_eq!(drawn, stored, "qa-report …/results/demo-seeds.json --out demo.html --formats svg");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     assert!(readme.contains("](docs/demo-f1.svg)"));
 }

@@ -132,10 +132,10 @@ impl KnowledgeData {
         let object = ObjectBaseline::Relation.score_all(&self.triples, config)?;
         let neighbours = ObjectBaseline::Neighbours.score_all(&self.triples, config)?;
         Ok(vec![
-            ("Guess: the entity most trained in the language", entity),
-            ("Guess: the same with the description's language", pair),
-            ("Guess: the relation's most frequent object", object),
-            ("Guess: the object of subjects with the same facts", neighbours),
+            ("Baseline: most frequent entity of the language", entity),
+            ("Baseline: most frequent entity of the language pair", pair),
+            ("Baseline: most frequent object of the relation", object),
+            ("Baseline: object of subjects that share facts", neighbours),
         ])
     }
 }
