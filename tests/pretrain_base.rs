@@ -116,7 +116,7 @@ const MODEL: &str = "seed-0/base/model";
 /// Wikipedia extracts, because encoding them would take long.
 fn pretrain(folder: &Path, steps: u64) -> Command {
     let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
-    let text_options = "--paragraph-copies 2 --shortest-extract 1000000";
+    let text_options = "--paragraph-copies 2 --max-skipped-chars 1000000";
     let text =
         format!("data.text={}", prepare(&format!("demo-data text {sources} {text_options}")));
     let mut command = program("pretrain-base");

@@ -88,9 +88,9 @@ pub fn write(
     baselines: &[(&str, ProbeScores)],
     results: &Results<f64, ProbeScores>,
 ) -> Result<()> {
-    let baselines = baselines.iter().map(|(title, scores)| Row::new(title, &[scores], 0, 0.0));
-    let mut summary =
-        Summary { seeds: experiment.seeds(), baselines: baselines.collect(), arms: BTreeMap::new() };
+    let baselines =
+        baselines.iter().map(|(title, scores)| Row::new(title, &[scores], 0, 0.0)).collect();
+    let mut summary = Summary { seeds: experiment.seeds(), baselines, arms: BTreeMap::new() };
     for name in experiment.arms() {
         let arm = experiment.recipe.arms.get(name);
         let title = arm.and_then(|arm| arm.title.as_ref()).unwrap_or(name);

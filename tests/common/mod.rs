@@ -132,7 +132,7 @@ pub fn fact_questions() -> String {
 
 /// Returns a file with the German passages of the folder `questions` and their knowledge phrases.
 fn prepare_phrases(questions: &str) -> String {
-    let results = prepare(&format!("demo-data search --own {questions} --languages de"));
+    let results = prepare(&format!("demo-data search --questions {questions} --languages de"));
     let mining_options = "--title-fraction 2/10 --min-chars 0";
     prepare(&format!("kg-triples phrases --queries {results}/queries.jsonl.gz {mining_options}"))
 }

@@ -32,7 +32,7 @@ pub struct CorpusConfig {
     #[arg(long, default_value_t = 1)]
     pub paragraph_copies: u16,
     /// Skip lines of Wikipedia extracts that have at most this many code points
-    #[arg(long = "shortest-extract", default_value_t = 40)]
+    #[arg(long, default_value_t = 40)]
     pub max_skipped_chars: usize,
 }
 

@@ -55,7 +55,7 @@ Examples:
   demo-data xquad-split --xquad data/xquad --fold 1/4 --out fold-1
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text
-  demo-data search --own divided --languages de --out found
+  demo-data search --questions divided --languages de --out found
 
 --out is a folder that is published only when it is complete. Its manifest.json
 has the command, counts and digests. An existing prepared folder is

@@ -13,7 +13,7 @@ use crate::generator::{Files, Generator, json_line};
 pub struct SearchConfig {
     /// Folder with train-context-xx-question-xx.json; each question is a query with its passage as
     /// the only result
-    #[arg(long = "own", value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub questions: PathBuf,
     /// Languages of the questions
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]

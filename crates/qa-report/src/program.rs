@@ -55,8 +55,10 @@ pub struct Args {
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<String>,
     /// Also write tables or figures in these formats, next to the report
-    #[arg(long = "beside", value_enum, value_name = "FORM,…", value_delimiter = ',')]
+    #[arg(long, value_enum, value_name = "FORMAT,…", value_delimiter = ',')]
     formats: Vec<ReportFormat>,
+    #[arg(long = "beside", hide = true, value_parser = |_: &str| Err::<(), _>("use --formats"))]
+    _beside: Option<()>,
     /// Title of the report [default: the languages of questions and texts]
     #[arg(long)]
     title: Option<String>,

@@ -33,7 +33,7 @@ PARALLEL = (
     "prepare.questions=demo-data fact-questions --parallel --languages en,de --items 40 "
     f"{FACTS} --templates data/demo/templates-all.tsv"
 )
-SEARCH = "prepare.search=demo-data search --own {questions} --languages de"
+SEARCH = "prepare.search=demo-data search --questions {questions} --languages de"
 ARTICLES = (
     "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,zh --articles 4 "
     "--first 3"
