@@ -129,17 +129,17 @@ fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
         .iter()
         .position(contains_span)
         .filter(|_| source_sentences.len() == target_sentences.len())?;
-    let (from, to) = (source_sentences.get(index)?, target_sentences.get(index)?);
+    let (source, target) = (source_sentences.get(index)?, target_sentences.get(index)?);
     let substring = |text: &str, range: &Range<usize>| -> String {
         text.chars().skip(range.start).take(range.len()).collect()
     };
     let sentence = SpanTask {
-        source: substring(&task.source, from),
-        span: task.span.start - from.start..task.span.end - from.start,
-        target: substring(&task.target, to),
+        source: substring(&task.source, source),
+        span: task.span.start - source.start..task.span.end - source.start,
+        target: substring(&task.target, target),
         ..task.clone()
     };
-    Some((sentence, to.start))
+    Some((sentence, target.start))
 }
 
 /// A scorer that returns equal scores, so that the first candidate is selected.

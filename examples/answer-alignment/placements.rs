@@ -33,7 +33,8 @@ struct Outcome {
 const EXTRA_COLUMNS: [&str; 10] =
     ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "skipped"];
 
-/// Outcomes of all methods on all cases, and the reachable shares.
+/// Outcomes of all methods on all cases, and the percentages of gold spans that the methods can
+/// find.
 #[derive(Default, Serialize)]
 pub struct Placements {
     outcomes: Vec<Outcome>,
@@ -46,7 +47,7 @@ impl Placements {
     ///
     /// # Errors
     /// If a text cannot be encoded, or `f1` fails.
-    pub fn add(
+    pub fn evaluate(
         &mut self,
         methods: &Methods<'_>,
         cases: &[Case],
@@ -104,7 +105,7 @@ impl Placements {
                 let values = scored.iter().filter(|o| is_selected(o)).map(|o| value(o));
                 format!("{:.1}", 100.0 * mean(values))
             };
-            let (low, high) = interval(&scored);
+            let (low, high) = bootstrap_interval(&scored);
             let cells = languages
                 .iter()
                 .map(|&language| percent(&|o| o.language == language, exact))
@@ -147,7 +148,7 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
 /// Clusters have different numbers of cases, so the percentage is a ratio of two sums. It is
 /// linearised: the value of a cluster is the overall percentage plus the cluster's linear
 /// contribution to the ratio.
-fn interval(outcomes: &[&Outcome]) -> (f64, f64) {
+fn bootstrap_interval(outcomes: &[&Outcome]) -> (f64, f64) {
     let share = mean(outcomes.iter().map(|o| exact(o)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();
     for outcome in outcomes {
@@ -159,6 +160,7 @@ fn interval(outcomes: &[&Outcome]) -> (f64, f64) {
     (low.max(0.0), high.min(100.0))
 }
 
+/// Returns whether the span consists of whole words, and of at most CODEC's maximum number of words.
 fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {
     let words = units(text);
     let first = words.iter().position(|word| word.start == span.start);

@@ -26,8 +26,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     // models use the same triples.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     experiment.log(format!("triples: {}", graph.len()));
-    let sequences = data::sequences(experiment)?;
-    let questions = data::questions(recipe)?;
+    let sequences = data::open_sequences(experiment)?;
+    let questions = data::read_questions(recipe)?;
     let results = experiment
         .each(|trial| train(trial, &graph, &sequences, &questions), |trial, _| answer(trial))?;
     report::write(experiment, &results)
