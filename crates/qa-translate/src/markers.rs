@@ -76,7 +76,7 @@ pub fn mark(text: &str, spans: &[Range<usize>]) -> Result<MarkedText, Error> {
             return Err(Error::Overlap { first: first.clone(), second: second.clone() });
         }
     }
-    let level = 1 + longest_run(&characters);
+    let level = 1 + longest_bracket_run(&characters);
     let text = with_markers(&characters, &labelled_spans, level);
     Ok(MarkedText { text, level, count: spans.len() })
 }
@@ -357,7 +357,7 @@ fn run_length(text: impl Iterator<Item = char>, is_bracket: fn(char) -> bool) ->
 
 /// Returns the length of the longest run of square brackets that follows an opening round bracket
 /// or precedes a closing round bracket.
-fn longest_run(text: &[char]) -> usize {
+fn longest_bracket_run(text: &[char]) -> usize {
     let runs = text.iter().enumerate().map(|(index, &c)| {
         if is_round_open(c) {
             run_length(text.iter().skip(index + 1).copied(), is_square_open)
