@@ -43,7 +43,7 @@ fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     assert!(table.contains("| masked-LM loss, sentences | ar | de | en | es | zh |"), "{table}");
     let path = folder.path().join("whole/seed-0/pep-ms-mlm/model/model.safetensors");
     let tensors = torch_ext::read_tensors(path).unwrap();
-    // The frozen layer 0 is unchanged bit for bit; the weights of layer 1 change.
+    // The frozen layer 0 is unchanged bit for bit; the weights of layer 1 are changed.
     let start = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
     let (mut n_frozen, mut n_trained) = (0, 0);
     for (name, tensor) in &tensors {

@@ -121,9 +121,8 @@ fn spans_outside_the_translation_are_rejected() {
         }
     }
     let source = vec![typed("one", &[(0..3, "X")]); 4];
-    let translation =
-        |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
-    let (mut translator, mut placer) = (FunctionTranslator(translation), OutOfRangePlacer);
+    let reply = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
+    let (mut translator, mut placer) = (FunctionTranslator(reply), OutOfRangePlacer);
     let actual = translate_spans(&source, EN, DE, &mut translator, &mut placer, |_, _, _| {});
     let actual = actual.unwrap();
     let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();

@@ -79,9 +79,8 @@ fn answers_with_damaged_markers_are_searched() {
         ("x ])mid([ y", MarkerErrorCounts { reordered: 1, ..no_faults }),
         ("x mid ([ \u{3000} ]) y", MarkerErrorCounts { empty: 1, ..no_faults }),
     ] {
-        let translation =
-            |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
-        let got = run(&source, &TranslateConfig::default(), translation);
+        let reply = |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
+        let got = run(&source, &TranslateConfig::default(), reply);
         assert_eq!(got.report.faults, faults, "{damaged}");
         assert_eq!((got.report.by_search, got.report.skip_ratio()), (1, 0.0));
         assert_eq!(got.dataset.questions[0].context, source.questions[0].context);
