@@ -168,12 +168,12 @@ impl Oracle {
             case.id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let words = units(&task.target);
-        let is_in_gold = |word: &&Range<usize>| overlap(word, gold);
+        let is_in_gold = |word: &&Range<usize>| overlaps(word, gold);
         let length = words.iter().filter(is_in_gold).count().max(1);
         let mut other_spans: Vec<Range<usize>> = words
             .windows(length)
             .filter_map(|window| Some(window.first()?.start..window.last()?.end))
-            .filter(|other| !overlap(gold, other))
+            .filter(|other| !overlaps(gold, other))
             .collect();
         let is_correct = rng.random::<f64>() < accuracy || other_spans.is_empty();
         let span = match is_correct {
@@ -220,6 +220,6 @@ impl ScoreText for Oracle {
 }
 
 /// Returns whether two spans share a character.
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }

@@ -37,7 +37,7 @@ pub fn open_sequences(
 /// Returns the masked sequences of the trial's arm and the training options. If the arm has
 /// `equal_tokens`, the number of steps is set so that the arm trains on as many tokens as the arm
 /// that `equal_tokens` names.
-pub fn injection(
+pub fn prepare_injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],
 ) -> Result<(SelectedSequences, TrainConfig)> {

@@ -47,7 +47,7 @@ fn train(
 
     // Section III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
     if !arm.kinds.is_empty() {
-        let (sequences, config) = data::injection(trial, sequences)?;
+        let (sequences, config) = data::prepare_injection(trial, sequences)?;
         let mut task = EntityCompletionTask::from_files(model, &sequences, &recipe.injection_loss)?;
         trial.fit("inject", &config, &model.named_parameters(), &mut task)?;
         if recipe.keep_injected {

@@ -16,8 +16,8 @@ use crate::recipe::Recipe;
 pub struct Trained {
     /// Label retrieval after injection by language, P@1 in percent.
     pub retrieval: BTreeMap<Language, f64>,
-    /// Label retrieval after mapping the token embeddings; the map is fitted to the labels of other
-    /// entities.
+    /// Label retrieval after mapping the token embeddings; the map is fitted to the labels of
+    /// entities other than the evaluated ones.
     pub mapped: BTreeMap<Language, f64>,
     /// Tokens of knowledge injection, excluding padding.
     pub injected_tokens: u64,

@@ -308,7 +308,7 @@ fn is_square_close(c: char) -> bool {
 
 /// Returns the length in code points of the first `level` brackets and the white space before each
 /// bracket; `None` if the text starts with fewer than `level` brackets.
-fn bracket_run(
+fn bracket_run_length(
     mut text: impl Iterator<Item = char>,
     level: usize,
     is_bracket: fn(char) -> bool,
@@ -332,7 +332,7 @@ fn openings(text: &[char], level: usize) -> Vec<Marker> {
     markers
         .filter_map(|(start, _)| {
             let following = text.iter().skip(start + 1).copied();
-            let consumed = bracket_run(following, level, is_square_open)?;
+            let consumed = bracket_run_length(following, level, is_square_open)?;
             Some(Marker { start, end: start + 1 + consumed })
         })
         .collect()
@@ -344,7 +344,7 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
     markers
         .filter_map(|(index, _)| {
             let preceding = text.get(..index)?.iter().rev().copied();
-            let consumed = bracket_run(preceding, level, is_square_close)?;
+            let consumed = bracket_run_length(preceding, level, is_square_close)?;
             Some(Marker { start: index - consumed, end: index + 1 })
         })
         .collect()

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::place::{slice, units};
 use crate::transfer::{
-    MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count, overlap,
+    MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
+    overlaps,
 };
 use crate::{Error, PlaceSpans, Translator};
 
@@ -213,7 +214,7 @@ pub fn translate_spans(
         let mut retained: Vec<TypedSpan> = Vec::with_capacity(spans.len());
         for (result, kind) in spans.into_iter().zip(kinds) {
             match result {
-                Ok(placed) if retained.iter().any(|typed| overlap(&typed.span, &placed.span)) => {
+                Ok(placed) if retained.iter().any(|typed| overlaps(&typed.span, &placed.span)) => {
                     add_count(&mut report.dropped, SpanLoss::Overlap, 1);
                 }
                 Ok(placed) => {
