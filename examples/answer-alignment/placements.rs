@@ -161,7 +161,7 @@ fn bootstrap_interval(outcomes: &[&Outcome]) -> (f64, f64) {
     (low.max(0.0), high.min(100.0))
 }
 
-/// Returns whether the span consists of whole words, and of at most CODEC's maximum number of words.
+/// Returns whether the span consists of whole words, at most as many as CODEC supports.
 fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {
     let words = units(text);
     let first = words.iter().position(|word| word.start == span.start);

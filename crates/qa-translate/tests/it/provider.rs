@@ -125,7 +125,7 @@ fn blank_translations_are_requested_again() {
     let path = folder.path().join("cache.jsonl");
     fs::write(&path, entry("de", "a", "") + &entry("de", "b", "B") + "\n").unwrap();
     let mut requested = Vec::new();
-    let mut cached = Cached::open_cache(
+    let mut cached = Cached::open(
         FunctionTranslator(|text: &str| {
             requested.push(text.to_owned());
             Some(if text == "c" { " ".to_owned() } else { text.to_uppercase() })
