@@ -95,8 +95,8 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
     };
     assert_eq!(tensors(&first), tensors(&repeated));
     assert_ne!(tensors(&first), tensors(&other));
-    // Equal tokens attend to each other, because key and query weights are equal, except that the
-    // key weights project out the direction of the segment embeddings.
+    // Equal tokens attend to each other, because key and query weights are equal. The only
+    // difference is that the key weights project out the direction of the segment embeddings.
     let parameters = first.named_parameters();
     let tensor =
         |end: &str| parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap().1.detach();

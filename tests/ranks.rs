@@ -57,7 +57,7 @@ fn send_signal(process: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until `done` returns true. If a process exits while waiting, or if the wait takes more
+/// Waits until `done` returns true. If a process exits during the wait, or if the wait takes more
 /// than 300 seconds, kills all processes and panics.
 fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -110,7 +110,7 @@ pub fn prepare(command: &str) -> String {
     folder
 }
 
-/// Arguments for the commands of `demo-data` that select the demo's facts and split them.
+/// Arguments of `demo-data` commands: the demo's facts, and the shares of their splits.
 const FACT_OPTIONS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 
 /// A command that prepares four articles of XQuAD in English and German.

@@ -20,7 +20,8 @@ pub enum Pairs {
     /// Fig. 2.
     #[default]
     Source,
-    /// All pairs of languages, which is another interpretation of the paper's formula (l ≠ k).
+    /// All pairs of languages, which is an alternative interpretation of the paper's formula (l ≠
+    /// k).
     AllPairs,
 }
 

@@ -93,7 +93,7 @@ fn marker_errors_are_distinguished() {
 }
 
 #[test]
-fn spans_that_overlap_or_are_outside_the_text_or_blank_are_rejected() {
+fn overlapping_blank_and_out_of_range_spans_are_rejected() {
     for span in [0..9, 8..9, usize::MAX..usize::MAX, 3..3, 3..4] {
         let result = mark("one two", std::slice::from_ref(&span));
         assert!(matches!(result, Err(Error::Span { .. })), "{span:?}");

@@ -91,7 +91,7 @@ fn misplaced_answers_are_reported_with_their_file() {
 }
 
 #[test]
-fn files_are_named_like_mlqa_and_contain_the_same_rows() {
+fn files_are_named_like_mlqa_and_contain_all_rows() {
     let folder = tempfile::tempdir().unwrap();
     let source = dataset_in(EN, &[1, 2, 3]);
     let others = [translated(DE, &[1, 3], &[]), translated(ES, &[2], &[])];

@@ -91,7 +91,7 @@ proptest! {
     }
 
     #[test]
-    fn spans_stay_inside_and_end_on_links(
+    fn projected_spans_are_in_the_target_and_end_at_links(
         values in prop::collection::vec(-1.0f32..1.0, 42), a in 0usize..6, b in 0usize..6, max_gap in 0usize..8,
     ) {
         let similarity = Array2::from_shape_vec((6, 7), values).unwrap();

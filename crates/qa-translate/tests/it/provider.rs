@@ -19,7 +19,7 @@ fn open_cache(path: &Path) -> Result<Cached<impl Translator + use<>>, Error> {
 }
 
 #[test]
-fn a_file_is_looked_up_by_languages_and_text() {
+fn translations_are_looked_up_by_languages_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
     let german = entry("de", "dog", "Hund");
@@ -88,7 +88,7 @@ fn the_cache_requests_a_text_once_and_persists() {
 }
 
 #[test]
-fn an_incomplete_last_line_is_removed_and_others_are_errors() {
+fn an_incomplete_last_line_is_removed_and_other_invalid_lines_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
     let all_lines = entry("de", "a", "A") + &entry("de", "b", "B");
