@@ -15,7 +15,7 @@ use crate::{Error, PlaceSpans, Translator};
 /// Languages written without spaces between words.
 const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
 
-/// A span of a text with a type.
+/// A text span with a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedSpan {
     /// Range in code points.

@@ -20,7 +20,7 @@ pub(crate) const MARKERS_METHOD: &str = "markers";
 pub enum SpanLoss {
     /// The span is blank or exceeds its source text.
     Misplaced,
-    /// The span's text has no translation.
+    /// The text that contains the span has no translation.
     UntranslatedText,
     /// The markers were lost, or the span overlaps a marked span; in both cases, the span was not
     /// searched.
