@@ -1,4 +1,4 @@
-//! Lets the binaries and tests of this package find libtorch at run time.
+//! Adds libtorch's folder to the library search path of this package's binaries and tests.
 fn main() {
     // torch-sys sets `DEP_TCH_LIBTORCH_LIB` for its direct dependents, except under `doc-only`.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");

@@ -53,7 +53,7 @@ fn recipe_every_recipe_trains_adapters() {
     write_encoder("bert", &base);
     let (_, initial) = load_encoder(&base);
     for recipe_case in RECIPES {
-        let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
+        let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.folder_name()));
         let mut command = recipe_case.command(&base, true);
         command.set_all([format!("model.adapters={BOTH_ADAPTERS}")]);
         command.set_all(["model.adapters.encoder_learns_in=[\"sleep\"]"]);

@@ -9,7 +9,7 @@ use crate::common::{
 
 /// Returns the small recipe's command with eight steps and small batches. The masked-LM loss is
 /// computed on the first four sentences of PUD in each language.
-fn entity_cs(folder: &Path, out: &str) -> Command {
+fn small_run(folder: &Path, out: &str) -> Command {
     let sentences = folder.join("sentences");
     std::fs::create_dir_all(&sentences).unwrap();
     for language in ["ar", "de", "en", "es", "zh"] {
@@ -37,13 +37,13 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
 #[test]
 fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     let folder = tempfile::tempdir().unwrap();
-    succeed(entity_cs(folder.path(), "whole"));
+    succeed(small_run(folder.path(), "whole"));
     let table = std::fs::read_to_string(folder.path().join("whole/table.md")).unwrap();
     assert!(table.contains("label retrieval P@1, held out"), "{table}");
     assert!(table.contains("| masked-LM loss, sentences | ar | de | en | es | zh |"), "{table}");
     let path = folder.path().join("whole/seed-0/pep-ms-mlm/model/model.safetensors");
     let tensors = torch_ext::read_tensors(path).unwrap();
-    // The frozen layer 0 is unchanged bit for bit; the weights of layer 1 change.
+    // The frozen layer 0 is unchanged bit for bit; the weights of layer 1 are changed.
     let start = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
     let (mut n_frozen, mut n_trained) = (0, 0);
     for (name, tensor) in &tensors {
@@ -65,7 +65,7 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let folder = tempfile::tempdir().unwrap();
     let switched = switched_texts("--languages de,zh --by-language --validation 6");
     let run = |out: &str| {
-        let mut command = entity_cs(folder.path(), out);
+        let mut command = small_run(folder.path(), out);
         command.args(["--arms", "pep-ms-mlm"]).set_path("data.switched", &switched);
         command.set_all([
             "pretraining.evaluation_steps=3",
@@ -107,6 +107,6 @@ fn recipe_entity_cs_reports_invalid_settings() {
             "arms.wep.masking.mentions.corruption.mask = 1",
         ),
     ];
-    expect_invalid(|| entity_cs(folder.path(), "run"), &cases);
+    expect_invalid(|| small_run(folder.path(), "run"), &cases);
     assert!(!folder.path().join("run/seed-0").exists());
 }

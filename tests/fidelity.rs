@@ -49,7 +49,7 @@ fn equals_printed(actual: &Value, printed: &str) -> bool {
 }
 
 #[test]
-fn recipe_values_equal_those_of_the_papers() {
+fn recipe_values_equal_the_values_of_the_papers() {
     let rows = csv::Reader::from_path(root().join("tests/paper_values.csv")).unwrap();
     let rows: Vec<PaperValue> = rows.into_deserialize().collect::<Result<_, _>>().unwrap();
     let mut recipes: BTreeMap<String, Value> = BTreeMap::new();
@@ -121,7 +121,7 @@ fn leading_program<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
 
 /// Returns the commands of the smallest runs, which are in the last column of the table in
 /// `paper_tables/PAPER.md`.
-fn commands(paper: &str) -> Vec<String> {
+fn small_commands(paper: &str) -> Vec<String> {
     let page = read_page(paper);
     let rows = page.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
@@ -133,7 +133,7 @@ fn commands(paper: &str) -> Vec<String> {
 /// Returns the commands that run recipes at the paper's scale: the recipe commands in
 /// `paper_tables/PAPER.md` outside the last column of its table. Options in separate backticks are
 /// appended to the preceding command, and each placeholder `…` is replaced by an argument.
-fn large_commands(paper: &str) -> Vec<String> {
+fn large_recipe_commands(paper: &str) -> Vec<String> {
     let (page, mut commands, mut last_command) = (read_page(paper), Vec::new(), String::new());
     for line in page.lines() {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
@@ -173,8 +173,8 @@ fn large_tool_commands(paper: &str) -> Vec<String> {
 
 /// Runs the smallest commands of a paper sequentially in a shell; `$OUT` is a new folder that they
 /// share.
-fn run_all(paper: &str, min_count: usize) {
-    let commands = commands(paper);
+fn run_small_commands(paper: &str, min_count: usize) {
+    let commands = small_commands(paper);
     assert!(commands.len() >= min_count, "{} commands for {paper}", commands.len());
     let folder = tempfile::tempdir().unwrap();
     for command in commands {
@@ -186,19 +186,19 @@ fn run_all(paper: &str, min_count: usize) {
 
 #[test]
 fn recipe_commands_at_paper_scale_are_valid() {
-    check_commands("bridging-gap", large_commands("bridging-gap"), 3);
-    check_commands("xlm-k", large_commands("xlm-k"), 4);
-    check_commands("mixmrc-lakm", large_commands("mixmrc-lakm"), 3);
-    check_commands("good-to-best", large_commands("good-to-best"), 8);
-    check_commands("entity-cs", large_commands("entity-cs"), 2);
-    check_commands("filter", large_commands("filter"), 2);
-    check_commands("knowledge-adapters", large_commands("knowledge-adapters"), 1);
+    check_commands("bridging-gap", large_recipe_commands("bridging-gap"), 3);
+    check_commands("xlm-k", large_recipe_commands("xlm-k"), 4);
+    check_commands("mixmrc-lakm", large_recipe_commands("mixmrc-lakm"), 3);
+    check_commands("good-to-best", large_recipe_commands("good-to-best"), 8);
+    check_commands("entity-cs", large_recipe_commands("entity-cs"), 2);
+    check_commands("filter", large_recipe_commands("filter"), 2);
+    check_commands("knowledge-adapters", large_recipe_commands("knowledge-adapters"), 1);
 }
 
 /// Tools parse their arguments before they open files. With valid arguments in an empty folder, a
 /// tool can therefore only fail because a file is missing.
 #[test]
-fn recipe_tools_at_paper_scale_are_valid() {
+fn recipe_tool_commands_at_paper_scale_are_valid() {
     let mut count = 0;
     for paper in ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best", "entity-cs", "filter"] {
         for command in large_tool_commands(paper) {
@@ -215,9 +215,9 @@ fn recipe_tools_at_paper_scale_are_valid() {
 
 #[test]
 fn recipe_commands_of_small_runs_are_valid() {
-    check_commands("entity-cs", commands("entity-cs"), 1);
-    check_commands("filter", commands("filter"), 2);
-    check_commands("knowledge-adapters", commands("knowledge-adapters"), 1);
+    check_commands("entity-cs", small_commands("entity-cs"), 1);
+    check_commands("filter", small_commands("filter"), 2);
+    check_commands("knowledge-adapters", small_commands("knowledge-adapters"), 1);
 }
 
 fn check_commands(paper: &str, commands: Vec<String>, min_count: usize) {
@@ -228,21 +228,21 @@ fn check_commands(paper: &str, commands: Vec<String>, min_count: usize) {
 }
 
 #[test]
-fn recipe_results_of_bridging_the_language_gap() {
-    run_all("bridging-gap", 7);
+fn recipe_small_commands_of_bridging_the_language_gap_succeed() {
+    run_small_commands("bridging-gap", 7);
 }
 
 #[test]
-fn recipe_results_of_xlm_k() {
-    run_all("xlm-k", 8);
+fn recipe_small_commands_of_xlm_k_succeed() {
+    run_small_commands("xlm-k", 8);
 }
 
 #[test]
-fn recipe_results_of_mixmrc_and_lakm() {
-    run_all("mixmrc-lakm", 8);
+fn recipe_small_commands_of_mixmrc_and_lakm_succeed() {
+    run_small_commands("mixmrc-lakm", 8);
 }
 
 #[test]
-fn recipe_results_of_from_good_to_best() {
-    run_all("good-to-best", 12);
+fn recipe_small_commands_of_from_good_to_best_succeed() {
+    run_small_commands("good-to-best", 12);
 }

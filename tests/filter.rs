@@ -46,18 +46,18 @@ fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
 #[test]
 fn recipe_filter_resumes_in_both_phases() {
     let folder = tempfile::tempdir().unwrap();
-    let arm = |out: &str| {
+    let arm_run = |out: &str| {
         let mut command = filter_run(&folder.path().join(out));
         command.set_all(["run.arms=[\"filter-soft\"]", "evaluation.second=[\"translation\"]"]);
         command
     };
-    succeed(arm("whole"));
+    succeed(arm_run("whole"));
     let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
     let stage =
         |stage: &str| interrupted.join("seed-0/filter-soft").join(stage).join("checkpoints");
-    kill_at(arm("broken"), &stage("teacher").join("step-00000002"));
-    kill_at(arm("broken"), &stage("train").join("step-00000002"));
-    succeed(arm("broken"));
+    kill_at(arm_run("broken"), &stage("teacher").join("step-00000002"));
+    kill_at(arm_run("broken"), &stage("train").join("step-00000002"));
+    succeed(arm_run("broken"));
     assert_eq!(summary(&uninterrupted), summary(&interrupted));
     for model in ["filter-soft/model", "filter-soft/teacher-model"] {
         assert_eq!(weights(&uninterrupted, model), weights(&interrupted, model), "{model}");
@@ -187,7 +187,8 @@ fn recipe_filter_classifies_sentence_pairs() {
     let predictions = std::fs::read_to_string(predictions).unwrap();
     let arms = &summary(&uninterrupted)["arms"];
     assert!(predictions.lines().count() > 10);
-    // A test pair has the same English translation in every language, so the accuracy is equal too.
+    // A test pair has the same English translation in every language, so every language has the
+    // same accuracy.
     let translated = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
     let without_second = &arms["translate-train"]["readings"]["alone"]["scores"]["accuracy"];
     let (de, en) = (&translated["de"], &translated["en"]);
@@ -201,8 +202,7 @@ fn recipe_filter_rejects_rows_that_are_not_translations() {
     let test = small_data("filter/xnli-small").remove(1);
     // The file of translations lacks the last row of the test file.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
-    let (_, shortened) =
-        text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
+    let (shortened, _) = text.trim_end().rsplit_once('\n').unwrap();
     let second_file = folder.path().join("second.tsv");
     std::fs::write(&second_file, format!("{shortened}\n")).unwrap();
     let mut command = classification_run(&folder.path().join("run"));

@@ -119,12 +119,11 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
 #[test]
 fn recipe_good_to_best_selects_the_model_by_development_questions() {
     let folder = tempfile::tempdir().unwrap();
-    // The learning rate of the second stage is so high that its training only makes the reader
-    // worse.
-    let run = |name: &str, sets: &[&str]| {
+    // The learning rate of the second stage is so high that training only makes the reader worse.
+    let run = |name: &str, options: &[&str]| {
         let out = folder.path().join(name);
         let mut command = small_run(&out);
-        command.args(["--arms", "plain"]).set_all(["stage_two.learning_rate=0.1"]).set_all(sets);
+        command.args(["--arms", "plain"]).set_all(["stage_two.learning_rate=0.1"]).set_all(options);
         let text = succeed(command);
         (out, text)
     };

@@ -11,7 +11,7 @@ use crate::common::{
 };
 
 /// Returns a folder with text pairs for all four adapters in two languages.
-fn pairs() -> String {
+fn pair_folder() -> String {
     let sources = "--kg data/demo/kg --entities data/codex --languages en,de";
     prepare(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
 }
@@ -22,7 +22,7 @@ fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("knowledge-adapters", out);
     let questions = fact_questions();
     command.set_all([
-        format!("data.pairs={}", pairs()),
+        format!("data.pairs={}", pair_folder()),
         format!("data.train={questions}/train-context-en-question-en.json"),
         format!("data.evaluation={questions}"),
     ]);
@@ -146,13 +146,11 @@ fn recipe_knowledge_adapters_resume() {
 #[test]
 fn recipe_knowledge_adapters_reject_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
-    let assert_error = |set: &str, names: &[&str]| {
+    let assert_error = |setting: &str, pieces: &[&str]| {
         let mut command = run_arms(&folder.path().join("run"), "ep");
-        command.set_all([set]);
+        command.set_all([setting]);
         let error = expect_failure(&command.output().unwrap());
-        for name in names {
-            assert!(error.contains(name), "no {name:?} in:\n{error}");
-        }
+        assert_contains(&error, pieces);
     };
     assert_error("data.pairs=", &["data.pairs", "kg-triples pairs"]);
     assert_error("data.pairs=data/demo/kg", &["data.pairs"]);

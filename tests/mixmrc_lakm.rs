@@ -57,11 +57,11 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
     let losses_of = |arm: &str| -> Vec<String> {
         let path = out.join(format!("seed-0/{arm}/train/metrics.jsonl"));
         let text = std::fs::read_to_string(path).unwrap();
-        let line = |line: &str| {
+        let loss_name = |line: &str| {
             let line: Value = serde_json::from_str(line).unwrap();
             line["parts"].as_object().unwrap().keys().next().unwrap().clone()
         };
-        text.lines().map(line).collect()
+        text.lines().map(loss_name).collect()
     };
     assert_eq!(
         losses_of("mixmrc-lakm"),
@@ -115,7 +115,7 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
 
 /// Returns a folder with English and German questions and their translations, as a user would
 /// provide them.
-fn questions() -> PathBuf {
+fn question_folder() -> PathBuf {
     demo_data("fact-questions", "--parallel --languages en,de --items 12").into()
 }
 
@@ -145,7 +145,7 @@ fn file_settings(questions: &Path, languages: &str) -> Vec<String> {
 #[test]
 fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = file_settings(&questions(), "[\"en\", \"de\"]");
+    let mut settings = file_settings(&question_folder(), "[\"en\", \"de\"]");
     settings.extend(["training.steps=2".into(), "run.arms=[\"mixmrc\"]".into()]);
     let out = folder.path().join("run");
     let text = succeed(paper_run(&out, &settings));
@@ -173,7 +173,7 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
 #[test]
 fn recipe_mixmrc_stops_when_scores_converge() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = questions();
+    let questions = question_folder();
     let run = |name: &str, options: &[&str]| {
         let out = folder.path().join(name);
         let mut settings = file_settings(&questions, "[\"en\", \"de\"]");
@@ -241,9 +241,9 @@ fn copy_as_french(questions: &Path, folder: &Path) -> PathBuf {
 #[test]
 fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     let folder = tempfile::tempdir().unwrap();
-    let questions = copy_as_french(&questions(), folder.path());
+    let questions = copy_as_french(&question_folder(), folder.path());
     let passages = |language: &str, count: usize| -> String {
-        let line = |number: usize| {
+        let passage = |number: usize| {
             let text = format!("number {number} of new york city");
             let start = text.find("new").unwrap();
             json!({"lang": language, "text": text, "phrases": [{"phrase": "new york",
@@ -251,7 +251,7 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
             .to_string()
                 + "\n"
         };
-        (0..count).map(line).collect()
+        (0..count).map(passage).collect()
     };
     let phrases = folder.path().join("phrases.jsonl");
     std::fs::write(&phrases, passages("en", 40) + &passages("fr", 10)).unwrap();
@@ -290,11 +290,11 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
         let path = out.join(format!("seed-42/{arm}/train/metrics.jsonl"));
         let text = std::fs::read_to_string(path).unwrap();
         let count_steps = |names: &[&str]| -> u64 {
-            let line = |line: &&str| {
+            let has_loss = |line: &&str| {
                 let line: Value = serde_json::from_str(line).unwrap();
                 names.iter().any(|name| line["parts"].get(name).is_some())
             };
-            text.lines().filter(line).count().try_into().unwrap()
+            text.lines().filter(has_loss).count().try_into().unwrap()
         };
         let losses = [
             count_steps(&["loss/span", "loss/mrc/span"]),

@@ -131,7 +131,7 @@ fn prepare_knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2
 
 impl ShortRecipe {
     /// Returns the name of the run folder.
-    pub fn out(&self) -> String {
+    pub fn folder_name(&self) -> String {
         self.recipe.replace('/', "-")
     }
 
@@ -140,7 +140,7 @@ impl ShortRecipe {
     pub fn command(&self, model: &Path, has_segments: bool) -> Command {
         let Self { recipe, arms, settings, no_segments } = *self;
         let folder = model.parent().unwrap();
-        let mut command = small_recipe(recipe, &folder.join(self.out()));
+        let mut command = small_recipe(recipe, &folder.join(self.folder_name()));
         command.arg("--model").arg(model).args(["--seeds", "1"]);
         command.set_all(["run.threads=1", &format!("run.arms={arms}")]);
         let data = match recipe {
@@ -164,12 +164,12 @@ impl ShortRecipe {
     }
 }
 
-fn run_all(architecture: &str, class: &str) {
+fn run_all_recipes(architecture: &str, class: &str) {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join(architecture);
     write_encoder(architecture, &model);
     for recipe_case in RECIPES {
-        let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
+        let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.folder_name()));
         succeed(recipe_case.command(&model, architecture == "bert"));
         assert!(summary(&out).is_object(), "{recipe}");
         let classes = classes(&out);
@@ -182,22 +182,22 @@ fn run_all(architecture: &str, class: &str) {
 
 #[test]
 fn recipe_every_recipe_runs_on_bert() {
-    run_all("bert", "Bert");
+    run_all_recipes("bert", "Bert");
 }
 
 #[test]
 fn recipe_every_recipe_runs_on_modernbert() {
-    run_all("modernbert", "ModernBert");
+    run_all_recipes("modernbert", "ModernBert");
 }
 
 #[test]
 fn recipe_every_recipe_runs_on_eurobert() {
-    run_all("eurobert", "EuroBert");
+    run_all_recipes("eurobert", "EuroBert");
 }
 
 #[test]
 fn recipe_every_recipe_runs_on_deberta() {
-    run_all("deberta", "DebertaV2");
+    run_all_recipes("deberta", "DebertaV2");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn task(model: &Model) -> ClozeTask<'_> {
 }
 
 #[test]
-fn the_answer_is_a_passage_span_missing_in_the_question() {
+fn the_answer_is_a_passage_span_that_the_question_lacks() {
     let model = model(80);
     let task = task(&model);
     let mut rng = trainer::rng_for(1, "cloze", 0);
@@ -95,8 +95,8 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
     };
     assert_eq!(tensors(&first), tensors(&repeated));
     assert_ne!(tensors(&first), tensors(&other));
-    // Equal tokens attend to each other, because key and query weights are equal, except that the
-    // key weights project out the direction of the segment embeddings.
+    // Equal tokens attend to each other, because key and query weights are equal. The only
+    // difference is that the key weights project out the direction of the segment embeddings.
     let parameters = first.named_parameters();
     let tensor =
         |end: &str| parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap().1.detach();
@@ -113,7 +113,7 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
 const MODEL: &str = "seed-0/base/model";
 
 /// Returns the command for a run with one thread and a small vocabulary. The text excludes the
-/// Wikipedia extracts, because encoding them would take long.
+/// Wikipedia extracts, because encoding them would take a long time.
 fn pretrain(folder: &Path, steps: u64) -> Command {
     let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
     let text_options = "--paragraph-copies 2 --max-skipped-chars 1000000";

@@ -11,7 +11,7 @@ use crate::common::{
     start_two_ranks, succeed,
 };
 
-fn bridging_gap(out: &Path) -> Command {
+fn small_run(out: &Path) -> Command {
     let mut command = small_recipe("bridging-gap", out);
     let sequences = sequences(Path::new("data/base"), "--pairs en-de,en-zh");
     command.set_path("data.sequences", &sequences);
@@ -39,13 +39,13 @@ fn assert_equal_runs(command: fn(&Path) -> Command) {
 
 #[test]
 fn recipe_bridging_gap_on_two_processes_equals_one() {
-    assert_equal_runs(bridging_gap);
+    assert_equal_runs(small_run);
 }
 
 #[test]
 fn recipe_adapters_on_two_processes_equal_one() {
     fn adapter_run(out: &Path) -> Command {
-        let mut command = bridging_gap(out);
+        let mut command = small_run(out);
         command.set_all(["model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
         command
     }
@@ -57,7 +57,7 @@ fn send_signal(process: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until `done` returns true. If a process exits while waiting, or if the wait takes more
+/// Waits until `done` returns true. If a process exits during the wait, or if the wait takes more
 /// than 300 seconds, kills all processes and panics.
 fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -65,7 +65,7 @@ fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> 
         let has_exited = ranks.iter_mut().any(|rank| rank.try_wait().unwrap().is_some());
         if has_exited || start.elapsed() > Duration::from_secs(300) {
             ranks.iter_mut().for_each(|rank| drop(rank.kill()));
-            panic!("timed out waiting for {description}");
+            panic!("{description}: a process exited, or the wait timed out");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -76,7 +76,7 @@ fn recipe_on_two_processes_reports_waiting_and_stopping() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut ranks = start_two_ranks(|| {
-        let mut command = bridging_gap(&out);
+        let mut command = small_run(&out);
         command.set_all(["injection.steps=100000"]);
         command
     });

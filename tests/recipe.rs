@@ -192,7 +192,7 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
 }
 
 #[test]
-fn recipe_bridging_gap_runs_on_files_like_the_paper() {
+fn recipe_bridging_gap_trains_one_model_per_language_pair() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("paper");
     let by_pair = sequences(Path::new("data/base"), "--pairs en-de,en-zh --by-pair");
@@ -220,7 +220,7 @@ fn recipe_bridging_gap_runs_on_files_like_the_paper() {
 }
 
 #[test]
-fn an_invalid_recipe_is_one_clear_error() {
+fn invalid_settings_are_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let cases = [
@@ -258,7 +258,7 @@ fn an_invalid_recipe_is_one_clear_error() {
 }
 
 #[test]
-fn a_full_disk_is_one_clear_error_without_partial_files() {
+fn a_full_disk_is_reported_in_one_line_and_leaves_no_partial_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let command = small_run(&out);

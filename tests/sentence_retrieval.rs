@@ -77,15 +77,15 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
 fn recipe_sentence_retrieval_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let [uninterrupted, interrupted] = ["whole", "broken"].map(|name| folder.path().join(name));
-    let paragraph = |out: &Path| {
+    let paragraph_run = |out: &Path| {
         let mut command = small_run(out);
         command.args(["--arms", "paragraph"]);
         command
     };
-    succeed(paragraph(&uninterrupted));
+    succeed(paragraph_run(&uninterrupted));
     let stage = interrupted.join("seed-0/paragraph/train");
-    kill_at(paragraph(&interrupted), &stage.join("checkpoints/step-00000001"));
-    succeed(paragraph(&interrupted));
+    kill_at(paragraph_run(&interrupted), &stage.join("checkpoints/step-00000001"));
+    succeed(paragraph_run(&interrupted));
     let files = ["seed-0/paragraph/model/model.safetensors", "numbers.jsonl"];
     assert_equal_files([&uninterrupted, &interrupted], &files);
 }

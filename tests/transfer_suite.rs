@@ -73,7 +73,7 @@ pub fn small_run(folder: &Path, out: &str) -> Command {
 
 /// Returns the suite's command for every task of the small recipe, with little data and one epoch
 /// each.
-fn all_tasks(folder: &Path, out: &str) -> Command {
+fn all_tasks_run(folder: &Path, out: &str) -> Command {
     let mut command = tagging_run(folder, out);
     command
         .set_all(["ner", "xnli", "mlqa"].map(|task| format!("tasks.{task}.fine_tuning.epochs=1")));
@@ -83,7 +83,7 @@ fn all_tasks(folder: &Path, out: &str) -> Command {
 #[test]
 fn recipe_suite_evaluates_several_architectures() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = all_tasks(folder.path(), "run");
+    let mut command = all_tasks_run(folder.path(), "run");
     for architecture in ["bert", "modernbert"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
@@ -103,7 +103,7 @@ fn recipe_suite_evaluates_several_architectures() {
 fn recipe_suite_evaluates_models_on_every_task() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let text = succeed(all_tasks(folder.path(), "run"));
+    let text = succeed(all_tasks_run(folder.path(), "run"));
     let overview = "| mean over languages | MLQA f1 | NER f1 | XNLI accuracy | facts p@1 |";
     assert!(text.contains(overview), "{text}");
     let results = summary(&out);
@@ -145,7 +145,7 @@ fn recipe_suite_evaluates_models_on_every_task() {
     assert_contains(&table, &["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |"]);
     assert!(out.join("report.html").exists());
     // If a finished run is started again, it computes nothing.
-    let rerun = succeed(all_tasks(folder.path(), "run"));
+    let rerun = succeed(all_tasks_run(folder.path(), "run"));
     assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
 }
 
@@ -258,9 +258,9 @@ fn recipe_suite_evaluates_lama_and_mlama() {
 }
 
 #[test]
-fn an_invalid_setting_is_one_clear_error() {
+fn invalid_settings_are_reported_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    for (set, piece) in [
+    for (setting, piece) in [
         ("ner.fine_tuning.lerning_rate=1", "lerning_rate"),
         ("ner.fine_tuning.learning_rate=-1", "learning_rate"),
         ("ner.fine_tuning.batch_size=0", "batch_size"),
@@ -279,12 +279,12 @@ fn an_invalid_setting_is_one_clear_error() {
         ("mlqa.windows.max_length=400", "windows"),
     ] {
         let mut command = small_run(folder.path(), "run");
-        if !set.starts_with("ner.") {
+        if !setting.starts_with("ner.") {
             command = suite(folder.path(), "run");
         }
-        command.set_all([format!("tasks.{set}")]);
+        command.set_all([format!("tasks.{setting}")]);
         let error = expect_failure(&command.output().unwrap());
-        assert!(error.contains(piece), "{set}: {error}");
+        assert!(error.contains(piece), "{setting}: {error}");
         assert!(!folder.path().join("run/summary.json").exists());
         std::fs::remove_dir_all(folder.path().join("run")).ok();
     }

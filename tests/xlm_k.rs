@@ -67,11 +67,11 @@ fn write_text(folder: &Path) {
 pub fn small_run(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
         ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
-    small_on_folders(out, [&mentions, &monolingual, &triples])
+    small_run_on(out, [&mentions, &monolingual, &triples])
 }
 
 /// Returns the small recipe's command on the given folders, with eight steps and small batches.
-fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
+fn small_run_on(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = small_recipe("xlm-k", out);
     command.set_path("data.mentions", mentions).set_path("data.triples", triples);
     command.set_path("arms.table4-2-mep-monolingual.mentions", monolingual);
@@ -304,7 +304,7 @@ fn recipe_xlm_k_runs_every_ablation() {
 }
 
 #[test]
-fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
+fn recipe_xlm_k_at_paper_shape_evaluates_unseen_entities() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = program("xlm-k");
@@ -335,10 +335,10 @@ fn recipe_xlm_k_evaluates_no_probe_without_probe_files() {
     let out = folder.path().join("run");
     // The training data has no probes, because `data.mentions` is a folder of training files and
     // `data.triples` is a single file.
-    let lines = |name: &str| FOLDERS.join(name).join("train");
+    let train_folder = |name: &str| FOLDERS.join(name).join("train");
     let mut command = small_run(&out);
-    command.set_path("data.mentions", &lines("mentions"));
-    command.set_path("data.triples", &lines("triples").join("triples.jsonl.gz"));
+    command.set_path("data.mentions", &train_folder("mentions"));
+    command.set_path("data.triples", &train_folder("triples").join("triples.jsonl.gz"));
     command.args(["--arms", "xlm-k", "--set", "pretraining.steps=1"]);
     let text = succeed(command);
     assert_contains(&text, &["no XEP queries: the folder has no probe", "no XOR queries"]);
@@ -428,7 +428,8 @@ fn write_shards(folder: &Path, lines: &str, bytes: usize) {
     }
 }
 
-/// Compares 1 MB of mentions with 10 MB, or in the long form of the tests 100 MB with 1 GB.
+/// Compares the peak memory for 1 MB and for 10 MB of mentions; in long test runs, for 100 MB and
+/// for 1 GB.
 #[test]
 fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
     let folder = tempfile::tempdir().unwrap();
@@ -445,7 +446,7 @@ fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
         let shards = folder.join(name);
         write_shards(&shards, &lines, bytes);
         let out = folder.join(format!("{name}-run"));
-        let mut command = small_on_folders(&out, [&shards, &shards, &FOLDERS.join("triples")]);
+        let mut command = small_run_on(&out, [&shards, &shards, &FOLDERS.join("triples")]);
         command.args(["--arms", "xlm-k", "--set", "pretraining.steps=2"]);
         let peak_mib =
             testkit::process::run(&mut command, &folder.join("output")).unwrap().peak_mib;

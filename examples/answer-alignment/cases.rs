@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Language, Normalization, Predictions, Question, score};
 use qa_translate::SpanTask;
 
-/// An answer span to project into a translation, and the gold position of its translation.
+/// An answer span to project into a translated text, and the gold span in that text.
 pub struct Case {
     /// Question id, which also determines the seed of the oracles.
     pub id: String,
@@ -18,7 +18,8 @@ pub struct Case {
     pub has_encoder_scores: bool,
 }
 
-/// Maximum number of questions per language, which are evenly spaced.
+/// Maximum number of questions per language. The selected questions are evenly spaced in the data
+/// set.
 const MAX_QUESTIONS: usize = 200;
 
 /// Maximum number of cases per language on which methods with encoder scores are evaluated. The
@@ -29,7 +30,7 @@ const MAX_ENCODER_CASES: usize = 100;
 ///
 /// # Errors
 /// If a question has no source or no answer.
-pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Result<Vec<Case>> {
+pub fn select_cases(english: &Dataset, target: &Dataset, language: Language) -> Result<Vec<Case>> {
     let sources: BTreeMap<&str, &Question> =
         english.questions.iter().map(|q| (q.id.as_str(), q)).collect();
     let first_answer = |q: &Question| -> Result<Range<usize>> {
@@ -75,7 +76,7 @@ pub fn f1(target: &Dataset, language: Language, case: &Case, span: &Range<usize>
     Ok(score(&one_question, &predictions, Normalization::Mlqa(language))?.f1 / 100.0)
 }
 
-/// Returns `max` evenly spaced indices below `count`, or all indices.
+/// Returns `max` evenly spaced indices below `count`, or all indices if `count` is at most `max`.
 fn evenly_spaced(count: usize, max: usize) -> impl Iterator<Item = usize> {
     let max = max.min(count);
     (0..max).map(move |k| k * count / max)

@@ -81,9 +81,9 @@ fn run(args: &Args) -> Result<()> {
         let translated = parallel(&english, &Dataset::read(xquad_file(language))?, language)?;
         let (skipped, target) = (translated.report.discarded.total(), translated.dataset);
         log(format!("{language}: {} questions, {skipped} skipped", target.questions.len()));
-        let cases = cases::answers(&english, &target, language)?;
+        let cases = cases::select_cases(&english, &target, language)?;
         let f1 = |case: &Case, span: &Range<usize>| cases::f1(&target, language, case, span);
-        placements.add(&methods, &cases, language, f1)?;
+        placements.evaluate(&methods, &cases, language, f1)?;
     }
     let table = placements.table(&args.languages);
     write_text(args.out.join("placements.md"), &table)?;

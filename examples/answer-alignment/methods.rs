@@ -129,17 +129,17 @@ fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
         .iter()
         .position(contains_span)
         .filter(|_| source_sentences.len() == target_sentences.len())?;
-    let (from, to) = (source_sentences.get(index)?, target_sentences.get(index)?);
+    let (source, target) = (source_sentences.get(index)?, target_sentences.get(index)?);
     let substring = |text: &str, range: &Range<usize>| -> String {
         text.chars().skip(range.start).take(range.len()).collect()
     };
     let sentence = SpanTask {
-        source: substring(&task.source, from),
-        span: task.span.start - from.start..task.span.end - from.start,
-        target: substring(&task.target, to),
+        source: substring(&task.source, source),
+        span: task.span.start - source.start..task.span.end - source.start,
+        target: substring(&task.target, target),
         ..task.clone()
     };
-    Some((sentence, to.start))
+    Some((sentence, target.start))
 }
 
 /// A scorer that returns equal scores, so that the first candidate is selected.
@@ -168,12 +168,12 @@ impl Oracle {
             case.id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let words = units(&task.target);
-        let is_in_gold = |word: &&Range<usize>| overlap(word, gold);
+        let is_in_gold = |word: &&Range<usize>| overlaps(word, gold);
         let length = words.iter().filter(is_in_gold).count().max(1);
         let mut other_spans: Vec<Range<usize>> = words
             .windows(length)
             .filter_map(|window| Some(window.first()?.start..window.last()?.end))
-            .filter(|other| !overlap(gold, other))
+            .filter(|other| !overlaps(gold, other))
             .collect();
         let is_correct = rng.random::<f64>() < accuracy || other_spans.is_empty();
         let span = match is_correct {
@@ -220,6 +220,6 @@ impl ScoreText for Oracle {
 }
 
 /// Returns whether two spans share a character.
-fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }

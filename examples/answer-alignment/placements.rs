@@ -33,11 +33,13 @@ struct Outcome {
 const EXTRA_COLUMNS: [&str; 10] =
     ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "skipped"];
 
-/// Outcomes of all methods on all cases, and the reachable shares.
+/// Outcomes of all methods on all cases, and the percentages of gold spans that the methods can
+/// find.
 #[derive(Default, Serialize)]
 pub struct Placements {
     outcomes: Vec<Outcome>,
-    /// Percentage of gold spans among the candidates, by limit of the candidates and by language.
+    /// Percentage of gold spans among the candidates, by the limit that defines the candidates and
+    /// by language.
     reachable: BTreeMap<&'static str, BTreeMap<String, f64>>,
 }
 
@@ -46,7 +48,7 @@ impl Placements {
     ///
     /// # Errors
     /// If a text cannot be encoded, or `f1` fails.
-    pub fn add(
+    pub fn evaluate(
         &mut self,
         methods: &Methods<'_>,
         cases: &[Case],
@@ -104,18 +106,18 @@ impl Placements {
                 let values = scored.iter().filter(|o| is_selected(o)).map(|o| value(o));
                 format!("{:.1}", 100.0 * mean(values))
             };
-            let (low, high) = interval(&scored);
+            let (low, high) = bootstrap_interval(&scored);
             let cells = languages
                 .iter()
-                .map(|&language| percent(&|o| o.language == language, exact))
-                .chain([percent(&|_| true, exact), format!("{low:.1} to {high:.1}")])
+                .map(|&language| percent(&|o| o.language == language, exactness))
+                .chain([percent(&|_| true, exactness), format!("{low:.1} to {high:.1}")])
                 .chain([
                     percent(&|_| true, |o| f64::from(u8::from(o.found))),
-                    percent(&|o| o.found, exact),
+                    percent(&|o| o.found, exactness),
                     percent(&|_| true, |o| o.f1),
-                    percent(&|o| o.words == 1, exact),
-                    percent(&|o| (2..4).contains(&o.words), exact),
-                    percent(&|o| o.words > 3, exact),
+                    percent(&|o| o.words == 1, exactness),
+                    percent(&|o| (2..4).contains(&o.words), exactness),
+                    percent(&|o| o.words > 3, exactness),
                     scored.len().to_string(),
                     skipped.len().to_string(),
                 ]);
@@ -133,7 +135,7 @@ impl Placements {
     }
 }
 
-fn exact(outcome: &Outcome) -> f64 {
+fn exactness(outcome: &Outcome) -> f64 {
     f64::from(u8::from(outcome.exact))
 }
 
@@ -144,14 +146,14 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// Computes the bootstrap interval of the percentage of exact spans by resampling clusters.
-/// Clusters have different numbers of cases, so the percentage is a ratio of two sums. It is
+/// Clusters have different numbers of cases, so the percentage is a ratio of two sums. The ratio is
 /// linearised: the value of a cluster is the overall percentage plus the cluster's linear
 /// contribution to the ratio.
-fn interval(outcomes: &[&Outcome]) -> (f64, f64) {
-    let share = mean(outcomes.iter().map(|o| exact(o)));
+fn bootstrap_interval(outcomes: &[&Outcome]) -> (f64, f64) {
+    let share = mean(outcomes.iter().map(|o| exactness(o)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();
     for outcome in outcomes {
-        *clusters.entry(&outcome.cluster).or_default() += exact(outcome) - share;
+        *clusters.entry(&outcome.cluster).or_default() += exactness(outcome) - share;
     }
     let scale = clusters.len() as f64 / outcomes.len().max(1) as f64;
     let values: Vec<f64> = clusters.values().map(|sum| 100.0 * (share + sum * scale)).collect();
@@ -159,6 +161,7 @@ fn interval(outcomes: &[&Outcome]) -> (f64, f64) {
     (low.max(0.0), high.min(100.0))
 }
 
+/// Returns whether the span consists of whole words, at most as many as CODEC supports.
 fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {
     let words = units(text);
     let first = words.iter().position(|word| word.start == span.start);

@@ -9,14 +9,16 @@ use trainer::TrainConfig;
 use crate::recipe::{Arm, Recipe};
 
 /// Reads the training questions, and checks that the evaluation files are readable.
-pub fn questions(recipe: &Recipe) -> Result<TrainingQuestions> {
+pub fn read_questions(recipe: &Recipe) -> Result<TrainingQuestions> {
     let data = &recipe.data;
     check_files(&recipe.evaluation.files(&data.evaluation, &recipe.languages))?;
     Ok(TrainingQuestions::read(&data.train)?)
 }
 
 /// Opens the sequences of all arms with knowledge injection; each folder is opened once.
-pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
+pub fn open_sequences(
+    experiment: &Experiment<Recipe>,
+) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
     let recipe = &experiment.recipe;
     let mut opened_files: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
     let selected = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
@@ -35,7 +37,7 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
 /// Returns the masked sequences of the trial's arm and the training options. If the arm has
 /// `equal_tokens`, the number of steps is set so that the arm trains on as many tokens as the arm
 /// that `equal_tokens` names.
-pub fn injection(
+pub fn prepare_injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],
 ) -> Result<(SelectedSequences, TrainConfig)> {

@@ -26,8 +26,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     // models use the same triples.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     experiment.log(format!("triples: {}", graph.len()));
-    let sequences = data::sequences(experiment)?;
-    let questions = data::questions(recipe)?;
+    let sequences = data::open_sequences(experiment)?;
+    let questions = data::read_questions(recipe)?;
     let results = experiment
         .each(|trial| train(trial, &graph, &sequences, &questions), |trial, _| answer(trial))?;
     report::write(experiment, &results)
@@ -47,7 +47,7 @@ fn train(
 
     // Section III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
     if !arm.kinds.is_empty() {
-        let (sequences, config) = data::injection(trial, sequences)?;
+        let (sequences, config) = data::prepare_injection(trial, sequences)?;
         let mut task = EntityCompletionTask::from_files(model, &sequences, &recipe.injection_loss)?;
         trial.fit("inject", &config, &model.named_parameters(), &mut task)?;
         if recipe.keep_injected {

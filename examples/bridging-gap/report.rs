@@ -16,8 +16,8 @@ use crate::recipe::Recipe;
 pub struct Trained {
     /// Label retrieval after injection by language, P@1 in percent.
     pub retrieval: BTreeMap<Language, f64>,
-    /// Label retrieval after mapping the token embeddings; the map is fitted to the labels of other
-    /// entities.
+    /// Label retrieval after mapping the token embeddings; the map is fitted to the labels of
+    /// entities other than the evaluated ones.
     pub mapped: BTreeMap<Language, f64>,
     /// Tokens of knowledge injection, excluding padding.
     pub injected_tokens: u64,
@@ -70,13 +70,8 @@ pub fn write(
         let run = (experiment, results);
         let (setting, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
         let is_gxlt = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(measure_answers(
-            run,
-            names,
-            setting,
-            experiment.recipe.bootstrap_unit,
-            is_gxlt,
-        )?);
+        let unit = experiment.recipe.bootstrap_unit;
+        numbers.extend(measure_answers(run, names, setting, unit, is_gxlt)?);
         let means = |scores: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // A model that was trained for a pair of languages has values for this pair only.
             let mut percents: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
@@ -91,8 +86,8 @@ pub fn write(
         let unmapped: BTreeMap<Language, f64> = means(|model| &model.retrieval);
         let mapped = means(|model| &model.mapped);
         for (row, percents) in [(arm.clone(), unmapped), (format!("{arm}, mapped"), mapped)] {
-            let share = |code| percents.get(code).map(|percent| format!("{percent:.1}"));
-            table.row(&row, languages.iter().map(share).map(cell));
+            let percent_text = |code| percents.get(code).map(|percent| format!("{percent:.1}"));
+            table.row(&row, languages.iter().map(percent_text).map(cell));
             retrieval.insert(row, percents);
         }
         let matrix = Matrix::over_seeds(arm.as_str(), &seeds);

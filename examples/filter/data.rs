@@ -55,7 +55,7 @@ impl SentencePairs {
 
     /// Returns the training pairs of all languages, each with its version in the source language. A
     /// pair in the source language is combined with itself.
-    pub fn train(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
+    pub fn train_pairs(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         let (_, source) = self.train.first().context("languages: none")?;
         let source = encode_nli(source, tokenizer, config)?;
         let mut pairs = Vec::new();
@@ -67,7 +67,7 @@ impl SentencePairs {
     }
 
     /// Returns the test pairs with their translations.
-    pub fn test(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
+    pub fn test_pairs(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         ensure!(!self.test.is_empty(), "no pair to test");
         let target = encode_nli(&self.test, tokenizer, config)?;
         let translations = encode_nli(&self.test_translations, tokenizer, config)?;

@@ -14,7 +14,7 @@ use recipe::{Recipe, Task};
 use serde::Serialize;
 use tasks::alignment::AnswerAligner;
 use tasks::fusion::{PairedText, best_fused_classes};
-use train::{CLASSES, train_classifier, train_reader};
+use train::{CLASS_HEAD, train_classifier, train_reader};
 use transfer_eval::xnli::{NliLabel, score_nli};
 use xlmr_model::{Head, Pretrained};
 
@@ -90,8 +90,8 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
 fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     let (recipe, fusion) = (trial.recipe, trial.recipe.fusion(trial.arm));
     let Pretrained { model, tokenizer, .. } =
-        trial.load(trial.dir("model"), &[CLASSES], recipe.model.segments)?;
-    let pairs = input.test(&tokenizer, &recipe.classification.encoding)?;
+        trial.load(trial.dir("model"), &[CLASS_HEAD], recipe.model.segments)?;
+    let pairs = input.test_pairs(&tokenizer, &recipe.classification.encoding)?;
     let pairs_with_source: Vec<_> =
         pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
     let translated: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.source)).collect();

@@ -59,7 +59,8 @@ pub struct Data {
     pub translated: JsonFolder,
     /// Test folder with `xquad.<lang>.json`; for classification `xnli.test.tsv`.
     pub evaluation: InputPath,
-    /// The test data translated into the source language, in files of the same names.
+    /// The test data translated into the source language, in files with the same names as the test
+    /// files.
     pub second: InputPath,
 }
 

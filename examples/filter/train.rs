@@ -10,7 +10,7 @@ use crate::data::{Questions, SentencePairs};
 use crate::recipe::{Recipe, Source};
 
 /// Classification head for entailment, neutral and contradiction.
-pub const CLASSES: Head = Head::SequenceClassification { labels: 3 };
+pub const CLASS_HEAD: Head = Head::SequenceClassification { labels: 3 };
 
 /// Trains a reader on the arm's question pairs.
 pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCounts> {
@@ -35,8 +35,8 @@ pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCoun
 /// Trains a classifier on the arm's sentence pairs; returns the number of pairs.
 pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<usize> {
     let config = &trial.recipe.classification;
-    let classifier = start(trial, CLASSES)?;
-    let mut pairs = input.train(&classifier.tokenizer, &config.encoding)?;
+    let classifier = start(trial, CLASS_HEAD)?;
+    let mut pairs = input.train_pairs(&classifier.tokenizer, &config.encoding)?;
     if trial.arm.source == Source::Unrelated {
         pairs = ClassPair::unrelated(&pairs)?;
     }
@@ -44,7 +44,7 @@ pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<
     train(
         trial,
         classifier,
-        CLASSES,
+        CLASS_HEAD,
         |Pretrained { model, .. }| {
             Ok(FusedClassificationTask::new(model, pairs.clone(), fusion, &config.soft)?)
         },
@@ -62,14 +62,14 @@ fn train<H: FusedHead, T>(
     trial: &Trial<Recipe>,
     mut model: Pretrained,
     head: Head,
-    task: impl Fn(&Pretrained) -> Result<FusedTask<'_, H>>,
+    new_task: impl Fn(&Pretrained) -> Result<FusedTask<'_, H>>,
     count_pairs: impl Fn(&FusedTask<'_, H>) -> T,
 ) -> Result<T> {
     let recipe = trial.recipe;
     // Section 3, self-teaching: trains a first model, and computes its logits for the target texts.
     let mut logits = None;
     if trial.arm.soft {
-        let mut teacher_task = task(&model)?;
+        let mut teacher_task = new_task(&model)?;
         trial.fit(
             "teacher",
             &recipe.teacher,
@@ -85,7 +85,7 @@ fn train<H: FusedHead, T>(
     }
 
     // The losses of both texts and, with a teacher, the divergence from the teacher's logits.
-    let mut student_task = task(&model)?;
+    let mut student_task = new_task(&model)?;
     if let Some(logits) = logits {
         student_task = student_task.with_teacher(logits)?;
     }

@@ -19,7 +19,7 @@ pub struct QuestionData {
     pub train: Vec<Question>,
     /// Development questions, used to select the best model of each training stage.
     pub dev: Vec<DevSet>,
-    /// Evaluation files by set: `mlqa` or another name, and `xquad`.
+    /// Evaluation files by the name of their set in tables.
     pub sets: BTreeMap<String, Vec<QuestionFile>>,
 }
 
@@ -69,7 +69,7 @@ impl QuestionSources {
     /// list of test files.
     ///
     /// # Errors
-    /// An error that names the file, if it cannot be read or scored; the errors of
+    /// If a file cannot be read or scored; the error names the file. Also the errors of
     /// [`DevSelection::sets`].
     pub fn load(&self, languages: &[Language], selection: &DevSelection) -> Result<QuestionData> {
         let mut train = TrainingQuestions::read_all(&self.train)?.questions;

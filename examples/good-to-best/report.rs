@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::with_items;
+use examples::numbers::measure_items;
 use experiment::{Experiment, Results, TrialResult};
 use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
 use results::{AVERAGE, MeanInterval, Measured, Table, cell};
@@ -57,7 +57,7 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Trials, results: &Trials
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
 }
 
-/// Returns the means over the files of each set, with the test items.
+/// Returns the means over the files of each set, with the scores of the test items.
 fn measure(
     experiment: &Experiment<Recipe>,
     name: &str,
@@ -80,7 +80,7 @@ fn measure(
             folders.push(trial.join("predictions").join(set));
         }
         let unit = experiment.recipe.bootstrap_unit;
-        numbers.extend(with_items([title, set, "avg"], &scores, &folders, unit, |_, _| true)?);
+        numbers.extend(measure_items([title, set, "avg"], &scores, &folders, unit, |_, _| true)?);
     }
     Ok(numbers)
 }

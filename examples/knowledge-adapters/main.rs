@@ -58,7 +58,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let mapped = || mapped_graph_retrieval(model, tokenizer, &queries, pairs, batch_size, map);
     let mapped = trial.arm.is_base().then(mapped).transpose()?;
 
-    // Checks that the model without adapters is identical to the base model.
+    // Checks that the model without adapters has exactly the losses of the base model.
     let loss = sentence_loss(trial, &base, inputs)?;
     if !result.adapters.is_empty() {
         base.model.set_active(&[])?;

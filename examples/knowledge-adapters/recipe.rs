@@ -75,7 +75,7 @@ pub struct Arm {
     pub title: Option<String>,
     /// Active adapters, each trained on one kind of pairs. Several adapters are fused.
     pub adapters: Vec<PairKind>,
-    /// Trains on pairs of all kinds, instead of adapters for one kind.
+    /// Parameters to train on pairs of all kinds, instead of one adapter for each kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub union: Option<UnionParameters>,
     /// Learning rate for training `union`, instead of the learning rates of the two stages of

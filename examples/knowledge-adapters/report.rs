@@ -101,8 +101,8 @@ pub fn write(
             results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated)).collect();
         Matrix::over_seeds(title, &seeds).write(experiment.dir("matrix").join(name))?;
         let answers = |select: &dyn Fn(Language) -> bool| {
-            let english = |context, question| context == Language::EN && select(question);
-            Matrix::mean_over_seeds(&seeds, english).unwrap_or_default()
+            let is_selected = |context, question| context == Language::EN && select(question);
+            Matrix::mean_over_seeds(&seeds, is_selected).unwrap_or_default()
         };
         let language_values = |code: &Language| (code.to_string(), answers(&|q| q == *code));
         let average_answers = ("average".to_owned(), answers(&|question| question != Language::EN));

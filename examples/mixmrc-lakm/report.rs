@@ -14,7 +14,7 @@ use crate::recipe::Recipe;
 #[derive(Serialize)]
 struct ArmSummary {
     title: String,
-    /// Scores with context and question in this language.
+    /// Scores by language, with context and question in the same language.
     languages: BTreeMap<String, ScoreMeans>,
     /// The mean of `languages`.
     xlt: Option<ScoreMeans>,

@@ -102,8 +102,8 @@ impl Cloze {
 }
 
 impl<'a> ClozeTask<'a> {
-    /// Creates a task from `passages` by language, each with at least 20 tokens; `examples` is the
-    /// number of steps times the batch size.
+    /// Creates a task from `passages` by language. Each passage has at least 20 tokens.
+    /// `example_count` is the number of steps times the batch size.
     ///
     /// # Errors
     /// If no language has a passage, or the lengths of `config` are invalid.
@@ -111,7 +111,7 @@ impl<'a> ClozeTask<'a> {
         model: &'a dyn Encoder,
         specials: SpecialTokens,
         passages: Vec<Vec<Vec<u32>>>,
-        examples: usize,
+        example_count: usize,
         config: &ClozeConfig,
     ) -> anyhow::Result<Self> {
         config.validate()?;
@@ -122,7 +122,7 @@ impl<'a> ClozeTask<'a> {
             specials,
             languages: WeightedIndex::new(passages.iter().map(weight))?,
             passages,
-            lengths: vec![config.last_length; examples],
+            lengths: vec![config.last_length; example_count],
             last_batch: BTreeMap::new(),
         })
     }
@@ -138,7 +138,7 @@ impl<'a> ClozeTask<'a> {
         let answer_length = rng.random_range(1..=MAX_ANSWER_LENGTH);
         let last = passage.len().checked_sub(answer_length + 1).filter(|last| *last > 2)?;
         let answer = rng.random_range(2..last);
-        let question = self.question(passage, answer..answer + answer_length, rng)?;
+        let question = self.draw_question(passage, answer..answer + answer_length, rng)?;
 
         let SpecialTokens { bos, eos, .. } = self.specials;
         let input_ids = [&[bos], question.as_slice(), &[eos, eos], passage, &[eos]].concat();
@@ -152,7 +152,7 @@ impl<'a> ClozeTask<'a> {
 
     /// Returns the tokens around the answer after random omissions, with or without `<mask>` in
     /// place of the answer.
-    fn question(
+    fn draw_question(
         &self,
         passage: &[u32],
         answer: Range<usize>,
@@ -192,7 +192,7 @@ impl<'a> ClozeTask<'a> {
     }
 
     /// Draws the examples of a step; passage length increases during the run.
-    fn batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
+    fn draw_batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
         let config = &self.config;
         let growth = step.number as f64 / (GROWTH_SHARE * step.total as f64).max(1.0);
         let added_length = config.last_length.saturating_sub(config.first_length) as f64;
@@ -212,7 +212,7 @@ impl<'a> ClozeTask<'a> {
 }
 
 /// Returns segment ids; segment 1 starts at the `</s>` before the passage.
-fn segments(cloze: &Cloze) -> Vec<u32> {
+fn segment_ids(cloze: &Cloze) -> Vec<u32> {
     (0..cloze.input_ids.len()).map(|k| u32::from(k + 1 >= cloze.passage_start)).collect()
 }
 
@@ -233,12 +233,12 @@ impl Task for ClozeTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let batch = self.batch(step)?;
+        let batch = self.draw_batch(step)?;
         self.last_batch =
             step.batch.iter().copied().zip(batch.iter().map(Cloze::unmasked)).collect();
         let ids: Vec<&[u32]> = batch.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = batch.iter().map(|cloze| cloze.labels.as_slice()).collect();
-        let segments: Vec<Vec<u32>> = batch.iter().map(segments).collect();
+        let segments: Vec<Vec<u32>> = batch.iter().map(segment_ids).collect();
         let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
         let pad = i64::from(self.specials.pad);
         let inputs = Inputs::from_rows(&ids, pad)?.with_token_type_ids(&segments)?;

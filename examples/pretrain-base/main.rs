@@ -73,8 +73,8 @@ fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Re
     model.set_precision(precision)?;
     mimetic_start(&model, trial.seed)?;
 
-    let examples = recipe.examples()?;
-    let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
+    let example_count = recipe.example_count()?;
+    let mut task = ClozeTask::new(&model, specials, passages, example_count, &recipe.cloze)?;
     let parameters = model.named_parameters();
     let report = trial.fit("pretrain", &recipe.training, &parameters, &mut task)?;
     model.save(trial.dir("model"), Head::MaskedLm)?;

@@ -80,7 +80,7 @@ impl Recipe {
     ///
     /// # Errors
     /// If the number of steps is not set or too large.
-    pub fn examples(&self) -> Result<usize> {
+    pub fn example_count(&self) -> Result<usize> {
         let steps = self.training.steps;
         let steps = steps.context("training.steps is not set: set the number of steps")?;
         let examples = usize::try_from(steps)?.checked_mul(self.training.batch_size);
@@ -100,7 +100,7 @@ pretrain-base examples/pretrain-base/recipe.toml --set training.steps=20 --out /
         self.data.text.required("data.text", "an output folder of `demo-data text`")?;
         self.data.kg.required("data.kg", "a folder of labels")?;
         self.cloze.validate()?;
-        self.examples()?;
+        self.example_count()?;
         self.training.validate().context("training")
     }
 }

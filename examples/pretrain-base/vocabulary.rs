@@ -120,7 +120,7 @@ pub fn train(
 }
 
 /// Returns the most frequent characters; ties are broken by code point. The characters are selected
-/// here, because the trainer's selection among equally frequent characters differs between runs.
+/// here, because `BpeTrainer`'s selection among equally frequent characters differs between runs.
 fn alphabet(text: &[String], max_count: usize) -> tokenizers::Result<HashSet<char>> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for line in text {

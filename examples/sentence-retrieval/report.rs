@@ -100,7 +100,8 @@ fn over_seeds(title: &str, seeds: &[Vec<QueryScores>]) -> Vec<Measured> {
     seeds.first().into_iter().flatten().enumerate().map(measured).collect()
 }
 
-/// Table title, row title (`ARM` is replaced by the arm's title) and shares.
+/// Table title, row title (`ARM` is replaced by the arm's title), and function that computes the
+/// scores.
 type Row = (&'static str, &'static str, fn(&Scores) -> Vec<QueryScores>);
 
 const ROWS: [Row; 5] = [

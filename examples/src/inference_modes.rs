@@ -1,5 +1,5 @@
 //! Table and summary of models by language and inference mode. An inference mode selects the second
-//! text of each input. Scores are compared with the control's scores with the same seed.
+//! text of each input. Each score is compared with the control's score of the same seed.
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -36,7 +36,7 @@ struct ArmSummary<'a, T> {
 struct ModeSummary {
     /// Scores by measure and language.
     scores: BTreeMap<String, BTreeMap<Language, MeanInterval>>,
-    /// The measure's mean over languages minus the control's mean with the same seed.
+    /// The measure's mean over languages minus the control's mean, both of the same seed.
     against_control: Option<MeanInterval>,
 }
 

@@ -57,12 +57,12 @@ pub fn measure_answers<R: Recipe, T>(
         }
     }
     let names = [title, setting, language];
-    Ok(with_items(names, &seed_scores, &folders, unit, includes)?.into())
+    Ok(measure_items(names, &seed_scores, &folders, unit, includes)?.into())
 }
 
 /// Returns F1 and exact match, with the score of each seed and of each test item. The score of an
 /// item is a mean over the predictions in `folders`, which must contain all seeds.
-pub fn with_items(
+pub fn measure_items(
     [title, setting, language]: [&str; 3],
     seed_scores: &[[f64; 2]],
     folders: &[PathBuf],
@@ -91,7 +91,7 @@ impl Sums {
     }
 }
 
-/// Adds the answers of a trial's predictions to their items.
+/// Adds the scores of a trial's predicted answers to the sums of their items.
 fn add_items(
     predictions: &Path,
     unit: Item,

@@ -45,12 +45,12 @@ pub trait Benchmark {
 
     /// Reads the training data and encodes it for `model`. Never called for a probe, which has no
     /// training.
-    fn training<'a>(&'a self, _: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
+    fn training_task<'a>(&'a self, _: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         bail!("a probe has no training")
     }
 
     /// Adds files to the folder of a fine-tuned model, such as label names.
-    fn complete(&self, _: &Path) -> Result<()> {
+    fn add_files(&self, _: &Path) -> Result<()> {
         Ok(())
     }
 

@@ -54,7 +54,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     let mut model = trial.start(&trial.arm.model, &[head], Segments::AsSaved)?;
     let trained = fit(trial, &model)?;
     trial.save(&mut model, head, &folder)?;
-    benchmark.complete(&folder)?;
+    benchmark.add_files(&folder)?;
     Ok(trained)
 }
 
@@ -63,7 +63,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.single()?;
     let parameters = model.model.named_parameters();
     let (config, selection) = benchmark.info().training.context("a probe has no training")?;
-    let mut task = benchmark.training(model)?;
+    let mut task = benchmark.training_task(model)?;
     let dev_scorer = benchmark.scorer(Split::Development, model)?;
     if dev_scorer.languages.is_empty() {
         trial.fit(STAGE, config, &parameters, &mut *task)?;

@@ -77,7 +77,7 @@ impl Benchmark for Mlqa {
         Head::Span
     }
 
-    fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
+    fn training_task<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let config = model.model.config();
         let positions = usize::try_from(config.max_length())?;
         let segments = usize::try_from(config.type_vocab_size)?;

@@ -117,12 +117,12 @@ impl Benchmark for Ner {
         token_classification::head(&self.labels())
     }
 
-    fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
+    fn training_task<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let (_, train) = self.encode((Language::EN, self.sentences()?.0), model)?;
         Ok(Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?))
     }
 
-    fn complete(&self, folder: &Path) -> Result<()> {
+    fn add_files(&self, folder: &Path) -> Result<()> {
         Ok(token_classification::write_label_names(folder, &self.labels())?)
     }
 

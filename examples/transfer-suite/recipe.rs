@@ -125,7 +125,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
             }
             let encode = || -> Result<()> {
                 if row.fine_tunes {
-                    task.training(&model)?;
+                    task.training_task(&model)?;
                     task.scorer(Split::Development, &model)?;
                 }
                 task.scorer(Split::Test, &model).map(drop)

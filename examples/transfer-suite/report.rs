@@ -29,12 +29,12 @@ struct TaskResults<'a> {
 /// Results of a model on a task in `summary.json`.
 #[derive(Serialize)]
 struct TaskSummary<'a> {
-    /// By metric and language; `average` is the mean over languages.
+    /// Scores by metric and language; `average` is the mean over languages.
     #[serde(flatten)]
     scores: &'a BTreeMap<String, BTreeMap<String, MeanInterval>>,
     best_seed: u64,
     epochs: Vec<usize>,
-    /// The mean over seeds.
+    /// Mean time over seeds in seconds.
     seconds: f64,
 }
 
@@ -168,7 +168,7 @@ fn measured(
             let baseline_row = BASELINE_ROWS.iter().find_map(|(suffix, title)| {
                 Some((measured.metric.strip_suffix(suffix)?.to_owned(), (*title).to_owned()))
             });
-            // Metrics that the papers' tables contain, and the metrics of every set of facts.
+            // Only the metrics of the papers' tables and all metrics of facts are reported.
             let is_reported = measured.metric == row.metric
                 || row.name == "facts"
                 || (row.name == "mlqa" && measured.metric == "em");

@@ -72,7 +72,7 @@ impl Tasks {
         self.all().is_empty()
     }
 
-    /// Returns the benchmark of an arm.
+    /// Returns the only benchmark of an arm.
     pub fn single(&self) -> Result<(&'static Row, &dyn Benchmark)> {
         match self.all()[..] {
             [task] => Ok(task),

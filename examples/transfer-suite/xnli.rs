@@ -80,7 +80,7 @@ impl Benchmark for Xnli {
         Head::SequenceClassification { labels: 3 }
     }
 
-    fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
+    fn training_task<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let (_, inputs) = self.read(&self.data.train, model)?;
         let rows = inputs.into_iter().map(|pair| (pair.input_ids, pair.label)).collect();
         Ok(Box::new(SequenceClassificationTask::new(&model.model, rows)?))

@@ -13,7 +13,7 @@ use crate::recipe::Recipe;
 /// Function that returns the score of a probe, if the probe has queries.
 type ScoreOfProbe = fn(&ProbeScores) -> &Option<RetrievalScore>;
 
-/// Keys of the probes in `summary.json`, and their descriptions.
+/// Key in `summary.json`, description and score of each probe.
 const PROBES: [(&str, &str, ScoreOfProbe); 4] = [
     ("xep_seen", "XEP, mentions in held-out texts", |scores| &scores.xep_seen),
     ("xep", "New pairs, mentions in pairs of languages that were not trained", |scores| {
@@ -26,7 +26,7 @@ const PROBES: [(&str, &str, ScoreOfProbe); 4] = [
 /// Names of the probes in `numbers.jsonl`.
 const SETTINGS: [&str; 4] = ["XEP", "XEP, new pairs", "XEP, new entities", "XOR"];
 
-/// An arm over all seeds, or a baseline.
+/// Results of an arm over all seeds, or of a baseline.
 #[derive(Serialize)]
 struct Row {
     title: String,

@@ -110,8 +110,8 @@ pub fn prepare(command: &str) -> String {
     folder
 }
 
-/// Arguments for the commands of `demo-data` that select the demo's facts and split them.
-const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
+/// Arguments of `demo-data` commands: the demo's facts, and the shares of their splits.
+const FACT_OPTIONS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 
 /// A command that prepares four articles of XQuAD in English and German.
 pub const FEW_ARTICLES_COMMAND: &str =
@@ -120,14 +120,14 @@ pub const FEW_ARTICLES_COMMAND: &str =
 /// Runs a command of `demo-data` on the demo's facts, and returns the folder that it writes.
 pub fn demo_data(command: &str, options: &str) -> String {
     prepare(&format!(
-        "demo-data {command} {FACTS} --templates data/demo/templates-all.tsv {options}"
+        "demo-data {command} {FACT_OPTIONS} --templates data/demo/templates-all.tsv {options}"
     ))
 }
 
-/// Returns a folder with a few questions about facts, which have English passages.
+/// Returns a folder with a few questions about facts, with English passages.
 pub fn fact_questions() -> String {
     let templates = "--templates data/demo/templates.tsv";
-    prepare(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
+    prepare(&format!("demo-data fact-questions {FACT_OPTIONS} {templates} --items 40"))
 }
 
 /// Returns a file with the German passages of the folder `questions` and their knowledge phrases.
@@ -212,13 +212,13 @@ pub fn sequences(model: &Path, options: &str) -> PathBuf {
 pub fn switched_texts(options: &str) -> PathBuf {
     let folder = prepare("kg-triples link --entities data/codex --languages en");
     let texts = format!("{folder}/first.jsonl.gz");
-    first_lines(Path::new(&format!("{folder}/train/linked.jsonl.gz")), Path::new(&texts), 400);
+    copy_first_lines(Path::new(&format!("{folder}/train/linked.jsonl.gz")), Path::new(&texts), 400);
     let switch_options = "--entities data/codex --rule per_mention --with-source";
     prepare(&format!("kg-triples switch --texts {texts} {switch_options} {options}")).into()
 }
 
 /// Copies the first `count` lines of the gzip file `from` to `to`, unless `to` exists.
-fn first_lines(from: &Path, to: &Path, count: usize) {
+fn copy_first_lines(from: &Path, to: &Path, count: usize) {
     static LOCK: Mutex<()> = Mutex::new(());
     let _guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if !to.exists() {
@@ -248,6 +248,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
+/// Runs a command, asserts that it succeeds, and returns its standard output.
 pub fn succeed(mut command: Command) -> String {
     let output = command.output().unwrap();
     let (out, err) =
@@ -274,8 +275,8 @@ pub fn expect_failure(output: &Output) -> String {
     err
 }
 
-/// Runs the command once for each pair of a setting and a text. Asserts that it fails, and that its
-/// error contains the text.
+/// Runs the command once for each pair of a setting and a text. Asserts that each run fails, and
+/// that its error contains the text.
 pub fn expect_invalid(command: impl Fn() -> Command, cases: &[(&str, &str)]) {
     for &(setting, expected) in cases {
         let error = expect_failure(&command().set_all([setting]).output().unwrap());

@@ -69,12 +69,12 @@ pub enum Error {
         /// Number of attempts of the failed request.
         attempts: u32,
     },
-    /// A translator returned a different number of texts than it received.
-    #[error("the translator returned {got} texts for {expected} texts")]
+    /// A translator or scorer returned a different number of results than it received inputs.
+    #[error("expected {expected} translations or scores, got {got}")]
     Count {
-        /// Number of input texts.
+        /// Number of inputs.
         expected: usize,
-        /// Number of returned texts.
+        /// Number of returned results.
         got: usize,
     },
     /// A span, such as an answer, is blank or outside its text.

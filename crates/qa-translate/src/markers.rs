@@ -76,7 +76,7 @@ pub fn mark(text: &str, spans: &[Range<usize>]) -> Result<MarkedText, Error> {
             return Err(Error::Overlap { first: first.clone(), second: second.clone() });
         }
     }
-    let level = 1 + longest_run(&characters);
+    let level = 1 + longest_bracket_run(&characters);
     let text = with_markers(&characters, &labelled_spans, level);
     Ok(MarkedText { text, level, count: spans.len() })
 }
@@ -308,7 +308,7 @@ fn is_square_close(c: char) -> bool {
 
 /// Returns the length in code points of the first `level` brackets and the white space before each
 /// bracket; `None` if the text starts with fewer than `level` brackets.
-fn bracket_run(
+fn bracket_run_length(
     mut text: impl Iterator<Item = char>,
     level: usize,
     is_bracket: fn(char) -> bool,
@@ -332,7 +332,7 @@ fn openings(text: &[char], level: usize) -> Vec<Marker> {
     markers
         .filter_map(|(start, _)| {
             let following = text.iter().skip(start + 1).copied();
-            let consumed = bracket_run(following, level, is_square_open)?;
+            let consumed = bracket_run_length(following, level, is_square_open)?;
             Some(Marker { start, end: start + 1 + consumed })
         })
         .collect()
@@ -344,7 +344,7 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
     markers
         .filter_map(|(index, _)| {
             let preceding = text.get(..index)?.iter().rev().copied();
-            let consumed = bracket_run(preceding, level, is_square_close)?;
+            let consumed = bracket_run_length(preceding, level, is_square_close)?;
             Some(Marker { start: index - consumed, end: index + 1 })
         })
         .collect()
@@ -357,7 +357,7 @@ fn run_length(text: impl Iterator<Item = char>, is_bracket: fn(char) -> bool) ->
 
 /// Returns the length of the longest run of square brackets that follows an opening round bracket
 /// or precedes a closing round bracket.
-fn longest_run(text: &[char]) -> usize {
+fn longest_bracket_run(text: &[char]) -> usize {
     let runs = text.iter().enumerate().map(|(index, &c)| {
         if is_round_open(c) {
             run_length(text.iter().skip(index + 1).copied(), is_square_open)

@@ -20,7 +20,8 @@ pub enum Pairs {
     /// Fig. 2.
     #[default]
     Source,
-    /// All pairs of languages, which is another interpretation of the paper's formula (l ≠ k).
+    /// All pairs of languages, which is an alternative interpretation of the paper's formula (l ≠
+    /// k).
     AllPairs,
 }
 
@@ -121,9 +122,10 @@ impl MixReport {
 /// Mixes `source` with its translations.
 ///
 /// For each question and each language x of the translations there are two rows: (question in x,
-/// passage of the source) and (question of the source, passage in x). [`Pairs::AllPairs`] adds
-/// (question in x, passage in y). `config.seed` determines the order of rows. The answers of each
-/// row are checked against the row's passage.
+/// passage of the source) and (question of the source, passage in x). For each pair of different
+/// languages x and y of the translations, [`Pairs::AllPairs`] adds (question in x, passage in y).
+/// `config.seed` determines the order of rows. The answers of each row are checked against the
+/// row's passage.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};

@@ -32,7 +32,7 @@ pub fn parallel(
     let by_id: HashMap<&str, &Question> =
         target.questions.iter().map(|question| (question.id.as_str(), question)).collect();
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let (mut with_answers, mut with_source_passages) = (Vec::new(), Vec::new());
+    let (mut answered_questions, mut translated_questions) = (Vec::new(), Vec::new());
     for question in &source.questions {
         let Some(&translated) = by_id.get(question.id.as_str()) else {
             report.discarded.missing_id += 1;
@@ -43,24 +43,24 @@ pub fn parallel(
             continue;
         }
         let text = translated.question.clone();
-        with_source_passages.push(Question { question: text, ..question.clone() });
+        translated_questions.push(Question { question: text, ..question.clone() });
         match (valid_answers(question), valid_answers(translated)) {
             (Ok(_), Ok((answers, misplaced))) => {
                 report.from_parallel += 1;
                 report.further_answers += answers.len() - 1;
                 add_count(&mut report.dropped_answers, SpanLoss::Misplaced, misplaced);
                 let answers = answers.into_iter().cloned().collect();
-                with_answers.push(Question { answers, ..translated.clone() });
+                answered_questions.push(Question { answers, ..translated.clone() });
             }
             (Err(NoAnswer::None), _) | (_, Err(NoAnswer::None)) => report.discarded.no_answer += 1,
             _ => report.discarded.misplaced_answer += 1,
         }
     }
-    if with_source_passages.is_empty() {
+    if translated_questions.is_empty() {
         let (context, question) = (source.path.clone(), target.path.clone());
         return Err(mlqa_eval::Error::NothingPaired { context, question }.into());
     }
-    let dataset = Dataset { questions: with_answers, ..target.clone() };
-    let questions = Dataset { questions: with_source_passages, ..source.clone() };
+    let dataset = Dataset { questions: answered_questions, ..target.clone() };
+    let questions = Dataset { questions: translated_questions, ..source.clone() };
     Ok(Translated { language, dataset, questions, report })
 }

@@ -34,7 +34,7 @@ impl Default for ProjectionConfig {
 /// the group with the most links. Ties are resolved in favour of the first token.
 ///
 /// # Shapes
-/// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
+/// - `similarity`: `[source tokens, target tokens]` f32, finite, such as cosines of hidden states
 ///
 /// ```
 /// use ndarray::array;
@@ -67,9 +67,9 @@ pub fn project(
     let mut links: Vec<(usize, f32)> = Vec::with_capacity(span.len());
     for source in span {
         let row = similarity.index_axis(Axis(0), source);
-        let Some((target, value)) = best(row, |column| (source, column))? else { continue };
+        let Some((target, value)) = argmax(row, |column| (source, column))? else { continue };
         let column = similarity.index_axis(Axis(1), target);
-        let is_mutual = best(column, |row| (row, target))?.is_some_and(|(row, _)| row == source);
+        let is_mutual = argmax(column, |row| (row, target))?.is_some_and(|(row, _)| row == source);
         if is_mutual && value >= config.min_similarity {
             links.push((target, value));
         }
@@ -103,9 +103,9 @@ impl LinkGroup {
     }
 }
 
-/// Returns the index of the first maximum and its value. `matrix_index` converts the index of a
+/// Returns the index and the value of the first maximum. `matrix_index` converts the index of a
 /// value to a row and a column for error messages.
-fn best(
+fn argmax(
     values: ArrayView1<'_, f32>,
     matrix_index: impl Fn(usize) -> (usize, usize),
 ) -> Result<Option<(usize, f32)>, Error> {

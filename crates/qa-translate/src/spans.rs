@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use crate::place::{slice, units};
 use crate::transfer::{
-    MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count, overlap,
+    MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
+    overlaps,
 };
 use crate::{Error, PlaceSpans, Translator};
 
 /// Languages written without spaces between words.
 const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
 
-/// A span of a text with a type.
+/// A text span with a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedSpan {
     /// Range in code points.
@@ -85,7 +86,7 @@ impl TypedText {
     /// Returns the words of the text and a tag for each word: `O`, or `B-` and `I-` with the type
     /// (IOB2).
     ///
-    /// Words are the units of [`units`](crate::units()), split at span boundaries, without white
+    /// Words are the ranges of [`units`](crate::units()), split at span boundaries, without white
     /// space. A word in several spans has the tag of the first span.
     ///
     /// ```
@@ -196,24 +197,24 @@ pub fn translate_spans(
 ) -> Result<TranslatedSpans, Error> {
     let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
     let mut report = SpanReport { texts: source.len(), ..SpanReport::default() };
-    let (mut spanned, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
+    let (mut span_texts, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
     for TypedText { text, spans } in source {
         report.spans += spans.len();
         let is_valid = |typed: &&TypedSpan| slice(text, &typed.span).is_some();
         let valid_spans: Vec<&TypedSpan> = spans.iter().filter(is_valid).collect();
         add_count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - valid_spans.len());
         let ranges = valid_spans.iter().map(|typed| typed.span.clone()).collect();
-        spanned.push(SpanText { text, spans: ranges });
+        span_texts.push(SpanText { text, spans: ranges });
         kinds.push(valid_spans.into_iter().map(|typed| &typed.kind));
     }
     let mut texts = Vec::with_capacity(source.len());
     for (TransferredText { text, spans }, kinds) in
-        transfer.transfer_spans(&spanned, Some(placer))?.into_iter().zip(kinds)
+        transfer.transfer_spans(&span_texts, Some(placer))?.into_iter().zip(kinds)
     {
         let mut retained: Vec<TypedSpan> = Vec::with_capacity(spans.len());
         for (result, kind) in spans.into_iter().zip(kinds) {
             match result {
-                Ok(placed) if retained.iter().any(|typed| overlap(&typed.span, &placed.span)) => {
+                Ok(placed) if retained.iter().any(|typed| overlaps(&typed.span, &placed.span)) => {
                     add_count(&mut report.dropped, SpanLoss::Overlap, 1);
                 }
                 Ok(placed) => {

@@ -20,7 +20,7 @@ pub(crate) const MARKERS_METHOD: &str = "markers";
 pub enum SpanLoss {
     /// The span is blank or exceeds its source text.
     Misplaced,
-    /// The span's text has no translation.
+    /// The text that contains the span has no translation.
     UntranslatedText,
     /// The markers were lost, or the span overlaps a marked span; in both cases, the span was not
     /// searched.
@@ -107,10 +107,10 @@ pub(crate) struct TransferredText {
 
 /// Returns the indices of spans that can be marked in one text. A span is skipped if it overlaps an
 /// earlier selected span.
-fn non_overlapping(spans: &[Range<usize>]) -> Vec<usize> {
+fn non_overlapping_indices(spans: &[Range<usize>]) -> Vec<usize> {
     let mut selected: Vec<(usize, &Range<usize>)> = Vec::new();
     for (index, span) in spans.iter().enumerate() {
-        if selected.iter().all(|(_, earlier)| !overlap(earlier, span)) {
+        if selected.iter().all(|(_, earlier)| !overlaps(earlier, span)) {
             selected.push((index, span));
         }
     }
@@ -118,7 +118,7 @@ fn non_overlapping(spans: &[Range<usize>]) -> Vec<usize> {
 }
 
 /// Returns whether two ranges share an element.
-pub(crate) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+pub(crate) fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
@@ -179,7 +179,7 @@ impl<'a> SpanTransfer<'a> {
     ) -> Result<Vec<TransferredText>, Error> {
         let mut inputs = Vec::with_capacity(sources.len());
         for SpanText { text, spans } in sources {
-            let indices = non_overlapping(spans);
+            let indices = non_overlapping_indices(spans);
             let selected_spans: Vec<_> =
                 indices.iter().filter_map(|&index| spans.get(index).cloned()).collect();
             inputs.push((mark(text, &selected_spans)?, indices));

@@ -228,9 +228,9 @@ pub fn translate(
 ) -> Result<Translated, Error> {
     let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let with_source_passages = translate_questions(&mut transfer, source, &mut report)?;
+    let translated_questions = translate_questions(&mut transfer, source, &mut report)?;
     let (mut selected_questions, mut passages) = (Vec::new(), Vec::new());
-    for question in &with_source_passages {
+    for question in &translated_questions {
         match valid_answers(question) {
             Ok((answers, misplaced)) => {
                 let span = |answer: &&Answer| {
@@ -248,7 +248,7 @@ pub fn translate(
     let placer = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
     let transferred = transfer.transfer_spans(&passages, placer)?;
     report.faults = transfer.faults;
-    let with_answers = selected_questions.into_iter().zip(transferred).filter_map(
+    let answered_questions = selected_questions.into_iter().zip(transferred).filter_map(
         |((question, misplaced), transferred)| {
             let (passage, answers) = report.count_answers(transferred, misplaced)?;
             Some(Question { context: passage.into(), answers, ..question.clone() })
@@ -257,10 +257,10 @@ pub fn translate(
     let dataset = Dataset {
         path: PathBuf::from(format!("translation of {} into {to}", source.path.display())),
         version: source.version.clone(),
-        questions: with_answers.collect(),
+        questions: answered_questions.collect(),
     };
     dataset.check_answers()?;
-    let questions = Dataset { questions: with_source_passages, ..source.clone() };
+    let questions = Dataset { questions: translated_questions, ..source.clone() };
     Ok(Translated { language: to, dataset, questions, report })
 }
 

@@ -16,7 +16,7 @@ pub trait Candidates {
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error>;
 }
 
-/// Generates all ranges of words of a limited length, without a model.
+/// Generates all ranges with a limited number of words, without a model.
 ///
 /// A range has at most two words more than 1.5 times the number of words of the source span. The
 /// ranges that are closest to the source span in length and position are first.

@@ -150,6 +150,7 @@ fn source_to_target_request(task: &SpanTask, source: String, target: String) -> 
     ScoreRequest { from: task.from, to: task.to, source, target }
 }
 
+/// Converts the selected hypothesis to a result, with the other hypotheses as runners-up.
 fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, PlaceError> {
     if selected >= hypotheses.len() {
         return Err(PlaceError::NoCandidate);
@@ -165,7 +166,7 @@ fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed,
 /// The change of a token is the absolute difference of its scores with and without markers in the
 /// source. A word is allowed if it overlaps a token whose change is at least `min_start_change`,
 /// and a token in the surrounding window has a change of at least `min_nearby_change`. All words
-/// are allowed if there is no such token, or if the tokens have no scores.
+/// are allowed if there is no such token, or if the two scores have no tokens or different tokens.
 fn allowed_starts(
     words: &[Range<usize>],
     plain: &TextScore,

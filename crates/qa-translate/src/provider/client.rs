@@ -142,8 +142,8 @@ impl JsonClient {
         })?;
         let status = response.status().as_u16();
         let requested_wait = retry_after(&response);
-        let limit = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
-        let text = limit
+        let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
+        let text = body
             .read_to_string()
             .map_err(|error| Failure::Temporary(format!("reading the response: {error}"), None))?;
         let problem = || format!("status {status}: {}", error_message(&text));

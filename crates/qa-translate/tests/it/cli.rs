@@ -27,7 +27,7 @@ fn read(program: &Program, name: &str) -> Dataset {
 }
 
 /// Returns a line of translations from English to German.
-fn line(source: &str, target: &str) -> String {
+fn entry(source: &str, target: &str) -> String {
     json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
 }
 
@@ -100,7 +100,7 @@ fn an_interrupted_run_resumes_from_its_cache() {
 #[test]
 fn translates_with_files_and_parallel_data() {
     let program = program(1);
-    program.write("t.jsonl", line("q0", "f0"));
+    program.write("t.jsonl", entry("q0", "f0"));
     let translate = "translate --in en.json --to de --file t.jsonl --out out";
     program.expect_error(translate, &["t.jsonl", "number ([n0]) here"]);
     let without_translation = program.expect_error(&format!("{translate} --missing skip"), &[]);
@@ -113,7 +113,7 @@ fn translates_with_files_and_parallel_data() {
     assert!(without_translation.err.contains("no question was kept for de"), "{output}");
     assert!(program.at("out/report.json").exists());
     assert!(!program.at("out/train-context-de-question-de.json").exists());
-    program.write("t.jsonl", line("q0", "f0") + &line("number ([n0]) here", "hier ([ n0 ])"));
+    program.write("t.jsonl", entry("q0", "f0") + &entry("number ([n0]) here", "hier ([ n0 ])"));
     assert!(program.expect_success(translate).out.contains("1 of 1 kept"));
 
     let english = "data/xquad/xquad.en.json --split xquad";
@@ -156,15 +156,15 @@ fn a_file_that_is_not_a_cache_is_not_overwritten() {
     let data = program.bytes("en.json");
     for (name, content) in [("rows", &data[..]), ("note", b"buy milk"), ("line", b"{\"a\": 1}\n")] {
         program.write(name, content);
-        let words = [&*format!("{name}:1: expected")];
-        program.expect_error(&format!("{translate} --cache {name}"), &words);
+        let expected = [&*format!("{name}:1: expected")];
+        program.expect_error(&format!("{translate} --cache {name}"), &expected);
         assert_eq!(program.bytes(name), content, "{name}");
     }
     // The data set itself is rejected as a cache.
-    let words = ["en.json", "one of the inputs"];
-    program.expect_error(&format!("{translate} --cache en.json"), &words);
+    let expected = ["en.json", "one of the inputs"];
+    program.expect_error(&format!("{translate} --cache en.json"), &expected);
     assert_eq!(program.bytes("en.json"), data);
-    assert_eq!(server.count(), 0);
+    assert_eq!(server.request_count(), 0);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn invalid_input_is_reported_in_one_line() {
     let language =
         ["translate", "--in", "en.json", "--to", "f r", "--file", "t.jsonl", "--out", "o"];
     program.expect_error(&language, &["expected a language code", "\"f r\""]);
-    for (arguments, words) in [
+    for (arguments, expected) in [
         ("translate --to de --file t.jsonl", &["t.jsonl:1: expected"][..]),
         ("translate --to en --server http://x", &["language en"]),
         ("translate --to de --server x", &["url = x"]),
@@ -185,7 +185,7 @@ fn invalid_input_is_reported_in_one_line() {
         ("mix --translated .", &["train-context-x-question-x.json"]),
         ("translate --to de", &["--file", "--server", "--parallel"]),
     ] {
-        program.expect_error(&format!("{arguments} --in en.json --out out"), words);
+        program.expect_error(&format!("{arguments} --in en.json --out out"), expected);
     }
 }
 
@@ -240,7 +240,7 @@ fn translations_of_a_chat_server_are_cached() {
         let printed = program.expect_success(&command).out;
         assert!(printed.contains("de: 2 of 2 kept (2 by markers"), "{printed}");
         // Two questions and two passages are requested.
-        assert_eq!(server.count(), 4);
+        assert_eq!(server.request_count(), 4);
     }
     let without_model = command.replace(" --model m", "");
     program.expect_error(&without_model, &["--model"]);

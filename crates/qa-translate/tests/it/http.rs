@@ -42,7 +42,7 @@ fn batches_are_sent_in_order_in_libretranslate_format() {
 fn empty_keys_and_empty_batches_are_not_sent() {
     let server = Server::start(|_, body| upper_case(body));
     assert_eq!(translate(server.config(), &[]).unwrap(), Vec::<Option<String>>::new());
-    assert_eq!(server.count(), 0);
+    assert_eq!(server.request_count(), 0);
     translate(server.config(), &["a"]).unwrap();
     assert_eq!(server.requests.lock().unwrap()[0].1.get("api_key"), None);
 }
@@ -58,7 +58,7 @@ fn status_429_lost_connections_and_truncated_responses_are_retried() {
     let config = ServerConfig { attempts: 4, ..server.config() };
     let start = Instant::now();
     assert_eq!(translate(config, &["a"]).unwrap(), [Some("A".into())]);
-    assert_eq!(server.count(), 4);
+    assert_eq!(server.request_count(), 4);
     // The requested wait of one hour is limited to the maximum wait.
     assert!(start.elapsed() < Duration::from_secs(5));
 }
@@ -70,8 +70,8 @@ fn retry_after_is_respected() {
         _ => upper_case(body),
     });
     let start = Instant::now();
-    let long_timeout = ServerConfig { longest_wait_seconds: 60.0, ..server.config() };
-    translate(long_timeout, &["a"]).unwrap();
+    let long_max_wait = ServerConfig { longest_wait_seconds: 60.0, ..server.config() };
+    translate(long_max_wait, &["a"]).unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
@@ -92,7 +92,7 @@ fn server_errors_are_retried_and_invalid_responses_are_not() {
         let server = Server::start(move |_, _| Reply::Status(status, body.into()));
         let (problem, tries) = failure(server.config());
         assert!(problem.contains(expected) && !problem.contains("more"), "{problem}");
-        assert_eq!((tries, server.count()), (attempts, attempts as usize), "{problem}");
+        assert_eq!((tries, server.request_count()), (attempts, attempts as usize), "{problem}");
     }
 }
 
@@ -116,7 +116,7 @@ fn refused_connections_are_retried() {
 }
 
 #[test]
-fn settings_are_checked() {
+fn invalid_settings_are_rejected() {
     let default_config = ServerConfig::default;
     for (expected, config) in [
         ("url", ServerConfig { url: "localhost:5000".into(), ..default_config() }),

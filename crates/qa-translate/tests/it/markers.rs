@@ -8,7 +8,7 @@ fn mark_one(text: &str, span: Range<usize>) -> MarkedText {
     mark(text, &[span]).unwrap()
 }
 
-fn part(text: &str, span: &Range<usize>) -> String {
+fn slice(text: &str, span: &Range<usize>) -> String {
     text.chars().skip(span.start).take(span.len()).collect()
 }
 
@@ -16,7 +16,7 @@ fn part(text: &str, span: &Range<usize>) -> String {
 fn recover(marked: &MarkedText, translation: &str) -> Result<(String, String, usize), MarkerError> {
     let found = marked.recover(translation)?;
     let span = found.spans[0].clone();
-    Ok((found.text.clone(), part(&found.text, &span), span.start))
+    Ok((found.text.clone(), slice(&found.text, &span), span.start))
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn spans_at_any_position_and_next_to_brackets_are_recovered() {
         let marked = mark_one(text, span.clone());
         assert_eq!((marked.text.as_str(), marked.level), (expected, level), "{text}");
         let found = recover(&marked, expected);
-        assert_eq!(found, Ok((text.to_owned(), part(text, &span), span.start)), "{text}");
+        assert_eq!(found, Ok((text.to_owned(), slice(text, &span), span.start)), "{text}");
     }
     // White space at the ends of a span is not marked.
     assert_eq!(mark_one("a  b  c", 1..5).text, "a  ([b])  c");
@@ -93,7 +93,7 @@ fn marker_errors_are_distinguished() {
 }
 
 #[test]
-fn spans_that_overlap_or_are_outside_the_text_or_blank_are_rejected() {
+fn overlapping_blank_and_out_of_range_spans_are_rejected() {
     for span in [0..9, 8..9, usize::MAX..usize::MAX, 3..3, 3..4] {
         let result = mark("one two", std::slice::from_ref(&span));
         assert!(matches!(result, Err(Error::Span { .. })), "{span:?}");
@@ -120,7 +120,7 @@ proptest! {
         };
         prop_assert_eq!(marked.level, level);
         if let Ok((recovered, span, start)) = recover(&marked, &text) {
-            prop_assert_eq!(&part(&recovered, &(start..start + span.chars().count())), &span);
+            prop_assert_eq!(&slice(&recovered, &(start..start + span.chars().count())), &span);
             prop_assert_eq!(span.trim(), span.as_str());
             prop_assert!(!span.is_empty());
         }
@@ -133,7 +133,7 @@ fn several_spans_are_recovered_by_number() {
     assert_eq!(marked.text, "([2:Ada]) met ([3:Bo]) in ([1:Bern]).");
     let recover_texts = |text: &str| {
         let found = marked.recover(text).map_err(|error| format!("{error:?}"))?;
-        let spans: Vec<String> = found.spans.iter().map(|span| part(&found.text, span)).collect();
+        let spans: Vec<String> = found.spans.iter().map(|span| slice(&found.text, span)).collect();
         Ok::<_, String>((found.text, spans))
     };
     let expected_spans =
@@ -173,13 +173,13 @@ proptest! {
         let length = text.chars().count();
         let bounds: Vec<usize> = bounds.into_iter().filter(|&cut| cut <= length).collect();
         let mut spans: Vec<Range<usize>> = bounds.chunks_exact(2).map(|two| two[0]..two[1]).collect();
-        spans.retain(|span| !part(&text, span).trim().is_empty());
+        spans.retain(|span| !slice(&text, span).trim().is_empty());
         spans.reverse();
         let marked = mark(&text, &spans).unwrap();
         let found = marked.recover(&marked.text).unwrap();
         prop_assert_eq!(&found.text, &text);
         for (span, found) in spans.iter().zip(&found.spans) {
-            prop_assert_eq!(part(&text, span).trim().to_owned(), part(&text, found));
+            prop_assert_eq!(slice(&text, span).trim().to_owned(), slice(&text, found));
         }
     }
 }

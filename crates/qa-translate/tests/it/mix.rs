@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use qa_translate::{Error, MixConfig, MixedTraining, Pairs, TranslateReport, Translated, mix};
 
 /// Creates a data set whose texts contain the code of their language.
-fn in_language(language: Language, ids: &[usize]) -> Dataset {
+fn dataset_in(language: Language, ids: &[usize]) -> Dataset {
     let row = |id: &usize| {
         let context = format!("{language} context of number {id} é北");
         question(&id.to_string(), &format!("{language} q{id}"), &context, &format!("number {id}"))
@@ -18,16 +18,16 @@ fn in_language(language: Language, ids: &[usize]) -> Dataset {
 /// Creates translations in `language` with passages for `passage_ids` and question texts for
 /// `question_ids`.
 fn translated(language: Language, passage_ids: &[usize], question_ids: &[usize]) -> Translated {
-    let mut questions = in_language(EN, question_ids);
+    let mut questions = dataset_in(EN, question_ids);
     for one in &mut questions.questions {
         one.question = format!("{language} q{}", one.id);
     }
     let report = TranslateReport::default();
-    Translated { language, dataset: in_language(language, passage_ids), questions, report }
+    Translated { language, dataset: dataset_in(language, passage_ids), questions, report }
 }
 
 /// Returns id, question language and passage language of all rows, sorted.
-fn rows(
+fn sorted_rows(
     config: &MixConfig,
     source: &Dataset,
     others: &[Translated],
@@ -52,17 +52,17 @@ fn rows(
 #[test]
 fn the_seed_determines_only_the_order() {
     let ids: Vec<usize> = (0..50).collect();
-    let (source, others) = (in_language(EN, &ids), [translated(DE, &ids, &ids)]);
+    let (source, others) = (dataset_in(EN, &ids), [translated(DE, &ids, &ids)]);
     let mixed = |seed| mix(&source, &others, &MixConfig { seed, ..MixConfig::default() }).unwrap();
     assert_eq!(mixed(1), mixed(1));
     assert_ne!(mixed(1).rows, mixed(2).rows);
-    let sorted = |seed| rows(&MixConfig { seed, ..MixConfig::default() }, &source, &others);
+    let sorted = |seed| sorted_rows(&MixConfig { seed, ..MixConfig::default() }, &source, &others);
     assert_eq!(sorted(1), sorted(2));
 }
 
 #[test]
 fn duplicate_languages_and_misplaced_answers_are_rejected() {
-    let source = in_language(EN, &[1]);
+    let source = dataset_in(EN, &[1]);
     let german = || translated(DE, &[1], &[1]);
     let config = MixConfig::default();
     for others in [vec![german(), german()], vec![translated(EN, &[1], &[1])]] {
@@ -84,16 +84,16 @@ fn misplaced_answers_are_reported_with_their_file() {
     std::fs::write(&path, misplaced.to_json(&path).unwrap()).unwrap();
     let config = MixConfig::default();
     let source = folder.path().join("source.json");
-    in_language(EN, &[1]).write(&source).unwrap();
+    dataset_in(EN, &[1]).write(&source).unwrap();
     let translated = Some(folder.path());
     let error = MixedTraining::read(&source, translated, "train", &[DE], &config).unwrap_err();
     assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
 }
 
 #[test]
-fn files_are_named_like_mlqa_and_contain_the_same_rows() {
+fn files_are_named_like_mlqa_and_contain_all_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let source = in_language(EN, &[1, 2, 3]);
+    let source = dataset_in(EN, &[1, 2, 3]);
     let others = [translated(DE, &[1, 3], &[]), translated(ES, &[2], &[])];
     let mixed = mix(&source, &others, &MixConfig::default()).unwrap();
     let paths = mixed.write_pairs(folder.path(), "train").unwrap();
@@ -125,13 +125,13 @@ proptest! {
         require_pair in any::<bool>(),
     ) {
         let list = |set: &BTreeSet<usize>| set.iter().copied().collect::<Vec<_>>();
-        let all = in_language(EN, &list(&source));
+        let english = dataset_in(EN, &list(&source));
         let languages = [DE, ZH];
         let others: Vec<Translated> = (0..2)
             .map(|k| translated(languages[k], &list(&passage_ids[k]), &list(&question_ids[k]))).collect();
         let pairs = if all_pairs { Pairs::AllPairs } else { Pairs::Source };
         let config = MixConfig { pairs, require_pair, ..MixConfig::default() };
-        let actual = rows(&config, &all, &others);
+        let actual = sorted_rows(&config, &english, &others);
         let (mut expected, mut without_pair) = (BTreeSet::new(), 0);
         for id in &source {
             for x in 0..2 {
@@ -147,6 +147,6 @@ proptest! {
             }
         }
         prop_assert_eq!(actual, expected.into_iter().collect::<Vec<_>>());
-        prop_assert_eq!(mix(&all, &others, &config).unwrap().report.without_pair, without_pair);
+        prop_assert_eq!(mix(&english, &others, &config).unwrap().report.without_pair, without_pair);
     }
 }

@@ -53,8 +53,8 @@ fn an_identical_translation_keeps_every_entity() {
 #[test]
 fn a_resumed_run_sends_no_text_twice() {
     let program = program();
-    let words = (0..5).map(|k| format!("n{k}\tB-LOC\nis\tO\n\n"));
-    program.write("a.b.conll", words.collect::<String>());
+    let sentences = (0..5).map(|k| format!("n{k}\tB-LOC\nis\tO\n\n"));
+    program.write("a.b.conll", sentences.collect::<String>());
     let failing_server = Server::start(|number, body| match number {
         0 => echo(body),
         _ => Reply::Status(500, "down".into()),
@@ -83,14 +83,14 @@ fn a_resumed_run_sends_no_text_twice() {
 fn sentences_with_a_lost_entity_are_skipped() {
     let program = program();
     program.write("t.conll", "Ada\tB-PER\nmet\tO\nBo\tB-PER\n\nBern\tB-LOC\n\n");
-    let line = |source: &str, target: &str| {
+    let entry = |source: &str, target: &str| {
         json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
     };
-    let unmarked = line("([1:Ada]) met ([2:Bo])", "lost")
-        + &line("Ada met Bo", "Ada traf ihn")
-        + &line("Ada", "Ada")
-        + &line("Bo", "Bo");
-    program.write("t.jsonl", unmarked.clone() + &line("([Bern])", "([Bärn])"));
+    let unmarked = entry("([1:Ada]) met ([2:Bo])", "lost")
+        + &entry("Ada met Bo", "Ada traf ihn")
+        + &entry("Ada", "Ada")
+        + &entry("Bo", "Bo");
+    program.write("t.jsonl", unmarked.clone() + &entry("([Bern])", "([Bärn])"));
     let command = "ner --in t.conll --to de --file t.jsonl --out out";
     assert_eq!(
         program.expect_success(command).out,
@@ -106,17 +106,17 @@ fn sentences_with_a_lost_entity_are_skipped() {
     program.write("bad.conll", "Ada\tB-PER\nmet\n");
     program.write("other/file", "mine");
     let server = Server::start(|_, body| echo(body));
-    let command_with = |rest: &str| format!("ner {rest} --server {}", server.url);
-    for (rest, words) in [
+    let command_with = |arguments: &str| format!("ner {arguments} --server {}", server.url);
+    for (arguments, expected) in [
         ("--in bad.conll --to de --out out", &["bad.conll:2", "1 column"][..]),
         ("--in t.conll --to de --out other", &["other", "was not prepared"]),
         ("--in t.conll --to de,de --out out", &["language de: is listed twice"]),
         ("--in t.conll --to en --out out", &["language en"]),
         ("--in t.conll --out out", &["--to"]),
     ] {
-        program.expect_error(&command_with(rest), words);
+        program.expect_error(&command_with(arguments), expected);
     }
     program.expect_error("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
-    assert_eq!(server.count(), 0);
+    assert_eq!(server.request_count(), 0);
     assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
 }

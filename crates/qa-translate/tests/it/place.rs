@@ -11,21 +11,21 @@ use qa_translate::{
     SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
 };
 
-/// Scores requests by a function and counts the calls.
+/// A scorer that calls a function for each request, and counts its own calls.
 struct FunctionScorer<F> {
     score: F,
-    rounds: usize,
+    calls: usize,
 }
 
 impl<F: FnMut(&ScoreRequest) -> TextScore> ScoreText for FunctionScorer<F> {
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
-        self.rounds += 1;
+        self.calls += 1;
         Ok(requests.iter().map(&mut self.score).collect())
     }
 }
 
 fn function_scorer<F: FnMut(&ScoreRequest) -> TextScore>(score: F) -> FunctionScorer<F> {
-    FunctionScorer { score, rounds: 0 }
+    FunctionScorer { score, calls: 0 }
 }
 
 fn total(total: f64) -> TextScore {
@@ -78,7 +78,7 @@ fn markers_are_placed_where_the_translation_is_most_probable() {
     let mut method = ByConstrainedDecoding { scorer, config };
     let placed = place_one(&mut method, &task).unwrap();
     assert_eq!((span_text(&task, &placed.span).as_str(), placed.score), ("Schweiz", -1.0));
-    assert_eq!((placed.method, placed.runners_up.len(), method.scorer.rounds), ("codec", 4, 2));
+    assert_eq!((placed.method, placed.runners_up.len(), method.scorer.calls), ("codec", 4, 2));
     // Brackets that the source text contains are not markers.
     let other_task = self::task("see ([1]) or x", "x", "siehe ([1]) oder x", None);
     let config = without_reranking(CodecConfig { max_words: 1, ..CodecConfig::default() });
@@ -225,7 +225,7 @@ fn the_first_unoccupied_occurrence_of_the_best_candidate_is_selected() {
     let found = method.place(&tasks).unwrap();
     let spans: Vec<_> = found.iter().map(|one| one.as_ref().unwrap().span.clone()).collect();
     assert_eq!(spans, [12..16, 17..21, 3..6, 12..16]);
-    assert_eq!(method.scorer.rounds, 1);
+    assert_eq!(method.scorer.calls, 1);
     let no_candidates = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
     assert_eq!(place_one(&mut { no_candidates }, &rome_task), Err(PlaceError::NoCandidate));
 }

@@ -8,7 +8,7 @@ fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::op
 }
 
 /// Returns a matrix with 1 at the indices `linked` and -0.5 elsewhere.
-fn links(rows: usize, columns: usize, linked: &[(usize, usize)]) -> Array2<f32> {
+fn link_matrix(rows: usize, columns: usize, linked: &[(usize, usize)]) -> Array2<f32> {
     let mut similarity = Array2::from_elem((rows, columns), -0.5);
     for &index in linked {
         similarity[index] = 1.0;
@@ -29,7 +29,7 @@ fn links_below_the_minimum_similarity_are_ignored() {
 #[test]
 fn outliers_beyond_the_gap_are_dropped() {
     // Targets 0, 1 and 6 are linked, with four unlinked targets between 1 and 6.
-    let similarity = links(3, 8, &[(0, 0), (1, 1), (2, 6)]);
+    let similarity = link_matrix(3, 8, &[(0, 0), (1, 1), (2, 6)]);
     assert_eq!(run(&similarity, 0..3), Some(0..2));
     let larger_gap = ProjectionConfig { max_gap: 4, ..ProjectionConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &larger_gap).unwrap(), Some(0..7));
@@ -37,7 +37,7 @@ fn outliers_beyond_the_gap_are_dropped() {
     assert_eq!(project(similarity.view(), 0..3, &unlimited_gap).unwrap(), Some(0..7));
     // If both parts have one link, the part with the greater similarity is selected; if the
     // similarities are equal, the first part is selected.
-    let mut two_links = links(2, 8, &[(0, 1), (1, 7)]);
+    let mut two_links = link_matrix(2, 8, &[(0, 1), (1, 7)]);
     assert_eq!(run(&two_links, 0..2), Some(1..2));
     two_links[(1, 7)] = 2.0;
     assert_eq!(run(&two_links, 0..2), Some(7..8));
@@ -85,13 +85,13 @@ proptest! {
         let span = a.min(b)..a.max(b) + 1;
         let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
         let larger_gap = ProjectionConfig { max_gap: size, ..ProjectionConfig::default() };
-        let actual = project(links(size, size, &linked).view(), span, &larger_gap).unwrap();
+        let actual = project(link_matrix(size, size, &linked).view(), span, &larger_gap).unwrap();
         let covering_span = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
         prop_assert_eq!(actual, Some(covering_span));
     }
 
     #[test]
-    fn spans_stay_inside_and_end_on_links(
+    fn projected_spans_are_in_the_target_and_end_at_links(
         values in prop::collection::vec(-1.0f32..1.0, 42), a in 0usize..6, b in 0usize..6, max_gap in 0usize..8,
     ) {
         let similarity = Array2::from_shape_vec((6, 7), values).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::common::{DE, EN, ES, FunctionTranslator};
 use qa_translate::{Cached, Error, FileTranslator, MissingText, Translator};
 
-fn line(to: &str, source: &str, target: &str) -> String {
+fn entry(to: &str, source: &str, target: &str) -> String {
     format!("{{\"from\":\"en\",\"to\":\"{to}\",\"source\":\"{source}\",\"target\":\"{target}\"}}\n")
 }
 
@@ -14,16 +14,16 @@ fn line_count(path: &Path) -> usize {
 }
 
 /// Opens a cache whose translator returns no translations.
-fn open(path: &Path) -> Result<Cached<impl Translator + use<>>, Error> {
+fn open_cache(path: &Path) -> Result<Cached<impl Translator + use<>>, Error> {
     Cached::open(FunctionTranslator(|_: &str| None), path)
 }
 
 #[test]
-fn a_file_is_looked_up_by_languages_and_text() {
+fn translations_are_looked_up_by_languages_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
-    let german = line("de", "dog", "Hund");
-    fs::write(&path, format!("{german}\n{}{german}", line("es", "dog", "perro"))).unwrap();
+    let german = entry("de", "dog", "Hund");
+    fs::write(&path, format!("{german}\n{}{german}", entry("es", "dog", "perro"))).unwrap();
     let mut file = FileTranslator::read(&path, MissingText::Skip).unwrap();
     let actual = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
     assert_eq!(actual, [Some("Hund".into()), None, Some("Hund".into())]);
@@ -42,13 +42,13 @@ fn file_errors_contain_the_line_number() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
     for (second, words) in [
-        (line("de", "dog", "Köter"), "a second translation, \"Köter\" after \"Hund\""),
+        (entry("de", "dog", "Köter"), "a second translation, \"Köter\" after \"Hund\""),
         ("{\"from\": \"en\"}\n".to_owned(), "missing field `to`"),
-        (line("x x", "dog", "?"), "expected a language code"),
+        (entry("x x", "dog", "?"), "expected a language code"),
         ("\"from\"\n".to_owned(), "invalid type"),
         ("{\"from\": \"en\", \"x\": 1}\n".to_owned(), "unknown field `x`"),
     ] {
-        fs::write(&path, line("de", "dog", "Hund") + &second).unwrap();
+        fs::write(&path, entry("de", "dog", "Hund") + &second).unwrap();
         let error = FileTranslator::read(&path, MissingText::Skip).unwrap_err();
         assert!(matches!(error, Error::Line { line: 2, .. }), "{error}");
         assert!(error.to_string().contains(words), "{error}");
@@ -88,10 +88,10 @@ fn the_cache_requests_a_text_once_and_persists() {
 }
 
 #[test]
-fn an_incomplete_last_line_is_removed_and_others_are_errors() {
+fn an_incomplete_last_line_is_removed_and_other_invalid_lines_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
-    let all_lines = line("de", "a", "A") + &line("de", "b", "B");
+    let all_lines = entry("de", "a", "A") + &entry("de", "b", "B");
     for cut in 0..=all_lines.len() {
         fs::write(&path, &all_lines.as_bytes()[..cut]).unwrap();
         let mut cached =
@@ -102,20 +102,20 @@ fn an_incomplete_last_line_is_removed_and_others_are_errors() {
         assert_eq!(fs::read_to_string(&path).unwrap(), all_lines, "{cut}");
     }
     // A line of zeros, which a power failure can cause, is removed.
-    fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
-    open(&path).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A"));
+    fs::write(&path, [entry("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
+    open_cache(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), entry("de", "a", "A"));
     // Lines that the cache did not write are never removed.
     for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
         let is_incomplete = "{\"from\":".starts_with(other);
-        fs::write(&path, line("de", "a", "A") + other).unwrap();
-        let opened = open(&path);
+        fs::write(&path, entry("de", "a", "A") + other).unwrap();
+        let opened = open_cache(&path);
         assert_eq!(opened.is_ok(), is_incomplete, "{other}");
         let tail = if is_incomplete { "" } else { other };
-        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + tail);
+        assert_eq!(fs::read_to_string(&path).unwrap(), entry("de", "a", "A") + tail);
     }
     fs::write(&path, format!("{{\"from\n{all_lines}")).unwrap();
-    let error = open(&path).err().unwrap();
+    let error = open_cache(&path).err().unwrap();
     assert!(matches!(error, Error::Line { line: 1, .. }), "{error}");
 }
 
@@ -123,7 +123,7 @@ fn an_incomplete_last_line_is_removed_and_others_are_errors() {
 fn blank_translations_are_requested_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
-    fs::write(&path, line("de", "a", "") + &line("de", "b", "B") + "\n").unwrap();
+    fs::write(&path, entry("de", "a", "") + &entry("de", "b", "B") + "\n").unwrap();
     let mut requested = Vec::new();
     let mut cached = Cached::open(
         FunctionTranslator(|text: &str| {
@@ -138,7 +138,7 @@ fn blank_translations_are_requested_again() {
     cached.translate(&["a", "c"], EN, DE).unwrap();
     drop(cached);
     assert_eq!(requested, ["a", "c", "c"]);
-    let mut reopened = open(&path).unwrap();
+    let mut reopened = open_cache(&path).unwrap();
     assert_eq!(reopened.translate(&["a", "b", "c"], EN, DE).unwrap(), actual);
 }
 
@@ -147,9 +147,9 @@ fn blank_translations_are_requested_again() {
 fn a_cache_is_locked_while_it_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
-    let first = open(&path).unwrap();
-    let error = open(&path).err().unwrap().to_string();
+    let first = open_cache(&path).unwrap();
+    let error = open_cache(&path).err().unwrap().to_string();
     assert!(error.contains("cache.jsonl") && error.contains("in use by another run"), "{error}");
     drop(first);
-    open(&path).unwrap();
+    open_cache(&path).unwrap();
 }

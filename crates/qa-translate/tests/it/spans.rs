@@ -16,8 +16,8 @@ fn typed(text: &str, spans: &[(Range<usize>, &str)]) -> TypedText {
     TypedText { text: text.into(), spans: spans.iter().map(span).collect() }
 }
 
-fn run(source: &[TypedText], by: impl FnMut(&str) -> Option<String>) -> TranslatedSpans {
-    let (mut translator, mut placer) = (FunctionTranslator(by), BySearch::default());
+fn run(source: &[TypedText], translation: impl FnMut(&str) -> Option<String>) -> TranslatedSpans {
+    let (mut translator, mut placer) = (FunctionTranslator(translation), BySearch::default());
     translate_spans(source, EN, DE, &mut translator, &mut placer, |_, _, _| {}).unwrap()
 }
 
@@ -121,8 +121,8 @@ fn spans_outside_the_translation_are_rejected() {
         }
     }
     let source = vec![typed("one", &[(0..3, "X")]); 4];
-    let by = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
-    let (mut translator, mut placer) = (FunctionTranslator(by), OutOfRangePlacer);
+    let reply = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
+    let (mut translator, mut placer) = (FunctionTranslator(reply), OutOfRangePlacer);
     let actual = translate_spans(&source, EN, DE, &mut translator, &mut placer, |_, _, _| {});
     let actual = actual.unwrap();
     let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();

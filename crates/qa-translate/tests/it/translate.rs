@@ -10,9 +10,9 @@ use qa_translate::{
 fn run(
     source: &Dataset,
     config: &TranslateConfig,
-    by: impl FnMut(&str) -> Option<String>,
+    translation: impl FnMut(&str) -> Option<String>,
 ) -> Translated {
-    translate(source, EN, DE, &mut FunctionTranslator(by), config, |_, _, _| {}).unwrap()
+    translate(source, EN, DE, &mut FunctionTranslator(translation), config, |_, _, _| {}).unwrap()
 }
 
 fn source() -> Dataset {
@@ -26,7 +26,7 @@ fn source() -> Dataset {
 #[test]
 fn counts_of_markers_search_and_losses_are_exact() {
     let source = source();
-    let by = |text: &str| {
+    let translation = |text: &str| {
         Some(match text {
             "([rome]) is old" => "ALT IST（［ ROM ］）".to_owned(),
             // The markers are lost, and the answer is found by search.
@@ -40,7 +40,7 @@ fn counts_of_markers_search_and_losses_are_exact() {
             other => other.to_uppercase(),
         })
     };
-    let got = run(&source, &TranslateConfig::default(), by);
+    let got = run(&source, &TranslateConfig::default(), translation);
     let report = &got.report;
     assert_eq!((report.source, report.by_markers, report.by_search, report.kept()), (3, 1, 1, 2));
     assert_eq!(report.discarded, Discarded { answer_ambiguous: 1, ..Discarded::default() });
@@ -60,12 +60,12 @@ fn counts_of_markers_search_and_losses_are_exact() {
 
     let search = SearchConfig { occurrence: Occurrence::Nearest };
     let nearest = TranslateConfig { search, ..TranslateConfig::default() };
-    let got = run(&source, &nearest, by);
+    let got = run(&source, &nearest, translation);
     assert_eq!((got.report.kept(), got.report.by_search, got.report.skip_ratio()), (3, 2, 0.0));
     assert_eq!(got.dataset.questions[2].answers[0].answer_start, 0);
 
     let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
-    let got = run(&source, &strict, by);
+    let got = run(&source, &strict, translation);
     assert_eq!(got.report.discarded, Discarded { lost_markers: 2, ..Discarded::default() });
 }
 
@@ -79,20 +79,20 @@ fn answers_with_damaged_markers_are_searched() {
         ("x ])mid([ y", MarkerErrorCounts { reordered: 1, ..no_faults }),
         ("x mid ([ \u{3000} ]) y", MarkerErrorCounts { empty: 1, ..no_faults }),
     ] {
-        let by = |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
-        let got = run(&source, &TranslateConfig::default(), by);
+        let reply = |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
+        let got = run(&source, &TranslateConfig::default(), reply);
         assert_eq!(got.report.faults, faults, "{damaged}");
         assert_eq!((got.report.by_search, got.report.skip_ratio()), (1, 0.0));
         assert_eq!(got.dataset.questions[0].context, source.questions[0].context);
     }
-    // The answer is not in the passage, so that the question is skipped.
-    let by = |text: &str| {
+    // The answer is not in the passage, so the question is skipped.
+    let translation = |text: &str| {
         Some(match text {
             "mid" => "elsewhere".to_owned(),
             other => other.replace("([", ""),
         })
     };
-    let got = run(&source, &TranslateConfig::default(), by);
+    let got = run(&source, &TranslateConfig::default(), translation);
     assert_eq!(got.report.discarded, Discarded { answer_not_found: 1, ..Discarded::default() });
     assert_eq!(got.report.skip_ratio(), 1.0);
 }
@@ -104,14 +104,14 @@ fn missing_translations_are_counted_by_reason() {
     source.questions.push(question("5", "q five", "five", "five"));
     source.questions[3].answers.clear();
     source.questions[4].answers[0].answer_start = 1;
-    let by = |text: &str| match text {
+    let translation = |text: &str| match text {
         "q one" => None,
         "the end is ([near])" => Some("  ".into()),
         "([two]) and two" => Some("lost".into()),
         "two" => None,
         other => Some(other.to_owned()),
     };
-    let got = run(&source, &TranslateConfig::default(), by);
+    let got = run(&source, &TranslateConfig::default(), translation);
     let expected = Discarded {
         untranslated_question: 1,
         untranslated_passage: 1,
@@ -159,7 +159,7 @@ fn questions_with_at_least_one_answer_are_retained() {
     source.questions[0].answers.push(answer("old", 8));
     source.questions[1].answers.push(answer("end", 4));
     source.questions[2].answers.push(answer("two", 8));
-    let by = |text: &str| {
+    let translation = |text: &str| {
         Some(match text {
             // The markers are lost; only the second answer is in the passage.
             "([1:rome]) is ([2:old])" => "ROM IST ALT".to_owned(),
@@ -175,7 +175,7 @@ fn questions_with_at_least_one_answer_are_retained() {
             other => other.to_owned(),
         })
     };
-    let got = run(&source, &TranslateConfig::default(), by);
+    let got = run(&source, &TranslateConfig::default(), translation);
     let answers: Vec<_> =
         got.dataset.questions.iter().map(|one| (one.id.as_str(), &one.answers[..])).collect();
     assert_eq!(answers, [("1", &[answer("ALT", 8)][..]), ("2", &[answer("Ende", 4)])]);
@@ -187,7 +187,7 @@ fn questions_with_at_least_one_answer_are_retained() {
     assert_eq!(dropped, [(SpanLoss::Overlap, 1), (not_found, 1)]);
     // Without the search, only answers with intact markers are located.
     let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
-    let got = run(&source, &strict, by);
+    let got = run(&source, &strict, translation);
     assert_eq!((got.report.kept(), got.report.discarded.lost_markers), (0, 3));
 }
 
@@ -205,10 +205,10 @@ fn parallel_data_keeps_its_answers() {
 #[test]
 fn progress_is_reported_and_missing_translations_are_errors() {
     let mut reports = Vec::new();
-    let by = |text: &str| Some(text.replace("([", ""));
+    let translation = |text: &str| Some(text.replace("([", ""));
     let config = TranslateConfig::default();
     let progress = |stage, done, total| reports.push((stage, done, total));
-    translate(&source(), EN, DE, &mut FunctionTranslator(by), &config, progress).unwrap();
+    translate(&source(), EN, DE, &mut FunctionTranslator(translation), &config, progress).unwrap();
     for stage in [Stage::Questions, Stage::MarkedPassages, Stage::Passages, Stage::Answers] {
         let actual: Vec<(usize, usize)> = reports
             .iter()
@@ -281,7 +281,7 @@ proptest! {
         let mut source = dataset(vec![question("1", "q", &passage, &passage)]);
         source.questions[0].answers = answers.clone();
         let got = run(&source, &TranslateConfig::default(), |text| Some(text.to_owned()));
-        // The first answer is marked, so that the question is retained.
+        // The first answer is marked, so the question is retained.
         let kept = &got.dataset.questions[0];
         prop_assert_eq!(&*kept.context, &passage);
         prop_assert_eq!(&kept.answers[0].text, answers[0].text.trim());

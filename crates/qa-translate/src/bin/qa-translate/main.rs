@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     cli::end(result)
 }
 
-/// Parses the serialised name of a value.
+/// Parses a value from its serialised name.
 fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }

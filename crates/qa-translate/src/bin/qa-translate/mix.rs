@@ -10,8 +10,8 @@ use crate::{CommandResult, print_line};
 
 /// Create rows with question and passage in different languages
 ///
-/// The source language is combined with each other language in both directions, so there are two
-/// rows for each question and language.
+/// The source language is combined with every translated language in both directions, so there are
+/// two rows for each question and translated language.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ Examples:
 The prepared folder has one file per pair of languages, named like MLQA's files, and manifest.json
 with the counts and the command.")]
 pub struct Args {
-    /// Questions from which --translated was translated, SQuAD JSON or rows
+    /// Source questions of the translations in --translated, SQuAD JSON or rows
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Language of the source data

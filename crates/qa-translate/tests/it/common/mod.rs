@@ -141,7 +141,7 @@ impl Server {
     }
 
     /// Returns the number of received requests.
-    pub fn count(&self) -> usize {
+    pub fn request_count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
