@@ -22,7 +22,7 @@ use crate::Error;
 ///   number and order of tensors in every call. If `embed` draws random numbers, it must use only
 ///   the random generator of `device`. Batch norm uses the statistics of the micro-batch, and
 ///   updates its running statistics in steps 1 and 3.
-/// - `loss` takes these tensors, concatenated over the whole batch to `[B, …]`. `loss` is called
+/// - `loss` takes the tensors of all micro-batches, concatenated to `[B, …]`. `loss` is called
 ///   once, so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
 ///
 /// The random state of each micro-batch is derived from the random state of the whole batch and the
@@ -121,7 +121,7 @@ fn check_count(expected: Option<usize>, got: usize) -> Result<(), Error> {
     }
 }
 
-/// Concatenates each embedding over all micro-batches to a leaf tensor.
+/// Concatenates each embedding over all micro-batches into a leaf tensor.
 fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let count = cached.first().map_or(0, Vec::len);
     if count == 0 {

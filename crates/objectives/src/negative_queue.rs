@@ -167,7 +167,8 @@ impl NegativeQueue {
                 .f_to_kind(self.keys.f_kind()?)?,
             ids.f_narrow(0, count - retained, retained)?,
         );
-        // A queue that is not full has no rows to stay in place of keys that are not finite.
+        // Keys that are not finite are dropped here if the queue is not full, because there may be
+        // no older row that could stay in their place.
         if self.used_rows < capacity {
             let finite = keys.f_isfinite()?.f_all_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?;
             (keys, ids) = (keys.f_index_select(0, &finite)?, ids.f_index_select(0, &finite)?);
@@ -197,7 +198,7 @@ impl NegativeQueue {
     }
 
     /// All Q rows of the ring, in use or not.
-    pub(crate) fn view(&self) -> &Tensor {
+    pub(crate) fn all_keys(&self) -> &Tensor {
         &self.keys
     }
 
@@ -238,8 +239,8 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// Returns the state by name, for a checkpoint: `keys`, `ids`, and `cursor` (next row, rows in
-    /// use).
+    /// Returns the state as named tensors, for a checkpoint: `keys`, `ids`, and `cursor` (next row,
+    /// rows in use).
     ///
     /// The tensors share the queue's memory.
     ///

@@ -112,7 +112,7 @@ pub fn soft_labels(
         Some(mask) => Some(upload(&mask.f_logical_not()?, device)?),
         None => None,
     };
-    // Positions excluded from the softmax are set to -∞ in both arguments.
+    // Positions excluded from the softmax are set to -∞ in the logits of student and teacher.
     let scores = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_to_kind(kind)?;
         let logits = match &is_excluded {

@@ -162,7 +162,7 @@ proptest! {
     #![proptest_config(with_cases(64))]
 
     #[test]
-    fn agrees_with_the_loops_in_any_order(
+    fn agrees_with_the_loops_in_any_row_order(
         values in prop::collection::vec(-3.0..3.0_f64, 4 * 12 * 3),
         valid in prop::collection::vec(prop::bool::weighted(0.7), 4 * 8),
         without_candidates in 0..4usize,

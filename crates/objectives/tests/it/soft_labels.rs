@@ -48,24 +48,24 @@ fn naive(
         (0..array.ncols()).filter(|&c| allowed(c)).map(|c| array[[b, c]]).collect()
     };
     let (mut total, mut rows) = (0.0, 0);
-    let (mut students, mut teachers) = (Vec::new(), Vec::new());
+    let (mut flat_s, mut flat_t) = (Vec::new(), Vec::new());
     for b in 0..student.nrows() {
         let (s, t) = (unmasked(student, b), unmasked(teacher, b));
         if !s.is_empty() {
             total += naive_divergence(&s, &t, config.temperature);
             rows += 1;
         }
-        students.extend(s);
-        teachers.extend(t);
+        flat_s.extend(s);
+        flat_t.extend(t);
     }
     if rows == 0 {
         return None;
     }
     Some(match config.over {
         SoftmaxOver::Row => total / rows as f64,
-        SoftmaxOver::RowPositions => total / students.len() as f64,
+        SoftmaxOver::RowPositions => total / flat_s.len() as f64,
         SoftmaxOver::Batch => {
-            naive_divergence(&students, &teachers, config.temperature) / students.len() as f64
+            naive_divergence(&flat_s, &flat_t, config.temperature) / flat_s.len() as f64
         }
     })
 }
@@ -124,10 +124,10 @@ fn hand_computed_values_are_returned() {
     );
     assert_near(loss(1.0, SoftmaxOver::RowPositions), divergence_at_1 / 4.0, 1e-14);
     assert_near(loss(1.0, SoftmaxOver::RowPositions), scalar(&reference), 1e-14);
-    // With one softmax over all four elements, the teacher's probabilities have the ratio
-    // 3 : 1 : 1 : 1, and the student's are equal. The loss is the divergence over four positions.
-    let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
-    assert_near(loss(1.0, SoftmaxOver::Batch), mixed / 4.0, 1e-14);
+    // With one softmax over all four elements, the teacher's probabilities have the ratio 3:1:1:1,
+    // and the student's are equal. The loss is the divergence divided by the four positions.
+    let batch_divergence = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
+    assert_near(loss(1.0, SoftmaxOver::Batch), batch_divergence / 4.0, 1e-14);
     // With one class both probabilities are 1.
     let single_class = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
     let student = single_class.zeros_like().set_requires_grad(true);
@@ -171,7 +171,7 @@ fn masked_positions_receive_exactly_zero() {
         let teacher = leaf(&(&logits_with_nan * 0.3));
         let loss = soft_labels(&student, &teacher, Some(&mask), &config(2.0, over)).unwrap();
         assert!(scalar(&loss) > 0.0);
-        check_zeros(&loss, &[&student], &[&[2]]);
+        check_zero_gradients(&loss, &[&student], &[&[2]]);
         assert_eq!(max_abs(&student.grad().masked_select(&mask.logical_not())), 0.0);
         assert_all_nonzero(&student.grad().masked_select(&mask));
         assert!(!teacher.grad().defined());

@@ -160,7 +160,7 @@ fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = TopKConfig::default();
     let logits = |x: &Tensor, y: &Tensor| error_message(top_k_spans(x, y, None, &default));
-    let with = |config| error_message(top_k_spans(&x, &x, None, &config));
+    let config_error = |config| error_message(top_k_spans(&x, &x, None, &config));
     let ids = x.to_kind(Kind::Int64);
     assert_messages([
         (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
@@ -172,8 +172,8 @@ fn invalid_arguments_are_reported() {
             error_message(top_k_spans(&x, &x, Some(&ids), &default)),
             "context_mask: expected dtype Bool…",
         ),
-        (with(config(0, None)), "k = 0: must be at least 1"),
-        (with(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
+        (config_error(config(0, None)), "k = 0: must be at least 1"),
+        (config_error(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
     ]);
     let error = top_k_spans(&x, &x, None, &config(0, None));
     assert!(matches!(error, Err(Error::Domain { option: "k", .. })));
