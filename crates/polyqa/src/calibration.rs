@@ -220,7 +220,7 @@ fn log_loss(outcomes: &[Prediction]) -> f64 {
 /// Returns the temperature with the lowest loss. Evaluates the powers of two from 1/8 to 64, and
 /// then refines the best exponent with steps that are halved repeatedly.
 fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
-    let (mut best_exponent, mut width) = (0.0f64, 3.0);
+    let (mut best_exponent, mut step) = (0.0f64, 3.0);
     let mut lowest_loss = loss(1.0);
     for exponent in (-3..=6).map(f64::from) {
         let candidate_loss = loss(exponent.exp2());
@@ -228,9 +228,9 @@ fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
             (best_exponent, lowest_loss) = (exponent, candidate_loss);
         }
     }
-    while width > 0.01 {
-        width /= 2.0;
-        for exponent in [best_exponent - width, best_exponent + width] {
+    while step > 0.01 {
+        step /= 2.0;
+        for exponent in [best_exponent - step, best_exponent + step] {
             let candidate_loss = loss(exponent.exp2());
             if candidate_loss < lowest_loss {
                 (best_exponent, lowest_loss) = (exponent, candidate_loss);
