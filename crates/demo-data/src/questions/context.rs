@@ -31,7 +31,7 @@ impl<'g> FactPool<'g> {
     }
 
     /// Selects `count` facts: the target, then up to `same_relation_facts` facts with its relation,
-    /// then facts of any relation. Returns `None` if the compatible facts are fewer than `count`.
+    /// then facts of any relation. Returns `None` if fewer than `count` facts are compatible.
     pub(super) fn select(
         &self,
         target: Triple<'g>,
