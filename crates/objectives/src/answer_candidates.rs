@@ -12,8 +12,8 @@ use crate::{Error, IGNORE_INDEX, TopKSpans};
 pub struct CandidateSpans<'a> {
     /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` is true.
     pub starts: &'a Tensor,
-    /// `[B, M]` i64: the last token of each span, inclusive. Where `valid` is true, it must be in
-    /// `0..L` and not before the first token.
+    /// `[B, M]` i64: the last token of each span, inclusive. Where `valid` is true, this token must
+    /// be in `0..L` and not before the first token.
     pub ends: &'a Tensor,
     /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,

@@ -36,9 +36,10 @@ impl Default for AnswerContrastConfig {
 ///
 /// Interpretation: Eq. 8 sums over the batch only, but the paper's text adds the hard negatives.
 /// This function includes the hard negatives of all rows. The paper does not define `r_q`; this
-/// function uses the mean over the question's tokens in the joint sequence. If two rows have the
-/// same gold span, the gold span of each row is still a negative for the other row. The vectors of
-/// negatives receive gradients, but the selection of negatives does not.
+/// function uses the mean hidden state of the question's tokens in the sequence of question and
+/// context. If two rows have the same gold span, the gold span of each row is still a negative for
+/// the other row. The vectors of negatives receive gradients, but the selection of negatives does
+/// not.
 ///
 /// The mean is over the rows with a gold span whose denominator contains at least one term besides
 /// the positive term. Other rows, and all tokens outside the question, the gold span and the

@@ -14,8 +14,8 @@ use crate::Error;
 /// 3. Embed every micro-batch again, with a graph and the same dropout masks, and backpropagate the
 ///    cached gradient of its embeddings.
 ///
-/// Compared with one large batch, this requires one more forward pass, but memory only for the
-/// graph of one micro-batch and for all embeddings. Gradients are added to the parameters'
+/// Compared with one large batch, these steps require one more forward pass, but memory only for
+/// the graph of one micro-batch and for all embeddings. Gradients are added to the parameters'
 /// gradients, as `backward` does; the caller runs the optimiser step.
 ///
 /// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), with the same
@@ -23,7 +23,7 @@ use crate::Error;
 ///   the random generator of `device`. Batch norm uses the statistics of the micro-batch, and
 ///   updates its running statistics in steps 1 and 3.
 /// - `loss` takes the tensors of all micro-batches, concatenated to `[B, …]`. `loss` is called
-///   once, so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
+///   once, so it can push keys to a queue. Parameters used in `loss` also receive gradients.
 ///
 /// The random state of each micro-batch is derived from the random state of the whole batch and the
 /// index of the micro-batch's first row ([`MicroBatchSeeds`]). If n processes share the step

@@ -43,8 +43,8 @@ pub enum HardLearningWeighting {
 /// Z is the set of candidates of a row. [`HardLearningWeighting::Mml`] is Eq. 4, the other
 /// weightings are forms of Eq. 5. The loss is the mean over rows.
 ///
-/// Interpretation: Eq. 5 is printed as `-Σ_l w_l ln Σ_z P(z)`. Its inner sum does not depend on l,
-/// and its weights are unconstrained, so that it has no minimum. This function computes
+/// Interpretation: Eq. 5 is printed as `-Σ_l w_l ln Σ_z P(z)`. The inner sum of Eq. 5 does not
+/// depend on l, and the weights are unconstrained, so Eq. 5 has no minimum. This function computes
 /// `-Σ_l w_l ln P(z_l)` with positive weights that sum to 1. In rows with fewer than K candidates,
 /// the weights are renormalised. If only θ is trained, the weight moves to the slot with the
 /// highest mean log-probability. At the paper's learning rate of 3e-5 the weights hardly change, so

@@ -14,7 +14,7 @@ use crate::{CandidateSpans, Error};
 pub enum NegativeSelection {
     /// The candidates with the highest cosine to the gold span's vector (Eq. 7).
     Hardest {
-        /// Θ, negatives per row, at least 1.
+        /// Θ, the number of negatives per row, at least 1.
         count: usize,
     },
     /// The first candidate that is not the gold span: the incorrect answer with the highest model

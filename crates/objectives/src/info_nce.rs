@@ -75,7 +75,7 @@ impl InfoNceConfig {
     pub fn validate(&self) -> Result<(), Error> {
         check_temperature(self.temperature)?;
         let (option, value) = ("l2_eps", self.l2_eps);
-        // Norms of hidden states are of the order of 1 to 100.
+        // Norms of hidden states are about 1 to 100, so a much larger divisor is a mistake.
         match value > 0.0 && value <= 1e6 {
             true => Ok(()),
             false => Err(Error::Domain { option, value, rule: "above 0 and at most 1e6" }),

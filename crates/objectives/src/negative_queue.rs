@@ -45,7 +45,7 @@ pub enum QueueStart {
 pub struct NegativeQueue {
     /// `[Q, D]`: the ring buffer.
     keys: Tensor,
-    /// `[Q]` i64, -1 for unknown entities.
+    /// `[Q]` i64: the entity of each row, -1 if unknown.
     ids: Tensor,
     /// Q, the maximum number of rows.
     capacity: i64,
@@ -135,7 +135,7 @@ impl NegativeQueue {
     /// would replace stays.
     ///
     /// # Shapes
-    /// - `keys`: `[n, D]` float, on the queue's device; converted to its dtype
+    /// - `keys`: `[n, D]` float, on the queue's device; converted to the queue's dtype
     /// - `ids`: `[n]` i64, the entity of each key, negative if unknown
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl NegativeQueue {
     /// Returns the state as named tensors, for a checkpoint: `keys`, `ids`, and `cursor` (next row,
     /// rows in use).
     ///
-    /// The tensors share the queue's memory.
+    /// `keys` and `ids` share the queue's memory.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot allocate.
@@ -254,8 +254,8 @@ impl NegativeQueue {
         ])
     }
 
-    /// Restores a state from [`tensors`](Self::tensors) of a queue of the same size, width and
-    /// dtype.
+    /// Restores a state that [`tensors`](Self::tensors) returned for a queue of equal size, width
+    /// and dtype.
     ///
     /// # Errors
     /// [`Error::Missing`] for an absent tensor; [`Error::Shape`], [`Error::Dtype`] or

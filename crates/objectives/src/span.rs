@@ -47,7 +47,7 @@ pub enum OutOfWindow {
 /// With `S = softmax(start_logits)` and `E = softmax(end_logits)` over the window, the loss is
 /// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`].
 ///
-/// *Bridging the Language Gap* (§III-C) uses this head without a numbered equation; *From Good to
+/// *Bridging the Language Gap* (§III-C) uses this loss without a numbered equation; *From Good to
 /// Best* states it in Eq. 2 and 3.
 ///
 /// Interpretation: start and end are independent, and spans with `e < s` keep their probability.
@@ -162,7 +162,7 @@ impl GoldRows {
         };
         let mut is_excluded = None;
         if let Some(mask) = context_mask {
-            // If the mask or the positions are on the GPU, the comparison runs on the GPU.
+            // If the mask or the positions are on the GPU, the mask is checked on the GPU.
             let mask_device = if mask.device() == Device::Cpu { gold.device() } else { device };
             let (mask, rows_with_loss, gold) = (
                 upload(mask, mask_device)?,

@@ -180,7 +180,7 @@ fn pad_to_k(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
     })
 }
 
-/// Converts an option that must be at least 1.
+/// Converts an option to i64. The option must be at least 1.
 fn positive_count(option: &'static str, count: usize) -> Result<i64, Error> {
     if count == 0 {
         return Err(Error::Domain { option, value: 0.0, rule: "at least 1" });

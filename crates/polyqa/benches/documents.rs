@@ -231,8 +231,8 @@ fn main() -> Result<()> {
     let read = |&language: &Language| (language, read_articles(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
-    // Sums for each article: over pairs of equal context and question languages, and over pairs of
-    // different languages.
+    // Sums for each article, first over pairs of equal context and question languages, then over
+    // pairs of different languages.
     let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
         for (question_language, translated) in &languages {

@@ -68,8 +68,8 @@ impl Calibration {
     /// Answers are compared with gold answers by MLQA's rules for the file's language. Returns
     /// `None` if no question has a gold answer.
     ///
-    /// The temperature minimises the negative log-likelihood of "the best answer is an exact
-    /// match". The threshold maximises F1, as in the official script of SQuAD 2.0.
+    /// The temperature minimises the negative log-likelihood of whether each best answer is an
+    /// exact match. The threshold maximises F1, as in the official script of SQuAD 2.0.
     ///
     /// # Errors
     /// The errors of [`score`] and [`score_squad2`].
@@ -196,7 +196,7 @@ fn predictions_at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Predicti
 }
 
 /// Computes the probabilities of a question's candidates, in order, and of "no answer": a softmax
-/// over candidates and "no answer". Without windows, "no answer" has probability 1.
+/// over candidates and "no answer". For a question without windows, "no answer" has probability 1.
 pub(crate) fn probabilities(n_best: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     let score = |score: f32| f64::from(score) / temperature;
     let candidates: Vec<f64> =

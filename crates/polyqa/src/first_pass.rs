@@ -112,7 +112,7 @@ impl FirstPass<'_> {
     }
 
     /// Adds the retriever's embeddings of the passages. `documents` must be the documents passed to
-    /// [`over`](Self::over), and are read again. Calls `progress` with the number of documents
+    /// [`over`](Self::over); they are read again. Calls `progress` with the number of documents
     /// embedded so far.
     ///
     /// # Errors
@@ -225,9 +225,9 @@ impl FirstPass<'_> {
             for ((candidates, order), question) in
                 candidates.iter_mut().zip(rankings).zip(questions)
             {
-                let read_all = order.is_empty()
+                let reads_all = order.is_empty()
                     || self.dense.is_none() && self.language_mismatch(question).is_some();
-                *candidates = (!read_all).then(|| order.into_iter().take(max_passages).collect());
+                *candidates = (!reads_all).then(|| order.into_iter().take(max_passages).collect());
             }
         }
         let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.penalty_weight);

@@ -42,8 +42,8 @@ impl Passage {
         }
     }
 
-    /// Returns the passages of a document, in order. A single passage is the whole text. If there
-    /// are several passages, the white space around them is excluded.
+    /// Returns the passages of a document, in order. If there is one passage, it is the whole text.
+    /// If there are several, the white space around each passage is excluded.
     pub fn split(document: &Document) -> Vec<Self> {
         let whole = Self::whole(document);
         let ranges = passage_ranges(&whole.text);

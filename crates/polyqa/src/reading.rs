@@ -21,8 +21,8 @@ pub type Query = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects passages together with BM25, and determines the passages' penalties. If it is
-    /// `None`, only BM25 does both.
+    /// Selects passages together with BM25, and determines the passages' penalties. Without a
+    /// retriever, BM25 alone selects passages and determines penalties.
     retriever: Option<Mutex<Retriever>>,
 }
 

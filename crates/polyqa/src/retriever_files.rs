@@ -90,8 +90,8 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
                 }
             }
             other => {
-                let known = "supported: Transformer, Pooling, Normalize";
-                return Err(file_error(&path, format!("unsupported module {other:?} ({known})")));
+                let allowed = "supported: Transformer, Pooling, Normalize";
+                return Err(file_error(&path, format!("unsupported module {other:?} ({allowed})")));
             }
         }
     }

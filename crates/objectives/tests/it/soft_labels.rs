@@ -35,8 +35,8 @@ fn naive_divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
 }
 
 /// The loss computed with loops; `None` if the mask is false everywhere. For `SoftmaxOver::Batch`,
-/// the allowed elements of all rows are one list, and the divergence is divided by its length, as
-/// in the released code.
+/// the allowed elements of all rows are one list, and the divergence is divided by the length of
+/// the list, as in the released code.
 fn naive(
     student: &Array2<f64>,
     teacher: &Array2<f64>,

@@ -1,5 +1,5 @@
 //! Compares `polyqa answer` with the question-answering pipeline of transformers 4 on torch and on
-//! ONNX Runtime, each as a program.
+//! ONNX Runtime. Each runs as a separate program.
 //!
 //! All programs evaluate the same model on the same windows on the CPU. The programs run
 //! alternately; each row of the table is the median of several runs. The pipeline computes a
