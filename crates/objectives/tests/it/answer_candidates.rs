@@ -127,7 +127,7 @@ fn invalid_arguments_are_reported() {
 }
 
 /// Reference implementation with loops.
-fn naive(list: &[Span], slots: usize, gold: Span) -> Vec<Option<Span>> {
+fn naive_slots(list: &[Span], slots: usize, gold: Span) -> Vec<Option<Span>> {
     let is_inside = |position: i64| (0..LENGTH).contains(&position);
     let mut row: Vec<Option<Span>> = list.iter().copied().map(Some).collect();
     if is_inside(gold.0) && is_inside(gold.1) && !list.contains(&gold) {
@@ -166,7 +166,7 @@ proptest! {
         let tensors = SpanLists::new(&lists, k);
         let z = run(&tensors, &gold).unwrap();
         let expected: Vec<_> =
-            lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold)).collect();
+            lists.iter().zip(&gold).map(|(list, &gold)| naive_slots(list, k, gold)).collect();
         prop_assert_eq!(slots(&z), expected.clone());
         for ((row, &gold), index) in expected.iter().zip(&gold).zip(ints(&z.gold_index)) {
             let count = row.iter().filter(|&&span| span == Some(gold)).count();

@@ -61,7 +61,7 @@ impl Batch {
     }
 
     /// The loss computed with loops; `None` if no row carries loss.
-    fn naive(&self, config: &AnswerContrastConfig) -> Option<f64> {
+    fn naive_loss(&self, config: &AnswerContrastConfig) -> Option<f64> {
         let length = self.hidden.dim().1 as i64;
         let is_inside = |position: i64| (0..length).contains(&position);
         let mean = |b: usize, (start, end): (i64, i64)| {
@@ -118,7 +118,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
     for count in [1, 2, 9] {
         let config = config(count);
-        let naive = batch.naive(&config).unwrap();
+        let naive = batch.naive_loss(&config).unwrap();
         let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
         LossCase { inputs: [&flat], loss: &loss, naive }.check(1e-13);
     }
@@ -238,7 +238,7 @@ fn low_precision_is_computed_in_float32() {
     let batch = Batch::sample();
     let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
     let config = config(1);
-    let naive = batch.naive(&config).unwrap();
+    let naive = batch.naive_loss(&config).unwrap();
     let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
     // Rounding changes a vector by at most 2^-8. The error doubles three times: a cosine has two
     // vectors, τ is 1/2, and the loss is a difference of logits.
@@ -325,7 +325,7 @@ proptest! {
     #[test]
     fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {
         let config = config(count);
-        match (batch.naive(&config), batch.value(&config)) {
+        match (batch.naive_loss(&config), batch.value(&config)) {
             (Some(expected), Ok(got)) => assert_near(got, expected, 1e-10),
             (None, Err(Error::Empty { .. })) => {}
             (expected, got) => prop_assert!(false, "got {got:?}, expected {expected:?}"),

@@ -68,13 +68,13 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     batch.valid[1] = false;
     for config in configs() {
         for skip_oldest in [0, 4] {
-            let expected = batch.naive(skip_oldest as usize, &config);
+            let expected = batch.naive_loss(skip_oldest as usize, &config);
             assert_near(batch.loss(skip_oldest, &config), expected, 1e-12);
         }
         let case = LossCase {
             inputs: [&batch.query, &batch.key],
             loss: &|[query, key]| batch.run(query, key, 2, &config).unwrap(),
-            naive: batch.naive(2, &config),
+            naive: batch.naive_loss(2, &config),
         };
         case.check(1e-12);
     }
@@ -134,7 +134,7 @@ fn the_largest_entity_id_is_valid() {
     for max_id in [i64::MAX, i64::MAX - 2] {
         batch.ids = vec![max_id, -1, -1, max_id];
         assert_near(batch.loss(0, &config), expected, 1e-14);
-        assert_near(batch.loss(0, &config), batch.naive(0, &config), 1e-12);
+        assert_near(batch.loss(0, &config), batch.naive_loss(0, &config), 1e-12);
     }
 }
 
@@ -164,7 +164,7 @@ fn several_blocks_equal_one_block() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
     let batch = ContrastBatch::sines(6, 16, 3000);
     for config in configs() {
-        let expected = batch.naive(100, &config);
+        let expected = batch.naive_loss(100, &config);
         assert_near(batch.loss(100, &config), expected, 1e-12);
         let (query, key) = (leaf(&batch.query), tensor(&batch.key));
         batch.run(&query, &key, 100, &config).unwrap().backward();
@@ -201,7 +201,7 @@ fn large_similarities_are_summed_in_float32() {
         let loss = batch.run(&query, &key, 0, &InfoNceConfig::default()).unwrap();
         loss.backward();
         assert_eq!((loss.kind(), query.grad().kind()), (Kind::Float, kind));
-        assert_near(scalar(&loss), rounded_batch.naive(0, &InfoNceConfig::default()), 1e-4);
+        assert_near(scalar(&loss), rounded_batch.naive_loss(0, &InfoNceConfig::default()), 1e-4);
         assert_finite(&query.grad());
     }
 }
@@ -270,7 +270,7 @@ proptest! {
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {
         for config in configs() {
             let skip_oldest = skip_oldest.min(batch.queue.nrows() as i64);
-            let expected = batch.naive(skip_oldest as usize, &config);
+            let expected = batch.naive_loss(skip_oldest as usize, &config);
             assert_near(batch.loss(skip_oldest, &config), expected, 1e-9);
         }
     }

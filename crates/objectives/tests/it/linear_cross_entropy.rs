@@ -40,7 +40,7 @@ impl Layer {
     }
 
     /// The loss of each row, computed with loops; 0 if the target is -100.
-    fn naive(&self, targets: &[i64]) -> Vec<f64> {
+    fn naive_losses(&self, targets: &[i64]) -> Vec<f64> {
         let mut losses = Vec::new();
         for (row, &target) in self.hidden.axis_iter(Axis(0)).zip(targets) {
             if target == -100 {
@@ -75,7 +75,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     let loss = |h: &Tensor, w: &Tensor, b: &Tensor| {
         linear_cross_entropy(h, w, Some(&b.view([-1])), &ids(&targets)).unwrap()
     };
-    let naive = layer.naive(&targets).iter().sum::<f64>() / 4.0;
+    let naive = layer.naive_losses(&targets).iter().sum::<f64>() / 4.0;
     LossCase { inputs, loss: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
     let targets = [3, 5, 1, 0, 3];
     for reduction in REDUCTIONS {
@@ -84,7 +84,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
                 run_kernel([h, w, &b.view([-1])], &ids(&targets), reduction, chunk_rows) * 3.0
             };
             let count = if reduction == LossReduction::Mean { 5.0 } else { 1.0 };
-            let naive = layer.naive(&targets).iter().sum::<f64>() / count * 3.0;
+            let naive = layer.naive_losses(&targets).iter().sum::<f64>() / count * 3.0;
             LossCase { inputs, loss: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
         }
     }
@@ -393,7 +393,7 @@ proptest! {
             prop_assert!(is_empty, "{:?}", actual);
             return Ok(());
         }
-        let expected = layer.naive(&targets).iter().sum::<f64>() / loss_count as f64;
+        let expected = layer.naive_losses(&targets).iter().sum::<f64>() / loss_count as f64;
         assert_near(scalar(&actual.unwrap()), expected, 1e-10);
     }
 }

@@ -37,7 +37,7 @@ fn naive_divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
 /// The loss computed with loops; `None` if the mask is false everywhere. For `SoftmaxOver::Batch`,
 /// the allowed elements of all rows are one list, and the divergence is divided by the length of
 /// the list, as in the released code.
-fn naive(
+fn naive_loss(
     student: &Array2<f64>,
     teacher: &Array2<f64>,
     mask: Option<&Array2<bool>>,
@@ -91,7 +91,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
                 let run = |x: &Tensor| {
                     soft_labels(x, &tensor(&teacher), tensor_mask.as_ref(), &config).unwrap()
                 };
-                let naive = naive(&student, &teacher, mask, &config).unwrap();
+                let naive = naive_loss(&student, &teacher, mask, &config).unwrap();
                 assert!(naive > 0.01);
                 LossCase { inputs: [&student], loss: &|[x]| run(x), naive }.check(1e-12);
             }
@@ -212,7 +212,7 @@ fn invalid_arguments_are_reported() {
 #[test]
 fn low_precision_logits_are_reduced_in_float32() {
     let (student, teacher) = (sines(5, 384, 0.731, 6.0), sines(5, 384, 1.137, 6.0));
-    let naive = naive(&student, &teacher, None, &row_config(6.0)).unwrap();
+    let naive = naive_loss(&student, &teacher, None, &row_config(6.0)).unwrap();
     // The teacher may have a different dtype from the student.
     let teacher = tensor(&teacher).to_kind(Kind::Float);
     let loss = |[x]: [&Tensor; 1]| soft_labels(x, &teacher, None, &row_config(6.0)).unwrap();
@@ -238,7 +238,7 @@ proptest! {
                 let tensor_mask = mask.map(mask_tensor);
                 let actual =
                     soft_labels(&tensor(&student), &tensor(&teacher), tensor_mask.as_ref(), &config);
-                match naive(&student, &teacher, mask, &config) {
+                match naive_loss(&student, &teacher, mask, &config) {
                     Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-9),
                     None => {
                         let is_empty = matches!(actual, Err(Error::Empty { tensor: "student", .. }));

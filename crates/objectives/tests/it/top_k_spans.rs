@@ -11,7 +11,7 @@ fn config(k: usize, max_answer_len: Option<usize>) -> TopKConfig {
 }
 
 /// All allowed spans of a row, best first; ties are ordered by start, then by end.
-fn naive(
+fn naive_spans(
     start: &Array2<f64>,
     end: &Array2<f64>,
     mask: Option<&Array2<bool>>,
@@ -77,7 +77,7 @@ fn equals_the_enumeration_for_realistic_sizes() {
             let score_kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
             assert_eq!(spans.scores.kind(), score_kind);
             for (b, list) in rows(&spans, 3, k).into_iter().enumerate() {
-                assert_eq!(list, naive(&start, &end, Some(&mask), b, &config), "{kind:?}");
+                assert_eq!(list, naive_spans(&start, &end, Some(&mask), b, &config), "{kind:?}");
             }
         }
     }
@@ -210,7 +210,7 @@ proptest! {
             let actual = top_k_spans(&x, &y, tensor_mask.as_ref(), &config).unwrap();
             let actual = rows(&actual, batch, k);
             for (b, list) in actual.iter().enumerate() {
-                prop_assert_eq!(list, &naive(&start, &end, mask, b, &config));
+                prop_assert_eq!(list, &naive_spans(&start, &end, mask, b, &config));
             }
             // The order of the rows does not matter.
             let reversed_mask = tensor_mask.map(|mask| mask.flip([0]));

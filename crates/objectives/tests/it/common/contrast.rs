@@ -27,7 +27,7 @@ impl ContrastBatch {
     }
 
     /// Computes the InfoNCE loss (*XLM-K*, Eq. 5) with loops.
-    pub fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
+    pub fn naive_loss(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
         let scale = |row: ArrayView1<f64>| {
             let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);
             if config.l2_norm { norm } else { 1.0 }
