@@ -64,12 +64,12 @@ impl CorpusConfig {
         for (option, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
             ensure!(folder.is_dir(), "--{option} {}: no such folder", folder.display());
         }
-        let entry = |language: &str| Ok((language.to_owned(), self.paragraphs_in(language)?));
+        let entry = |language: &str| Ok((language.to_owned(), self.read_paragraphs(language)?));
         LANGUAGES.into_iter().map(entry).collect()
     }
 
     /// Reads the paragraphs of a language.
-    fn paragraphs_in(&self, language: &str) -> Result<Vec<String>> {
+    fn read_paragraphs(&self, language: &str) -> Result<Vec<String>> {
         let mut paragraphs = Vec::new();
         let extracts = self.extracts.join(format!("entities.{language}.jsonl.gz"));
         if extracts.exists() {
@@ -81,16 +81,16 @@ impl CorpusConfig {
         }
         let sentences = self.sentences.join(format!("{language}.tsv"));
         if sentences.exists() {
-            paragraphs.extend(numbered_sentences(&sentences)?);
+            paragraphs.extend(read_numbered_sentences(&sentences)?);
         }
         if language == "vi" {
             for split in ["train", "dev", "test"] {
-                let lines = lines(&self.sentences.join(format!("vi-vtb.{split}.txt")))?;
+                let lines = read_lines(&self.sentences.join(format!("vi-vtb.{split}.txt")))?;
                 paragraphs.extend(lines.iter().map(|line| line.trim().to_owned()));
             }
         }
         if let Some(folder) = &self.paragraphs {
-            let mut articles = articles(&folder.join(format!("xquad.{language}.json")))?;
+            let mut articles = read_articles(&folder.join(format!("xquad.{language}.json")))?;
             articles.truncate(articles.len().saturating_sub(HELD_OUT_ARTICLES));
             let copies = |text| std::iter::repeat_n(text, usize::from(self.paragraph_copies));
             paragraphs.extend(articles.into_iter().flatten().flat_map(copies));
@@ -100,23 +100,23 @@ impl CorpusConfig {
 }
 
 /// Reads the sentences of a file whose lines consist of an id, a tab and a sentence.
-fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
+fn read_numbered_sentences(path: &Path) -> Result<Vec<String>> {
     let text = |(number, line): (usize, &String)| {
         let row_error =
             || format!("{}, line {}: expected id, tab, text", path.display(), number + 1);
         let (_, text) = line.split_once('\t').with_context(row_error)?;
         Ok(text.to_owned())
     };
-    lines(path)?.iter().enumerate().map(text).collect()
+    read_lines(path)?.iter().enumerate().map(text).collect()
 }
 
-fn lines(path: &Path) -> Result<Vec<String>> {
+fn read_lines(path: &Path) -> Result<Vec<String>> {
     let text = atomic_file::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// Reads the paragraphs of each article of a SQuAD-style file, in file order.
-fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
+fn read_articles(path: &Path) -> Result<Vec<Vec<String>>> {
     let paragraphs = |article: &[Question]| {
         let mut texts: Vec<String> =
             article.iter().map(|question| question.context.to_string()).collect();

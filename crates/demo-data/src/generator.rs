@@ -1,4 +1,4 @@
-//! The trait that all commands implement: they generate files and write them to a prepared folder.
+//! The trait of all commands, which generate files and write the files to a prepared folder.
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub trait Generator {
     /// Name of the command.
     const COMMAND: &'static str;
 
-    /// Generates the files, and returns them and the counts of their contents.
+    /// Generates the files, and returns the files and counts of their contents.
     ///
     /// # Errors
     /// If an input cannot be read, an option has an invalid value, or the inputs yield no output.
@@ -35,7 +35,7 @@ pub trait Generator {
         let (files, counts) = self.generate()?;
         for (name, text) in files {
             let path = folder.file(name)?;
-            write(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
+            write_file(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
         }
         let preparation =
             Preparation { program: Self::COMMAND, seed: self.seed(), counts: counts.clone() };
@@ -45,7 +45,7 @@ pub trait Generator {
 }
 
 /// Writes a new file, compressed with gzip if its name ends in `.gz`.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     if path.extension().is_some_and(|extension| extension == "gz") {
         let mut encoder = GzEncoder::new(file, Compression::default());

@@ -56,8 +56,8 @@ impl EntitySplit {
     /// [`kg_triples::Error::Config`] unless the shares are in 0..=1 and add up to 1.
     pub fn split_heads(&self, graph: &KnowledgeGraph) -> Result<SplitIds, kg_triples::Error> {
         let shares = self.shares;
-        let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
-        if !valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
+        let is_valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
+        if !is_valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
             let rule = "three shares in 0..=1 that add up to 1";
             return Err(kg_triples::Error::Config {
                 key: "split",

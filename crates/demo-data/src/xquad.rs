@@ -77,9 +77,9 @@ impl FromStr for Fold {
 }
 
 impl Fold {
-    /// Returns the indices of the fold's articles among `articles` articles.
-    fn range(self, articles: usize) -> Range<usize> {
-        articles * (self.number - 1) / self.fold_count..articles * self.number / self.fold_count
+    /// Returns the indices of the fold's articles among `total` articles.
+    fn article_range(self, total: usize) -> Range<usize> {
+        total * (self.number - 1) / self.fold_count..total * self.number / self.fold_count
     }
 }
 
@@ -99,7 +99,7 @@ impl XquadSplit {
         let total = articles.len() as f64;
         let (train, dev) = match (self.first, self.fold) {
             (_, Some(fold)) => {
-                let test_range = fold.range(articles.len());
+                let test_range = fold.article_range(articles.len());
                 ensure!(!test_range.is_empty(), "--fold: fewer articles than folds");
                 order.sort_by_key(|index| test_range.contains(index));
                 (articles.len() - test_range.len(), 0)
@@ -190,7 +190,7 @@ impl Generator for XquadSplit {
             subset.questions.retain(|question| ids.contains(&question.id));
             if self.documents { with_article_contexts(&subset) } else { subset }
         };
-        let source_test = dataset_json(&select(&first_dataset, &ids.test))?;
+        let first_test = dataset_json(&select(&first_dataset, &ids.test))?;
         let mut files = Files::new();
         let mut test_sets = BTreeMap::new();
         for &language in &self.languages {
@@ -208,7 +208,7 @@ impl Generator for XquadSplit {
                 if split == "test" {
                     let name = if self.documents { "documents" } else { "xquad" };
                     files.push((format!("{name}.{language}.json"), text.clone()));
-                    files.push((format!("second/{name}.{language}.json"), source_test.clone()));
+                    files.push((format!("second/{name}.{language}.json"), first_test.clone()));
                 }
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }

@@ -3,7 +3,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_device};
-use crate::span_checks::{Gold, check_order};
+use crate::span_checks::{GoldSpans, check_order};
 use crate::{Error, IGNORE_INDEX, TopKSpans};
 
 /// A list of spans per row, in descending order of score. The tensors are borrowed from
@@ -12,8 +12,8 @@ use crate::{Error, IGNORE_INDEX, TopKSpans};
 pub struct CandidateSpans<'a> {
     /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` is true.
     pub starts: &'a Tensor,
-    /// `[B, M]` i64: the last token of each span, inclusive. Where `valid` is true, it must be in
-    /// `0..L` and not before the first token.
+    /// `[B, M]` i64: the last token of each span, inclusive. Where `valid` is true, this token must
+    /// be in `0..L` and not before the first token.
     pub ends: &'a Tensor,
     /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,
@@ -57,11 +57,11 @@ impl CandidateSpans<'_> {
         check_int64("candidates.starts", self.starts, &shape, "[B, M]", reference, device)?;
         check_int64("candidates.ends", self.ends, &shape, "[B, M]", reference, device)?;
         check_mask("candidates.valid", self.valid, &shape, "[B, M]", reference, device)?;
-        let check_device = common_device([self.starts, self.ends, self.valid], device);
-        let valid = upload(self.valid, check_device)?;
+        let source_device = common_device([self.starts, self.ends, self.valid], device);
+        let valid = upload(self.valid, source_device)?;
         let empty = valid.f_logical_not()?;
         let zero_empty_slots = |positions: &Tensor| -> Result<Tensor, Error> {
-            Ok(upload(positions, check_device)?.f_masked_fill(&empty, 0)?)
+            Ok(upload(positions, source_device)?.f_masked_fill(&empty, 0)?)
         };
         let (starts, ends) = (zero_empty_slots(self.starts)?, zero_empty_slots(self.ends)?);
         // Empty slots contain 0, which must be valid even for a window without tokens.
@@ -111,8 +111,8 @@ pub struct AnswerCandidates {
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if
-///   either is outside `0..length`
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if its
+///   start or end is outside `0..length`
 /// - `length`: L, tokens per window
 /// - returns tensors `[B, K]` on the device of `spans`
 ///
@@ -149,7 +149,7 @@ pub fn answer_candidates(
     if slot_count == 0 {
         return Err(Error::Empty { tensor: STARTS, reason: "no slot for the gold span (K = 0)" });
     }
-    let gold = Gold::new(gold_starts, gold_ends, batch, length, STARTS, device)?;
+    let gold = GoldSpans::new(gold_starts, gold_ends, batch, length, STARTS, device)?;
     let gold_start = gold.starts.f_unsqueeze(1)?; // [B, 1]
     let gold_end = gold.ends.f_unsqueeze(1)?;
     let present = gold.present.f_unsqueeze(1)?;

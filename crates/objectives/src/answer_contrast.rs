@@ -3,9 +3,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
 
-use crate::checks::{check_mask, check_temperature, common_device, first_true};
-use crate::hard_negatives::normalised;
-use crate::span_checks::Gold;
+use crate::checks::{check_mask, check_temperature, common_device, first_true_index};
+use crate::hard_negatives::normalise;
+use crate::span_checks::GoldSpans;
 use crate::span_vectors::{check_hidden, masked_means, token_mask};
 use crate::{CandidateSpans, Error, IGNORE_INDEX, NegativeSelection, hard_negatives};
 
@@ -36,9 +36,10 @@ impl Default for AnswerContrastConfig {
 ///
 /// Interpretation: Eq. 8 sums over the batch only, but the paper's text adds the hard negatives.
 /// This function includes the hard negatives of all rows. The paper does not define `r_q`; this
-/// function uses the mean over the question's tokens in the joint sequence. If two rows have the
-/// same gold span, the gold span of each row is still a negative for the other row. The vectors of
-/// negatives receive gradients, but the selection of negatives does not.
+/// function uses the mean hidden state of the question's tokens in the sequence of question and
+/// context. If two rows have the same gold span, the gold span of each row is still a negative for
+/// the other row. The vectors of negatives receive gradients, but the selection of negatives does
+/// not.
 ///
 /// The mean is over the rows with a gold span whose denominator contains at least one term besides
 /// the positive term. Other rows, and all tokens outside the question, the gold span and the
@@ -48,8 +49,8 @@ impl Default for AnswerContrastConfig {
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double, the encoder's last layer; receives
 ///   gradient
 /// - `question_mask`: `[B, L]` bool, the question's tokens without special tokens
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row has no gold span if
-///   either is outside `0..L`
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row has no gold span if its
+///   start or end is outside `0..L`
 /// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
 ///   [`top_k_spans`](crate::top_k_spans())
 /// - mask, gold spans and candidates may be on the CPU, where they are read without waiting for a
@@ -108,8 +109,8 @@ fn contrast_without_autocast(
     let device = hidden.device();
     check_temperature(config.temperature)?;
     check_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
-    let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let rows_with_gold = gold.rows()?; // [n] of the B rows
+    let gold = GoldSpans::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
+    let rows_with_gold = gold.row_indices()?; // [n] of the B rows
     if rows_with_gold.size1()? == 0 {
         let reason = "no row has its gold span inside the window";
         return Err(Error::Empty { tensor: "gold_starts", reason });
@@ -123,19 +124,19 @@ fn contrast_without_autocast(
     let negative_spans = token_mask(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
     let vectors =
         masked_means(hidden, &Tensor::f_cat(&[question, gold_spans, negative_spans], 1)?)?;
-    let vectors = normalised(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
+    let vectors = normalise(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
     DenominatorTerms::new(&vectors, &negatives.valid.f_index_select(0, &rows_with_gold)?)?
         .loss(config.temperature)
 }
 
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
-fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error> {
+fn question_tokens(question_mask: &Tensor, gold: &GoldSpans) -> Result<Tensor, Error> {
     let device = gold.present.device();
     let mask_device = common_device([question_mask, &gold.source_present], device);
     let question_mask = upload(question_mask, mask_device)?;
     let present = upload(&gold.source_present, mask_device)?.f_unsqueeze(1)?;
     let is_empty_row = question_mask.f_any_dim(1, true)?.f_logical_not()?;
-    if let Some([row, _]) = first_true(&is_empty_row.f_logical_and(&present)?)?.as_deref() {
+    if let Some([row, _]) = first_true_index(&is_empty_row.f_logical_and(&present)?)?.as_deref() {
         let reason = "no token of the question is marked; at least one must be true";
         return Err(Error::EmptyRow { tensor: "question_mask", row: *row, reason });
     }

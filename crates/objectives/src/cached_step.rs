@@ -14,16 +14,16 @@ use crate::Error;
 /// 3. Embed every micro-batch again, with a graph and the same dropout masks, and backpropagate the
 ///    cached gradient of its embeddings.
 ///
-/// Compared with one large batch, this requires one more forward pass, but memory only for the
-/// graph of one micro-batch and for all embeddings. Gradients are added to the parameters'
+/// Compared with one large batch, these steps require one more forward pass, but memory only for
+/// the graph of one micro-batch and for all embeddings. Gradients are added to the parameters'
 /// gradients, as `backward` does; the caller runs the optimiser step.
 ///
 /// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), with the same
 ///   number and order of tensors in every call. If `embed` draws random numbers, it must use only
 ///   the random generator of `device`. Batch norm uses the statistics of the micro-batch, and
 ///   updates its running statistics in steps 1 and 3.
-/// - `loss` takes these tensors, concatenated over the whole batch to `[B, …]`. `loss` is called
-///   once, so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
+/// - `loss` takes the tensors of all micro-batches, concatenated to `[B, …]`. `loss` is called
+///   once, so it can push keys to a queue. Parameters used in `loss` also receive gradients.
 ///
 /// The random state of each micro-batch is derived from the random state of the whole batch and the
 /// index of the micro-batch's first row ([`MicroBatchSeeds`]). If n processes share the step
@@ -121,7 +121,7 @@ fn check_count(expected: Option<usize>, got: usize) -> Result<(), Error> {
     }
 }
 
-/// Concatenates each embedding over all micro-batches to a leaf tensor.
+/// Concatenates each embedding over all micro-batches into a leaf tensor.
 fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let count = cached.first().map_or(0, Vec::len);
     if count == 0 {

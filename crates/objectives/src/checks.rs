@@ -19,7 +19,7 @@ pub(crate) fn check_temperature(value: f64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The shape of a tensor, which must be defined.
+/// The shape of a tensor. An undefined tensor is an error.
 pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, Error> {
     if tensor.defined() { Ok(tensor.size()) } else { Err(Error::Undefined { tensor: name }) }
 }
@@ -163,7 +163,7 @@ pub(crate) fn check_ids(
 }
 
 /// The index of the first true element, in row-major order.
-pub(crate) fn first_true(mask: &Tensor) -> Result<Option<Vec<i64>>, Error> {
+pub(crate) fn first_true_index(mask: &Tensor) -> Result<Option<Vec<i64>>, Error> {
     let indices = mask.f_nonzero()?;
     let (count, dims) = indices.size2()?;
     if count == 0 {

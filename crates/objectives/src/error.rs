@@ -1,7 +1,7 @@
 //! Errors of the losses.
 use tch::{Device, Kind};
 
-/// An error of a loss, with the tensor or option and the expected and actual values.
+/// An error of a loss. Most messages name a tensor or option, and its expected and actual values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -78,7 +78,7 @@ pub enum Error {
         option: &'static str,
         /// The actual value.
         value: f64,
-        /// The expected value.
+        /// The accepted values.
         rule: &'static str,
     },
     /// No element carries loss, so a mean would be 0/0.
@@ -110,7 +110,7 @@ pub enum Error {
     Reversed {
         /// The argument that holds the span's end.
         tensor: &'static str,
-        /// The index of the first such span.
+        /// The index of the first reversed span.
         index: Vec<i64>,
         /// First token of the span.
         start: i64,
@@ -127,7 +127,7 @@ pub enum Error {
         /// The slot.
         slot: i64,
     },
-    /// A row that carries loss but lacks required tokens, for example those of its question.
+    /// A row that carries loss but lacks required tokens, for example question tokens.
     #[error("{tensor}[{row}]: {reason}")]
     EmptyRow {
         /// The argument's name.
@@ -142,7 +142,7 @@ pub enum Error {
     Missing {
         /// The argument's name.
         argument: &'static str,
-        /// Why the argument is required, or what lacks it.
+        /// Why the argument is required, or where it is missing.
         reason: &'static str,
     },
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_int64, first_true, min_max};
+use crate::checks::{check_int64, first_true_index, min_max};
 use crate::span_checks::{check_span_logits, reduction_kind};
 use crate::{Error, SpanReduction};
 
@@ -42,9 +42,9 @@ pub enum GroupNormalization {
 /// computed in the same way. Each loss is the mean over groups with at least one gold position. The
 /// result is the sum of both losses, or their mean under [`SpanReduction::HalfSum`].
 ///
-/// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer"
-/// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of windows
-/// without the answer.
+/// For groups of one window, the shared normalisation gives the loss of [`span`](crate::span()).
+/// The paper's "no-answer" variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold
+/// position of windows without the answer.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both of the same
@@ -96,7 +96,7 @@ pub fn group_span(
     }
     let group_ranges = group_ranges(groups)?;
     let loss_of = |positions_name, logits: &Tensor, positions: &Tensor| {
-        let slots = Slots::new(&group_ranges, positions_name, positions, logits)?;
+        let slots = WindowSlots::new(&group_ranges, positions_name, positions, logits)?;
         slots.loss(logits, context_mask, config)
     };
     let start = loss_of("start_positions", start_logits, start_positions)?;
@@ -128,10 +128,10 @@ fn group_ranges(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
 
 /// The windows of the G groups with a gold position, in M slots per group, where M is the size of
 /// the largest group.
-struct Slots {
+struct WindowSlots {
     positions_name: &'static str,
     group_count: i64,
-    /// `[G * M]`: the window; an unused slot contains the first window of the group.
+    /// `[G * M]`: the index of the window; an unused slot contains the group's first window.
     windows: Vec<i64>,
     /// `[G * M]`: whether the slot is used.
     is_used: Vec<bool>,
@@ -141,7 +141,7 @@ struct Slots {
     has_gold: Vec<bool>,
 }
 
-impl Slots {
+impl WindowSlots {
     fn new(
         group_ranges: &[Range<i64>],
         positions_name: &'static str,
@@ -150,13 +150,13 @@ impl Slots {
     ) -> Result<Self, Error> {
         let (_, length) = logits.size2()?;
         let positions = Vec::<i64>::try_from(&positions.f_to_device(Device::Cpu)?)?;
-        let gold = |window: i64| {
+        let gold_position = |window: i64| {
             let position = usize::try_from(window).ok().and_then(|at| positions.get(at)).copied();
             position.filter(|position| (0..length).contains(position))
         };
         let groups_with_gold = group_ranges
             .iter()
-            .filter(|range| (*range).clone().any(|window| gold(window).is_some()));
+            .filter(|range| (*range).clone().any(|window| gold_position(window).is_some()));
         let groups_with_gold: Vec<&Range<i64>> = groups_with_gold.collect();
         let Some(max_windows) = groups_with_gold.iter().map(|range| range.end - range.start).max()
         else {
@@ -175,7 +175,7 @@ impl Slots {
             slots.group_count += 1;
             for window in range.start..range.start + max_windows {
                 let is_used = range.contains(&window);
-                let position = gold(window).filter(|_| is_used);
+                let position = gold_position(window).filter(|_| is_used);
                 slots.windows.push(if is_used { window } else { range.start });
                 slots.is_used.push(is_used);
                 slots.gold.push(position.unwrap_or(0));
@@ -240,7 +240,7 @@ impl Slots {
         let allowed = mask.f_gather(1, &gold, false)?.f_squeeze_dim(1)?;
         let has_gold = to_mask_device(Tensor::f_from_slice(&self.has_gold)?)?;
         let excluded_gold = allowed.f_logical_not()?.f_logical_and(&has_gold)?;
-        if let Some([slot]) = first_true(&excluded_gold)?.as_deref() {
+        if let Some([slot]) = first_true_index(&excluded_gold)?.as_deref() {
             let position = gold.f_int64_value(&[*slot, 0])?;
             let window = usize::try_from(*slot).ok().and_then(|slot| self.windows.get(slot));
             let row = window.copied().unwrap_or(-1);

@@ -5,7 +5,7 @@ use torch_ext::upload;
 
 use crate::checks::{
     check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_device,
-    first_true, min_max,
+    first_true_index, min_max,
 };
 use crate::span_checks::reduction_kind;
 use crate::{Error, IGNORE_INDEX};
@@ -43,8 +43,8 @@ pub enum HardLearningWeighting {
 /// Z is the set of candidates of a row. [`HardLearningWeighting::Mml`] is Eq. 4, the other
 /// weightings are forms of Eq. 5. The loss is the mean over rows.
 ///
-/// Interpretation: Eq. 5 is printed as `-Σ_l w_l ln Σ_z P(z)`. Its inner sum does not depend on l,
-/// and its weights are unconstrained, so that it has no minimum. This function computes
+/// Interpretation: Eq. 5 is printed as `-Σ_l w_l ln Σ_z P(z)`. The inner sum of Eq. 5 does not
+/// depend on l, and the weights are unconstrained, so Eq. 5 has no minimum. This function computes
 /// `-Σ_l w_l ln P(z_l)` with positive weights that sum to 1. In rows with fewer than K candidates,
 /// the weights are renormalised. If only θ is trained, the weight moves to the slot with the
 /// highest mean log-probability. At the paper's learning rate of 3e-5 the weights hardly change, so
@@ -188,10 +188,10 @@ fn check_gold_options(
     Ok(())
 }
 
-/// Rejects gold slots `[n]` that are empty in `empty` `[n, K]`.
+/// Rejects a gold slot `[n]` if `empty` `[n, K]` is true at this slot.
 fn check_gold_slot(gold: &Tensor, empty: &Tensor, rows_with_loss: &Tensor) -> Result<(), Error> {
     let is_empty_slot = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-    if let Some([row]) = first_true(&is_empty_slot)?.as_deref() {
+    if let Some([row]) = first_true_index(&is_empty_slot)?.as_deref() {
         let (row, slot) = (rows_with_loss.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
         return Err(Error::GoldSlot { row, slot });
     }

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 use torch_ext::{upload, without_autocast};
 
 use crate::answer_candidates::CheckedSpans;
-use crate::span_checks::Gold;
+use crate::span_checks::GoldSpans;
 use crate::span_vectors::{check_hidden, masked_means, token_mask};
 use crate::{CandidateSpans, Error};
 
@@ -14,7 +14,7 @@ use crate::{CandidateSpans, Error};
 pub enum NegativeSelection {
     /// The candidates with the highest cosine to the gold span's vector (Eq. 7).
     Hardest {
-        /// Θ, negatives per row, at least 1.
+        /// Θ, the number of negatives per row, at least 1.
         count: usize,
     },
     /// The first candidate that is not the gold span: the incorrect answer with the highest model
@@ -51,9 +51,9 @@ pub struct HardNegatives {
 
 /// Selects the candidates of each row that are used as negatives. The result has no gradient.
 ///
-/// Under [`NegativeSelection::Hardest`] these are the Θ candidates other than the gold span with
-/// the largest `cos(u_a, u_gold)` (*From Good to Best*, Eq. 7). The vector u of a span is the mean
-/// of its tokens' hidden states (Eq. 6).
+/// [`NegativeSelection::Hardest`] selects the Θ candidates with the largest `cos(u_a, u_gold)`,
+/// except the gold span (*From Good to Best*, Eq. 7). The vector u of a span is the mean of its
+/// tokens' hidden states (Eq. 6).
 ///
 /// Interpretation: Eq. 7 prints "max" and omits the condition that the negative differs from the
 /// gold span; this function takes the argmax over the candidates that differ from the gold span.
@@ -99,7 +99,7 @@ pub fn hard_negatives(
 ) -> Result<HardNegatives, Error> {
     let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
-    let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
+    let gold = GoldSpans::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
     let CheckedSpans { slot_count, starts, ends, valid } =
         candidates.check_batch(batch, length, "hidden", device)?;
     let count = match selection {
@@ -147,7 +147,7 @@ pub fn hard_negatives(
 /// The cosines between the first span and each other span, `[B, S - 1]`; `spans` is the token mask
 /// `[B, S, L]`.
 fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> {
-    let vectors = normalised(&masked_means(hidden, spans)?)?; // [B, S, H]
+    let vectors = normalise(&masked_means(hidden, spans)?)?; // [B, S, H]
     let (_, slots, _) = vectors.size3()?;
     let first = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
     Ok(vectors.f_narrow(1, 1, slots - 1)?.f_bmm(&first)?.f_squeeze_dim(2)?)
@@ -155,7 +155,7 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> 
 
 /// Normalises vectors to length 1 along the last dimension. Vectors shorter than 1e-8 are divided
 /// by 1e-8, as in libtorch's `cosine_similarity`.
-pub(crate) fn normalised(vectors: &Tensor) -> Result<Tensor, Error> {
+pub(crate) fn normalise(vectors: &Tensor) -> Result<Tensor, Error> {
     let norm = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
     Ok(vectors.f_div(&norm)?)
 }

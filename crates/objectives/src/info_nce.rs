@@ -10,7 +10,7 @@ use crate::{Error, NegativeQueue};
 
 /// Number of keys per block of query-key similarities on the CPU: with a few hundred queries a
 /// block fits in the cache of a core.
-const CPU_BLOCK: i64 = 1024;
+const CPU_BLOCK_KEYS: i64 = 1024;
 /// Number of similarities per block on a GPU (256 MiB in float32); large blocks need few kernel
 /// launches.
 const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
@@ -19,8 +19,8 @@ const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
 fn block_size(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
-        Device::Cpu => CPU_BLOCK,
-        _ => (GPU_BLOCK_ELEMENTS / rows.max(1)).max(CPU_BLOCK),
+        Device::Cpu => CPU_BLOCK_KEYS,
+        _ => (GPU_BLOCK_ELEMENTS / rows.max(1)).max(CPU_BLOCK_KEYS),
     })
 }
 
@@ -75,7 +75,7 @@ impl InfoNceConfig {
     pub fn validate(&self) -> Result<(), Error> {
         check_temperature(self.temperature)?;
         let (option, value) = ("l2_eps", self.l2_eps);
-        // Norms of hidden states are of the order of 1 to 100.
+        // Norms of hidden states are about 1 to 100, so a much larger divisor is a mistake.
         match value > 0.0 && value <= 1e6 {
             true => Ok(()),
             false => Err(Error::Domain { option, value, rule: "above 0 and at most 1e6" }),
@@ -83,7 +83,7 @@ impl InfoNceConfig {
     }
 }
 
-/// Anchor rows of [`info_nce`](info_nce()): query→key, or both directions (CLIP-style).
+/// Direction of classification in [`info_nce`](info_nce()).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -98,10 +98,11 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Negatives {
-    /// The keys of the other rows and the keys of the queue: `(n - 1) + Q`.
+    /// The keys of the other rows and the keys of the queue: `(n - 1) + Q` for n valid rows.
     #[default]
     KeysAndQueue,
-    /// The queries and keys of the other rows, and the keys of the queue: `2 (n - 1) + Q`.
+    /// The queries and keys of the other rows, and the keys of the queue: `2 (n - 1) + Q` for n
+    /// valid rows.
     QueriesKeysAndQueue,
 }
 
@@ -121,8 +122,8 @@ pub struct ContrastRowInfo<'a> {
 /// keys of the batch and the queue. The loss is the mean of ℓᵢ.
 ///
 /// Keys are processed in blocks with a running log-sum-exp, so the `[B, B + Q]` similarities are
-/// never stored, and the queries' gradient is computed from the same similarities. The matrix
-/// multiplications dominate the cost, which is linear in Q.
+/// never stored. The forward pass also computes the queries' gradient. The matrix multiplications
+/// dominate the cost, which is linear in Q.
 ///
 /// Interpretation: the positive key is one of the candidates, exactly once (appendix C).
 /// `skip_oldest` is the number of oldest queue rows to exclude: the rows that a push of this
@@ -265,7 +266,7 @@ fn check_inputs(
         check_device("valid", valid, "query", query.device())?;
     }
     if let Some(queue) = queue {
-        let keys = queue.view();
+        let keys = queue.all_keys();
         check_shape("queue", keys, &[queue.capacity(), width], "[Q, D]")?;
         check_device("queue", keys, "query", query.device())?;
     }

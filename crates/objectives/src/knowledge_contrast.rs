@@ -72,8 +72,8 @@ impl ContrastConfig {
 ///
 /// The loss is [`info_nce`](info_nce()) of queries and keys. `query = W₂ ReLU(W₁ x_s)` is the
 /// projected hidden state of the mention's first token. `key = W₄ ReLU(W₃ z̃)` is the projected
-/// hidden state of the description's `<s>`; the description is in another language if available.
-/// Then the keys are pushed to `queue`.
+/// hidden state of the description's `<s>`; a description in another language is preferred. Then
+/// the keys are pushed to `queue`.
 ///
 /// Interpretation: each task has a separate queue. Under [`Push::BeforeLoss`] the queue rows
 /// removed by the push are not candidates, so there are Q candidates. The queue is changed only

@@ -8,7 +8,7 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 /// Computes the mean cross-entropy of a linear layer without storing all its logits, in nats.
 ///
 /// With `z = hidden · weightᵀ + bias`, the loss is the mean of `-ln softmax(zᵢ)[targets[i]]` over
-/// the rows whose target is not [`IGNORE_INDEX`]. The gradient of other rows is exactly 0.
+/// the rows whose target is not [`IGNORE_INDEX`]. The gradient of all other rows is exactly 0.
 ///
 /// Logits are computed for one chunk of rows at a time, and their gradients are computed
 /// immediately afterwards. A step therefore needs only three matrix multiplications, the minimum
@@ -26,7 +26,7 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 /// Softmax, losses and the sums over chunks run in f32 (f64 for f64 inputs). Under autocast the
 /// matrix multiplications run in the autocast dtype. bfloat16 rounds the logits to 8 bits: expect
 /// losses within 2 % of float32 losses. float16 gradients are scaled by up to 8 between the matrix
-/// multiplications: single weights above about 8,000 cause an overflow.
+/// multiplications: a weight above about 8,000 causes an overflow.
 ///
 /// # Errors
 /// [`Error::Empty`] if no row carries loss; [`Error::Range`] for a target that is neither in `0..V`

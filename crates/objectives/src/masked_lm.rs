@@ -37,8 +37,8 @@ pub enum MaskedLmReduction {
 /// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states,
 ///   or, for large V, [`TokenScores::linear`] of the head's last layer, whose logits are never
 ///   stored in full; receives gradient
-/// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]. Targets on the CPU are checked
-///   without waiting for a GPU
+/// - `targets`: `[N]` i64, in `0..V`, such as [`MaskedPositions::targets`]. Targets on the CPU are
+///   checked without waiting for a GPU
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction use this dtype)
 ///
 /// [`MaskedPositions::gather`]: crate::MaskedPositions::gather

@@ -45,7 +45,7 @@ pub enum QueueStart {
 pub struct NegativeQueue {
     /// `[Q, D]`: the ring buffer.
     keys: Tensor,
-    /// `[Q]` i64, -1 for unknown entities.
+    /// `[Q]` i64: the entity of each row, -1 if unknown.
     ids: Tensor,
     /// Q, the maximum number of rows.
     capacity: i64,
@@ -135,7 +135,7 @@ impl NegativeQueue {
     /// would replace stays.
     ///
     /// # Shapes
-    /// - `keys`: `[n, D]` float, on the queue's device; converted to its dtype
+    /// - `keys`: `[n, D]` float, on the queue's device; converted to the queue's dtype
     /// - `ids`: `[n]` i64, the entity of each key, negative if unknown
     ///
     /// # Errors
@@ -167,7 +167,8 @@ impl NegativeQueue {
                 .f_to_kind(self.keys.f_kind()?)?,
             ids.f_narrow(0, count - retained, retained)?,
         );
-        // A queue that is not full has no rows to stay in place of keys that are not finite.
+        // Keys that are not finite are dropped here if the queue is not full, because there may be
+        // no older row that could stay in their place.
         if self.used_rows < capacity {
             let finite = keys.f_isfinite()?.f_all_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?;
             (keys, ids) = (keys.f_index_select(0, &finite)?, ids.f_index_select(0, &finite)?);
@@ -197,7 +198,7 @@ impl NegativeQueue {
     }
 
     /// All Q rows of the ring, in use or not.
-    pub(crate) fn view(&self) -> &Tensor {
+    pub(crate) fn all_keys(&self) -> &Tensor {
         &self.keys
     }
 
@@ -238,10 +239,10 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// Returns the state by name, for a checkpoint: `keys`, `ids`, and `cursor` (next row, rows in
-    /// use).
+    /// Returns the state as named tensors, for a checkpoint: `keys`, `ids`, and `cursor` (next row,
+    /// rows in use).
     ///
-    /// The tensors share the queue's memory.
+    /// `keys` and `ids` share the queue's memory.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot allocate.
@@ -253,8 +254,8 @@ impl NegativeQueue {
         ])
     }
 
-    /// Restores a state from [`tensors`](Self::tensors) of a queue of the same size, width and
-    /// dtype.
+    /// Restores a state that [`tensors`](Self::tensors) returned for a queue of equal size, width
+    /// and dtype.
     ///
     /// # Errors
     /// [`Error::Missing`] for an absent tensor; [`Error::Shape`], [`Error::Dtype`] or

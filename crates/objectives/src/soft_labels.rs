@@ -58,10 +58,11 @@ pub enum SoftmaxOver {
 /// The loss is `T² KL(softmax(teacher / T) || softmax(student / T))`. This is FILTER's
 /// self-teaching loss (Fang et al. 2021, section 3).
 ///
-/// Interpretation: the paper uses the divergence of each example's distribution; its released
-/// question-answering code uses one distribution over the whole batch ([`SoftmaxOver::Batch`]), and
-/// its classification code the mean over rows and classes ([`SoftmaxOver::RowPositions`]). The
-/// factor T² preserves the gradient's magnitude as T increases.
+/// Interpretation: the paper uses the divergence of each example's distribution. The released
+/// question-answering code uses one distribution over the whole batch ([`SoftmaxOver::Batch`]). The
+/// released classification code uses the mean over rows and classes
+/// ([`SoftmaxOver::RowPositions`]). The factor T² preserves the gradient's magnitude as T
+/// increases.
 ///
 /// For a span head, use the mean of the start loss and the end loss.
 ///
@@ -112,7 +113,7 @@ pub fn soft_labels(
         Some(mask) => Some(upload(&mask.f_logical_not()?, device)?),
         None => None,
     };
-    // Positions excluded from the softmax are set to -∞ in both arguments.
+    // Positions excluded from the softmax are set to -∞ in the logits of student and teacher.
     let scores = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_to_kind(kind)?;
         let logits = match &is_excluded {

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::Error;
-use crate::checks::{check_int64, common_device, first_true, min_max};
+use crate::checks::{check_int64, common_device, first_true_index, min_max};
 use crate::cross_entropy::row_losses;
 use crate::span_checks::check_span_logits;
 
@@ -47,7 +47,7 @@ pub enum OutOfWindow {
 /// With `S = softmax(start_logits)` and `E = softmax(end_logits)` over the window, the loss is
 /// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`].
 ///
-/// *Bridging the Language Gap* (§III-C) uses this head without a numbered equation; *From Good to
+/// *Bridging the Language Gap* (§III-C) uses this loss without a numbered equation; *From Good to
 /// Best* states it in Eq. 2 and 3.
 ///
 /// Interpretation: start and end are independent, and spans with `e < s` keep their probability.
@@ -109,11 +109,11 @@ pub fn span(
             Tensor::f_cat(&[upload(start, source_device)?, upload(end, source_device)?], 0)?;
         Ok(upload(&concatenated, device)?)
     };
-    let mut rows = concatenate(&start.rows, &end.rows)?;
+    let mut logits = concatenate(&start.logits, &end.logits)?;
     if let (Some(start), Some(end)) = (&start.is_excluded, &end.is_excluded) {
-        rows = rows.f_masked_fill(&concatenate(start, end)?, f64::NEG_INFINITY)?;
+        logits = logits.f_masked_fill(&concatenate(start, end)?, f64::NEG_INFINITY)?;
     }
-    let losses = row_losses(&rows, &concatenate(&start.gold, &end.gold)?)?;
+    let losses = row_losses(&logits, &concatenate(&start.gold, &end.gold)?)?;
     let split_losses = losses.f_split_with_sizes([start.gold.size1()?, end.gold.size1()?], 0)?;
     let means = split_losses.iter().map(|losses| losses.f_mean(None::<Kind>));
     let sum = Tensor::f_stack(&means.collect::<Result<Vec<_>, _>>()?, 0)?.f_sum(None::<Kind>)?;
@@ -127,8 +127,8 @@ pub fn span(
 struct GoldRows {
     /// `[n]` i64: the gold position of each row, on the device of the positions.
     gold: Tensor,
-    /// `[n, L]` logits
-    rows: Tensor,
+    /// `[n, L]`: the logits of each row.
+    logits: Tensor,
     /// `[n, L]` bool: positions excluded from the softmax.
     is_excluded: Option<Tensor>,
 }
@@ -156,13 +156,13 @@ impl GoldRows {
         }
         let device = logits.device();
         let gold = positions.f_index_select(0, &rows_with_loss)?;
-        let rows = match count == batch {
+        let logits = match count == batch {
             true => logits.shallow_clone(),
             false => logits.f_index_select(0, &upload(&rows_with_loss, device)?)?,
         };
         let mut is_excluded = None;
         if let Some(mask) = context_mask {
-            // If the mask or the positions are on the GPU, the comparison runs on the GPU.
+            // If the mask or the positions are on the GPU, the mask is checked on the GPU.
             let mask_device = if mask.device() == Device::Cpu { gold.device() } else { device };
             let (mask, rows_with_loss, gold) = (
                 upload(mask, mask_device)?,
@@ -172,7 +172,7 @@ impl GoldRows {
             let excluded = mask.f_index_select(0, &rows_with_loss)?.f_logical_not()?;
             let excluded_gold =
                 excluded.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-            if let Some([row]) = first_true(&excluded_gold)?.as_deref() {
+            if let Some([row]) = first_true_index(&excluded_gold)?.as_deref() {
                 return Err(Error::Excluded {
                     tensor: positions_name,
                     row: rows_with_loss.f_int64_value(&[*row])?,
@@ -181,6 +181,6 @@ impl GoldRows {
             }
             is_excluded = Some(excluded);
         }
-        Ok(Self { gold, rows, is_excluded })
+        Ok(Self { gold, logits, is_excluded })
     }
 }

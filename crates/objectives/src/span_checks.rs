@@ -5,7 +5,7 @@ use torch_ext::upload;
 use crate::Error;
 use crate::checks::{
     check_device, check_float, check_int64, check_kind, check_mask, check_matrix, check_shape,
-    common_device, first_true,
+    common_device, first_true_index,
 };
 
 /// Validates the logits and mask of a span head, and returns B and L.
@@ -42,7 +42,7 @@ pub(crate) fn check_order(
     mask: &Tensor,
 ) -> Result<(), Error> {
     let reversed = ends.f_lt_tensor(starts)?.f_logical_and(mask)?;
-    if let Some(index) = first_true(&reversed)? {
+    if let Some(index) = first_true_index(&reversed)? {
         let (start, end) = (starts.f_int64_value(&index)?, ends.f_int64_value(&index)?);
         return Err(Error::Reversed { tensor, index, start, end });
     }
@@ -51,7 +51,7 @@ pub(crate) fn check_order(
 
 /// The gold spans of a batch, checked on the device of their tensors and copied to the target
 /// device.
-pub(crate) struct Gold {
+pub(crate) struct GoldSpans {
     /// `[B]` i64, 0 in rows without a gold span.
     pub starts: Tensor,
     /// `[B]` i64, 0 in rows without a gold span.
@@ -62,7 +62,7 @@ pub(crate) struct Gold {
     pub source_present: Tensor,
 }
 
-impl Gold {
+impl GoldSpans {
     /// Checks `gold_starts` and `gold_ends`; a row whose start or end is outside `0..length` has no
     /// gold span.
     pub fn new(
@@ -94,7 +94,7 @@ impl Gold {
     }
 
     /// The rows with a gold span, `[n]` i64, on the device where the spans were checked.
-    pub fn rows(&self) -> Result<Tensor, Error> {
+    pub fn row_indices(&self) -> Result<Tensor, Error> {
         Ok(self.source_present.f_nonzero()?.f_squeeze_dim(1)?)
     }
 }

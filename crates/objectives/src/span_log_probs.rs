@@ -18,8 +18,8 @@ use crate::span_checks::{check_span_logits, reduction_kind};
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same
 ///   dtype; receive gradient
-/// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive;
-///   [`TopKSpans`](crate::TopKSpans) or [`AnswerCandidates`](crate::AnswerCandidates)
+/// - `starts`, `ends`: `[B, K]` i64, in `0..L`: the first and the last token of each span, for
+///   example from [`TopKSpans`](crate::TopKSpans) or [`AnswerCandidates`](crate::AnswerCandidates)
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient, regardless of their values
 /// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum use this dtype). The

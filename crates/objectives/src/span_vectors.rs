@@ -31,8 +31,8 @@ pub(crate) fn token_mask(
     Ok(is_after_start.f_logical_and(&is_before_end)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
 }
 
-/// The mean over the tokens where `token_mask` `[B, S, L]` is true, as `[B, S, H]`; 0 for spans
-/// without tokens.
+/// The mean hidden state of each span, `[B, S, H]`: the mean over the tokens where `token_mask`
+/// `[B, S, L]` is true, or 0 for spans without tokens.
 pub(crate) fn masked_means(hidden: &Tensor, token_mask: &Tensor) -> Result<Tensor, Error> {
     match hidden.device() {
         Device::Cpu => gathered_means(hidden, token_mask),
@@ -44,8 +44,8 @@ pub(crate) fn masked_means(hidden: &Tensor, token_mask: &Tensor) -> Result<Tenso
 /// not wait for the number of tokens in spans.
 fn means_by_matmul(hidden: &Tensor, token_mask: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
-    let unused = token_mask.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
-    let masked_hidden = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
+    let in_no_span = token_mask.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
+    let masked_hidden = hidden.f_to_kind(kind)?.f_masked_fill(&in_no_span, 0.0)?;
     let counts = token_mask.f_sum_dim_intlist(2, true, kind)?.f_clamp_min(1.0)?;
     Ok(token_mask.f_to_kind(kind)?.f_bmm(&masked_hidden)?.f_div(&counts)?)
 }

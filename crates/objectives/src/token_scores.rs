@@ -1,4 +1,4 @@
-//! Scores of the token losses, as logits or as a linear layer.
+//! Scores of all tokens of the vocabulary, as logits or as a linear layer.
 use tch::{Kind, Tensor};
 use torch_ext::{LinearCrossEntropy, LossReduction, linear_cross_entropy, upload};
 

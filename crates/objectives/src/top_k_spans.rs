@@ -13,8 +13,8 @@ pub struct TopKConfig {
     /// k, the number of spans per row. *From Good to Best* uses 20 for its candidates Z, and 50 for
     /// its list A of contrasted answers.
     pub k: usize,
-    /// Maximum span length in tokens, both ends included. There is no limit if the value is `None`
-    /// or, in TOML, at least the window length L.
+    /// Maximum span length in tokens, both ends included. `None` means no limit; in TOML, set a
+    /// value of at least the window length L instead.
     pub max_answer_len: Option<usize>,
 }
 
@@ -36,7 +36,7 @@ pub struct TopKSpans {
     pub ends: Tensor,
     /// `[B, k]`: start logit + end logit; f64 for f64 logits, f32 for all others.
     pub scores: Tensor,
-    /// `[B, k]` bool: whether the slot holds a span. True slots come first.
+    /// `[B, k]` bool: whether the slot holds a span. Slots with a span come first.
     pub valid: Tensor,
 }
 
@@ -54,7 +54,7 @@ pub struct TopKSpans {
 /// bfloat16 and float16 logits are converted to f32 before they are added.
 ///
 /// The cost is one pass over a band of `B · L · max_answer_len` scores and a partial selection, not
-/// a sort of all `L · L`.
+/// a sort of all `B · L · L` scores.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same dtype
@@ -86,15 +86,15 @@ pub fn top_k_spans(
     config: &TopKConfig,
 ) -> Result<TopKSpans, Error> {
     let (batch, length) = check_span_logits(start_logits, end_logits, context_mask)?;
-    let k = at_least_one("k", config.k)?;
+    let k = positive_count("k", config.k)?;
     let width = match config.max_answer_len {
-        Some(tokens) => at_least_one("max_answer_len", tokens)?.min(length),
+        Some(tokens) => positive_count("max_answer_len", tokens)?.min(length),
         None => length,
     };
     let (kind, device) = (reduction_kind(start_logits)?, start_logits.device());
     let span_count = k.min(length * width);
     if batch == 0 || span_count == 0 {
-        return padded(&TopKSpans::empty(batch, kind, device)?, k);
+        return pad_to_k(&TopKSpans::empty(batch, kind, device)?, k);
     }
     let is_outside = match context_mask {
         Some(mask) => upload(mask, device)?.f_logical_not()?,
@@ -120,7 +120,7 @@ pub fn top_k_spans(
     let columns = columns.f_masked_fill(&valid.f_logical_not()?, 0)?;
     let starts = columns.f_floor_divide_scalar(width)?;
     let ends = starts.f_add(&columns.f_remainder(width)?)?;
-    padded(&TopKSpans { starts, ends, scores: best_scores, valid }, k)
+    pad_to_k(&TopKSpans { starts, ends, scores: best_scores, valid }, k)
 }
 
 /// The columns of the `k` largest entries of each row in descending order, ties by ascending
@@ -139,7 +139,7 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let selected = is_above.f_logical_or(&is_equal.f_logical_and(&selected_ties)?)?; // k per row
     let columns = match selected.device() {
         Device::Cpu => selected.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
-        _ => columns_of(&selected, k)?,
+        _ => true_columns(&selected, k)?,
     };
     let order = keys.f_gather(1, &columns, false)?.f_argsort_stable(true, 1, true)?;
     Ok(columns.f_gather(1, &order, false)?)
@@ -147,7 +147,7 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
 
 /// The columns of the `k` true entries of each row, in ascending order. Unlike `nonzero`, this does
 /// not wait for a GPU to count the entries.
-fn columns_of(selected: &Tensor, k: i64) -> Result<Tensor, Error> {
+fn true_columns(selected: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (_, width) = selected.size2()?;
     let column =
         Tensor::f_arange(width, (Kind::Int64, selected.device()))?.f_expand_as(selected)?;
@@ -169,7 +169,7 @@ impl TopKSpans {
 }
 
 /// Pads the spans to k slots.
-fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
+fn pad_to_k(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
     let (_, span_count) = spans.starts.size2()?;
     let pad = |tensor: &Tensor, filler: f64| tensor.f_pad([0, k - span_count], "constant", filler);
     Ok(TopKSpans {
@@ -180,8 +180,8 @@ fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
     })
 }
 
-/// Converts an option that must be at least 1.
-fn at_least_one(option: &'static str, count: usize) -> Result<i64, Error> {
+/// Converts an option to i64. The option must be at least 1.
+fn positive_count(option: &'static str, count: usize) -> Result<i64, Error> {
     if count == 0 {
         return Err(Error::Domain { option, value: 0.0, rule: "at least 1" });
     }
@@ -193,14 +193,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_of_equals_nonzero() {
+    fn true_columns_equal_nonzero() {
         tch::manual_seed(4);
         for (batch, width, k) in [(5, 23, 7), (1, 4, 4), (3, 9, 1)] {
             let scores = Tensor::rand([batch, width], (Kind::Float, Device::Cpu));
             let (_, best) = scores.topk(k, 1, true, false);
             let selected = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
             let expected = selected.nonzero().select(1, 1).view([batch, k]);
-            assert_eq!(columns_of(&selected, k).unwrap(), expected);
+            assert_eq!(true_columns(&selected, k).unwrap(), expected);
         }
     }
 }

@@ -89,8 +89,8 @@ fn read_articles(language: Language, options: &Options) -> Articles {
     [paragraphs, by_article]
 }
 
-/// Returns `articles`, whose questions are replaced by the questions of `translated` with the same
-/// ids. `translated` is in another language.
+/// Returns `articles` with each question replaced by its translation, the question of `translated`
+/// with the same id.
 fn with_questions(articles: &[Vec<Question>], translated: &[Vec<Question>]) -> Vec<Vec<Question>> {
     let mut articles = articles.to_vec();
     for (question, source) in articles.iter_mut().flatten().zip(translated.iter().flatten()) {
@@ -110,7 +110,7 @@ fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language)
 
 /// Answers the questions of an article over the passages of the article; `unrelated` is an article
 /// that is added as a second document.
-fn predictions(
+fn predict_all(
     reader: &Reader,
     retriever: Option<&Retriever>,
     article: &[Question],
@@ -231,8 +231,8 @@ fn main() -> Result<()> {
     let read = |&language: &Language| (language, read_articles(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
-    // Sums for each article: over pairs of equal context and question languages, and over pairs of
-    // different languages.
+    // Sums for each article, first over pairs of equal context and question languages, then over
+    // pairs of different languages.
     let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
         for (question_language, translated) in &languages {
@@ -251,10 +251,10 @@ fn main() -> Result<()> {
                     if index == 1 && retriever.is_none() {
                         continue;
                     }
-                    let answers = predictions(&reader, retriever, article, None)?;
+                    let answers = predict_all(&reader, retriever, article, None)?;
                     sum[3 + index] = sum_f1(article, &answers, *language)?;
                     if options.unrelated {
-                        let with_unrelated = predictions(&reader, retriever, article, Some(next))?;
+                        let with_unrelated = predict_all(&reader, retriever, article, Some(next))?;
                         let changed = answers
                             .0
                             .iter()

@@ -34,7 +34,7 @@ struct Options {
     bench: bool,
 }
 
-/// A language's articles, and its questions with the index of their article.
+/// The articles and questions of a language; each question has the index of its article.
 struct Language {
     name: String,
     articles: Documents,

@@ -27,9 +27,9 @@ pub struct Answer {
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
-    /// Probability of the answer, 0 to 1. It is a softmax over the best answers of all passages and
-    /// "no answer". The logit of an answer is its score minus the passage's null score, divided by
-    /// the temperature; the logit of "no answer" is 0.
+    /// Probability of the answer, 0 to 1. This probability is a softmax over the best answers of
+    /// all passages and "no answer". The logit of an answer is its score minus the passage's null
+    /// score, divided by the temperature; the logit of "no answer" is 0.
     pub probability: f64,
     /// Sum of start and end logit, adjusted according to `--window-score`, minus the passage's
     /// retrieval penalty. Answers are sorted by this score.
@@ -59,10 +59,9 @@ pub(crate) struct Collector {
     /// The best answers, best first. Until `finish` is called, their field `probability` contains
     /// the margin over "no answer".
     answers: Vec<Answer>,
-    /// Logarithm of the sum of the exponentials of all candidates' margins and of 0, the margin of
-    /// "no answer".
+    /// Log-sum-exp of the margins of all candidates and of "no answer", whose margin is 0.
     log_total: f64,
-    /// Minimum over the passages of the null score minus the best answer's score.
+    /// Null score minus the best answer's score: the minimum over all passages.
     null_odds: f64,
 }
 

@@ -68,8 +68,8 @@ impl Calibration {
     /// Answers are compared with gold answers by MLQA's rules for the file's language. Returns
     /// `None` if no question has a gold answer.
     ///
-    /// The temperature minimises the negative log-likelihood of "the best answer is an exact
-    /// match". The threshold maximises F1, as in the official script of SQuAD 2.0.
+    /// The temperature minimises the negative log-likelihood of whether each best answer is an
+    /// exact match. The threshold maximises F1, as in the official script of SQuAD 2.0.
     ///
     /// # Errors
     /// The errors of [`score`] and [`score_squad2`].
@@ -196,7 +196,7 @@ fn predictions_at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Predicti
 }
 
 /// Computes the probabilities of a question's candidates, in order, and of "no answer": a softmax
-/// over candidates and "no answer". Without windows, "no answer" has probability 1.
+/// over candidates and "no answer". For a question without windows, "no answer" has probability 1.
 pub(crate) fn probabilities(n_best: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     let score = |score: f32| f64::from(score) / temperature;
     let candidates: Vec<f64> =
@@ -220,7 +220,7 @@ fn log_loss(outcomes: &[Prediction]) -> f64 {
 /// Returns the temperature with the lowest loss. Evaluates the powers of two from 1/8 to 64, and
 /// then refines the best exponent with steps that are halved repeatedly.
 fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
-    let (mut best_exponent, mut width) = (0.0f64, 3.0);
+    let (mut best_exponent, mut step) = (0.0f64, 3.0);
     let mut lowest_loss = loss(1.0);
     for exponent in (-3..=6).map(f64::from) {
         let candidate_loss = loss(exponent.exp2());
@@ -228,9 +228,9 @@ fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
             (best_exponent, lowest_loss) = (exponent, candidate_loss);
         }
     }
-    while width > 0.01 {
-        width /= 2.0;
-        for exponent in [best_exponent - width, best_exponent + width] {
+    while step > 0.01 {
+        step /= 2.0;
+        for exponent in [best_exponent - step, best_exponent + step] {
             let candidate_loss = loss(exponent.exp2());
             if candidate_loss < lowest_loss {
                 (best_exponent, lowest_loss) = (exponent, candidate_loss);

@@ -24,9 +24,9 @@ const MAX_BYTES: u64 = 256 << 20;
 const ROW_FORMAT: &str =
     "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
-/// Documents in files. Each pass over the documents reads the files again, so the documents can be
-/// larger than the memory. A file with rows (`.jsonl`, `.jsonl.gz`) has one document per line. A
-/// file with any other name is one document.
+/// Documents in files or in memory. Each pass over the documents reads the files again, so the
+/// files can be larger than the memory. A file with rows (`.jsonl`, `.jsonl.gz`) has one document
+/// per line. A file with any other name is one document.
 ///
 /// ```
 /// use polyqa::Documents;
@@ -79,7 +79,7 @@ impl Documents {
     pub fn of_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
         let to_source = |path: PathBuf| {
             if path == Path::new("-") {
-                return Ok(Source::InMemory(document(&path)?));
+                return Ok(Source::InMemory(read_document(&path)?));
             }
             let metadata = std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?;
             if metadata.is_dir() {
@@ -102,7 +102,7 @@ impl Documents {
     /// file are returned when its rows are read.
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
         if path == Path::new("-") {
-            let documents = rows(&path).map(|row| Ok(Source::InMemory(row?)));
+            let documents = read_rows(&path).map(|row| Ok(Source::InMemory(row?)));
             self.sources.extend(documents.collect::<Result<Vec<_>>>()?);
         } else {
             self.sources.push(Source::Rows(path));
@@ -131,9 +131,8 @@ impl Documents {
     /// The errors of [`iter`](Self::iter).
     pub fn count(&self) -> Result<usize> {
         let count_documents = |source: &Source| match source {
-            Source::Rows(path) => {
-                rows(path).try_fold(0, |count: usize, row| row.map(|_| count.saturating_add(1)))
-            }
+            Source::Rows(path) => read_rows(path)
+                .try_fold(0, |count: usize, row| row.map(|_| count.saturating_add(1))),
             _ => Ok(1),
         };
         self.sources.iter().map(count_documents).sum()
@@ -146,8 +145,8 @@ impl Documents {
     pub fn iter(&self) -> impl Iterator<Item = Result<Document>> {
         self.sources.iter().flat_map(|source| -> Box<dyn Iterator<Item = Result<Document>>> {
             match source {
-                Source::Text(path) => Box::new(std::iter::once(document(path))),
-                Source::Rows(path) => Box::new(rows(path)),
+                Source::Text(path) => Box::new(std::iter::once(read_document(path))),
+                Source::Rows(path) => Box::new(read_rows(path)),
                 Source::InMemory(document) => Box::new(std::iter::once(Ok(document.clone()))),
             }
         })
@@ -155,14 +154,14 @@ impl Documents {
 }
 
 /// Reads a file as one document.
-fn document(path: &Path) -> Result<Document> {
+fn read_document(path: &Path) -> Result<Document> {
     let text = atomic_file::read_to_string_with_bom(path, MAX_BYTES);
     let text = text.map_err(|source| Error::read(path, source))?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }
 
 /// Returns the documents of a file of rows, up to the first error.
-fn rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
+fn read_rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
     let path = path.to_owned();
     let mut lines = Some(Lines::open(&path));
     std::iter::from_fn(move || {

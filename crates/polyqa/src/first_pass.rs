@@ -46,7 +46,7 @@ pub enum Ranking {
 /// BM25 finds passages that share words with a question, so it works within one language, and
 /// across languages only for names and numbers.
 pub struct FirstPass<'a> {
-    embedder: Embedder<u32, Words>,
+    embedder: Embedder<u32, WordTokenizer>,
     scorer: Scorer<usize>,
     /// The index of the document of each passage.
     document_indices: Vec<usize>,
@@ -56,9 +56,9 @@ pub struct FirstPass<'a> {
 
 /// Splits a text into lower-case words by UAX #29; each Han or Hiragana character is a word.
 #[derive(Default)]
-struct Words;
+struct WordTokenizer;
 
-impl Tokenizer for Words {
+impl Tokenizer for WordTokenizer {
     fn tokenize(&self, text: &str) -> Vec<String> {
         text.unicode_words().map(str::to_lowercase).collect()
     }
@@ -89,7 +89,7 @@ impl FirstPass<'_> {
             step()?;
         }
         let mean_words = n_words / to_f32(count.max(1));
-        let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(mean_words).build();
+        let embedder = EmbedderBuilder::<u32, WordTokenizer>::with_avgdl(mean_words).build();
         let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
         let (mut document_indices, mut sampled_bytes) = (Vec::with_capacity(count), 0);
         for passage in documents.passages() {
@@ -112,7 +112,7 @@ impl FirstPass<'_> {
     }
 
     /// Adds the retriever's embeddings of the passages. `documents` must be the documents passed to
-    /// [`over`](Self::over), and are read again. Calls `progress` with the number of documents
+    /// [`over`](Self::over); they are read again. Calls `progress` with the number of documents
     /// embedded so far.
     ///
     /// # Errors
@@ -184,14 +184,14 @@ impl FirstPass<'_> {
             // passages by such matches would lower the rank of relevant passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
-                false => fuse_rankings([sorted_indices(self.bm25(question)), dense]),
+                false => fuse_rankings([sorted_indices(self.bm25_scores(question)), dense]),
             }
         };
         pairs.map(fuse).collect()
     }
 
     /// Returns the index and the BM25 score of each passage that contains a word of the question.
-    fn bm25(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
+    fn bm25_scores(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
         let matches = self.scorer.matches(&self.embedder.embed(question));
         matches.into_iter().map(|passage| (passage.id, passage.score))
     }
@@ -201,7 +201,7 @@ impl FirstPass<'_> {
     /// across languages, where names and numbers match.
     fn bm25_penalties(&self, question: &str) -> Vec<f32> {
         let mut scores = vec![0.0; self.passages()];
-        for (passage, score) in self.bm25(question) {
+        for (passage, score) in self.bm25_scores(question) {
             if let Some(passage_score) = scores.get_mut(passage) {
                 *passage_score = score;
             }
@@ -225,9 +225,9 @@ impl FirstPass<'_> {
             for ((candidates, order), question) in
                 candidates.iter_mut().zip(rankings).zip(questions)
             {
-                let read_all = order.is_empty()
+                let reads_all = order.is_empty()
                     || self.dense.is_none() && self.language_mismatch(question).is_some();
-                *candidates = (!read_all).then(|| order.into_iter().take(max_passages).collect());
+                *candidates = (!reads_all).then(|| order.into_iter().take(max_passages).collect());
             }
         }
         let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.penalty_weight);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unrelated_document_does_not_change_penalties_elsewhere() {
+    fn an_unrelated_document_does_not_change_the_penalties_of_others() {
         let text = |words: [&str; 4]| {
             let paragraph = |word: &str| format!("{word} {}", "of many words in a row. ".repeat(9));
             words.map(paragraph).join("\n\n")

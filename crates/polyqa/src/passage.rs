@@ -8,10 +8,10 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::{Document, Documents, Result};
 
 /// Minimum length of a passage in words; shorter paragraphs are joined.
-const MIN_LENGTH: usize = 50;
+const MIN_WORDS: usize = 50;
 
 /// Maximum length in words of a passage with several sentences; longer paragraphs are cut.
-const MAX_LENGTH: usize = 250;
+const MAX_WORDS: usize = 250;
 
 /// A line with more characters than this number is a paragraph. Lines of texts that are wrapped at
 /// a fixed width are shorter.
@@ -42,8 +42,8 @@ impl Passage {
         }
     }
 
-    /// Returns the passages of a document, in order. A single passage is the whole text. If there
-    /// are several passages, the white space around them is excluded.
+    /// Returns the passages of a document, in order. If there is one passage, it is the whole text.
+    /// If there are several, the white space around each passage is excluded.
     pub fn split(document: &Document) -> Vec<Self> {
         let whole = Self::whole(document);
         let ranges = passage_ranges(&whole.text);
@@ -90,8 +90,8 @@ impl Documents {
 type Part = (Range<usize>, usize);
 
 /// Returns the byte range of each passage. A paragraph ends at a blank line or at the end of a long
-/// line. Paragraphs are joined to a passage until the passage has at least [`MIN_LENGTH`] words. A
-/// passage of more than [`MAX_LENGTH`] words is cut between sentences (UAX #29) into parts of about
+/// line. Paragraphs are joined to a passage until the passage has at least [`MIN_WORDS`] words. A
+/// passage of more than [`MAX_WORDS`] words is cut between sentences (UAX #29) into parts of about
 /// equal length.
 fn passage_ranges(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
@@ -102,15 +102,15 @@ fn passage_ranges(text: &str) -> Vec<Range<usize>> {
             None => (paragraph, length),
         };
         match sum {
-            ..MIN_LENGTH => incomplete = Some((joined, sum)),
-            MIN_LENGTH..=MAX_LENGTH => passages.push((joined, sum)),
+            ..MIN_WORDS => incomplete = Some((joined, sum)),
+            MIN_WORDS..=MAX_WORDS => passages.push((joined, sum)),
             _ => passages.extend(split_paragraph(text, joined)),
         }
     }
     // A short remainder at the end of a text is joined to the previous passage if the result is at
-    // most `MAX_LENGTH` words long.
+    // most `MAX_WORDS` words long.
     match (passages.last_mut(), incomplete) {
-        (Some((last, sum)), Some((remainder, length))) if *sum + length <= MAX_LENGTH => {
+        (Some((last, sum)), Some((remainder, length))) if *sum + length <= MAX_WORDS => {
             last.end = remainder.end
         }
         (_, incomplete) => passages.extend(incomplete),
@@ -118,7 +118,7 @@ fn passage_ranges(text: &str) -> Vec<Range<usize>> {
     passages.iter().filter_map(|(range, _)| trim_range(text, range)).collect()
 }
 
-/// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_LENGTH`] words. The
+/// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_WORDS`] words. The
 /// parts have about equal lengths.
 fn split_paragraph(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let sentences = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
@@ -128,7 +128,7 @@ fn split_paragraph(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     });
     let sentences: Vec<Part> = sentences.collect();
     let total_words: usize = sentences.iter().map(|(_, length)| length).sum();
-    let n_parts = total_words.div_ceil(MAX_LENGTH).max(1);
+    let n_parts = total_words.div_ceil(MAX_WORDS).max(1);
     let mut parts: Vec<Part> = Vec::with_capacity(n_parts);
     let mut words_before = 0;
     for (sentence, length) in sentences {
@@ -136,7 +136,7 @@ fn split_paragraph(text: &str, paragraph: Range<usize>) -> Vec<Part> {
         let starts_next = (2 * words_before + length) * n_parts > 2 * parts.len() * total_words;
         words_before += length;
         match parts.last_mut() {
-            Some((part, sum)) if !starts_next && *sum + length <= MAX_LENGTH => {
+            Some((part, sum)) if !starts_next && *sum + length <= MAX_WORDS => {
                 part.end = sentence.end;
                 *sum += length;
             }
@@ -217,16 +217,16 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_paragraph_is_cut_between_sentences_into_equal_parts() {
-        let lengths = |text: &str| {
+    fn an_overlong_paragraph_is_cut_between_sentences_into_equal_parts() {
+        let word_counts = |text: &str| {
             passage_texts(text).iter().map(|text| count_words(text)).collect::<Vec<_>>()
         };
         assert_eq!(
-            lengths(&"Ten words are in this sentence of the long paragraph. ".repeat(26)),
+            word_counts(&"Ten words are in this sentence of the long paragraph. ".repeat(26)),
             [130; 2]
         );
-        assert_eq!(lengths(&"这句话有八个字。".repeat(100)), [231, 238, 231]);
-        assert_eq!(lengths(&"word ".repeat(700)), [700]);
+        assert_eq!(word_counts(&"这句话有八个字。".repeat(100)), [231, 238, 231]);
+        assert_eq!(word_counts(&"word ".repeat(700)), [700]);
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
                 prop_assert!(start >= end && text[end..start].trim().is_empty());
                 end = start + passage.text.len();
                 prop_assert_eq!(&text[start..end], &*passage.text);
-                prop_assert!(all_passages.len() == 1 || count_words(&passage.text) <= MAX_LENGTH
+                prop_assert!(all_passages.len() == 1 || count_words(&passage.text) <= MAX_WORDS
                     || passage.text.trim_end().split_sentence_bounds().count() == 1);
             }
             prop_assert!(text[end..].trim().is_empty());

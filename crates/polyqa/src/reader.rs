@@ -178,8 +178,8 @@ impl Reader {
     /// been read.
     ///
     /// A question consists of an optional id and its text. The first pass also lowers the scores of
-    /// answers in less relevant passages. At a time, memory contains one document of a file, and
-    /// about 256 kB of passages with their windows.
+    /// answers in less relevant passages. At any time, one document of a file and about 256 kB of
+    /// passages with their windows are in memory.
     ///
     /// # Errors
     /// The errors of `on_answers`, [`Documents::iter`] and [`QaPredictor::predict`].
@@ -193,7 +193,7 @@ impl Reader {
         for batch in questions.chunks(QUESTIONS_PER_PASS) {
             let mut collectors: Vec<Collector> = batch.iter().map(|_| Collector::new()).collect();
             let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
-            let selection = first_pass.map(|(pass, passages)| pass.select(&texts, passages));
+            let selection = first_pass.map(|(pass, limit)| pass.select(&texts, limit));
             let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
             for (index, passage) in documents.passages().enumerate() {
@@ -272,13 +272,16 @@ impl Reader {
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,
     pub items: Vec<Pair>,
+    /// Total size of the passages.
     pub bytes: usize,
 }
 
 /// A question and a passage.
 #[derive(Debug)]
 pub(crate) struct Pair {
+    /// Index of the question.
     question: usize,
+    /// Index of the passage.
     index: usize,
     passage: Passage,
 }

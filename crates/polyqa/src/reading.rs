@@ -21,8 +21,8 @@ pub type Query = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects passages together with BM25, and determines the passages' penalties. `None` if BM25
-    /// does both alone.
+    /// Selects passages together with BM25, and determines the passages' penalties. Without a
+    /// retriever, BM25 alone selects passages and determines penalties.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -106,7 +106,7 @@ struct PairGroup {
 
 impl Reading {
     /// Returns the total number of windows.
-    pub fn windows(&self) -> usize {
+    pub fn n_windows(&self) -> usize {
         self.windows.len()
     }
 

@@ -160,8 +160,8 @@ impl Retriever {
     ///
     /// The score of an answer is reduced by the weight times a difference of cosine similarities to
     /// the question: the similarity of the most similar passage in all documents minus the
-    /// similarity of the answer's passage. The default is
-    /// 80. With 0, the retriever only selects passages.
+    /// similarity of the answer's passage. The default weight is 80. With 0, the retriever only
+    /// selects passages.
     #[must_use]
     pub fn with_penalty_weight(self, penalty_weight: f32) -> Self {
         Self { penalty_weight, ..self }
@@ -204,7 +204,7 @@ impl Retriever {
         embeddings: &mut HashMap<Key, Vector>,
         pending: &mut Vec<(Key, Vec<u32>)>,
     ) -> Result<Key> {
-        let key = key(kind, text);
+        let key = cache_key(kind, text);
         if embeddings.contains_key(&key) {
             return Ok(key);
         }
@@ -307,9 +307,9 @@ fn cosines(
     block: usize,
 ) -> tasks::Result<Vec<Vec<f32>>> {
     let mut cosines = vec![Vec::with_capacity(passages.len()); questions.len()];
-    let queries = matrix(questions, width)?.f_transpose(0, 1)?;
+    let queries = to_matrix(questions, width)?.f_transpose(0, 1)?;
     for batch in passages.chunks(block).filter(|_| !questions.is_empty()) {
-        let batch_matrix = matrix(batch, width)?;
+        let batch_matrix = to_matrix(batch, width)?;
         let products = no_grad(|| batch_matrix.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
         let products = Vec::<f32>::try_from(products.f_contiguous()?.f_view([-1])?)?;
         for (passage, products) in batch.iter().zip(products.chunks(questions.len())) {
@@ -323,7 +323,7 @@ fn cosines(
 }
 
 /// Returns embeddings as a float64 matrix on the CPU, with zeros for empty embeddings.
-fn matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
+fn to_matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
     let zeros = vec![0.0; usize::try_from(width).unwrap_or_default()];
     let rows = rows.iter().map(|row| if row.is_empty() { zeros.as_slice() } else { row });
     let flat: Vec<f64> = rows.flatten().map(|&x| f64::from(x)).collect();
@@ -331,7 +331,7 @@ fn matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
 }
 
 /// Computes the digest of a text and its kind.
-fn key(kind: &str, text: &str) -> Key {
+fn cache_key(kind: &str, text: &str) -> Key {
     Sha256::new_with_prefix(kind).chain_update([0]).chain_update(text).finalize().into()
 }
 
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn long_rows_keep_their_last_token() {
+    fn truncated_texts_retain_their_last_token() {
         assert_eq!(truncate(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
         assert_eq!(truncate(&[0, 5, 2], 3), [0, 5, 2]);
     }

@@ -33,20 +33,20 @@ struct Module {
 /// # Errors
 /// [`Error::Read`] or [`Error::Content`] naming the file.
 pub(crate) fn load_settings(folder: &Path, name: &str) -> Result<Settings> {
-    let config = json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+    let config = read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
     let max_length = config.get("max_seq_length").and_then(Value::as_u64);
-    let [query_prefix, passage_prefix] = prefixes(folder, name)?;
+    let [query_prefix, passage_prefix] = read_prefixes(folder, name)?;
     Ok(Settings {
-        pooling: pooling(folder)?,
+        pooling: read_pooling(folder)?,
         query_prefix,
         passage_prefix,
         max_length: max_length.and_then(|length| usize::try_from(length).ok()),
     })
 }
 
-fn pooling(folder: &Path) -> Result<Pooling> {
+fn read_pooling(folder: &Path) -> Result<Pooling> {
     let path = pooling_file(folder)?;
-    let Some(config) = json(&path)? else { return Ok(Pooling::Mean) };
+    let Some(config) = read_json(&path)? else { return Ok(Pooling::Mean) };
     let flag = |key: &str| config.get(key).and_then(Value::as_bool);
     let modes = config.as_object().into_iter().flatten();
     let modes = modes
@@ -55,7 +55,7 @@ fn pooling(folder: &Path) -> Result<Pooling> {
     modes.extend(config.get("pooling_mode").and_then(Value::as_str));
     match modes.as_slice() {
         _ if flag("include_prompt") == Some(false) => {
-            Err(invalid(&path, "include_prompt: false is not supported"))
+            Err(file_error(&path, "include_prompt: false is not supported"))
         }
         ["pooling_mode_mean_tokens" | "mean"] => Ok(Pooling::Mean),
         ["pooling_mode_cls_token" | "cls"] => Ok(Pooling::First),
@@ -63,7 +63,7 @@ fn pooling(folder: &Path) -> Result<Pooling> {
             let modes = modes.join(", ");
             let problem =
                 format!("unsupported pooling [{modes}] (supported: mean_tokens or cls_token)");
-            Err(invalid(&path, problem))
+            Err(file_error(&path, problem))
         }
     }
 }
@@ -72,9 +72,9 @@ fn pooling(folder: &Path) -> Result<Pooling> {
 fn pooling_file(folder: &Path) -> Result<PathBuf> {
     let default_path = folder.join("1_Pooling/config.json");
     let path = folder.join("modules.json");
-    let Some(list) = json(&path)? else { return Ok(default_path) };
+    let Some(list) = read_json(&path)? else { return Ok(default_path) };
     let modules: Vec<Module> = serde_json::from_value(list)
-        .map_err(|error| invalid(&path, format!("not a list of modules: {error}")))?;
+        .map_err(|error| file_error(&path, format!("not a list of modules: {error}")))?;
     let mut pooling = default_path;
     for module in &modules {
         match module.r#type.rsplit('.').next().unwrap_or_default() {
@@ -86,12 +86,12 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
                 if !inside || !pooling.is_file() {
                     let problem =
                         format!("there is no {:?} for its Pooling module", pooling.display());
-                    return Err(invalid(&path, format!("{problem}; copy the whole model")));
+                    return Err(file_error(&path, format!("{problem}; copy the whole model")));
                 }
             }
             other => {
-                let supported = "supported: Transformer, Pooling, Normalize";
-                return Err(invalid(&path, format!("unsupported module {other:?} ({supported})")));
+                let allowed = "supported: Transformer, Pooling, Normalize";
+                return Err(file_error(&path, format!("unsupported module {other:?} ({allowed})")));
             }
         }
     }
@@ -99,8 +99,8 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Returns the prefixes of questions and passages.
-fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
-    let config = json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+fn read_prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
+    let config = read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
     let prompt = |keys: [&str; 2]| {
         let prompt = keys.into_iter().find_map(|key| config.get("prompts")?.get(key)?.as_str());
         prompt.unwrap_or_default().to_owned()
@@ -135,18 +135,18 @@ fn card_title(folder: &Path) -> String {
 }
 
 /// Reads a JSON file; `None` if it does not exist.
-fn json(path: &Path) -> Result<Option<Value>> {
+fn read_json(path: &Path) -> Result<Option<Value>> {
     match atomic_file::read_limited(path, MAX_BYTES) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Some(value)),
-            Err(error) => Err(invalid(path, error)),
+            Err(error) => Err(file_error(path, error)),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::read(path, source)),
     }
 }
 
-fn invalid(path: &Path, problem: impl std::fmt::Display) -> Error {
+fn file_error(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::Content { path: path.to_owned(), problem: problem.to_string() }
 }
 
@@ -176,7 +176,7 @@ mod tests {
     );
 
     #[test]
-    fn settings_are_those_of_sentence_transformers() {
+    fn settings_are_read_from_the_files_of_sentence_transformers() {
         let default = read_settings("bge", &[]).unwrap();
         assert_eq!((default.pooling, default.max_length), (Pooling::Mean, None));
         let modules = r#"[

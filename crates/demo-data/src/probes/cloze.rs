@@ -59,10 +59,10 @@ impl Generator for ClozeConfig {
         let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in [("train", &split.train), ("test", &split.test)] {
-            let (split_files, report) = clozes(&graph, &templates, heads, &self.facts.languages)?;
-            files.extend(
-                split_files.into_iter().map(|(file, text)| (format!("{name}/{file}"), text)),
-            );
+            let (new_files, report) =
+                build_clozes(&graph, &templates, heads, &self.facts.languages)?;
+            files
+                .extend(new_files.into_iter().map(|(file, text)| (format!("{name}/{file}"), text)));
             counts.insert(name.to_owned(), json!(report));
         }
         Ok((files, Value::Object(counts)))
@@ -78,7 +78,7 @@ impl Generator for ClozeConfig {
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no fact can be expressed in all languages;
 /// [`kg_triples::Error::Value`] for a relation whose id is not a valid file name.
-pub fn clozes(
+pub fn build_clozes(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     heads: &BTreeSet<String>,

@@ -50,8 +50,7 @@ impl Generator for InferenceConfig {
         let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in split.by_name() {
-            let pairs =
-                inference_pairs(&graph, &templates, (name, heads), languages, self.premises)?;
+            let pairs = create_pairs(&graph, &templates, (name, heads), languages, self.premises)?;
             let all_rows: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
             let (first, first_rows) = pairs.rows.first().context("--languages is empty")?;
             match name {
@@ -120,7 +119,7 @@ struct Item<'a> {
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no pair can be created.
-pub fn inference_pairs(
+pub fn create_pairs(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     (split, heads): (&str, &BTreeSet<String>),
@@ -137,8 +136,8 @@ pub fn inference_pairs(
         );
         return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
     }
-    let language_rows = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
-    let rows = languages.iter().map(language_rows).collect::<Result<_, kg_triples::Error>>()?;
+    let entry = |&language: &Language| Ok((language, render_rows(&verbalised, &items, language)?));
+    let rows = languages.iter().map(entry).collect::<Result<_, kg_triples::Error>>()?;
     Ok(Pairs { rows, report })
 }
 
@@ -209,7 +208,7 @@ fn labels_differ(verbalised: &VerbalisedFacts<'_>, original: Triple<'_>, tail: &
     })
 }
 
-fn rows(
+fn render_rows(
     verbalised: &VerbalisedFacts<'_>,
     items: &[Item<'_>],
     language: Language,

@@ -13,7 +13,7 @@ pub(super) struct VerbalisedFacts<'a> {
     pub(super) languages: &'a [Language],
     /// The facts, in the order of the graph's triples.
     pub(super) facts: Vec<Triple<'a>>,
-    /// Number of facts with a head in `heads` that lack a label or a template.
+    /// Number of facts with a head in the given set that lack a label or a template.
     pub(super) without_sentence: usize,
 }
 

@@ -32,7 +32,7 @@ pub fn build_questions(
     let known_language = |language: &Language| graph.known_language(language.as_str());
     let languages: Vec<Language> =
         context_languages.iter().map(known_language).collect::<Result<_, _>>()?;
-    let (pool, item_facts, mut report) = builder.facts(heads);
+    let (pool, item_facts, mut report) = builder.select_facts(heads);
     let rendered: Vec<Option<Vec<QuestionItem>>> = (0u64..)
         .zip(item_facts)
         .collect::<Vec<_>>()

@@ -30,8 +30,9 @@ impl<'g> FactPool<'g> {
         &self.facts
     }
 
-    /// Selects `count` facts: the target, then up to `same_relation_facts` facts with its relation,
-    /// then facts of any relation. Returns `None` if the compatible facts are fewer than `count`.
+    /// Selects `count` facts: the target, then up to `same_relation_facts` facts with the target's
+    /// relation, then facts of any relation. Returns `None` if fewer than `count` facts are
+    /// compatible.
     pub(super) fn select(
         &self,
         target: Triple<'g>,

@@ -145,7 +145,9 @@ fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> V
 
 /// The facts of an item's context, and the index of the question's fact among them.
 pub(super) struct Plan<'g> {
+    /// Number of the item.
     number: u64,
+    /// Number of the question's fact in the graph.
     fact_number: u32,
     pub(super) facts: Vec<Triple<'g>>,
     /// Index of the question's fact in `facts`.
@@ -214,7 +216,7 @@ impl<'b> ItemBuilder<'b> {
 
     /// Returns the facts about `heads` that can be expressed as sentences, the fact of each item in
     /// order, and counts of the facts.
-    pub(super) fn facts(
+    pub(super) fn select_facts(
         &self,
         heads: &BTreeSet<String>,
     ) -> (FactPool<'b>, Vec<Triple<'b>>, QuestionReport) {

@@ -30,7 +30,7 @@ fn question_sets(codes: &[&str], counterfactual: bool) -> Vec<QuestionSet> {
     build_questions(&graph, &templates, "test", &heads, &config, &languages(codes)).unwrap()
 }
 
-/// Returns the ids of the entities with each label.
+/// Returns the ids of the entities by label.
 fn ids_by_label(graph: &KnowledgeGraph, language: Language) -> BTreeMap<String, BTreeSet<String>> {
     let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for triple in graph.triples() {

@@ -1,8 +1,8 @@
 //! Tests of clozes and inference pairs generated from facts.
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::probes::cloze::clozes;
-use crate::probes::inference::{PREMISE_FACTS, inference_pairs};
+use crate::probes::cloze::build_clozes;
+use crate::probes::inference::{PREMISE_FACTS, create_pairs};
 use crate::questions::template::TemplateSet;
 use crate::split::EntitySplit;
 use kg_triples::{KnowledgeGraph, Language};
@@ -24,7 +24,7 @@ fn cells_by_row(rows: &str) -> Vec<Vec<String>> {
 #[test]
 fn every_language_has_clozes_about_the_same_facts() {
     let (graph, templates, languages) = demo_inputs();
-    let (files, report) = clozes(&graph, &templates, &heads(&graph), &languages).unwrap();
+    let (files, report) = build_clozes(&graph, &templates, &heads(&graph), &languages).unwrap();
     let files: BTreeMap<String, String> = files.into_iter().collect();
     assert_eq!(report.facts + report.without_sentence, graph.len());
     let mut facts: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -53,7 +53,7 @@ fn labels_follow_from_the_premise() {
     let (graph, templates, languages) = demo_inputs();
     let split = EntitySplit::default().split_heads(&graph).unwrap();
     let test = ("test", &split.test);
-    let pairs = inference_pairs(&graph, &templates, test, &languages, 3).unwrap();
+    let pairs = create_pairs(&graph, &templates, test, &languages, 3).unwrap();
     assert_eq!(pairs.rows.len(), 3);
     let rows_by_language: Vec<_> = pairs.rows.iter().map(|(_, rows)| cells_by_row(rows)).collect();
     for rows in &rows_by_language {

@@ -22,7 +22,7 @@ P37\tde\tquestion\tWas spricht man in {head} ?
 P37\tzh\tquestion\t{head} 的人说什么？
 ";
 
-fn templates(text: &str) -> Result<TemplateSet, kg_triples::Error> {
+fn parse_templates(text: &str) -> Result<TemplateSet, kg_triples::Error> {
     let dir = tempdir().unwrap();
     std::fs::write(dir.path().join("templates.tsv"), text).unwrap();
     TemplateSet::read(dir.path().join("templates.tsv"))
@@ -38,7 +38,7 @@ fn config(languages: &[&str], facts: usize, same_relation_facts: usize) -> Quest
 }
 
 fn build_set(graph: &KnowledgeGraph, config: &QuestionConfig) -> QuestionSet {
-    test_set(graph, &templates(TEMPLATES).unwrap(), &heads(graph), config).unwrap()
+    test_set(graph, &parse_templates(TEMPLATES).unwrap(), &heads(graph), config).unwrap()
 }
 
 /// Parses a context and returns head label, tail label and relation of each sentence.
@@ -82,7 +82,7 @@ fn country_graph(countries: usize) -> KnowledgeGraph {
 
 #[test]
 fn template_errors_name_line_and_column() {
-    let valid = templates(TEMPLATES).unwrap();
+    let valid = parse_templates(TEMPLATES).unwrap();
     let language = "en".parse().unwrap();
     assert_eq!(valid.get("P36", language, TemplateKind::Statement).len(), 1);
     assert_eq!(valid.get("P36", language, TemplateKind::Question).len(), 1);
@@ -98,7 +98,7 @@ fn template_errors_name_line_and_column() {
         ("P36\ten\tstatement\t{head} : {Tail}", "template"),
         ("P36\ten\tstatement\t{head} : {tail} {", "template"),
     ] {
-        match templates(&format!("{TEMPLATES}{row}\n")) {
+        match parse_templates(&format!("{TEMPLATES}{row}\n")) {
             Err(kg_triples::Error::Row { line: 12, column: actual, path, .. }) => {
                 assert_eq!(actual, column);
                 assert!(path.ends_with("templates.tsv"));
@@ -106,7 +106,7 @@ fn template_errors_name_line_and_column() {
             other => panic!("{row}: {other:?}"),
         }
     }
-    assert!(matches!(templates("# nothing\n"), Err(kg_triples::Error::Header { .. })));
+    assert!(matches!(parse_templates("# nothing\n"), Err(kg_triples::Error::Header { .. })));
     assert!(Template::parse("{tail} is of {head}", TemplateKind::Statement).is_ok());
 }
 
@@ -162,7 +162,7 @@ fn facts_of_other_relations_complete_a_context() {
     let graph = country_graph(12);
     let set = build_set(&graph, &QuestionConfig { items: Some(240), ..config(&["en"], 4, 1) });
     assert_eq!(set.items.len(), 240);
-    let mut other_relations = 0;
+    let mut other_relation_count = 0;
     for item in &set.items {
         let parsed = parse_context(&item.context);
         assert_eq!(parsed.len(), 4);
@@ -175,9 +175,9 @@ fn facts_of_other_relations_complete_a_context() {
             "one sentence about the head"
         );
         assert!(parsed.iter().filter(|(_, _, r)| *r == relation).count() >= 2);
-        other_relations += parsed.iter().filter(|(_, _, r)| *r != relation).count();
+        other_relation_count += parsed.iter().filter(|(_, _, r)| *r != relation).count();
     }
-    assert!(other_relations > 0);
+    assert!(other_relation_count > 0);
     // This graph has only three facts per relation, so the fourth sentence of each context has
     // another relation than the question.
     let small_set = build_set(&countries(), &config(&["en"], 4, 3));
@@ -223,7 +223,7 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
     assert_eq!(set.items.len(), 200);
     let english: BTreeSet<&str> =
         graph.entities().map(|id| graph.label(id, "en").unwrap()).collect();
-    let mut true_facts = 0;
+    let mut true_fact_count = 0;
     let mut labels = BTreeSet::new();
     for item in &set.items {
         let parsed = parse_context(&item.context);
@@ -243,14 +243,14 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
             let label = substring(&question.text, question.head_start, question.head_length);
             assert_eq!(label, translation, "{head:?}");
         }
-        true_facts += graph
+        true_fact_count += graph
             .triples()
             .filter(|t| {
                 t.head == entity(head) && t.tail == entity(&item.answer) && t.relation == relation
             })
             .count();
     }
-    assert!(true_facts < 10, "{true_facts} of 200 are true");
+    assert!(true_fact_count < 10, "{true_fact_count} of 200 are true");
     assert!(labels.len() > 100, "labels come from all entities: {}", labels.len());
 }
 
@@ -291,7 +291,7 @@ fn every_head_is_in_one_split() {
     }
     // Questions and contexts of a split are only about heads of the split.
     let config = config(&["en"], 4, 3);
-    let set = test_set(&graph, &templates(TEMPLATES).unwrap(), &split.dev, &config).unwrap();
+    let set = test_set(&graph, &parse_templates(TEMPLATES).unwrap(), &split.dev, &config).unwrap();
     assert_eq!(set.items.len(), 30);
     let names: BTreeSet<&str> = split.dev.iter().map(|id| graph.label(id, "en").unwrap()).collect();
     for item in &set.items {

@@ -7,7 +7,7 @@ use mlqa_eval::Dataset;
 
 use super::common::data_path;
 
-fn split(first: Option<usize>) -> XquadSplit {
+fn split_config(first: Option<usize>) -> XquadSplit {
     XquadSplit {
         xquad: data_path("xquad"),
         languages: ["en", "de"].map(|code| code.parse().unwrap()).into(),
@@ -21,19 +21,19 @@ fn split(first: Option<usize>) -> XquadSplit {
     }
 }
 
-fn dataset(text: &str) -> Dataset {
+fn parse_dataset(text: &str) -> Dataset {
     Dataset::parse(text, "xquad.json").unwrap()
 }
 
 fn contexts(text: &str) -> BTreeSet<String> {
-    let questions = dataset(text).questions;
+    let questions = parse_dataset(text).questions;
     questions.iter().map(|question| question.context.to_string()).collect()
 }
 
 #[test]
 fn no_article_is_in_two_splits_in_any_language() {
     for (first, splits) in [(None, 3), (Some(36), 2)] {
-        let (files, counts) = split(first).generate().unwrap();
+        let (files, counts) = split_config(first).generate().unwrap();
         let files: BTreeMap<String, String> = files.into_iter().collect();
         for language in ["en", "de"] {
             let by_split: Vec<BTreeSet<String>> = ["train", "dev", "test"]
@@ -54,18 +54,18 @@ fn no_article_is_in_two_splits_in_any_language() {
         let total: u64 = counts.as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
         assert_eq!(total, 1190);
     }
-    assert_eq!(split(Some(36)).generate().unwrap().1["train"], 925);
+    assert_eq!(split_config(Some(36)).generate().unwrap().1["train"], 925);
 }
 
 #[test]
 fn folds_test_each_question_once_in_each_pair_of_languages() {
     let mut test_ids = Vec::new();
     for fold in ["1/4", "2/4", "3/4", "4/4"] {
-        let split = XquadSplit { fold: Some(fold.parse().unwrap()), ..split(None) };
+        let split = XquadSplit { fold: Some(fold.parse().unwrap()), ..split_config(None) };
         let (files, counts) = split.generate().unwrap();
         let files: BTreeMap<String, String> = files.into_iter().collect();
         assert_eq!(files.len(), 2 + 4, "{:?}", files.keys());
-        let test = |pair: &str| dataset(&files[&format!("test-context-{pair}.json")]);
+        let test = |pair: &str| parse_dataset(&files[&format!("test-context-{pair}.json")]);
         let train = contexts(&files["train-context-en-question-en.json"]);
         let english = test("en-question-en").questions;
         assert!(english.iter().all(|question| !train.contains(&*question.context)));
@@ -86,10 +86,10 @@ fn folds_test_each_question_once_in_each_pair_of_languages() {
 #[test]
 fn documents_are_whole_articles_with_the_same_answers() {
     let test_file = |documents| {
-        let (files, _) = XquadSplit { documents, ..split(Some(36)) }.generate().unwrap();
+        let (files, _) = XquadSplit { documents, ..split_config(Some(36)) }.generate().unwrap();
         let name = if documents { "documents.de.json" } else { "xquad.de.json" };
         let text = files.into_iter().find(|file| file.0 == name).unwrap().1;
-        let dataset = dataset(&text);
+        let dataset = parse_dataset(&text);
         dataset.check_answers().unwrap();
         (contexts(&text), dataset.questions)
     };

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{Corruption, MaskedExample, MaskingVocab};
 use crate::IGNORE_INDEX;
 
-/// The random generator of one example under one policy. The policy's name has at most 24 bytes.
+/// The random generator of one example under one policy. The policy's name may have at most 24
+/// bytes.
 pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (out, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(policy.bytes())) {

@@ -1,7 +1,7 @@
 //! Errors of the masking policies.
 use std::ops::Range;
 
-/// An error of a masking policy, with the span or option and the expected and actual values.
+/// An error of a masking policy. The message names a span or option, and its actual value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskingError {
@@ -12,7 +12,7 @@ pub enum MaskingError {
         option: &'static str,
         /// The actual value.
         value: f64,
-        /// The expected value.
+        /// The accepted values.
         rule: &'static str,
     },
     /// No token is available for random replacement.

@@ -7,15 +7,15 @@ const LENGTH: i64 = 10;
 type Span = (i64, i64);
 
 /// A candidate list per row, as tensors; empty slots are last.
-struct Lists {
+struct SpanLists {
     starts: Tensor,
     ends: Tensor,
     valid: Tensor,
 }
 
-impl Lists {
+impl SpanLists {
     fn new(rows: &[Vec<Span>], slots: usize) -> Self {
-        let padded = |pick: fn(&Span) -> i64| -> Tensor {
+        let padded_field = |pick: fn(&Span) -> i64| -> Tensor {
             let row = |row: &Vec<Span>| {
                 let mut values: Vec<i64> = row.iter().map(pick).collect();
                 values.resize(slots, 77); // invalid position: empty slots are ignored
@@ -25,8 +25,8 @@ impl Lists {
         };
         let valid = |row: &Vec<Span>| (0..slots).map(|i| i < row.len()).collect();
         Self {
-            starts: padded(|span| span.0),
-            ends: padded(|span| span.1),
+            starts: padded_field(|span| span.0),
+            ends: padded_field(|span| span.1),
             valid: flags(&rows.iter().map(valid).collect::<Vec<_>>()),
         }
     }
@@ -36,7 +36,7 @@ impl Lists {
     }
 }
 
-fn run(lists: &Lists, gold: &[Span]) -> Result<AnswerCandidates, Error> {
+fn run(lists: &SpanLists, gold: &[Span]) -> Result<AnswerCandidates, Error> {
     let starts = Tensor::from_slice(&gold.iter().map(|span| span.0).collect::<Vec<_>>());
     let ends = Tensor::from_slice(&gold.iter().map(|span| span.1).collect::<Vec<_>>());
     answer_candidates(&lists.spans(), &starts, &ends, LENGTH)
@@ -67,7 +67,7 @@ fn gold_spans_are_inserted_into_lists() {
         vec![(9, 9), (3, 3), (4, 4)], // gold at the last position and first in the list
     ];
     let gold = [(3, 3), (4, 9), (4, 9), (2, 2), (3, LENGTH), (0, 0), (9, 9)];
-    let lists = Lists::new(&rows, 3);
+    let lists = SpanLists::new(&rows, 3);
     let z = run(&lists, &gold).unwrap();
     let (a, b, c) = (Some((1, 2)), Some((3, 3)), Some((5, 8)));
     assert_eq!(
@@ -87,7 +87,7 @@ fn gold_spans_are_inserted_into_lists() {
 
 #[test]
 fn duplicate_gold_spans_are_listed_once() {
-    let lists = Lists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
+    let lists = SpanLists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
     let (gold, other) = (Some((3, 3)), Some((1, 2)));
     let z = run(&lists, &[(3, 3)]).unwrap();
     assert_eq!(slots(&z), [[gold, other, None, None]]);
@@ -105,13 +105,13 @@ fn an_empty_batch_gives_an_empty_result() {
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let error_of = |lists: &Lists, gold: &[Span]| error_message(run(lists, gold));
-    let list_error = |rows: Vec<Span>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
+    let lists = SpanLists::new(&[vec![(1, 2), (3, 3)]], 2);
+    let error_of = |lists: &SpanLists, gold: &[Span]| error_message(run(lists, gold));
+    let list_error = |rows: Vec<Span>, slots| error_of(&SpanLists::new(&[rows], slots), &[(1, 2)]);
     let short_mask =
-        Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
+        SpanLists { valid: flags(&[vec![true]]), ..SpanLists::new(&[vec![(1, 2), (3, 3)]], 2) };
     let wrong_dtype =
-        Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
+        SpanLists { valid: lists.starts.shallow_clone(), ..SpanLists::new(&[vec![(1, 2); 2]], 2) };
     assert_messages([
         (error_of(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
         (error_of(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
@@ -127,7 +127,7 @@ fn invalid_arguments_are_reported() {
 }
 
 /// Reference implementation with loops.
-fn naive(list: &[Span], slots: usize, gold: Span) -> Vec<Option<Span>> {
+fn naive_slots(list: &[Span], slots: usize, gold: Span) -> Vec<Option<Span>> {
     let is_inside = |position: i64| (0..LENGTH).contains(&position);
     let mut row: Vec<Option<Span>> = list.iter().copied().map(Some).collect();
     if is_inside(gold.0) && is_inside(gold.1) && !list.contains(&gold) {
@@ -163,10 +163,10 @@ proptest! {
     #[test]
     fn agrees_with_the_loops((k, rows) in batches()) {
         let (lists, gold): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        let tensors = Lists::new(&lists, k);
+        let tensors = SpanLists::new(&lists, k);
         let z = run(&tensors, &gold).unwrap();
         let expected: Vec<_> =
-            lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold)).collect();
+            lists.iter().zip(&gold).map(|(list, &gold)| naive_slots(list, k, gold)).collect();
         prop_assert_eq!(slots(&z), expected.clone());
         for ((row, &gold), index) in expected.iter().zip(&gold).zip(ints(&z.gold_index)) {
             let count = row.iter().filter(|&&span| span == Some(gold)).count();

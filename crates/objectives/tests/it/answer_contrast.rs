@@ -61,7 +61,7 @@ impl Batch {
     }
 
     /// The loss computed with loops; `None` if no row carries loss.
-    fn naive(&self, config: &AnswerContrastConfig) -> Option<f64> {
+    fn naive_loss(&self, config: &AnswerContrastConfig) -> Option<f64> {
         let length = self.hidden.dim().1 as i64;
         let is_inside = |position: i64| (0..length).contains(&position);
         let mean = |b: usize, (start, end): (i64, i64)| {
@@ -118,7 +118,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
     for count in [1, 2, 9] {
         let config = config(count);
-        let naive = batch.naive(&config).unwrap();
+        let naive = batch.naive_loss(&config).unwrap();
         let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
         LossCase { inputs: [&flat], loss: &loss, naive }.check(1e-13);
     }
@@ -166,7 +166,7 @@ fn rows_and_tokens_without_loss_receive_exactly_zero() {
     batch.hidden.slice_mut(ndarray::s![0, 7, ..]).fill(f64::INFINITY); // in no span
     let x = tensor3(&batch.hidden).set_requires_grad(true);
     let loss = batch.run(&x, &config(1)).unwrap();
-    check_zeros(&loss, &[&x], &[&[1], &[0, 0], &[0, 7], &[2, 0], &[3, 0]]);
+    check_zero_gradients(&loss, &[&x], &[&[1], &[0, 0], &[0, 7], &[2, 0], &[3, 0]]);
     assert_finite(&x.grad());
     assert!(x.grad().get(0).get(1).ne(0.0).any().int64_value(&[]) == 1);
 }
@@ -216,14 +216,14 @@ fn results_do_not_depend_on_the_number_of_threads() {
 fn a_batch_without_negatives_is_an_error() {
     let mut without_gold = Batch::sample();
     without_gold.gold = vec![(-1, 2), (8, 8), (2, 9), (-100, -100), (99, 3)];
-    let mut without_negatives = equal_tokens_batch(1, 0);
+    let mut single_row = equal_tokens_batch(1, 0);
     let error = without_gold.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "gold_starts", .. }), "{error}");
-    let error = without_negatives.value(&config(1)).unwrap_err();
+    let error = single_row.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "candidates.valid", .. }), "{error}");
     assert!(error.to_string().contains("no row has an incorrect answer to contrast with"));
-    without_negatives = equal_tokens_batch(1, 2);
-    assert_near(without_negatives.value(&config(1)).unwrap(), 2_f64.ln(), 1e-14);
+    single_row = equal_tokens_batch(1, 2);
+    assert_near(single_row.value(&config(1)).unwrap(), 2_f64.ln(), 1e-14);
     let empty_batch = Batch {
         hidden: Array3::zeros((0, 4, 3)),
         question: Array2::from_elem((0, 4), true),
@@ -238,7 +238,7 @@ fn low_precision_is_computed_in_float32() {
     let batch = Batch::sample();
     let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
     let config = config(1);
-    let naive = batch.naive(&config).unwrap();
+    let naive = batch.naive_loss(&config).unwrap();
     let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
     // Rounding changes a vector by at most 2^-8. The error doubles three times: a cosine has two
     // vectors, τ is 1/2, and the loss is a difference of logits.
@@ -270,7 +270,7 @@ fn invalid_arguments_are_reported() {
     reversed.gold[3] = (6, 5);
     let mut out_of_window = batch.clone();
     out_of_window.lists[0][1] = Some((6, 8));
-    let states = |hidden: &Tensor| error_message(batch.run(hidden, &default));
+    let hidden_error = |hidden: &Tensor| error_message(batch.run(hidden, &default));
     assert_messages([
         (error_of(&batch, &high_temperature), "temperature = 1000.5: must be at most 1000"),
         (error_of(&out_of_window, &default), "candidates.ends: every value must be in 0..8…"),
@@ -281,13 +281,13 @@ fn invalid_arguments_are_reported() {
         ),
         (error_of(&reversed, &default), "gold_ends[3] = 5: the span starts at 6…"),
         (
-            states(&hidden.narrow(1, 0, 7)),
+            hidden_error(&hidden.narrow(1, 0, 7)),
             "question_mask: expected shape [B, L] = [5, 7], got [5, 8]",
         ),
-        (states(&hidden.view([40, 3])), "hidden: expected shape [B, L, H], got [40, 3]"),
-        (states(&Tensor::new()), "hidden: the tensor is undefined…"),
-        (states(&hidden.to_kind(Kind::Int64)), "hidden: expected dtype Float…"),
-        (states(&Tensor::zeros([5, 0, 3], FLOAT)), "question_mask: expected shape…"),
+        (hidden_error(&hidden.view([40, 3])), "hidden: expected shape [B, L, H], got [40, 3]"),
+        (hidden_error(&Tensor::new()), "hidden: the tensor is undefined…"),
+        (hidden_error(&hidden.to_kind(Kind::Int64)), "hidden: expected dtype Float…"),
+        (hidden_error(&Tensor::zeros([5, 0, 3], FLOAT)), "question_mask: expected shape…"),
     ]);
 }
 
@@ -325,7 +325,7 @@ proptest! {
     #[test]
     fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {
         let config = config(count);
-        match (batch.naive(&config), batch.value(&config)) {
+        match (batch.naive_loss(&config), batch.value(&config)) {
             (Some(expected), Ok(got)) => assert_near(got, expected, 1e-10),
             (None, Err(Error::Empty { .. })) => {}
             (expected, got) => prop_assert!(false, "got {got:?}, expected {expected:?}"),

@@ -10,7 +10,7 @@ use objectives::{
 use torch_ext::{dropout_factors_like, token_offsets};
 
 /// A lock for tests that draw from the random generator of the process.
-static GENERATOR: Mutex<()> = Mutex::new(());
+static GENERATOR_LOCK: Mutex<()> = Mutex::new(());
 
 /// Two layers with dropout between them, for queries and keys.
 struct Encoder {
@@ -76,7 +76,7 @@ fn step(encoder: &Encoder, batches: &[MicroBatch<Tensor>], dropout: f64) -> Resu
 
 #[test]
 fn gradients_equal_those_of_one_large_batch_with_equal_dropout() {
-    let _lock = GENERATOR.lock();
+    let _lock = GENERATOR_LOCK.lock();
     let (encoder, micro_batches) = (Encoder::new(), micro_batches());
     for dropout in [0.0, 0.4] {
         objectives::tch::manual_seed(5);
@@ -112,7 +112,7 @@ fn gradients_equal_those_of_one_large_batch_with_equal_dropout() {
 
 #[test]
 fn keys_are_pushed_once() {
-    let _lock = GENERATOR.lock();
+    let _lock = GENERATOR_LOCK.lock();
     let (encoder, micro_batches) = (Encoder::new(), micro_batches());
     let config = QueueConfig { size: 20, ..Default::default() };
     let mut queue = NegativeQueue::new(8, (Kind::Double, Device::Cpu), &config).unwrap();
@@ -141,7 +141,7 @@ fn keys_are_pushed_once() {
 
 #[test]
 fn errors_name_their_cause() {
-    let _lock = GENERATOR.lock();
+    let _lock = GENERATOR_LOCK.lock();
     let (encoder, micro_batches) = (Encoder::new(), micro_batches());
     let no_micro_batches: [MicroBatch<Tensor>; 0] = [];
     assert!(matches!(

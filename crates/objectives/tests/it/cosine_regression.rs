@@ -3,7 +3,7 @@ use crate::common::*;
 use ndarray::Array2;
 use objectives::{Error, cosine_regression};
 
-fn naive(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -> f64 {
+fn naive_loss(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -> f64 {
     let mut total = 0.0;
     for ((u, v), s) in first.rows().into_iter().zip(second.rows()).zip(similarities) {
         let (mut product, mut norm_u, mut norm_v) = (0.0, 0.0, 0.0);
@@ -21,7 +21,7 @@ fn naive(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -> f64
 fn equals_the_loops_and_gradients_equal_central_differences() {
     let (first, second) = (sines(5, 7, 0.731, 3.0), sines(5, 7, 1.137, 0.2));
     let similarities = [1.0, 0.0, 0.35, -0.5, 0.8];
-    let naive = naive(&first, &second, &similarities);
+    let naive = naive_loss(&first, &second, &similarities);
     let target_similarities = Tensor::from_slice(&similarities);
     let loss = |[u, v]: [&Tensor; 2]| cosine_regression(u, v, &target_similarities).unwrap();
     let case = LossCase { inputs: [&first, &second], loss: &loss, naive };
@@ -89,7 +89,7 @@ proptest! {
         let loss = |first: &Tensor, second: &Tensor| {
             scalar(&cosine_regression(first, second, &target_similarities).unwrap())
         };
-        let expected = naive(&first, &second, &similarities);
+        let expected = naive_loss(&first, &second, &similarities);
         let (first, second) = (tensor(&first), tensor(&second));
         assert_near(loss(&first, &second), expected, 1e-12);
         assert_near(loss(&second, &first), expected, 1e-12);

@@ -44,7 +44,7 @@ impl Lists {
 }
 
 /// The slots by descending cosine with the gold span, without the gold slot and empty slots.
-fn naive(hidden: &Array3<f64>, row: usize, gold: usize, valid: &[bool]) -> Vec<i64> {
+fn naive_slots(hidden: &Array3<f64>, row: usize, gold: usize, valid: &[bool]) -> Vec<i64> {
     let mean = |(start, end): (i64, i64)| naive_mean(hidden, row, start as usize, end as usize);
     let cosine = |slot: usize| naive_cosine(&mean(SPANS[slot]), &mean(SPANS[gold]));
     let mut slots: Vec<usize> = (0..8).filter(|&slot| slot != gold && valid[slot]).collect();
@@ -162,7 +162,7 @@ proptest! {
     #![proptest_config(with_cases(64))]
 
     #[test]
-    fn agrees_with_the_loops_in_any_order(
+    fn agrees_with_the_loops_in_any_row_order(
         values in prop::collection::vec(-3.0..3.0_f64, 4 * 12 * 3),
         valid in prop::collection::vec(prop::bool::weighted(0.7), 4 * 8),
         without_candidates in 0..4usize,
@@ -176,7 +176,7 @@ proptest! {
         let actual = lists.select(&tensor3(&hidden), hardest(count));
         let width = count.min(8);
         for (b, valid) in valid.iter().enumerate() {
-            let mut expected = naive(&hidden, b, b, valid);
+            let mut expected = naive_slots(&hidden, b, b, valid);
             expected.truncate(width);
             let row = |tensor: &Tensor| ints(&tensor.get(b as i64));
             let (slots, starts, ends) = (row(&actual.slots), row(&actual.starts), row(&actual.ends));

@@ -68,13 +68,13 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     batch.valid[1] = false;
     for config in configs() {
         for skip_oldest in [0, 4] {
-            let expected = batch.naive(skip_oldest as usize, &config);
+            let expected = batch.naive_loss(skip_oldest as usize, &config);
             assert_near(batch.loss(skip_oldest, &config), expected, 1e-12);
         }
         let case = LossCase {
             inputs: [&batch.query, &batch.key],
             loss: &|[query, key]| batch.run(query, key, 2, &config).unwrap(),
-            naive: batch.naive(2, &config),
+            naive: batch.naive_loss(2, &config),
         };
         case.check(1e-12);
     }
@@ -134,7 +134,7 @@ fn the_largest_entity_id_is_valid() {
     for max_id in [i64::MAX, i64::MAX - 2] {
         batch.ids = vec![max_id, -1, -1, max_id];
         assert_near(batch.loss(0, &config), expected, 1e-14);
-        assert_near(batch.loss(0, &config), batch.naive(0, &config), 1e-12);
+        assert_near(batch.loss(0, &config), batch.naive_loss(0, &config), 1e-12);
     }
 }
 
@@ -147,14 +147,14 @@ fn rows_without_loss_receive_exactly_zero() {
     for config in configs() {
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
         let loss = batch.run(&query, &key, 0, &config).unwrap();
-        check_zeros(&loss, &[&query, &key], &[&[1], &[3]]);
+        check_zero_gradients(&loss, &[&query, &key], &[&[1], &[3]]);
         for x in [query, key] {
             assert_all_nonzero(&x.grad().get(0));
         }
         let without_valid_rows = ContrastBatch { valid: vec![false; 4], ..batch.clone() };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
         let loss = without_valid_rows.run(&query, &key, 0, &config).unwrap();
-        check_zeros(&loss, &[&query, &key], &[&[]]);
+        check_zero_gradients(&loss, &[&query, &key], &[&[]]);
         assert_eq!(scalar(&loss), 0.0);
     }
 }
@@ -164,7 +164,7 @@ fn several_blocks_equal_one_block() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
     let batch = ContrastBatch::sines(6, 16, 3000);
     for config in configs() {
-        let expected = batch.naive(100, &config);
+        let expected = batch.naive_loss(100, &config);
         assert_near(batch.loss(100, &config), expected, 1e-12);
         let (query, key) = (leaf(&batch.query), tensor(&batch.key));
         batch.run(&query, &key, 100, &config).unwrap().backward();
@@ -201,7 +201,7 @@ fn large_similarities_are_summed_in_float32() {
         let loss = batch.run(&query, &key, 0, &InfoNceConfig::default()).unwrap();
         loss.backward();
         assert_eq!((loss.kind(), query.grad().kind()), (Kind::Float, kind));
-        assert_near(scalar(&loss), rounded_batch.naive(0, &InfoNceConfig::default()), 1e-4);
+        assert_near(scalar(&loss), rounded_batch.naive_loss(0, &InfoNceConfig::default()), 1e-4);
         assert_finite(&query.grad());
     }
 }
@@ -216,7 +216,7 @@ fn invalid_arguments_are_reported() {
             error_message(info_nce(q, k, Some(&batch.queue()), 0, row_info, config))
         };
     let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &contrast_rows, &default);
-    let with = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
+    let error_for = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one_element = ids(&[1]);
     let short_ids = ContrastRowInfo { ids: Some(&one_element), valid: None };
@@ -230,13 +230,16 @@ fn invalid_arguments_are_reported() {
         (error_of(&q, &k, &short_ids, &default), "ids: expected shape…"),
         (error_of(&q, &k, &short_valid, &default), "valid: expected shape…"),
         (
-            with(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
+            error_for(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
             "ids: mask_same_entity…",
         ),
-        (with(InfoNceConfig { temperature: 1e30, ..default.clone() }), "…must be at most 1000"),
+        (
+            error_for(InfoNceConfig { temperature: 1e30, ..default.clone() }),
+            "…must be at most 1000",
+        ),
     ]);
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let message = with(InfoNceConfig { temperature, ..default.clone() });
+        let message = error_for(InfoNceConfig { temperature, ..default.clone() });
         assert!(message.starts_with("temperature = "));
     }
     let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &contrast_rows, &default);
@@ -267,7 +270,7 @@ proptest! {
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {
         for config in configs() {
             let skip_oldest = skip_oldest.min(batch.queue.nrows() as i64);
-            let expected = batch.naive(skip_oldest as usize, &config);
+            let expected = batch.naive_loss(skip_oldest as usize, &config);
             assert_near(batch.loss(skip_oldest, &config), expected, 1e-9);
         }
     }

@@ -34,7 +34,7 @@ fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f
     };
     let batch = ContrastBatch::new(query.clone(), key.clone(), queue.clone());
     // The push replaces as many of the oldest rows as there are keys.
-    batch.naive(query.nrows(), &config)
+    batch.naive_loss(query.nrows(), &config)
 }
 
 /// The loss of the released code: each query is compared with the other queries, all keys and the
@@ -53,7 +53,7 @@ fn naive_released(
         mask_same_entity: false,
         l2_eps: 1e-4,
     };
-    ContrastBatch::new(query.clone(), key.clone(), queue.clone()).naive(0, &config)
+    ContrastBatch::new(query.clone(), key.clone(), queue.clone()).naive_loss(0, &config)
 }
 
 type Task = fn(

@@ -12,7 +12,7 @@ use torch_ext::{LinearCrossEntropy, LossReduction};
 const REDUCTIONS: [LossReduction; 2] = [LossReduction::Mean, LossReduction::Sum];
 
 /// Runs the kernel with chunks of `chunk_rows` rows; every target must be a token id.
-fn kernel(
+fn run_kernel(
     [hidden, weight, bias]: [&Tensor; 3],
     targets: &Tensor,
     reduction: LossReduction,
@@ -40,7 +40,7 @@ impl Layer {
     }
 
     /// The loss of each row, computed with loops; 0 if the target is -100.
-    fn naive(&self, targets: &[i64]) -> Vec<f64> {
+    fn naive_losses(&self, targets: &[i64]) -> Vec<f64> {
         let mut losses = Vec::new();
         for (row, &target) in self.hidden.axis_iter(Axis(0)).zip(targets) {
             if target == -100 {
@@ -75,16 +75,16 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     let loss = |h: &Tensor, w: &Tensor, b: &Tensor| {
         linear_cross_entropy(h, w, Some(&b.view([-1])), &ids(&targets)).unwrap()
     };
-    let naive = layer.naive(&targets).iter().sum::<f64>() / 4.0;
+    let naive = layer.naive_losses(&targets).iter().sum::<f64>() / 4.0;
     LossCase { inputs, loss: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
     let targets = [3, 5, 1, 0, 3];
     for reduction in REDUCTIONS {
         for chunk_rows in [1, 2, 5] {
             let loss = |h: &Tensor, w: &Tensor, b: &Tensor| {
-                kernel([h, w, &b.view([-1])], &ids(&targets), reduction, chunk_rows) * 3.0
+                run_kernel([h, w, &b.view([-1])], &ids(&targets), reduction, chunk_rows) * 3.0
             };
             let count = if reduction == LossReduction::Mean { 5.0 } else { 1.0 };
-            let naive = layer.naive(&targets).iter().sum::<f64>() / count * 3.0;
+            let naive = layer.naive_losses(&targets).iter().sum::<f64>() / count * 3.0;
             LossCase { inputs, loss: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
         }
     }
@@ -135,8 +135,8 @@ fn loss_scaling_accumulation_and_retained_graphs_work() {
     // Two half batches, each weighted by one half, accumulate to the gradient of the whole batch.
     let w = weight.copy().set_requires_grad(true);
     for first in [0, 3] {
-        let part = |t: &Tensor| t.narrow(0, first, 3);
-        (run(&part(&hidden), &w, &part(&targets)) / 2.0).backward();
+        let half = |t: &Tensor| t.narrow(0, first, 3);
+        (run(&half(&hidden), &w, &half(&targets)) / 2.0).backward();
     }
     testkit::assert_close("accumulated", &w.grad(), &expected, 1e-12);
     // A retained graph can be used twice, and the second backward pass does not change the first
@@ -180,7 +180,7 @@ fn ignored_rows_receive_exactly_zero() {
     let hidden = leaf(&layer.hidden);
     let [_, weight, bias] = layer.tensors();
     let loss = linear_cross_entropy(&hidden, &weight, Some(&bias), &targets).unwrap();
-    check_zeros(&loss, &[&hidden], &[&[1], &[3]]);
+    check_zero_gradients(&loss, &[&hidden], &[&[1], &[3]]);
     assert_all_nonzero(&hidden.grad().get(0));
 }
 
@@ -196,7 +196,7 @@ fn low_precision_inputs_are_summed_in_float32() {
         let (expected, expected_grads) = full_loss(&exact[0], &exact[1], Some(&exact[2]), &targets);
         for chunk_rows in [7, 40] {
             let [h, w, b] = low.each_ref().map(|t| t.copy().set_requires_grad(true));
-            let loss = kernel([&h, &w, &b], &targets, LossReduction::Mean, chunk_rows);
+            let loss = run_kernel([&h, &w, &b], &targets, LossReduction::Mean, chunk_rows);
             loss.backward();
             assert_eq!(loss.kind(), Kind::Float);
             assert_near(scalar(&loss), expected, tolerance);
@@ -393,7 +393,7 @@ proptest! {
             prop_assert!(is_empty, "{:?}", actual);
             return Ok(());
         }
-        let expected = layer.naive(&targets).iter().sum::<f64>() / loss_count as f64;
+        let expected = layer.naive_losses(&targets).iter().sum::<f64>() / loss_count as f64;
         assert_near(scalar(&actual.unwrap()), expected, 1e-10);
     }
 }

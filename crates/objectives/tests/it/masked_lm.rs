@@ -6,7 +6,7 @@ use objectives::{Error, MaskedLmConfig, MaskedLmReduction, masked_lm};
 const REDUCTIONS: [MaskedLmReduction; 2] = [MaskedLmReduction::Mean, MaskedLmReduction::Sum];
 
 /// Eq. 1 with a minus sign, computed with loops.
-fn naive(logits: &Array2<f64>, targets: &[i64], config: &MaskedLmConfig) -> f64 {
+fn naive_loss(logits: &Array2<f64>, targets: &[i64], config: &MaskedLmConfig) -> f64 {
     let mut sum = 0.0;
     for (i, row) in logits.axis_iter(Axis(0)).enumerate() {
         sum += naive_nll(row, targets[i] as usize, |_| true);
@@ -23,7 +23,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     for reduction in REDUCTIONS {
         let config = MaskedLmConfig { reduction };
         let loss = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &config).unwrap();
-        let naive = naive(&logits, &targets, &config);
+        let naive = naive_loss(&logits, &targets, &config);
         LossCase { inputs: [&logits], loss: &loss, naive }.check(1e-12);
     }
 }
@@ -55,7 +55,7 @@ fn low_precision_logits_are_reduced_in_float32() {
     let targets: Vec<i64> = (0..40).map(|i| (i * 7) % 300).collect();
     let default = MaskedLmConfig::default();
     let loss = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &default).unwrap();
-    let naive = naive(&logits, &targets, &default);
+    let naive = naive_loss(&logits, &targets, &default);
     // Rounding the logits changes the loss by at most twice their rounding error, 2 · 2^-9 · 6.
     LossCase { inputs: [&logits], loss: &loss, naive }.check_low_precision(0.024);
 }
@@ -103,7 +103,7 @@ proptest! {
         for reduction in REDUCTIONS {
             let config = MaskedLmConfig { reduction };
             let loss = masked_lm(&tensor(&logits), &ids(&targets), &config).unwrap();
-            assert_near(scalar(&loss), naive(&logits, &targets, &config), 1e-10);
+            assert_near(scalar(&loss), naive_loss(&logits, &targets, &config), 1e-10);
         }
     }
 }

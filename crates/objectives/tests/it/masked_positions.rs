@@ -54,8 +54,8 @@ fn positions_that_are_not_masked_receive_a_gradient_of_exactly_zero() {
 fn invalid_arguments_are_reported() {
     let flat_error = masked_positions(&ids(&[1, 2])).unwrap_err();
     assert_eq!(flat_error.to_string(), "labels: expected shape [B, L], got [2]");
-    let float = Tensor::zeros([1, 2], FLOAT);
-    assert!(matches!(masked_positions(&float), Err(Error::Dtype { tensor: "labels", .. })));
+    let float_labels = Tensor::zeros([1, 2], FLOAT);
+    assert!(matches!(masked_positions(&float_labels), Err(Error::Dtype { tensor: "labels", .. })));
     assert!(matches!(masked_positions(&Tensor::new()), Err(Error::Undefined { .. })));
     let range_error = masked_positions(&ids(&[-1, 4, -100]).view([1, 3])).unwrap_err().to_string();
     assert!(

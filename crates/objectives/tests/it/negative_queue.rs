@@ -6,13 +6,13 @@ fn queue(size: i64, start: QueueStart) -> NegativeQueue {
     NegativeQueue::new(2, FLOAT, &QueueConfig { size, start, seed: 7 }).unwrap()
 }
 
-/// Rows `[k, -k]`.
+/// A key `[k, -k]` for each number k.
 fn rows(numbers: &[i64]) -> Tensor {
     let values: Vec<f32> = numbers.iter().flat_map(|&k| [k as f32, -k as f32]).collect();
     Tensor::from_slice(&values).view([numbers.len() as i64, 2])
 }
 
-fn numbers(queue: &NegativeQueue) -> Vec<i64> {
+fn key_numbers(queue: &NegativeQueue) -> Vec<i64> {
     let keys = queue.keys().unwrap();
     assert_eq!(keys.select(1, 0), -keys.select(1, 1), "the columns of a row must belong together");
     keys.select(1, 0).to_kind(Kind::Int64).try_into().unwrap()
@@ -26,16 +26,16 @@ fn queue_ids(queue: &NegativeQueue) -> Vec<i64> {
 fn the_newest_rows_are_stored_in_order() {
     let mut queue = queue(6, QueueStart::Empty);
     queue.push(&rows(&[1, 2, 3]), None).unwrap();
-    assert_eq!((queue.len(), numbers(&queue)), (3, vec![1, 2, 3]));
+    assert_eq!((queue.len(), key_numbers(&queue)), (3, vec![1, 2, 3]));
     queue.push(&rows(&[4, 5, 6, 7]), Some(&ids(&[40, 50, 60, 70]))).unwrap();
     queue.push(&rows(&[8, 9]), None).unwrap();
-    assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
+    assert_eq!(key_numbers(&queue), [4, 5, 6, 7, 8, 9]);
     assert_eq!(queue_ids(&queue), [40, 50, 60, 70, -1, -1]);
     queue.push(&rows(&[]), None).unwrap();
-    assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
+    assert_eq!(key_numbers(&queue), [4, 5, 6, 7, 8, 9]);
     // If more rows are pushed than fit, the last rows are stored.
     queue.push(&rows(&[10, 11, 12, 13, 14, 15, 16, 17]), None).unwrap();
-    assert_eq!(numbers(&queue), [12, 13, 14, 15, 16, 17]);
+    assert_eq!(key_numbers(&queue), [12, 13, 14, 15, 16, 17]);
 }
 
 #[test]
@@ -46,13 +46,13 @@ fn non_finite_keys_do_not_replace_rows() {
     let _ = keys.get(1).get(0).fill_(f64::NAN);
     let _ = keys.get(2).fill_(f64::INFINITY);
     queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
-    assert_eq!((numbers(&queue), queue_ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
-    // A queue that is not full skips such keys.
+    assert_eq!((key_numbers(&queue), queue_ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
+    // A queue that is not full skips keys that are not finite.
     let mut queue = self::queue(3, QueueStart::Empty);
     queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
     queue.push(&rows(&[7]), None).unwrap();
-    assert_eq!((numbers(&queue), queue_ids(&queue)), (vec![4, 7], vec![40, -1]));
-    // A value that float32 can represent but the queue's dtype cannot.
+    assert_eq!((key_numbers(&queue), queue_ids(&queue)), (vec![4, 7], vec![40, -1]));
+    // float32 can represent 100,000, but the queue's dtype float16 cannot.
     let mut queue = NegativeQueue::new(
         2,
         (Kind::Half, Device::Cpu),
@@ -61,7 +61,7 @@ fn non_finite_keys_do_not_replace_rows() {
     .unwrap();
     keys = rows(&[7, 100_000]);
     queue.push(&keys, None).unwrap();
-    assert_eq!(numbers(&queue), [7]);
+    assert_eq!(key_numbers(&queue), [7]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_saved_queue_resumes_at_its_position() {
     restored.load(&path).unwrap();
     for queue in [&mut first, &mut restored] {
         queue.push(&rows(&[8, 9]), None).unwrap();
-        assert_eq!(numbers(queue), [5, 6, 7, 8, 9]);
+        assert_eq!(key_numbers(queue), [5, 6, 7, 8, 9]);
         assert_eq!(queue_ids(queue), [5, 6, -1, -1, -1]);
     }
     // A file of a queue with another size is rejected, and the queue does not change.
@@ -106,13 +106,13 @@ fn a_saved_queue_resumes_at_its_position() {
     smaller_queue.push(&rows(&[1]), None).unwrap();
     let error = smaller_queue.load(&path).unwrap_err().to_string();
     assert_eq!(error, "keys: expected shape [Q, D] = [4, 2], got [5, 2]");
-    assert_eq!(numbers(&smaller_queue), [1]);
+    assert_eq!(key_numbers(&smaller_queue), [1]);
     // The error of a truncated file names the file.
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
     let error = restored.load(&path).unwrap_err().to_string();
     assert!(error.contains("queue.safetensors"), "{error}");
-    assert_eq!(numbers(&restored), [5, 6, 7, 8, 9]);
+    assert_eq!(key_numbers(&restored), [5, 6, 7, 8, 9]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn invalid_states_are_rejected() {
     let find_without_ids = |name| if name == "ids" { None } else { find(name) };
     assert!(matches!(queue.restore(find_without_ids), Err(Error::Missing { argument: "ids", .. })));
     queue.restore(find).unwrap();
-    assert_eq!(numbers(&queue), [3, 1]);
+    assert_eq!(key_numbers(&queue), [3, 1]);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn invalid_keys_are_reported_and_change_nothing() {
     assert!(error_of(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
     assert!(error_of(&rows(&[1]), Some(&ids(&[1, 2]))).starts_with("ids: expected"));
     assert!(error_of(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
-    assert_eq!(numbers(&queue), [1]);
+    assert_eq!(key_numbers(&queue), [1]);
     for (size, width) in [(0, 2), (2, 0)] {
         let config = QueueConfig { size, ..Default::default() };
         assert!(matches!(NegativeQueue::new(width, FLOAT, &config), Err(Error::Domain { .. })));
@@ -170,7 +170,7 @@ proptest! {
             queue.push(&rows(&new), Some(&ids(&new))).unwrap();
             list.extend(new);
             let expected = &list[list.len().saturating_sub(size as usize)..];
-            prop_assert_eq!(numbers(&queue), expected);
+            prop_assert_eq!(key_numbers(&queue), expected);
             prop_assert_eq!(queue_ids(&queue), expected);
         }
     }

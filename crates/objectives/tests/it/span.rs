@@ -54,16 +54,16 @@ fn hand_computed_values_are_returned() {
 
 #[test]
 fn rows_and_positions_without_loss_receive_exactly_zero() {
-    let mut with_extreme_rows = sines(3, 4, 0.417, 2.0);
-    with_extreme_rows.row_mut(1).fill(f64::NAN); // gold positions are outside the window
-    with_extreme_rows[[0, 3]] = f64::NAN; // padding
+    let mut logits_with_nan = sines(3, 4, 0.417, 2.0);
+    logits_with_nan.row_mut(1).fill(f64::NAN); // gold positions are outside the window
+    logits_with_nan[[0, 3]] = f64::NAN; // padding
     let mut mask = Array2::from_elem((3, 4), true);
     mask[[0, 3]] = false;
     mask.row_mut(1).fill(false);
-    let (x, y) = (leaf(&with_extreme_rows), leaf(&with_extreme_rows));
+    let (x, y) = (leaf(&logits_with_nan), leaf(&logits_with_nan));
     let (mask, positions) = (mask_tensor(&mask), ids(&[1, 4, 2]));
     let loss = span(&x, &y, &positions, &positions, Some(&mask), &sum_config()).unwrap();
-    check_zeros(&loss, &[&x, &y], &[&[1], &[0, 3]]);
+    check_zero_gradients(&loss, &[&x, &y], &[&[1], &[0, 3]]);
     for x in [x, y] {
         assert_all_nonzero(&x.grad().get(2));
     }
@@ -73,13 +73,13 @@ fn rows_and_positions_without_loss_receive_exactly_zero() {
 fn missing_starts_or_ends_are_an_error_that_names_the_argument() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let run = |s: &[i64], e: &[i64]| span(&x, &x, &ids(s), &ids(e), None, &SpanConfig::default());
-    for (s, e, side) in [
+    for (s, e, expected) in [
         ([4, -1], [4, 7], "start_positions"),
         ([4, 4], [0, 0], "start_positions"),
         ([0, 0], [4, 4], "end_positions"),
     ] {
         match run(&s, &e) {
-            Err(Error::Empty { tensor, .. }) => assert_eq!(tensor, side),
+            Err(Error::Empty { tensor, .. }) => assert_eq!(tensor, expected),
             other => panic!("{other:?}"),
         }
     }

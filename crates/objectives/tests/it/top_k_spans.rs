@@ -11,7 +11,7 @@ fn config(k: usize, max_answer_len: Option<usize>) -> TopKConfig {
 }
 
 /// All allowed spans of a row, best first; ties are ordered by start, then by end.
-fn naive(
+fn naive_spans(
     start: &Array2<f64>,
     end: &Array2<f64>,
     mask: Option<&Array2<bool>>,
@@ -77,7 +77,7 @@ fn equals_the_enumeration_for_realistic_sizes() {
             let score_kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
             assert_eq!(spans.scores.kind(), score_kind);
             for (b, list) in rows(&spans, 3, k).into_iter().enumerate() {
-                assert_eq!(list, naive(&start, &end, Some(&mask), b, &config), "{kind:?}");
+                assert_eq!(list, naive_spans(&start, &end, Some(&mask), b, &config), "{kind:?}");
             }
         }
     }
@@ -160,7 +160,7 @@ fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = TopKConfig::default();
     let logits = |x: &Tensor, y: &Tensor| error_message(top_k_spans(x, y, None, &default));
-    let with = |config| error_message(top_k_spans(&x, &x, None, &config));
+    let config_error = |config| error_message(top_k_spans(&x, &x, None, &config));
     let ids = x.to_kind(Kind::Int64);
     assert_messages([
         (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
@@ -172,8 +172,8 @@ fn invalid_arguments_are_reported() {
             error_message(top_k_spans(&x, &x, Some(&ids), &default)),
             "context_mask: expected dtype Bool…",
         ),
-        (with(config(0, None)), "k = 0: must be at least 1"),
-        (with(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
+        (config_error(config(0, None)), "k = 0: must be at least 1"),
+        (config_error(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
     ]);
     let error = top_k_spans(&x, &x, None, &config(0, None));
     assert!(matches!(error, Err(Error::Domain { option: "k", .. })));
@@ -210,7 +210,7 @@ proptest! {
             let actual = top_k_spans(&x, &y, tensor_mask.as_ref(), &config).unwrap();
             let actual = rows(&actual, batch, k);
             for (b, list) in actual.iter().enumerate() {
-                prop_assert_eq!(list, &naive(&start, &end, mask, b, &config));
+                prop_assert_eq!(list, &naive_spans(&start, &end, mask, b, &config));
             }
             // The order of the rows does not matter.
             let reversed_mask = tensor_mask.map(|mask| mask.flip([0]));

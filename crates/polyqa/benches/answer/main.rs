@@ -1,5 +1,5 @@
 //! Compares `polyqa answer` with the question-answering pipeline of transformers 4 on torch and on
-//! ONNX Runtime, each as a program.
+//! ONNX Runtime. Each runs as a separate program.
 //!
 //! All programs evaluate the same model on the same windows on the CPU. The programs run
 //! alternately; each row of the table is the median of several runs. The pipeline computes a
@@ -92,7 +92,7 @@ impl Bench {
             json!({"context": &*qa.context, "qas": qas})
         };
         let paragraphs: Vec<Value> = questions.iter().map(paragraph).collect();
-        self.write("short.json", pairs(&questions))?;
+        self.write("short.json", pairs_json(&questions))?;
         self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
         // As in the pipeline, all positions of a window are candidates for start and end.
         let files = ["--questions", "own.json", "--predictions", "own.answers.json"];
@@ -123,7 +123,7 @@ impl Bench {
             questions.map(move |question| Question { context: context.clone(), ..question })
         };
         let questions: Vec<Question> = documents.iter().flat_map(with_context).collect();
-        self.write("pairs.json", pairs(&questions))?;
+        self.write("pairs.json", pairs_json(&questions))?;
         let tokenizer =
             read_tokenizer(self.setup.folder.join("model")).map_err(io::Error::other)?;
         let windows = windows(&questions, &tokenizer, &WindowConfig::default(), Purpose::Eval);
@@ -188,7 +188,7 @@ impl Bench {
 }
 
 /// Returns pairs of questions and contexts as JSON, the input of the pipeline's program.
-fn pairs(questions: &[Question]) -> String {
+fn pairs_json(questions: &[Question]) -> String {
     let pair = |qa: &Question| json!({"question": qa.question, "context": &*qa.context});
     Value::from_iter(questions.iter().map(pair)).to_string()
 }

@@ -106,14 +106,14 @@ pub fn run(args: &Args) -> Result<()> {
             bail!("no documents: pass files, --documents FILE, or - for standard input");
         };
         let dataset = Dataset::read(path)?;
-        let reader = load(args)?;
+        let reader = load_reader(args)?;
         return answer_contexts(args, &reader, &dataset);
     }
     if args.question.is_empty() && args.questions.is_none() {
         return answer_standard_input(args, &documents);
     }
-    let questions = questions(args)?;
-    let reader = load(args)?;
+    let questions = read_questions(args)?;
+    let reader = load_reader(args)?;
     let retriever = args.retriever.load(&reader)?;
     let count = documents.count()?;
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
@@ -186,7 +186,7 @@ fn warn_of_mismatch(
 /// Answers questions from standard input, one per line, until end of file.
 fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
     let documents = documents.iter().collect::<Result<Vec<_>, _>>()?;
-    let reader = load(args)?;
+    let reader = load_reader(args)?;
     let retriever = args.retriever.load(&reader)?;
     let (count, documents) = (documents.len(), Documents::from(documents));
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
@@ -223,7 +223,7 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
 
 /// Loads the reader. It is never dropped, because the process ends after the answers and freeing
 /// the tokenizer would take 0.05 seconds.
-fn load(args: &Args) -> Result<ManuallyDrop<Reader>> {
+fn load_reader(args: &Args) -> Result<ManuallyDrop<Reader>> {
     let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
     Ok(ManuallyDrop::new(args.reader.load(compatible)?.0))
 }
@@ -260,12 +260,12 @@ fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()
 fn print(args: &Args, answers: &Answers) -> Result<()> {
     let text = match args.json {
         true => serde_json::to_string(answers)? + "\n",
-        false => show::answers(answers),
+        false => show::format_answers(answers),
     };
     cli::print(&text).context("cannot write to standard output")
 }
 
-/// A row of --questions.
+/// A row of the file --questions.
 #[derive(Deserialize)]
 struct Row {
     #[serde(default)]
@@ -275,18 +275,18 @@ struct Row {
 
 /// Returns the questions of the command line and of the file, with their ids. Ids in the file must
 /// be unique.
-fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
+fn read_questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
     let mut questions: Vec<(Option<String>, String)> =
         args.question.iter().map(|text| (None, text.trim().to_owned())).collect();
     if let Some(path) = &args.questions {
-        questions.extend(rows(path)?);
+        questions.extend(read_rows(path)?);
     }
     ensure!(questions.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
     ensure!(!questions.is_empty(), "no questions: pass --question TEXT or --questions FILE");
     Ok(questions)
 }
 
-fn rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
+fn read_rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
     let read_error = || format!("cannot read {}", path.display());
     let mut lines = Lines::open(path).with_context(read_error)?;
     let (mut questions, mut ids) = (Vec::new(), BTreeSet::new());

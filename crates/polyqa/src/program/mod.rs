@@ -54,7 +54,7 @@ enum Command {
     },
 }
 
-/// Rarely used commands of `mlqa-eval`, which the help does not list.
+/// Commands of `mlqa-eval` that are rarely used, so the help does not list them.
 const HIDDEN_COMMANDS: [&str; 4] = ["windows", "decode", "coverage", "tables"];
 
 /// Builds the command line. Some commands are shared with the programs `mlqa-eval` and `qa-report`;

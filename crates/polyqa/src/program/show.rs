@@ -8,7 +8,7 @@ use atomic_file::one_line;
 
 /// Formats the question, the best answer with the sentence that contains the answer, and the other
 /// distinct answers.
-pub fn answers(result: &Answers) -> String {
+pub fn format_answers(result: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&result.question));
     let no_answer = match result.answers.first() {
@@ -39,7 +39,7 @@ pub fn answers(result: &Answers) -> String {
         );
         // If the answer is the whole sentence, the sentence is not repeated.
         if rank == 0 && answer.sentence != answer.text {
-            let _ = writeln!(text, "    {}", in_sentence(answer));
+            let _ = writeln!(text, "    {}", highlight_in_sentence(answer));
         }
     }
     text.push('\n');
@@ -47,7 +47,7 @@ pub fn answers(result: &Answers) -> String {
 }
 
 /// Returns the sentence with the answer highlighted.
-fn in_sentence(answer: &Answer) -> String {
+fn highlight_in_sentence(answer: &Answer) -> String {
     let byte_offset = |code_point: usize| {
         let mut starts = answer.sentence.char_indices().map(|(byte, _)| byte);
         starts.nth(code_point).unwrap_or(answer.sentence.len())

@@ -32,7 +32,7 @@ fn encoder() -> Option<PathBuf> {
 }
 
 /// Returns 2,002 lines of XQuAD: the paragraphs and 46 questions of each language.
-fn lines() -> Vec<String> {
+fn xquad_lines() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
         let questions = xquad(language);
@@ -53,7 +53,7 @@ fn pretrained_encoder_has_the_tokens_of_transformers() {
     let (Some(folder), Some(python)) = (encoder(), python_with(PythonPackages::Tokenizers)) else {
         return;
     };
-    let lines = lines();
+    let lines = xquad_lines();
     assert_eq!(lines.len(), 2002);
     let temporary = tempfile::tempdir().unwrap();
     let file = temporary.path().join("lines.json");

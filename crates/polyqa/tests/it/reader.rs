@@ -1,4 +1,4 @@
-//! Tests of the library.
+//! Tests of the reader as a library.
 use mlqa_eval::{Compatible, DecodeConfig, Predictions};
 use polyqa::{Answer, Answers, Document, Documents, FirstPass, Reader, Result};
 use proptest::prelude::*;
@@ -115,7 +115,7 @@ fn joint_and_separate_reading_give_equal_answers() {
 }
 
 #[test]
-fn compatible_answers_are_those_of_run_qa() {
+fn compatible_answers_equal_the_predictors_answers() {
     let folder = random_reader();
     let decoding = DecodeConfig { compatible: Some(Compatible::RunQa), ..DecodeConfig::default() };
     let mut reader = Reader::load(folder.path(), Device::Cpu, Precision::F32).unwrap();

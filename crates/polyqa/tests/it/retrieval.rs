@@ -123,7 +123,7 @@ fn the_program_extends_a_file_of_embeddings() {
     let program = program_with_encoder();
     let line = "answer --model model --json --retriever encoder --candidates 3 -q Wo?";
     let expected = program.expect_success(&format!("{line} --documents documents.jsonl")).out;
-    program.write("few.jsonl", rows(5, 20));
+    program.write("few.jsonl", document_rows(5, 20));
     let with_file = |documents: &str| {
         let output =
             program.expect_success(&format!("{line} --documents {documents} --embeddings stored"));
@@ -142,11 +142,11 @@ fn the_program_extends_a_file_of_embeddings() {
 fn program_with_encoder() -> Program {
     let program = polyqa();
     write_model(&program.at("encoder"), Head::MaskedLm);
-    program.write("documents.jsonl", rows(60, 20));
+    program.write("documents.jsonl", document_rows(60, 20));
     program
 }
 
-fn rows(count: usize, sentences: usize) -> String {
+fn document_rows(count: usize, sentences: usize) -> String {
     let mut rows = String::new();
     for index in 0..count {
         let text = match index {
@@ -233,7 +233,7 @@ fn memory_is_bounded_for_10_000_documents() {
     let program = program_with_encoder();
     let line = "answer --model model --retriever encoder -q Where? --candidates 1 --documents";
     let [small, large] = [1_000, 10_000].map(|count| {
-        program.write("many.jsonl", rows(count, 1));
+        program.write("many.jsonl", document_rows(count, 1));
         let mut command = program.command(&format!("{line} many.jsonl"));
         testkit::process::run(&mut command, &program.at("out")).unwrap().peak_mib
     });

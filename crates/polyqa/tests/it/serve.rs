@@ -59,7 +59,7 @@ impl Service {
     }
 
     /// Returns the resident memory in MiB.
-    fn memory(&self) -> usize {
+    fn memory_mib(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
@@ -135,7 +135,7 @@ fn request_start(length: usize, part: &str) -> String {
 }
 
 /// Returns a text with about `count` words.
-fn words(count: usize) -> String {
+fn text_of_words(count: usize) -> String {
     "Lima liegt in Peru und nicht in Ecuador. ".repeat(count / 8)
 }
 
@@ -143,7 +143,7 @@ fn words(count: usize) -> String {
 fn answers_are_those_of_the_command_line() {
     let service = Service::start("");
     let documents = [
-        json!({"id": "peru", "text": words(900)}),
+        json!({"id": "peru", "text": text_of_words(900)}),
         json!({"id": "emoji", "text": "👩‍👩‍👧 e\u{301}tudie à Lima.\r\nリマはペルーの首都です。"}),
         json!({"id": "empty", "text": ""}),
     ];
@@ -190,8 +190,8 @@ fn request_errors_are_reported_as_json() {
     let client = service.client();
     let valid = json!({"question": "Wo?", "text": "Hier."}).to_string();
     let padded = |length: usize| format!("{valid:length$}");
-    let long_request = json!({"question": "Wo?", "text": words(1000)}).to_string();
-    let question = json!({"question": words(60), "text": "Hier."}).to_string();
+    let long_request = json!({"question": "Wo?", "text": text_of_words(1000)}).to_string();
+    let question = json!({"question": text_of_words(60), "text": "Hier."}).to_string();
     let requests: [(&str, &str, u16, &str); 8] = [
         (JSON, &padded(9000), 200, ""),
         ("application/json; charset=utf-8", &valid, 200, ""),
@@ -269,7 +269,7 @@ fn wait_until(condition: impl Fn() -> bool) {
 #[test]
 fn requests_run_concurrently_and_finish_before_shutdown() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 4");
-    let long_request = json!({"question": "Wo?", "text": words(12_000)}).to_string();
+    let long_request = json!({"question": "Wo?", "text": text_of_words(12_000)}).to_string();
     let post = request_start(long_request.len(), &long_request);
     let client = service.client();
     let is_busy = || client.health()["windows"].as_u64() > Some(200);
@@ -293,7 +293,7 @@ fn requests_run_concurrently_and_finish_before_shutdown() {
 #[test]
 fn a_second_signal_stops_the_service_immediately() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 1");
-    let long_request = json!({"question": "Wo?", "text": words(80_000)}).to_string();
+    let long_request = json!({"question": "Wo?", "text": text_of_words(80_000)}).to_string();
     let _pending = service.send(request_start(long_request.len(), &long_request));
     let client = service.client();
     wait_until(|| client.health()["windows"].as_u64() > Some(200));
@@ -388,7 +388,7 @@ fn no_request_is_lost_when_clients_disconnect() {
         for number in request_numbers.skip(client_number).step_by(CLIENTS) {
             let body = json!({
                 "questions": [{"id": number, "question": format!("Who is number {number}?")}],
-                "documents": [{"id": format!("d{number}"), "text": words(8 + number % 64)}],
+                "documents": [{"id": format!("d{number}"), "text": text_of_words(8 + number % 64)}],
             });
             let text = body.to_string();
             match number % 20 {
@@ -426,7 +426,7 @@ fn no_request_is_lost_when_clients_disconnect() {
         });
         let client = service.client();
         wait_until(|| client.health()["requests"] == 0 && client.health()["windows"] == 0);
-        memory.push(service.memory());
+        memory.push(service.memory_mib());
     }
     assert_eq!(n_answered.load(Ordering::Relaxed), requests / 20 * 16);
     eprintln!("{memory:?} MiB after each half; retries: {n_retries:?}");
@@ -475,7 +475,7 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
     };
     assert_eq!(spans(&reply.body["results"][0]), spans(&expected));
-    // The 50 documents are all evaluated. Their windows exceed --max-windows, so the request is
+    // All 50 documents are selected. Their windows exceed --max-windows, so the request is
     // rejected.
     let long_documents: Vec<String> = vec!["Town ".repeat(300); 50];
     let reply = service.client().post(&json!({"question": "Where?", "documents": long_documents}));

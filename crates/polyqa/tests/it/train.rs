@@ -64,7 +64,7 @@ const TEXTS: [(&str, &str); 3] =
     [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")];
 
 /// Returns `count` questions as JSON lines.
-fn rows(count: usize) -> String {
+fn question_rows(count: usize) -> String {
     let row = |(id, (text, answer)): (usize, (&str, &str))| {
         let answers = json!({"text": [answer], "answer_start": [text.find(answer)]});
         let row = json!({"id": id.to_string(), "question": "Who or what?", "context": text,
@@ -78,7 +78,7 @@ fn rows(count: usize) -> String {
 fn the_calibration_is_fitted_on_separate_questions() {
     let program = polyqa();
     for (name, count) in [("train", 6), ("dev", 3), ("calibration", 9)] {
-        program.write(&format!("{name}.jsonl"), rows(count));
+        program.write(&format!("{name}.jsonl"), question_rows(count));
     }
     let line = "train --model model --train train.jsonl --dev dev.jsonl --device cpu --out run \
                 --set training.steps=2";
@@ -103,7 +103,7 @@ fn the_calibration_is_fitted_on_separate_questions() {
 }
 
 /// Returns an article of three paragraphs in SQuAD form.
-fn article() -> String {
+fn article_json() -> String {
     let paragraph = |(k, (text, answer)): (usize, &(&str, &str))| {
         let answers = json!([{"text": answer, "answer_start": text.find(answer)}]);
         json!({"context": text, "qas": [{"id": k.to_string(), "question": "What?",
@@ -116,7 +116,7 @@ fn article() -> String {
 #[test]
 fn negative_windows_are_used_only_with_the_option() {
     let program = polyqa();
-    program.write("article.json", article());
+    program.write("article.json", article_json());
     let train = |file: &str, out: &str, options: &str| {
         let line = format!(
             "train --model model --train {file} --out {out} {options} --device cpu \
@@ -140,8 +140,8 @@ fn negative_windows_are_used_only_with_the_option() {
 #[test]
 fn the_window_score_is_stored_with_the_calibration() {
     let program = polyqa();
-    program.write("article.json", article());
-    let long = article().replace("It is in", &"Nothing is here at all. ".repeat(40));
+    program.write("article.json", article_json());
+    let long = article_json().replace("It is in", &"Nothing is here at all. ".repeat(40));
     program.write("text.txt", &long);
     let fit_calibration = |folder: &str, options: &str| {
         program.expect_success(&format!(
@@ -173,17 +173,17 @@ fn the_window_score_is_stored_with_the_calibration() {
 
 /// Trains a reader with `option`, once with an interruption and once without an interruption.
 ///
-/// Checks that checkpoints contain only `parameters` adapter tensors and the head, that only the
-/// encoder's linear layers `layers` change, and that the file `weights` contains the
-/// separate adapter.
+/// Checks that checkpoints contain only the head and `tensor_count` adapter tensors, and that only
+/// the encoder's linear layers `layers` change. Also checks that the base model with the
+/// file `adapter_file` equals the trained model.
 fn check_adapter_training(
     option: &str,
-    parameters: usize,
-    weights: &str,
+    tensor_count: usize,
+    adapter_file: &str,
     layers: &[&str],
 ) -> Program {
     let program = polyqa();
-    program.write("train.jsonl", rows(12));
+    program.write("train.jsonl", question_rows(12));
     // The configuration contradicts the tokenizer, whose `</s>` has id 2. Training corrects the id.
     let config = program.read("model/config.json");
     let changed_config = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
@@ -214,12 +214,12 @@ fn check_adapter_training(
     let tensors = Tensor::read_safetensors(checkpoint().unwrap().join("parameters.safetensors"));
     let stored: BTreeSet<String> = tensors.unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(stored.iter().all(|name| Role::Adapters.matches(name) || Role::Head.matches(name)));
-    assert_eq!(stored.len(), parameters + 2); // and the head
+    assert_eq!(stored.len(), tensor_count + 2); // and the head
     program.expect_success(&line_for("stopped"));
     let printed = program.expect_success(&line_for("whole")).out;
     assert_eq!(printed.matches("eos_token_id is 5, but").count(), 1, "{printed}");
     assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
-    for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {
+    for file in [&format!("adapter/{adapter_file}"), "model/model.safetensors"] {
         let [stopped, uninterrupted] =
             ["stopped", "whole"].map(|run| program.bytes(&format!("{run}/{file}")));
         assert!(stopped == uninterrupted, "{file}");

@@ -3,7 +3,7 @@ use super::*;
 use ndarray::ArrayView1;
 use objectives::{Direction, InfoNceConfig, Negatives};
 
-/// A batch, the queued keys (oldest first), and the entity ids of both.
+/// A batch and the queued keys (oldest first), with their entity ids.
 #[derive(Clone, Debug)]
 pub struct ContrastBatch {
     pub query: Array2<f64>,
@@ -15,7 +15,7 @@ pub struct ContrastBatch {
 }
 
 impl ContrastBatch {
-    /// A batch of different entities, all valid.
+    /// A batch of valid rows with different entities.
     pub fn new(query: Array2<f64>, key: Array2<f64>, queue: Array2<f64>) -> Self {
         let (n, q) = (query.nrows(), queue.nrows());
         let (ids, queue_ids, valid) = ((0..n as i64).collect(), vec![-1; q], vec![true; n]);
@@ -27,7 +27,7 @@ impl ContrastBatch {
     }
 
     /// Computes the InfoNCE loss (*XLM-K*, Eq. 5) with loops.
-    pub fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
+    pub fn naive_loss(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
         let scale = |row: ArrayView1<f64>| {
             let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);
             if config.l2_norm { norm } else { 1.0 }

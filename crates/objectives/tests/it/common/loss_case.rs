@@ -40,9 +40,9 @@ impl<const N: usize> LossCase<'_, N> {
 }
 
 /// Runs the backward pass of a finite loss, and asserts that the gradients of `leaves` are exactly
-/// 0 at `indices`, which may be prefixes of indices.
+/// 0 at `indices`. An index with fewer dimensions than a gradient selects a whole row.
 #[track_caller]
-pub fn check_zeros(loss: &Tensor, leaves: &[&Tensor], indices: &[&[i64]]) {
+pub fn check_zero_gradients(loss: &Tensor, leaves: &[&Tensor], indices: &[&[i64]]) {
     assert!(scalar(loss).is_finite());
     loss.backward();
     for leaf in leaves {

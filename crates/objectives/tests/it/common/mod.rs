@@ -5,7 +5,7 @@ mod loss_case;
 mod spans;
 
 pub use contrast::ContrastBatch;
-pub use loss_case::{LossCase, check_zeros};
+pub use loss_case::{LossCase, check_zero_gradients};
 pub use ndarray::Array2;
 pub use objectives::Error;
 pub use objectives::tch::{Device, Kind, Tensor};

@@ -21,7 +21,7 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
 }
 
 #[test]
-fn the_expected_count_is_exact_and_equal_for_all_positions() {
+fn the_mean_count_is_exact_and_positions_are_equally_likely() {
     // 0.15 · 21 = 3.15, so 3 or 4 tokens are selected.
     let input_ids = example(21, 3);
     let examples = 40_000;
@@ -35,12 +35,9 @@ fn the_expected_count_is_exact_and_equal_for_all_positions() {
     }
     assert_eq!(counts[3] + counts[4], 40_000);
     assert!(counts[4].abs_diff(6_000) < 400, "{} of 40000 have 4", counts[4]);
-    for (position, selection_counts) in selection_counts.into_iter().enumerate() {
+    for (position, count) in selection_counts.into_iter().enumerate() {
         let expected = if (1..=21).contains(&position) { 6_000 } else { 0 };
-        assert!(
-            selection_counts.abs_diff(expected) < 400,
-            "position {position}: {selection_counts}"
-        );
+        assert!(count.abs_diff(expected) < 400, "position {position}: {count}");
     }
 }
 
@@ -79,7 +76,7 @@ proptest! {
     #![proptest_config(with_cases(128))]
 
     #[test]
-    fn counts_and_labels_hold_for_any_example(
+    fn counts_and_labels_are_correct_for_any_example(
         input_ids in prop::collection::vec(prop_oneof![0_u32..4, 4_u32..MASK], 0..80),
         probability in prop_oneof![Just(0.0), Just(1.0), 0.0..1.0],
         number: u64,
@@ -89,7 +86,7 @@ proptest! {
         assert_valid(&input_ids, &masked);
         let ordinary_count = input_ids.iter().filter(|id| **id > 3).count();
         let (count, mean) = (masked.selected().count() as f64, probability * ordinary_count as f64);
-        prop_assert!((count - mean).abs() < 1.0, "{count} against {mean}");
+        prop_assert!((count - mean).abs() < 1.0, "{count} selected, expected {mean}");
         prop_assert!(masked.selected().all(|position| masked.input_ids[position] == MASK));
     }
 }

@@ -95,7 +95,7 @@ pub fn assert_depends_only_on_example<T: PartialEq + Debug + Send>(
 
 /// The results of the policies for masked language modelling, phrases (without a phrase) and
 /// n-grams (of one token).
-fn single_token_policies(
+fn mask_single_tokens(
     input_ids: &[u32],
     number: u64,
     probability: f64,
@@ -116,7 +116,7 @@ fn policies_with_one_seed_draw_independently() {
     let input_ids = example(40, 0);
     // Each policy selects 20 single tokens at random and masks all of them.
     let equal_count = (0..50).filter(|number| {
-        let masked = single_token_policies(&input_ids, *number, 0.5, ALL_MASKED);
+        let masked = mask_single_tokens(&input_ids, *number, 0.5, ALL_MASKED);
         let [mlm, phrase, ngram] = masked.map(Result::unwrap);
         assert_eq!(mlm.selected().count(), 20);
         mlm == phrase || mlm == ngram || phrase == ngram
@@ -127,7 +127,7 @@ fn policies_with_one_seed_draw_independently() {
 #[test]
 fn inputs_without_ordinary_tokens_do_not_change() {
     for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
-        for masked in single_token_policies(&input_ids, 0, 1.0, Corruption::default()) {
+        for masked in mask_single_tokens(&input_ids, 0, 1.0, Corruption::default()) {
             let masked = masked.unwrap();
             assert_eq!(masked.input_ids, input_ids);
             assert_eq!(masked.selected().count(), 0);
@@ -161,7 +161,7 @@ fn invalid_probabilities_are_reported() {
     let (input_ids, vocab) = (example(5, 0), vocab());
     for invalid in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
         let expected = |option: &str| format!("{option} = {invalid}: must be from 0 to 1");
-        for result in single_token_policies(&input_ids, 0, invalid, Corruption::default()) {
+        for result in mask_single_tokens(&input_ids, 0, invalid, Corruption::default()) {
             assert_eq!(result.unwrap_err().to_string(), expected("probability"));
         }
         let config = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };

@@ -14,12 +14,12 @@ fn select(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -
     masked.selected().collect()
 }
 
-fn capped(cap: f64) -> PhraseMaskingConfig {
+fn capped_config(cap: f64) -> PhraseMaskingConfig {
     PhraseMaskingConfig { cap: Some(cap), ..Default::default() }
 }
 
 #[test]
-fn all_phrase_tokens_and_random_others_are_selected() {
+fn all_phrase_tokens_and_random_other_tokens_are_selected() {
     let config = PhraseMaskingConfig::default();
     // The symbols are those in the documentation of `phrase_masking`: m = 40 tokens, of which K = 3
     // are in phrases; the budget is T = 6.
@@ -52,7 +52,7 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
     let input_ids = example(1_000, 24);
     let phrases: Vec<Range<usize>> =
         (0..40).map(|position| 20 * position + 1..20 * position + 4).collect();
-    let mut outside = BTreeSet::new();
+    let mut drawn_outside = BTreeSet::new();
     assert_eighty_ten_ten((0..700).map(|number| {
         let config = PhraseMaskingConfig::default();
         let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &config);
@@ -65,12 +65,12 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
                 .iter()
                 .all(|phrase| phrase.clone().all(|position| selected.contains(&position)))
         );
-        outside.extend(
+        drawn_outside.extend(
             selected.into_iter().filter(|position| !phrases.iter().any(|p| p.contains(position))),
         );
         masked
     }));
-    assert_eq!(outside.len(), 880, "every token outside phrases is selected in some example");
+    assert_eq!(drawn_outside.len(), 880, "every token outside phrases is selected in some example");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_cap_selects_complete_phrases_within_its_budget() {
     let input_ids = example(40, 0);
     let mut counts = [0; 4];
     for number in 0..1_000 {
-        let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &capped(0.15));
+        let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &capped_config(0.15));
         let selected: Vec<usize> = masked.unwrap().selected().collect();
         assert_eq!(selected.len(), 6, "the number of selected tokens differs from the budget");
         for (count, phrase) in counts.iter_mut().zip(&merged) {
@@ -97,14 +97,14 @@ fn a_cap_selects_complete_phrases_within_its_budget() {
     assert!(counts[..3].iter().all(|count| *count > 200), "{counts:?}");
 
     // The phrases exceed the cap, so tokens are added until half of all tokens are selected.
-    let config = PhraseMaskingConfig { probability: 0.5, ..capped(0.15) };
+    let config = PhraseMaskingConfig { probability: 0.5, ..capped_config(0.15) };
     assert_eq!(select(40, &phrases, &config).len(), 20);
     // No phrase fits and there is no other token: the budget is filled from the phrase.
-    assert_eq!(select(20, std::slice::from_ref(&(1..21)), &capped(0.15)).len(), 3);
+    assert_eq!(select(20, std::slice::from_ref(&(1..21)), &capped_config(0.15)).len(), 3);
     // A cap of 1 has no effect. With a cap of 0, phrase tokens are drawn only if no other token
     // remains.
-    assert_eq!(select(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
-    let selected = select(40, std::slice::from_ref(&(1..30)), &capped(0.0));
+    assert_eq!(select(10, std::slice::from_ref(&(1..11)), &capped_config(1.0)).len(), 10);
+    let selected = select(40, std::slice::from_ref(&(1..30)), &capped_config(0.0));
     assert!(selected.len() == 6 && selected.iter().all(|position| *position >= 30), "{selected:?}");
 }
 
@@ -124,7 +124,7 @@ fn invalid_phrases_are_reported() {
 fn selection_depends_only_on_seed_and_example() {
     let input_ids = example(60, 4);
     let phrases = [3..5, 4..8, 20..22, 40..44];
-    for config in [PhraseMaskingConfig::default(), capped(0.1)] {
+    for config in [PhraseMaskingConfig::default(), capped_config(0.1)] {
         assert_depends_only_on_example(|number| {
             phrase_masking(&input_ids, &phrases, &vocab(), number, &config).unwrap()
         });
@@ -143,7 +143,7 @@ proptest! {
 
     /// max(K, T) tokens are selected, including all phrase tokens.
     #[test]
-    fn the_selected_count_equals_that_of_the_paper(
+    fn the_selected_count_equals_the_papers_count(
         text in 1_usize..70,
         phrases in prop::collection::vec((0.0..1.0, 1_usize..6), 0..8),
         probability in 0.0..1.0,

@@ -41,7 +41,7 @@ fn with_mlm(config: EntityPredictionConfig) -> EntityPredictionConfig {
     EntityPredictionConfig { probability: 0.5, rest: Some(rest), ..config }
 }
 
-fn masked(example: u64, config: &EntityPredictionConfig) -> MaskedExample {
+fn mask_example(example: u64, config: &EntityPredictionConfig) -> MaskedExample {
     entity_prediction_masking(&INPUT, &SPANS, &vocab(), example, config).unwrap()
 }
 
@@ -54,7 +54,7 @@ fn in_mention(position: usize) -> bool {
 fn shares(config: &EntityPredictionConfig, is_included: impl Fn(usize) -> bool) -> ([f64; 3], f64) {
     let (mut counts, mut total) = ([0.0; 3], 0.0);
     for example in 0..20_000 {
-        let MaskedExample { input_ids, labels } = masked(example, config);
+        let MaskedExample { input_ids, labels } = mask_example(example, config);
         for position in (1..11).filter(|&position| is_included(position)) {
             total += 1.0;
             let is_replaced = input_ids[position] != MASK && input_ids[position] != INPUT[position];
@@ -83,7 +83,7 @@ fn assert_near(actual: [f64; 3], expected: [f64; 3], total: f64, name: &str) {
 }
 
 #[test]
-fn every_mask_has_the_probabilities_of_the_paper() {
+fn every_policy_has_the_probabilities_of_the_paper() {
     type ConfigFn = fn() -> EntityPredictionConfig;
     let rows: [(&str, ConfigFn, [f64; 3]); 4] = [
         ("WEP", wep, [0.8, 0.0, 1.0]),
@@ -96,7 +96,7 @@ fn every_mask_has_the_probabilities_of_the_paper() {
         assert_near(actual, expected, total, name);
         let (shares_outside, _) = shares(&config_fn(), |position| !in_mention(position));
         assert_eq!(shares_outside, [0.0; 3], "{name}");
-        // Half as many units are candidates, and tokens outside mentions are masked by `rest`.
+        // With `rest`, half of the units are candidates, and tokens outside mentions are masked.
         let mlm_config = with_mlm(config_fn());
         let (actual, total) = shares(&mlm_config, in_mention);
         assert_near(actual, expected.map(|share| share / 2.0), total, name);
@@ -114,7 +114,7 @@ fn mentions_are_masked_completely_or_not_at_all() {
     let mut mask_counts = [0; 3];
     for example in 0..2_000 {
         let config = EntityPredictionConfig { probability: 0.5, ..wep() };
-        let masked = masked(example, &config);
+        let masked = mask_example(example, &config);
         for (count, span) in mask_counts.iter_mut().zip(SPANS) {
             let all_or_none = |condition: &dyn Fn(usize) -> bool| {
                 let count = span.clone().filter(|&position| condition(position)).count();
@@ -175,7 +175,7 @@ proptest! {
             config = with_mlm(config);
         }
         config.probability = probability;
-        let MaskedExample { input_ids, labels } = masked(example, &config);
+        let MaskedExample { input_ids, labels } = mask_example(example, &config);
         prop_assert_eq!((input_ids.len(), labels.len()), (INPUT.len(), INPUT.len()));
         for (position, &id) in INPUT.iter().enumerate() {
             if labels[position] == IGNORE_INDEX {

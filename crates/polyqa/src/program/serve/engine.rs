@@ -37,7 +37,8 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather_time: Duration) {
                 Err(_) => return,
             }
             let deadline = Instant::now() + gather_time;
-            while active_jobs.iter().map(|job| job.reading.windows()).sum::<usize>() < batch_size {
+            while active_jobs.iter().map(|job| job.reading.n_windows()).sum::<usize>() < batch_size
+            {
                 match jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                     Ok(job) => active_jobs.push(job),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
@@ -76,7 +77,7 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather_time: Duration) {
 
 /// Computes the number of windows of each request in the next batch. The first request has at least
 /// one window in the batch. On the CPU, where padding costs time, a window is added only if its
-/// length is similar to the length of this first window.
+/// length is similar to the length of the first request's first window.
 fn window_counts(active_jobs: &[Job], batch_size: usize, similar_lengths: bool) -> Vec<usize> {
     let pending: Vec<&[Window]> =
         active_jobs.iter().map(|job| job.reading.pending_windows()).collect();

@@ -279,7 +279,7 @@ async fn answer_request(
         }
     });
     let (reading, max_answers, request_permit) = cut_task.await.map_err(|_| internal_error())??;
-    let count = u32::try_from(reading.windows()).unwrap_or(u32::MAX);
+    let count = u32::try_from(reading.n_windows()).unwrap_or(u32::MAX);
     let permits = service.windows.clone().try_acquire_many_owned(count).map_err(limit_error)?;
     let (reply, receiver) = oneshot::channel();
     let job = Job { reading, max_answers, reply, permits: [request_permit, permits] };

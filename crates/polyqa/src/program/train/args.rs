@@ -91,7 +91,7 @@ impl Args {
     pub fn recipe(&self, model: &ResolvedModel) -> Result<Recipe> {
         let mut dev = Vec::new();
         for path in &self.dev {
-            dev.extend(files(path)?);
+            dev.extend(question_files(path)?);
         }
         let mut recipe = Recipe {
             run: RunConfig { device: self.device.clone(), ..RunConfig::default() },
@@ -140,7 +140,7 @@ impl Args {
 }
 
 /// Returns `path` if it is a file, or the question files of the folder `path`, sorted by name.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
+fn question_files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -17,7 +17,7 @@ use xlmr_model::{Head, Pretrained};
 
 pub use args::Args;
 use recipe::{Data, Recipe, STAGE, Unanswerable};
-use report::{Calibrated, Scores, Summary, Trained};
+use report::{CalibrationReport, Scores, Summary, TrainingResult};
 
 /// A development file and its questions.
 pub struct DevFile {
@@ -33,9 +33,9 @@ pub fn run(args: &Args) -> Result<()> {
     let model = args.model.resolve()?;
     let mut recipe = args.recipe(&model)?;
     // All files are read before training starts and before any file is written.
-    let train = questions(&mut recipe)?;
+    let train = read_training_questions(&mut recipe)?;
     let read_all = |paths: &[InputPath]| -> Result<Vec<DevFile>> {
-        paths.iter().map(|path| read_dev(path, &recipe)).collect()
+        paths.iter().map(|path| read_dev_file(path, &recipe)).collect()
     };
     let (dev, calibration_files) =
         (read_all(&recipe.data.dev)?, read_all(&recipe.data.calibration)?);
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Reads the training questions; also returns the number of questions that are skipped because they
 /// have no answer.
-fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
+fn read_training_questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
     let train_paths = || {
         let paths = train.iter().map(|path| path.display().to_string());
@@ -70,7 +70,7 @@ fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     })
 }
 
-fn read_dev(path: &Path, recipe: &Recipe) -> Result<DevFile> {
+fn read_dev_file(path: &Path, recipe: &Recipe) -> Result<DevFile> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let dataset_name: Option<DatasetName> = file.parse().ok();
     let stem = file.split(".json").next().unwrap_or_default();
@@ -85,12 +85,12 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<DevFile> {
     Ok(DevFile { name, dataset_name, language, dataset: Dataset::read(path)? })
 }
 
-/// Trains a span head, and the encoder or adapters in it, on the questions' windows. Saves the
-/// model. An adapter is also saved separately.
+/// Trains a span head with the encoder or the encoder's adapters on the questions' windows, and
+/// saves the model. Adapters are also saved separately.
 fn fine_tune(
     trial: &Trial<Recipe>,
     (train, without_answer): &(TrainingQuestions, usize),
-) -> Result<Trained> {
+) -> Result<TrainingResult> {
     let recipe = trial.recipe;
     let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let parameters = base.model.named_parameters();
@@ -105,7 +105,7 @@ fn fine_tune(
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &config)?;
     let fit_report = trial.fit(STAGE, &recipe.training, &parameters, &mut task)?;
     trial.save(&mut base, Head::Span, trial.run_dir("model"))?;
-    Ok(Trained::new(train.questions.len(), *without_answer, &fit_report))
+    Ok(TrainingResult::new(train.questions.len(), *without_answer, &fit_report))
 }
 
 /// Answers the questions of every file, scores the answers and fits the calibration.
@@ -117,7 +117,7 @@ fn evaluate(
     experiment: &Experiment<Recipe>,
     dev: &[DevFile],
     calibration_files: &[DevFile],
-) -> Result<(Vec<Scores>, Option<Calibrated>)> {
+) -> Result<(Vec<Scores>, Option<CalibrationReport>)> {
     if dev.is_empty() && calibration_files.is_empty() {
         return Ok((Vec::new(), None));
     }
@@ -152,8 +152,8 @@ fn evaluate(
         calibration_files.iter().map(|file| predictor.predict(&file.dataset.questions));
     let calibration_answers = calibration_answers.collect::<Result<Vec<_>, _>>()?;
     let mut calibration = match calibration_files {
-        [] => Calibrated::fit_on_dev_files(&answered_files(dev, &dev_answers))?,
-        _ => Calibrated::fit_on_separate_files(
+        [] => CalibrationReport::fit_on_dev_files(&answered_files(dev, &dev_answers))?,
+        _ => CalibrationReport::fit_on_separate_files(
             &answered_files(calibration_files, &calibration_answers),
             &answered_files(dev, &dev_answers),
         )?,

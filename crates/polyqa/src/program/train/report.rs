@@ -17,7 +17,7 @@ use super::recipe::Recipe;
 
 /// Number of training questions, and results of the training.
 #[derive(Clone, Deserialize, Serialize)]
-pub struct Trained {
+pub struct TrainingResult {
     questions: usize,
     without_answer: usize,
     steps: u64,
@@ -25,7 +25,7 @@ pub struct Trained {
     seconds: f64,
 }
 
-impl Trained {
+impl TrainingResult {
     pub fn new(questions: usize, without_answer: usize, report: &FitReport) -> Self {
         let FitReport { steps, final_loss, seconds, .. } = *report;
         Self { questions, without_answer, steps, final_loss, seconds }
@@ -39,14 +39,14 @@ pub struct Scores {
     questions: usize,
     without_answer: usize,
     language: Language,
-    /// Scores of the questions with gold answers; absent without such questions.
+    /// Scores of the questions with gold answers; absent if no question has a gold answer.
     pub score: Option<AnsweredScores>,
     /// Scores of all questions by SQuAD 2.0's rules; absent if all questions have answers or there
     /// is no null threshold.
     squad2: Option<Squad2Scores>,
 }
 
-/// F1 and exact match in percent, under MLQA's rules for the language and under SQuAD's.
+/// F1 and exact match in percent, under MLQA's rules for the language and under SQuAD's rules.
 #[derive(Serialize)]
 pub struct AnsweredScores {
     pub questions: usize,
@@ -119,14 +119,14 @@ pub struct Summary {
     /// Repository and commit of a downloaded model, with the digests of its files.
     pub model: Option<Origin>,
     pub windows: WindowConfig,
-    pub training: Option<Trained>,
+    pub training: Option<TrainingResult>,
     pub scores: Vec<Scores>,
-    pub calibration: Option<Calibrated>,
+    pub calibration: Option<CalibrationReport>,
 }
 
 /// The calibration, and its error on questions that were not used for the fit.
 #[derive(Serialize)]
-pub struct Calibrated {
+pub struct CalibrationReport {
     #[serde(flatten)]
     pub fit: Calibration,
     /// Calibration error on `data.dev`, with temperature 1 and with the fitted temperature. Absent
@@ -135,7 +135,7 @@ pub struct Calibrated {
     calibration_error_on_dev: Option<[f64; 2]>,
 }
 
-impl Calibrated {
+impl CalibrationReport {
     /// Fits the calibration on the development files.
     pub fn fit_on_dev_files(dev: &[AnsweredFile]) -> Result<Option<Self>> {
         let fit = Calibration::fit(dev)?;
@@ -179,7 +179,7 @@ pub fn log_training_data(recipe: &Recipe, (train, without_answer): &(TrainingQue
 }
 
 /// Returns the scores as a table, and remarks about results that are not in the table.
-pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, String) {
+pub fn table(scores: &[Scores], calibration: Option<&CalibrationReport>) -> (String, String) {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
     for file_scores in scores {
         let file = &file_scores.file;
@@ -202,7 +202,7 @@ pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, St
             remarks.push(format!("{count} questions without an answer are not scored."));
         }
     }
-    if let Some(Calibrated { fit, calibration_error_on_dev }) = calibration {
+    if let Some(CalibrationReport { fit, calibration_error_on_dev }) = calibration {
         let threshold = match fit.null_threshold {
             Some(threshold) => format!(", null threshold {threshold:.2}"),
             None => String::new(),
