@@ -35,7 +35,7 @@ pub(crate) fn specs(name: &str, config: &Config) -> Vec<Spec> {
     specs
 }
 
-/// The fusion of one layer.
+/// AdapterFusion in one encoder layer.
 #[derive(Clone, Debug)]
 pub(crate) struct AdapterFusion {
     pub(crate) query: Linear,

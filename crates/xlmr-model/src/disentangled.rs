@@ -20,8 +20,8 @@ pub(crate) struct Disentangled {
 
 #[derive(Clone, Debug)]
 struct RelativePositions {
-    /// Embeddings of distances, `[2 * span, H]`; the first row is for `-span` and smaller
-    /// distances.
+    /// Embeddings of distances, `[2 * span, H]`, where span is [`DebertaV2::distances_per_side`];
+    /// the first row is for `-span` and smaller distances.
     embeddings: Parameter,
     norm: Option<LayerNorm>,
     dropout: f64,
@@ -132,7 +132,7 @@ impl RelativePositions {
 
     /// Computes the sum of the score terms that depend on relative positions, `[B, heads, L, L]`;
     /// `None` if there is no such term. Queries and keys are `[B, heads, L, D]`, each with the
-    /// factor of its dot products.
+    /// scale of its dot products.
     fn scores(
         &self,
         projected: &Projected,
@@ -180,8 +180,8 @@ pub(crate) struct Distances {
 
 /// Indices of distance embeddings, i64, counted from `Distances::first`.
 enum RowIndex {
-    /// `[2 L - 1]`: one index for each difference of query position and key position, from L - 1
-    /// down to -(L - 1).
+    /// `[2 L - 1]`: one index for each difference "query position - key position", from L - 1 down
+    /// to -(L - 1).
     ByShift(Tensor),
     /// `[B, 1, L, L]`: one index for each pair of a query and a key.
     ByPair(Tensor),
@@ -270,8 +270,8 @@ fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result
     if buckets < 1 {
         return Ok(distances.shallow_clone());
     }
-    // The dtype float32 and the order of operations are transformers', so rounding at the edges of
-    // buckets is equal.
+    // The dtype float32 and the order of operations are the same as in transformers, so that
+    // distances at the edges of buckets are rounded equally.
     let middle = buckets / 2;
     let far_distances = distances.f_abs()?.f_clamp_min(middle)?;
     let log_range = ((max_distance - 1) as f64 / middle as f64) as f32;

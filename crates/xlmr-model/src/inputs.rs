@@ -70,9 +70,9 @@ impl Inputs {
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let attention_mask = match rows.iter().all(|row| row.len() == length) {
             true => None,
-            false => Some(padded(rows, length, |_| 1, 0)?),
+            false => Some(pad_rows(rows, length, |_| 1, 0)?),
         };
-        let input_ids = padded(rows, length, i64::from, pad_token_id)?;
+        let input_ids = pad_rows(rows, length, i64::from, pad_token_id)?;
         Ok(Self { attention_mask, ..Self::new(input_ids) })
     }
 
@@ -91,7 +91,7 @@ impl Inputs {
             let got = format!("{} rows of at most {length}", rows.len());
             return Err(Error::input("token_type_ids", expected, got));
         }
-        let token_type_ids = Some(padded(rows, width, i64::from, 0)?);
+        let token_type_ids = Some(pad_rows(rows, width, i64::from, 0)?);
         Ok(Self { token_type_ids, ..self })
     }
 
@@ -107,7 +107,7 @@ impl Inputs {
 
 /// Creates a tensor `[rows, length]` i64. Each row has the results of `convert` for its ids,
 /// followed by `pad`.
-fn padded(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
+fn pad_rows(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
     let mut flat = Vec::with_capacity(rows.len() * length);
     for row in rows {
         flat.extend(row.iter().map(|&id| convert(id)));

@@ -8,7 +8,7 @@ use crate::{Architecture, Config, Result};
 /// calls per row take longer than the computation of padding.
 const MIN_WIDTH: i64 = 256;
 
-/// The rows of a batch and the positions of their tokens.
+/// Shape, device and padding of a batch.
 pub(crate) struct Rows {
     pub(crate) batch: i64,
     pub(crate) length: i64,

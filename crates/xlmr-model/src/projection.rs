@@ -21,8 +21,8 @@ pub enum ProjectionKind {
 
 /// Two linear layers without biases and a ReLU between them: `[B, H]` to `[B, H]`.
 ///
-/// Batch norm, if any, is computed in float32. In training it uses the statistics of the current
-/// batch, otherwise its running statistics.
+/// Batch norm, if any, is computed in float32, or in float64 if its input is float64. In training
+/// it uses the statistics of the current batch, otherwise its running statistics.
 #[derive(Debug)]
 pub struct Projection {
     /// `[d_p, H]`

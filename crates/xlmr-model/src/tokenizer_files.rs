@@ -166,8 +166,8 @@ pub(crate) fn parse(json: &str, path: &Path) -> Result<Tokenizer> {
 
 /// Returns the path of a model folder's tokenizer file.
 pub(crate) fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
-    // If the folder is missing, this path is the file that cannot be read, so the error names a
-    // file, as it does for the model's other files.
+    // If the folder is missing, the caller cannot read the file at this path, and its error names
+    // the file.
     if folder.is_dir() {
         tokenizer_file::find(folder).map_err(tokenizer_error)
     } else {
