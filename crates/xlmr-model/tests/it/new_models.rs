@@ -8,7 +8,7 @@ use xlmr_model::{
 };
 
 /// Writes one folder per model and class to `out`.
-pub fn write(out: &Path) -> Result<()> {
+pub fn write_folders(out: &Path) -> Result<()> {
     let tied = Config {
         hidden_size: 32,
         num_hidden_layers: 2,

@@ -15,14 +15,14 @@ use xlmr_model::{
 use crate::common::{SEQUENCE, TOKEN, load, logits, read_json};
 use crate::new_models;
 
-#[path = "common/opened.rs"]
-mod opened;
+#[path = "common/encodings.rs"]
+mod encodings;
 
 #[test]
 fn transformers_opens_written_folders_with_equal_outputs() {
     let Some(python) = python_with(PythonPackages::Torch) else { return };
     let folder = tempfile::tempdir().unwrap();
-    new_models::write(folder.path()).unwrap();
+    new_models::write_folders(folder.path()).unwrap();
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
@@ -236,7 +236,7 @@ fn transformers_opens_written_tokenizers() {
         fs::copy(base.join(file), base_copy.join(file)).unwrap();
     }
     folders.extend([resave(&base_copy), base]);
-    opened::check_transformers_encoding(&folders);
+    encodings::check_transformers_encoding(&folders);
 }
 
 /// `cargo xtask peers --torch` installs PEFT. AdapterHub's package `adapters`, which requires
