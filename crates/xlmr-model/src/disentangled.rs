@@ -203,12 +203,12 @@ impl Distances {
         let span = deberta.distances_per_side(position_limit);
         let max_distance = if positions.is_some() { position_limit } else { rows.length } - 1;
         let max_bucket =
-            bucket(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
+            to_buckets(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
         let first = (span - max_bucket).max(0);
         let count = (span + max_bucket + 1).min(2 * span) - first;
         let row_of = |distances: &Tensor| -> Result<Tensor> {
-            let rows = bucket(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
-            Ok(rows.f_clamp(0, count - 1)?)
+            let row = to_buckets(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
+            Ok(row.f_clamp(0, count - 1)?)
         };
         let index = match positions {
             None => {
@@ -265,7 +265,7 @@ impl Distances {
 
 /// Maps distances, i64, to buckets: one bucket per near distance, logarithmic buckets for far
 /// distances.
-fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
+fn to_buckets(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
     let (buckets, max_distance) = (deberta.position_buckets, deberta.max_distance(max_positions));
     if buckets < 1 {
         return Ok(distances.shallow_clone());
@@ -298,14 +298,14 @@ mod tests {
         ] {
             let deberta = DebertaV2 { position_buckets, ..DebertaV2::v3() };
             let distances = Tensor::arange(max_distance, (Kind::Int64, Device::Cpu));
-            let buckets = bucket(&distances, &deberta, max_distance).unwrap();
+            let buckets = to_buckets(&distances, &deberta, max_distance).unwrap();
             assert_eq!(buckets.sum(Kind::Int64).int64_value(&[]), sum);
             assert_eq!((&buckets * &distances).sum(Kind::Int64).int64_value(&[]), moment);
             let middle = position_buckets / 2;
             let indices =
                 [middle, middle + 1, max_distance / 2, max_distance - 2, max_distance - 1];
             assert_eq!(indices.map(|index| buckets.int64_value(&[index])), expected);
-            assert_eq!(bucket(&-&distances, &deberta, max_distance).unwrap(), -buckets);
+            assert_eq!(to_buckets(&-&distances, &deberta, max_distance).unwrap(), -buckets);
         }
     }
 }

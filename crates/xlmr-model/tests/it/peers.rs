@@ -28,10 +28,10 @@ fn transformers_opens_written_folders_with_equal_outputs() {
     folders.sort();
     assert_eq!(folders.len(), 71);
     // transformers 4 lacks EuroBERT, and fails to load the masked-LM head of DeBERTa v3.
-    let is_supported_by_4 = |folder: &&PathBuf| {
+    let is_supported_by_transformers_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
-    let supported_folders: Vec<_> = folders.iter().filter(is_supported_by_4).collect();
+    let supported_folders: Vec<_> = folders.iter().filter(is_supported_by_transformers_4).collect();
     let mut package_folders = vec![None];
     package_folders.extend(transformers_4_packages().map(Some));
     for packages in package_folders {
