@@ -48,10 +48,11 @@ pub enum Architecture {
 
 /// DistilBERT-specific options.
 ///
-/// [`Config`](crate::Config) holds all other options. Some of their keys differ from BERT's in
-/// DistilBERT's `config.json`: `dim`, `n_layers`, `n_heads`, `hidden_dim`, `activation`, `dropout`,
-/// `attention_dropout`, and `seq_classif_dropout` for `classifier_dropout`, which applies to the
-/// sequence classification head. `layer_norm_eps` is always 1e-12.
+/// [`Config`](crate::Config) holds all other options. In DistilBERT's `config.json`, some of these
+/// options have other keys than in BERT's: `dim`, `n_layers`, `n_heads`, `hidden_dim`,
+/// `activation`, `dropout`, `attention_dropout`, and `seq_classif_dropout` for
+/// `classifier_dropout`, which applies to the sequence classification head. `layer_norm_eps` is
+/// always 1e-12.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistilBert {
     /// Dropout before the span head.
@@ -81,8 +82,8 @@ pub(crate) struct Names {
     pub(crate) positions_after_pad: bool,
     /// Prefix of the encoder's parameters, including the dot.
     pub(crate) prefix: &'static str,
-    /// Starts of the encoder's parameter names after the prefix, to recognise names in checkpoints
-    /// that omit the prefix.
+    /// Texts with which the encoder's parameter names start after the prefix. They identify the
+    /// encoder's parameters in checkpoints that omit the prefix.
     pub(crate) modules: &'static [&'static str],
     /// Prefixes of known tensors that are not used.
     pub(crate) unused_prefixes: &'static [&'static str],
@@ -349,8 +350,8 @@ impl Architecture {
 pub(crate) struct Rotary {
     /// θ of layers with global attention.
     pub(crate) theta: f64,
-    /// θ of layers with local attention, and the maximum distance to an attended token; absent
-    /// without such layers.
+    /// θ of layers with local attention, and the maximum distance to an attended token; absent if
+    /// there are no such layers.
     pub(crate) local: Option<(f64, i64)>,
 }
 

@@ -192,8 +192,8 @@ impl Checkpoint {
 }
 
 /// Reads a weight that is stored as F32, F16 or BF16, and converts it to float32. Returns an error
-/// if its shape is not `shape`; `source` describes in this error what determines the expected
-/// shape.
+/// if its shape is not `shape`; the error message contains `source`, which describes what
+/// determines the expected shape.
 pub(crate) fn read_weight(
     file: &TensorFile,
     name: &str,

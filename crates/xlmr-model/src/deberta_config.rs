@@ -26,14 +26,14 @@ pub struct DebertaV2 {
     pub position_to_content: bool,
     /// Number of position buckets for keys before a query. Keys after a query have the same number
     /// of buckets. Each small distance has a bucket; large distances share buckets of growing size.
-    /// If below 1, there are no buckets, and each distance up to `max_relative_positions` has an
-    /// embedding.
+    /// If the number is below 1, there are no buckets, and each distance up to
+    /// `max_relative_positions` has an embedding.
     pub position_buckets: i64,
-    /// Maximum relative distance, to which larger distances are clipped. If below 1,
+    /// Maximum relative distance, to which larger distances are clipped. If it is below 1,
     /// `max_position_embeddings` is used instead.
     pub max_relative_positions: i64,
     /// Whether relative positions are projected by each layer's query and key projections instead
-    /// of separate projections.
+    /// of by separate projections.
     pub share_att_key: bool,
     /// Whether the embeddings of relative positions are normalised (`norm_rel_ebd`: "layer_norm").
     pub norm_rel_ebd: bool,

@@ -204,7 +204,8 @@ impl Layer {
     }
 }
 
-/// Self-attention and feed-forward layer, each followed by residual and LayerNorm.
+/// Self-attention and feed-forward layer, each followed by the addition of its input and a
+/// LayerNorm.
 #[derive(Clone, Debug)]
 pub(crate) struct PostNormLayer {
     /// Query, key and value.
@@ -343,8 +344,8 @@ impl PostNormLayer {
 }
 
 /// Returns hidden states twice: as the residual, and as the input of matmuls. On a GPU in half
-/// precision, the input is a cast of packed float32 hidden states, so linear layers do not cast it
-/// again.
+/// precision, the input is a half-precision copy of packed float32 hidden states, so that linear
+/// layers need not cast them.
 fn residual_and_input(hidden: &Tensor, is_packed: bool) -> Result<[Tensor; 2]> {
     let device = hidden.device();
     if is_packed

@@ -12,8 +12,8 @@ pub(crate) const INTEGER: &str = "an integer";
 pub(crate) const NUMBER: &str = "a number";
 pub(crate) const BOOLEAN: &str = "true or false";
 
-/// Reads or writes the values of keys. The same function that lists a configuration's keys can thus
-/// read and write it.
+/// Reads or writes the values of keys. A single function that lists a configuration's keys can thus
+/// both read and write the configuration.
 pub(crate) trait Keys {
     /// A reader assigns the value of `key` to `value` if the key is present. A writer stores
     /// `value` under `key`. `expected` describes valid values in error messages.

@@ -100,8 +100,8 @@ pub fn encode_fused(
     Ok((finish(target)?, finish(source)?))
 }
 
-/// Mapping of the tokens of two batches, the halves, to a joined batch. A row of the joined batch
-/// has the tokens of the first text, then the tokens of the second text, then padding.
+/// Maps the tokens of two batches, called halves, to a joined batch. A row of the joined batch has
+/// the tokens of the first text, then the tokens of the second text, then padding.
 struct JoinedBatch {
     batch: Rc<Batch>,
     /// For each slot ([`Slots`]) of the joined batch, its index in the concatenated hidden states

@@ -17,7 +17,7 @@ pub struct Inputs {
     /// token, even `<pad>`. A row without any token attends to all its positions, so its output is
     /// finite, but meaningless.
     pub attention_mask: Option<Tensor>,
-    /// `[B, L]` integer, below `type_vocab_size`. If absent, all are 0.
+    /// `[B, L]` integer, below `type_vocab_size`. If absent, all token types are 0.
     pub token_type_ids: Option<Tensor>,
     /// `[B, L]` integer, below `max_position_embeddings`. If absent, positions are 0, 1, 2, …; for
     /// XLM-R and RoBERTa they are computed from `input_ids` by [`position_ids`].

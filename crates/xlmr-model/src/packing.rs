@@ -67,7 +67,8 @@ pub(crate) struct Packing {
     length: i64,
 }
 
-/// Returns the reason if packed attention on a GPU does not support a model of this configuration.
+/// Returns the reason why packed attention on a GPU does not support a model of this configuration;
+/// `None` if it does.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let head_dim = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));

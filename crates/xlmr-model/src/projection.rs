@@ -198,7 +198,7 @@ impl Projection {
     ///
     /// Domain-specific batch norm normalises each row by the running statistics of its domain or,
     /// in training, by the statistics of the domain's rows in the batch if there are at least
-    /// three. Other projections ignore `domain_ids`.
+    /// three. Projections without domain-specific batch norm ignore `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; the result has the same shape

@@ -86,7 +86,7 @@ impl Model {
             return Ok(());
         }
         // For a masked-LM head, an adapter's parameter names have the encoder's prefix, and none of
-        // the head's weights are written with it. This is correct for every head, because
+        // the head's weights are written with the adapter. This is correct for every head, because
         // `heads.safetensors` and `model.safetensors` contain the heads.
         let head = if main_head == Head::None { Head::None } else { Head::MaskedLm };
         for name in &list.adapters {
