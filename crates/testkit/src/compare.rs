@@ -31,8 +31,9 @@ where
     got.iter().zip(&want).map(|(&got, &want)| difference(got, want)).fold(0.0, f64::max)
 }
 
-/// Panics unless every element of `got` is within `tolerance` (absolute) of `want`. The message
-/// lists the elements with the largest differences, each with its flat index.
+/// Panics if the absolute difference of corresponding elements of `got` and `want` exceeds
+/// `tolerance`. The message lists the elements with the largest differences, each with its flat
+/// index.
 #[track_caller]
 pub fn assert_close<'a, T>(name: &str, got: &'a T, want: &'a T, tolerance: f64)
 where
