@@ -1,6 +1,6 @@
 //! Tests of every recipe on BERT, ModernBERT, EuroBERT and DeBERTa, with a few steps each.
-#[path = "../crates/xlmr-model/tests/it/common/opened.rs"]
-mod opened;
+#[path = "../crates/xlmr-model/tests/it/common/encodings.rs"]
+mod encodings;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -218,7 +218,7 @@ fn recipe_questions_are_answered_by_each_architecture() {
         assert!(text.contains("zh"), "{text}");
         trained_models.push(out.join("model"));
     }
-    opened::check_transformers_encoding(&trained_models);
+    encodings::check_transformers_encoding(&trained_models);
 }
 
 #[test]

@@ -441,7 +441,7 @@ fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
     {
         lines += &format!("{}\n", json!(example.unwrap()));
     }
-    let bytes = if testkit::long() { 100_000_000 } else { 1_000_000 };
+    let bytes = if testkit::is_long() { 100_000_000 } else { 1_000_000 };
     let [small, large] = [("small", bytes), ("large", 10 * bytes)].map(|(name, bytes)| {
         let shards = folder.join(name);
         write_shards(&shards, &lines, bytes);

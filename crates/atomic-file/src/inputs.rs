@@ -9,8 +9,8 @@ static INPUTS: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
 
 /// Protects all files that this process reads through this crate after the call.
 ///
-/// Creating or publishing an output with the path of an input fails. Intended for command-line
-/// programs.
+/// After the call, creating or publishing an output file with the path of such an input fails. The
+/// function is intended for command-line programs.
 pub fn protect_inputs() {
     INPUTS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
 }
@@ -46,7 +46,7 @@ pub fn inputs() -> Vec<PathBuf> {
 /// [`io::ErrorKind::InvalidInput`] if `path` is a protected input.
 pub fn check_output(path: &Path) -> io::Result<()> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
-    match inputs.iter().flatten().find(|input| same_file(input, path)) {
+    match inputs.iter().flatten().find(|input| is_same_file(input, path)) {
         None => Ok(()),
         Some(_) => {
             let reason = "it is one of the inputs and would be overwritten; choose another path";
@@ -56,7 +56,7 @@ pub fn check_output(path: &Path) -> io::Result<()> {
 }
 
 /// Returns whether both paths refer to the same existing regular file.
-fn same_file(a: &Path, b: &Path) -> bool {
+fn is_same_file(a: &Path, b: &Path) -> bool {
     let (Ok(metadata_a), Ok(metadata_b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
     if !metadata_a.is_file() || !metadata_b.is_file() {
         return false;

@@ -20,8 +20,8 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
-            // No specific error kind exists for a missing lock service, so every other error means
-            // that locks are not supported.
+            // No specific error kind exists for a missing lock service, so every other error is
+            // treated as missing support for locks.
             Err(TryLockError::Error(_)) => Ok(None),
         }
     }

@@ -1,4 +1,4 @@
-//! Reading of text files, a pipe or standard input: plain or gzip-compressed, with or without a
+//! Reading of text files, pipes and standard input: plain or gzip-compressed, with or without a
 //! byte order mark.
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
@@ -128,8 +128,8 @@ fn read_with(path: &Path, limit: u64, retain_bom: bool) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
     let file_size = metadata.map_or(0, |metadata| metadata.len());
     // A file larger than twice the limit and than 1 MiB is rejected without reading it. Gzip at
-    // most doubles the size of data, except for small files, so the uncompressed data exceeds the
-    // limit.
+    // most doubles the size of data, except for small files, so the uncompressed data of such a
+    // file exceeds the limit.
     if file_size > limit.saturating_mul(2).max(1 << 20) {
         return Err(too_large_error(limit));
     }
@@ -194,7 +194,7 @@ fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
 /// A reader of the lines of a text file, with line numbers.
 pub struct Lines {
     reader: TextReader,
-    note_missing_newline: bool,
+    notes_missing_newline: bool,
     path: PathBuf,
     line: Vec<u8>,
     number: u64,
@@ -208,14 +208,14 @@ impl Lines {
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let (reader, path) = (open(path)?, path.to_owned());
-        Ok(Self { reader, note_missing_newline: false, path, line: Vec::new(), number: 0 })
+        Ok(Self { reader, notes_missing_newline: false, path, line: Vec::new(), number: 0 })
     }
 
     /// Enables a note ([`take_notes`](crate::take_notes)) if the last line has no line end, for
     /// formats in which a truncated line may be valid, unlike JSON.
     #[must_use]
     pub fn note_missing_newline(self) -> Self {
-        Self { note_missing_newline: true, ..self }
+        Self { notes_missing_newline: true, ..self }
     }
 
     /// Moves to the next line; returns `false` at the end.
@@ -228,7 +228,7 @@ impl Lines {
             return Ok(false);
         }
         self.number += 1;
-        if self.note_missing_newline {
+        if self.notes_missing_newline {
             note_missing_newline(&self.path, &self.line);
         }
         if self.line.pop_if(|last| *last == b'\n').is_some() {

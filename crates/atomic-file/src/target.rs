@@ -46,7 +46,8 @@ impl Target {
     }
 }
 
-/// Returns the number of the file descriptor of this process that `path` refers to.
+/// Returns the number of the file descriptor that `path` refers to, such as `1` for `/dev/stdout`;
+/// `None` for other paths.
 fn file_descriptor(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
     let descriptor_folder = format!("/proc/{}/fd/", std::process::id());

@@ -62,7 +62,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Syncs the folder of `path` to disk, so that renames are durable.
 ///
-/// On file systems that do not support syncing of folders, the function does nothing.
+/// On file systems that do not support this, the function does nothing.
 ///
 /// # Errors
 /// If syncing fails.

@@ -8,7 +8,7 @@ fn language(code: &str) -> Language {
 }
 
 #[test]
-fn base_and_name_of_codes() {
+fn base_and_name_are_derived_from_the_code() {
     for (code, base, name) in [
         ("af", "af", "Afrikaans"),
         ("fr", "fr", "French"),

@@ -24,7 +24,7 @@ impl Browser {
     }
 
     /// Loads `url` in a window of `width` pixels, and returns the HTML after its scripts have run.
-    pub fn dom(&self, url: &str, width: u32) -> String {
+    pub fn load_dom(&self, url: &str, width: u32) -> String {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(&self.0);
         command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]);

@@ -18,8 +18,8 @@ fn difference(got: f64, want: f64) -> f64 {
     if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
-/// Returns the largest absolute difference in float64. It is infinite if the shapes differ, a value
-/// is NaN, or values are infinite and not equal.
+/// Returns the largest absolute difference of two elements, in float64. The result is infinite if
+/// the shapes differ, an element is NaN, or an infinite element differs from the other element.
 pub fn max_abs_error<'a, T>(got: &'a T, want: &'a T) -> f64
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
@@ -31,8 +31,9 @@ where
     got.iter().zip(&want).map(|(&got, &want)| difference(got, want)).fold(0.0, f64::max)
 }
 
-/// Panics unless every element of `got` is within `tolerance` (absolute) of `want`. The message
-/// lists the elements with the largest differences, each with its flat index.
+/// Panics if the absolute difference of corresponding elements of `got` and `want` exceeds
+/// `tolerance`. The message lists the elements with the largest differences, each with its flat
+/// index.
 #[track_caller]
 pub fn assert_close<'a, T>(name: &str, got: &'a T, want: &'a T, tolerance: f64)
 where

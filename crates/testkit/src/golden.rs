@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::Index;
 use std::path::Path;
 
-/// The tensors of a file by name.
+/// The tensors of a file, by their names.
 pub struct Golden<T> {
     tensors: BTreeMap<String, T>,
 }

@@ -1,11 +1,12 @@
 //! Fixtures, reference values and tensor comparisons for this workspace's tests. The crate is not
 //! published.
 //!
-//! The crate is a dev-dependency: functions panic if a fixture is missing or values differ.
+//! The crate is used only as a dev-dependency, so its functions panic if a fixture is missing or
+//! values differ.
 //!
-//! It does not depend on libtorch: tensors are passed through traits that `tch` implements. If
-//! `tch` were a dependency, even an optional one, `cargo test --workspace` would link every test of
-//! this crate with libtorch.
+//! The crate does not depend on libtorch: tensors are passed through traits that `tch` implements.
+//! If `tch` were a dependency, even an optional one, `cargo test --workspace` would link every test
+//! of this crate with libtorch.
 use std::path::PathBuf;
 
 mod browser;
@@ -27,7 +28,7 @@ pub use compare::{assert_close, max_abs_error};
 pub use examples::run_examples;
 pub use golden::Golden;
 pub use gzip::gzip;
-pub use long::{cases, long};
+pub use long::{case_count, is_long};
 pub use message::assert_contains;
 pub use peers::{PythonPackages, python_with, transformers_4_packages};
 pub use program::{Arguments, Program, RunOutput, run_command};

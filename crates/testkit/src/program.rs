@@ -27,23 +27,23 @@ pub struct RunOutput {
 /// Arguments of a program, as a list or as a text that is split at white space.
 pub trait Arguments {
     /// Returns the arguments as a list.
-    fn list(&self) -> Vec<String>;
+    fn to_list(&self) -> Vec<String>;
 }
 
 impl Arguments for str {
-    fn list(&self) -> Vec<String> {
+    fn to_list(&self) -> Vec<String> {
         self.split_whitespace().map(str::to_owned).collect()
     }
 }
 
 impl Arguments for String {
-    fn list(&self) -> Vec<String> {
-        self.as_str().list()
+    fn to_list(&self) -> Vec<String> {
+        self.as_str().to_list()
     }
 }
 
 impl<const N: usize> Arguments for [&str; N] {
-    fn list(&self) -> Vec<String> {
+    fn to_list(&self) -> Vec<String> {
         self.map(str::to_owned).into()
     }
 }
@@ -66,7 +66,7 @@ impl Program {
     }
 
     /// Returns the path of a file or folder in the program's working directory.
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub fn path_of(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -79,7 +79,7 @@ impl Program {
             !matches!(first_folder, Some("fixtures" | "data")),
             "{name} is outside the working directory"
         );
-        let path = self.at(name);
+        let path = self.path_of(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
@@ -87,26 +87,26 @@ impl Program {
     /// Reads a file as text.
     #[track_caller]
     pub fn read(&self, name: &str) -> String {
-        String::from_utf8(self.bytes(name)).unwrap()
+        String::from_utf8(self.read_bytes(name)).unwrap()
     }
 
     /// Reads a file as bytes.
     #[track_caller]
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
-        fs::read(self.at(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    pub fn read_bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path_of(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Copies a file and creates its parent folders.
     #[track_caller]
     pub fn copy(&self, from: &str, to: &str) {
-        self.write(to, self.bytes(from));
+        self.write(to, self.read_bytes(from));
     }
 
     /// Returns a command with these arguments, for tests that require more control than
     /// [`run`](Self::run).
     pub fn command(&self, arguments: &(impl Arguments + ?Sized)) -> Command {
         let mut command = Command::new(self.path);
-        command.args(arguments.list()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(arguments.to_list()).current_dir(self.folder.path()).stdin(Stdio::null());
         command.envs(self.environment.iter().copied());
         command
     }
@@ -120,43 +120,43 @@ impl Program {
     #[track_caller]
     pub fn expect_success(&self, arguments: &(impl Arguments + ?Sized)) -> RunOutput {
         let output = self.run(arguments);
-        assert_eq!(output.code, Some(0), "{:?}: {}", arguments.list(), output.err);
+        assert_eq!(output.code, Some(0), "{:?}: {}", arguments.to_list(), output.err);
         output
     }
 
     /// Runs the program and asserts that it exits with code 2 and prints exactly one `error:` line
-    /// and every text of `words` to standard error.
+    /// and every text of `parts` to standard error.
     #[track_caller]
-    pub fn expect_error(&self, arguments: &(impl Arguments + ?Sized), words: &[&str]) -> RunOutput {
+    pub fn expect_error(&self, arguments: &(impl Arguments + ?Sized), parts: &[&str]) -> RunOutput {
         let output = self.run(arguments);
-        let arguments = arguments.list();
+        let arguments = arguments.to_list();
         assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.err);
         let errors = output.err.lines().filter(|line| line.starts_with("error: ")).count();
         assert_eq!(errors, 1, "{arguments:?}: {}", output.err);
-        for word in words {
-            assert!(output.err.contains(word), "{arguments:?}: `{word}` is not in: {}", output.err);
+        for part in parts {
+            assert!(output.err.contains(part), "{arguments:?}: `{part}` is not in: {}", output.err);
         }
         output
     }
 
     /// Runs [`expect_error`](Self::expect_error) and asserts that standard output is empty.
     #[track_caller]
-    pub fn expect_rejection(
+    pub fn expect_only_error(
         &self,
         arguments: &(impl Arguments + ?Sized),
-        words: &[&str],
+        parts: &[&str],
     ) -> RunOutput {
-        let output = self.expect_error(arguments, words);
-        assert_eq!(output.out, "", "{:?}", arguments.list());
+        let output = self.expect_error(arguments, parts);
+        assert_eq!(output.out, "", "{:?}", arguments.to_list());
         output
     }
 
-    /// Calls [`expect_rejection`](Self::expect_rejection) with every pair of arguments and texts of
-    /// the error message.
+    /// Calls [`expect_only_error`](Self::expect_only_error) with every pair of `cases`: arguments,
+    /// and texts of the error message.
     #[track_caller]
-    pub fn expect_rejections(&self, rows: &[(&str, &[&str])]) {
-        for (arguments, words) in rows {
-            self.expect_rejection(*arguments, words);
+    pub fn expect_only_errors(&self, cases: &[(&str, &[&str])]) {
+        for (arguments, parts) in cases {
+            self.expect_only_error(*arguments, parts);
         }
     }
 }

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Checks that transformers opens the tokenizers of model folders and encodes as this project does.
 
-Reads from standard input what is expected, a JSON list of objects with these keys:
+Reads the expected encodings from standard input, as a JSON list of objects with these keys:
 
     folder            a model folder
     max_length        its model_max_length
     inputs            its model_input_names, sorted
     special           the ids of its special tokens by name: cls, sep, pad, unk, mask
-    texts, pairs      lists of {"text": ..., "ids": ...}; a pair's text is a list of two; a text has "offsets", too
-    limit             a number of tokens
-    long_text         {"text": ..., "ids": ...}, cut to that limit
-    long_pair         the same for a pair whose second text is cut
+    texts, pairs      lists of {"text": ..., "ids": ...}; the text of a pair is a list of two texts; texts also have "offsets"
+    limit             the maximum number of tokens of the next two keys
+    long_text         {"text": ..., "ids": ...}; the ids are truncated
+    long_pair         as long_text, but for a pair whose second text is truncated
 
-Needs transformers; torch is not used.
+Requires transformers; torch is not used.
 """
 
 import json
@@ -22,13 +22,13 @@ import transformers
 from transformers import AutoTokenizer
 
 
-def faults_of(expected):
+def check(expected):
     tokenizer = AutoTokenizer.from_pretrained(expected["folder"])
     faults = []
 
-    def compare(what, got, want):
+    def compare(title, got, want):
         if got != want:
-            faults.append(f"{what}: {got} instead of {want}")
+            faults.append(f"{title}: {got} instead of {want}")
 
     def ids(case, **options):
         texts = case["text"] if isinstance(case["text"], list) else [case["text"]]
@@ -44,11 +44,11 @@ def faults_of(expected):
     compare("a long text", ids(text, truncation=True, max_length=limit), text["ids"])
     compare("a long pair", ids(pair, truncation="only_second", max_length=limit), pair["ids"])
     compare("model_max_length", tokenizer.model_max_length, expected["max_length"])
-    cut = len(ids({"text": "a " * 2 * expected["max_length"]}, truncation=True))
-    compare("tokens of a text as long as can be", cut, expected["max_length"])
+    truncated_length = len(ids({"text": "a " * 2 * expected["max_length"]}, truncation=True))
+    compare("length of a truncated text", truncated_length, expected["max_length"])
     compare("model_input_names", sorted(tokenizer.model_input_names), expected["inputs"])
-    for name, known in expected["special"].items():
-        compare(f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"), known)
+    for name, expected_id in expected["special"].items():
+        compare(f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"), expected_id)
     batch = tokenizer([case["text"] for case in expected["texts"]], padding=True)
     rows = [case["ids"] for case in expected["texts"]]
     width = max(map(len, rows))
@@ -64,7 +64,7 @@ def main():
     print(f"transformers {transformers.__version__}")
     failed = 0
     for expected in json.load(sys.stdin):
-        name, faults = faults_of(expected)
+        name, faults = check(expected)
         print(f"{expected['folder']}: {name}: {'FAILED' if faults else 'ok'}")
         for fault in faults:
             print(f"  {fault}")

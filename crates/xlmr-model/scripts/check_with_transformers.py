@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Checks model folders written by this crate against transformers.
 
-Each folder must load in the class that its config.json names without a warning and without a missing, unexpected or
-mismatched key, and `xlmr-model run` must give the same outputs on random inputs.
+The class that config.json names must load each folder without warnings and without missing, unexpected or mismatched keys.
+`xlmr-model run` must return the same outputs for random inputs.
 
     cargo build -p xlmr-model
     python crates/xlmr-model/scripts/check_with_transformers.py --program target/debug/xlmr-model MODEL...
 
-Needs torch, transformers and safetensors.
+Requires torch, transformers and safetensors.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TOLERANCE = 1e-5
 
 
 class Messages(logging.Handler):
-    """Keeps what transformers would have logged as a warning or worse."""
+    """Collects the warnings and errors that transformers logs."""
 
     def __init__(self):
         super().__init__(logging.WARNING)
@@ -38,7 +38,7 @@ class Messages(logging.Handler):
 
 
 def load(folder):
-    """The model in its own class, and everything that is wrong with the folder."""
+    """Loads the class that config.json names; returns the model and a list of faults."""
     config = json.loads((folder / "config.json").read_text())
     (name,) = config["architectures"]
     options = {"output_loading_info": True}
@@ -49,20 +49,20 @@ def load(folder):
     logger.addHandler(messages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.filterwarnings("ignore", r".*`torch\.jit\.script(_method)?` is deprecated")  # of transformers 4 with torch 2.11
+        warnings.filterwarnings("ignore", r".*`torch\.jit\.script(_method)?` is deprecated")  # transformers 4 with torch 2.11
         model, info = getattr(transformers, name).from_pretrained(folder, **options)
     logger.removeHandler(messages)
     faults = [f"logged: {text}" for text in messages.texts]
     faults += [f"warned: {warning.message}" for warning in caught]
-    faults += [f"{what}: {sorted(map(str, keys))}" for what, keys in info.items() if keys]
-    kinds = {str(parameter.dtype) for parameter in model.parameters()}
-    if kinds != {"torch.float32"}:
-        faults.append(f"dtypes {sorted(kinds)}")
+    faults += [f"{problem}: {sorted(map(str, keys))}" for problem, keys in info.items() if keys]
+    dtypes = {str(parameter.dtype) for parameter in model.parameters()}
+    if dtypes != {"torch.float32"}:
+        faults.append(f"dtypes {sorted(dtypes)}")
     return model.eval(), faults
 
 
 def random_inputs(config, seed):
-    """Rows of different lengths, padded, with positions left to the model."""
+    """Creates padded rows of different lengths, without position ids."""
     generator = torch.Generator().manual_seed(seed)
     rows, columns = 5, 24
     ids = torch.randint(4, config.vocab_size, (rows, columns), generator=generator)
@@ -94,19 +94,19 @@ def check(folder, program, seed):
         outputs = load_file(target)
     if outputs.keys() != expected.keys():
         faults.append(f"outputs {sorted(outputs)} instead of {sorted(expected)}")
-    worst = 0.0
+    max_difference = 0.0
     for key in outputs.keys() & expected.keys():
         if outputs[key].shape != expected[key].shape:
             faults.append(f"{key}: shape {outputs[key].shape} instead of {expected[key].shape}")
             continue
-        off = (outputs[key] - expected[key]).abs()
-        if model.config.model_type in ("modernbert", "deberta-v2") and off.shape[:2] == inputs["attention_mask"].shape:
-            # A token of padding sees itself or its row here, and other things there: it means nothing.
-            off = off[inputs["attention_mask"] == 1]
-        worst = max(worst, off.nan_to_num(nan=torch.inf).max().item())
-    if not worst <= TOLERANCE:
-        faults.append(f"outputs differ by {worst:.1e}, more than {TOLERANCE:.0e}")
-    return worst, faults
+        difference = (outputs[key] - expected[key]).abs()
+        if model.config.model_type in ("modernbert", "deberta-v2") and difference.shape[:2] == inputs["attention_mask"].shape:
+            # Outputs at padding are meaningless and differ between transformers and this crate.
+            difference = difference[inputs["attention_mask"] == 1]
+        max_difference = max(max_difference, difference.nan_to_num(nan=torch.inf).max().item())
+    if not max_difference <= TOLERANCE:
+        faults.append(f"outputs differ by {max_difference:.1e}, more than {TOLERANCE:.0e}")
+    return max_difference, faults
 
 
 def main():
@@ -118,8 +118,8 @@ def main():
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     failed = 0
     for folder in arguments.folders:
-        worst, faults = check(folder, arguments.program, arguments.seed)
-        print(f"{folder.name}: {'FAILED' if faults else 'ok'}, largest difference {worst:.1e}")
+        max_difference, faults = check(folder, arguments.program, arguments.seed)
+        print(f"{folder.name}: {'FAILED' if faults else 'ok'}, largest difference {max_difference:.1e}")
         for fault in faults:
             print(f"  {fault}")
         failed += bool(faults)

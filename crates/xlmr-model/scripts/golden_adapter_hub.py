@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/adapter_hub: bottleneck adapters and fusions of them as AdapterHub saves them, with what it
-computes.
+"""Writes crates/testkit/fixtures/adapter_hub: bottleneck adapters and fusions saved by AdapterHub, with outputs.
 
     PYTHONPATH=HUB:.peers-4/lib/python3.11/site-packages .peers/bin/python crates/xlmr-model/scripts/golden_adapter_hub.py
 
-where HUB is a folder that `pip install --no-deps --target HUB adapters` filled, which asks for transformers 4. Each case stands
-beside a model of fixtures/hf, named in `model_name`, whose inputs it reads, and is a folder as `save_adapter` writes it with
-`use_safetensors`, or of one such folder for each bottleneck and one of their fusion, as `save_adapter_fusion` writes it. Computed in float64 from the stored weights, stored as float32; zeros where there is padding. Needs torch,
-transformers 4, safetensors and adapters.
+HUB is a folder filled by `pip install --no-deps --target HUB adapters`, which requires transformers 4. `model_name` is the case
+of fixtures/hf whose model and inputs are used. A case is a folder written by `save_adapter` with `use_safetensors`, or contains
+such a folder for each bottleneck and a folder written by `save_adapter_fusion`. Outputs are computed in float64 from the stored
+weights, and stored as float32, with zeros at padding. Requires torch, transformers 4, safetensors and adapters.
 """
 
 import json
@@ -30,7 +29,7 @@ CASES = {
     "encoder": ("qa", "XLMRobertaModel", 1, "gelu"),
 }
 
-# Name: base, class, each bottleneck with its reduction, what the fusion is called.
+# Name: base, class, reduction of each bottleneck, name of the fusion.
 FUSIONS = {
     "fused": ("qa", "XLMRobertaModel", {"ep": 16, "tp": 16, "es": 8}, "ep,tp,es"),
     "bert_fused": ("bert_seqcls", "BertForSequenceClassification", {"one": 4, "two": 8}, "both"),
@@ -40,40 +39,40 @@ FUSIONS = {
 def outputs(model, base, batches):
     inputs = load_file(FIXTURES / "hf" / base / "inputs.safetensors")
     out = {}
-    for which in batches:
+    for batch_name in batches:
         names = ("input_ids", "attention_mask", "token_type_ids")
-        given = {key: inputs[f"{which}.{key}"] for key in names if f"{which}.{key}" in inputs}
+        batch = {key: inputs[f"{batch_name}.{key}"] for key in names if f"{batch_name}.{key}" in inputs}
         with torch.no_grad():
-            result = model(**given)
+            result = model(**batch)
         for key in ("logits", "start_logits", "end_logits", "last_hidden_state"):
             if key in result:
-                value, mask = result[key], given["attention_mask"]
+                value, mask = result[key], batch["attention_mask"]
                 if value.shape[:2] == mask.shape:
                     value = value * mask[(...,) + (None,) * (value.dim() - 2)]
-                out[f"{which}.{key}"] = value.float().contiguous()
+                out[f"{batch_name}.{key}"] = value.float().contiguous()
     return out
 
 
-def opened(base, kind):
-    """A model of fixtures/hf, the batches that it is given and what it computes without adapters."""
+def load(base, kind):
+    """Loads a model of fixtures/hf; returns the model, its batches' names and its outputs without adapters."""
     options = {"add_pooling_layer": False} if kind.endswith("Model") else {}
     attention = "eager" if base.startswith("deberta") else "sdpa"
     model = getattr(transformers, kind).from_pretrained(FIXTURES / "hf" / base, attn_implementation=attention, **options)
     batches = ["b0"] if kind.endswith("Model") else ["b0", "b1"]
-    plain = outputs(model.double().eval(), base, batches)
+    base_outputs = outputs(model.double().eval(), base, batches)
     adapters.init(model.float())
-    return model, batches, plain
+    return model, batches, base_outputs
 
 
-def moved(model, parts):
-    """Moves the parameters whose names hold one of these parts away from where they start."""
+def add_noise(model, parts):
+    """Adds noise to the parameters whose names contain one of `parts`."""
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if any(part in key for part in parts):
                 parameter.add_(torch.randn(parameter.shape) * 0.2)
 
 
-def finish(name, model, base, batches, plain):
+def write_outputs(name, model, base, batches, base_outputs):
     folder = OUT / name
     for path in folder.glob("**/*_config.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"model_name": f"hf/{base}"}, indent=2) + "\n")
@@ -81,10 +80,10 @@ def finish(name, model, base, batches, plain):
     save_file(stored, folder / "outputs.safetensors")
     versions = {module.__name__: module.__version__ for module in (adapters, transformers, torch)}
     (folder / "meta.json").write_text(json.dumps(versions | {"computed_in": "float64, stored as float32"}, indent=2) + "\n")
-    print(name, f"moves outputs by up to {max(float((stored[key] - plain[key]).abs().max()) for key in stored):.2f}")
+    print(name, f"changes outputs by up to {max(float((stored[key] - base_outputs[key]).abs().max()) for key in stored):.2f}")
 
 
-def emptied(name):
+def empty_folder(name):
     shutil.rmtree(OUT / name, ignore_errors=True)
     (OUT / name).mkdir(parents=True)
     return OUT / name
@@ -93,30 +92,30 @@ def emptied(name):
 def write(name, number):
     torch.manual_seed(400 + number)
     base, kind, reduction, activation = CASES[name]
-    folder = emptied(name)
-    model, batches, plain = opened(base, kind)
+    folder = empty_folder(name)
+    model, batches, base_outputs = load(base, kind)
     config = adapters.SeqBnConfig(reduction_factor=reduction, non_linearity=activation)
     model.add_adapter("theirs", config=config)
     model.set_active_adapters("theirs")
-    moved(model, [".adapters.", "qa_outputs", "classifier"])
+    add_noise(model, [".adapters.", "qa_outputs", "classifier"])
     model.save_adapter(folder, "theirs", use_safetensors=True)
-    finish(name, model, base, batches, plain)
+    write_outputs(name, model, base, batches, base_outputs)
 
 
 def write_fusion(name, number):
     torch.manual_seed(500 + number)
-    base, kind, reductions, called = FUSIONS[name]
-    folder = emptied(name)
-    model, batches, plain = opened(base, kind)
+    base, kind, reductions, fusion_name = FUSIONS[name]
+    folder = empty_folder(name)
+    model, batches, base_outputs = load(base, kind)
     for adapter, reduction in reductions.items():
         model.add_adapter(adapter, config=adapters.SeqBnConfig(reduction_factor=reduction))
-    fuse = adapters.composition.Fuse(*reductions, name=called)
+    fuse = adapters.composition.Fuse(*reductions, name=fusion_name)
     model.add_adapter_fusion(fuse, set_active=True)
-    moved(model, [".adapters.", ".adapter_fusion_layer."])
+    add_noise(model, [".adapters.", ".adapter_fusion_layer."])
     for adapter in reductions:
         model.save_adapter(folder / adapter, adapter, with_head=False, use_safetensors=True)
     model.save_adapter_fusion(folder / "fusion", fuse, use_safetensors=True)
-    finish(name, model, base, batches, plain)
+    write_outputs(name, model, base, batches, base_outputs)
 
 
 if __name__ == "__main__":

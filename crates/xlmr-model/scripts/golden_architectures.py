@@ -3,9 +3,9 @@
 
     .peers/bin/python crates/xlmr-model/scripts/golden_architectures.py [CASE]...
 
-Each case is a folder as `save_pretrained` writes it, two padded batches, outputs and losses, for some the gradients.
-Computed in float64 from the stored weights, with torch's fused attention (the plain one gives NaN there where padding
-finds no token in its window); stored as float32. Needs torch, transformers and safetensors.
+Each case is a folder written by `save_pretrained`, with two padded batches, outputs, losses and, in some cases, gradients. They
+are computed in float64 from the stored weights, and stored as float32. torch's fused attention is used, because its eager
+attention returns NaN at padding without a token in its window. Requires torch, transformers and safetensors.
 """
 
 import json
@@ -36,7 +36,7 @@ EURO = dict(
 DEBERTA = dict(
     BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], norm_rel_ebd="layer_norm", position_biased_input=False,
 )
-# Stored in few bytes.
+# Sizes of models that need few bytes.
 TINY = dict(vocab_size=40, max_position_embeddings=18, initializer_range=0.3)
 WIDTHS = dict(hidden_size=8, num_attention_heads=2, num_hidden_layers=2, intermediate_size=12)
 NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -52,7 +52,7 @@ ROTARY = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
 }
 
-# Name: class, configuration, stored dtype, whether gradients are stored, keys of config.json that stand in an older form.
+# Name: class, configuration, stored dtype, whether gradients are stored, older keys of config.json.
 CASES = {
     "bert_mlm": ("BertForMaskedLM", BERT, "float32", True, {}),
     "bert_qa": ("BertForQuestionAnswering", BERT, "float32", True, {}),
@@ -78,7 +78,7 @@ CASES = {
         dict(MODERN, **BIASES, local_attention=4, num_labels=5, num_hidden_layers=3),
         "bfloat16",
         False,
-        # As models of 2024 have it.
+        # Keys of models published in 2024.
         {"global_attn_every_n_layers": 2, "global_rope_theta": 900.0, "local_rope_theta": 70.0},
     ),
     "eurobert_mlm": ("EuroBertForMaskedLM", EURO, "float32", True, {}),
@@ -98,7 +98,7 @@ CASES = {
         dict(EURO, num_labels=5, num_key_value_heads=1, hidden_act="gelu"),
         "bfloat16",
         False,
-        # As the models' own code of 2025 has it.
+        # Keys of the Python code in model folders of 2025.
         {"rope_theta": 900.0, "rope_scaling": None, "clf_pooling": "late"},
     ),
     "deberta_mlm": (
@@ -137,7 +137,7 @@ CASES = {
         dict(DEBERTA, pos_att_type=["p2c"], position_buckets=6, max_relative_positions=20, num_labels=5),
         "bfloat16",
         False,
-        # As the published models have it.
+        # Form of the value in published models.
         {"pos_att_type": "P2C"},
     ),
     "roberta_qa": ("RobertaForQuestionAnswering", dict(ROBERTA, type_vocab_size=2), "bfloat16", True, {}),
@@ -171,14 +171,14 @@ CONFIGURATIONS = {
 WITHOUT_HOLES = ("bert", "modernbert", "eurobert")
 
 
-def batch(which, kind, config, rows, columns, generator):
+def batch(batch_name, kind, config, rows, columns, generator):
     lengths = torch.randint(2, columns + 1, (rows,), generator=generator)
     lengths[0] = columns
-    if kind.endswith("QuestionAnswering") and which == "b0":
-        lengths[:] = columns  # the loss is over padding too, whose states mean nothing
+    if kind.endswith("QuestionAnswering") and batch_name == "b0":
+        lengths[:] = columns  # no padding, because the loss includes padding, whose logits are meaningless
     mask = (torch.arange(columns)[None] < lengths[:, None]).long()
     ids = torch.randint(5, config.vocab_size, (rows, columns), generator=generator)
-    if config.model_type not in WITHOUT_HOLES and not (kind.endswith("QuestionAnswering") and which == "b0"):
+    if config.model_type not in WITHOUT_HOLES and not (kind.endswith("QuestionAnswering") and batch_name == "b0"):
         holes = torch.rand(rows, columns, generator=generator) < 0.15
         holes[:, 0] = False
         mask[holes] = 0
@@ -200,13 +200,13 @@ def batch(which, kind, config, rows, columns, generator):
     return inputs
 
 
-def real(states, mask):
-    """Zero where there is padding, whose states mean nothing."""
+def zero_padding(states, mask):
+    """Sets states at padding, which are meaningless, to zero."""
     return states * mask[(...,) + (None,) * (states.dim() - mask.dim())]
 
 
 def write(name, number):
-    kind, keys, dtype, gradients, older = CASES[name]
+    kind, keys, dtype, gradients, older_keys = CASES[name]
     torch.manual_seed(100 + number)
     generator = torch.Generator().manual_seed(200 + number)
     folder = OUT / name
@@ -216,19 +216,19 @@ def write(name, number):
     model = model_class(config_class(**keys))
     with torch.no_grad():
         for parameter in model.parameters():
-            near = 1.0 if parameter.dim() == 1 and bool((parameter == 1).all()) else 0.0
-            # What layers add is not normalised in these: rounding grows with it.
-            small = {"modernbert": 0.08, "eurobert": 0.08, "deberta": 0.2}.get(family, 0.3)
-            spread = small if parameter.dim() == 2 else 0.3
-            parameter.copy_(near + torch.randn(parameter.shape) * spread)
+            mean = 1.0 if parameter.dim() == 1 and bool((parameter == 1).all()) else 0.0
+            # Large weights would increase rounding errors in these architectures.
+            matrix_std = {"modernbert": 0.08, "eurobert": 0.08, "deberta": 0.2}.get(family, 0.3)
+            std = matrix_std if parameter.dim() == 2 else 0.3
+            parameter.copy_(mean + torch.randn(parameter.shape) * std)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     path = folder / "config.json"
-    if older:
+    if older_keys:
         stored = json.loads(path.read_text())
         for key in ("layer_types", "rope_parameters", "classifier_pooling"):
             if family == "eurobert" or key in ("layer_types", "rope_parameters"):
                 stored.pop(key, None)
-        path.write_text(json.dumps({**stored, **older}, indent=2) + "\n")
+        path.write_text(json.dumps({**stored, **older_keys}, indent=2) + "\n")
     attention = "eager" if family == "deberta" else "sdpa"
     model, report = model_class.from_pretrained(
         folder, dtype=torch.float64, output_loading_info=True, attn_implementation=attention
@@ -236,46 +236,46 @@ def write(name, number):
     assert not any(report.values()), report
     model.eval()
     inputs, outputs = {}, {}
-    plainly, off = model_class.from_pretrained(folder, dtype=torch.float32).eval(), 0.0
+    float32_model, max_error = model_class.from_pretrained(folder, dtype=torch.float32).eval(), 0.0
     batches = BATCHES if model.config.vocab_size == VOCABULARY else TINY_BATCHES
-    for which, (rows, columns) in batches.items():
-        given = batch(which, kind, model.config, rows, columns, generator)
-        result = model(**given, output_hidden_states=True)
-        mask = given["attention_mask"]
+    for batch_name, (rows, columns) in batches.items():
+        inputs_of_batch = batch(batch_name, kind, model.config, rows, columns, generator)
+        result = model(**inputs_of_batch, output_hidden_states=True)
+        mask = inputs_of_batch["attention_mask"]
         with torch.no_grad():
-            same = plainly(**given, output_hidden_states=True)
-        for ours, theirs in zip(result.hidden_states, same.hidden_states):
-            off = max(off, float(real(ours - theirs, mask).abs().max()))
-        inputs |= {f"{which}.{key}": value for key, value in given.items()}
-        outputs[f"{which}.loss"] = result.loss
+            float32_result = float32_model(**inputs_of_batch, output_hidden_states=True)
+        for states, float32_states in zip(result.hidden_states, float32_result.hidden_states):
+            max_error = max(max_error, float(zero_padding(states - float32_states, mask).abs().max()))
+        inputs |= {f"{batch_name}.{key}": value for key, value in inputs_of_batch.items()}
+        outputs[f"{batch_name}.loss"] = result.loss
         for key in ("logits", "start_logits", "end_logits"):
             if key in result:
                 logits = result[key]
-                outputs[f"{which}.{key}"] = logits if "SequenceC" in kind else real(logits, mask)
-        states = torch.stack([real(state, mask) for state in result.hidden_states])
-        outputs[f"{which}.hidden_states" if which == "b0" else f"{which}.last_hidden_state"] = (
-            states if which == "b0" else states[-1]
+                outputs[f"{batch_name}.{key}"] = logits if "SequenceC" in kind else zero_padding(logits, mask)
+        states = torch.stack([zero_padding(state, mask) for state in result.hidden_states])
+        outputs[f"{batch_name}.hidden_states" if batch_name == "b0" else f"{batch_name}.last_hidden_state"] = (
+            states if batch_name == "b0" else states[-1]
         )
-        if which == "b0" and gradients:
+        if batch_name == "b0" and gradients:
             result.loss.backward()
-    plain = lambda tensors: {key: value.detach().contiguous() for key, value in tensors.items()}  # noqa: E731
-    single = lambda tensors: {key: value.float() for key, value in plain(tensors).items()}  # noqa: E731
-    save_file(plain(inputs), folder / "inputs.safetensors")
-    save_file(single(outputs), folder / "outputs.safetensors")
+    detach = lambda tensors: {key: value.detach().contiguous() for key, value in tensors.items()}  # noqa: E731
+    to_float32 = lambda tensors: {key: value.float() for key, value in detach(tensors).items()}  # noqa: E731
+    save_file(detach(inputs), folder / "inputs.safetensors")
+    save_file(to_float32(outputs), folder / "outputs.safetensors")
     if gradients:
         grads = {key: value.grad for key, value in model.named_parameters() if value.grad is not None}
-        save_file(single(grads), folder / "grads.safetensors")
+        save_file(to_float32(grads), folder / "grads.safetensors")
     meta = {
         "transformers": transformers.__version__,
         "torch": torch.__version__,
         "stored_dtype": dtype,
         "computed_in": "float64, stored as float32",
         "gradients_of": "b0.loss" if gradients else None,
-        "hf_float32_max_abs_err": off,
+        "hf_float32_max_abs_err": max_error,
         "padding": "hidden states and logits of padding are stored as 0",
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
-    print(name, off, {which: round(float(outputs[f"{which}.loss"]), 4) for which in batches})
+    print(name, max_error, {batch_name: round(float(outputs[f"{batch_name}.loss"]), 4) for batch_name in batches})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/fused: two texts read together by layers of transformers.
+"""Writes crates/testkit/fixtures/fused: two texts that a layer of transformers encodes together.
 
-A random XLM-RoBERTa of three layers in float64: the first layer reads each text alone, the second both, the third each alone again
-(FILTER, section 3, with m = 1 and k = 1); `qa_outputs` reads the logits of both.
+The model is a random XLM-RoBERTa of three layers, in float64. The first and third layer encode each text separately, the second
+layer encodes both together (FILTER, section 3, with m = 1 and k = 1). `qa_outputs` computes the logits of each text.
 
     .peers/bin/python crates/xlmr-model/scripts/golden_fusion.py
 
-Needs torch, transformers and safetensors.
+Requires torch, transformers and safetensors.
 """
 
 import json
@@ -21,8 +21,8 @@ OUT = Path(__file__).parents[2] / "testkit/fixtures/fused"
 ROWS = 3
 
 
-def rows(lengths, vocabulary, generator):
-    """Ids `[B, L]`, padded with 1, and the mask."""
+def random_rows(lengths, vocabulary, generator):
+    """Creates random ids `[B, L]`, padded with 1, and the mask."""
     ids = torch.ones(ROWS, max(lengths), dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, length in enumerate(lengths):
@@ -31,8 +31,8 @@ def rows(lengths, vocabulary, generator):
     return ids, mask
 
 
-def additive(mask):
-    """`[B, 1, 1, L]`: what attention adds to the scores of a key."""
+def attention_bias(mask):
+    """Returns the bias that attention adds to the scores of each key, `[B, 1, 1, L]`."""
     return (1.0 - mask[:, None, None, :].double()) * torch.finfo(torch.float64).min
 
 
@@ -51,12 +51,12 @@ def main():
     model.save_pretrained(OUT)
     model = model.double()
     generator = torch.Generator().manual_seed(21)
-    target, target_mask = rows([13, 20, 5], config.vocab_size, generator)
-    source, source_mask = rows([17, 4, 11], config.vocab_size, generator)
+    target, target_mask = random_rows([13, 20, 5], config.vocab_size, generator)
+    source, source_mask = random_rows([17, 4, 11], config.vocab_size, generator)
     layers, embed = model.roberta.encoder.layer, model.roberta.embeddings
 
     def layer(number, states, mask):
-        out = layers[number](states, additive(mask))
+        out = layers[number](states, attention_bias(mask))
         return out[0] if isinstance(out, tuple) else out
 
     halves = [layer(0, embed(input_ids=ids), mask) for ids, mask in ((target, target_mask), (source, source_mask))]
@@ -70,23 +70,23 @@ def main():
         states = layer(2, states, mask)
         starts, ends = model.qa_outputs(states).unbind(-1)
         outputs |= {f"{name}.hidden": states, f"{name}.start_logits": starts, f"{name}.end_logits": ends}
-        # Answers are the second token to the third of every row.
+        # In every row, the answer consists of the second and third token.
         lowest = torch.finfo(torch.float64).min
-        for logits, at in ((starts, 1), (ends, 2)):
+        for logits, gold in ((starts, 1), (ends, 2)):
             logits = logits.masked_fill(mask == 0, lowest)
-            loss = loss + torch.nn.functional.cross_entropy(logits, torch.full((ROWS,), at))
+            loss = loss + torch.nn.functional.cross_entropy(logits, torch.full((ROWS,), gold))
     outputs["loss"] = loss / 2
     outputs["loss"].backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
-    def single(tensors):
+    def to_float32(tensors):
         return {name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}
 
     inputs = {"target.input_ids": target, "target.attention_mask": target_mask}
     inputs |= {"source.input_ids": source, "source.attention_mask": source_mask}
     save_file(inputs, OUT / "inputs.safetensors")
-    save_file(single(outputs), OUT / "outputs.safetensors")
-    save_file(single(gradients), OUT / "grads.safetensors")
+    save_file(to_float32(outputs), OUT / "outputs.safetensors")
+    save_file(to_float32(gradients), OUT / "grads.safetensors")
     meta = {
         "transformers": transformers.__version__, "torch": torch.__version__, "computed_in": "float64, stored as float32",
         "local": 1, "cross": 1, "loss": "half the sum of start and end cross-entropy over real tokens, of target and source together",

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/peft: LoRAs as PEFT saves them, beside the models of fixtures/hf, with what PEFT computes.
+"""Writes crates/testkit/fixtures/peft: LoRAs saved by PEFT for the models of fixtures/hf, with PEFT's outputs.
 
     PYTHONPATH=PEFT .peers/bin/python crates/xlmr-model/scripts/golden_peft.py
 
-where PEFT is a folder that `pip install --no-deps --target PEFT peft accelerate psutil` filled. Each case is a folder as
-`save_pretrained` of a `PeftModel` writes it, without its README.md; `base_model_name_or_path` names the case of fixtures/hf
-that it stands beside, whose inputs it reads. `pair` has two for one encoder, alone and both at once. Computed in float64 from
-the stored weights, stored as float32. Needs torch, transformers, safetensors and peft.
+PEFT is a folder filled by `pip install --no-deps --target PEFT peft accelerate psutil`. Each case is a folder written by
+`PeftModel.save_pretrained`, without its README.md; `base_model_name_or_path` is the case of fixtures/hf whose model and inputs
+are used. `pair` has two LoRAs for one encoder, with outputs of each and of both. Outputs are computed in float64 from the
+stored weights, and stored as float32. Requires torch, transformers, safetensors and peft.
 """
 
 import json
@@ -68,19 +68,19 @@ def save(model, folder, base, name="default"):
 def outputs(model, base, batches=("b0", "b1")):
     inputs = load_file(FIXTURES / "hf" / base / "inputs.safetensors")
     out = {}
-    for which in batches:
-        given = {key.split(".", 1)[1]: value for key, value in inputs.items() if key.startswith(which)}
-        given = {key: value for key, value in given.items() if key in ("input_ids", "attention_mask", "token_type_ids")}
+    for batch_name in batches:
+        batch = {key.split(".", 1)[1]: value for key, value in inputs.items() if key.startswith(batch_name)}
+        batch = {key: value for key, value in batch.items() if key in ("input_ids", "attention_mask", "token_type_ids")}
         with torch.no_grad():
-            result = model(**given, output_hidden_states=True)
+            result = model(**batch, output_hidden_states=True)
         if "logits" in result and result["logits"].shape[-1] == model.config.vocab_size:
-            result = {"last_hidden_state": result["hidden_states"][-1]}  # smaller
+            result = {"last_hidden_state": result["hidden_states"][-1]}  # fewer bytes than logits
         for key in ("logits", "start_logits", "end_logits", "last_hidden_state"):
             if key in result:
-                value, mask = result[key], given["attention_mask"]
+                value, mask = result[key], batch["attention_mask"]
                 if value.shape[:2] == mask.shape:
                     value = value * mask[(...,) + (None,) * (value.dim() - 2)]
-                out[f"{which}.{key}"] = value.float().contiguous()
+                out[f"{batch_name}.{key}"] = value.float().contiguous()
     return out
 
 
@@ -92,14 +92,13 @@ def write(name, number):
     attention = "eager" if base.startswith("deberta") else "sdpa"
     model_class = getattr(transformers, kind)
     model = model_class.from_pretrained(FIXTURES / "hf" / base, dtype=torch.float32, attn_implementation=attention)
-    before = model.double()
-    plain = outputs(before.eval(), base)
+    base_outputs = outputs(model.double().eval(), base)
     model = model.float()
     if options is not None:
         model = peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=3, lora_dropout=0.1, **options))
     else:
-        for adapter, its in PAIR.items():
-            config = peft.LoraConfig(lora_dropout=0.1, **its)
+        for adapter, pair_options in PAIR.items():
+            config = peft.LoraConfig(lora_dropout=0.1, **pair_options)
             if isinstance(model, peft.PeftModel):
                 model.add_adapter(adapter, config)
             else:
@@ -112,7 +111,7 @@ def write(name, number):
     if options is not None:
         save(model, folder, base)
         stored = outputs(model.double().eval(), base)
-        moved = max(float((stored[key] - plain[key]).abs().max()) for key in stored)
+        max_change = max(float((stored[key] - base_outputs[key]).abs().max()) for key in stored)
     else:
         for adapter in PAIR:
             save(model, folder / adapter, base, adapter)
@@ -120,11 +119,11 @@ def write(name, number):
         for title, active in {"one": "one", "second": "second", "both": list(PAIR)}.items():
             model.base_model.set_adapter(active)
             stored |= {f"{title}.{key}": value for key, value in outputs(model, base, ["b0"]).items()}
-        moved = max(float((stored[f"both.{key}"] - value).abs().max()) for key, value in plain.items() if "b0" in key)
+        max_change = max(float((stored[f"both.{key}"] - value).abs().max()) for key, value in base_outputs.items() if "b0" in key)
     save_file(stored, folder / "outputs.safetensors")
     versions = {module.__name__: module.__version__ for module in (peft, transformers, torch)}
     (folder / "meta.json").write_text(json.dumps(versions | {"computed_in": "float64, stored as float32"}, indent=2) + "\n")
-    print(name, f"moves outputs by up to {moved:.2f}")
+    print(name, f"changes outputs by up to {max_change:.2f}")
 
 
 if __name__ == "__main__":

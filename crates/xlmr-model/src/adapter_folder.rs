@@ -8,7 +8,7 @@ use torch_ext::TensorFile;
 
 use crate::adapter::{ADAPTER_PREFIX, AdapterConfig};
 use crate::checkpoint::read_weight;
-use crate::fields::{Fields, brief};
+use crate::fields::{Fields, shorten};
 use crate::json_file::read_json;
 use crate::layers::find;
 use crate::parameters::{Spec, head_specs};
@@ -151,8 +151,8 @@ impl Model {
         }
     }
 
-    /// Returns the parameters of `specs` under the names for a file: `prefix` followed by the
-    /// stored name. For [`Head::None`], the encoder's prefix is removed from the stored name.
+    /// Returns the parameters of `specs` by their names in a file: `prefix` followed by the stored
+    /// name. For [`Head::None`], the encoder's prefix is removed from the stored name.
     pub(crate) fn stored_tensors(
         &self,
         specs: &[Spec],
@@ -225,7 +225,7 @@ pub(crate) fn reject_unknown_keys(
         };
         if !is_disabled && !has_no_effect(&key) {
             let expected = "this option to be absent; it is not supported";
-            return Err(Error::config(file, key, expected, brief(&value)));
+            return Err(Error::config(file, key, expected, shorten(&value)));
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ pub(crate) fn specs(name: &str, config: &Config) -> Vec<Spec> {
     specs
 }
 
-/// The fusion of one layer.
+/// AdapterFusion in one encoder layer.
 #[derive(Clone, Debug)]
 pub(crate) struct AdapterFusion {
     pub(crate) query: Linear,
@@ -63,8 +63,8 @@ impl AdapterFusion {
         let outputs = bottlenecks.iter().map(|bottleneck| bottleneck.apply(t));
         let outputs = Tensor::f_stack(&outputs.collect::<Result<Vec<_>>>()?, -2)?; // [.., n, H]
         let query = self.query.apply(t)?;
-        // q · (K a + b) = (q K) · a + q · b, and Σ w V a = V Σ w a, so all bottleneck outputs a
-        // together need only one matmul with K and one with V.
+        // q · (K a + b) = (q K) · a + q · b, and Σ w V a = V Σ w a, so one matmul with K and one
+        // with V suffice for the outputs a of all bottlenecks.
         let mut scores = query.f_matmul(&self.key.weight)?.f_unsqueeze(-1)?; // [.., H, 1]
         scores = outputs.f_matmul(&scores)?.f_squeeze_dim(-1)?; // [.., n]
         if let Some(bias) = &self.key.bias {

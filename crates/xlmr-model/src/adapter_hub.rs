@@ -6,7 +6,7 @@ use torch_ext::TensorFile;
 
 use crate::adapter::AdapterConfig;
 use crate::adapter_folder::{CONFIG_FILE, Tensors, open_weights, reject_unknown_keys};
-use crate::fields::{Fields, INTEGER, brief};
+use crate::fields::{Fields, INTEGER, shorten};
 use crate::json_file::{read_json, write_json};
 use crate::save::write_weights;
 use crate::{Activation, BottleneckConfig, Error, Head, Model, Result};
@@ -17,8 +17,8 @@ const HEAD_CONFIG_FILE: &str = "head_config.json";
 pub(crate) const FUSION_CONFIG_FILE: &str = "adapter_fusion_config.json";
 pub(crate) const FUSION_FILE: &str = "model_adapter_fusion.safetensors";
 
-/// Returns the supported values of `config` (one adapter after each feed-forward layer); keys may
-/// be absent.
+/// Returns the keys of a bottleneck's `config` with their supported values, which select one
+/// adapter after each feed-forward layer. Keys may be absent.
 fn bottleneck_options() -> Map<String, Value> {
     let options = json!({
         "adapter_residual_before_ln": false,
@@ -162,7 +162,7 @@ impl Model {
 /// regularisation of V in training, and whether V is applied before or after the weighted sum.
 const IGNORED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
 
-/// Returns the supported values of a fusion's `config`; keys may be absent.
+/// Returns the keys of a fusion's `config` with their supported values. Keys may be absent.
 fn fusion_options() -> Map<String, Value> {
     let options = json!({
         "dropout_prob": null,
@@ -183,7 +183,7 @@ fn require_options(fields: &mut Fields, supported: Map<String, Value>) -> Result
         // Numbers are compared as floats, so that 1 equals 1.0.
         if actual != expected && (actual.as_f64().is_none() || actual.as_f64() != expected.as_f64())
         {
-            return Err(fields.refuse(&key, &expected.to_string(), brief(&actual)));
+            return Err(fields.error(&key, &expected.to_string(), shorten(&actual)));
         }
     }
     Ok(())

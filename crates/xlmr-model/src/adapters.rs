@@ -17,9 +17,9 @@ const ADAPTER_STD: f64 = 0.02;
 impl Model {
     /// Adds a LoRA, which is not [active](Self::set_active) yet.
     ///
-    /// A is drawn from a uniform distribution between `-1 / √inputs` and `1 / √inputs`, as in PEFT,
-    /// and depends only on `seed` and each parameter's name. B is zero, so outputs do not change
-    /// before training.
+    /// The matrix A of [`LoraConfig`] is drawn from a uniform distribution between `-1 / √inputs`
+    /// and `1 / √inputs`, as in PEFT, and depends only on `seed` and each parameter's name. B is
+    /// zero, so outputs do not change before training.
     ///
     /// [`named_parameters`](Self::named_parameters) includes the parameters of the LoRA,
     /// `adapters.NAME.….lora_A.weight` and `….lora_B.weight`. To train only these, freeze the
@@ -70,6 +70,7 @@ impl Model {
         self.add_new(name, config, seed)
     }
 
+    /// Adds an adapter with new weights. The caller has checked `name`.
     pub(crate) fn add_new(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         let mut tensors = BTreeMap::new();
         for spec in config.specs(name, self.config(), "adapter")? {
@@ -201,7 +202,7 @@ impl Model {
     /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks, which is not
     /// [active](Self::set_active_fusion) yet.
     ///
-    /// In each layer, with t, u and x of [`BottleneckConfig`] and the output of the n-th bottleneck
+    /// In each layer, with t and u of [`BottleneckConfig`] and the output of the n-th bottleneck
     /// `a_n = W_up f(W_down t + b_down) + b_up`,
     ///
     /// ```text
@@ -315,8 +316,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// Calls `change` for every linear layer that adapters may change, with the layer and its full
-/// name.
+/// Calls `change` with every linear layer that a LoRA may change, and with the layer's full name.
 fn for_each_linear(
     layers: &mut [Layer],
     architecture: &Architecture,

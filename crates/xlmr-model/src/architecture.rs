@@ -48,10 +48,11 @@ pub enum Architecture {
 
 /// DistilBERT-specific options.
 ///
-/// [`Config`](crate::Config) holds all other options. Some of their keys differ from BERT's in
-/// DistilBERT's `config.json`: `dim`, `n_layers`, `n_heads`, `hidden_dim`, `activation`, `dropout`,
-/// `attention_dropout`, and `seq_classif_dropout` for `classifier_dropout`, which applies to the
-/// sequence classification head. `layer_norm_eps` is always 1e-12.
+/// [`Config`](crate::Config) holds all other options. In DistilBERT's `config.json`, some of these
+/// options have other keys than in BERT's: `dim`, `n_layers`, `n_heads`, `hidden_dim`,
+/// `activation`, `dropout`, `attention_dropout`, and `seq_classif_dropout` for
+/// `classifier_dropout`, which applies to the sequence classification head. `layer_norm_eps` is
+/// always 1e-12.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistilBert {
     /// Dropout before the span head.
@@ -78,11 +79,11 @@ pub(crate) struct Names {
     /// architecture has no such key. Keys that are equal in both architectures are not listed.
     keys: &'static [(&'static str, Option<&'static str>)],
     /// Whether position ids start after the id of `<pad>`.
-    pub(crate) pad_positions: bool,
+    pub(crate) positions_after_pad: bool,
     /// Prefix of the encoder's parameters, including the dot.
     pub(crate) prefix: &'static str,
-    /// Starts of the encoder's parameter names after the prefix, to recognise names in checkpoints
-    /// that omit the prefix.
+    /// Texts with which the encoder's parameter names start after the prefix. They identify the
+    /// encoder's parameters in checkpoints that omit the prefix.
     pub(crate) modules: &'static [&'static str],
     /// Prefixes of known tensors that are not used.
     pub(crate) unused_prefixes: &'static [&'static str],
@@ -109,7 +110,7 @@ const XLM_ROBERTA: Names = Names {
     model_type: "xlm-roberta",
     class_prefix: "XLMRoberta",
     keys: &[],
-    pad_positions: true,
+    positions_after_pad: true,
     prefix: "roberta.",
     modules: &["embeddings.", "encoder.", "pooler."],
     unused_prefixes: &["roberta.pooler."],
@@ -141,7 +142,7 @@ const DATA2VEC_TEXT: Names = Names {
 const BERT: Names = Names {
     model_type: "bert",
     class_prefix: "Bert",
-    pad_positions: false,
+    positions_after_pad: false,
     prefix: "bert.",
     modules: &["embeddings.", "encoder.", "pooler."],
     // `seq_relationship` is the head for next sentence prediction.
@@ -292,11 +293,11 @@ impl Architecture {
         self.names().model_type
     }
 
-    /// Returns whether the architecture is XLM-R's, except for names, as in RoBERTa, CamemBERT and
-    /// data2vec. In these architectures, positions start after `pad_token_id`, and both texts of a
-    /// pair are in the first segment.
+    /// Returns whether the architecture is XLM-R or equals XLM-R except for names, as RoBERTa,
+    /// CamemBERT and data2vec do. In these architectures, positions start after `pad_token_id`, and
+    /// both texts of a pair are in the first segment.
     pub fn is_roberta(&self) -> bool {
-        self.names().pad_positions
+        self.names().positions_after_pad
     }
 
     /// Returns the constants of rotary positions, if the architecture has rotary positions.
@@ -349,15 +350,15 @@ impl Architecture {
 pub(crate) struct Rotary {
     /// θ of layers with global attention.
     pub(crate) theta: f64,
-    /// θ of layers with local attention, and the maximum distance to an attended token; absent
-    /// without such layers.
+    /// θ of layers with local attention, and the maximum distance to an attended token; absent if
+    /// there are no such layers.
     pub(crate) local: Option<(f64, i64)>,
 }
 
 impl Names {
     /// Returns this architecture's name in `config.json` for XLM-R's `key`; `None` if this
     /// architecture has no such key.
-    pub(crate) fn key<'a>(&self, key: &'a str) -> Option<&'a str> {
+    pub(crate) fn translated_key<'a>(&self, key: &'a str) -> Option<&'a str> {
         self.keys
             .iter()
             .find(|(xlm_r_key, _)| *xlm_r_key == key)
@@ -371,11 +372,12 @@ impl Names {
 
     /// Returns the part of a parameter's name after the layer index and a dot; `None` if the
     /// parameter is not in a layer.
-    pub(crate) fn within_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
+    pub(crate) fn name_in_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(self.layer_prefix)?.split_once('.').map(|(_, suffix)| suffix)
     }
 
-    /// Adds the encoder's prefix, which checkpoints of the bare encoder omit.
+    /// Adds the encoder's prefix, which checkpoints of the bare encoder omit. A name that is not in
+    /// [`modules`](Self::modules) stays unchanged.
     pub(crate) fn prefixed(&self, name: &str) -> String {
         let is_bare = self.modules.iter().any(|module| name.starts_with(module));
         if is_bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
@@ -386,9 +388,9 @@ impl Names {
 pub(crate) struct TranslatedKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
 
 impl<K: Keys> Keys for TranslatedKeys<'_, K> {
-    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
-        if let Some(key) = self.1.key(key) {
-            self.0.key(key, expected, value);
+    fn visit<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
+        if let Some(key) = self.1.translated_key(key) {
+            self.0.visit(key, expected, value);
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) const SCALE_SUFFIX: &str = "_scale";
 /// File and name of a stored tensor.
 #[derive(Clone, Debug)]
 struct StoredTensor {
-    file: usize,
+    file_index: usize,
     name: String,
 }
 
@@ -36,10 +36,10 @@ pub(crate) struct Checkpoint {
     tensors: BTreeMap<String, StoredTensor>,
     /// Tensor names that occur only in `heads.safetensors`.
     pub(crate) heads_only: BTreeSet<String>,
-    /// Whether weights are checked but not read.
+    /// Whether only the shapes and dtypes of weights are checked, and no weights are read.
     pub(crate) headers_only: bool,
     /// Whether weights are mapped into memory instead of read.
-    pub(crate) map: bool,
+    pub(crate) maps_weights: bool,
     names: Names,
 }
 
@@ -55,8 +55,8 @@ impl Checkpoint {
         let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
         let quantized = folder.join(INT8_FILE);
         let (files, tensors, heads_only) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let (headers_only, map) = (false, false);
-        let mut checkpoint = Self { files, tensors, heads_only, headers_only, map, names };
+        let (headers_only, maps_weights) = (false, false);
+        let mut checkpoint = Self { files, tensors, heads_only, headers_only, maps_weights, names };
         if single.is_file() {
             checkpoint.add_file(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
@@ -69,11 +69,11 @@ impl Checkpoint {
         let heads = folder.join(HEADS_FILE);
         if heads.is_file() {
             let file = TensorFile::open(&heads)?;
-            let n_files = checkpoint.files.len();
+            let file_index = checkpoint.files.len();
             for name in file.names() {
                 if !checkpoint.tensors.contains_key(&name) {
                     checkpoint.heads_only.insert(name.clone());
-                    checkpoint.tensors.insert(name.clone(), StoredTensor { file: n_files, name });
+                    checkpoint.tensors.insert(name.clone(), StoredTensor { file_index, name });
                 }
             }
             checkpoint.files.push(file);
@@ -83,12 +83,12 @@ impl Checkpoint {
 
     /// Adds all tensors of a file, or only the tensors in `selected`.
     fn add_file(&mut self, file: TensorFile, selected: Option<&BTreeSet<String>>) -> Result<()> {
-        let n_files = self.files.len();
+        let file_index = self.files.len();
         for name in file.names() {
             if selected.is_some_and(|selected| !selected.contains(&name)) {
                 continue;
             }
-            let stored = StoredTensor { file: n_files, name: name.clone() };
+            let stored = StoredTensor { file_index, name: name.clone() };
             if self.tensors.insert(self.names.prefixed(&current_name(&name)), stored).is_some() {
                 let prefix = self.names.prefix;
                 let reason = format!(
@@ -129,7 +129,7 @@ impl Checkpoint {
 
     fn find(&self, name: &str) -> Option<(&TensorFile, &str)> {
         let stored = self.tensors.get(name)?;
-        Some((self.files.get(stored.file)?, &stored.name))
+        Some((self.files.get(stored.file_index)?, &stored.name))
     }
 
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
@@ -147,8 +147,8 @@ impl Checkpoint {
         self.find(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
     }
 
-    /// Returns the number of stored elements, the dtypes, and the size of the files in bytes.
-    pub(crate) fn size(&self) -> (i64, BTreeSet<String>, u64) {
+    /// Returns the number of stored elements, the dtypes, and the total size of the files in bytes.
+    pub(crate) fn summary(&self) -> (i64, BTreeSet<String>, u64) {
         let elements = |name: &str| self.shape(name).unwrap_or_default().iter().product::<i64>();
         let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |info| info.len());
         (
@@ -160,7 +160,7 @@ impl Checkpoint {
 
     /// Reads a weight as float32; returns `None` if the checkpoint does not contain it. If
     /// `headers_only`, checks the weight's shape and dtype, and returns an empty tensor.
-    pub(crate) fn weight(
+    pub(crate) fn load_weight(
         &self,
         name: &str,
         shape: &[i64],
@@ -184,7 +184,7 @@ impl Checkpoint {
         if self.headers_only {
             return Ok(Some(Tensor::new()));
         }
-        if self.map {
+        if self.maps_weights {
             return Ok(Some(file.map(stored)?.f_to_device(device)?.f_to_kind(Kind::Float)?));
         }
         read_weight(file, stored, shape, device, source).map(Some)
@@ -192,8 +192,8 @@ impl Checkpoint {
 }
 
 /// Reads a weight that is stored as F32, F16 or BF16, and converts it to float32. Returns an error
-/// if its shape is not `shape`; `source` describes in this error what determines the expected
-/// shape.
+/// if its shape is not `shape`; the error message contains `source`, which describes what
+/// determines the expected shape.
 pub(crate) fn read_weight(
     file: &TensorFile,
     name: &str,

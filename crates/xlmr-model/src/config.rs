@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::architecture::{NAMES, TranslatedKeys};
-use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, brief};
+use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, shorten};
 use crate::json_file::{read_json, write_json};
 use crate::{
     Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
@@ -260,10 +260,10 @@ impl Config {
             },
             other => {
                 let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
-                return Err(fields.refuse("model_type", &supported, got));
+                return Err(fields.error("model_type", &supported, got));
             }
         };
-        config.keys(&mut fields);
+        config.visit_keys(&mut fields);
         match &mut config.architecture {
             Architecture::ModernBert(modern) => {
                 *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
@@ -275,7 +275,7 @@ impl Config {
         let names: Option<Vec<String>> =
             fields.take("architectures", "a list of class names", None)?;
         config.architectures = names.unwrap_or_default();
-        config.id2label = fields.labels()?;
+        config.id2label = fields.take_labels()?;
         config.extra = fields.remaining()?;
         // This key is removed, because 8-bit weights are converted to floats on loading and saved
         // as floats.
@@ -285,47 +285,47 @@ impl Config {
     }
 
     /// Reads or writes the keys that map to one field each.
-    fn keys(&mut self, keys: &mut impl Keys) {
+    fn visit_keys(&mut self, keys: &mut impl Keys) {
         let keys = &mut TranslatedKeys(keys, self.architecture.names());
-        keys.key("vocab_size", INTEGER, &mut self.vocab_size);
-        keys.key("hidden_size", INTEGER, &mut self.hidden_size);
-        keys.key("num_hidden_layers", INTEGER, &mut self.num_hidden_layers);
-        keys.key("num_attention_heads", INTEGER, &mut self.num_attention_heads);
-        keys.key("intermediate_size", INTEGER, &mut self.intermediate_size);
-        keys.key("hidden_act", Activation::NAMES, &mut self.hidden_act);
-        keys.key("hidden_dropout_prob", NUMBER, &mut self.hidden_dropout_prob);
+        keys.visit("vocab_size", INTEGER, &mut self.vocab_size);
+        keys.visit("hidden_size", INTEGER, &mut self.hidden_size);
+        keys.visit("num_hidden_layers", INTEGER, &mut self.num_hidden_layers);
+        keys.visit("num_attention_heads", INTEGER, &mut self.num_attention_heads);
+        keys.visit("intermediate_size", INTEGER, &mut self.intermediate_size);
+        keys.visit("hidden_act", Activation::NAMES, &mut self.hidden_act);
+        keys.visit("hidden_dropout_prob", NUMBER, &mut self.hidden_dropout_prob);
         let dropout = &mut self.attention_probs_dropout_prob;
-        keys.key("attention_probs_dropout_prob", NUMBER, dropout);
+        keys.visit("attention_probs_dropout_prob", NUMBER, dropout);
         match (&mut self.classifier_dropout, &self.architecture) {
             (Some(dropout), Architecture::ModernBert(_) | Architecture::DistilBert(_)) => {
-                keys.key("classifier_dropout", NUMBER, dropout);
+                keys.visit("classifier_dropout", NUMBER, dropout);
             }
-            (dropout, _) => keys.key("classifier_dropout", "a number or null", dropout),
+            (dropout, _) => keys.visit("classifier_dropout", "a number or null", dropout),
         }
-        keys.key("max_position_embeddings", INTEGER, &mut self.max_position_embeddings);
-        let rows = &mut self.type_vocab_size;
+        keys.visit("max_position_embeddings", INTEGER, &mut self.max_position_embeddings);
+        let n_types = &mut self.type_vocab_size;
         match &mut self.architecture {
-            Architecture::DebertaV2(deberta) => deberta.type_vocab_size(keys, rows),
-            _ => keys.key("type_vocab_size", INTEGER, rows),
+            Architecture::DebertaV2(deberta) => deberta.visit_type_vocab_size(keys, n_types),
+            _ => keys.visit("type_vocab_size", INTEGER, n_types),
         }
         match &mut self.architecture {
             Architecture::DistilBert(distil) => {
-                keys.key("qa_dropout", NUMBER, &mut distil.qa_dropout);
-                keys.key("sinusoidal_pos_embds", BOOLEAN, &mut distil.sinusoidal_pos_embds);
+                keys.visit("qa_dropout", NUMBER, &mut distil.qa_dropout);
+                keys.visit("sinusoidal_pos_embds", BOOLEAN, &mut distil.sinusoidal_pos_embds);
             }
             Architecture::Electra { embedding_size } => {
-                keys.key("embedding_size", INTEGER, embedding_size);
+                keys.visit("embedding_size", INTEGER, embedding_size);
             }
             _ => {}
         }
-        keys.key("initializer_range", NUMBER, &mut self.initializer_range);
-        keys.key("layer_norm_eps", NUMBER, &mut self.layer_norm_eps);
+        keys.visit("initializer_range", NUMBER, &mut self.initializer_range);
+        keys.visit("layer_norm_eps", NUMBER, &mut self.layer_norm_eps);
         let mut pad = Some(self.pad_token_id);
-        keys.key("pad_token_id", "an integer or null", &mut pad);
+        keys.visit("pad_token_id", "an integer or null", &mut pad);
         self.pad_token_id = pad.unwrap_or(self.pad_token_id);
-        keys.key("bos_token_id", "an integer or null", &mut self.bos_token_id);
-        keys.key("eos_token_id", "an integer or null", &mut self.eos_token_id);
-        keys.key("tie_word_embeddings", BOOLEAN, &mut self.tie_word_embeddings);
+        keys.visit("bos_token_id", "an integer or null", &mut self.bos_token_id);
+        keys.visit("eos_token_id", "an integer or null", &mut self.eos_token_id);
+        keys.visit("tie_word_embeddings", BOOLEAN, &mut self.tie_word_embeddings);
     }
 
     /// Validates every value, and combinations of values.
@@ -339,7 +339,7 @@ impl Config {
     fn check(&self, file: &str) -> Result<()> {
         let names = self.architecture.names();
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
-            Err(Error::config(file, names.key(key).unwrap_or(key), expected, got))
+            Err(Error::config(file, names.translated_key(key).unwrap_or(key), expected, got))
         };
         // These bounds prevent damaged files from exhausting memory and products from overflowing
         // i64.
@@ -359,7 +359,7 @@ impl Config {
             }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
-            let key = names.key("hidden_size").unwrap_or_default();
+            let key = names.translated_key("hidden_size").unwrap_or_default();
             let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
@@ -385,7 +385,7 @@ impl Config {
             let expected = "a number above 0 and at most 1";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
-        if names.key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
+        if names.translated_key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
             let expected = "1e-12, the fixed value of this architecture";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
@@ -429,23 +429,23 @@ impl Config {
                 self.extra_value("head_dim").filter(|&value| value != &json!(head_size))
             {
                 let expected = format!("hidden_size / num_attention_heads = {head_size}");
-                return refuse("head_dim", &expected, &brief(value));
+                return refuse("head_dim", &expected, &shorten(value));
             }
         }
         if let (Some(labels), Some(value)) = (&self.id2label, self.extra_value("num_labels"))
             && value != &json!(labels.len())
         {
             let expected = format!("{}, the number of labels in id2label", labels.len());
-            return refuse("num_labels", &expected, &brief(value));
+            return refuse("num_labels", &expected, &shorten(value));
         }
         if let Some(value) = self.extra_value(quantize::CONFIG_KEY) {
             let expected = "null, or the value written by `xlmr-model quantize`; save the model \
                             without quantisation first";
-            return refuse(quantize::CONFIG_KEY, expected, &brief(value));
+            return refuse(quantize::CONFIG_KEY, expected, &shorten(value));
         }
         for (key, supported) in [("is_decoder", false), ("add_cross_attention", false)] {
             if let Some(value) = self.extra.get(key).filter(|&value| value != &json!(supported)) {
-                return refuse(key, "false; only encoders are supported", &brief(value));
+                return refuse(key, "false; only encoders are supported", &shorten(value));
             }
         }
         // With rotary positions, `position_embedding_type` has no effect, so any value is accepted,
@@ -566,7 +566,7 @@ impl Config {
                 json.entry(key.into()).or_insert(json!(id));
             }
         }
-        config.keys(&mut json);
+        config.visit_keys(&mut json);
         Value::Object(json.into_iter().collect())
     }
 

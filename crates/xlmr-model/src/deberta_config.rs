@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, brief};
+use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, shorten};
 use crate::{Activation, Error, Result};
 
 /// DeBERTa-specific options: relative positions, embeddings and heads.
@@ -24,15 +24,16 @@ pub struct DebertaV2 {
     /// Whether attention scores have a term of the query's relative position and the key's content
     /// (`pos_att_type`: "p2c").
     pub position_to_content: bool,
-    /// Number of position buckets for keys before a query, and also for keys after it. Each small
-    /// distance has a bucket; large distances share buckets of growing size. If below 1, there are
-    /// no buckets, and each distance up to `max_relative_positions` has an embedding.
+    /// Number of position buckets for keys before a query. Keys after a query have the same number
+    /// of buckets. Each small distance has a bucket; large distances share buckets of growing size.
+    /// If the number is below 1, there are no buckets, and each distance up to
+    /// `max_relative_positions` has an embedding.
     pub position_buckets: i64,
-    /// Maximum relative distance, to which larger distances are clipped. If below 1,
+    /// Maximum relative distance, to which larger distances are clipped. If it is below 1,
     /// `max_position_embeddings` is used instead.
     pub max_relative_positions: i64,
     /// Whether relative positions are projected by each layer's query and key projections instead
-    /// of separate projections.
+    /// of by separate projections.
     pub share_att_key: bool,
     /// Whether the embeddings of relative positions are normalised (`norm_rel_ebd`: "layer_norm").
     pub norm_rel_ebd: bool,
@@ -91,31 +92,31 @@ impl DebertaV2 {
 
     /// Reads the keys of a `config.json` and removes them.
     pub(crate) fn read(&mut self, fields: &mut Fields) -> Result<()> {
-        self.keys(fields);
-        [self.content_to_position, self.position_to_content] = parse_terms(fields, SCORE_TERMS)?;
-        [self.norm_rel_ebd] = parse_terms(fields, EMBEDDING_NORM)?;
+        self.visit_keys(fields);
+        [self.content_to_position, self.position_to_content] = parse_options(fields, SCORE_TERMS)?;
+        [self.norm_rel_ebd] = parse_options(fields, EMBEDDING_NORM)?;
         Ok(())
     }
 
     /// Reads or writes the keys that map to one field each.
-    fn keys(&mut self, keys: &mut impl Keys) {
-        keys.key("relative_attention", BOOLEAN, &mut self.relative_attention);
-        keys.key("position_buckets", INTEGER, &mut self.position_buckets);
-        keys.key("max_relative_positions", INTEGER, &mut self.max_relative_positions);
-        keys.key("share_att_key", BOOLEAN, &mut self.share_att_key);
-        keys.key("position_biased_input", BOOLEAN, &mut self.position_biased_input);
-        keys.key("pooler_dropout", NUMBER, &mut self.pooler_dropout);
-        keys.key("pooler_hidden_act", Activation::NAMES, &mut self.pooler_hidden_act);
-        keys.key("legacy", BOOLEAN, &mut self.legacy);
+    fn visit_keys(&mut self, keys: &mut impl Keys) {
+        keys.visit("relative_attention", BOOLEAN, &mut self.relative_attention);
+        keys.visit("position_buckets", INTEGER, &mut self.position_buckets);
+        keys.visit("max_relative_positions", INTEGER, &mut self.max_relative_positions);
+        keys.visit("share_att_key", BOOLEAN, &mut self.share_att_key);
+        keys.visit("position_biased_input", BOOLEAN, &mut self.position_biased_input);
+        keys.visit("pooler_dropout", NUMBER, &mut self.pooler_dropout);
+        keys.visit("pooler_hidden_act", Activation::NAMES, &mut self.pooler_hidden_act);
+        keys.visit("legacy", BOOLEAN, &mut self.legacy);
     }
 
     /// Reads or writes the file's `type_vocab_size`. Without token types, `type_vocab_size` is 0 in
-    /// the file, and `rows` is 1.
-    pub(crate) fn type_vocab_size(&mut self, keys: &mut impl Keys, rows: &mut i64) {
-        let mut stored = if self.has_token_types { *rows } else { 0 };
-        keys.key("type_vocab_size", INTEGER, &mut stored);
+    /// the file, and `n_types` is 1.
+    pub(crate) fn visit_type_vocab_size(&mut self, keys: &mut impl Keys, n_types: &mut i64) {
+        let mut stored = if self.has_token_types { *n_types } else { 0 };
+        keys.visit("type_vocab_size", INTEGER, &mut stored);
         self.has_token_types = stored != 0;
-        *rows = if self.has_token_types { stored } else { 1 };
+        *n_types = if self.has_token_types { stored } else { 1 };
     }
 
     /// Returns the maximum relative distance, to which larger distances are clipped.
@@ -126,8 +127,8 @@ impl DebertaV2 {
         }
     }
 
-    /// Returns how many distances of keys before a query have an embedding. As many distances of
-    /// keys after a query have one, so the table of embeddings has twice as many rows.
+    /// Returns the number of distance embeddings for keys before a query. Keys after a query have
+    /// the same number of embeddings, so the table has twice as many rows.
     pub(crate) fn distances_per_side(&self, max_position_embeddings: i64) -> i64 {
         match self.position_buckets {
             ..1 => self.max_distance(max_position_embeddings),
@@ -152,13 +153,13 @@ impl DebertaV2 {
         ] {
             if let Some(value) = extra.get(key).filter(|&value| *value != json!(required)) {
                 let expected = format!("{required}, as determined by hidden_size");
-                return refuse(key, &expected, brief(value));
+                return refuse(key, &expected, shorten(value));
             }
         }
         let convolution = extra.get("conv_kernel_size").filter(|&value| *value != json!(0));
         if let Some(value) = convolution.filter(|value| !value.is_null()) {
             let expected = "0; the convolution of DeBERTa v2's largest models is not supported";
-            return refuse("conv_kernel_size", expected, brief(value));
+            return refuse("conv_kernel_size", expected, shorten(value));
         }
         let max_distance = self.max_distance(positions);
         if max_distance > 1 << 24 {
@@ -183,7 +184,7 @@ impl DebertaV2 {
 
     /// Writes the keys of `config.json`.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
-        self.keys(json);
+        self.visit_keys(json);
         let (key, [content, position]) = SCORE_TERMS;
         let mut terms = Vec::new();
         terms.extend(self.content_to_position.then_some(content));
@@ -196,14 +197,14 @@ impl DebertaV2 {
 
 /// Returns which of the `supported` options the value of `key` contains; the value is a list, or
 /// one string with vertical bars as separators.
-fn parse_terms<const N: usize>(
+fn parse_options<const N: usize>(
     fields: &mut Fields,
     (key, supported): (&str, [&str; N]),
 ) -> Result<[bool; N]> {
     let names = supported.join(" and ");
     let expected = format!("a list of {names}, one text with | separators, or null");
     let value: Value = fields.take(key, &expected, Value::Null)?;
-    let refuse = || fields.refuse(key, &expected, brief(&value));
+    let refuse = || fields.error(key, &expected, shorten(&value));
     let text = match &value {
         Value::Null => String::new(),
         Value::String(text) => text.to_lowercase(),

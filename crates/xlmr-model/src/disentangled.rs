@@ -20,8 +20,8 @@ pub(crate) struct Disentangled {
 
 #[derive(Clone, Debug)]
 struct RelativePositions {
-    /// Embeddings of distances, `[2 * span, H]`; the first row is for `-span` and smaller
-    /// distances.
+    /// Embeddings of distances, `[2 * span, H]`, where span is [`DebertaV2::distances_per_side`];
+    /// the first row is for `-span` and smaller distances.
     embeddings: Parameter,
     norm: Option<LayerNorm>,
     dropout: f64,
@@ -132,7 +132,7 @@ impl RelativePositions {
 
     /// Computes the sum of the score terms that depend on relative positions, `[B, heads, L, L]`;
     /// `None` if there is no such term. Queries and keys are `[B, heads, L, D]`, each with the
-    /// factor of its dot products.
+    /// scale of its dot products.
     fn scores(
         &self,
         projected: &Projected,
@@ -180,8 +180,8 @@ pub(crate) struct Distances {
 
 /// Indices of distance embeddings, i64, counted from `Distances::first`.
 enum RowIndex {
-    /// `[2 L - 1]`: one index for each difference of query position and key position, from L - 1
-    /// down to -(L - 1).
+    /// `[2 L - 1]`: one index for each difference "query position - key position", from L - 1 down
+    /// to -(L - 1).
     ByShift(Tensor),
     /// `[B, 1, L, L]`: one index for each pair of a query and a key.
     ByPair(Tensor),
@@ -203,12 +203,12 @@ impl Distances {
         let span = deberta.distances_per_side(position_limit);
         let max_distance = if positions.is_some() { position_limit } else { rows.length } - 1;
         let max_bucket =
-            bucket(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
+            to_buckets(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
         let first = (span - max_bucket).max(0);
         let count = (span + max_bucket + 1).min(2 * span) - first;
         let row_of = |distances: &Tensor| -> Result<Tensor> {
-            let rows = bucket(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
-            Ok(rows.f_clamp(0, count - 1)?)
+            let row = to_buckets(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
+            Ok(row.f_clamp(0, count - 1)?)
         };
         let index = match positions {
             None => {
@@ -265,13 +265,13 @@ impl Distances {
 
 /// Maps distances, i64, to buckets: one bucket per near distance, logarithmic buckets for far
 /// distances.
-fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
+fn to_buckets(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
     let (buckets, max_distance) = (deberta.position_buckets, deberta.max_distance(max_positions));
     if buckets < 1 {
         return Ok(distances.shallow_clone());
     }
-    // The dtype float32 and the order of operations are transformers', so rounding at the edges of
-    // buckets is equal.
+    // The dtype float32 and the order of operations are the same as in transformers, so that
+    // distances at the edges of buckets are rounded equally.
     let middle = buckets / 2;
     let far_distances = distances.f_abs()?.f_clamp_min(middle)?;
     let log_range = ((max_distance - 1) as f64 / middle as f64) as f32;
@@ -298,14 +298,14 @@ mod tests {
         ] {
             let deberta = DebertaV2 { position_buckets, ..DebertaV2::v3() };
             let distances = Tensor::arange(max_distance, (Kind::Int64, Device::Cpu));
-            let buckets = bucket(&distances, &deberta, max_distance).unwrap();
+            let buckets = to_buckets(&distances, &deberta, max_distance).unwrap();
             assert_eq!(buckets.sum(Kind::Int64).int64_value(&[]), sum);
             assert_eq!((&buckets * &distances).sum(Kind::Int64).int64_value(&[]), moment);
             let middle = position_buckets / 2;
             let indices =
                 [middle, middle + 1, max_distance / 2, max_distance - 2, max_distance - 1];
             assert_eq!(indices.map(|index| buckets.int64_value(&[index])), expected);
-            assert_eq!(bucket(&-&distances, &deberta, max_distance).unwrap(), -buckets);
+            assert_eq!(to_buckets(&-&distances, &deberta, max_distance).unwrap(), -buckets);
         }
     }
 }

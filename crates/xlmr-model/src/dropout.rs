@@ -30,8 +30,8 @@ impl DropoutSeeds {
                 let offsets = packing.pack(&padded.offsets.f_view([rows.batch, rows.length])?)?;
                 Ok(Self { offsets, ..padded })
             }
-            // Packed attention requires one offset per token even without dropout, so they are
-            // zeros.
+            // Packed attention requires one offset per token even without dropout, so all offsets
+            // are 0.
             Some(packing) if rows.device == Device::Cpu => {
                 let offsets = Tensor::f_zeros(packing.n_tokens(), (Kind::Int64, Device::Cpu))?;
                 Ok(Self { offsets, ..padded })
@@ -41,7 +41,7 @@ impl DropoutSeeds {
     }
 
     /// Converts the seeds of a packed batch to the padded layout.
-    pub(crate) fn padded(&self, packing: &Packing) -> Result<Self> {
+    pub(crate) fn to_padded(&self, packing: &Packing) -> Result<Self> {
         let offsets = match self.offsets.size().contains(&0) {
             true => self.offsets.shallow_clone(),
             false => packing.unpack(&self.offsets.f_unsqueeze(1)?)?.f_flatten(0, -1)?,

@@ -173,8 +173,8 @@ impl Layer {
 
     /// Makes linear layers compute in 8 bits if `int8`, otherwise with their parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
-        // Queries, keys and values are bfloat16 if the processor supports it, because attention
-        // then takes half the time.
+        // Queries, keys and values are bfloat16 if the processor is fast in bfloat16, because
+        // attention then takes half the time.
         let output_kind = match self {
             Self::PostNorm(layer) if layer.disentangled.is_none() && torch_ext::bf16_is_fast() => {
                 Kind::BFloat16
@@ -204,7 +204,8 @@ impl Layer {
     }
 }
 
-/// Self-attention and feed-forward layer, each followed by residual and LayerNorm.
+/// Self-attention and feed-forward layer, each followed by the addition of its input and a
+/// LayerNorm.
 #[derive(Clone, Debug)]
 pub(crate) struct PostNormLayer {
     /// Query, key and value.
@@ -217,7 +218,7 @@ pub(crate) struct PostNormLayer {
     activation: Activation,
     heads: i64,
     attention_dropout: f64,
-    /// DeBERTa's attention; absent: standard attention.
+    /// DeBERTa's attention; if absent, the layer uses standard attention.
     disentangled: Option<Disentangled>,
     /// Dropout after `attention_dense`.
     attention_output_dropout: f64,
@@ -320,7 +321,7 @@ impl PostNormLayer {
             // without padding.
             (Some(packing), Some(_)) => {
                 let [query, key, value] = [query, key, value].map(|x| packing.unpack(&x));
-                let seeds = seeds.padded(packing)?;
+                let seeds = seeds.to_padded(packing)?;
                 packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
             }
         };
@@ -343,8 +344,8 @@ impl PostNormLayer {
 }
 
 /// Returns hidden states twice: as the residual, and as the input of matmuls. On a GPU in half
-/// precision, the input is a cast of packed float32 hidden states, so linear layers do not cast it
-/// again.
+/// precision, the input is a half-precision copy of packed float32 hidden states, so that linear
+/// layers need not cast them.
 fn residual_and_input(hidden: &Tensor, is_packed: bool) -> Result<[Tensor; 2]> {
     let device = hidden.device();
     if is_packed

@@ -8,9 +8,8 @@ use crate::output_adapter::OutputAdapter;
 use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
-/// Grouped-query self-attention and a gated feed-forward layer. The input of attention and the
-/// input of the feed-forward layer are normalised, and their outputs are added to the hidden
-/// states.
+/// Grouped-query self-attention and a gated feed-forward layer. The inputs of attention and of the
+/// feed-forward layer are normalised, and the outputs of both are added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct EuroLayer {
     attention_norm: LayerNorm,

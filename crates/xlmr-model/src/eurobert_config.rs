@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::fields::{BOOLEAN, Fields, Keys, NUMBER, theta};
+use crate::fields::{BOOLEAN, Fields, Keys, NUMBER, read_theta};
 use crate::{Error, Result};
 
 /// EuroBERT-specific options (Boizard et al. 2025, section 2), which complement
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// `attention_probs_dropout_prob` is `attention_dropout`. EuroBERT's layers have no other dropout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EuroBert {
-    /// Number of key and value heads (grouped-query attention); absent: one per query head.
+    /// Number of key and value heads (grouped-query attention); if absent, one per query head.
     pub num_key_value_heads: Option<i64>,
     /// θ of the rotary positions.
     pub rope_theta: f64,
@@ -61,25 +61,25 @@ impl EuroBert {
     /// model folders published in 2025.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
         let mut options = Self::default();
-        fields.key("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);
-        options.keys(fields);
-        options.rope_theta = fields.take("rope_theta", NUMBER, options.rope_theta)?;
+        fields.visit("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);
+        options.visit_keys(fields);
+        let default = fields.take("rope_theta", NUMBER, options.rope_theta)?;
         let rotary: Option<Value> = fields.take("rope_parameters", "an object", None)?;
-        options.rope_theta = theta(fields, "rope_parameters", rotary.as_ref(), options.rope_theta)?;
+        options.rope_theta = read_theta(fields, "rope_parameters", rotary.as_ref(), default)?;
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
         match scaling {
             None => Ok(options),
-            Some(scaling) => Err(fields.refuse("rope_scaling", "null", scaling.to_string())),
+            Some(scaling) => Err(fields.error("rope_scaling", "null", scaling.to_string())),
         }
     }
 
     /// Reads or writes the keys that map to one field each.
-    fn keys(&mut self, keys: &mut impl Keys) {
+    fn visit_keys(&mut self, keys: &mut impl Keys) {
         let key_value_heads = &mut self.num_key_value_heads;
-        keys.key("num_key_value_heads", "an integer or null", key_value_heads);
-        keys.key("attention_bias", BOOLEAN, &mut self.attention_bias);
-        keys.key("mlp_bias", BOOLEAN, &mut self.mlp_bias);
-        keys.key("classifier_pooling", POOLING_VALUES, &mut self.classifier_pooling);
+        keys.visit("num_key_value_heads", "an integer or null", key_value_heads);
+        keys.visit("attention_bias", BOOLEAN, &mut self.attention_bias);
+        keys.visit("mlp_bias", BOOLEAN, &mut self.mlp_bias);
+        keys.visit("classifier_pooling", POOLING_VALUES, &mut self.classifier_pooling);
     }
 
     /// Returns the number of key and value heads for `heads` query heads.
@@ -104,7 +104,7 @@ impl EuroBert {
     /// Writes the keys of `config.json`. θ is written twice: under the key of transformers 4 and
     /// under the key of transformers 5.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
-        self.keys(json);
+        self.visit_keys(json);
         let theta = self.rope_theta;
         json.insert("rope_theta".into(), json!(theta));
         let rotary = json!({"rope_type": "default", "rope_theta": theta});

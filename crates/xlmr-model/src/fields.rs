@@ -12,24 +12,24 @@ pub(crate) const INTEGER: &str = "an integer";
 pub(crate) const NUMBER: &str = "a number";
 pub(crate) const BOOLEAN: &str = "true or false";
 
-/// Reads or writes the values of keys. The same function that lists a configuration's keys can thus
-/// read and write it.
+/// Reads or writes the values of keys. A single function that lists a configuration's keys can thus
+/// both read and write the configuration.
 pub(crate) trait Keys {
     /// A reader assigns the value of `key` to `value` if the key is present. A writer stores
     /// `value` under `key`. `expected` describes valid values in error messages.
-    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T);
+    fn visit<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T);
 }
 
 /// The keys of a `config.json` that have not been read yet.
 pub(crate) struct Fields<'a> {
     file: &'a str,
     remaining: BTreeMap<String, Value>,
-    /// The first error of [`Keys::key`].
+    /// The first error of [`Keys::visit`].
     first_error: Option<Error>,
 }
 
 impl Keys for Fields<'_> {
-    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
+    fn visit<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
         match self.read(key, expected) {
             Ok(Some(stored)) => *value = stored,
             Ok(None) => {}
@@ -39,7 +39,7 @@ impl Keys for Fields<'_> {
 }
 
 impl Keys for BTreeMap<String, Value> {
-    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, _: &str, value: &mut T) {
+    fn visit<T: DeserializeOwned + Serialize>(&mut self, key: &str, _: &str, value: &mut T) {
         self.insert(key.to_owned(), json!(value));
     }
 }
@@ -50,20 +50,20 @@ impl<'a> Fields<'a> {
             Value::Object(map) => {
                 Ok(Self { file, remaining: map.into_iter().collect(), first_error: None })
             }
-            other => Err(Error::config(file, "(whole file)", "a JSON object", brief(&other))),
+            other => Err(Error::config(file, "(whole file)", "a JSON object", shorten(&other))),
         }
     }
 
-    pub(crate) fn refuse(&self, key: &str, expected: &str, got: String) -> Error {
+    pub(crate) fn error(&self, key: &str, expected: &str, got: String) -> Error {
         Error::config(self.file, key, expected, got)
     }
 
     /// Removes and parses the value of `key`; `None` if the key is absent.
     fn read<T: DeserializeOwned>(&mut self, key: &str, expected: &str) -> Result<Option<T>> {
         let Some(value) = self.remaining.remove(key) else { return Ok(None) };
-        let got = brief(&value);
+        let got = shorten(&value);
         let parsed = serde_json::from_value(value).map(Some);
-        parsed.map_err(|_| self.refuse(key, expected, got))
+        parsed.map_err(|_| self.error(key, expected, got))
     }
 
     /// Removes and parses the value of `key`; returns `default` if the key is absent.
@@ -77,7 +77,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads labels by id; the ids must be 0, 1, 2, …
-    pub(crate) fn labels(&mut self) -> Result<Option<BTreeMap<i64, String>>> {
+    pub(crate) fn take_labels(&mut self) -> Result<Option<BTreeMap<i64, String>>> {
         let expected = "an object of label names by id, or null";
         let Some(labels) =
             self.take::<Option<BTreeMap<String, String>>>("id2label", expected, None)?
@@ -90,12 +90,12 @@ impl<'a> Fields<'a> {
         for (id, name) in labels {
             let number = id
                 .parse::<i64>()
-                .map_err(|_| self.refuse("id2label", "ids 0, 1, 2, …", format!("{id:?}")))?;
+                .map_err(|_| self.error("id2label", "ids 0, 1, 2, …", format!("{id:?}")))?;
             by_id.insert(number, name);
         }
         if by_id.is_empty() || by_id.keys().copied().ne((0i64..).take(by_id.len())) {
             let got = format!("{:?}", by_id.keys().collect::<Vec<_>>());
-            return Err(self.refuse("id2label", "ids 0, 1, 2, … without a gap", got));
+            return Err(self.error("id2label", "ids 0, 1, 2, … without a gap", got));
         }
         Ok(Some(by_id))
     }
@@ -103,7 +103,7 @@ impl<'a> Fields<'a> {
     /// Returns the keys that were not read.
     ///
     /// # Errors
-    /// The first error of [`Keys::key`].
+    /// The first error of [`Keys::visit`].
     pub(crate) fn remaining(self) -> Result<BTreeMap<String, Value>> {
         self.first_error.map_or(Ok(self.remaining), Err)
     }
@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
 /// Returns θ of rotary positions: `rope_theta` of the object `rotary`, or `default` if it is
 /// absent. Returns an error if the object scales positions. `key` is the object's key, for error
 /// messages.
-pub(crate) fn theta(
+pub(crate) fn read_theta(
     fields: &Fields,
     key: &str,
     rotary: Option<&Value>,
@@ -121,10 +121,10 @@ pub(crate) fn theta(
     let rotary = match rotary {
         None | Some(Value::Null) => return Ok(default),
         Some(Value::Object(rotary)) => rotary,
-        Some(other) => return Err(fields.refuse(key, "an object", other.to_string())),
+        Some(other) => return Err(fields.error(key, "an object", other.to_string())),
     };
     let refuse = |part: &str, expected: &str, got: &Value| {
-        fields.refuse(&format!("{key}.{part}"), expected, got.to_string())
+        fields.error(&format!("{key}.{part}"), expected, got.to_string())
     };
     let mut theta = default;
     for (part, value) in rotary {
@@ -142,7 +142,7 @@ pub(crate) fn theta(
 }
 
 /// Formats a value for a message, truncated to 60 characters.
-pub(crate) fn brief(value: &Value) -> String {
+pub(crate) fn shorten(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= 60 {
         return text;

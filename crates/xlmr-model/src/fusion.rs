@@ -100,12 +100,12 @@ pub fn encode_fused(
     Ok((finish(target)?, finish(source)?))
 }
 
-/// Mapping of the tokens of two batches, the halves, to a joined batch. A row of the joined batch
-/// has the tokens of the first text, then the tokens of the second text, then padding.
+/// Maps the tokens of two batches, called halves, to a joined batch. A row of the joined batch has
+/// the tokens of the first text, then the tokens of the second text, then padding.
 struct JoinedBatch {
     batch: Rc<Batch>,
-    /// For each slot of the joined batch, its index in the concatenated hidden states of both
-    /// halves. Padding has the index after the last one, which selects zeros.
+    /// For each slot ([`Slots`]) of the joined batch, its index in the concatenated hidden states
+    /// of both halves. Padding has the index after the last slot, which selects zeros.
     join_index: Tensor,
     /// For each slot of a half, its index in the joined batch.
     split_index: [Tensor; 2],

@@ -17,7 +17,7 @@ pub struct Inputs {
     /// token, even `<pad>`. A row without any token attends to all its positions, so its output is
     /// finite, but meaningless.
     pub attention_mask: Option<Tensor>,
-    /// `[B, L]` integer, below `type_vocab_size`. If absent, all are 0.
+    /// `[B, L]` integer, below `type_vocab_size`. If absent, all token types are 0.
     pub token_type_ids: Option<Tensor>,
     /// `[B, L]` integer, below `max_position_embeddings`. If absent, positions are 0, 1, 2, …; for
     /// XLM-R and RoBERTa they are computed from `input_ids` by [`position_ids`].
@@ -70,9 +70,9 @@ impl Inputs {
         let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let attention_mask = match rows.iter().all(|row| row.len() == length) {
             true => None,
-            false => Some(padded(rows, length, |_| 1, 0)?),
+            false => Some(pad_rows(rows, length, |_| 1, 0)?),
         };
-        let input_ids = padded(rows, length, i64::from, pad_token_id)?;
+        let input_ids = pad_rows(rows, length, i64::from, pad_token_id)?;
         Ok(Self { attention_mask, ..Self::new(input_ids) })
     }
 
@@ -91,7 +91,7 @@ impl Inputs {
             let got = format!("{} rows of at most {length}", rows.len());
             return Err(Error::input("token_type_ids", expected, got));
         }
-        let token_type_ids = Some(padded(rows, width, i64::from, 0)?);
+        let token_type_ids = Some(pad_rows(rows, width, i64::from, 0)?);
         Ok(Self { token_type_ids, ..self })
     }
 
@@ -107,7 +107,7 @@ impl Inputs {
 
 /// Creates a tensor `[rows, length]` i64. Each row has the results of `convert` for its ids,
 /// followed by `pad`.
-fn padded(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
+fn pad_rows(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
     let mut flat = Vec::with_capacity(rows.len() * length);
     for row in rows {
         flat.extend(row.iter().map(|&id| convert(id)));

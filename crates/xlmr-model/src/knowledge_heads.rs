@@ -71,8 +71,8 @@ struct StoredConfig {
 }
 
 impl KnowledgeHeads {
-    /// Creates new heads for an encoder and an embedding for each of `relations`, with weights
-    /// drawn from N(0, `initializer_range`).
+    /// Creates new heads for an encoder, and an embedding for each relation in `relations`. Weights
+    /// are drawn from N(0, `initializer_range`).
     ///
     /// The values depend only on `seed` and each tensor's name.
     ///

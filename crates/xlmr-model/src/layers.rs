@@ -181,7 +181,8 @@ impl Linear {
 /// Linear layers that share an input, either all with biases or all without.
 ///
 /// On a GPU, one matmul computes all layers, which takes fewer kernels. In half precision, the
-/// shared input is rounded once, and this matmul's backward pass computes its whole gradient.
+/// shared input is rounded once, and this matmul's backward pass computes the input's whole
+/// gradient.
 #[derive(Clone, Debug)]
 pub(crate) struct JoinedLinear<const N: usize> {
     pub(crate) layers: [Linear; N],

@@ -121,7 +121,7 @@ impl Model {
         let heads = check_heads(heads)?;
         let folder = model_folder(folder)?;
         let mut checkpoint = Checkpoint::open(&folder, config.architecture.names())?;
-        checkpoint.map = options.map && device == Device::Cpu;
+        checkpoint.maps_weights = options.map && device == Device::Cpu;
         let loader = Loader::new(&folder, checkpoint, config, device)?;
         let (config, tensors, report) = loader.load(&heads, options)?;
         let mut model = Self::assemble(config, heads, device, tensors)?;
@@ -143,7 +143,7 @@ struct Loader<'a> {
 }
 
 /// Returns the report that [`Model::load`] would return; reads only the headers of the weights.
-pub(crate) fn report(
+pub(crate) fn dry_run(
     folder: &Path,
     mut checkpoint: Checkpoint,
     config: Config,
@@ -189,7 +189,7 @@ impl<'a> Loader<'a> {
     /// Loads the tensor named `stored` as the parameter of `spec`; returns false if the checkpoint
     /// has no such tensor.
     fn load_parameter(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
-        let Some(tensor) = self.checkpoint.weight(stored, &spec.shape, self.device)? else {
+        let Some(tensor) = self.checkpoint.load_weight(stored, &spec.shape, self.device)? else {
             return Ok(false);
         };
         if let Some(dtype) = self.checkpoint.dtype(stored).filter(|dtype| dtype != "F32") {
@@ -299,7 +299,7 @@ impl<'a> Loader<'a> {
         if !self.load_parameter(spec, decoder_bias)? {
             return self.load_parameter(spec, lm_bias);
         }
-        if let Some(unused_bias) = self.checkpoint.weight(lm_bias, &spec.shape, self.device)? {
+        if let Some(unused_bias) = self.checkpoint.load_weight(lm_bias, &spec.shape, self.device)? {
             self.used_names.insert(lm_bias.into());
             let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&unused_bias));
             if !is_equal {
@@ -316,7 +316,7 @@ impl<'a> Loader<'a> {
             return Ok(());
         }
         let shape = [self.config.vocab_size, self.config.embedding_size()];
-        let Some(decoder) = self.checkpoint.weight(name, &shape, self.device)? else {
+        let Some(decoder) = self.checkpoint.load_weight(name, &shape, self.device)? else {
             return Ok(());
         };
         self.used_names.insert(name.into());

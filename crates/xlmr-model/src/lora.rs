@@ -87,7 +87,7 @@ impl LoraConfig {
         let mut specs = Vec::new();
         for spec in encoder_specs(config) {
             let Some(linear_name) = spec.name.strip_suffix(".weight") else { continue };
-            let Some(name_in_layer) = config.architecture.names().within_layer(linear_name) else {
+            let Some(name_in_layer) = config.architecture.names().name_in_layer(linear_name) else {
                 continue;
             };
             let &[outputs, inputs] = spec.shape.as_slice() else { continue };

@@ -137,9 +137,9 @@ impl Model {
     /// Computes the last hidden states, `[B, L, H]`: [`embed`](Self::embed), then all
     /// [layers](Self::run_layers).
     ///
-    /// The hidden states of padding have no meaning. On the CPU, padding is not computed and its
-    /// hidden states are zeros if the hidden size is at least 256, and for EuroBERT and DeBERTa
-    /// also only if `train`.
+    /// The hidden states of padding have no meaning. On the CPU, if the hidden size is at least
+    /// 256, padding is not computed and its hidden states are zeros. For EuroBERT and DeBERTa, this
+    /// applies only if `train`; for ModernBERT, only if all padding is on the right.
     ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;
@@ -248,8 +248,8 @@ impl Model {
         self.lm_head()?.logits(hidden)
     }
 
-    /// Computes the decoder's input: dense layer, GELU and LayerNorm of the language model head,
-    /// `[.., H]` to `[.., E]`.
+    /// Computes the decoder's input: dense layer, activation and LayerNorm of the masked-LM head,
+    /// `[.., H]` to `[.., E]`. EuroBERT has no such layers, so its hidden states are returned.
     ///
     /// # Errors
     /// As for [`Model::mlm_logits`].
@@ -412,9 +412,10 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the reason if half-precision training on a GPU computes padding as well.
+    /// Returns the reason why half-precision training on a GPU computes padding; `None` if it does
+    /// not.
     ///
-    /// This is the case if libtorch has no attention over packed rows for this model, or if this
+    /// Padding is computed if libtorch has no attention over packed rows for this model, or if this
     /// attention failed its test.
     pub fn padding_reason(&self) -> Option<String> {
         let kind = self.precision.matmul_dtype()?;
@@ -426,9 +427,9 @@ impl Model {
     }
 
     /// Runs `body` with autocast to the model's precision. The crate `tasks` uses this method for
-    /// every pass.
+    /// every forward pass.
     ///
-    /// Without autocast, passes use the dtype of the parameters.
+    /// Without autocast, a forward pass uses the dtype of the parameters.
     ///
     /// # Errors
     /// [`Error::TorchExt`] if a libtorch operation fails.
@@ -510,7 +511,8 @@ fn missing_head_error(head: Head) -> Error {
     Error::NoHead { head: head.name() }
 }
 
-/// Returns the heads except [`Head::None`]; returns an error if two heads have the same kind.
+/// Returns the heads except [`Head::None`]. Returns an error if two heads have the same kind, or a
+/// head's number of labels is invalid.
 pub(crate) fn check_heads(heads: &[Head]) -> Result<Vec<Head>> {
     let mut distinct_heads: Vec<Head> = Vec::new();
     for &head in heads.iter().filter(|&&head| head != Head::None) {

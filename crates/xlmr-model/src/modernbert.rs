@@ -9,8 +9,8 @@ use crate::output_adapter::OutputAdapter;
 use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
-/// Self-attention and gated feed-forward layer. The input of attention and the input of the
-/// feed-forward layer are normalised, and their outputs are added to the hidden states.
+/// Self-attention and gated feed-forward layer. The inputs of attention and of the feed-forward
+/// layer are normalised, and the outputs of both are added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct ModernLayer {
     /// Absent in the first layer.
@@ -89,7 +89,7 @@ impl ModernLayer {
         let hidden = attended.f_add(hidden)?;
         let intermediate =
             self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
-        let gated = seeds.dropout(self.gated(&intermediate)?, self.mlp_dropout)?;
+        let gated = seeds.dropout(self.apply_gate(&intermediate)?, self.mlp_dropout)?;
         let output = self.mlp_out.apply_adapted(&gated, seeds)?;
         let output =
             OutputAdapter::apply(self.output_adapter.as_ref(), output, &hidden, None, seeds)?;
@@ -98,7 +98,7 @@ impl ModernLayer {
 
     /// Splits the last dimension into halves, and multiplies the activation of the first half by
     /// the second half.
-    fn gated(&self, intermediate: &Tensor) -> Result<Tensor> {
+    fn apply_gate(&self, intermediate: &Tensor) -> Result<Tensor> {
         if self.activation == Activation::Gelu {
             return Ok(torch_ext::gated_gelu(intermediate)?);
         }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, theta};
+use crate::fields::{BOOLEAN, Fields, INTEGER, Keys, NUMBER, read_theta};
 use crate::{Activation, Error, Result};
 
 /// ModernBERT-specific options (Warner et al. 2024, section 2), which complement
@@ -117,12 +117,13 @@ impl ModernBert {
     }
 
     /// Reads the keys of a `config.json` and removes them. The older keys of ModernBERT's first
-    /// release (2024), such as `global_attn_every_n_layers`, are supported.
+    /// release (2024), such as `global_attn_every_n_layers`, are supported as well as the current
+    /// keys.
     pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
         let period: i64 = fields.take("global_attn_every_n_layers", INTEGER, 3)?;
         if period < 1 {
             let got = period.to_string();
-            return Err(fields.refuse("global_attn_every_n_layers", "1 or more", got));
+            return Err(fields.error("global_attn_every_n_layers", "1 or more", got));
         }
         // An invalid number of layers is rejected later. It is clamped here, so that it cannot
         // exhaust memory.
@@ -131,7 +132,7 @@ impl ModernBert {
         let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", expected, None)?;
         let mut options =
             Self { layer_types: layer_types.unwrap_or(default_types), ..Self::new(0) };
-        options.keys(fields);
+        options.visit_keys(fields);
         let global_theta = fields.take("global_rope_theta", NUMBER, options.global_rope_theta)?;
         let default_theta = Some(options.local_rope_theta);
         let local_theta = fields.take("local_rope_theta", "a number or null", default_theta)?;
@@ -144,11 +145,11 @@ impl ModernBert {
             rotary.iter().find(|(key, _)| !supported.contains(&key.as_str()))
         {
             let expected = format!("only {}", supported.join(" and "));
-            return Err(fields.refuse("rope_parameters", &expected, format!("{key:?}: {value}")));
+            return Err(fields.error("rope_parameters", &expected, format!("{key:?}: {value}")));
         }
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
         if let Some(scaling) = scaling {
-            return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
+            return Err(fields.error("rope_scaling", "null", scaling.to_string()));
         }
         // `sliding_window` is half a window, as in transformers.
         let half_window: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
@@ -156,7 +157,7 @@ impl ModernBert {
             half_window.map_or(options.local_attention, |half| half.saturating_mul(2));
         let theta = |kind: LayerType, default| {
             let key = format!("rope_parameters.{}", kind.name());
-            theta(fields, &key, rotary.get(kind.name()), default)
+            read_theta(fields, &key, rotary.get(kind.name()), default)
         };
         options.global_rope_theta = theta(LayerType::Global, global_theta)?;
         options.local_rope_theta = theta(LayerType::Local, local_theta)?;
@@ -166,17 +167,17 @@ impl ModernBert {
     }
 
     /// Reads or writes the keys that map to one field each.
-    fn keys(&mut self, keys: &mut impl Keys) {
-        keys.key("local_attention", INTEGER, &mut self.local_attention);
-        keys.key("embedding_dropout", NUMBER, &mut self.embedding_dropout);
-        keys.key("attention_bias", BOOLEAN, &mut self.attention_bias);
-        keys.key("mlp_bias", BOOLEAN, &mut self.mlp_bias);
-        keys.key("norm_bias", BOOLEAN, &mut self.norm_bias);
-        keys.key("classifier_bias", BOOLEAN, &mut self.classifier_bias);
-        keys.key("decoder_bias", BOOLEAN, &mut self.decoder_bias);
+    fn visit_keys(&mut self, keys: &mut impl Keys) {
+        keys.visit("local_attention", INTEGER, &mut self.local_attention);
+        keys.visit("embedding_dropout", NUMBER, &mut self.embedding_dropout);
+        keys.visit("attention_bias", BOOLEAN, &mut self.attention_bias);
+        keys.visit("mlp_bias", BOOLEAN, &mut self.mlp_bias);
+        keys.visit("norm_bias", BOOLEAN, &mut self.norm_bias);
+        keys.visit("classifier_bias", BOOLEAN, &mut self.classifier_bias);
+        keys.visit("decoder_bias", BOOLEAN, &mut self.decoder_bias);
         let activation = &mut self.classifier_activation;
-        keys.key("classifier_activation", Activation::NAMES, activation);
-        keys.key("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
+        keys.visit("classifier_activation", Activation::NAMES, activation);
+        keys.visit("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
     }
 
     /// Validates the values for a model of `layers` layers.
@@ -211,7 +212,7 @@ impl ModernBert {
     /// (2024) used, such as `global_rope_theta`. transformers 4 and inference servers read only the
     /// older keys, and would use default values without them.
     pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
-        self.keys(json);
+        self.visit_keys(json);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
         let rotary = json!({
             LayerType::Global.name(): rotary(self.global_rope_theta),

@@ -8,7 +8,7 @@ use crate::{Architecture, Config, Result};
 /// calls per row take longer than the computation of padding.
 const MIN_WIDTH: i64 = 256;
 
-/// The rows of a batch and the positions of their tokens.
+/// Shape, device and padding of a batch.
 pub(crate) struct Rows {
     pub(crate) batch: i64,
     pub(crate) length: i64,
@@ -67,7 +67,8 @@ pub(crate) struct Packing {
     length: i64,
 }
 
-/// Returns the reason if packed attention on a GPU does not support a model of this configuration.
+/// Returns the reason why packed attention on a GPU does not support a model of this configuration;
+/// `None` if it does.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let head_dim = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));

@@ -39,7 +39,7 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
-    /// Name in a folder of a model whose main head contains this parameter; absent if this name is
+    /// Name in a folder of a model whose main head contains this parameter; absent if it equals
     /// `name`. Parameters of several heads may have equal stored names.
     pub(crate) stored_name: Option<String>,
 }
@@ -358,9 +358,8 @@ impl Spec {
                 self.draw_normal(std, f64::INFINITY, seed, device)?
             }
             Init::Truncated { std, cutoff } => self.draw_normal(std, cutoff * std, seed, device)?,
-            Init::Uniform(bound) => {
-                self.to_tensor(&uniform(self.element_count(), bound, seed, &self.name), device)?
-            }
+            Init::Uniform(bound) => self
+                .to_tensor(&draw_uniform(self.element_count(), bound, seed, &self.name), device)?,
             Init::Sinusoids => self.to_tensor(&sinusoids(&self.shape), device)?,
             Init::Identity { off_diagonal } => {
                 Tensor::f_full(&self.shape, off_diagonal, options)?.f_fill_diagonal_(1.0, false)?
@@ -373,7 +372,7 @@ impl Spec {
     }
 
     fn draw_normal(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
-        self.to_tensor(&normals(self.element_count(), std, limit, seed, &self.name), device)
+        self.to_tensor(&draw_normals(self.element_count(), std, limit, seed, &self.name), device)
     }
 
     fn element_count(&self) -> usize {
@@ -393,7 +392,7 @@ fn random_stream(seed: u64, name: &str) -> ChaCha8Rng {
 }
 
 /// Draws `count` values between `-bound` and `bound`.
-fn uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
+fn draw_uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = random_stream(seed, name);
     let mut draw = || f64::from(rng.next_u32()) / f64::from(u32::MAX);
     std::iter::repeat_with(|| ((2.0 * draw() - 1.0) * bound) as f32).take(count).collect()
@@ -411,7 +410,7 @@ fn sinusoids(shape: &[i64]) -> Vec<f32> {
 }
 
 /// Draws `count` values of N(0, std) between `-limit` and `limit` by the Box-Muller transform.
-fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
+fn draw_normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = random_stream(seed, name);
     let step = 1.0 / (f64::from(u32::MAX) + 1.0);
     let mut values = Vec::with_capacity(count + 1);

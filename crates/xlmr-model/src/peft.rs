@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::adapter::AdapterConfig;
 use crate::adapter_folder::{CONFIG_FILE, Tensors, open_weights, reject_unknown_keys};
-use crate::fields::{Fields, INTEGER, NUMBER, brief};
+use crate::fields::{Fields, INTEGER, NUMBER, shorten};
 use crate::json_file::write_json;
 use crate::save::write_weights;
 use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
@@ -111,7 +111,7 @@ impl StoredConfig {
         let mut fields = Fields::new(value, file)?;
         let peft_type: Option<String> = fields.take("peft_type", "\"LORA\"", None)?;
         if peft_type.as_deref() != Some("LORA") {
-            return Err(fields.refuse("peft_type", "\"LORA\"", format!("{peft_type:?}")));
+            return Err(fields.error("peft_type", "\"LORA\"", format!("{peft_type:?}")));
         }
         let expected_modules = "a list of modules' names";
         let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
@@ -119,7 +119,7 @@ impl StoredConfig {
         // rejected.
         if !init.is_boolean() && init != "gaussian" {
             let expected = "true, false or \"gaussian\"";
-            return Err(fields.refuse("init_lora_weights", expected, brief(&init)));
+            return Err(fields.error("init_lora_weights", expected, shorten(&init)));
         }
         let targets: Vec<String> = fields.take("target_modules", expected_modules, Vec::new())?;
         let lora = LoraConfig {

@@ -49,8 +49,8 @@ impl Pretrained {
         let folder = folder.as_ref();
         // Parsing the tokenizer takes as long as loading the model, so the two run in parallel. The
         // tokenizer is parsed in the calling thread, which is usually the main thread. Parsing
-        // allocates many small blocks, which is faster in the main thread, because glibc grows its
-        // heap in larger steps.
+        // allocates many small blocks, which is faster in the main thread, because glibc grows the
+        // main thread's heap in larger steps.
         let (tokenizer, model) = std::thread::scope(|scope| {
             let model = scope.spawn(|| Model::load(folder, heads, device, options));
             (TokenizerFiles::of_folder(folder), model.join())
@@ -159,7 +159,7 @@ impl Inspection {
         };
         let tokenizer = (kind, tokenizer.get_vocab_size(true));
         let checkpoint = Checkpoint::open(&model_folder(&folder)?, config.architecture.names())?;
-        let (parameters, dtypes, bytes) = checkpoint.size();
+        let (parameters, dtypes, bytes) = checkpoint.summary();
         let inspection = Self { config, tokenizer, notes, parameters, dtypes, bytes, folder };
         inspection.report(Head::None)?;
         Ok(inspection)
@@ -172,7 +172,7 @@ impl Inspection {
     pub fn report(&self, head: Head) -> Result<LoadReport> {
         let folder = model_folder(&self.folder)?;
         let checkpoint = Checkpoint::open(&folder, self.config.architecture.names())?;
-        load::report(&folder, checkpoint, self.config.clone(), head)
+        load::dry_run(&folder, checkpoint, self.config.clone(), head)
     }
 
     /// Checks that [`Pretrained::load_trained`] would load the model.
@@ -184,8 +184,8 @@ impl Inspection {
     }
 }
 
-/// Reads `tokenizer.json` of a model folder, or else its `sentencepiece.bpe.model` or `spm.model`,
-/// without truncation or padding.
+/// Reads the tokenizer of a model folder, without truncation or padding, from `tokenizer.json` or,
+/// if this file is missing, from `sentencepiece.bpe.model` or `spm.model`.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] naming the file.

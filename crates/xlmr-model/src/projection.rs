@@ -21,8 +21,8 @@ pub enum ProjectionKind {
 
 /// Two linear layers without biases and a ReLU between them: `[B, H]` to `[B, H]`.
 ///
-/// Batch norm, if any, is computed in float32. In training it uses the statistics of the current
-/// batch, otherwise its running statistics.
+/// Batch norm, if any, is computed in float32, or in float64 if its input is float64. In training
+/// it uses the statistics of the current batch, otherwise its running statistics.
 #[derive(Debug)]
 pub struct Projection {
     /// `[d_p, H]`
@@ -198,7 +198,7 @@ impl Projection {
     ///
     /// Domain-specific batch norm normalises each row by the running statistics of its domain or,
     /// in training, by the statistics of the domain's rows in the batch if there are at least
-    /// three. Other projections ignore `domain_ids`.
+    /// three. Projections without domain-specific batch norm ignore `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; the result has the same shape

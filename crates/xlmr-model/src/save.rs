@@ -56,8 +56,8 @@ impl Model {
                 Some(stored) => (&mut main_tensors, stored.clone()),
                 None => (&mut other_heads, name),
             };
-            // In transformers, a decoder that is not tied to the token embeddings also has a bias
-            // of its own.
+            // In transformers, a decoder that is not tied to the token embeddings also has a
+            // separate bias.
             if stored == names.lm_bias && !self.config().tie_word_embeddings {
                 file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }

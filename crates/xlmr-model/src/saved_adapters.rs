@@ -1,4 +1,4 @@
-//! Adapters within a model folder: `adapters/NAME/`, and the list of active ones.
+//! Adapters within a model folder: `adapters/NAME/`, and the list of active adapters.
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::adapter_folder::CONFIG_FILE;
 use crate::adapters::check_name;
-use crate::fields::{Fields, brief};
+use crate::fields::{Fields, shorten};
 use crate::json_file::{read_json, write_json};
 use crate::save::remove_file;
 use crate::{Error, Head, Model, Result, adapter_hub as hub, peft};
@@ -25,7 +25,7 @@ impl Model {
         let Some(list) = AdapterList::read(folder)? else { return Ok(()) };
         let Some(active) = &list.active else {
             let actual = "null: saving was interrupted; save the model again";
-            return Err(Error::config(&list.file(), "active", EXPECTED, actual));
+            return Err(Error::config(&list.file(), "active", NAME_LIST, actual));
         };
         // Fusions are loaded after the adapters that they combine.
         let (fusions, single_adapters): (Vec<_>, Vec<_>) =
@@ -85,8 +85,8 @@ impl Model {
             }
             return Ok(());
         }
-        // For a masked-LM head, an adapter's names have the encoder's prefix, and none of the
-        // head's weights are written with it. This is correct for every head, because
+        // For a masked-LM head, an adapter's parameter names have the encoder's prefix, and none of
+        // the head's weights are written with the adapter. This is correct for every head, because
         // `heads.safetensors` and `model.safetensors` contain the heads.
         let head = if main_head == Head::None { Head::None } else { Head::MaskedLm };
         for name in &list.adapters {
@@ -97,7 +97,7 @@ impl Model {
     }
 }
 
-const EXPECTED: &str = "a list of adapters' names";
+const NAME_LIST: &str = "a list of adapters' names";
 
 /// Contents of `adapters/active.json`.
 struct AdapterList {
@@ -123,12 +123,12 @@ impl AdapterList {
         }
         let file = path.display().to_string();
         let mut fields = Fields::new(read_json(&path, "")?, &file)?;
-        let adapters: Option<BTreeSet<String>> = fields.take("adapters", EXPECTED, None)?;
+        let adapters: Option<BTreeSet<String>> = fields.take("adapters", NAME_LIST, None)?;
         let adapters =
-            adapters.ok_or_else(|| fields.refuse("adapters", EXPECTED, "none".into()))?;
-        let active = fields.take("active", EXPECTED, None)?;
+            adapters.ok_or_else(|| fields.error("adapters", NAME_LIST, "none".into()))?;
+        let active = fields.take("active", NAME_LIST, None)?;
         if let Some((key, value)) = fields.remaining()?.into_iter().next() {
-            return Err(Error::config(&file, key, "only adapters and active", brief(&value)));
+            return Err(Error::config(&file, key, "only adapters and active", shorten(&value)));
         }
         let list = Self { folder, adapters, active };
         for name in &list.adapters {

@@ -95,8 +95,8 @@ const BOS_KEY: &str = "bos_token_id";
 const PAD_KEY: &str = "pad_token_id";
 const EOS_KEY: &str = "eos_token_id";
 
-/// Returns the special tokens of a tokenizer; returns an error if one of its ids is not below
-/// `vocab_size`.
+/// Returns the special tokens of a tokenizer. Returns an error if one of the tokenizer's ids is not
+/// below `vocab_size`.
 fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;

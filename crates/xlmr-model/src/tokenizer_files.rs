@@ -35,8 +35,8 @@ const MAX_BYTES: u64 = 32 << 20;
 /// BERT's token before a text.
 const BERT_FIRST_TOKEN: &str = "[CLS]";
 
-/// Tokenizer class of transformers that uses `tokenizer.json` unchanged, whereas the tokenizer
-/// class of an architecture replaces parts of it.
+/// Tokenizer class of transformers that uses `tokenizer.json` unchanged. The tokenizer class of an
+/// architecture would replace parts of `tokenizer.json`.
 const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
 
 /// Key whose value names classes in third-party code, which transformers would load.
@@ -166,8 +166,8 @@ pub(crate) fn parse(json: &str, path: &Path) -> Result<Tokenizer> {
 
 /// Returns the path of a model folder's tokenizer file.
 pub(crate) fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
-    // If the folder is missing, this path is the file that cannot be read, so the error names a
-    // file, as it does for the model's other files.
+    // If the folder is missing, reading the file at this path fails with an error that names the
+    // file.
     if folder.is_dir() {
         tokenizer_file::find(folder).map_err(tokenizer_error)
     } else {

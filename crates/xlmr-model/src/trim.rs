@@ -199,8 +199,8 @@ impl TrimmedVocabulary {
             config["pad_token_id"] = json!(pad);
         }
         let model_type = &config["model_type"];
-        let is_roberta_type = |names: &Names| names.pad_positions && model_type == names.model_type;
-        let is_roberta = NAMES.iter().any(is_roberta_type);
+        let is_match = |names: &Names| names.positions_after_pad && model_type == names.model_type;
+        let is_roberta = NAMES.iter().any(is_match);
         // XLM-R's default `pad_token_id` is 1.
         let old_pad_id = if old_pad_id.is_null() { json!(1) } else { old_pad_id };
         if is_roberta && old_pad_id != config["pad_token_id"] {

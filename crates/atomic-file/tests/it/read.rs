@@ -10,7 +10,7 @@ use atomic_file::{
 use tempfile::tempdir;
 use testkit::gzip;
 
-fn lines(path: &Path) -> Vec<(u64, String)> {
+fn read_lines(path: &Path) -> Vec<(u64, String)> {
     let mut lines = Lines::open(path).unwrap().note_missing_newline();
     let mut numbered_lines = Vec::new();
     while lines.advance().unwrap() {
@@ -28,7 +28,7 @@ fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
     for bytes in [text.to_vec(), with_mark.clone(), gzip(text), gzip(&with_mark)] {
         fs::write(&path, &bytes).unwrap();
         assert_eq!(read(&path).unwrap(), text);
-        assert_eq!(lines(&path), [(1, "eins".to_owned()), (2, "zwei".to_owned())]);
+        assert_eq!(read_lines(&path), [(1, "eins".to_owned()), (2, "zwei".to_owned())]);
     }
     // Two gzip members, as in concatenated files.
     fs::write(&path, [gzip(b"eins\n"), gzip(b"zwei\n")].concat()).unwrap();
@@ -40,7 +40,7 @@ fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
     }
     fs::write(&path, "\r\n\na\r\nb\rc\r\n").unwrap();
     let expected = [(1, ""), (2, ""), (3, "a"), (4, "b\rc")];
-    assert_eq!(lines(&path), expected.map(|(number, line)| (number, line.to_owned())));
+    assert_eq!(read_lines(&path), expected.map(|(number, line)| (number, line.to_owned())));
 }
 
 /// Returns the error message for a file that is longer than `limit`.
@@ -97,7 +97,7 @@ fn truncation_is_reported() {
     fs::write(&complete, "a\nb\n").unwrap();
     fs::write(&path, "a\nb").unwrap();
     for path in [&complete, &path, &path] {
-        assert_eq!(lines(path).len(), 2);
+        assert_eq!(read_lines(path).len(), 2);
     }
     let notes = take_notes();
     let [note] = &notes[..] else { unreachable!("{notes:?}") };

@@ -468,7 +468,7 @@ fn byte_order_marks_are_accepted_before_any_line() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(testkit::cases(48)))]
+    #![proptest_config(ProptestConfig::with_cases(testkit::case_count(48)))]
 
     #[test]
     fn random_dumps_agree_with_the_reference(
@@ -525,7 +525,7 @@ proptest! {
     // The seed is fixed, so that failures are reproducible.
     #![proptest_config(ProptestConfig {
         rng_seed: RngSeed::Fixed(7),
-        ..ProptestConfig::with_cases(testkit::cases(48))
+        ..ProptestConfig::with_cases(testkit::case_count(48))
     })]
 
     #[test]

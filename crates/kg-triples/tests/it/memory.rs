@@ -94,7 +94,7 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
 #[test]
 fn memory_does_not_grow_with_the_number_of_lines() {
     let (bytes, max_growth_mib) =
-        if testkit::long() { (100_000_000, 50.0) } else { (100_000, 8.0) };
+        if testkit::is_long() { (100_000_000, 50.0) } else { (100_000, 8.0) };
     for ((command, small), (_, large)) in peaks(bytes).into_iter().zip(peaks(10 * bytes)) {
         println!("{small:.1} MiB, {large:.1} MiB with ten times the lines: {command}");
         assert!(large < small + max_growth_mib, "{small:.1} MiB, {large:.1} MiB: {command}");

@@ -53,7 +53,7 @@ fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(testkit::cases(64)))]
+    #![proptest_config(ProptestConfig::with_cases(testkit::case_count(64)))]
 
     #[test]
     fn ranks_do_not_depend_on_order_and_thresholds_are_nested(

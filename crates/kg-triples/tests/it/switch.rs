@@ -377,7 +377,7 @@ fn prepared_files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 const SWITCH: &str = "switch --texts t.jsonl --labels l.tsv --languages de,zh --rule per_mention";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(testkit::cases(12)))]
+    #![proptest_config(ProptestConfig::with_cases(testkit::case_count(12)))]
 
     #[test]
     fn no_held_out_data_is_in_train(

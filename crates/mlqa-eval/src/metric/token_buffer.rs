@@ -348,7 +348,7 @@ mod tests {
     fn every_code_point_between_other_text() {
         let mut buffer = TokenBuffer::default();
         // The step is a prime, so that neighbours and positions vary.
-        for c in (0..0x3_0000_u32).step_by(if testkit::long() { 1 } else { 11 }) {
+        for c in (0..0x3_0000_u32).step_by(if testkit::is_long() { 1 } else { 11 }) {
             let Some(c) = char::from_u32(c) else { continue };
             check(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));
         }
@@ -358,7 +358,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(256)) })]
 
         #[test]
         fn texts_of_random_pieces(pieces in prop::collection::vec(prop::sample::select(vec![

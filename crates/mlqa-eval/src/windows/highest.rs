@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(256)) })]
 
         #[test]
         fn equals_the_start_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {

@@ -275,7 +275,7 @@ mod tests {
             for language in ["en", "de", "es", "vi", "ar", "hi", "zh"] {
                 let path = format!("../../data/xquad/xquad.{language}.json");
                 let mut questions = Dataset::read(path).unwrap().questions;
-                questions.truncate(if testkit::long() { 1190 } else { 60 });
+                questions.truncate(if testkit::is_long() { 1190 } else { 60 });
                 let texts =
                     questions.iter().flat_map(|question| [&*question.question, &*question.context]);
                 let split = texts.filter(|text| check_words(words, tokenizer, text)).count();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(256)) })]
 
         #[test]
         fn texts_of_random_pieces(pieces in prop::collection::vec(prop::sample::select(vec![

@@ -61,7 +61,7 @@ fn errors_name_the_bad_input() {
     program.write("malformed.json", "{\n\"data\": [\n{\"title\" 3}\n]}");
     program.write("truncated.json", full.chars().take(20_000).collect::<String>());
     program.write("empty.json", r#"{"data": []}"#);
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         ("score malformed.json p.json en", &["malformed.json:3:"]),
         ("score truncated.json p.json en", &["truncated.json:", "EOF"]),
         ("score no-such.json p.json en", &["no-such.json", "No such file"]),
@@ -71,7 +71,7 @@ fn errors_name_the_bad_input() {
         ("matrix --data no-dir --predictions . --out .", &["no-dir"]),
     ]);
     let words = ["\"f r\"", "expected a language code", "such as `en`"];
-    program.expect_rejection(&["score", "d.json", "p.json", "f r"], &words);
+    program.expect_only_error(&["score", "d.json", "p.json", "f r"], &words);
     for (name, text, word) in [
         ("list.json", "[]", "expected a map"),
         ("number.json", "{\"a\": \"x\",\n\"b\": 3}", "number.json:2:"),
@@ -79,7 +79,7 @@ fn errors_name_the_bad_input() {
     ] {
         program.write(name, text);
         let words = [name, word, "predictions: one object"];
-        program.expect_rejection(&["score", "d.json", name, "en"], &words);
+        program.expect_only_error(&["score", "d.json", name, "en"], &words);
     }
 }
 
@@ -87,22 +87,22 @@ fn errors_name_the_bad_input() {
 fn matrix_has_the_pairs_with_predictions() {
     let program = program();
     for folder in ["in/data", "in/predictions"] {
-        std::fs::create_dir_all(program.at(folder)).unwrap();
+        std::fs::create_dir_all(program.path_of(folder)).unwrap();
     }
     let matrix = "matrix --data in/data --predictions in/predictions --out tables";
-    program.expect_rejection(matrix, &["no test-context-"]);
+    program.expect_only_error(matrix, &["no test-context-"]);
     for name in ["test-context-de-question-de.json", "test-context-de-question-en.json"] {
         program.copy("fixtures/scorer/de/dataset.json", &format!("in/data/{name}"));
     }
     let dev_file = "in/data/dev-context-en-question-en.json";
     program.copy("fixtures/scorer/en/dataset.json", dev_file);
     program.write("in/data/notes.txt", "x");
-    program.expect_rejection(matrix, &["with the name of a file in --data"]);
+    program.expect_only_error(matrix, &["with the name of a file in --data"]);
     let german = "in/predictions/test-context-de-question-de.json";
     program.copy("fixtures/scorer/de/predictions.json", german);
     let out = program.expect_success(matrix).out;
     assert!(out.contains("| de | 49.81 |"), "{out}");
-    let read = Matrix::read_json(program.at("tables/matrix.json")).unwrap();
+    let read = Matrix::read_json(program.path_of("tables/matrix.json")).unwrap();
     assert_eq!(read.len(), 1);
     let cell = read.get(Language::DE, Language::DE).unwrap();
     assert_eq!((cell.f1, cell.em, cell.questions), (49.807539682539684, 32.5, 40));
@@ -113,7 +113,7 @@ fn matrix_has_the_pairs_with_predictions() {
     assert!(out.contains("| Ours | MLQA zero-shot | de | f1 | 62.98 | 49.81 | -13.17 |"));
     let text = program.run(&format!("compare --table 000-1 {run}")).out;
     assert!(text.contains("| ours | MLQA context en | zh | em | 46.80 | – | – |\n"), "{text}");
-    program.expect_rejection(&format!("compare --table 9 {run}"), &["`9`", "000-1"]);
+    program.expect_only_error(&format!("compare --table 9 {run}"), &["`9`", "000-1"]);
 }
 
 /// A test of `qa-report` uses the same expected file.
@@ -135,9 +135,8 @@ fn tables_as_markdown_and_json() {
     };
     assert!(formatted("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
     assert_eq!(value(&formatted("json"))[0]["value"].as_f64(), Some(60.13));
-    program.expect_rejection("tables --table 5", &["`5`", "000-1, 001-1"]);
-    program
-        .expect_rejection(&["tables", "--model", "no such model"], &["no published value matches"]);
+    program.expect_only_error("tables --table 5", &["`5`", "000-1, 001-1"]);
+    program.expect_only_error(&["tables", "--model", "no model"], &["no published value matches"]);
 }
 
 #[cfg(feature = "windows")]
@@ -164,7 +163,7 @@ fn coverage_of_folders_has_one_entry_per_language() {
     let german = coverage("fixtures/scorer/de/dataset.json", "texts/triples.de.txt");
     assert_eq!(all["de"], value(&program.run(&german).out));
     let hindi = coverage("questions", "texts") + " --context hi";
-    program.expect_rejection(&hindi, &["context-hi-question", "texts"]);
+    program.expect_only_error(&hindi, &["context-hi-question", "texts"]);
 }
 
 #[test]
@@ -192,7 +191,7 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
         seeds[1]["baseline_half_width"].as_f64().unwrap() > 22.0
             && seeds[1]["predictions_half_width"].is_null()
     );
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         (&format!("{data} --baseline bad.json --predictions {predictions}"), &["language"]),
         (data, &["--baseline"]),
     ]);

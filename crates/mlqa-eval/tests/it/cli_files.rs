@@ -13,7 +13,7 @@ const PREDICTIONS: &str = "fixtures/scorer/zh/predictions.json";
 
 /// Runs the program with a file as standard input.
 fn run_with_stdin(program: &Program, arguments: &str, input: &str) -> RunOutput {
-    run_command(program.command(arguments).stdin(File::open(program.at(input)).unwrap()))
+    run_command(program.command(arguments).stdin(File::open(program.path_of(input)).unwrap()))
 }
 
 const DIGITS: &str = "{\"exact_match\": 32.5, \"f1\": 64.98532601243599}\n";
@@ -44,20 +44,20 @@ fn inputs_are_not_overwritten() {
     program.copy(PREDICTIONS, "predictions.json");
     for out in ["dataset.json", "predictions.json"] {
         let score = "score dataset.json predictions.json zh --per-question";
-        program.expect_rejection(&format!("{score} {out}"), &["one of the inputs"]);
+        program.expect_only_error(&format!("{score} {out}"), &["one of the inputs"]);
     }
     let score = "score - predictions.json zh --per-question dataset.json";
     let output = run_with_stdin(&program, score, "dataset.json");
     assert_eq!((output.code, &*output.out), (Some(2), ""), "{}", output.err);
     assert!(output.err.contains("one of the inputs"), "{}", output.err);
-    assert_eq!(program.bytes("predictions.json"), program.bytes(PREDICTIONS));
-    assert_eq!(program.bytes("dataset.json"), program.bytes(DATASET));
+    assert_eq!(program.read_bytes("predictions.json"), program.read_bytes(PREDICTIONS));
+    assert_eq!(program.read_bytes("dataset.json"), program.read_bytes(DATASET));
 }
 
 #[test]
 fn files_may_have_a_byte_order_mark_and_gzip() {
     let program = program();
-    let with_bom = |name: &str| [b"\xef\xbb\xbf".to_vec(), program.bytes(name)].concat();
+    let with_bom = |name: &str| [b"\xef\xbb\xbf".to_vec(), program.read_bytes(name)].concat();
     program.write("predictions.json", with_bom(PREDICTIONS));
     program.write("dataset.json.gz", testkit::gzip(with_bom(DATASET)));
     let output = program.run("score dataset.json.gz predictions.json zh");
@@ -72,10 +72,10 @@ fn both_matrix_files_are_written_or_neither() {
     program.copy("fixtures/scorer/es/dataset.json", &format!("in/{name}"));
     program.copy("fixtures/scorer/es/predictions.json", &format!("answers/{name}"));
     let matrix = "matrix --data in --predictions answers --out to";
-    let markdown = program.at("to/matrix.md");
+    let markdown = program.path_of("to/matrix.md");
     fs::create_dir_all(&markdown).unwrap();
-    program.expect_rejection(matrix, &["matrix.md"]);
-    let file_count = || fs::read_dir(program.at("to")).unwrap().count();
+    program.expect_only_error(matrix, &["matrix.md"]);
+    let file_count = || fs::read_dir(program.path_of("to")).unwrap().count();
     assert_eq!(file_count(), 1);
     fs::remove_dir(&markdown).unwrap();
     assert!(program.run(matrix).out.contains("| context \\ question | th |\n"));
@@ -105,7 +105,7 @@ fn folds_are_scored_together() {
     let table = program.expect_success(&format!("matrix{folds} --out to")).out;
     assert!(table.contains("| en | 75.00 |"), "{table}");
     let matrix: serde_json::Value =
-        serde_json::from_slice(&program.bytes("to/matrix.json")).unwrap();
+        serde_json::from_slice(&program.read_bytes("to/matrix.json")).unwrap();
     assert!(matrix.to_string().contains("\"questions\":4"), "{matrix}");
     let duplicate_folds = format!("matrix{}{} --out to", fold(1), fold(1));
     program.expect_error(&duplicate_folds, &["question q1 occurs in another folder of --data"]);
@@ -124,7 +124,7 @@ fn error_is_one_line_for_any_input() {
         {"id": "x\n\u001b[2J", "question": "", "answers": []},
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
     program.write("rows.json", rows);
-    let error = program.expect_rejection("check rows.json", &["x\\n\\u{1b}[2J"]).err;
+    let error = program.expect_only_error("check rows.json", &["x\\n\\u{1b}[2J"]).err;
     // The output has two questions without an answer, a duplicate id, two empty texts, and the
     // number of errors.
     assert_eq!(error.lines().count(), 6);
@@ -134,7 +134,7 @@ fn error_is_one_line_for_any_input() {
 fn argument_errors_are_one_line() {
     let program = program();
     let control = ["score", "a\n\u{1b}[2J", "b", "en", "f"];
-    let mut errors = vec![program.expect_rejection(&control, &["unexpected argument 'f'"]).err];
+    let mut errors = vec![program.expect_only_error(&control, &["unexpected argument 'f'"]).err];
     for (arguments, words) in [
         ("score a", "<PREDICTIONS>"),
         ("scor", "; tip: some similar subcommands exist:"),
@@ -142,7 +142,7 @@ fn argument_errors_are_one_line() {
         ("score a b en --level x", "invalid value 'x' for '--level <SHARE>'"),
     ] {
         if cfg!(feature = "windows") || !arguments.starts_with("windows") {
-            errors.push(program.expect_rejection(arguments, &[words]).err);
+            errors.push(program.expect_only_error(arguments, &[words]).err);
         }
     }
     for error in errors {
@@ -150,7 +150,7 @@ fn argument_errors_are_one_line() {
         assert!(error.starts_with("error: ") && error.ends_with("; try '--help'\n"), "{error}");
     }
     // Without arguments, the error refers to the help.
-    program.expect_rejection("", &["no command is given; try '--help'"]);
+    program.expect_only_error("", &["no command is given; try '--help'"]);
     assert!(program.run("score --help").out.contains("Usage:"));
 }
 
@@ -193,5 +193,5 @@ fn invalid_numbers_are_rejected() {
         let error = program.run(&arguments).err;
         assert!(error.contains(&format!("samples = {samples}: must be {words}")), "{error}");
     }
-    program.expect_rejection(&format!("score --squad2 {files} --null-threshold nan"), &["NaN"]);
+    program.expect_only_error(&format!("score --squad2 {files} --null-threshold nan"), &["NaN"]);
 }

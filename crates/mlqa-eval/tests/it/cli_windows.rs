@@ -57,17 +57,17 @@ fn decode_warns_about_windows_of_another_program() {
     let programs = ["mlqa-eval", "run_qa"];
     for (windows_option, source) in program_options.into_iter().zip(programs) {
         program.expect_success(&arguments("windows", &format!("--out w {windows_option}")));
-        let bytes = program.bytes("w");
+        let bytes = program.read_bytes("w");
         let header = SafeTensors::read_metadata(&bytes).unwrap().1;
         assert_eq!(header.metadata().as_ref().unwrap()["windows"], source);
         for (decode_option, name) in program_options.into_iter().zip(programs) {
             program.expect_success(&arguments("windows", &format!("--out x {decode_option}")));
-            let bytes = program.bytes("x");
+            let bytes = program.read_bytes("x");
             let rows =
                 SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
             for windows in [Some(source), None] {
                 let names = ["start_logits", "end_logits"];
-                write_logits(&program.at("l"), rows, names, Dtype::F32, windows);
+                write_logits(&program.path_of("l"), rows, names, Dtype::F32, windows);
                 let options = format!("--logits l --out p {decode_option}");
                 let warning = program.expect_success(&arguments("decode", &options)).err;
                 let expected = match windows.filter(|&source| source != name) {
@@ -88,7 +88,7 @@ fn rows_and_answers_equal_run_qa() {
     let printed = program.expect_success(&arguments("windows", "--compatible run_qa --out w")).out;
     let features = golden["features"].as_array().unwrap();
     assert_eq!(printed, format!("24 questions, {} rows of 128 tokens\n", features.len()));
-    let bytes = program.bytes("w");
+    let bytes = program.read_bytes("w");
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let [ids, mask] = ["input_ids", "attention_mask"].map(|name| file.tensor(name).unwrap());
     assert_eq!(
@@ -110,14 +110,14 @@ fn rows_and_answers_equal_run_qa() {
     assert_eq!(question.data()[question.data().len() - 4..], 23_i32.to_le_bytes());
 
     write_logits(
-        &program.at("l"),
+        &program.path_of("l"),
         features.len(),
         ["start_logits", "end_logits"],
         Dtype::F32,
         None,
     );
     let out = "--compatible run_qa --logits l --out p.json --n-best n.json --null-odds o.json";
-    let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
+    let read = |name: &str| -> Value { serde_json::from_slice(&program.read_bytes(name)).unwrap() };
     for (run, options) in
         [(1, ""), (2, "--n-best-size 3 --max-answer-length 5"), (3, "--null-threshold 0")]
     {
@@ -144,11 +144,11 @@ fn default_mode_truncates_questions() {
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
     // Truncated questions leave more room for the context, so there are fewer rows.
     assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
-    write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32, None);
+    write_logits(&program.path_of("l"), rows, ["start_logits", "end_logits"], Dtype::F32, None);
     program
         .expect_success(&arguments("decode", "--max-question-length 10 --logits l --out p.json"));
     let predictions: BTreeMap<String, String> =
-        serde_json::from_slice(&program.bytes("p.json")).unwrap();
+        serde_json::from_slice(&program.read_bytes("p.json")).unwrap();
     assert_eq!(predictions.len(), 24);
     assert_eq!(predictions["empty"], "");
     assert!(predictions.values().all(|text| text.trim() == text));
@@ -163,22 +163,22 @@ fn mismatched_logits_are_rejected() {
     let expect_rejected = |words: &[&str]| program.expect_error(&decode, words);
     let names = ["start_logits", "end_logits"];
     for rows in [rows - 1, rows + 1, 0] {
-        write_logits(&program.at("l"), rows, names, Dtype::F32, None);
+        write_logits(&program.path_of("l"), rows, names, Dtype::F32, None);
         expect_rejected(&["l: ", &format!("has {rows} rows"), "options"]);
     }
-    write_logits(&program.at("l"), rows, ["start_logits", "ends"], Dtype::F32, None);
+    write_logits(&program.path_of("l"), rows, ["start_logits", "ends"], Dtype::F32, None);
     expect_rejected(&["no tensor `end_logits`"]);
-    write_logits(&program.at("l"), rows, names, Dtype::F16, None);
+    write_logits(&program.path_of("l"), rows, names, Dtype::F16, None);
     expect_rejected(&["`start_logits` is F16"]);
-    write_logits(&program.at("l"), rows, names, Dtype::F32, None);
-    let original = program.bytes("l");
+    write_logits(&program.path_of("l"), rows, names, Dtype::F32, None);
+    let original = program.read_bytes("l");
     program.write("l", &original[..original.len() - 1]);
     expect_rejected(&["_logits` are truncated"]);
     for bytes in [&original[..9], &b"{}"[..], &[0xff; 64]] {
         program.write("l", bytes);
         expect_rejected(&["not a safetensors file"]);
     }
-    assert!(!program.at("p").exists() && !program.at("n").exists());
+    assert!(!program.path_of("p").exists() && !program.path_of("n").exists());
     program
         .expect_error(&arguments("windows", "--max-question-length 99 --out w"), &["max_length"]);
 }

@@ -153,7 +153,7 @@ fn array_views_are_accepted_and_files_are_written() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(128)) })]
 
     /// The result equals an exhaustive search over the n highest starts and ends; of equal logits,
     /// the first is used. With an n_best of 9 or more, the search covers all spans of the window.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use mlqa_eval::{Language, MeanInterval, Normalization, Predictions, score};
 use serde_json::{Value, json};
-use testkit::{PythonPackages, cases, python_with};
+use testkit::{PythonPackages, case_count, python_with};
 
 use crate::common::{dataset, question};
 
@@ -79,7 +79,7 @@ fn score_in_python(
 #[test]
 fn random_answers_score_as_in_python() {
     let Some(program) = python_with(PythonPackages::Light) else { return };
-    let drawn = draw_cases(cases(2_000));
+    let drawn = draw_cases(case_count(2_000));
     let question = |(index, (_, golds)): (usize, &(String, Vec<String>))| {
         let golds: Vec<(&str, usize)> = golds.iter().map(|text| (text.as_str(), 0)).collect();
         question(&index.to_string(), "", "", &golds)

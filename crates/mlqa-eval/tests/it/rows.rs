@@ -69,7 +69,7 @@ fn write_all(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
 const TEXTS: &str = "[a-z ]{0,8}|[äßé ]{1,8}|(مرحبا|بك| ){1,4}|[नमस्ते ]{1,8}|[数据い]{1,8}|(😀|👩‍👧|\r\n|\"|\\\\|\u{2028}){1,4}";
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(24)) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(24)) })]
 
     #[test]
     fn every_form_has_the_same_questions_and_score(

@@ -20,7 +20,7 @@ fn questions() -> Vec<Question> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/xquad");
     let sampled = |language: &mlqa_eval::Language| {
         let all = Dataset::read(format!("{root}/xquad.{language}.json")).unwrap().questions;
-        let step = if testkit::long() { 1 } else { 37 };
+        let step = if testkit::is_long() { 1 } else { 37 };
         all.into_iter().step_by(step)
     };
     let all: Vec<Question> = MLQA_LANGUAGES.iter().flat_map(sampled).collect();

@@ -204,7 +204,7 @@ fn vocabulary_without_special_tokens_is_rejected() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(128)) })]
 
     /// The contexts are words of many scripts with any separators; answers may begin and end inside
     /// words.
@@ -279,7 +279,7 @@ fn unusable_training_questions_are_counted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(64)) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(64)) })]
 
     /// If logits depend only on the position in the document, the answer does not depend on how the
     /// document is split into windows.

@@ -103,7 +103,7 @@ fn bad_input_is_reported_in_one_line() {
     program.write("latin.txt", b"caf\xe9");
     copy_model(&program, "model", "bad");
     program.write("bad/calibration.json", "{\"temperature\": 0}");
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         ("answer --model model -q Where? none", &["none"]),
         ("answer --model model -q Where? model", &["model", "is a folder"]),
         ("answer --model model -q Where? latin.txt", &["latin.txt"]),
@@ -120,7 +120,7 @@ fn bad_input_is_reported_in_one_line() {
         ("answer --model data/base -q Where? text.txt", &["XLMRobertaForMaskedLM"]),
         ("train --model data/base", &["--train"]),
     ]);
-    program.expect_rejection(
+    program.expect_only_error(
         &["answer", "--model", "model", "-q", " ", "text.txt"],
         &["a question is empty"],
     );
@@ -137,7 +137,7 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     copy_model(&program, "model", &format!("{repository}/snapshots/{commit}"));
     let run = |line: &str| {
         let mut command = program.command(line);
-        command.env("HF_HUB_CACHE", program.at("hub")).env("HF_HUB_OFFLINE", "1");
+        command.env("HF_HUB_CACHE", program.path_of("hub")).env("HF_HUB_OFFLINE", "1");
         testkit::run_command(&mut command)
     };
     let answer = |name: &str| run(&format!("answer --model {name} -q Where? text.txt --json"));
@@ -158,7 +158,7 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     assert_eq!(trained.code, Some(0), "{}", trained.err);
     let identity = &read_json(&program, "run/run.json")["identity"];
     assert_eq!(identity["keys"]["model.revision"], format!("someone/reader@{commit}"));
-    let digest = format!("{:x}", Sha256::digest(program.bytes("model/model.safetensors")));
+    let digest = format!("{:x}", Sha256::digest(program.read_bytes("model/model.safetensors")));
     assert!(identity["files"].to_string().contains(&digest), "{identity}");
 }
 
@@ -174,7 +174,7 @@ fn examples_of_the_help_run() {
 fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     let program = polyqa();
     let output = program.expect_success("doctor --model model").out;
-    let weights = program.bytes("model/model.safetensors").len().div_ceil(1_000_000);
+    let weights = program.read_bytes("model/model.safetensors").len().div_ceil(1_000_000);
     for text in [
         "type       xlm-roberta, XLMRobertaForQuestionAnswering\n",
         "encoder    3 layers of 128, 4 attention heads\n",
@@ -232,6 +232,6 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     program.write("wide/config.json", wide_config);
     doctor("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"], &[]);
     program.write("wide/config.json", config);
-    program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
+    program.write("wide/model.safetensors", &program.read_bytes("model/model.safetensors")[..9000]);
     doctor("wide", &["truncated"], &[]);
 }

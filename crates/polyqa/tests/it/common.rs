@@ -48,7 +48,7 @@ pub fn copy_model(program: &Program, from: &str, to: &str) {
 /// Returns the program with float32 precision and a reader in the folder `model`.
 pub fn polyqa() -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
-    write_model(&program.at("model"), Head::Span);
+    write_model(&program.path_of("model"), Head::Span);
     program.with_variable("POLYQA_PRECISION", "f32")
 }
 
@@ -56,11 +56,11 @@ pub fn polyqa() -> Program {
 pub fn run_with_input(program: &Program, arguments: &str, input: &[u8]) -> RunOutput {
     program.write("input", input);
     let mut command = program.command(arguments);
-    command.stdin(std::fs::File::open(program.at("input")).unwrap());
+    command.stdin(std::fs::File::open(program.path_of("input")).unwrap());
     testkit::run_command(&mut command)
 }
 
 /// Reads a JSON file in the program's folder.
 pub fn read_json(program: &Program, name: &str) -> Value {
-    serde_json::from_slice(&program.bytes(name)).unwrap()
+    serde_json::from_slice(&program.read_bytes(name)).unwrap()
 }

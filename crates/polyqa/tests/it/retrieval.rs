@@ -127,7 +127,7 @@ fn the_program_extends_a_file_of_embeddings() {
     let with_file = |documents: &str| {
         let output =
             program.expect_success(&format!("{line} --documents {documents} --embeddings stored"));
-        (output.out, program.bytes("stored"))
+        (output.out, program.read_bytes("stored"))
     };
     let (_, few_stored) = with_file("few.jsonl");
     let (first, stored) = with_file("documents.jsonl");
@@ -141,7 +141,7 @@ fn the_program_extends_a_file_of_embeddings() {
 /// document has the words of the question.
 fn program_with_encoder() -> Program {
     let program = polyqa();
-    write_model(&program.at("encoder"), Head::MaskedLm);
+    write_model(&program.path_of("encoder"), Head::MaskedLm);
     program.write("documents.jsonl", document_rows(60, 20));
     program
 }
@@ -221,7 +221,7 @@ fn an_invalid_retriever_is_reported_with_its_file() {
     copy_model(&program, "encoder", "cut");
     program.write("cut/config_sentence_transformers.json", "{");
     let line = "answer --model model -q Wo? --documents documents.jsonl";
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         (&format!("{line} --retriever cut"), &["cut/config_sentence_transformers.json"]),
         (&format!("{line} --retriever nowhere"), &["nowhere"]),
         (&format!("{line} --query-prefix query:"), &["--retriever"]),
@@ -235,7 +235,7 @@ fn memory_is_bounded_for_10_000_documents() {
     let [small, large] = [1_000, 10_000].map(|count| {
         program.write("many.jsonl", document_rows(count, 1));
         let mut command = program.command(&format!("{line} many.jsonl"));
-        testkit::process::run(&mut command, &program.at("out")).unwrap().peak_mib
+        testkit::process::run(&mut command, &program.path_of("out")).unwrap().peak_mib
     });
     // Each document requires 512 B for its embedding and about 1 kB for word counts and ranking.
     assert!(large < small + 40.0, "{small} MiB, {large} MiB");

@@ -362,7 +362,7 @@ fn the_page_marks_answers_and_escapes_markup() {
         // The text is percent-encoded, as in browsers.
         let fragment: Vec<String> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let url = format!("http://{}/#question=Wo%3F&text={}", service.address, fragment.concat());
-        let dom = browser.dom(&url, 390);
+        let dom = browser.load_dom(&url, 390);
         let escaped =
             |part: &str| part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let marked_answer = format!("<mark class=\"best\">{}</mark>", escaped(&text[start..end]));
@@ -380,7 +380,7 @@ fn the_page_marks_answers_and_escapes_markup() {
 #[test]
 fn no_request_is_lost_when_clients_disconnect() {
     const CLIENTS: usize = 8;
-    let requests = if testkit::long() { 100_000 } else { 2000 };
+    let requests = if testkit::is_long() { 100_000 } else { 2000 };
     let service = Service::start("");
     let (n_answered, n_retries) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let run_client = |client_number: usize, request_numbers: Range<usize>| {
@@ -432,7 +432,7 @@ fn no_request_is_lost_when_clients_disconnect() {
     eprintln!("{memory:?} MiB after each half; retries: {n_retries:?}");
     // A limited increase is accepted, because libtorch caches plans for each shape and the
     // tokenizer caches words. Both caches have a maximum size.
-    let max_increase = if testkit::long() { memory[0] / 10 } else { 200 };
+    let max_increase = if testkit::is_long() { memory[0] / 10 } else { 200 };
     assert!(memory[1] < memory[0] + max_increase, "{memory:?} MiB");
     service.signal("-TERM");
     assert_eq!(service.wait_for_exit_code(), Some(0));
@@ -443,7 +443,7 @@ fn startup_errors_are_reported_in_one_line() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let line = format!("serve --model model --port {port}");
-    polyqa().expect_rejections(&[
+    polyqa().expect_only_errors(&[
         (&line, &["cannot listen on", &port.to_string()]),
         ("serve --model nowhere", &["nowhere"]),
         ("serve --model model --max-windows 0", &["--max-windows must be 1 to"]),

@@ -29,20 +29,21 @@ fn only_lora_and_head_are_trained_and_resumed() {
         check_adapter_training("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted_layers);
     let line = "train --model model --train train.jsonl --out no --lora";
     let targets = "--set model.adapters.lora.targets=[]";
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         (&format!("{line} 0"), &["--lora"]),
         (&format!("{line} 4 {targets}"), &["model.adapters", "target_modules"]),
         (&format!("{line} 4 --set training.keep_models=true"), &["keep_models"]),
     ]);
-    assert!(!program.at("no").exists());
+    assert!(!program.path_of("no").exists());
 }
 
 #[test]
 fn only_bottlenecks_and_head_are_trained_and_resumed() {
     // Weight and bias of two linear layers in each of three encoder layers.
     let program = check_adapter_training("--bottleneck 8", 4 * 3, "adapter.safetensors", &[]);
-    let [stopped, uninterrupted] = ["stopped", "whole"]
-        .map(|run| program.bytes(&format!("{run}/model/adapters/bottleneck/adapter.safetensors")));
+    let [stopped, uninterrupted] = ["stopped", "whole"].map(|run| {
+        program.read_bytes(&format!("{run}/model/adapters/bottleneck/adapter.safetensors"))
+    });
     assert!(stopped == uninterrupted);
     program.write("text.txt", "It is in Lima.");
     let answer = |model: &str| {
@@ -51,9 +52,9 @@ fn only_bottlenecks_and_head_are_trained_and_resumed() {
     };
     let adapted_answer = answer("whole/model");
     program.expect_success("answer --model whole/model -q Where? text.txt");
-    std::fs::remove_dir_all(program.at("whole/model/adapters")).unwrap();
+    std::fs::remove_dir_all(program.path_of("whole/model/adapters")).unwrap();
     assert_ne!(answer("whole/model"), adapted_answer);
-    program.expect_rejections(&[(
+    program.expect_only_errors(&[(
         "train --model model --train train.jsonl --out no --bottleneck 0",
         &["--bottleneck"],
     )]);
@@ -90,16 +91,16 @@ fn the_calibration_is_fitted_on_separate_questions() {
     assert_eq!(on_dev["questions"], 3);
     assert!(on_dev.get("calibration_error_on_dev").is_none());
     // `data.calibration` is an evaluation key, so the model is not trained again.
-    let trained = program.bytes("run/model/model.safetensors");
+    let trained = program.read_bytes("run/model/model.safetensors");
     let (on_separate_file, printed) =
         fit_calibration(&format!("{line} --calibration calibration.jsonl"));
-    assert!(trained == program.bytes("run/model/model.safetensors"));
+    assert!(trained == program.read_bytes("run/model/model.safetensors"));
     assert_eq!(on_separate_file["questions"], 9);
     assert_eq!(on_separate_file["calibration_error_on_dev"].as_array().unwrap().len(), 2);
     assert!(printed.contains("Calibrated on 9 questions"), "{printed}");
     assert!(printed.contains("on the questions of --dev"), "{printed}");
     assert_eq!(read_json(&program, "run/model/calibration.json")["questions"], 9);
-    assert!(!program.at("run/predictions").exists(), "--calibration is no development file");
+    assert!(!program.path_of("run/predictions").exists(), "--calibration is no development file");
 }
 
 /// Returns an article of three paragraphs in SQuAD form.
@@ -123,7 +124,7 @@ fn negative_windows_are_used_only_with_the_option() {
              --batch-size 2 --learning-rate 1e-3 --set training.steps=2"
         );
         let output = program.expect_success(&line);
-        let weights = program.bytes(&format!("{out}/model/model.safetensors"));
+        let weights = program.read_bytes(&format!("{out}/model/model.safetensors"));
         (weights, program.read(&format!("{out}/recipe.toml")), output.out + &output.err)
     };
     let (by_default, _, _) = train("article.json", "default", "");
@@ -162,7 +163,7 @@ fn the_window_score_is_stored_with_the_calibration() {
     assert!(by_default == answer("--window-score margin") && by_default != raw);
     assert!(![&by_default, &raw].contains(&&answer("--window-score softmax")));
     // Without a calibration, the default of --window-score is also margin.
-    std::fs::remove_file(program.at("run/model/calibration.json")).unwrap();
+    std::fs::remove_file(program.path_of("run/model/calibration.json")).unwrap();
     let first_score = |out: &str| out.split("\"score\":").nth(1).map(|text| text[..8].to_owned());
     assert_eq!(first_score(&answer("")), first_score(&by_default));
     program.expect_error(
@@ -197,7 +198,7 @@ fn check_adapter_training(
     };
     let mut command = program.command(&line_for("stopped"));
     let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let checkpoint_folder = program.at("stopped/seed-42/reader/fine-tune/checkpoints");
+    let checkpoint_folder = program.path_of("stopped/seed-42/reader/fine-tune/checkpoints");
     let checkpoint = || {
         let entries = checkpoint_folder.read_dir().into_iter().flatten().flatten();
         let names =
@@ -221,12 +222,12 @@ fn check_adapter_training(
     assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
     for file in [&format!("adapter/{adapter_file}"), "model/model.safetensors"] {
         let [stopped, uninterrupted] =
-            ["stopped", "whole"].map(|run| program.bytes(&format!("{run}/{file}")));
+            ["stopped", "whole"].map(|run| program.read_bytes(&format!("{run}/{file}")));
         assert!(stopped == uninterrupted, "{file}");
     }
 
     // The encoder equals the base model's, except for linear layers with a merged LoRA.
-    let (base, trained) = (load(&program.at("model")), load(&program.at("whole/model")));
+    let (base, trained) = (load(&program.path_of("model")), load(&program.path_of("whole/model")));
     let base_tensors: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
     for (name, tensor) in trained.named_parameters() {
         if Role::Adapters.matches(&name) {
@@ -237,7 +238,7 @@ fn check_adapter_training(
     }
     let mut model = base;
     let base_logits = start_logits(&model);
-    model.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
+    model.load_adapter("separate", program.path_of("whole/adapter"), Head::Span).unwrap();
     model.set_active(&["separate"]).unwrap();
     assert_close("adapter", &start_logits(&model), &start_logits(&trained), 1e-5);
     assert!((start_logits(&model) - base_logits).abs().max().double_value(&[]) > 1e-3);

@@ -11,7 +11,7 @@ use super::report::{questions, report, write};
 
 /// Returns the HTML of a page after its script has run.
 fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
-    browser.dom(&format!("file://{}{hash}", page.display()), width)
+    browser.load_dom(&format!("file://{}{hash}", page.display()), width)
 }
 
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \

@@ -13,7 +13,7 @@ fn program(count: usize) -> Program {
         let context = format!("number n{k} here");
         question(&k.to_string(), &format!("q{k}"), &context, &format!("n{k}"))
     };
-    dataset((0..count).map(row).collect()).write(program.at("en.json")).unwrap();
+    dataset((0..count).map(row).collect()).write(program.path_of("en.json")).unwrap();
     program
 }
 
@@ -23,7 +23,7 @@ fn report(program: &Program) -> Value {
 }
 
 fn read(program: &Program, name: &str) -> Dataset {
-    Dataset::read(program.at(name)).unwrap()
+    Dataset::read(program.path_of(name)).unwrap()
 }
 
 /// Returns a line of translations from English to German.
@@ -86,7 +86,7 @@ fn an_interrupted_run_resumes_from_its_cache() {
         )
     };
     program.expect_error(&translate(&failing_server.url), &["status 500: down", "tried 2 times"]);
-    assert!(!program.at("out/report.json").exists());
+    assert!(!program.path_of("out/report.json").exists());
     let working_server = Server::start(|_, body| upper_case(body));
     program.expect_success(&translate(&working_server.url));
     let requested = working_server.requested_texts();
@@ -111,8 +111,8 @@ fn translates_with_files_and_parallel_data() {
     );
     // A run that writes no training data fails.
     assert!(without_translation.err.contains("no question was kept for de"), "{output}");
-    assert!(program.at("out/report.json").exists());
-    assert!(!program.at("out/train-context-de-question-de.json").exists());
+    assert!(program.path_of("out/report.json").exists());
+    assert!(!program.path_of("out/train-context-de-question-de.json").exists());
     program.write("t.jsonl", entry("q0", "f0") + &entry("number ([n0]) here", "hier ([ n0 ])"));
     assert!(program.expect_success(translate).out.contains("1 of 1 kept"));
 
@@ -153,17 +153,17 @@ fn a_file_that_is_not_a_cache_is_not_overwritten() {
     let program = program(1);
     let server = Server::start(|_, body| upper_case(body));
     let translate = format!("translate --in en.json --to de --server {} --out out", server.url);
-    let data = program.bytes("en.json");
+    let data = program.read_bytes("en.json");
     for (name, content) in [("rows", &data[..]), ("note", b"buy milk"), ("line", b"{\"a\": 1}\n")] {
         program.write(name, content);
         let expected = [&*format!("{name}:1: expected")];
         program.expect_error(&format!("{translate} --cache {name}"), &expected);
-        assert_eq!(program.bytes(name), content, "{name}");
+        assert_eq!(program.read_bytes(name), content, "{name}");
     }
     // The data set itself is rejected as a cache.
     let expected = ["en.json", "one of the inputs"];
     program.expect_error(&format!("{translate} --cache en.json"), &expected);
-    assert_eq!(program.bytes("en.json"), data);
+    assert_eq!(program.read_bytes("en.json"), data);
     assert_eq!(server.request_count(), 0);
 }
 
@@ -198,7 +198,7 @@ fn invalid_input_does_not_change_the_output() {
     program.expect_success(translate);
     program.expect_success(mix);
     let files = |folder: &str| -> Vec<_> {
-        let mut files: Vec<_> = std::fs::read_dir(program.at(folder))
+        let mut files: Vec<_> = std::fs::read_dir(program.path_of(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .collect();
@@ -214,7 +214,7 @@ fn invalid_input_does_not_change_the_output() {
         (mix, "en.json"),
         (mix, "out/train-context-de-question-de.json"),
     ] {
-        let original = program.bytes(path);
+        let original = program.read_bytes(path);
         for bytes in invalid_contents {
             program.write(path, bytes);
             program.expect_error(arguments, &[]);

@@ -34,7 +34,7 @@ fn an_identical_translation_keeps_every_entity() {
         assert!(output.starts_with(&start), "{output}");
         let source =
             read_ner(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")), None).unwrap();
-        let path = program.at(&format!("{name}/{name}.test.de.conll"));
+        let path = program.path_of(&format!("{name}/{name}.test.de.conll"));
         let target = read_ner(path, None).unwrap();
         assert_eq!((source.len(), target.len()), (1000, 1000));
         for (source, target) in source.iter().zip(&target) {
@@ -65,18 +65,18 @@ fn a_resumed_run_sends_no_text_twice() {
         )
     };
     program.expect_error(&command(&failing_server.url), &["status 500: down"]);
-    assert!(!program.at("out").exists());
+    assert!(!program.path_of("out").exists());
     let working_server = Server::start(|_, body| echo(body));
     program.expect_success(&command(&working_server.url));
     let requested = working_server.requested_texts();
     // Two sentences were translated with the first server.
     assert_eq!(requested[0], ("de".into(), "([n2]) is".into()));
     assert_eq!(requested.len(), 3 + 5);
-    let first = program.bytes("out/a.b.zh.conll");
+    let first = program.read_bytes("out/a.b.zh.conll");
     // A third run sends no request and replaces the output with equal files.
     program.expect_success(&command("http://127.0.0.1:9"));
-    assert_eq!(program.bytes("out/a.b.zh.conll"), first);
-    assert!(program.at("out.cache.de.jsonl").exists());
+    assert_eq!(program.read_bytes("out/a.b.zh.conll"), first);
+    assert!(program.path_of("out.cache.de.jsonl").exists());
 }
 
 #[test]

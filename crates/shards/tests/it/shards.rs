@@ -61,7 +61,7 @@ fn epoch(source: &mut NumberSource, number: u64) -> Vec<u64> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(24))
+        failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(24))
     })]
 
     #[test]

@@ -289,8 +289,7 @@ fn models_with_a_wrong_byte_cause_no_panic() {
     let small = small_model();
     // By default, only the first 100 bytes and every 16th later byte are changed. All later bytes
     // are zeros of the character table.
-    for index in (0..small.len()).filter(|index| testkit::long() || *index < 100 || index % 16 == 0)
-    {
+    for index in (0..small.len()).filter(|i| testkit::is_long() || *i < 100 || i % 16 == 0) {
         for wrong_byte in [0, 1, 0x7f, 0x80, 0xff] {
             let mut bytes = small.clone();
             bytes[index] = wrong_byte;

@@ -37,7 +37,7 @@ fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(testkit::cases(24)))]
+    #![proptest_config(ProptestConfig::with_cases(testkit::case_count(24)))]
 
     #[test]
     fn texts_have_the_same_tokens(

@@ -465,7 +465,7 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
 /// equal an uninterrupted run. New runs follow until a number of kills is reached.
 fn resumes_after_random_kills(size: usize) {
     let _lock = lock_rng();
-    let kills = if testkit::long() { 50 } else { 3 };
+    let kills = if testkit::is_long() { 50 } else { 3 };
     let folder = || {
         let folder = tempfile::tempdir().unwrap();
         let shards = folder.path().join("shards");

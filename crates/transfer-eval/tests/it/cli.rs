@@ -25,9 +25,9 @@ fn predictions_may_have_other_line_ends() {
     let note = program.expect_success("xnli gold.tsv cut.txt").err;
     assert!(note.starts_with("note: ") && note.contains("cut.txt: the last line"), "{note}");
     program.write("blank.txt", "\nneutral\n");
-    program.expect_rejection("xnli gold.tsv blank.txt", &["blank.txt:1"]);
+    program.expect_only_error("xnli gold.tsv blank.txt", &["blank.txt:1"]);
     program.write("run.jsonl", "{\"model\": \"\u{202e}\u{1b}[2J\n");
-    program.expect_rejection("table 001-3 --run run.jsonl", &["run.jsonl:1"]);
+    program.expect_only_error("table 001-3 --run run.jsonl", &["run.jsonl:1"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn inputs_are_not_overwritten() {
     let list =
         "retrieval list --descriptions descriptions.jsonl --queries queries.jsonl --size 5 --out ";
     let words = ["queries.jsonl", "one of the inputs"];
-    program.expect_rejection(&format!("{list} queries.jsonl"), &words);
+    program.expect_only_error(&format!("{list} queries.jsonl"), &words);
     assert_eq!(program.read("queries.jsonl"), query);
     let drawn_list: Value = serde_json::from_str(&program.run(&format!("{list} -")).out).unwrap();
     assert_eq!(drawn_list["candidates"].as_array().unwrap().len(), 5);
@@ -71,7 +71,7 @@ fn ner_prints_scores_and_rejects_invalid_files() {
     assert_eq!(f1("ner gold.txt predicted.txt"), Some(0.5));
     assert_eq!(f1("ner gold.txt predicted.txt --strict"), Some(0.0));
     let mismatch = ["other.txt:6: sentence 2 (line 5 of the gold file)", "`Bonn`", "`Berlin`"];
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         ("ner gold.txt few.txt", &["1 predictions for 2 sentences", "sentence 2 (line 5)"]),
         ("ner gold.txt other.txt", &mismatch),
         ("ner gold.txt short.txt", &["short.txt:1: sentence 1 (line 1", "2 words", "has 3"]),
@@ -97,7 +97,7 @@ fn xnli_prints_scores_and_rejects_invalid_files() {
     let report = json(&program, "xnli xnli.tsv p.txt");
     assert_eq!(report["languages"]["de"]["accuracy"].as_f64(), Some(50.0));
     assert_eq!(report["mean"].as_f64(), Some(75.0));
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         ("xnli xnli.tsv few.txt", &["2 predictions for 3 pairs", "pair 3 (line 4)"]),
         ("xnli xnli.tsv bad.txt", &["bad.txt:2: label `3`", "entailment", "0, 1, 2"]),
         ("xnli p.txt p.txt", &["p.txt:1: no column `gold_label`"]),
@@ -150,7 +150,7 @@ fn lama_builds_and_scores_clozes() {
     }
     let swapped = ["swapped.jsonl:1:", "`London`", "cloze 1 is `Paris`"];
     let few = ["1 predictions for 3 clozes", "cloze 2 (`London`)"];
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         ("lama score clozes.jsonl swapped.jsonl", &swapped),
         ("lama score clozes.jsonl few.jsonl", &few),
         ("lama score clozes.jsonl cut.jsonl", &["cut.jsonl:2:", "EOF"]),
@@ -213,7 +213,7 @@ fn retrieval_draws_and_scores_lists() {
 
     write_vectors(4);
     program.write("bad.jsonl", "{\"entity\": \"Q1\", \"language\": \"de\"}\n{}\n");
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         (
             "retrieval score list.json vectors.safetensors",
             &["vectors.safetensors: `candidates` has 4 rows, but the list has 5"],
@@ -236,7 +236,7 @@ fn tables_are_printed() {
     let program = program();
     let text = program.run("table 001-3").out;
     assert!(text.starts_with("| model (accuracy) | en | fr | es |"), "{text}");
-    program.expect_rejection("table 000-1", &["`000-1`", "001-1, 001-2"]);
+    program.expect_only_error("table 000-1", &["`000-1`", "001-1, 001-2"]);
 }
 
 #[test]
@@ -267,21 +267,21 @@ fn invalid_inputs_leave_the_output_unchanged() {
     ];
     for (arguments, out, inputs) in commands {
         program.expect_success(arguments);
-        let before = program.bytes(out);
+        let before = program.read_bytes(out);
         for input in inputs {
-            let original = program.bytes(input);
+            let original = program.read_bytes(input);
             for bytes in ["<html>\n503\n</html>\n", "", "\n", "{}\n", "[]"] {
                 program.write(input, bytes);
-                program.expect_rejection(arguments, &[]);
+                program.expect_only_error(arguments, &[]);
                 program.write(input, &original);
-                assert_eq!(program.bytes(out), before, "{arguments}: {bytes}");
+                assert_eq!(program.read_bytes(out), before, "{arguments}: {bytes}");
             }
         }
     }
-    let before = program.bytes("clozes.jsonl");
+    let before = program.read_bytes("clozes.jsonl");
     let words = ["clozes.jsonl is unchanged: 0 clozes", "outside the vocabulary"];
-    program.expect_rejection(&format!("{cloze} --vocabulary none.txt --out clozes.jsonl"), &words);
-    assert_eq!(program.bytes("clozes.jsonl"), before);
+    program.expect_only_error(&format!("{cloze} --vocabulary none.txt --out clozes.jsonl"), &words);
+    assert_eq!(program.read_bytes("clozes.jsonl"), before);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn argument_errors_are_one_line() {
         ("retrieval", "no command is given"),
         ("retrieval list --size 5", "--descriptions <FILE> --queries <FILE> --out"),
     ] {
-        let output = program.expect_rejection(arguments, &[word, "; try '--help'"]);
+        let output = program.expect_only_error(arguments, &[word, "; try '--help'"]);
         assert_eq!(output.err.lines().count(), 1);
     }
 }

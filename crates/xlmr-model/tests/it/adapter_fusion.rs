@@ -65,8 +65,8 @@ fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
 }
 
 /// Compares a fusion with AdapterHub's equation, computed with separate keys and values of each
-/// adapter. Layers without a final norm add the fusion's output to their output without adapters,
-/// so this output suffices to compute the expected output.
+/// adapter. A layer without a final norm adds the fusion's output to the output that the layer has
+/// without adapters. The expected output is that output plus the sum of weighted values.
 #[test]
 fn a_fusion_after_layers_without_a_norm_computes_the_equation() {
     for config in &small_configs()[2..4] {

@@ -315,10 +315,10 @@ fn freezing_the_encoder_does_not_change_adapter_gradients() {
             assert!(
                 actual.keys().all(|name| !Role::Encoder.matches(name) && !name.contains("idle"))
             );
-            let adapters = |gradients: &BTreeMap<String, Tensor>| {
+            let count_adapters = |gradients: &BTreeMap<String, Tensor>| {
                 gradients.keys().filter(|name| is_adapter_parameter(name)).count()
             };
-            assert_eq!(adapters(&actual), adapters(&reference));
+            assert_eq!(count_adapters(&actual), count_adapters(&reference));
             assert_near(&actual, &reference, 1e-4);
         }
     }

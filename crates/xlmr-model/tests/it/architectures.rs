@@ -90,9 +90,9 @@ fn rows(lengths: &[usize], width: usize) -> Inputs {
 #[test]
 fn packed_and_padded_rows_have_equal_states_and_gradients() {
     let _guard = lock_generator();
-    for (wide, dropout) in WIDE_MODELS.into_iter().flat_map(|wide| [(wide, 0.0), (wide, 0.3)]) {
+    for (build, dropout) in WIDE_MODELS.into_iter().flat_map(|build| [(build, 0.0), (build, 0.3)]) {
         let pass = |in_float64: bool| {
-            let mut model = wide(dropout);
+            let mut model = build(dropout);
             if in_float64 {
                 model.set_kind(Kind::Double).unwrap(); // not packed
             }
@@ -127,8 +127,9 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
 #[test]
 fn a_row_does_not_depend_on_padding_or_other_rows() {
     let _guard = lock_generator();
-    for (wide, train) in WIDE_MODELS.into_iter().flat_map(|wide| [(wide, false), (wide, true)]) {
-        let model = wide(0.3);
+    for (build, train) in WIDE_MODELS.into_iter().flat_map(|build| [(build, false), (build, true)])
+    {
+        let model = build(0.3);
         let pass = |lengths: &[usize], width: usize| {
             tch::manual_seed(3);
             model.encode(&rows(lengths, width), train).unwrap()
@@ -175,8 +176,8 @@ fn tokens_of_a_local_layer_attend_to_half_a_window() {
 
 #[test]
 fn fused_texts_attend_to_each_other_with_separate_positions() {
-    for wide in WIDE_MODELS {
-        check_joint_encoding(&wide(0.0));
+    for build in WIDE_MODELS {
+        check_joint_encoding(&build(0.0));
     }
 }
 
@@ -222,15 +223,15 @@ fn check_joint_encoding(model: &Model) {
 #[test]
 fn recomputed_layers_give_equal_results() {
     let _guard = lock_generator();
-    let pass = |wide: fn(f64) -> Model, recompute: bool| {
-        let mut model = wide(0.2);
+    let pass = |build: fn(f64) -> Model, recompute: bool| {
+        let mut model = build(0.2);
         model.set_recompute(recompute);
         tch::manual_seed(4);
         let hidden = model.encode(&rows(&[21, 9], 21), true).unwrap();
         gradients(&model, &hidden.square().sum(Kind::Float))
     };
-    for wide in WIDE_MODELS {
-        assert_eq!(pass(wide, false), pass(wide, true));
+    for build in WIDE_MODELS {
+        assert_eq!(pass(build, false), pass(build, true));
     }
 }
 

@@ -26,7 +26,7 @@ fn the_base_model_predicts_masked_tokens_and_spans() {
     let mask = i64::from(base_model.specials.mask);
     let masked_ids = rows.scatter_value(1, &positions.unsqueeze(1), mask);
     let _no_grad = tch::no_grad_guard();
-    // In training, such passages were the second segment.
+    // In the base model's training, passages like this text were the second segment.
     let token_type_ids = Some(masked_ids.ones_like());
     let inputs = Inputs { token_type_ids, ..Inputs::new(masked_ids) };
     let states = model.encode(&inputs, false).unwrap();

@@ -23,14 +23,14 @@ fn run_equals_transformers() {
     let program = program();
     for name in ["mlm", "mlm_sharded_bf16", "qa", "qa_two_segments", "seqcls", "tokcls"] {
         for (batch_name, batch_size) in [("b0", "3"), ("b1", "32")] {
-            write_inputs(name, batch_name, &program.at("in.safetensors"));
+            write_inputs(name, batch_name, &program.path_of("in.safetensors"));
             let output = program.expect_success(&format!(
                 "run --model fixtures/hf/{name} --inputs in.safetensors --out out.safetensors \
                  --device cpu --batch-size {batch_size}"
             ));
             assert_eq!((&*output.out, &*output.err), ("", ""), "{name}");
             let expected = stored(name, "outputs.safetensors");
-            let actual = read(&program.at("out.safetensors"));
+            let actual = read(&program.path_of("out.safetensors"));
             let n_logits = actual.keys().filter(|key| key.ends_with("logits")).count();
             assert_eq!(n_logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
             for (key, tensor) in &actual {
@@ -55,15 +55,15 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     let tokenizer = "--tokenizer data/base/tokenizer.json";
     let init = format!("init --config mlm.json {tokenizer} --heads mlm,qa --out mlm");
     program.expect_success(&format!("{init} --seed 7"));
-    let bytes = |name: &str| program.bytes(&format!("mlm/{name}"));
-    let [written, published] = [program.at("mlm"), case("mlm")];
+    let bytes = |name: &str| program.read_bytes(&format!("mlm/{name}"));
+    let [written, published] = [program.path_of("mlm"), case("mlm")];
     assert!(
         read(&written.join("model.safetensors"))
             .keys()
             .eq(read(&published.join("model.safetensors")).keys())
     );
     assert!(written.join("heads.safetensors").exists());
-    assert_eq!(bytes("tokenizer.json"), program.bytes("data/base/tokenizer.json"));
+    assert_eq!(bytes("tokenizer.json"), program.read_bytes("data/base/tokenizer.json"));
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
         // The configuration of the new model has a maximum of 64 tokens and one segment, unlike
         // `data/base`.
@@ -83,7 +83,7 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     let mismatched_init =
         format!("init --config fixtures/hf/mlm/config.json {tokenizer} --out other");
     program.expect_error(&mismatched_init, &["vocab_size = 300"]);
-    assert!(!program.at("other").exists());
+    assert!(!program.path_of("other").exists());
 }
 
 #[test]
@@ -97,21 +97,21 @@ fn info_describes_a_folder() {
 #[test]
 fn invalid_input_is_reported_in_one_line_with_status_2() {
     let program = program();
-    write_inputs("qa", "b0", &program.at("in"));
+    write_inputs("qa", "b0", &program.path_of("in"));
     for name in ["ids", "mask", "no_ids"] {
         program.copy("in", name);
     }
-    edit_tensors(&program.at("ids"), |tensors| {
+    edit_tensors(&program.path_of("ids"), |tensors| {
         let _ = tensors["input_ids"].get(3).fill_(300);
     });
-    edit_tensors(&program.at("mask"), |tensors| {
+    edit_tensors(&program.path_of("mask"), |tensors| {
         let mask = tensors["attention_mask"].narrow(0, 0, 2).copy();
         tensors.insert("attention_mask".into(), mask);
     });
-    edit_tensors(&program.at("no_ids"), |tensors| {
+    edit_tensors(&program.path_of("no_ids"), |tensors| {
         tensors.remove("input_ids");
     });
-    program.write("cut.safetensors", &program.bytes("in")[..40]);
+    program.write("cut.safetensors", &program.read_bytes("in")[..40]);
     for (model, inputs, device, part) in [
         ("qa", "ids", "cpu", "vocab_size - 1 = 299, got 300 in row 3, column 0"),
         ("qa", "mask", "cpu", "attention_mask"),
@@ -127,7 +127,7 @@ fn invalid_input_is_reported_in_one_line_with_status_2() {
         );
         let error = program.expect_error(&arguments, &[part]).err;
         assert_eq!(error.lines().count(), 1, "{error}");
-        assert!(!program.at("out").exists());
+        assert!(!program.path_of("out").exists());
     }
 }
 

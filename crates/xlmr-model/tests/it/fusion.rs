@@ -1,5 +1,5 @@
-//! Tests of passes over some layers and of fused texts, compared with passes over all layers and
-//! with transformers.
+//! Tests of forward passes over some layers and of fused texts, compared with passes over all
+//! layers and with transformers.
 
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close, fixture, max_abs_error};
@@ -24,7 +24,7 @@ fn model(width: i64, dropout: f64) -> Model {
 
 /// Returns a target and a source batch of three rows. In every row, the two texts have different
 /// lengths.
-fn pair() -> (Inputs, Inputs) {
+fn text_pair() -> (Inputs, Inputs) {
     (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13))
 }
 
@@ -37,7 +37,7 @@ fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
     let _guard = lock_generator();
     for (width, train) in [(16, false), (16, true), (256, true), (256, false)] {
         let model = model(width, 0.1);
-        let inputs = pair().0;
+        let inputs = text_pair().0;
         let run = |split_points: &[usize]| {
             tch::manual_seed(5);
             let mut states = model.embed(&inputs, train).unwrap();
@@ -65,7 +65,7 @@ fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
 #[test]
 fn texts_without_cross_layers_are_encoded_separately() {
     let _guard = lock_generator();
-    let (target, source) = pair();
+    let (target, source) = text_pair();
     for (width, train) in [(16, false), (16, true), (256, true)] {
         let model = model(width, 0.1);
         for config in [config(1, 0), config(0, 0), config(3, 2), config(3, 0)] {
@@ -83,7 +83,7 @@ fn a_source_of_padding_does_not_change_the_target() {
     let _guard = lock_generator();
     for (width, train) in [(16, false), (16, true), (256, true)] {
         let model = model(width, 0.0);
-        let (target, source) = pair();
+        let (target, source) = text_pair();
         let no_tokens = source.input_ids.zeros_like();
         let source = Inputs::masked(source.input_ids, no_tokens);
         for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
@@ -127,7 +127,7 @@ fn a_row_depends_only_on_itself_including_dropout() {
 #[test]
 fn packed_and_padded_pairs_have_equal_states_and_gradients() {
     let _guard = lock_generator();
-    let (target, source) = pair();
+    let (target, source) = text_pair();
     let mut float64 = model(256, 0.0);
     float64.set_kind(Kind::Double).unwrap(); // not packed
     let model = model(256, 0.0);
@@ -152,7 +152,7 @@ fn packed_and_padded_pairs_have_equal_states_and_gradients() {
 #[test]
 fn recomputed_layers_give_equal_results() {
     let _guard = lock_generator();
-    let (target, source) = pair();
+    let (target, source) = text_pair();
     for width in [16, 256] {
         let mut model = model(width, 0.2);
         let mut pass = |recompute| {
@@ -182,11 +182,11 @@ fn layers_of_transformers_give_equal_results() {
         let title = format!("{name}.hidden");
         let expected_states = zero_padding(&expected[title.as_str()], texts);
         assert_close(&title, &zero_padding(states, texts), &expected_states, 1e-5);
-        for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
-            let title = format!("{name}.{part}");
+        for ((key, logits), gold) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
+            let title = format!("{name}.{key}");
             assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
             let scores = logits.masked_fill(&mask.eq(0), f64::from(f32::MIN));
-            loss += scores.cross_entropy_for_logits(&Tensor::from_slice(&[at; 3])) / 2.0;
+            loss += scores.cross_entropy_for_logits(&Tensor::from_slice(&[gold; 3])) / 2.0;
         }
     }
     assert_close("loss", &loss.view([1]), &expected["loss"].view([1]), 1e-5);
@@ -249,7 +249,7 @@ fn gradients_of_both_halves_equal_central_differences() {
 #[test]
 fn invalid_arguments_are_reported() {
     let model = model(16, 0.0);
-    let (target, source) = pair();
+    let (target, source) = text_pair();
     let two_rows = rows(&[2, 2], 7);
     let error = encode_fused(&model, &target, &two_rows, &config(1, 1), false).unwrap_err();
     assert!(error.to_string().starts_with("source: expected as many rows as target"), "{error}");

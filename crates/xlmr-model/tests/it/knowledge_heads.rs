@@ -252,7 +252,7 @@ fn stored_option_names_do_not_change() {
 }
 
 #[test]
-fn mismatches_are_errors() {
+fn invalid_inputs_and_options_are_rejected() {
     let knowledge = knowledge(ProjectionKind::Plain, 5);
     let x = states(2);
     for relation in [[0i64, 3], [-1, 0]] {

@@ -8,7 +8,7 @@ use xlmr_model::{
 };
 
 /// Writes one folder per model and class to `out`.
-pub fn write(out: &Path) -> Result<()> {
+pub fn write_folders(out: &Path) -> Result<()> {
     let tied = Config {
         hidden_size: 32,
         num_hidden_layers: 2,
@@ -102,7 +102,7 @@ pub fn write(out: &Path) -> Result<()> {
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
     let untie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
-    // transformers has no EuroBERT class for answer spans, which is the last head in the list.
+    // The span head is last, because transformers has no EuroBERT class for answer spans.
     let heads = [
         ("encoder", Head::None),
         ("mlm", Head::MaskedLm),

@@ -7,7 +7,7 @@ use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBer
 
 use crate::common::{SEQUENCE, TOKEN, gradients, lock_generator, mask, rows};
 
-/// Returns a configuration with the minimum width for packing.
+/// Returns a configuration with the minimum hidden size for packing.
 fn config(dropout: f64, segments: i64) -> Config {
     Config {
         vocab_size: 60,

@@ -15,23 +15,23 @@ use xlmr_model::{
 use crate::common::{SEQUENCE, TOKEN, load, logits, read_json};
 use crate::new_models;
 
-#[path = "common/opened.rs"]
-mod opened;
+#[path = "common/encodings.rs"]
+mod encodings;
 
 #[test]
 fn transformers_opens_written_folders_with_equal_outputs() {
     let Some(python) = python_with(PythonPackages::Torch) else { return };
     let folder = tempfile::tempdir().unwrap();
-    new_models::write(folder.path()).unwrap();
+    new_models::write_folders(folder.path()).unwrap();
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert_eq!(folders.len(), 71);
     // transformers 4 lacks EuroBERT, and fails to load the masked-LM head of DeBERTa v3.
-    let is_supported_by_4 = |folder: &&PathBuf| {
+    let is_supported_by_transformers_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
-    let supported_folders: Vec<_> = folders.iter().filter(is_supported_by_4).collect();
+    let supported_folders: Vec<_> = folders.iter().filter(is_supported_by_transformers_4).collect();
     let mut package_folders = vec![None];
     package_folders.extend(transformers_4_packages().map(Some));
     for packages in package_folders {
@@ -236,7 +236,7 @@ fn transformers_opens_written_tokenizers() {
         fs::copy(base.join(file), base_copy.join(file)).unwrap();
     }
     folders.extend([resave(&base_copy), base]);
-    opened::check_transformers_encoding(&folders);
+    encodings::check_transformers_encoding(&folders);
 }
 
 /// `cargo xtask peers --torch` installs PEFT. AdapterHub's package `adapters`, which requires

@@ -1,4 +1,4 @@
-//! Tests of batches from rows of ids, and of folders with tokenizers.
+//! Tests of segment ids, and of folders with tokenizers.
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,7 +11,7 @@ use xlmr_model::{
 
 use crate::common::read_json;
 
-fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
+fn to_rows(tensor: &Tensor) -> Vec<Vec<i64>> {
     Vec::<Vec<i64>>::try_from(tensor).unwrap()
 }
 
@@ -20,7 +20,7 @@ fn segment_ids_are_padded_to_the_batch() {
     let inputs = Inputs::from_rows(&[&[0, 5, 2, 6, 2], &[0, 2]], 1).unwrap();
     let inputs = inputs.with_token_type_ids(&[&[0, 0, 0, 1], &[0, 1]]).unwrap();
     let expected = [[0, 0, 0, 1, 0], [0, 1, 0, 0, 0]];
-    assert_eq!(rows(&inputs.token_type_ids.unwrap()), expected);
+    assert_eq!(to_rows(&inputs.token_type_ids.unwrap()), expected);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn read_config(folder: &Path) -> Config {
 }
 
 #[test]
-fn load_trained_accepts_only_models_of_the_class() {
+fn load_trained_accepts_only_models_of_the_requested_class() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path());
     let heads = [Head::MaskedLm, Head::Span];

@@ -29,7 +29,7 @@ fn half_steps(matrix: &Tensor) -> Tensor {
 fn matrices_are_rounded_and_vectors_are_unchanged() {
     let program = program_with_model();
     let printed = program.expect_success("quantize --model model --out small").out;
-    let (before, after) = (load(&program.at("model")), load(&program.at("small")));
+    let (before, after) = (load(&program.path_of("model")), load(&program.path_of("small")));
     let mut n_matrices = 0;
     let quantized = after.named_parameters();
     for ((name, original), (_, quantized_tensor)) in
@@ -47,29 +47,29 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
         }
     }
     assert!(printed.contains(&format!("8-bit matrices  {n_matrices}\n")), "{printed}");
-    let size = |file: &str| program.bytes(file).len();
+    let size = |file: &str| program.read_bytes(file).len();
     let (quantized_size, original_size) =
         (size("small/model.int8.safetensors"), size("model/model.safetensors"));
     assert!(quantized_size * 100 < original_size * 28, "{quantized_size} of {original_size}");
     // There is no `model.safetensors`, so programs that do not support 8-bit matrices cannot load
     // the integers as weights.
-    assert!(!program.at("small/model.safetensors").exists());
+    assert!(!program.path_of("small/model.safetensors").exists());
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
     let info = program.expect_success("info --model small").out;
     assert!(info.contains(&format!("stored as I8     {n_matrices} tensors")), "{info}");
     // After saving again, the weights are float32, and other programs can load them.
-    after.save(program.at("saved"), Head::MaskedLm).unwrap();
-    let config = read_json(&program.at("saved/config.json"));
+    after.save(program.path_of("saved"), Head::MaskedLm).unwrap();
+    let config = read_json(&program.path_of("saved/config.json"));
     assert_eq!(config["quantization_config"], Value::Null);
-    assert!(hidden(&load(&program.at("saved"))).equal(&hidden(&after)));
+    assert!(hidden(&load(&program.path_of("saved"))).equal(&hidden(&after)));
 }
 
 #[test]
 fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     let _guard = lock_generator();
     let program = program_with_model();
-    quantize(program.at("model"), program.at("small"), false).unwrap();
-    let (mut original, mut quantized) = (load(&program.at("model")), load(&program.at("small")));
+    quantize(program.path_of("model"), program.path_of("small"), false).unwrap();
+    let [mut original, mut quantized] = ["model", "small"].map(|name| load(&program.path_of(name)));
     // Only the rounding of embeddings changes the results, so the original model gets the rounded
     // embeddings.
     let quantized_parameters = quantized.named_parameters();
@@ -101,39 +101,39 @@ fn quantized_folders_can_be_trimmed() {
     program.expect_success("trim --model small --texts texts.txt --out small-trimmed");
     program.expect_success("trim --model model --texts texts.txt --out trimmed");
     program.expect_success("quantize --model trimmed --out trimmed-small");
-    let weights = |folder: &str| program.bytes(&format!("{folder}/model.int8.safetensors"));
+    let weights = |folder: &str| program.read_bytes(&format!("{folder}/model.int8.safetensors"));
     assert!(weights("small-trimmed") == weights("trimmed-small"));
 }
 
 #[test]
 fn damaged_and_unsuitable_folders_are_rejected() {
     let program = program_with_model();
-    let line = "quantize --model model --out small";
-    program.expect_success(line);
-    program.expect_rejection(line, &["small", "--force"]);
+    let command = "quantize --model model --out small";
+    program.expect_success(command);
+    program.expect_only_error(command, &["small", "--force"]);
     program
-        .expect_rejection("quantize --model small --out again", &["quantization_config", "none"]);
-    program.expect_rejection("quantize --model missing --out again", &["missing"]);
-    assert!(!program.at("again").exists());
+        .expect_only_error("quantize --model small --out again", &["quantization_config", "none"]);
+    program.expect_only_error("quantize --model missing --out again", &["missing"]);
+    assert!(!program.path_of("again").exists());
     // An 8-bit matrix without its scales is rejected.
-    let path = program.at("small/model.int8.safetensors");
+    let path = program.path_of("small/model.int8.safetensors");
     let matrix = "embeddings.word_embeddings.weight";
     let scale = format!("{matrix}_scale");
     edit_tensors(&path, |tensors| tensors.retain(|name, _| !name.ends_with(&scale)));
-    program.expect_rejection("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
+    program.expect_only_error("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
     // Scales of another shape are rejected.
-    program.expect_success(&format!("{line} --force"));
+    program.expect_success(&format!("{command} --force"));
     edit_tensors(&path, |tensors| {
         let (_, tensor) = tensors.iter_mut().find(|(name, _)| name.ends_with(&scale)).unwrap();
         *tensor = tensor.reshape([1, -1]);
     });
-    program.expect_rejection("info --model small", &[&scale, "shape [4000, 1]"]);
+    program.expect_only_error("info --model small", &[&scale, "shape [4000, 1]"]);
     // A non-finite element is rejected.
-    let path = program.at("model/model.safetensors");
+    let path = program.path_of("model/model.safetensors");
     edit_tensors(&path, |tensors| {
         let (_, tensor) = tensors.iter().find(|(name, _)| name.ends_with(matrix)).unwrap();
         let _ = tensor.get(3).get(5).fill_(f64::NAN);
     });
-    program.expect_rejection(&format!("{line} --force"), &[matrix, "finite"]);
-    assert!(program.at("small/config.json").exists());
+    program.expect_only_error(&format!("{command} --force"), &[matrix, "finite"]);
+    assert!(program.path_of("small/config.json").exists());
 }

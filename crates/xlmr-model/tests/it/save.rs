@@ -1,4 +1,4 @@
-//! Tests that saved folders equal the stored folders, and of saving and loading again.
+//! Tests that saved folders equal the stored folders, and that they can be loaded again.
 use serde_json::json;
 use tch::Device;
 use torch_ext::TensorFile;

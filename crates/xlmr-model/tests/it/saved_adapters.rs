@@ -40,7 +40,7 @@ fn saved_folder() -> TempDir {
 }
 
 /// Reads all files in a folder by their relative paths.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+fn read_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(subfolder) = folders.pop() {
@@ -87,7 +87,7 @@ fn adapters_are_loaded_with_their_model_and_activation() {
 #[test]
 fn adapter_folders_contain_only_adapter_tensors_with_class_names() {
     let folder = saved_folder();
-    let all_files = files(folder.path());
+    let all_files = read_files(folder.path());
     let names: Vec<&str> = all_files.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -114,7 +114,7 @@ fn adapter_folders_contain_only_adapter_tensors_with_class_names() {
     assert!(bottleneck.keys().all(|name| name.starts_with("roberta.encoder.layer.")));
     let without_adapters = tempfile::tempdir().unwrap();
     new_model(&small_config()).save(without_adapters.path(), Head::Span).unwrap();
-    let without_adapters = files(without_adapters.path());
+    let without_adapters = read_files(without_adapters.path());
     assert_eq!(without_adapters.len(), 2);
     assert!(
         without_adapters.iter().all(|(name, bytes)| all_files[name] == *bytes),
@@ -135,7 +135,7 @@ fn only_files_of_an_earlier_save_are_removed() {
     model.add_bottleneck("second", &BOTTLENECK, 2).unwrap();
     perturb(&model, "second");
     model.save(folder.path(), Head::Span).unwrap();
-    let names: Vec<String> = files(folder.path()).into_keys().collect();
+    let names: Vec<String> = read_files(folder.path()).into_keys().collect();
     assert_eq!(
         names,
         [
@@ -156,7 +156,7 @@ fn only_files_of_an_earlier_save_are_removed() {
     }
     assert!(states(&models[0]).equal(&states(&models[1])));
     new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
-    let names: Vec<String> = files(folder.path()).into_keys().collect();
+    let names: Vec<String> = read_files(folder.path()).into_keys().collect();
     assert_eq!(names, [user_files[1], user_files[0], "config.json", "model.safetensors"]);
     assert!(states(&load(folder.path()).unwrap()).equal(&states(&new_model(&small_config()))));
     // The folder `adapters` is removed if it contains only files that this crate wrote.
@@ -175,7 +175,7 @@ fn links_are_not_followed_when_files_are_removed() {
     std::os::unix::fs::symlink(other_folder.path().join("one"), &adapter_folder).unwrap();
     load(folder.path()).unwrap();
     new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
-    assert_eq!(files(other_folder.path()).len(), 2);
+    assert_eq!(read_files(other_folder.path()).len(), 2);
     assert_eq!(load(folder.path()).unwrap().adapters().count(), 0);
 }
 
@@ -198,7 +198,7 @@ fn an_interrupted_save_is_rejected_and_the_next_save_replaces_it() {
     assert!(load(folder.path()).unwrap().adapters().any(|name| name == "last"));
     edit_json(&list_path, |json| _ = json.insert("active".into(), Value::Null));
     new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
-    assert_eq!(files(folder.path()).len(), 2);
+    assert_eq!(read_files(folder.path()).len(), 2);
 }
 
 #[test]
@@ -274,13 +274,13 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
     let without_active = saved_folder();
     fs::remove_file(without_active.path().join("adapters/active.json")).unwrap();
     assert_eq!(load(without_active.path()).unwrap().adapters().count(), 0);
-    let before = files(without_active.path());
+    let before = read_files(without_active.path());
     load(without_active.path()).unwrap().save(without_active.path(), Head::Span).unwrap();
-    assert_eq!(files(without_active.path()), before);
+    assert_eq!(read_files(without_active.path()), before);
     fs::write(without_active.path().join("adapters/active.json"), b"[]").unwrap();
-    let before = files(without_active.path());
+    let before = read_files(without_active.path());
     let error =
         new_model(&small_config()).save(without_active.path(), Head::Span).unwrap_err().to_string();
     assert!(error.contains("adapters/active.json"), "{error}");
-    assert_eq!(files(without_active.path()), before);
+    assert_eq!(read_files(without_active.path()), before);
 }

@@ -1,4 +1,4 @@
-//! Tests of outputs, losses, gradients and files of every architecture against transformers (see
+//! Tests that outputs, losses, gradients and files of every architecture match transformers (see
 //! crates/testkit/fixtures/README.md).
 
 use tch::{Kind, Reduction, Tensor};

@@ -44,9 +44,9 @@ fn program_with_texts() -> Program {
 #[test]
 fn outputs_of_the_texts_do_not_change() {
     let program = program_with_texts();
-    let line = "trim --model model --texts texts.txt train.json --out trimmed";
-    let printed = program.expect_success(line).out;
-    let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
+    let command = "trim --model model --texts texts.txt train.json --out trimmed";
+    let printed = program.expect_success(command).out;
+    let (before, after) = (load(&program.path_of("model")), load(&program.path_of("trimmed")));
     let vocab_size = after.model.config().vocab_size;
     assert!(vocab_size < before.model.config().vocab_size);
     assert!(printed.contains(&format!("4000 -> {vocab_size} rows")), "{printed}");
@@ -85,12 +85,12 @@ fn outputs_of_the_texts_do_not_change() {
         assert_eq!(program.read(&format!("trimmed/1_Dense/{file}")), file);
     }
     assert_eq!(program.read("trimmed/README.md"), program.read("model/README.md"));
-    program.expect_rejection(line, &["trimmed", "--force"]);
-    let weights = program.bytes("trimmed/model.safetensors");
-    program.expect_success(&format!("{line} --force"));
-    assert!(program.bytes("trimmed/model.safetensors") == weights);
+    program.expect_only_error(command, &["trimmed", "--force"]);
+    let weights = program.read_bytes("trimmed/model.safetensors");
+    program.expect_success(&format!("{command} --force"));
+    assert!(program.read_bytes("trimmed/model.safetensors") == weights);
     let remaining: Vec<_> =
-        program.at("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        program.path_of("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(
         !remaining.iter().any(|path| path.to_string_lossy().contains(".model-")),
         "{remaining:?}"
@@ -100,7 +100,7 @@ fn outputs_of_the_texts_do_not_change() {
 #[test]
 fn rows_beyond_the_tokenizer_are_removed_and_dtypes_are_preserved() {
     let program = program_with_texts();
-    let path = program.at("model/model.safetensors");
+    let path = program.path_of("model/model.safetensors");
     edit_tensors(&path, |tensors| {
         for tensor in tensors.values_mut() {
             if tensor.size()[0] == 4000 {
@@ -114,10 +114,10 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_are_preserved() {
     program
         .write("model/config.json", config.replace("\"vocab_size\": 4000", "\"vocab_size\": 4035"));
     program.expect_success("trim --model model --texts texts.txt --out trimmed");
-    let stored = read(&program.at("trimmed/model.safetensors"));
+    let stored = read(&program.path_of("trimmed/model.safetensors"));
     assert!(stored.keys().eq(read(&path).keys()));
     assert!(stored.values().all(|tensor| tensor.kind() == Kind::BFloat16));
-    let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
+    let (before, after) = (load(&program.path_of("model")), load(&program.path_of("trimmed")));
     assert_eq!(before.model.config().vocab_size, 4035);
     assert!(outputs(&after, TEXTS[0])[0].equal(&outputs(&before, TEXTS[0])[0]));
 }
@@ -125,12 +125,12 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_are_preserved() {
 #[test]
 fn added_entries_are_retained_and_invalid_entries_are_rejected() {
     let program = program_with_texts();
-    let vocabulary = load(&program.at("model")).tokenizer.get_vocab(false);
+    let vocabulary = load(&program.path_of("model")).tokenizer.get_vocab(false);
     let longest_token =
         vocabulary.keys().max_by_key(|token| (token.chars().count(), *token)).unwrap();
     program.write("keep.txt", format!("{longest_token}\n"));
     let contains_token =
-        |folder: &str| load(&program.at(folder)).tokenizer.token_to_id(longest_token).is_some();
+        |folder| load(&program.path_of(folder)).tokenizer.token_to_id(longest_token).is_some();
     program.expect_success("trim --model model --texts texts.txt --out without");
     program.expect_success("trim --model model --texts texts.txt --keep keep.txt --out kept");
     assert!(contains_token("kept") && !contains_token("without"));
@@ -139,7 +139,7 @@ fn added_entries_are_retained_and_invalid_entries_are_rejected() {
     program.write("latin.txt", b"Per\xfa\n");
     program.write("broken.json", "{");
     program.write("other/notes.txt", "mine");
-    program.expect_rejections(&[
+    program.expect_only_errors(&[
         ("trim --model model --texts texts.txt --out model --force", &["folder of --model"]),
         (
             "trim --model model --texts texts.txt --out model/1_Dense --force",
@@ -160,11 +160,11 @@ fn added_entries_are_retained_and_invalid_entries_are_rejected() {
     let other_pad = config.replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
     assert_ne!(other_pad, config);
     program.write("model/config.json", other_pad);
-    program.expect_rejection(
+    program.expect_only_error(
         "trim --model model --texts texts.txt --out no",
         &["config.json", "pad_token_id", "expected 1", "got 0"],
     );
-    assert!(!program.at("no").exists());
+    assert!(!program.path_of("no").exists());
 }
 
 #[test]
@@ -177,10 +177,10 @@ fn transformers_opens_the_tokenizer() {
                   tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\n\
                   print(json.dumps(tokenizer(sys.argv[2:])['input_ids']))";
     let mut command = std::process::Command::new(python);
-    command.args(["-c", script]).arg(program.at("trimmed")).args(TEXTS);
+    command.args(["-c", script]).arg(program.path_of("trimmed")).args(TEXTS);
     let output = testkit::run_command(command.env("HF_HUB_OFFLINE", "1"));
     assert_eq!(output.code, Some(0), "{}", output.err);
     let transformers_ids: Vec<Vec<u32>> = serde_json::from_str(&output.out).unwrap();
-    let trimmed = load(&program.at("trimmed"));
+    let trimmed = load(&program.path_of("trimmed"));
     assert_eq!(transformers_ids, TEXTS.map(|text| ids(&trimmed, text)));
 }

@@ -53,7 +53,7 @@ fn missing_languages_are_rejected() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(testkit::cases(16)))]
+    #![proptest_config(ProptestConfig::with_cases(testkit::case_count(16)))]
 
     #[test]
     fn no_held_out_triple_is_trained(seed: u64, hold_out in 0.05f64..0.9) {

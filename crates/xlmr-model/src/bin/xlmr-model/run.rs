@@ -75,12 +75,14 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let named = results.iter().map(|(&name, tensor)| (name, tensor));
     let mut metadata = vec![("format", "pt")];
-    // The output names the program that wrote the windows, because `mlqa-eval decode` checks it.
+    // The name of the program that wrote the input file's windows is copied, because `mlqa-eval
+    // decode` checks it.
     metadata.extend(windows_program.as_deref().map(|program| (WINDOWS_KEY, program)));
     Ok(write_tensors(&args.out, named, &metadata)?)
 }
 
-/// Metadata key with the name of the program that wrote the windows; copied to the output.
+/// Metadata key with the name of the program that split the texts into the windows of the input
+/// file.
 const WINDOWS_KEY: &str = "windows";
 
 fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {

@@ -181,7 +181,7 @@ pub fn program() -> Program {
 /// Creates the program with a copy of the base model in `data/base` as `model`.
 pub fn program_with_model() -> Program {
     let program = program();
-    for entry in program.at("data/base").read_dir().unwrap() {
+    for entry in program.path_of("data/base").read_dir().unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
