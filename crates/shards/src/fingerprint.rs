@@ -9,8 +9,9 @@ use crate::{Error, Result};
 /// The hash input of a field contains the lengths of its name and value, so that different lists of
 /// fields never have the same hash input.
 ///
-/// A task adds its examples and options, which determine its losses together with the parameters.
-/// Paths are not included, so that a run can be resumed after its folder was moved.
+/// A training task adds its examples and options. Together with the model's parameters, they
+/// determine the losses. Paths are not included, so that a run can be resumed after its folder was
+/// moved.
 ///
 /// # Example
 /// ```

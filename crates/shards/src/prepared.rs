@@ -46,14 +46,14 @@ impl FileDigest {
     }
 }
 
-/// Information about a prepared folder that a command provides for the manifest.
+/// Information that a command provides for the manifest of a prepared folder.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
     pub program: &'static str,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
-    /// Counts of the written data.
+    /// Counts of the written data, such as `{"rows": 2}`.
     pub counts: serde_json::Value,
 }
 
@@ -70,7 +70,7 @@ pub struct Manifest {
     pub version: String,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
-    /// Counts of the written data.
+    /// Counts of the written data, such as `{"rows": 2}`.
     pub counts: serde_json::Value,
     /// The input files by path.
     pub inputs: BTreeMap<PathBuf, FileDigest>,

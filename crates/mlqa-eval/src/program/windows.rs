@@ -38,7 +38,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Options of windows.
+/// Options for splitting questions and contexts into windows.
 #[derive(clap::Args)]
 pub struct CutArgs {
     /// Hugging Face tokenizer.json, or a folder with this file
@@ -143,9 +143,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let row_length = cutter.row_length(rows.iter().map(Vec::len).max().unwrap_or(0));
     let pad = WindowCutter::new(&cutter.tokenizer, &cutter.config)?.pad_id();
     let tensors = [
-        IntTensor::rows("input_ids", &rows, row_length, pad),
-        IntTensor::mask("attention_mask", &rows, row_length),
-        IntTensor::list("question", &question_indices),
+        IntTensor::from_rows("input_ids", &rows, row_length, pad),
+        IntTensor::mask_of("attention_mask", &rows, row_length),
+        IntTensor::from_values("question", &question_indices),
     ];
     write_ints(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());

@@ -294,7 +294,7 @@ pub fn windows(
 #[derive(Debug)]
 pub struct WindowTokenizer<'a> {
     tokenizer: Cow<'a, Tokenizer>,
-    words: Option<WordCache>,
+    cache: Option<WordCache>,
     layout: Layout,
 }
 
@@ -306,7 +306,7 @@ impl<'a> WindowTokenizer<'a> {
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
         let tokenizer = untruncated(tokenizer)?;
-        Ok(Self { words: WordCache::of(&tokenizer), tokenizer, layout })
+        Ok(Self { cache: WordCache::of(&tokenizer), tokenizer, layout })
     }
 }
 
@@ -356,8 +356,8 @@ impl<'a> WindowCutter<'a> {
     /// The errors of [`windows`].
     pub fn windows(&self, questions: &[Question], purpose: Purpose) -> Result<Vec<Window>, Error> {
         let Self { tokenizer, specials, config, .. } = self;
-        let WindowTokenizer { tokenizer, words, .. } = &**tokenizer;
-        let words = words.as_ref();
+        let WindowTokenizer { tokenizer, cache, .. } = &**tokenizer;
+        let cache = cache.as_ref();
         let run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
         let tokenize = if run_qa { tokenize_as_is } else { tokenize };
 
@@ -377,7 +377,7 @@ impl<'a> WindowCutter<'a> {
             .par_iter()
             .map(|q| {
                 let name = || format!("the context of question `{}`", q.id);
-                tokenize(tokenizer, words, &q.context, &name)
+                tokenize(tokenizer, cache, &q.context, &name)
             })
             .collect::<Result<_, _>>()?;
 
@@ -393,7 +393,7 @@ impl<'a> WindowCutter<'a> {
                     false => &question.question,
                 };
                 let name = &|| format!("the text of question `{}`", question.id);
-                let question_ids = tokenize(tokenizer, words, text, name)?.ids;
+                let question_ids = tokenize(tokenizer, cache, text, name)?.ids;
                 let question_ids = match question_ids.get(..config.max_question_length) {
                     Some(truncated) if !run_qa => truncated,
                     _ => &question_ids,
@@ -447,7 +447,7 @@ impl QuestionCutter<'_> {
             }
             _ => None,
         };
-        let spans = spans(self.context.ids.len(), budget, config.doc_stride);
+        let spans = window_spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
             let mut window = self.build_window(question_ids, from, to);
@@ -501,7 +501,7 @@ impl QuestionCutter<'_> {
 /// Returns the range `[from, to)` of each window over `len` context tokens. Windows have up to
 /// `budget` tokens, and adjacent windows share `overlap < budget` of them. If there are no tokens,
 /// the result is one empty window.
-fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
+fn window_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
     loop {
@@ -538,13 +538,13 @@ fn answer_tokens(
     text: &[char],
     answer: &Answer,
 ) -> Option<(usize, usize)> {
-    let covered = |at: usize| {
+    let token_at = |at: usize| {
         let k = offsets.partition_point(|&(_, end)| end <= at);
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
     let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
     let visible =
-        |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && covered(at).is_some();
+        |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && token_at(at).is_some();
     let from = gold.clone().find(visible)?;
     let to = gold.rev().find(visible)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
@@ -558,10 +558,10 @@ mod tests {
 
     #[test]
     fn windows_overlap_by_doc_stride_and_cover_everything() {
-        assert_eq!(spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
-        assert_eq!(spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
-        assert_eq!(spans(4, 4, 2), [(0, 4)]);
-        assert_eq!(spans(0, 4, 2), [(0, 0)]);
+        assert_eq!(window_spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
+        assert_eq!(window_spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
+        assert_eq!(window_spans(4, 4, 2), [(0, 4)]);
+        assert_eq!(window_spans(0, 4, 2), [(0, 0)]);
     }
 
     #[test]
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn one_character_of_several_tokens() {
+    fn answers_with_a_character_of_several_tokens_are_found() {
         // "6½ x": the tokenizer splits ½ into 1, ⁄, 2.
         let offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (3, 4)];
         let text: Vec<char> = "6½ x".chars().collect();

@@ -20,7 +20,7 @@ fn all_means(values: &[f64]) -> Vec<f64> {
 
 /// Returns the share of all 2^n swaps whose sum is at least as far from zero as the sum without
 /// swaps.
-fn all_swaps(differences: &[f64]) -> f64 {
+fn share_of_extreme_swaps(differences: &[f64]) -> f64 {
     let count = differences.len();
     let observed: f64 = differences.iter().sum();
     let extreme = (0..1u32 << count).filter(|swaps| {
@@ -63,15 +63,15 @@ fn p_values_agree_with_all_swaps_and_samples() {
     ] {
         let pairs: Vec<(f64, f64)> = differences.iter().map(|d| (0.25, 0.25 + d)).collect();
         let test = paired_test(&pairs, &SAMPLES).unwrap();
-        let exact = all_swaps(&differences);
+        let exact = share_of_extreme_swaps(&differences);
         assert!((test.p_randomisation - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         let mean = differences.iter().sum::<f64>() / differences.len() as f64;
         let all = all_means(&differences);
-        let far = all
+        let extreme_count = all
             .iter()
             .filter(|&&sample_mean| (sample_mean - mean).abs() >= mean.abs() - 1e-9)
             .count();
-        let exact = far as f64 / all.len() as f64;
+        let exact = extreme_count as f64 / all.len() as f64;
         assert!((test.p_bootstrap - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         assert!((test.difference.mean - mean).abs() < 1e-12);
         // Swapping the runs changes only the sign of the difference.
@@ -97,7 +97,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
-fn holm_is_the_step_down_rule() {
+fn holm_equals_hand_computed_values() {
     // The hand-computed values are 0.01·4, 0.02·3, max(0.06, 0.03·2) and max(0.06, 0.9·1).
     assert_eq!(holm(&[0.02, 0.9, 0.01, 0.03]), [0.06, 0.9, 0.04, 0.06]);
     assert_eq!(holm(&[0.5, 0.6]), [1.0, 1.0]);

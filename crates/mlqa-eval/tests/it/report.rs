@@ -16,7 +16,7 @@ fn report(folder: &Path, args: &[&str]) -> Output {
 }
 
 #[test]
-fn the_script_runs_the_program_and_returns_its_exit_code() {
+fn report_runs_qa_report_and_returns_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     shell(folder, &format!("mkdir bin path; cp '{}' bin", env!("CARGO_BIN_EXE_mlqa-eval")));

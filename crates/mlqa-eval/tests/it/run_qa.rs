@@ -26,7 +26,7 @@ fn questions(golden: &Value) -> Vec<Question> {
 
 fn config(golden: &Value) -> WindowConfig {
     let max_length = number(&golden["max_length"]);
-    // The minimum question length is sufficient, because run_qa does not truncate questions.
+    // This limit has no effect, because run_qa does not truncate questions.
     let max_question_length = 1;
     let doc_stride = number(&golden["doc_stride"]);
     let compatible = RUN_QA;
@@ -69,7 +69,7 @@ fn windows_equal_transformers() {
     }
 }
 
-fn check(got: &NBest, run: &Value, odds: &NullOdds) {
+fn check_list(got: &NBest, run: &Value, odds: &NullOdds) {
     let id = got.id.as_str();
     assert_eq!(got.answer(), run["predictions"][id], "{id}");
     let expected = run["n_best_predictions"][id].as_array().unwrap();
@@ -111,7 +111,7 @@ fn answers_equal_transformers() {
         let all = decode(&questions, &windows, &start, &end, &config).unwrap();
         assert_eq!(all.len(), questions.len());
         let odds = NullOdds::of(&all);
-        all.iter().for_each(|list| check(list, run, &odds));
+        all.iter().for_each(|list| check_list(list, run, &odds));
         unanswered += all.iter().filter(|list| list.answer().is_empty()).count();
         // The default mode returns other candidates than the mode `run_qa`.
         let default_config = DecodeConfig { compatible: None, ..config };

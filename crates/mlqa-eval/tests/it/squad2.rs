@@ -39,7 +39,7 @@ fn output_equals_the_official_script() {
     );
     let null_odds = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
     let at_threshold_zero = score_squad2(&dataset, &predicted, Some(&null_odds), 0.0).unwrap();
-    // The odds of `a dog` and `cat` exceed the threshold, so both count as "no answer".
+    // The odds of `dog house` and `cat` exceed the threshold, so both count as "no answer".
     assert_eq!((at_threshold_zero.all.exact, at_threshold_zero.all.f1), (80.0, 80.0));
     let [exact, f1] = at_threshold_zero.best.unwrap();
     assert_eq!((exact.score, exact.threshold), (80.0, -1.0));

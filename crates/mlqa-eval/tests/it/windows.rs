@@ -37,7 +37,7 @@ fn answer_text(window: &Window, context: &str) -> String {
 }
 
 /// Checks that the answer's span is the smallest of all token spans that cover the answer.
-fn check_minimal(window: &Window, question: &Question) {
+fn check_smallest_span(window: &Window, question: &Question) {
     let answer = &question.answers[0];
     let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
     let from = answer.answer_start + leading_spaces;
@@ -61,7 +61,7 @@ fn check_minimal(window: &Window, question: &Question) {
 }
 
 #[test]
-fn layout_of_all_separators() {
+fn separators_determine_the_layout() {
     let tokenizer = tokenizer();
     let q = question("A red house stands here.", "red house");
     let question_ids = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
@@ -90,7 +90,7 @@ fn layout_of_all_separators() {
 }
 
 #[test]
-fn answers_in_scripts_that_normalisation_changes() {
+fn answers_in_texts_that_normalisation_changes_are_found() {
     let tokenizer = tokenizer();
     // The third value is whether a token ends at the end of the answer.
     for (context, answer, exact) in [
@@ -125,7 +125,7 @@ fn answers_in_scripts_that_normalisation_changes() {
             windows(std::slice::from_ref(&q), &tokenizer, &WindowConfig::default(), Purpose::Train)
                 .unwrap();
         assert_ne!(all[0].start_position, Some(0), "{context}");
-        check_minimal(&all[0], &q);
+        check_smallest_span(&all[0], &q);
         let text = answer_text(&all[0], context);
         assert!(
             text.chars().count() <= answer.chars().count() + 12,
@@ -206,8 +206,8 @@ fn vocabulary_without_special_tokens_is_rejected() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
-    /// The contexts are words of many scripts with any separators; answers may begin and end inside
-    /// words.
+    /// The context consists of words of many scripts with any separators. The answer may begin and
+    /// end inside words.
     #[test]
     fn any_answer_is_covered_by_the_smallest_span(
         words in prop::collection::vec(
@@ -225,8 +225,8 @@ proptest! {
         let end = start + 1 + (len * (chars.len() - start - 1) as f64) as usize;
         let text: String = chars[start..end].iter().collect();
         // Another test covers answers whose first or last character belongs to no token.
-        let edge = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
-        prop_assume!(!edge(text.trim().chars().next()) && !edge(text.trim().chars().last()));
+        let has_no_token = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
+        prop_assume!(!has_no_token(text.trim().chars().next()) && !has_no_token(text.trim().chars().last()));
         let q = Question {
             answers: vec![Answer { text, answer_start: start }],
             ..question(&context, words[0])
@@ -234,7 +234,7 @@ proptest! {
         let tokenizer = TOKENIZER.with(Clone::clone);
         let all = windows(std::slice::from_ref(&q), &tokenizer, &small(400, 10), Purpose::Train).unwrap();
         prop_assert_eq!(all.len(), 1);
-        check_minimal(&all[0], &q);
+        check_smallest_span(&all[0], &q);
         prop_assert_ne!(all[0].start_position, Some(0));
     }
 }
