@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::fingerprint::hexadecimal;
+use crate::fingerprint::to_hex;
 use crate::{Error, Result};
 
 /// File name of the manifest.
@@ -42,7 +42,7 @@ impl FileDigest {
         let mut file = File::open(path).map_err(file_error)?;
         let mut hash = Sha256::new();
         let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
-        Ok(Self { bytes, sha256: hexadecimal(&hash.finalize()) })
+        Ok(Self { bytes, sha256: to_hex(&hash.finalize()) })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{Error, Fingerprint, Manifest, Result};
 const SHARD_NAMES: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
 
 /// Formats the error of a single line of JSON as `column 5: …`.
-fn column_error(error: &serde_json::Error) -> String {
+fn format_json_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let suffix = format!(" at line {} column {}", error.line(), error.column());
     format!("column {}: {}", error.column(), text.strip_suffix(&suffix).unwrap_or(&text))
@@ -77,7 +77,7 @@ impl ShardLine<'_> {
     /// # Errors
     /// The parse error with its column.
     pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
-        serde_json::from_slice(without_bom(self.text)).map_err(|error| column_error(&error))
+        serde_json::from_slice(without_bom(self.text)).map_err(|error| format_json_error(&error))
     }
 
     /// Returns an error with the file and the number of the line.
@@ -309,9 +309,9 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     if let Some(manifest) = Manifest::read(path)? {
         let name = |file: &PathBuf| file.strip_prefix(path).ok()?.to_str().map(str::to_owned);
-        let first = files.len();
+        let n_before = files.len();
         add_files(&path.join("train"), files)?;
-        for file in files.iter().skip(first) {
+        for file in files.iter().skip(n_before) {
             match name(file).and_then(|name| manifest.files.get(&name)) {
                 Some(digest) => digest.check(file)?,
                 None => {

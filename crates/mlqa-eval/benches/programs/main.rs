@@ -79,17 +79,17 @@ impl Bench {
 
     /// Runs both programs alternately, prints a row of the table and returns their outputs.
     fn run_row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
-        let mut uses = [Vec::new(), Vec::new()];
+        let mut resource_uses = [Vec::new(), Vec::new()];
         let outputs = ["ours", "peer"].map(|name| self.folder.join(name));
         let mut without_imports = Vec::new();
         for _ in 0..self.options.rounds {
-            uses[0].push(run(&mut ours, &outputs[0])?);
-            uses[1].push(run(&mut peer, &outputs[1])?);
+            resource_uses[0].push(run(&mut ours, &outputs[0])?);
+            resource_uses[1].push(run(&mut peer, &outputs[1])?);
             let peer_output: Value = serde_json::from_slice(&fs::read(&outputs[1])?)?;
             without_imports.extend(peer_output["seconds"].as_f64());
         }
         without_imports.sort_unstable_by(f64::total_cmp);
-        let [ours, peer] = uses.map(|uses| median(&uses));
+        let [ours, peer] = resource_uses.map(|uses| median(&uses));
         let ratio = |peer: f64| format!("{:.1}", peer / ours.wall);
         let without_imports = without_imports
             .get(without_imports.len() / 2)

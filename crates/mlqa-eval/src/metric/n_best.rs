@@ -78,8 +78,8 @@ impl NBest {
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), Error> {
-    let by_id: BTreeMap<&str, &NBest> = all.iter().map(|list| (list.id.as_str(), list)).collect();
+pub fn write_n_best(path: impl AsRef<Path>, lists: &[NBest]) -> Result<(), Error> {
+    let by_id: BTreeMap<&str, &NBest> = lists.iter().map(|list| (list.id.as_str(), list)).collect();
     write_json(path.as_ref(), &by_id)
 }
 

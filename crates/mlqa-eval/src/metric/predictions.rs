@@ -75,8 +75,8 @@ impl Predictions {
 
 impl From<&[NBest]> for Predictions {
     /// The best answer of each question.
-    fn from(all: &[NBest]) -> Self {
-        Self(all.iter().map(|one| (one.id.clone(), one.answer().to_owned())).collect())
+    fn from(lists: &[NBest]) -> Self {
+        Self(lists.iter().map(|list| (list.id.clone(), list.answer().to_owned())).collect())
     }
 }
 
@@ -99,9 +99,9 @@ impl NullOdds {
 
     /// Collects the null odds of n-best lists. Lists of questions without windows have no odds and
     /// are skipped.
-    pub fn of(all: &[NBest]) -> Self {
-        let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
-        Self(all.iter().filter_map(odds).collect())
+    pub fn of(lists: &[NBest]) -> Self {
+        let odds = |list: &NBest| Some((list.id.clone(), list.null_odds()?));
+        Self(lists.iter().filter_map(odds).collect())
     }
 
     /// Writes `{"<id>": 0.25, …}` with sorted ids, atomically.

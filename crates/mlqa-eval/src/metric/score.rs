@@ -222,15 +222,15 @@ const MAX_PAIRS: usize = 64 * 64;
 
 /// Computes the F1 of two token multisets; 0 if they have no common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
-    let common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
+    let n_common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
         true => predicted.count_common_with_short(gold),
         false => count_common_with_long(predicted, gold),
     };
-    if common == 0 {
+    if n_common == 0 {
         return 0.0;
     }
-    let precision = common as f64 / predicted.len() as f64;
-    let recall = common as f64 / gold.len() as f64;
+    let precision = n_common as f64 / predicted.len() as f64;
+    let recall = n_common as f64 / gold.len() as f64;
     (2.0 * precision * recall) / (precision + recall)
 }
 

@@ -318,8 +318,8 @@ mod tests {
         };
         let mut spaced = String::new();
         for c in text.chars() {
-            let separate = rules.language().base() == "zh" && is_han(c);
-            match separate {
+            let is_separate = rules.language().base() == "zh" && is_han(c);
+            match is_separate {
                 true => spaced.extend([' ', c, ' ']),
                 false => spaced.push(c),
             }

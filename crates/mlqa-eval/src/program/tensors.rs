@@ -49,7 +49,7 @@ impl IntTensor {
 const WINDOWS_KEY: &str = "windows";
 
 /// Writes the window tensors of `program`, atomically.
-pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
+pub fn write_tensors(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
     let error = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
         TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)

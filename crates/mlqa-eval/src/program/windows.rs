@@ -8,7 +8,7 @@ use crate::{
 use clap::ValueEnum;
 use tokenizers::Tokenizer;
 
-use super::tensors::{IntTensor, write_ints};
+use super::tensors::{IntTensor, write_tensors};
 use super::{Failure, print};
 
 /// Split questions and contexts into windows of token ids, the inputs of a model.
@@ -147,7 +147,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         IntTensor::mask_of("attention_mask", &rows, row_length),
         IntTensor::from_values("question", &question_indices),
     ];
-    write_ints(&args.out, &tensors, args.cut.program())?;
+    write_tensors(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
     print(&format!("{questions} questions, {rows} rows of {row_length} tokens\n"))
 }

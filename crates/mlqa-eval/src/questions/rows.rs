@@ -186,11 +186,11 @@ fn parse_lines<T: DeserializeOwned>(
     text: &str,
     path: &Path,
     expected: &'static str,
-    mut each: impl FnMut(T),
+    mut visit: impl FnMut(T),
 ) -> Result<(), Error> {
     let numbered_lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     for (index, line) in numbered_lines {
-        each(parse_json(line, path, expected).map_err(|error| match error {
+        visit(parse_json(line, path, expected).map_err(|error| match error {
             Error::Json { path, column, message, expected, .. } => {
                 Error::Json { path, line: index + 1, column: column.max(1), message, expected }
             }
@@ -217,11 +217,11 @@ struct Rows {
 impl Rows {
     fn add(&mut self, fields: Fields) {
         let Fields { id, title, context, question, answers, extra } = fields;
-        let (title, context) = (self.share(title), self.share(context));
+        let (title, context) = (self.share_text(title), self.share_text(context));
         self.all.push(Row { title, context, qa: squad::Qa { id, question, answers, extra } });
     }
 
-    fn share(&mut self, text: String) -> Arc<str> {
+    fn share_text(&mut self, text: String) -> Arc<str> {
         self.shared_texts.get(text.as_str()).cloned().unwrap_or_else(|| {
             let text: Arc<str> = text.into();
             self.shared_texts.insert(Arc::clone(&text));

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use super::tokens::{tokenize, untruncated};
+use super::tokens::{clear_truncation, tokenize};
 use crate::Error;
 
 /// The share of the questions' vocabulary that occurs in a text.
@@ -43,7 +43,7 @@ where
     Q: AsRef<str> + Sync,
     T: AsRef<str> + Sync,
 {
-    let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
+    let tokenizer = clear_truncation(Cow::Borrowed(tokenizer))?;
     let ignored = ignored_ids(&tokenizer);
     let questions = distinct_tokens(questions, &tokenizer, &ignored, "a question")?;
     let text = distinct_tokens(text, &tokenizer, &ignored, "the text")?;

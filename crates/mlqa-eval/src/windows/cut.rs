@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use super::tokens::{layout, layout_error, tokenize, tokenize_as_is, untruncated};
+use super::tokens::{clear_truncation, layout, layout_error, tokenize, tokenize_as_is};
 use super::words::{Tokens, WordCache};
 use crate::metric::unicode::is_space;
 use crate::{Answer, Compatible, Error, Question};
@@ -305,7 +305,7 @@ impl<'a> WindowTokenizer<'a> {
     /// The errors of [`windows`] that concern the tokenizer.
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
-        let tokenizer = untruncated(tokenizer)?;
+        let tokenizer = clear_truncation(tokenizer)?;
         Ok(Self { cache: WordCache::of(&tokenizer), tokenizer, layout })
     }
 }
@@ -358,8 +358,8 @@ impl<'a> WindowCutter<'a> {
         let Self { tokenizer, specials, config, .. } = self;
         let WindowTokenizer { tokenizer, cache, .. } = &**tokenizer;
         let cache = cache.as_ref();
-        let run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
-        let tokenize = if run_qa { tokenize_as_is } else { tokenize };
+        let is_run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
+        let tokenize = if is_run_qa { tokenize_as_is } else { tokenize };
 
         // Many questions share a context, so each distinct context is tokenised once.
         let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
@@ -388,17 +388,17 @@ impl<'a> WindowCutter<'a> {
             .map(|(k, (question, &context))| {
                 let no_tokens = Tokens::default();
                 let context = contexts.get(context).unwrap_or(&no_tokens);
-                let text = match run_qa {
+                let text = match is_run_qa {
                     true => question.question.trim_start_matches(is_space),
                     false => &question.question,
                 };
                 let name = &|| format!("the text of question `{}`", question.id);
                 let question_ids = tokenize(tokenizer, cache, text, name)?.ids;
                 let question_ids = match question_ids.get(..config.max_question_length) {
-                    Some(truncated) if !run_qa => truncated,
+                    Some(truncated) if !is_run_qa => truncated,
                     _ => &question_ids,
                 };
-                QuestionCutter { question: k, config, specials, question_ids, context, run_qa }
+                QuestionCutter { question: k, config, specials, question_ids, context, is_run_qa }
                     .cut(question, purpose)
             })
             .collect::<Result<_, _>>()?;
@@ -421,7 +421,7 @@ struct QuestionCutter<'a> {
     question_ids: &'a [u32],
     context: &'a Tokens,
     /// Whether the windows are compatible with `run_qa`; see [`Compatible::RunQa`].
-    run_qa: bool,
+    is_run_qa: bool,
 }
 
 impl QuestionCutter<'_> {
@@ -431,7 +431,7 @@ impl QuestionCutter<'_> {
         let special_count = 2 + self.specials.between.len();
         let budget = config.max_length.saturating_sub(question_ids.len() + special_count);
         let fits = question_ids.len() + special_count + self.context.ids.len() <= config.max_length;
-        if budget <= config.doc_stride && !(self.run_qa && fits) {
+        if budget <= config.doc_stride && !(self.is_run_qa && fits) {
             return Err(Error::NoRoom {
                 id: question.id.clone(),
                 question: question_ids.len(),
@@ -453,7 +453,7 @@ impl QuestionCutter<'_> {
             let mut window = self.build_window(question_ids, from, to);
             window.max_context = match spans.len() {
                 1 => vec![true; to - from],
-                _ if self.run_qa => vec![true; to - from],
+                _ if self.is_run_qa => vec![true; to - from],
                 _ => (from..to).map(|token| best_span(&spans, token) == k).collect(),
             };
             if purpose == Purpose::Train {

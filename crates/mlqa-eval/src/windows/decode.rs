@@ -181,8 +181,8 @@ fn distinct_answers(question: &Question, rows: &[Row], spans: &[Span], n: usize)
         if text.is_empty() || !texts.insert(text) {
             continue;
         }
-        let leading = raw.chars().count() - raw.trim_start().chars().count();
-        candidates.push(span.candidate(rows, text, from + leading));
+        let leading_spaces = raw.chars().count() - raw.trim_start().chars().count();
+        candidates.push(span.candidate(rows, text, from + leading_spaces));
     }
     candidates
 }

@@ -34,7 +34,7 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 
 /// Returns the tokenizer without truncation and padding. The tokenizer is copied only if its file
 /// configures truncation or padding, because a copy is large and has an empty cache.
-pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
+pub(crate) fn clear_truncation(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
         return Ok(tokenizer);
     }

@@ -17,11 +17,11 @@ use tokenizers::{PostProcessorWrapper, Tokenizer};
 
 /// Maximum length of a cached word in bytes. Offsets in such a word fit into a byte; longer words
 /// are rare.
-const MAX_BYTES: usize = 64;
+const MAX_WORD_BYTES: usize = 64;
 /// Maximum number of words per shard. A word requires about 150 bytes.
-const MAX_WORDS: usize = 4096;
+const MAX_SHARD_WORDS: usize = 4096;
 /// Number of shards. Each shard has a separate lock, so that threads rarely wait for each other.
-const SHARDS: usize = 16;
+const SHARD_COUNT: usize = 16;
 /// Maximum number of added tokens for which the cache is used, because every text is searched for
 /// every added token.
 const MAX_ADDED_TOKENS: usize = 64;
@@ -54,7 +54,7 @@ impl WordCache {
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder();
         let is_one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
-        let supported = added.len() <= MAX_ADDED_TOKENS
+        let is_supported = added.len() <= MAX_ADDED_TOKENS
             && added.values().all(|token| is_one_word(&token.content))
             && normalizes_words(tokenizer.get_normalizer())
             && splits_words(tokenizer.get_pre_tokenizer())
@@ -64,12 +64,12 @@ impl WordCache {
                 None | Some(PostProcessorWrapper::Template(_))
             );
         let unknown_id = Layout::of(tokenizer).and_then(|layout| layout.unknown()).ok();
-        supported.then(|| {
+        is_supported.then(|| {
             let hasher = RandomState::new();
             let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
             let finder = |text: &str| Finder::new(text).into_owned();
             Self {
-                shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+                shards: std::iter::repeat_with(shard).take(SHARD_COUNT).collect(),
                 added: added.values().map(|token| finder(&token.content)).collect(),
                 added_ids: added.into_keys().filter(|&id| Some(id) != unknown_id).collect(),
                 hasher,
@@ -116,11 +116,11 @@ impl WordCache {
     fn shard(&self, word: &str) -> Option<&RwLock<PieceMap>> {
         // The map uses the low bits of the hash, so the shard is selected by the high bits.
         let hash = self.hasher.hash_one(word) >> 32;
-        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARDS)
+        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARD_COUNT)
     }
 
     fn look_up(&self, word: &str, at: usize, tokens: &mut Tokens) -> bool {
-        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_BYTES) else {
+        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_WORD_BYTES) else {
             return false;
         };
         let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
@@ -133,13 +133,13 @@ impl WordCache {
     }
 
     fn store(&self, word: &str, tokens: &Tokens) {
-        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_BYTES) else { return };
+        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_WORD_BYTES) else { return };
         let pieces = tokens.ids.iter().zip(&tokens.offsets).map(|(&id, &(start, end))| {
             Some((id, u8::try_from(start).ok()?, u8::try_from(end).ok()?))
         });
         let Some(pieces) = pieces.collect::<Option<Box<[Piece]>>>() else { return };
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-        if shard.len() < MAX_WORDS {
+        if shard.len() < MAX_SHARD_WORDS {
             shard.insert(word.into(), pieces);
         }
     }

@@ -104,11 +104,11 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
 
 #[test]
 fn missing_questions_and_gold_answers_are_errors() {
-    let none = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
-    assert!(matches!(none, Error::NoQuestions { .. }), "{none}");
+    let no_questions = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
+    assert!(matches!(no_questions, Error::NoQuestions { .. }), "{no_questions}");
     let data = dataset(vec![question("a", "", "x y", &[])]);
-    let gold = boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
-    assert!(matches!(gold, Error::NoGold { .. }), "{gold}");
+    let no_gold = boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
+    assert!(matches!(no_gold, Error::NoGold { .. }), "{no_gold}");
 }
 
 proptest! {

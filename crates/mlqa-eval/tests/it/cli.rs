@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::program;
 
-const GERMAN: &str = "fixtures/scorer/de/dataset.json fixtures/scorer/de/predictions.json";
+const GERMAN_FILES: &str = "fixtures/scorer/de/dataset.json fixtures/scorer/de/predictions.json";
 
 fn parse_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -57,9 +57,9 @@ fn errors_name_the_bad_input() {
     let program = program();
     program.copy("fixtures/scorer/en/dataset.json", "d.json");
     program.copy("fixtures/scorer/en/predictions.json", "p.json");
-    let full = program.read("d.json");
+    let dataset_text = program.read("d.json");
     program.write("malformed.json", "{\n\"data\": [\n{\"title\" 3}\n]}");
-    program.write("truncated.json", full.chars().take(20_000).collect::<String>());
+    program.write("truncated.json", dataset_text.chars().take(20_000).collect::<String>());
     program.write("empty.json", r#"{"data": []}"#);
     program.expect_rejections(&[
         ("score malformed.json p.json en", &["malformed.json:3:"]),
@@ -130,11 +130,11 @@ fn comparison_of_two_runs_equals_the_stored_file() {
 #[test]
 fn tables_are_printed_as_markdown_or_json() {
     let program = program();
-    let formatted = |name: &str| {
+    let print_as = |name: &str| {
         program.run(&format!("tables --table 000-1 --model ours --language zh --format {name}")).out
     };
-    assert!(formatted("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
-    assert_eq!(parse_json(&formatted("json"))[0]["value"].as_f64(), Some(60.13));
+    assert!(print_as("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
+    assert_eq!(parse_json(&print_as("json"))[0]["value"].as_f64(), Some(60.13));
     program.expect_rejection("tables --table 5", &["`5`", "000-1, 001-1"]);
     program
         .expect_rejection(&["tables", "--model", "no such model"], &["no published value matches"]);
@@ -201,11 +201,11 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
 #[test]
 fn score_prints_intervals_and_squad2_scores() {
     let program = program();
-    let value = parse_json(&program.run(&format!("score {GERMAN} de --intervals")).out);
+    let value = parse_json(&program.run(&format!("score {GERMAN_FILES} de --intervals")).out);
     assert_eq!(value["f1"].as_f64(), Some(49.807539682539684));
     let [low, high] = [0, 1].map(|k| value["exact_match_interval"][k].as_f64().unwrap());
     assert!(low < 32.5 && 32.5 < high && low > 10.0 && high < 55.0, "{value}");
-    let squad2 = program.run(&format!("score --squad2 {GERMAN}"));
+    let squad2 = program.run(&format!("score --squad2 {GERMAN_FILES}"));
     assert!(squad2.out.contains("\"HasAns_total\": "), "{}", squad2.out);
     assert!(squad2.err.lines().any(|line| line.starts_with("Missing prediction for ")));
 }

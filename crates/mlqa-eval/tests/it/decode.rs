@@ -103,20 +103,20 @@ fn errors_name_invalid_logits() {
     let (q, w) =
         ([question("first", 2), question("second", 2)], [window(0, 0, 2), window(1, 0, 2)]);
     let good = Array1::<f32>::zeros(5);
-    let run = |start: &[Array1<f32>], end: &[Array1<f32>]| {
+    let decode_error = |start: &[Array1<f32>], end: &[Array1<f32>]| {
         decode(&q, &w, start, end, &DecodeConfig::default()).unwrap_err()
     };
     for value in [f32::NAN, f32::INFINITY] {
         let mut bad = good.clone();
         bad[3] = value;
-        let error = run(&[good.clone(), good.clone()], &[good.clone(), bad]);
+        let error = decode_error(&[good.clone(), good.clone()], &[good.clone(), bad]);
         let Error::Logits { id, window, tensor, problem } = &error else { panic!("{error}") };
         assert_eq!((id.as_str(), *window, *tensor), ("second", 1, "end_logits"));
         assert!(problem.contains("token 3"), "{problem}");
     }
-    let error = run(&[good.clone(), Array1::zeros(4)], &[good.clone(), good.clone()]);
+    let error = decode_error(&[good.clone(), Array1::zeros(4)], &[good.clone(), good.clone()]);
     assert!(matches!(&error, Error::Logits { id, .. } if id == "second"), "{error}");
-    let error = run(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
+    let error = decode_error(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
     assert!(matches!(error, Error::LogitsCount { expected: 2, got: 1, .. }), "{error}");
     // Logits after the window are ignored, and −∞ is valid.
     let mut longer_row = Array1::<f32>::zeros(9);

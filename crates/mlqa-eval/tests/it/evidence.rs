@@ -31,12 +31,12 @@ fn share_of_extreme_swaps(differences: &[f64]) -> f64 {
     extreme.count() as f64 / f64::from(1u32 << count)
 }
 
-const SAMPLES: Resampling = Resampling { samples: 8_000, level: 0.9, seed: 7 };
+const RESAMPLING: Resampling = Resampling { samples: 8_000, level: 0.9, seed: 7 };
 
 #[test]
 fn intervals_agree_with_all_samples() {
     for values in [vec![0.0, 1.0, 1.0, 0.0, 1.0], vec![0.1, 0.25, 0.9, 0.4], vec![3.0]] {
-        let interval = bootstrap(&values, &SAMPLES).unwrap();
+        let interval = bootstrap(&values, &RESAMPLING).unwrap();
         let all = all_means(&values);
         let share = |end: f64| {
             let below = all.iter().filter(|&&mean| mean <= end + 1e-9).count();
@@ -62,7 +62,7 @@ fn p_values_agree_with_all_swaps_and_samples() {
         vec![0.0, 0.0, 0.0],
     ] {
         let pairs: Vec<(f64, f64)> = differences.iter().map(|d| (0.25, 0.25 + d)).collect();
-        let test = paired_test(&pairs, &SAMPLES).unwrap();
+        let test = paired_test(&pairs, &RESAMPLING).unwrap();
         let exact = share_of_extreme_swaps(&differences);
         assert!((test.p_randomisation - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         let mean = differences.iter().sum::<f64>() / differences.len() as f64;
@@ -76,7 +76,7 @@ fn p_values_agree_with_all_swaps_and_samples() {
         assert!((test.difference.mean - mean).abs() < 1e-12);
         // Swapping the runs changes only the sign of the difference.
         let swapped: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
-        let swapped_test = paired_test(&swapped, &SAMPLES).unwrap();
+        let swapped_test = paired_test(&swapped, &RESAMPLING).unwrap();
         assert_eq!(swapped_test.p_randomisation, test.p_randomisation);
         assert_eq!(swapped_test.difference.mean, -test.difference.mean);
     }

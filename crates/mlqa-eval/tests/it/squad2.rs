@@ -77,9 +77,9 @@ proptest! {
         let values: Vec<f64> =
             rows.iter().enumerate().map(|(k, row)| f64::from(row.2) + k as f64 / 100.0).collect();
         let (dataset, predicted, odds) = (dataset(&golds), predictions(&predicted), odds(&values));
-        let at = |threshold| score_squad2(&dataset, &predicted, Some(&odds), threshold).unwrap();
-        let all: Vec<_> = values.iter().map(|value| at(*value)).chain([at(-1.0)]).collect();
-        let [exact, f1] = at(0.0).best.unwrap();
+        let score_at = |threshold| score_squad2(&dataset, &predicted, Some(&odds), threshold).unwrap();
+        let all: Vec<_> = values.iter().map(|value| score_at(*value)).chain([score_at(-1.0)]).collect();
+        let [exact, f1] = score_at(0.0).best.unwrap();
         let best_exact = all.iter().map(|score| score.all.exact).fold(0.0, f64::max);
         let best_f1 = all.iter().map(|score| score.all.f1).fold(0.0, f64::max);
         prop_assert!((exact.score - best_exact).abs() < 1e-9, "{exact:?} {best_exact}");

@@ -20,11 +20,11 @@ fn question(context: &str, answer: &str) -> Question {
     question_with_answer("What is the name of it?", context, answer)
 }
 
-fn small(max_length: usize, doc_stride: usize) -> WindowConfig {
+fn config(max_length: usize, doc_stride: usize) -> WindowConfig {
     WindowConfig { max_length, doc_stride, ..WindowConfig::default() }
 }
 
-fn slice(text: &str, from: usize, to: usize) -> String {
+fn substring(text: &str, from: usize, to: usize) -> String {
     text.chars().skip(from).take(to - from).collect()
 }
 
@@ -33,7 +33,7 @@ fn answer_text(window: &Window, context: &str) -> String {
     let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
     let from = window.offsets[start - window.context_start].0;
     let to = window.offsets[end - window.context_start].1;
-    slice(context, from, to)
+    substring(context, from, to)
 }
 
 /// Checks that the answer's span is the smallest of all token spans that cover the answer.
@@ -79,8 +79,8 @@ fn separators_determine_the_layout() {
         assert_eq!(window.offsets.len(), context.len());
         assert!(window.max_context.iter().all(|&max| max));
         // Segment 1 begins at the second `</s>`, or at the context if there is one separator.
-        let zeros = 1 + question_ids.len() + 1;
-        let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= zeros)).collect();
+        let segment_1_start = 1 + question_ids.len() + 1;
+        let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= segment_1_start)).collect();
         assert_eq!(window.token_type_ids, types);
         assert_eq!(answer_text(window, &q.context), "red house");
     }
@@ -140,7 +140,7 @@ fn windows_without_the_answer_point_at_cls_or_are_dropped() {
     let tokenizer = tokenizer();
     let context = format!("{} Berlin {}", "one two three ".repeat(30), "four five six ".repeat(30));
     let q = question(&context, "Berlin");
-    let mut config = small(60, 10);
+    let mut config = config(60, 10);
     let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
     let with_answer: Vec<&Window> = all.iter().filter(|w| w.start_position != Some(0)).collect();
     assert!(!with_answer.is_empty() && with_answer.len() < all.len());
@@ -178,9 +178,9 @@ fn long_questions_are_truncated_and_impossible_settings_rejected() {
             .unwrap();
     assert_eq!(all[0].context_start, 1 + 64 + 2);
     let error =
-        windows(std::slice::from_ref(&q), &tokenizer, &small(100, 40), Purpose::Eval).unwrap_err();
+        windows(std::slice::from_ref(&q), &tokenizer, &config(100, 40), Purpose::Eval).unwrap_err();
     assert!(matches!(&error, Error::NoRoom { id, budget: 32, .. } if id == "q"), "{error}");
-    let error = windows(&[q], &tokenizer, &small(0, 0), Purpose::Eval).unwrap_err();
+    let error = windows(&[q], &tokenizer, &config(0, 0), Purpose::Eval).unwrap_err();
     assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
 }
 
@@ -232,7 +232,7 @@ proptest! {
             ..question(&context, words[0])
         };
         let tokenizer = TOKENIZER.with(Clone::clone);
-        let all = windows(std::slice::from_ref(&q), &tokenizer, &small(400, 10), Purpose::Train).unwrap();
+        let all = windows(std::slice::from_ref(&q), &tokenizer, &config(400, 10), Purpose::Train).unwrap();
         prop_assert_eq!(all.len(), 1);
         check_smallest_span(&all[0], &q);
         prop_assert_ne!(all[0].start_position, Some(0));
