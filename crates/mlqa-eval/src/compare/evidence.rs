@@ -12,7 +12,7 @@ use crate::Error;
 /// Options of the bootstrap and the randomisation test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resampling {
-    /// Number of bootstrap samples, and of random swaps in the randomisation test; at least 1.
+    /// Number of samples of the bootstrap and of the randomisation test; at least 1.
     pub samples: usize,
     /// Confidence level, between 0 and 1.
     pub level: f64,
@@ -70,8 +70,8 @@ pub struct Interval {
 /// Computes the mean of one value per question and its percentile bootstrap interval (Efron and
 /// Tibshirani 1993).
 ///
-/// Questions are drawn with replacement and assumed independent. Questions of one paragraph are not
-/// fully independent, so the interval is slightly too narrow.
+/// Questions are drawn with replacement and are assumed to be independent. Questions of one
+/// paragraph are not fully independent, so the interval is slightly too narrow.
 ///
 /// ```
 /// use mlqa_eval::{Resampling, bootstrap};

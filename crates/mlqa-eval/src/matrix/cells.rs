@@ -26,7 +26,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// F1 and exact match.
+    /// Returns F1 and exact match.
     pub(crate) fn scores(&self) -> ScoreMeans {
         ScoreMeans {
             f1: self.f1,
@@ -62,7 +62,7 @@ pub struct Average {
 }
 
 impl Average {
-    /// F1 and exact match.
+    /// Returns F1 and exact match.
     pub(crate) fn scores(&self) -> ScoreMeans {
         ScoreMeans { f1: self.f1, em: self.em, ..ScoreMeans::default() }
     }

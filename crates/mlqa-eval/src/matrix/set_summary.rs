@@ -79,8 +79,8 @@ impl Matrix {
     /// includes the set's name.
     ///
     /// If all files of a set have scores under SQuAD's English normalisation (as XQuAD's do), the
-    /// set's name refers to these scores, and `<set>-mlqa-rules` to the scores under MLQA's
-    /// normalisation. Other sets have scores under MLQA's normalisation only.
+    /// matrix `<set>` has these scores, and the matrix `<set>-mlqa-rules` has the scores under
+    /// MLQA's normalisation. Other sets have scores under MLQA's normalisation only.
     ///
     /// ```
     /// use mlqa_eval::{BoundaryCounts, FileScore, Language, Matrix, SetScores};

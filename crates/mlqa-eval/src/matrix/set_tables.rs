@@ -80,7 +80,7 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     format!("\n### {heading}\n\n{table}")
 }
 
-/// The column codes: languages in [`TableOrder`], then the average.
+/// Returns the columns: languages in [`TableOrder`], then the average.
 fn column_codes<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let languages = codes.clone().filter(|code| *code != AVERAGE);
     let languages: BTreeSet<TableOrder> =

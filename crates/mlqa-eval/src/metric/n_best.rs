@@ -73,8 +73,8 @@ impl NBest {
     }
 }
 
-/// Writes n-best lists atomically as one indented JSON object that maps sorted question ids to
-/// lists of answers.
+/// Writes n-best lists atomically as one indented JSON object. Its keys are the sorted question
+/// ids.
 ///
 /// # Errors
 /// [`Error::Write`].
@@ -89,8 +89,8 @@ const CHUNK_QUESTIONS: usize = 32;
 const LINE_BYTES: usize = 4096;
 const SEPARATOR: &str = ",\n";
 
-/// Streaming writer of n-best lists. The file is one JSON object that maps question ids to lists of
-/// answers, with one question per line.
+/// Streaming writer of n-best lists. The file is one JSON object that maps question ids to n-best
+/// lists, with one question per line.
 pub struct NBestFile {
     file: AtomicFile,
     separator: &'static str,

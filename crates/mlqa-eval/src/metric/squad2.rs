@@ -43,7 +43,7 @@ pub struct Squad2Score {
     pub unanswered: Vec<String>,
 }
 
-/// A question's result before the threshold is applied.
+/// A question's result. Applying the threshold may replace `exact` and `f1`.
 struct QuestionResult<'a> {
     id: &'a str,
     has_answer: bool,

@@ -50,7 +50,7 @@ pub struct Args {
     /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().max_answer_length)]
     max_answer_length: usize,
-    /// Predict "no answer" if the null score exceeds the best answer's score by more than this
+    /// Predict "no answer" if the null score exceeds the best answer's score by more than T
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     null_threshold: Option<f32>,
 }

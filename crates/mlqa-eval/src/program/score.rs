@@ -53,7 +53,7 @@ pub struct Args {
     /// thresholds as well [default: no_answer_probability in the rows of the predictions file]
     #[arg(long, value_name = "FILE", requires = "squad2")]
     null_odds: Option<PathBuf>,
-    /// Questions with null odds above this count as predicted "no answer"
+    /// Questions with null odds above T count as predicted "no answer"
     #[arg(
         long,
         value_name = "T",
@@ -122,8 +122,8 @@ impl NormArg {
         self.norm.map(|norm| matches!(norm, Norm::Squad))
     }
 
-    /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note for a
-    /// language outside MLQA, which may be a typing error.
+    /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note if the
+    /// language is not in MLQA, because the code may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Failure> {
         if matches!(self.norm, Some(Norm::Squad)) {
             return Ok(Normalization::SquadEn);

@@ -48,7 +48,7 @@ impl IntTensor {
 /// Metadata key for the program whose windows the file contains: `mlqa-eval` or `run_qa`.
 const WINDOWS_KEY: &str = "windows";
 
-/// Writes the window tensors of `program`, atomically.
+/// Writes the windows of `program` as tensors, atomically.
 pub fn write_tensors(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
     let error = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {

@@ -91,7 +91,7 @@ impl CutArgs {
     }
 }
 
-/// Number of questions whose windows are in memory at once.
+/// Number of questions in a block.
 const BLOCK: usize = 256;
 
 /// A block of questions and their windows. [`Window::question`] is an index in the block.
@@ -100,7 +100,7 @@ pub struct Block<'a> {
     pub windows: Vec<Window>,
 }
 
-/// A tokenizer with window options.
+/// Splits questions into windows, in blocks.
 pub struct BlockCutter {
     config: WindowConfig,
     tokenizer: Tokenizer,

@@ -247,7 +247,7 @@ fn is_blank(text: &str) -> bool {
     text.chars().all(is_space)
 }
 
-/// A context and the byte position of each code point and of its end.
+/// A context, with the byte positions of its code points and of its end.
 struct Context<'a> {
     text: &'a str,
     byte_positions: Vec<usize>,

@@ -12,7 +12,7 @@ use crate::{Error, Question, Window, WindowConfig};
 /// A question may be counted in several fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowCounts {
-    /// Number of all questions.
+    /// Number of questions.
     pub questions: usize,
     /// Questions without an answer.
     pub without_answer: usize,

@@ -20,7 +20,8 @@ pub struct Coverage {
     pub ratio: f64,
 }
 
-/// Computes the coverage of `questions` by `text`, both lists of strings.
+/// Computes the share of the vocabulary of `questions` that occurs in `text`. Both are lists of
+/// strings.
 ///
 /// Special tokens and tokens that consist only of word boundaries (`▁`) are ignored.
 ///
@@ -55,7 +56,7 @@ where
     Ok(Coverage { covered, total, ratio: covered as f64 / total as f64 })
 }
 
-/// Gemma's vocabulary has tokens of up to 31 spaces.
+/// Maximum number of spaces in an ignored token. Gemma's vocabulary has tokens of up to 31 spaces.
 const MAX_SPACES: usize = 32;
 
 fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {

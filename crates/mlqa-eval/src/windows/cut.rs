@@ -219,8 +219,8 @@ pub struct Window {
     /// character (bytes) have the offsets of the whole character. With [`Compatible::RunQa`], the
     /// tokenizer's offsets are unchanged.
     pub offsets: Vec<(usize, usize)>,
-    /// For each context token, whether this window is the one that shows the token with the most
-    /// context on both sides, as BERT defines it; always true for [`Compatible::RunQa`].
+    /// For each context token, whether the token has more context in this window than in any other
+    /// window, as BERT defines it; always true for [`Compatible::RunQa`].
     pub max_context: Vec<bool>,
     /// Index in `input_ids` of the answer's first token; `None` for [`Purpose::Eval`].
     pub start_position: Option<usize>,

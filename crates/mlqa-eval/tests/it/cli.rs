@@ -148,7 +148,7 @@ fn coverage_of_folders_has_one_entry_per_language() {
         let name = format!("questions/test-context-en-question-{language}.json");
         program.copy(&format!("fixtures/scorer/{language}/dataset.json"), &name);
     }
-    // Questions on other contexts and languages without a text are ignored.
+    // Files with contexts in other languages, and languages without a text file, are ignored.
     let spanish = "fixtures/scorer/es/dataset.json";
     program.copy(spanish, "questions/test-context-de-question-es.json");
     program.write("texts/triples.de.txt", "der die das\nwas wie wer\n");

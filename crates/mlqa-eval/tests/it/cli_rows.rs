@@ -8,8 +8,8 @@ fn jsonl(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-/// The first error line of `score` and `check`, and of `windows` if the feature `windows` is
-/// enabled.
+/// Returns the first error line of `score`, of `check` and, if the feature is enabled, of
+/// `windows`.
 fn error_lines(program: &Program, data: &str) -> Vec<String> {
     let mut commands = vec![format!("score {data} predictions.json en"), format!("check {data}")];
     if cfg!(feature = "windows") {

@@ -10,7 +10,7 @@ use testkit::Program;
 use crate::common::{run_qa_golden, run_qa_logit};
 use crate::program;
 
-/// The arguments of `windows` or `decode` for `data.json`.
+/// Returns the arguments of `windows` or `decode` for `data.json`.
 fn arguments(command: &str, options: &str) -> String {
     let tokenizer = "--tokenizer fixtures/tokenizer.json";
     format!("{command} data.json {tokenizer} --max-length 128 --doc-stride 32 {options}")

@@ -155,8 +155,8 @@ fn array_views_are_accepted_and_files_are_written() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
-    /// The result equals an exhaustive search over the n highest starts and ends; of equal logits,
-    /// the first is used. With an n_best of 9 or more, the search covers all spans of the window.
+    /// The result equals that of an exhaustive search over the n highest starts and ends; of equal
+    /// logits, the first is used. If n_best is at least 9, the search covers all spans.
     #[test]
     fn equals_exhaustive_search_over_the_n_highest(
         start in prop::collection::vec(-3_i8..3, 12), end in prop::collection::vec(-3_i8..3, 12),

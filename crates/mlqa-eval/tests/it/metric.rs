@@ -55,7 +55,7 @@ fn score_files_equals_reading_and_scoring() {
     for (from, to) in [
         ("", ""),
         ("\"version\"", "\"versions\""),
-        // `Dataset::read` and `score_files` report the same error message.
+        // For invalid files, `Dataset::read` and `score_files` report equal messages.
         ("\"context\": \"", "\"contexts\": \""),
         ("\"context\": \"", "\"context\": 3, \"x\": \""),
         ("\"context\": \"", "\"context\": \"\\x"),
