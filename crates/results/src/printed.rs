@@ -64,8 +64,8 @@ impl PrintedTable {
     ///
     /// # Errors
     /// [`Error::Table`] for an unknown table, or if none of the run's numbers belongs to the table.
-    /// A number belongs to a table that contains its metric; except for MLQA, NER and XNLI, the
-    /// table must also contain its data set. Numbers that do not belong to the table are skipped.
+    /// A number belongs to the table if the table contains its metric and, except for the tables of
+    /// MLQA, NER and XNLI, its data set. Numbers that do not belong to the table are skipped.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
         let table_error = |message: String| Err(Error::Table { id: id.to_owned(), message });
         let layout = match id {

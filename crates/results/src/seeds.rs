@@ -32,7 +32,7 @@ pub struct SeedSummary {
     /// The papers' "(avg)" row. The entry for [`AVERAGE`] is the mean and interval of the seeds'
     /// means over languages, as in XLM-K's tables.
     pub scores: Metrics<MeanInterval>,
-    /// The seed with the best [`AVERAGE`]; the first seed if several are equal.
+    /// The seed with the highest average of the selected metric; the first of equally good seeds.
     pub best_seed: u64,
     /// The papers' "(max)" row: the numbers of the best seed.
     pub best: Metrics<f64>,
