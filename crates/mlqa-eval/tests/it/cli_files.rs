@@ -118,7 +118,7 @@ fn folds_are_scored_together() {
 }
 
 #[test]
-fn error_is_one_line_for_any_input() {
+fn ids_with_line_breaks_do_not_split_errors() {
     let program = program();
     let rows = r#"{"data": [{"paragraphs": [{"context": "a", "qas": [
         {"id": "x\n\u001b[2J", "question": "", "answers": []},

@@ -158,7 +158,7 @@ proptest! {
     /// The result equals that of an exhaustive search over the n highest starts and ends; of equal
     /// logits, the first is used. If n_best is at least 9, the search covers all spans.
     #[test]
-    fn equals_exhaustive_search_over_the_n_highest(
+    fn decoding_equals_an_exhaustive_search(
         start in prop::collection::vec(-3_i8..3, 12), end in prop::collection::vec(-3_i8..3, 12),
         max_answer_length in 1_usize..6, n_best in 1_usize..60,
     ) {
@@ -189,7 +189,7 @@ proptest! {
 }
 
 #[test]
-fn extreme_settings_are_handled() {
+fn a_huge_n_best_is_supported_and_nan_is_rejected() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
     let logits = [arr1(&[0.0, 1.0, 5.0, 3.0, 2.0, 4.0, 0.0])];
     let config = |n_best| DecodeConfig { n_best, ..DecodeConfig::default() };

@@ -2,8 +2,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs a shell script that writes the programs of a test. If this process wrote a program, the
-/// file might still be open in a process started by another test, and could not be executed.
+/// Runs a shell script that writes the programs of a test. If the test itself wrote them, a child
+/// process of another test could inherit an open file, which could then not be executed.
 fn run_sh(folder: &Path, script: &str) {
     let mut command = Command::new("sh");
     let status = command.args(["-e", "-c", script]).current_dir(folder).status();

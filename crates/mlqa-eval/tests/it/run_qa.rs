@@ -113,7 +113,7 @@ fn answers_equal_transformers() {
         let odds = NullOdds::of(&all);
         all.iter().for_each(|list| check_list(list, run, &odds));
         unanswered += all.iter().filter(|list| list.answer().is_empty()).count();
-        // The default mode returns other candidates than the mode `run_qa`.
+        // The candidates of the default mode differ from those of the mode `run_qa`.
         let default_config = DecodeConfig { compatible: None, ..config };
         let default_lists = decode(&questions, &windows, &start, &end, &default_config).unwrap();
         assert!(

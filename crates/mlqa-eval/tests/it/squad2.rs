@@ -1,4 +1,4 @@
-//! SQuAD 2.0 scores compared with the definition.
+//! SQuAD 2.0 scores compared with values computed in Python and with an exhaustive search.
 use mlqa_eval::{Dataset, NullOdds, Predictions, score_squad2};
 use proptest::prelude::*;
 

@@ -84,9 +84,9 @@ fn separators_determine_the_layout() {
         assert_eq!(window.token_type_ids, types);
         assert_eq!(answer_text(window, &q.context), "red house");
     }
-    let eval = windows(&[q], &tokenizer, &WindowConfig::default(), Purpose::Eval).unwrap();
-    assert!(eval[0].token_type_ids.iter().all(|&id| id == 0));
-    assert_eq!((eval[0].start_position, eval[0].end_position), (None, None));
+    let eval_windows = windows(&[q], &tokenizer, &WindowConfig::default(), Purpose::Eval).unwrap();
+    assert!(eval_windows[0].token_type_ids.iter().all(|&id| id == 0));
+    assert_eq!((eval_windows[0].start_position, eval_windows[0].end_position), (None, None));
 }
 
 #[test]
@@ -246,14 +246,14 @@ thread_local! {
 #[test]
 fn unusable_training_questions_are_counted() {
     let tokenizer = tokenizer();
-    let long = "house ".repeat(40);
+    let long_question = "house ".repeat(40);
     let words = "red ".repeat(30);
     let questions = [
         crate::common::question("plain", "What?", "A red house.", &[("red", 2)]),
         crate::common::question("none", "What?", "A red house.", &[]),
         crate::common::question("blank answer", "What?", "A red house.", &[(" ", 1)]),
         crate::common::question("blank context", "What?", " ", &[]),
-        crate::common::question("cut", &long, "A red house.", &[("red", 2)]),
+        crate::common::question("cut", &long_question, "A red house.", &[("red", 2)]),
         crate::common::question("outside", "What?", &words, &[(words.trim_end(), 0)]),
     ];
     let config = WindowConfig {
