@@ -41,7 +41,7 @@ def word(ch):
 
 
 def cased(ch):
-    """Whether a character is Cased and not Case_Ignorable: a sigma after it is final."""
+    """Whether a character is Cased and not Case_Ignorable, so that a following sigma is final."""
     return (ch + "\u03a3").lower()[-1] == "\u03c2"
 
 

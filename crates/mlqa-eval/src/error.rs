@@ -95,7 +95,8 @@ pub enum Error {
     /// A tokenizer could not be loaded or used.
     #[error("tokenizer {name}: {message}")]
     Tokenizer {
-        /// The tokenizer file, or `on` and a description of the text that could not be tokenised.
+        /// The tokenizer file, or the operation that failed: `truncation`, or `on` and a
+        /// description of the text.
         name: String,
         /// The cause.
         message: String,

@@ -51,7 +51,7 @@ fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static s
 
 /// Deserialises an offset. Files from pandas or CSV may have floats without a fraction, or text,
 /// instead of integers.
-pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+pub(crate) fn read_offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     struct Offset;
     impl Visitor<'_> for Offset {
         type Value = usize;
@@ -84,7 +84,7 @@ pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Err
 }
 
 /// Deserialises the entries of an object in file order.
-pub(crate) fn in_order<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn read_entries<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Vec<(String, V)>, D::Error> {
     struct Entries<V>(PhantomData<V>);

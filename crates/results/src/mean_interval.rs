@@ -82,13 +82,13 @@ impl From<f64> for MeanInterval {
 
 impl Display for MeanInterval {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let digits = f.precision().unwrap_or(1);
+        let decimals = f.precision().unwrap_or(1);
         match f.sign_plus() {
-            true => write!(f, "{:+.digits$}", self.mean)?,
-            false => write!(f, "{:.digits$}", self.mean)?,
+            true => write!(f, "{:+.decimals$}", self.mean)?,
+            false => write!(f, "{:.decimals$}", self.mean)?,
         }
         match self.half_width {
-            Some(half) => write!(f, " ± {half:.digits$}"),
+            Some(half) => write!(f, " ± {half:.decimals$}"),
             None => Ok(()),
         }
     }

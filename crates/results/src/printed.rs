@@ -64,8 +64,8 @@ impl PrintedTable {
     ///
     /// # Errors
     /// [`Error::Table`] for an unknown table, or if none of the run's numbers belongs to the table.
-    /// A number belongs to a table that contains its metric; except for MLQA, NER and XNLI, the
-    /// table must also contain its data set. Numbers that do not belong to the table are skipped.
+    /// A number belongs to the table if the table contains its metric and, except for the tables of
+    /// MLQA, NER and XNLI, its data set. Numbers that do not belong to the table are skipped.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
         let table_error = |message: String| Err(Error::Table { id: id.to_owned(), message });
         let layout = match id {
@@ -107,16 +107,16 @@ impl PrintedTable {
     /// slashes, intervals follow `±`, and `–` marks missing values. The run's rows are bold; in
     /// Table 5, the run's columns are bold.
     pub fn to_markdown(&self) -> String {
-        let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_unique);
-        let columns = self.cells.iter().map(|cell| self.column(cell));
+        let rows = self.cells.iter().map(|cell| self.row_title(cell)).fold(Vec::new(), push_unique);
+        let columns = self.cells.iter().map(|cell| self.column_title(cell));
         let mut columns = columns.fold(Vec::new(), push_unique);
         // The average is the last column, after the languages that are not in the paper.
         columns.sort_by_key(|column| column == "avg");
         let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
         let metrics = metrics.fold(Vec::new(), push_unique);
-        let key = |cell: &Cell| [cell.number.metric.clone(), self.row(cell), self.column(cell)];
+        let key = |c: &Cell| [c.number.metric.clone(), self.row_title(c), self.column_title(c)];
         let texts_by_key: BTreeMap<[String; 3], String> =
-            self.cells.iter().map(|cell| (key(cell), self.text(cell))).collect();
+            self.cells.iter().map(|cell| (key(cell), self.format_cell(cell))).collect();
         let mut table = Table::new(self.corner_title(&metrics), &columns);
         for row in &rows {
             let cell_text = |column: &String| {
@@ -171,7 +171,7 @@ impl PrintedTable {
         self.cells.first().map_or("", |cell| &cell.number.setting)
     }
 
-    fn row(&self, cell: &Cell) -> String {
+    fn row_title(&self, cell: &Cell) -> String {
         let Measured { model, setting, .. } = &cell.number;
         let is_other_setting = self.layout == Layout::Languages && setting != self.main_setting();
         match self.layout {
@@ -182,7 +182,7 @@ impl PrintedTable {
         }
     }
 
-    fn column(&self, cell: &Cell) -> String {
+    fn column_title(&self, cell: &Cell) -> String {
         let Measured { model, setting, language, metric, .. } = &cell.number;
         match self.layout {
             Layout::Languages => language.clone(),
@@ -194,14 +194,14 @@ impl PrintedTable {
         }
     }
 
-    fn text(&self, cell: &Cell) -> String {
-        let digits = match cell.number.metric.as_str() {
+    fn format_cell(&self, cell: &Cell) -> String {
+        let decimals = match cell.number.metric.as_str() {
             "facts" | "relations" => 0,
             _ if self.id == "001-7" => 2,
             _ => 1,
         };
-        let sd = cell.sd.map(|sd| format!(" (sd {sd:.digits$})")).unwrap_or_default();
-        format!("{:.digits$}{sd}", cell.number.mean_interval())
+        let sd = cell.sd.map(|sd| format!(" (sd {sd:.decimals$})")).unwrap_or_default();
+        format!("{:.decimals$}{sd}", cell.number.mean_interval())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{MeanInterval, Measured, over_seeds};
 pub const AVERAGE: &str = "average";
 
 /// Values in percent by metric (`f1`, `accuracy`) and language.
-type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
+type Metrics<T> = BTreeMap<String, BTreeMap<String, T>>;
 
 /// Means and intervals over several seeds, and the best seed.
 ///
@@ -31,28 +31,28 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 pub struct SeedSummary {
     /// The papers' "(avg)" row. The entry for [`AVERAGE`] is the mean and interval of the seeds'
     /// means over languages, as in XLM-K's tables.
-    pub scores: Numbers<MeanInterval>,
-    /// The seed with the best [`AVERAGE`]; the first seed if several are equal.
+    pub scores: Metrics<MeanInterval>,
+    /// The seed with the highest average of the selected metric; the first of equally good seeds.
     pub best_seed: u64,
     /// The papers' "(max)" row: the numbers of the best seed.
-    pub best: Numbers<f64>,
+    pub best: Metrics<f64>,
     /// The numbers of each seed, including [`AVERAGE`], in the order of the seeds.
-    pub seeds: Vec<Numbers<f64>>,
+    pub seeds: Vec<Metrics<f64>>,
 }
 
 impl SeedSummary {
     /// Summarises the scores of the seeds. The metric `select_by` determines the best seed. Returns
     /// `None` if `seeds` is empty.
     pub fn of(
-        seeds: impl IntoIterator<Item = (u64, Numbers<f64>)>,
+        seeds: impl IntoIterator<Item = (u64, Metrics<f64>)>,
         select_by: &str,
     ) -> Option<Self> {
-        let mut seeds: Vec<(u64, Numbers<f64>)> = seeds.into_iter().collect();
+        let mut seeds: Vec<(u64, Metrics<f64>)> = seeds.into_iter().collect();
         for scores in seeds.iter_mut().flat_map(|(_, metrics)| metrics.values_mut()) {
             let average = MeanInterval::of(scores.values().copied()).mean;
             scores.insert(AVERAGE.to_owned(), average);
         }
-        let average = |metrics: &Numbers<f64>| metrics.get(select_by)?.get(AVERAGE).copied();
+        let average = |metrics: &Metrics<f64>| metrics.get(select_by)?.get(AVERAGE).copied();
         let mut best = seeds.first()?;
         for seed in &seeds {
             if average(&seed.1) > average(&best.1) {
@@ -82,11 +82,11 @@ impl SeedSummary {
 }
 
 /// Returns the numbers of each metric, sorted by language code, with the average last.
-fn measured_numbers(model: &str, setting: &str, seeds: &[Numbers<f64>]) -> Vec<Measured> {
+fn measured_numbers(model: &str, setting: &str, seeds: &[Metrics<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for (metric, by_language) in seeds.first().into_iter().flatten() {
         let number = |code: &str, name: &str| {
-            let seed_value = |seed: &Numbers<f64>| seed.get(metric)?.get(code).copied();
+            let seed_value = |seed: &Metrics<f64>| seed.get(metric)?.get(code).copied();
             Measured::of_seeds(model, setting, name, metric, seeds.iter().filter_map(seed_value))
         };
         let languages = by_language.keys().filter(|code| *code != AVERAGE);

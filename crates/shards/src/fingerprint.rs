@@ -9,8 +9,9 @@ use crate::{Error, Result};
 /// The hash input of a field contains the lengths of its name and value, so that different lists of
 /// fields never have the same hash input.
 ///
-/// A task adds its examples and options, which determine its losses together with the parameters.
-/// Paths are not included, so that a run can be resumed after its folder was moved.
+/// A training task adds its examples and options. Together with the model's parameters, they
+/// determine the losses. Paths are not included, so that a run can be resumed after its folder was
+/// moved.
 ///
 /// # Example
 /// ```
@@ -94,13 +95,13 @@ impl Fingerprint {
     pub fn finish(self) -> Result<String> {
         match self.serialization_error {
             Some((field, reason)) => Err(Error::Fingerprint { field, reason }),
-            None => Ok(hexadecimal(&self.hash.finalize())),
+            None => Ok(to_hex(&self.hash.finalize())),
         }
     }
 }
 
 /// Formats bytes as hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn hashed_bytes_are_lengths_names_and_values() {
         let expected = Sha256::digest(b"\x02\0\0\0\0\0\0\0id\x03\0\0\0\0\0\0\0abc");
-        assert_eq!(hash(|fingerprint| fingerprint.add("id", "abc")), hexadecimal(&expected));
+        assert_eq!(hash(|fingerprint| fingerprint.add("id", "abc")), to_hex(&expected));
         // The hash of an empty input (FIPS 180-2).
         assert!(hash(|fingerprint| fingerprint).starts_with("e3b0c44298fc1c14"));
     }

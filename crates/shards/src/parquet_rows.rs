@@ -37,7 +37,7 @@ impl ParquetRows {
     ///
     /// Members are sorted by name. Binary columns are skipped, because JSON cannot represent them.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
-        let Some(row) = catch_panics(|| self.next())? else { return Ok(false) };
+        let Some(row) = catch_panics(|| self.next_row())? else { return Ok(false) };
         let columns =
             || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
         let to_member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
@@ -47,27 +47,27 @@ impl ParquetRows {
         Ok(true)
     }
 
-    /// Moves to the position after `rows` rows; returns `false` if the file has fewer rows. Skipped
-    /// row groups are not read.
-    pub(crate) fn skip(&mut self, mut rows: u64) -> Result<bool, String> {
+    /// Moves to the position after the first `count` rows; returns `false` if the file has fewer
+    /// rows. Skipped row groups are not read.
+    pub(crate) fn seek(&mut self, mut count: u64) -> Result<bool, String> {
         (self.next_group, self.rows) = (0, None);
         let groups = self.file.metadata().row_groups();
         for group_rows in groups.iter().map(RowGroupMetaData::num_rows) {
-            match rows.checked_sub(u64::try_from(group_rows).unwrap_or(0)) {
-                Some(remaining) => rows = remaining,
+            match count.checked_sub(u64::try_from(group_rows).unwrap_or(0)) {
+                Some(remaining) => count = remaining,
                 None => break,
             }
             self.next_group += 1;
         }
-        for _ in 0..rows {
-            if catch_panics(|| self.next())?.is_none() {
+        for _ in 0..count {
+            if catch_panics(|| self.next_row())?.is_none() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn next(&mut self) -> Result<Option<parquet::record::Row>, ParquetError> {
+    fn next_row(&mut self) -> Result<Option<parquet::record::Row>, ParquetError> {
         loop {
             if let Some(row) = self.rows.as_mut().and_then(Iterator::next) {
                 return row.map(Some);

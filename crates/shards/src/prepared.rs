@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::fingerprint::hexadecimal;
+use crate::fingerprint::to_hex;
 use crate::{Error, Result};
 
 /// File name of the manifest.
@@ -42,18 +42,18 @@ impl FileDigest {
         let mut file = File::open(path).map_err(file_error)?;
         let mut hash = Sha256::new();
         let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
-        Ok(Self { bytes, sha256: hexadecimal(&hash.finalize()) })
+        Ok(Self { bytes, sha256: to_hex(&hash.finalize()) })
     }
 }
 
-/// Information about a prepared folder that a command provides for the manifest.
+/// Information that a command provides for the manifest of a prepared folder.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
     pub program: &'static str,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
-    /// Counts of the written data.
+    /// Counts of the written data, such as `{"rows": 2}`.
     pub counts: serde_json::Value,
 }
 
@@ -70,7 +70,7 @@ pub struct Manifest {
     pub version: String,
     /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
-    /// Counts of the written data.
+    /// Counts of the written data, such as `{"rows": 2}`.
     pub counts: serde_json::Value,
     /// The input files by path.
     pub inputs: BTreeMap<PathBuf, FileDigest>,

@@ -40,7 +40,7 @@ use crate::{
 pub struct ShardedJsonl<T> {
     lines: ShuffledLines,
     /// Number of non-blank lines.
-    examples: u64,
+    example_count: u64,
     example_type: PhantomData<fn() -> T>,
 }
 
@@ -50,9 +50,9 @@ impl<T> ShardedJsonl<T> {
     /// # Errors
     /// The errors of [`ShuffleConfig::validate`].
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
-        let examples = shards.lines();
+        let example_count = shards.lines();
         let lines = ShuffledLines::new(shards, config)?;
-        Ok(Self { lines, examples, example_type: PhantomData })
+        Ok(Self { lines, example_count, example_type: PhantomData })
     }
 }
 
@@ -79,11 +79,11 @@ impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
     }
 
     fn examples(&self) -> Option<u64> {
-        Some(self.examples)
+        Some(self.example_count)
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.number("examples", self.examples);
+        fingerprint.number("examples", self.example_count);
         self.lines.fingerprint(fingerprint);
     }
 }

@@ -19,7 +19,7 @@ use crate::{Error, Fingerprint, Manifest, Result};
 const SHARD_NAMES: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
 
 /// Formats the error of a single line of JSON as `column 5: …`.
-fn column_error(error: &serde_json::Error) -> String {
+fn format_json_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let suffix = format!(" at line {} column {}", error.line(), error.column());
     format!("column {}: {}", error.column(), text.strip_suffix(&suffix).unwrap_or(&text))
@@ -47,7 +47,7 @@ fn is_parquet(path: &Path) -> bool {
 
 /// Returns the term for a record of the shard in error messages: `row` for Parquet files, else
 /// `line`.
-fn unit(path: &Path) -> &'static str {
+fn record_term(path: &Path) -> &'static str {
     if is_parquet(path) { "row" } else { "line" }
 }
 
@@ -77,13 +77,12 @@ impl ShardLine<'_> {
     /// # Errors
     /// The parse error with its column.
     pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
-        serde_json::from_slice(without_bom(self.text)).map_err(|error| column_error(&error))
+        serde_json::from_slice(without_bom(self.text)).map_err(|error| format_json_error(&error))
     }
 
     /// Returns an error with the file and the number of the line.
     pub fn error(&self, reason: impl std::fmt::Display) -> Error {
-        let unit = unit(self.path);
-        Error::file(self.path, format!("{unit} {}, {reason}", self.number))
+        Error::file(self.path, format!("{} {}, {reason}", record_term(self.path), self.number))
     }
 }
 
@@ -132,7 +131,8 @@ impl ShardFile {
         while reader.read(&mut line)? {
             hash.update(&line);
             if !is_blank(&line) {
-                let line = ShardLine { path, number: reader.lines, text: without_line_end(&line) };
+                let line =
+                    ShardLine { path, number: reader.n_lines, text: without_line_end(&line) };
                 visit(line).map_err(|reason| line.error(reason))?;
                 lines += 1;
             }
@@ -140,7 +140,7 @@ impl ShardFile {
         Ok(Self {
             path: path.to_owned(),
             lines,
-            bytes: reader.bytes,
+            bytes: reader.n_bytes,
             digest: hash.finalize().into(),
             size_and_time: size_and_time(&metadata),
         })
@@ -167,7 +167,7 @@ impl ShardFile {
     /// # Errors
     /// [`Error::File`] if the size has changed.
     pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
-        if reader.bytes == self.bytes { Ok(()) } else { Err(self.changed_error(reader.bytes)) }
+        if reader.n_bytes == self.bytes { Ok(()) } else { Err(self.changed_error(reader.n_bytes)) }
     }
 
     fn changed_error(&self, bytes: u64) -> Error {
@@ -211,7 +211,7 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Opens files, and the shards ([`is_shard`]) of folders, sorted by name.
+    /// Opens files and folders. The shards of a folder ([`is_shard`]) are sorted by name.
     ///
     /// If a folder has a [`Manifest`], the shards of its subfolder `train` are opened and checked
     /// for changes.
@@ -309,9 +309,9 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     if let Some(manifest) = Manifest::read(path)? {
         let name = |file: &PathBuf| file.strip_prefix(path).ok()?.to_str().map(str::to_owned);
-        let first = files.len();
+        let n_before = files.len();
         add_files(&path.join("train"), files)?;
-        for file in files.iter().skip(first) {
+        for file in files.iter().skip(n_before) {
             match name(file).and_then(|name| manifest.files.get(&name)) {
                 Some(digest) => digest.check(file)?,
                 None => {
@@ -376,9 +376,9 @@ pub(crate) struct LineReader {
     path: PathBuf,
     input: Input,
     /// Number of uncompressed bytes read.
-    pub(crate) bytes: u64,
+    pub(crate) n_bytes: u64,
     /// Number of lines read.
-    pub(crate) lines: u64,
+    pub(crate) n_lines: u64,
 }
 
 enum Input {
@@ -409,13 +409,13 @@ impl LineReader {
         } else {
             Input::Plain(file)
         };
-        Ok(Self { path: path.to_owned(), input, bytes: 0, lines: 0 })
+        Ok(Self { path: path.to_owned(), input, n_bytes: 0, n_lines: 0 })
     }
 
     #[cfg(feature = "parquet")]
     fn open_parquet(path: &Path) -> Result<Self> {
-        let rows = ParquetRows::open(path).map_err(|reason| Error::file(path, reason))?;
-        Ok(Self { path: path.to_owned(), input: Input::Rows(Box::new(rows)), bytes: 0, lines: 0 })
+        let rows = Box::new(ParquetRows::open(path).map_err(|reason| Error::file(path, reason))?);
+        Ok(Self { path: path.to_owned(), input: Input::Rows(rows), n_bytes: 0, n_lines: 0 })
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -436,15 +436,15 @@ impl LineReader {
         };
         let length = result.map_err(|error| self.read_error(&error))? as u64;
         if length > MAX_LINE_BYTES {
-            let unit = unit(&self.path);
+            let unit = record_term(&self.path);
             let reason = format!(
                 "{unit} {} is longer than {MAX_LINE_BYTES} bytes; expected one example per line",
-                self.lines + 1
+                self.n_lines + 1
             );
             return Err(Error::file(&self.path, reason));
         }
-        self.bytes += length;
-        self.lines += u64::from(length > 0);
+        self.n_bytes += length;
+        self.n_lines += u64::from(length > 0);
         Ok(length > 0)
     }
 
@@ -457,7 +457,7 @@ impl LineReader {
                 std::io::copy(&mut decoder.take(byte), &mut std::io::sink())
             }
             #[cfg(feature = "parquet")]
-            Input::Rows(rows) => match rows.skip(line) {
+            Input::Rows(rows) => match rows.seek(line) {
                 Ok(has_position) => Ok(if has_position { byte } else { 0 }),
                 Err(reason) => Err(std::io::Error::other(reason)),
             },
@@ -466,7 +466,7 @@ impl LineReader {
             let reason = format!("the file ends before byte {byte}, the end of line {line}");
             return Err(Error::file(&self.path, reason));
         }
-        (self.bytes, self.lines) = (byte, line);
+        (self.n_bytes, self.n_lines) = (byte, line);
         Ok(())
     }
 
@@ -477,7 +477,7 @@ impl LineReader {
             }
             _ => error.to_string(),
         };
-        let unit = unit(&self.path);
-        Error::file(&self.path, format!("after {unit} {}: {reason}", self.lines))
+        let unit = record_term(&self.path);
+        Error::file(&self.path, format!("after {unit} {}: {reason}", self.n_lines))
     }
 }

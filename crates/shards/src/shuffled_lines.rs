@@ -121,13 +121,13 @@ struct BlockReader {
 
 struct OpenShard {
     shard: usize,
-    lines: LineReader,
+    reader: LineReader,
 }
 
 /// Lines that are shuffled together.
 #[derive(Default)]
 struct Block {
-    /// Position of the block's start, except that `returned_lines` counts the returned lines.
+    /// Position of the next line: the block's start and the number of returned lines.
     position: ShardPosition,
     text: Vec<u8>,
     lines: Vec<BlockLine>,
@@ -251,8 +251,8 @@ impl ShuffledLines {
         for &LinePosition { shard, byte, line } in &position.readers {
             let file = self.shards.files().get(shard);
             let file = file.ok_or_else(|| format!("there is no shard with index {shard}"))?;
-            let lines = file.reader_at(byte, line)?;
-            reader.readers.push(OpenShard { shard, lines });
+            let open_shard = OpenShard { shard, reader: file.reader_at(byte, line)? };
+            reader.readers.push(open_shard);
         }
         self.next_block = Some(NextBlock::Idle(reader));
         self.block = Block { position, ..Block::default() };
@@ -309,10 +309,10 @@ impl ShuffledLines {
 impl BlockReader {
     /// Returns the position of the start of the next block.
     fn position(&self) -> ShardPosition {
-        let readers = self.readers.iter().map(|OpenShard { shard, lines }| LinePosition {
+        let readers = self.readers.iter().map(|OpenShard { shard, reader }| LinePosition {
             shard: *shard,
-            byte: lines.bytes,
-            line: lines.lines,
+            byte: reader.n_bytes,
+            line: reader.n_lines,
         });
         let (opened, turn, block) = (self.opened, self.turn, self.block_index);
         ShardPosition { block, returned_lines: 0, readers: readers.collect(), opened, turn }
@@ -341,19 +341,19 @@ impl BlockReader {
             while self.readers.len() < self.config.open_shards {
                 let Some(&shard) = self.order.get(self.opened) else { break };
                 let Some(file) = self.shards.files().get(shard) else { break };
-                self.readers.push(OpenShard { shard, lines: file.reader_at(0, 0)? });
+                self.readers.push(OpenShard { shard, reader: file.reader_at(0, 0)? });
                 self.opened += 1;
             }
             if self.turn >= self.readers.len() {
                 self.turn = 0;
             }
-            let Some(reader) = self.readers.get_mut(self.turn) else { return Ok(None) };
-            if reader.lines.read(&mut self.line)? {
+            let Some(open) = self.readers.get_mut(self.turn) else { return Ok(None) };
+            if open.reader.read(&mut self.line)? {
                 self.turn += 1;
-                return Ok(Some((reader.shard, reader.lines.lines)));
+                return Ok(Some((open.shard, open.reader.n_lines)));
             }
-            if let Some(file) = self.shards.files().get(reader.shard) {
-                file.check_end(&reader.lines)?;
+            if let Some(file) = self.shards.files().get(open.shard) {
+                file.check_end(&open.reader)?;
             }
             self.readers.remove(self.turn);
         }

@@ -1,6 +1,6 @@
 //! Generates the inputs of the benchmark: question files, predictions and logits. Every run
-//! generates equal files. The questions are copies of XQuAD's questions, as many as in MLQA by
-//! default.
+//! generates equal files. The questions are copies of XQuAD's questions; by default, there are
+//! about as many as in MLQA's English test set.
 use std::fs;
 use std::io;
 use std::path::Path;

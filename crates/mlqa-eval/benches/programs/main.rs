@@ -1,8 +1,7 @@
 //! Compares `mlqa-eval` with equivalent Python programs. Each program runs in a separate process.
 //!
-//! `mlqa-eval` and the Python program for the same task run alternately. Each row of the printed
-//! table has the median times of both programs. The benchmark fails if the results of the two
-//! programs differ.
+//! The two programs for a task run alternately. Each row of the printed table has their median
+//! times. The benchmark fails if their results differ.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod inputs;
@@ -56,7 +55,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn script(&self, path: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+    fn find_script(&self, path: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
         let path = path.cloned().unwrap_or_else(|| self.root.join(".peers").join(name));
         if !path.is_file() {
             eprintln!("skipped: {} does not exist; see benches/README.md", path.display());
@@ -65,13 +64,13 @@ impl Bench {
         Some(path)
     }
 
-    fn ours(&self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
         command.args(arguments).current_dir(&self.folder);
         command
     }
 
-    fn python(&self, script: &Path) -> Command {
+    fn python_command(&self, script: &Path) -> Command {
         let mut command = Command::new(&self.python);
         command.arg("-B").arg(script).current_dir(&self.folder);
         command.stderr(std::process::Stdio::null());
@@ -79,18 +78,18 @@ impl Bench {
     }
 
     /// Runs both programs alternately, prints a row of the table and returns their outputs.
-    fn row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
-        let mut uses = [Vec::new(), Vec::new()];
+    fn run_row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
+        let mut resource_uses = [Vec::new(), Vec::new()];
         let outputs = ["ours", "peer"].map(|name| self.folder.join(name));
         let mut without_imports = Vec::new();
         for _ in 0..self.options.rounds {
-            uses[0].push(run(&mut ours, &outputs[0])?);
-            uses[1].push(run(&mut peer, &outputs[1])?);
+            resource_uses[0].push(run(&mut ours, &outputs[0])?);
+            resource_uses[1].push(run(&mut peer, &outputs[1])?);
             let peer_output: Value = serde_json::from_slice(&fs::read(&outputs[1])?)?;
             without_imports.extend(peer_output["seconds"].as_f64());
         }
         without_imports.sort_unstable_by(f64::total_cmp);
-        let [ours, peer] = uses.map(|uses| median(&uses));
+        let [ours, peer] = resource_uses.map(|uses| median(&uses));
         let ratio = |peer: f64| format!("{:.1}", peer / ours.wall);
         let without_imports = without_imports
             .get(without_imports.len() / 2)
@@ -110,11 +109,11 @@ impl Bench {
 
     fn compare_scoring(&self, inputs: &Inputs, language: &str, script: &Path) -> io::Result<()> {
         let files = [&*inputs.dataset, &*inputs.predictions, language];
-        let ours = self.ours(&[&["score"], &files[..]].concat());
-        let mut peer = self.python(script);
+        let ours = self.command(&[&["score"], &files[..]].concat());
+        let mut peer = self.python_command(script);
         peer.args(files);
         let name = format!("scoring, {language}, {} questions", inputs.questions);
-        let [ours, peer] = self.row(&name, ours, peer)?;
+        let [ours, peer] = self.run_row(&name, ours, peer)?;
         assert_eq!(ours, peer, "the scores differ");
         Ok(())
     }
@@ -124,22 +123,23 @@ impl Bench {
         let tokenizer = self.root.join("data/base/tokenizer.json");
         let tokenizer = tokenizer.to_str().unwrap();
         let args = [&*inputs.dataset, "--tokenizer", tokenizer, "--compatible", "run_qa"];
-        let ours = self.ours(&[&["windows", "--out", "windows.safetensors"], &args[..]].concat());
-        let mut peer = self.python(&script);
+        let ours =
+            self.command(&[&["windows", "--out", "windows.safetensors"], &args[..]].concat());
+        let mut peer = self.python_command(&script);
         peer.args(["features", &inputs.dataset, tokenizer]);
         let name = format!("features, {} questions", inputs.questions);
-        let [ours, peer] = self.row(&name, ours, peer)?;
+        let [ours, peer] = self.run_row(&name, ours, peer)?;
         let rows = serde_json::from_str::<Value>(&peer)?["rows"].as_u64().unwrap();
         assert!(ours.contains(&format!(", {rows} rows of 384")), "{ours}");
         let Some(utils_qa) = utils_qa else { return Ok(()) };
         write_logits(&self.folder.join("logits.safetensors"), usize::try_from(rows).unwrap())?;
         let out = ["--logits", "logits.safetensors", "--out", "p.json", "--n-best", "n_best.json"];
-        let ours = self.ours(&[&["decode"], &args[..], &out[..]].concat());
-        let mut peer = self.python(&script);
+        let ours = self.command(&[&["decode"], &args[..], &out[..]].concat());
+        let mut peer = self.python_command(&script);
         peer.args(["decode", &inputs.dataset, tokenizer, "logits.safetensors"]);
         peer.arg(utils_qa).arg(&self.folder);
         let name = format!("features and decoding, {rows} rows");
-        let [_, peer] = self.row(&name, ours, peer)?;
+        let [_, peer] = self.run_row(&name, ours, peer)?;
         let peer_seconds = serde_json::from_str::<Value>(&peer)?["decoding"].as_f64().unwrap();
         let seconds = self.time_decoding(inputs).map_err(io::Error::other)?;
         println!(
@@ -198,13 +198,13 @@ fn main() -> io::Result<()> {
         "| case | ours | peer | times | without imports | CPU ours | peer | MiB ours | peer |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
-    if let Some(script) = bench.script(mlqa.as_ref(), "mlqa_evaluation_v1.py") {
+    if let Some(script) = bench.find_script(mlqa.as_ref(), "mlqa_evaluation_v1.py") {
         for language in languages {
             let inputs = Inputs::write(&data, &bench.folder, language, *copies)?;
             bench.compare_scoring(&inputs, language, &script)?;
         }
     }
-    let utils_qa = bench.script(utils_qa.as_ref(), "utils_qa.py");
+    let utils_qa = bench.find_script(utils_qa.as_ref(), "utils_qa.py");
     let inputs = Inputs::write(&data, &bench.folder, "en", *copies)?;
     bench.compare_decoding(&inputs, utils_qa.as_deref())
 }

@@ -12,7 +12,7 @@ use crate::Error;
 /// Options of the bootstrap and the randomisation test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resampling {
-    /// Number of bootstrap samples, and of random swaps in the randomisation test; at least 1.
+    /// Number of samples of the bootstrap and of the randomisation test; at least 1.
     pub samples: usize,
     /// Confidence level, between 0 and 1.
     pub level: f64,
@@ -49,7 +49,7 @@ impl Resampling {
 
     /// Returns the sorted means of all bootstrap samples of `values`, and the ends of the central
     /// interval that contains the fraction `level` of these means.
-    fn means(&self, values: &[f64]) -> (Vec<f64>, (f64, f64)) {
+    fn means_and_interval(&self, values: &[f64]) -> (Vec<f64>, (f64, f64)) {
         let means = results::bootstrap_means(values, self.samples, self.seed);
         let interval = results::percentile_interval(&means, self.level);
         (means, interval)
@@ -70,8 +70,8 @@ pub struct Interval {
 /// Computes the mean of one value per question and its percentile bootstrap interval (Efron and
 /// Tibshirani 1993).
 ///
-/// Questions are drawn with replacement and assumed independent. Questions of one paragraph are not
-/// fully independent, so the interval is slightly too narrow.
+/// Questions are drawn with replacement and are assumed to be independent. Questions of one
+/// paragraph are not fully independent, so the interval is slightly too narrow.
 ///
 /// ```
 /// use mlqa_eval::{Resampling, bootstrap};
@@ -89,7 +89,7 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
     config.check()?;
     check_not_empty(values.len())?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let (_, (low, high)) = config.means(values);
+    let (_, (low, high)) = config.means_and_interval(values);
     Ok(Interval { mean, low, high })
 }
 
@@ -132,13 +132,13 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let count = differences.len() as f64;
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
-    let (means, (low, high)) = config.means(&differences);
+    let (means, (low, high)) = config.means_and_interval(&differences);
     // Rounding depends on the order of the terms, so two sums of equal exact value can differ in
     // the last digits.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
-    let bootstrap_count = means.iter().filter(|&&m| is_extreme(m - mean)).count();
+    let extreme_means = means.iter().filter(|&&m| is_extreme(m - mean)).count();
 
     let nonzero: Vec<f64> =
         differences.into_iter().filter(|&difference| difference != 0.0).collect();
@@ -153,17 +153,17 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
         }
         total.abs() >= sum.abs() - tolerance
     };
-    let swap_count = (0..config.samples).into_par_iter().filter(is_extreme_swap).count();
+    let extreme_swaps = (0..config.samples).into_par_iter().filter(is_extreme_swap).count();
     let p = |extreme: usize| (extreme + 1) as f64 / (config.samples + 1) as f64;
     Ok(PairedTest {
         difference: Interval { mean, low, high },
-        p_randomisation: p(swap_count),
-        p_bootstrap: p(bootstrap_count),
+        p_randomisation: p(extreme_swaps),
+        p_bootstrap: p(extreme_means),
     })
 }
 
-fn check_not_empty(values: usize) -> Result<(), Error> {
-    match values {
+fn check_not_empty(count: usize) -> Result<(), Error> {
+    match count {
         0 => Err(Error::config("values", "[]", "at least one value, one per question")),
         _ => Ok(()),
     }

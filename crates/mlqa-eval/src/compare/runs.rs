@@ -40,10 +40,10 @@ pub struct RunDifference {
     pub p_holm: f64,
 }
 
-/// A metric of one question, in percent.
-type Value = fn(&QuestionScore) -> f64;
+/// Computes a metric of one question, in percent.
+type MetricOf = fn(&QuestionScore) -> f64;
 
-const METRICS: [(&str, Value); 2] = [
+const METRICS: [(&str, MetricOf); 2] = [
     ("f1", |score| 100.0 * score.f1),
     ("em", |score| 100.0 * f64::from(u8::from(score.exact_match))),
 ];
@@ -93,7 +93,7 @@ pub fn compare_runs(
         seeds.iter().map(|seed| Ok(score(dataset, seed, rules)?.per_question)).collect()
     };
     let [first, second] = [scores(runs[0])?, scores(runs[1])?];
-    let row = |(metric, value): (&'static str, Value)| -> Result<RunDifference, Error> {
+    let row = |(metric, value): (&'static str, MetricOf)| -> Result<RunDifference, Error> {
         // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
         // values over questions.
         let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {

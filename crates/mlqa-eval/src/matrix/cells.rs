@@ -26,7 +26,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// F1 and exact match.
+    /// Returns F1 and exact match.
     pub(crate) fn scores(&self) -> ScoreMeans {
         ScoreMeans {
             f1: self.f1,
@@ -62,7 +62,7 @@ pub struct Average {
 }
 
 impl Average {
-    /// F1 and exact match.
+    /// Returns F1 and exact match.
     pub(crate) fn scores(&self) -> ScoreMeans {
         ScoreMeans { f1: self.f1, em: self.em, ..ScoreMeans::default() }
     }
@@ -83,7 +83,7 @@ impl Average {
 ///
 /// Serde uses the format of the files that [`Matrix::write_json`] writes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(try_from = "File", into = "File")]
+#[serde(try_from = "MatrixFile", into = "MatrixFile")]
 pub struct Matrix {
     /// Title of the tables.
     pub title: String,
@@ -125,7 +125,7 @@ impl Matrix {
 
     /// Returns the context languages (table rows) in [`TableOrder`].
     pub fn context_languages(&self) -> Vec<Language> {
-        in_order(self.cells.keys().map(|&(context, _)| context))
+        sorted_languages(self.cells.keys().map(|&(context, _)| context))
     }
 
     /// Returns the question languages (table columns) in [`TableOrder`].
@@ -144,7 +144,7 @@ impl Matrix {
     /// # Ok::<(), mlqa_eval::LanguageError>(())
     /// ```
     pub fn question_languages(&self) -> Vec<Language> {
-        in_order(self.cells.keys().map(|&(_, question)| question))
+        sorted_languages(self.cells.keys().map(|&(_, question)| question))
     }
 
     /// Computes the mean over the cells for which `keep(context, question)` is true; `None` if no
@@ -233,7 +233,7 @@ impl Matrix {
     /// [`Error::Read`]; [`Error::Json`]; [`Error::Content`] if a pair of languages occurs twice.
     pub fn read_json(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let file: File = read_json(
+        let file: MatrixFile = read_json(
             path,
             "a matrix: {\"title\": \"…\", \"cells\": [{\"context\": \"en\", \"question\": \"de\", \
              \"f1\": 0, \"em\": 0, \"questions\": 0}]}",
@@ -246,24 +246,24 @@ impl Matrix {
     /// # Errors
     /// [`Error::Write`].
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        write_json(path.as_ref(), &File::from(self.clone()))
+        write_json(path.as_ref(), &MatrixFile::from(self.clone()))
     }
 
     /// Returns the bytes that [`Matrix::write_json`] writes to the file `path`.
     pub(crate) fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        json_bytes(path, &File::from(self.clone()))
+        json_bytes(path, &MatrixFile::from(self.clone()))
     }
 }
 
-fn in_order(languages: impl Iterator<Item = TableOrder>) -> Vec<Language> {
+fn sorted_languages(languages: impl Iterator<Item = TableOrder>) -> Vec<Language> {
     let all: BTreeSet<TableOrder> = languages.collect();
     all.into_iter().map(|TableOrder(language)| language).collect()
 }
 
-impl From<Matrix> for File {
+impl From<Matrix> for MatrixFile {
     fn from(matrix: Matrix) -> Self {
         let cells = matrix.cells();
-        let cells = cells.map(|(context, question, &cell)| Entry { context, question, cell });
+        let cells = cells.map(|(context, question, &cell)| CellEntry { context, question, cell });
         let averages = Some(Averages {
             xlt: matrix.xlt(),
             gxlt: matrix.gxlt(),
@@ -274,12 +274,12 @@ impl From<Matrix> for File {
     }
 }
 
-impl TryFrom<File> for Matrix {
+impl TryFrom<MatrixFile> for Matrix {
     type Error = String;
 
-    fn try_from(file: File) -> Result<Self, String> {
+    fn try_from(file: MatrixFile) -> Result<Self, String> {
         let mut matrix = Self::new(file.title);
-        for Entry { context, question, cell } in file.cells {
+        for CellEntry { context, question, cell } in file.cells {
             if matrix.cells.insert((context.into(), question.into()), cell).is_some() {
                 return Err(format!(
                     "the cell of context {context} and question {question} occurs twice; remove one"
@@ -291,16 +291,16 @@ impl TryFrom<File> for Matrix {
 }
 
 #[derive(Deserialize, Serialize)]
-struct File {
+struct MatrixFile {
     #[serde(default)]
     title: String,
-    cells: Vec<Entry>,
+    cells: Vec<CellEntry>,
     #[serde(skip_deserializing)]
     averages: Option<Averages>,
 }
 
 #[derive(Deserialize, Serialize)]
-struct Entry {
+struct CellEntry {
     context: Language,
     question: Language,
     #[serde(flatten)]

@@ -42,7 +42,7 @@ impl Metric {
     }
 }
 
-/// The averages of a matrix with their names.
+/// Returns the averages of a matrix with their names.
 fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] {
     [
         ("XLT (diagonal)", matrix.xlt()),

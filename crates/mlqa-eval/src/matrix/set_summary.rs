@@ -34,12 +34,12 @@ pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
 impl FileScore {
     /// Returns the scores under MLQA's normalisation.
-    fn mlqa(&self) -> Option<ScoreMeans> {
+    fn mlqa_scores(&self) -> Option<ScoreMeans> {
         Some(ScoreMeans { f1: self.f1, em: self.em, ..ScoreMeans::default() })
     }
 
     /// Returns the scores under SQuAD's English normalisation; `None` if they are not reported.
-    fn squad(&self) -> Option<ScoreMeans> {
+    fn squad_scores(&self) -> Option<ScoreMeans> {
         let (f1, em) = self.squad_f1.zip(self.squad_em)?;
         Some(ScoreMeans { f1, em, ..ScoreMeans::default() })
     }
@@ -52,7 +52,7 @@ impl Matrix {
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
     ) -> Self {
-        Self::of_scores(title, files, FileScore::mlqa)
+        Self::of_scores(title, files, FileScore::mlqa_scores)
     }
 
     fn of_scores<'a>(
@@ -79,8 +79,8 @@ impl Matrix {
     /// includes the set's name.
     ///
     /// If all files of a set have scores under SQuAD's English normalisation (as XQuAD's do), the
-    /// set's name refers to these scores, and `<set>-mlqa-rules` to the scores under MLQA's
-    /// normalisation. Other sets have scores under MLQA's normalisation only.
+    /// matrix `<set>` has these scores, and the matrix `<set>-mlqa-rules` has the scores under
+    /// MLQA's normalisation. Other sets have scores under MLQA's normalisation only.
     ///
     /// ```
     /// use mlqa_eval::{BoundaryCounts, FileScore, Language, Matrix, SetScores};
@@ -108,20 +108,20 @@ impl Matrix {
                 let seeds: Vec<Self> = seeds.collect();
                 Self::over_seeds(format!("{title}, {set}{rules}"), &seeds)
             };
-            if files.iter().copied().flatten().any(|file| file.squad().is_none()) {
-                return vec![(set.to_owned(), matrix("", FileScore::mlqa))];
+            if files.iter().copied().flatten().any(|file| file.squad_scores().is_none()) {
+                return vec![(set.to_owned(), matrix("", FileScore::mlqa_scores))];
             }
-            let squad = matrix(", SQuAD's English rules", FileScore::squad);
+            let squad = matrix(", SQuAD's English rules", FileScore::squad_scores);
             let name = format!("{set}-mlqa-rules");
-            let mlqa = matrix(", MLQA's rules", FileScore::mlqa);
+            let mlqa = matrix(", MLQA's rules", FileScore::mlqa_scores);
             vec![(set.to_owned(), squad), (name, mlqa)]
         });
         matrices.into_values().flatten().collect()
     }
 }
 
-/// The scores of an evaluation set over seeds, by context language. [`AVERAGE`] is the unweighted
-/// mean over files.
+/// The scores of an evaluation set over seeds, by context language. The entry for [`AVERAGE`] is
+/// the unweighted mean over files.
 ///
 /// ```
 /// use mlqa_eval::{BoundaryCounts, FileScore, Language, SetSummary};
@@ -167,14 +167,14 @@ impl SetSummary {
     /// Aggregates the files of several seeds. Only values present for every seed are included.
     pub fn over_seeds<F: AsRef<[FileScore]>>(seeds: &[F]) -> Self {
         let scores =
-            |scores: fn(&FileScore) -> Option<ScoreMeans>| over_seeds(&by_language(seeds, scores));
+            |value: fn(&FileScore) -> Option<ScoreMeans>| over_seeds(&language_means(seeds, value));
         let mut summary = Self {
-            scores: scores(FileScore::mlqa),
-            squad: scores(FileScore::squad),
+            scores: scores(FileScore::mlqa_scores),
+            squad: scores(FileScore::squad_scores),
             ..Self::default()
         };
         for k in seeds.iter().take(1).flat_map(AsRef::as_ref).flat_map(|file| file.top_k.keys()) {
-            let scores = over_seeds(&by_language(seeds, |file| file.top_k.get(k).copied()));
+            let scores = over_seeds(&language_means(seeds, |file| file.top_k.get(k).copied()));
             for (name, em) in scores {
                 summary.top_k.entry(name).or_default().insert(k.clone(), em.mean);
             }
@@ -196,7 +196,7 @@ impl SetSummary {
     /// has the control's files for the same seeds in the same order.
     #[must_use]
     pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
-        let em = |seeds: &[F]| by_language(seeds, |file| Some(file.em));
+        let em = |seeds: &[F]| language_means(seeds, |file| Some(file.em));
         let average = |seed: &BTreeMap<String, MeanInterval>| seed.get(AVERAGE).map(|em| em.mean);
         let pairs: Option<Vec<(f64, f64)>> = em(seeds)
             .iter()
@@ -211,8 +211,8 @@ impl SetSummary {
     }
 }
 
-/// Computes a value for each set. The arguments of `value` are the set's name and, for every seed,
-/// the scores of its files.
+/// Computes a value for each evaluation set. The arguments of `value` are the set's name and, for
+/// every seed, the scores of the set's files.
 fn by_set<T>(
     seeds: &[&SetScores],
     value: impl Fn(&str, &[&[FileScore]]) -> T,
@@ -227,7 +227,7 @@ fn files_of<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
 
 /// Computes several means for each seed: over the files of each context language, and over all
 /// files. A mean is absent if `value` is `None` for one of its files.
-fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
+fn language_means<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
     value: impl Fn(&FileScore) -> Option<V>,
 ) -> Vec<BTreeMap<String, V::Summary>> {

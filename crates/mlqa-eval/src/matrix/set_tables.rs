@@ -57,7 +57,7 @@ fn score_table(
     runs: &[(&str, &SetSummary)],
     scores: fn(&SetSummary) -> &BTreeMap<String, ScoreMeans>,
 ) -> String {
-    let columns = columns(runs.iter().flat_map(|(_, run)| scores(run).keys()));
+    let columns = column_codes(runs.iter().flat_map(|(_, run)| scores(run).keys()));
     let mut table = Table::new("", &columns);
     for (title, run) in runs {
         table.row(*title, columns.iter().map(|column| cell(scores(run).get(column))));
@@ -66,7 +66,7 @@ fn score_table(
 }
 
 fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
-    let columns = columns(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
+    let columns = column_codes(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
     let mut table = Table::new("", std::iter::once("k".to_owned()).chain(columns.iter().cloned()));
     for (title, run) in runs {
         let ks: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
@@ -80,8 +80,8 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     format!("\n### {heading}\n\n{table}")
 }
 
-/// The column codes: languages in [`TableOrder`], then the average.
-fn columns<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+/// Returns the columns: languages in [`TableOrder`], then the average.
+fn column_codes<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let languages = codes.clone().filter(|code| *code != AVERAGE);
     let languages: BTreeSet<TableOrder> =
         languages.filter_map(|code| code.parse().ok().map(TableOrder)).collect();

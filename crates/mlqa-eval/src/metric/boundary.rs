@@ -136,7 +136,7 @@ fn span_class(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     }
 }
 
-/// Strips text that normalisation deletes from both ends of a span.
+/// Shortens a span at both ends by the text that normalisation deletes.
 fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;
@@ -167,7 +167,7 @@ pub fn boundaries(
     rules: Normalization,
 ) -> Result<BoundaryCounts, Error> {
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
-    let classes = classes(dataset, rules, |question| {
+    let classes = classify(dataset, rules, |question| {
         let list = lists.get(question.id.as_str()).filter(|list| !list.null)?;
         let best = list.candidates.first()?;
         Some((best.text.as_str(), vec![best.answer_start]))
@@ -191,10 +191,9 @@ pub fn boundary_classes(
     predictions: &Predictions,
     rules: Normalization,
 ) -> Result<Vec<(Option<BoundaryClass>, bool)>, Error> {
-    classes(dataset, rules, |question| {
+    classify(dataset, rules, |question| {
         let text = predictions.get(&question.id)?;
-        let starts = occurrences(&question.context, text);
-        Some((text, starts))
+        Some((text, occurrences(&question.context, text)))
     })
 }
 
@@ -208,17 +207,18 @@ fn occurrences(context: &str, text: &str) -> Vec<usize> {
         .collect()
 }
 
-fn classes<'a>(
+fn classify<'a>(
     dataset: &'a Dataset,
     rules: Normalization,
-    predicted: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
+    text_and_starts: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
 ) -> Result<Vec<(Option<BoundaryClass>, bool)>, Error> {
     dataset.require_questions()?;
     dataset
         .questions
         .par_iter()
         .map(|question| {
-            let Some((text, starts)) = predicted(question).filter(|(text, _)| !text.is_empty())
+            let Some((text, starts)) =
+                text_and_starts(question).filter(|(text, _)| !text.is_empty())
             else {
                 return Ok((None, false));
             };

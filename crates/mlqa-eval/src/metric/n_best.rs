@@ -73,13 +73,13 @@ impl NBest {
     }
 }
 
-/// Writes n-best lists atomically as one indented JSON object that maps sorted question ids to
-/// lists of answers.
+/// Writes n-best lists atomically as one indented JSON object. Its keys are the sorted question
+/// ids.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), Error> {
-    let by_id: BTreeMap<&str, &NBest> = all.iter().map(|list| (list.id.as_str(), list)).collect();
+pub fn write_n_best(path: impl AsRef<Path>, lists: &[NBest]) -> Result<(), Error> {
+    let by_id: BTreeMap<&str, &NBest> = lists.iter().map(|list| (list.id.as_str(), list)).collect();
     write_json(path.as_ref(), &by_id)
 }
 
@@ -89,8 +89,8 @@ const CHUNK_QUESTIONS: usize = 32;
 const LINE_BYTES: usize = 4096;
 const SEPARATOR: &str = ",\n";
 
-/// Streaming writer of n-best lists. The file is one JSON object that maps question ids to lists of
-/// answers, with one question per line.
+/// Streaming writer of n-best lists. The file is one JSON object that maps question ids to n-best
+/// lists, with one question per line.
 pub struct NBestFile {
     file: AtomicFile,
     separator: &'static str,

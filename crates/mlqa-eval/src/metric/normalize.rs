@@ -54,16 +54,16 @@ impl Normalization {
         }
     }
 
-    /// Length in code points of the article at the beginning of a text, or 0.
+    /// Returns the length in code points of the article at the beginning of a text, or 0.
     fn leading_article_length(self, text: &[(usize, char)]) -> usize {
         let end = match self.articles() {
             Articles::ArabicPrefix => text.len().min(2),
             Articles::Words(_) => text.iter().position(|&(_, c)| !is_word(c)).unwrap_or(text.len()),
         };
-        self.article(text.get(..end).unwrap_or_default())
+        self.article_length(text.get(..end).unwrap_or_default())
     }
 
-    /// Length in code points of the article at the end of a text, or 0.
+    /// Returns the length in code points of the article at the end of a text, or 0.
     fn trailing_article_length(self, text: &[(usize, char)]) -> usize {
         let start = match self.articles() {
             Articles::ArabicPrefix => text.len().saturating_sub(2),
@@ -71,11 +71,11 @@ impl Normalization {
                 text.iter().rposition(|&(_, c)| !is_word(c)).map_or(0, |at| at + 1)
             }
         };
-        self.article(text.get(start..).unwrap_or_default())
+        self.article_length(text.get(start..).unwrap_or_default())
     }
 
-    /// Length in code points of a word that is an article, or 0.
-    fn article(self, word: &[(usize, char)]) -> usize {
+    /// Returns the length of `word` in code points if it is an article, else 0.
+    fn article_length(self, word: &[(usize, char)]) -> usize {
         let text: String = word.iter().map(|&(_, c)| c).collect();
         let is_article = match self.articles() {
             Articles::ArabicPrefix => text == ARABIC_ARTICLE,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::files::{in_order, parse_json, read_json, read_text, write_json};
-use crate::questions::rows::{Id, rows_with};
+use crate::files::{parse_json, read_entries, read_json, read_text, write_json};
+use crate::questions::rows::{Id, parse_rows_with};
 use crate::{Error, NBest};
 
 const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}, or rows (a JSON \
@@ -46,7 +46,7 @@ impl Predictions {
 
     /// Parses a file's text like [`Predictions::read_with_odds`]; `path` is used in errors.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<(Self, Option<NullOdds>), Error> {
-        let rows: Option<Vec<Row>> = rows_with("prediction_text", text, path, EXPECTED)?;
+        let rows: Option<Vec<Row>> = parse_rows_with("prediction_text", text, path, EXPECTED)?;
         let Some(rows) = rows else {
             return Ok((Self(parse_json(text, path, EXPECTED)?), None));
         };
@@ -75,8 +75,8 @@ impl Predictions {
 
 impl From<&[NBest]> for Predictions {
     /// The best answer of each question.
-    fn from(all: &[NBest]) -> Self {
-        Self(all.iter().map(|one| (one.id.clone(), one.answer().to_owned())).collect())
+    fn from(lists: &[NBest]) -> Self {
+        Self(lists.iter().map(|list| (list.id.clone(), list.answer().to_owned())).collect())
     }
 }
 
@@ -86,7 +86,7 @@ impl From<&[NBest]> for Predictions {
 /// probabilities.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
-pub struct NullOdds(#[serde(deserialize_with = "in_order")] pub Vec<(String, f64)>);
+pub struct NullOdds(#[serde(deserialize_with = "read_entries")] pub Vec<(String, f64)>);
 
 impl NullOdds {
     /// Reads `{"<id>": 0.25, …}`.
@@ -97,10 +97,11 @@ impl NullOdds {
         read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
     }
 
-    /// Returns the odds of the n-best lists that have odds.
-    pub fn of(all: &[NBest]) -> Self {
-        let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
-        Self(all.iter().filter_map(odds).collect())
+    /// Collects the null odds of n-best lists. Lists of questions without windows have no odds and
+    /// are skipped.
+    pub fn of(lists: &[NBest]) -> Self {
+        let odds = |list: &NBest| Some((list.id.clone(), list.null_odds()?));
+        Self(lists.iter().filter_map(odds).collect())
     }
 
     /// Writes `{"<id>": 0.25, …}` with sorted ids, atomically.

@@ -1,4 +1,4 @@
-//! Exact match and F1 with the official scripts' digits.
+//! Exact match and F1, equal to the official scripts' values in every digit.
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -98,7 +98,7 @@ impl Score {
     }
 }
 
-/// Scores predictions with the digits of the official scripts.
+/// Scores predictions. The scores equal those of the official scripts in every digit.
 ///
 /// Predictions for ids that are not in `dataset` are ignored, and a missing prediction counts as 0.
 /// Values are summed in file order.
@@ -148,7 +148,7 @@ pub(crate) fn score_with(
                 return Ok(QuestionScore { id, exact_match: false, f1: 0.0, answered: false });
             };
             let golds = question.answers.iter().map(|answer| answer.text.as_str());
-            match comparison.best(prediction, golds, steps) {
+            match comparison.best_scores(prediction, golds, steps) {
                 Some((exact_match, f1)) => {
                     Ok(QuestionScore { id, exact_match, f1, answered: true })
                 }
@@ -184,7 +184,7 @@ pub(crate) fn mean_percent<'a>(
 /// Number of questions that one thread scores at a time.
 const BLOCK_QUESTIONS: usize = 256;
 
-/// A prediction and a gold answer, normalised.
+/// Reusable buffers for a normalised prediction and a normalised gold answer.
 #[derive(Default)]
 struct Comparison {
     predicted: TokenBuffer,
@@ -194,7 +194,7 @@ struct Comparison {
 impl Comparison {
     /// Returns the best exact match and the best F1 over the gold answers; `None` if there are no
     /// gold answers.
-    fn best<'a>(
+    fn best_scores<'a>(
         &mut self,
         prediction: &str,
         golds: impl Iterator<Item = &'a str>,
@@ -222,19 +222,19 @@ const MAX_PAIRS: usize = 64 * 64;
 
 /// Computes the F1 of two token multisets; 0 if they have no common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
-    let common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
-        true => predicted.common_with_short(gold),
-        false => common_with_long(predicted, gold),
+    let n_common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
+        true => predicted.count_common_with_short(gold),
+        false => count_common_with_long(predicted, gold),
     };
-    if common == 0 {
+    if n_common == 0 {
         return 0.0;
     }
-    let precision = common as f64 / predicted.len() as f64;
-    let recall = common as f64 / gold.len() as f64;
+    let precision = n_common as f64 / predicted.len() as f64;
+    let recall = n_common as f64 / gold.len() as f64;
     (2.0 * precision * recall) / (precision + recall)
 }
 
-fn common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
+fn count_common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
     let mut counts: HashMap<&str, usize> = HashMap::with_capacity(gold.len());
     for token in gold.iter() {
         *counts.entry(token).or_default() += 1;
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_and_long_token_counts_agree() {
+    fn common_tokens_are_counted_equally_with_and_without_a_hash_map() {
         let rules = Normalization::Mlqa(Language::HI);
         let text = |k: usize, n: usize| {
             // Short tokens, and long tokens that differ only at the end.
@@ -294,10 +294,10 @@ mod tests {
         };
         for n in 0..64 {
             let (predicted, gold) = (text(n, n * 3 % 17), text(3, n));
-            let common = predicted.common_with_short(&gold);
-            assert_eq!(common, common_with_long(&predicted, &gold), "{predicted:?} {gold:?}");
+            let common = predicted.count_common_with_short(&gold);
+            assert_eq!(common, count_common_with_long(&predicted, &gold), "{predicted:?} {gold:?}");
         }
-        // The text has more than the 64 tokens that `common_with_short` supports.
+        // The text has more than the 64 tokens that `count_common_with_short` supports.
         let long_text = text(1, 500);
         assert_eq!(overlap_f1(&long_text, &long_text), 1.0);
     }

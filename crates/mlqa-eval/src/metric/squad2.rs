@@ -1,5 +1,5 @@
-//! Computes SQuAD 2.0 scores, for questions that may have no answer, with the official script's
-//! digits.
+//! Computes SQuAD 2.0 scores, for questions that may have no answer. The scores equal the official
+//! script's in every digit.
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -38,11 +38,12 @@ pub struct Squad2Score {
     pub no_answer: Option<SquadPart>,
     /// Exact match and F1 at their best thresholds; `None` without null odds.
     pub best: Option<[BestThreshold; 2]>,
-    /// Ids of questions without a prediction, in file order. They are excluded from the scores.
+    /// Ids of questions without a prediction, in file order. These questions are excluded from the
+    /// scores; only `best` counts the unanswerable ones among them.
     pub unanswered: Vec<String>,
 }
 
-/// A question's result before the threshold is applied.
+/// A question's result. Applying the threshold may replace `exact` and `f1`.
 struct QuestionResult<'a> {
     id: &'a str,
     has_answer: bool,

@@ -81,7 +81,7 @@ impl TokenBuffer {
 
     /// Returns the size of the multiset intersection with `other_buffer`, which must have at most
     /// 64 tokens.
-    pub fn common_with_short(&self, other_buffer: &Self) -> usize {
+    pub fn count_common_with_short(&self, other_buffer: &Self) -> usize {
         let mut used = 0_u64;
         for token in &self.tokens {
             let matches = |other: &Token| {
@@ -102,13 +102,13 @@ impl TokenBuffer {
         self.tokens.clear();
     }
 
-    /// Fast path for ASCII text without control characters, where words are separated by white
-    /// space only, so articles are whole tokens. Returns `false` for any other text; the buffer's
-    /// content is then unspecified.
+    /// Fast path for ASCII text whose only control characters are white space. After the deletion
+    /// of punctuation, only white space separates words in such text, so articles are whole tokens.
+    /// Returns `false` for any other text; the buffer's content is then unspecified.
     fn fill_ascii(&mut self, steps: Steps, text: &str) -> bool {
         let articles = steps.articles.words();
         for word in text.as_bytes().split(|byte| matches!(byte, 9..=13 | 28..=32)) {
-            let start = self.begin();
+            let start = self.begin_token();
             for &byte in word {
                 match byte {
                     b'a'..=b'z' | b'0'..=b'9' => self.text.push(char::from(byte)),
@@ -117,13 +117,13 @@ impl TokenBuffer {
                     _ => return false,
                 }
             }
-            self.end(start, |token| articles.contains(&token));
+            self.end_token(start, |token| articles.contains(&token));
         }
         true
     }
 
     /// Begins a token: writes the space before it and returns its start.
-    fn begin(&mut self) -> usize {
+    fn begin_token(&mut self) -> usize {
         if !self.text.is_empty() {
             self.text.push(' ');
         }
@@ -132,7 +132,7 @@ impl TokenBuffer {
 
     /// Ends the token that began at `start`; removes it if it is empty or `is_removed` returns
     /// true.
-    fn end(&mut self, start: usize, is_removed: impl Fn(&str) -> bool) {
+    fn end_token(&mut self, start: usize, is_removed: impl Fn(&str) -> bool) {
         let token = self.text.get(start..).unwrap_or_default();
         if token.is_empty() || is_removed(token) {
             self.text.truncate(start.saturating_sub(1));
@@ -141,10 +141,10 @@ impl TokenBuffer {
         }
     }
 
-    fn push(&mut self, token: &str) {
-        let start = self.begin();
+    fn push_token(&mut self, token: &str) {
+        let start = self.begin_token();
         self.text.push_str(token);
-        self.end(start, |_| false);
+        self.end_token(start, |_| false);
     }
 
     fn fill_general(&mut self, Steps { rules, articles, split_han }: Steps, text: &str) {
@@ -155,7 +155,7 @@ impl TokenBuffer {
         if words.is_empty() {
             let replace_article = articles == Articles::ArabicPrefix;
             let mut writer = TokenWriter {
-                start: self.begin(),
+                start: self.begin_token(),
                 buffer: self,
                 replace_article,
                 split_han,
@@ -182,13 +182,13 @@ impl TokenBuffer {
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if articles.contains(&rest.get(..word).unwrap_or_default()) {
-                self.push(piece.get(pushed_end..at).unwrap_or_default());
+                self.push_token(piece.get(pushed_end..at).unwrap_or_default());
                 pushed_end = at + word;
             }
             let after = rest.get(word..).unwrap_or_default();
             at += word + after.find(is_word).unwrap_or(after.len());
         }
-        self.push(piece.get(pushed_end..).unwrap_or_default());
+        self.push_token(piece.get(pushed_end..).unwrap_or_default());
     }
 }
 
@@ -205,7 +205,7 @@ impl Normalization {
     }
 }
 
-/// Calls `take` with the characters of the lower-cased text that normalisation does not delete.
+/// Calls `take` with each character of the lower-cased text that normalisation does not delete.
 fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
     let mut emit = |c, unchanged: bool| {
         if unchanged || !rules.deletes(c) {
@@ -263,15 +263,15 @@ impl TokenWriter<'_> {
 
     /// Ends the current token and begins the next one.
     fn split(&mut self) {
-        self.buffer.end(self.start, |_| false);
-        self.start = self.buffer.begin();
+        self.buffer.end_token(self.start, |_| false);
+        self.start = self.buffer.begin_token();
     }
 
     fn end(self) {
         if self.pending_alef {
             self.buffer.text.push(ALEF);
         }
-        self.buffer.end(self.start, |_| false);
+        self.buffer.end_token(self.start, |_| false);
     }
 }
 
@@ -295,7 +295,7 @@ mod tests {
     use crate::{Language, MLQA_LANGUAGES};
 
     /// Applies the rules one after another, each to the entire text.
-    fn step_by_step(rules: Normalization, text: &str) -> Vec<String> {
+    fn tokenize_step_by_step(rules: Normalization, text: &str) -> Vec<String> {
         let mut text = lower(text);
         text.retain(|c| !rules.deletes(c));
         let text = match rules.articles() {
@@ -318,8 +318,8 @@ mod tests {
         };
         let mut spaced = String::new();
         for c in text.chars() {
-            let separate = rules.language().base() == "zh" && is_han(c);
-            match separate {
+            let is_separate = rules.language().base() == "zh" && is_han(c);
+            match is_separate {
                 true => spaced.extend([' ', c, ' ']),
                 false => spaced.push(c),
             }
@@ -337,7 +337,7 @@ mod tests {
         for rules in all_rules() {
             buffer.fill(rules.steps(), text);
             let got: Vec<&str> = buffer.iter().collect();
-            let expected = step_by_step(rules, text);
+            let expected = tokenize_step_by_step(rules, text);
             assert_eq!(got, expected, "{rules:?}: {text:?}");
             assert_eq!(buffer.text, expected.join(" "), "{rules:?}: {text:?}");
             assert_eq!((buffer.len(), buffer.is_empty()), (got.len(), got.is_empty()));
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_point_between_other_text() {
+    fn every_code_point_is_tokenised_by_the_rules() {
         let mut buffer = TokenBuffer::default();
         // The step is a prime, so that neighbours and positions vary.
         for c in (0..0x3_0000_u32).step_by(if testkit::is_long() { 1 } else { 11 }) {
@@ -361,7 +361,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(256)) })]
 
         #[test]
-        fn texts_of_random_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
+        fn random_texts_are_tokenised_by_the_rules(pieces in prop::collection::vec(prop::sample::select(vec![
             "the", "A", "an", " ", "  ", "der", "Des", "la", "\u{300}", "\u{627}\u{644}", "\u{627}", "\u{644}",
             "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
             "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::{Dataset, Error, NBest, Normalization};
 
-/// Computes the percentage of questions with a correct answer among the `k` best, after
+/// Computes the percentage of questions with a correct answer among the `k` best answers, after
 /// normalisation. Answers that are equal after normalisation count once.
 ///
 /// Questions without an n-best list count as incorrect. Because equal answers count once, `n_best`
@@ -53,7 +53,7 @@ pub fn top_k_exact_match(
     }
     dataset.require_questions()?;
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
-    let matches = dataset
+    let correct_count = dataset
         .questions
         .par_iter()
         .map(|question| {
@@ -79,5 +79,5 @@ pub fn top_k_exact_match(
             Ok(0)
         })
         .try_reduce(|| 0_usize, |a, b| Ok(a + b))?;
-    Ok(100.0 * matches as f64 / dataset.questions.len() as f64)
+    Ok(100.0 * correct_count as f64 / dataset.questions.len() as f64)
 }

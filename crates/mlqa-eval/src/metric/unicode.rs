@@ -88,8 +88,8 @@ fn in_class(c: char, class: u8, table: &[(u32, u32)]) -> bool {
     CLASSES.get(index).map_or_else(|| in_ranges(table, c), |classes| classes & class != 0)
 }
 
-/// Returns a predicate that is true only for characters without case that are not punctuation,
-/// which normalisation leaves unchanged. It may be false for some of these characters.
+/// Returns a predicate for characters that normalisation leaves unchanged: characters without case
+/// that are not punctuation. The predicate may be false for some of these characters.
 pub(crate) fn unchanged_predicate() -> impl Fn(char) -> bool {
     let classes = CLASSES.as_slice();
     move |c| {

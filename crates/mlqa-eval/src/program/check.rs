@@ -39,11 +39,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         print(&json(&checks)?)?;
     }
     let findings: usize = checks.iter().map(|check| check.findings.len()).sum();
-    let invalid = checks.iter().filter(|check| !check.findings.is_empty()).count();
+    let n_invalid = checks.iter().filter(|check| !check.findings.is_empty()).count();
     match (findings, checks.len()) {
         (0, _) => Ok(()),
         (1, 1) => Err(Failure::Usage("1 error".into())),
-        (n, files) => Err(Failure::Usage(format!("{n} errors in {invalid} of {files} files"))),
+        (n, files) => Err(Failure::Usage(format!("{n} errors in {n_invalid} of {files} files"))),
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let share = |questions: &Path, text: &Path| -> Result<Coverage, Error> {
+    let compute_coverage = |questions: &Path, text: &Path| -> Result<Coverage, Error> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
         let path = text;
@@ -52,18 +52,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer)
     };
     if !args.questions.is_dir() {
-        return print(&json(&share(&args.questions, &args.text)?)?);
+        return print(&json(&compute_coverage(&args.questions, &args.text)?)?);
     }
     let mut coverages: BTreeMap<TableOrder, Coverage> = BTreeMap::new();
-    for (name, text) in pairs(args)? {
-        let share = share(&language_file(&args.questions, &name.to_string()), &text)?;
-        coverages.insert(TableOrder(name.question), share);
+    for (name, text) in question_and_text_files(args)? {
+        let coverage = compute_coverage(&language_file(&args.questions, &name.to_string()), &text)?;
+        coverages.insert(TableOrder(name.question), coverage);
     }
     print(&json(&coverages)?)
 }
 
 /// Returns the question files whose language has a text file, with the path of the text file.
-fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
+fn question_and_text_files(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
     let has_context = |name: &DatasetName| name.context == args.context;
     let with_text_file = |name: DatasetName| {
         let text = language_file(&args.text, &format!("triples.{}.txt", name.question));

@@ -50,7 +50,7 @@ pub struct Args {
     /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().max_answer_length)]
     max_answer_length: usize,
-    /// Predict "no answer" if the null score exceeds the best answer's score by more than this
+    /// Predict "no answer" if the null score exceeds the best answer's score by more than T
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     null_threshold: Option<f32>,
 }
@@ -67,22 +67,22 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
-    warn_if_windows_differ(args, start.windows.as_deref());
+    warn_if_windows_differ(args, start.program.as_deref());
     let mut lists = args.n_best.as_deref().map(NBestFile::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
-    let mut rows = 0;
+    let mut row_count = 0;
     let mut decode_block = |Block { questions, windows }: Block<'_>| {
-        let (Some(starts), Some(ends)) = (start.next(windows.len())?, end.next(windows.len())?)
+        let (Some(starts), Some(ends)) = (start.read(windows.len())?, end.read(windows.len())?)
         else {
-            let expected = format!("more than {}", rows + windows.len() - 1);
+            let expected = format!("more than {}", row_count + windows.len() - 1);
             return Err(row_count_error(args, start.shape, &expected));
         };
         let [starts, ends] = [&starts, &ends].map(|all| all.rows().into_iter().collect::<Vec<_>>());
         let mut all = decode(questions, &windows, &starts, &ends, &config)?;
         for candidate in all.iter_mut().flat_map(|list| &mut list.candidates) {
-            candidate.window += rows;
+            candidate.window += row_count;
         }
-        rows += windows.len();
+        row_count += windows.len();
         if let Some(lists) = &mut lists {
             lists.add(&all)?;
         }
@@ -100,15 +100,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         decoded?;
         block = next?;
     }
-    if start.remaining() > 0 || end.remaining() > 0 {
-        return Err(row_count_error(args, start.shape, &rows.to_string()));
+    if start.remaining_rows() > 0 || end.remaining_rows() > 0 {
+        return Err(row_count_error(args, start.shape, &row_count.to_string()));
     }
     lists.map_or(Ok(()), NBestFile::finish)?;
     if let Some(path) = &args.null_odds {
         odds.write(path)?;
     }
     Predictions(answers).write(&args.out)?;
-    print(&format!("{} questions, {rows} rows\n", dataset.questions.len()))
+    print(&format!("{} questions, {row_count} rows\n", dataset.questions.len()))
 }
 
 fn open(args: &Args, name: &'static str) -> Result<RowReader, Error> {

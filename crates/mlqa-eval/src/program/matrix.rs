@@ -28,7 +28,7 @@ pub struct Args {
     /// Folder of question files
     #[arg(long, value_name = "DIR", required = true)]
     data: Vec<PathBuf>,
-    /// Folder of prediction files with the same names
+    /// Folder of prediction files with the names of the question files
     #[arg(long, value_name = "DIR", required = true)]
     predictions: Vec<PathBuf>,
     /// Split: the first part of the file names

@@ -53,7 +53,7 @@ pub struct Args {
     /// thresholds as well [default: no_answer_probability in the rows of the predictions file]
     #[arg(long, value_name = "FILE", requires = "squad2")]
     null_odds: Option<PathBuf>,
-    /// Questions with null odds above this count as predicted "no answer"
+    /// Questions with null odds above T count as predicted "no answer"
     #[arg(
         long,
         value_name = "T",
@@ -118,12 +118,12 @@ impl NormArg {
     }
 
     /// Returns whether SQuAD's rules are selected; `None` for the default.
-    pub fn squad(&self) -> Option<bool> {
+    pub fn selects_squad(&self) -> Option<bool> {
         self.norm.map(|norm| matches!(norm, Norm::Squad))
     }
 
-    /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note for a
-    /// language outside MLQA, which may be a typing error.
+    /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note if the
+    /// language is not in MLQA, because the code may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Failure> {
         if matches!(self.norm, Some(Norm::Squad)) {
             return Ok(Normalization::SquadEn);
@@ -145,15 +145,15 @@ impl NormArg {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.squad2 {
-        return squad2(args);
+        return run_squad2(args);
     }
-    let rules = match (&args.language, args.norm.squad()) {
+    let rules = match (&args.language, args.norm.selects_squad()) {
         (None, None) => None,
         (code, _) => Some(args.norm.rules_for(code.as_deref())?),
     };
     let ScoredFile { version, score, languages } =
         score_files(&args.dataset, &args.predictions, rules)?;
-    let multilingual = languages.as_ref().map_or(0, |scores| scores.languages.len()) > 1;
+    let is_multilingual = languages.as_ref().map_or(0, |scores| scores.languages.len()) > 1;
     if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
     {
@@ -168,7 +168,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(path) = &args.per_question {
         score.write_per_question(path)?;
     }
-    let languages = languages.filter(|_| multilingual || rules.is_none());
+    let languages = languages.filter(|_| is_multilingual || rules.is_none());
     if !args.intervals && languages.is_none() {
         return print(&format!("{}\n", score.official_json()));
     }
@@ -190,7 +190,7 @@ struct Scores {
     languages: Option<LanguageScores>,
 }
 
-fn squad2(args: &Args) -> Result<(), Failure> {
+fn run_squad2(args: &Args) -> Result<(), Failure> {
     let dataset = Dataset::read(&args.dataset)?;
     let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
     let (predictions, row_odds) = Predictions::read_with_odds(&args.predictions)?;

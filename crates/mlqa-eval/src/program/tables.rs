@@ -22,7 +22,7 @@ pub struct Args {
     /// Print only models whose names contain this text
     #[arg(long)]
     model: Option<String>,
-    /// Print only rows of this language code, or of avg
+    /// Print only rows of this language code (avg for averages)
     #[arg(long)]
     language: Option<String>,
     /// Output format

@@ -18,13 +18,13 @@ pub struct IntTensor {
 
 impl IntTensor {
     /// Creates a tensor of 32-bit integers.
-    pub fn list(name: &'static str, values: &[u32]) -> Self {
+    pub fn from_values(name: &'static str, values: &[u32]) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { name, dtype: Dtype::I32, shape: vec![values.len()], bytes }
     }
 
     /// Creates a tensor of 32-bit integers `[rows, width]`; short rows are padded with `pad`.
-    pub fn rows(name: &'static str, rows: &[Vec<u32>], width: usize, pad: u32) -> Self {
+    pub fn from_rows(name: &'static str, rows: &[Vec<u32>], width: usize, pad: u32) -> Self {
         let mut bytes = vec![0; 4 * rows.len() * width];
         bytes.par_chunks_mut(4 * width.max(1)).zip(rows).for_each(|(out, row)| {
             let values = row.iter().copied().chain(std::iter::repeat(pad));
@@ -36,7 +36,7 @@ impl IntTensor {
     }
 
     /// Creates a tensor of bytes `[rows, width]`: 1 where a row has a value, else 0.
-    pub fn mask(name: &'static str, rows: &[Vec<u32>], width: usize) -> Self {
+    pub fn mask_of(name: &'static str, rows: &[Vec<u32>], width: usize) -> Self {
         let mut bytes = vec![0; rows.len() * width];
         bytes.par_chunks_mut(width.max(1)).zip(rows).for_each(|(out, row)| {
             out.iter_mut().zip(row).for_each(|(byte, _)| *byte = 1);
@@ -45,11 +45,11 @@ impl IntTensor {
     }
 }
 
-/// Metadata key whose value names the program that defines the windows.
+/// Metadata key for the program whose windows the file contains: `mlqa-eval` or `run_qa`.
 const WINDOWS_KEY: &str = "windows";
 
-/// Writes the window tensors of `program`, atomically.
-pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
+/// Writes the windows of `program` as tensors, atomically.
+pub fn write_tensors(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
     let error = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
         TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
@@ -70,8 +70,8 @@ pub struct RowReader {
     rows_read: usize,
     /// Numbers of rows and columns.
     pub shape: [usize; 2],
-    /// The program that defines the windows; `None` if the file does not record it.
-    pub windows: Option<String>,
+    /// The value of the metadata key `windows`; `None` if it is absent.
+    pub program: Option<String>,
 }
 
 impl RowReader {
@@ -109,14 +109,14 @@ impl RowReader {
                 "the data of `{name}` are truncated; copy or create the file again"
             )));
         }
-        let windows =
+        let program =
             header.metadata().as_ref().and_then(|metadata| metadata.get(WINDOWS_KEY)).cloned();
         let (path, shape) = (path.to_owned(), [rows, columns]);
-        Ok(Self { path, name, file, data_start: from, rows_read: 0, shape, windows })
+        Ok(Self { path, name, file, data_start: from, rows_read: 0, shape, program })
     }
 
     /// Reads the next `count` rows; `None` if fewer than `count` rows remain.
-    pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, Error> {
+    pub fn read(&mut self, count: usize) -> Result<Option<Array2<f32>>, Error> {
         let [rows, columns] = self.shape;
         if count > rows - self.rows_read {
             return Ok(None);
@@ -136,7 +136,7 @@ impl RowReader {
     }
 
     /// Number of unread rows.
-    pub fn remaining(&self) -> usize {
+    pub fn remaining_rows(&self) -> usize {
         self.shape.first().map_or(0, |rows| rows - self.rows_read)
     }
 }

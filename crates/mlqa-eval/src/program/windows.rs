@@ -8,7 +8,7 @@ use crate::{
 use clap::ValueEnum;
 use tokenizers::Tokenizer;
 
-use super::tensors::{IntTensor, write_ints};
+use super::tensors::{IntTensor, write_tensors};
 use super::{Failure, print};
 
 /// Split questions and contexts into windows of token ids, the inputs of a model.
@@ -38,7 +38,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Options of windows.
+/// Options for splitting questions and contexts into windows.
 #[derive(clap::Args)]
 pub struct CutArgs {
     /// Hugging Face tokenizer.json, or a folder with this file
@@ -91,7 +91,7 @@ impl CutArgs {
     }
 }
 
-/// Number of questions whose windows are in memory at once.
+/// Number of questions in a block.
 const BLOCK: usize = 256;
 
 /// A block of questions and their windows. [`Window::question`] is an index in the block.
@@ -100,7 +100,7 @@ pub struct Block<'a> {
     pub windows: Vec<Window>,
 }
 
-/// A tokenizer with window options.
+/// Splits questions into windows, in blocks.
 pub struct BlockCutter {
     config: WindowConfig,
     tokenizer: Tokenizer,
@@ -143,11 +143,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let row_length = cutter.row_length(rows.iter().map(Vec::len).max().unwrap_or(0));
     let pad = WindowCutter::new(&cutter.tokenizer, &cutter.config)?.pad_id();
     let tensors = [
-        IntTensor::rows("input_ids", &rows, row_length, pad),
-        IntTensor::mask("attention_mask", &rows, row_length),
-        IntTensor::list("question", &question_indices),
+        IntTensor::from_rows("input_ids", &rows, row_length, pad),
+        IntTensor::mask_of("attention_mask", &rows, row_length),
+        IntTensor::from_values("question", &question_indices),
     ];
-    write_ints(&args.out, &tensors, args.cut.program())?;
+    write_tensors(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
     print(&format!("{questions} questions, {rows} rows of {row_length} tokens\n"))
 }

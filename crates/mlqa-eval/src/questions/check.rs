@@ -20,7 +20,7 @@ pub enum FindingKind {
     NoQuestions,
     /// Another question of the file has the same id.
     DuplicateId,
-    /// A question, its id or its context has no text.
+    /// The text of a question, an id or a context is empty or white space.
     Empty,
     /// The text of an answer is empty or white space.
     EmptyAnswer,
@@ -34,7 +34,7 @@ pub enum FindingKind {
     ByteOffset,
     /// `answer_start` counts UTF-16 code units, as JavaScript and Java do.
     Utf16Offset,
-    /// An answer occurs at another position of its context.
+    /// An answer is not at its `answer_start`, but occurs elsewhere in its context.
     AnswerElsewhere,
     /// An answer does not occur in its context.
     AnswerMissing,
@@ -91,12 +91,12 @@ pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();
     match Form::read(path) {
-        Ok(Form::Squad(file)) => check.squad(&file),
+        Ok(Form::Squad(file)) => check.check_squad(&file),
         Ok(Form::Rows { rows, .. }) => {
-            rows.iter().enumerate().for_each(|(k, row)| check.row(k, row));
+            rows.iter().enumerate().for_each(|(k, row)| check.check_row(k, row));
         }
         Err(error @ Error::Read { .. }) => return Err(error),
-        Err(error) => check.format(&error),
+        Err(error) => check.add_format_error(&error),
     }
     check.add_file_findings(path);
     let Checker { questions, answers, findings, .. } = check;
@@ -126,7 +126,7 @@ impl Checker {
         self.findings.push(Finding { kind, id, place: place.to_owned(), message: message.into() });
     }
 
-    fn format(&mut self, error: &Error) {
+    fn add_format_error(&mut self, error: &Error) {
         let (place, message) = match error {
             Error::Json { line, column, message, expected, .. } => {
                 (format!("line {line} column {column}"), format!("{message}; expected {expected}"))
@@ -137,20 +137,20 @@ impl Checker {
         self.add(FindingKind::Format, None, &place, message);
     }
 
-    fn squad(&mut self, file: &squad::File) {
+    fn check_squad(&mut self, file: &squad::File) {
         for (a, article) in file.data.iter().enumerate() {
             for (p, paragraph) in article.paragraphs.iter().enumerate() {
                 let place = format!("data[{a}].paragraphs[{p}]");
-                let context = self.context(&paragraph.context, &place);
+                let context = self.check_context(&paragraph.context, &place);
                 for (q, qa) in paragraph.qas.iter().enumerate() {
                     let place = format!("{place}.qas[{q}]");
-                    self.question(&context, qa, &place, |k| format!("{place}.answers[{k}]"));
+                    self.check_question(&context, qa, &place, |k| format!("{place}.answers[{k}]"));
                 }
             }
         }
     }
 
-    fn context<'a>(&mut self, text: &'a str, place: &str) -> Context<'a> {
+    fn check_context<'a>(&mut self, text: &'a str, place: &str) -> Context<'a> {
         self.contexts.add(text);
         if is_blank(text) {
             self.add(FindingKind::Empty, None, place, "the context has no text");
@@ -158,14 +158,14 @@ impl Checker {
         Context::new(text)
     }
 
-    fn question(
+    fn check_question(
         &mut self,
         context: &Context<'_>,
         qa: &squad::Qa,
         place: &str,
         answer_place: impl Fn(usize) -> String,
     ) {
-        self.question_text(&qa.id, &qa.question, place);
+        self.check_question_text(&qa.id, &qa.question, place);
         let is_impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
         match (is_impossible, qa.answers.is_empty()) {
             (true, false) => {
@@ -179,17 +179,17 @@ impl Checker {
             _ => {}
         }
         for (k, answer) in qa.answers.iter().enumerate() {
-            self.answer(&qa.id, context, &answer.text, answer.answer_start, &answer_place(k));
+            self.check_answer(&qa.id, context, &answer.text, answer.answer_start, &answer_place(k));
         }
     }
 
-    fn row(&mut self, index: usize, row: &Row) {
+    fn check_row(&mut self, index: usize, row: &Row) {
         let place = format!("row {}", index + 1);
-        let context = self.context(&row.context, &place);
-        self.question(&context, &row.qa, &place, |k| format!("{place}, answers[{k}]"));
+        let context = self.check_context(&row.context, &place);
+        self.check_question(&context, &row.qa, &place, |k| format!("{place}, answers[{k}]"));
     }
 
-    fn question_text(&mut self, id: &str, question: &str, place: &str) {
+    fn check_question_text(&mut self, id: &str, question: &str, place: &str) {
         self.questions += 1;
         self.question_texts.add(question);
         for (what, text) in [("id", id), ("question", question)] {
@@ -209,7 +209,7 @@ impl Checker {
         }
     }
 
-    fn answer(&mut self, id: &str, context: &Context<'_>, text: &str, start: usize, place: &str) {
+    fn check_answer(&mut self, id: &str, context: &Context, text: &str, start: usize, place: &str) {
         self.answers += 1;
         if is_blank(text) {
             let message = "the answer has no text";
@@ -247,16 +247,16 @@ fn is_blank(text: &str) -> bool {
     text.chars().all(is_space)
 }
 
-/// A context and the byte position of each code point and of its end.
+/// A context, with the byte positions of its code points and of its end.
 struct Context<'a> {
     text: &'a str,
-    bytes: Vec<usize>,
+    byte_positions: Vec<usize>,
 }
 
 impl<'a> Context<'a> {
     fn new(text: &'a str) -> Self {
         let positions = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
-        Self { text, bytes: positions.collect() }
+        Self { text, byte_positions: positions.collect() }
     }
 
     /// Returns whether the context has `text` at a byte position.
@@ -264,16 +264,16 @@ impl<'a> Context<'a> {
         self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
     }
 
-    /// Checks that the context has the answer `text` at code point `start`; returns the error
-    /// otherwise.
+    /// Returns kind and message of the error if the context does not have the answer `text` at code
+    /// point `start`.
     fn check_answer(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
-        let at = self.bytes.get(start).copied();
+        let at = self.byte_positions.get(start).copied();
         if at.is_some_and(|byte| self.has_text_at(text, byte)) {
             return None;
         }
-        let length = self.bytes.len() - 1;
+        let length = self.byte_positions.len() - 1;
         let end = start.saturating_add(text.chars().count());
-        let actual = match (at, self.bytes.get(end)) {
+        let actual = match (at, self.byte_positions.get(end)) {
             (Some(from), Some(&to)) => {
                 let actual = self.text.get(from..to).unwrap_or_default();
                 format!("the context has `{actual}` there; offsets count Unicode code points")
@@ -292,7 +292,7 @@ impl<'a> Context<'a> {
         let nearest = self
             .text
             .match_indices(text)
-            .map(|(byte, _)| self.bytes.partition_point(|&start_byte| start_byte < byte))
+            .map(|(byte, _)| self.byte_positions.partition_point(|&start_byte| start_byte < byte))
             .min_by_key(|at| at.abs_diff(start));
         let kind = match (nearest, end > length) {
             (_, true) => FindingKind::AnswerBeyond,

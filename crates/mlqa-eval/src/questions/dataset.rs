@@ -267,8 +267,8 @@ impl Dataset {
     }
 }
 
-/// Joins the contexts of one language with the questions of another, for generalised transfer
-/// (G-XLT).
+/// Joins the contexts of one language with the questions of another language, for generalised
+/// cross-lingual transfer (G-XLT).
 ///
 /// Contexts and answers come from `contexts`, question texts from `questions`. The result has the
 /// questions whose ids are in both data sets, in the order of `contexts`.

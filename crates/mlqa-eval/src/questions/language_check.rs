@@ -105,11 +105,11 @@ impl TextSample {
         let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         let (other_script, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;
         let letter_count: usize = others.letters.values().sum();
-        let in_script = others.letters.get(script).unwrap_or(&0);
+        let letters_in_script = others.letters.get(script).unwrap_or(&0);
         if letter_count < MIN_COUNT {
             return None;
         }
-        if 100 * in_script < MIN_SCRIPT_PERCENT * letter_count {
+        if 100 * letters_in_script < MIN_SCRIPT_PERCENT * letter_count {
             return Some([script, other_script]);
         }
         let (language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
@@ -125,21 +125,21 @@ impl TextSample {
         let (code, scripts, words) =
             LANGUAGES.into_iter().find(|(code, ..)| *code == language.base())?;
         let letters: usize = self.letters.values().sum();
-        let matching: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
+        let own_letters: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
         let (script, count) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         if letters < MIN_COUNT {
             return None;
         }
-        if 100 * matching < MIN_SCRIPT_PERCENT * letters {
+        if 100 * own_letters < MIN_SCRIPT_PERCENT * letters {
             let percent = 100 * count / letters;
             return Some(format!("{percent} % of their letters are {script}"));
         }
-        let matching =
+        let own_words =
             if words.is_empty() { return None } else { self.words.get(code).unwrap_or(&0) };
         let (other_language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
-        let contradicts = *count >= MIN_COUNT && *count > 3 * matching;
+        let contradicts = *count >= MIN_COUNT && *count > 3 * own_words;
         contradicts.then(|| {
-            format!("they contain {count} frequent words of `{other_language}` and {matching} of `{code}`")
+            format!("they contain {count} frequent words of `{other_language}` and {own_words} of `{code}`")
         })
     }
 }

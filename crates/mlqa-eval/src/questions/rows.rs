@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::files::{offset, parse_json, read_text};
+use crate::files::{parse_json, read_offset, read_text};
 use crate::{Error, squad};
 
 const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
@@ -37,7 +37,7 @@ impl Form {
     /// [`Error::Read`]; the errors of [`Form::parse`]; [`Error::Content`] for Parquet.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         match is_parquet(path) {
-            true => Ok(Self::Rows { version: None, rows: parquet(path)?.all }),
+            true => Ok(Self::Rows { version: None, rows: read_parquet(path)?.all }),
             false => Self::parse(&read_text(path)?, path),
         }
     }
@@ -58,19 +58,19 @@ impl Form {
                 format!("rows of TyDi's primary task are not supported; expected {EXPECTED}");
             return Err(Error::Content { path: path.to_path_buf(), message });
         }
-        let questions = ["context", "question"].into_iter().any(has);
-        let (version, rows) = match first.list {
+        let has_question = ["context", "question"].into_iter().any(has);
+        let (version, rows) = match first.kind {
             RowContainer::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
-            RowContainer::Data if questions => {
+            RowContainer::Data if has_question => {
                 let file: RowsFile = parse_json(text, path, EXPECTED)?;
                 (file.version.and_then(|version| Some(version.as_str()?.to_owned())), file.data)
             }
-            RowContainer::Lines if questions => {
+            RowContainer::Lines if has_question => {
                 let mut rows = Rows::default();
                 parse_lines(text, path, EXPECTED, |row| rows.add(row))?;
                 (None, rows)
             }
-            RowContainer::Data | RowContainer::Lines => return Err(with_question(error, text)),
+            RowContainer::Data | RowContainer::Lines => return Err(with_question_id(error, text)),
         };
         match rows.all.is_empty() {
             true => Err(error),
@@ -105,7 +105,7 @@ impl Form {
 
 /// Adds the id of the invalid question to an error about a text in SQuAD's form, if the error
 /// concerns a question.
-fn with_question(error: Error, text: &str) -> Error {
+fn with_question_id(error: Error, text: &str) -> Error {
     fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
         value.get(key).and_then(Value::as_array).into_iter().flatten()
     }
@@ -136,7 +136,7 @@ enum RowContainer {
 
 /// The first row of a text, which determines the text's form.
 struct FirstRow {
-    list: RowContainer,
+    kind: RowContainer,
     /// The row's keys; empty if the row is not an object.
     keys: HashMap<String, IgnoredAny>,
 }
@@ -150,12 +150,12 @@ impl FirstRow {
             let (_, after) = text.split_once("\"data\"")?;
             after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')
         };
-        let (list, rows) = match text.strip_prefix('[') {
+        let (kind, rows) = match text.strip_prefix('[') {
             Some(rows) => (RowContainer::Array, rows),
             None => data().map_or((RowContainer::Lines, text), |rows| (RowContainer::Data, rows)),
         };
         let first = serde_json::Deserializer::from_str(rows).into_iter().next();
-        Self { list, keys: first.and_then(Result::ok).unwrap_or_default() }
+        Self { kind, keys: first.and_then(Result::ok).unwrap_or_default() }
     }
 }
 
@@ -163,7 +163,7 @@ impl FirstRow {
 ///
 /// # Errors
 /// [`Error::Json`].
-pub(crate) fn rows_with<T: DeserializeOwned>(
+pub(crate) fn parse_rows_with<T: DeserializeOwned>(
     key: &str,
     text: &str,
     path: &Path,
@@ -171,9 +171,9 @@ pub(crate) fn rows_with<T: DeserializeOwned>(
 ) -> Result<Option<Vec<T>>, Error> {
     match FirstRow::of(text) {
         FirstRow { keys, .. } if !keys.contains_key(key) => Ok(None),
-        FirstRow { list: RowContainer::Array, .. } => parse_json(text, path, expected).map(Some),
-        FirstRow { list: RowContainer::Data, .. } => Ok(None),
-        FirstRow { list: RowContainer::Lines, .. } => {
+        FirstRow { kind: RowContainer::Array, .. } => parse_json(text, path, expected).map(Some),
+        FirstRow { kind: RowContainer::Data, .. } => Ok(None),
+        FirstRow { kind: RowContainer::Lines, .. } => {
             let mut rows = Vec::new();
             parse_lines(text, path, expected, |row| rows.push(row))?;
             Ok(Some(rows))
@@ -186,11 +186,11 @@ fn parse_lines<T: DeserializeOwned>(
     text: &str,
     path: &Path,
     expected: &'static str,
-    mut each: impl FnMut(T),
+    mut visit: impl FnMut(T),
 ) -> Result<(), Error> {
     let numbered_lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     for (index, line) in numbered_lines {
-        each(parse_json(line, path, expected).map_err(|error| match error {
+        visit(parse_json(line, path, expected).map_err(|error| match error {
             Error::Json { path, column, message, expected, .. } => {
                 Error::Json { path, line: index + 1, column: column.max(1), message, expected }
             }
@@ -211,20 +211,20 @@ struct RowsFile {
 #[derive(Default)]
 struct Rows {
     all: Vec<Row>,
-    shared: HashSet<Arc<str>>,
+    shared_texts: HashSet<Arc<str>>,
 }
 
 impl Rows {
     fn add(&mut self, fields: Fields) {
         let Fields { id, title, context, question, answers, extra } = fields;
-        let (title, context) = (self.share(title), self.share(context));
+        let (title, context) = (self.share_text(title), self.share_text(context));
         self.all.push(Row { title, context, qa: squad::Qa { id, question, answers, extra } });
     }
 
-    fn share(&mut self, text: String) -> Arc<str> {
-        self.shared.get(text.as_str()).cloned().unwrap_or_else(|| {
+    fn share_text(&mut self, text: String) -> Arc<str> {
+        self.shared_texts.get(text.as_str()).cloned().unwrap_or_else(|| {
             let text: Arc<str> = text.into();
-            self.shared.insert(Arc::clone(&text));
+            self.shared_texts.insert(Arc::clone(&text));
             text
         })
     }
@@ -318,7 +318,7 @@ struct AnswerLists {
 }
 
 #[derive(Deserialize)]
-struct Offset(#[serde(deserialize_with = "offset")] usize);
+struct Offset(#[serde(deserialize_with = "read_offset")] usize);
 
 impl AnswerLists {
     fn answers(self) -> Result<Vec<squad::Answer>, String> {
@@ -337,17 +337,17 @@ impl AnswerLists {
     }
 }
 
-/// Whether a file's name has the extension of Parquet.
+/// Returns whether `path` is a file with the extension `.parquet`.
 pub(crate) fn is_parquet(path: &Path) -> bool {
-    let matches = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
-    path.extension().is_some_and(matches) && path.is_file()
+    let is_parquet = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
+    path.extension().is_some_and(is_parquet) && path.is_file()
 }
 
 #[cfg(feature = "parquet")]
-fn parquet(path: &Path) -> Result<Rows, Error> {
+fn read_parquet(path: &Path) -> Result<Rows, Error> {
     atomic_file::remember_input(path);
     let mut rows = Rows::default();
-    // The size limit is the same as for a text file.
+    // The rows may have as many bytes as a text file.
     let mut remaining = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
         remaining = u64::try_from(line.text.len())
@@ -376,7 +376,7 @@ fn parquet(path: &Path) -> Result<Rows, Error> {
 }
 
 #[cfg(not(feature = "parquet"))]
-fn parquet(path: &Path) -> Result<Rows, Error> {
+fn read_parquet(path: &Path) -> Result<Rows, Error> {
     let message = "Parquet is not supported by this build; build with the feature `parquet`, or \
                    convert the rows to JSON lines";
     Err(Error::Content { path: path.to_path_buf(), message: message.into() })

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::rows::Form;
 use crate::Error;
-use crate::files::{in_order, offset, write_atomic};
+use crate::files::{read_entries, read_offset, write_atomic};
 
 /// A SQuAD-style file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -87,7 +87,7 @@ pub struct Answer {
     pub text: String,
     /// Start of the answer in the context, in Unicode code points from 0. Files may also store the
     /// offset as a float or as text (`8.0`, `"8"`).
-    #[serde(deserialize_with = "offset")]
+    #[serde(deserialize_with = "read_offset")]
     pub answer_start: usize,
     /// Additional keys.
     #[serde(flatten)]
@@ -176,7 +176,7 @@ impl Qa {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Extra(
-    #[serde(deserialize_with = "in_order", serialize_with = "as_object")] Vec<(String, Value)>,
+    #[serde(deserialize_with = "read_entries", serialize_with = "as_object")] Vec<(String, Value)>,
 );
 
 impl Extra {

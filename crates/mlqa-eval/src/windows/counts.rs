@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use tokenizers::Tokenizer;
 
-use super::tokens::{tokenize, untruncated};
+use super::tokens::{clear_truncation, tokenize};
 use crate::{Error, Question, Window, WindowConfig};
 
 /// Counts of training questions that [`windows`](crate::windows()) truncates, skips or labels as
@@ -12,7 +12,7 @@ use crate::{Error, Question, Window, WindowConfig};
 /// A question may be counted in several fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowCounts {
-    /// Number of all questions.
+    /// Number of questions.
     pub questions: usize,
     /// Questions without an answer.
     pub without_answer: usize,
@@ -59,7 +59,7 @@ impl WindowCounts {
     ) -> Result<Self, Error> {
         let mut counts = Self { questions: questions.len(), ..Self::default() };
         let mut has_answer = vec![false; questions.len()];
-        let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
+        let tokenizer = clear_truncation(Cow::Borrowed(tokenizer))?;
         let max_question_end = 1 + config.max_question_length;
         for question_windows in windows.chunk_by(|window, next| window.question == next.question) {
             let Some(window) = question_windows.first() else { continue };

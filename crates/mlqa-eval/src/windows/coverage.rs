@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use super::tokens::{tokenize, untruncated};
+use super::tokens::{clear_truncation, tokenize};
 use crate::Error;
 
 /// The share of the questions' vocabulary that occurs in a text.
@@ -20,7 +20,8 @@ pub struct Coverage {
     pub ratio: f64,
 }
 
-/// Computes the coverage of `questions` by `text`, both lists of strings.
+/// Computes the share of the vocabulary of `questions` that occurs in `text`. Both are lists of
+/// strings.
 ///
 /// Special tokens and tokens that consist only of word boundaries (`▁`) are ignored.
 ///
@@ -43,7 +44,7 @@ where
     Q: AsRef<str> + Sync,
     T: AsRef<str> + Sync,
 {
-    let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
+    let tokenizer = clear_truncation(Cow::Borrowed(tokenizer))?;
     let ignored = ignored_ids(&tokenizer);
     let questions = distinct_tokens(questions, &tokenizer, &ignored, "a question")?;
     let text = distinct_tokens(text, &tokenizer, &ignored, "the text")?;
@@ -55,7 +56,7 @@ where
     Ok(Coverage { covered, total, ratio: covered as f64 / total as f64 })
 }
 
-/// Gemma's vocabulary has tokens of up to 31 spaces.
+/// Maximum number of spaces in an ignored token. Gemma's vocabulary has tokens of up to 31 spaces.
 const MAX_SPACES: usize = 32;
 
 fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {

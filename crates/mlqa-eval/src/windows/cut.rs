@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use super::tokens::{layout, layout_error, tokenize, tokenize_as_is, untruncated};
+use super::tokens::{clear_truncation, layout, layout_error, tokenize, tokenize_as_is};
 use super::words::{Tokens, WordCache};
 use crate::metric::unicode::is_space;
 use crate::{Answer, Compatible, Error, Question};
@@ -219,8 +219,8 @@ pub struct Window {
     /// character (bytes) have the offsets of the whole character. With [`Compatible::RunQa`], the
     /// tokenizer's offsets are unchanged.
     pub offsets: Vec<(usize, usize)>,
-    /// For each context token, whether this window is the one that shows the token with the most
-    /// context on both sides, as BERT defines it; always true for [`Compatible::RunQa`].
+    /// For each context token, whether the token has more context in this window than in any other
+    /// window, as BERT defines it; always true for [`Compatible::RunQa`].
     pub max_context: Vec<bool>,
     /// Index in `input_ids` of the answer's first token; `None` for [`Purpose::Eval`].
     pub start_position: Option<usize>,
@@ -294,7 +294,7 @@ pub fn windows(
 #[derive(Debug)]
 pub struct WindowTokenizer<'a> {
     tokenizer: Cow<'a, Tokenizer>,
-    words: Option<WordCache>,
+    cache: Option<WordCache>,
     layout: Layout,
 }
 
@@ -305,8 +305,8 @@ impl<'a> WindowTokenizer<'a> {
     /// The errors of [`windows`] that concern the tokenizer.
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
-        let tokenizer = untruncated(tokenizer)?;
-        Ok(Self { words: WordCache::of(&tokenizer), tokenizer, layout })
+        let tokenizer = clear_truncation(tokenizer)?;
+        Ok(Self { cache: WordCache::of(&tokenizer), tokenizer, layout })
     }
 }
 
@@ -356,10 +356,10 @@ impl<'a> WindowCutter<'a> {
     /// The errors of [`windows`].
     pub fn windows(&self, questions: &[Question], purpose: Purpose) -> Result<Vec<Window>, Error> {
         let Self { tokenizer, specials, config, .. } = self;
-        let WindowTokenizer { tokenizer, words, .. } = &**tokenizer;
-        let words = words.as_ref();
-        let run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
-        let tokenize = if run_qa { tokenize_as_is } else { tokenize };
+        let WindowTokenizer { tokenizer, cache, .. } = &**tokenizer;
+        let cache = cache.as_ref();
+        let is_run_qa = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
+        let tokenize = if is_run_qa { tokenize_as_is } else { tokenize };
 
         // Many questions share a context, so each distinct context is tokenised once.
         let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
@@ -377,7 +377,7 @@ impl<'a> WindowCutter<'a> {
             .par_iter()
             .map(|q| {
                 let name = || format!("the context of question `{}`", q.id);
-                tokenize(tokenizer, words, &q.context, &name)
+                tokenize(tokenizer, cache, &q.context, &name)
             })
             .collect::<Result<_, _>>()?;
 
@@ -388,17 +388,17 @@ impl<'a> WindowCutter<'a> {
             .map(|(k, (question, &context))| {
                 let no_tokens = Tokens::default();
                 let context = contexts.get(context).unwrap_or(&no_tokens);
-                let text = match run_qa {
+                let text = match is_run_qa {
                     true => question.question.trim_start_matches(is_space),
                     false => &question.question,
                 };
                 let name = &|| format!("the text of question `{}`", question.id);
-                let question_ids = tokenize(tokenizer, words, text, name)?.ids;
+                let question_ids = tokenize(tokenizer, cache, text, name)?.ids;
                 let question_ids = match question_ids.get(..config.max_question_length) {
-                    Some(truncated) if !run_qa => truncated,
+                    Some(truncated) if !is_run_qa => truncated,
                     _ => &question_ids,
                 };
-                QuestionCutter { question: k, config, specials, question_ids, context, run_qa }
+                QuestionCutter { question: k, config, specials, question_ids, context, is_run_qa }
                     .cut(question, purpose)
             })
             .collect::<Result<_, _>>()?;
@@ -421,7 +421,7 @@ struct QuestionCutter<'a> {
     question_ids: &'a [u32],
     context: &'a Tokens,
     /// Whether the windows are compatible with `run_qa`; see [`Compatible::RunQa`].
-    run_qa: bool,
+    is_run_qa: bool,
 }
 
 impl QuestionCutter<'_> {
@@ -431,7 +431,7 @@ impl QuestionCutter<'_> {
         let special_count = 2 + self.specials.between.len();
         let budget = config.max_length.saturating_sub(question_ids.len() + special_count);
         let fits = question_ids.len() + special_count + self.context.ids.len() <= config.max_length;
-        if budget <= config.doc_stride && !(self.run_qa && fits) {
+        if budget <= config.doc_stride && !(self.is_run_qa && fits) {
             return Err(Error::NoRoom {
                 id: question.id.clone(),
                 question: question_ids.len(),
@@ -447,13 +447,13 @@ impl QuestionCutter<'_> {
             }
             _ => None,
         };
-        let spans = spans(self.context.ids.len(), budget, config.doc_stride);
+        let spans = window_spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
             let mut window = self.build_window(question_ids, from, to);
             window.max_context = match spans.len() {
                 1 => vec![true; to - from],
-                _ if self.run_qa => vec![true; to - from],
+                _ if self.is_run_qa => vec![true; to - from],
                 _ => (from..to).map(|token| best_span(&spans, token) == k).collect(),
             };
             if purpose == Purpose::Train {
@@ -501,7 +501,7 @@ impl QuestionCutter<'_> {
 /// Returns the range `[from, to)` of each window over `len` context tokens. Windows have up to
 /// `budget` tokens, and adjacent windows share `overlap < budget` of them. If there are no tokens,
 /// the result is one empty window.
-fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
+fn window_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
     loop {
@@ -538,13 +538,13 @@ fn answer_tokens(
     text: &[char],
     answer: &Answer,
 ) -> Option<(usize, usize)> {
-    let covered = |at: usize| {
+    let token_at = |at: usize| {
         let k = offsets.partition_point(|&(_, end)| end <= at);
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
     let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
     let visible =
-        |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && covered(at).is_some();
+        |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && token_at(at).is_some();
     let from = gold.clone().find(visible)?;
     let to = gold.rev().find(visible)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
@@ -558,10 +558,10 @@ mod tests {
 
     #[test]
     fn windows_overlap_by_doc_stride_and_cover_everything() {
-        assert_eq!(spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
-        assert_eq!(spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
-        assert_eq!(spans(4, 4, 2), [(0, 4)]);
-        assert_eq!(spans(0, 4, 2), [(0, 0)]);
+        assert_eq!(window_spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
+        assert_eq!(window_spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
+        assert_eq!(window_spans(4, 4, 2), [(0, 4)]);
+        assert_eq!(window_spans(0, 4, 2), [(0, 0)]);
     }
 
     #[test]
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn one_character_of_several_tokens() {
+    fn answers_with_a_character_of_several_tokens_are_found() {
         // "6½ x": the tokenizer splits ½ into 1, ⁄, 2.
         let offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (3, 4)];
         let text: Vec<char> = "6½ x".chars().collect();

@@ -15,10 +15,10 @@ use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window,
 /// Within a window the `n_best` highest starts are combined with the `n_best` highest ends. A pair
 /// is valid if start ≤ end, the span has at most `max_answer_length` tokens and is in the context,
 /// and [`Window::max_context`] is true for the start. The score is the sum of the two logits.
-/// [`WindowScore::Softmax`] and [`WindowScore::Margin`] subtract one value per window from the
-/// start logits and one from the end logits first. The subtraction also changes the candidates'
-/// logits and the null scores. Equal scores are ordered by window, start, end; if several
-/// candidates have equal texts, only the best is returned.
+/// [`WindowScore::Softmax`] and [`WindowScore::Margin`] first subtract one value per window from
+/// the start logits and another value from the end logits. The subtraction also changes the
+/// candidates' logits and the null scores. Equal scores are ordered by window, start, end; if
+/// several candidates have equal texts, only the best is returned.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: one `[length]` row for each window, f32; rows may be longer than
@@ -39,7 +39,7 @@ where
     S: Data<Elem = f32>,
     E: Data<Elem = f32>,
 {
-    by_question(questions, windows, start_logits, end_logits, config, config.n_best, |best| best)
+    decode_with(questions, windows, start_logits, end_logits, config, config.n_best, |best| best)
 }
 
 /// Returns only the [`NBest::answer`] of each question; faster than [`decode`].
@@ -58,11 +58,11 @@ where
     E: Data<Elem = f32>,
 {
     let answer = |best: NBest| best.answer().to_owned();
-    by_question(questions, windows, start_logits, end_logits, config, 1, answer)
+    decode_with(questions, windows, start_logits, end_logits, config, 1, answer)
 }
 
 /// Applies `result` to the `max_answers` best answers of each question.
-fn by_question<S, E, T: Send>(
+fn decode_with<S, E, T: Send>(
     questions: &[Question],
     windows: &[Window],
     start_logits: &[ArrayBase<S, Ix1>],
@@ -86,7 +86,7 @@ where
         let (Some(start), Some(end)) = (start_logits.get(index), end_logits.get(index)) else {
             continue;
         };
-        let row = Row { index, window, start: values(start), end: values(end) };
+        let row = Row { index, window, start: row_values(start), end: row_values(end) };
         match rows.get_mut(window.question) {
             Some(question_rows) => question_rows.push(row),
             None => {
@@ -113,7 +113,7 @@ where
 }
 
 /// Returns the values of a row, copied if they are not contiguous.
-fn values<S: Data<Elem = f32>>(row: &ArrayBase<S, Ix1>) -> Cow<'_, [f32]> {
+fn row_values<S: Data<Elem = f32>>(row: &ArrayBase<S, Ix1>) -> Cow<'_, [f32]> {
     row.as_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }
 
@@ -128,13 +128,13 @@ fn decode_question(
     let mut null_score: Option<f32> = None;
     for (k, row) in rows.iter().enumerate() {
         row.check(&question.id, 0)?;
-        row.spans(k, config, &mut spans);
+        row.add_spans(k, config, &mut spans);
         if let (Some(start), Some(end)) = (row.start.first(), row.end.first()) {
             let score = start + end;
             null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
         }
     }
-    // In nearly all questions, the first spans contain enough distinct answers.
+    // For nearly all questions, the best `first_count` spans contain enough distinct answers.
     let first_count = spans.len().min(max_answers.saturating_mul(4));
     if first_count < spans.len() {
         spans.select_nth_unstable_by(first_count, best_first);
@@ -157,7 +157,8 @@ fn decode_question(
     Ok(NBest { id: question.id.clone(), candidates, null_score, null })
 }
 
-/// No two spans compare equal, so an unstable sort gives the same order.
+/// Orders spans by decreasing score. No two spans compare equal, so an unstable sort is
+/// deterministic.
 fn best_first(a: &Span, b: &Span) -> Ordering {
     match b.score().total_cmp(&a.score()) {
         Ordering::Equal => (a.row, a.start, a.end).cmp(&(b.row, b.start, b.end)),
@@ -180,8 +181,8 @@ fn distinct_answers(question: &Question, rows: &[Row], spans: &[Span], n: usize)
         if text.is_empty() || !texts.insert(text) {
             continue;
         }
-        let leading = raw.chars().count() - raw.trim_start().chars().count();
-        candidates.push(span.candidate(rows, text, from + leading));
+        let leading_spaces = raw.chars().count() - raw.trim_start().chars().count();
+        candidates.push(span.candidate(rows, text, from + leading_spaces));
     }
     candidates
 }

@@ -5,17 +5,17 @@ use std::cmp::Ordering;
 const MAX_SORTED: usize = 64;
 
 /// Returns the `n` highest values (`n` ≥ 1) with their positions, in decreasing order.
-/// `outranks(later, earlier)` returns whether the value `later` precedes the value `earlier` in the
-/// result, if `earlier` is at an earlier position of `values`. It determines the order of equal
-/// values.
-pub(crate) fn highest(
+/// `outranks(later, earlier)` compares two values, of which `earlier` has the lower position in
+/// `values`. It returns whether `later` comes first in the result, so it also determines the order
+/// of equal values.
+pub(crate) fn select_top(
     values: &[f32],
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
     let with_positions = || values.iter().copied().enumerate();
     if n > MAX_SORTED {
-        return sorted(with_positions().collect(), n, outranks);
+        return select_by_sorting(with_positions().collect(), n, outranks);
     }
     let bound = lower_bound(values, n);
     let mut best: Vec<(usize, f32)> = Vec::with_capacity(n);
@@ -46,13 +46,13 @@ fn lower_bound(values: &[f32], n: usize) -> f32 {
     *maxima.select_nth_unstable_by(n.clamp(1, MAX_SORTED) - 1, order).1
 }
 
-/// Returns the same result as [`highest`], for (position, value) pairs in any order.
-fn sorted(
+/// Returns the same result as [`select_top`], for (position, value) pairs in any order.
+fn select_by_sorting(
     mut all: Vec<(usize, f32)>,
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
-    // No two values compare equal, so an unstable sort gives the same order.
+    // No two pairs compare equal, so an unstable sort is deterministic.
     let order = |a: &(usize, f32), b: &(usize, f32)| match a.0.cmp(&b.0) {
         Ordering::Greater if outranks(a.1, b.1) => Ordering::Less,
         Ordering::Less if outranks(b.1, a.1) => Ordering::Greater,
@@ -82,13 +82,13 @@ mod tests {
             let mut expected = values.clone();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1));
             expected.truncate(n);
-            prop_assert_eq!(highest(&logits, n, |new, old| new > old), &*expected);
-            prop_assert_eq!(sorted(values.clone(), n, |new, old| new > old), expected);
+            prop_assert_eq!(select_top(&logits, n, |new, old| new > old), &*expected);
+            prop_assert_eq!(select_by_sorting(values.clone(), n, |new, old| new > old), expected);
             let mut expected: Vec<(usize, f32)> = values.iter().rev().copied().collect();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1));
             expected.truncate(n);
-            prop_assert_eq!(highest(&logits, n, |new, old| new >= old), &*expected);
-            prop_assert_eq!(sorted(values, n, |new, old| new >= old), expected);
+            prop_assert_eq!(select_top(&logits, n, |new, old| new >= old), &*expected);
+            prop_assert_eq!(select_by_sorting(values, n, |new, old| new >= old), expected);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Decodes answers like transformers' `run_qa`; see
 //! [`Compatible::RunQa`](crate::Compatible::RunQa).
-use super::highest::highest;
+use super::highest::select_top;
 use super::spans::{ByteIndex, Row, Span, pair_spans, softmax};
 use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
@@ -57,21 +57,21 @@ pub(crate) fn run_qa_answers(
 /// order, as in Python's stable sort.
 fn select_best(spans: &[Span], n: usize) -> Vec<Span> {
     let scores: Vec<f32> = spans.iter().map(Span::score).collect();
-    let best = highest(&scores, n, |later, earlier| later > earlier);
+    let best = select_top(&scores, n, |later, earlier| later > earlier);
     best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect()
 }
 
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
     // If logits are equal, the last one has the highest rank.
     let best = |logits: &[f32]| {
-        let mut best = highest(logits, config.n_best, |later, earlier| later >= earlier);
+        let mut best = select_top(logits, config.n_best, |later, earlier| later >= earlier);
         best.retain(|&(at, _)| row.offsets(at).is_some());
         best
     };
     spans.extend(pair_spans(k, &best(&row.start), &best(&row.end), config.max_answer_length));
 }
 
-/// Adds the answer `empty` if there is no other answer.
+/// Inserts a candidate with the text `empty` if there are no candidates, or only one without text.
 fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     let has_no_text = match candidates.as_slice() {
         [] => true,

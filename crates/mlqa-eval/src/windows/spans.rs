@@ -1,7 +1,7 @@
 //! Spans of tokens and their scores, which both decoding modes share.
 use std::borrow::Cow;
 
-use super::highest::highest;
+use super::highest::select_top;
 use crate::{Candidate, DecodeConfig, Error, Window, WindowScore};
 
 /// The logits of a window.
@@ -102,13 +102,13 @@ impl Row<'_> {
 
     /// Returns the `n` context positions with the highest logits; ties go to the first position.
     fn top_positions(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
-        let mut best = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
+        let mut best = select_top(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
         best.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
         best.iter_mut().for_each(|(at, _)| *at += self.window.context_start);
         best
     }
 
-    pub fn spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
+    pub fn add_spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
         let Window { context_start, context_end, max_context, .. } = self.window;
         let context = *context_start..*context_end;
         let start = self.start.get(context.clone()).unwrap_or_default();
@@ -144,8 +144,8 @@ pub(crate) fn pair_spans(
     })
 }
 
-/// Sets each candidate's probability to the softmax of the scores. The first candidate may not have
-/// the highest score, because `run_qa` may insert `empty` as the first candidate.
+/// Sets each candidate's probability to the softmax of the scores. The first candidate does not
+/// always have the highest score, because `run_qa` may insert `empty` there.
 pub(crate) fn softmax(candidates: &mut [Candidate]) {
     let scores = || candidates.iter().map(|candidate| f64::from(candidate.score));
     let highest = scores().fold(f64::NEG_INFINITY, f64::max);
@@ -170,7 +170,7 @@ impl ByteIndex {
         match accesses {
             _ if text.is_ascii() => Self::Bytes,
             0 | 1 => Self::Counted,
-            _ => Self::Starts(starts(text).collect()),
+            _ => Self::Starts(byte_offsets(text).collect()),
         }
     }
 
@@ -179,7 +179,7 @@ impl ByteIndex {
         let byte = |at: usize| match self {
             Self::Bytes => Some(at),
             Self::Starts(starts) => starts.get(at).copied(),
-            Self::Counted => starts(text).nth(at),
+            Self::Counted => byte_offsets(text).nth(at),
         };
         match (byte(from), byte(to)) {
             (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
@@ -189,6 +189,6 @@ impl ByteIndex {
 }
 
 /// Byte offsets of each code point and of the text's end.
-fn starts(text: &str) -> impl Iterator<Item = usize> {
+fn byte_offsets(text: &str) -> impl Iterator<Item = usize> {
     text.char_indices().map(|(byte, _)| byte).chain([text.len()])
 }

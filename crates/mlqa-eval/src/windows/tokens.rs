@@ -34,7 +34,7 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 
 /// Returns the tokenizer without truncation and padding. The tokenizer is copied only if its file
 /// configures truncation or padding, because a copy is large and has an empty cache.
-pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
+pub(crate) fn clear_truncation(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
         return Ok(tokenizer);
     }
@@ -47,15 +47,15 @@ pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Token
     Ok(Cow::Owned(tokenizer))
 }
 
-/// Tokenises `text`, using the word cache `words` if it is set. The offsets are the tokenizer's
+/// Tokenises `text`, using `cache` if it is set. The offsets are the tokenizer's
 /// offsets. `name` describes the text in errors.
 pub(crate) fn tokenize_as_is(
     tokenizer: &Tokenizer,
-    words: Option<&WordCache>,
+    cache: Option<&WordCache>,
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
-    let by_words = words.map(|words| words.tokenize(text, |word| encode(tokenizer, word, name)));
+    let by_words = cache.map(|cache| cache.tokenize(text, |word| encode(tokenizer, word, name)));
     match by_words.transpose()?.flatten() {
         Some(tokens) => Ok(tokens),
         None => encode(tokenizer, text, name),
@@ -73,13 +73,13 @@ fn encode(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Resul
 /// the text in errors.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
-    words: Option<&WordCache>,
+    cache: Option<&WordCache>,
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
     let trimmed = trim_dropped(tokenizer, text);
     let trimmed_chars = text.chars().count() - trimmed.chars().count();
-    let mut tokens = tokenize_as_is(tokenizer, words, trimmed, name)?;
+    let mut tokens = tokenize_as_is(tokenizer, cache, trimmed, name)?;
     for (start, end) in &mut tokens.offsets {
         (*start, *end) = (*start + trimmed_chars, *end + trimmed_chars);
     }

@@ -17,11 +17,11 @@ use tokenizers::{PostProcessorWrapper, Tokenizer};
 
 /// Maximum length of a cached word in bytes. Offsets in such a word fit into a byte; longer words
 /// are rare.
-const MAX_BYTES: usize = 64;
+const MAX_WORD_BYTES: usize = 64;
 /// Maximum number of words per shard. A word requires about 150 bytes.
-const MAX_WORDS: usize = 4096;
+const MAX_SHARD_WORDS: usize = 4096;
 /// Number of shards. Each shard has a separate lock, so that threads rarely wait for each other.
-const SHARDS: usize = 16;
+const SHARD_COUNT: usize = 16;
 /// Maximum number of added tokens for which the cache is used, because every text is searched for
 /// every added token.
 const MAX_ADDED_TOKENS: usize = 64;
@@ -36,13 +36,13 @@ pub(crate) struct Tokens {
 /// A token's id, and its start and end in code points of the word.
 type Piece = (u32, u8, u8);
 /// Maps words to their tokens.
-type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
+type PieceMap = HashMap<Box<str>, Box<[Piece]>, RandomState>;
 
 /// A cache of the tokens of words for one tokenizer.
 #[derive(Debug)]
 pub(crate) struct WordCache {
     hasher: RandomState,
-    shards: Vec<RwLock<Pieces>>,
+    shards: Vec<RwLock<PieceMap>>,
     /// Added tokens; texts that contain one are not split into words.
     added: Vec<Finder<'static>>,
     added_ids: AHashSet<u32>,
@@ -54,7 +54,7 @@ impl WordCache {
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder();
         let is_one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
-        let supported = added.len() <= MAX_ADDED_TOKENS
+        let is_supported = added.len() <= MAX_ADDED_TOKENS
             && added.values().all(|token| is_one_word(&token.content))
             && normalizes_words(tokenizer.get_normalizer())
             && splits_words(tokenizer.get_pre_tokenizer())
@@ -64,12 +64,12 @@ impl WordCache {
                 None | Some(PostProcessorWrapper::Template(_))
             );
         let unknown_id = Layout::of(tokenizer).and_then(|layout| layout.unknown()).ok();
-        supported.then(|| {
+        is_supported.then(|| {
             let hasher = RandomState::new();
             let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
             let finder = |text: &str| Finder::new(text).into_owned();
             Self {
-                shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+                shards: std::iter::repeat_with(shard).take(SHARD_COUNT).collect(),
                 added: added.values().map(|token| finder(&token.content)).collect(),
                 added_ids: added.into_keys().filter(|&id| Some(id) != unknown_id).collect(),
                 hasher,
@@ -113,14 +113,14 @@ impl WordCache {
         Ok(Some(tokens))
     }
 
-    fn shard(&self, word: &str) -> Option<&RwLock<Pieces>> {
+    fn shard(&self, word: &str) -> Option<&RwLock<PieceMap>> {
         // The map uses the low bits of the hash, so the shard is selected by the high bits.
         let hash = self.hasher.hash_one(word) >> 32;
-        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARDS)
+        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARD_COUNT)
     }
 
     fn look_up(&self, word: &str, at: usize, tokens: &mut Tokens) -> bool {
-        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_BYTES) else {
+        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_WORD_BYTES) else {
             return false;
         };
         let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
@@ -133,13 +133,13 @@ impl WordCache {
     }
 
     fn store(&self, word: &str, tokens: &Tokens) {
-        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_BYTES) else { return };
+        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_WORD_BYTES) else { return };
         let pieces = tokens.ids.iter().zip(&tokens.offsets).map(|(&id, &(start, end))| {
             Some((id, u8::try_from(start).ok()?, u8::try_from(end).ok()?))
         });
         let Some(pieces) = pieces.collect::<Option<Box<[Piece]>>>() else { return };
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-        if shard.len() < MAX_WORDS {
+        if shard.len() < MAX_SHARD_WORDS {
             shard.insert(word.into(), pieces);
         }
     }
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::{Dataset, load_tokenizer};
 
-    /// Tokenizers with NFKC and BPE, and with SentencePiece's table and Unigram, as in XLM-R.
+    /// Returns a tokenizer with NFKC and BPE, and one with XLM-R's normalisation and Unigram.
     fn tokenizers() -> [Tokenizer; 2] {
         ["../../data/base/tokenizer.json", "../testkit/fixtures/tokenizer.json"]
             .map(|path| load_tokenizer(path).unwrap())
@@ -258,8 +258,8 @@ mod tests {
 
     /// Checks that the word cache returns the tokens of the unsplit text, both when it is empty and
     /// when it contains the words. Returns whether the text was split.
-    fn check_words(words: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
-        let tokenize = || words.tokenize(text, |word| encode(tokenizer, word)).unwrap();
+    fn check_words(cache: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
+        let tokenize = || cache.tokenize(text, |word| encode(tokenizer, word)).unwrap();
         let Some(first) = tokenize() else { return false };
         let expected = encode(tokenizer, text).unwrap();
         for tokens in [first, tokenize().unwrap()] {
@@ -271,14 +271,14 @@ mod tests {
 
     #[test]
     fn words_of_xquad_have_the_tokens_of_the_unsplit_text() {
-        for (tokenizer, words) in TOKENIZERS.iter() {
+        for (tokenizer, cache) in TOKENIZERS.iter() {
             for language in ["en", "de", "es", "vi", "ar", "hi", "zh"] {
                 let path = format!("../../data/xquad/xquad.{language}.json");
                 let mut questions = Dataset::read(path).unwrap().questions;
                 questions.truncate(if testkit::is_long() { 1190 } else { 60 });
                 let texts =
                     questions.iter().flat_map(|question| [&*question.question, &*question.context]);
-                let split = texts.filter(|text| check_words(words, tokenizer, text)).count();
+                let split = texts.filter(|text| check_words(cache, tokenizer, text)).count();
                 let share = split as f64 / (2 * questions.len()) as f64;
                 let min_share = match language {
                     "zh" => 0.2,
@@ -305,14 +305,14 @@ mod tests {
         assert_eq!(parts(" a b  c d \u{301}e f"), [" a", "b  c", "d \u{301}e", "f"]);
         assert_eq!(parts("a\tb \u{bd}, x\u{200b} y z "), ["a\tb \u{bd},", "x\u{200b} y", "z "]);
         assert_eq!(parts(""), [""]);
-        for (tokenizer, words) in TOKENIZERS.iter() {
-            assert!(!check_words(words, tokenizer, "\u{1}a b"));
+        for (tokenizer, cache) in TOKENIZERS.iter() {
+            assert!(!check_words(cache, tokenizer, "\u{1}a b"));
             for text in ["Who a\tb \u{bd}, x?", "a  b c", "a \u{301}b c", "a \u{600} b c"] {
-                assert!(check_words(words, tokenizer, text), "{text:?}");
+                assert!(check_words(cache, tokenizer, text), "{text:?}");
             }
             // Added tokens may include adjacent spaces.
             for text in ["a <mask> b", "a<s> b c"] {
-                assert!(!check_words(words, tokenizer, text), "{text:?}");
+                assert!(!check_words(cache, tokenizer, text), "{text:?}");
             }
         }
     }
@@ -336,7 +336,7 @@ mod tests {
         assert!(is_rejected_with("/model/dropout", 0.1.into()));
         assert!(is_rejected_with("/model/byte_fallback", true.into()));
         assert!(is_rejected_with("/added_tokens/0/content", "<s> <s>".into()));
-        // Byte fallback with spaces in the model's input, and BERT's word splitting.
+        // `byte_fallback` does not split texts into words; `wordpiece` splits as BERT does.
         for other in ["byte_fallback", "wordpiece"] {
             let path = format!("../testkit/fixtures/{other}.json");
             assert!(WordCache::of(&load_tokenizer(path).unwrap()).is_none(), "{other}");
@@ -347,15 +347,15 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(256)) })]
 
         #[test]
-        fn texts_of_random_pieces(pieces in prop::collection::vec(prop::sample::select(vec![
+        fn random_texts_have_the_tokens_of_the_unsplit_text(pieces in prop::collection::vec(prop::sample::select(vec![
             "the", "House", " ", " ", " ", "e\u{301}", "\u{e9}", "\u{fc}ber", "\u{301}", "\u{bd}", "\u{fb01}",
             "\u{627}\u{644}\u{628}", "\u{64b}", "\u{4e2d}\u{6587}", "\u{ff0c}", "\u{939}\u{93f}\u{928}", "\u{94d}",
             "\u{200d}", "\t", "\u{a0}", "\u{1}", "\u{2581}", "<s>", "\u{130}", "\u{37a}", "\u{b4}", "\u{1100}",
             "1,870", "?", "\u{201c}", "\u{2014}", "\u{3002}", "\u{1f642}", "\u{fe0f}",
         ]), 0..16)) {
             let text = pieces.concat();
-            for (tokenizer, words) in TOKENIZERS.iter() {
-                check_words(words, tokenizer, &text);
+            for (tokenizer, cache) in TOKENIZERS.iter() {
+                check_words(cache, tokenizer, &text);
             }
         }
     }
@@ -364,8 +364,8 @@ mod tests {
         std::sync::LazyLock::new(|| {
             tokenizers()
                 .map(|one| {
-                    let words = WordCache::of(&one).unwrap();
-                    (one, words)
+                    let cache = WordCache::of(&one).unwrap();
+                    (one, cache)
                 })
                 .into()
         });

@@ -9,7 +9,7 @@ use crate::common::{dataset, n_best, predictions, question};
 
 const EN: Normalization = Normalization::Mlqa(Language::EN);
 
-fn class(context: &str, predicted: &str, gold: &str, rules: Normalization) -> BoundaryClass {
+fn classify(context: &str, predicted: &str, gold: &str, rules: Normalization) -> BoundaryClass {
     let at = |text: &str| context[..context.find(text).unwrap()].chars().count();
     let data = dataset(vec![question("q", "", context, &[(gold, at(gold))])]);
     let counts = boundaries(&data, &[n_best("q", &[(predicted, at(predicted))])], rules).unwrap();
@@ -17,7 +17,7 @@ fn class(context: &str, predicted: &str, gold: &str, rules: Normalization) -> Bo
 }
 
 #[test]
-fn the_five_classes() {
+fn each_class_is_assigned() {
     let context = "In 1999 the old stone bridge was rebuilt.";
     let gold = "old stone bridge";
     for (predicted, expected) in [
@@ -31,7 +31,7 @@ fn the_five_classes() {
         ("was rebuilt.", BoundaryClass::Disjoint),
         ("In 1999 the", BoundaryClass::Disjoint),
     ] {
-        assert_eq!(class(context, predicted, gold, EN), expected, "{predicted}");
+        assert_eq!(classify(context, predicted, gold, EN), expected, "{predicted}");
     }
 }
 
@@ -56,15 +56,15 @@ fn boundaries_ignore_text_that_normalisation_deletes() {
         ("see the end", "the", "end", EN, BoundaryClass::Disjoint),
         ("see the end", "the", "the", EN, exact),
     ] {
-        assert_eq!(class(context, predicted, gold, rules), expected, "{predicted} in {context}");
+        assert_eq!(classify(context, predicted, gold, rules), expected, "{predicted} in {context}");
     }
 }
 
 #[test]
 fn positions_count_code_points() {
     let context = "Größe é: 北京市 groß";
-    assert_eq!(class(context, "北京市", "北京市", EN), BoundaryClass::Exact);
-    assert_eq!(class(context, "北京市", "北京", EN), BoundaryClass::Superset);
+    assert_eq!(classify(context, "北京市", "北京市", EN), BoundaryClass::Exact);
+    assert_eq!(classify(context, "北京市", "北京", EN), BoundaryClass::Superset);
     // These spans end or begin after the end of the context.
     let counts = |gold, start| {
         let data = dataset(vec![question("q", "", context, &[gold])]);
@@ -104,11 +104,11 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
 
 #[test]
 fn missing_questions_and_gold_answers_are_errors() {
-    let none = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
-    assert!(matches!(none, Error::NoQuestions { .. }), "{none}");
+    let no_questions = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
+    assert!(matches!(no_questions, Error::NoQuestions { .. }), "{no_questions}");
     let data = dataset(vec![question("a", "", "x y", &[])]);
-    let gold = boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
-    assert!(matches!(gold, Error::NoGold { .. }), "{gold}");
+    let no_gold = boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
+    assert!(matches!(no_gold, Error::NoGold { .. }), "{no_gold}");
 }
 
 proptest! {

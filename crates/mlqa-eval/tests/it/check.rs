@@ -21,21 +21,21 @@ fn findings(name: &str, text: &str) -> Vec<(FindingKind, String, String)> {
     all.map(|finding| (finding.kind, finding.id.unwrap_or_default(), finding.place)).collect()
 }
 
-fn squad(qas: &Value) -> String {
+fn squad_file(qas: &Value) -> String {
     // 🦙 has four bytes and two UTF-16 units, é two bytes and one UTF-16 unit.
     let context = "Das Café hat 🦙🦙 ein Haus und noch ein Haus.";
     json!({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}).to_string()
 }
 
-fn with_answer(text: &str, start: usize) -> String {
-    squad(&json!([{"id": "q", "question": "Was?", "answers": [
+fn file_with_answer(text: &str, start: usize) -> String {
+    squad_file(&json!([{"id": "q", "question": "Was?", "answers": [
         {"text": "Das", "answer_start": 0}, {"text": text, "answer_start": start}]}]))
 }
 
 #[test]
-fn answers_at_wrong_positions() {
-    assert_eq!(findings("x.json", &with_answer("ein Haus", 16)), []);
-    assert_eq!(findings("x.json", &with_answer("ein Haus", 34)), []);
+fn answers_at_wrong_positions_are_found() {
+    assert_eq!(findings("x.json", &file_with_answer("ein Haus", 16)), []);
+    assert_eq!(findings("x.json", &file_with_answer("ein Haus", 34)), []);
     for (text, start, kind) in [
         ("ein Haus", 23, FindingKind::ByteOffset),
         ("ein Haus", 18, FindingKind::Utf16Offset),
@@ -49,15 +49,15 @@ fn answers_at_wrong_positions() {
         ("", 3, FindingKind::EmptyAnswer),
     ] {
         let place = "data[0].paragraphs[0].qas[0].answers[1]".to_owned();
-        let got = findings("x.json", &with_answer(text, start));
+        let got = findings("x.json", &file_with_answer(text, start));
         assert_eq!(got, [(kind, "q".into(), place)], "{text} {start}");
     }
 }
 
 #[test]
-fn questions_and_ids() {
+fn invalid_questions_and_ids_are_found() {
     let answers = json!([{"text": "Das", "answer_start": 0}]);
-    let text = squad(&json!([
+    let text = squad_file(&json!([
         {"id": "a", "question": "Was?", "answers": answers},
         {"id": "a", "question": " ", "answers": answers},
         {"id": "b", "question": "Was?", "answers": []},
@@ -79,7 +79,7 @@ fn questions_and_ids() {
 }
 
 #[test]
-fn file_level_findings() {
+fn findings_of_the_whole_file_have_a_position() {
     let single = |kind, place: &str| vec![(kind, String::new(), place.to_owned())];
     assert_eq!(findings("x.json", r#"{"data": []}"#), single(FindingKind::NoQuestions, "file"));
     let blank = r#"{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}"#;
@@ -96,7 +96,7 @@ fn file_level_findings() {
 }
 
 #[test]
-fn languages_in_file_names() {
+fn languages_in_file_names_are_compared_with_the_texts() {
     let folder = tempfile::tempdir().unwrap();
     let messages = |name: &str, actual: &str| -> Vec<String> {
         let path = folder.path().join(name);
@@ -130,8 +130,8 @@ fn languages_in_file_names() {
 #[test]
 fn the_program_prints_lines_or_json() {
     let program = program();
-    program.write("bad.json", with_answer("ein Haus", 23));
-    program.write("good.json", with_answer("ein Haus", 16));
+    program.write("bad.json", file_with_answer("ein Haus", 23));
+    program.write("good.json", file_with_answer("ein Haus", 16));
     let RunOutput { out, err, code } = program.run("check bad.json good.json");
     assert_eq!((code, &*out), (Some(2), "good.json: 1 questions, 2 answers\n"));
     let place = "data[0].paragraphs[0].qas[0].answers[1]";

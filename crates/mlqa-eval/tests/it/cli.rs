@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::program;
 
-const GERMAN: &str = "fixtures/scorer/de/dataset.json fixtures/scorer/de/predictions.json";
+const GERMAN_FILES: &str = "fixtures/scorer/de/dataset.json fixtures/scorer/de/predictions.json";
 
-fn value(text: &str) -> Value {
+fn parse_json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -27,7 +27,7 @@ fn score_prints_the_official_line() {
             format!("{{\"exact_match\": {}, \"f1\": {}}}\n", digits("exact_match"), digits("f1"));
         assert_eq!(scored.out, line);
         assert_eq!(scored.err.lines().count().to_string(), digits("stderr_lines"));
-        let expected = value(&expected);
+        let expected = parse_json(&expected);
         let id = expected["unanswered"][0].as_str().unwrap();
         let line = format!("Unanswered question {id} will receive score 0.");
         assert!(scored.err.lines().any(|got| got == line), "{}", scored.err);
@@ -57,9 +57,9 @@ fn errors_name_the_bad_input() {
     let program = program();
     program.copy("fixtures/scorer/en/dataset.json", "d.json");
     program.copy("fixtures/scorer/en/predictions.json", "p.json");
-    let full = program.read("d.json");
+    let dataset_text = program.read("d.json");
     program.write("malformed.json", "{\n\"data\": [\n{\"title\" 3}\n]}");
-    program.write("truncated.json", full.chars().take(20_000).collect::<String>());
+    program.write("truncated.json", dataset_text.chars().take(20_000).collect::<String>());
     program.write("empty.json", r#"{"data": []}"#);
     program.expect_only_errors(&[
         ("score malformed.json p.json en", &["malformed.json:3:"]),
@@ -128,15 +128,18 @@ fn comparison_of_two_runs_equals_the_stored_file() {
 }
 
 #[test]
-fn tables_as_markdown_and_json() {
+fn tables_are_printed_as_markdown_or_json() {
     let program = program();
-    let formatted = |name: &str| {
+    let print_as = |name: &str| {
         program.run(&format!("tables --table 000-1 --model ours --language zh --format {name}")).out
     };
-    assert!(formatted("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
-    assert_eq!(value(&formatted("json"))[0]["value"].as_f64(), Some(60.13));
+    assert!(print_as("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
+    assert_eq!(parse_json(&print_as("json"))[0]["value"].as_f64(), Some(60.13));
     program.expect_only_error("tables --table 5", &["`5`", "000-1, 001-1"]);
-    program.expect_only_error(&["tables", "--model", "no model"], &["no published value matches"]);
+    program.expect_only_error(
+        &["tables", "--model", "no such model"],
+        &["no published value matches"],
+    );
 }
 
 #[cfg(feature = "windows")]
@@ -147,7 +150,7 @@ fn coverage_of_folders_has_one_entry_per_language() {
         let name = format!("questions/test-context-en-question-{language}.json");
         program.copy(&format!("fixtures/scorer/{language}/dataset.json"), &name);
     }
-    // Questions on other contexts and languages without a text are ignored.
+    // Files with contexts in other languages, and languages without a text file, are ignored.
     let spanish = "fixtures/scorer/es/dataset.json";
     program.copy(spanish, "questions/test-context-de-question-es.json");
     program.write("texts/triples.de.txt", "der die das\nwas wie wer\n");
@@ -157,11 +160,11 @@ fn coverage_of_folders_has_one_entry_per_language() {
             "coverage --tokenizer fixtures/tokenizer.json --questions {questions} --text {text}"
         )
     };
-    let all = value(&program.run(&coverage("questions", "texts")).out);
+    let all = parse_json(&program.run(&coverage("questions", "texts")).out);
     assert_eq!(all.as_object().unwrap().len(), 2, "{all}");
     assert!(all["es"]["ratio"].is_f64(), "{all}");
     let german = coverage("fixtures/scorer/de/dataset.json", "texts/triples.de.txt");
-    assert_eq!(all["de"], value(&program.run(&german).out));
+    assert_eq!(all["de"], parse_json(&program.run(&german).out));
     let hindi = coverage("questions", "texts") + " --context hi";
     program.expect_only_error(&hindi, &["context-hi-question", "texts"]);
 }
@@ -175,7 +178,7 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
     let rows = |baseline: &str| {
         let runs = format!("--baseline {baseline} --predictions {predictions}");
         let options = "--language de --samples 400 --format json";
-        value(&program.expect_success(&format!("{data} {runs} {options}")).out)
+        parse_json(&program.expect_success(&format!("{data} {runs} {options}")).out)
     };
     let better = rows("bad.json");
     assert_eq!(better[1]["metric"], "em");
@@ -200,11 +203,11 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
 #[test]
 fn score_prints_intervals_and_squad2_scores() {
     let program = program();
-    let value = value(&program.run(&format!("score {GERMAN} de --intervals")).out);
+    let value = parse_json(&program.run(&format!("score {GERMAN_FILES} de --intervals")).out);
     assert_eq!(value["f1"].as_f64(), Some(49.807539682539684));
     let [low, high] = [0, 1].map(|k| value["exact_match_interval"][k].as_f64().unwrap());
     assert!(low < 32.5 && 32.5 < high && low > 10.0 && high < 55.0, "{value}");
-    let squad2 = program.run(&format!("score --squad2 {GERMAN}"));
+    let squad2 = program.run(&format!("score --squad2 {GERMAN_FILES}"));
     assert!(squad2.out.contains("\"HasAns_total\": "), "{}", squad2.out);
     assert!(squad2.err.lines().any(|line| line.starts_with("Missing prediction for ")));
 }

@@ -16,14 +16,14 @@ fn run_with_stdin(program: &Program, arguments: &str, input: &str) -> RunOutput 
     run_command(program.command(arguments).stdin(File::open(program.path_of(input)).unwrap()))
 }
 
-const DIGITS: &str = "{\"exact_match\": 32.5, \"f1\": 64.98532601243599}\n";
+const SCORE_LINE: &str = "{\"exact_match\": 32.5, \"f1\": 64.98532601243599}\n";
 
 #[test]
 fn a_hyphen_is_standard_input_and_output() {
     let program = program();
     for input in ["-", "/dev/stdin"] {
         let output = run_with_stdin(&program, &format!("score {input} {PREDICTIONS} zh"), DATASET);
-        assert_eq!(output.out, DIGITS, "{}", output.err);
+        assert_eq!(output.out, SCORE_LINE, "{}", output.err);
     }
     let score = format!("score {DATASET} {PREDICTIONS} zh --per-question");
     program.run(&format!("{score} each.json"));
@@ -31,9 +31,9 @@ fn a_hyphen_is_standard_input_and_output() {
     for out in ["-", "/dev/stdout"] {
         let output = program.run(&format!("{score} {out}"));
         assert_eq!(output.out, scores, "{out}");
-        assert!(output.err.ends_with(DIGITS), "{out}");
+        assert!(output.err.ends_with(SCORE_LINE), "{out}");
     }
-    assert_eq!(program.run(&format!("{score} /dev/null")).out, DIGITS);
+    assert_eq!(program.run(&format!("{score} /dev/null")).out, SCORE_LINE);
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
@@ -61,13 +61,13 @@ fn files_may_have_a_byte_order_mark_and_gzip() {
     program.write("predictions.json", with_bom(PREDICTIONS));
     program.write("dataset.json.gz", testkit::gzip(with_bom(DATASET)));
     let output = program.run("score dataset.json.gz predictions.json zh");
-    assert_eq!(output.out, DIGITS, "{}", output.err);
+    assert_eq!(output.out, SCORE_LINE, "{}", output.err);
 }
 
 #[test]
 fn both_matrix_files_are_written_or_neither() {
     let program = program();
-    // Tests languages that are not in MLQA.
+    // The languages are not in MLQA.
     let name = "test-context-fr-question-th.json";
     program.copy("fixtures/scorer/es/dataset.json", &format!("in/{name}"));
     program.copy("fixtures/scorer/es/predictions.json", &format!("answers/{name}"));
@@ -118,14 +118,14 @@ fn folds_are_scored_together() {
 }
 
 #[test]
-fn error_is_one_line_for_any_input() {
+fn ids_with_line_breaks_do_not_split_errors() {
     let program = program();
     let rows = r#"{"data": [{"paragraphs": [{"context": "a", "qas": [
         {"id": "x\n\u001b[2J", "question": "", "answers": []},
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
     program.write("rows.json", rows);
     let error = program.expect_only_error("check rows.json", &["x\\n\\u{1b}[2J"]).err;
-    // The output has two questions without an answer, a duplicate id, two empty texts, and the
+    // The lines report two questions without an answer, a duplicate id, two empty texts, and the
     // number of errors.
     assert_eq!(error.lines().count(), 6);
 }

@@ -4,12 +4,12 @@ use testkit::Program;
 
 use crate::program;
 
-fn lines(rows: &[Value]) -> String {
+fn jsonl(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-/// The first error line of `score` and `check`, and of `windows` if the feature `windows` is
-/// enabled.
+/// Returns the first error line of `score`, of `check` and, if the feature is enabled, of
+/// `windows`.
 fn error_lines(program: &Program, data: &str) -> Vec<String> {
     let mut commands = vec![format!("score {data} predictions.json en"), format!("check {data}")];
     if cfg!(feature = "windows") {
@@ -28,7 +28,7 @@ fn errors_of_rows_are_one_line_with_their_position() {
     let program = program();
     program.write("predictions.json", "{}");
     let tydi = json!({"question_text": "?", "document_plaintext": "a", "language": "thai"});
-    program.write("rows.json", lines(&[tydi.clone(), tydi]));
+    program.write("rows.json", jsonl(&[tydi.clone(), tydi]));
     for line in error_lines(&program, "rows.json") {
         for word in
             ["rows.json", "TyDi's primary task", "expected a SQuAD-style file", "answer_start"]
@@ -42,7 +42,7 @@ fn errors_of_rows_are_one_line_with_their_position() {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");
     }
     let row = json!({"id": 3, "context": "a", "question": "?"});
-    program.write("rows.jsonl", lines(&[row]));
+    program.write("rows.jsonl", jsonl(&[row]));
     for line in error_lines(&program, "rows.jsonl") {
         assert!(line.contains("missing field `answers`") && line.contains('1'), "{line}");
     }
@@ -57,7 +57,7 @@ fn predictions_as_rows_score_as_a_map() {
     let row = |(id, text): (&String, &Value)| json!({"id": id, "prediction_text": text, "no_answer_probability": 0.0});
     let rows: Vec<Value> = predictions.as_object().unwrap().iter().map(row).collect();
     let expected = program.expect_success(&format!("score {data} {map} en")).out;
-    for text in [Value::Array(rows.clone()).to_string(), lines(&rows)] {
+    for text in [Value::Array(rows.clone()).to_string(), jsonl(&rows)] {
         program.write("predictions.json", text);
         assert_eq!(
             program.expect_success(&format!("score {data} predictions.json en")).out,
@@ -69,7 +69,7 @@ fn predictions_as_rows_score_as_a_map() {
     program.write("map.json", format!("{{{id}: \"a\"}}"));
     let score = |file: &str| program.expect_success(&format!("score {data} {file} en")).out;
     assert_eq!(score("one.json"), score("map.json"));
-    program.write("predictions.json", lines(&[json!({"id": "q", "prediction_text": 3})]));
+    program.write("predictions.json", jsonl(&[json!({"id": "q", "prediction_text": 3})]));
     let words =
         ["predictions.json:1:", "expected a string", "{\"<question id>\": \"<answer>\", …}"];
     program.expect_error(&format!("score {data} predictions.json en"), &words);
@@ -83,11 +83,11 @@ fn probabilities_of_rows_are_used_as_null_odds() {
         let answers = json!({"text": texts, "answer_start": starts});
         json!({"id": id, "context": "a b", "question": "?", "answers": answers})
     };
-    program.write("data.jsonl", lines(&[row("x", &["a"]), row("y", &[]), row("z", &[])]));
+    program.write("data.jsonl", jsonl(&[row("x", &["a"]), row("y", &[]), row("z", &[])]));
     let prediction = |id: &str, text: &str, odds: f64| json!({"id": id, "prediction_text": text, "no_answer_probability": odds});
     program.write(
         "rows.json",
-        lines(&[prediction("x", "a", 0.1), prediction("y", "b", 0.9), prediction("z", "", 0.5)]),
+        jsonl(&[prediction("x", "a", 0.1), prediction("y", "b", 0.9), prediction("z", "", 0.5)]),
     );
     program.write("map.json", json!({"x": "a", "y": "b", "z": ""}).to_string());
     program.write("odds.json", "{\"x\": 0.1, \"y\": 0.9, \"z\": 0.5}");

@@ -10,14 +10,14 @@ use testkit::Program;
 use crate::common::{run_qa_golden, run_qa_logit};
 use crate::program;
 
-/// The arguments of `windows` or `decode` for `data.json`.
+/// Returns the arguments of `windows` or `decode` for `data.json`.
 fn arguments(command: &str, options: &str) -> String {
     let tokenizer = "--tokenizer fixtures/tokenizer.json";
     format!("{command} data.json {tokenizer} --max-length 128 --doc-stride 32 {options}")
 }
 
-/// The program with the questions of the golden file in `data.json`.
-fn with_questions(golden: &Value) -> Program {
+/// Creates a program folder with the questions of the golden file in `data.json`.
+fn program_with_questions(golden: &Value) -> Program {
     let program = program();
     let paragraphs: Vec<Value> = golden["examples"].as_array().unwrap().iter()
         .map(|row| json!({"context": row[2], "qas": [{"id": row[0], "question": row[1], "answers": []}]}))
@@ -33,7 +33,7 @@ fn logits(side: u64, rows: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Writes the golden file's logits; `windows` is the value of the metadata key, if set.
+/// Writes the golden file's logits, with the metadata key `windows` if the argument is set.
 fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype, windows: Option<&str>) {
     let bytes = [0, 1].map(|side| logits(side, rows));
     let shape = match dtype {
@@ -52,7 +52,7 @@ fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype, window
 
 #[test]
 fn decode_warns_about_windows_of_another_program() {
-    let program = with_questions(&run_qa_golden());
+    let program = program_with_questions(&run_qa_golden());
     let program_options = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
     for (windows_option, source) in program_options.into_iter().zip(programs) {
@@ -84,7 +84,7 @@ fn decode_warns_about_windows_of_another_program() {
 #[test]
 fn rows_and_answers_equal_run_qa() {
     let golden = run_qa_golden();
-    let program = with_questions(&golden);
+    let program = program_with_questions(&golden);
     let printed = program.expect_success(&arguments("windows", "--compatible run_qa --out w")).out;
     let features = golden["features"].as_array().unwrap();
     assert_eq!(printed, format!("24 questions, {} rows of 128 tokens\n", features.len()));
@@ -100,7 +100,7 @@ fn rows_and_answers_equal_run_qa() {
         let row = &ids.data()[k * 512..(k + 1) * 512];
         let row: Vec<i32> = row.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect();
         assert_eq!(json!(row[..tokens.len()]), feature["input_ids"]);
-        // <pad>
+        // The id of `<pad>` is 1.
         assert!(row[tokens.len()..].iter().all(|&id| id == 1));
         let mask = &mask.data()[k * 128..(k + 1) * 128];
         assert_eq!(mask.iter().filter(|&&one| one == 1).count(), tokens.len());
@@ -138,7 +138,7 @@ fn rows_and_answers_equal_run_qa() {
 
 #[test]
 fn default_mode_truncates_questions() {
-    let program = with_questions(&run_qa_golden());
+    let program = program_with_questions(&run_qa_golden());
     let printed =
         program.expect_success(&arguments("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
@@ -157,7 +157,7 @@ fn default_mode_truncates_questions() {
 #[test]
 fn mismatched_logits_are_rejected() {
     let golden = run_qa_golden();
-    let program = with_questions(&golden);
+    let program = program_with_questions(&golden);
     let rows = golden["features"].as_array().unwrap().len();
     let decode = arguments("decode", "--compatible run_qa --logits l --out p --n-best n");
     let expect_rejected = |words: &[&str]| program.expect_error(&decode, words);

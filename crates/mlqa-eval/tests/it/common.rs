@@ -55,8 +55,8 @@ pub fn run_qa_golden() -> serde_json::Value {
     serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()
 }
 
-/// A logit of `golden/run_qa.py`: `kind` 0 is flat, 1 has peaks; `side` is 0 for starts, 1 for
-/// ends.
+/// Returns a logit of `golden/run_qa.py`: without peaks if `kind` is 0, with peaks if it is 1.
+/// `side` is 0 for starts and 1 for ends.
 #[cfg(feature = "windows")]
 pub fn run_qa_logit(kind: u64, side: u64, feature: u64, position: u64) -> f32 {
     // SplitMix64

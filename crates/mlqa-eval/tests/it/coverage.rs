@@ -23,7 +23,7 @@ fn coverage_equals_hand_computed_value() {
 }
 
 #[test]
-fn no_tokens_is_an_error() {
+fn questions_without_tokens_are_an_error() {
     let error = coverage(&["▁ <s>"], &["a"], &word_tokenizer()).unwrap_err();
     assert!(matches!(error, Error::NoTokens), "{error}");
     let empty: [&str; 0] = [];

@@ -1,7 +1,7 @@
 //! Reading, writing and joining question files.
 use mlqa_eval::{Dataset, DatasetName, Error, Language, pair};
 
-fn file(qas: &str) -> String {
+fn squad_text(qas: &str) -> String {
     format!(
         r#"{{"version": "1.1", "extra": 1, "data": [{{"title": "T", "paragraphs":
         [{{"context": "Ein 🙂 Haus", "document_id": "x", "qas": [{qas}]}}]}}]}}"#
@@ -13,7 +13,7 @@ const HOUSE: &str = r#"{"id": "a", "subtype": "object", "question": "Was?",
 
 #[test]
 fn offsets_count_code_points_and_unknown_keys_are_ignored() {
-    let dataset = Dataset::parse(&file(HOUSE), "d.json").unwrap();
+    let dataset = Dataset::parse(&squad_text(HOUSE), "d.json").unwrap();
     assert_eq!(dataset.version.as_deref(), Some("1.1"));
     let [question] = dataset.questions.as_slice() else { panic!("one question") };
     assert_eq!(
@@ -38,12 +38,12 @@ fn json_errors_name_line_and_column() {
         assert_eq!((*line).max(1), expected_line, "{text:?}: {error}");
         assert!(error.to_string().contains("d.json:"), "{error}");
     }
-    let negative = file(&HOUSE.replace("6", "-6"));
+    let negative = squad_text(&HOUSE.replace("6", "-6"));
     let error = Dataset::parse(&negative, "d.json").unwrap_err();
     assert!(error.to_string().contains("integer `-6`"), "{error}");
     for literal in ["NaN", "Infinity", "-Infinity"] {
         for text in [HOUSE.replace("true", literal), HOUSE.replace("6", literal)] {
-            let error = Dataset::parse(&file(&text), "d.json").unwrap_err().to_string();
+            let error = Dataset::parse(&squad_text(&text), "d.json").unwrap_err().to_string();
             let named = format!(": {} is not JSON; write null", literal.trim_start_matches('-'));
             assert!(error.starts_with("d.json:3:") && error.contains(&named), "{error}");
         }
@@ -54,7 +54,7 @@ fn json_errors_name_line_and_column() {
 
 #[test]
 fn offsets_may_be_whole_floats_or_text() {
-    let read = |offset: &str| Dataset::parse(&file(&HOUSE.replace('6', offset)), "d.json");
+    let read = |offset: &str| Dataset::parse(&squad_text(&HOUSE.replace('6', offset)), "d.json");
     for offset in ["6.0", "6e0", "\"6\"", "\"6.0\""] {
         let start = |dataset: Dataset| dataset.questions[0].answers[0].answer_start;
         assert_eq!(start(read(offset).unwrap()), 6, "{offset}");
@@ -80,14 +80,14 @@ fn offsets_may_be_whole_floats_or_text() {
 
 #[test]
 fn an_id_that_occurs_twice_is_an_error() {
-    let error = Dataset::parse(&file(&format!("{HOUSE}, {HOUSE}")), "d.json").unwrap_err();
+    let error = Dataset::parse(&squad_text(&format!("{HOUSE}, {HOUSE}")), "d.json").unwrap_err();
     assert!(matches!(&error, Error::DuplicateQuestion { id, .. } if id == "a"), "{error}");
 }
 
 #[test]
 fn pair_uses_the_question_texts_of_the_other_language() {
     let other = r#"{"id": "b", "question": "Wer?", "answers": []}"#;
-    let german = Dataset::parse(&file(&format!("{other}, {HOUSE}")), "de.json").unwrap();
+    let german = Dataset::parse(&squad_text(&format!("{other}, {HOUSE}")), "de.json").unwrap();
     let mut english = german.clone();
     english.questions.retain(|question| question.id == "a");
     english.questions[0].question = "What?".into();
@@ -103,7 +103,7 @@ fn pair_uses_the_question_texts_of_the_other_language() {
 }
 
 #[test]
-fn names_parse_and_format() {
+fn file_names_are_parsed_and_formatted() {
     let name: DatasetName = "test-context-en-question-zh.json".parse().unwrap();
     assert_eq!(
         (name.split.as_str(), name.context, name.question),

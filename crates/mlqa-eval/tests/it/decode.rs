@@ -103,20 +103,20 @@ fn errors_name_invalid_logits() {
     let (q, w) =
         ([question("first", 2), question("second", 2)], [window(0, 0, 2), window(1, 0, 2)]);
     let good = Array1::<f32>::zeros(5);
-    let run = |start: &[Array1<f32>], end: &[Array1<f32>]| {
+    let decode_error = |start: &[Array1<f32>], end: &[Array1<f32>]| {
         decode(&q, &w, start, end, &DecodeConfig::default()).unwrap_err()
     };
     for value in [f32::NAN, f32::INFINITY] {
         let mut bad = good.clone();
         bad[3] = value;
-        let error = run(&[good.clone(), good.clone()], &[good.clone(), bad]);
+        let error = decode_error(&[good.clone(), good.clone()], &[good.clone(), bad]);
         let Error::Logits { id, window, tensor, problem } = &error else { panic!("{error}") };
         assert_eq!((id.as_str(), *window, *tensor), ("second", 1, "end_logits"));
         assert!(problem.contains("token 3"), "{problem}");
     }
-    let error = run(&[good.clone(), Array1::zeros(4)], &[good.clone(), good.clone()]);
+    let error = decode_error(&[good.clone(), Array1::zeros(4)], &[good.clone(), good.clone()]);
     assert!(matches!(&error, Error::Logits { id, .. } if id == "second"), "{error}");
-    let error = run(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
+    let error = decode_error(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
     assert!(matches!(error, Error::LogitsCount { expected: 2, got: 1, .. }), "{error}");
     // Logits after the window are ignored, and −∞ is valid.
     let mut longer_row = Array1::<f32>::zeros(9);
@@ -155,10 +155,10 @@ fn array_views_are_accepted_and_files_are_written() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(128)) })]
 
-    /// The result equals an exhaustive search over the n highest starts and ends; of equal logits,
-    /// the first is used. With an n_best of 9 or more, the search covers all spans of the window.
+    /// The result equals that of an exhaustive search over the n highest starts and ends; of equal
+    /// logits, the first is used. If n_best is at least 9, the search covers all spans.
     #[test]
-    fn equals_exhaustive_search_over_the_n_highest(
+    fn decoding_equals_an_exhaustive_search(
         start in prop::collection::vec(-3_i8..3, 12), end in prop::collection::vec(-3_i8..3, 12),
         max_answer_length in 1_usize..6, n_best in 1_usize..60,
     ) {
@@ -189,7 +189,7 @@ proptest! {
 }
 
 #[test]
-fn extreme_settings_are_handled() {
+fn a_huge_n_best_is_supported_and_nan_is_rejected() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
     let logits = [arr1(&[0.0, 1.0, 5.0, 3.0, 2.0, 4.0, 0.0])];
     let config = |n_best| DecodeConfig { n_best, ..DecodeConfig::default() };

@@ -20,7 +20,7 @@ fn all_means(values: &[f64]) -> Vec<f64> {
 
 /// Returns the share of all 2^n swaps whose sum is at least as far from zero as the sum without
 /// swaps.
-fn all_swaps(differences: &[f64]) -> f64 {
+fn share_of_extreme_swaps(differences: &[f64]) -> f64 {
     let count = differences.len();
     let observed: f64 = differences.iter().sum();
     let extreme = (0..1u32 << count).filter(|swaps| {
@@ -31,12 +31,12 @@ fn all_swaps(differences: &[f64]) -> f64 {
     extreme.count() as f64 / f64::from(1u32 << count)
 }
 
-const SAMPLES: Resampling = Resampling { samples: 8_000, level: 0.9, seed: 7 };
+const RESAMPLING: Resampling = Resampling { samples: 8_000, level: 0.9, seed: 7 };
 
 #[test]
 fn intervals_agree_with_all_samples() {
     for values in [vec![0.0, 1.0, 1.0, 0.0, 1.0], vec![0.1, 0.25, 0.9, 0.4], vec![3.0]] {
-        let interval = bootstrap(&values, &SAMPLES).unwrap();
+        let interval = bootstrap(&values, &RESAMPLING).unwrap();
         let all = all_means(&values);
         let share = |end: f64| {
             let below = all.iter().filter(|&&mean| mean <= end + 1e-9).count();
@@ -62,21 +62,21 @@ fn p_values_agree_with_all_swaps_and_samples() {
         vec![0.0, 0.0, 0.0],
     ] {
         let pairs: Vec<(f64, f64)> = differences.iter().map(|d| (0.25, 0.25 + d)).collect();
-        let test = paired_test(&pairs, &SAMPLES).unwrap();
-        let exact = all_swaps(&differences);
+        let test = paired_test(&pairs, &RESAMPLING).unwrap();
+        let exact = share_of_extreme_swaps(&differences);
         assert!((test.p_randomisation - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         let mean = differences.iter().sum::<f64>() / differences.len() as f64;
         let all = all_means(&differences);
-        let far = all
+        let extreme_count = all
             .iter()
             .filter(|&&sample_mean| (sample_mean - mean).abs() >= mean.abs() - 1e-9)
             .count();
-        let exact = far as f64 / all.len() as f64;
+        let exact = extreme_count as f64 / all.len() as f64;
         assert!((test.p_bootstrap - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         assert!((test.difference.mean - mean).abs() < 1e-12);
         // Swapping the runs changes only the sign of the difference.
         let swapped: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
-        let swapped_test = paired_test(&swapped, &SAMPLES).unwrap();
+        let swapped_test = paired_test(&swapped, &RESAMPLING).unwrap();
         assert_eq!(swapped_test.p_randomisation, test.p_randomisation);
         assert_eq!(swapped_test.difference.mean, -test.difference.mean);
     }
@@ -97,7 +97,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
-fn holm_is_the_step_down_rule() {
+fn holm_equals_hand_computed_values() {
     // The hand-computed values are 0.01·4, 0.02·3, max(0.06, 0.03·2) and max(0.06, 0.9·1).
     assert_eq!(holm(&[0.02, 0.9, 0.01, 0.03]), [0.06, 0.9, 0.04, 0.06]);
     assert_eq!(holm(&[0.5, 0.6]), [1.0, 1.0]);

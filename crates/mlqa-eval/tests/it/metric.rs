@@ -7,15 +7,15 @@ use mlqa_eval::{
 
 use crate::common::{dataset, predictions, question};
 
-fn scorer(language: Language, file: &str) -> PathBuf {
+fn fixture_path(language: Language, file: &str) -> PathBuf {
     testkit::fixture(&format!("scorer/{language}/{file}"))
 }
 
-fn read(language: Language) -> (Dataset, Predictions, serde_json::Value) {
-    let expected = std::fs::read_to_string(scorer(language, "expected.json")).unwrap();
+fn read_fixture(language: Language) -> (Dataset, Predictions, serde_json::Value) {
+    let expected = std::fs::read_to_string(fixture_path(language, "expected.json")).unwrap();
     (
-        Dataset::read(scorer(language, "dataset.json")).unwrap(),
-        Predictions::read(scorer(language, "predictions.json")).unwrap(),
+        Dataset::read(fixture_path(language, "dataset.json")).unwrap(),
+        Predictions::read(fixture_path(language, "predictions.json")).unwrap(),
         serde_json::from_str(&expected).unwrap(),
     )
 }
@@ -23,7 +23,7 @@ fn read(language: Language) -> (Dataset, Predictions, serde_json::Value) {
 #[test]
 fn totals_and_questions_equal_the_official_script() {
     for language in MLQA_LANGUAGES {
-        let (dataset, predictions, expected) = read(language);
+        let (dataset, predictions, expected) = read_fixture(language);
         let got = score(&dataset, &predictions, Normalization::Mlqa(language)).unwrap();
         // The values are equal bit for bit, not within a tolerance.
         assert_eq!(Some(got.f1), expected["f1"].as_f64(), "{language} f1");
@@ -49,13 +49,13 @@ fn totals_and_questions_equal_the_official_script() {
 fn score_files_equals_reading_and_scoring() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dataset.json");
-    let good = std::fs::read_to_string(scorer(Language::ZH, "dataset.json")).unwrap();
-    let predictions = scorer(Language::ZH, "predictions.json");
+    let good = std::fs::read_to_string(fixture_path(Language::ZH, "dataset.json")).unwrap();
+    let predictions = fixture_path(Language::ZH, "predictions.json");
     let rules = Normalization::Mlqa(Language::ZH);
     for (from, to) in [
         ("", ""),
         ("\"version\"", "\"versions\""),
-        // `Dataset::read` and `score_files` report the same error message.
+        // For invalid files, `Dataset::read` and `score_files` report equal messages.
         ("\"context\": \"", "\"contexts\": \""),
         ("\"context\": \"", "\"context\": 3, \"x\": \""),
         ("\"context\": \"", "\"context\": \"\\x"),

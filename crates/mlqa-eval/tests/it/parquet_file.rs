@@ -13,7 +13,7 @@ use parquet::schema::parser::parse_message_type;
 pub type Group<'a> = SerializedRowGroupWriter<'a, File>;
 
 /// Writes a column: its values with their definition and repetition levels.
-pub fn column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i16, i16)]) {
+pub fn add_column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i16, i16)]) {
     let mut column = group.next_column().unwrap().unwrap();
     let (definition, repetition): (Vec<_>, Vec<_>) = levels.iter().copied().unzip();
     let writer = column.typed::<T>();
@@ -21,14 +21,14 @@ pub fn column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i1
     column.close().unwrap();
 }
 
-pub fn texts<'a>(group: &mut Group<'_>, values: impl Iterator<Item = &'a str>) {
+pub fn add_texts<'a>(group: &mut Group<'_>, values: impl Iterator<Item = &'a str>) {
     let values: Vec<ByteArray> = values.map(ByteArray::from).collect();
-    column::<ByteArrayType>(group, &values, &vec![(1, 0); values.len()]);
+    add_column::<ByteArrayType>(group, &values, &vec![(1, 0); values.len()]);
 }
 
-/// Writes questions in row groups of `rows` rows. `number` is the Parquet type of `answer_start`:
+/// Writes questions in row groups of `group_size` rows. `number` is the Parquet type of `answer_start`:
 /// `int32` or `int64`.
-pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
+pub fn write(path: &Path, questions: &[Question], number: &str, group_size: usize) {
     let text = |name: &str| format!("optional binary {name} (UTF8);");
     let list = |name: &str, of: &str| {
         format!("optional group {name} (LIST) {{ repeated group list {{ optional {of}; }} }}")
@@ -40,12 +40,12 @@ pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
         list("answer_start", &format!("{number} element")),
     );
     let mut writer = writer(path, &schema);
-    for questions in questions.chunks(rows) {
+    for questions in questions.chunks(group_size) {
         let mut group = writer.next_row_group().unwrap();
-        texts(&mut group, questions.iter().map(|question| question.id.as_str()));
-        texts(&mut group, questions.iter().map(|question| &*question.title));
-        texts(&mut group, questions.iter().map(|question| &*question.context));
-        texts(&mut group, questions.iter().map(|question| question.question.as_str()));
+        add_texts(&mut group, questions.iter().map(|question| question.id.as_str()));
+        add_texts(&mut group, questions.iter().map(|question| &*question.title));
+        add_texts(&mut group, questions.iter().map(|question| &*question.context));
+        add_texts(&mut group, questions.iter().map(|question| question.question.as_str()));
         let levels = |question: &Question| match question.answers.len() {
             0 => vec![(2, 0)],
             count => (0..count).map(|k| (4, i16::from(k > 0))).collect(),
@@ -54,13 +54,13 @@ pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
         let answers = || questions.iter().flat_map(|question| &question.answers);
         let answer_texts: Vec<_> =
             answers().map(|answer| ByteArray::from(answer.text.as_str())).collect();
-        column::<ByteArrayType>(&mut group, &answer_texts, &levels);
+        add_column::<ByteArrayType>(&mut group, &answer_texts, &levels);
         let starts = || answers().map(|answer| i32::try_from(answer.answer_start).unwrap());
         match number {
-            "int32" => column::<Int32Type>(&mut group, &starts().collect::<Vec<_>>(), &levels),
+            "int32" => add_column::<Int32Type>(&mut group, &starts().collect::<Vec<_>>(), &levels),
             _ => {
                 let starts: Vec<i64> = starts().map(i64::from).collect();
-                column::<Int64Type>(&mut group, &starts, &levels);
+                add_column::<Int64Type>(&mut group, &starts, &levels);
             }
         }
         group.close().unwrap();

@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// Draws gold answers and a prediction, which contains a gold answer with probability 0.5.
+/// Draws predictions with gold answers. About half of the predictions contain a gold answer.
 fn draw_cases(count: u32) -> Vec<(String, Vec<String>)> {
     let mut random = Random(17);
     let mut case = || {

@@ -2,25 +2,25 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs a shell script that writes the programs of a test. If this process wrote a program, the
-/// file might still be open in a process started by another test, and could not be executed.
-fn shell(folder: &Path, script: &str) {
+/// Runs a shell script that writes the programs of a test. If the test itself wrote them, a child
+/// process of another test could inherit an open file, which could then not be executed.
+fn run_sh(folder: &Path, script: &str) {
     let mut command = Command::new("sh");
     let status = command.args(["-e", "-c", script]).current_dir(folder).status();
     assert!(status.unwrap().success(), "{script}");
 }
 
-fn report(folder: &Path, args: &[&str]) -> Output {
+fn run_report(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(folder.join("bin/mlqa-eval"));
     command.arg("report").args(args).env("PATH", folder.join("path")).output().unwrap()
 }
 
 #[test]
-fn the_script_runs_the_program_and_returns_its_exit_code() {
+fn report_runs_qa_report_and_returns_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    shell(folder, &format!("mkdir bin path; cp '{}' bin", env!("CARGO_BIN_EXE_mlqa-eval")));
-    let output = report(folder, &["run"]);
+    run_sh(folder, &format!("mkdir bin path; cp '{}' bin", env!("CARGO_BIN_EXE_mlqa-eval")));
+    let output = run_report(folder, &["run"]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
     assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
@@ -28,8 +28,8 @@ fn the_script_runs_the_program_and_returns_its_exit_code() {
     // `qa-report` is first only in PATH, then also in the program's folder, which takes precedence.
     for place in ["path", "bin"] {
         let lines = format!("#!/bin/sh\nprintf \"%s|\" {place} \"$@\"; echo said >&2; exit 7\n");
-        shell(folder, &format!("printf '%s' '{lines}' > {place}/qa-report; chmod +x {place}/*"));
-        let output = report(folder, &["--help", "a=b c", "--", "-x", ""]);
+        run_sh(folder, &format!("printf '%s' '{lines}' > {place}/qa-report; chmod +x {place}/*"));
+        let output = run_report(folder, &["--help", "a=b c", "--", "-x", ""]);
         let printed = String::from_utf8(output.stdout).unwrap();
         assert_eq!(printed, format!("{place}|--help|a=b c|--|-x||"));
         assert_eq!((output.status.code(), &*output.stderr), (Some(7), &b"said\n"[..]));

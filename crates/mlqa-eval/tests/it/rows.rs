@@ -48,7 +48,7 @@ fn row_files(rows: &[Value]) -> Vec<(&'static str, String)> {
 }
 
 /// Writes the questions in every form, SQuAD's form first.
-fn write_all(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
+fn write_every_form(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
     let rows = hub_rows(questions);
     let squad = folder.join("squad.json");
     let dataset = Dataset { path: squad.clone(), version: None, questions: questions.to_vec() };
@@ -97,7 +97,7 @@ proptest! {
         let predictions = folder.path().join("said.json");
         std::fs::write(&predictions, Value::from(answers_by_id).to_string()).unwrap();
         let predicted = Predictions::read(&predictions).unwrap();
-        let paths = write_all(folder.path(), &questions);
+        let paths = write_every_form(folder.path(), &questions);
         let score = |path: &Path| {
             let read = Dataset::read(path).unwrap();
             let files = score_files(path, &predictions, Normalization::SquadEn);
@@ -128,7 +128,7 @@ fn xquad_questions_are_equal_in_every_form() {
         let path = format!("../../data/xquad/xquad.{language}.json");
         let mut questions = Dataset::read(path).unwrap().questions;
         questions.truncate(300);
-        for path in write_all(folder.path(), &questions) {
+        for path in write_every_form(folder.path(), &questions) {
             let read = Dataset::read(&path).unwrap();
             assert_eq!(read.questions, questions, "{}", path.display());
             let checked = check_file(&path).unwrap();
@@ -138,14 +138,14 @@ fn xquad_questions_are_equal_in_every_form() {
     }
 }
 
-fn read(name: &str, text: &str) -> Result<Dataset, Error> {
+fn read_text(name: &str, text: &str) -> Result<Dataset, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     Dataset::read(path)
 }
 
-fn row() -> Value {
+fn valid_row() -> Value {
     json!({"id": "q", "title": "T", "context": "a b", "question": "?",
         "answers": {"text": ["b"], "answer_start": [2]}})
 }
@@ -180,34 +180,34 @@ fn errors_name_the_row_and_the_key() {
         ),
     ];
     for (key, value, words) in cases {
-        let mut bad = row();
+        let mut bad = valid_row();
         bad["id"] = "bad".into();
         match value {
             Some(value) => bad[key] = value,
             None => drop(bad.as_object_mut().unwrap().remove(key)),
         }
-        let rows = [row(), bad];
+        let rows = [valid_row(), bad];
         for (name, text, place) in [
             ("x.jsonl", lines(&rows, "\n\n"), "x.jsonl:3:1: "),
             ("x.json", json!(rows).to_string(), "row 2: "),
             ("x.json", json!({"data": rows}).to_string(), "row 2: "),
         ] {
-            let error = read(name, &text).unwrap_err().to_string();
+            let error = read_text(name, &text).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(&format!("{place}{words}")), "{error}");
         }
     }
-    let error = read("x.jsonl", &format!("{}\n{{\"id\": ", row())).unwrap_err();
+    let error = read_text("x.jsonl", &format!("{}\n{{\"id\": ", valid_row())).unwrap_err();
     assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
-    let error = read("x.jsonl", &lines(&[row(), row()], "\n")).unwrap_err();
+    let error = read_text("x.jsonl", &lines(&[valid_row(), valid_row()], "\n")).unwrap_err();
     assert!(matches!(error, Error::DuplicateQuestion { .. }), "{error}");
-    let full = json!({"data": [row(), row()]}).to_string();
-    let error = read("x.json", &full[..full.len() - 9]).unwrap_err().to_string();
+    let full = json!({"data": [valid_row(), valid_row()]}).to_string();
+    let error = read_text("x.json", &full[..full.len() - 9]).unwrap_err().to_string();
     assert!(error.contains("EOF"), "{error}");
 }
 
 #[test]
 fn rows_retain_other_keys_and_ids_may_be_numbers() {
-    let mut other = row();
+    let mut other = valid_row();
     for (key, value) in [
         ("id", json!(18_446_744_073_709_551_615_u64)),
         ("title", Value::Null),
@@ -218,7 +218,7 @@ fn rows_retain_other_keys_and_ids_may_be_numbers() {
     ] {
         other[key] = value;
     }
-    let text = lines(&[row(), other], "\n");
+    let text = lines(&[valid_row(), other], "\n");
     let file = squad::File::parse(&text, "x.jsonl").unwrap();
     let [first, second] = [0, 1].map(|k| file.questions().nth(k).unwrap());
     assert_eq!((first.id.as_str(), second.id.as_str()), ("q", "18446744073709551615"));
@@ -231,8 +231,8 @@ fn rows_retain_other_keys_and_ids_may_be_numbers() {
 
 #[cfg(not(feature = "parquet"))]
 #[test]
-fn parquet_names_the_feature() {
-    let error = read("x.parquet", "PAR1").unwrap_err().to_string();
+fn the_error_for_parquet_names_the_feature() {
+    let error = read_text("x.parquet", "PAR1").unwrap_err().to_string();
     assert!(error.contains("x.parquet: ") && error.contains("feature `parquet`"), "{error}");
 }
 
@@ -244,7 +244,7 @@ mod parquet {
     use mlqa_eval::{Dataset, Error, FindingKind, check_file};
     use parquet::data_type::Int64Type;
 
-    use crate::parquet_file::{column, texts, writer};
+    use crate::parquet_file::{add_column, add_texts, writer};
 
     #[test]
     fn a_wrong_schema_names_the_column() {
@@ -266,8 +266,8 @@ mod parquet {
         ] {
             let mut file = writer(&path, &format!("message schema {{ {schema} }}"));
             let mut group = file.next_row_group().unwrap();
-            texts(&mut group, ["q"].into_iter());
-            texts(&mut group, ["a"].into_iter());
+            add_texts(&mut group, ["q"].into_iter());
+            add_texts(&mut group, ["a"].into_iter());
             group.close().unwrap();
             file.close().unwrap();
             let error = Dataset::read(&path).unwrap_err();
@@ -281,9 +281,9 @@ mod parquet {
              optional binary question (UTF8); }",
         );
         let mut group = file.next_row_group().unwrap();
-        column::<Int64Type>(&mut group, &[7], &[(1, 0)]);
-        column::<Int64Type>(&mut group, &[3], &[(1, 0)]);
-        texts(&mut group, ["?"].into_iter());
+        add_column::<Int64Type>(&mut group, &[7], &[(1, 0)]);
+        add_column::<Int64Type>(&mut group, &[3], &[(1, 0)]);
+        add_texts(&mut group, ["?"].into_iter());
         group.close().unwrap();
         file.close().unwrap();
         let error = Dataset::read(&path).unwrap_err().to_string();

@@ -11,7 +11,7 @@ use crate::common::{question, run_qa_golden, run_qa_logit};
 
 const RUN_QA: Option<Compatible> = Some(Compatible::RunQa);
 
-fn number(value: &Value) -> usize {
+fn to_usize(value: &Value) -> usize {
     usize::try_from(value.as_u64().unwrap()).unwrap()
 }
 
@@ -25,10 +25,10 @@ fn questions(golden: &Value) -> Vec<Question> {
 }
 
 fn config(golden: &Value) -> WindowConfig {
-    let max_length = number(&golden["max_length"]);
-    // The minimum question length is sufficient, because run_qa does not truncate questions.
+    let max_length = to_usize(&golden["max_length"]);
+    // This limit has no effect, because run_qa does not truncate questions.
     let max_question_length = 1;
-    let doc_stride = number(&golden["doc_stride"]);
+    let doc_stride = to_usize(&golden["doc_stride"]);
     let compatible = RUN_QA;
     WindowConfig {
         max_length,
@@ -69,7 +69,7 @@ fn windows_equal_transformers() {
     }
 }
 
-fn check(got: &NBest, run: &Value, odds: &NullOdds) {
+fn check_list(got: &NBest, run: &Value, odds: &NullOdds) {
     let id = got.id.as_str();
     assert_eq!(got.answer(), run["predictions"][id], "{id}");
     let expected = run["n_best_predictions"][id].as_array().unwrap();
@@ -99,11 +99,11 @@ fn answers_equal_transformers() {
     let mut unanswered = 0;
     for run in golden["runs"].as_array().unwrap() {
         let kind = run["kind"].as_u64().unwrap();
-        let length = number(&golden["max_length"]);
+        let length = to_usize(&golden["max_length"]);
         let [start, end] = [0, 1].map(|side| logits(kind, side, windows.len(), length));
         let config = DecodeConfig {
-            n_best: number(&run["n_best"]),
-            max_answer_length: number(&run["max_answer_length"]),
+            n_best: to_usize(&run["n_best"]),
+            max_answer_length: to_usize(&run["max_answer_length"]),
             allow_null: run["null_threshold"].as_f64().map(|threshold| threshold as f32),
             compatible: RUN_QA,
             ..DecodeConfig::default()
@@ -111,9 +111,9 @@ fn answers_equal_transformers() {
         let all = decode(&questions, &windows, &start, &end, &config).unwrap();
         assert_eq!(all.len(), questions.len());
         let odds = NullOdds::of(&all);
-        all.iter().for_each(|list| check(list, run, &odds));
+        all.iter().for_each(|list| check_list(list, run, &odds));
         unanswered += all.iter().filter(|list| list.answer().is_empty()).count();
-        // The default mode returns other candidates than the mode `run_qa`.
+        // The candidates of the default mode differ from those of the mode `run_qa`.
         let default_config = DecodeConfig { compatible: None, ..config };
         let default_lists = decode(&questions, &windows, &start, &end, &default_config).unwrap();
         assert!(

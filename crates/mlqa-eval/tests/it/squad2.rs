@@ -1,4 +1,4 @@
-//! SQuAD 2.0 scores compared with the definition.
+//! SQuAD 2.0 scores compared with values computed in Python and with an exhaustive search.
 use mlqa_eval::{Dataset, NullOdds, Predictions, score_squad2};
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn output_equals_the_official_script() {
     );
     let null_odds = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
     let at_threshold_zero = score_squad2(&dataset, &predicted, Some(&null_odds), 0.0).unwrap();
-    // The odds of `a dog` and `cat` exceed the threshold, so both count as "no answer".
+    // The odds of `dog house` and `cat` exceed the threshold, so both count as "no answer".
     assert_eq!((at_threshold_zero.all.exact, at_threshold_zero.all.f1), (80.0, 80.0));
     let [exact, f1] = at_threshold_zero.best.unwrap();
     assert_eq!((exact.score, exact.threshold), (80.0, -1.0));
@@ -77,9 +77,9 @@ proptest! {
         let values: Vec<f64> =
             rows.iter().enumerate().map(|(k, row)| f64::from(row.2) + k as f64 / 100.0).collect();
         let (dataset, predicted, odds) = (dataset(&golds), predictions(&predicted), odds(&values));
-        let at = |threshold| score_squad2(&dataset, &predicted, Some(&odds), threshold).unwrap();
-        let all: Vec<_> = values.iter().map(|value| at(*value)).chain([at(-1.0)]).collect();
-        let [exact, f1] = at(0.0).best.unwrap();
+        let score_at = |threshold| score_squad2(&dataset, &predicted, Some(&odds), threshold).unwrap();
+        let all: Vec<_> = values.iter().map(|value| score_at(*value)).chain([score_at(-1.0)]).collect();
+        let [exact, f1] = score_at(0.0).best.unwrap();
         let best_exact = all.iter().map(|score| score.all.exact).fold(0.0, f64::max);
         let best_f1 = all.iter().map(|score| score.all.f1).fold(0.0, f64::max);
         prop_assert!((exact.score - best_exact).abs() < 1e-9, "{exact:?} {best_exact}");

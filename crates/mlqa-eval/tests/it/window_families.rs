@@ -37,13 +37,13 @@ fn single_window() -> WindowConfig {
     }
 }
 
-fn small() -> WindowConfig {
+fn small_windows() -> WindowConfig {
     let separator = Separator::Template;
     let (max_length, doc_stride, max_question_length) = (128, 32, 40);
     WindowConfig { max_length, doc_stride, max_question_length, separator, ..single_window() }
 }
 
-fn visible(c: char) -> bool {
+fn is_visible(c: char) -> bool {
     !c.is_whitespace()
         && !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
@@ -61,7 +61,7 @@ fn tokens<'a>(
 }
 
 /// The byte of a piece such as `<0xE4>`.
-fn byte(piece: &str) -> Option<u8> {
+fn byte_of(piece: &str) -> Option<u8> {
     u8::from_str_radix(piece.strip_prefix("<0x")?.strip_suffix('>')?, 16).ok()
 }
 
@@ -111,8 +111,8 @@ fn offsets_match_tokens_and_cover_all_characters() {
     let questions = questions();
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
-        let all = windows(&questions, &tokenizer, &small(), Purpose::Eval).unwrap();
-        let (mut bytes, mut pieces) = (0, 0);
+        let all = windows(&questions, &tokenizer, &small_windows(), Purpose::Eval).unwrap();
+        let (mut n_bytes, mut n_pieces) = (0, 0);
         for question_windows in all.chunk_by(|window, next| window.question == next.question) {
             let question = &questions[question_windows[0].question];
             let text: Vec<char> = question.context.chars().collect();
@@ -123,9 +123,9 @@ fn offsets_match_tokens_and_cover_all_characters() {
                 for (piece, (start, end)) in tokens(window, &tokenizer) {
                     covered[start..end].fill(true);
                     let covered_text: String = text[start..end].iter().copied().collect();
-                    pieces += 1;
-                    if let Some(byte) = byte(&piece).filter(|_| start < end) {
-                        bytes += 1;
+                    n_pieces += 1;
+                    if let Some(byte) = byte_of(&piece).filter(|_| start < end) {
+                        n_bytes += 1;
                         // A byte token has the offsets of the whole character.
                         assert_eq!(covered_text.chars().count(), 1, "{covered_text:?}");
                         assert!(
@@ -136,15 +136,15 @@ fn offsets_match_tokens_and_cover_all_characters() {
                         assert_eq!(piece.trim_matches('▁'), covered_text);
                     } else if family == "wordpiece" && piece != "[UNK]" {
                         let covered_text: String =
-                            covered_text.chars().filter(|&c| visible(c)).collect();
+                            covered_text.chars().filter(|&c| is_visible(c)).collect();
                         assert_eq!(piece.strip_prefix("##").unwrap_or(&piece), covered_text);
                     }
                 }
             }
-            let uncovered = (0..text.len()).find(|&k| visible(text[k]) && !covered[k]);
+            let uncovered = (0..text.len()).find(|&k| is_visible(text[k]) && !covered[k]);
             assert_eq!(uncovered, None, "{family}: {} at {uncovered:?}", question.id);
         }
-        assert!(bytes * 4 > pieces || family != "byte_fallback", "{bytes} of {pieces}");
+        assert!(n_bytes * 4 > n_pieces || family != "byte_fallback", "{n_bytes} of {n_pieces}");
     }
 }
 
@@ -162,7 +162,7 @@ fn bytes_of_one_character_have_equal_offsets() {
         let char_tokens =
             tokens(window, &tokenizer).filter(|&(_, (start, end))| start <= at && at < end);
         let char_tokens: Vec<_> = char_tokens.collect();
-        let bytes: Vec<u8> = char_tokens.iter().filter_map(|(piece, _)| byte(piece)).collect();
+        let bytes: Vec<u8> = char_tokens.iter().filter_map(|(piece, _)| byte_of(piece)).collect();
         if bytes.is_empty() {
             assert_eq!(char_tokens.len(), 1, "{c:?}");
         } else {
@@ -183,7 +183,7 @@ fn answer_positions_cover_the_answers() {
     let questions = questions();
     for (family, min_share) in FAMILIES.into_iter().zip([0.95, 0.95, 0.7, 0.7]) {
         let tokenizer = tokenizer(family);
-        for (config, all_found) in [(single_window(), true), (small(), false)] {
+        for (config, all_found) in [(single_window(), true), (small_windows(), false)] {
             let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
             let mut questions_with_answer = std::collections::BTreeSet::new();
             for window in all.iter().filter(|window| window.start_position != Some(0)) {
@@ -239,7 +239,7 @@ fn dropped_characters_do_not_shift_offsets() {
                 .chars()
                 .skip(first.0)
                 .take(last.1 - first.0)
-                .filter(|&c| visible(c))
+                .filter(|&c| is_visible(c))
                 .collect();
             assert!(text.starts_with(answer), "{family}: {text:?}");
             let pair = ("\u{200e}Where?", context);

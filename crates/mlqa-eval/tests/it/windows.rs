@@ -20,11 +20,11 @@ fn question(context: &str, answer: &str) -> Question {
     question_with_answer("What is the name of it?", context, answer)
 }
 
-fn small(max_length: usize, doc_stride: usize) -> WindowConfig {
+fn config(max_length: usize, doc_stride: usize) -> WindowConfig {
     WindowConfig { max_length, doc_stride, ..WindowConfig::default() }
 }
 
-fn slice(text: &str, from: usize, to: usize) -> String {
+fn substring(text: &str, from: usize, to: usize) -> String {
     text.chars().skip(from).take(to - from).collect()
 }
 
@@ -33,11 +33,11 @@ fn answer_text(window: &Window, context: &str) -> String {
     let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
     let from = window.offsets[start - window.context_start].0;
     let to = window.offsets[end - window.context_start].1;
-    slice(context, from, to)
+    substring(context, from, to)
 }
 
 /// Checks that the answer's span is the smallest of all token spans that cover the answer.
-fn check_minimal(window: &Window, question: &Question) {
+fn check_smallest_span(window: &Window, question: &Question) {
     let answer = &question.answers[0];
     let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
     let from = answer.answer_start + leading_spaces;
@@ -61,7 +61,7 @@ fn check_minimal(window: &Window, question: &Question) {
 }
 
 #[test]
-fn layout_of_all_separators() {
+fn separators_determine_the_layout() {
     let tokenizer = tokenizer();
     let q = question("A red house stands here.", "red house");
     let question_ids = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
@@ -79,18 +79,18 @@ fn layout_of_all_separators() {
         assert_eq!(window.offsets.len(), context.len());
         assert!(window.max_context.iter().all(|&max| max));
         // Segment 1 begins at the second `</s>`, or at the context if there is one separator.
-        let zeros = 1 + question_ids.len() + 1;
-        let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= zeros)).collect();
+        let segment_1_start = 1 + question_ids.len() + 1;
+        let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= segment_1_start)).collect();
         assert_eq!(window.token_type_ids, types);
         assert_eq!(answer_text(window, &q.context), "red house");
     }
-    let eval = windows(&[q], &tokenizer, &WindowConfig::default(), Purpose::Eval).unwrap();
-    assert!(eval[0].token_type_ids.iter().all(|&id| id == 0));
-    assert_eq!((eval[0].start_position, eval[0].end_position), (None, None));
+    let eval_windows = windows(&[q], &tokenizer, &WindowConfig::default(), Purpose::Eval).unwrap();
+    assert!(eval_windows[0].token_type_ids.iter().all(|&id| id == 0));
+    assert_eq!((eval_windows[0].start_position, eval_windows[0].end_position), (None, None));
 }
 
 #[test]
-fn answers_in_scripts_that_normalisation_changes() {
+fn answers_in_texts_that_normalisation_changes_are_found() {
     let tokenizer = tokenizer();
     // The third value is whether a token ends at the end of the answer.
     for (context, answer, exact) in [
@@ -125,7 +125,7 @@ fn answers_in_scripts_that_normalisation_changes() {
             windows(std::slice::from_ref(&q), &tokenizer, &WindowConfig::default(), Purpose::Train)
                 .unwrap();
         assert_ne!(all[0].start_position, Some(0), "{context}");
-        check_minimal(&all[0], &q);
+        check_smallest_span(&all[0], &q);
         let text = answer_text(&all[0], context);
         assert!(
             text.chars().count() <= answer.chars().count() + 12,
@@ -140,7 +140,7 @@ fn windows_without_the_answer_point_at_cls_or_are_dropped() {
     let tokenizer = tokenizer();
     let context = format!("{} Berlin {}", "one two three ".repeat(30), "four five six ".repeat(30));
     let q = question(&context, "Berlin");
-    let mut config = small(60, 10);
+    let mut config = config(60, 10);
     let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
     let with_answer: Vec<&Window> = all.iter().filter(|w| w.start_position != Some(0)).collect();
     assert!(!with_answer.is_empty() && with_answer.len() < all.len());
@@ -178,9 +178,9 @@ fn long_questions_are_truncated_and_impossible_settings_rejected() {
             .unwrap();
     assert_eq!(all[0].context_start, 1 + 64 + 2);
     let error =
-        windows(std::slice::from_ref(&q), &tokenizer, &small(100, 40), Purpose::Eval).unwrap_err();
+        windows(std::slice::from_ref(&q), &tokenizer, &config(100, 40), Purpose::Eval).unwrap_err();
     assert!(matches!(&error, Error::NoRoom { id, budget: 32, .. } if id == "q"), "{error}");
-    let error = windows(&[q], &tokenizer, &small(0, 0), Purpose::Eval).unwrap_err();
+    let error = windows(&[q], &tokenizer, &config(0, 0), Purpose::Eval).unwrap_err();
     assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
 }
 
@@ -206,8 +206,8 @@ fn vocabulary_without_special_tokens_is_rejected() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(128)) })]
 
-    /// The contexts are words of many scripts with any separators; answers may begin and end inside
-    /// words.
+    /// The context consists of words of many scripts with any separators. The answer may begin and
+    /// end inside words.
     #[test]
     fn any_answer_is_covered_by_the_smallest_span(
         words in prop::collection::vec(
@@ -225,16 +225,16 @@ proptest! {
         let end = start + 1 + (len * (chars.len() - start - 1) as f64) as usize;
         let text: String = chars[start..end].iter().collect();
         // Another test covers answers whose first or last character belongs to no token.
-        let edge = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
-        prop_assume!(!edge(text.trim().chars().next()) && !edge(text.trim().chars().last()));
+        let has_no_token = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
+        prop_assume!(!has_no_token(text.trim().chars().next()) && !has_no_token(text.trim().chars().last()));
         let q = Question {
             answers: vec![Answer { text, answer_start: start }],
             ..question(&context, words[0])
         };
         let tokenizer = TOKENIZER.with(Clone::clone);
-        let all = windows(std::slice::from_ref(&q), &tokenizer, &small(400, 10), Purpose::Train).unwrap();
+        let all = windows(std::slice::from_ref(&q), &tokenizer, &config(400, 10), Purpose::Train).unwrap();
         prop_assert_eq!(all.len(), 1);
-        check_minimal(&all[0], &q);
+        check_smallest_span(&all[0], &q);
         prop_assert_ne!(all[0].start_position, Some(0));
     }
 }
@@ -246,14 +246,14 @@ thread_local! {
 #[test]
 fn unusable_training_questions_are_counted() {
     let tokenizer = tokenizer();
-    let long = "house ".repeat(40);
+    let long_question = "house ".repeat(40);
     let words = "red ".repeat(30);
     let questions = [
         crate::common::question("plain", "What?", "A red house.", &[("red", 2)]),
         crate::common::question("none", "What?", "A red house.", &[]),
         crate::common::question("blank answer", "What?", "A red house.", &[(" ", 1)]),
         crate::common::question("blank context", "What?", " ", &[]),
-        crate::common::question("cut", &long, "A red house.", &[("red", 2)]),
+        crate::common::question("cut", &long_question, "A red house.", &[("red", 2)]),
         crate::common::question("outside", "What?", &words, &[(words.trim_end(), 0)]),
     ];
     let config = WindowConfig {

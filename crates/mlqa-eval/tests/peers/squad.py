@@ -1,5 +1,5 @@
 """Scores answers by the rules of SQuAD v1.1 and MLQA, implemented from their descriptions, and
-computes numpy's mean and standard deviation. Reads a JSON object from standard input, writes one."""
+computes numpy's mean and standard deviation. Reads and writes JSON on standard input and output."""
 
 import json
 import re

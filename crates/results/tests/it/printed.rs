@@ -12,19 +12,19 @@ fn number(
 }
 
 /// Returns the lines of the Markdown table.
-fn lines(id: &str, run: &[Measured]) -> Vec<String> {
+fn markdown_lines(id: &str, run: &[Measured]) -> Vec<String> {
     PrintedTable::new(id, run).unwrap().to_markdown().lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn table_2_with_a_run() {
+fn table_2_has_the_rows_of_a_run() {
     let run = [
         number("NER", "en", "f1", 91.04, Some(0.21)),
         number("NER", "nl", "f1", 80.0, None),
         number("NER", "avg", "f1", 85.52, Some(0.1)),
         number("Universal NER", "zh", "f1", 55.0, None),
     ];
-    let lines = lines("001-2", &run);
+    let lines = markdown_lines("001-2", &run);
     assert_eq!(lines[0], "| model (F1) | en | es | de | nl | zh | avg |");
     assert!(lines.contains(&"| XLM-R base | 90.9 | 75.2 | 70.4 | 79.5 | – | 79.0 |".to_owned()));
     assert!(
@@ -38,7 +38,7 @@ fn table_2_with_a_run() {
 
 #[test]
 fn other_tables_have_the_papers_layout() {
-    let table_1 = lines("001-1", &[number("MLQA", "en", "f1", 80.0, None)]);
+    let table_1 = markdown_lines("001-1", &[number("MLQA", "en", "f1", 80.0, None)]);
     assert_eq!(table_1[0], "| model (F1 / EM) | en | es | de | ar | hi | vi | zh | avg |");
     assert!(table_1.iter().any(|line| line.starts_with("| mBERT | 77.7 / 65.2 | 64.3 / 46.6 |")));
     assert!(table_1.iter().any(|line| line.starts_with("| Unicoder | 80.6 / – |")));
@@ -48,15 +48,15 @@ fn other_tables_have_the_papers_layout() {
     );
     assert!(table_1.last().unwrap().starts_with("| **ours** | 80.0 / – | – |"));
 
-    let table_3 = lines("001-3", &[]);
+    let table_3 = markdown_lines("001-3", &[]);
     assert_eq!(table_3[0].matches('|').count(), 18, "model, 15 languages, average");
     assert!(table_3[0].ends_with("| hi | sw | ur | avg |"));
 
-    let table_4 = lines("001-4", &[number("NER", "avg", "f1", 80.0, None)]);
+    let table_4 = markdown_lines("001-4", &[number("NER", "avg", "f1", 80.0, None)]);
     assert_eq!(table_4[0], "| model (F1 / accuracy) | MLQA | NER | XNLI |");
     assert!(table_4.contains(&"| OE (avg) | 66.7 | 79.9 | 74.6 |".to_owned()), "{table_4:?}");
 
-    let table_5 = lines("001-5", &[number("LAMA T-REx N-1", "en", "p@1", 30.0, None)]);
+    let table_5 = markdown_lines("001-5", &[number("LAMA T-REx N-1", "en", "p@1", 30.0, None)]);
     assert_eq!(
         table_5[0],
         "| corpus (P@1) | facts | relations | XLM-R base | XLM-K w/o K | MEP | OE | XLM-K | **ours** |"
@@ -72,7 +72,7 @@ fn other_tables_have_the_papers_layout() {
             .contains(&"| SQuAD Total | 305 | – | 5.5 | 6.4 | 10.1 | 9.7 | 11.5 | – |".to_owned())
     );
 
-    let table_7 = lines("001-7", &[number("XOR", "all", "accuracy", 0.003, None)]);
+    let table_7 = markdown_lines("001-7", &[number("XOR", "all", "accuracy", 0.003, None)]);
     assert_eq!(table_7[0], "| model (accuracy) | XEP | XOR |");
     assert!(table_7.contains(&"| XLM-R | 0.10 | 0.01 |".to_owned()));
     assert!(table_7.contains(&"| **ours** | – | 0.00 |".to_owned()));
@@ -81,7 +81,7 @@ fn other_tables_have_the_papers_layout() {
 #[test]
 fn every_row_has_as_many_cells_as_the_header() {
     for id in PrintedTable::IDS {
-        let lines = lines(id, &[]);
+        let lines = markdown_lines(id, &[]);
         assert!(lines.len() > 4, "{id}");
         for line in &lines {
             assert_eq!(line.matches('|').count(), lines[0].matches('|').count(), "{id}: {line}");

@@ -29,7 +29,7 @@ fn every_line_of_the_file_is_parsed() {
 
 /// Returns a map from table, model, setting and metric to the mean over languages, and to the
 /// average in the paper if there is one.
-fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
+fn row_means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
     let mut groups: BTreeMap<[&str; 4], (Vec<f64>, Option<f64>)> = BTreeMap::new();
     for row in published() {
         let key = [&*row.table, &*row.model, &*row.setting, &*row.metric];
@@ -50,7 +50,7 @@ fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
 
 #[test]
 fn claims_of_the_first_paper_are_means_of_its_table() {
-    let means = means();
+    let means = row_means();
     let mean = |model, metric| means[&["000-1", model, "MLQA context en", metric]].0;
     let assert_close = |actual: f64, expected: f64| {
         assert!((actual - expected).abs() < 0.005 + 1e-9, "{actual} {expected}")
@@ -82,7 +82,7 @@ fn inconsistent_published_averages_are_listed() {
         ["003-A2", "XLM-A", "XQuAD zero-shot", "em"],
         ["003-A2", "XLM-R base", "MLQA zero-shot", "em"],
     ];
-    let inconsistent: Vec<[&str; 4]> = means()
+    let inconsistent: Vec<[&str; 4]> = row_means()
         .into_iter()
         .filter(|(_, (mean, printed))| printed.is_some_and(|p| (p - mean).abs() > 0.1))
         .map(|(key, _)| key)

@@ -29,7 +29,7 @@ fn row(number: usize) -> Row {
 }
 
 /// Writes the rows `numbers`, with `group_size` rows per row group.
-fn write(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
+fn write_rows(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
     let schema = "message rows {
         required binary text (UTF8);
         required group input_ids (LIST) { repeated group list { required int64 element; } }
@@ -87,8 +87,8 @@ fn remaining_rows(source: &mut impl ExampleSource<Example = Row>) -> Vec<Row> {
 #[test]
 fn rows_equal_json_lines_and_every_position_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
-    write(&folder.path().join("a.parquet"), 0..25, 10);
-    write(&folder.path().join("b.parquet"), 25..31, 100);
+    write_rows(&folder.path().join("a.parquet"), 0..25, 10);
+    write_rows(&folder.path().join("b.parquet"), 25..31, 100);
     let line = |number| {
         let Row { text, input_ids, title } = row(number);
         let line = serde_json::json!({"text": text, "input_ids": input_ids, "title": title});
@@ -126,7 +126,7 @@ fn rows_equal_json_lines_and_every_position_can_be_restored() {
 fn a_missing_field_is_reported_with_file_and_row() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    write(&path, 0..3, 2);
+    write_rows(&path, 0..3, 2);
     #[derive(Debug, Deserialize)]
     struct Url {
         #[serde(rename = "url")]
@@ -144,7 +144,7 @@ fn a_missing_field_is_reported_with_file_and_row() {
 fn errors_for_damaged_files_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    write(&path, 0..400, 100);
+    write_rows(&path, 0..400, 100);
     let valid_bytes = std::fs::read(&path).unwrap();
     let open = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
@@ -168,13 +168,13 @@ fn errors_for_damaged_files_name_the_file() {
 fn a_changed_file_is_rejected_when_a_run_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    write(&path, 0..20, 5);
+    write_rows(&path, 0..20, 5);
     let config = ShuffleConfig { lines: 4, ..ShuffleConfig::default() };
     let mut rows = source(folder.path(), &config);
     rows.start_epoch(0, rng_for(1, "order", 0)).unwrap();
     rows.next_example().unwrap();
     let position = rows.position();
-    write(&path, 1..21, 5);
+    write_rows(&path, 1..21, 5);
     rows.start_epoch(0, rng_for(1, "order", 0)).unwrap();
     let error = rows.seek(position).unwrap_err().to_string();
     assert!(error.contains("a.parquet: the file changed"), "{error}");

@@ -26,7 +26,7 @@ fn write_compressed(path: &Path, text: &str) {
 
 /// Writes shards with these numbers of lines; the lines of all shards are numbered from 0.
 /// Compression formats alternate. A blank line follows every third line.
-fn write(folder: &Path, sizes: &[usize]) -> Vec<PathBuf> {
+fn write_shards(folder: &Path, sizes: &[usize]) -> Vec<PathBuf> {
     let mut next = 0;
     let mut paths = Vec::new();
     for (shard, &size) in sizes.iter().enumerate() {
@@ -46,17 +46,17 @@ fn source(paths: &[PathBuf], config: &ShuffleConfig) -> NumberSource {
     NumberSource::new(Shards::open(paths).unwrap(), config.clone()).unwrap()
 }
 
-fn start(source: &mut impl ExampleSource, epoch: u64) {
+fn start_epoch(source: &mut impl ExampleSource, epoch: u64) {
     source.start_epoch(epoch, rng_for(5, "order", epoch)).unwrap();
 }
 
-fn remaining(source: &mut NumberSource) -> Vec<u64> {
+fn read_remaining(source: &mut NumberSource) -> Vec<u64> {
     std::iter::from_fn(|| source.next_example().unwrap()).map(|[number]| number).collect()
 }
 
-fn epoch(source: &mut NumberSource, number: u64) -> Vec<u64> {
-    start(source, number);
-    remaining(source)
+fn read_epoch(source: &mut NumberSource, number: u64) -> Vec<u64> {
+    start_epoch(source, number);
+    read_remaining(source)
 }
 
 proptest! {
@@ -74,11 +74,11 @@ proptest! {
         let total: usize = sizes.iter().sum();
         prop_assume!(total > 0);
         let folder = tempfile::tempdir().unwrap();
-        let paths = write(folder.path(), &sizes);
+        let paths = write_shards(folder.path(), &sizes);
         let config = ShuffleConfig { lines, bytes, open_shards };
         let mut first = source(&paths, &config);
         prop_assert_eq!(first.examples(), Some(total as u64));
-        start(&mut first, 2);
+        start_epoch(&mut first, 2);
         let (mut numbers, mut positions) = (Vec::new(), vec![first.position()]);
         while let Some([number]) = first.next_example().unwrap() {
             numbers.push(number);
@@ -92,10 +92,10 @@ proptest! {
         let mut resumed = source(&paths, &config);
         for (index, position) in positions.into_iter().enumerate() {
             let json = serde_json::to_string(&position).unwrap();
-            start(&mut resumed, 2);
+            start_epoch(&mut resumed, 2);
             resumed.seek(serde_json::from_str(&json).unwrap()).unwrap();
             prop_assert_eq!(resumed.position(), position);
-            prop_assert_eq!(remaining(&mut resumed), &numbers[index..], "position {}", index);
+            prop_assert_eq!(read_remaining(&mut resumed), &numbers[index..], "position {}", index);
         }
     }
 }
@@ -103,14 +103,14 @@ proptest! {
 #[test]
 fn the_order_depends_on_the_epoch_and_the_block_size() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = write(folder.path(), &[40, 40, 40]);
+    let paths = write_shards(folder.path(), &[40, 40, 40]);
     let config = ShuffleConfig { lines: 30, ..ShuffleConfig::default() };
     let mut numbers = source(&paths, &config);
-    let (first, second) = (epoch(&mut numbers, 0), epoch(&mut numbers, 1));
+    let (first, second) = (read_epoch(&mut numbers, 0), read_epoch(&mut numbers, 1));
     assert_ne!(first, second);
-    assert_eq!(epoch(&mut numbers, 0), first);
+    assert_eq!(read_epoch(&mut numbers, 0), first);
     assert_ne!(
-        epoch(&mut source(&paths, &ShuffleConfig { lines: 31, ..config.clone() }), 0),
+        read_epoch(&mut source(&paths, &ShuffleConfig { lines: 31, ..config.clone() }), 0),
         first
     );
     // Few lines are followed by the next line of their file, and the first block has lines of all
@@ -122,7 +122,7 @@ fn the_order_depends_on_the_epoch_and_the_block_size() {
         assert_eq!(n_lines, 10);
     }
     // With blocks of one line, the lines of each shard stay in order.
-    let unshuffled = epoch(&mut source(&paths, &ShuffleConfig { lines: 1, ..config }), 0);
+    let unshuffled = read_epoch(&mut source(&paths, &ShuffleConfig { lines: 1, ..config }), 0);
     assert!((0..3).all(|shard| unshuffled.iter().filter(|k| *k / 40 == shard).is_sorted()));
 }
 
@@ -137,7 +137,7 @@ fn compression_and_location_of_shards_do_not_change_examples() {
         let mut numbers = source(&[path], &ShuffleConfig { lines: 20, ..Default::default() });
         let mut fingerprint = Fingerprint::new();
         numbers.fingerprint(&mut fingerprint);
-        results.push((epoch(&mut numbers, 0), fingerprint.finish().unwrap()));
+        results.push((read_epoch(&mut numbers, 0), fingerprint.finish().unwrap()));
     }
     assert!(results[0] == results[1] && results[1] == results[2]);
 }
@@ -145,11 +145,11 @@ fn compression_and_location_of_shards_do_not_change_examples() {
 #[test]
 fn every_position_of_endless_epochs_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = write(folder.path(), &[5, 7, 4]);
+    let paths = write_shards(folder.path(), &[5, 7, 4]);
     let config = ShuffleConfig { lines: 3, ..ShuffleConfig::default() };
     let endless = || Endless::new(source(&paths, &config));
     let mut uninterrupted = endless();
-    start(&mut uninterrupted, 0);
+    start_epoch(&mut uninterrupted, 0);
     assert_eq!(uninterrupted.examples(), Some(16));
     let mut examples = Vec::new();
     let mut positions = Vec::new();
@@ -165,7 +165,7 @@ fn every_position_of_endless_epochs_can_be_restored() {
     assert_ne!(examples[..16], examples[16..32], "each epoch has its own order");
     for (index, position) in positions.iter().enumerate() {
         let mut resumed = endless();
-        start(&mut resumed, 0);
+        start_epoch(&mut resumed, 0);
         resumed.seek(serde_json::from_str(position).unwrap()).unwrap();
         let remaining: Vec<_> =
             (index..40).map(|_| resumed.next_example().unwrap().unwrap()).collect();
@@ -261,7 +261,7 @@ fn byte_order_marks_and_a_missing_last_line_end_do_not_change_examples() {
             let path = folder.path().join(format!("marked.{extension}"));
             write_compressed(&path, text);
             let mut numbers = source(&[path], &ShuffleConfig::default());
-            let mut examples = epoch(&mut numbers, 0);
+            let mut examples = read_epoch(&mut numbers, 0);
             examples.sort_unstable();
             assert_eq!(examples, [0, 1], "{extension}, {text:?}");
         }
@@ -274,7 +274,7 @@ fn errors_in_lines_name_file_line_and_column() {
     let path = folder.path().join("rows.jsonl");
     std::fs::write(&path, "[1]\n\n[\"x\"]\n").unwrap();
     let mut numbers = source(std::slice::from_ref(&path), &ShuffleConfig::default());
-    start(&mut numbers, 0);
+    start_epoch(&mut numbers, 0);
     let error = loop {
         match numbers.next_example() {
             Ok(example) => assert!(example.is_some()),
@@ -291,15 +291,15 @@ fn errors_in_lines_name_file_line_and_column() {
 #[test]
 fn changed_contents_are_an_error_but_a_changed_modification_time_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = write(folder.path(), &[4]);
+    let paths = write_shards(folder.path(), &[4]);
     let mut numbers = source(&paths, &ShuffleConfig::default());
-    let before = epoch(&mut numbers, 0);
+    let before = read_epoch(&mut numbers, 0);
     let text = std::fs::read(&paths[0]).unwrap();
     let file = std::fs::File::options().append(true).open(&paths[0]).unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    assert_eq!(epoch(&mut numbers, 0), before);
+    assert_eq!(read_epoch(&mut numbers, 0), before);
     std::fs::write(&paths[0], String::from_utf8(text).unwrap().replace("[1]", "[9]")).unwrap();
-    start(&mut numbers, 1);
+    start_epoch(&mut numbers, 1);
     let error = numbers.next_example().unwrap_err().to_string();
     assert!(error.contains("000.jsonl: the file changed"), "{error}");
 }
