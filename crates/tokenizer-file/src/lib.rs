@@ -40,8 +40,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The content is not supported: not a tokenizer of `tokenizers` or, for a path ending in
-    /// `.model`, not a SentencePiece model with the layout of XLM-R or DeBERTa.
+    /// The content is not supported. A path ending in `.model` must be a SentencePiece model with
+    /// the layout of XLM-R or DeBERTa, `modules.json` a list of modules, and any other file a
+    /// tokenizer of `tokenizers`.
     #[error("{}: not {}: {problem}", path.display(), expected_content(path))]
     Content {
         /// The file.
@@ -82,7 +83,7 @@ fn is_sentencepiece(path: &Path) -> bool {
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads a `tokenizer.json`, a SentencePiece model (`*.model`, see [`read_text`]) or the tokenizer
-/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are those of
+/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are set as in
 /// the file.
 ///
 /// # Errors

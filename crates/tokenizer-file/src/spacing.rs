@@ -56,7 +56,7 @@ impl Spacing {
         self.marks_spaces
     }
 
-    /// Returns the string to encode to obtain the tokens that `text` has after a space.
+    /// Returns the string whose tokens are the tokens of `text` after a space.
     pub fn after_space<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.marks_spaces { format!(" {text}").into() } else { text.into() }
     }

@@ -95,7 +95,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     /// returned flag is true if the scores were read.
     ///
     /// # Errors
-    /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
+    /// [`Error::File`] if the file contains the scores of another teacher, other examples or other
     /// options; [`Error::TorchExt`] naming a file that cannot be read or written; [`Error::Model`]
     /// if the teacher lacks the head or rejects an input; [`Error::Config`] if `batch_size` is 0.
     pub fn teacher_logits(

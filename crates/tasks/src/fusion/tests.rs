@@ -381,7 +381,7 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
     let with_translation = answers(&reader_with(translation, 1, by_number), &german);
     let with_same_text = answers(&reader_with(same_text, 1, by_number), &german);
     assert!(max_score_difference(&with_translation, &expected) > 1e-3);
-    // Attention over duplicated keys equals attention over the keys.
+    // Attention over duplicated keys equals attention over the original keys.
     assert!(max_score_difference(&with_same_text, &expected) < 1e-4);
     // If each translation equals its text, `Translation` and `SameText` give the same answers.
     let english_with_same_text = answers(&reader_with(same_text, 1, by_number), &english);

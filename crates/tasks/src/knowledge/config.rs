@@ -229,9 +229,9 @@ impl KnowledgeTaskConfig {
         representation(self.weights.mep != 0.0, &self.losses.mep)
     }
 
-    /// Returns the representation of subjects and objects for ranking. It is the encoder's, unless
-    /// the weight of object entailment is not 0 and its loss is contrastive: classification does not
-    /// train the projection heads.
+    /// Returns the representation of subjects and objects for ranking. The vectors are projected
+    /// only if object entailment has a weight above 0 and a contrastive loss, because
+    /// classification does not train the projection heads.
     pub fn object_representation(&self) -> Representation {
         let is_contrastive = self.object_entailment == ObjectEntailment::Contrastive;
         representation(self.weights.oe != 0.0 && is_contrastive, &self.losses.oe)

@@ -10,8 +10,8 @@ use trainer::{ShardLine, Shards};
 
 use crate::{Encoder, Error, Result};
 
-/// Largest row length and largest token id of some files, each with the file and line in which it
-/// occurs. The model must support this length and this id.
+/// Largest row length and largest token id in some files, both of which the model must support.
+/// Each of the two values is stored with the file and line in which it occurs.
 #[derive(Clone, Default)]
 struct Maxima {
     tokens: (usize, String),
@@ -242,7 +242,8 @@ impl EntailmentShards {
 
 /// Distinct training triples (subject, relation, object).
 ///
-/// If there are more than [`MAX_FACTS`], none are stored and no baseline is computed.
+/// If there are more than [`MAX_FACTS`], none are stored, no baseline is computed, and the flag is
+/// true.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrainedFacts(pub(super) BTreeSet<[Box<str>; 3]>, bool);
 

@@ -16,8 +16,8 @@ use crate::{Error, Result};
 
 /// Files of linked texts, written by `kg-triples switch` and `link`.
 ///
-/// Each file is read once for validation and counting. Texts of a language that fit the shuffle
-/// buffer are in memory, in batches of similar length; others are streamed.
+/// Each file is read once for validation and counting. If the texts of a language fit the shuffle
+/// buffer, they are held in memory and batched by similar length. Otherwise they are streamed.
 ///
 /// # Example
 /// ```
@@ -105,8 +105,8 @@ impl LinkedTextFiles {
     /// these languages are read.
     ///
     /// # Errors
-    /// [`Error::Empty`] if `selects_language` accepts no language, or a language has no mention in
-    /// memory; the errors of [`PassageEncoder::new`].
+    /// [`Error::Empty`] if `selects_language` accepts no language, or if the texts of a language
+    /// are in memory and contain no mention; the errors of [`PassageEncoder::new`].
     pub fn tasks<'a>(
         &self,
         base: &'a Pretrained,
@@ -175,7 +175,7 @@ impl LinkedTextFiles {
                 encoder.encode(&PhrasePassage::from(&text)).map_err(|error| error.to_string())
             }),
             selection,
-            count: None,
+            example_count: None,
             tokens: |window: &PassageExample| window.input_ids.len(),
         };
         let shards = self.shards.filter(|file| language_texts.files.contains(file.path()));
@@ -192,7 +192,7 @@ mod tests {
     use crate::testing::base;
 
     /// Writes texts in two languages: a file for German, a file for both languages, and two
-    /// validation texts of each. All texts except the first have a mention.
+    /// validation texts per language. All texts except the first have a mention.
     fn prepare(out: &Path) {
         let line = |number: usize, language: &str, name: &str| {
             let text =
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_streams_give_the_same_languages_and_scores() {
+    fn texts_in_memory_and_streams_have_the_same_languages() {
         let base = base();
         let config = PhraseTaskConfig::default();
         let folder = tempfile::tempdir().unwrap();
@@ -238,10 +238,8 @@ mod tests {
             assert_eq!(sizes, [(Language::DE, german_examples), (es, 6)]);
             let is_streamed = trainer::Task::examples(&mut tasks[0].task).lengths().is_none();
             assert_eq!(is_streamed, lines == 4);
-            assert_eq!(
-                files.tasks(&base, |language| language == es, 96, &config).unwrap().len(),
-                1
-            );
+            let spanish_tasks = files.tasks(&base, |language| language == es, 96, &config);
+            assert_eq!(spanish_tasks.unwrap().len(), 1);
             assert!(files.tasks(&base, |_| false, 96, &config).is_err());
             let validation = files.validation(&base, |_| true, 96, &config).unwrap();
             assert_eq!(validation.iter().map(|task| task.examples).collect::<Vec<_>>(), [2, 2]);

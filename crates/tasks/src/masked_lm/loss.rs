@@ -25,7 +25,7 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 
 /// Runs the masked-LM head on the hidden states of some positions and passes its scores to `loss`.
 ///
-/// This function is for losses other than [`loss_from_hidden`].
+/// This function is for custom losses. [`loss_from_hidden`] computes the usual cross-entropy.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient

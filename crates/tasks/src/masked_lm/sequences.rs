@@ -17,7 +17,7 @@ pub struct SelectedSequences {
     shuffle: ShuffleConfig,
     kinds: Vec<SequenceKind>,
     languages: Vec<Language>,
-    count: u64,
+    sequence_count: u64,
     /// Number of tokens of the longest sequence.
     max_tokens: usize,
 }
@@ -127,7 +127,7 @@ impl SequenceFiles {
             shuffle: self.shuffle.clone(),
             kinds: kinds.to_vec(),
             languages: languages.to_vec(),
-            count: report.sequences() as u64,
+            sequence_count: report.sequences() as u64,
             max_tokens,
         };
         Ok((selected, report))
@@ -171,7 +171,7 @@ impl SelectedSequences {
                 selected.then(|| row(&sequence)).into_iter().collect()
             }),
             selection,
-            count: Some(self.count),
+            example_count: Some(self.sequence_count),
             tokens,
         };
         ShardExamples::open(self.shards.clone(), &self.shuffle, reader)

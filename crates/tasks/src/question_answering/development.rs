@@ -289,7 +289,8 @@ mod tests {
                 selection.sets_in_folder(Path::new(""), &[], &mut source, related).unwrap();
             assert_eq!((&held_out_sets, &source, &translated), (&sets, &train, &train));
             assert_eq!(mixed.len(), train.len());
-            // The file's order is preserved, and a second call selects the same questions.
+            // The order of the remaining questions is preserved, and a second call selects the same
+            // questions.
             assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
             let mut repeated = all_questions.clone();
             assert_eq!(selection.sets::<&str>(&[], &mut repeated).unwrap(), sets);

@@ -188,8 +188,8 @@ impl<'a> QaTask<'a> {
         window_ids
     }
 
-    /// Draws the augmentation of a batch's rows before the batch is split, so that splitting does
-    /// not change the draws.
+    /// Draws the augmentation of a batch's rows. This happens before the batch is split into
+    /// micro-batches, so the draws do not depend on the split.
     fn augment<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
         let rows = batch.iter().filter_map(|&k| self.rows.get(k));
         let mut rows: Vec<AugmentedRow<'r>> = rows

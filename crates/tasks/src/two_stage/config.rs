@@ -77,7 +77,8 @@ pub struct BoundaryConfig {
     /// α of Eq. 9, the weight of the contrastive loss; the weight of hard learning is 1 − α.
     pub alpha: f64,
     /// Fraction of the steps with hard learning only, followed by the contrastive loss with the
-    /// span loss (Eq. 3). Absent: both losses together, as in Eq. 9.
+    /// span loss (Eq. 3). If absent, hard learning and the contrastive loss are used together in
+    /// every step, as in Eq. 9.
     pub hard_fraction: Option<f64>,
     /// Peak learning rate of the learned weights; absent: the learning rate of the stage. At 3e-5
     /// the weights hardly change.

@@ -35,7 +35,7 @@ fn template(single: &str, pair: &str) -> Value {
 }
 
 #[test]
-fn layouts_of_the_families() {
+fn layouts_add_the_special_tokens_of_each_family() {
     for (name, single, pair, other_tokens) in [
         ("tokenizer.json", "<s> A </s>", "<s> A </s> </s> B B </s>", ["<pad>", "<mask>", "<unk>"]),
         (

@@ -265,28 +265,28 @@ fn masked_lm_uses_passages_or_descriptions() {
 
 #[test]
 fn the_fingerprint_depends_on_examples_and_options() {
-    let mentions = |count: u32, temperature: f64| {
+    let entity_hash = |count: u32, temperature: f64| {
         let fixture = Fixture::new(&examples(count), &triples(1));
         let losses =
             KnowledgeLossConfig { mep: ContrastConfig::released(temperature), ..losses_config() };
         fingerprint_of(&fixture.entity_prediction(&losses))
     };
-    let first = mentions(11, 0.2);
-    assert_eq!(first, mentions(11, 0.2));
-    assert_ne!(first, mentions(22, 0.2));
-    assert_ne!(first, mentions(11, 0.3));
-    let triples = |seed: u64, objective: ObjectEntailment| {
+    let first = entity_hash(11, 0.2);
+    assert_eq!(first, entity_hash(11, 0.2));
+    assert_ne!(first, entity_hash(22, 0.2));
+    assert_ne!(first, entity_hash(11, 0.3));
+    let object_hash = |seed: u64, objective: ObjectEntailment| {
         let fixture = Fixture::new(&examples(11), &triples(seed));
         fingerprint_of(&fixture.object_entailment(objective))
     };
-    let first = triples(1, ObjectEntailment::Contrastive);
-    assert_eq!(first, triples(1, ObjectEntailment::Contrastive));
-    assert_ne!(first, triples(2, ObjectEntailment::Contrastive));
-    assert_ne!(first, triples(1, ObjectEntailment::Classification));
+    let first = object_hash(1, ObjectEntailment::Contrastive);
+    assert_eq!(first, object_hash(1, ObjectEntailment::Contrastive));
+    assert_ne!(first, object_hash(2, ObjectEntailment::Contrastive));
+    assert_ne!(first, object_hash(1, ObjectEntailment::Classification));
 }
 
 #[test]
-fn languages_are_numbered_in_order() {
+fn domains_are_numbered_in_alphabetical_order() {
     let [de, en, fr] = ["de", "en", "fr"].map(|code| Language::new(code).unwrap());
     let domains = LanguageDomains::of(&[en, de].into());
     assert_eq!((domains.count(), domains.ids([en, de, en]).unwrap()), (2, vec![1, 0, 1]));
