@@ -57,7 +57,7 @@ pub(crate) struct QuestionBrowser {
     contexts: Vec<Arc<str>>,
     classes: Vec<&'static str>,
     items: Vec<ShownQuestion>,
-    /// Number of questions of all pairs, including those not shown.
+    /// Number of questions of all pairs, including questions that are not shown.
     total: usize,
     /// The index of each context in `contexts`; pairs may share contexts.
     #[serde(skip)]

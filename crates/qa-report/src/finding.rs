@@ -124,8 +124,9 @@ impl Report {
         means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
-    /// Returns whether `difference` is the F1 difference between the run of `mean` and the first
-    /// run over all pairs.
+    /// Returns whether `difference` is the overall F1 difference between the run of `mean` and the
+    /// first run. It is the difference of means over pairs or, for a single pair, the difference on
+    /// this pair.
     fn is_overall(&self, difference: &Difference, mean: &RunMean) -> bool {
         let has_mean = self.differences.iter().any(|other| {
             (&other.set, other.run, other.metric) == (&mean.set, mean.run, 0)

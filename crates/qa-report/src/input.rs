@@ -36,7 +36,7 @@ impl Pair {
     }
 }
 
-/// A file of a run's answers to the questions of a pair.
+/// A file with a run's answers to the questions of one pair.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerFile {
     pub pair: Pair,
@@ -272,8 +272,8 @@ fn scan_folder(
     Ok(())
 }
 
-/// Returns the languages of context and question of a prediction file, from its folder's
-/// `questions.json` or from its name.
+/// Returns the languages of context and question of a prediction file. `source` is the file's entry
+/// in a `questions.json`, and takes precedence over the file's parsed name.
 fn languages(
     source: Option<&QuestionSource>,
     name: Option<&DatasetName>,

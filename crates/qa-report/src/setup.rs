@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     /// The recipes of run folders, with the effective value of every key.
     pub recipes: Vec<String>,
     /// Differences between the runs' settings.
-    pub differing: Table,
+    pub differing_settings: Table,
     /// The question files.
     pub question_files: Table,
     /// Input files of the runs: models, texts, questions.
@@ -38,7 +38,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Returns the tables in the order of the page.
     pub fn tables(&self) -> [&Table; 3] {
-        [&self.differing, &self.question_files, &self.inputs]
+        [&self.differing_settings, &self.question_files, &self.inputs]
     }
 
     /// Returns the facts as a JSON object with lower-case names as keys.
@@ -165,7 +165,7 @@ pub(crate) fn read(runs: &[ReportRun], all: &ReportData) -> Result<Setup, mlqa_e
     Ok(Setup {
         facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
-        differing: differing_settings(runs, &records)?,
+        differing_settings: differing_settings(runs, &records)?,
         question_files: question_files(runs, all)?,
         inputs: inputs(&records),
     })

@@ -41,7 +41,8 @@ pub struct GraphScores {
     pub objects: ScoresByTraining,
 }
 
-/// Scores of queries whose correct entity was trained on or held out; `None` without such queries.
+/// Scores of two groups of queries: the correct entity was trained on or held out. A score is
+/// `None` without such queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ScoresByTraining {
     /// Entities that were trained on.
@@ -232,7 +233,8 @@ impl<'a> GraphVectors<'a> {
         Ok(GraphScores { labels: labels.summary(), objects: objects.summary() })
     }
 
-    /// Adds the rank of each query's answer among the candidates in the rows `candidate_rows`.
+    /// Adds the rank of each query's correct candidate to `ranks`. Only the candidates in
+    /// `candidate_rows` are ranked.
     fn rank(
         &self,
         ranks: &mut Ranks,

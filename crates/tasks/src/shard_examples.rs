@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// Opens 20 lines; line k has k mod 4 examples.
+    /// Opens 20 lines with a shuffle buffer of `lines` lines; line k has k mod 4 examples.
     fn examples(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
         let text: String = (0..20).map(|line| format!("[{line}, {}]\n", line % 4)).collect();
         std::fs::write(folder.join("a.jsonl"), text).unwrap();

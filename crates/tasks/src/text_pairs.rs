@@ -29,12 +29,12 @@ use crate::{Encoder, Error, Result, inference};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextPairConfig {
-    /// Pooling; the default is the mean over tokens, the released code uses
+    /// Pooling of each text. The default is the mean over tokens; the released code uses
     /// [`Pooling::AllPositions`].
     pub pooling: Pooling,
     /// The loss.
     pub loss: PairLoss,
-    /// τ of InfoNCE, 0.1.
+    /// τ of InfoNCE (default: 0.1).
     pub temperature: f64,
     /// Whether to exclude other rows of a batch with the same entity from the negatives. The
     /// released code does not exclude these rows.
@@ -357,8 +357,8 @@ impl<'a> RowEncoder<'a> {
     /// Creates a converter to rows of at most `max_length` tokens.
     ///
     /// # Errors
-    /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
-    /// adds no special tokens to texts.
+    /// [`Error::Config`] if the model supports only shorter rows; [`Error::Tokenizer`] if the
+    /// tokenizer adds no special tokens to texts.
     fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
         let positions = usize::try_from(model.max_length()).unwrap_or(0);
         if max_length > positions {

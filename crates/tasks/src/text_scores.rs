@@ -209,7 +209,7 @@ impl ScoreText for EncoderScorer<'_> {
 /// positions. A pair of texts that exceeds the model's positions is rejected with
 /// [`PlaceError::TooLong`].
 pub struct MaskedMarkerPlacer<'a> {
-    /// Computes the probabilities; its maximum number of tokens is not used.
+    /// Computes the probabilities. The scorer's maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
     /// Ids of `[` and `]`.
     markers: [u32; 2],

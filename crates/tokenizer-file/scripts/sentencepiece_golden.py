@@ -6,7 +6,7 @@
 
 transformers converts `crates/testkit/fixtures/sentencepiece.bpe.model` and encodes 10,010 contexts
 and questions of XQuAD in seven languages and nine short texts. Each text of XQuAD is unchanged or
-changed in one of eleven ways (function `apply_change`, repeated in `tests/it/sentencepiece.rs`). Every
+changed in one of eleven ways (`apply_change`, repeated in `tests/it/sentencepiece.rs`). Every
 tenth text is also encoded as a pair with the next one. The script writes digests of the texts and
 ids to `tests/golden/sentencepiece.json`: ids for the model file, and for the file with two appended
 pieces. The golden file was created with Python 3.11.7. transformers 4.57.6 with tokenizers 0.22.2

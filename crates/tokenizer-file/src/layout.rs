@@ -253,7 +253,8 @@ fn format_tokens(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     ids.iter().map(name_of).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the first of the named tokens that is marked special, else the first in the vocabulary.
+/// Returns the first of the named tokens that is marked special, or otherwise the first one that is
+/// in the vocabulary.
 fn find_token(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     let ids: Vec<u32> = names.iter().filter_map(|name| tokenizer.token_to_id(name)).collect();
     let added_tokens = tokenizer.get_added_tokens_decoder();

@@ -126,7 +126,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
 /// [`Error::Content`] as for [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     let content_error = |problem| Error::Content { path: path.to_owned(), problem };
-    // For a truncated file, this error contains the position of its end.
+    // For a truncated file, this error contains the position at which the text ends.
     let fields: CheckedFields =
         serde_json::from_str(text).map_err(|error| content_error(error.to_string()))?;
     growth::check(&fields.normalizer).map_err(content_error)?;

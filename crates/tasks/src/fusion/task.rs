@@ -25,7 +25,7 @@ pub struct FusedForward {
     pub(super) losses: [Option<Tensor>; 2],
 }
 
-/// Pairs of texts for a type of head, with its forward pass.
+/// Pairs of texts for one type of head, with the forward pass of this head.
 pub trait FusedHead {
     /// Names of the head's outputs in a teacher's file, such as `starts` and `ends`.
     const OUTPUTS: &'static [&'static str];

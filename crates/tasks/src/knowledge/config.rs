@@ -89,7 +89,7 @@ pub struct MentionMasking {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeLossConfig {
-    /// Masking of the predicted tokens of passages and descriptions.
+    /// Masking for masked language modelling on passages and descriptions.
     pub masking: MlmMaskingConfig,
     /// Masking of mentions.
     pub mention: MentionMasking,
@@ -101,9 +101,9 @@ pub struct KnowledgeLossConfig {
     pub norm_by_language: bool,
     /// Scope of the contrast between mentions.
     pub contrast_within: ContrastWithin,
-    /// Contrastive loss of mentions and descriptions.
+    /// Contrastive loss between mentions and descriptions.
     pub mep: ContrastConfig,
-    /// Contrastive loss of subjects with relations, and objects.
+    /// Contrastive loss between objects and subjects, which are combined with relations.
     pub oe: ContrastConfig,
     /// Options of the queues.
     pub queue: QueueConfig,

@@ -90,7 +90,7 @@ impl<'a> KnowledgeProbe<'a> {
 
     /// Evaluates XEP: retrieves the entity's description for each masked mention of `queries`.
     ///
-    /// Candidates are taken from `mentions`. Their list is written to `path`.
+    /// Candidates are taken from `mentions`. The list of candidates is written to `path`.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written; errors of the model.
@@ -191,8 +191,9 @@ impl<'a> KnowledgeProbe<'a> {
         Ok((score_retrieval(&list, &ranks)?, mean_accuracy))
     }
 
-    /// Computes one vector for each row, `[N, H]` float32, in the order of the rows. `project` maps
-    /// the hidden states `[b, H]` of a block of rows, and the range of their indices, to vectors.
+    /// Computes one vector for each row, `[N, H]` float32, in the order of the rows. `project`
+    /// computes the vectors of a block of rows from the rows' hidden states `[b, H]` and the range
+    /// of their indices.
     fn vectors(
         &self,
         rows: impl Iterator<Item = Result<Row>>,

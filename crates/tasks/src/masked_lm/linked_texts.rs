@@ -56,7 +56,8 @@ struct LanguageTexts {
 }
 
 impl LinkedTextFiles {
-    /// Opens and reads each file once; for prepared folders, the files of `train` and `validation`.
+    /// Opens the files and reads each file once. In a prepared folder, these are the files of
+    /// `train` and `validation`.
     ///
     /// # Errors
     /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a

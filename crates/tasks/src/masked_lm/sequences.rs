@@ -62,7 +62,7 @@ struct SequenceCounts {
 }
 
 impl SequenceFiles {
-    /// Opens and reads each file once.
+    /// Opens the files and reads each file once.
     ///
     /// # Errors
     /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a

@@ -137,8 +137,8 @@ pub(crate) struct TextPassages {
     offset: usize,
 }
 
-/// Number of documents that each of several processes encodes before they exchange token ids. A
-/// single process encodes one document at a time.
+/// Number of documents that each process encodes before the processes exchange token ids. If there
+/// is only one process, it encodes one document at a time.
 const DOCUMENTS_PER_PROCESS: usize = 64;
 
 /// A position between two passages.

@@ -23,8 +23,8 @@ pub enum SelectedModel {
     /// The model after the last step.
     #[default]
     Last,
-    /// The model with the highest mean score on the development sets; the earliest of models with
-    /// equal scores.
+    /// The model with the highest mean score on the development sets. If several models have this
+    /// score, the earliest is selected.
     Best,
 }
 
@@ -41,7 +41,7 @@ pub enum DevMetric {
 
 /// Options of model selection.
 ///
-/// Models are scored after each epoch, and every `evaluation_steps` of the stage
+/// Models are scored after each epoch, and after every `evaluation_steps` steps of the stage
 /// ([`TrainConfig`](trainer::TrainConfig)). `patience` may end the stage early.
 ///
 /// # Example

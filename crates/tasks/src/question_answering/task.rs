@@ -240,8 +240,8 @@ fn has_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
 
-/// Adds the negative windows of a row's question if its window has the answer. Returns whether the
-/// row is an example.
+/// Adds the negative windows of a row's question if the row's training window has the answer.
+/// Returns whether the row is an example.
 fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>]) -> bool {
     let Some(window) = row.windows.first() else { return false };
     let question = window.question;

@@ -80,11 +80,11 @@ pub struct BoundaryConfig {
     /// span loss (Eq. 3). If absent, hard learning and the contrastive loss are used together in
     /// every step, as in Eq. 9.
     pub hard_fraction: Option<f64>,
-    /// Peak learning rate of the learned weights; absent: the learning rate of the stage. At 3e-5
-    /// the weights hardly change.
+    /// Peak learning rate of the learned weights; if absent, the learning rate of the stage is
+    /// used. At 3e-5 the weights hardly change.
     pub weights_learning_rate: Option<f64>,
     /// Number of steps over which `hard_em` gradually replaces maximum marginal likelihood (MML);
-    /// absent: `hard_em` from the first step.
+    /// if absent, `hard_em` is used from the first step.
     pub anneal_steps: Option<u64>,
     /// Whether the negatives exclude answers that have the same tokens as the gold span, but
     /// another position.

@@ -147,14 +147,14 @@ impl<'a> BoundaryTask<'a> {
         })
     }
 
-    /// Returns θ by name, if the weights are learned; θ is trained together with the model's
-    /// parameters.
+    /// Returns the name and the tensor of θ, if the weights are learned. θ is trained together with
+    /// the model's parameters.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         let weights = self.weights.as_ref().map(Tensor::shallow_clone);
         weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
     }
 
-    /// Adds a parameter group for θ to `config`, if the weights are learned:
+    /// Returns `config` with a parameter group for θ, if the weights are learned. The group has
     /// [`BoundaryConfig::weights_learning_rate`] and no weight decay.
     pub fn train_config(&self, config: &TrainConfig) -> TrainConfig {
         let mut config = config.clone();

@@ -43,7 +43,7 @@ fn xquad_texts() -> Vec<String> {
     texts
 }
 
-/// Applies one of the changes of the golden script's function `apply_change`.
+/// Applies the change with the number `change`, like `apply_change` in the golden script.
 fn apply_change(text: &str, change: usize) -> String {
     match change {
         1 => NormalizedString::from(text).nfd().get().to_owned(),
@@ -152,7 +152,7 @@ fn the_converted_file_equals_the_file_of_transformers() {
     let written = folder_of(&[("tokenizer.json", json_text.as_bytes())]);
     let layout = Layout::of(&read(written.path()).unwrap()).unwrap();
     assert_eq!((layout.before(), layout.after(), layout.mask()), (0, 2, Ok(8191)));
-    // Without a character table (field 2 of `normalizer_spec`).
+    // A model without a character table (field 2 of `normalizer_spec`) gives a single normaliser.
     let without_table = [&PartialModel::default().bytes()[..], b"\x1a\x00"].concat();
     let folder = folder_of(&[(MODEL, &without_table)]);
     let converted = json(&read_text(&folder.path().join(MODEL)).unwrap());
@@ -262,7 +262,7 @@ fn unsupported_and_damaged_models_are_one_line_errors() {
 
 #[test]
 fn truncated_models_are_errors() {
-    // Truncated at every byte: inside and between the pieces and the specs.
+    // The model is truncated at every byte, both inside and between the pieces and the specs.
     let small_bytes = small_model();
     for end in 0..small_bytes.len() {
         assert!(matches!(read_model(&small_bytes[..end]), Err(Error::Content { .. })), "{end}");

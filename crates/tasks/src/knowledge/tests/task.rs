@@ -16,7 +16,7 @@ use crate::knowledge::*;
 use crate::masked_lm::{MlmTask, masking_vocab};
 use crate::testing::{assert_bf16_is_near_f32_in, fingerprint_of, model, specials, tokenizer};
 
-/// Passages `<s> a b c … </s>` with a mention of two tokens, each with a description.
+/// Passages `<s> a b c … </s>`. Each passage has a mention of two tokens and a description.
 fn examples(count: u32) -> Vec<MentionExample> {
     let example = |k: u32| {
         let words = (0..6 + k % 3).map(|i| 10 + (7 * k + 3 * i) % 900);
@@ -236,7 +236,7 @@ fn examples_of_the_last_batch_have_ids() {
     let fixture = Fixture::new(&examples(3), &triples(1));
     let task = with_first_batch(fixture.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
-    // The batch is full although the data has fewer mentions.
+    // The batch is full, although there are fewer mentions than rows in a batch.
     let task = with_first_batch(fixture.entity_prediction(&losses_config()), 5);
     assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
 }
