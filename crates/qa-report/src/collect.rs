@@ -211,7 +211,7 @@ fn add_pair(
     for (at, question) in dataset.questions.iter().enumerate() {
         let next_id = ids.len();
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
-        let values = values_by_run.iter().map(|seeds| mean_of(seeds, at)).collect();
+        let values = values_by_run.iter().map(|seeds| mean_over_seeds(seeds, at)).collect();
         all.question_scores.push(QuestionScores { pair: pair_index, id, values });
     }
     all.browser.add(pair, dataset, &first_seeds, quota);
@@ -242,7 +242,7 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, not_in_context: usize) -
 }
 
 /// Returns a question's mean scores over seeds, in percent.
-fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
+fn mean_over_seeds(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
     let scores: Vec<[f64; 2]> =
         seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();
     let count = scores.len();

@@ -39,13 +39,13 @@ pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
 /// Reads the finite losses of a file, up to the first incomplete line.
 fn read_losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
     #[derive(Deserialize)]
-    struct Line {
+    struct MetricsLine {
         step: u64,
         loss: Option<f64>,
     }
     let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
     let text = atomic_file::read_to_string(path).map_err(read_error)?;
-    let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
+    let lines = text.lines().map_while(|line| serde_json::from_str::<MetricsLine>(line).ok());
     let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
     Ok(average_points(&points.collect::<Vec<_>>()))
 }

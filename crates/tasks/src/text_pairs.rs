@@ -20,7 +20,7 @@ use trainer::{
 };
 
 use crate::contrast::{entity_id, id_tensor, step_losses};
-use crate::knowledge::parse;
+use crate::knowledge::parse_record;
 use crate::pooling::{Pooling, pool, pool_rows, to_array};
 use crate::{Encoder, Error, Result, inference};
 
@@ -132,7 +132,7 @@ impl PairData {
         let path = path.as_ref();
         let mut data = Self::default();
         Shards::open_with([path], |line| {
-            data.train.push(parse(line)?);
+            data.train.push(parse_record(line)?);
             Ok(())
         })?;
         let manifest = Manifest::read(path)?;

@@ -71,8 +71,8 @@ fn input_is_escaped() {
     let context = format!("a {HOSTILE} b");
     let data = questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
     write(Path::new(&at("data.json")), &data);
-    let long = format!("one{}", " more".repeat(100_000));
-    write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long }));
+    let long_answer = format!("one{}", " more".repeat(100_000));
+    write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long_answer }));
     let name = format!("{}={}", HOSTILE.replace('\0', ""), at("predictions.json"));
     let title = HOSTILE.replace('\0', "");
     let page = at("report.html");

@@ -10,7 +10,7 @@ use trainer::{Fingerprint, Shards, ShuffleConfig};
 use xlmr_model::{Pretrained, SpecialTokens};
 
 use super::{LanguageTask, PhraseMaskingTask, PhraseTaskConfig};
-use crate::knowledge::parse;
+use crate::knowledge::parse_record;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
@@ -66,7 +66,7 @@ impl LinkedTextFiles {
         shuffle.validate()?;
         let mut languages: BTreeMap<Language, LanguageTexts> = BTreeMap::new();
         let shards = Shards::open_with(paths, |line| {
-            let text: LinkedText = parse(line)?;
+            let text: LinkedText = parse_record(line)?;
             let language_texts = languages.entry(text.language).or_default();
             language_texts.text_count += 1;
             if !language_texts.files.contains(line.path) {
@@ -83,7 +83,7 @@ impl LinkedTextFiles {
         let mut validation: BTreeMap<Language, Vec<PhrasePassage>> = BTreeMap::new();
         if !validation_files.is_empty() {
             Shards::open_with(&validation_files, |line| {
-                let text: LinkedText = parse(line)?;
+                let text: LinkedText = parse_record(line)?;
                 validation.entry(text.language).or_default().push(PhrasePassage::from(&text));
                 Ok(())
             })?;
@@ -169,7 +169,7 @@ impl LinkedTextFiles {
             .add("tokenizer", encoder.tokenizer().to_string(false).unwrap_or_default());
         let reader = LineReader {
             parse: Box::new(move |line| {
-                let text: LinkedText = parse(line)?;
+                let text: LinkedText = parse_record(line)?;
                 if text.language != language {
                     return Ok(Vec::new());
                 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kg_triples::{BuildReport, Language, Sequence, SequenceKind};
 use trainer::{Fingerprint, ShardFile, Shards, ShuffleConfig};
 
-use crate::knowledge::parse;
+use crate::knowledge::parse_record;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
@@ -71,7 +71,7 @@ impl SequenceFiles {
         shuffle.validate()?;
         let mut counts: BTreeMap<PathBuf, Counts> = BTreeMap::new();
         let shards = Shards::open_with(paths, |line| {
-            let sequence: Sequence = parse(line)?;
+            let sequence: Sequence = parse_record(line)?;
             let (i, j) = sequence.languages;
             if !counts.contains_key(line.path) {
                 counts.insert(line.path.to_owned(), Counts::new());
@@ -163,7 +163,7 @@ impl SelectedSequences {
         let (kinds, languages) = (self.kinds.clone(), self.languages.clone());
         let reader = LineReader {
             parse: Box::new(move |line| {
-                let sequence: Sequence = parse(line)?;
+                let sequence: Sequence = parse_record(line)?;
                 let (i, j) = sequence.languages;
                 let selected = kinds.contains(&sequence.kind)
                     && languages.contains(&i)
