@@ -226,7 +226,8 @@ fn run_folders_have_a_run_per_arm() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let run = folder.path().display().to_string();
     let printed = report(&[&run, "--out", &at("report.html")]);
-    assert!(printed.contains("| base | 75.00 | 75.00 | 317.65 |"), "{printed}");
+    let row = "| base | 75.00 | 75.00 | 317.65 |";
+    assert!(printed.contains(row), "{printed}");
     let html = fs::read_to_string(at("report.html")).unwrap();
     let data = page_data(&html);
     assert_eq!(data["runs"], json!(["base", "injected"]));

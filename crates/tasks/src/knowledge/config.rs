@@ -103,7 +103,7 @@ pub struct KnowledgeLossConfig {
     pub contrast_within: ContrastWithin,
     /// Contrastive loss between mentions and descriptions.
     pub mep: ContrastConfig,
-    /// Contrastive loss between objects and subjects, which are combined with relations.
+    /// Contrastive loss between subjects, combined with relations, and objects.
     pub oe: ContrastConfig,
     /// Options of the queues.
     pub queue: QueueConfig,
