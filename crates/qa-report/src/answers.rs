@@ -46,7 +46,7 @@ impl Answers {
     }
 
     /// Returns F1 and exact match (0 to 1) of the question at index `at`.
-    pub fn values(&self, at: usize) -> Option<[f64; 2]> {
+    pub fn f1_and_em(&self, at: usize) -> Option<[f64; 2]> {
         self.question_score(at)
             .map(|question| [question.f1, f64::from(u8::from(question.exact_match))])
     }

@@ -57,7 +57,7 @@ pub(crate) struct QuestionBrowser {
     contexts: Vec<Arc<str>>,
     classes: Vec<&'static str>,
     items: Vec<ShownQuestion>,
-    /// Number of questions of all pairs, including those not shown.
+    /// Number of questions of all pairs, including questions that are not shown.
     total: usize,
     /// The index of each context in `contexts`; pairs may share contexts.
     #[serde(skip)]
@@ -138,8 +138,8 @@ impl QuestionBrowser {
         };
         let (with_errors, correct): (Vec<usize>, Vec<usize>) =
             (0..dataset.questions.len()).partition(has_error);
-        let mut selected = evenly_spaced(&with_errors, quota);
-        selected.extend(evenly_spaced(&correct, quota - selected.len()));
+        let mut selected = select_evenly(&with_errors, quota);
+        selected.extend(select_evenly(&correct, quota - selected.len()));
         selected.sort_unstable();
         for at in selected {
             let Some(question) = dataset.questions.get(at) else { continue };
@@ -155,7 +155,7 @@ impl QuestionBrowser {
                 context,
                 id: question.id.clone(),
                 question: question.question.clone(),
-                gold: gold(question),
+                gold: distinct_golds(question),
                 answers: answers.collect(),
             });
         }
@@ -163,7 +163,7 @@ impl QuestionBrowser {
 }
 
 /// Selects at most `count` evenly spaced elements.
-fn evenly_spaced(indices: &[usize], count: usize) -> Vec<usize> {
+fn select_evenly(indices: &[usize], count: usize) -> Vec<usize> {
     if indices.len() <= count {
         return indices.to_vec();
     }
@@ -179,7 +179,7 @@ fn utf16_span(context: &str, start: usize, text: &str) -> Option<(usize, usize)>
     (!text.is_empty() && after.starts_with(text)).then(|| (utf16_len(before), utf16_len(text)))
 }
 
-fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
+fn distinct_golds(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     let mut golds: Vec<(Option<(usize, usize)>, String)> = Vec::new();
     for answer in &question.answers {
         let gold =
@@ -234,9 +234,9 @@ mod tests {
 
     #[test]
     fn questions_are_spaced_evenly() {
-        assert_eq!(evenly_spaced(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 3), [0, 3, 6]);
-        assert_eq!(evenly_spaced(&[4, 5], 3), [4, 5]);
-        assert!(evenly_spaced(&[4, 5], 0).is_empty());
+        assert_eq!(select_evenly(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 3), [0, 3, 6]);
+        assert_eq!(select_evenly(&[4, 5], 3), [4, 5]);
+        assert!(select_evenly(&[4, 5], 0).is_empty());
     }
 
     #[test]

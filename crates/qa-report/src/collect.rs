@@ -1,4 +1,4 @@
-//! Collects the scores of all runs by question and pair of languages.
+//! Collects the scores of all runs by question and by pair of languages.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, MeanInterval, Normalization, Score};
@@ -45,12 +45,14 @@ pub(crate) struct PairScores {
 /// The scores and questions for all tables and figures.
 #[derive(Default)]
 pub(crate) struct ReportData {
+    /// Names of the runs.
     pub names: Vec<String>,
-    pub seeds: Vec<usize>,
+    /// Number of seeds of each run.
+    pub seed_counts: Vec<usize>,
     pub pairs: Vec<PairScores>,
     pub question_scores: Vec<QuestionScores>,
     /// Number of distinct [`QuestionScores::id`] values.
-    pub ids: usize,
+    pub id_count: usize,
     pub browser: QuestionBrowser,
 }
 
@@ -81,7 +83,7 @@ impl ReportData {
 
 /// Groups answer files by pair. If a seed has several files for a pair, the first file is used. If
 /// one of a run's seeds has no file for a pair, the run is excluded from this pair.
-fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
+fn group_by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
     let mut pairs: BTreeMap<&Pair, PairFiles<'_>> = BTreeMap::new();
     for (run_index, run) in runs.iter().enumerate() {
         for seed in &run.seeds {
@@ -113,12 +115,12 @@ pub(crate) fn collect(
     runs: &[ReportRun],
     config: &ReportConfig,
 ) -> Result<ReportData, mlqa_eval::Error> {
-    let pairs = by_pair(runs);
+    let pairs = group_by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(Questions::of(files)?.dataset.questions.len()));
     let quotas = distribute(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
     let mut all = ReportData {
         names: runs.iter().map(|run| run.name.clone()).collect(),
-        seeds: runs.iter().map(|run| run.seeds.len()).collect(),
+        seed_counts: runs.iter().map(|run| run.seeds.len()).collect(),
         ..ReportData::default()
     };
     let mut ids = HashMap::new();
@@ -131,7 +133,7 @@ pub(crate) fn collect(
             add_scores(&mut all, run_index, (context, question), cell);
         }
     }
-    all.ids = ids.len();
+    all.id_count = ids.len();
     Ok(all)
 }
 
@@ -195,7 +197,7 @@ fn add_pair(
             let answers = Answers::read(file, questions, rules)?;
             boundary = boundary.plus(&BoundaryCounts::of(&answers.classes));
             not_in_context += answers.not_in_context;
-            values.push((0..dataset.questions.len()).map(|at| answers.values(at)).collect());
+            values.push((0..dataset.questions.len()).map(|at| answers.f1_and_em(at)).collect());
             scores.push(answers.score.clone());
             if first_seed.is_none() {
                 let n_best = file.n_best.as_deref().map(read_n_best).transpose()?;
@@ -209,7 +211,7 @@ fn add_pair(
     for (at, question) in dataset.questions.iter().enumerate() {
         let next_id = ids.len();
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
-        let values = values_by_run.iter().map(|seeds| mean_of(seeds, at)).collect();
+        let values = values_by_run.iter().map(|seeds| mean_over_seeds(seeds, at)).collect();
         all.question_scores.push(QuestionScores { pair: pair_index, id, values });
     }
     all.browser.add(pair, dataset, &first_seeds, quota);
@@ -240,7 +242,7 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, not_in_context: usize) -
 }
 
 /// Returns a question's mean scores over seeds, in percent.
-fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
+fn mean_over_seeds(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
     let scores: Vec<[f64; 2]> =
         seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();
     let count = scores.len();

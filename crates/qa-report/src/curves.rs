@@ -26,7 +26,7 @@ pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
     for (run_index, run) in runs.iter().enumerate() {
         for file in &run.run_files.curves {
-            let points = losses(&file.path)?;
+            let points = read_losses(&file.path)?;
             if !points.is_empty() {
                 stages.entry(&file.stage).or_default().push((run_index, points));
             }
@@ -37,20 +37,20 @@ pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
 }
 
 /// Reads the finite losses of a file, up to the first incomplete line.
-fn losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
+fn read_losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
     #[derive(Deserialize)]
-    struct Line {
+    struct MetricsLine {
         step: u64,
         loss: Option<f64>,
     }
     let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
     let text = atomic_file::read_to_string(path).map_err(read_error)?;
-    let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
+    let lines = text.lines().map_while(|line| serde_json::from_str::<MetricsLine>(line).ok());
     let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
-    Ok(averaged_points(&points.collect::<Vec<_>>()))
+    Ok(average_points(&points.collect::<Vec<_>>()))
 }
 
-fn averaged_points(points: &[(f64, f64)]) -> Points {
+fn average_points(points: &[(f64, f64)]) -> Points {
     let mean = |chunk: &[(f64, f64)]| {
         let sum = chunk.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
         (sum.0 / chunk.len() as f64, sum.1 / chunk.len() as f64)
@@ -111,9 +111,9 @@ mod tests {
         let lines = "{\"step\": 1, \"loss\": 2.5, \"tokens\": 9}\n{\"step\": 2, \"loss\": null}\n\
                      {\"step\": 3, \"loss\": 1.5}\n{\"step\": 4, \"lo";
         std::fs::write(&path, lines).unwrap();
-        assert_eq!(losses(&path).unwrap(), [(1.0, 2.5), (3.0, 1.5)]);
+        assert_eq!(read_losses(&path).unwrap(), [(1.0, 2.5), (3.0, 1.5)]);
         let points: Points = (0..1000).map(|at| (f64::from(at), 2.0)).collect();
-        let averaged = averaged_points(&points);
+        let averaged = average_points(&points);
         assert_eq!((averaged.len(), averaged[0]), (334, (1.0, 2.0)));
     }
 }

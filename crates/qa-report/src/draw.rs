@@ -6,11 +6,12 @@ use crate::collect::ReportData;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::{HeatCell, HeatMap};
 use crate::svg::{Anchor, Style, Svg, clip, colour, label, relative_position, text_width, ticks};
-use crate::tables::{CLASSES, boundary_sums};
+use crate::tables::{CLASSES, boundary_shares};
 use crate::text::thousands;
 
 /// Width of figures that fit on a phone's screen.
 const PHONE_WIDTH: f64 = 346.0;
+/// Width and height of a cell of a heat map.
 const CELL: (f64, f64) = (62.0, 40.0);
 const MUTED_TEXT: Style = Style::of(12.0, Anchor::Start).muted();
 const HEAT_COLOUR: &str = "#0969da";
@@ -105,7 +106,7 @@ fn mean_cell(svg: &mut Svg, (x, y): (f64, f64), mean: Option<f64>) {
 }
 
 /// One line of a forest plot: a value with its interval.
-struct Line {
+struct ForestLine {
     name: String,
     value: f64,
     interval: Option<Interval>,
@@ -117,7 +118,7 @@ struct Line {
 
 /// Draws a forest plot that fits on a phone's screen. Each line of the plot has a text with its
 /// name and values. The point and its interval are drawn below this text.
-fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
+fn forest_plot(name: &str, title: &str, axis: &str, lines: &[ForestLine], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
     let plot_width = PHONE_WIDTH - 2.0 * left;
     let ends = || {
@@ -174,14 +175,14 @@ pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
             let score = mean.scores.get(metric).copied().unwrap_or_default();
             let tip = format!("{name}: {:.2}", score.mean);
             let (value, interval, run) = (score.mean, score.interval, mean.run);
-            Line { name, value, interval, run, hollow: false, bold: false, tip }
+            ForestLine { name, value, interval, run, hollow: false, bold: false, tip }
         };
         let set_means = report.means.iter().filter(|mean| mean.set == set);
-        let lines: Vec<Line> = set_means.map(line).collect();
+        let lines: Vec<ForestLine> = set_means.map(line).collect();
         let name = format!("means-{}{}", metric_name.to_lowercase(), suffix(set));
         let title = format!("{}{metric_name}, mean over languages", prefix(set));
         let axis = format!("percent, with {:.0} % interval", 100.0 * report.resampling.level);
-        forest(&name, &title, &axis, &lines, false)
+        forest_plot(&name, &title, &axis, &lines, false)
     };
     let mut drawings = Vec::new();
     for set in all.sets().into_iter().filter(|_| all.names.len() > 1) {
@@ -223,7 +224,7 @@ fn difference(
     let metric_name = METRICS.get(metric).copied().unwrap_or_default();
     let line = |item: &&Difference| {
         let value = item.test.difference.mean;
-        Line {
+        ForestLine {
             name: item.pair.clone().unwrap_or_else(|| "mean".into()),
             value,
             interval: Some(item.test.difference),
@@ -233,7 +234,7 @@ fn difference(
             tip: format!("{value:+.2}, p (Holm) {:.4}", item.p_holm),
         }
     };
-    let lines: Vec<Line> =
+    let lines: Vec<ForestLine> =
         differences.iter().filter(|item| item.metric == metric).map(line).collect();
     let run_name = crate::text::file_name(all.name(run));
     let name = format!("difference-{}-{run_name}-{run}{}", metric_name.to_lowercase(), suffix(set));
@@ -243,7 +244,7 @@ fn difference(
     let title = format!("{start}{}{end}", clip(all.name(run), 15.0, max_width));
     let axis =
         format!("points, {:.0} % interval; filled: p (Holm) < {:.2}", 100.0 * level, 1.0 - level);
-    forest(&name, &title, &axis, &lines, true)
+    forest_plot(&name, &title, &axis, &lines, true)
 }
 
 fn prefix(set: &str) -> String {
@@ -256,7 +257,7 @@ fn suffix(set: &str) -> String {
 
 /// Draws the shares of the boundary classes of each run. The figure fits on a phone's screen.
 pub(crate) fn boundaries(all: &ReportData) -> Option<Svg> {
-    let runs = boundary_sums(all);
+    let runs = boundary_shares(all);
     if runs.is_empty() {
         return None;
     }

@@ -41,7 +41,9 @@ pub(crate) struct Difference {
     /// Index in [`METRICS`].
     pub metric: usize,
     pub questions: usize,
+    /// Mean score of the first run.
     pub baseline: f64,
+    /// Mean score of the run `run`.
     pub value: f64,
     pub test: PairedTest,
     /// p-value of the randomisation test after Holm's correction. If `pair` is set, the correction
@@ -61,10 +63,10 @@ fn pairs_of(all: &ReportData, set: &str, runs: &[usize]) -> Vec<usize> {
     (0..all.pairs.len()).filter(|&pair| has(pair)).collect()
 }
 
-/// Aggregates values by question id, so that a question's values in several languages are resampled
-/// together. The values are weighted so that each pair of `pairs` has the same weight in the mean
-/// over ids. Also returns the number of questions with a value, summed over pairs.
-fn by_id<const N: usize>(
+/// Sums a question's values over language pairs, so that they are resampled together. The values
+/// are weighted so that each pair of `pairs` has the same weight in the mean over question ids.
+/// Also returns the number of questions with a value, summed over pairs.
+fn sum_by_id<const N: usize>(
     all: &ReportData,
     pairs: &[usize],
     value: impl Fn(&[Option<[f64; 2]>]) -> Option<[f64; N]>,
@@ -77,7 +79,7 @@ fn by_id<const N: usize>(
             scored_questions.push((row, values));
         }
     }
-    let mut sums: Vec<Option<[f64; N]>> = vec![None; all.ids];
+    let mut sums: Vec<Option<[f64; N]>> = vec![None; all.id_count];
     for (row, values) in &scored_questions {
         let questions = counts.get(&row.pair).map_or(1, |&count| count) as f64;
         if let Some(sum) = sums.get_mut(row.id) {
@@ -112,10 +114,10 @@ pub(crate) fn run_means(
             if pairs.is_empty() {
                 continue;
             }
-            let (values, _) = by_id(all, &pairs, |values| *values.get(run)?);
+            let (values, _) = sum_by_id(all, &pairs, |values| *values.get(run)?);
             let set_pairs = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
             let run_scores = || set_pairs().filter_map(|scores| scores.runs.get(run)?.as_ref());
-            let seeds = all.seeds.get(run).copied().unwrap_or_default();
+            let seeds = all.seed_counts.get(run).copied().unwrap_or_default();
             let score = |metric: usize| -> Result<MeanScore, mlqa_eval::Error> {
                 let metric_values: Vec<f64> =
                     values.iter().filter_map(|value| value.get(metric).copied()).collect();
@@ -165,11 +167,11 @@ pub(crate) fn differences(
                 Some([first[0], second[0], first[1], second[1]])
             };
             let mut pairs = pairs_of(all, set, &[0, run]);
-            pairs.retain(|&pair| !by_id(all, &[pair], values_of_both_runs).0.is_empty());
+            pairs.retain(|&pair| !sum_by_id(all, &[pair], values_of_both_runs).0.is_empty());
             let single_pairs = pairs.iter().map(std::slice::from_ref);
             let all_pairs = (pairs.len() > 1).then_some(pairs.as_slice());
             for pair_group in single_pairs.chain(all_pairs) {
-                let (values, questions) = by_id(all, pair_group, values_of_both_runs);
+                let (values, questions) = sum_by_id(all, pair_group, values_of_both_runs);
                 let label = match pair_group {
                     [pair] => all.pairs.get(*pair).map(|scores| scores.pair.label()),
                     _ => None,
@@ -215,8 +217,7 @@ pub(crate) struct QuestionOverlap {
     pub counts: [usize; 3],
 }
 
-/// Returns the numbers of questions for runs that do not answer the same questions as the first
-/// run.
+/// Returns the overlap for each run that does not answer exactly the questions of the first run.
 pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
     let mut overlaps = Vec::new();
     for set in all.sets() {

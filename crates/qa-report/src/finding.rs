@@ -17,7 +17,7 @@ pub(crate) fn title(all: &ReportData) -> String {
     }
 }
 
-fn interval(level: f64, Interval { low, high, .. }: Interval, signed: bool) -> String {
+fn format_interval(level: f64, Interval { low, high, .. }: Interval, signed: bool) -> String {
     let format_end = |value: f64| match signed {
         true => format!("{value:+.2}").replace('-', "−"),
         false => format!("{value:.2}"),
@@ -61,7 +61,7 @@ impl Report {
         let (Some(first), Some(best)) = (first, best) else {
             let best_run = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
             let interval_text =
-                best_run.scores[0].interval.map(|bounds| interval(level, bounds, false));
+                best_run.scores[0].interval.map(|bounds| format_interval(level, bounds, false));
             let interval_text = interval_text
                 .map(|interval_text| format!(" ({interval_text})"))
                 .unwrap_or_default();
@@ -91,7 +91,7 @@ impl Report {
                 true => ", which contains 0: the difference is not significant",
                 false => "",
             };
-            format!(" ({}{note})", interval(level, found, true))
+            format!(" ({}{note})", format_interval(level, found, true))
         });
         let counts = [first.questions, best.mean.questions];
         let counts_text = match best.interval.is_none() || counts == [best.questions; 2] {
@@ -124,8 +124,9 @@ impl Report {
         means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
-    /// Returns whether `difference` is the F1 difference between the run of `mean` and the first
-    /// run over all pairs.
+    /// Returns whether `difference` is the overall F1 difference between the run of `mean` and the
+    /// first run. It is the difference of means over pairs or, for a single pair, the difference on
+    /// this pair.
     fn is_overall(&self, difference: &Difference, mean: &RunMean) -> bool {
         let has_mean = self.differences.iter().any(|other| {
             (&other.set, other.run, other.metric) == (&mean.set, mean.run, 0)
@@ -137,7 +138,7 @@ impl Report {
 
     /// Formats the numbers of questions, pairs and seeds of a mean.
     fn counts_text(&self, mean: &RunMean) -> String {
-        let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
+        let seeds = self.all.seed_counts.get(mean.run).copied().unwrap_or_default();
         let parts = [
             (mean.questions > 0).then(|| with_unit(mean.questions, "question", "questions")),
             (mean.pairs > 1).then(|| format!("{} pairs of languages", thousands(mean.pairs))),

@@ -35,7 +35,7 @@ pub(crate) struct HeatMap {
     pub column_means: Option<Vec<Option<f64>>>,
     /// Mean of all cells; `None` if rows are runs.
     pub mean: Option<f64>,
-    /// The lowest and the highest score of all maps with the same colour scale.
+    /// The lowest and the highest score of all maps that share a colour scale.
     pub range: (f64, f64),
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn heat_maps(all: &ReportData, set: &str) -> Vec<HeatMap> {
     let same_languages = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
     let mut maps = Vec::new();
     for metric in Metric::ALL {
-        let range = range(&runs, metric);
+        let range = score_range(&runs, metric);
         if same_languages || one_context {
             maps.push(map_of_runs(&runs, metric, range));
         } else {
@@ -109,7 +109,7 @@ pub(crate) fn heat_maps(all: &ReportData, set: &str) -> Vec<HeatMap> {
     maps
 }
 
-fn range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
+fn score_range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
     let cells = runs.iter().flat_map(|(_, matrix)| matrix.cells());
     cells.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, _, cell)| {
         let score = metric.of(cell).mean;

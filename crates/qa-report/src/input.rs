@@ -36,7 +36,7 @@ impl Pair {
     }
 }
 
-/// A file of a run's answers to the questions of a pair.
+/// A file with a run's answers to the questions of one pair.
 #[derive(Clone, Debug)]
 pub(crate) struct AnswerFile {
     pub pair: Pair,
@@ -158,7 +158,7 @@ impl ReportRun {
         let mut runs: BTreeMap<String, Self> = BTreeMap::new();
         let mut merged_run_files =
             RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
-        for (seed, seed_folder) in seeds(folder)? {
+        for (seed, seed_folder) in seed_folders(folder)? {
             let mut arms = sorted_names(&seed_folder)?;
             arms.retain(|arm| include(seed, arm) && seed_folder.join(arm).is_dir());
             arms.sort();
@@ -168,7 +168,7 @@ impl ReportRun {
                 let mut run_files =
                     RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
                 let arm_folder = seed_folder.join(&arm);
-                scan_cell(&arm_folder, "", folder, files, &mut answers, &mut run_files)?;
+                scan_folder(&arm_folder, "", folder, files, &mut answers, &mut run_files)?;
                 merged_run_files.extend(run_files.clone());
                 let new_run = || Self { name: arm.clone(), ..Self::default() };
                 let run = runs.entry(arm.clone()).or_insert_with(new_run);
@@ -231,7 +231,7 @@ fn sorted_names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
 }
 
 /// Returns the folders of a run's seeds.
-fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
+fn seed_folders(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
     let seed = |name: String| {
         let number = name.strip_prefix("seed-")?.parse().ok()?;
         Some((number, folder.join(name))).filter(|(_, path)| path.is_dir())
@@ -242,7 +242,7 @@ fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
 /// Collects the predictions, curves and records in `folder` and its subfolders. `folder` is the
 /// folder of a seed and arm or one of its subfolders, and `stage` is its path relative to the
 /// folder of the seed and arm.
-fn scan_cell(
+fn scan_folder(
     folder: &Path,
     stage: &str,
     run: &Path,
@@ -266,14 +266,14 @@ fn scan_cell(
             }
         } else if path.is_dir() && name != "checkpoints" && name != "model" {
             let nested_stage = if stage.is_empty() { name } else { format!("{stage}, {name}") };
-            scan_cell(&path, &nested_stage, run, files, answers, run_files)?;
+            scan_folder(&path, &nested_stage, run, files, answers, run_files)?;
         }
     }
     Ok(())
 }
 
-/// Returns the languages of context and question of a prediction file, from its folder's
-/// `questions.json` or from its name.
+/// Returns the languages of context and question of a prediction file. `source` is the file's entry
+/// in a `questions.json`, and takes precedence over the file's parsed name.
 fn languages(
     source: Option<&QuestionSource>,
     name: Option<&DatasetName>,
@@ -455,7 +455,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_with_non_utf8_names_find_their_questions() {
+    fn questions_of_runs_with_non_utf8_names_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let name = "test-context-en-question-de.json";
         let run = folder.path().join(OsStr::from_bytes(b"n\xff"));

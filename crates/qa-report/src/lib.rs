@@ -185,9 +185,9 @@ impl Report {
 
     /// Returns all tables as Markdown.
     pub fn to_markdown(&self) -> String {
-        let mut out = format!("# {}\n", text::markdown(&self.title));
+        let mut out = format!("# {}\n", text::escape_markdown(&self.title));
         for finding in self.findings() {
-            out.push_str(&format!("\n{}\n", text::markdown(&finding)));
+            out.push_str(&format!("\n{}\n", text::escape_markdown(&finding)));
         }
         for table in self.tables() {
             out.push('\n');

@@ -79,7 +79,7 @@ fn setup(report: &Report) -> String {
     out
 }
 
-/// Returns one line with the numbers of runs, pairs and questions, and the scoring rules.
+/// Returns one line with the number of runs, of pairs and of questions, and with the scoring rules.
 fn facts(report: &Report) -> String {
     let all = &report.all;
     let mut facts = vec![with_unit(all.names.len(), "run", "runs")];
@@ -128,7 +128,8 @@ fn sections(report: &Report) -> Vec<Section> {
         false => body,
     };
     add("boundaries", "Boundaries", body);
-    add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
+    let has_several_seeds = all.seed_counts.iter().any(|&count| count > 1);
+    add("browse", "Questions", browser(&all.browser, has_several_seeds));
     let note = "One line per seed of a run. Learning rates, gradient norms and speeds are in the \
                  folder of each stage.";
     add("curves", "Training curves", with_explanation(note, figures(&report.curve_drawings())));

@@ -115,7 +115,7 @@ impl Args {
             split: self.split.clone(),
             n_best: self.n_best.clone(),
         };
-        let (name, paths) = named_paths(argument);
+        let (name, paths) = split_argument(argument);
         let runs_by_path = paths.iter().map(|path| ReportRun::find(path, &files));
         let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = runs_by_path.next().unwrap_or_default();
@@ -145,7 +145,7 @@ impl Args {
 
 /// Splits `[NAME=]RUN[,RUN…]` into name and paths. Names and paths may contain `=` and `,`, so
 /// several splits are possible; a split is selected for which all paths exist.
-fn named_paths(argument: &str) -> (Option<&str>, Vec<&str>) {
+fn split_argument(argument: &str) -> (Option<&str>, Vec<&str>) {
     let name_ends = argument.match_indices('=').map(|(at, _)| at);
     let splits = || {
         let with_name =

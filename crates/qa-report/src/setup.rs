@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     /// The recipes of run folders, with the effective value of every key.
     pub recipes: Vec<String>,
     /// Differences between the runs' settings.
-    pub differing: Table,
+    pub differing_settings: Table,
     /// The question files.
     pub question_files: Table,
     /// Input files of the runs: models, texts, questions.
@@ -38,7 +38,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Returns the tables in the order of the page.
     pub fn tables(&self) -> [&Table; 3] {
-        [&self.differing, &self.question_files, &self.inputs]
+        [&self.differing_settings, &self.question_files, &self.inputs]
     }
 
     /// Returns the facts as a JSON object with lower-case names as keys.
@@ -48,8 +48,8 @@ impl Setup {
     }
 }
 
-/// Returns the JSON of a file; null if the file cannot be read or parsed.
-fn json(path: &Path) -> Json {
+/// Reads a JSON file; null if the file cannot be read or parsed.
+fn read_json(path: &Path) -> Json {
     let text = atomic_file::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
@@ -58,8 +58,8 @@ impl RunFolder {
     fn read(path: &Path) -> Self {
         let recipe = atomic_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
         Self {
-            run_json: json(&path.join("run.json")),
-            machine: json(&path.join("machine.json")),
+            run_json: read_json(&path.join("run.json")),
+            machine: read_json(&path.join("machine.json")),
             recipe,
         }
     }
@@ -68,7 +68,7 @@ impl RunFolder {
 impl Records {
     fn of(run: &ReportRun) -> Self {
         let files =
-            |cell: &PathBuf| ["trained.json", "result.json"].map(|name| json(&cell.join(name)));
+            |dir: &PathBuf| ["trained.json", "result.json"].map(|name| read_json(&dir.join(name)));
         Self(run.run_files.trial_folders.iter().flat_map(files).collect())
     }
 
@@ -165,7 +165,7 @@ pub(crate) fn read(runs: &[ReportRun], all: &ReportData) -> Result<Setup, mlqa_e
     Ok(Setup {
         facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
-        differing: differing_settings(runs, &records)?,
+        differing_settings: differing_settings(runs, &records)?,
         question_files: question_files(runs, all)?,
         inputs: inputs(&records),
     })

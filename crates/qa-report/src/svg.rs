@@ -207,12 +207,12 @@ impl Svg {
 /// Estimates the width of a text in pixels without font metrics.
 pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     let char_width = |c: char| if u32::from(c) >= 0x1100 { 1.0 } else { 0.58 };
-    crate::text::visible(text).chars().map(char_width).sum::<f64>() * size
+    crate::text::make_visible(text).chars().map(char_width).sum::<f64>() * size
 }
 
 /// Truncates a text to about `width` pixels, with an ellipsis if it is too long.
 pub(crate) fn clip(text: &str, size: f64, width: f64) -> String {
-    let text = crate::text::visible(text);
+    let text = crate::text::make_visible(text);
     if text_width(&text, size) <= width {
         return text;
     }

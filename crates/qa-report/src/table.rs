@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use crate::text::escape;
+use crate::text::{escape, escape_markdown};
 
 /// The content of a cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +145,6 @@ impl Table {
     }
 
     pub fn markdown(&self) -> String {
-        let escape_markdown = crate::text::markdown;
         let cell = |text: &str| format!(" {} |", escape_markdown(text));
         let row = |row: &Vec<Value>| {
             let cells: String = row.iter().map(|value| cell(&value.display())).collect();

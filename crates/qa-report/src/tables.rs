@@ -15,11 +15,11 @@ fn set_cell(set: &str) -> Value {
     if set.is_empty() { Value::Missing } else { Value::from(set) }
 }
 
-fn name(all: &ReportData, run: usize) -> Value {
+fn name_cell(all: &ReportData, run: usize) -> Value {
     Value::from(all.name(run))
 }
 
-fn count(number: usize) -> Value {
+fn count_cell(number: usize) -> Value {
     if number == 0 { Value::Missing } else { Value::Count(number) }
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
         means.iter().any(|mean| mean.percent_not_in_context > Some(0.0));
     let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
-        let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
-        let mut row = vec![name(all, mean.run), set_cell(&mean.set)];
+        let seeds = all.seed_counts.get(mean.run).copied().unwrap_or_default();
+        let mut row = vec![name_cell(all, mean.run), set_cell(&mean.set)];
         row.extend(mean.scores.iter().map(|score| Value::Number(score.mean)));
         for score in mean.scores {
             row.push(score.half_width.into());
@@ -41,7 +41,7 @@ pub(crate) fn summary(all: &ReportData, means: &[RunMean], resampling: &Resampli
             row.push(score.interval.map(|interval| interval.high).into());
         }
         let counts = [mean.questions, mean.pairs, seeds, mean.unanswered];
-        row.extend(counts.map(count));
+        row.extend(counts.map(count_cell));
         row.push(mean.percent_not_in_context.filter(|_| has_answers_not_in_context).into());
         table.rows.push(row);
     }
@@ -83,11 +83,11 @@ pub(crate) fn scores(all: &ReportData) -> Table {
             let Some(Some(run_scores)) = scores.runs.get(run) else { continue };
             let cell = &run_scores.cell;
             table.rows.push(vec![
-                name(all, run),
+                name_cell(all, run),
                 set_cell(&scores.pair.set),
                 Value::Text(scores.pair.context.to_string()),
                 Value::Text(scores.pair.question.to_string()),
-                count(cell.questions),
+                count_cell(cell.questions),
                 Value::Number(cell.f1),
                 cell.f1_half_width.into(),
                 Value::Number(cell.em),
@@ -114,7 +114,7 @@ pub(crate) fn differences(
     for difference in differences {
         let interval = difference.test.difference;
         table.rows.push(vec![
-            name(all, difference.run),
+            name_cell(all, difference.run),
             set_cell(&difference.set),
             Value::from(difference.pair.as_deref().unwrap_or("mean")),
             Value::from(METRICS.get(difference.metric).copied().unwrap_or_default()),
@@ -152,7 +152,7 @@ fn class_shares(counts: &BoundaryCounts) -> Vec<f64> {
 
 /// Returns the shares of [`CLASSES`] for each run, over all pairs; runs without answers are
 /// excluded.
-pub(crate) fn boundary_sums(all: &ReportData) -> Vec<(String, Vec<f64>)> {
+pub(crate) fn boundary_shares(all: &ReportData) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs.get(run)?.as_ref());
         pair_runs.fold(BoundaryCounts::default(), |sum, pair| sum.plus(&pair.boundary))
@@ -171,7 +171,7 @@ pub(crate) fn boundaries(all: &ReportData) -> Table {
         let mut sum = BoundaryCounts::default();
         let mut rows = Vec::new();
         let row = |set: Value, languages: &str, counts: &BoundaryCounts| {
-            let mut row = vec![name(all, run), set, Value::from(languages)];
+            let mut row = vec![name_cell(all, run), set, Value::from(languages)];
             row.push(Value::Count(counts.questions()));
             row.extend(class_shares(counts).into_iter().map(Value::Number));
             let fraction_at_other_position =

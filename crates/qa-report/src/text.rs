@@ -12,7 +12,7 @@ pub(crate) fn is_invisible_control(c: char) -> bool {
 
 /// Converts a text to one line: line ends and tabs become spaces, and characters of
 /// [`is_invisible_control`] are escaped, such as `\u{202e}`.
-pub(crate) fn visible(text: &str) -> String {
+pub(crate) fn make_visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -26,15 +26,15 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
-/// Applies [`visible`] and escapes the text for HTML and SVG elements and quoted attributes.
+/// Applies [`make_visible`] and escapes the text for HTML and SVG elements and quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
-    let text = visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = make_visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Applies [`visible`] and escapes the text for Markdown lines and table cells.
-pub(crate) fn markdown(text: &str) -> String {
-    visible(text).replace('<', "&lt;").replace('|', "\\|")
+/// Applies [`make_visible`] and escapes the text for Markdown lines and table cells.
+pub(crate) fn escape_markdown(text: &str) -> String {
+    make_visible(text).replace('<', "&lt;").replace('|', "\\|")
 }
 
 /// Escapes single-line JSON for use inside a `<script>` element: the result cannot end the element,
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(escape(hostile), escaped);
         // Joiners and directional marks are parts of words, so they are not escaped.
         assert_eq!(
-            visible("می\u{200c}روم क्\u{200d}ष \u{200f}"),
+            make_visible("می\u{200c}روم क्\u{200d}ष \u{200f}"),
             "می\u{200c}روم क्\u{200d}ष \u{200f}"
         );
     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn file_names_and_counts() {
+    fn file_names_are_safe_and_counts_have_separators() {
         assert_eq!(file_name("Über/../a b"), "ber-..-a-b");
         assert_eq!((file_name("../"), file_name("نص")), ("run".into(), "run".into()));
         assert_eq!([0, 999, 1190, 1_234_567].map(thousands), ["0", "999", "1,190", "1,234,567"]);

@@ -1,7 +1,7 @@
 //! Projection of answers to translations by token alignment, without markers.
 //!
-//! Text and translation are encoded separately. The cosine of their hidden states is the similarity
-//! used by [`qa_translate::project()`].
+//! Text and translation are encoded separately. The similarity of two tokens, which
+//! [`qa_translate::project()`] requires, is the cosine of the tokens' hidden states.
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -155,7 +155,7 @@ impl<'a> AnswerAligner<'a> {
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
     /// model rejects an input.
     pub fn encode(&self, text: &str) -> Result<EncodedText> {
-        let (ids, offsets): (Vec<u32>, Vec<_>) = tokens(self.tokenizer, text)?.into_iter().unzip();
+        let (ids, offsets): (Vec<_>, Vec<_>) = tokenize(self.tokenizer, text)?.into_iter().unzip();
         if offsets.iter().all(Option::is_none) {
             return Err(Error::empty("token in a text to align"));
         }
@@ -279,7 +279,7 @@ type TokenSpan = Option<(usize, usize)>;
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
-pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, TokenSpan)>> {
+pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, TokenSpan)>> {
     let trimmed = trim_dropped(tokenizer, text);
     let encoding = tokenizer.encode_char_offsets(trimmed, false);
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;

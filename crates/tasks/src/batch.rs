@@ -58,8 +58,8 @@ pub(crate) fn compute_by_length_with_progress<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Time from the start to the first progress message. For each further message, the time from the
-/// start doubles.
+/// Time from the start to the first progress message. Each further message is printed when the
+/// elapsed time has at least doubled.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
 
 /// Progress of a computation over rows.
@@ -67,34 +67,34 @@ struct RowProgress {
     start: Instant,
     /// Time from the start to the last message.
     last_report: Duration,
-    rows: usize,
-    /// Number of tokens in the processed rows, and in all rows.
+    done_rows: usize,
+    /// Number of tokens in the processed rows, and number of tokens in all rows.
     tokens: (usize, usize),
 }
 
 impl RowProgress {
     fn new(lengths: &[usize]) -> Self {
         let tokens = (0, lengths.iter().sum());
-        Self { start: Instant::now(), last_report: Duration::ZERO, rows: 0, tokens }
+        Self { start: Instant::now(), last_report: Duration::ZERO, done_rows: 0, tokens }
     }
 
     /// Counts a batch, and returns the progress message if one is due.
     fn add(&mut self, batch: &[usize], lengths: &[usize], first: Duration) -> Option<String> {
-        self.rows += batch.len();
+        self.done_rows += batch.len();
         self.tokens.0 += batch.iter().filter_map(|&row| lengths.get(row)).sum::<usize>();
         let elapsed = self.start.elapsed();
         let (processed, total) = self.tokens;
-        if elapsed < first.max(2 * self.last_report) || self.rows == lengths.len() {
+        if elapsed < first.max(2 * self.last_report) || self.done_rows == lengths.len() {
             return None;
         }
         self.last_report = elapsed;
         let seconds_left = elapsed.as_secs_f64() * (total as f64 / processed.max(1) as f64 - 1.0);
-        let (rows, row_count) = (self.rows, lengths.len());
+        let (rows, row_count) = (self.done_rows, lengths.len());
         Some(format!("{rows} of {row_count} rows done; about {seconds_left:.0} s remaining"))
     }
 }
 
-/// Pads rows to a batch; a row is one text or a pair of texts.
+/// Creates the model inputs of a batch by padding its rows; a row is one text or a pair of texts.
 ///
 /// If the model has learned segments for pairs ([`Encoder::pairs_have_segments`]), tokens after the
 /// first separator are segment 1. The separator is the token that also ends the row.

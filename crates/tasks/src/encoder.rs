@@ -8,8 +8,9 @@ use crate::Result;
 
 /// Model interface of tasks: hidden states, heads, and parameters by role.
 ///
-/// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
-/// of the vocabulary. A model computes in its configured precision
+/// B is the number of rows of a batch, L the number of tokens in its longest row, H the hidden
+/// size, E the size of a token embedding, V the size of the vocabulary and C the number of labels.
+/// N is any number of positions. A model computes in its configured precision
 /// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states and logits are
 /// returned as float32, except the result of `mlm_transform`. A call that needs a missing head
 /// returns an error.

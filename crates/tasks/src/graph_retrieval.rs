@@ -41,7 +41,8 @@ pub struct GraphScores {
     pub objects: ScoresByTraining,
 }
 
-/// Scores of queries whose correct entity was trained on or held out; `None` without such queries.
+/// Scores of two groups of queries: the correct entity was trained on or held out. A score is
+/// `None` without such queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ScoresByTraining {
     /// Entities that were trained on.
@@ -232,7 +233,8 @@ impl<'a> GraphVectors<'a> {
         Ok(GraphScores { labels: labels.summary(), objects: objects.summary() })
     }
 
-    /// Adds the rank of each query's answer among the candidates in the rows `candidate_rows`.
+    /// Adds the rank of each query's correct candidate to `ranks`. Only the candidates in
+    /// `candidate_rows` are ranked.
     fn rank(
         &self,
         ranks: &mut Ranks,
@@ -354,14 +356,14 @@ mod tests {
 
     use super::*;
 
-    fn vectors(rows: usize, width: usize, seed: u64) -> Array2<f32> {
+    fn random_vectors(rows: usize, width: usize, seed: u64) -> Array2<f32> {
         let mut rng = rng_for(seed, "vectors", 0);
         Array2::from_shape_simple_fn((rows, width), || rng.random_range(-1.0..1.0))
     }
 
     #[test]
     fn filtered_ranks_equal_the_reference() {
-        let (queries, mut candidates) = (vectors(12, 4, 0), vectors(30, 4, 1));
+        let (queries, mut candidates) = (random_vectors(12, 4, 0), random_vectors(30, 4, 1));
         // Candidates 3 and 8 are equal.
         let duplicate = candidates.row(3).to_owned();
         candidates.row_mut(8).assign(&duplicate);
@@ -426,7 +428,7 @@ mod tests {
         let graph_queries =
             GraphQueries { graph: &graph, languages: &languages, held_out: &held_out };
         let ids: Vec<&str> = graph.entities().collect();
-        let english = vectors(ids.len(), 24, 2);
+        let english = random_vectors(ids.len(), 24, 2);
         let mut objects: HashMap<[&str; 2], BTreeSet<&str>> = HashMap::new();
         for triple in graph.triples() {
             objects.entry([triple.head, triple.relation]).or_default().insert(triple.tail);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::seq::SliceRandom;
 use trainer::rng_for;
 
-/// The name of held-out examples, and of the random stream that selects them.
+/// Name of the set of held-out examples, and of the random stream that selects this set.
 pub(crate) const HELD_OUT: &str = "held out";
 
 /// Randomly selects groups that together contain at least `min_fraction` of all examples.

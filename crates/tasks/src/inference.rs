@@ -31,8 +31,8 @@ pub(crate) fn check_finite(logits: Tensor) -> Result<Tensor> {
     Err(Error::data("logits", "finite numbers", "NaN or infinity; did training diverge?"))
 }
 
-/// Returns the index of the largest of the C logits of each row, for logits `[…, C]`, in the order
-/// of the rows.
+/// Returns the index of the largest logit of each row, in the order of the rows. `logits` has the
+/// shape `[…, C]`; each index is below C.
 pub(crate) fn argmax_rows(logits: Tensor) -> Result<Vec<usize>> {
     let indices = check_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
     let index =

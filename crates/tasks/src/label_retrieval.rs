@@ -286,7 +286,7 @@ pub fn precision_by_group(
 /// Labels per chunk: for large graphs the similarities of all labels would not fit in memory.
 const CHUNK_LABELS: u16 = 1024;
 
-/// `[E, H]`: a unit vector for each label.
+/// `[labels, H]`: a unit vector for each label.
 fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
     let means = label_means(model, tokenizer, labels)?;
     no_grad(|| {
@@ -296,7 +296,7 @@ fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) ->
     })
 }
 
-/// `[E, H]`: the mean token embedding of each label.
+/// `[labels, H]`: the mean token embedding of each label.
 fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
     let mut rows: Vec<Vec<u32>> = Vec::with_capacity(labels.len());
     for label in labels {

@@ -5,7 +5,7 @@ use trainer::{StepLosses, TaskError, WeightedLoss, accumulate};
 
 use crate::Result;
 
-/// Reduction of the losses of the targets.
+/// Reduction of the losses of single targets to one loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reduction {
     Mean,
@@ -14,20 +14,21 @@ pub(crate) enum Reduction {
 
 /// Computes the loss of `rows` in micro-batches of at most `micro_batch` rows.
 ///
-/// Each micro-batch is weighted by its share of the batch's targets. `targets` returns the number
-/// of targets of a row; `loss` computes the loss of some rows, reduced by `reduction`.
+/// With [`Reduction::Mean`], the loss of a micro-batch is weighted by its share of the batch's
+/// targets. `target_count` returns the number of targets of a row; `loss` computes the loss of some
+/// rows, reduced by `reduction`.
 pub(crate) fn losses<T>(
     name: &'static str,
     rows: &[T],
     micro_batch: Option<usize>,
     reduction: Reduction,
-    targets: impl Fn(&T) -> usize,
+    target_count: impl Fn(&T) -> usize,
     mut loss: impl FnMut(&[T]) -> Result<Tensor>,
 ) -> Result<StepLosses, TaskError> {
     let Some(size) = micro_batch.filter(|&size| size < rows.len()) else {
         return Ok(StepLosses::single(name, loss(rows)?));
     };
-    let count_targets = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
+    let count_targets = |rows: &[T]| rows.iter().map(&target_count).sum::<usize>();
     let batch_targets = count_targets(rows) as f64;
     let mut micro_batches = MicroBatch::cut(rows, size);
     micro_batches.retain(|batch| count_targets(batch.rows) > 0);

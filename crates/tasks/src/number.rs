@@ -1,4 +1,4 @@
-//! Conversions of counts and positions for tensors.
+//! Conversion of counts and positions to the integer type of tensors.
 use crate::{Error, Result};
 
 /// Converts a count or position to libtorch's integer type.

@@ -45,7 +45,7 @@ pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tenso
 ///
 /// # Errors
 /// If a row does not fit the model.
-pub(crate) fn pooled(
+pub(crate) fn pool_rows(
     model: &dyn Encoder,
     rows: &[&[u32]],
     pooling: Pooling,
@@ -99,7 +99,7 @@ pub fn embed(
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     let vectors = batch::compute_by_length_with_progress(false, &lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
-        let pooled = no_grad(|| pooled(model, &rows, pooling, false))?;
+        let pooled = no_grad(|| pool_rows(model, &rows, pooling, false))?;
         Ok(to_array("text vectors", &pooled)?.outer_iter().map(|row| row.to_vec()).collect())
     })?;
     let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn each_row_has_one_vector() {
         let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], Device::Cpu, 1).unwrap();
-        let vectors = pooled(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], Pooling::Mean, false).unwrap();
+        let vectors = pool_rows(&model, &[&[0, 7, 2], &[0, 2]], Pooling::Mean, false).unwrap();
         assert_eq!(vectors.size(), [2, model.config().hidden_size]);
         let hidden = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([2, 3, 2]);
         let states = at_positions(&hidden, &[2, 0]).unwrap();
@@ -171,15 +171,15 @@ mod tests {
         let model = crate::testing::model(50);
         let (short, long): (&[u32], &[u32]) = (&[0, 9, 2], &[0, 7, 8, 5, 6, 2]);
         let difference = |pooling| {
-            let unpadded = pooled(&model, &[short], pooling, false).unwrap().get(0);
-            let padded = pooled(&model, &[short, long], pooling, false).unwrap().get(0);
+            let unpadded = pool_rows(&model, &[short], pooling, false).unwrap().get(0);
+            let padded = pool_rows(&model, &[short, long], pooling, false).unwrap().get(0);
             (unpadded - padded).abs().max().double_value(&[])
         };
         assert!(difference(Pooling::Mean) < 1e-6 && difference(Pooling::First) < 1e-6);
         assert!(difference(Pooling::AllPositions) > 1e-2, "{}", difference(Pooling::AllPositions));
         // Without padding, `AllPositions` and `Mean` are equal.
         let [all_positions, mean] = [Pooling::AllPositions, Pooling::Mean]
-            .map(|pooling| pooled(&model, &[long], pooling, false).unwrap());
+            .map(|pooling| pool_rows(&model, &[long], pooling, false).unwrap());
         assert_eq!(all_positions, mean);
     }
 
@@ -188,7 +188,7 @@ mod tests {
         let tensor = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]);
         let array = to_array("x", &tensor.transpose(0, 1)).unwrap();
         assert_eq!(array, ndarray::array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
-        let text = to_array("x", &tensor.view([-1])).unwrap_err().to_string();
-        assert_eq!(text, "x: expected shape [rows, D], got [6]");
+        let error = to_array("x", &tensor.view([-1])).unwrap_err().to_string();
+        assert_eq!(error, "x: expected shape [rows, D], got [6]");
     }
 }

@@ -246,8 +246,8 @@ mod tests {
     fn classes_outside_the_head_and_no_rows_are_errors() {
         let model = model();
         assert!(SequenceClassificationTask::new(&model, vec![]).is_err());
-        let negative = SequenceClassificationTask::new(&model, vec![(vec![0, 2], -1)]).err();
-        assert_eq!(negative.unwrap().to_string(), "class of row 0: expected 0 or more, got -1");
+        let error = SequenceClassificationTask::new(&model, vec![(vec![0, 2], -1)]).err();
+        assert_eq!(error.unwrap().to_string(), "class of row 0: expected 0 or more, got -1");
         let mut task = SequenceClassificationTask::new(&model, vec![(vec![0, 2], 4)]).unwrap();
         let error = first_losses(&mut task, &[0]).err().unwrap().to_string();
         assert_eq!(error, "class: expected below 4, the number of labels, got 4");

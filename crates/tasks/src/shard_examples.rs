@@ -17,7 +17,7 @@ pub(crate) struct LineReader<T> {
     /// Fingerprint of everything that determines `parse`.
     pub(crate) selection: Fingerprint,
     /// Total number of examples in all lines, if known.
-    pub(crate) count: Option<u64>,
+    pub(crate) example_count: Option<u64>,
     /// Returns the number of tokens of an example.
     pub(crate) tokens: fn(&T) -> usize,
 }
@@ -29,7 +29,7 @@ type ParseLine<T> = Box<dyn Fn(ShardLine<'_>) -> std::result::Result<Vec<T>, Str
 /// Examples in memory are batched by similar length, in a new order each epoch; streamed examples
 /// are in the order of [`ShuffledLines`].
 pub(crate) enum ShardExamples<T> {
-    /// Examples in the order of the shards, and the number of tokens of each.
+    /// Examples in the order of the shards, and the number of tokens of each example.
     InMemory(Vec<T>, Vec<usize>),
     Streamed(Box<ExampleStream<LineExamples<T>>>),
 }
@@ -47,7 +47,7 @@ impl<T: 'static> ShardExamples<T> {
         shuffle: &ShuffleConfig,
         reader: LineReader<T>,
     ) -> Result<Self> {
-        let LineReader { parse, selection, count, tokens } = reader;
+        let LineReader { parse, selection, example_count, tokens } = reader;
         if shuffle.fits_in_block(&shards) {
             let mut examples = Vec::new();
             shards.for_each_line(|line| {
@@ -60,7 +60,7 @@ impl<T: 'static> ShardExamples<T> {
             lines: ShuffledLines::new(shards, shuffle.clone())?,
             parse,
             selection: selection.finish()?,
-            count,
+            example_count,
             line_start: ShardPosition::default(),
             examples: VecDeque::new(),
             returned_count: 0,
@@ -100,13 +100,13 @@ impl<T: 'static> ShardExamples<T> {
     }
 }
 
-/// Source of the examples of lines; the examples of a line are consecutive.
+/// Source of the examples that are parsed from lines; the examples of a line are consecutive.
 pub(crate) struct LineExamples<T> {
     lines: ShuffledLines,
     parse: ParseLine<T>,
     /// Hash of everything that determines `parse`.
     selection: String,
-    count: Option<u64>,
+    example_count: Option<u64>,
     /// The position before the current line.
     line_start: ShardPosition,
     /// Remaining examples of the current line; `returned_count` is the number of examples of this
@@ -185,7 +185,7 @@ impl<T> ExampleSource for LineExamples<T> {
     }
 
     fn examples(&self) -> Option<u64> {
-        self.count
+        self.example_count
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// Opens 20 lines; line k has k mod 4 examples.
+    /// Opens 20 lines with a shuffle buffer of `lines` lines; line k has k mod 4 examples.
     fn examples(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
         let text: String = (0..20).map(|line| format!("[{line}, {}]\n", line % 4)).collect();
         std::fs::write(folder.join("a.jsonl"), text).unwrap();
@@ -211,13 +211,13 @@ mod tests {
                 Ok((0..count).map(|part| [number, part]).collect())
             }),
             selection: Fingerprint::new(),
-            count: Some(30),
+            example_count: Some(30),
             tokens: |_| 1,
         };
         ShardExamples::open(Shards::open([folder]).unwrap(), &shuffle, reader).unwrap()
     }
 
-    fn remaining(examples: &mut ShardExamples<[usize; 2]>) -> Vec<[usize; 2]> {
+    fn read_remaining(examples: &mut ShardExamples<[usize; 2]>) -> Vec<[usize; 2]> {
         let ShardExamples::Streamed(stream) = examples else { panic!("in memory") };
         let mut returned = Vec::new();
         while !stream.next_batch(1).unwrap().lengths.is_empty() {
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(in_memory.get(1), Some(&expected[1]));
         assert!(matches!(in_memory.examples(), Examples::Indexed(lengths) if lengths.len() == 30));
         let mut streamed = started_stream(folder.path(), 19);
-        let mut returned = remaining(&mut streamed);
+        let mut returned = read_remaining(&mut streamed);
         returned.sort_unstable();
         assert_eq!(returned, expected);
         let hash = |examples: &ShardExamples<[usize; 2]>| {
@@ -278,7 +278,7 @@ mod tests {
             let mut restored = started_stream(folder.path(), 4);
             let ShardExamples::Streamed(stream) = &mut restored else { panic!("in memory") };
             stream.seek(position).unwrap();
-            assert_eq!(remaining(&mut restored), returned[number.min(returned.len())..]);
+            assert_eq!(read_remaining(&mut restored), returned[number.min(returned.len())..]);
         }
         let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
         let mut position = positions[0].clone();

@@ -1,7 +1,7 @@
 //! Training on pairs of texts, with a contrastive loss or a regression of their similarity.
 //!
-//! The contrastive loss is that of *Adapters for Enhanced Modeling of Multilingual Knowledge and
-//! Text* (Hou et al. 2022); *IndicSBERT* (Deode et al. 2023) uses both losses.
+//! The contrastive loss is from *Adapters for Enhanced Modeling of Multilingual Knowledge and Text*
+//! (Hou et al. 2022); *IndicSBERT* (Deode et al. 2023) uses both losses.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -20,8 +20,8 @@ use trainer::{
 };
 
 use crate::contrast::{entity_id, id_tensor, step_losses};
-use crate::knowledge::parse;
-use crate::pooling::{Pooling, pool, pooled, to_array};
+use crate::knowledge::parse_record;
+use crate::pooling::{Pooling, pool, pool_rows, to_array};
 use crate::{Encoder, Error, Result, inference};
 
 /// Options of [`TextPairTask`]. The defaults are the paper's; other values of `pooling` and
@@ -29,12 +29,12 @@ use crate::{Encoder, Error, Result, inference};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextPairConfig {
-    /// Pooling; the default is the mean over tokens, the released code uses
+    /// Pooling of each text. The default is the mean over tokens; the released code uses
     /// [`Pooling::AllPositions`].
     pub pooling: Pooling,
     /// The loss.
     pub loss: PairLoss,
-    /// τ of InfoNCE, 0.1.
+    /// τ of InfoNCE (default: 0.1).
     pub temperature: f64,
     /// Whether to exclude other rows of a batch with the same entity from the negatives. The
     /// released code does not exclude these rows.
@@ -132,7 +132,7 @@ impl PairData {
         let path = path.as_ref();
         let mut data = Self::default();
         Shards::open_with([path], |line| {
-            data.train.push(parse(line)?);
+            data.train.push(parse_record(line)?);
             Ok(())
         })?;
         let manifest = Manifest::read(path)?;
@@ -187,9 +187,9 @@ pub struct TextPairTask<'a> {
     kind: PairKind,
     config: TextPairConfig,
     examples: Vec<Example>,
-    /// Number of tokens of both texts of each example.
+    /// Number of tokens of each example: the sum over its two texts.
     lengths: Vec<usize>,
-    truncated: usize,
+    truncated_count: usize,
 }
 
 struct Example {
@@ -215,11 +215,11 @@ impl<'a> TextPairTask<'a> {
     ) -> Result<Self> {
         config.validate()?;
         let encoder = RowEncoder::new(model, tokenizer, config.max_length(kind))?;
-        let (mut examples, mut truncated) = (Vec::new(), 0);
+        let (mut examples, mut truncated_count) = (Vec::new(), 0);
         for pair in pairs.iter().filter(|pair| pair.kind == kind) {
             let [(query, query_truncated), (key, key_truncated)] =
                 [encoder.encode(&pair.query)?, encoder.encode(&pair.key)?];
-            truncated += usize::from(query_truncated || key_truncated);
+            truncated_count += usize::from(query_truncated || key_truncated);
             let (entity, similarity) = (pair.entity.clone(), pair.similarity);
             if config.loss == PairLoss::CosineRegression && similarity.is_none() {
                 return Err(Error::data(
@@ -235,7 +235,7 @@ impl<'a> TextPairTask<'a> {
         }
         let lengths =
             examples.iter().map(|example| example.query.len() + example.key.len()).collect();
-        Ok(Self { model, kind, config: config.clone(), examples, lengths, truncated })
+        Ok(Self { model, kind, config: config.clone(), examples, lengths, truncated_count })
     }
 
     /// Computes the loss from hidden states, `[b, H]` each.
@@ -276,7 +276,8 @@ impl Task for TextPairTask<'_> {
             let queries: Vec<&[u32]> =
                 rows.iter().map(|example| example.query.as_slice()).collect();
             let keys: Vec<&[u32]> = rows.iter().map(|example| example.key.as_slice()).collect();
-            Ok([pooled(model, &queries, pooling, true)?, pooled(model, &keys, pooling, true)?])
+            let pool = |rows: &[&[u32]]| pool_rows(model, rows, pooling, true);
+            Ok([pool(&queries)?, pool(&keys)?])
         };
         let loss = |query: &Tensor, key: &Tensor| self.loss(&rows, query, key);
         Ok(step_losses(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
@@ -299,7 +300,7 @@ impl Task for TextPairTask<'_> {
     fn skipped_data(&self) -> Vec<SkippedData> {
         let max_length = self.config.max_length(self.kind);
         let description = format!("pairs with a text truncated to {max_length} tokens");
-        vec![SkippedData::new(description, self.truncated, self.examples.len())]
+        vec![SkippedData::new(description, self.truncated_count, self.examples.len())]
     }
 }
 
@@ -356,8 +357,8 @@ impl<'a> RowEncoder<'a> {
     /// Creates a converter to rows of at most `max_length` tokens.
     ///
     /// # Errors
-    /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
-    /// adds no special tokens to texts.
+    /// [`Error::Config`] if the model supports only shorter rows; [`Error::Tokenizer`] if the
+    /// tokenizer adds no special tokens to texts.
     fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
         let positions = usize::try_from(model.max_length()).unwrap_or(0);
         if max_length > positions {
@@ -436,7 +437,7 @@ mod tests {
         let encoder = RowEncoder::new(model, &tokenizer, 32).unwrap();
         let vector = |text: &str| -> Vec<f64> {
             let (row, _) = encoder.encode(text).unwrap();
-            let vector = pooled(model, &[&row], Pooling::Mean, false).unwrap().get(0);
+            let vector = pool_rows(model, &[&row], Pooling::Mean, false).unwrap().get(0);
             let vector = Vec::<f64>::try_from(vector.to_kind(Kind::Double)).unwrap();
             let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
             vector.iter().map(|x| x / norm).collect()
@@ -493,7 +494,7 @@ mod tests {
             let parameters = model.named_parameters().into_iter();
             parameters.map(|(name, tensor)| (name, tensor.detach().copy())).collect()
         };
-        let states = |model: &Model| pooled(model, &[&[0, 7, 8, 2]], Pooling::Mean, false).unwrap();
+        let states = |model: &Model| pool_rows(model, &[&[0, 7, 2]], Pooling::Mean, false).unwrap();
         let (before, states_without_adapter) = (copy_parameters(&model), states(&model));
         model.set_active(&["ep"]).unwrap();
         let mut parameters = model.freeze_encoder().unwrap();

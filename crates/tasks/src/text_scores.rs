@@ -111,15 +111,16 @@ impl<'a> EncoderScorer<'a> {
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked_rows, mut target_ranges) = (Vec::new(), Vec::with_capacity(requests.len()));
         let limit = self.config.max_tokens.min(self.max_length);
-        let (mut count, mut longest) = (0, 0);
+        let (mut too_long_count, mut longest) = (0, 0);
         for request in requests {
-            let (source, target) = (self.tokens(&request.source)?, self.tokens(&request.target)?);
+            let (source, target) =
+                (self.tokenize(&request.source)?, self.tokenize(&request.target)?);
             let total_length = source.ids.len() + target.ids.len();
             if total_length > limit {
-                count += 1;
+                too_long_count += 1;
                 longest = longest.max(total_length);
-            } else if count == 0 {
-                let row = self.pair(&source.ids, &target.ids)?;
+            } else if too_long_count == 0 {
+                let row = self.pair_row(&source.ids, &target.ids)?;
                 let positions = second_text_start(&row, &target.ids)..;
                 masked_rows.extend(
                     positions
@@ -129,11 +130,10 @@ impl<'a> EncoderScorer<'a> {
                 target_ranges.push(target.ranges);
             }
         }
-        if count > 0 {
-            let request_count = requests.len();
+        if too_long_count > 0 {
             return Err(qa_translate::Error::TooLong {
-                count,
-                requests: request_count,
+                count: too_long_count,
+                requests: requests.len(),
                 longest_request: longest,
                 max_tokens: limit,
             }
@@ -147,9 +147,9 @@ impl<'a> EncoderScorer<'a> {
         Ok(target_ranges.into_iter().map(score).collect())
     }
 
-    fn tokens(&self, text: &str) -> Result<Tokens> {
+    fn tokenize(&self, text: &str) -> Result<Tokens> {
         let mut position = 0;
-        let tokens = alignment::tokens(self.tokenizer, text)?.into_iter().map(|(id, range)| {
+        let tokens = alignment::tokenize(self.tokenizer, text)?.into_iter().map(|(id, range)| {
             let (start, end) = range.unwrap_or((position, position));
             position = end;
             (id, start..end)
@@ -158,7 +158,7 @@ impl<'a> EncoderScorer<'a> {
         Ok(Tokens { ids, ranges })
     }
 
-    fn pair(&self, source: &[u32], target: &[u32]) -> Result<Vec<u32>> {
+    fn pair_row(&self, source: &[u32], target: &[u32]) -> Result<Vec<u32>> {
         self.layout.pair(source, target).map_err(layout_error)
     }
 
@@ -209,7 +209,7 @@ impl ScoreText for EncoderScorer<'_> {
 /// positions. A pair of texts that exceeds the model's positions is rejected with
 /// [`PlaceError::TooLong`].
 pub struct MaskedMarkerPlacer<'a> {
-    /// Computes the probabilities; its maximum number of tokens is not used.
+    /// Computes the probabilities. The scorer's maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
     /// Ids of `[` and `]`.
     markers: [u32; 2],
@@ -236,13 +236,13 @@ impl<'a> MaskedMarkerPlacer<'a> {
         Ok(Self { scorer, markers, n_best: 5, max_words: 16 })
     }
 
-    /// Scores spans and returns them, best first; `None` if the texts do not fit the model's
-    /// positions.
+    /// Scores the candidate spans of a task and returns them, best first; `None` if the texts do
+    /// not fit the model's positions.
     fn marker_scores(&self, task: &SpanTask) -> Result<Option<ScoredSpans>> {
         task.text()?;
         let [open, close] = self.markers;
         let (source, target) =
-            (self.scorer.tokens(&task.source)?, self.scorer.tokens(&task.target)?);
+            (self.scorer.tokenize(&task.source)?, self.scorer.tokenize(&task.target)?);
         let overlaps = |range: &Range<usize>| {
             !range.is_empty() && range.start < task.span.end && task.span.start < range.end
         };
@@ -307,7 +307,7 @@ impl<'a> MaskedMarkerPlacer<'a> {
         marker: u32,
     ) -> Result<MaskedRow> {
         let target = insert_token(target, position, marker);
-        let row = self.scorer.pair(source, &target)?;
+        let row = self.scorer.pair_row(source, &target)?;
         let first = second_text_start(&row, &target);
         Ok(self.scorer.mask_token(&row, first + position, marker))
     }

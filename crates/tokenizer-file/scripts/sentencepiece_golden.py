@@ -6,7 +6,7 @@
 
 transformers converts `crates/testkit/fixtures/sentencepiece.bpe.model` and encodes 10,010 contexts
 and questions of XQuAD in seven languages and nine short texts. Each text of XQuAD is unchanged or
-changed in one of eleven ways (function `changed`, repeated in `tests/it/sentencepiece.rs`). Every
+changed in one of eleven ways (`apply_change`, repeated in `tests/it/sentencepiece.rs`). Every
 tenth text is also encoded as a pair with the next one. The script writes digests of the texts and
 ids to `tests/golden/sentencepiece.json`: ids for the model file, and for the file with two appended
 pieces. The golden file was created with Python 3.11.7. transformers 4.57.6 with tokenizers 0.22.2
@@ -56,7 +56,7 @@ def xquad_texts():
             yield from (qa["question"] for qa in paragraph["qas"])
 
 
-def changed(text, change):
+def apply_change(text, change):
     if change == 1:
         return unicodedata.normalize("NFD", text)
     if change == 2:
@@ -83,7 +83,7 @@ def changed(text, change):
 
 
 def texts():
-    changed_texts = [changed(text, index % 12) for index, text in enumerate(xquad_texts())]
+    changed_texts = [apply_change(text, index % 12) for index, text in enumerate(xquad_texts())]
     return changed_texts + ["", " ", "  ", "\n", "\u200b", "\u3000\u3000", "<mask>", " <mask> ", "\u2581"]
 
 

@@ -20,9 +20,9 @@ const BLOCK_UNITS: usize = 256;
 pub(crate) fn max_expansion(packed: &str) -> Result<usize, String> {
     let damaged_error = || "its precompiled_charsmap is damaged".to_owned();
     let bytes = STANDARD.decode(packed).map_err(|_| damaged_error())?;
-    let (n_bytes, after_length) = bytes.split_first_chunk().ok_or_else(damaged_error)?;
-    let n_bytes = usize::try_from(u32::from_le_bytes(*n_bytes)).map_err(|_| damaged_error())?;
-    let (table, texts) = after_length.split_at_checked(n_bytes).ok_or_else(damaged_error)?;
+    let (size, after_length) = bytes.split_first_chunk().ok_or_else(damaged_error)?;
+    let table_size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| damaged_error())?;
+    let (table, texts) = after_length.split_at_checked(table_size).ok_or_else(damaged_error)?;
     let (table, []) = table.as_chunks::<UNIT_BYTES>() else { return Err(damaged_error()) };
     let texts = std::str::from_utf8(texts).map_err(|_| damaged_error())?;
     let unit_at = |index: usize| table.get(index).map(|bytes| u32::from_le_bytes(*bytes));

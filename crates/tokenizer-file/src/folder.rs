@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// An entry of `modules.json`.
 #[derive(Deserialize)]
 struct Module {
-    /// Path relative to the folder of `modules.json`; empty for the same folder.
+    /// Path relative to the folder of `modules.json`; empty for this folder itself.
     path: String,
     /// Name of a Python class.
     r#type: String,
@@ -67,9 +67,9 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
 }
 
 /// Returns the tokenizer file that [`read`](crate::read) uses for a path. For a model folder, this
-/// is `tokenizer.json`, or otherwise `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa),
-/// each in the folder that [`model_folder`] returns. A path that is not a folder is returned
-/// unchanged.
+/// is the first existing file of `tokenizer.json`, `sentencepiece.bpe.model` (XLM-R) and
+/// `spm.model` (DeBERTa) in the folder that [`model_folder`] returns. A path that is not a folder
+/// is returned unchanged.
 ///
 /// # Errors
 /// [`Error::Read`] with the folder and the supported files. If the folder has only an unsupported

@@ -48,8 +48,7 @@ pub enum LayoutError {
         /// The layout, with A for the text.
         layout: String,
     },
-    /// The first or last token of a pair differs from that of a single text, or there is no
-    /// separator.
+    /// A pair does not begin and end with the tokens of a single text, or has no separator.
     #[error(
         "its post-processor formats two texts as `{layout}`; supported: `{before} A … B {after}` \
          where … is at least one token"
@@ -101,7 +100,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`LayoutError`] if the tokenizer does not add one token before a text and one after it.
-    /// Methods that return another token, such as [`pad`](Self::pad), report that it is missing.
+    /// Methods that return another token, such as [`pad`](Self::pad), return an error if that token
+    /// is missing.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
         let processed_ids = post_process(tokenizer, &[FIRST_TEXT])?.filter(|ids| ids.len() > 1);
         let (before, after, between) = match processed_ids.as_deref() {
@@ -139,8 +139,8 @@ impl Layout {
     /// Returns the tokens between two texts, at least one: `</s></s>` for XLM-R, `[SEP]` for BERT.
     ///
     /// # Errors
-    /// [`LayoutError::Pair`] if the first or last token of a pair differs from that of a single
-    /// text or there is no separator; [`LayoutError::PostProcessor`].
+    /// [`LayoutError::Pair`] if a pair does not begin and end with the tokens of a single text, or
+    /// has no separator; [`LayoutError::PostProcessor`].
     pub fn between(&self) -> Result<&[u32], LayoutError> {
         self.between.as_deref().map_err(Clone::clone)
     }
@@ -253,7 +253,8 @@ fn format_tokens(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     ids.iter().map(name_of).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the first of the named tokens that is marked special, else the first in the vocabulary.
+/// Returns the first of the named tokens that is marked special, or otherwise the first one that is
+/// in the vocabulary.
 fn find_token(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     let ids: Vec<u32> = names.iter().filter_map(|name| tokenizer.token_to_id(name)).collect();
     let added_tokens = tokenizer.get_added_tokens_decoder();

@@ -40,8 +40,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The content is not supported: not a tokenizer of `tokenizers` or, for a path ending in
-    /// `.model`, not a SentencePiece model with the layout of XLM-R or DeBERTa.
+    /// The content is not supported. A path ending in `.model` must be a SentencePiece model with
+    /// the layout of XLM-R or DeBERTa, `modules.json` a list of modules, and any other file a
+    /// tokenizer of `tokenizers`.
     #[error("{}: not {}: {problem}", path.display(), expected_content(path))]
     Content {
         /// The file.
@@ -82,7 +83,7 @@ fn is_sentencepiece(path: &Path) -> bool {
 const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads a `tokenizer.json`, a SentencePiece model (`*.model`, see [`read_text`]) or the tokenizer
-/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are those of
+/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are set as in
 /// the file.
 ///
 /// # Errors
@@ -125,7 +126,7 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
 /// [`Error::Content`] as for [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     let content_error = |problem| Error::Content { path: path.to_owned(), problem };
-    // For a truncated file, this error contains the position of its end.
+    // For a truncated file, this error contains the position at which the text ends.
     let fields: CheckedFields =
         serde_json::from_str(text).map_err(|error| content_error(error.to_string()))?;
     growth::check(&fields.normalizer).map_err(content_error)?;

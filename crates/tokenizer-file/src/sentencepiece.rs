@@ -83,7 +83,7 @@ impl Family {
     }
 }
 
-/// The order of special tokens in fairseq differs from that in the SentencePiece model.
+/// In fairseq, the special tokens have another order than in the SentencePiece model.
 const XLM_R: Family = Family {
     name: "XLM-R",
     prefix: &["<unk>", "<s>", "</s>"],
@@ -123,7 +123,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     let other_pieces = pieces.iter().map(|piece| (piece.piece.as_str(), f64::from(piece.score)));
     let mut vocab: Vec<(&str, f64)> =
         special_tokens.chain(other_pieces).chain([(family.mask_token, 0.0)]).collect();
-    let added: Vec<Value> = vocab
+    let added_tokens: Vec<Value> = vocab
         .iter()
         .enumerate()
         .filter_map(|(id, &(name, _))| {
@@ -131,7 +131,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
             let kind = index.and_then(|index| pieces.get(index)).map(Piece::kind);
             // XLM-R's mask token includes the space before it.
             let lstrip = name == XLM_R.mask_token && kind.is_none();
-            // DeBERTa's unknown token is the only one that is matched in normalised text.
+            // DeBERTa's unknown token is the only added token that is matched in normalised text.
             let normalized = is_deberta && id + 1 == family.tokens.len();
             let added_token = |special: bool| {
                 json!({
@@ -181,7 +181,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": added,
+        "added_tokens": added_tokens,
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre_tokenizers},
         "post_processor": {
@@ -196,7 +196,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     Ok(format!("{tokenizer:#}\n"))
 }
 
-/// Validates a model, and returns its family and the pieces after its first pieces.
+/// Validates a model, and returns its family and the pieces that follow the family's first pieces.
 fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let (Some(trainer), Some(_)) = (&model.trainer_spec, &model.normalizer_spec) else {
         // The file stores these specs after the pieces, so a truncated file lacks them.
@@ -230,8 +230,8 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
             first_n(3)
         ));
     };
-    let n_first = family.prefix.len();
-    let pieces = model.pieces.get(n_first..).unwrap_or_default();
+    let prefix_len = family.prefix.len();
+    let pieces = model.pieces.get(prefix_len..).unwrap_or_default();
     if pieces.is_empty() {
         let prefix = family.prefix;
         return Err(format!(
@@ -239,7 +239,7 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
         ));
     }
     let mut names: HashSet<&str> = family.tokens.into_iter().chain([family.mask_token]).collect();
-    for (index, Piece { piece, score, .. }) in (n_first..).zip(pieces) {
+    for (index, Piece { piece, score, .. }) in (prefix_len..).zip(pieces) {
         let problem = if piece.is_empty() {
             "is empty".into()
         } else if piece.chars().nth(MAX_PIECE_LENGTH).is_some() {

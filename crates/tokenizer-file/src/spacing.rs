@@ -7,9 +7,9 @@ use tokenizers::{Result, Tokenizer};
 /// The way in which a tokenizer marks the beginning or continuation of words.
 ///
 /// Some tokenizers encode a word inside a text like a separate word: XLM-R's tokenizer prepends a
-/// space mark to every text, and BERT's marks the pieces that continue a word. Others, such as
-/// Gemma's, mark only actual spaces; a word inside a text must then be encoded with a space before
-/// it.
+/// space mark to every text, and BERT's tokenizer marks the pieces that continue a word. Other
+/// tokenizers, such as Gemma's, mark only actual spaces; a word inside a text must then be encoded
+/// with a space before it.
 ///
 /// ```
 /// use tokenizer_file::{Spacing, read};
@@ -56,7 +56,7 @@ impl Spacing {
         self.marks_spaces
     }
 
-    /// Returns the string to encode to obtain the tokens that `text` has after a space.
+    /// Returns the string whose tokens are the tokens of `text` after a space.
     pub fn after_space<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.marks_spaces { format!(" {text}").into() } else { text.into() }
     }

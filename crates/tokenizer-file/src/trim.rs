@@ -91,7 +91,7 @@ impl Model {
     fn of(model: &Value) -> Result<Self, String> {
         let has_merges = model["merges"].is_array();
         match model["type"].as_str() {
-            Some("Unigram") => Self::unigram(model),
+            Some("Unigram") => Self::from_unigram(model),
             Some("WordPiece") => Self::from_id_map(
                 model,
                 Kind::WordPiece { has_prefix: model["continuing_subword_prefix"] == "##" },
@@ -112,7 +112,7 @@ impl Model {
         }
     }
 
-    fn unigram(model: &Value) -> Result<Self, String> {
+    fn from_unigram(model: &Value) -> Result<Self, String> {
         let entries = model["vocab"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut ids = HashMap::with_capacity(entries.len());
         let mut lowest_entry: Option<(f64, u32)> = None;
@@ -152,7 +152,8 @@ impl Model {
         Ok(Self { kind, ids, required: unknown.into_iter().collect(), merges })
     }
 
-    /// Returns the ids of the entries to retain: `used`, and those required for arbitrary texts.
+    /// Returns the ids of the entries to retain: `used`, and the entries required for arbitrary
+    /// texts.
     fn retained_ids(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
         let is_character = |token: &str| {
             let text = match self.kind {
@@ -186,7 +187,8 @@ impl Model {
         retained
     }
 
-    /// Removes all entries except `retained` from the model of the file.
+    /// Removes all entries except `retained` from the model of the file, and renumbers the
+    /// remaining entries.
     fn reduce(
         &self,
         model: &mut Value,

@@ -71,8 +71,8 @@ fn input_is_escaped() {
     let context = format!("a {HOSTILE} b");
     let data = questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
     write(Path::new(&at("data.json")), &data);
-    let long = format!("one{}", " more".repeat(100_000));
-    write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long }));
+    let long_answer = format!("one{}", " more".repeat(100_000));
+    write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long_answer }));
     let name = format!("{}={}", HOSTILE.replace('\0', ""), at("predictions.json"));
     let title = HOSTILE.replace('\0', "");
     let page = at("report.html");
@@ -126,7 +126,7 @@ fn output_is_deterministic() {
 }
 
 #[test]
-fn values_equal_score_and_compare() {
+fn differences_equal_the_output_of_compare() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let [data, first, second] =
@@ -201,18 +201,18 @@ fn run_folder(folder: &Path) {
         (9, "injected", ["Lima", "Ada"]),
         (10, "injected", ["Lima", "Ada"]),
     ] {
-        let cell = folder.join(format!("seed-{seed}/{arm}"));
-        write(&cell.join("predictions").join(name), &json!({ "a": answers[0], "b": answers[1] }));
-        fs::create_dir(cell.join("fine-tune")).unwrap();
-        fs::write(cell.join("fine-tune/curves.svg"), "<svg onload='x()'/>").unwrap();
+        let trial = folder.join(format!("seed-{seed}/{arm}"));
+        write(&trial.join("predictions").join(name), &json!({ "a": answers[0], "b": answers[1] }));
+        fs::create_dir(trial.join("fine-tune")).unwrap();
+        fs::write(trial.join("fine-tune/curves.svg"), "<svg onload='x()'/>").unwrap();
         let lines = "{\"step\": 10, \"loss\": 2.5}\n{\"step\": 20, \"loss\": 1.5}\n{\"st";
-        fs::write(cell.join("fine-tune/metrics.jsonl"), lines).unwrap();
+        fs::write(trial.join("fine-tune/metrics.jsonl"), lines).unwrap();
         let mut keys = json!({ "cell.arm": arm, "cell.seed": seed, "steps": 20 });
         keys[format!("arms.{arm}.facts")] = json!(if arm == "base" { 0 } else { 7 });
         let files = json!({ "model.safetensors of model": "00ff" });
         let environment = json!({ "threads": 2, "device": "Cpu", "float32_matmul": "high" });
         write(
-            &cell.join("trained.json"),
+            &trial.join("trained.json"),
             &json!({ "seconds": 30.5, "tokens": 250, "environment": environment,
                      "training": { "keys": keys, "files": files } }),
         );

@@ -37,7 +37,7 @@ fn write_page(folder: &Path, rows: &[(&str, &str, &str, &str)], runs: &[Value]) 
 }
 
 /// Writes a page with Arabic, Chinese and hostile questions and two runs.
-fn page(folder: &Path) -> PathBuf {
+fn write_example_page(folder: &Path) -> PathBuf {
     let rows = [
         ("ar", "كم عددها؟", "في البيت أربعة كتب.", "أربعة"),
         ("zh", "它在哪里？", "𝔸图书馆在北京市中心。", "北京"),
@@ -80,7 +80,7 @@ fn evaluate(browser: &Browser, page: &Path, width: u32, expression: &str) -> Val
 fn questions_are_filtered_and_marked() {
     let Some(browser) = Browser::find() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let page = page(folder.path());
+    let page = write_example_page(folder.path());
     let html = dom(&browser, &page, "#browse?outcome=all", 1280);
     assert!(html.contains("data-found=\"4\""), "the script did not run:\n{html}");
     assert_eq!(html.matches("<article ").count(), 4);
@@ -109,7 +109,7 @@ fn questions_are_filtered_and_marked() {
 fn page_fits_on_a_phone() {
     let Some(browser) = Browser::find() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let page = page(folder.path());
+    let page = write_example_page(folder.path());
     let root_element = "document.documentElement";
     let overflow = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
     assert_eq!(evaluate(&browser, &page, 390, &overflow), 0);

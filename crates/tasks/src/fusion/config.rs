@@ -27,8 +27,8 @@ pub enum PairedText {
     /// The translation, which must be provided.
     #[default]
     Translation,
-    /// The text itself. Attention over duplicated keys equals attention over the keys, so the
-    /// result equals the result of [`None`](Self::None) up to rounding, at twice the cost.
+    /// The text itself. Attention over duplicated keys equals attention over the original keys, so
+    /// the result equals the result of [`None`](Self::None) up to rounding, at twice the cost.
     #[serde(rename = "self")]
     SameText,
     /// No second text: the text is encoded separately.

@@ -31,7 +31,7 @@ pub struct FusedEvaluation {
     pub batch_size: usize,
     /// Span decoding.
     pub decoding: DecodeConfig,
-    /// Options of the projection of answers from translations, if enabled.
+    /// Options for projecting answers from translations, if projection is enabled.
     pub alignment: AlignmentConfig,
 }
 
@@ -42,7 +42,7 @@ impl Default for FusedEvaluation {
     }
 }
 
-/// Name of the scores of answers found in the translation and projected back.
+/// Name of the variant in which answers are found in the translation and projected back.
 const PROJECTED: &str = "projected";
 
 impl FusedEvaluation {

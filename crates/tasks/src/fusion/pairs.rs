@@ -104,7 +104,7 @@ impl WindowPairs {
         (0..self.pairs.len()).filter_map(|pair| self.get(pair))
     }
 
-    /// Returns the number of tokens of each pair in both halves.
+    /// Returns the number of tokens of each pair: the sum over its two halves.
     pub(super) fn lengths(&self) -> Vec<usize> {
         self.iter()
             .map(|(target, source)| target.input_ids.len() + source.input_ids.len())

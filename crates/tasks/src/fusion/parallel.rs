@@ -90,7 +90,7 @@ impl PairedQuestions {
     }
 }
 
-/// A question file for evaluation, with its questions in the source language.
+/// A question file for evaluation, and the same questions in the source language.
 #[derive(Clone, Debug)]
 pub struct PairedFile {
     /// Language of contexts, questions and answers.

@@ -49,7 +49,7 @@ pub(super) fn answer_by_projection(
     Ok(Predictions(projected))
 }
 
-/// Two encoded contexts and their similarities.
+/// Two encoded contexts and the similarities of their tokens.
 struct AlignedContexts<'q> {
     contexts: (&'q str, &'q str),
     source: EncodedText,

@@ -61,7 +61,7 @@ pub struct SpanPairs {
     label_unanswerable: bool,
     /// The examples, in order: every pair with a label.
     pub(super) pairs: WindowPairs,
-    /// Question ids, by [`Window::question`].
+    /// Question ids; [`Window::question`] is an index into this list.
     ids: Vec<String>,
     counts: PairCounts,
 }

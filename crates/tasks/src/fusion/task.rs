@@ -25,7 +25,7 @@ pub struct FusedForward {
     pub(super) losses: [Option<Tensor>; 2],
 }
 
-/// Pairs of texts for a type of head, with its forward pass.
+/// Pairs of texts for one type of head, with the forward pass of this head.
 pub trait FusedHead {
     /// Names of the head's outputs in a teacher's file, such as `starts` and `ends`.
     const OUTPUTS: &'static [&'static str];
@@ -95,7 +95,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     /// returned flag is true if the scores were read.
     ///
     /// # Errors
-    /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
+    /// [`Error::File`] if the file contains the scores of another teacher, other examples or other
     /// options; [`Error::TorchExt`] naming a file that cannot be read or written; [`Error::Model`]
     /// if the teacher lacks the head or rejects an input; [`Error::Config`] if `batch_size` is 0.
     pub fn teacher_logits(

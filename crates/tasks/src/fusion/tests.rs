@@ -158,7 +158,7 @@ fn halves_without_cross_layers_have_plain_losses() {
 #[test]
 fn loss_of_windows_without_the_answer_is_optional() {
     let model = model(4000);
-    let cls_task = task(&model, &config(1), &windows());
+    let mut cls_task = task(&model, &config(1), &windows());
     let drop_config = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let mut drop_task = task(&model, &config(1), &drop_config);
     assert_eq!(cls_task.counts(), drop_task.counts());
@@ -167,7 +167,6 @@ fn loss_of_windows_without_the_answer_is_optional() {
     assert!(target.start_position > Some(0) && source.start_position == Some(0));
     let names = |losses: &StepLosses| losses.parts.iter().map(|part| part.0).collect::<Vec<_>>();
     assert_eq!(names(&losses(&mut drop_task, &[0])), ["target"]);
-    let mut cls_task = cls_task;
     assert_eq!(names(&losses(&mut cls_task, &[0])), ["source", "target"]);
     // The losses of a batch are means over the halves that have a label.
     let target_loss = part(&losses(&mut drop_task, &[0]), "target");
@@ -381,7 +380,7 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
     let with_translation = answers(&reader_with(translation, 1, by_number), &german);
     let with_same_text = answers(&reader_with(same_text, 1, by_number), &german);
     assert!(max_score_difference(&with_translation, &expected) > 1e-3);
-    // Attention over duplicated keys equals attention over the keys.
+    // Attention over duplicated keys equals attention over the original keys.
     assert!(max_score_difference(&with_same_text, &expected) < 1e-4);
     // If each translation equals its text, `Translation` and `SameText` give the same answers.
     let english_with_same_text = answers(&reader_with(same_text, 1, by_number), &english);

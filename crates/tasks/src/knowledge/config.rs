@@ -89,7 +89,7 @@ pub struct MentionMasking {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeLossConfig {
-    /// Masking of the predicted tokens of passages and descriptions.
+    /// Masking for masked language modelling on passages and descriptions.
     pub masking: MlmMaskingConfig,
     /// Masking of mentions.
     pub mention: MentionMasking,
@@ -101,9 +101,9 @@ pub struct KnowledgeLossConfig {
     pub norm_by_language: bool,
     /// Scope of the contrast between mentions.
     pub contrast_within: ContrastWithin,
-    /// Contrastive loss of mentions and descriptions.
+    /// Contrastive loss between mentions and descriptions.
     pub mep: ContrastConfig,
-    /// Contrastive loss of subjects with relations, and objects.
+    /// Contrastive loss between subjects, combined with relations, and objects.
     pub oe: ContrastConfig,
     /// Options of the queues.
     pub queue: QueueConfig,
@@ -229,9 +229,9 @@ impl KnowledgeTaskConfig {
         representation(self.weights.mep != 0.0, &self.losses.mep)
     }
 
-    /// Returns the representation of subjects and objects for ranking. It is the encoder's, unless
-    /// the weight of object entailment is not 0 and its loss is contrastive: classification does not
-    /// train the projection heads.
+    /// Returns the representation of subjects and objects for ranking. The vectors are projected
+    /// only if object entailment has a weight above 0 and a contrastive loss, because
+    /// classification does not train the projection heads.
     pub fn object_representation(&self) -> Representation {
         let is_contrastive = self.object_entailment == ObjectEntailment::Contrastive;
         representation(self.weights.oe != 0.0 && is_contrastive, &self.losses.oe)

@@ -73,8 +73,8 @@ impl AsRef<[u32]> for Description {
 }
 
 impl KnowledgeData {
-    /// Opens and reads every file once. Masked language modelling uses the passages of the
-    /// mentions.
+    /// Opens the files of mentions and triples, and reads every file once. Masked language
+    /// modelling uses the passages of the mentions.
     ///
     /// # Errors
     /// The errors of [`MentionShards::open`] and [`EntailmentShards::open`].
@@ -125,12 +125,12 @@ impl KnowledgeData {
         &self.triples.relations
     }
 
-    /// Creates a source of the lines of mentions, each parsed as `T`.
+    /// Creates a source that parses each line of the mention files as a `T`.
     pub(super) fn mention_lines<T>(&self) -> Result<ShardedJsonl<T>> {
         Ok(ShardedJsonl::new(self.mentions.shards.clone(), self.shuffle.clone())?)
     }
 
-    /// Creates a source of the lines of triples.
+    /// Creates a source that parses each line of the triple files.
     pub(super) fn triple_lines(&self) -> Result<ShardedJsonl<EntailmentExample>> {
         Ok(ShardedJsonl::new(self.triples.shards.clone(), self.shuffle.clone())?)
     }

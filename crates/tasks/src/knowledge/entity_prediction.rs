@@ -16,7 +16,7 @@ use super::domains::domain_ids;
 use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
 use crate::contrast::{entity_id, id_tensor, step_losses};
 use crate::masked_lm::masking_vocab;
-use crate::pooling::{at_positions, encode, pooled};
+use crate::pooling::{at_positions, encode, pool_rows};
 use crate::{Encoder, Result};
 
 /// Training task of masked entity prediction (XLM-K, Jiang et al. 2022, §3.2, Eq. 1, 2 and 5),
@@ -171,8 +171,7 @@ impl Task for EntityPredictionTask<'_> {
         let rows = self.stream.batch().iter().map(mask).collect::<Result<Vec<_>>>()?;
         let tokens = rows.iter().map(|row| row.input_ids.len() + row.description_ids.len());
         let tokens = tokens.sum::<usize>() as u64;
-        let model = self.model;
-        let pooling = self.losses.pooling;
+        let (model, pooling) = (self.model, self.losses.pooling);
         let embed = |rows: &[MentionPair]| {
             let passages: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
             let positions: Vec<usize> = rows.iter().map(|row| row.position).collect();
@@ -180,7 +179,7 @@ impl Task for EntityPredictionTask<'_> {
                 rows.iter().map(|row| row.description_ids.as_slice()).collect();
             Ok([
                 at_positions(&encode(model, &passages, true)?, &positions)?,
-                pooled(model, &descriptions, pooling, true)?,
+                pool_rows(model, &descriptions, pooling, true)?,
             ])
         };
         let loss = |mentions: &Tensor, descriptions: &Tensor| self.loss(mentions, descriptions);

@@ -35,7 +35,7 @@ pub use entity_prediction::EntityPredictionTask;
 pub use frequency_baseline::FrequencyBaseline;
 pub use object_baseline::ObjectBaseline;
 pub use object_entailment::ObjectEntailmentTask;
-pub(crate) use prepared::parse;
+pub(crate) use prepared::parse_record;
 pub use prepared::{EntailmentShards, MentionProbe, MentionShards, TrainedPairs, TripleProbe};
 pub use probe::KnowledgeProbe;
 pub use scores::ProbeScores;

@@ -1,4 +1,4 @@
-//! Baselines of object retrieval from training triples.
+//! Baselines of object retrieval that use only training triples.
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::knowledge::EntailmentExample;
@@ -125,7 +125,8 @@ mod tests {
             &objects.map(|object| (object, "de")),
             &[1, 0, 4].map(|gold| ("en", gold)),
         );
-        // Latin has two triples, Arabic one. Africa has none, so it ranks last.
+        // Two triples contain Latin, one contains Arabic and none contains Africa, so Africa ranks
+        // last.
         assert_eq!(ObjectBaseline::Relation.ranks(&trained, &queries, &list), [2, 1, 5]);
         // Subject d shares the fact (in, Asia) with c. Subject e has no facts. Subject b shares the
         // fact (script, Latin) with a.

@@ -13,7 +13,7 @@ use xlmr_model::KnowledgeHeads;
 use super::domains::shared_domain;
 use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
 use crate::contrast::{entity_id, id_tensor, step_losses};
-use crate::pooling::pooled;
+use crate::pooling::pool_rows;
 use crate::{Encoder, Result};
 
 /// Training task of object entailment (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5), logged as `oe`.
@@ -94,12 +94,12 @@ impl Task for ObjectEntailmentTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.stream.batch().to_vec();
-        let model = self.model;
-        let pooling = self.losses.pooling;
+        let (model, pooling) = (self.model, self.losses.pooling);
         let embed = |rows: &[EntailmentExample]| {
             let subjects: Vec<&[u32]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();
             let objects: Vec<&[u32]> = rows.iter().map(|row| row.object_ids.as_slice()).collect();
-            Ok([pooled(model, &subjects, pooling, true)?, pooled(model, &objects, pooling, true)?])
+            let pool = |rows: &[&[u32]]| pool_rows(model, rows, pooling, true);
+            Ok([pool(&subjects)?, pool(&objects)?])
         };
         let loss = |subjects: &Tensor, objects: &Tensor| self.loss(subjects, objects);
         Ok(step_losses("oe", &rows, step.micro_batch, model.device(), embed, loss)?)

@@ -10,8 +10,8 @@ use trainer::{ShardLine, Shards};
 
 use crate::{Encoder, Error, Result};
 
-/// Largest row length and largest token id of some files, each with the file and line in which it
-/// occurs. The model must support this length and this id.
+/// Largest row length and largest token id in some files, both of which the model must support.
+/// Each of the two values is stored with the file and line in which it occurs.
 #[derive(Clone, Default)]
 struct Maxima {
     tokens: (usize, String),
@@ -48,7 +48,7 @@ impl Maxima {
 }
 
 /// Parses a line, and rejects JSON objects with inconsistent values.
-pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
+pub(crate) fn parse_record<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
     match example.invalid_reason() {
         Some(reason) => Err(format!("not a valid {}: {reason}", T::NAME)),
@@ -160,7 +160,7 @@ impl MentionShards {
         let mut description_languages = BTreeSet::new();
         let mut trained_pairs = TrainedPairs::new();
         let shards = Shards::open_with([path], |line| {
-            let example: MentionExample = parse(line)?;
+            let example: MentionExample = parse_record(line)?;
             passage_languages.insert(example.language);
             description_languages.insert(example.description_language);
             maxima.add_line(line, &example.input_ids);
@@ -223,7 +223,7 @@ impl EntailmentShards {
         }
         let mut facts = TrainedFacts::default();
         let shards = Shards::open_with([path], |line| {
-            let example: EntailmentExample = parse(line)?;
+            let example: EntailmentExample = parse_record(line)?;
             if !unseen_triples.is_empty() {
                 facts.add(&example);
             }
@@ -242,7 +242,8 @@ impl EntailmentShards {
 
 /// Distinct training triples (subject, relation, object).
 ///
-/// If there are more than [`MAX_FACTS`], none are stored and no baseline is computed.
+/// If there are more than [`MAX_FACTS`], none are stored, no baseline is computed, and the flag is
+/// true.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrainedFacts(pub(super) BTreeSet<[Box<str>; 3]>, bool);
 

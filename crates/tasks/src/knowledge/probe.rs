@@ -21,7 +21,7 @@ use super::{
     KnowledgeTaskConfig, LanguageDomains, MentionShards, ProbeConfig, Representation, TripleProbe,
 };
 use crate::masked_lm::masking_vocab;
-use crate::pooling::{Pooling, at_positions, encode, pooled, to_array};
+use crate::pooling::{Pooling, at_positions, encode, pool_rows, to_array};
 use crate::{Encoder, Error, Result};
 
 /// Rows per batch.
@@ -90,7 +90,7 @@ impl<'a> KnowledgeProbe<'a> {
 
     /// Evaluates XEP: retrieves the entity's description for each masked mention of `queries`.
     ///
-    /// Candidates are taken from `mentions`. Their list is written to `path`.
+    /// Candidates are taken from `mentions`. The list of candidates is written to `path`.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written; errors of the model.
@@ -112,7 +112,7 @@ impl<'a> KnowledgeProbe<'a> {
             let masked = mask_mention(example, &self.vocab, &losses.mention)?;
             Ok(Row { input_ids: masked.input_ids, position: Some(masked.position) })
         });
-        let languages = languages(list.queries.iter().map(|query| &query.language))?;
+        let languages = parse_languages(list.queries.iter().map(|query| &query.language))?;
         let row_domains = domain_ids(domains.as_ref(), languages)?;
         let query_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
@@ -123,7 +123,7 @@ impl<'a> KnowledgeProbe<'a> {
 
         let rows = description_rows(&list, candidates);
         let languages =
-            self::languages(list.candidates.iter().map(|candidate| &candidate.language))?;
+            parse_languages(list.candidates.iter().map(|candidate| &candidate.language))?;
         let row_domains = domain_ids(domains.as_ref(), languages)?;
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
@@ -191,8 +191,9 @@ impl<'a> KnowledgeProbe<'a> {
         Ok((score_retrieval(&list, &ranks)?, mean_accuracy))
     }
 
-    /// Computes one vector for each row, `[N, H]` float32, in the order of the rows. `project` maps
-    /// the hidden states `[b, H]` of a block of rows, and the range of their indices, to vectors.
+    /// Computes one vector for each row, `[N, H]` float32, in the order of the rows. `project`
+    /// computes the vectors of a block of rows from the rows' hidden states `[b, H]` and the range
+    /// of their indices.
     fn vectors(
         &self,
         rows: impl Iterator<Item = Result<Row>>,
@@ -204,7 +205,7 @@ impl<'a> KnowledgeProbe<'a> {
             let mut blocks = Vec::new();
             for (block, rows) in rows.chunks(BATCH_ROWS).enumerate() {
                 let first = block * BATCH_ROWS;
-                let hidden = self.hidden(rows, pooling)?;
+                let hidden = self.hidden_states(rows, pooling)?;
                 let projected = project(&hidden, first..first + rows.len())?;
                 blocks.push(projected.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
             }
@@ -213,11 +214,11 @@ impl<'a> KnowledgeProbe<'a> {
     }
 
     /// Computes the hidden states that represent a block of rows, `[b, H]`.
-    fn hidden(&self, rows: &[Row], pooling: Pooling) -> Result<Tensor> {
+    fn hidden_states(&self, rows: &[Row], pooling: Pooling) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         match rows.iter().map(|row| row.position).collect::<Option<Vec<usize>>>() {
             Some(positions) => at_positions(&encode(self.model, &ids, false)?, &positions),
-            None => pooled(self.model, &ids, pooling, false),
+            None => pool_rows(self.model, &ids, pooling, false),
         }
     }
 }
@@ -247,7 +248,7 @@ fn item_by_id<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
     item.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
 }
 
-fn languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language>> {
+fn parse_languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language>> {
     let language = |code: &String| Ok(Language::new(code).map_err(kg_triples::Error::from)?);
     codes.map(language).collect()
 }
@@ -257,8 +258,8 @@ fn block_domains(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
     domain_ids.get(rows).unwrap_or_default()
 }
 
-/// Computes the ranks in the list's order, from vectors `[N, H]` of the queries and `[M, H]` of the
-/// candidates.
+/// Computes the rank of each query's correct candidate, in the list's order, from vectors `[N, H]`
+/// of the queries and `[M, H]` of the candidates.
 fn ranks(
     list: &CandidateList,
     queries: &Array2<f32>,

@@ -73,8 +73,9 @@ impl KnowledgeProbe<'_> {
 }
 
 impl FrequencyBaseline {
-    /// Evaluates [`score`](Self::score) on the queries about trained entities. Untrained entities
-    /// and objects have no training frequencies.
+    /// Evaluates [`score`](Self::score) on the queries about trained entities. The remaining scores
+    /// are `None`: untrained entities have no training frequency, and objects are ranked by
+    /// [`ObjectBaseline`].
     ///
     /// # Errors
     /// The errors of [`score`](Self::score).

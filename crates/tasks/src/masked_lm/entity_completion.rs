@@ -88,7 +88,7 @@ impl<'a> EntityCompletionTask<'a> {
                 Error::data(what, "a masked entity that covers it", "none")
             })
         });
-        let rows = ShardExamples::in_memory(rows.collect::<Result<_>>()?, Row::tokens);
+        let rows = ShardExamples::in_memory(rows.collect::<Result<_>>()?, Row::token_count);
         Ok(Self { model, config: config.clone(), rows })
     }
 
@@ -111,7 +111,7 @@ impl<'a> EntityCompletionTask<'a> {
         let row = |sequence: &Sequence| {
             Row::of(sequence).map_err(|position| format!("no entity covers position {position}"))
         };
-        let rows = sequences.examples(row, Row::tokens)?;
+        let rows = sequences.examples(row, Row::token_count)?;
         Ok(Self { model, config: config.clone(), rows })
     }
 }
@@ -166,7 +166,7 @@ impl Row {
         })
     }
 
-    fn tokens(&self) -> usize {
+    fn token_count(&self) -> usize {
         self.input_ids.len()
     }
 

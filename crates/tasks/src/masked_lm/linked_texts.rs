@@ -10,14 +10,14 @@ use trainer::{Fingerprint, Shards, ShuffleConfig};
 use xlmr_model::{Pretrained, SpecialTokens};
 
 use super::{LanguageTask, PhraseMaskingTask, PhraseTaskConfig};
-use crate::knowledge::parse;
+use crate::knowledge::parse_record;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
 /// Files of linked texts, written by `kg-triples switch` and `link`.
 ///
-/// Each file is read once for validation and counting. Texts of a language that fit the shuffle
-/// buffer are in memory, in batches of similar length; others are streamed.
+/// Each file is read once for validation and counting. If the texts of a language fit the shuffle
+/// buffer, they are held in memory and batched by similar length. Otherwise they are streamed.
 ///
 /// # Example
 /// ```
@@ -56,7 +56,8 @@ struct LanguageTexts {
 }
 
 impl LinkedTextFiles {
-    /// Opens and reads each file once; for prepared folders, the files of `train` and `validation`.
+    /// Opens the files and reads each file once. In a prepared folder, these are the files of
+    /// `train` and `validation`.
     ///
     /// # Errors
     /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
@@ -65,7 +66,7 @@ impl LinkedTextFiles {
         shuffle.validate()?;
         let mut languages: BTreeMap<Language, LanguageTexts> = BTreeMap::new();
         let shards = Shards::open_with(paths, |line| {
-            let text: LinkedText = parse(line)?;
+            let text: LinkedText = parse_record(line)?;
             let language_texts = languages.entry(text.language).or_default();
             language_texts.text_count += 1;
             if !language_texts.files.contains(line.path) {
@@ -82,7 +83,7 @@ impl LinkedTextFiles {
         let mut validation: BTreeMap<Language, Vec<PhrasePassage>> = BTreeMap::new();
         if !validation_files.is_empty() {
             Shards::open_with(&validation_files, |line| {
-                let text: LinkedText = parse(line)?;
+                let text: LinkedText = parse_record(line)?;
                 validation.entry(text.language).or_default().push(PhrasePassage::from(&text));
                 Ok(())
             })?;
@@ -105,8 +106,8 @@ impl LinkedTextFiles {
     /// these languages are read.
     ///
     /// # Errors
-    /// [`Error::Empty`] if `selects_language` accepts no language, or a language has no mention in
-    /// memory; the errors of [`PassageEncoder::new`].
+    /// [`Error::Empty`] if `selects_language` accepts no language, or if the texts of a language
+    /// are in memory and contain no mention; the errors of [`PassageEncoder::new`].
     pub fn tasks<'a>(
         &self,
         base: &'a Pretrained,
@@ -168,14 +169,14 @@ impl LinkedTextFiles {
             .add("tokenizer", encoder.tokenizer().to_string(false).unwrap_or_default());
         let reader = LineReader {
             parse: Box::new(move |line| {
-                let text: LinkedText = parse(line)?;
+                let text: LinkedText = parse_record(line)?;
                 if text.language != language {
                     return Ok(Vec::new());
                 }
                 encoder.encode(&PhrasePassage::from(&text)).map_err(|error| error.to_string())
             }),
             selection,
-            count: None,
+            example_count: None,
             tokens: |window: &PassageExample| window.input_ids.len(),
         };
         let shards = self.shards.filter(|file| language_texts.files.contains(file.path()));
@@ -192,7 +193,7 @@ mod tests {
     use crate::testing::base;
 
     /// Writes texts in two languages: a file for German, a file for both languages, and two
-    /// validation texts of each. All texts except the first have a mention.
+    /// validation texts per language. All texts except the first have a mention.
     fn prepare(out: &Path) {
         let line = |number: usize, language: &str, name: &str| {
             let text =
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_streams_give_the_same_languages_and_scores() {
+    fn texts_in_memory_and_streams_have_the_same_languages() {
         let base = base();
         let config = PhraseTaskConfig::default();
         let folder = tempfile::tempdir().unwrap();
@@ -238,10 +239,8 @@ mod tests {
             assert_eq!(sizes, [(Language::DE, german_examples), (es, 6)]);
             let is_streamed = trainer::Task::examples(&mut tasks[0].task).lengths().is_none();
             assert_eq!(is_streamed, lines == 4);
-            assert_eq!(
-                files.tasks(&base, |language| language == es, 96, &config).unwrap().len(),
-                1
-            );
+            let spanish_tasks = files.tasks(&base, |language| language == es, 96, &config);
+            assert_eq!(spanish_tasks.unwrap().len(), 1);
             assert!(files.tasks(&base, |_| false, 96, &config).is_err());
             let validation = files.validation(&base, |_| true, 96, &config).unwrap();
             assert_eq!(validation.iter().map(|task| task.examples).collect::<Vec<_>>(), [2, 2]);

@@ -25,12 +25,12 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 
 /// Runs the masked-LM head on the hidden states of some positions and passes its scores to `loss`.
 ///
-/// This function is for losses other than [`loss_from_hidden`].
+/// This function is for custom losses. [`loss_from_hidden`] computes the usual cross-entropy.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
 /// - `positions`: N of the B · L positions
-/// - `loss` receives scores for `[N, V]`; the logits are computed in chunks
+/// - `loss` receives scores of shape `[N, V]`; the logits are computed in chunks
 ///
 /// # Errors
 /// If the model has no masked-LM head, `hidden` does not fit the positions, or `loss` fails.
@@ -43,7 +43,7 @@ pub(crate) fn with_scores<T>(
     let mut rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
     let (weight, bias) = model.mlm_decoder()?;
     if autocast_kind(rows.device())?.is_none() {
-        // In evaluations in low precision, the loss is computed in the dtype of the parameters.
+        // During evaluation in low precision, the loss is computed in the dtype of the parameters.
         rows = rows.f_to_kind(weight.kind())?;
     }
     Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
@@ -56,8 +56,8 @@ pub(crate) fn with_scores<T>(
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
-/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
-///   L
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest row
+///   has L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors
@@ -98,8 +98,8 @@ pub fn loss_from_hidden(
 ///
 /// # Shapes
 /// - `inputs`: `[B, L]`, with masked tokens already replaced, see [`Inputs::from_rows`]
-/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
-///   L
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest row
+///   has L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors

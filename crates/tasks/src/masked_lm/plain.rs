@@ -66,7 +66,7 @@ impl<S: ExampleSource<Example: AsRef<[u32]>>> RowStream for ExampleStream<S> {
 
 impl<'a> MlmTask<'a> {
     /// Creates a task from the rows of `source`: unpadded token ids with special tokens, at most
-    /// [`max_length`](Encoder::max_length) each.
+    /// [`max_length`](Encoder::max_length) tokens per row.
     ///
     /// # Errors
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kg_triples::{BuildReport, Language, Sequence, SequenceKind};
 use trainer::{Fingerprint, ShardFile, Shards, ShuffleConfig};
 
-use crate::knowledge::parse;
+use crate::knowledge::parse_record;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
@@ -17,7 +17,7 @@ pub struct SelectedSequences {
     shuffle: ShuffleConfig,
     kinds: Vec<SequenceKind>,
     languages: Vec<Language>,
-    count: u64,
+    sequence_count: u64,
     /// Number of tokens of the longest sequence.
     max_tokens: usize,
 }
@@ -62,7 +62,7 @@ struct SequenceCounts {
 }
 
 impl SequenceFiles {
-    /// Opens and reads each file once.
+    /// Opens the files and reads each file once.
     ///
     /// # Errors
     /// The errors of [`Shards::open_with`]; the error names the line of a JSON object that is not a
@@ -71,7 +71,7 @@ impl SequenceFiles {
         shuffle.validate()?;
         let mut counts: BTreeMap<PathBuf, Counts> = BTreeMap::new();
         let shards = Shards::open_with(paths, |line| {
-            let sequence: Sequence = parse(line)?;
+            let sequence: Sequence = parse_record(line)?;
             let (i, j) = sequence.languages;
             if !counts.contains_key(line.path) {
                 counts.insert(line.path.to_owned(), Counts::new());
@@ -127,7 +127,7 @@ impl SequenceFiles {
             shuffle: self.shuffle.clone(),
             kinds: kinds.to_vec(),
             languages: languages.to_vec(),
-            count: report.sequences() as u64,
+            sequence_count: report.sequences() as u64,
             max_tokens,
         };
         Ok((selected, report))
@@ -163,7 +163,7 @@ impl SelectedSequences {
         let (kinds, languages) = (self.kinds.clone(), self.languages.clone());
         let reader = LineReader {
             parse: Box::new(move |line| {
-                let sequence: Sequence = parse(line)?;
+                let sequence: Sequence = parse_record(line)?;
                 let (i, j) = sequence.languages;
                 let selected = kinds.contains(&sequence.kind)
                     && languages.contains(&i)
@@ -171,7 +171,7 @@ impl SelectedSequences {
                 selected.then(|| row(&sequence)).into_iter().collect()
             }),
             selection,
-            count: Some(self.count),
+            example_count: Some(self.sequence_count),
             tokens,
         };
         ShardExamples::open(self.shards.clone(), &self.shuffle, reader)

@@ -97,9 +97,9 @@ mod tests {
     fn invalid_shares_are_rejected() {
         assert!(LanguageShares::default().validate().is_ok());
         let error_of = |shares: LanguageShares| shares.validate().unwrap_err().to_string();
-        let text = error_of(LanguageShares { smoothing: 1.5, ..Default::default() });
-        assert!(text.contains("smoothing = 1.5"), "{text}");
-        let text = error_of(LanguageShares { batches_per_round: 0, ..Default::default() });
-        assert!(text.contains("batches_per_round = 0"), "{text}");
+        let error = error_of(LanguageShares { smoothing: 1.5, ..Default::default() });
+        assert!(error.contains("smoothing = 1.5"), "{error}");
+        let error = error_of(LanguageShares { batches_per_round: 0, ..Default::default() });
+        assert!(error.contains("batches_per_round = 0"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ pub struct TextSource<P = Vec<std::path::PathBuf>> {
     pub text: P,
     /// Maximum passage length in tokens, including special tokens.
     pub max_tokens: usize,
-    /// Whether passages continue into the next document after `</s>`, so that all passages except
+    /// Whether a passage continues with the next document after `</s>`, so that all passages except
     /// the last are full. Otherwise a passage contains a single document only.
     pub packed: bool,
 }
@@ -137,8 +137,8 @@ pub(crate) struct TextPassages {
     offset: usize,
 }
 
-/// Number of documents that each of several processes encodes before they exchange token ids. A
-/// single process encodes one document at a time.
+/// Number of documents that each process encodes before the processes exchange token ids. If there
+/// is only one process, it encodes one document at a time.
 const DOCUMENTS_PER_PROCESS: usize = 64;
 
 /// A position between two passages.
@@ -334,7 +334,7 @@ mod tests {
         passages
     }
 
-    fn remaining(passages: &mut TextPassages) -> Vec<Vec<u32>> {
+    fn read_remaining(passages: &mut TextPassages) -> Vec<Vec<u32>> {
         std::iter::from_fn(|| passages.next_example().unwrap()).collect()
     }
 
@@ -354,7 +354,7 @@ mod tests {
         let expected = TEXTS.iter().map(encode).flat_map(|encoding| encoding.get_ids().to_vec());
         let expected = sorted_tokens(expected);
         for (max_tokens, packed) in [(5, false), (5, true), (12, true), (100, false), (100, true)] {
-            let rows = remaining(&mut passages(&paths, max_tokens, packed));
+            let rows = read_remaining(&mut passages(&paths, max_tokens, packed));
             assert_eq!(sorted_tokens(rows.concat().into_iter()), expected);
             for row in &rows {
                 assert!((3..=max_tokens).contains(&row.len()), "{row:?}");
@@ -387,7 +387,7 @@ mod tests {
             for (number, position) in positions.into_iter().enumerate() {
                 let mut restored = passages(&paths, max_tokens, packed);
                 restored.seek(position).unwrap();
-                assert_eq!(remaining(&mut restored), rows[number..]);
+                assert_eq!(read_remaining(&mut restored), rows[number..]);
             }
         }
     }

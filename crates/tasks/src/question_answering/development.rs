@@ -23,8 +23,8 @@ pub enum SelectedModel {
     /// The model after the last step.
     #[default]
     Last,
-    /// The model with the highest mean score on the development sets; the earliest of models with
-    /// equal scores.
+    /// The model with the highest mean score on the development sets. If several models have this
+    /// score, the earliest is selected.
     Best,
 }
 
@@ -41,7 +41,7 @@ pub enum DevMetric {
 
 /// Options of model selection.
 ///
-/// Models are scored after each epoch, and every `evaluation_steps` of the stage
+/// Models are scored after each epoch, and after every `evaluation_steps` steps of the stage
 /// ([`TrainConfig`](trainer::TrainConfig)). `patience` may end the stage early.
 ///
 /// # Example
@@ -264,7 +264,7 @@ mod tests {
         (0..count).map(numbered_question).collect()
     }
 
-    fn best(held_out: f64) -> DevSelection {
+    fn select_best(held_out: f64) -> DevSelection {
         DevSelection { keep: SelectedModel::Best, held_out, ..DevSelection::default() }
     }
 
@@ -272,7 +272,7 @@ mod tests {
     fn passages_are_held_out_with_all_their_questions() {
         let all_questions = questions(40);
         for seed in 0..10 {
-            let selection = DevSelection { seed, ..best(0.24) };
+            let selection = DevSelection { seed, ..select_best(0.24) };
             let mut train = all_questions.clone();
             let sets = selection.sets::<&str>(&[], &mut train).unwrap();
             let held_out = &sets[0].dataset.questions;
@@ -289,23 +289,25 @@ mod tests {
                 selection.sets_in_folder(Path::new(""), &[], &mut source, related).unwrap();
             assert_eq!((&held_out_sets, &source, &translated), (&sets, &train, &train));
             assert_eq!(mixed.len(), train.len());
-            // The file's order is preserved, and a second call selects the same questions.
+            // The order of the remaining questions is preserved, and a second call selects the same
+            // questions.
             assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
             let mut repeated = all_questions.clone();
             assert_eq!(selection.sets::<&str>(&[], &mut repeated).unwrap(), sets);
         }
         let mut train = all_questions.clone();
-        let keep_last = DevSelection { keep: SelectedModel::Last, ..best(0.2) };
+        let keep_last = DevSelection { keep: SelectedModel::Last, ..select_best(0.2) };
         assert_eq!(keep_last.sets::<&str>(&[], &mut train).unwrap(), []);
         assert_eq!(train, all_questions, "the last model needs no development questions");
         for (fraction, rule) in [(0.0, "above 0 if data.dev"), (0.99, "no training data remain")] {
-            let error = best(fraction)
+            let error = select_best(fraction)
                 .sets::<&str>(&[], &mut all_questions.clone())
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(rule), "{error}");
         }
-        assert!(best(1.0).validate().unwrap_err().to_string().contains("selection.held_out = 1"));
+        let error = select_best(1.0).validate().unwrap_err().to_string();
+        assert!(error.contains("selection.held_out = 1"), "{error}");
     }
 
     #[test]
@@ -320,7 +322,7 @@ mod tests {
         let (german, squad) =
             (write("dev-context-de-question-de.json", 2), write("dev-v1.1.json", 6));
         let mut train = questions(4);
-        let selection = best(0.5);
+        let selection = select_best(0.5);
         let sets = selection.sets(&[&german, &squad], &mut train).unwrap();
         let (languages, mut copy) = ([Language::DE], train.clone());
         let no_questions = &mut Vec::new();

@@ -130,8 +130,8 @@ impl<'a> QaPredictor<'a> {
         Ok(decode(questions, windows, &starts, &ends, &self.decoding)?)
     }
 
-    /// Computes the windows of questions without a second text, and the start and end logits of
-    /// each window.
+    /// Computes the windows of questions, and the start and end logits of each window. No second
+    /// text is used.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
         let eval_windows = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
         let logits = batch::compute_by_length_with_progress(
@@ -184,7 +184,8 @@ mod tests {
     use super::*;
     use crate::testing::{model, tokenizer};
 
-    /// Contexts of one and of several windows; the first and the last contexts are long.
+    /// Questions whose contexts have one or several windows. The first and the last contexts are
+    /// long.
     fn questions() -> Vec<Question> {
         let sentence =
             |name: &str, count: usize| format!("The capital of {name} is a city . ").repeat(count);

@@ -188,8 +188,8 @@ impl<'a> QaTask<'a> {
         window_ids
     }
 
-    /// Draws the augmentation of a batch's rows before the batch is split, so that splitting does
-    /// not change the draws.
+    /// Draws the augmentation of a batch's rows. This happens before the batch is split into
+    /// micro-batches, so the draws do not depend on the split.
     fn augment<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
         let rows = batch.iter().filter_map(|&k| self.rows.get(k));
         let mut rows: Vec<AugmentedRow<'r>> = rows
@@ -240,8 +240,8 @@ fn has_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
 
-/// Adds the negative windows of a row's question if its window has the answer. Returns whether the
-/// row is an example.
+/// Adds the negative windows of a row's question if the row's training window has the answer.
+/// Returns whether the row is an example.
 fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>]) -> bool {
     let Some(window) = row.windows.first() else { return false };
     let question = window.question;

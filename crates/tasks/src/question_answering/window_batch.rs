@@ -40,8 +40,8 @@ impl WindowBatch {
     /// window.
     ///
     /// # Errors
-    /// [`Error::Data`] if the number or lengths of the rows differ from those of the windows; the
-    /// errors of [`new`](Self::new).
+    /// [`Error::Data`] if the rows and the windows differ in number or length; the errors of
+    /// [`new`](Self::new).
     pub(crate) fn with_ids(
         ids: &[&[u32]],
         windows: &[&Window],
@@ -126,7 +126,7 @@ pub(crate) fn position_labels(
     Ok(Tensor::f_from_slice(&labels)?)
 }
 
-/// Adds all properties of windows that affect a training step.
+/// Adds all properties of windows that affect a training step to the fingerprint.
 pub(crate) fn fingerprint_windows<'a>(
     fingerprint: &mut Fingerprint,
     windows: impl IntoIterator<Item = &'a Window>,

@@ -129,8 +129,9 @@ fn scores_equal_the_scores_of_transformers() {
 #[test]
 fn too_long_texts_are_counted_and_rejected() {
     let base = base(Kind::Float);
-    let long = "eins zwei drei vier ".repeat(8);
-    let requests = [request("one", &long), request("one", "eins"), request(&long, "eins")];
+    let long_text = "eins zwei drei vier ".repeat(8);
+    let requests =
+        [request("one", &long_text), request("one", "eins"), request(&long_text, "eins")];
     let error = scorer(&base, ScorerConfig::default()).score(&requests).unwrap_err();
     let qa_translate::Error::TooLong { count: 2, requests: 3, longest_request, max_tokens: 32 } =
         error
@@ -143,7 +144,8 @@ fn too_long_texts_are_counted_and_rejected() {
     assert!(scorer(&base, config(longest_request - 1)).pll(&requests).is_err());
     // The model has 158 positions, and special tokens use four of them. The remaining 154 positions
     // limit the length if `max_tokens` is larger.
-    let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
+    let error =
+        scorer(&base, config(10_000)).pll(&[request("one", &long_text.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =
         xlmr_model::Model::new(&testing::model(4000).config().clone(), &[], Device::Cpu, 1);
@@ -229,8 +231,9 @@ fn markers_are_placed_where_they_are_most_probable() {
 fn texts_that_exceed_the_positions_are_rejected() {
     let base = base(Kind::Float);
     let mut placer = MaskedMarkerPlacer::new(scorer(&base, ScorerConfig::default())).unwrap();
-    let long = "eins zwei drei vier ".repeat(40);
-    let tasks = [task("one", "one", &long), task("one two", "two", ""), task("one", "one", "eins")];
+    let long_text = "eins zwei drei vier ".repeat(40);
+    let tasks =
+        [task("one", "one", &long_text), task("one two", "two", ""), task("one", "one", "eins")];
     let placements = placer.place(&tasks).unwrap();
     assert_eq!(placements[0], Err(PlaceError::TooLong));
     assert_eq!(placements[1], Err(PlaceError::NoCandidate));

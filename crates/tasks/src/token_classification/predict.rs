@@ -83,7 +83,7 @@ pub struct TaggedSentences {
 }
 
 impl EncodedSentences {
-    /// Encodes sentences.
+    /// Encodes the sentences with the tokenizer.
     ///
     /// # Errors
     /// [`Error::Transfer`] naming the sentence and line of a tag that is not in `labels`.

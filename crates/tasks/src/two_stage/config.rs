@@ -77,13 +77,14 @@ pub struct BoundaryConfig {
     /// α of Eq. 9, the weight of the contrastive loss; the weight of hard learning is 1 − α.
     pub alpha: f64,
     /// Fraction of the steps with hard learning only, followed by the contrastive loss with the
-    /// span loss (Eq. 3). Absent: both losses together, as in Eq. 9.
+    /// span loss (Eq. 3). If absent, hard learning and the contrastive loss are used together in
+    /// every step, as in Eq. 9.
     pub hard_fraction: Option<f64>,
-    /// Peak learning rate of the learned weights; absent: the learning rate of the stage. At 3e-5
-    /// the weights hardly change.
+    /// Peak learning rate of the learned weights; if absent, the learning rate of the stage is
+    /// used. At 3e-5 the weights hardly change.
     pub weights_learning_rate: Option<f64>,
     /// Number of steps over which `hard_em` gradually replaces maximum marginal likelihood (MML);
-    /// absent: `hard_em` from the first step.
+    /// if absent, `hard_em` is used from the first step.
     pub anneal_steps: Option<u64>,
     /// Whether the negatives exclude answers that have the same tokens as the gold span, but
     /// another position.
@@ -120,7 +121,7 @@ impl CandidateConfig {
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
         for (key, value) in [("count", self.count), ("max_answer_len", self.max_answer_len)] {
-            check(&format!("candidates.{key}"), value, value > 0, "1 or more")?;
+            require(&format!("candidates.{key}"), value, value > 0, "1 or more")?;
         }
         Ok(())
     }
@@ -134,25 +135,25 @@ impl BoundaryConfig {
     pub fn validate(&self) -> Result<()> {
         let is_nonnegative = |value: f64| value.is_finite() && value >= 0.0;
         let is_fraction = |value: f64| (0.0..=1.0).contains(&value);
-        check("boundary.alpha", self.alpha, is_fraction(self.alpha), "from 0 to 1")?;
+        require("boundary.alpha", self.alpha, is_fraction(self.alpha), "from 0 to 1")?;
         if let Some(value) = self.hard_fraction {
-            check("boundary.hard_fraction", value, is_fraction(value), "from 0 to 1")?;
+            require("boundary.hard_fraction", value, is_fraction(value), "from 0 to 1")?;
         }
         if let Some(rate) = self.weights_learning_rate {
             let (key, is_rate) = ("boundary.weights_learning_rate", (0.0..=1000.0).contains(&rate));
-            check(key, rate, is_rate, "from 0 to 1000")?;
+            require(key, rate, is_rate, "from 0 to 1000")?;
         }
         let weight = self.hard.gold_loss_weight;
-        check("boundary.hard.gold_loss_weight", weight, is_nonnegative(weight), "0 or more")?;
+        require("boundary.hard.gold_loss_weight", weight, is_nonnegative(weight), "0 or more")?;
         let temperature = self.contrast.temperature;
         let is_valid = temperature > 0.0 && temperature <= MAX_TEMPERATURE;
         let rule = format!("above 0 and at most {MAX_TEMPERATURE}");
-        check("boundary.contrast.temperature", temperature, is_valid, &rule)?;
-        check("boundary.answers.k", self.answers.k, self.answers.k > 0, "1 or more")
+        require("boundary.contrast.temperature", temperature, is_valid, &rule)?;
+        require("boundary.answers.k", self.answers.k, self.answers.k > 0, "1 or more")
     }
 }
 
-fn check(key: &str, value: impl ToString, is_valid: bool, rule: &str) -> Result<()> {
+fn require(key: &str, value: impl ToString, is_valid: bool, rule: &str) -> Result<()> {
     match is_valid {
         true => Ok(()),
         false => Err(Error::config(key, value, rule)),

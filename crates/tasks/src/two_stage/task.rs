@@ -84,7 +84,7 @@ pub struct BoundaryTask<'a> {
     lengths: Vec<usize>,
 }
 
-/// Outputs of the encoder and the span head for a batch, and its gold spans.
+/// Outputs of the encoder and the span head for a batch, and the batch's gold spans.
 struct Outputs<'a> {
     /// The windows of the B rows.
     windows: &'a [&'a Window],
@@ -147,14 +147,14 @@ impl<'a> BoundaryTask<'a> {
         })
     }
 
-    /// Returns θ by name, if the weights are learned; θ is trained together with the model's
-    /// parameters.
+    /// Returns the name and the tensor of θ, if the weights are learned. θ is trained together with
+    /// the model's parameters.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         let weights = self.weights.as_ref().map(Tensor::shallow_clone);
         weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
     }
 
-    /// Adds a parameter group for θ to `config`, if the weights are learned:
+    /// Returns `config` with a parameter group for θ, if the weights are learned. The group has
     /// [`BoundaryConfig::weights_learning_rate`] and no weight decay.
     pub fn train_config(&self, config: &TrainConfig) -> TrainConfig {
         let mut config = config.clone();
@@ -265,7 +265,8 @@ impl<'a> BoundaryTask<'a> {
         }
     }
 
-    /// Computes α L_con + (1 − α) L_hard (Eq. 9), or one of both losses if the other is disabled.
+    /// Computes α L_con + (1 − α) L_hard (Eq. 9), or only one of the two losses if the other loss
+    /// is disabled.
     fn joint_losses(&self, batch: &Outputs<'_>, step: &mut Step<'_>) -> Result<StepLosses> {
         let BoundaryTerms { mut hard_learning, mut answer_contrast } = self.terms;
         if let (true, true, Some(fraction)) =

@@ -107,7 +107,7 @@ type NamedTensors = Vec<(String, Tensor)>;
 
 /// Runs a training step as the trainer does; returns the total loss and the gradients of the
 /// parameters.
-fn step(
+fn run_step(
     parameters: &NamedTensors,
     task: &mut dyn Task,
     batch: &[usize],
@@ -169,9 +169,10 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     batch: &[usize],
     micro_batch: Option<usize>,
 ) {
-    let (expected, gradients) = step(parameters, &mut task(), batch, Precision::F32, micro_batch);
+    let (expected, gradients) =
+        run_step(parameters, &mut task(), batch, Precision::F32, micro_batch);
     let (actual, bf16_gradients) =
-        step(parameters, &mut task(), batch, Precision::Bf16, micro_batch);
+        run_step(parameters, &mut task(), batch, Precision::Bf16, micro_batch);
     let relative_error = (actual - expected).abs() / expected.abs();
     assert!(relative_error < LOSS_BOUND, "{actual} in bfloat16, {expected} in float32");
     assert_ne!(actual, expected);
@@ -183,18 +184,18 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     assert!(relative_distance < GRADIENT_BOUND, "{relative_distance}");
 }
 
-/// Asserts that the loss and the gradients of a batch are the same in micro-batches of 4 and of 1
-/// as without micro-batches.
+/// Asserts that micro-batches of 4 rows and of 1 row give the loss and the gradients of the unsplit
+/// batch.
 pub(crate) fn assert_micro_batches_match<T: Task>(
     parameters: &NamedTensors,
     task: impl Fn() -> T,
     batch: &[usize],
 ) {
     assert!(task().supports_micro_batches() && batch.len() > 4);
-    let (expected, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
+    let (expected, gradients) = run_step(parameters, &mut task(), batch, Precision::F32, None);
     for size in [4, 1] {
         let (actual, split_gradients) =
-            step(parameters, &mut task(), batch, Precision::F32, Some(size));
+            run_step(parameters, &mut task(), batch, Precision::F32, Some(size));
         assert!(
             (actual - expected).abs() < 1e-5 * expected.abs(),
             "{actual} in micro-batches of {size}, {expected} unsplit"

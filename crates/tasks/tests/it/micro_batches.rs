@@ -1,5 +1,4 @@
-//! Tests of micro-batches with dropout and noise: loss and gradients are the same as without
-//! micro-batches.
+//! Tests that micro-batches do not change the loss and the gradients, even with dropout and noise.
 use std::path::Path;
 use std::sync::Arc;
 

@@ -80,13 +80,8 @@ fn classes_equal_the_classes_of_single_pairs() {
                 .all(|(&actual, &expected_class)| actual as i64 == expected_class)
         );
     }
-    let two_label_model = Model::new(
-        &Config::tiny(300),
-        &[Head::SequenceClassification { labels: 2 }],
-        Device::Cpu,
-        1,
-    )
-    .unwrap();
+    let head = Head::SequenceClassification { labels: 2 };
+    let two_label_model = Model::new(&Config::tiny(300), &[head], Device::Cpu, 1).unwrap();
     let error = classify(&two_label_model, &inputs, 4).unwrap_err().to_string();
     assert!(error.contains("expected [B, 3], got shape"), "{error}");
 }

@@ -26,7 +26,7 @@ fn tokenizer_files_are_found_in_order_of_preference() {
     let damaged = folder_of(&[("tokenizer.json", b"{}"), (MODEL_FILE, &model)]);
     let error = read(damaged.path()).unwrap_err().to_string();
     assert!(error.contains("tokenizer.json: not a Hugging Face tokenizer.json"), "{error}");
-    // The SentencePiece model is read if it is the only tokenizer file, or the requested file.
+    // The SentencePiece model is read if it is the only supported file, or if its path is given.
     let model_only = folder_of(&[(MODEL_FILE, &model), ("vocab.txt", b"")]);
     assert_eq!(read(model_only.path()).unwrap().get_vocab_size(true), 8192);
     assert_eq!(read(model_only.path().join(MODEL_FILE)).unwrap().get_vocab_size(true), 8192);
@@ -41,7 +41,7 @@ fn tokenizer_files_are_found_in_order_of_preference() {
         find(camembert_with_json.path()).unwrap(),
         camembert_with_json.path().join("tokenizer.json")
     );
-    // No supported file.
+    // A folder without a supported file is an error.
     let expect_error = |files: &[(&str, &[u8])], expected: &str| {
         let folder = folder_of(files);
         let error = find(folder.path()).unwrap_err();

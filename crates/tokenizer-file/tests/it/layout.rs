@@ -35,7 +35,7 @@ fn template(single: &str, pair: &str) -> Value {
 }
 
 #[test]
-fn layouts_of_the_families() {
+fn layouts_add_the_special_tokens_of_each_family() {
     for (name, single, pair, other_tokens) in [
         ("tokenizer.json", "<s> A </s>", "<s> A </s> </s> B B </s>", ["<pad>", "<mask>", "<unk>"]),
         (
@@ -214,7 +214,7 @@ fn separately_encoded_words_give_the_tokens_of_the_text() {
         assert_eq!(spacing.after_space("house"), after_space, "{name}");
         assert_eq!(spacing.continuation("house"), continuation, "{name}");
         assert_eq!(spacing.marks_spaces(), after_space != "house");
-        // Each word is encoded as after a space. The concatenated tokens equal the tokens of the
+        // If each word is encoded as after a space, the concatenated tokens equal the tokens of the
         // text.
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
         let word_ids: Vec<u32> =

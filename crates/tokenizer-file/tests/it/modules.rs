@@ -9,7 +9,7 @@ const MODULES_JSON: &str = r#"[{"path": "1_Pooling", "type": "sentence_transform
     {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]"#;
 
 #[test]
-fn the_folder_is_that_of_the_transformer_module() {
+fn the_subfolder_of_the_transformer_module_is_found() {
     let root = folder_of(&[("modules.json", MODULES_JSON.as_bytes())]);
     let message = model_folder(root.path()).unwrap_err().to_string();
     assert!(message.contains("modules.json") && message.contains("copy the whole"), "{message}");

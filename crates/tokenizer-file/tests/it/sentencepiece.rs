@@ -43,8 +43,8 @@ fn xquad_texts() -> Vec<String> {
     texts
 }
 
-/// Applies one of the changes of the golden script's function `changed`.
-fn changed(text: &str, change: usize) -> String {
+/// Applies the change with the number `change`, like `apply_change` in the golden script.
+fn apply_change(text: &str, change: usize) -> String {
     match change {
         1 => NormalizedString::from(text).nfd().get().to_owned(),
         2 => format!("  {}  ", text.replace(' ', "  ")),
@@ -79,7 +79,7 @@ fn changed(text: &str, change: usize) -> String {
 fn texts() -> Vec<String> {
     let short = ["", " ", "  ", "\n", "\u{200b}", "\u{3000}\u{3000}", "<mask>", " <mask> ", "▁"];
     let numbered_texts = xquad_texts().into_iter().enumerate();
-    let changed_texts = numbered_texts.map(|(index, text)| changed(&text, index % 12));
+    let changed_texts = numbered_texts.map(|(index, text)| apply_change(&text, index % 12));
     changed_texts.chain(short.map(str::to_owned)).collect()
 }
 
@@ -102,7 +102,7 @@ fn digest<'r, T: Copy + Into<u32> + 'r>(rows: impl IntoIterator<Item = &'r [T]>)
 }
 
 #[test]
-fn ids_are_those_of_transformers() {
+fn ids_equal_the_ids_of_transformers() {
     let golden = include_str!("../golden/sentencepiece.json");
     let golden: Value = serde_json::from_str(golden).unwrap();
     let texts = texts();
@@ -120,7 +120,7 @@ fn ids_are_those_of_transformers() {
 }
 
 #[test]
-fn ids_of_deberta_are_those_of_transformers() {
+fn deberta_ids_equal_the_ids_of_transformers() {
     let golden: Value = serde_json::from_str(include_str!("../golden/sentencepiece.json")).unwrap();
     let texts: Vec<String> = texts()
         .iter()
@@ -143,7 +143,7 @@ fn ids_of_deberta_are_those_of_transformers() {
 }
 
 #[test]
-fn the_file_equals_the_one_of_transformers() {
+fn the_converted_file_equals_the_file_of_transformers() {
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let expected = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
     let json_text = read_text(&testkit::fixture(MODEL)).unwrap();
@@ -152,7 +152,7 @@ fn the_file_equals_the_one_of_transformers() {
     let written = folder_of(&[("tokenizer.json", json_text.as_bytes())]);
     let layout = Layout::of(&read(written.path()).unwrap()).unwrap();
     assert_eq!((layout.before(), layout.after(), layout.mask()), (0, 2, Ok(8191)));
-    // Without a character table (field 2 of `normalizer_spec`).
+    // A model without a character table (field 2 of `normalizer_spec`) gives a single normaliser.
     let without_table = [&PartialModel::default().bytes()[..], b"\x1a\x00"].concat();
     let folder = folder_of(&[(MODEL, &without_table)]);
     let converted = json(&read_text(&folder.path().join(MODEL)).unwrap());
@@ -262,7 +262,7 @@ fn unsupported_and_damaged_models_are_one_line_errors() {
 
 #[test]
 fn truncated_models_are_errors() {
-    // Truncated at every byte: inside and between the pieces and the specs.
+    // The model is truncated at every byte, both inside and between the pieces and the specs.
     let small_bytes = small_model();
     for end in 0..small_bytes.len() {
         assert!(matches!(read_model(&small_bytes[..end]), Err(Error::Content { .. })), "{end}");

@@ -1,4 +1,4 @@
-//! Tests that trimming a vocabulary does not change the tokens of texts in `used`.
+//! Tests that trimming a vocabulary does not change the tokens of texts whose tokens are in use.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -40,7 +40,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(testkit::case_count(24)))]
 
     #[test]
-    fn texts_have_the_same_tokens(
+    fn trimming_preserves_the_tokens_of_texts(
         file in prop::sample::select(FILES.to_vec()),
         texts in prop::collection::vec(
             prop_oneof![

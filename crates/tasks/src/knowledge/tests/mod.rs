@@ -13,8 +13,9 @@ use transfer_eval::retrieval::{
     CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery,
 };
 
-/// Creates a candidate list. A candidate is an entity and the language of its description. A query
-/// is the language of a mention and the index of the correct candidate.
+/// Creates a candidate list. Each of `candidates` has an entity and the language of its
+/// description. Each of `queries` has the language of a mention and the index of the correct
+/// candidate.
 pub(super) fn candidate_list(
     candidates: &[(&str, &str)],
     queries: &[(&str, usize)],

@@ -16,7 +16,7 @@ use crate::knowledge::*;
 use crate::masked_lm::{MlmTask, masking_vocab};
 use crate::testing::{assert_bf16_is_near_f32_in, fingerprint_of, model, specials, tokenizer};
 
-/// Passages `<s> a b c … </s>` with a mention of two tokens, each with a description.
+/// Passages `<s> a b c … </s>`. Each passage has a mention of two tokens and a description.
 fn examples(count: u32) -> Vec<MentionExample> {
     let example = |k: u32| {
         let words = (0..6 + k % 3).map(|i| 10 + (7 * k + 3 * i) % 900);
@@ -236,7 +236,7 @@ fn examples_of_the_last_batch_have_ids() {
     let fixture = Fixture::new(&examples(3), &triples(1));
     let task = with_first_batch(fixture.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
-    // The batch is full although the data has fewer mentions.
+    // The batch is full, although there are fewer mentions than rows in a batch.
     let task = with_first_batch(fixture.entity_prediction(&losses_config()), 5);
     assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
 }
@@ -265,28 +265,28 @@ fn masked_lm_uses_passages_or_descriptions() {
 
 #[test]
 fn the_fingerprint_depends_on_examples_and_options() {
-    let mentions = |count: u32, temperature: f64| {
+    let entity_hash = |count: u32, temperature: f64| {
         let fixture = Fixture::new(&examples(count), &triples(1));
         let losses =
             KnowledgeLossConfig { mep: ContrastConfig::released(temperature), ..losses_config() };
         fingerprint_of(&fixture.entity_prediction(&losses))
     };
-    let first = mentions(11, 0.2);
-    assert_eq!(first, mentions(11, 0.2));
-    assert_ne!(first, mentions(22, 0.2));
-    assert_ne!(first, mentions(11, 0.3));
-    let triples = |seed: u64, objective: ObjectEntailment| {
+    let first = entity_hash(11, 0.2);
+    assert_eq!(first, entity_hash(11, 0.2));
+    assert_ne!(first, entity_hash(22, 0.2));
+    assert_ne!(first, entity_hash(11, 0.3));
+    let object_hash = |seed: u64, objective: ObjectEntailment| {
         let fixture = Fixture::new(&examples(11), &triples(seed));
         fingerprint_of(&fixture.object_entailment(objective))
     };
-    let first = triples(1, ObjectEntailment::Contrastive);
-    assert_eq!(first, triples(1, ObjectEntailment::Contrastive));
-    assert_ne!(first, triples(2, ObjectEntailment::Contrastive));
-    assert_ne!(first, triples(1, ObjectEntailment::Classification));
+    let first = object_hash(1, ObjectEntailment::Contrastive);
+    assert_eq!(first, object_hash(1, ObjectEntailment::Contrastive));
+    assert_ne!(first, object_hash(2, ObjectEntailment::Contrastive));
+    assert_ne!(first, object_hash(1, ObjectEntailment::Classification));
 }
 
 #[test]
-fn languages_are_numbered_in_order() {
+fn domains_are_numbered_in_alphabetical_order() {
     let [de, en, fr] = ["de", "en", "fr"].map(|code| Language::new(code).unwrap());
     let domains = LanguageDomains::of(&[en, de].into());
     assert_eq!((domains.count(), domains.ids([en, de, en]).unwrap()), (2, vec![1, 0, 1]));
