@@ -121,7 +121,7 @@ impl Placements {
                     scored.len().to_string(),
                     skipped.len().to_string(),
                 ]);
-            table.row(method, cells);
+            table.add_row(method, cells);
         }
         for (limit, shares) in &self.reachable {
             let by_language = languages.iter().filter_map(|code| shares.get(&code.to_string()));
@@ -129,7 +129,7 @@ impl Placements {
             let cells = shares.iter().copied().chain([mean(shares.iter().copied())]);
             let empty = std::iter::repeat_n(String::new(), 9);
             let cells = cells.map(|value| format!("{value:.1}")).chain(empty);
-            table.row(format!("gold spans within {limit}"), cells);
+            table.add_row(format!("gold spans within {limit}"), cells);
         }
         table.to_string()
     }

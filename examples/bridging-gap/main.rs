@@ -63,7 +63,7 @@ fn train(
 
     // Section III-C: extractive question answering, in English only.
     if recipe.center_word_embeddings {
-        word_embeddings::center(model, mean_norm)?;
+        word_embeddings::center_and_scale(model, mean_norm)?;
     }
     let data = questions.data(&recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;

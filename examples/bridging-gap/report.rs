@@ -87,7 +87,7 @@ pub fn write(
         let mapped = means(|model| &model.mapped);
         for (row, percents) in [(arm.clone(), unmapped), (format!("{arm}, mapped"), mapped)] {
             let percent_text = |code| percents.get(code).map(|percent| format!("{percent:.1}"));
-            table.row(&row, languages.iter().map(percent_text).map(cell));
+            table.add_row(&row, languages.iter().map(percent_text).map(cell));
             retrieval.insert(row, percents);
         }
         let matrix = Matrix::over_seeds(arm.as_str(), &seeds);

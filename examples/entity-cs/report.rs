@@ -66,7 +66,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
             let title = title.unwrap_or(arm);
             let cell_text =
                 |column| arm_scores.get(column).map(|score| format!("{score:.digits$}"));
-            table.row(title, columns.iter().map(cell_text).map(cell));
+            table.add_row(title, columns.iter().map(cell_text).map(cell));
             let means = seeds.iter().filter_map(|seed| seed.get("average").copied());
             numbers.push(Measured::of_seeds(title, setting, "avg", metric, means));
             scores.entry(name).or_default().insert(arm, arm_scores);

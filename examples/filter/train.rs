@@ -38,7 +38,7 @@ pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<
     let classifier = start(trial, CLASS_HEAD)?;
     let mut pairs = input.train_pairs(&classifier.tokenizer, &config.encoding)?;
     if trial.arm.source == Source::Unrelated {
-        pairs = ClassPair::unrelated(&pairs)?;
+        pairs = ClassPair::with_unrelated_sources(&pairs)?;
     }
     let fusion = trial.recipe.fusion(trial.arm);
     train(

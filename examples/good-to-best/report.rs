@@ -116,7 +116,7 @@ fn table(arms: &[(&str, ArmSummary)]) -> String {
     for (_, ArmSummary { title, sets: arm_means, .. }) in arms {
         // XQuAD is scored by SQuAD's rules, and all other sets by MLQA's rules.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
-        means.row(title, sets.iter().map(|set| cell(arm_means.get(*set).and_then(mean))));
+        means.add_row(title, sets.iter().map(|set| cell(arm_means.get(*set).and_then(mean))));
     }
     let mut text = means.to_string();
     for set in sets {

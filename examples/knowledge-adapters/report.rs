@@ -92,7 +92,7 @@ pub fn write(
         let mapped = model_values(|trained| trained.mapped.as_ref());
         for (title, seeds) in [(title.clone(), &unmapped), (format!("{title}, mapped"), &mapped)] {
             if !seeds.is_empty() {
-                retrieval_table.row(&title, row(&over_seeds(seeds)));
+                retrieval_table.add_row(&title, row(&over_seeds(seeds)));
                 numbers.extend(measured(&title, seeds));
             }
         }
@@ -108,7 +108,7 @@ pub fn write(
         let average_answers = ("average".to_owned(), answers(&|question| question != Language::EN));
         let answers: Vec<_> =
             languages.iter().map(language_values).chain([average_answers]).collect();
-        answer_table.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
+        answer_table.add_row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
         let (run, names) = ((experiment, results), (name.as_str(), title.as_str()));
         let select = |context, question| context == Language::EN && question != Language::EN;
         numbers.extend(measure_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, select)?);
@@ -119,7 +119,7 @@ pub fn write(
         let loss = over_seeds(losses.iter().copied());
         let language_values = language_model.languages.iter().map(|code| loss.get(code).copied());
         let cells = language_values.chain([Some(MeanInterval::of(means.iter().copied()))]);
-        loss_table.row(title, cells.map(|loss| cell(loss.map(|loss| loss.text(3)))));
+        loss_table.add_row(title, cells.map(|loss| cell(loss.map(|loss| loss.format(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
         // Shared adapters were trained in separate trials, so the updates of these trials are

@@ -89,8 +89,11 @@ pub fn write(
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
         let mean = |select| cell_of(Matrix::mean_over_seeds(&seeds, select));
-        mixed.row(title, MIXED_COLUMNS.map(|(_, select)| mean(select)));
-        table.row(title, diagonal.iter().map(text).chain([xlt, off_diagonal, gxlt].map(cell_of)));
+        mixed.add_row(title, MIXED_COLUMNS.map(|(_, select)| mean(select)));
+        table.add_row(
+            title,
+            diagonal.iter().map(text).chain([xlt, off_diagonal, gxlt].map(cell_of)),
+        );
         let arm = ArmSummary {
             title: title.clone(),
             languages: diagonal.into_iter().collect(),

@@ -222,12 +222,12 @@ impl Task for ClozeTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("config", &self.config).ids("specials", &self.specials.ids());
-        fingerprint.number("examples", self.lengths.len() as u64);
+        fingerprint.add_json("config", &self.config).add_ids("specials", &self.specials.ids());
+        fingerprint.add_number("examples", self.lengths.len() as u64);
         for (language, passages) in (0..).zip(&self.passages) {
-            fingerprint.number("language", language);
+            fingerprint.add_number("language", language);
             for passage in passages {
-                fingerprint.ids("passage", passage);
+                fingerprint.add_ids("passage", passage);
             }
         }
     }

@@ -44,7 +44,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     for result in results.iter() {
         by_seed.insert(result.seed, &result.trained);
         let loss = cell(Some(format!("{:.3}", result.trained.loss)));
-        table.row(result.seed.to_string(), [loss]);
+        table.add_row(result.seed.to_string(), [loss]);
     }
     Ok(experiment.finish(&by_seed, &table.to_string(), "")?)
 }

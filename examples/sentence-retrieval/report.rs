@@ -132,7 +132,10 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
                 tables.push((table, Table::new(table, numbers.iter().map(column))));
             }
             if let Some((_, table)) = tables.iter_mut().find(|(title, _)| *title == table) {
-                table.row(&title, numbers.iter().map(|number| number.mean_interval().to_string()));
+                table.add_row(
+                    &title,
+                    numbers.iter().map(|number| number.mean_interval().to_string()),
+                );
             }
             let intervals = numbers.iter().map(|number| (column(number), number.mean_interval()));
             scores.insert(title, intervals.collect::<BTreeMap<_, _>>());

@@ -80,7 +80,7 @@ impl InferenceModes<'_> {
                 numbers.push(measured);
                 let difference = cell(against_control.map(|value| format!("{value:+}")));
                 let cells = self.languages.iter().map(score).chain([average, difference]);
-                table.row(format!("{title}, {mode}"), cells);
+                table.add_row(format!("{title}, {mode}"), cells);
                 modes.insert(mode, ModeSummary { scores, against_control });
             }
             let seconds = results.over_seeds(arm, |trial| trial.seconds).mean;

@@ -104,7 +104,7 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<TaskResults>)])
             let task = models.iter().find(|task| task.model == model)?;
             task.summary.scores.get(&task.metric)?.get(AVERAGE).copied()
         };
-        table.row(model, tasks.iter().map(mean).map(cell));
+        table.add_row(model, tasks.iter().map(mean).map(cell));
     }
     table.to_string()
 }
@@ -125,17 +125,20 @@ fn language_tables(row: &Row, models: &[TaskResults]) -> String {
         let mut table = Table::new(format!("{}, {metric}", row.title), codes.iter().copied());
         for TaskResults { model, summary, .. } in models {
             let intervals = summary.scores.get(metric);
-            table.row(*model, codes.iter().map(|&code| cell(intervals.and_then(|s| s.get(code)))));
+            table.add_row(
+                *model,
+                codes.iter().map(|&code| cell(intervals.and_then(|s| s.get(code)))),
+            );
             if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
                 let value = |&code: &&String| cell(best.get(code).copied().map(MeanInterval::from));
-                table.row(format!("{model} (max)"), codes.iter().map(value));
+                table.add_row(format!("{model} (max)"), codes.iter().map(value));
             }
         }
         // The baselines depend only on the tokenizer, so only the first model's baselines are
         // shown.
         for (suffix, title) in BASELINE_ROWS {
             if let Some(baseline_scores) = first.summary.scores.get(&format!("{metric}{suffix}")) {
-                table.row(title, codes.iter().map(|&code| cell(baseline_scores.get(code))));
+                table.add_row(title, codes.iter().map(|&code| cell(baseline_scores.get(code))));
             }
         }
         text.push_str(&format!("\n{table}"));

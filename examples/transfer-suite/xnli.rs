@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use experiment::{InputPath, write_text};
 use serde::{Deserialize, Serialize};
-use tasks::sequence_classification::{SequenceClassificationTask, classify};
+use tasks::sequence_classification::{SequenceClassificationTask, classify_nli};
 use trainer::{Task, TrainConfig};
 use transfer_eval::xnli::{
     NliConfig, NliExample, NliInput, NliLabel, encode_nli, read_nli, score_nli,
@@ -93,7 +93,7 @@ impl Benchmark for Xnli {
         };
         let languages: BTreeSet<String> = pairs.iter().map(|pair| pair.language.clone()).collect();
         let score = move |predictions: Option<&Path>| {
-            let labels = classify(&model.model, &inputs, self.evaluation_batch_size)?;
+            let labels = classify_nli(&model.model, &inputs, self.evaluation_batch_size)?;
             if let Some(folder) = predictions {
                 let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();
                 write_text(folder.join("test.txt"), &(names.join("\n") + "\n"))?;

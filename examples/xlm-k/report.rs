@@ -128,7 +128,7 @@ fn table(rows: &[&Row]) -> String {
         cells.extend([hits_cell("xep_seen"), accuracy_cell("xep"), hits_cell("xep")]);
         cells.extend([accuracy_cell("xep_new"), accuracy_cell("xor"), hits_cell("xor")]);
         cells.push(cell(row.xor_by_relation));
-        table.row(&row.title, cells);
+        table.add_row(&row.title, cells);
     }
     let notes = PROBES.iter().filter_map(|(key, name, _)| {
         let probe = rows.iter().find_map(|row| row.probe(key))?;

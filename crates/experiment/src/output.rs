@@ -84,7 +84,7 @@ use crate::{Error, Experiment, Recipe, log};
 ///     }
 ///
 ///     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-///         fingerprint.serialize("numbers", &self.numbers);
+///         fingerprint.add_json("numbers", &self.numbers);
 ///     }
 ///
 ///     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -119,7 +119,7 @@ use crate::{Error, Experiment, Recipe, log};
 ///     let mut summary = BTreeMap::new();
 ///     for arm in experiment.arms() {
 ///         let distance = MeanInterval::of(results.of_arm(arm).map(|result| result.evaluated));
-///         table.row(arm, [cell(Some(distance))]);
+///         table.add_row(arm, [cell(Some(distance))]);
 ///         summary.insert(arm, distance.mean);
 ///     }
 ///     experiment.finish(&summary, &table.to_string(), "")?;

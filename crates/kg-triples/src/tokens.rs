@@ -1,7 +1,7 @@
 //! Encoding of texts as token ids.
 use std::ops::Range;
 
-use tokenizer_file::{Layout, LayoutError, trim_dropped};
+use tokenizer_file::{Layout, LayoutError, trim_removed_start};
 use tokenizers::Tokenizer;
 
 use crate::Error;
@@ -78,7 +78,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// Encodes `text`, which must not begin or end with white space.
     pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, Error> {
-        let body = trim_dropped(tokenizer, text);
+        let body = trim_removed_start(tokenizer, text);
         let encoding = tokenizer.encode_char_offsets(body, false).map_err(encode_error(text))?;
         let skipped = text.chars().count() - body.chars().count();
         let offsets = encoding.get_offsets().iter();

@@ -26,17 +26,18 @@ pub use files::{json_bytes, read_json, write_files};
 pub use language::{Language, LanguageError};
 pub use matrix::{
     Average, Cell, FileScore, MLQA_LANGUAGES, Matrix, Metric, SetScores, SetSummary,
-    TABLE_ONE_LANGUAGES, TableOrder, set_tables, table_one,
+    TABLE_ONE_LANGUAGES, TableLanguage, set_tables, table_one,
 };
 pub use metric::{
     BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore, LanguageScores,
     MeanScore, NBest, NBestFile, Normalization, NullOdds, Predictions, QuestionScore, Score,
-    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, boundaries, boundary_classes, score,
+    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, boundary_classes, count_boundaries, score,
     score_by_language, score_files, score_squad2, top_k_exact_match, write_n_best,
 };
 pub use questions::{
-    Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, Question, QuestionSource,
-    QuestionSources, TextSample, check_file, dataset_names, language_file, pair, squad,
+    Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, LanguageCounts, Question,
+    QuestionSource, QuestionSources, check_file, dataset_names, language_file, pair_languages,
+    squad,
 };
 pub use results::{AVERAGE, MeanInterval};
 #[cfg(feature = "windows")]

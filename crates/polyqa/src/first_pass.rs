@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
-use mlqa_eval::{NBest, TextSample};
+use mlqa_eval::{LanguageCounts, NBest};
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::retriever::Vector;
@@ -50,7 +50,7 @@ pub struct FirstPass<'a> {
     scorer: Scorer<usize>,
     /// The index of the document of each passage.
     document_indices: Vec<usize>,
-    sample: TextSample,
+    sample: LanguageCounts,
     dense: Option<(&'a Retriever, Vec<Vector>)>,
 }
 
@@ -90,7 +90,7 @@ impl FirstPass<'_> {
         }
         let mean_words = n_words / to_f32(count.max(1));
         let embedder = EmbedderBuilder::<u32, WordTokenizer>::with_avgdl(mean_words).build();
-        let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
+        let (mut scorer, mut sample) = (Scorer::new(), LanguageCounts::default());
         let (mut document_indices, mut sampled_bytes) = (Vec::with_capacity(count), 0);
         for passage in documents.passages() {
             let (document, passage) = passage?;
@@ -241,7 +241,7 @@ impl FirstPass<'_> {
     /// Returns the scripts or languages of the question and of the documents if the two seem to
     /// differ. In this case, BM25 cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
-        let mut question_sample = TextSample::default();
+        let mut question_sample = LanguageCounts::default();
         question_sample.add(question);
         question_sample.differs_from(&self.sample)
     }

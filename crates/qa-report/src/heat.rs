@@ -125,7 +125,7 @@ fn heat_cell(
     run: &str,
 ) -> HeatCell {
     let (MeanInterval { mean: score, half_width }, questions) = (metric.of(cell), cell.questions);
-    let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
+    let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).format(2));
     let pair = format!("{run}: {} context, {} question", context.name(), question.name());
     let mut tip = format!("{pair}: F1 {f1}, EM {em}");
     if cell.questions > 0 {
@@ -172,7 +172,7 @@ fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> He
         columns.extend(matrix.cells().map(|(context, question, _)| (context, question)));
     }
     columns.sort_by_key(|&(context, question)| {
-        (mlqa_eval::TableOrder(context), mlqa_eval::TableOrder(question))
+        (mlqa_eval::TableLanguage(context), mlqa_eval::TableLanguage(question))
     });
     columns.dedup();
     let row = |(run, matrix): &(&str, Matrix)| -> Vec<Option<HeatCell>> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     AVERAGE, Cell, DatasetName, Language, Matrix, Normalization, QuestionSource, QuestionSources,
-    TableOrder, read_json,
+    TableLanguage, read_json,
 };
 use serde_json::Value as Json;
 
@@ -23,9 +23,9 @@ pub(crate) struct Pair {
     /// Name of the data set, such as `mlqa`; empty if the run has only one data set.
     pub set: String,
     /// Language of context and answer.
-    pub context: TableOrder,
+    pub context: TableLanguage,
     /// Language of the question.
-    pub question: TableOrder,
+    pub question: TableLanguage,
 }
 
 impl Pair {

@@ -146,7 +146,7 @@ pub(crate) const CLASSES: [&str; 6] =
 /// Returns the shares of [`CLASSES`] in percent.
 fn class_shares(counts: &BoundaryCounts) -> Vec<f64> {
     let questions = counts.questions().max(1) as f64;
-    let classes = BoundaryClass::ALL.iter().map(|class| counts.share(*class));
+    let classes = BoundaryClass::ALL.iter().map(|class| counts.percentage(*class));
     classes.chain([100.0 * counts.unanswered as f64 / questions]).collect()
 }
 

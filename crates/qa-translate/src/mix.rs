@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use atomic_file::FileSet;
-use mlqa_eval::{Dataset, DatasetName, Language, Question, TableOrder};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, TableLanguage};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -107,14 +107,16 @@ pub struct MixReport {
 
 impl MixReport {
     /// Returns the passage language, question language and number of rows of each pair of
-    /// languages, sorted by [`TableOrder`](mlqa_eval::TableOrder).
+    /// languages, sorted by [`TableLanguage`](mlqa_eval::TableLanguage).
     pub fn in_table_order(&self) -> Vec<(Language, Language, usize)> {
         let mut pairs: Vec<(Language, Language, usize)> = self
             .rows
             .iter()
             .map(|(&(context, question), &rows)| (context, question, rows))
             .collect();
-        pairs.sort_by_key(|&(context, question, _)| (TableOrder(context), TableOrder(question)));
+        pairs.sort_by_key(|&(context, question, _)| {
+            (TableLanguage(context), TableLanguage(question))
+        });
         pairs
     }
 }

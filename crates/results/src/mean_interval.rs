@@ -69,7 +69,7 @@ impl MeanInterval {
     }
 
     /// Formats mean and interval with `decimals` decimals.
-    pub fn text(&self, decimals: usize) -> String {
+    pub fn format(&self, decimals: usize) -> String {
         format!("{self:.decimals$}")
     }
 }

@@ -45,7 +45,7 @@ impl Measured {
     /// use results::{Measured, MeanInterval};
     ///
     /// let number = Measured::new("ours", "NER", "de", "f1", MeanInterval::of([72.0, 74.0]));
-    /// assert_eq!((number.value, number.mean_interval().text(1)), (73.0, "73.0 ± 12.7".to_owned()));
+    /// assert_eq!((number.value, number.mean_interval().format(1)), (73.0, "73.0 ± 12.7".to_owned()));
     /// assert_eq!(Measured::new("ours", "NER", "de", "f1", 72.9).half_width, None);
     /// ```
     pub fn new(

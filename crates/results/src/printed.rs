@@ -131,7 +131,7 @@ impl PrintedTable {
                 };
                 if values.is_empty() { MISSING.to_owned() } else { values.join(" / ") }
             };
-            table.row(row, columns.iter().map(cell_text));
+            table.add_row(row, columns.iter().map(cell_text));
         }
         table.to_string()
     }

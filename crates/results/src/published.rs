@@ -24,11 +24,11 @@ pub struct Published {
     pub note: String,
 }
 
-/// The CSV file with the numbers of [`published`].
+/// The CSV file with the numbers of [`published_results`].
 pub const PUBLISHED_CSV: &str = include_str!("../data/published.csv");
 
 /// Returns all numbers, in the order of papers and tables.
-pub fn published() -> &'static [Published] {
+pub fn published_results() -> &'static [Published] {
     static ROWS: OnceLock<Vec<Published>> = OnceLock::new();
     // `flatten` skips rows that do not parse; a test asserts that all rows of the file parse.
     ROWS.get_or_init(|| {
@@ -38,7 +38,7 @@ pub fn published() -> &'static [Published] {
 
 /// Returns the ids of all tables, in order.
 pub fn table_ids() -> Vec<&'static str> {
-    let mut ids: Vec<&str> = published().iter().map(|row| row.table.as_str()).collect();
+    let mut ids: Vec<&str> = published_results().iter().map(|row| row.table.as_str()).collect();
     ids.dedup();
     ids
 }
@@ -56,7 +56,7 @@ pub fn select(
     language: Option<&str>,
 ) -> Vec<&'static Published> {
     let model = model.map(str::to_lowercase);
-    published()
+    published_results()
         .iter()
         .filter(|row| table.is_none_or(|table| row.table == table))
         .filter(|row| model.as_ref().is_none_or(|part| row.model.to_lowercase().contains(part)))

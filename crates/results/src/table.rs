@@ -22,8 +22,8 @@ pub fn cell(value: Option<impl Display>) -> String {
 /// use results::{MeanInterval, Table, cell};
 ///
 /// let mut table = Table::new("F1", ["en", "de"]);
-/// table.row("base", [cell(Some(MeanInterval::of([22.0]))), cell(None::<MeanInterval>)]);
-/// table.row("injected", [cell(Some(MeanInterval { mean: 25.0, half_width: Some(0.5) }))]);
+/// table.add_row("base", [cell(Some(MeanInterval::of([22.0]))), cell(None::<MeanInterval>)]);
+/// table.add_row("injected", [cell(Some(MeanInterval { mean: 25.0, half_width: Some(0.5) }))]);
 /// assert_eq!(
 ///     table.to_string(),
 ///     "| F1 | en | de |\n|---|---:|---:|\n| base | 22.0 | – |\n| injected | 25.0 ± 0.5 | – |\n"
@@ -55,7 +55,7 @@ impl Table {
     }
 
     /// Adds a row; missing cells are filled with [`MISSING`].
-    pub fn row(
+    pub fn add_row(
         &mut self,
         title: impl Into<String>,
         cells: impl IntoIterator<Item = impl Into<String>>,
@@ -98,14 +98,14 @@ mod tests {
     #[test]
     fn separators_and_line_breaks_in_titles_are_escaped() {
         let mut table = Table::new("a|b", ["x"]);
-        table.row("two\nlines", ["1"]);
+        table.add_row("two\nlines", ["1"]);
         assert_eq!(table.to_string(), "| a\\|b | x |\n|---|---:|\n| two lines | 1 |\n");
     }
 
     #[test]
     fn text_columns_are_left_aligned() {
         let mut table = Table::new("", ["run", "F1"]).with_text_columns(&["run"]);
-        table.row("en", ["a", "1"]);
+        table.add_row("en", ["a", "1"]);
         assert_eq!(table.to_string(), "| | run | F1 |\n|---|---|---:|\n| en | a | 1 |\n");
     }
 }

@@ -86,8 +86,8 @@ impl<S: ExampleSource> ExampleSource for Endless<S> {
     }
 
     /// Returns the number of examples in an epoch of the source.
-    fn examples(&self) -> Option<u64> {
-        self.source.examples()
+    fn example_count(&self) -> Option<u64> {
+        self.source.example_count()
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {

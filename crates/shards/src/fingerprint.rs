@@ -19,9 +19,9 @@ use crate::{Error, Result};
 ///
 /// let hash = |rows: &[&[u32]]| {
 ///     let mut fingerprint = Fingerprint::new();
-///     fingerprint.serialize("dropout", &0.1);
+///     fingerprint.add_json("dropout", &0.1);
 ///     for row in rows {
-///         fingerprint.ids("input_ids", row);
+///         fingerprint.add_ids("input_ids", row);
 ///     }
 ///     fingerprint.finish()
 /// };
@@ -57,12 +57,12 @@ impl Fingerprint {
     }
 
     /// Adds a number.
-    pub fn number(&mut self, name: &str, value: u64) -> &mut Self {
+    pub fn add_number(&mut self, name: &str, value: u64) -> &mut Self {
         self.add(name, value.to_le_bytes())
     }
 
     /// Adds a list of token ids or labels. The hash does not depend on the integer type of the ids.
-    pub fn ids<I: Copy + Into<i64>>(&mut self, name: &str, ids: &[I]) -> &mut Self {
+    pub fn add_ids<I: Copy + Into<i64>>(&mut self, name: &str, ids: &[I]) -> &mut Self {
         self.start_field(name, 8 * ids.len() as u64);
         for &id in ids {
             let id: i64 = id.into();
@@ -73,7 +73,7 @@ impl Fingerprint {
 
     /// Adds a value as the SHA-256 of its JSON text. If JSON cannot represent the value (a map with
     /// keys other than strings), [`finish`](Self::finish) returns an error.
-    pub fn serialize<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
+    pub fn add_json<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
         let mut json_hash = Sha256::new();
         match serde_json::to_writer(&mut json_hash, value) {
             Ok(()) => self.add(name, json_hash.finalize()),
@@ -129,7 +129,7 @@ mod tests {
     fn a_field_that_json_cannot_represent_is_named() {
         let mut fingerprint = Fingerprint::new();
         let pairs = BTreeMap::from([(("en", "de"), 1)]);
-        fingerprint.serialize("pairs", &pairs).number("n", 1);
+        fingerprint.add_json("pairs", &pairs).add_number("n", 1);
         let error = fingerprint.finish().unwrap_err().to_string();
         assert!(error.starts_with("fingerprint, field pairs: "), "{error}");
     }

@@ -184,7 +184,7 @@ impl FileDigest {
 /// let counts = serde_json::json!({ "rows": 2 });
 /// folder.finish(Preparation { program: "count", seed: None, counts })?;
 ///
-/// assert_eq!(Shards::open([&out])?.lines(), 2); // the lines of `train`
+/// assert_eq!(Shards::open([&out])?.line_count(), 2); // the lines of `train`
 /// let manifest = Manifest::read(&out)?.ok_or("no manifest")?;
 /// manifest.check(&out)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

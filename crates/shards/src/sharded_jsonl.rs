@@ -28,7 +28,7 @@ use crate::{
 /// std::fs::write(folder.path().join("1.jsonl"), "{\"input_ids\": [0, 2]}\n")?;
 /// let shards = Shards::open([folder.path()])?;
 /// let mut rows = ShardedJsonl::<Row>::new(shards, ShuffleConfig::default())?;
-/// assert_eq!(rows.examples(), Some(2));
+/// assert_eq!(rows.example_count(), Some(2));
 /// rows.start_epoch(0, rng_for(1, "order", 0))?;
 /// let (first, position) = (rows.next_example()?, rows.position());
 /// let second = rows.next_example()?.map(|row| row.input_ids);
@@ -50,7 +50,7 @@ impl<T> ShardedJsonl<T> {
     /// # Errors
     /// The errors of [`ShuffleConfig::validate`].
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
-        let example_count = shards.lines();
+        let example_count = shards.line_count();
         let lines = ShuffledLines::new(shards, config)?;
         Ok(Self { lines, example_count, example_type: PhantomData })
     }
@@ -78,12 +78,12 @@ impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
         self.lines.seek(position)
     }
 
-    fn examples(&self) -> Option<u64> {
+    fn example_count(&self) -> Option<u64> {
         Some(self.example_count)
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.number("examples", self.example_count);
+        fingerprint.add_number("examples", self.example_count);
         self.lines.fingerprint(fingerprint);
     }
 }

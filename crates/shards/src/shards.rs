@@ -110,7 +110,7 @@ impl ShardFile {
     }
 
     /// Returns the number of non-blank lines, which are the examples.
-    pub fn lines(&self) -> u64 {
+    pub fn line_count(&self) -> u64 {
         self.lines
     }
 
@@ -202,7 +202,7 @@ impl ShardFile {
 ///     max_length = max_length.max(line.parse::<Row>()?.input_ids.len());
 ///     Ok(())
 /// })?;
-/// assert_eq!((shards.files().len(), shards.lines(), max_length), (2, 2, 3));
+/// assert_eq!((shards.files().len(), shards.line_count(), max_length), (2, 2, 3));
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -288,7 +288,7 @@ impl Shards {
     }
 
     /// Returns the number of non-blank lines of all files.
-    pub fn lines(&self) -> u64 {
+    pub fn line_count(&self) -> u64 {
         self.files.iter().map(|file| file.lines).sum()
     }
 

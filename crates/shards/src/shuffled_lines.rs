@@ -49,7 +49,7 @@ impl ShuffleConfig {
     /// Returns whether all lines of `shards` fit in one block.
     pub fn fits_in_block(&self, shards: &Shards) -> bool {
         let bytes: u64 = shards.files().iter().map(ShardFile::bytes).sum();
-        shards.lines() <= self.lines as u64 && bytes <= self.bytes as u64
+        shards.line_count() <= self.lines as u64 && bytes <= self.bytes as u64
     }
 
     /// Rejects values of 0.
@@ -301,7 +301,7 @@ impl ShuffledLines {
 
     /// Adds the contents of the shards and the options that determine the order to the fingerprint.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("shuffle", &self.config);
+        fingerprint.add_json("shuffle", &self.config);
         self.shards.fingerprint(fingerprint);
     }
 }

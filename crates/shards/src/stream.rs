@@ -52,7 +52,7 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 ///     }
 ///
 ///     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-///         fingerprint.number("end", u64::from(self.end));
+///         fingerprint.add_number("end", u64::from(self.end));
 ///     }
 /// }
 /// ```
@@ -85,7 +85,7 @@ pub trait ExampleSource {
     fn seek(&mut self, position: Self::Position) -> Result<(), SourceError>;
 
     /// Returns the number of examples in an epoch, if known.
-    fn examples(&self) -> Option<u64> {
+    fn example_count(&self) -> Option<u64> {
         None
     }
 
@@ -120,7 +120,7 @@ pub trait BatchStream {
     fn seek(&mut self, position: &serde_json::Value) -> Result<(), SourceError>;
 
     /// Returns the number of examples in an epoch, if known.
-    fn examples(&self) -> Option<u64>;
+    fn example_count(&self) -> Option<u64>;
 }
 
 /// Example lengths of a streamed batch, and whether it is the last batch of the epoch.
@@ -226,7 +226,7 @@ impl<S: ExampleSource> BatchStream for ExampleStream<S> {
         self.read_next()
     }
 
-    fn examples(&self) -> Option<u64> {
-        self.source.examples()
+    fn example_count(&self) -> Option<u64> {
+        self.source.example_count()
     }
 }

@@ -8,7 +8,7 @@ use ndarray::Array2;
 use qa_translate::{ProjectionConfig, project};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
-use tokenizer_file::trim_dropped;
+use tokenizer_file::trim_removed_start;
 use tokenizers::Tokenizer;
 use xlmr_model::{Inputs, SpecialTokens};
 
@@ -280,7 +280,7 @@ type TokenSpan = Option<(usize, usize)>;
 /// # Errors
 /// [`Error::Tokenizer`].
 pub(crate) fn tokenize(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, TokenSpan)>> {
-    let trimmed = trim_dropped(tokenizer, text);
+    let trimmed = trim_removed_start(tokenizer, text);
     let encoding = tokenizer.encode_char_offsets(trimmed, false);
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
     let characters: Vec<char> = text.chars().collect();

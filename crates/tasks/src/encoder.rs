@@ -227,7 +227,7 @@ impl Encoder for Model {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("config", &self.config().to_json());
+        fingerprint.add_json("config", &self.config().to_json());
         if self.precision() != Precision::F32 {
             fingerprint.add("precision", self.precision().name());
         }

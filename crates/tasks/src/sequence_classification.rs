@@ -64,7 +64,7 @@ impl Task for SequenceClassificationTask<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for (input_ids, class) in &self.rows {
-            fingerprint.ids("input_ids", input_ids).ids("class", &[*class]);
+            fingerprint.add_ids("input_ids", input_ids).add_ids("class", &[*class]);
         }
     }
 
@@ -148,17 +148,17 @@ pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> 
 ///
 /// # Example
 /// ```
-/// use tasks::sequence_classification::classify;
+/// use tasks::sequence_classification::classify_nli;
 /// use transfer_eval::xnli::NliInput;
 /// use xlmr_model::{Config, Head, Model};
 ///
 /// let head = Head::SequenceClassification { labels: 3 };
 /// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
 /// let pair = NliInput { input_ids: vec![0, 11, 2, 2, 12, 2], label: 1 };
-/// assert_eq!(classify(&model, &[pair], 32)?.len(), 1);
+/// assert_eq!(classify_nli(&model, &[pair], 32)?.len(), 1);
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn classify(
+pub fn classify_nli(
     model: &dyn Encoder,
     inputs: &[NliInput],
     batch_size: usize,

@@ -184,7 +184,7 @@ impl<T> ExampleSource for LineExamples<T> {
         Ok(())
     }
 
-    fn examples(&self) -> Option<u64> {
+    fn example_count(&self) -> Option<u64> {
         self.example_count
     }
 
@@ -253,7 +253,7 @@ mod tests {
         let hash = |examples: &ShardExamples<[usize; 2]>| {
             let mut fingerprint = Fingerprint::new();
             examples.fingerprint(&mut fingerprint, |fingerprint, [line, part]| {
-                fingerprint.number("line", *line as u64).number("part", *part as u64);
+                fingerprint.add_number("line", *line as u64).add_number("part", *part as u64);
             });
             fingerprint.finish().unwrap()
         };

@@ -259,11 +259,11 @@ impl Task for TextPairTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("kind", &self.kind).serialize("config", &self.config);
+        fingerprint.add_json("kind", &self.kind).add_json("config", &self.config);
         for Example { query, key, entity, similarity } in &self.examples {
-            fingerprint.ids("query", query).ids("key", key).add("entity", entity);
+            fingerprint.add_ids("query", query).add_ids("key", key).add("entity", entity);
             if let Some(similarity) = similarity {
-                fingerprint.serialize("similarity", similarity);
+                fingerprint.add_json("similarity", similarity);
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{Encoder, Result};
 /// assert!((mean_norm(&model)? - norm * 49.0 / 50.0).abs() < 1e-6);
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn center(model: &dyn Encoder, norm: f64) -> Result<()> {
+pub fn center_and_scale(model: &dyn Encoder, norm: f64) -> Result<()> {
     tch::no_grad(|| -> Result<()> {
         let mut embeddings = model.word_embeddings().shallow_clone();
         let centered =
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn centered_embeddings_have_the_given_norm_and_pad_is_zero() {
         let model = model(50);
-        center(&model, 3.0).unwrap();
+        center_and_scale(&model, 3.0).unwrap();
         let embeddings = model.word_embeddings().detach();
         let norms =
             Vec::<f32>::try_from(embeddings.norm_scalaropt_dim(2.0, [-1i64], false)).unwrap();

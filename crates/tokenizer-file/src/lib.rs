@@ -21,13 +21,13 @@ mod offsets;
 mod sentencepiece;
 mod spacing;
 mod trim;
-mod trim_dropped;
+mod trim_removed_start;
 
 pub use folder::{find, model_folder};
 pub use layout::{Layout, LayoutError};
 pub use spacing::Spacing;
 pub use trim::{Trimmed, trim};
-pub use trim_dropped::trim_dropped;
+pub use trim_removed_start::trim_removed_start;
 
 /// A tokenizer file that cannot be loaded.
 #[derive(Debug, thiserror::Error)]

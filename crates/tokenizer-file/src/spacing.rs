@@ -71,7 +71,7 @@ impl Spacing {
     ///
     /// # Errors
     /// Errors of `Tokenizer::encode_fast`.
-    pub fn begins_after(&self, tokenizer: &Tokenizer, before: &str) -> Result<bool> {
+    pub fn word_begins_after(&self, tokenizer: &Tokenizer, before: &str) -> Result<bool> {
         let Some(last_char) =
             before.chars().next_back().filter(|_| !self.continuation_prefix.is_empty())
         else {

@@ -43,10 +43,10 @@ mod tests {
             hash(|fields| fields.add("a", "bc")),
             hash(|fields| fields.add("ab", "c")),
             hash(|fields| fields.add("a", "b").add("", "c")),
-            hash(|fields| fields.ids("a", &[1u32, 2])),
-            hash(|fields| fields.ids("a", &[1u32]).ids("a", &[2u32])),
-            hash(|fields| fields.number("a", 1)),
-            hash(|fields| fields.serialize("a", "bc")),
+            hash(|fields| fields.add_ids("a", &[1u32, 2])),
+            hash(|fields| fields.add_ids("a", &[1u32]).add_ids("a", &[2u32])),
+            hash(|fields| fields.add_number("a", 1)),
+            hash(|fields| fields.add_json("a", "bc")),
             hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1i64, 2]))),
             hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
             hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
@@ -55,8 +55,8 @@ mod tests {
             assert!(hashes.iter().skip(index + 1).all(|other| other != hash), "{index}");
         }
         assert_eq!(
-            hash(|fields| fields.ids("a", &[1u32, 2])),
-            hash(|fields| fields.ids("a", &[1i64, 2]))
+            hash(|fields| fields.add_ids("a", &[1u32, 2])),
+            hash(|fields| fields.add_ids("a", &[1i64, 2]))
         );
     }
 }

@@ -299,7 +299,7 @@ impl<T: Task> Task for BestEpoch<'_, T> {
         self.task.fingerprint(fingerprint);
         fingerprint
             .add("selection", &self.selection.rule)
-            .serialize("scores", &self.selection.names);
+            .add_json("scores", &self.selection.names);
         if self.selection.include_initial {
             fingerprint.add("scored from", "the start");
         }

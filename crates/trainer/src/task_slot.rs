@@ -170,7 +170,7 @@ pub(crate) fn check_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()>
         }
         let is_empty = match slot.task.examples() {
             Examples::Indexed(lengths) => lengths.is_empty(),
-            Examples::Streamed(stream) => stream.examples() == Some(0),
+            Examples::Streamed(stream) => stream.example_count() == Some(0),
         };
         if is_empty {
             return Err(Error::NoExamples { stage: label(stage, names.len(), &slot.name) });
@@ -240,7 +240,7 @@ pub(crate) fn stage_fingerprint(
     Tasks { slots, updates }: &Tasks<'_>,
 ) -> Result<String> {
     let mut stage = Fingerprint::new();
-    stage.serialize("config", &config.identity());
+    stage.add_json("config", &config.identity());
     if *updates == Updates::Summed {
         stage.add("updates", "summed");
     }
@@ -254,11 +254,11 @@ pub(crate) fn stage_fingerprint(
         let mut task = Fingerprint::new();
         slot.task.fingerprint(&mut task);
         stage
-            .number("batch_size", config.batch_size as u64)
-            .number("batches_per_round", u64::from(slot.batches_per_round))
+            .add_number("batch_size", config.batch_size as u64)
+            .add_number("batches_per_round", u64::from(slot.batches_per_round))
             .add("task", task.finish()?);
         if slot.weight != 1.0 {
-            stage.serialize("weight", &slot.weight);
+            stage.add_json("weight", &slot.weight);
         }
     }
     Ok(stage.finish()?)

@@ -103,7 +103,7 @@ impl<'s, 't> TaskState<'s, 't> {
             }
             Examples::Streamed(stream) => {
                 let per_epoch =
-                    stream.examples().map(|count| count.div_ceil(batch_size as u64).max(1));
+                    stream.example_count().map(|count| count.div_ceil(batch_size as u64).max(1));
                 (Order::Streamed(StreamPosition::default()), per_epoch)
             }
         };

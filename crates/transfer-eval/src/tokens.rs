@@ -77,7 +77,7 @@ impl Pieces {
             Some(last) if last.is_whitespace() => Ok(true),
             Some(_) => self
                 .spacing
-                .begins_after(&self.tokenizer, before)
+                .word_begins_after(&self.tokenizer, before)
                 .map_err(|error| Error::Tokenizer(format!("on {before:?}: {error}"))),
         }
     }

@@ -212,7 +212,7 @@ fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
             None => [MISSING, MISSING, NOT_RUN].map(str::to_owned),
         };
         let measured_on = format!("{metric}, {setting}; {}", claim.data);
-        table.row(
+        table.add_row(
             &claim.claim,
             [claim.control.clone(), measured_on].into_iter().chain(result_cells),
         );

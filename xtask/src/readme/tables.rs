@@ -136,7 +136,10 @@ fn table_of(numbers: &[Measured]) -> Table {
     let mut table = Table::new("mean over languages", &columns);
     for model in models {
         let find = |name: &String| means().find(|one| &one.model == model && column(one) == *name);
-        table.row(model, columns.iter().map(|name| cell(find(name).map(Measured::mean_interval))));
+        table.add_row(
+            model,
+            columns.iter().map(|name| cell(find(name).map(Measured::mean_interval))),
+        );
     }
     table
 }

@@ -318,7 +318,7 @@ fn files_are_parallel_squad_json() {
     for (_, text) in &files {
         // The keys `head_start` and `head_length` must delimit an entity's label in each question.
         for qa in squad::File::parse(text, "questions.json").unwrap().questions() {
-            let number = |key| qa.field(key, "questions.json").unwrap().unwrap();
+            let number = |key| qa.parse_field(key, "questions.json").unwrap().unwrap();
             let head = substring(&qa.question, number("head_start"), number("head_length"));
             let is_label =
                 |id| ["en", "de", "zh"].map(|code| graph.label(id, code)).contains(&Some(&head));

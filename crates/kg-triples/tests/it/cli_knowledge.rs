@@ -289,7 +289,7 @@ fn the_manifest_describes_the_folder() {
     manifest.check(&output).unwrap();
     assert_eq!((manifest.program.as_str(), manifest.seed), ("kg-triples mentions", Some(42)));
     assert!(manifest.inputs.contains_key(Path::new("entities.de.jsonl")), "{:?}", manifest.inputs);
-    let lines = Shards::open([&output]).unwrap().lines();
+    let lines = Shards::open([&output]).unwrap().line_count();
     assert_eq!(manifest.counts["train"]["examples"], lines);
     assert_eq!(manifest.counts["train"]["by_language"].as_object().unwrap().len(), 3);
     let texts: Vec<MentionExample> = probe(&output, "unseen-texts");

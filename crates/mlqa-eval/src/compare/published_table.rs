@@ -84,7 +84,7 @@ pub fn comparison_markdown(rows: &[PublishedComparison]) -> String {
         let run = row.run.map(|run| format!("{run:.2}"));
         let difference = row.difference().map(|points| format!("{points:+.2}"));
         let numbers = [format!("{value:.2}"), cell(run), cell(difference)];
-        table.row(model, labels.into_iter().chain(numbers));
+        table.add_row(model, labels.into_iter().chain(numbers));
     }
     table.to_string()
 }

@@ -6,7 +6,7 @@ use results::{ScoreMeans, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{json_bytes, read_json, write_json};
-use crate::{Error, Language, Score, TableOrder};
+use crate::{Error, Language, Score, TableLanguage};
 
 /// Scores of one pair of languages, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -88,7 +88,7 @@ pub struct Matrix {
     /// Title of the tables.
     pub title: String,
     /// Cells by (context, question). Sums are computed in the order of these keys.
-    cells: BTreeMap<(TableOrder, TableOrder), Cell>,
+    cells: BTreeMap<(TableLanguage, TableLanguage), Cell>,
 }
 
 impl Matrix {
@@ -117,18 +117,18 @@ impl Matrix {
         self.cells.is_empty()
     }
 
-    /// Iterates over (context, question, cell), sorted by context and question in [`TableOrder`].
+    /// Iterates over (context, question, cell), sorted by context and question in [`TableLanguage`].
     /// The answer is in the language of the context.
     pub fn cells(&self) -> impl Iterator<Item = (Language, Language, &Cell)> {
         self.cells.iter().map(|((context, question), cell)| (context.0, question.0, cell))
     }
 
-    /// Returns the context languages (table rows) in [`TableOrder`].
+    /// Returns the context languages (table rows) in [`TableLanguage`].
     pub fn context_languages(&self) -> Vec<Language> {
         sorted_languages(self.cells.keys().map(|&(context, _)| context))
     }
 
-    /// Returns the question languages (table columns) in [`TableOrder`].
+    /// Returns the question languages (table columns) in [`TableLanguage`].
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};
@@ -255,9 +255,9 @@ impl Matrix {
     }
 }
 
-fn sorted_languages(languages: impl Iterator<Item = TableOrder>) -> Vec<Language> {
-    let all: BTreeSet<TableOrder> = languages.collect();
-    all.into_iter().map(|TableOrder(language)| language).collect()
+fn sorted_languages(languages: impl Iterator<Item = TableLanguage>) -> Vec<Language> {
+    let all: BTreeSet<TableLanguage> = languages.collect();
+    all.into_iter().map(|TableLanguage(language)| language).collect()
 }
 
 impl From<Matrix> for MatrixFile {

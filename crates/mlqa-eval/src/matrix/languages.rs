@@ -20,17 +20,17 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
 /// code.
 ///
 /// ```
-/// use mlqa_eval::{Language, TableOrder};
+/// use mlqa_eval::{Language, TableLanguage};
 ///
 /// let mut languages = ["zh", "bg", "en", "ar"].map(|code| code.parse::<Language>().unwrap());
-/// languages.sort_by_key(|&language| TableOrder(language));
+/// languages.sort_by_key(|&language| TableLanguage(language));
 /// assert_eq!(languages.map(|language| language.to_string()), ["en", "ar", "zh", "bg"]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
-pub struct TableOrder(pub Language);
+pub struct TableLanguage(pub Language);
 
-impl TableOrder {
+impl TableLanguage {
     /// Returns the sort key: the language's index in [`MLQA_LANGUAGES`], and the language. For
     /// languages that are not in the list, the index is the length of the list.
     fn rank(self) -> (usize, Language) {
@@ -39,25 +39,25 @@ impl TableOrder {
     }
 }
 
-impl Ord for TableOrder {
+impl Ord for TableLanguage {
     fn cmp(&self, other: &Self) -> Ordering {
         self.rank().cmp(&other.rank())
     }
 }
 
-impl PartialOrd for TableOrder {
+impl PartialOrd for TableLanguage {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl From<Language> for TableOrder {
+impl From<Language> for TableLanguage {
     fn from(language: Language) -> Self {
         Self(language)
     }
 }
 
-impl fmt::Display for TableOrder {
+impl fmt::Display for TableLanguage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -67,16 +67,16 @@ impl Matrix {
             let mut table = Table::new("context \\ question", columns);
             for &context in &contexts {
                 let score = |&question: &Language| {
-                    cell(self.get(context, question).map(|cell| metric.of(cell).text(2)))
+                    cell(self.get(context, question).map(|cell| metric.of(cell).format(2)))
                 };
-                table.row(context.to_string(), questions.iter().map(score));
+                table.add_row(context.to_string(), questions.iter().map(score));
             }
             let _ = write!(out, "\n## {}\n\n{table}", metric.name());
         }
         let mut table = Table::new("average", ["cells", "F1", "EM"]);
         for (name, average) in averages(self) {
             if let Some(Average { f1, em, cells }) = average {
-                table.row(name, [cells.to_string(), format!("{f1:.2}"), format!("{em:.2}")]);
+                table.add_row(name, [cells.to_string(), format!("{f1:.2}"), format!("{em:.2}")]);
             }
         }
         let _ = write!(out, "\n## Averages\n\nEach cell counts once.\n\n{table}");
@@ -125,7 +125,8 @@ pub fn table_one(arms: &[(&str, impl Borrow<Matrix>)]) -> String {
             .filter(|average| average.cells == TABLE_ONE_LANGUAGES.len())
             .map(|average| average.scores());
         let scores = TABLE_ONE_LANGUAGES.map(scores_of).into_iter().chain([mean]);
-        table.row(*name, scores.map(|scores| cell(scores.map(|scores| format!("{scores:.2}")))));
+        table
+            .add_row(*name, scores.map(|scores| cell(scores.map(|scores| format!("{scores:.2}")))));
     }
     table.to_string()
 }

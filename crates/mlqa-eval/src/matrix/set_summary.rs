@@ -159,7 +159,7 @@ pub struct SetSummary {
     /// [`AVERAGE`].
     pub boundary: BTreeMap<String, BoundaryCounts>,
     /// The run's exact match minus a control's exact match, averaged over files; see
-    /// [`SetSummary::compared`].
+    /// [`SetSummary::with_difference`].
     pub difference: Option<MeanInterval>,
 }
 
@@ -189,13 +189,15 @@ impl SetSummary {
     /// Aggregates each evaluation set over several seeds. `control` has the scores of a control run
     /// for the same seeds; it may be empty.
     pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
-        by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &files_of(control, set)))
+        by_set(seeds, |set, files| {
+            Self::over_seeds(files).with_difference(files, &files_of(control, set))
+        })
     }
 
     /// Sets [`SetSummary::difference`]. `seeds` has the run's files for each seed, and `control`
     /// has the control's files for the same seeds in the same order.
     #[must_use]
-    pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
+    pub fn with_difference<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
         let em = |seeds: &[F]| language_means(seeds, |file| Some(file.em));
         let average = |seed: &BTreeMap<String, MeanInterval>| seed.get(AVERAGE).map(|em| em.mean);
         let pairs: Option<Vec<(f64, f64)>> = em(seeds)
@@ -286,10 +288,10 @@ mod tests {
     fn the_difference_is_paired_by_seed() {
         let control = [seed(10.0, 20.0, None), seed(20.0, 30.0, None)];
         let better = [seed(12.0, 20.0, None), seed(26.0, 30.0, None)];
-        let set = SetSummary::over_seeds(&better).compared(&better, &control);
+        let set = SetSummary::over_seeds(&better).with_difference(&better, &control);
         let difference = set.difference.unwrap();
         assert_eq!((difference.mean, difference.half_width), (2.0, Some(12.706))); // seeds: 1, 3
-        assert_eq!(SetSummary::over_seeds(&better).compared(&better, &[]).difference, None);
+        assert_eq!(SetSummary::over_seeds(&better).with_difference(&better, &[]).difference, None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use results::{AVERAGE, ScoreMeans, Table, cell};
 
 use crate::metric::boundary_table;
-use crate::{BoundaryCounts, Language, SetSummary, TableOrder};
+use crate::{BoundaryCounts, Language, SetSummary, TableLanguage};
 
 /// Formats all tables of an evaluation set. All headings begin with the set's name.
 ///
@@ -60,7 +60,7 @@ fn score_table(
     let columns = column_codes(runs.iter().flat_map(|(_, run)| scores(run).keys()));
     let mut table = Table::new("", &columns);
     for (title, run) in runs {
-        table.row(*title, columns.iter().map(|column| cell(scores(run).get(column))));
+        table.add_row(*title, columns.iter().map(|column| cell(scores(run).get(column))));
     }
     format!("\n### {heading}\n\n{table}")
 }
@@ -74,17 +74,20 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
         ks.sort_by_key(|k| k.parse::<usize>().ok());
         for k in ks {
             let em = |column| run.top_k.get(column)?.get(k).map(|em| format!("{em:.1}"));
-            table.row(*title, std::iter::once(k.clone()).chain(columns.iter().map(em).map(cell)));
+            table.add_row(
+                *title,
+                std::iter::once(k.clone()).chain(columns.iter().map(em).map(cell)),
+            );
         }
     }
     format!("\n### {heading}\n\n{table}")
 }
 
-/// Returns the columns: languages in [`TableOrder`], then the average.
+/// Returns the columns: languages in [`TableLanguage`], then the average.
 fn column_codes<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let languages = codes.clone().filter(|code| *code != AVERAGE);
-    let languages: BTreeSet<TableOrder> =
-        languages.filter_map(|code| code.parse().ok().map(TableOrder)).collect();
+    let languages: BTreeSet<TableLanguage> =
+        languages.filter_map(|code| code.parse().ok().map(TableLanguage)).collect();
     let average = codes.into_iter().find(|code| *code == AVERAGE).cloned();
     languages.into_iter().map(|language| language.0.to_string()).chain(average).collect()
 }
@@ -115,7 +118,8 @@ mod tests {
             [seed_files(em), seed_files(em + 2.0)]
         };
         let control = SetSummary::over_seeds(&seeds(20.0));
-        let better = SetSummary::over_seeds(&seeds(30.0)).compared(&seeds(30.0), &seeds(20.0));
+        let better =
+            SetSummary::over_seeds(&seeds(30.0)).with_difference(&seeds(30.0), &seeds(20.0));
         let text = set_tables("xquad", &[("plain", &control), ("a|b", &better)]);
         for piece in [
             "\n### xquad, F1 / EM\n\n| | en | es | average |\n|---|---:|---:|---:|\n| plain | 31.0 ± 12.7 / 21.0 ± 12.7 |",

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use results::Table;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Error, Language, NBest, Normalization, Predictions, Question, TableOrder};
+use crate::{Dataset, Error, Language, NBest, Normalization, Predictions, Question, TableLanguage};
 
 /// The relation of a predicted span to a gold span of the same context, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -86,7 +86,7 @@ impl BoundaryCounts {
 
     /// Returns the percentage of questions whose prediction has this class; 0 if there are no
     /// questions.
-    pub fn share(&self, class: BoundaryClass) -> f64 {
+    pub fn percentage(&self, class: BoundaryClass) -> f64 {
         self.percent(self.count(class))
     }
 
@@ -161,7 +161,7 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 ///
 /// # Errors
 /// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
-pub fn boundaries(
+pub fn count_boundaries(
     dataset: &Dataset,
     n_best: &[NBest],
     rules: Normalization,
@@ -185,7 +185,7 @@ pub fn boundaries(
 /// best class counts; a text that does not occur is `Disjoint`.
 ///
 /// # Errors
-/// The errors of [`boundaries`].
+/// The errors of [`count_boundaries`].
 pub fn boundary_classes(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -257,15 +257,15 @@ pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)
     let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
         let count_and_share = |count: usize, share: f64| format!("{count} ({share:.1})");
         let class_cell =
-            |&class: &BoundaryClass| count_and_share(counts.count(class), counts.share(class));
+            |&class: &BoundaryClass| count_and_share(counts.count(class), counts.percentage(class));
         let classes = BoundaryClass::ALL.iter().map(class_cell);
         let elsewhere = count_and_share(counts.elsewhere, counts.percent(counts.elsewhere));
         let first_cells = [run.to_owned(), counts.questions().to_string()];
-        table.row(language, first_cells.into_iter().chain(classes).chain([elsewhere]));
+        table.add_row(language, first_cells.into_iter().chain(classes).chain([elsewhere]));
     };
-    let languages: BTreeSet<TableOrder> =
-        runs.iter().flat_map(|(_, counts)| counts.keys().copied().map(TableOrder)).collect();
-    for TableOrder(language) in languages {
+    let languages: BTreeSet<TableLanguage> =
+        runs.iter().flat_map(|(_, counts)| counts.keys().copied().map(TableLanguage)).collect();
+    for TableLanguage(language) in languages {
         for (run, counts) in runs {
             if let Some(counts) = counts.get(&language) {
                 row(language.as_str(), run, counts);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::score::{language_of, mean_percent, score_with};
 use crate::{
     Dataset, Error, Language, MeanInterval, Normalization, Predictions, QuestionScore, Score,
-    TableOrder,
+    TableLanguage,
 };
 
 /// Scores in percent.
@@ -39,20 +39,20 @@ pub struct LanguageScores {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_without_en: Option<MeanScore>,
     /// Scores of each language.
-    pub languages: BTreeMap<TableOrder, LanguageScore>,
+    pub languages: BTreeMap<TableLanguage, LanguageScore>,
 }
 
 /// Returns the scores of each language; `None` if an id does not name a language.
 fn scores_by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
-    let mut groups: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
+    let mut groups: BTreeMap<TableLanguage, Vec<&QuestionScore>> = BTreeMap::new();
     for question in questions {
-        groups.entry(TableOrder(language_of(&question.id)?)).or_default().push(question);
+        groups.entry(TableLanguage(language_of(&question.id)?)).or_default().push(question);
     }
     let score = |scores: Vec<&QuestionScore>| {
         let (exact_match, f1, questions) = mean_percent(scores);
         LanguageScore { exact_match, f1, questions }
     };
-    let languages: BTreeMap<TableOrder, LanguageScore> =
+    let languages: BTreeMap<TableLanguage, LanguageScore> =
         groups.into_iter().map(|(language, scores)| (language, score(scores))).collect();
     let mean = |includes: fn(Language) -> bool| {
         let selected = || languages.iter().filter(|(language, _)| includes(language.0));

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Coverage, Dataset, DatasetName, Error, Language, TableOrder, coverage, dataset_names,
+    Coverage, Dataset, DatasetName, Error, Language, TableLanguage, coverage, dataset_names,
     language_file, load_tokenizer,
 };
 
@@ -54,10 +54,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if !args.questions.is_dir() {
         return print(&json(&compute_coverage(&args.questions, &args.text)?)?);
     }
-    let mut coverages: BTreeMap<TableOrder, Coverage> = BTreeMap::new();
+    let mut coverages: BTreeMap<TableLanguage, Coverage> = BTreeMap::new();
     for (name, text) in question_and_text_files(args)? {
         let coverage = compute_coverage(&language_file(&args.questions, &name.to_string()), &text)?;
-        coverages.insert(TableOrder(name.question), coverage);
+        coverages.insert(TableLanguage(name.question), coverage);
     }
     print(&json(&coverages)?)
 }

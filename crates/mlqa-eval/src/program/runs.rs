@@ -89,7 +89,7 @@ pub fn markdown(rows: &[RunDifference]) -> String {
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("data", columns.into_iter().chain(p)).with_text_columns(&["metric"]);
     for row in rows {
-        let score = |mean, half_width| MeanInterval { mean, half_width }.text(2);
+        let score = |mean, half_width| MeanInterval { mean, half_width }.format(2);
         let cells = [
             row.metric.to_owned(),
             row.questions.to_string(),
@@ -99,7 +99,7 @@ pub fn markdown(rows: &[RunDifference]) -> String {
             format!("{:+.2} to {:+.2}", row.low, row.high),
         ];
         let p = [row.p_randomisation, row.p_bootstrap, row.p_holm].map(|p| format!("{p:.4}"));
-        table.row(&row.data, cells.into_iter().chain(p));
+        table.add_row(&row.data, cells.into_iter().chain(p));
     }
     table.to_string()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::language_check::{TextSample, expected_languages};
+use super::language_check::{LanguageCounts, expected_languages};
 use super::rows::{Form, Row};
 use crate::metric::unicode::is_space;
 use crate::{Error, squad};
@@ -110,8 +110,8 @@ struct Checker {
     findings: Vec<Finding>,
     /// The position of the first question with each id.
     first_positions: HashMap<String, String>,
-    contexts: TextSample,
-    question_texts: TextSample,
+    contexts: LanguageCounts,
+    question_texts: LanguageCounts,
 }
 
 impl Checker {

@@ -274,11 +274,11 @@ impl Dataset {
 /// questions whose ids are in both data sets, in the order of `contexts`.
 ///
 /// ```
-/// use mlqa_eval::{Dataset, pair};
+/// use mlqa_eval::{Dataset, pair_languages};
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let paired = pair(&english, &german)?;
+/// let paired = pair_languages(&english, &german)?;
 /// assert_eq!(paired.questions[0].context, english.questions[0].context);
 /// assert_eq!(paired.questions[0].question, german.questions[0].question);
 /// # Ok::<(), mlqa_eval::Error>(())
@@ -286,7 +286,7 @@ impl Dataset {
 ///
 /// # Errors
 /// [`Error::NothingPaired`] if no id is in both data sets.
-pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, Error> {
+pub fn pair_languages(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, Error> {
     let question_texts: HashMap<&str, &str> =
         questions.questions.iter().map(|q| (q.id.as_str(), q.question.as_str())).collect();
     let paired: Vec<Question> = contexts

@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{Error, Language, LanguageError, TableOrder};
+use crate::{Error, Language, LanguageError, TableLanguage};
 
 /// A file name of the form `{split}-context-{context}-question-{question}.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// Lists the question files of a folder that have MLQA's names and the given split. They are sorted
-/// by context and question in [`TableOrder`].
+/// by context and question in [`TableLanguage`].
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::Content`] if
@@ -50,7 +50,7 @@ pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Err
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         names.extend(name.filter(|name| name.split == split));
     }
-    names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
+    names.sort_by_key(|name| (TableLanguage(name.context), TableLanguage(name.question)));
     if let Some((duplicate, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
         let message = format!("two files are named {duplicate} in different case; remove one");
         return Err(Error::Content { path: folder.to_path_buf(), message });

@@ -65,20 +65,20 @@ pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Languag
 /// Counts of letters by script and of frequent words by language, to distinguish languages.
 ///
 /// ```
-/// use mlqa_eval::TextSample;
+/// use mlqa_eval::LanguageCounts;
 ///
-/// let (mut question, mut documents) = (TextSample::default(), TextSample::default());
+/// let (mut question, mut documents) = (LanguageCounts::default(), LanguageCounts::default());
 /// question.add("Was ist die Hauptstadt von Peru?");
 /// documents.add(&"The capital of Peru is Lima, and it is in the west. ".repeat(5));
 /// assert_eq!(question.differs_from(&documents), Some(["de", "en"]));
 /// ```
 #[derive(Debug, Default)]
-pub struct TextSample {
+pub struct LanguageCounts {
     letters: BTreeMap<&'static str, usize>,
     words: BTreeMap<&'static str, usize>,
 }
 
-impl TextSample {
+impl LanguageCounts {
     /// Adds a text.
     pub fn add(&mut self, text: &str) {
         for c in text.chars() {

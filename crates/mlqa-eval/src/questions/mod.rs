@@ -8,7 +8,7 @@ pub(crate) mod rows;
 pub mod squad;
 
 pub use check::{FileCheck, Finding, FindingKind, check_file};
-pub use dataset::{Answer, Dataset, Question, pair};
+pub use dataset::{Answer, Dataset, Question, pair_languages};
 pub use dataset_name::{DatasetName, dataset_names, language_file};
-pub use language_check::TextSample;
+pub use language_check::LanguageCounts;
 pub use question_sources::{QuestionSource, QuestionSources};

@@ -159,7 +159,7 @@ impl Qa {
     /// assert!(question.field::<String>("head_start", "train.json").is_err());
     /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
-    pub fn field<T: DeserializeOwned>(
+    pub fn parse_field<T: DeserializeOwned>(
         &self,
         key: &str,
         path: impl AsRef<Path>,

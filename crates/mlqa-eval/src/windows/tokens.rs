@@ -2,7 +2,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::{Layout, trim_dropped};
+use tokenizer_file::{Layout, trim_removed_start};
 use tokenizers::Tokenizer;
 
 use super::words::{Tokens, WordCache};
@@ -77,7 +77,7 @@ pub(crate) fn tokenize(
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
-    let trimmed = trim_dropped(tokenizer, text);
+    let trimmed = trim_removed_start(tokenizer, text);
     let trimmed_chars = text.chars().count() - trimmed.chars().count();
     let mut tokens = tokenize_as_is(tokenizer, cache, trimmed, name)?;
     for (start, end) in &mut tokens.offsets {

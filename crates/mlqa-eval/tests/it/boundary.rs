@@ -1,7 +1,7 @@
 //! Boundary errors with hand-computed classes.
 use mlqa_eval::{
     BoundaryClass, BoundaryCounts, Error, Language, MLQA_LANGUAGES, NBest, Normalization,
-    boundaries, boundary_classes, score,
+    boundary_classes, count_boundaries, score,
 };
 use proptest::prelude::*;
 
@@ -12,7 +12,8 @@ const EN: Normalization = Normalization::Mlqa(Language::EN);
 fn classify(context: &str, predicted: &str, gold: &str, rules: Normalization) -> BoundaryClass {
     let at = |text: &str| context[..context.find(text).unwrap()].chars().count();
     let data = dataset(vec![question("q", "", context, &[(gold, at(gold))])]);
-    let counts = boundaries(&data, &[n_best("q", &[(predicted, at(predicted))])], rules).unwrap();
+    let counts =
+        count_boundaries(&data, &[n_best("q", &[(predicted, at(predicted))])], rules).unwrap();
     BoundaryClass::ALL.into_iter().find(|class| counts.count(*class) == 1).unwrap()
 }
 
@@ -68,7 +69,7 @@ fn positions_count_code_points() {
     // These spans end or begin after the end of the context.
     let counts = |gold, start| {
         let data = dataset(vec![question("q", "", context, &[gold])]);
-        boundaries(&data, &[n_best("q", &[("groß and more", start)])], EN).unwrap()
+        count_boundaries(&data, &[n_best("q", &[("groß and more", start)])], EN).unwrap()
     };
     assert_eq!((counts(("groß", 13), 13).exact, counts(("北京市", 9), 50).disjoint), (1, 1));
 }
@@ -90,11 +91,11 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
         n_best("c", &[("red fox", 0)]),
         null,
     ];
-    let counts = boundaries(&data, &lists, EN).unwrap();
+    let counts = count_boundaries(&data, &lists, EN).unwrap();
     let expected =
         BoundaryCounts { exact: 2, disjoint: 1, unanswered: 2, elsewhere: 1, ..Default::default() };
     assert_eq!(counts, expected);
-    assert_eq!((counts.questions(), counts.share(BoundaryClass::Exact)), (5, 40.0));
+    assert_eq!((counts.questions(), counts.percentage(BoundaryClass::Exact)), (5, 40.0));
     // A text may occur several times in the context; the occurrence with the best class counts.
     let texts =
         predictions(&[("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")]);
@@ -104,10 +105,10 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
 
 #[test]
 fn missing_questions_and_gold_answers_are_errors() {
-    let no_questions = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
+    let no_questions = count_boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
     assert!(matches!(no_questions, Error::NoQuestions { .. }), "{no_questions}");
     let data = dataset(vec![question("a", "", "x y", &[])]);
-    let no_gold = boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
+    let no_gold = count_boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
     assert!(matches!(no_gold, Error::NoGold { .. }), "{no_gold}");
 }
 
@@ -130,7 +131,7 @@ proptest! {
         let ((gold, gold_start), (predicted, start)) = (part(spans[0], spans[1]), part(spans[2], spans[3]));
         let rules = Normalization::Mlqa(MLQA_LANGUAGES[language]);
         let data = dataset(vec![question("q", "", &context, &[(&gold, gold_start)])]);
-        let counts = boundaries(&data, &[n_best("q", &[(&predicted, start)])], rules).unwrap();
+        let counts = count_boundaries(&data, &[n_best("q", &[(&predicted, start)])], rules).unwrap();
         let predictions = predictions(&[("q", &predicted)]);
         let is_exact_match = score(&data, &predictions, rules).unwrap().exact_match == 100.0;
         prop_assert_eq!(counts.questions(), 1);

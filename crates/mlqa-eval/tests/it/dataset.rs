@@ -1,5 +1,5 @@
 //! Reading, writing and joining question files.
-use mlqa_eval::{Dataset, DatasetName, Error, Language, pair};
+use mlqa_eval::{Dataset, DatasetName, Error, Language, pair_languages};
 
 fn squad_text(qas: &str) -> String {
     format!(
@@ -92,13 +92,13 @@ fn pair_uses_the_question_texts_of_the_other_language() {
     english.questions.retain(|question| question.id == "a");
     english.questions[0].question = "What?".into();
     english.questions[0].context = "A house".into();
-    let paired = pair(&german, &english).unwrap();
+    let paired = pair_languages(&german, &english).unwrap();
     assert_eq!(paired.questions.len(), 1);
     assert_eq!(paired.questions[0].question, "What?");
     assert_eq!(&*paired.questions[0].context, "Ein 🙂 Haus");
     paired.check_answers().unwrap();
     english.questions[0].id = "c".into();
-    let error = pair(&german, &english).unwrap_err();
+    let error = pair_languages(&german, &english).unwrap_err();
     assert!(matches!(error, Error::NothingPaired { .. }), "{error}");
 }
 

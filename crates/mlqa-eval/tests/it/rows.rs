@@ -222,9 +222,9 @@ fn rows_retain_other_keys_and_ids_may_be_numbers() {
     let file = squad::File::parse(&text, "x.jsonl").unwrap();
     let [first, second] = [0, 1].map(|k| file.questions().nth(k).unwrap());
     assert_eq!((first.id.as_str(), second.id.as_str()), ("q", "18446744073709551615"));
-    assert_eq!(second.field::<usize>("head_start", "x").unwrap(), Some(3));
-    assert_eq!(second.field::<bool>("is_impossible", "x").unwrap(), Some(true));
-    assert_eq!(first.field::<bool>("is_impossible", "x").unwrap(), None);
+    assert_eq!(second.parse_field::<usize>("head_start", "x").unwrap(), Some(3));
+    assert_eq!(second.parse_field::<bool>("is_impossible", "x").unwrap(), Some(true));
+    assert_eq!(first.parse_field::<bool>("is_impossible", "x").unwrap(), None);
     let dataset = Dataset::from_squad(file, "x.jsonl").unwrap();
     assert!(Arc::ptr_eq(&dataset.questions[0].context, &dataset.questions[1].context));
 }

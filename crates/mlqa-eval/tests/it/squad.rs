@@ -13,16 +13,16 @@ fn other_keys_are_preserved_in_order() {
     let file = File::parse(ALL_KEYS, "all.json").unwrap();
     assert_eq!(serde_json::to_string(&file).unwrap(), ALL_KEYS);
     let question = file.questions().next().unwrap();
-    assert_eq!(question.field::<usize>("head_length", "all.json").unwrap(), Some(5));
-    assert_eq!(question.field::<bool>("is_impossible", "all.json").unwrap(), Some(false));
-    assert_eq!(question.field::<bool>("none", "all.json").unwrap(), None);
+    assert_eq!(question.parse_field::<usize>("head_length", "all.json").unwrap(), Some(5));
+    assert_eq!(question.parse_field::<bool>("is_impossible", "all.json").unwrap(), Some(false));
+    assert_eq!(question.parse_field::<bool>("none", "all.json").unwrap(), None);
 }
 
 #[test]
 fn field_errors_name_file_question_and_key() {
     let file = File::parse(&ALL_KEYS.replace("\"head_start\":0", "\"head_start\":-1"), "a.json");
     let question = file.as_ref().unwrap().questions().next().unwrap();
-    let error = question.field::<usize>("head_start", "a.json").unwrap_err();
+    let error = question.parse_field::<usize>("head_start", "a.json").unwrap_err();
     assert!(matches!(error, Error::Content { .. }));
     let text = error.to_string();
     assert!(text.starts_with("a.json: question `q1`: `head_start` is -1: "), "{text}");

@@ -99,7 +99,7 @@ fn rows_equal_json_lines_and_every_position_can_be_restored() {
 
     let config = ShuffleConfig { lines: 8, open_shards: 2, ..ShuffleConfig::default() };
     let mut rows = source(folder.path(), &config);
-    assert_eq!(rows.examples(), Some(40));
+    assert_eq!(rows.example_count(), Some(40));
     rows.start_epoch(0, rng_for(3, "order", 0)).unwrap();
     let mut positions = Vec::new();
     let mut examples = Vec::new();

@@ -31,7 +31,7 @@ fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     assert_eq!(Manifest::read(&out).unwrap().as_ref(), Some(&manifest));
     assert_eq!(Vec::from_iter(manifest.files.keys()), ["probe/queries.jsonl", "train/0.jsonl"]);
     manifest.check(&out).unwrap();
-    assert_eq!(Shards::open([&out]).unwrap().lines(), 2);
+    assert_eq!(Shards::open([&out]).unwrap().line_count(), 2);
 
     // Dropping an unfinished folder removes it and leaves the existing folder unchanged.
     let unfinished = PreparedFolder::start(&out).unwrap();
@@ -39,7 +39,7 @@ fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     drop(unfinished);
     manifest.check(&out).unwrap();
     prepare(&out, "[1]\n[2]\n[3]\n");
-    assert_eq!(Shards::open([&out]).unwrap().lines(), 3);
+    assert_eq!(Shards::open([&out]).unwrap().line_count(), 3);
     assert_eq!(file_names(out.parent().unwrap()), ["rows"]);
 }
 

@@ -77,7 +77,7 @@ proptest! {
         let paths = write_shards(folder.path(), &sizes);
         let config = ShuffleConfig { lines, bytes, open_shards };
         let mut first = source(&paths, &config);
-        prop_assert_eq!(first.examples(), Some(total as u64));
+        prop_assert_eq!(first.example_count(), Some(total as u64));
         start_epoch(&mut first, 2);
         let (mut numbers, mut positions) = (Vec::new(), vec![first.position()]);
         while let Some([number]) = first.next_example().unwrap() {
@@ -150,7 +150,7 @@ fn every_position_of_endless_epochs_can_be_restored() {
     let endless = || Endless::new(source(&paths, &config));
     let mut uninterrupted = endless();
     start_epoch(&mut uninterrupted, 0);
-    assert_eq!(uninterrupted.examples(), Some(16));
+    assert_eq!(uninterrupted.example_count(), Some(16));
     let mut examples = Vec::new();
     let mut positions = Vec::new();
     for _ in 0..40 {
@@ -250,7 +250,7 @@ fn a_duplicate_file_is_named() {
     }
     // Storage systems that deduplicate files create links with different names to one file.
     std::os::unix::fs::symlink("a.jsonl", path_of("t/b.jsonl")).unwrap();
-    assert_eq!(Shards::open([path_of("t")]).unwrap().lines(), 2);
+    assert_eq!(Shards::open([path_of("t")]).unwrap().line_count(), 2);
 }
 
 #[test]

@@ -83,13 +83,13 @@ impl ClassPair {
     ///     ClassPair { target: vec![0, id, 2], source: vec![0, source, 2], class }
     /// };
     /// let pairs = [pair(11, 21, 0), pair(12, 22, 0), pair(31, 21, 0), pair(32, 22, 0)];
-    /// let unrelated = ClassPair::unrelated(&pairs)?;
+    /// let unrelated = ClassPair::with_unrelated_sources(&pairs)?;
     /// assert_eq!(unrelated[0], pair(11, 22, 0)); // pair 2 has the same translation
     /// assert_eq!(unrelated[3].source[1], 21);
-    /// assert!(ClassPair::unrelated(&[pair(11, 21, 0), pair(12, 22, 1)]).is_err());
+    /// assert!(ClassPair::with_unrelated_sources(&[pair(11, 21, 0), pair(12, 22, 1)]).is_err());
     /// # Ok::<(), tasks::Error>(())
     /// ```
-    pub fn unrelated(pairs: &[Self]) -> Result<Vec<Self>> {
+    pub fn with_unrelated_sources(pairs: &[Self]) -> Result<Vec<Self>> {
         let mut by_class: BTreeMap<i64, Vec<&Self>> = BTreeMap::new();
         let mut positions = Vec::new();
         for pair in pairs {
@@ -204,12 +204,15 @@ impl FusedHead for ClassPairs {
     }
 
     fn fingerprint_options(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("fusion", &self.fusion).serialize("soft", &self.soft);
+        fingerprint.add_json("fusion", &self.fusion).add_json("soft", &self.soft);
     }
 
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint) {
         for ClassPair { target, source, class } in &self.rows {
-            fingerprint.ids("target", target).ids("source", source).ids("class", &[*class]);
+            fingerprint
+                .add_ids("target", target)
+                .add_ids("source", source)
+                .add_ids("class", &[*class]);
         }
     }
 

@@ -161,7 +161,7 @@ impl FusedHead for SpanPairs {
 
     fn fingerprint_options(&self, fingerprint: &mut Fingerprint) {
         let label_unanswerable = u64::from(self.label_unanswerable);
-        fingerprint.serialize("config", &self.config).number("unanswerable", label_unanswerable);
+        fingerprint.add_json("config", &self.config).add_number("unanswerable", label_unanswerable);
     }
 
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint) {

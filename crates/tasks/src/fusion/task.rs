@@ -106,7 +106,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     ) -> Result<(TeacherLogits, bool)> {
         let mut fingerprint = Fingerprint::new();
         teacher.fingerprint(&mut fingerprint);
-        fingerprint.serialize("fusion", &self.fusion);
+        fingerprint.add_json("fusion", &self.fusion);
         self.head.fingerprint_pairs(&mut fingerprint);
         TeacherLogits::read_or_compute(path, H::OUTPUTS, &fingerprint.finish()?, || {
             let rows = batch::compute_by_length(&self.lengths, batch_size, |examples| {

@@ -177,7 +177,7 @@ impl KnowledgeData {
 /// Formats the counts of the data: one line each for mentions, triples and text.
 impl fmt::Display for KnowledgeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |shards: &Shards| (shards.lines(), shards.files().len());
+        let count = |shards: &Shards| (shards.line_count(), shards.files().len());
         let (examples, files) = count(&self.mentions.shards);
         let languages = self.mentions.passage_languages.len();
         write!(f, "{examples} mentions in {languages} languages from {files} files; ")?;

@@ -161,7 +161,7 @@ impl Task for EntityPredictionTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("losses", &self.losses);
+        fingerprint.add_json("losses", &self.losses);
         self.stream.fingerprint(fingerprint);
     }
 

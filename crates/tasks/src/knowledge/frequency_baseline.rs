@@ -26,7 +26,7 @@ type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), u64>;
 
 impl FrequencyBaseline {
     /// Ranks the candidates of each query by training frequency, and scores the ranks as
-    /// [`KnowledgeProbe::entities`](super::KnowledgeProbe::entities) does.
+    /// [`KnowledgeProbe::score_entities`](super::KnowledgeProbe::score_entities) does.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query.

@@ -88,7 +88,7 @@ impl Task for ObjectEntailmentTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("by", &self.objective).serialize("losses", &self.losses);
+        fingerprint.add_json("by", &self.objective).add_json("losses", &self.losses);
         self.stream.fingerprint(fingerprint);
     }
 

@@ -94,7 +94,7 @@ impl<'a> KnowledgeProbe<'a> {
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written; errors of the model.
-    pub fn entities(
+    pub fn score_entities(
         &self,
         mentions: &MentionShards,
         queries: &[MentionExample],
@@ -144,7 +144,7 @@ impl<'a> KnowledgeProbe<'a> {
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written;
     /// [`Error::Knowledge`]; errors of the model.
-    pub fn objects(
+    pub fn score_objects(
         &self,
         triples: &TripleProbe,
         path: &Path,

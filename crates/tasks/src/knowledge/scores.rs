@@ -33,14 +33,14 @@ pub struct ProbeScores {
 }
 
 impl KnowledgeProbe<'_> {
-    /// Evaluates [`entities`](Self::entities) on each group of XEP queries in `data`, and
-    /// [`objects`](Self::objects) on the XOR queries.
+    /// Evaluates [`Self::score_entities`] on each group of XEP queries in `data`, and
+    /// [`Self::score_objects`] on the XOR queries.
     ///
     /// The candidate lists are written to `folder` as `candidates-<probe>.json`, and are the same
     /// for every model.
     ///
     /// # Errors
-    /// The errors of [`entities`](Self::entities) and [`objects`](Self::objects).
+    /// The errors of [`Self::score_entities`] and [`Self::score_objects`].
     ///
     /// # Example
     /// ```
@@ -55,10 +55,10 @@ impl KnowledgeProbe<'_> {
     pub fn score_all(&self, data: &KnowledgeData, folder: impl AsRef<Path>) -> Result<ProbeScores> {
         let list_path = |name: &str| folder.as_ref().join(format!("candidates-{name}.json"));
         let entities = |queries: &[MentionExample], name: &str| {
-            let score = || self.entities(&data.mentions, queries, &list_path(name));
+            let score = || self.score_entities(&data.mentions, queries, &list_path(name));
             (!queries.is_empty()).then(score).transpose()
         };
-        let objects = || self.objects(&data.triples.probe, &list_path("xor"));
+        let objects = || self.score_objects(&data.triples.probe, &list_path("xor"));
         let has_queries = !data.triples.probe.unseen_triples.is_empty();
         let (xor, xor_by_relation) = has_queries.then(objects).transpose()?.unzip();
         let probe = &data.mentions.probe;
@@ -92,13 +92,13 @@ impl FrequencyBaseline {
 }
 
 impl ObjectBaseline {
-    /// Computes the baseline's XOR scores on the candidates of [`KnowledgeProbe::objects`].
+    /// Computes the baseline's XOR scores on the candidates of [`KnowledgeProbe::score_objects`].
     ///
     /// The result is empty if there are no queries or more than a million training triples. Tied
     /// candidates rank before the correct one.
     ///
     /// # Errors
-    /// The errors of [`KnowledgeProbe::objects`] for the candidate list.
+    /// The errors of [`KnowledgeProbe::score_objects`] for the candidate list.
     pub fn score_all(
         self,
         triples: &EntailmentShards,

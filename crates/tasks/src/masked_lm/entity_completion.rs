@@ -122,10 +122,10 @@ impl Task for EntityCompletionTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("config", &self.config);
+        fingerprint.add_json("config", &self.config);
         self.rows.fingerprint(fingerprint, |fingerprint, row| {
-            fingerprint.ids("input_ids", &row.input_ids).ids("labels", &row.labels);
-            fingerprint.ids("entities", &row.entities);
+            fingerprint.add_ids("input_ids", &row.input_ids).add_ids("labels", &row.labels);
+            fingerprint.add_ids("entities", &row.entities);
         });
     }
 

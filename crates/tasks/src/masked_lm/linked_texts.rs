@@ -164,8 +164,8 @@ impl LinkedTextFiles {
             PassageEncoder::new(&base.tokenizer, SpecialIds { bos, eos, unk }, max_length)?;
         let mut selection = Fingerprint::new();
         selection
-            .serialize("language", &language)
-            .number("max_length", max_length as u64)
+            .add_json("language", &language)
+            .add_number("max_length", max_length as u64)
             .add("tokenizer", encoder.tokenizer().to_string(false).unwrap_or_default());
         let reader = LineReader {
             parse: Box::new(move |line| {

@@ -237,10 +237,10 @@ impl Task for PhraseMaskingTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("config", &self.config);
+        fingerprint.add_json("config", &self.config);
         self.passages.fingerprint(fingerprint, |fingerprint, example| {
             let PassageExample { input_ids, phrases, .. } = example;
-            fingerprint.ids("input_ids", input_ids).serialize("phrases", phrases);
+            fingerprint.add_ids("input_ids", input_ids).add_json("phrases", phrases);
         });
     }
 

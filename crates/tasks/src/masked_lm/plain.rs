@@ -101,7 +101,7 @@ impl Task for MlmTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("masking", &self.masking);
+        fingerprint.add_json("masking", &self.masking);
         self.rows.fingerprint(fingerprint);
     }
 

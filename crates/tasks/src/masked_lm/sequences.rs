@@ -159,7 +159,7 @@ impl SelectedSequences {
         tokens: fn(&T) -> usize,
     ) -> Result<ShardExamples<T>> {
         let mut selection = Fingerprint::new();
-        selection.serialize("chosen", &(&self.kinds, &self.languages));
+        selection.add_json("chosen", &(&self.kinds, &self.languages));
         let (kinds, languages) = (self.kinds.clone(), self.languages.clone());
         let reader = LineReader {
             parse: Box::new(move |line| {

@@ -290,8 +290,8 @@ impl ExampleSource for TextPassages {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint
-            .number("budget", self.budget as u64)
-            .number("packed", u64::from(self.packed))
+            .add_number("budget", self.budget as u64)
+            .add_number("packed", u64::from(self.packed))
             .add("tokenizer", self.tokenizer.to_string(false).unwrap_or_default());
         self.lines.fingerprint(fingerprint);
     }
@@ -416,6 +416,6 @@ mod tests {
         let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
         assert!(error.contains("a.txt") && error.contains("with a known token"), "{error}");
         std::fs::write(&path, "\u{1}\u{2}\nLima\n").unwrap();
-        assert_eq!(open_text(&[&path], &tokenizer()).unwrap().lines(), 2);
+        assert_eq!(open_text(&[&path], &tokenizer()).unwrap().line_count(), 2);
     }
 }

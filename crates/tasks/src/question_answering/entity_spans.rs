@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use mlqa_eval::squad;
-use tokenizer_file::trim_dropped;
+use tokenizer_file::trim_removed_start;
 use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
@@ -21,8 +21,8 @@ pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 pub(super) fn read_entity_spans(file: &squad::File, path: &Path) -> Result<QuestionEntitySpans> {
     let mut spans = QuestionEntitySpans::new();
     for question in file.questions() {
-        let start: Option<usize> = question.field("head_start", path)?;
-        let length: Option<usize> = question.field("head_length", path)?;
+        let start: Option<usize> = question.parse_field("head_start", path)?;
+        let length: Option<usize> = question.parse_field("head_length", path)?;
         if let (Some(start), Some(length)) = (start, length) {
             spans.insert(question.id.clone(), start..start.saturating_add(length));
         }
@@ -36,7 +36,7 @@ pub(super) fn entity_tokens(
     question: &str,
     span: &Range<usize>,
 ) -> Result<Option<Range<usize>>> {
-    let trimmed = trim_dropped(tokenizer, question);
+    let trimmed = trim_removed_start(tokenizer, question);
     let encoding = tokenizer
         .encode_char_offsets(trimmed, false)
         .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;

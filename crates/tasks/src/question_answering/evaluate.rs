@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions,
-    QuestionSource, QuestionSources, Score, WindowConfig, boundaries, language_file, score,
+    QuestionSource, QuestionSources, Score, WindowConfig, count_boundaries, language_file, score,
     top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
@@ -292,7 +292,7 @@ fn score_file(
         squad_f1: squad_score.as_ref().map(|score| score.f1),
         squad_em: squad_score.as_ref().map(|score| score.exact_match),
         top_k: top_k.collect::<Result<_>>()?,
-        boundary: boundaries(&dataset, &answers, rules)?,
+        boundary: count_boundaries(&dataset, &answers, rules)?,
     })
 }
 

@@ -286,10 +286,10 @@ impl Task for QaTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("config", &self.config).ids("replacements", &self.replacements);
+        fingerprint.add_json("config", &self.config).add_ids("replacements", &self.replacements);
         fingerprint_windows(fingerprint, self.rows.iter().flat_map(|row| &row.windows));
         for row in &self.rows {
-            fingerprint.serialize("entity", &row.entity);
+            fingerprint.add_json("entity", &row.entity);
         }
     }
 

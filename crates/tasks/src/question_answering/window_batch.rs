@@ -135,8 +135,8 @@ pub(crate) fn fingerprint_windows<'a>(
         let positions =
             (window.context_start, window.context_end, window.start_position, window.end_position);
         fingerprint
-            .ids("input_ids", &window.input_ids)
-            .ids("token_type_ids", &window.token_type_ids)
-            .serialize("positions", &positions);
+            .add_ids("input_ids", &window.input_ids)
+            .add_ids("token_type_ids", &window.token_type_ids)
+            .add_json("positions", &positions);
     }
 }

@@ -87,7 +87,7 @@ impl Task for TokenClassificationTask<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for Row { input_ids, labels } in &self.rows {
-            fingerprint.ids("input_ids", input_ids).ids("labels", labels);
+            fingerprint.add_ids("input_ids", input_ids).add_ids("labels", labels);
         }
     }
 

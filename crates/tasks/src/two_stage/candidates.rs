@@ -157,7 +157,7 @@ impl Candidates {
     }
 
     /// Returns K, the number of slots per window.
-    pub fn slots(&self) -> usize {
+    pub fn slot_count(&self) -> usize {
         self.starts.size().get(1).and_then(|size| usize::try_from(*size).ok()).unwrap_or(0)
     }
 
@@ -179,7 +179,7 @@ impl CandidateMiner<'_> {
     /// Computes the hash of the model with its parameters, the windows and the options.
     fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
         let mut fingerprint = Fingerprint::new();
-        fingerprint.serialize("config", config);
+        fingerprint.add_json("config", config);
         self.model.fingerprint(&mut fingerprint);
         fingerprint_windows(&mut fingerprint, self.windows);
         Ok(fingerprint.finish()?)

@@ -130,7 +130,7 @@ impl<'a> BoundaryTask<'a> {
                 return Err(Error::data("candidates", expected, format!("{rows} rows")));
             }
             if config.hard.weighting == HardLearningWeighting::Learned {
-                let slots = to_i64("candidates", candidates.map_or(0, Candidates::slots))?;
+                let slots = to_i64("candidates", candidates.map_or(0, Candidates::slot_count))?;
                 let theta = Tensor::f_zeros([slots], (Kind::Float, model.device()))?;
                 weights = Some(theta.f_set_requires_grad(true)?);
             }
@@ -297,9 +297,9 @@ impl Task for BoundaryTask<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint
-            .serialize("terms", &self.terms)
-            .serialize("config", &self.config)
-            .serialize("context_only", &self.context_only);
+            .add_json("terms", &self.terms)
+            .add_json("config", &self.config)
+            .add_json("context_only", &self.context_only);
         fingerprint_windows(fingerprint, self.windows);
         if let Some(candidates) = self.candidates {
             let Candidates { starts, ends, valid, gold_index, .. } = candidates;

@@ -134,7 +134,7 @@ fn stored_candidates_are_used_until_their_inputs_change() {
     assert!(read);
     assert_eq!(rows(&mined.starts), rows(&stored.starts));
     assert_eq!(rows(&mined.valid), rows(&stored.valid));
-    assert_eq!((mined.report, stored.slots()), (stored.report, 6));
+    assert_eq!((mined.report, stored.slot_count()), (stored.report, 6));
     // Stored candidates are not reused after a change of a question, the model or its precision.
     fixture.windows[0].input_ids[1] += 1;
     assert!(!fixture.candidates(&config).1);

@@ -1,6 +1,6 @@
 //! Tests of predictions: results do not depend on batches, and padding has no effect.
 use tasks::cloze_ranking::rank_clozes;
-use tasks::sequence_classification::{best_classes, classify};
+use tasks::sequence_classification::{best_classes, classify_nli};
 use tasks::token_classification::best_labels;
 use tch::{Device, Tensor};
 use transfer_eval::lama::Cloze;
@@ -48,7 +48,7 @@ fn labels_equal_the_labels_of_single_rows() {
     assert!(best_labels(&model, &[], 4).unwrap().is_empty());
     let error = best_labels(&model, &rows, 0).unwrap_err().to_string();
     assert_eq!(error, "batch_size = 0: must be 1 or more");
-    assert!(classify(&model, &[NliInput { input_ids: vec![0, 5, 2], label: 0 }], 4).is_err());
+    assert!(classify_nli(&model, &[NliInput { input_ids: vec![0, 5, 2], label: 0 }], 4).is_err());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn classes_equal_the_classes_of_single_pairs() {
         })
         .collect();
     for batch_size in [1, 4] {
-        let actual: Vec<i64> = classify(&model, &inputs, batch_size)
+        let actual: Vec<i64> = classify_nli(&model, &inputs, batch_size)
             .unwrap()
             .iter()
             .map(|label| label.class())
@@ -82,7 +82,7 @@ fn classes_equal_the_classes_of_single_pairs() {
     }
     let head = Head::SequenceClassification { labels: 2 };
     let two_label_model = Model::new(&Config::tiny(300), &[head], Device::Cpu, 1).unwrap();
-    let error = classify(&two_label_model, &inputs, 4).unwrap_err().to_string();
+    let error = classify_nli(&two_label_model, &inputs, 4).unwrap_err().to_string();
     assert!(error.contains("expected [B, 3], got shape"), "{error}");
 }
 

@@ -220,7 +220,7 @@ fn separately_encoded_words_give_the_tokens_of_the_text() {
         let word_ids: Vec<u32> =
             ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.after_space(word))).collect();
         assert_eq!(word_ids, ids(&spacing.after_space("a red house")), "{name}");
-        let begins_after = |before: &str| spacing.begins_after(&tokenizer, before).unwrap();
+        let begins_after = |before: &str| spacing.word_begins_after(&tokenizer, before).unwrap();
         assert_eq!(begins_after("("), name == "wordpiece.json");
         assert!(!begins_after("") && !begins_after("b"));
     }

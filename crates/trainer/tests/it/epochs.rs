@@ -31,7 +31,7 @@ impl Task for RecordingTask {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("lengths", &self.lengths);
+        fingerprint.add_json("lengths", &self.lengths);
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {

@@ -48,13 +48,13 @@ impl<T: Clone + Serialize> ExampleSource for MemorySource<T> {
         Ok(())
     }
 
-    fn examples(&self) -> Option<u64> {
+    fn example_count(&self) -> Option<u64> {
         Some(self.examples.len() as u64)
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for example in &self.examples {
-            fingerprint.serialize("example", example);
+            fingerprint.add_json("example", example);
         }
     }
 }

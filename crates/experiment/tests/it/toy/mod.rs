@@ -113,7 +113,7 @@ impl Task for Distance {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("numbers", &self.numbers);
+        fingerprint.add_json("numbers", &self.numbers);
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
@@ -163,7 +163,7 @@ fn report(experiment: &Experiment<Toy>, results: &Results<f64, f64>) -> Result<(
     for arm in experiment.arms() {
         let values: Vec<f64> = results.of_arm(arm).map(|result| result.evaluated).collect();
         let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_ref());
-        table.row(title.unwrap_or(arm), [cell(Some(MeanInterval::of(values.iter().copied())))]);
+        table.add_row(title.unwrap_or(arm), [cell(Some(MeanInterval::of(values.iter().copied())))]);
         summary.insert(arm, values);
     }
     experiment.finish(&summary, &table.to_string(), "")?;

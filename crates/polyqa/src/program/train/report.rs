@@ -191,11 +191,11 @@ pub fn table(scores: &[Scores], calibration: Option<&CalibrationReport>) -> (Str
         let mut table = Table::new(title, ["F1", "EM"]);
         let percent = |value: f64| format!("{value:.2}");
         let rules = format!("MLQA's rules for {}", file_scores.language);
-        table.row(rules, [score.f1, score.exact_match].map(percent));
-        table.row("SQuAD's rules", [score.squad_f1, score.squad_exact_match].map(percent));
+        table.add_row(rules, [score.f1, score.exact_match].map(percent));
+        table.add_row("SQuAD's rules", [score.squad_f1, score.squad_exact_match].map(percent));
         if let Some(squad2) = &file_scores.squad2 {
             let rules = format!("SQuAD 2.0's rules, all {} questions", file_scores.questions);
-            table.row(rules, [squad2.f1, squad2.exact_match].map(percent));
+            table.add_row(rules, [squad2.f1, squad2.exact_match].map(percent));
         }
         tables.push(table.to_string());
         if let (count @ 1.., None) = (file_scores.without_answer, &file_scores.squad2) {

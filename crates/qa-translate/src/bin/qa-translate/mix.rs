@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Dataset, DatasetName, Language, TableOrder};
+use mlqa_eval::{Dataset, DatasetName, Language, TableLanguage};
 use qa_translate::{Error, MixConfig, Pairs, mix, read_translations};
 use serde_json::Value;
 use shards::{Preparation, PreparedFolder};
@@ -64,9 +64,9 @@ fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Err
         let file = entry.map_err(read_error())?.file_name();
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         let name = name.filter(|name| name.split == split && name.context == name.question);
-        languages.extend(name.map(|name| TableOrder(name.context)));
+        languages.extend(name.map(|name| TableLanguage(name.context)));
     }
-    Ok(languages.into_iter().map(|TableOrder(language)| language).collect())
+    Ok(languages.into_iter().map(|TableLanguage(language)| language).collect())
 }
 
 pub fn run(args: &Args) -> CommandResult {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use atomic_file::{FileLock, FileSet};
-use mlqa_eval::{Language, TableOrder};
+use mlqa_eval::{Language, TableLanguage};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ pub fn publish(
     };
     let entry = Entry { kept: report.kept(), skip_ratio: report.skip_ratio(), report };
     let text = serde_json::to_value(entry).and_then(|entry| {
-        entries.insert(TableOrder(language), entry);
+        entries.insert(TableLanguage(language), entry);
         serde_json::to_string_pretty(&entries)
     });
     let text = text.map_err(io::Error::from);
@@ -52,7 +52,7 @@ pub fn publish(
     Ok(files.publish()?)
 }
 
-fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
+fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableLanguage, Value>> {
     let format_error = |problem: String| {
         let reason = format!("{problem}; expected a report by language; move the file away");
         io::Error::new(io::ErrorKind::InvalidData, reason)
@@ -60,7 +60,7 @@ fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
     let entries: BTreeMap<String, Value> =
         serde_json::from_slice(bytes).map_err(|error| format_error(error.to_string()))?;
     let entry = |(code, entry): (String, Value)| match code.parse::<Language>() {
-        Ok(language) => Ok((TableOrder(language), entry)),
+        Ok(language) => Ok((TableLanguage(language), entry)),
         Err(error) => Err(format_error(error.to_string())),
     };
     entries.into_iter().map(entry).collect()

@@ -103,10 +103,11 @@ fn ranks_of_a_model_equal_the_reference() {
             KnowledgeProbe::new(&model, specials(), &heads, &training_config, &config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.json");
-        let actual = probe.entities(&mentions, &mentions.probe.unseen_text_queries, &path).unwrap();
+        let actual =
+            probe.score_entities(&mentions, &mentions.probe.unseen_text_queries, &path).unwrap();
         assert_eq!((actual.all.queries, actual.candidates), (12, 12));
         let unused_path = folder.path().join("no-queries.json");
-        assert!(probe.entities(&mentions, &[], &unused_path).is_err());
+        assert!(probe.score_entities(&mentions, &[], &unused_path).is_err());
 
         let projected = training_config.mention_representation() != Representation::Encoder;
         let vocab = masking_vocab(&model, specials()).unwrap();

@@ -8,16 +8,16 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 /// inside a text, these characters do not shift offsets. Removing them does not change the tokens.
 ///
 /// ```
-/// use tokenizer_file::{trim_dropped, read};
+/// use tokenizer_file::{trim_removed_start, read};
 ///
 /// let bert = read("../testkit/fixtures/wordpiece.json")?;
-/// assert_eq!(trim_dropped(&bert, "\u{200f}Bern"), "Bern");
+/// assert_eq!(trim_removed_start(&bert, "\u{200f}Bern"), "Bern");
 /// // Gemma's normaliser removes nothing.
 /// let gemma = read("../testkit/fixtures/byte_fallback.json")?;
-/// assert_eq!(trim_dropped(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
+/// assert_eq!(trim_removed_start(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
 /// # Ok::<(), tokenizer_file::Error>(())
 /// ```
-pub fn trim_dropped<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
+pub fn trim_removed_start<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
     text.trim_start_matches(|c: char| is_dropped(tokenizer, c))
 }
 
