@@ -155,8 +155,8 @@ impl Qa {
     ///     {"id": "q1", "question": "", "head_start": 3}]}]}]}"#;
     /// let file = File::parse(text, "train.json")?;
     /// let question = file.questions().next().unwrap();
-    /// assert_eq!(question.field::<usize>("head_start", "train.json")?, Some(3));
-    /// assert!(question.field::<String>("head_start", "train.json").is_err());
+    /// assert_eq!(question.parse_field::<usize>("head_start", "train.json")?, Some(3));
+    /// assert!(question.parse_field::<String>("head_start", "train.json").is_err());
     /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     pub fn parse_field<T: DeserializeOwned>(
