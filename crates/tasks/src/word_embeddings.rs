@@ -15,13 +15,13 @@ use crate::{Encoder, Result};
 ///
 /// # Example
 /// ```
-/// use tasks::word_embeddings::{center, mean_norm};
+/// use tasks::word_embeddings::{center_and_scale, mean_norm};
 /// use xlmr_model::{Config, Model};
 ///
 /// let model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
 /// let norm = mean_norm(&model)?;
 /// // … training on triples …
-/// center(&model, norm)?;
+/// center_and_scale(&model, norm)?;
 /// // 49 of 50 vectors have this norm; the vector of <pad> is 0.
 /// assert!((mean_norm(&model)? - norm * 49.0 / 50.0).abs() < 1e-6);
 /// # Ok::<(), tasks::Error>(())

@@ -48,9 +48,9 @@ const BATCH_ROWS: usize = 64;
 ///     KnowledgeProbe::new(&base.model, base.specials, heads, training_config, &config)?;
 /// let list = Path::new("runs/xlm-k/candidates-xep.json"); // the same for every model
 /// let mentions = &data.mentions;
-/// let entities = probe.entities(mentions, &mentions.probe.unseen_pair_queries, list)?;
+/// let entities = probe.score_entities(mentions, &mentions.probe.unseen_pair_queries, list)?;
 /// let list = Path::new("runs/xlm-k/candidates-xor.json");
-/// let objects = probe.objects(&data.triples.probe, list)?;
+/// let objects = probe.score_objects(&data.triples.probe, list)?;
 /// println!("XEP {:.1}, XOR {:.1}", entities.all.accuracy, objects.0.all.accuracy);
 /// # Ok(())
 /// # }
