@@ -18,8 +18,9 @@ fn difference(got: f64, want: f64) -> f64 {
     if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
-/// Returns the largest absolute difference of two elements, in float64. The result is infinite if
-/// the shapes differ, an element is NaN, or an infinite element differs from the other element.
+/// Returns the largest absolute difference of corresponding elements, in float64. The result is
+/// infinite if the shapes differ, an element is NaN, or an infinite element differs from the other
+/// element.
 pub fn max_abs_error<'a, T>(got: &'a T, want: &'a T) -> f64
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,

@@ -56,7 +56,7 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
     }
 }
 
-/// Returns the median over runs, separately for each field.
+/// Returns the median of each field over the runs.
 pub fn median(runs: &[ResourceUse]) -> ResourceUse {
     let field_median = |field: fn(&ResourceUse) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(field).collect();

@@ -122,12 +122,8 @@ impl Batch {
         };
         let stacked = torch_ext::upload(&stacked, rows.device)?;
         let types = ids.types.as_ref().map(|_| stacked.f_select(0, 2)).transpose()?;
-        Ok(Ids {
-            token_ids: stacked.f_select(0, 0)?,
-            positions: stacked.f_select(0, 1)?,
-            types,
-            pad,
-        })
+        let (token_ids, positions) = (stacked.f_select(0, 0)?, stacked.f_select(0, 1)?);
+        Ok(Ids { token_ids, positions, types, pad })
     }
 
     /// Converts a padded tensor, `[B, L, …]`, to the batch's layout.

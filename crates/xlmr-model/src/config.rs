@@ -272,8 +272,7 @@ impl Config {
             Architecture::DebertaV2(deberta) => deberta.read(&mut fields)?,
             _ => {}
         }
-        let names: Option<Vec<String>> =
-            fields.take("architectures", "a list of class names", None)?;
+        let names: Option<_> = fields.take("architectures", "a list of class names", None)?;
         config.architectures = names.unwrap_or_default();
         config.id2label = fields.take_labels()?;
         config.extra = fields.remaining()?;

@@ -136,12 +136,13 @@ impl DebertaV2 {
         }
     }
 
-    /// Validates the values; `extra` holds the file's other keys.
+    /// Validates the values for a model of the given sizes. `ties_embeddings` is the value of
+    /// `tie_word_embeddings`, and `extra` holds the file's other keys.
     pub(crate) fn check(
         &self,
         file: &str,
-        (hidden, head_size, positions): (i64, i64, i64),
-        tied: bool,
+        (hidden, head_size, max_positions): (i64, i64, i64),
+        ties_embeddings: bool,
         extra: &BTreeMap<String, Value>,
     ) -> Result<()> {
         let refuse =
@@ -161,7 +162,7 @@ impl DebertaV2 {
             let expected = "0; the convolution of DeBERTa v2's largest models is not supported";
             return refuse("conv_kernel_size", expected, shorten(value));
         }
-        let max_distance = self.max_distance(positions);
+        let max_distance = self.max_distance(max_positions);
         if max_distance > 1 << 24 {
             let expected = "an integer up to 16777216";
             return refuse("max_relative_positions", expected, max_distance.to_string());
@@ -175,7 +176,7 @@ impl DebertaV2 {
             let expected = format!("more than position_buckets / 2 + 1 = {}", buckets / 2 + 1);
             return refuse("max_relative_positions", &expected, max_distance.to_string());
         }
-        if !self.legacy && !tied {
+        if !self.legacy && !ties_embeddings {
             let expected = "true; the masked-LM head of \"legacy\": false has no separate decoder";
             return refuse("tie_word_embeddings", expected, "false".into());
         }

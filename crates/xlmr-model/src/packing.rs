@@ -47,11 +47,22 @@ impl Rows {
         Self { token_mask: Some(token_mask), empty_rows, ..unpadded }
     }
 
+    /// Adds `mask`, if there is a `token_mask`.
     pub(crate) fn with_mask(self) -> Result<Self> {
         let Some(token_mask) = &self.token_mask else { return Ok(self) };
         let mask = Tensor::f_from_slice(token_mask)?.f_view([self.batch, 1, 1, self.length])?;
         let mask = torch_ext::upload(&mask.f_to_kind(Kind::Bool)?, self.device)?;
         Ok(Self { mask: Some(mask), ..self })
+    }
+
+    /// Splits the last dimension into heads: `[B, L, heads * D]` to `[B, heads, L, D]`.
+    pub(crate) fn split_heads(&self, x: &Tensor, heads: i64) -> Result<Tensor> {
+        Ok(x.f_view([self.batch, self.length, heads, -1])?.f_transpose(1, 2)?)
+    }
+
+    /// Reverses [`split_heads`](Self::split_heads): `[B, heads, L, D]` to `[B, L, heads * D]`.
+    pub(crate) fn join_heads(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_transpose(1, 2)?.f_reshape([self.batch, self.length, -1])?)
     }
 }
 

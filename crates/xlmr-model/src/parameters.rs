@@ -177,11 +177,8 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     let heads = config.num_attention_heads.max(1);
     let kv_size = hidden / heads * euro.key_value_heads(heads);
     let mut specs = Specs::default();
-    specs.add(
-        names.word_embeddings,
-        &[config.vocab_size, hidden],
-        Init::NormalWithZeroRow(config.pad_token_id),
-    );
+    let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
+    specs.add(names.word_embeddings, &[config.vocab_size, hidden], pad_init);
     for index in 0..config.num_hidden_layers {
         let layer = names.layer_name(index);
         specs.add_norm(&format!("{layer}.input_layernorm"), hidden, false);
@@ -309,12 +306,12 @@ fn euro_head_specs(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     match head {
         Head::MaskedLm => add_decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
         Head::Span => {
-            let mut inner = Specs::with_prefixes("qa_head.", "head.");
-            inner.add_dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
-            inner.add_norm("qa_head.norm", hidden, false);
+            let mut dense_and_norm = Specs::with_prefixes("qa_head.", "head.");
+            dense_and_norm.add_dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
+            dense_and_norm.add_norm("qa_head.norm", hidden, false);
             specs = Specs::with_prefixes("qa_head.", "");
             specs.add_linear("qa_head.classifier", 2, hidden);
-            specs.list.extend(inner.list);
+            specs.list.extend(dense_and_norm.list);
         }
         _ => return post_norm_head_specs(config, head),
     }
@@ -360,7 +357,7 @@ impl Spec {
             Init::Truncated { std, cutoff } => self.draw_normal(std, cutoff * std, seed, device)?,
             Init::Uniform(bound) => self
                 .to_tensor(&draw_uniform(self.element_count(), bound, seed, &self.name), device)?,
-            Init::Sinusoids => self.to_tensor(&sinusoids(&self.shape), device)?,
+            Init::Sinusoids => self.to_tensor(&compute_sinusoids(&self.shape), device)?,
             Init::Identity { off_diagonal } => {
                 Tensor::f_full(&self.shape, off_diagonal, options)?.f_fill_diagonal_(1.0, false)?
             }
@@ -400,7 +397,7 @@ fn draw_uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
 
 /// Computes a table `[rows, width]`. Column 2i has the sine of the angle `row * 10000^(-2i /
 /// width)`, and column 2i + 1 has the cosine of this angle.
-fn sinusoids(shape: &[i64]) -> Vec<f32> {
+fn compute_sinusoids(shape: &[i64]) -> Vec<f32> {
     let &[rows, width] = shape else { return Vec::new() };
     let value = |row: i64, column: i64| {
         let angle = row as f64 / 10_000f64.powf((column / 2 * 2) as f64 / width as f64);
