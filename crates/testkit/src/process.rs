@@ -20,7 +20,7 @@ pub struct ResourceUse {
 ///
 /// # Errors
 /// If the program cannot be started or fails.
-pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
+pub fn run_measured(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
     command.stdin(Stdio::null()).stdout(File::create(output)?);
     let start = Instant::now();
     let mut child = command.spawn()?;

@@ -75,7 +75,7 @@ impl Model {
         for stored in file.names() {
             // Adapters of a bare encoder are stored without the encoder's prefix.
             let unprefixed = stored.strip_prefix(prefix);
-            let name = unprefixed.map(|name| format!("{prefix}{}", names.prefixed(name)));
+            let name = unprefixed.map(|name| format!("{prefix}{}", names.add_prefix(name)));
             let name =
                 name.map_or_else(|| stored.clone(), |name| name.replace(stored_part, local_part));
             if let Some(earlier) = unread_names.insert(name, stored) {
@@ -109,7 +109,7 @@ impl Model {
     ///
     /// Writes the files that PEFT (`adapter_config.json`, `adapter_model.safetensors`) or
     /// AdapterHub (`adapter_config.json`, `adapter.safetensors`) writes for the transformers class
-    /// of `head`. For PEFT, the head's weights are stored in the same safetensors file. For
+    /// of `head`. For PEFT, the head's weights are stored in `adapter_model.safetensors`. For
     /// AdapterHub, the head is stored in `head_config.json` and `model_head.safetensors`. A
     /// masked-LM head is not stored. Creates the folder if it is missing, and writes each file
     /// atomically.

@@ -194,7 +194,7 @@ fn parse_bottleneck(value: Value, file: &str) -> Result<BottleneckConfig> {
     let mut fields = Fields::new(value, file)?;
     require_options(&mut fields, bottleneck_options())?;
     let reduction = fields.take("reduction_factor", INTEGER, 16)?;
-    let activation = fields.take("non_linearity", Activation::NAMES, Activation::Relu)?;
+    let activation = fields.take("non_linearity", Activation::EXPECTED, Activation::Relu)?;
     // Options of weight initialisation do not affect stored weights. Options of hypercomplex layers
     // have no effect, because `phm_layer` must be false.
     let ignored_key_parts = ["init_weights", "phm", "hypercomplex"];

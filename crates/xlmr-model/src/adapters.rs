@@ -137,10 +137,10 @@ impl Model {
     /// [`Error::Input`] if a name is unknown or duplicated, or if more than one of the adapters is
     /// a bottleneck or fusion. On error, the active adapters do not change.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
-        let mut output_adapter = None;
+        let mut output_adapter_name = None;
         for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
-                && let Some(earlier) = output_adapter.replace(name)
+                && let Some(earlier) = output_adapter_name.replace(name)
             {
                 let got = format!("{earlier} and {name}");
                 let expected = "at most one bottleneck or fusion";

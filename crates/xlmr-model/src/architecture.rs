@@ -361,7 +361,7 @@ pub(crate) struct Rotary {
 impl Names {
     /// Returns this architecture's name in `config.json` for XLM-R's `key`; `None` if this
     /// architecture has no such key.
-    pub(crate) fn translated_key<'a>(&self, key: &'a str) -> Option<&'a str> {
+    pub(crate) fn translate_key<'a>(&self, key: &'a str) -> Option<&'a str> {
         self.keys
             .iter()
             .find(|(xlm_r_key, _)| *xlm_r_key == key)
@@ -381,7 +381,7 @@ impl Names {
 
     /// Adds the encoder's prefix, which checkpoints of the bare encoder omit. A name that is not in
     /// [`modules`](Self::modules) stays unchanged.
-    pub(crate) fn prefixed(&self, name: &str) -> String {
+    pub(crate) fn add_prefix(&self, name: &str) -> String {
         let is_bare = self.modules.iter().any(|module| name.starts_with(module));
         if is_bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
     }
@@ -392,7 +392,7 @@ pub(crate) struct TranslatedKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
 
 impl<K: Keys> Keys for TranslatedKeys<'_, K> {
     fn visit<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
-        if let Some(key) = self.1.translated_key(key) {
+        if let Some(key) = self.1.translate_key(key) {
             self.0.visit(key, expected, value);
         }
     }

@@ -24,8 +24,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Creates a batch without positions. The model's parameters have the dtype `kind`. If
-    /// `joined`, each row consists of two texts.
+    /// Creates a batch without positions, and packs it if device and architecture support this. The
+    /// model's parameters have the dtype `kind`. If `joined`, each row consists of two texts.
     pub(crate) fn new(
         rows: Rows,
         config: &Config,

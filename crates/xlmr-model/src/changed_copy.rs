@@ -87,8 +87,8 @@ fn file_size(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| Error::io(path, error))
 }
 
-/// Returns an error if `out` may not be replaced, if it is or contains the original model, or if it
-/// is not a model folder.
+/// Returns an error if `out` may not be replaced, is not a model folder, or is, contains or is
+/// inside the original model's folder.
 fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
     let refuse = |kind: std::io::ErrorKind, hint| {
         Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })

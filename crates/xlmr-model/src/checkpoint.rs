@@ -87,7 +87,7 @@ impl Checkpoint {
                 continue;
             }
             let stored = StoredTensor { file_index, name: name.clone() };
-            if self.tensors.insert(self.names.prefixed(&current_name(&name)), stored).is_some() {
+            if self.tensors.insert(self.names.add_prefix(&current_name(&name)), stored).is_some() {
                 let prefix = self.names.prefix;
                 let reason = format!(
                     "tensor {name} is stored twice, with and without `{prefix}`, or under an older \

@@ -18,11 +18,11 @@ use crate::{Activation, Error, Result};
 pub struct DebertaV2 {
     /// Whether attention scores depend on relative positions.
     pub relative_attention: bool,
-    /// Whether attention scores have a term of the query's content and the key's relative position
-    /// (`pos_att_type`: "c2p").
+    /// Whether attention scores have a term that combines the query's content and the key's
+    /// relative position (`pos_att_type`: "c2p").
     pub content_to_position: bool,
-    /// Whether attention scores have a term of the query's relative position and the key's content
-    /// (`pos_att_type`: "p2c").
+    /// Whether attention scores have a term that combines the query's relative position and the
+    /// key's content (`pos_att_type`: "p2c").
     pub position_to_content: bool,
     /// Number of position buckets for keys before a query. Keys after a query have the same number
     /// of buckets. Each small distance has a bucket; large distances share buckets of growing size.
@@ -98,7 +98,7 @@ impl DebertaV2 {
         Ok(())
     }
 
-    /// Reads or writes the keys that map to one field each.
+    /// Reads or writes, depending on `keys`, each key that corresponds to exactly one field.
     fn visit_keys(&mut self, keys: &mut impl Keys) {
         keys.visit("relative_attention", BOOLEAN, &mut self.relative_attention);
         keys.visit("position_buckets", INTEGER, &mut self.position_buckets);
@@ -106,7 +106,7 @@ impl DebertaV2 {
         keys.visit("share_att_key", BOOLEAN, &mut self.share_att_key);
         keys.visit("position_biased_input", BOOLEAN, &mut self.position_biased_input);
         keys.visit("pooler_dropout", NUMBER, &mut self.pooler_dropout);
-        keys.visit("pooler_hidden_act", Activation::NAMES, &mut self.pooler_hidden_act);
+        keys.visit("pooler_hidden_act", Activation::EXPECTED, &mut self.pooler_hidden_act);
         keys.visit("legacy", BOOLEAN, &mut self.legacy);
     }
 

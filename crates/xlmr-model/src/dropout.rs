@@ -21,7 +21,7 @@ impl DropoutSeeds {
         Ok(Self { train, offsets: token_offsets(rows, length)? })
     }
 
-    /// Creates seeds for a batch of the encoder, which is packed if `packing` is given.
+    /// Creates seeds for a batch of the encoder. The batch is packed if `packing` is given.
     pub(crate) fn for_batch(rows: &Rows, packing: Option<&Packing>, train: bool) -> Result<Self> {
         let padded = Self::new(rows.batch, rows.length, rows.device, train)?;
         match packing {

@@ -73,7 +73,7 @@ impl EuroBert {
         }
     }
 
-    /// Reads or writes the keys that map to one field each.
+    /// Reads or writes, depending on `keys`, each key that corresponds to exactly one field.
     fn visit_keys(&mut self, keys: &mut impl Keys) {
         let key_value_heads = &mut self.num_key_value_heads;
         keys.visit("num_key_value_heads", "an integer or null", key_value_heads);

@@ -182,8 +182,8 @@ impl KnowledgeHeads {
         self.heads[3].apply(states, domain_ids, train)
     }
 
-    /// Returns weight `[R, 2H]` and bias `[R]` of the relation classifier, for object entailment
-    /// without contrast (§4.3).
+    /// Returns weight `[R, 2H]` and bias `[R]` of the relation classifier, for object entailment by
+    /// classification of relations instead of contrast (§4.3).
     pub fn relation_classifier(&self) -> (&Tensor, &Tensor) {
         let [weight, bias] = &self.classifier;
         (weight, bias)

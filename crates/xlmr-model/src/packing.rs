@@ -181,13 +181,13 @@ impl Packing {
 
 impl FlashRows {
     fn new(lengths: &[i64], device: Device) -> Result<Self> {
-        let mut row_ends = vec![0i64];
+        let mut offsets = vec![0i64];
         let mut end = 0;
         for length in lengths {
             end += length;
-            row_ends.push(end);
+            offsets.push(end);
         }
-        let row_offsets = Tensor::f_from_slice(&row_ends)?.f_to_kind(Kind::Int)?;
+        let row_offsets = Tensor::f_from_slice(&offsets)?.f_to_kind(Kind::Int)?;
         let max_length = lengths.iter().copied().max().unwrap_or(0);
         Ok(Self { row_offsets: torch_ext::upload(&row_offsets, device)?, max_length })
     }

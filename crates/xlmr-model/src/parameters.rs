@@ -39,8 +39,8 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
-    /// Name in a folder of a model whose main head contains this parameter; absent if it equals
-    /// `name`. Parameters of several heads may have equal stored names.
+    /// Name in the files of an adapter, or of a model whose main head contains this parameter;
+    /// absent if it equals `name`. Parameters of several heads may have equal stored names.
     pub(crate) stored_name: Option<String>,
 }
 
@@ -49,7 +49,8 @@ impl Spec {
         Self { name: name.into(), shape: shape.to_vec(), init, stored_name: None }
     }
 
-    /// Returns the name in a folder of a model whose main head contains this parameter.
+    /// Returns the name in the files of an adapter, or of a model whose main head contains this
+    /// parameter.
     pub(crate) fn stored_name(&self) -> &str {
         self.stored_name.as_deref().unwrap_or(&self.name)
     }
@@ -352,9 +353,11 @@ impl Spec {
             Init::Zeros => Tensor::f_zeros(&self.shape, options)?,
             Init::Ones => Tensor::f_ones(&self.shape, options)?,
             Init::Normal | Init::NormalWithZeroRow(_) => {
-                self.draw_normal(std, f64::INFINITY, seed, device)?
+                self.normal_tensor(std, f64::INFINITY, seed, device)?
             }
-            Init::Truncated { std, cutoff } => self.draw_normal(std, cutoff * std, seed, device)?,
+            Init::Truncated { std, cutoff } => {
+                self.normal_tensor(std, cutoff * std, seed, device)?
+            }
             Init::Uniform(bound) => self
                 .to_tensor(&draw_uniform(self.element_count(), bound, seed, &self.name), device)?,
             Init::Sinusoids => self.to_tensor(&compute_sinusoids(&self.shape), device)?,
@@ -368,7 +371,7 @@ impl Spec {
         Ok(tensor)
     }
 
-    fn draw_normal(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
+    fn normal_tensor(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
         self.to_tensor(&draw_normals(self.element_count(), std, limit, seed, &self.name), device)
     }
 
@@ -384,7 +387,7 @@ impl Spec {
 /// Creates a random generator, with a separate stream for each name.
 fn random_stream(seed: u64, name: &str) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(fnv1a(name));
+    rng.set_stream(hash_fnv1a(name));
     rng
 }
 
@@ -422,7 +425,7 @@ fn draw_normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Ve
 }
 
 /// Computes the 64-bit FNV-1a hash.
-fn fnv1a(name: &str) -> u64 {
+fn hash_fnv1a(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -115,7 +115,7 @@ impl StoredConfig {
         }
         let expected_modules = "a list of modules' names";
         let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
-        // Initialisation methods with other names change the base model's weights, so they are
+        // All other named initialisation methods change the base model's weights, so they are
         // rejected.
         if !init.is_boolean() && init != "gaussian" {
             let expected = "true, false or \"gaussian\"";
@@ -137,7 +137,8 @@ impl StoredConfig {
 }
 
 /// Returns the targets whose linear layers match one of the names `modules`. As in PEFT, these
-/// names may omit leading components. Returns an error if a target matches in some layers only.
+/// names may omit leading components. Returns an error if a linear layer matches in some encoder
+/// layers only.
 fn match_targets(modules: &[String], config: &Config, file: &str) -> Result<BTreeSet<LoraTarget>> {
     let matches = |module: &String, name: &str| {
         name.strip_suffix(module.as_str())

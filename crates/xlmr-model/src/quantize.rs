@@ -16,7 +16,7 @@ pub(crate) const CONFIG_KEY: &str = "quantization_config";
 /// `quant_method` of the folders that [`quantize`] writes.
 const METHOD: &str = "polyqa-int8";
 
-/// Minimum rows and columns of a quantized matrix; smaller matrices are copied.
+/// Minimum number of rows and of columns of a quantized matrix; smaller matrices are copied.
 const MIN_SIZE: i64 = 64;
 
 /// Sizes reported by [`quantize`].
