@@ -94,8 +94,8 @@ pub(crate) struct Names {
     /// Prefix of a layer's parameters; the layer's index follows.
     pub(crate) layer_prefix: &'static str,
     pub(crate) linear_layers: LinearLayers,
-    /// Names within a layer of the norms after attention and at the layer's end. ModernBERT and
-    /// EuroBERT do not use this field.
+    /// Names of the norms after attention and at the end of a layer, without the layer's prefix.
+    /// ModernBERT and EuroBERT do not use this field.
     pub(crate) norms: [&'static str; 2],
     /// Names of the dense layer and the norm of the masked-LM head. ModernBERT and EuroBERT do not
     /// use this field.
