@@ -449,7 +449,7 @@ fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
         let mut command = small_run_on(&out, [&shards, &shards, &FOLDERS.join("triples")]);
         command.args(["--arms", "xlm-k", "--set", "pretraining.steps=2"]);
         let peak_mib =
-            testkit::process::run(&mut command, &folder.join("output")).unwrap().peak_mib;
+            testkit::process::run_measured(&mut command, &folder.join("output")).unwrap().peak_mib;
         std::fs::remove_dir_all(shards).unwrap();
         peak_mib
     });

@@ -35,12 +35,13 @@ pub fn parse_command(
     command.try_get_matches_from(arguments).map_err(|error| report_clap_error(&error))
 }
 
-/// Prints the help, the version or an `error:` line.
+/// Prints the help or the version and ends the process, or prints an `error:` line and returns the
+/// exit code.
 fn report_clap_error(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
-    end(Err(usage_error(&error.to_string())))
+    end(Err(format_usage_error(&error.to_string())))
 }
 
 /// Prints the notes about files and, for an error, one `error:` line. Returns the exit code, 0 or
@@ -121,7 +122,7 @@ fn with_template(bar: ProgressBar, template: &str) -> ProgressBar {
 
 /// Returns a message of `clap` as one line, without the prefix `error: ` and the usage, and with a
 /// hint to `--help`.
-fn usage_error(message: &str) -> String {
+fn format_usage_error(message: &str) -> String {
     let Some(message) = message.strip_prefix("error: ") else {
         return "no command is given; try '--help'".into();
     };
@@ -134,19 +135,19 @@ fn usage_error(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::usage_error;
+    use super::format_usage_error;
 
     #[test]
     fn a_usage_error_is_one_line() {
         let message = "error: the following required arguments were not provided:\n  --out <DIR>\n\n\
                        Usage: program --out <DIR>\n\nFor more information, try '--help'.\n";
         let line = "the following required arguments were not provided: --out <DIR>; try '--help'";
-        assert_eq!(usage_error(message), line);
+        assert_eq!(format_usage_error(message), line);
         let message = "error: unexpected argument '--ou'\n\n  tip: use '--out'\n\nUsage: program\n";
         let line = "unexpected argument '--ou'; tip: use '--out'; try '--help'";
-        assert_eq!(usage_error(message), line);
+        assert_eq!(format_usage_error(message), line);
         // Without a subcommand, the message of `clap` is the help.
         let message = "What it does\n\nUsage: program <COMMAND>\n\nCommands:\n";
-        assert_eq!(usage_error(message), "no command is given; try '--help'");
+        assert_eq!(format_usage_error(message), "no command is given; try '--help'");
     }
 }

@@ -71,11 +71,8 @@ impl AtomicFile {
             Target::File(target) => {
                 check_output(&target)?;
                 let (file, temporary) = temporary::create_next_to(&target)?;
-                Sink::File {
-                    buffer: BufWriter::with_capacity(BUFFER_BYTES, file),
-                    temporary,
-                    target,
-                }
+                let buffer = BufWriter::with_capacity(BUFFER_BYTES, file);
+                Sink::File { buffer, temporary, target }
             }
             Target::Stream => {
                 let file = File::options().append(true).open(path)?;

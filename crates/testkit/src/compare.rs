@@ -13,13 +13,14 @@ where
 
 /// Returns the absolute difference of two elements: 0 for equal infinities, infinity if either is
 /// NaN.
-fn difference(got: f64, want: f64) -> f64 {
+fn absolute_difference(got: f64, want: f64) -> f64 {
     let difference = if got == want { 0.0 } else { (got - want).abs() };
     if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
-/// Returns the largest absolute difference of two elements, in float64. The result is infinite if
-/// the shapes differ, an element is NaN, or an infinite element differs from the other element.
+/// Returns the largest absolute difference of corresponding elements, in float64. The result is
+/// infinite if the shapes differ, an element is NaN, or an infinite element differs from the other
+/// element.
 pub fn max_abs_error<'a, T>(got: &'a T, want: &'a T) -> f64
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
@@ -28,7 +29,7 @@ where
     if got.shape() != want.shape() {
         return f64::INFINITY;
     }
-    got.iter().zip(&want).map(|(&got, &want)| difference(got, want)).fold(0.0, f64::max)
+    got.iter().zip(&want).map(|(&got, &want)| absolute_difference(got, want)).fold(0.0, f64::max)
 }
 
 /// Panics if the absolute difference of corresponding elements of `got` and `want` exceeds
@@ -47,8 +48,10 @@ where
         .enumerate()
         .map(|(index, (&got, &want))| (index, got, want))
         .collect();
-    elements.sort_by(|a, b| difference(b.1, b.2).total_cmp(&difference(a.1, a.2)));
-    let max_difference = elements.first().map_or(0.0, |&(_, got, want)| difference(got, want));
+    elements
+        .sort_by(|a, b| absolute_difference(b.1, b.2).total_cmp(&absolute_difference(a.1, a.2)));
+    let max_difference =
+        elements.first().map_or(0.0, |&(_, got, want)| absolute_difference(got, want));
     if max_difference <= tolerance {
         return;
     }

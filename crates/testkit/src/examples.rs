@@ -11,7 +11,7 @@ const COLUMNS: &str = "80";
 /// the commands of the first paragraph and the commands of later paragraphs. The help is formatted
 /// for a terminal of 80 columns. Panics for a wider line, because a wrapped command cannot be
 /// copied.
-fn example_commands(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
+fn read_example_commands(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
     let mut process = Command::new(program);
     let output = process.args(subcommand).arg("--help").env("COLUMNS", COLUMNS).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -54,7 +54,7 @@ pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> Temp
     let program = Path::new(program);
     let old_path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{old_path}", program.parent().unwrap().display());
-    let [runnable, not_runnable] = example_commands(program, subcommand);
+    let [runnable, not_runnable] = read_example_commands(program, subcommand);
     assert_eq!(runnable.len(), expected, "{runnable:#?}");
     let run_example = |example: &str, folder: &Path| {
         let mut shell = Command::new("bash");

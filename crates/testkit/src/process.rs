@@ -20,7 +20,7 @@ pub struct ResourceUse {
 ///
 /// # Errors
 /// If the program cannot be started or fails.
-pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
+pub fn run_measured(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
     command.stdin(Stdio::null()).stdout(File::create(output)?);
     let start = Instant::now();
     let mut child = command.spawn()?;
@@ -56,7 +56,7 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<ResourceUse> {
     }
 }
 
-/// Returns the median over runs, separately for each field.
+/// Returns the median of each field over the runs.
 pub fn median(runs: &[ResourceUse]) -> ResourceUse {
     let field_median = |field: fn(&ResourceUse) -> f64| {
         let mut values: Vec<f64> = runs.iter().map(field).collect();

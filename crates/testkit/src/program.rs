@@ -139,7 +139,7 @@ impl Program {
         output
     }
 
-    /// Runs [`expect_error`](Self::expect_error) and asserts that standard output is empty.
+    /// Calls [`expect_error`](Self::expect_error) and asserts that standard output is empty.
     #[track_caller]
     pub fn expect_only_error(
         &self,

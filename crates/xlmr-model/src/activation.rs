@@ -23,7 +23,7 @@ pub enum Activation {
 
 impl Activation {
     /// Supported values of `hidden_act`, for error messages.
-    pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu";
+    pub(crate) const EXPECTED: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu";
 
     /// Returns the name used in `config.json`.
     pub fn name(self) -> &'static str {

@@ -61,8 +61,8 @@ impl Model {
     }
 
     /// Reads the tensors of all `specs`. A tensor's name in the file starts with `prefix`, and
-    /// contains `stored_part` where its name in the model contains `local_part`. If the file
-    /// contains any other tensor, returns an error.
+    /// contains `stored_part` where its name in the model contains `local_part`. Returns an error
+    /// if the file contains a tensor that is not in `specs`.
     pub(crate) fn read_tensors(
         &self,
         file: &TensorFile,
@@ -71,21 +71,21 @@ impl Model {
         (stored_part, local_part): (&str, &str),
     ) -> Result<Tensors> {
         let names = self.config().architecture.names();
-        let mut unread = BTreeMap::new();
+        let mut unread_names = BTreeMap::new();
         for stored in file.names() {
             // Adapters of a bare encoder are stored without the encoder's prefix.
             let unprefixed = stored.strip_prefix(prefix);
-            let name = unprefixed.map(|name| format!("{prefix}{}", names.prefixed(name)));
+            let name = unprefixed.map(|name| format!("{prefix}{}", names.add_prefix(name)));
             let name =
                 name.map_or_else(|| stored.clone(), |name| name.replace(stored_part, local_part));
-            if let Some(earlier) = unread.insert(name, stored) {
+            if let Some(earlier) = unread_names.insert(name, stored) {
                 return Err(Error::damaged(file.path(), format!("duplicate tensor {earlier}")));
             }
         }
         let mut tensors = BTreeMap::new();
         for spec in specs {
             let expected_name = format!("{prefix}{}", spec.stored_name());
-            let Some(stored) = unread.remove(&expected_name) else {
+            let Some(stored) = unread_names.remove(&expected_name) else {
                 let reason = format!(
                     "lacks tensor {expected_name}, which {CONFIG_FILE} and the model require"
                 );
@@ -95,7 +95,7 @@ impl Model {
             let tensor = read_weight(file, &stored, &spec.shape, self.device(), source)?;
             tensors.insert(spec.name.clone(), tensor);
         }
-        match unread.into_values().next() {
+        match unread_names.into_values().next() {
             Some(unexpected) => {
                 let reason =
                     format!("tensor {unexpected} belongs neither to the adapter nor to the head");
@@ -109,7 +109,7 @@ impl Model {
     ///
     /// Writes the files that PEFT (`adapter_config.json`, `adapter_model.safetensors`) or
     /// AdapterHub (`adapter_config.json`, `adapter.safetensors`) writes for the transformers class
-    /// of `head`. For PEFT, the head's weights are stored in the same safetensors file. For
+    /// of `head`. For PEFT, the head's weights are stored in `adapter_model.safetensors`. For
     /// AdapterHub, the head is stored in `head_config.json` and `model_head.safetensors`. A
     /// masked-LM head is not stored. Creates the folder if it is missing, and writes each file
     /// atomically.
@@ -183,6 +183,7 @@ impl Model {
         }
     }
 
+    /// Returns an error if the model lacks `head`.
     pub(crate) fn require_head(&self, head: Head) -> Result<()> {
         match head == Head::None || self.heads().contains(&head) {
             true => Ok(()),

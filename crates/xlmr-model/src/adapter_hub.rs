@@ -18,7 +18,7 @@ pub(crate) const FUSION_CONFIG_FILE: &str = "adapter_fusion_config.json";
 pub(crate) const FUSION_FILE: &str = "model_adapter_fusion.safetensors";
 
 /// Returns the keys of a bottleneck's `config` with their supported values, which select one
-/// adapter after each feed-forward layer. Keys may be absent.
+/// adapter after each feed-forward layer. A file may omit any of these keys.
 fn bottleneck_options() -> Map<String, Value> {
     let options = json!({
         "adapter_residual_before_ln": false,
@@ -54,7 +54,7 @@ impl Model {
     ) -> Result<(AdapterConfig, Tensors)> {
         let mut fields = Fields::new(value, file)?;
         let stored_name: String = fields.take("name", "the adapter's name", String::new())?;
-        let config = read_config(fields.take("config", "an object", Value::Null)?, file)?;
+        let config = parse_bottleneck(fields.take("config", "an object", Value::Null)?, file)?;
         let config = AdapterConfig::Bottleneck(config);
         let specs = config.specs(name, self.config(), file)?;
         let weights = open_weights(folder, WEIGHTS_FILE, "pytorch_adapter.bin")?;
@@ -100,7 +100,7 @@ impl Model {
         write_json(&folder.join(CONFIG_FILE), &with_metadata(Value::Object(options), Some(name)))
     }
 
-    /// Adds AdapterHub's metadata keys to a configuration.
+    /// Returns an object with the adapter's configuration and AdapterHub's metadata keys.
     fn with_metadata(&self, config: Value, name: Option<&str>, head: Head) -> Value {
         json!({
             "config": config,
@@ -162,7 +162,8 @@ impl Model {
 /// regularisation of V in training, and whether V is applied before or after the weighted sum.
 const IGNORED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
 
-/// Returns the keys of a fusion's `config` with their supported values. Keys may be absent.
+/// Returns the keys of a fusion's `config` with their supported values. A file may omit any of
+/// these keys.
 fn fusion_options() -> Map<String, Value> {
     let options = json!({
         "dropout_prob": null,
@@ -189,13 +190,16 @@ fn require_options(fields: &mut Fields, supported: Map<String, Value>) -> Result
     Ok(())
 }
 
-fn read_config(value: Value, file: &str) -> Result<BottleneckConfig> {
+fn parse_bottleneck(value: Value, file: &str) -> Result<BottleneckConfig> {
     let mut fields = Fields::new(value, file)?;
     require_options(&mut fields, bottleneck_options())?;
     let reduction = fields.take("reduction_factor", INTEGER, 16)?;
-    let activation = fields.take("non_linearity", Activation::NAMES, Activation::Relu)?;
-    // Options of weight initialisation and of hypercomplex layers have no effect.
-    let ignored_parts = ["init_weights", "phm", "hypercomplex"];
-    reject_unknown_keys(fields, file, |key| ignored_parts.iter().any(|part| key.contains(part)))?;
+    let activation = fields.take("non_linearity", Activation::EXPECTED, Activation::Relu)?;
+    // Options of weight initialisation do not affect stored weights. Options of hypercomplex layers
+    // have no effect, because `phm_layer` must be false.
+    let ignored_key_parts = ["init_weights", "phm", "hypercomplex"];
+    reject_unknown_keys(fields, file, |key| {
+        ignored_key_parts.iter().any(|part| key.contains(part))
+    })?;
     Ok(BottleneckConfig { reduction, activation })
 }

@@ -67,11 +67,16 @@ impl Model {
 
     fn add_adapter(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         self.check_new_adapter(name)?;
-        self.add_new(name, config, seed)
+        self.add_unchecked(name, config, seed)
     }
 
     /// Adds an adapter with new weights. The caller has checked `name`.
-    pub(crate) fn add_new(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
+    pub(crate) fn add_unchecked(
+        &mut self,
+        name: &str,
+        config: AdapterConfig,
+        seed: u64,
+    ) -> Result<()> {
         let mut tensors = BTreeMap::new();
         for spec in config.specs(name, self.config(), "adapter")? {
             let tensor = spec.initial_tensor(ADAPTER_STD, seed, self.device())?;
@@ -80,6 +85,7 @@ impl Model {
         self.insert_adapter(name, config, tensors)
     }
 
+    /// Returns an error if `name` is invalid or is the name of an adapter.
     pub(crate) fn check_new_adapter(&self, name: &str) -> Result<()> {
         check_name(name)?;
         match self.adapters.contains_key(name) {
@@ -131,10 +137,10 @@ impl Model {
     /// [`Error::Input`] if a name is unknown or duplicated, or if more than one of the adapters is
     /// a bottleneck or fusion. On error, the active adapters do not change.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
-        let mut output_adapter = None;
+        let mut output_adapter_name = None;
         for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
-                && let Some(earlier) = output_adapter.replace(name)
+                && let Some(earlier) = output_adapter_name.replace(name)
             {
                 let got = format!("{earlier} and {name}");
                 let expected = "at most one bottleneck or fusion";
@@ -202,22 +208,23 @@ impl Model {
     /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks, which is not
     /// [active](Self::set_active_fusion) yet.
     ///
-    /// In each layer, with t and u of [`BottleneckConfig`] and the output of the n-th bottleneck
-    /// `a_n = W_up f(W_down t + b_down) + b_up`,
+    /// Let t and u be defined as in [`BottleneckConfig`], and let the output of the n-th bottleneck be
+    /// `a_n = W_up f(W_down t + b_down) + b_up`. Each layer computes
     ///
     /// ```text
     /// w = softmax over n of (Q t + b_Q) · (K a_n + b_K)
     /// c = u + Σ_n w_n V a_n
     /// ```
     ///
-    /// and c replaces u: AdapterHub's default ("dynamic"). The scores are not scaled; in training
-    /// the attention dropout is applied before the softmax. As in AdapterHub's code, the output a_n
-    /// of an adapter does not include u, which is added only once, after the attention.
+    /// and c replaces u. This is AdapterHub's default configuration ("dynamic"). The scores are not
+    /// scaled; in training the attention dropout is applied before the softmax. As in AdapterHub's
+    /// code, the output a_n of an adapter does not include u, which is added only once, after the
+    /// attention.
     ///
     /// Q, K and V are `[H, H]`. Q and K are drawn from N(0, 0.02), depending on `seed` and each
     /// parameter's name; their biases are zero. V is the identity with 1e-6 off the diagonal.
-    /// AdapterHub's trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not.
-    /// The parameters are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the
+    /// AdapterHub's trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not add
+    /// this term. The parameters are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the
     /// [role](crate::Role) `adapter_fusion`.
     ///
     /// # Errors
@@ -240,7 +247,7 @@ impl Model {
     /// ```
     pub fn add_adapter_fusion(&mut self, names: &[&str], seed: u64) -> Result<()> {
         let (name, config) = self.new_fusion(names)?;
-        self.add_new(&name, config, seed)
+        self.add_unchecked(&name, config, seed)
     }
 
     /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
@@ -283,7 +290,7 @@ impl Model {
         Ok(name.split(',').map(str::to_owned).collect())
     }
 
-    /// Returns the name and configuration of a new fusion.
+    /// Checks the names of a new fusion's bottlenecks. Returns the fusion's name and configuration.
     pub(crate) fn new_fusion(&self, names: &[&str]) -> Result<(String, AdapterConfig)> {
         for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Bottleneck(_)) {

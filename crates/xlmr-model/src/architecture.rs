@@ -82,27 +82,30 @@ pub(crate) struct Names {
     pub(crate) positions_after_pad: bool,
     /// Prefix of the encoder's parameters, including the dot.
     pub(crate) prefix: &'static str,
-    /// Texts with which the encoder's parameter names start after the prefix. They identify the
+    /// The possible beginnings of an encoder parameter's name after the prefix. They identify the
     /// encoder's parameters in checkpoints that omit the prefix.
     pub(crate) modules: &'static [&'static str],
     /// Prefixes of known tensors that are not used.
     pub(crate) unused_prefixes: &'static [&'static str],
-    /// `[V, E]`
+    /// Name of the token embeddings, `[V, E]`.
     pub(crate) word_embeddings: &'static str,
     /// Name of the token type embeddings, `[S, E]`; absent without segments.
     pub(crate) token_type_embeddings: Option<&'static str>,
     /// Prefix of a layer's parameters; the layer's index follows.
     pub(crate) layer_prefix: &'static str,
     pub(crate) linear_layers: LinearLayers,
-    /// Norms after attention and at the end of a layer, if the architecture has them.
+    /// Names of the norms after attention and at the end of a layer, without the layer's prefix.
+    /// ModernBERT and EuroBERT do not use this field.
     pub(crate) norms: [&'static str; 2],
-    /// Dense layer and norm of the masked-LM head, if every model of the architecture has them.
+    /// Names of the dense layer and the norm of the masked-LM head. ModernBERT and EuroBERT do not
+    /// use this field.
     pub(crate) lm_head: [&'static str; 2],
-    /// `[V, E]`
+    /// Name of the weight of the masked-LM decoder, `[V, E]`.
     pub(crate) decoder: &'static str,
-    /// `[V]`
+    /// Name of the bias of the masked-LM decoder, `[V]`.
     pub(crate) lm_bias: &'static str,
-    /// Second name of the masked-LM bias, used if the decoder is not tied to the token embeddings.
+    /// Second name of the masked-LM bias, under which transformers stores it if the decoder is not
+    /// tied to the token embeddings.
     pub(crate) decoder_bias: &'static str,
 }
 
@@ -266,7 +269,7 @@ const ELECTRA: Names = Names {
     ..BERT
 };
 
-/// The names of the architectures.
+/// The [`Names`] of every architecture.
 pub(crate) const NAMES: [Names; 10] = [
     XLM_ROBERTA,
     BERT,
@@ -358,7 +361,7 @@ pub(crate) struct Rotary {
 impl Names {
     /// Returns this architecture's name in `config.json` for XLM-R's `key`; `None` if this
     /// architecture has no such key.
-    pub(crate) fn translated_key<'a>(&self, key: &'a str) -> Option<&'a str> {
+    pub(crate) fn translate_key<'a>(&self, key: &'a str) -> Option<&'a str> {
         self.keys
             .iter()
             .find(|(xlm_r_key, _)| *xlm_r_key == key)
@@ -378,7 +381,7 @@ impl Names {
 
     /// Adds the encoder's prefix, which checkpoints of the bare encoder omit. A name that is not in
     /// [`modules`](Self::modules) stays unchanged.
-    pub(crate) fn prefixed(&self, name: &str) -> String {
+    pub(crate) fn add_prefix(&self, name: &str) -> String {
         let is_bare = self.modules.iter().any(|module| name.starts_with(module));
         if is_bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
     }
@@ -389,7 +392,7 @@ pub(crate) struct TranslatedKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
 
 impl<K: Keys> Keys for TranslatedKeys<'_, K> {
     fn visit<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
-        if let Some(key) = self.1.translated_key(key) {
+        if let Some(key) = self.1.translate_key(key) {
             self.0.visit(key, expected, value);
         }
     }

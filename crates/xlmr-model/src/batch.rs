@@ -24,8 +24,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Creates a batch without positions. The model's parameters have the dtype `kind`. If
-    /// `joined`, each row consists of two texts.
+    /// Creates a batch without positions, and packs it if device and architecture support this. The
+    /// model's parameters have the dtype `kind`. If `joined`, each row consists of two texts.
     pub(crate) fn new(
         rows: Rows,
         config: &Config,
@@ -122,12 +122,8 @@ impl Batch {
         };
         let stacked = torch_ext::upload(&stacked, rows.device)?;
         let types = ids.types.as_ref().map(|_| stacked.f_select(0, 2)).transpose()?;
-        Ok(Ids {
-            token_ids: stacked.f_select(0, 0)?,
-            positions: stacked.f_select(0, 1)?,
-            types,
-            pad,
-        })
+        let (token_ids, positions) = (stacked.f_select(0, 0)?, stacked.f_select(0, 1)?);
+        Ok(Ids { token_ids, positions, types, pad })
     }
 
     /// Converts a padded tensor, `[B, L, …]`, to the batch's layout.

@@ -8,9 +8,9 @@ use torch_ext::TensorFile;
 use crate::checkpoint::{HEADS_FILE, INDEX_FILE, weight_files};
 use crate::{Error, Result};
 
-/// Copies the model folder `from` to `out`. The weights and the files for which `is_skipped`
-/// returns true are not copied; `add_files` writes new files in their place. If `replace`, the copy
-/// may replace another model folder at `out`.
+/// Copies the model folder `from` to `out`. The weights, hidden files, and the files for whose path
+/// and name `is_skipped` returns true are not copied; `add_files` writes new files to the copy. If
+/// `replace`, the copy may replace another model folder at `out`.
 pub(crate) fn write<R>(
     from: &Path,
     out: &Path,
@@ -27,7 +27,11 @@ pub(crate) fn write<R>(
     let temporary_folder = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
     let temporary_folder = temporary_folder.map_err(|error| Error::io(parent, error))?;
     let new_folder = temporary_folder.path().join("model");
-    copy_unless(&|path, name| is_weights(path, name) || is_skipped(path, name), from, &new_folder)?;
+    copy_unless(
+        &|path, name| is_weights_or_hidden(path, name) || is_skipped(path, name),
+        from,
+        &new_folder,
+    )?;
     let result = add_files(&new_folder)?;
     let old_folder = temporary_folder.path().join("former");
     let replaces_old = out.exists();
@@ -61,12 +65,12 @@ pub(crate) fn write_weights(
     let (mut bytes_before, mut bytes) = (0, 0);
     let heads = from.join(HEADS_FILE);
     let heads: Vec<PathBuf> = heads.is_file().then_some(heads).into_iter().collect();
-    for (name, files) in [(name, weight_files(from)?), (HEADS_FILE, heads)] {
+    for (name, files) in [(name, weight_files(from)?.into_keys().collect()), (HEADS_FILE, heads)] {
         let mut tensors = Tensors::new();
         for path in &files {
             let file = TensorFile::open(path)?;
             file.names().iter().try_for_each(|name| convert(&file, name, &mut tensors))?;
-            bytes_before += size(path)?;
+            bytes_before += file_size(path)?;
         }
         if files.is_empty() {
             continue;
@@ -74,17 +78,17 @@ pub(crate) fn write_weights(
         let path = new_folder.join(name);
         let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         torch_ext::write_tensors(&path, named, &[("format", "pt")])?;
-        bytes += size(&path)?;
+        bytes += file_size(&path)?;
     }
     Ok((bytes_before, bytes))
 }
 
-fn size(path: &Path) -> Result<u64> {
+fn file_size(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(|error| Error::io(path, error))
 }
 
-/// Returns an error if `out` may not be replaced, if it is or contains the original model, or if it
-/// is not a model folder.
+/// Returns an error if `out` may not be replaced, is not a model folder, or is, contains or is
+/// inside the original model's folder.
 fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
     let refuse = |kind: std::io::ErrorKind, hint| {
         Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })
@@ -111,7 +115,7 @@ fn check_output_folder(model: &Path, out: &Path, replace: bool) -> Result<()> {
 const OTHER_FORMATS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
 const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
 
-fn is_weights(path: &Path, name: &str) -> bool {
+fn is_weights_or_hidden(path: &Path, name: &str) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     name.starts_with('.')
         || (name.starts_with("model") && extension == "safetensors")

@@ -19,7 +19,7 @@ pub(crate) const HEADS_FILE: &str = "heads.safetensors";
 
 /// The dtype of matrices stored in 8 bits.
 const INT8: &str = "I8";
-/// Suffix that, added to the name of a matrix stored in 8 bits, gives the name of its scales.
+/// The name of the scales of a matrix stored in 8 bits is the matrix's name and this suffix.
 pub(crate) const SCALE_SUFFIX: &str = "_scale";
 
 /// File and name of a stored tensor.
@@ -35,7 +35,7 @@ pub(crate) struct Checkpoint {
     files: Vec<TensorFile>,
     tensors: BTreeMap<String, StoredTensor>,
     /// Tensor names that occur only in `heads.safetensors`.
-    pub(crate) heads_only: BTreeSet<String>,
+    pub(crate) heads_file_tensors: BTreeSet<String>,
     /// Whether only the shapes and dtypes of weights are checked, and no weights are read.
     pub(crate) headers_only: bool,
     /// Whether weights are mapped into memory instead of read.
@@ -52,19 +52,12 @@ impl Checkpoint {
     /// Opens the weight files of a folder. `names` are the names of the architecture that the
     /// folder's `config.json` specifies.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
-        let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
-        let quantized = folder.join(INT8_FILE);
-        let (files, tensors, heads_only) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let (files, tensors, heads_file_tensors) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         let (headers_only, maps_weights) = (false, false);
-        let mut checkpoint = Self { files, tensors, heads_only, headers_only, maps_weights, names };
-        if single.is_file() {
-            checkpoint.add_file(TensorFile::open(&single)?, None)?;
-        } else if index.is_file() {
-            checkpoint.add_shards(folder, &index)?;
-        } else if quantized.is_file() {
-            checkpoint.add_file(TensorFile::open(&quantized)?, None)?;
-        } else {
-            return Err(no_weights_error(folder));
+        let mut checkpoint =
+            Self { files, tensors, heads_file_tensors, headers_only, maps_weights, names };
+        for (path, listed_tensors) in weight_files(folder)? {
+            checkpoint.add_file(&path, listed_tensors.as_ref())?;
         }
         let heads = folder.join(HEADS_FILE);
         if heads.is_file() {
@@ -72,7 +65,7 @@ impl Checkpoint {
             let file_index = checkpoint.files.len();
             for name in file.names() {
                 if !checkpoint.tensors.contains_key(&name) {
-                    checkpoint.heads_only.insert(name.clone());
+                    checkpoint.heads_file_tensors.insert(name.clone());
                     checkpoint.tensors.insert(name.clone(), StoredTensor { file_index, name });
                 }
             }
@@ -81,15 +74,20 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Adds all tensors of a file, or only the tensors in `selected`.
-    fn add_file(&mut self, file: TensorFile, selected: Option<&BTreeSet<String>>) -> Result<()> {
+    /// Adds all tensors of a file, or only the tensors that the index lists for this file.
+    fn add_file(&mut self, path: &Path, listed: Option<&BTreeSet<String>>) -> Result<()> {
+        let file = TensorFile::open(path)?;
+        if let Some(name) = listed.into_iter().flatten().find(|name| !file.contains(name)) {
+            let reason = format!("{INDEX_FILE} lists tensor {name} for this file, which lacks it");
+            return Err(Error::damaged(path, reason));
+        }
         let file_index = self.files.len();
         for name in file.names() {
-            if selected.is_some_and(|selected| !selected.contains(&name)) {
+            if listed.is_some_and(|listed| !listed.contains(&name)) {
                 continue;
             }
             let stored = StoredTensor { file_index, name: name.clone() };
-            if self.tensors.insert(self.names.prefixed(&current_name(&name)), stored).is_some() {
+            if self.tensors.insert(self.names.add_prefix(&current_name(&name)), stored).is_some() {
                 let prefix = self.names.prefix;
                 let reason = format!(
                     "tensor {name} is stored twice, with and without `{prefix}`, or under an older \
@@ -102,24 +100,11 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
-        for (path, tensors) in shards(folder, index)? {
-            let file = TensorFile::open(&path)?;
-            if let Some(name) = tensors.iter().find(|name| !file.contains(name)) {
-                let reason =
-                    format!("{INDEX_FILE} lists tensor {name} for this file, which lacks it");
-                return Err(Error::damaged(&path, reason));
-            }
-            self.add_file(file, Some(&tensors))?;
-        }
-        Ok(())
-    }
-
     /// Returns all tensor names, with the encoder's prefix, except the scales of 8-bit matrices.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str).filter(|name| {
-            let values = name.strip_suffix(SCALE_SUFFIX).and_then(|values| self.dtype(values));
-            values.as_deref() != Some(INT8)
+            let matrix_name = name.strip_suffix(SCALE_SUFFIX);
+            matrix_name.and_then(|matrix| self.dtype(matrix)).as_deref() != Some(INT8)
         })
     }
 
@@ -142,13 +127,13 @@ impl Checkpoint {
         file.dtype(stored)
     }
 
-    /// Returns the file that contains a tensor.
+    /// Returns the path of the file that contains a tensor; empty if no file contains it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.find(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
     }
 
     /// Returns the number of stored elements, the dtypes, and the total size of the files in bytes.
-    pub(crate) fn summary(&self) -> (i64, BTreeSet<String>, u64) {
+    pub(crate) fn summarise(&self) -> (i64, BTreeSet<String>, u64) {
         let elements = |name: &str| self.shape(name).unwrap_or_default().iter().product::<i64>();
         let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |info| info.len());
         (
@@ -224,7 +209,7 @@ fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> R
     Ok(())
 }
 
-fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
+pub(crate) fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
     Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
 }
 
@@ -239,24 +224,23 @@ fn current_name(name: &str) -> String {
     name.to_owned()
 }
 
-/// Returns the files of a folder's main weights: a single file, or the shards listed in the index.
-pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let (single, index) = (folder.join(SINGLE_FILE), folder.join(INDEX_FILE));
-    if single.is_file() {
-        return Ok(vec![single]);
+/// Returns the files of a folder's main weights: a single file without a list of tensors, or the
+/// shards of an index, each with the names of the tensors that the index lists for it.
+pub(crate) fn weight_files(folder: &Path) -> Result<BTreeMap<PathBuf, Option<BTreeSet<String>>>> {
+    let [single, index, quantized] =
+        [SINGLE_FILE, INDEX_FILE, INT8_FILE].map(|name| folder.join(name));
+    if index.is_file() && !single.is_file() {
+        let shards = read_shard_index(folder, &index)?.into_iter();
+        return Ok(shards.map(|(path, tensors)| (path, Some(tensors))).collect());
     }
-    if index.is_file() {
-        return Ok(shards(folder, &index)?.into_keys().collect());
+    match [single, quantized].into_iter().find(|path| path.is_file()) {
+        Some(path) => Ok([(path, None)].into()),
+        None => Err(no_weights_error(folder)),
     }
-    let quantized = folder.join(INT8_FILE);
-    if quantized.is_file() {
-        return Ok(vec![quantized]);
-    }
-    Err(no_weights_error(folder))
 }
 
-/// Reads an index, and returns the paths of its shards with the names of the tensors in each shard.
-fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
+/// Reads an index, and returns the path of each shard with the names of the tensors in this shard.
+fn read_shard_index(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
     // The limit of 256 MiB is large enough: the largest known indices have 10 MB, with 100,000
     // tensors.
     let text = atomic_file::read_limited(index, 256 << 20);

@@ -272,8 +272,7 @@ impl Config {
             Architecture::DebertaV2(deberta) => deberta.read(&mut fields)?,
             _ => {}
         }
-        let names: Option<Vec<String>> =
-            fields.take("architectures", "a list of class names", None)?;
+        let names: Option<_> = fields.take("architectures", "a list of class names", None)?;
         config.architectures = names.unwrap_or_default();
         config.id2label = fields.take_labels()?;
         config.extra = fields.remaining()?;
@@ -284,7 +283,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads or writes the keys that map to one field each.
+    /// Reads or writes, depending on `keys`, each key that corresponds to exactly one field.
     fn visit_keys(&mut self, keys: &mut impl Keys) {
         let keys = &mut TranslatedKeys(keys, self.architecture.names());
         keys.visit("vocab_size", INTEGER, &mut self.vocab_size);
@@ -292,7 +291,7 @@ impl Config {
         keys.visit("num_hidden_layers", INTEGER, &mut self.num_hidden_layers);
         keys.visit("num_attention_heads", INTEGER, &mut self.num_attention_heads);
         keys.visit("intermediate_size", INTEGER, &mut self.intermediate_size);
-        keys.visit("hidden_act", Activation::NAMES, &mut self.hidden_act);
+        keys.visit("hidden_act", Activation::EXPECTED, &mut self.hidden_act);
         keys.visit("hidden_dropout_prob", NUMBER, &mut self.hidden_dropout_prob);
         let dropout = &mut self.attention_probs_dropout_prob;
         keys.visit("attention_probs_dropout_prob", NUMBER, dropout);
@@ -339,7 +338,7 @@ impl Config {
     fn check(&self, file: &str) -> Result<()> {
         let names = self.architecture.names();
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
-            Err(Error::config(file, names.translated_key(key).unwrap_or(key), expected, got))
+            Err(Error::config(file, names.translate_key(key).unwrap_or(key), expected, got))
         };
         // These bounds prevent damaged files from exhausting memory and products from overflowing
         // i64.
@@ -359,7 +358,7 @@ impl Config {
             }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
-            let key = names.translated_key("hidden_size").unwrap_or_default();
+            let key = names.translate_key("hidden_size").unwrap_or_default();
             let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
@@ -385,7 +384,7 @@ impl Config {
             let expected = "a number above 0 and at most 1";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
-        if names.translated_key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
+        if names.translate_key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
             let expected = "1e-12, the fixed value of this architecture";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }

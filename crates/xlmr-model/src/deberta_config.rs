@@ -18,11 +18,11 @@ use crate::{Activation, Error, Result};
 pub struct DebertaV2 {
     /// Whether attention scores depend on relative positions.
     pub relative_attention: bool,
-    /// Whether attention scores have a term of the query's content and the key's relative position
-    /// (`pos_att_type`: "c2p").
+    /// Whether attention scores have a term that combines the query's content and the key's
+    /// relative position (`pos_att_type`: "c2p").
     pub content_to_position: bool,
-    /// Whether attention scores have a term of the query's relative position and the key's content
-    /// (`pos_att_type`: "p2c").
+    /// Whether attention scores have a term that combines the query's relative position and the
+    /// key's content (`pos_att_type`: "p2c").
     pub position_to_content: bool,
     /// Number of position buckets for keys before a query. Keys after a query have the same number
     /// of buckets. Each small distance has a bucket; large distances share buckets of growing size.
@@ -98,7 +98,7 @@ impl DebertaV2 {
         Ok(())
     }
 
-    /// Reads or writes the keys that map to one field each.
+    /// Reads or writes, depending on `keys`, each key that corresponds to exactly one field.
     fn visit_keys(&mut self, keys: &mut impl Keys) {
         keys.visit("relative_attention", BOOLEAN, &mut self.relative_attention);
         keys.visit("position_buckets", INTEGER, &mut self.position_buckets);
@@ -106,7 +106,7 @@ impl DebertaV2 {
         keys.visit("share_att_key", BOOLEAN, &mut self.share_att_key);
         keys.visit("position_biased_input", BOOLEAN, &mut self.position_biased_input);
         keys.visit("pooler_dropout", NUMBER, &mut self.pooler_dropout);
-        keys.visit("pooler_hidden_act", Activation::NAMES, &mut self.pooler_hidden_act);
+        keys.visit("pooler_hidden_act", Activation::EXPECTED, &mut self.pooler_hidden_act);
         keys.visit("legacy", BOOLEAN, &mut self.legacy);
     }
 
@@ -136,12 +136,13 @@ impl DebertaV2 {
         }
     }
 
-    /// Validates the values; `extra` holds the file's other keys.
+    /// Validates the values for a model of the given sizes. `ties_embeddings` is the value of
+    /// `tie_word_embeddings`, and `extra` holds the file's other keys.
     pub(crate) fn check(
         &self,
         file: &str,
-        (hidden, head_size, positions): (i64, i64, i64),
-        tied: bool,
+        (hidden, head_size, max_positions): (i64, i64, i64),
+        ties_embeddings: bool,
         extra: &BTreeMap<String, Value>,
     ) -> Result<()> {
         let refuse =
@@ -161,7 +162,7 @@ impl DebertaV2 {
             let expected = "0; the convolution of DeBERTa v2's largest models is not supported";
             return refuse("conv_kernel_size", expected, shorten(value));
         }
-        let max_distance = self.max_distance(positions);
+        let max_distance = self.max_distance(max_positions);
         if max_distance > 1 << 24 {
             let expected = "an integer up to 16777216";
             return refuse("max_relative_positions", expected, max_distance.to_string());
@@ -175,7 +176,7 @@ impl DebertaV2 {
             let expected = format!("more than position_buckets / 2 + 1 = {}", buckets / 2 + 1);
             return refuse("max_relative_positions", &expected, max_distance.to_string());
         }
-        if !self.legacy && !tied {
+        if !self.legacy && !ties_embeddings {
             let expected = "true; the masked-LM head of \"legacy\": false has no separate decoder";
             return refuse("tie_word_embeddings", expected, "false".into());
         }

@@ -52,11 +52,10 @@ impl Disentangled {
     ) -> Result<Self> {
         let relative =
             deberta.relative_attention.then(|| RelativePositions::new(get, config, deberta, name));
-        let optional_terms = [deberta.content_to_position, deberta.position_to_content];
+        let [content_to_position, position_to_content] =
+            [deberta.content_to_position, deberta.position_to_content].map(u8::from);
         Ok(Self {
-            n_terms: optional_terms
-                .into_iter()
-                .fold(1.0, |n_terms, is_enabled| n_terms + f64::from(u8::from(is_enabled))),
+            n_terms: f64::from(1 + content_to_position + position_to_content),
             heads: config.num_attention_heads,
             dropout: config.attention_probs_dropout_prob,
             relative: relative.transpose()?,
@@ -79,9 +78,7 @@ impl Disentangled {
         rows: &Rows,
         seeds: &DropoutSeeds,
     ) -> Result<Tensor> {
-        let shape = [rows.batch, rows.length, self.heads, -1];
-        let split_heads =
-            |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(shape)?.f_transpose(1, 2)?) };
+        let split_heads = |x: &Tensor| rows.split_heads(x, self.heads);
         // The query is divided by √n_terms only, because `DropoutSeeds::attention` also divides the
         // scores by √D.
         let query = split_heads(projected.query)?.f_mul_scalar(self.n_terms.sqrt().recip())?;
@@ -91,7 +88,7 @@ impl Disentangled {
                 let scale = 1.0 / query.size().last().map_or(1.0, |&size| size as f64).sqrt();
                 let position_key_scale = scale * self.n_terms.sqrt().recip();
                 let (query, key) = ((&query, scale), (&key, position_key_scale));
-                relative.scores(projected, query, key, distances, seeds)?
+                relative.compute_scores(projected, query, key, distances, seeds)?
             }
             _ => None,
         };
@@ -104,8 +101,7 @@ impl Disentangled {
             }
             (bias, mask) => bias.or_else(|| mask.as_ref().map(Tensor::shallow_clone)),
         };
-        let attended = seeds.attention(&query, &key, &value, mask.as_ref(), self.dropout)?;
-        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
+        rows.join_heads(&seeds.attention(&query, &key, &value, mask.as_ref(), self.dropout)?)
     }
 }
 
@@ -132,8 +128,8 @@ impl RelativePositions {
 
     /// Computes the sum of the score terms that depend on relative positions, `[B, heads, L, L]`;
     /// `None` if there is no such term. Queries and keys are `[B, heads, L, D]`, each with the
-    /// scale of its dot products.
-    fn scores(
+    /// factor by which its dot products are multiplied.
+    fn compute_scores(
         &self,
         projected: &Projected,
         (query, query_scale): (&Tensor, f64),
@@ -141,24 +137,27 @@ impl RelativePositions {
         distances: &Distances,
         seeds: &DropoutSeeds,
     ) -> Result<Option<Tensor>> {
-        let rows = self.embeddings.f_narrow(0, distances.first, distances.count)?;
-        let rows = self.norm.as_ref().map_or(Ok(rows.shallow_clone()), |norm| norm.apply(&rows))?;
-        let seeds = seeds.for_table(distances.first, distances.count)?;
-        let rows = seeds.dropout(rows, self.dropout)?;
+        let (first, count) = (distances.first_row, distances.row_count);
+        let mut embeddings = self.embeddings.f_narrow(0, first, count)?;
+        if let Some(norm) = &self.norm {
+            embeddings = norm.apply(&embeddings)?;
+        }
+        let seeds = seeds.for_table(first, count)?;
+        let embeddings = seeds.dropout(embeddings, self.dropout)?;
         let heads = query.size().get(1).copied().unwrap_or(1);
         // [heads, D, rows of distances]
-        let project_rows = |layer: &Linear, scale: f64| -> Result<Tensor> {
-            let states = layer.apply_adapted(&rows, &seeds)?.f_mul_scalar(scale)?;
-            Ok(states.f_view([distances.count, heads, -1])?.f_permute([1, 2, 0])?)
+        let project = |layer: &Linear, scale: f64| -> Result<Tensor> {
+            let projected = layer.apply_adapted(&embeddings, &seeds)?.f_mul_scalar(scale)?;
+            Ok(projected.f_view([count, heads, -1])?.f_permute([1, 2, 0])?)
         };
         let mut sum = None;
         if self.content_to_position {
             let layer = self.key.as_ref().unwrap_or(projected.key_layer);
-            sum = Some(distances.query_scores(query, &project_rows(layer, query_scale)?)?);
+            sum = Some(distances.score_queries(query, &project(layer, query_scale)?)?);
         }
         if self.position_to_content {
             let layer = self.query.as_ref().unwrap_or(projected.query_layer);
-            let scores = distances.key_scores(key, &project_rows(layer, key_scale)?)?;
+            let scores = distances.score_keys(key, &project(layer, key_scale)?)?;
             sum = Some(match sum {
                 None => scores,
                 Some(sum) => sum.f_add(&scores)?,
@@ -171,14 +170,14 @@ impl RelativePositions {
 /// Distances between the tokens of each row of the batch, as indices into the table of distance
 /// embeddings.
 pub(crate) struct Distances {
-    /// First row of the table that can occur in this batch. Only `count` rows from this row on are
-    /// used.
-    first: i64,
-    count: i64,
+    /// First row of the table that can occur in this batch. Only `row_count` rows from this row on
+    /// are used.
+    first_row: i64,
+    row_count: i64,
     index: RowIndex,
 }
 
-/// Indices of distance embeddings, i64, counted from `Distances::first`.
+/// Indices of distance embeddings, i64, counted from `Distances::first_row`.
 enum RowIndex {
     /// `[2 L - 1]`: one index for each difference "query position - key position", from L - 1 down
     /// to -(L - 1).
@@ -204,31 +203,32 @@ impl Distances {
         let max_distance = if positions.is_some() { position_limit } else { rows.length } - 1;
         let max_bucket =
             to_buckets(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
-        let first = (span - max_bucket).max(0);
-        let count = (span + max_bucket + 1).min(2 * span) - first;
-        let row_of = |distances: &Tensor| -> Result<Tensor> {
-            let row = to_buckets(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
-            Ok(row.f_clamp(0, count - 1)?)
+        let first_row = (span - max_bucket).max(0);
+        let row_count = (span + max_bucket + 1).min(2 * span) - first_row;
+        let to_rows = |distances: &Tensor| -> Result<Tensor> {
+            let rows =
+                to_buckets(distances, deberta, position_limit)?.f_add_scalar(span - first_row)?;
+            Ok(rows.f_clamp(0, row_count - 1)?)
         };
         let index = match positions {
             None => {
                 let options = (Kind::Int64, Device::Cpu);
                 let shifts =
                     Tensor::f_arange_start_step(max_distance, -max_distance - 1, -1, options)?;
-                RowIndex::ByShift(torch_ext::upload(&row_of(&shifts)?, rows.device)?)
+                RowIndex::ByShift(torch_ext::upload(&to_rows(&shifts)?, rows.device)?)
             }
             Some(positions) => {
                 let offsets = positions.f_unsqueeze(2)?.f_sub(&positions.f_unsqueeze(1)?)?;
-                RowIndex::ByPair(row_of(&offsets)?.f_unsqueeze(1)?)
+                RowIndex::ByPair(to_rows(&offsets)?.f_unsqueeze(1)?)
             }
         };
-        Ok(Some(Self { first, count, index }))
+        Ok(Some(Self { first_row, row_count, index }))
     }
 
     /// Computes, for each query and key, the dot product of the query with the embedding of its
     /// distance to the key: `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings
     /// `[heads, D, rows]`.
-    fn query_scores(&self, queries: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
+    fn score_queries(&self, queries: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
         let (batch, heads, length, _) = queries.size4()?;
         // The queries of all texts are concatenated, so that each head needs only one matmul.
         let queries = queries.f_transpose(0, 1)?.f_flatten(1, 2)?;
@@ -253,13 +253,13 @@ impl Distances {
 
     /// Computes, for each query and key, the dot product of the key with the embedding of its
     /// distance to the query: `[B, heads, L, L]`, queries in rows.
-    fn key_scores(&self, keys: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
+    fn score_keys(&self, keys: &Tensor, distance_embeddings: &Tensor) -> Result<Tensor> {
         let reversed_index = match &self.index {
             RowIndex::ByPair(index) => RowIndex::ByPair(index.f_transpose(-1, -2)?),
             RowIndex::ByShift(index) => RowIndex::ByShift(index.f_flip([0])?),
         };
         let reversed_distances = Self { index: reversed_index, ..*self };
-        Ok(reversed_distances.query_scores(keys, distance_embeddings)?.f_transpose(-1, -2)?)
+        Ok(reversed_distances.score_queries(keys, distance_embeddings)?.f_transpose(-1, -2)?)
     }
 }
 

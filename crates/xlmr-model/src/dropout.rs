@@ -17,12 +17,11 @@ impl DropoutSeeds {
     /// Creates seeds for a batch `[rows, length]` on `device`.
     pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
         let uses_offsets = train && device == Device::Cpu;
-        let offsets =
-            if uses_offsets { token_offsets(rows, length)? } else { token_offsets(0, 0)? };
-        Ok(Self { train, offsets })
+        let (rows, length) = if uses_offsets { (rows, length) } else { (0, 0) };
+        Ok(Self { train, offsets: token_offsets(rows, length)? })
     }
 
-    /// Creates seeds for a batch of the encoder, which is packed if `packing` is given.
+    /// Creates seeds for a batch of the encoder. The batch is packed if `packing` is given.
     pub(crate) fn for_batch(rows: &Rows, packing: Option<&Packing>, train: bool) -> Result<Self> {
         let padded = Self::new(rows.batch, rows.length, rows.device, train)?;
         match packing {

@@ -22,8 +22,8 @@ use crate::{Activation, Architecture, Config, LoraTarget, Result};
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     pub(crate) word_embeddings: Tensor,
-    positions: Option<Tensor>,
-    types: Option<Tensor>,
+    position_embeddings: Option<Tensor>,
+    type_embeddings: Option<Tensor>,
     /// Absent in EuroBERT.
     norm: Option<LayerNorm>,
     /// Index of the position embedding that receives no gradient; -1 if all receive a gradient.
@@ -43,7 +43,7 @@ impl Embeddings {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let (width, eps) = (config.embedding_size(), config.layer_norm_eps);
         let names = config.architecture.names();
-        let (norm, dropout, positions) = match &config.architecture {
+        let (norm, dropout, position_embeddings) = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 let (name, bias) = ("model.embeddings.norm", modern.norm_bias);
                 let norm = LayerNorm::with_bias(get, name, width, eps, bias)?;
@@ -53,26 +53,24 @@ impl Embeddings {
             architecture => {
                 let name = |part: &str| format!("{}embeddings.{part}", names.prefix);
                 let norm = LayerNorm::new(get, &name("LayerNorm"), width, eps)?;
-                let positions = match architecture {
+                let position_embeddings = match architecture {
                     Architecture::DebertaV2(deberta) if !deberta.position_biased_input => None,
                     _ => Some(get(&name("position_embeddings.weight"))?),
                 };
-                (Some(norm), config.hidden_dropout_prob, positions)
+                (Some(norm), config.hidden_dropout_prob, position_embeddings)
             }
         };
+        let unused_position =
+            if config.architecture.is_roberta() { config.pad_token_id } else { -1 };
         let projection = format!("{}embeddings_project", names.prefix);
         let projection =
             (width != config.hidden_size).then(|| Linear::new(get, &projection)).transpose()?;
         Ok(Self {
             word_embeddings: get(names.word_embeddings)?,
-            positions,
-            types: names.token_type_embeddings.map(get).transpose()?,
+            position_embeddings,
+            type_embeddings: names.token_type_embeddings.map(get).transpose()?,
             norm,
-            unused_position: if config.architecture.is_roberta() {
-                config.pad_token_id
-            } else {
-                -1
-            },
+            unused_position,
             dropout,
             projection,
             is_large_vocabulary: config.vocab_size.saturating_mul(width) >= LARGE_VOCABULARY,
@@ -100,15 +98,15 @@ impl Embeddings {
                 Tensor::f_embedding(&self.word_embeddings, &ids.token_ids, pad, false, is_sparse)?
             }
         };
-        if let Some(types) = &self.types {
+        if let Some(table) = &self.type_embeddings {
             sum = sum.f_add(&match &ids.types {
                 // All tokens have type 0. Selecting row 0 needs no lookup, and its backward pass is
                 // a sum instead of a scatter.
-                None => types.f_select(0, 0)?,
-                Some(ids) => Tensor::f_embedding(types, ids, -1, false, false)?,
+                None => table.f_select(0, 0)?,
+                Some(ids) => Tensor::f_embedding(table, ids, -1, false, false)?,
             })?;
         }
-        if let Some(table) = &self.positions {
+        if let Some(table) = &self.position_embeddings {
             let (ids, unused) = (&ids.positions, self.unused_position);
             sum = sum.f_add(&Tensor::f_embedding(table, ids, unused, false, false)?)?;
         }
@@ -295,13 +293,9 @@ impl PostNormLayer {
             let projected = Projected { query, key, value, query_layer, key_layer };
             return disentangled.apply(&projected, batch.distances(), rows, seeds);
         }
-        let shape = [rows.batch, rows.length, self.heads, -1];
-        let split_heads =
-            |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(shape)?.f_transpose(1, 2)?) };
-        let (query, key, value) = (split_heads(query)?, split_heads(key)?, split_heads(value)?);
-        let attended =
-            seeds.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
-        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
+        let [query, key, value] = [query, key, value].map(|x| rows.split_heads(x, self.heads));
+        let (mask, dropout) = (rows.mask.as_ref(), self.attention_dropout);
+        rows.join_heads(&seeds.attention(&query?, &key?, &value?, mask, dropout)?)
     }
 
     /// Computes the layer's output, packed or padded as in `batch`.

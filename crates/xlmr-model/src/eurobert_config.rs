@@ -63,9 +63,9 @@ impl EuroBert {
         let mut options = Self::default();
         fields.visit("clf_pooling", POOLING_VALUES, &mut options.classifier_pooling);
         options.visit_keys(fields);
-        let default = fields.take("rope_theta", NUMBER, options.rope_theta)?;
+        let default_theta = fields.take("rope_theta", NUMBER, options.rope_theta)?;
         let rotary: Option<Value> = fields.take("rope_parameters", "an object", None)?;
-        options.rope_theta = read_theta(fields, "rope_parameters", rotary.as_ref(), default)?;
+        options.rope_theta = read_theta(fields, "rope_parameters", rotary.as_ref(), default_theta)?;
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
         match scaling {
             None => Ok(options),
@@ -73,7 +73,7 @@ impl EuroBert {
         }
     }
 
-    /// Reads or writes the keys that map to one field each.
+    /// Reads or writes, depending on `keys`, each key that corresponds to exactly one field.
     fn visit_keys(&mut self, keys: &mut impl Keys) {
         let key_value_heads = &mut self.num_key_value_heads;
         keys.visit("num_key_value_heads", "an integer or null", key_value_heads);

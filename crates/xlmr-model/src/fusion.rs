@@ -134,10 +134,10 @@ impl JoinedBatch {
         for ((targets, sources), slots) in
             first.by_row.iter().zip(&second.by_row).zip(&joined.by_row)
         {
-            let (to_target, to_source) = slots.split_at(targets.len().min(slots.len()));
+            let (joined_targets, joined_sources) = slots.split_at(targets.len().min(slots.len()));
             let [split_target, split_source] = &mut split;
-            record_slots(to_target, targets, 0, &mut join, split_target);
-            record_slots(to_source, sources, first.n_slots, &mut join, split_source);
+            record_slots(joined_targets, targets, 0, &mut join, split_target);
+            record_slots(joined_sources, sources, first.n_slots, &mut join, split_source);
         }
         let upload = |index: &[usize]| -> Result<Tensor> {
             let index: Vec<i64> =

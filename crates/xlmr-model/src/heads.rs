@@ -21,7 +21,7 @@ impl PredictionHead {
         let names = config.architecture.names();
         let activation = match &config.architecture {
             Architecture::ModernBert(modern) => {
-                return Ok(Some(Self::modern(get, config, modern, "lm_head")?));
+                return Ok(Some(Self::for_modern(get, config, modern, "lm_head")?));
             }
             Architecture::EuroBert(_) => return Ok(None),
             Architecture::Electra { .. } => Activation::Gelu,
@@ -42,7 +42,7 @@ impl PredictionHead {
         })
     }
 
-    fn modern(get: Lookup, config: &Config, modern: &ModernBert, name: &str) -> Result<Self> {
+    fn for_modern(get: Lookup, config: &Config, modern: &ModernBert, name: &str) -> Result<Self> {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let norm = format!("{name}.norm");
         Ok(Self {
@@ -108,7 +108,7 @@ impl TokenHead {
     pub(crate) fn for_spans(get: Lookup, config: &Config) -> Result<Self> {
         let (head, dropout, output) = match &config.architecture {
             Architecture::ModernBert(modern) => {
-                let head = PredictionHead::modern(get, config, modern, "qa_head")?;
+                let head = PredictionHead::for_modern(get, config, modern, "qa_head")?;
                 (Some(head), head_dropout(config), "qa_head.classifier")
             }
             Architecture::EuroBert(_) => {
@@ -127,7 +127,7 @@ impl TokenHead {
             Architecture::Electra { .. } => (None, "classifier"),
             architecture if architecture.is_roberta() => (None, "classifier"),
             Architecture::ModernBert(modern) => {
-                let head = PredictionHead::modern(get, config, modern, "token_head")?;
+                let head = PredictionHead::for_modern(get, config, modern, "token_head")?;
                 (Some(head), "token_head.classifier")
             }
             _ => (None, "token_head.classifier"),
@@ -145,10 +145,8 @@ impl TokenHead {
             return self.output.apply(hidden);
         }
         let seeds = DropoutSeeds::for_states(hidden, train)?;
-        let hidden = match &self.head {
-            None => hidden.shallow_clone(),
-            Some(head) => head.apply(hidden)?,
-        };
+        let hidden =
+            self.head.as_ref().map_or(Ok(hidden.shallow_clone()), |head| head.apply(hidden))?;
         self.output.apply(&seeds.dropout(hidden, self.dropout)?)
     }
 }
@@ -181,7 +179,7 @@ impl SequenceHead {
         let dense = || Linear::new(get, dense);
         let layer = match &config.architecture {
             Architecture::ModernBert(modern) => {
-                let head = PredictionHead::modern(get, config, modern, "sequence_head")?;
+                let head = PredictionHead::for_modern(get, config, modern, "sequence_head")?;
                 SequenceLayer::Modern(head, modern.classifier_pooling)
             }
             Architecture::EuroBert(euro) => SequenceLayer::Euro(dense()?, euro.classifier_pooling),

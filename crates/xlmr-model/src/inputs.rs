@@ -105,8 +105,8 @@ impl Inputs {
     }
 }
 
-/// Creates a tensor `[rows, length]` i64. Each row has the results of `convert` for its ids,
-/// followed by `pad`.
+/// Creates a tensor `[rows, length]` i64. Each row has the results of `convert` for its ids, and is
+/// filled with `pad`.
 fn pad_rows(rows: &[&[u32]], length: usize, convert: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
     let mut flat = Vec::with_capacity(rows.len() * length);
     for row in rows {
@@ -249,11 +249,10 @@ fn check_range(
     end: i64,
     expected: &str,
 ) -> Result<()> {
-    let Some(index) = values.iter().position(|value| !(0..end).contains(value)) else {
+    let mut indexed = (0i64..).zip(values);
+    let Some((index, value)) = indexed.find(|(_, value)| !(0..end).contains(*value)) else {
         return Ok(());
     };
-    let index = i64::try_from(index).unwrap_or(i64::MAX);
-    let value = values.iter().find(|value| !(0..end).contains(*value)).copied().unwrap_or(-1);
     let got = format!("{value} in row {}, column {}", index / length, index % length);
     Err(Error::input(name, expected, got))
 }

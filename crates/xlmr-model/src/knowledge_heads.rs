@@ -43,8 +43,8 @@ pub struct KnowledgeHeads {
     config: KnowledgeConfig,
     relations: Vec<String>,
     hidden_size: i64,
-    /// Tensors by name without the prefix `knowledge.`, and whether they are parameters rather than
-    /// buffers.
+    /// Tensors by their names without the prefix `knowledge.`, each with whether it is a parameter
+    /// rather than a buffer.
     tensors: BTreeMap<String, (Tensor, bool)>,
     heads: [Projection; 4],
     relation_embeddings: Tensor,
@@ -86,7 +86,7 @@ impl KnowledgeHeads {
         device: Device,
         seed: u64,
     ) -> Result<Self> {
-        let specs = specs(config, encoder_config.hidden_size, relations)?;
+        let specs = checked_specs(config, encoder_config.hidden_size, relations)?;
         let mut tensors = BTreeMap::new();
         for (spec, is_trainable) in specs {
             let tensor = spec.initial_tensor(encoder_config.initializer_range, seed, device)?;
@@ -182,8 +182,8 @@ impl KnowledgeHeads {
         self.heads[3].apply(states, domain_ids, train)
     }
 
-    /// Returns weight `[R, 2H]` and bias `[R]` of the relation classifier, for object entailment
-    /// without contrast (§4.3).
+    /// Returns weight `[R, 2H]` and bias `[R]` of the relation classifier, for object entailment by
+    /// classification of relations instead of contrast (§4.3).
     pub fn relation_classifier(&self) -> (&Tensor, &Tensor) {
         let [weight, bias] = &self.classifier;
         (weight, bias)
@@ -259,7 +259,8 @@ impl KnowledgeHeads {
         let Metadata { config, relations } =
             serde_json::from_str(&json).map_err(|error| Error::json(&path, error))?;
         let mut tensors = BTreeMap::new();
-        for (spec, is_trainable) in specs(&config, encoder_config.hidden_size, &relations)? {
+        for (spec, is_trainable) in checked_specs(&config, encoder_config.hidden_size, &relations)?
+        {
             let tensor = file.read(&spec.name)?;
             if tensor.size() != spec.shape || tensor.kind() != Kind::Float {
                 return Err(Error::Stored {
@@ -281,7 +282,13 @@ impl KnowledgeHeads {
     }
 }
 
-fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<Vec<(Spec, bool)>> {
+/// Checks the sizes and relations. Returns the specification of each tensor, and whether the tensor
+/// is a trainable parameter.
+fn checked_specs(
+    config: &KnowledgeConfig,
+    hidden: i64,
+    relations: &[String],
+) -> Result<Vec<(Spec, bool)>> {
     let inner = config.inner_size.unwrap_or(hidden);
     if inner < 1 {
         return Err(Error::input("inner_size", "1 or more", inner.to_string()));

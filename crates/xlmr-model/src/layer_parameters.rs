@@ -4,7 +4,7 @@ use crate::output_adapter::OutputAdapter;
 
 /// The trainable parameters of an encoder layer. The layers of `joined`, followed by the layers of
 /// `linear`, are in the order of [`Names::linear_layers`](crate::architecture::Names). Linear
-/// layers that are not in this list, because adapters cannot change them, come last.
+/// layers that adapters cannot change are not in `Names::linear_layers`; they come last.
 pub(crate) struct LayerParameters<'a> {
     /// Groups of linear layers that share an input.
     pub(crate) joined: Vec<JoinedWeights<'a>>,

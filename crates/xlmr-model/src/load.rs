@@ -208,12 +208,12 @@ impl<'a> Loader<'a> {
         let word_embeddings = if has_only_decoder { decoder } else { default_name };
         self.check_vocabulary(word_embeddings)?;
         let specs = encoder_specs(&self.config);
-        let stored = |spec: &Spec| {
+        let stored_name = |spec: &Spec| {
             if spec.name == default_name { word_embeddings.to_owned() } else { spec.name.clone() }
         };
         let missing: Vec<&str> = specs
             .iter()
-            .filter(|spec| !self.checkpoint.contains(&stored(spec)))
+            .filter(|spec| !self.checkpoint.contains(&stored_name(spec)))
             .map(|spec| spec.name.as_str())
             .collect();
         if !missing.is_empty() {
@@ -226,11 +226,12 @@ impl<'a> Loader<'a> {
             return Err(Error::damaged(self.folder, reason));
         }
         for spec in &specs {
-            self.load_parameter(spec, &stored(spec))?;
+            self.load_parameter(spec, &stored_name(spec))?;
         }
         Ok(())
     }
 
+    /// Checks that the stored tensor `name` has `vocab_size` rows.
     fn check_vocabulary(&self, name: &str) -> Result<()> {
         match self.checkpoint.shape(name).as_deref() {
             Some(&[stored, _]) if stored != self.config.vocab_size => {
@@ -273,10 +274,12 @@ impl<'a> Loader<'a> {
                 if spec.name == names.decoder {
                     self.check_vocabulary(names.decoder)?;
                 }
-                let from_heads = self.checkpoint.heads_only.contains(&spec.name);
-                let stored = if from_heads { &spec.name } else { spec.stored_name() }.to_owned();
-                let is_classifier =
-                    !from_heads && spec.stored_name.is_some() && stored.starts_with("classifier.");
+                let is_in_heads_file = self.checkpoint.heads_file_tensors.contains(&spec.name);
+                let stored =
+                    if is_in_heads_file { &spec.name } else { spec.stored_name() }.to_owned();
+                let is_classifier = !is_in_heads_file
+                    && spec.stored_name.is_some()
+                    && stored.starts_with("classifier.");
                 (is_same_class || !is_classifier) && self.load_parameter(&spec, &stored)?
             };
             if !is_loaded {
@@ -320,11 +323,7 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         self.used_names.insert(name.into());
-        if self
-            .tensors
-            .get(word_embeddings)
-            .is_some_and(|word_embeddings| word_embeddings.equal(&decoder))
-        {
+        if self.tensors.get(word_embeddings).is_some_and(|embeddings| embeddings.equal(&decoder)) {
             return Ok(());
         }
         Err(Error::Stored {
@@ -348,12 +347,9 @@ impl<'a> Loader<'a> {
                 continue;
             }
             let is_expected = unused_prefixes.iter().any(|prefix| name.starts_with(prefix))
-                || self.checkpoint.heads_only.contains(name);
-            if is_expected {
-                self.report.ignored.push(name.to_owned());
-            } else {
-                self.report.unexpected.push(name.to_owned());
-            }
+                || self.checkpoint.heads_file_tensors.contains(name);
+            let LoadReport { ignored, unexpected, .. } = &mut self.report;
+            (if is_expected { ignored } else { unexpected }).push(name.to_owned());
         }
         self.report.missing.sort();
         self.report.ignored.sort();

@@ -65,14 +65,9 @@ impl ModernLayer {
             &mut self.mlp_in,
             &mut self.mlp_out,
         ];
-        let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
-        let norms = norms.collect();
-        LayerParameters {
-            joined: Vec::new(),
-            linear,
-            norms,
-            output_adapter: &mut self.output_adapter,
-        }
+        let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]).collect();
+        let output_adapter = &mut self.output_adapter;
+        LayerParameters { joined: Vec::new(), linear, norms, output_adapter }
     }
 
     /// Computes the layer's output, packed or padded as in `batch`.

@@ -166,7 +166,7 @@ impl ModernBert {
         Ok(options)
     }
 
-    /// Reads or writes the keys that map to one field each.
+    /// Reads or writes, depending on `keys`, each key that corresponds to exactly one field.
     fn visit_keys(&mut self, keys: &mut impl Keys) {
         keys.visit("local_attention", INTEGER, &mut self.local_attention);
         keys.visit("embedding_dropout", NUMBER, &mut self.embedding_dropout);
@@ -176,7 +176,7 @@ impl ModernBert {
         keys.visit("classifier_bias", BOOLEAN, &mut self.classifier_bias);
         keys.visit("decoder_bias", BOOLEAN, &mut self.decoder_bias);
         let activation = &mut self.classifier_activation;
-        keys.visit("classifier_activation", Activation::NAMES, activation);
+        keys.visit("classifier_activation", Activation::EXPECTED, activation);
         keys.visit("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
     }
 

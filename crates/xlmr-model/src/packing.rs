@@ -47,11 +47,22 @@ impl Rows {
         Self { token_mask: Some(token_mask), empty_rows, ..unpadded }
     }
 
+    /// Adds `mask`, if there is a `token_mask`.
     pub(crate) fn with_mask(self) -> Result<Self> {
         let Some(token_mask) = &self.token_mask else { return Ok(self) };
         let mask = Tensor::f_from_slice(token_mask)?.f_view([self.batch, 1, 1, self.length])?;
         let mask = torch_ext::upload(&mask.f_to_kind(Kind::Bool)?, self.device)?;
         Ok(Self { mask: Some(mask), ..self })
+    }
+
+    /// Splits the last dimension into heads: `[B, L, heads * D]` to `[B, heads, L, D]`.
+    pub(crate) fn split_heads(&self, x: &Tensor, heads: i64) -> Result<Tensor> {
+        Ok(x.f_view([self.batch, self.length, heads, -1])?.f_transpose(1, 2)?)
+    }
+
+    /// Reverses [`split_heads`](Self::split_heads): `[B, heads, L, D]` to `[B, L, heads * D]`.
+    pub(crate) fn join_heads(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_transpose(1, 2)?.f_reshape([self.batch, self.length, -1])?)
     }
 }
 
@@ -170,13 +181,13 @@ impl Packing {
 
 impl FlashRows {
     fn new(lengths: &[i64], device: Device) -> Result<Self> {
-        let mut row_ends = vec![0i64];
+        let mut offsets = vec![0i64];
         let mut end = 0;
         for length in lengths {
             end += length;
-            row_ends.push(end);
+            offsets.push(end);
         }
-        let row_offsets = Tensor::f_from_slice(&row_ends)?.f_to_kind(Kind::Int)?;
+        let row_offsets = Tensor::f_from_slice(&offsets)?.f_to_kind(Kind::Int)?;
         let max_length = lengths.iter().copied().max().unwrap_or(0);
         Ok(Self { row_offsets: torch_ext::upload(&row_offsets, device)?, max_length })
     }

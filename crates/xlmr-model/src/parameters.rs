@@ -39,8 +39,8 @@ pub(crate) struct Spec {
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
-    /// Name in a folder of a model whose main head contains this parameter; absent if it equals
-    /// `name`. Parameters of several heads may have equal stored names.
+    /// Name in the files of an adapter, or of a model whose main head contains this parameter;
+    /// absent if it equals `name`. Parameters of several heads may have equal stored names.
     pub(crate) stored_name: Option<String>,
 }
 
@@ -49,7 +49,8 @@ impl Spec {
         Self { name: name.into(), shape: shape.to_vec(), init, stored_name: None }
     }
 
-    /// Returns the name in a folder of a model whose main head contains this parameter.
+    /// Returns the name in the files of an adapter, or of a model whose main head contains this
+    /// parameter.
     pub(crate) fn stored_name(&self) -> &str {
         self.stored_name.as_deref().unwrap_or(&self.name)
     }
@@ -177,11 +178,8 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     let heads = config.num_attention_heads.max(1);
     let kv_size = hidden / heads * euro.key_value_heads(heads);
     let mut specs = Specs::default();
-    specs.add(
-        names.word_embeddings,
-        &[config.vocab_size, hidden],
-        Init::NormalWithZeroRow(config.pad_token_id),
-    );
+    let pad_init = Init::NormalWithZeroRow(config.pad_token_id);
+    specs.add(names.word_embeddings, &[config.vocab_size, hidden], pad_init);
     for index in 0..config.num_hidden_layers {
         let layer = names.layer_name(index);
         specs.add_norm(&format!("{layer}.input_layernorm"), hidden, false);
@@ -309,12 +307,12 @@ fn euro_head_specs(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     match head {
         Head::MaskedLm => add_decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
         Head::Span => {
-            let mut inner = Specs::with_prefixes("qa_head.", "head.");
-            inner.add_dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
-            inner.add_norm("qa_head.norm", hidden, false);
+            let mut dense_and_norm = Specs::with_prefixes("qa_head.", "head.");
+            dense_and_norm.add_dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
+            dense_and_norm.add_norm("qa_head.norm", hidden, false);
             specs = Specs::with_prefixes("qa_head.", "");
             specs.add_linear("qa_head.classifier", 2, hidden);
-            specs.list.extend(inner.list);
+            specs.list.extend(dense_and_norm.list);
         }
         _ => return post_norm_head_specs(config, head),
     }
@@ -355,12 +353,14 @@ impl Spec {
             Init::Zeros => Tensor::f_zeros(&self.shape, options)?,
             Init::Ones => Tensor::f_ones(&self.shape, options)?,
             Init::Normal | Init::NormalWithZeroRow(_) => {
-                self.draw_normal(std, f64::INFINITY, seed, device)?
+                self.normal_tensor(std, f64::INFINITY, seed, device)?
             }
-            Init::Truncated { std, cutoff } => self.draw_normal(std, cutoff * std, seed, device)?,
+            Init::Truncated { std, cutoff } => {
+                self.normal_tensor(std, cutoff * std, seed, device)?
+            }
             Init::Uniform(bound) => self
                 .to_tensor(&draw_uniform(self.element_count(), bound, seed, &self.name), device)?,
-            Init::Sinusoids => self.to_tensor(&sinusoids(&self.shape), device)?,
+            Init::Sinusoids => self.to_tensor(&compute_sinusoids(&self.shape), device)?,
             Init::Identity { off_diagonal } => {
                 Tensor::f_full(&self.shape, off_diagonal, options)?.f_fill_diagonal_(1.0, false)?
             }
@@ -371,7 +371,7 @@ impl Spec {
         Ok(tensor)
     }
 
-    fn draw_normal(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
+    fn normal_tensor(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
         self.to_tensor(&draw_normals(self.element_count(), std, limit, seed, &self.name), device)
     }
 
@@ -387,7 +387,7 @@ impl Spec {
 /// Creates a random generator, with a separate stream for each name.
 fn random_stream(seed: u64, name: &str) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(fnv1a(name));
+    rng.set_stream(hash_fnv1a(name));
     rng
 }
 
@@ -400,7 +400,7 @@ fn draw_uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
 
 /// Computes a table `[rows, width]`. Column 2i has the sine of the angle `row * 10000^(-2i /
 /// width)`, and column 2i + 1 has the cosine of this angle.
-fn sinusoids(shape: &[i64]) -> Vec<f32> {
+fn compute_sinusoids(shape: &[i64]) -> Vec<f32> {
     let &[rows, width] = shape else { return Vec::new() };
     let value = |row: i64, column: i64| {
         let angle = row as f64 / 10_000f64.powf((column / 2 * 2) as f64 / width as f64);
@@ -425,7 +425,7 @@ fn draw_normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Ve
 }
 
 /// Computes the 64-bit FNV-1a hash.
-fn fnv1a(name: &str) -> u64 {
+fn hash_fnv1a(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

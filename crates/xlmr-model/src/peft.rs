@@ -65,8 +65,8 @@ impl Model {
         let config = self.config();
         let head_specs = self.adapter_head_specs(head);
         let prefix = config.architecture.names().prefix;
-        // The outermost module of each parameter. The name of BERT's pooler starts with the
-        // encoder's prefix, so the outermost module is the component after this prefix.
+        // Returns the outermost module of a parameter. The name of BERT's pooler starts with the
+        // encoder's prefix, so its module is this prefix and the component after it.
         let outermost_module = |stored: &str| {
             let unprefixed = stored.strip_prefix(prefix);
             let first = unprefixed.unwrap_or(stored).split('.').next().unwrap_or_default();
@@ -115,7 +115,7 @@ impl StoredConfig {
         }
         let expected_modules = "a list of modules' names";
         let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
-        // Initialisation methods with other names change the base model's weights, so they are
+        // All other named initialisation methods change the base model's weights, so they are
         // rejected.
         if !init.is_boolean() && init != "gaussian" {
             let expected = "true, false or \"gaussian\"";
@@ -126,7 +126,7 @@ impl StoredConfig {
             rank: fields.take("r", INTEGER, 8)?,
             alpha: fields.take("lora_alpha", NUMBER, 8.0)?,
             dropout: fields.take("lora_dropout", NUMBER, 0.0)?,
-            targets: matching_targets(&targets, config, file)?,
+            targets: match_targets(&targets, config, file)?,
         };
         let saved_modules: Option<Vec<String>> =
             fields.take("modules_to_save", expected_modules, None)?;
@@ -137,12 +137,9 @@ impl StoredConfig {
 }
 
 /// Returns the targets whose linear layers match one of the names `modules`. As in PEFT, these
-/// names may omit leading components. Returns an error if a target matches in some layers only.
-fn matching_targets(
-    modules: &[String],
-    config: &Config,
-    file: &str,
-) -> Result<BTreeSet<LoraTarget>> {
+/// names may omit leading components. Returns an error if a linear layer matches in some encoder
+/// layers only.
+fn match_targets(modules: &[String], config: &Config, file: &str) -> Result<BTreeSet<LoraTarget>> {
     let matches = |module: &String, name: &str| {
         name.strip_suffix(module.as_str())
             .is_some_and(|leading| leading.is_empty() || leading.ends_with('.'))
@@ -163,10 +160,8 @@ fn matching_targets(
             lora_targets.extend(targets.iter().copied());
             matched_layers.push(*linear_name);
         } else if n_layers > 0 {
-            return refuse(
-                "the same targets in every layer",
-                format!("{linear_name} in {n_layers} layers"),
-            );
+            let got = format!("{linear_name} in {n_layers} layers");
+            return refuse("the same targets in every layer", got);
         }
     }
     let lora = LoraConfig { targets: lora_targets.clone(), ..LoraConfig::default() };

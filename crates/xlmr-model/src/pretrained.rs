@@ -159,7 +159,7 @@ impl Inspection {
         };
         let tokenizer = (kind, tokenizer.get_vocab_size(true));
         let checkpoint = Checkpoint::open(&model_folder(&folder)?, config.architecture.names())?;
-        let (parameters, dtypes, bytes) = checkpoint.summary();
+        let (parameters, dtypes, bytes) = checkpoint.summarise();
         let inspection = Self { config, tokenizer, notes, parameters, dtypes, bytes, folder };
         inspection.report(Head::None)?;
         Ok(inspection)

@@ -75,10 +75,7 @@ impl BatchNorm {
         eps: f64,
         train: bool,
     ) -> Result<Tensor> {
-        let (weight, bias) = match &self.affine {
-            Some((weight, bias)) => (Some(weight), Some(bias)),
-            None => (None, None),
-        };
+        let (weight, bias) = self.affine.as_ref().map(|(weight, bias)| (weight, bias)).unzip();
         // The autograd graph stores these copies instead of the running statistics, which a later
         // batch changes.
         let updated = [mean.f_detach_copy()?, var.f_detach_copy()?];
@@ -110,11 +107,8 @@ impl BatchNorm {
         let out_of_range =
             rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= n_domains);
         if i64::try_from(domain_ids.len()) != Ok(rows) || out_of_range {
-            let actual = format!(
-                "{} domain ids, the largest {:?}",
-                domain_ids.len(),
-                domain_ids.iter().max()
-            );
+            let (n_ids, largest_id) = (domain_ids.len(), domain_ids.iter().max());
+            let actual = format!("{n_ids} domain ids, the largest {largest_id:?}");
             let expected = format!("{rows} domain ids below {n_domains}");
             return Err(Error::input("domain_ids", expected, actual));
         }

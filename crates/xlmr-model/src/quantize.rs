@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 use torch_ext::TensorFile;
 
-use crate::checkpoint::{INT8_FILE, SCALE_SUFFIX};
+use crate::checkpoint::{INT8_FILE, SCALE_SUFFIX, stored_error};
 use crate::json_file::{read_json, write_json};
 use crate::load::model_folder;
 use crate::{Error, Result, changed_copy};
@@ -16,7 +16,7 @@ pub(crate) const CONFIG_KEY: &str = "quantization_config";
 /// `quant_method` of the folders that [`quantize`] writes.
 const METHOD: &str = "polyqa-int8";
 
-/// Minimum rows and columns of a quantized matrix; smaller matrices are copied.
+/// Minimum number of rows and of columns of a quantized matrix; smaller matrices are copied.
 const MIN_SIZE: i64 = 64;
 
 /// Sizes reported by [`quantize`].
@@ -87,12 +87,8 @@ pub fn quantize(
 fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tensor, Tensor)> {
     let matrix = matrix.f_to_kind(Kind::Float)?;
     if !matrix.f_isfinite()?.f_all()?.f_int64_value(&[]).is_ok_and(|finite| finite == 1) {
-        return Err(Error::Stored {
-            path: file.path().to_owned(),
-            tensor: name.to_owned(),
-            expected: "finite numbers".into(),
-            got: "NaN or an infinity".into(),
-        });
+        let got = "NaN or an infinity".into();
+        return Err(stored_error(file, name, "finite numbers".into(), got));
     }
     let scales = matrix.f_abs()?.f_amax([1i64].as_slice(), true)?.f_div_scalar(127.0)?;
     // Rows of zeros remain zero.

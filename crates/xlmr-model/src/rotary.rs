@@ -61,9 +61,8 @@ impl Positions {
         let rotation = |theta| Rotation::new(token_positions, theta, head_size, kind);
         let global = rotation(rotary.theta)?;
         let local = rotary.local.map(|(theta, _)| rotation(theta)).transpose()?;
-        let window_mask = match rotary.local {
+        let window_mask = match rotary.local.filter(|_| !is_packed) {
             None => None,
-            Some(_) if is_packed => None,
             Some((_, window_radius)) => {
                 let positions = match by_position {
                     true => token_positions.f_view([rows.batch, rows.length])?,
@@ -72,7 +71,7 @@ impl Positions {
                         Tensor::f_arange(rows.length, options)?.f_unsqueeze(0)?
                     }
                 };
-                Some(window_mask(&positions, window_radius, rows)?)
+                Some(compute_window_mask(&positions, window_radius, rows)?)
             }
         };
         Ok(Self { global, local, window_mask })
@@ -82,7 +81,7 @@ impl Positions {
 /// Computes the window mask, `[B or 1, 1, L, L]` bool: true where `positions`, `[B or 1, L]`, are
 /// at most `window_radius` apart. Every position, including padding, attends to itself, so that no
 /// output is NaN.
-fn window_mask(positions: &Tensor, window_radius: i64, rows: &Rows) -> Result<Tensor> {
+fn compute_window_mask(positions: &Tensor, window_radius: i64, rows: &Rows) -> Result<Tensor> {
     let distances = positions.f_unsqueeze(1)?.f_sub(&positions.f_unsqueeze(2)?)?;
     let in_window = distances.f_abs()?.f_le(window_radius)?.f_unsqueeze(1)?;
     let Some(mask) = &rows.mask else { return Ok(in_window) };

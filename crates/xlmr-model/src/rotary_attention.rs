@@ -30,16 +30,8 @@ impl RotaryAttention {
             let attention = Attention { heads, window: window_radius, dropout };
             return packing.attend(&query, &key, &value, &seeds.offsets, &attention);
         }
-        let split_heads = |x: &Tensor| -> Result<Tensor> {
-            Ok(x.f_view([rows.batch, rows.length, heads, -1])?.f_transpose(1, 2)?)
-        };
-        let (query, key, value) = (split_heads(&query)?, split_heads(&key)?, split_heads(&value)?);
-        let mask = if window_radius.is_some() {
-            positions.window_mask.as_ref()
-        } else {
-            rows.mask.as_ref()
-        };
-        let attended = seeds.attention(&query, &key, &value, mask, dropout)?;
-        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
+        let [query, key, value] = [query, key, value].map(|x| rows.split_heads(&x, heads));
+        let mask = if window_radius.is_some() { &positions.window_mask } else { &rows.mask };
+        rows.join_heads(&seeds.attention(&query?, &key?, &value?, mask.as_ref(), dropout)?)
     }
 }

@@ -35,7 +35,7 @@ impl Model {
         self.require_head(main_head)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let earlier_adapters = self.begin_saving_adapters(folder)?;
-        let encoder: BTreeSet<String> =
+        let encoder_names: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
         let names = self.config().architecture.names();
         let stored_names: BTreeMap<String, String> = head_specs(self.config(), main_head)
@@ -44,7 +44,7 @@ impl Model {
             .collect();
         let (mut main_tensors, mut other_heads) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in self.plain_parameters() {
-            if encoder.contains(&name) {
+            if encoder_names.contains(&name) {
                 let stored = match main_head {
                     Head::None => name.strip_prefix(names.prefix).unwrap_or(&name).to_owned(),
                     _ => name,
@@ -52,24 +52,24 @@ impl Model {
                 main_tensors.insert(stored, tensor);
                 continue;
             }
-            let (file, stored) = match stored_names.get(&name) {
+            let (tensors, stored) = match stored_names.get(&name) {
                 Some(stored) => (&mut main_tensors, stored.clone()),
                 None => (&mut other_heads, name),
             };
             // In transformers, a decoder that is not tied to the token embeddings also has a
             // separate bias.
             if stored == names.lm_bias && !self.config().tie_word_embeddings {
-                file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
+                tensors.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }
-            file.insert(stored, tensor);
+            tensors.insert(stored, tensor);
         }
         write_weights(&folder.join(SINGLE_FILE), &mut main_tensors)?;
-        let heads = folder.join(HEADS_FILE);
+        let heads_path = folder.join(HEADS_FILE);
         if !other_heads.is_empty() {
-            write_weights(&heads, &mut other_heads)?;
+            write_weights(&heads_path, &mut other_heads)?;
         } else {
             // The heads of an earlier model in this folder must not be loaded with the new model.
-            remove_file(&heads)?;
+            remove_file(&heads_path)?;
         }
         self.config().for_head(main_head).write(folder.join("config.json"))?;
         self.finish_saving_adapters(folder, earlier_adapters, main_head)

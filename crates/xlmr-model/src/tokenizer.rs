@@ -112,8 +112,8 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
         },
         mask: layout.mask().map_err(refuse)?,
     };
-    let added = tokenizer.get_added_tokens_decoder().into_keys().max();
-    let id = match tokenizer.get_model() {
+    let max_added_id = tokenizer.get_added_tokens_decoder().into_keys().max();
+    let max_model_id = match tokenizer.get_model() {
         // Ids are indices, so the size determines the largest id. `get_vocab` would copy the
         // vocabulary, which takes as long as parsing it.
         ModelWrapper::Unigram(model) => {
@@ -121,7 +121,7 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
         }
         model => model.get_vocab().into_values().max(),
     };
-    if let Some(id) = id.max(added)
+    if let Some(id) = max_model_id.max(max_added_id)
         && i64::from(id) >= config.vocab_size
     {
         return Err(Error::Tokenizer(format!(

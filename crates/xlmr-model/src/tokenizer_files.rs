@@ -117,13 +117,13 @@ impl TokenizerFiles {
             Some(_) => self.json.clone(),
             None => with_post_processor(tokenizer, specials)?,
         };
-        let mut specials = special_token_names(tokenizer, specials);
+        let mut token_names = special_token_names(tokenizer, specials);
         let mut files = self.extra_files.clone();
         match files.get(CONFIG_FILE) {
             // Values in the original `tokenizer_config.json` take precedence.
             Some(bytes) => {
                 let stored: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                specials.retain(|key, token| match &stored[*key] {
+                token_names.retain(|key, token| match &stored[*key] {
                     Value::Null => stored.get(*key).is_none(),
                     value => {
                         let name = value.as_str().or_else(|| value["content"].as_str());
@@ -132,8 +132,10 @@ impl TokenizerFiles {
                 });
             }
             None => {
-                files
-                    .insert(CONFIG_FILE, to_pretty_json(&new_config(tokenizer, config, &specials)));
+                files.insert(
+                    CONFIG_FILE,
+                    to_pretty_json(&new_config(tokenizer, config, &token_names)),
+                );
             }
         }
         if let (Architecture::DebertaV2(_), Some(bytes)) =
@@ -141,7 +143,7 @@ impl TokenizerFiles {
         {
             *bytes = with_plain_class(bytes, &folder.join(CONFIG_FILE))?;
         }
-        files.entry(SPECIAL_TOKENS_FILE).or_insert_with(|| to_pretty_json(&json!(specials)));
+        files.entry(SPECIAL_TOKENS_FILE).or_insert_with(|| to_pretty_json(&json!(token_names)));
         write_atomically(&folder.join(TOKENIZER_FILE), json.as_bytes())?;
         for name in EXTRA_FILES {
             let path = folder.join(name);
@@ -221,14 +223,14 @@ fn special_token_names(
 fn new_config(
     tokenizer: &Tokenizer,
     config: &Config,
-    specials: &BTreeMap<&'static str, String>,
+    token_names: &BTreeMap<&'static str, String>,
 ) -> Value {
     let mut input_names = vec!["input_ids", "attention_mask"];
     if config.type_vocab_size > 1 {
         input_names.insert(1, "token_type_ids");
     }
     let mut json: Map<String, Value> =
-        specials.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
+        token_names.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
     json.insert("model_input_names".into(), json!(input_names));
     json.insert("model_max_length".into(), json!(config.max_length()));
     json.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
@@ -254,10 +256,8 @@ fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
         metadata => metadata.map_err(io)?,
     };
     if !fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::damaged(
-            path,
-            "expected a file; this path is a folder or a special file",
-        ));
+        let reason = "expected a file; this path is a folder or a special file";
+        return Err(Error::damaged(path, reason));
     }
     let mut bytes = Vec::new();
     File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;

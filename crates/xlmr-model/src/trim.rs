@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 use torch_ext::TensorFile;
 
 use crate::architecture::{NAMES, Names};
-use crate::checkpoint::{INT8_FILE, SCALE_SUFFIX, SINGLE_FILE, weight_files};
+use crate::checkpoint::{INT8_FILE, SCALE_SUFFIX, SINGLE_FILE, stored_error, weight_files};
 use crate::json_file::{read_json, write_json};
 use crate::load::model_folder;
 use crate::tokenizer_files::{parse, tokenizer_path};
@@ -123,9 +123,9 @@ impl TrimmedVocabulary {
     ///
     /// The folder has `model.safetensors` in the stored dtypes, `heads.safetensors` if there is
     /// one, `config.json` and the tokenizer's files with the new ids, and copies of all other
-    /// files, with two exceptions. Files that describe the former vocabulary (`vocab.txt`,
-    /// `sentencepiece.bpe.model`) and weights in other formats are not copied. `pad_token_id` of
-    /// `config.json` is set to the tokenizer's id.
+    /// files, except files that describe the former vocabulary (`vocab.txt`,
+    /// `sentencepiece.bpe.model`) and weights in other formats. `pad_token_id` of `config.json` is
+    /// set to the tokenizer's id.
     ///
     /// The new folder is moved to `out` when it is complete. If `replace`, `out` may be another
     /// model folder, which is replaced.
@@ -218,25 +218,22 @@ impl TrimmedVocabulary {
 
     fn write_weights(&self, new_folder: &Path, vocab_size: i64) -> Result<TrimReport> {
         let row_ids: Vec<i64> = self.trimmed.former_ids.iter().map(|&id| i64::from(id)).collect();
-        if row_ids.last().is_some_and(|&last| last >= vocab_size) {
+        if let Some(id) = row_ids.last().filter(|&&id| id >= vocab_size) {
             return Err(Error::Tokenizer(format!(
-                "the tokenizer has the id {}, but config.json has vocab_size = {vocab_size}; use \
-                 the tokenizer.json that belongs to the model",
-                row_ids.last().copied().unwrap_or_default()
+                "the tokenizer has the id {id}, but config.json has vocab_size = {vocab_size}; use \
+                 the tokenizer.json that belongs to the model"
             )));
         }
         let n_rows = i64::try_from(row_ids.len()).unwrap_or(i64::MAX);
         let row_index = Tensor::from_slice(&row_ids);
-        let weights_file = match weight_files(&self.folder)?.as_slice() {
-            [file] if file.ends_with(INT8_FILE) => INT8_FILE,
-            _ => SINGLE_FILE,
-        };
+        let is_int8 = weight_files(&self.folder)?.keys().all(|file| file.ends_with(INT8_FILE));
+        let weights_file = if is_int8 { INT8_FILE } else { SINGLE_FILE };
         let (bytes_before, bytes) = changed_copy::write_weights(
             &self.folder,
             new_folder,
             weights_file,
             |file, name, tensors| {
-                let tensor = trimmed_tensor(file, name, vocab_size, &row_index)?;
+                let tensor = read_trimmed_tensor(file, name, vocab_size, &row_index)?;
                 tensors.push((name.to_owned(), tensor));
                 Ok(())
             },
@@ -246,7 +243,12 @@ impl TrimmedVocabulary {
 }
 
 /// Reads a tensor. If it has one row per token, returns only the rows of the trimmed vocabulary.
-fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, ids: &Tensor) -> Result<Tensor> {
+fn read_trimmed_tensor(
+    file: &TensorFile,
+    name: &str,
+    vocab_size: i64,
+    row_index: &Tensor,
+) -> Result<Tensor> {
     let tensor = file.read(name)?;
     if tensor.size().first() != Some(&vocab_size) {
         return Ok(tensor);
@@ -260,19 +262,15 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, ids: &Tensor) 
             || matrix_name.starts_with("lm_predictions.lm_head.")
     });
     if is_known {
-        return Ok(tensor.f_index_select(0, ids)?);
+        return Ok(tensor.f_index_select(0, row_index)?);
     }
     // A weight of an encoder layer may have `vocab_size` rows by chance, if the vocabulary is
     // small.
     if name.contains("layer.") || name.contains("layers.") {
         return Ok(tensor);
     }
-    Err(Error::Stored {
-        path: file.path().to_owned(),
-        tensor: name.to_owned(),
-        expected: "token embeddings or a masked-LM head".into(),
-        got: format!("another tensor with vocab_size = {vocab_size} rows"),
-    })
+    let got = format!("another tensor with vocab_size = {vocab_size} rows");
+    Err(stored_error(file, name, "token embeddings or a masked-LM head".into(), got))
 }
 
 /// Returns the token ids of texts, without special tokens.

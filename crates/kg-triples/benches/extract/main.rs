@@ -15,7 +15,7 @@ use std::process::Command;
 
 use clap::Parser;
 use testkit::PythonPackages;
-use testkit::process::{ResourceUse, median, run};
+use testkit::process::{ResourceUse, median, run_measured};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 /// Number of facts in the sample.
@@ -111,7 +111,7 @@ impl Inputs {
                 let out = self.folder.join("out");
                 let _ = fs::remove_dir_all(&out);
                 fs::create_dir_all(&out)?;
-                costs.push(run(program, &self.output())?);
+                costs.push(run_measured(program, &self.output())?);
             }
         }
         Ok(costs.map(|costs| median(&costs)))

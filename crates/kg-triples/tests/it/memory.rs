@@ -86,7 +86,7 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
         if command.starts_with("entailment") {
             program.args(lines.split_whitespace());
         }
-        (command, process::run(&mut program, &dir.path().join("output")).unwrap().peak_mib)
+        (command, process::run_measured(&mut program, &dir.path().join("output")).unwrap().peak_mib)
     };
     commands.into_iter().map(peak_memory).collect()
 }

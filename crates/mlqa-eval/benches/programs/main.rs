@@ -20,7 +20,7 @@ use mlqa_eval::{
 };
 use serde_json::Value;
 use testkit::PythonPackages;
-use testkit::process::{ResourceUse, median, run};
+use testkit::process::{ResourceUse, median, run_measured};
 
 /// Benchmarks `mlqa-eval` score, windows and decode against other programs.
 #[derive(Parser)]
@@ -83,8 +83,8 @@ impl Bench {
         let outputs = ["ours", "peer"].map(|name| self.folder.join(name));
         let mut without_imports = Vec::new();
         for _ in 0..self.options.rounds {
-            resource_uses[0].push(run(&mut ours, &outputs[0])?);
-            resource_uses[1].push(run(&mut peer, &outputs[1])?);
+            resource_uses[0].push(run_measured(&mut ours, &outputs[0])?);
+            resource_uses[1].push(run_measured(&mut peer, &outputs[1])?);
             let peer_output: Value = serde_json::from_slice(&fs::read(&outputs[1])?)?;
             without_imports.extend(peer_output["seconds"].as_f64());
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use clap::Parser;
 use mlqa_eval::{Predictions, Purpose, Question, WindowConfig, windows};
 use serde_json::{Value, json};
-use testkit::process::{ResourceUse, median, run};
+use testkit::process::{ResourceUse, median, run_measured};
 use xlmr_model::read_tokenizer;
 
 #[path = "../common/mod.rs"]
@@ -67,7 +67,7 @@ impl Bench {
     fn run_polyqa(&self, arguments: &[&str]) -> io::Result<ResourceUse> {
         let mut command = self.setup.polyqa("answer", &["--json"]);
         command.args(arguments).stderr(Stdio::null());
-        run(&mut command, &self.setup.folder.join("ours.jsonl"))
+        run_measured(&mut command, &self.setup.folder.join("ours.jsonl"))
     }
 
     fn run_pipeline(&self, pairs: &str, runtime: &str) -> io::Result<(ResourceUse, Value)> {
@@ -75,7 +75,7 @@ impl Bench {
         let threads = std::thread::available_parallelism()?.to_string();
         let batch = self.options.batch.to_string();
         let mut command = self.setup.baseline(&[pairs, &batch, &threads, runtime]);
-        let cost = run(command.stderr(Stdio::null()), &report_file)?;
+        let cost = run_measured(command.stderr(Stdio::null()), &report_file)?;
         Ok((cost, serde_json::from_slice(&fs::read(report_file)?)?))
     }
 

@@ -235,7 +235,7 @@ fn memory_is_bounded_for_10_000_documents() {
     let [small, large] = [1_000, 10_000].map(|count| {
         program.write("many.jsonl", document_rows(count, 1));
         let mut command = program.command(&format!("{line} many.jsonl"));
-        testkit::process::run(&mut command, &program.path_of("out")).unwrap().peak_mib
+        testkit::process::run_measured(&mut command, &program.path_of("out")).unwrap().peak_mib
     });
     // Each document requires 512 B for its embedding and about 1 kB for word counts and ranking.
     assert!(large < small + 40.0, "{small} MiB, {large} MiB");

@@ -12,8 +12,8 @@ use xlmr_model::{Config, Error, Head, LoraConfig, Model};
 
 use crate::adapters::ALL_TARGETS;
 use crate::common::{
-    SEQUENCE, TOKEN, batch, case, edit_json, edit_tensors, load, read, read_json, small_config,
-    stored, temporary_copy,
+    SEQUENCE, TOKEN, case_folder, compute_logits, edit_json, edit_tensors, load_case, read_json,
+    read_stored, read_tensors, select_batch, small_config, temporary_copy,
 };
 
 /// Adapters that PEFT saved: name, base model and head.
@@ -41,16 +41,15 @@ pub fn compare_outputs(
     expected: &Golden<Tensor>,
     prefix: &str,
 ) {
-    let stored_inputs = stored(base, "inputs.safetensors");
+    let stored_inputs = read_stored(base, "inputs.safetensors");
     let mut n_compared = 0;
     for batch_name in ["b0", "b1"] {
-        let inputs = batch(&stored_inputs, batch_name);
+        let inputs = select_batch(&stored_inputs, batch_name);
         let hidden = model.encode(&inputs, false).unwrap();
         let mask = inputs.attention_mask.as_ref();
         let outputs = match head {
-            SEQUENCE => vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())],
             Head::None | Head::MaskedLm => vec![("last_hidden_state", hidden)],
-            _ => crate::common::logits(model, head, &hidden),
+            _ => compute_logits(model, head, &hidden, mask),
         };
         for (output_name, output) in outputs {
             let Some(expected) = expected.get(&format!("{prefix}{batch_name}.{output_name}"))
@@ -76,7 +75,7 @@ fn stored_outputs(name: &str) -> Golden<Tensor> {
 #[test]
 fn outputs_match_peft() {
     for (name, base_name, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
-        let mut model = load(base_name, &[head]);
+        let mut model = load_case(base_name, &[head]);
         model.load_adapter("ours", peft_folder(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
         compare_outputs(name, &model, base_name, head, &stored_outputs(name), "");
@@ -98,7 +97,7 @@ pub fn hub_folder(name: &str) -> PathBuf {
 #[test]
 fn outputs_and_written_tensors_match_adapter_hub() {
     for (name, base_name, head) in HUB_CASES {
-        let mut model = load(base_name, &[head]);
+        let mut model = load_case(base_name, &[head]);
         model.load_adapter("ours", hub_folder(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
         let stored =
@@ -112,13 +111,13 @@ fn outputs_and_written_tensors_match_adapter_hub() {
             if !published.exists() {
                 continue;
             }
-            let written = read(&folder.path().join(file));
-            for (key, tensor) in read(&published) {
+            let written = read_tensors(&folder.path().join(file));
+            for (key, tensor) in read_tensors(&published) {
                 let key = key.replace(".theirs.", ".ours.");
                 assert!(written[&key].equal(&tensor), "{name}: {key}");
             }
             let written_keys = written.keys().filter(|key| !key.starts_with("bert.pooler."));
-            assert_eq!(written_keys.count(), read(&published).len(), "{name}");
+            assert_eq!(written_keys.count(), read_tensors(&published).len(), "{name}");
         }
         let config = |folder: &Path| read_json(&folder.join("adapter_config.json"));
         let (written, published) = (config(folder.path()), config(&hub_folder(name)));
@@ -140,7 +139,7 @@ fn parameters_of(model: &Model, adapter: &str) -> Vec<(String, Tensor)> {
 
 #[test]
 fn two_active_adapters_match_peft() {
-    let mut model = load("qa", &[]);
+    let mut model = load_case("qa", &[]);
     for name in ["one", "second"] {
         model.load_adapter(name, peft_folder("pair").join(name), Head::None).unwrap();
     }
@@ -155,13 +154,13 @@ fn two_active_adapters_match_peft() {
 #[test]
 fn a_written_folder_has_the_tensors_of_peft() {
     for (name, base_name, head) in CASES {
-        let mut model = load(base_name, &[head]);
+        let mut model = load_case(base_name, &[head]);
         model.load_adapter("ours", peft_folder(name), head).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
         let file = "adapter_model.safetensors";
         let (written, published) =
-            (read(&folder.path().join(file)), read(&peft_folder(name).join(file)));
+            (read_tensors(&folder.path().join(file)), read_tensors(&peft_folder(name).join(file)));
         let missing: Vec<_> = published.keys().filter(|key| !written.contains_key(*key)).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
         for (key, tensor) in &written {
@@ -212,15 +211,16 @@ fn edited_copy(case: &Path, edit: impl FnOnce(&mut Map<String, Value>)) -> TempD
     folder
 }
 
-/// Returns the error of a rejected folder, and checks that the model does not change.
-fn load_error(folder: &Path, head: Head, parts: &[&str]) -> Error {
-    let mut model = load("qa", &[Head::Span]);
+/// Loads a folder that must be rejected. Asserts that the error message contains `parts` and that
+/// the model does not change, and returns the error.
+fn expect_error(folder: &Path, head: Head, parts: &[&str]) -> Error {
+    let mut model = load_case("qa", &[Head::Span]);
     let before = model.named_parameters();
     let error = model.load_adapter("ours", folder, head).unwrap_err();
     assert_contains(&error.to_string(), parts);
     assert_eq!(model.adapters().count(), 0);
     assert_eq!(before.len(), model.named_parameters().len());
-    let stored = read(&case("qa").join("model.safetensors"));
+    let stored = read_tensors(&case_folder("qa").join("model.safetensors"));
     assert!(before.iter().all(|(name, tensor)| tensor.equal(&stored[name])));
     error
 }
@@ -257,21 +257,21 @@ fn unknown_options_are_rejected_with_file_and_key() {
     ] {
         let folder = edited_copy(&peft_folder("qa"), |config| _ = config.insert(key.into(), value));
         let parts = ["adapter_config.json", &format!("`{key}`")];
-        assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
+        assert!(matches!(expect_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
     let folder = temporary_copy(&peft_folder("qa"));
     let path = folder.path().join("adapter_config.json");
     for (bytes, part) in [(b"[]".as_slice(), "a JSON object"), (b"{", "not valid JSON")] {
         fs::write(&path, bytes).unwrap();
-        load_error(folder.path(), Head::Span, &["adapter_config.json", part]);
+        expect_error(folder.path(), Head::Span, &["adapter_config.json", part]);
     }
     fs::remove_file(path).unwrap();
-    load_error(folder.path(), Head::Span, &["needs an adapter_config.json"]);
+    expect_error(folder.path(), Head::Span, &["needs an adapter_config.json"]);
     // EuroBERT's gate_proj and up_proj are one target.
     let folder = edited_copy(&peft_folder("eurobert_tokcls"), |config| {
         config.insert("target_modules".into(), json!(["gate_proj"]));
     });
-    let error = load("eurobert_tokcls", &[TOKEN]).load_adapter("ours", folder.path(), TOKEN);
+    let error = load_case("eurobert_tokcls", &[TOKEN]).load_adapter("ours", folder.path(), TOKEN);
     assert!(error.unwrap_err().to_string().contains("gate_proj and up_proj"));
 }
 
@@ -288,7 +288,7 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     for removed in [&a, &b, "base_model.model.qa_outputs.bias"] {
         let folder = with_tensors(&|tensors| assert!(tensors.remove(removed).is_some()));
-        load_error(folder.path(), Head::Span, &[file, "lacks tensor", removed]);
+        expect_error(folder.path(), Head::Span, &[file, "lacks tensor", removed]);
     }
     for unexpected in [
         "stray",
@@ -299,36 +299,36 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
     ] {
         let folder =
             with_tensors(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[2, 32])));
-        load_error(folder.path(), Head::Span, &[file, unexpected, "neither"]);
+        expect_error(folder.path(), Head::Span, &[file, unexpected, "neither"]);
     }
     let duplicate = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
     let folder = with_tensors(&|tensors| _ = tensors.insert(duplicate.into(), zeros(&[2, 32])));
-    load_error(folder.path(), Head::Span, &[file, "duplicate tensor"]);
+    expect_error(folder.path(), Head::Span, &[file, "duplicate tensor"]);
     let folder = with_tensors(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
-    load_error(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
+    expect_error(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
     let folder = with_tensors(&|tensors| {
         tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
     });
-    load_error(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
+    expect_error(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
     // The configured rank is wrong, the base model has another hidden size, or the model lacks the
     // adapter's head.
     let folder = edited_copy(&peft_folder("qa"), |config| _ = config.insert("r".into(), json!(4)));
-    load_error(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
+    expect_error(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
     let wider_model = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
     let mut wider_model = Model::new(&wider_model, &[Head::Span], Device::Cpu, 1).unwrap();
     let error =
         wider_model.load_adapter("ours", peft_folder("qa"), Head::Span).unwrap_err().to_string();
     assert!(error.contains("[2, 64]") && error.contains(file), "{error}");
-    load_error(&peft_folder("qa"), Head::None, &[file, "qa_outputs", "nor to the head"]);
-    load_error(&peft_folder("qa"), Head::MaskedLm, &["no masked-language-model head"]);
+    expect_error(&peft_folder("qa"), Head::None, &[file, "qa_outputs", "nor to the head"]);
+    expect_error(&peft_folder("qa"), Head::MaskedLm, &["no masked-language-model head"]);
     let folder = temporary_copy(&peft_folder("qa"));
     let original = fs::read(folder.path().join(file)).unwrap();
     fs::write(folder.path().join(file), &original[..original.len() - 1]).unwrap();
-    load_error(folder.path(), Head::Span, &[file, "truncated"]);
+    expect_error(folder.path(), Head::Span, &[file, "truncated"]);
     fs::remove_file(folder.path().join(file)).unwrap();
-    load_error(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
+    expect_error(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
     fs::write(folder.path().join("adapter_model.bin"), b"x").unwrap();
-    load_error(folder.path(), Head::Span, &["adapter_model.bin", "pickle"]);
+    expect_error(folder.path(), Head::Span, &["adapter_model.bin", "pickle"]);
 }
 
 #[test]
@@ -355,25 +355,25 @@ fn unsupported_adapter_types_are_rejected() {
     ] {
         let folder = with_option(key, value);
         let parts = ["adapter_config.json", &format!("`{key}`")];
-        assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
+        assert!(matches!(expect_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
     let file = "adapter.safetensors";
     let folder = with_option("reduction_factor", json!(8));
-    load_error(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
+    expect_error(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
     let folder = temporary_copy(&hub_folder("qa"));
     let removed = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
     edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(removed).is_some()));
-    load_error(
+    expect_error(
         folder.path(),
         Head::Span,
         &[file, "lacks tensor", "layer.1.output", "adapter_up.bias"],
     );
     fs::remove_file(folder.path().join(file)).unwrap();
     fs::write(folder.path().join("pytorch_adapter.bin"), b"x").unwrap();
-    load_error(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
+    expect_error(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
     let folder = temporary_copy(&hub_folder("qa"));
     edit_tensors(&folder.path().join("model_head.safetensors"), |tensors| {
         tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
     });
-    load_error(folder.path(), Head::Span, &["model_head.safetensors", "stray"]);
+    expect_error(folder.path(), Head::Span, &["model_head.safetensors", "stray"]);
 }

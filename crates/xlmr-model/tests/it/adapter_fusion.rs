@@ -10,10 +10,10 @@ use testkit::{Golden, assert_close, assert_contains, max_abs_error};
 use xlmr_model::{BottleneckConfig, Config, Error, Head, Inputs, LoraConfig, Model, Role};
 
 use crate::adapter_folder::{compare_outputs, hub_folder};
-use crate::adapters::{ALL_TARGETS, BOTTLENECK, lora, new_model, perturb, small_configs, states};
+use crate::adapters::{ALL_TARGETS, BOTTLENECK, encode, lora, new_model, perturb, small_configs};
 use crate::common::{
-    SEQUENCE, assert_equal_parameters, edit_json, edit_tensors, ids, load, open, parameters, read,
-    read_json, small_config, temporary_copy,
+    SEQUENCE, assert_equal_parameters, edit_json, edit_tensors, ids, load_case, open_folder,
+    parameters, read_json, read_tensors, small_config, temporary_copy,
 };
 
 /// Creates a model with the bottlenecks `names` and their active fusion.
@@ -38,18 +38,15 @@ fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
         for (name, tensor) in &tensors {
             if let Some(suffix) = name.strip_prefix("adapters.ep.") {
                 for other_name in &NAMES[1..] {
-                    tch::no_grad(|| {
-                        tensors[&format!("adapters.{other_name}.{suffix}")]
-                            .shallow_clone()
-                            .copy_(tensor);
-                    });
+                    let other = &tensors[&format!("adapters.{other_name}.{suffix}")];
+                    tch::no_grad(|| other.shallow_clone().copy_(tensor));
                 }
             }
         }
-        let fused_states = states(&model);
+        let fused_states = encode(&model);
         model.set_active(&["ep"]).unwrap();
-        let single_states = states(&model);
-        assert!(max_abs_error(&single_states, &states(&new_model(&config))) > 1e-2);
+        let single_states = encode(&model);
+        assert!(max_abs_error(&single_states, &encode(&new_model(&config))) > 1e-2);
         // The bound is above rounding errors, because V has 1e-6 outside its diagonal.
         assert_close("new", &fused_states, &single_states, 2e-5);
         model.set_active_fusion(&NAMES).unwrap();
@@ -60,15 +57,16 @@ fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
                 tch::no_grad(|| tensor.shallow_clone().copy_(&identity));
             }
         }
-        assert_close("perturbed", &states(&model), &single_states, 1e-5);
+        assert_close("perturbed", &encode(&model), &single_states, 1e-5);
     }
 }
 
 /// Compares a fusion with AdapterHub's equation, computed with separate keys and values of each
 /// adapter. A layer without a final norm adds the fusion's output to the output that the layer has
-/// without adapters. The expected output is that output plus the sum of weighted values.
+/// without adapters. The expected output is the output without adapters plus the weighted sum of
+/// the values.
 #[test]
-fn a_fusion_after_layers_without_a_norm_computes_the_equation() {
+fn a_fusion_after_layers_without_a_norm_computes_adapter_hubs_equation() {
     for config in &small_configs()[2..4] {
         let mut model = model_with_fusion(config, &["one", "second", "third"]);
         perturb(&model, "one,second,third");
@@ -158,13 +156,13 @@ fn loras_can_be_combined_with_a_fusion() {
     let mut model = model_with_fusion(&small_config(), &["ep", "tp"]);
     model.add_lora("one", &lora(&ALL_TARGETS), 1).unwrap();
     perturb(&model, "one");
-    let fused_states = states(&model);
+    let fused_states = encode(&model);
     model.set_active(&["one", "ep,tp"]).unwrap();
     assert_eq!(model.active_adapters(), ["one", "ep,tp"]);
-    let with_lora = states(&model);
+    let with_lora = encode(&model);
     assert!(max_abs_error(&with_lora, &fused_states) > 1e-2);
     model.merge("one").unwrap();
-    assert_close("merged", &states(&model), &with_lora, 1e-5);
+    assert_close("merged", &encode(&model), &with_lora, 1e-5);
     assert!(model.adapters().eq(["ep", "ep,tp", "tp"]));
 }
 
@@ -202,9 +200,9 @@ const HUB_CASES: [(&str, &str, Head, &[&str]); 2] = [
     ("bert_fused", "bert_seqcls", SEQUENCE, &["one", "two"]),
 ];
 
-/// Returns a case's base model with its bottlenecks.
+/// Loads the base model of the case `name` and the bottlenecks `names` of this case.
 fn with_bottlenecks(name: &str, base_name: &str, head: Head, names: &[&str]) -> Model {
-    let mut model = load(base_name, &[head]);
+    let mut model = load_case(base_name, &[head]);
     for bottleneck in names {
         model.load_adapter(bottleneck, hub_folder(name).join(bottleneck), head).unwrap();
     }
@@ -231,8 +229,8 @@ fn outputs_and_written_tensors_match_adapter_hub() {
         assert!(written.as_object().unwrap().keys().eq(published_json.as_object().unwrap().keys()));
         let (file, stored_name) =
             ("model_adapter_fusion.safetensors", published_json["name"].as_str().unwrap());
-        let written = read(&folder.path().join(file));
-        let published_tensors = read(&published.join(file));
+        let written = read_tensors(&folder.path().join(file));
+        let published_tensors = read_tensors(&published.join(file));
         assert_eq!(written.len(), published_tensors.len());
         for (key, tensor) in published_tensors {
             let key = key.replace(&format!(".{stored_name}."), &format!(".{}.", names.join(",")));
@@ -242,17 +240,18 @@ fn outputs_and_written_tensors_match_adapter_hub() {
         let mut reloaded = with_bottlenecks(name, base_name, head, names);
         reloaded.load_adapter_fusion(folder.path()).unwrap();
         reloaded.set_active_fusion(names).unwrap();
-        assert!(states(&reloaded).equal(&states(&model)));
+        assert!(encode(&reloaded).equal(&encode(&model)));
     }
 }
 
 /// Copies the fusion of the case `fused` to a temporary folder.
-fn fusion_copy() -> TempDir {
+fn copy_fusion() -> TempDir {
     temporary_copy(&hub_folder("fused").join("fusion"))
 }
 
-/// Returns the error of a rejected folder, and checks that the model does not change.
-fn load_error(folder: &Path, parts: &[&str]) -> Error {
+/// Loads a folder that must be rejected. Asserts that the error message contains `parts` and that
+/// the model does not change, and returns the error.
+fn expect_error(folder: &Path, parts: &[&str]) -> Error {
     let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
     let error = model.load_adapter_fusion(folder).unwrap_err();
     let message = error.to_string();
@@ -266,7 +265,7 @@ fn load_error(folder: &Path, parts: &[&str]) -> Error {
 fn invalid_folders_are_rejected_with_file_and_name() {
     const CONFIG_FILE: &str = "adapter_fusion_config.json";
     let edited_copy = |edit: &dyn Fn(&mut Map<String, Value>)| {
-        let folder = fusion_copy();
+        let folder = copy_fusion();
         edit_json(&folder.path().join(CONFIG_FILE), |config| edit(config));
         folder
     };
@@ -282,7 +281,7 @@ fn invalid_folders_are_rejected_with_file_and_name() {
     ] {
         let folder = edited_copy(&|config| config["config"][key] = value.clone());
         assert!(matches!(
-            load_error(folder.path(), &[CONFIG_FILE, &format!("`{key}`")]),
+            expect_error(folder.path(), &[CONFIG_FILE, &format!("`{key}`")]),
             Error::Config { .. }
         ));
     }
@@ -297,7 +296,7 @@ fn invalid_folders_are_rejected_with_file_and_name() {
     ] {
         let folder =
             edited_copy(&|config| _ = config.insert("adapter_names".into(), names.clone()));
-        load_error(folder.path(), &[&[CONFIG_FILE, "`adapter_names`"], parts].concat());
+        expect_error(folder.path(), &[&[CONFIG_FILE, "`adapter_names`"], parts].concat());
     }
     // Without `adapter_names`, the adapters are taken from `name`.
     let folder = edited_copy(&|config| _ = config.remove("adapter_names"));
@@ -307,34 +306,34 @@ fn invalid_folders_are_rejected_with_file_and_name() {
         [(&b"{"[..], "not valid JSON"), (b"[]", "a JSON object"), (b"{}", "a JSON object")]
     {
         fs::write(folder.path().join(CONFIG_FILE), bytes).unwrap();
-        load_error(folder.path(), &[CONFIG_FILE, part]);
+        expect_error(folder.path(), &[CONFIG_FILE, part]);
     }
     fs::remove_file(folder.path().join(CONFIG_FILE)).unwrap();
-    load_error(folder.path(), &["needs an adapter_fusion_config.json"]);
+    expect_error(folder.path(), &["needs an adapter_fusion_config.json"]);
 
     const WEIGHTS_FILE: &str = "model_adapter_fusion.safetensors";
     let edited_copy = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
-        let folder = fusion_copy();
+        let folder = copy_fusion();
         edit_tensors(&folder.path().join(WEIGHTS_FILE), |tensors| edit(tensors));
         folder
     };
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     let key = "encoder.layer.1.output.adapter_fusion_layer.ep,tp,es.key.weight";
     let folder = edited_copy(&|tensors| assert!(tensors.remove(key).is_some()));
-    load_error(folder.path(), &[WEIGHTS_FILE, "lacks tensor", key]);
+    expect_error(folder.path(), &[WEIGHTS_FILE, "lacks tensor", key]);
     for unexpected in
         ["stray", &key.replace("layer.1", "layer.9"), &key.replace("key", "value.bias")]
     {
         let folder = edited_copy(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[32])));
-        load_error(folder.path(), &[WEIGHTS_FILE, unexpected]);
+        expect_error(folder.path(), &[WEIGHTS_FILE, unexpected]);
     }
     let folder = edited_copy(&|tensors| _ = tensors.insert(key.into(), zeros(&[32, 31])));
-    load_error(folder.path(), &[WEIGHTS_FILE, key, "[32, 32]", "[32, 31]"]);
-    let folder = fusion_copy();
+    expect_error(folder.path(), &[WEIGHTS_FILE, key, "[32, 32]", "[32, 31]"]);
+    let folder = copy_fusion();
     fs::remove_file(folder.path().join(WEIGHTS_FILE)).unwrap();
-    load_error(folder.path(), &["no model_adapter_fusion.safetensors"]);
+    expect_error(folder.path(), &["no model_adapter_fusion.safetensors"]);
     fs::write(folder.path().join("pytorch_model_adapter_fusion.bin"), b"x").unwrap();
-    load_error(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
+    expect_error(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
     // The model has another hidden size than the fusion's base model.
     let mut other_base = model_with_fusion(&small_config(), &["ep", "tp"]);
     other_base.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
@@ -355,12 +354,12 @@ fn a_fusion_is_stored_in_the_models_folder() {
         model.set_active(&["ep,third", "a"]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
-        let mut reloaded = open(folder.path(), &[Head::Span]).unwrap().0;
+        let mut reloaded = open_folder(folder.path(), &[Head::Span]).unwrap().0;
         assert_eq!(reloaded.active_adapters(), ["ep,third", "a"]);
-        assert!(states(&reloaded).equal(&states(&model)), "{:?}", config.architecture);
+        assert!(encode(&reloaded).equal(&encode(&model)), "{:?}", config.architecture);
         assert_equal_parameters(&reloaded, &model);
         reloaded.set_active_fusion(&["third", "ep"]).unwrap();
-        assert!(max_abs_error(&states(&reloaded), &states(&model)) > 1e-3);
+        assert!(max_abs_error(&encode(&reloaded), &encode(&model)) > 1e-3);
         new_model(&config).save(folder.path(), Head::Span).unwrap();
         assert!(!folder.path().join("adapters").exists());
     }
@@ -368,7 +367,7 @@ fn a_fusion_is_stored_in_the_models_folder() {
         let folder = tempfile::tempdir().unwrap();
         model_with_fusion(&small_config(), &["ep", "tp"]).save(folder.path(), Head::Span).unwrap();
         edit(&folder.path().join("adapters"));
-        let error = open(folder.path(), &[Head::Span]).unwrap_err();
+        let error = open_folder(folder.path(), &[Head::Span]).unwrap_err();
         assert_contains(&error.to_string(), parts);
     };
     let with_names = |names: Value| {

@@ -77,7 +77,7 @@ fn perturb_by(model: &Model, adapter: &str, size: f64) {
     }
 }
 
-pub fn states(model: &Model) -> Tensor {
+pub fn encode(model: &Model) -> Tensor {
     model.encode(&Inputs::new(ids(3, 9)), false).unwrap()
 }
 
@@ -85,24 +85,24 @@ pub fn states(model: &Model) -> Tensor {
 fn inactive_and_new_adapters_do_not_change_results() {
     for config in small_configs() {
         let mut model = new_model(&config);
-        let base_states = states(&model);
+        let base_states = encode(&model);
         model.add_lora("one", &lora(&ALL_TARGETS), 1).unwrap();
-        assert!(states(&model).equal(&base_states));
+        assert!(encode(&model).equal(&base_states));
         model.set_active(&["one"]).unwrap();
-        assert!(states(&model).equal(&base_states), "B is zero");
+        assert!(encode(&model).equal(&base_states), "B is zero");
         perturb(&model, "one");
-        assert!(max_abs_error(&states(&model), &base_states) > 1e-2);
+        assert!(max_abs_error(&encode(&model), &base_states) > 1e-2);
         model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
         model.set_active(&["behind"]).unwrap();
-        let initial_difference = max_abs_error(&states(&model), &base_states);
+        let initial_difference = max_abs_error(&encode(&model), &base_states);
         assert!(initial_difference > 0.0 && initial_difference < 0.05, "{initial_difference}");
         model.set_active(&[]).unwrap();
-        assert!(states(&model).equal(&base_states));
+        assert!(encode(&model).equal(&base_states));
     }
 }
 
 #[test]
-fn each_target_equals_a_change_of_its_weights() {
+fn merged_loras_change_only_the_weights_of_their_targets() {
     for config in small_configs() {
         let is_modern = matches!(config.architecture, Architecture::ModernBert(_));
         let mut targets: Vec<&[LoraTarget]> = ALL_TARGETS.chunks(1).collect();
@@ -119,13 +119,13 @@ fn each_target_equals_a_change_of_its_weights() {
             }
             model.set_active(&["second", "one"]).unwrap();
             let adapter_parameters = parameters(&model);
-            let reference = states(&model);
-            assert!(max_abs_error(&reference, &states(&new_model(&config))) > 1e-3, "{targets:?}");
+            let reference = encode(&model);
+            assert!(max_abs_error(&reference, &encode(&new_model(&config))) > 1e-3, "{targets:?}");
             model.merge("one").unwrap();
             assert_eq!(model.active_adapters(), ["second"]);
-            assert_close("one merged", &states(&model), &reference, 1e-5);
+            assert_close("one merged", &encode(&model), &reference, 1e-5);
             model.merge("second").unwrap();
-            assert_close("both merged", &states(&model), &reference, 1e-5);
+            assert_close("both merged", &encode(&model), &reference, 1e-5);
             // Merging changes only the weights of this target's linear layers, by (α / r) B A for
             // each LoRA.
             let (mut n_changed, mut n_unchanged) = (0, 0);
@@ -239,7 +239,7 @@ fn compute_loss(model: &Model, train: bool) -> Tensor {
 
 /// Returns the loss of [`compute_loss`], and the gradients of all parameters that receive a
 /// gradient.
-pub fn gradients(model: &Model, train: bool) -> (f64, BTreeMap<String, Tensor>) {
+pub fn loss_and_gradients(model: &Model, train: bool) -> (f64, BTreeMap<String, Tensor>) {
     let loss = compute_loss(model, train);
     (loss.double_value(&[]), common::gradients(model, &loss))
 }
@@ -277,6 +277,8 @@ fn is_adapter_parameter(name: &str) -> bool {
     Role::Adapters.matches(name) || Role::AdapterFusion.matches(name)
 }
 
+/// Creates a model with two active LoRAs and, depending on `with_fusion`, an active fusion of two
+/// bottlenecks or one active bottleneck. `dropout` is the dropout of the LoRAs.
 fn adapted_model(config: &Config, dropout: f64, with_fusion: bool) -> Model {
     let mut model = new_model(config);
     for name in ["one", "second"] {
@@ -303,14 +305,14 @@ fn freezing_the_encoder_does_not_change_adapter_gradients() {
     let _guard = lock_generator();
     for (config, with_fusion) in fusion_variants(wide_configs(0.1)) {
         let trainable_model = adapted_model(&config, 0.2, with_fusion);
-        let (loss, reference) = gradients(&trainable_model, true);
+        let (loss, reference) = loss_and_gradients(&trainable_model, true);
         for recompute in [false, true] {
             let mut frozen_model = adapted_model(&config, 0.2, with_fusion);
             frozen_model.freeze_encoder().unwrap();
             frozen_model.set_recompute(recompute);
             frozen_model.add_lora("idle", &lora(&ALL_TARGETS), 1).unwrap();
             frozen_model.add_bottleneck("idle-behind", &BOTTLENECK, 1).unwrap();
-            let (actual_loss, actual) = gradients(&frozen_model, true);
+            let (actual_loss, actual) = loss_and_gradients(&frozen_model, true);
             assert!((actual_loss - loss).abs() < 1e-4 * loss, "{actual_loss} {loss}");
             assert!(
                 actual.keys().all(|name| !Role::Encoder.matches(name) && !name.contains("idle"))
@@ -332,9 +334,9 @@ fn packed_and_padded_rows_have_equal_gradients_with_dropout() {
             (adapted_model(&config, 0.3, with_fusion), adapted_model(&config, 0.3, with_fusion));
         float64_model.set_kind(Kind::Double).unwrap(); // not packed
         let ((_, actual), (_, reference)) =
-            (gradients(&packed_model, true), gradients(&float64_model, true));
+            (loss_and_gradients(&packed_model, true), loss_and_gradients(&float64_model, true));
         assert_near(&actual, &reference, 1e-3);
-        let (_, other) = gradients(&adapted_model(&config, 0.0, with_fusion), true);
+        let (_, other) = loss_and_gradients(&adapted_model(&config, 0.0, with_fusion), true);
         let name = actual.keys().find(|name| name.ends_with("lora_A.weight")).unwrap();
         assert!(max_abs_error(&actual[name], &other[name]) > 1e-3, "dropout");
         // A key bias shifts all scores of a fusion equally, so it has a gradient only if dropout
@@ -353,13 +355,13 @@ fn half_precision_is_close_to_float32_with_a_frozen_encoder() {
     let _guard = lock_generator();
     for (config, with_fusion) in fusion_variants(wide_configs(0.0)) {
         let float32_model = adapted_model(&config, 0.0, with_fusion);
-        let (expected_loss, reference) = gradients(&float32_model, true);
+        let (expected_loss, reference) = loss_and_gradients(&float32_model, true);
         for recompute in [false, true] {
             let mut model = adapted_model(&config, 0.0, with_fusion);
             model.freeze_encoder().unwrap();
             model.set_precision(Precision::Bf16).unwrap();
             model.set_recompute(recompute);
-            let (loss, actual) = gradients(&model, true);
+            let (loss, actual) = loss_and_gradients(&model, true);
             assert!((loss - expected_loss).abs() < 0.1 * expected_loss, "{loss} {expected_loss}");
             assert_ne!(loss, expected_loss);
             for (name, actual) in actual.iter().filter(|(name, _)| is_adapter_parameter(name)) {
@@ -386,7 +388,7 @@ fn gradients_equal_difference_quotients() {
         let mut model = adapted_model(&config, 0.0, with_fusion);
         model.set_kind(Kind::Double).unwrap();
         assert_eq!(model.active_adapters()[..2], ["one", "second"]);
-        let (_, gradients) = gradients(&model, false);
+        let (_, gradients) = loss_and_gradients(&model, false);
         let parameters = parameters(&model);
         let (mut n_checked, step) = (0, 1e-5);
         for (name, gradient) in gradients.iter().filter(|(name, _)| is_adapter_parameter(name)) {

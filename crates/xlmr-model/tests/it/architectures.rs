@@ -8,8 +8,8 @@ use xlmr_model::{
 };
 
 use crate::common::{
-    SEQUENCE, assert_equal_parameters, case, edit_json, edit_tensors, gradients, load,
-    lock_generator, open, temporary_copy, zero_padding,
+    SEQUENCE, assert_equal_parameters, case_folder, edit_json, edit_tensors, gradients, load_case,
+    lock_generator, open_folder, temporary_copy, zero_padding,
 };
 
 /// Functions that create a model with three layers and the minimum hidden size for packing, with a
@@ -74,7 +74,7 @@ fn wide_model(default_config: Config, architecture: Architecture, dropout: f64) 
 }
 
 /// Creates rows of the given lengths, padded to `width`.
-fn rows(lengths: &[usize], width: usize) -> Inputs {
+fn build_rows(lengths: &[usize], width: usize) -> Inputs {
     let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
         (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * 7) % 50).collect()
     };
@@ -97,7 +97,7 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
                 model.set_kind(Kind::Double).unwrap(); // not packed
             }
             tch::manual_seed(9);
-            let inputs = rows(&[40, 3, 17, 1], 44);
+            let inputs = build_rows(&[40, 3, 17, 1], 44);
             let hidden = model.encode(&inputs, true).unwrap();
             let mask = inputs.attention_mask.as_ref();
             let scores = model.sequence_logits(&hidden, mask, true).unwrap();
@@ -132,7 +132,7 @@ fn a_row_does_not_depend_on_padding_or_other_rows() {
         let model = build(0.3);
         let pass = |lengths: &[usize], width: usize| {
             tch::manual_seed(3);
-            model.encode(&rows(lengths, width), train).unwrap()
+            model.encode(&build_rows(lengths, width), train).unwrap()
         };
         let expected = pass(&[30], 30);
         for (lengths, width) in [(&[30][..], 50), (&[30, 12, 4], 30), (&[30, 1], 61)] {
@@ -145,7 +145,7 @@ fn a_row_does_not_depend_on_padding_or_other_rows() {
 #[test]
 fn tokens_of_a_local_layer_attend_to_half_a_window() {
     let model_with_window = |local_attention: i64| {
-        let mut config = load("modernbert_mlm", &[]).config().clone();
+        let mut config = load_case("modernbert_mlm", &[]).config().clone();
         let modern = ModernBert {
             layer_types: vec![LayerType::Local],
             local_attention,
@@ -157,15 +157,12 @@ fn tokens_of_a_local_layer_attend_to_half_a_window() {
     };
     for window in [2, 8, 9] {
         let model = model_with_window(window);
-        let ids = |changed: i64| {
-            Inputs::new(Tensor::full([1, 30], 7, (Kind::Int64, Device::Cpu)).index_fill(
-                1,
-                &Tensor::from_slice(&[15i64]),
-                changed,
-            ))
+        let encode_with_changed_id = |id: i64| {
+            let ids = Tensor::full([1, 30], 7, (Kind::Int64, Device::Cpu));
+            let ids = ids.index_fill(1, &Tensor::from_slice(&[15i64]), id);
+            model.encode(&Inputs::new(ids), false).unwrap()
         };
-        let (a, b) = (ids(7), ids(8));
-        let (a, b) = (model.encode(&a, false).unwrap(), model.encode(&b, false).unwrap());
+        let (a, b) = (encode_with_changed_id(7), encode_with_changed_id(8));
         let is_changed = (a - b).abs().amax([0, 2], false).gt(1e-6);
         let is_changed: Vec<bool> = is_changed.try_into().unwrap();
         let in_window: Vec<bool> =
@@ -181,8 +178,15 @@ fn fused_texts_attend_to_each_other_with_separate_positions() {
     }
 }
 
+/// Asserts that hidden states are close, except at the padding of `inputs`.
+#[track_caller]
+fn assert_close_at_tokens(actual: &Tensor, expected: &Tensor, inputs: &Inputs, tolerance: f64) {
+    let [actual, expected] = [actual, expected].map(|states| zero_padding(states, inputs));
+    assert_close("hidden states", &actual, &expected, tolerance);
+}
+
 fn check_joint_encoding(model: &Model) {
-    let (target, source) = (rows(&[20, 7], 20), rows(&[13, 22], 25));
+    let (target, source) = (build_rows(&[20, 7], 20), build_rows(&[13, 22], 25));
     let without_cross = FusionConfig { local: 1, cross: 0 };
     let (target_states, _) = encode_fused(model, &target, &source, &without_cross, false).unwrap();
     assert_eq!(target_states, model.encode(&target, false).unwrap());
@@ -192,28 +196,13 @@ fn check_joint_encoding(model: &Model) {
     // If target and source are swapped, their outputs are swapped, but do not change.
     let (swapped_source, swapped_target) =
         encode_fused(model, &source, &target, &config, false).unwrap();
-    assert_close(
-        "target",
-        &zero_padding(&target_states, &target),
-        &zero_padding(&swapped_target, &target),
-        1e-5,
-    );
-    assert_close(
-        "source",
-        &zero_padding(&source_states, &source),
-        &zero_padding(&swapped_source, &source),
-        1e-5,
-    );
+    assert_close_at_tokens(&target_states, &swapped_target, &target, 1e-5);
+    assert_close_at_tokens(&source_states, &swapped_source, &source, 1e-5);
     // If both texts are equal, each token attends to two equal copies of every token, so the
     // outputs do not change.
     let (with_itself, _) = encode_fused(model, &target, &target, &config, false).unwrap();
     let single = model.encode(&target, false).unwrap();
-    assert_close(
-        "with itself",
-        &zero_padding(&with_itself, &target),
-        &zero_padding(&single, &target),
-        1e-4,
-    );
+    assert_close_at_tokens(&with_itself, &single, &target, 1e-4);
     assert!(
         max_abs_error(&zero_padding(&target_states, &target), &zero_padding(&single, &target))
             > 1e-3
@@ -227,7 +216,7 @@ fn recomputed_layers_give_equal_results() {
         let mut model = build(0.2);
         model.set_recompute(recompute);
         tch::manual_seed(4);
-        let hidden = model.encode(&rows(&[21, 9], 21), true).unwrap();
+        let hidden = model.encode(&build_rows(&[21, 9], 21), true).unwrap();
         gradients(&model, &hidden.square().sum(Kind::Float))
     };
     for build in WIDE_MODELS {
@@ -237,7 +226,7 @@ fn recomputed_layers_give_equal_results() {
 
 #[test]
 fn debertas_published_masked_lm_head_is_loaded() {
-    let folder = temporary_copy(&case("deberta_mlm"));
+    let folder = temporary_copy(&case_folder("deberta_mlm"));
     edit_json(&folder.path().join("config.json"), |config| _ = config.remove("legacy"));
     let unused_names =
         ["deberta.embeddings.position_embeddings.weight", "mask_predictions.dense.weight"];
@@ -246,16 +235,16 @@ fn debertas_published_masked_lm_head_is_loaded() {
             tensors.insert(name.into(), Tensor::ones([4, 32], (Kind::Float, Device::Cpu)));
         }
     });
-    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
+    let (model, report) = open_folder(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report.ignored, unused_names);
     assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{report:?}");
     assert_eq!(model.config().to_json()["legacy"], false);
-    assert_equal_parameters(&model, &load("deberta_mlm", &[Head::MaskedLm]));
+    assert_equal_parameters(&model, &load_case("deberta_mlm", &[Head::MaskedLm]));
 }
 
 #[test]
 fn old_names_of_norms_are_supported() {
-    let folder = temporary_copy(&case("bert_mlm"));
+    let folder = temporary_copy(&case_folder("bert_mlm"));
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let names: Vec<String> =
             tensors.keys().filter(|name| name.contains("LayerNorm")).cloned().collect();
@@ -265,16 +254,16 @@ fn old_names_of_norms_are_supported() {
             tensors.insert(old_name, tensor);
         }
     });
-    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
+    let (model, report) = open_folder(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, Default::default());
-    assert_equal_parameters(&model, &load("bert_mlm", &[Head::MaskedLm]));
+    assert_equal_parameters(&model, &load_case("bert_mlm", &[Head::MaskedLm]));
 }
 
 #[test]
 fn a_span_model_has_two_labels() {
     for (name, kind) in [("bert_seqcls", "Bert"), ("modernbert_seqcls", "ModernBert")] {
         let folder = tempfile::tempdir().unwrap();
-        load(name, &[Head::Span]).save(folder.path(), Head::Span).unwrap();
+        load_case(name, &[Head::Span]).save(folder.path(), Head::Span).unwrap();
         let config = Config::from_file(folder.path().join("config.json")).unwrap();
         assert_eq!((config.num_labels(), config.head().unwrap()), (2, Head::Span), "{kind}");
     }
@@ -284,7 +273,7 @@ fn a_span_model_has_two_labels() {
 fn modernberts_span_head_applies_dropout_in_training() {
     let _guard = lock_generator();
     let new_model = |p: f64| {
-        let mut config = load("modernbert_qa", &[]).config().clone();
+        let mut config = load_case("modernbert_qa", &[]).config().clone();
         config.classifier_dropout = Some(p);
         Model::new(&config, &[Head::Span], Device::Cpu, 1).unwrap()
     };
@@ -306,15 +295,15 @@ fn modernberts_span_head_applies_dropout_in_training() {
 #[test]
 fn segments_are_distinguished_if_supported() {
     let options = LoadOptions { segments: Segments::Learned2, ..LoadOptions::default() };
-    let error = Model::load(case("modernbert_qa"), &[], Device::Cpu, options).unwrap_err();
+    let error = Model::load(case_folder("modernbert_qa"), &[], Device::Cpu, options).unwrap_err();
     assert!(error.to_string().contains("no segments"), "{error}");
-    let model = load("modernbert_qa", &[]);
+    let model = load_case("modernbert_qa", &[]);
     let ids = Tensor::from_slice(&[5i64, 6, 7]).view([1, 3]);
     let inputs =
         Inputs { token_type_ids: Some(ids.gt(5).to_kind(Kind::Int64)), ..Inputs::new(ids) };
     let error = model.encode(&inputs, false).unwrap_err().to_string();
     assert!(error.contains("architecture has no segments"), "{error}");
-    let (bert, _) = Model::load(case("bert_qa"), &[], Device::Cpu, options).unwrap();
+    let (bert, _) = Model::load(case_folder("bert_qa"), &[], Device::Cpu, options).unwrap();
     assert_eq!(bert.config().type_vocab_size, 2);
     assert!(bert.encode(&inputs, false).is_ok());
 }

@@ -4,12 +4,11 @@ use std::path::Path;
 use tch::Tensor;
 use testkit::assert_close;
 
-use crate::common::{case, edit_tensors, program, read, stored};
+use crate::common::{case_folder, edit_tensors, program, read_stored, read_tensors};
 
-/// Writes an input file with one batch of a case. The prefix that selects the batch is removed from
-/// the tensor names.
+/// Writes one batch of a case to an input file, without the batch's prefix in the tensor names.
 fn write_inputs(name: &str, batch_name: &str, path: &Path) {
-    let stored = read(&case(name).join("inputs.safetensors"));
+    let stored = read_tensors(&case_folder(name).join("inputs.safetensors"));
     let prefix = format!("{batch_name}.");
     let tensors: Vec<(&str, Tensor)> = stored
         .iter()
@@ -19,7 +18,7 @@ fn write_inputs(name: &str, batch_name: &str, path: &Path) {
 }
 
 #[test]
-fn run_equals_transformers() {
+fn run_writes_the_outputs_of_transformers() {
     let program = program();
     for name in ["mlm", "mlm_sharded_bf16", "qa", "qa_two_segments", "seqcls", "tokcls"] {
         for (batch_name, batch_size) in [("b0", "3"), ("b1", "32")] {
@@ -29,8 +28,8 @@ fn run_equals_transformers() {
                  --device cpu --batch-size {batch_size}"
             ));
             assert_eq!((&*output.out, &*output.err), ("", ""), "{name}");
-            let expected = stored(name, "outputs.safetensors");
-            let actual = read(&program.path_of("out.safetensors"));
+            let expected = read_stored(name, "outputs.safetensors");
+            let actual = read_tensors(&program.path_of("out.safetensors"));
             let n_logits = actual.keys().filter(|key| key.ends_with("logits")).count();
             assert_eq!(n_logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
             for (key, tensor) in &actual {
@@ -56,11 +55,11 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     let init = format!("init --config mlm.json {tokenizer} --heads mlm,qa --out mlm");
     program.expect_success(&format!("{init} --seed 7"));
     let bytes = |name: &str| program.read_bytes(&format!("mlm/{name}"));
-    let [written, published] = [program.path_of("mlm"), case("mlm")];
+    let [written, published] = [program.path_of("mlm"), case_folder("mlm")];
     assert!(
-        read(&written.join("model.safetensors"))
+        read_tensors(&written.join("model.safetensors"))
             .keys()
-            .eq(read(&published.join("model.safetensors")).keys())
+            .eq(read_tensors(&published.join("model.safetensors")).keys())
     );
     assert!(written.join("heads.safetensors").exists());
     assert_eq!(bytes("tokenizer.json"), program.read_bytes("data/base/tokenizer.json"));

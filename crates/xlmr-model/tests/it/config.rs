@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use testkit::assert_contains;
 use xlmr_model::{Architecture, Config, DebertaV2, Head};
 
-use crate::common::{case, read_json};
+use crate::common::{case_folder, read_json};
 
 fn config_with(key: &str, value: Value) -> Result<Config, String> {
     let mut config = Config::base().to_json();
@@ -14,11 +14,11 @@ fn config_with(key: &str, value: Value) -> Result<Config, String> {
 #[test]
 fn stored_configurations_are_written_unchanged() {
     for name in ["mlm", "qa_two_segments", "seqcls", "tokcls"] {
-        let path = case(name).join("config.json");
+        let path = case_folder(name).join("config.json");
         let config = Config::from_file(&path).unwrap();
         assert_eq!(config.to_json(), read_json(&path), "{name}");
     }
-    let config = Config::from_file(case("tokcls").join("config.json")).unwrap();
+    let config = Config::from_file(case_folder("tokcls").join("config.json")).unwrap();
     assert_eq!(config.head().unwrap(), Head::TokenClassification { labels: 5 });
     assert_eq!((config.hidden_size, config.num_hidden_layers), (32, 2));
     assert_eq!(config.max_length(), 64);
@@ -181,7 +181,7 @@ fn values_of_other_architectures_are_checked() {
         ("electra_qa", "embedding_size", json!(0), "key `embedding_size`: expected an integer"),
         ("roberta_qa", "max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
     ] {
-        let mut config = read_json(&case(name).join("config.json"));
+        let mut config = read_json(&case_folder(name).join("config.json"));
         config[key] = value;
         let error = Config::from_json(config, "config.json").unwrap_err().to_string();
         assert!(error.contains(part) && error.contains("config.json"), "{name}, {key}: {error}");
@@ -216,7 +216,7 @@ fn mdebertas_configuration_is_supported() {
 fn sliding_window_is_half_of_local_attention() {
     // If sliding_window is present, ModernBertConfig of transformers 5.23.0 ignores
     // local_attention.
-    let mut config = read_json(&case("modernbert_qa").join("config.json"));
+    let mut config = read_json(&case_folder("modernbert_qa").join("config.json"));
     config["local_attention"] = 8.into();
     config["sliding_window"] = 2.into();
     config["head_dim"] = 8.into();

@@ -6,11 +6,12 @@ use testkit::{Golden, assert_close, fixture, max_abs_error};
 use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, Model, encode_fused};
 
 use crate::common::{
-    batch, gradients, lock_generator, logits, mask, open, rows, small_config, zero_padding,
+    build_rows, compute_logits, gradients, lock_generator, mask_or_ones, open_folder, select_batch,
+    small_config, zero_padding,
 };
 
 /// Creates a model with three layers. If `width` is at least 256, rows are packed in training.
-fn model(width: i64, dropout: f64) -> Model {
+fn new_model(width: i64, dropout: f64) -> Model {
     let config = Config {
         num_hidden_layers: 3,
         hidden_size: width,
@@ -25,10 +26,10 @@ fn model(width: i64, dropout: f64) -> Model {
 /// Returns a target and a source batch of three rows. In every row, the two texts have different
 /// lengths.
 fn text_pair() -> (Inputs, Inputs) {
-    (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13))
+    (build_rows(&[7, 3, 5], 7), build_rows(&[4, 6, 2], 13))
 }
 
-fn config(local: usize, cross: usize) -> FusionConfig {
+fn fusion(local: usize, cross: usize) -> FusionConfig {
     FusionConfig { local, cross }
 }
 
@@ -36,7 +37,7 @@ fn config(local: usize, cross: usize) -> FusionConfig {
 fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
     let _guard = lock_generator();
     for (width, train) in [(16, false), (16, true), (256, true), (256, false)] {
-        let model = model(width, 0.1);
+        let model = new_model(width, 0.1);
         let inputs = text_pair().0;
         let run = |split_points: &[usize]| {
             tch::manual_seed(5);
@@ -67,8 +68,8 @@ fn texts_without_cross_layers_are_encoded_separately() {
     let _guard = lock_generator();
     let (target, source) = text_pair();
     for (width, train) in [(16, false), (16, true), (256, true)] {
-        let model = model(width, 0.1);
-        for config in [config(1, 0), config(0, 0), config(3, 2), config(3, 0)] {
+        let model = new_model(width, 0.1);
+        for config in [fusion(1, 0), fusion(0, 0), fusion(3, 2), fusion(3, 0)] {
             tch::manual_seed(9);
             let (t, s) = encode_fused(&model, &target, &source, &config, train).unwrap();
             tch::manual_seed(9);
@@ -82,11 +83,11 @@ fn texts_without_cross_layers_are_encoded_separately() {
 fn a_source_of_padding_does_not_change_the_target() {
     let _guard = lock_generator();
     for (width, train) in [(16, false), (16, true), (256, true)] {
-        let model = model(width, 0.0);
+        let model = new_model(width, 0.0);
         let (target, source) = text_pair();
         let no_tokens = source.input_ids.zeros_like();
         let source = Inputs::masked(source.input_ids, no_tokens);
-        for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
+        for config in [fusion(1, 1), fusion(0, 3), fusion(0, 1), fusion(2, 1)] {
             let (t, s) = encode_fused(&model, &target, &source, &config, train).unwrap();
             let expected = model.encode(&target, train).unwrap();
             let (t, expected) = (zero_padding(&t, &target), zero_padding(&expected, &target));
@@ -103,21 +104,21 @@ fn a_source_of_padding_does_not_change_the_target() {
 #[test]
 fn a_row_depends_only_on_itself_including_dropout() {
     let _guard = lock_generator();
-    let model = model(16, 0.2);
+    let model = new_model(16, 0.2);
     let pass = |target: &Inputs, source: &Inputs| {
         tch::manual_seed(4);
-        encode_fused(&model, target, source, &config(1, 1), true).unwrap()
+        encode_fused(&model, target, source, &fusion(1, 1), true).unwrap()
     };
-    let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
+    let (target, source) = text_pair();
     let (t, s) = pass(&target, &source);
     // In this batch, the first row is unchanged. The second row is longer in the target and shorter
     // in the source.
-    let (other_batch, other_batch_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
+    let (other_batch, other_batch_source) = pass(&build_rows(&[7, 9], 7), &build_rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
     assert_close("target", &first(&other_batch, 7), &first(&t, 7), 1e-6);
     assert_close("source", &first(&other_batch_source, 4), &first(&s, 4), 1e-6);
     tch::manual_seed(5);
-    let (other_seed, _) = encode_fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let (other_seed, _) = encode_fused(&model, &target, &source, &fusion(1, 1), true).unwrap();
     assert!(
         max_abs_error(&first(&other_seed, 7), &first(&t, 7)) > 1e-3,
         "dropout depends on the seed"
@@ -128,11 +129,11 @@ fn a_row_depends_only_on_itself_including_dropout() {
 fn packed_and_padded_pairs_have_equal_states_and_gradients() {
     let _guard = lock_generator();
     let (target, source) = text_pair();
-    let mut float64 = model(256, 0.0);
+    let mut float64 = new_model(256, 0.0);
     float64.set_kind(Kind::Double).unwrap(); // not packed
-    let model = model(256, 0.0);
+    let model = new_model(256, 0.0);
     let run = |model: &Model, train| {
-        let (t, s) = encode_fused(model, &target, &source, &config(1, 1), train).unwrap();
+        let (t, s) = encode_fused(model, &target, &source, &fusion(1, 1), train).unwrap();
         (zero_padding(&t, &target), zero_padding(&s, &source))
     };
     let loss = |(t, s): &(Tensor, Tensor)| t.square().sum(Kind::Double) + s.sin().sum(Kind::Double);
@@ -154,11 +155,11 @@ fn recomputed_layers_give_equal_results() {
     let _guard = lock_generator();
     let (target, source) = text_pair();
     for width in [16, 256] {
-        let mut model = model(width, 0.2);
+        let mut model = new_model(width, 0.2);
         let mut pass = |recompute| {
             model.set_recompute(recompute);
             tch::manual_seed(6);
-            let (t, s) = encode_fused(&model, &target, &source, &config(1, 1), true).unwrap();
+            let (t, s) = encode_fused(&model, &target, &source, &fusion(1, 1), true).unwrap();
             let loss = t.sum(Kind::Float) + s.square().sum(Kind::Float);
             let word_embeddings = "roberta.embeddings.word_embeddings.weight";
             (t, s, gradients(&model, &loss).remove(word_embeddings))
@@ -173,16 +174,18 @@ fn layers_of_transformers_give_equal_results() {
     let folder = fixture("fused");
     let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
     let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
-    let (model, _) = open(&folder, &[Head::Span]).unwrap();
-    let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
-    let (t, s) = encode_fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let (model, _) = open_folder(&folder, &[Head::Span]).unwrap();
+    let (target, source) = (select_batch(&inputs, "target"), select_batch(&inputs, "source"));
+    let (t, s) = encode_fused(&model, &target, &source, &fusion(1, 1), true).unwrap();
     let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
     for (name, states, texts) in [("target", &t, &target), ("source", &s, &source)] {
-        let mask = mask(texts);
+        let mask = mask_or_ones(texts);
         let title = format!("{name}.hidden");
         let expected_states = zero_padding(&expected[title.as_str()], texts);
         assert_close(&title, &zero_padding(states, texts), &expected_states, 1e-5);
-        for ((key, logits), gold) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
+        for ((key, logits), gold) in
+            compute_logits(&model, Head::Span, states, None).into_iter().zip([1i64, 2])
+        {
             let title = format!("{name}.{key}");
             assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
             let scores = logits.masked_fill(&mask.eq(0), f64::from(f32::MIN));
@@ -204,9 +207,9 @@ fn layers_of_transformers_give_equal_results() {
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
     let _guard = lock_generator();
-    let mut model = model(16, 0.0);
+    let mut model = new_model(16, 0.0);
     model.set_kind(Kind::Double).unwrap();
-    let (target, source) = (rows(&[3, 2], 7), rows(&[2, 3], 13));
+    let (target, source) = (build_rows(&[3, 2], 7), build_rows(&[2, 3], 13));
     let token_embeddings = |inputs: &Inputs| {
         let (batch, length) = inputs.input_ids.size2().unwrap();
         let flat = model.word_embeddings().index_select(0, &inputs.input_ids.view([-1]));
@@ -216,10 +219,10 @@ fn gradients_of_both_halves_equal_central_differences() {
     let loss = |vectors: &[Tensor; 2], source_weight: f64| {
         let as_inputs = |inputs: &Inputs, vectors: &Tensor| Inputs {
             inputs_embeds: Some(vectors.shallow_clone()),
-            ..Inputs::masked(inputs.input_ids.copy(), mask(inputs))
+            ..Inputs::masked(inputs.input_ids.copy(), mask_or_ones(inputs))
         };
         let (first, second) = (as_inputs(&target, &vectors[0]), as_inputs(&source, &vectors[1]));
-        let (t, s) = encode_fused(&model, &first, &second, &config(1, 1), false).unwrap();
+        let (t, s) = encode_fused(&model, &first, &second, &fusion(1, 1), false).unwrap();
         zero_padding(&t, &target).sin().sum(Kind::Double) * (1.0 - source_weight)
             + zero_padding(&s, &source).sin().sum(Kind::Double) * source_weight
     };
@@ -248,19 +251,19 @@ fn gradients_of_both_halves_equal_central_differences() {
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let model = model(16, 0.0);
+    let model = new_model(16, 0.0);
     let (target, source) = text_pair();
-    let two_rows = rows(&[2, 2], 7);
-    let error = encode_fused(&model, &target, &two_rows, &config(1, 1), false).unwrap_err();
+    let two_rows = build_rows(&[2, 2], 7);
+    let error = encode_fused(&model, &target, &two_rows, &fusion(1, 1), false).unwrap_err();
     assert!(error.to_string().starts_with("source: expected as many rows as target"), "{error}");
-    let error = encode_fused(&model, &target, &source, &config(4, 1), false).unwrap_err();
+    let error = encode_fused(&model, &target, &source, &fusion(4, 1), false).unwrap_err();
     assert_eq!(error.to_string(), "local: expected at most 3, the number of layers, got 4");
     let invalid_ids = Inputs::new(Tensor::from_slice(&[99i64; 3]).view([3, 1]));
-    let error = encode_fused(&model, &target, &invalid_ids, &config(1, 1), false).unwrap_err();
+    let error = encode_fused(&model, &target, &invalid_ids, &fusion(1, 1), false).unwrap_err();
     assert!(matches!(error, Error::Input { argument: "input_ids", .. }), "{error}");
     assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
     assert!(toml::from_str::<FusionConfig>("m = 1").is_err());
     // The number of cross layers is limited to the two layers after the local layer.
-    let run = |cross| encode_fused(&model, &target, &source, &config(1, cross), false).unwrap();
+    let run = |cross| encode_fused(&model, &target, &source, &fusion(1, cross), false).unwrap();
     assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
 }

@@ -6,7 +6,7 @@ use xlmr_model::{Error, Inputs, Model, position_ids};
 use crate::common::{ids, small_config};
 
 #[test]
-fn positions_count_tokens_and_stop_at_padding() {
+fn positions_count_tokens_and_skip_padding() {
     // Expected values are computed by hand for pad = 1: the position ids of tokens start at 2 in
     // each row, and padding has position id 1 even between tokens.
     let ids = [0, 9, 9, 2, 1, 1, 0, 1, 9, 2, 1, 9];

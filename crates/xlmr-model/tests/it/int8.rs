@@ -8,7 +8,7 @@ use xlmr_model::{
 use crate::common::lock_generator;
 
 /// Returns a configuration with the minimum hidden size for packing.
-fn config(architecture: Architecture) -> Config {
+fn wide_config(architecture: Architecture) -> Config {
     Config {
         architecture,
         vocab_size: 60,
@@ -30,18 +30,18 @@ fn architectures() -> Vec<Config> {
         Architecture::EuroBert(EuroBert::default()),
         Architecture::DebertaV2(deberta),
     ]
-    .map(config)
+    .map(wide_config)
     .into()
 }
 
-fn inputs() -> Inputs {
+fn two_rows() -> Inputs {
     Inputs::from_rows(&[&[0, 7, 8, 31, 17, 2], &[0, 9, 2]], 1).unwrap()
 }
 
 fn encode(model: &Model) -> Tensor {
-    let hidden = model.in_precision(|| model.encode(&inputs(), false)).unwrap().unwrap();
+    let hidden = model.in_precision(|| model.encode(&two_rows(), false)).unwrap().unwrap();
     assert_eq!(hidden.kind(), Kind::Float);
-    let mask = inputs().attention_mask.unwrap();
+    let mask = two_rows().attention_mask.unwrap();
     hidden * mask.unsqueeze(-1)
 }
 
@@ -70,7 +70,7 @@ fn int8_is_close_to_float32_and_float32_is_restored_exactly() {
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
     let _guard = lock_generator();
-    let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
+    let mut model = Model::new(&wide_config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
     model.set_precision(Precision::Int8).unwrap();
     let row_in_batch = encode(&model).get(1).narrow(0, 0, 3);
     let single = Inputs::from_rows(&[&[0, 9, 2]], 1).unwrap();
@@ -81,7 +81,8 @@ fn a_row_does_not_depend_on_its_batch() {
 #[test]
 fn adapters_add_to_layers_in_int8() {
     let _guard = lock_generator();
-    let mut model = Model::new(&config(Architecture::XlmRoberta), &[], Device::Cpu, 1).unwrap();
+    let mut model =
+        Model::new(&wide_config(Architecture::XlmRoberta), &[], Device::Cpu, 1).unwrap();
     model.add_lora("a", &LoraConfig::default(), 3).unwrap();
     for (name, parameter) in model.named_parameters() {
         if name.contains("lora_B") {
@@ -97,9 +98,9 @@ fn adapters_add_to_layers_in_int8() {
 #[test]
 fn training_and_other_dtypes_are_rejected() {
     let _guard = lock_generator();
-    let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
+    let mut model = Model::new(&wide_config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
     model.set_precision(Precision::Int8).unwrap();
-    let error = model.encode(&inputs(), true).unwrap_err().to_string();
+    let error = model.encode(&two_rows(), true).unwrap_err().to_string();
     assert!(error.contains("for training") && error.contains("int8"), "{error}");
     let error = model.set_kind(Kind::Double).unwrap_err().to_string();
     assert!(error.contains("Float with precision int8, got Double"), "{error}");

@@ -14,18 +14,18 @@ fn relations() -> Vec<String> {
     ["P36", "P37", "P30"].map(String::from).into()
 }
 
-fn knowledge(projection: ProjectionKind, seed: u64) -> KnowledgeHeads {
+fn new_heads(projection: ProjectionKind, seed: u64) -> KnowledgeHeads {
     let config = KnowledgeConfig { projection, ..KnowledgeConfig::default() };
     KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, seed).unwrap()
 }
 
-fn states(rows: i64) -> Tensor {
+fn new_states(rows: i64) -> Tensor {
     let n_elements = rows * H;
     Tensor::arange(n_elements, (Kind::Float, Device::Cpu)).sin().view([rows, H])
 }
 
 /// Returns all parameters and buffers by their names, without the prefix `knowledge.`.
-fn tensors(heads: &KnowledgeHeads) -> BTreeMap<String, Tensor> {
+fn named_tensors(heads: &KnowledgeHeads) -> BTreeMap<String, Tensor> {
     let named = heads.named_parameters().into_iter().chain(heads.named_buffers());
     named.map(|(name, tensor)| (name.replacen("knowledge.", "", 1), tensor)).collect()
 }
@@ -35,7 +35,7 @@ fn heads_have_the_papers_parameters_without_sharing() {
     for (kind, n_elements) in
         [(ProjectionKind::Plain, 2 * H * H), (ProjectionKind::BatchNorm, 2 * H * H + 2 * H)]
     {
-        let knowledge = knowledge(kind, 1);
+        let knowledge = new_heads(kind, 1);
         let parameters = knowledge.named_parameters();
         for head in ["mep_query", "mep_key", "oe_query", "oe_key"] {
             let prefix = format!("knowledge.{head}.");
@@ -54,9 +54,9 @@ fn heads_have_the_papers_parameters_without_sharing() {
 
 #[test]
 fn plain_heads_compute_the_papers_equations() {
-    let knowledge = knowledge(ProjectionKind::Plain, 2);
-    let tensors = tensors(&knowledge);
-    let x = states(5);
+    let knowledge = new_heads(ProjectionKind::Plain, 2);
+    let tensors = named_tensors(&knowledge);
+    let x = new_states(5);
     let expected_output = |head: &str, x: &Tensor| {
         let linear =
             |layer: u8, x: &Tensor| x.matmul(&tensors[&format!("{head}.{layer}.weight")].tr());
@@ -76,8 +76,8 @@ fn plain_heads_compute_the_papers_equations() {
 
 #[test]
 fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
-    let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
-    let x = states(8);
+    let knowledge = new_heads(ProjectionKind::BatchNorm, 3);
+    let x = new_states(8);
     let training_output = knowledge.mep_key(&x, &[], true).unwrap();
     training_output.square().sum(Kind::Float).backward();
     // The last norm has no scale and shift, so in training each column of the output has mean 0 and
@@ -94,7 +94,7 @@ fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
     // In evaluation, a single row is normalised by the running statistics.
-    let tensors = tensors(&knowledge);
+    let tensors = named_tensors(&knowledge);
     let find = |part: &str| &tensors[&format!("mep_key.{part}")];
     let norm = |x: Tensor, k: usize| {
         let deviation = (find(&format!("norm_{k}.running_var")) + 1e-12).sqrt();
@@ -122,16 +122,16 @@ fn domains_are_normalised_separately() {
         ..KnowledgeConfig::default()
     };
     let new = || KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
-    let (trained, x) = (new(), states(9));
+    let (trained, x) = (new(), new_states(9));
     let domain_ids = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
     let output = trained.mep_key(&x, &domain_ids, true).unwrap();
     let buffer = |heads: &KnowledgeHeads, part: &str| {
-        tensors(heads)[&format!("mep_key.{part}")].shallow_clone()
+        named_tensors(heads)[&format!("mep_key.{part}")].shallow_clone()
     };
     // Computes the head for the given rows, with batch norm that uses only these rows. Returns the
     // output and the input of the second norm.
     let expected_output = |rows: &Tensor| {
-        let tensors = tensors(&trained);
+        let tensors = named_tensors(&trained);
         let find = |part: &str| &tensors[&format!("mep_key.{part}")];
         let norm = |x: &Tensor| {
             let centred = x - x.mean_dim([0i64].as_slice(), true, Kind::Float);
@@ -148,7 +148,7 @@ fn domains_are_normalised_separately() {
         let rows = Tensor::from_slice(&rows);
         // `separate` has the weights of `trained`, because seeds and names are equal. Its running
         // statistics are computed from the rows of one domain.
-        let separate = knowledge(ProjectionKind::BatchNorm, 3);
+        let separate = new_heads(ProjectionKind::BatchNorm, 3);
         let _ = separate.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
         let (expected_value, second) = expected_output(&rows);
         testkit::assert_close("rows", &output.index_select(0, &rows), &expected_value, 1e-5);
@@ -180,7 +180,7 @@ fn domains_are_normalised_separately() {
     let gradient_norm = |x: &Tensor| {
         let x = x.detach().set_requires_grad(true);
         let projected = new().mep_key(&x, &[0, 0, 0, 1, 1, 1, 1, 1, 1], true).unwrap();
-        (projected * states(9)).sum(Kind::Float).backward();
+        (projected * new_states(9)).sum(Kind::Float).backward();
         x.grad().norm().double_value(&[])
     };
     let equal_rows = x.copy();
@@ -208,8 +208,8 @@ fn domains_are_normalised_separately() {
 fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     for kind in [ProjectionKind::Plain, ProjectionKind::BatchNorm] {
-        let first = knowledge(kind, 4);
-        let _ = first.mep_query(&states(6), &[], true).unwrap();
+        let first = new_heads(kind, 4);
+        let _ = first.mep_query(&new_states(6), &[], true).unwrap();
         first.save(folder.path()).unwrap();
         let reloaded = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
         assert_eq!(reloaded.relations(), relations());
@@ -253,8 +253,8 @@ fn stored_option_names_do_not_change() {
 
 #[test]
 fn invalid_inputs_and_options_are_rejected() {
-    let knowledge = knowledge(ProjectionKind::Plain, 5);
-    let x = states(2);
+    let knowledge = new_heads(ProjectionKind::Plain, 5);
+    let x = new_states(2);
     for relation in [[0i64, 3], [-1, 0]] {
         let error = knowledge.oe_query(&x, &Tensor::from_slice(&relation), &[], true);
         assert!(matches!(error, Err(Error::Input { argument: "relations", .. })));

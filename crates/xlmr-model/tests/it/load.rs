@@ -7,21 +7,21 @@ use testkit::{assert_close, assert_contains};
 use xlmr_model::{Head, Inputs, LoadOptions, LoadReport, Model, Segments};
 
 use crate::common::{
-    batch, case, edit_json, edit_tensors, ids, load, lock_generator, open, parameters,
-    small_config, stored, temporary_copy,
+    case_folder, edit_json, edit_tensors, ids, load_case, lock_generator, open_folder, parameters,
+    read_stored, select_batch, small_config, temporary_copy,
 };
 
 const EMBEDDINGS: &str = "roberta.embeddings.word_embeddings.weight";
 
 fn assert_error(folder: &Path, heads: &[Head], parts: &[&str]) {
-    assert_contains(&open(folder, heads).unwrap_err().to_string(), parts);
+    assert_contains(&open_folder(folder, heads).unwrap_err().to_string(), parts);
 }
 
 #[test]
 fn a_complete_checkpoint_has_an_empty_report() {
-    let (_, report) = open(&case("mlm"), &[Head::MaskedLm]).unwrap();
+    let (_, report) = open_folder(&case_folder("mlm"), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, LoadReport::default());
-    let (_, report) = open(&case("mlm_sharded_bf16"), &[Head::MaskedLm]).unwrap();
+    let (_, report) = open_folder(&case_folder("mlm_sharded_bf16"), &[Head::MaskedLm]).unwrap();
     assert_eq!(report.converted.len(), 42);
     assert!(report.converted.iter().all(|(_, dtype)| dtype == "BF16"));
     assert_eq!(LoadReport { converted: Vec::new(), ..report }, LoadReport::default());
@@ -32,14 +32,15 @@ fn missing_heads_are_initialised_from_the_seed_and_reported() {
     let options = |seed| LoadOptions { seed, ..LoadOptions::default() };
     let initial_logit = |seed| {
         let heads = [Head::MaskedLm, Head::Span];
-        let (model, report) = Model::load(case("mlm"), &heads, Device::Cpu, options(seed)).unwrap();
+        let (model, report) =
+            Model::load(case_folder("mlm"), &heads, Device::Cpu, options(seed)).unwrap();
         assert_eq!(report.missing, ["qa_outputs.bias", "qa_outputs.weight"]);
         let hidden = Tensor::ones([1, 1, 32], (Kind::Float, Device::Cpu));
         model.span_logits(&hidden, false).unwrap().0.double_value(&[0, 0])
     };
     assert_eq!(initial_logit(1), initial_logit(1));
     assert_ne!(initial_logit(1), initial_logit(2));
-    let (_, report) = open(&case("mlm"), &[]).unwrap();
+    let (_, report) = open_folder(&case_folder("mlm"), &[]).unwrap();
     assert_eq!(report.unexpected.len(), 5);
     assert!(report.unexpected.iter().all(|name| name.starts_with("lm_head.")));
 }
@@ -50,7 +51,7 @@ fn mapped_embeddings_give_the_same_hidden_states() {
     for name in ["mlm", "mlm_sharded_bf16"] {
         let hidden = |map| {
             let options = LoadOptions { map, ..LoadOptions::default() };
-            let (model, _) = Model::load(case(name), &[], Device::Cpu, options).unwrap();
+            let (model, _) = Model::load(case_folder(name), &[], Device::Cpu, options).unwrap();
             model.encode(&inputs, false).unwrap()
         };
         assert_eq!(hidden(true), hidden(false), "{name}");
@@ -60,7 +61,7 @@ fn mapped_embeddings_give_the_same_hidden_states() {
 #[test]
 fn untied_decoders_have_separate_weights() {
     let _guard = lock_generator();
-    let folder = temporary_copy(&case("mlm"));
+    let folder = temporary_copy(&case_folder("mlm"));
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("tie_word_embeddings".into(), json!(false));
     });
@@ -71,7 +72,7 @@ fn untied_decoders_have_separate_weights() {
         tensors.insert("lm_head.decoder.weight".into(), weight.copy());
         tensors.insert("lm_head.decoder.bias".into(), bias.copy());
     });
-    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
+    let (model, report) = open_folder(folder.path(), &[Head::MaskedLm]).unwrap();
     // Like transformers, this crate uses `lm_head.decoder.bias` and ignores `lm_head.bias`.
     assert_eq!(report.ignored, ["lm_head.bias"]);
     let hidden = Tensor::randn([4, 32], options);
@@ -84,21 +85,21 @@ fn untied_decoders_have_separate_weights() {
 
 #[test]
 fn tied_weights_may_have_either_name_but_only_one_value() {
-    let folder = temporary_copy(&case("mlm"));
+    let folder = temporary_copy(&case_folder("mlm"));
     let path = folder.path().join("model.safetensors");
     let decoder = "lm_head.decoder.weight";
     edit_tensors(&path, |tensors| {
         let embeddings = tensors.remove(EMBEDDINGS).unwrap();
         tensors.insert(decoder.into(), embeddings);
     });
-    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
+    let (model, report) = open_folder(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, LoadReport::default());
-    assert!(model.word_embeddings().equal(load("mlm", &[Head::MaskedLm]).word_embeddings()));
+    assert!(model.word_embeddings().equal(load_case("mlm", &[Head::MaskedLm]).word_embeddings()));
     edit_tensors(&path, |tensors| {
         let embeddings = tensors[decoder].copy();
         tensors.insert(EMBEDDINGS.into(), embeddings);
     });
-    assert_eq!(open(folder.path(), &[Head::MaskedLm]).unwrap().1, LoadReport::default());
+    assert_eq!(open_folder(folder.path(), &[Head::MaskedLm]).unwrap().1, LoadReport::default());
     edit_tensors(&path, |tensors| {
         let embeddings = &tensors[decoder] + 1.0;
         tensors.insert(EMBEDDINGS.into(), embeddings);
@@ -109,11 +110,12 @@ fn tied_weights_may_have_either_name_but_only_one_value() {
 #[test]
 fn a_second_segment_is_initially_equal_and_trainable() {
     let options = LoadOptions { segments: Segments::Learned2, ..LoadOptions::default() };
-    let (model, report) = Model::load(case("qa"), &[Head::Span], Device::Cpu, options).unwrap();
+    let (model, report) =
+        Model::load(case_folder("qa"), &[Head::Span], Device::Cpu, options).unwrap();
     assert_eq!(report, LoadReport::default());
     assert_eq!(model.config().type_vocab_size, 2);
-    let mut two_segments = batch(&stored("qa", "inputs.safetensors"), "b0");
-    let expected = load("qa", &[Head::Span]).encode(&two_segments, false).unwrap();
+    let mut two_segments = select_batch(&read_stored("qa", "inputs.safetensors"), "b0");
+    let expected = load_case("qa", &[Head::Span]).encode(&two_segments, false).unwrap();
     let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));
     let _ = types.narrow(1, 8, 12).fill_(1);
     two_segments.token_type_ids = Some(types);
@@ -124,8 +126,8 @@ fn a_second_segment_is_initially_equal_and_trainable() {
     assert!(!rows.get(0).equal(&rows.get(1)));
     // If the checkpoint has two rows, they are loaded unchanged.
     let (model, _) =
-        Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
-    let expected = load("qa_two_segments", &[Head::Span]);
+        Model::load(case_folder("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
+    let expected = load_case("qa_two_segments", &[Head::Span]);
     let hidden = |model: &Model| model.encode(&Inputs::new(ids(1, 4)), false).unwrap();
     assert!(hidden(&model).equal(&hidden(&expected)));
 }
@@ -143,7 +145,7 @@ fn incomplete_folders_are_reported() {
 
 #[test]
 fn damaged_weights_are_reported() {
-    let folder = temporary_copy(&case("qa"));
+    let folder = temporary_copy(&case_folder("qa"));
     let removed = "roberta.encoder.layer.1.output.dense.bias";
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         assert!(tensors.remove(removed).is_some());
@@ -158,7 +160,7 @@ fn damaged_weights_are_reported() {
             &["model.safetensors", "intermediate.dense.weight", "[64, 32]", "[128, 32]"],
         ),
     ] {
-        let folder = temporary_copy(&case("qa"));
+        let folder = temporary_copy(&case_folder("qa"));
         edit_json(&folder.path().join("config.json"), |config| {
             config.insert(key.into(), json!(size));
         });
@@ -166,16 +168,16 @@ fn damaged_weights_are_reported() {
     }
 
     let parts = ["classifier.weight", "[4, 32]", "[5, 32]"];
-    assert_error(&case("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
+    assert_error(&case_folder("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
 
-    let folder = temporary_copy(&case("qa"));
+    let folder = temporary_copy(&case_folder("qa"));
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let bias = tensors["qa_outputs.bias"].to_kind(Kind::Int64);
         tensors.insert("qa_outputs.bias".into(), bias);
     });
     assert_error(folder.path(), &[Head::Span], &["qa_outputs.bias", "F32, F16 or BF16", "I64"]);
 
-    let folder = temporary_copy(&case("qa"));
+    let folder = temporary_copy(&case_folder("qa"));
     let path = folder.path().join("model.safetensors");
     let original = std::fs::read(&path).unwrap();
     std::fs::write(&path, &original[..original.len() - 1]).unwrap();
@@ -186,7 +188,7 @@ fn damaged_weights_are_reported() {
 fn an_index_must_list_files_of_its_folder_with_the_tensors() {
     let shard = "model-00002-of-00003.safetensors";
     let with_index = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
-        let folder = temporary_copy(&case("mlm_sharded_bf16"));
+        let folder = temporary_copy(&case_folder("mlm_sharded_bf16"));
         edit_json(&folder.path().join("model.safetensors.index.json"), |index| edit(index));
         folder
     };
@@ -195,7 +197,7 @@ fn an_index_must_list_files_of_its_folder_with_the_tensors() {
         let parts = ["index.json", EMBEDDINGS, "not a file of this folder"];
         assert_error(folder.path(), &[], &parts);
     }
-    let folder = temporary_copy(&case("mlm_sharded_bf16"));
+    let folder = temporary_copy(&case_folder("mlm_sharded_bf16"));
     std::fs::remove_file(folder.path().join(shard)).unwrap();
     assert_error(folder.path(), &[], &["index.json", shard, "missing"]);
     let folder = with_index(&|index| index["weight_map"][EMBEDDINGS] = json!(shard));

@@ -4,13 +4,15 @@ use tch::{Device, Kind, Tensor};
 use testkit::assert_close;
 use xlmr_model::{Config, Error, Head, Inputs, Model};
 
-use crate::common::{batch, ids, load, lock_generator, parameters, small_config, stored};
+use crate::common::{
+    ids, load_case, lock_generator, parameters, read_stored, select_batch, small_config,
+};
 
 #[test]
 fn gathered_positions_have_the_logits_of_all_positions() {
-    let model = load("mlm", &[Head::MaskedLm]);
-    let inputs = stored("mlm", "inputs.safetensors");
-    let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
+    let model = load_case("mlm", &[Head::MaskedLm]);
+    let inputs = read_stored("mlm", "inputs.safetensors");
+    let hidden = model.encode(&select_batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     let all_logits = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
     let expected = all_logits.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
@@ -142,8 +144,8 @@ fn new_models_have_transformers_initialisation_by_seed() {
 
 #[test]
 fn float32_is_close_to_float64() {
-    let mut model = load("qa", &[Head::Span]);
-    let inputs = batch(&stored("qa", "inputs.safetensors"), "b0");
+    let mut model = load_case("qa", &[Head::Span]);
+    let inputs = select_batch(&read_stored("qa", "inputs.safetensors"), "b0");
     let float32_states = model.encode(&inputs, false).unwrap();
     model.set_kind(Kind::Double).unwrap();
     assert!(parameters(&model).values().all(|tensor| tensor.kind() == Kind::Double));
@@ -157,7 +159,7 @@ fn float32_is_close_to_float64() {
 
 #[test]
 fn parameters_are_sorted_and_tied_parameters_are_listed_once() {
-    let model = load("mlm", &[Head::MaskedLm]);
+    let model = load_case("mlm", &[Head::MaskedLm]);
     let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
     assert!(names.is_sorted());
     assert!(!names.contains(&"lm_head.decoder.weight".to_owned()));
@@ -190,5 +192,5 @@ fn missing_heads_are_reported() {
         model.span_logits(&states_of_other_width, false),
         Err(Error::Input { argument: "hidden", .. })
     ));
-    assert!(load("qa", &[Head::None]).heads().is_empty());
+    assert!(load_case("qa", &[Head::None]).heads().is_empty());
 }

@@ -5,10 +5,10 @@ use testkit::max_abs_error;
 use torch_ext::{Precision, Profile};
 use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBert};
 
-use crate::common::{SEQUENCE, TOKEN, gradients, lock_generator, mask, rows};
+use crate::common::{SEQUENCE, TOKEN, build_rows, gradients, lock_generator, mask_or_ones};
 
 /// Returns a configuration with the minimum hidden size for packing.
-fn config(dropout: f64, segments: i64) -> Config {
+fn wide_config(dropout: f64, segments: i64) -> Config {
     Config {
         vocab_size: 60,
         hidden_size: 256,
@@ -24,13 +24,13 @@ fn config(dropout: f64, segments: i64) -> Config {
     }
 }
 
-fn model(dropout: f64, segments: i64) -> Model {
-    Model::new(&config(dropout, segments), &HEADS, Device::Cpu, 3).unwrap()
+fn new_model(dropout: f64, segments: i64) -> Model {
+    Model::new(&wide_config(dropout, segments), &HEADS, Device::Cpu, 3).unwrap()
 }
 
 /// Returns the model in float64, in which batches stay padded.
 fn padded_model(dropout: f64, segments: i64) -> Model {
-    let mut model = model(dropout, segments);
+    let mut model = new_model(dropout, segments);
     model.set_kind(Kind::Double).unwrap();
     model
 }
@@ -38,11 +38,11 @@ fn padded_model(dropout: f64, segments: i64) -> Model {
 const HEADS: [Head; 4] = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
 
 fn inputs(lengths: &[usize]) -> Inputs {
-    rows(lengths, 7)
+    build_rows(lengths, 7)
 }
 
 /// Computes a loss from the outputs of all heads at tokens, without padding.
-fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
+fn compute_loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
     let squared_sum = |logits: &Tensor| (logits * mask.unsqueeze(-1)).square().sum(Kind::Float);
     let (start, end) = model.span_logits(hidden, false).unwrap();
     let span = squared_sum(&Tensor::stack(&[start, end], -1));
@@ -55,14 +55,14 @@ fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
 fn packed_and_padded_rows_have_equal_states_and_gradients() {
     let _guard = lock_generator();
     let padded_model = padded_model(0.0, 1);
-    let model = model(0.0, 1);
+    let model = new_model(0.0, 1);
     // In some cases the first token is `<pad>` (id 1), whose embedding receives no gradient.
-    for (lengths, first) in
+    for (lengths, first_id) in
         [(&[7usize, 31, 2, 16][..], 1), (&[1, 33], 9), (&[13], 1), (&[9, 9, 9], 9)]
     {
         let inputs = inputs(lengths);
-        let _ = inputs.input_ids.get(0).get(0).fill_(first);
-        let mask = mask(&inputs);
+        let _ = inputs.input_ids.get(0).get(0).fill_(first_id);
+        let mask = mask_or_ones(&inputs);
         let padded = padded_model.encode(&inputs, false).unwrap();
         let packed = model.encode(&inputs, true).unwrap();
         assert_eq!(packed.size(), padded.size());
@@ -70,8 +70,8 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
         let token_mask = mask.unsqueeze(-1);
         let error = max_abs_error(&(&padded * &token_mask), &packed);
         assert!(error < 1e-5, "{lengths:?}: states {error:e}");
-        let expected = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
-        let actual = gradients(&model, &loss(&model, &packed, &mask));
+        let expected = gradients(&padded_model, &compute_loss(&padded_model, &padded, &mask));
+        let actual = gradients(&model, &compute_loss(&model, &packed, &mask));
         assert_eq!(actual.len(), model.named_parameters().len());
         for (name, actual) in &actual {
             // A bias added to all keys does not affect the softmax, so its gradient is a rounding
@@ -87,7 +87,7 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
 #[test]
 fn padding_is_zero_in_training_and_all_states_are_padded() {
     let _guard = lock_generator();
-    let model = model(0.1, 1);
+    let model = new_model(0.1, 1);
     let inputs = inputs(&[3, 8]);
     tch::manual_seed(1);
     let states = model.encode_all(&inputs, true).unwrap();
@@ -111,7 +111,7 @@ fn padding_is_zero_in_training_and_all_states_are_padded() {
 fn input_embeddings_segments_and_mask_gaps_are_retained() {
     let _guard = lock_generator();
     let padded_model = padded_model(0.0, 2);
-    let model = model(0.0, 2);
+    let model = new_model(0.0, 2);
     let ids = inputs(&[6, 6]).input_ids;
     // Row 0 has padding between tokens. Row 1 has no token and attends to all its positions.
     let mask = Tensor::from_slice(&[1i64, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]).view([2, 6]);
@@ -140,20 +140,22 @@ const STATES_BOUND: f64 = 17.0 / 512.0;
 #[test]
 fn states_in_bfloat16_are_close_to_float64() {
     let _guard = lock_generator();
-    let modern =
-        Config { architecture: Architecture::ModernBert(ModernBert::new(2)), ..config(0.0, 1) };
+    let modern = Config {
+        architecture: Architecture::ModernBert(ModernBert::new(2)),
+        ..wide_config(0.0, 1)
+    };
     let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
-    let deberta = Config { architecture: Architecture::DebertaV2(deberta), ..config(0.0, 1) };
-    for config in [config(0.0, 1), modern, deberta] {
+    let deberta = Config { architecture: Architecture::DebertaV2(deberta), ..wide_config(0.0, 1) };
+    for config in [wide_config(0.0, 1), modern, deberta] {
         let new_model = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
         let (mut float64_model, mut model) = (new_model(), new_model());
         float64_model.set_kind(Kind::Double).unwrap();
         model.set_precision(Precision::Bf16).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[7])] {
-            let mask = mask(&inputs);
+            let mask = mask_or_ones(&inputs);
             let pass = |model: &Model| {
                 let hidden = model.in_precision(|| model.encode(&inputs, true)).unwrap().unwrap();
-                let loss = loss(model, &hidden, &mask);
+                let loss = compute_loss(model, &hidden, &mask);
                 (hidden * mask.unsqueeze(-1), gradients(model, &loss))
             };
             let ((expected, reference), (actual, gradients)) = (pass(&float64_model), pass(&model));
@@ -191,7 +193,7 @@ fn layers_in_bfloat16_need_no_separate_casts() {
     let _guard = lock_generator();
     for is_modern in [false, true] {
         let count = |layers| {
-            let mut config = Config { num_hidden_layers: layers, ..config(0.0, 1) };
+            let mut config = Config { num_hidden_layers: layers, ..wide_config(0.0, 1) };
             if is_modern {
                 config.architecture = Architecture::ModernBert(ModernBert::new(layers));
             }
@@ -218,17 +220,17 @@ fn relative_distance<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor
 #[test]
 fn recomputed_layers_have_equal_gradients_and_dropout() {
     let _guard = lock_generator();
-    let mut model = model(0.2, 1);
+    let mut model = new_model(0.2, 1);
     for precision in [Precision::F32, Precision::Bf16] {
         model.set_precision(precision).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[4])] {
-            let mask = mask(&inputs);
+            let mask = mask_or_ones(&inputs);
             let mut pass = |recompute| {
                 model.set_recompute(recompute);
                 tch::manual_seed(6);
                 let forward = || {
                     let hidden = model.encode(&inputs, true).unwrap();
-                    let loss = loss(&model, &hidden, &mask);
+                    let loss = compute_loss(&model, &hidden, &mask);
                     (hidden, loss)
                 };
                 let (hidden, loss) = model.in_precision(forward).unwrap();

@@ -12,7 +12,7 @@ use xlmr_model::{
     LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
-use crate::common::{SEQUENCE, TOKEN, load, logits, read_json};
+use crate::common::{SEQUENCE, TOKEN, compute_logits, load_case, read_json};
 use crate::new_models;
 
 #[path = "common/encodings.rs"]
@@ -166,8 +166,8 @@ fn transformers_opens_written_tokenizers() {
         "do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
         "model_input_names": ["input_ids", "attention_mask"],
         "tokenizer_class": "DebertaV2Tokenizer"});
-    // The last value is the content of tokenizer_config.json in a published folder, or null if the
-    // folder has no such file.
+    // The last value of each case is the content of tokenizer_config.json in a published folder, or
+    // null if the folder has no such file.
     let mut folders = Vec::new();
     for (name, tokenizer, config, tokenizer_config) in [
         ("xlm-r", "tokenizer", &small_config(Config::base()), Value::Null),
@@ -301,7 +301,7 @@ fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
 /// Writes a base model, an adapter with a changed head, and the outputs of the model with the
 /// adapter.
 fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
-    let mut model = load(name, &[head]);
+    let mut model = load_case(name, &[head]);
     model.save(folder.join("base"), head).unwrap();
     let bottlenecks = ["ours", "other", "third"];
     let config = BottleneckConfig { reduction: 5, activation: Activation::Gelu };
@@ -338,11 +338,8 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
     let mask = inputs.attention_mask.as_ref();
     let hidden = model.encode(&inputs, false).unwrap();
     let outputs = match head {
-        Head::SequenceClassification { .. } => {
-            vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())]
-        }
         Head::None => vec![("last_hidden_state", hidden)],
-        _ => logits(&model, head, &hidden),
+        _ => compute_logits(&model, head, &hidden, mask),
     };
     let outputs: Vec<_> = outputs.into_iter().map(|(n, t)| (n, t.contiguous())).collect();
     Tensor::write_safetensors(&outputs, folder.join("outputs.safetensors")).unwrap();

@@ -35,7 +35,7 @@ fn invalid_segment_ids_are_rejected() {
 
 #[test]
 fn a_folder_is_saved_with_an_identical_tokenizer() {
-    let (_root, from, to) = folders();
+    let (_root, from, to) = new_folders();
     load(&from).unwrap().save(&to, Head::Span).unwrap();
     for file in ["tokenizer.json", "model.safetensors", "config.json"] {
         assert_eq!(std::fs::read(from.join(file)).unwrap(), std::fs::read(to.join(file)).unwrap());
@@ -114,7 +114,7 @@ fn load(folder: &Path) -> Result<Pretrained, Error> {
 }
 
 /// Creates a temporary folder with a model in `from`; also returns the path of `to`.
-fn folders() -> (TempDir, PathBuf, PathBuf) {
+fn new_folders() -> (TempDir, PathBuf, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     write_folder(&from);
@@ -123,7 +123,7 @@ fn folders() -> (TempDir, PathBuf, PathBuf) {
 
 #[test]
 fn sentencepiece_models_are_converted_to_tokenizer_json() {
-    let (_root, from, to) = folders();
+    let (_root, from, to) = new_folders();
     std::fs::remove_file(from.join("tokenizer.json")).unwrap();
     let error = load(&from).unwrap_err().to_string();
     assert!(
@@ -155,7 +155,7 @@ fn sentencepiece_models_are_converted_to_tokenizer_json() {
 
 #[test]
 fn a_saved_tokenizer_json_has_a_post_processor() {
-    let (_root, from, to) = folders();
+    let (_root, from, to) = new_folders();
     let ids = |folder| {
         let tokenizer = xlmr_model::read_tokenizer(folder).unwrap();
         tokenizer.encode(("Ein  Text <mask>.", "Noch einer."), true).unwrap().get_ids().to_vec()
@@ -171,7 +171,7 @@ fn a_saved_tokenizer_json_has_a_post_processor() {
 
 #[test]
 fn files_next_to_a_tokenizer_are_copied() {
-    let (root, from, to) = folders();
+    let (root, from, to) = new_folders();
     // One file is a symbolic link, as in a snapshot of the Hugging Face hub.
     std::fs::write(root.path().join("blob"), b"pieces\0\xff").unwrap();
     std::os::unix::fs::symlink("../blob", from.join("sentencepiece.bpe.model")).unwrap();
@@ -223,7 +223,7 @@ fn files_next_to_a_tokenizer_are_copied() {
 
 #[test]
 fn third_party_code_is_not_copied() {
-    let (_root, from, to) = folders();
+    let (_root, from, to) = new_folders();
     let config = r#"{"auto_map": {"AutoTokenizer": ["a.B", null]}, "do_lower_case": false}"#;
     std::fs::write(from.join("tokenizer_config.json"), config).unwrap();
     load(&from).unwrap().save(&to, Head::Span).unwrap();

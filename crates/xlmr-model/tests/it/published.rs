@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::adapters::{small_configs, states};
-use crate::common::{edit_json, edit_tensors, open, read_json};
+use crate::adapters::{encode, small_configs};
+use crate::common::{edit_json, edit_tensors, open_folder, read_json};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ fn poolers_and_buffers_are_optional() {
     let positions = || Tensor::arange(514, (Kind::Int64, Device::Cpu)).view([1, 514]);
     for prefix in ["", "bert."] {
         let folder = bert_folder(8192);
-        let before = states(&load(folder.path()).unwrap().0.model);
+        let before = encode(&load(folder.path()).unwrap().0.model);
         add_prefix(folder.path(), prefix);
         edit_tensors(&weights_path(folder.path()), |tensors| {
             for (name, tensor) in [
@@ -72,7 +72,7 @@ fn poolers_and_buffers_are_optional() {
         let (loaded, report) = load(folder.path()).unwrap();
         let ignored = vec!["bert.pooler.dense.bias".to_owned()];
         assert_eq!(report, LoadReport { ignored, ..LoadReport::default() });
-        assert!(states(&loaded.model).equal(&before));
+        assert!(encode(&loaded.model).equal(&before));
     }
 }
 
@@ -86,7 +86,7 @@ fn rotary_buffers_are_not_reported() {
     edit_tensors(&weights_path(folder.path()), |tensors| {
         tensors.insert("rotary_emb.inv_freq".into(), Tensor::from_slice(&[1f32, 0.1]));
     });
-    assert_eq!(open(folder.path(), &[]).unwrap().1, LoadReport::default());
+    assert_eq!(open_folder(folder.path(), &[]).unwrap().1, LoadReport::default());
 }
 
 #[test]
@@ -96,17 +96,17 @@ fn names_may_omit_the_prefix_of_the_architecture() {
         let folder = tempfile::tempdir().unwrap();
         let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 3).unwrap();
         model.save(folder.path(), Head::MaskedLm).unwrap();
-        let with_prefix = open(folder.path(), &[]).unwrap().0;
+        let with_prefix = open_folder(folder.path(), &[]).unwrap().0;
         model.save(folder.path(), Head::None).unwrap();
-        let (bare, report) = open(folder.path(), &[]).unwrap();
+        let (bare, report) = open_folder(folder.path(), &[]).unwrap();
         assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
-        assert!(states(&bare).equal(&states(&with_prefix)), "{name}");
+        assert!(encode(&bare).equal(&encode(&with_prefix)), "{name}");
         // transformers does not support these prefixes: it would find no weights and initialise all
         // of them.
         for invalid_prefix in ["module.", "auto_model."] {
             model.save(folder.path(), Head::None).unwrap();
             add_prefix(folder.path(), invalid_prefix);
-            let error = open(folder.path(), &[]).unwrap_err().to_string();
+            let error = open_folder(folder.path(), &[]).unwrap_err().to_string();
             assert!(error.contains("tensors of the encoder are missing"), "{name}: {error}");
         }
     }
@@ -178,7 +178,7 @@ fn half_precision_is_read_for_any_dtype_in_config_json() {
         });
         let (loaded, report) = load(folder.path()).unwrap();
         assert_eq!(report.converted.len(), loaded.model.named_parameters().len());
-        assert_eq!(states(&loaded.model).kind(), Kind::Float);
+        assert_eq!(encode(&loaded.model).kind(), Kind::Float);
         loaded.save(folder.path(), Head::None).unwrap();
         let config = Config::of_folder(folder.path()).unwrap();
         assert_eq!(config.extra.get("dtype"), Some(&json!("float32")));

@@ -6,15 +6,15 @@ use tch::Tensor;
 use torch_ext::Precision;
 use xlmr_model::{Head, Inputs, Model, quantize};
 
-use crate::common::{edit_tensors, lock_generator, open, program_with_model, read_json};
+use crate::common::{edit_tensors, lock_generator, open_folder, program_with_model, read_json};
 
 fn load(folder: &Path) -> Model {
-    let (model, report) = open(folder, &[Head::MaskedLm]).unwrap();
+    let (model, report) = open_folder(folder, &[Head::MaskedLm]).unwrap();
     assert!(report.unexpected.is_empty() && report.missing.is_empty(), "{report:?}");
     model
 }
 
-fn hidden(model: &Model) -> Tensor {
+fn encode_row(model: &Model) -> Tensor {
     let inputs = Inputs::from_rows(&[&[0, 7, 8, 31, 17, 2]], 1).unwrap();
     model.in_precision(|| model.encode(&inputs, false)).unwrap().unwrap()
 }
@@ -61,7 +61,7 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
     after.save(program.path_of("saved"), Head::MaskedLm).unwrap();
     let config = read_json(&program.path_of("saved/config.json"));
     assert_eq!(config["quantization_config"], Value::Null);
-    assert!(hidden(&load(&program.path_of("saved"))).equal(&hidden(&after)));
+    assert!(encode_row(&load(&program.path_of("saved"))).equal(&encode_row(&after)));
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
             }
         }
     });
-    let float32 = hidden(&original);
+    let float32 = encode_row(&original);
     original.set_precision(Precision::Int8).unwrap();
     quantized.set_precision(Precision::Int8).unwrap();
-    let (expected, actual) = (hidden(&original), hidden(&quantized));
+    let (expected, actual) = (encode_row(&original), encode_row(&quantized));
     let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
     let (change, int8_error) = (distance(&expected, &actual), distance(&expected, &float32));
     // The results differ slightly: the scales are rounded again, which can change the rounding of

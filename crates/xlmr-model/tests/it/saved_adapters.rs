@@ -10,11 +10,13 @@ use tempfile::TempDir;
 use testkit::assert_contains;
 use xlmr_model::{BottleneckConfig, Error, Head, Model};
 
-use crate::adapters::{ALL_TARGETS, BOTTLENECK, lora, new_model, perturb, small_configs, states};
-use crate::common::{assert_equal_parameters, edit_json, edit_tensors, open, read, small_config};
+use crate::adapters::{ALL_TARGETS, BOTTLENECK, encode, lora, new_model, perturb, small_configs};
+use crate::common::{
+    assert_equal_parameters, edit_json, edit_tensors, open_folder, read_tensors, small_config,
+};
 
 fn load(folder: &Path) -> xlmr_model::Result<Model> {
-    let (model, report) = open(folder, &[Head::Span])?;
+    let (model, report) = open_folder(folder, &[Head::Span])?;
     assert_eq!(report, Default::default());
     Ok(model)
 }
@@ -66,12 +68,12 @@ fn adapters_are_loaded_with_their_model_and_activation() {
             let folder = tempfile::tempdir().unwrap();
             model.save(folder.path(), head).unwrap();
             let mut reloaded = load(folder.path()).unwrap();
-            assert!(states(&reloaded).equal(&states(&model)), "{:?}", config.architecture);
+            assert!(encode(&reloaded).equal(&encode(&model)), "{:?}", config.architecture);
             assert_eq!(reloaded.active_adapters(), ["second", "behind"]);
             assert_equal_parameters(&reloaded, &model);
             assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
             reloaded.set_active(&["one", "Idle-2_"]).unwrap();
-            assert!(!states(&reloaded).equal(&states(&model)));
+            assert!(!encode(&reloaded).equal(&encode(&model)));
             // Each adapter's folder can also be loaded separately.
             let mut without_adapters = new_model(&config);
             for name in ["second", "behind"] {
@@ -79,7 +81,7 @@ fn adapters_are_loaded_with_their_model_and_activation() {
                 without_adapters.load_adapter(name, adapter_folder, Head::None).unwrap();
             }
             without_adapters.set_active(&["second", "behind"]).unwrap();
-            assert!(states(&without_adapters).equal(&states(&model)));
+            assert!(encode(&without_adapters).equal(&encode(&model)));
         }
     }
 }
@@ -108,9 +110,9 @@ fn adapter_folders_contain_only_adapter_tensors_with_class_names() {
     let active: Value = serde_json::from_slice(&all_files["adapters/active.json"]).unwrap();
     let names = ["Idle-2_", "behind", "one", "second"];
     assert_eq!(active, json!({"adapters": names, "active": ["second", "behind"]}));
-    let lora = read(&folder.path().join("adapters/one/adapter_model.safetensors"));
+    let lora = read_tensors(&folder.path().join("adapters/one/adapter_model.safetensors"));
     assert!(lora.keys().all(|name| name.starts_with("base_model.model.roberta.encoder.layer.")));
-    let bottleneck = read(&folder.path().join("adapters/behind/adapter.safetensors"));
+    let bottleneck = read_tensors(&folder.path().join("adapters/behind/adapter.safetensors"));
     assert!(bottleneck.keys().all(|name| name.starts_with("roberta.encoder.layer.")));
     let without_adapters = tempfile::tempdir().unwrap();
     new_model(&small_config()).save(without_adapters.path(), Head::Span).unwrap();
@@ -154,11 +156,11 @@ fn only_files_of_an_earlier_save_are_removed() {
     for model in &mut models {
         model.set_active(&["second"]).unwrap();
     }
-    assert!(states(&models[0]).equal(&states(&models[1])));
+    assert!(encode(&models[0]).equal(&encode(&models[1])));
     new_model(&small_config()).save(folder.path(), Head::Span).unwrap();
     let names: Vec<String> = read_files(folder.path()).into_keys().collect();
     assert_eq!(names, [user_files[1], user_files[0], "config.json", "model.safetensors"]);
-    assert!(states(&load(folder.path()).unwrap()).equal(&states(&new_model(&small_config()))));
+    assert!(encode(&load(folder.path()).unwrap()).equal(&encode(&new_model(&small_config()))));
     // The folder `adapters` is removed if it contains only files that this crate wrote.
     fs::remove_dir_all(folder.path().join("adapters")).unwrap();
     with_adapters(new_model(&small_config())).save(folder.path(), Head::Span).unwrap();

@@ -6,34 +6,28 @@ use testkit::{Golden, assert_close};
 use xlmr_model::{Architecture, Config, Head, Inputs, Model};
 
 use crate::common::{
-    SEQUENCE, TOKEN, assert_equal_parameters, batch, case, load, open, parameters, read, stored,
-    zero_padding,
+    SEQUENCE, TOKEN, assert_equal_parameters, case_folder, compute_logits, load_case, open_folder,
+    parameters, read_stored, read_tensors, select_batch, zero_padding,
 };
 
 /// Returns the names of all stored cases, each with the head of its class.
-fn cases() -> Vec<(String, Head)> {
-    let entries = case("").read_dir().unwrap();
+fn stored_cases() -> Vec<(String, Head)> {
+    let entries = case_folder("").read_dir().unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names.len(), 35);
-    let config = |name: &String| Config::from_file(case(name).join("config.json")).unwrap();
+    let config = |name: &String| Config::from_file(case_folder(name).join("config.json")).unwrap();
     let heads: Vec<Head> = names.iter().map(|name| config(name).head().unwrap()).collect();
     names.into_iter().zip(heads).collect()
 }
 
-fn logits(model: &Model, head: Head, inputs: &Inputs, train: bool) -> Vec<(&'static str, Tensor)> {
-    let hidden = model.encode(inputs, train).unwrap();
-    match head {
-        Head::SequenceClassification { .. } => {
-            let mask = inputs.attention_mask.as_ref();
-            vec![("logits", model.sequence_logits(&hidden, mask, train).unwrap())]
-        }
-        _ => crate::common::logits(model, head, &hidden),
-    }
+fn encode_to_logits(model: &Model, head: Head, inputs: &Inputs) -> Vec<(&'static str, Tensor)> {
+    let hidden = model.encode(inputs, false).unwrap();
+    compute_logits(model, head, &hidden, inputs.attention_mask.as_ref())
 }
 
-fn loss(stored: &Golden<Tensor>, batch_name: &str, outputs: &[(&str, Tensor)]) -> Tensor {
+fn compute_loss(stored: &Golden<Tensor>, batch_name: &str, outputs: &[(&str, Tensor)]) -> Tensor {
     let labels = |name: &str| &stored[format!("{batch_name}.{name}").as_str()];
     let cross_entropy = |logits: &Tensor, labels: &Tensor| {
         let classes = *logits.size().last().unwrap();
@@ -70,16 +64,16 @@ fn stored_name(case: &str, name: &str) -> String {
 
 #[test]
 fn outputs_and_losses_match_transformers() {
-    for (name, head) in cases() {
+    for (name, head) in stored_cases() {
         let name = name.as_str();
-        let model = load(name, &[head]);
+        let model = load_case(name, &[head]);
         // In XLM-R's cases, the stored outputs at padding are transformers' values; in other cases,
         // they are zeros.
         let compare_padding = model.config().architecture == Architecture::XlmRoberta;
-        let inputs = stored(name, "inputs.safetensors");
-        let expected = stored(name, "outputs.safetensors");
+        let inputs = read_stored(name, "inputs.safetensors");
+        let expected = read_stored(name, "outputs.safetensors");
         for batch_name in ["b0", "b1"] {
-            let batch_inputs = batch(&inputs, batch_name);
+            let batch_inputs = select_batch(&inputs, batch_name);
             let states = model.encode_all(&batch_inputs, false).unwrap();
             let comparable_values = |values: &Tensor| {
                 if compare_padding { values.copy() } else { zero_padding(values, &batch_inputs) }
@@ -96,7 +90,7 @@ fn outputs_and_losses_match_transformers() {
                     assert_close(name, actual.last().unwrap(), expected, 1e-5);
                 }
             }
-            let actual = logits(&model, head, &batch_inputs, false);
+            let actual = encode_to_logits(&model, head, &batch_inputs);
             for (output_name, logits) in &actual {
                 let title = format!("{batch_name}.{output_name}");
                 let logits =
@@ -104,9 +98,9 @@ fn outputs_and_losses_match_transformers() {
                 assert_close(&format!("{name} {title}"), &logits, &expected[title.as_str()], 1e-5);
             }
             if head == Head::Span && !compare_padding {
-                continue; // includes padding, whose logits are meaningless; see the gradients
+                continue; // the stored loss includes padding, whose logits are meaningless
             }
-            let loss = loss(&inputs, batch_name, &actual).view([1]);
+            let loss = compute_loss(&inputs, batch_name, &actual).view([1]);
             let title = format!("{batch_name}.loss");
             assert_close(name, &loss, &expected[title.as_str()].view([1]), 1e-5);
         }
@@ -116,16 +110,17 @@ fn outputs_and_losses_match_transformers() {
 #[test]
 fn gradients_match_transformers() {
     let mut n_compared = 0;
-    for (name, head) in cases() {
+    for (name, head) in stored_cases() {
         let name = name.as_str();
-        if !case(name).join("grads.safetensors").exists() {
+        if !case_folder(name).join("grads.safetensors").exists() {
             continue;
         }
         n_compared += 1;
-        let model = load(name, &[head]);
-        let inputs = stored(name, "inputs.safetensors");
-        loss(&inputs, "b0", &logits(&model, head, &batch(&inputs, "b0"), false)).backward();
-        let gradients = stored(name, "grads.safetensors");
+        let model = load_case(name, &[head]);
+        let inputs = read_stored(name, "inputs.safetensors");
+        let logits = encode_to_logits(&model, head, &select_batch(&inputs, "b0"));
+        compute_loss(&inputs, "b0", &logits).backward();
+        let gradients = read_stored(name, "grads.safetensors");
         let parameters = model.named_parameters();
         assert_eq!(parameters.len(), gradients.names().count(), "{name}");
         for (parameter, tensor) in parameters {
@@ -139,17 +134,17 @@ fn gradients_match_transformers() {
 
 #[test]
 fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
-    for (name, head) in cases() {
+    for (name, head) in stored_cases() {
         let name = name.as_str();
         if name == "mlm_sharded_bf16" {
             continue; // its tensors are in several files
         }
         let folder = tempfile::tempdir().unwrap();
-        let model = load(name, &[head]);
+        let model = load_case(name, &[head]);
         model.save(folder.path(), head).unwrap();
         let (written, published) = (
-            read(&folder.path().join("model.safetensors")),
-            read(&case(name).join("model.safetensors")),
+            read_tensors(&folder.path().join("model.safetensors")),
+            read_tensors(&case_folder(name).join("model.safetensors")),
         );
         assert!(written.keys().eq(published.keys()), "{name}: {:?}", written.keys());
         for (key, tensor) in &published {
@@ -159,7 +154,7 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
         let config = Config::from_file(folder.path().join("config.json")).unwrap();
         assert_eq!(config.architecture, model.config().architecture);
         assert_eq!(config.head().unwrap(), head);
-        let (reloaded, report) = open(folder.path(), &[head]).unwrap();
+        let (reloaded, report) = open_folder(folder.path(), &[head]).unwrap();
         assert_eq!(report, Default::default(), "{name}");
         assert_equal_parameters(&reloaded, &model);
     }
@@ -169,12 +164,12 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
 fn heads_with_equal_names_in_transformers_can_be_combined() {
     let all_heads = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
     for (name, weights_file) in [("modernbert_mlm", "model.safetensors"), ("bert_mlm", "")] {
-        let (model, report) = open(&case(name), &all_heads).unwrap();
+        let (model, report) = open_folder(&case_folder(name), &all_heads).unwrap();
         let parameters = parameters(&model);
         if !weights_file.is_empty() {
             // Every head is loaded from the stored dense layer, because transformers' classes all
             // name it `head.dense`.
-            let dense = &read(&case(name).join(weights_file))["head.dense.weight"];
+            let dense = &read_tensors(&case_folder(name).join(weights_file))["head.dense.weight"];
             for head in ["lm", "qa", "token", "sequence"] {
                 assert_eq!(&parameters[&format!("{head}_head.dense.weight")], dense);
             }
@@ -188,14 +183,14 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
         }
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
-        let (reloaded, report) = open(folder.path(), &all_heads).unwrap();
+        let (reloaded, report) = open_folder(folder.path(), &all_heads).unwrap();
         assert_eq!(report, Default::default(), "{name}");
         assert_equal_parameters(&reloaded, &model);
         // The saved `classifier` belongs to the span head, so it is not loaded as the layer of
         // token labels.
         let token_only = [Head::TokenClassification { labels: 2 }];
         std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
-        let (_, report) = open(folder.path(), &token_only).unwrap();
+        let (_, report) = open_folder(folder.path(), &token_only).unwrap();
         assert!(report.missing.contains(&"token_head.classifier.weight".to_owned()), "{report:?}");
     }
 }

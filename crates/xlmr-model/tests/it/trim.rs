@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use testkit::{Program, PythonPackages, python_with};
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
 
-use crate::common::{edit_tensors, program_with_model, read};
+use crate::common::{edit_tensors, program_with_model, read_tensors};
 
 const HEADS: [Head; 2] = [Head::MaskedLm, Head::Span];
 
@@ -16,13 +16,14 @@ fn load(folder: &Path) -> Pretrained {
     Pretrained::load(folder, &HEADS, Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-fn ids(model: &Pretrained, text: &str) -> Vec<u32> {
+fn tokenize(model: &Pretrained, text: &str) -> Vec<u32> {
     model.tokenizer.encode(text, true).unwrap().get_ids().to_vec()
 }
 
 /// Computes last hidden states, start logits and masked-LM logits of a text.
-fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
-    let inputs = Inputs::from_rows(&[&ids(model, text)], i64::from(model.specials.pad)).unwrap();
+fn compute_outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
+    let inputs =
+        Inputs::from_rows(&[&tokenize(model, text)], i64::from(model.specials.pad)).unwrap();
     let model = &model.model;
     let hidden = model.encode(&inputs, false).unwrap();
     let starts = model.span_logits(&hidden, false).unwrap().0;
@@ -59,8 +60,8 @@ fn outputs_of_the_texts_do_not_change() {
         .collect();
     let former_ids = Tensor::from_slice(&former_ids);
     for text in TEXTS {
-        let [hidden, starts, mlm_logits] = outputs(&before, text);
-        let [trimmed_hidden, trimmed_starts, trimmed_mlm_logits] = outputs(&after, text);
+        let [hidden, starts, mlm_logits] = compute_outputs(&before, text);
+        let [trimmed_hidden, trimmed_starts, trimmed_mlm_logits] = compute_outputs(&after, text);
         assert!(trimmed_hidden.equal(&hidden) && trimmed_starts.equal(&starts), "{text}");
         // Logits may differ by two units in the last place, because matmuls with different numbers
         // of columns may round differently.
@@ -114,12 +115,12 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_are_preserved() {
     program
         .write("model/config.json", config.replace("\"vocab_size\": 4000", "\"vocab_size\": 4035"));
     program.expect_success("trim --model model --texts texts.txt --out trimmed");
-    let stored = read(&program.path_of("trimmed/model.safetensors"));
-    assert!(stored.keys().eq(read(&path).keys()));
+    let stored = read_tensors(&program.path_of("trimmed/model.safetensors"));
+    assert!(stored.keys().eq(read_tensors(&path).keys()));
     assert!(stored.values().all(|tensor| tensor.kind() == Kind::BFloat16));
     let (before, after) = (load(&program.path_of("model")), load(&program.path_of("trimmed")));
     assert_eq!(before.model.config().vocab_size, 4035);
-    assert!(outputs(&after, TEXTS[0])[0].equal(&outputs(&before, TEXTS[0])[0]));
+    assert!(compute_outputs(&after, TEXTS[0])[0].equal(&compute_outputs(&before, TEXTS[0])[0]));
 }
 
 #[test]
@@ -182,5 +183,5 @@ fn transformers_opens_the_tokenizer() {
     assert_eq!(output.code, Some(0), "{}", output.err);
     let transformers_ids: Vec<Vec<u32>> = serde_json::from_str(&output.out).unwrap();
     let trimmed = load(&program.path_of("trimmed"));
-    assert_eq!(transformers_ids, TEXTS.map(|text| ids(&trimmed, text)));
+    assert_eq!(transformers_ids, TEXTS.map(|text| tokenize(&trimmed, text)));
 }

@@ -113,24 +113,19 @@ fn select_rows(inputs: &Inputs, first_row: i64, n_rows: i64) -> Result<Inputs> {
 
 fn forward(model: &Model, head: Head, inputs: &Inputs) -> Result<Vec<(&'static str, Tensor)>> {
     let hidden = model.encode(inputs, false)?;
-    let mut results = Vec::new();
-    match head {
-        Head::None => {}
-        Head::MaskedLm => results.push(("logits", model.mlm_logits(&hidden)?)),
+    let mut results = match head {
+        Head::None => Vec::new(),
+        Head::MaskedLm => vec![("logits", model.mlm_logits(&hidden)?)],
         Head::Span => {
             let (start, end) = model.span_logits(&hidden, false)?;
-            results.extend([("start_logits", start), ("end_logits", end)]);
+            vec![("start_logits", start), ("end_logits", end)]
         }
-        Head::TokenClassification { .. } => {
-            results.push(("logits", model.token_logits(&hidden, false)?));
-        }
+        Head::TokenClassification { .. } => vec![("logits", model.token_logits(&hidden, false)?)],
         Head::SequenceClassification { .. } => {
-            results.push((
-                "logits",
-                model.sequence_logits(&hidden, inputs.attention_mask.as_ref(), false)?,
-            ));
+            let mask = inputs.attention_mask.as_ref();
+            vec![("logits", model.sequence_logits(&hidden, mask, false)?)]
         }
-    }
+    };
     results.push(("last_hidden_state", hidden));
     Ok(results)
 }

@@ -8,10 +8,10 @@ use xlmr_model::{Error, Result, VocabularyTrim};
 /// Arguments of `trim`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Texts are the lines of a file (a tab separates texts), and all strings of .json and .jsonl files;
-each may be compressed (.gz). The trimmed vocabulary contains the tokens of the texts, special
-tokens, single characters and bytes. The program checks that the texts have the same tokens as
-before.
+Texts are all strings of .json and .jsonl files, and the lines of other files, where a tab also
+separates texts. Every file may be compressed (.gz). The trimmed vocabulary contains the tokens of
+the texts, special tokens, single characters and bytes. The program checks that trimming does not
+change the tokens of the texts.
 
 Example:
   xlmr-model trim --model models/xlm-roberta-base --out models/xlm-roberta-en-de \\
@@ -40,12 +40,12 @@ const BATCH_SIZE: usize = 4096;
 /// Trims the vocabulary and prints sizes.
 pub fn trim(args: &Args) -> Result<()> {
     let mut trim = VocabularyTrim::open(&args.model)?;
-    let mut texts = 0;
+    let mut n_texts = 0;
     for_each_batch(&args.texts, "reading texts", &mut |batch| {
-        texts += batch.len();
+        n_texts += batch.len();
         trim.add_texts(batch)
     })?;
-    if texts == 0 {
+    if n_texts == 0 {
         let path = args.texts.first().cloned().unwrap_or_default();
         return Err(invalid_data(&path, "--texts: expected at least one text, found none".into()));
     }
@@ -63,7 +63,7 @@ pub fn trim(args: &Args) -> Result<()> {
     for_each_batch(&args.texts, "checking texts", &mut |batch| trimmed.check_texts(batch))?;
     let report = trimmed.write(&args.out, args.force)?;
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
-    println!("texts             {texts}");
+    println!("texts             {n_texts}");
     println!("token embeddings  {} -> {} rows", report.rows_before, report.rows);
     println!("weights           {} -> {}", megabytes(report.bytes_before), megabytes(report.bytes));
     Ok(())
@@ -93,14 +93,14 @@ fn for_each_batch(files: &[PathBuf], label: &'static str, visit: BatchFn) -> Res
 fn for_each_text(path: &Path, visit: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
     let name = path.to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
-    let json = |source| Error::Json { path: path.to_owned(), source };
+    let json_error = |source| Error::Json { path: path.to_owned(), source };
     if name.ends_with(".json") {
         let bytes = atomic_file::read(path).map_err(|error| io_error(path, error))?;
-        return for_each_string(serde_json::from_slice(&bytes).map_err(json)?, visit);
+        return for_each_string(serde_json::from_slice(&bytes).map_err(json_error)?, visit);
     }
     let is_json_lines = name.ends_with(".jsonl");
     for_each_line(path, &mut |_, line| match is_json_lines {
-        true => for_each_string(serde_json::from_str(line).map_err(json)?, visit),
+        true => for_each_string(serde_json::from_str(line).map_err(json_error)?, visit),
         false => line.split('\t').try_for_each(|text| visit(text.to_owned())),
     })
 }

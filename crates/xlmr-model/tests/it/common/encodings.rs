@@ -37,7 +37,7 @@ fn xquad_questions() -> Vec<String> {
     lines
 }
 
-/// Returns this project's encodings of the texts with the tokenizer of a folder.
+/// Encodes texts with the tokenizer of a folder. transformers must return equal encodings.
 fn expected_encodings(folder: &Path) -> Value {
     let tokenizer = read_tokenizer(folder).unwrap();
     let config = Config::from_file(folder.join("config.json")).unwrap();

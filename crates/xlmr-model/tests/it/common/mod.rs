@@ -19,27 +19,27 @@ pub fn lock_generator() -> MutexGuard<'static, ()> {
 }
 
 /// Returns the folder of a stored case.
-pub fn case(name: &str) -> PathBuf {
+pub fn case_folder(name: &str) -> PathBuf {
     fixture("hf").join(name)
 }
 
 /// Loads a model folder with the given heads.
-pub fn open(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
+pub fn open_folder(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
     Model::load(folder, heads, Device::Cpu, LoadOptions::default())
 }
 
 /// Loads a stored case with the given heads.
-pub fn load(name: &str, heads: &[Head]) -> Model {
-    open(&case(name), heads).unwrap().0
+pub fn load_case(name: &str, heads: &[Head]) -> Model {
+    open_folder(&case_folder(name), heads).unwrap().0
 }
 
 /// Reads the tensors in a file of a stored case.
-pub fn stored(name: &str, file: &str) -> Golden<Tensor> {
-    Golden::load(&case(name).join(file), Tensor::read_safetensors)
+pub fn read_stored(name: &str, file: &str) -> Golden<Tensor> {
+    Golden::load(&case_folder(name).join(file), Tensor::read_safetensors)
 }
 
-/// Returns batch `b0` or `b1` of a case.
-pub fn batch(stored: &Golden<Tensor>, batch_name: &str) -> Inputs {
+/// Returns the inputs of one batch, such as `b0`, in the stored inputs of a case.
+pub fn select_batch(stored: &Golden<Tensor>, batch_name: &str) -> Inputs {
     let get = |name: &str| stored.get(&format!("{batch_name}.{name}")).map(Tensor::shallow_clone);
     Inputs {
         input_ids: get("input_ids").unwrap(),
@@ -50,8 +50,13 @@ pub fn batch(stored: &Golden<Tensor>, batch_name: &str) -> Inputs {
     }
 }
 
-/// Computes the logits of a head, with their names in transformers.
-pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, Tensor)> {
+/// Computes the logits of a head, with their names in transformers. `mask` is the attention mask.
+pub fn compute_logits(
+    model: &Model,
+    head: Head,
+    hidden: &Tensor,
+    mask: Option<&Tensor>,
+) -> Vec<(&'static str, Tensor)> {
     match head {
         Head::None => Vec::new(),
         Head::MaskedLm => vec![("logits", model.mlm_logits(hidden).unwrap())],
@@ -63,7 +68,7 @@ pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, 
             vec![("logits", model.token_logits(hidden, false).unwrap())]
         }
         Head::SequenceClassification { .. } => {
-            vec![("logits", model.sequence_logits(hidden, None, false).unwrap())]
+            vec![("logits", model.sequence_logits(hidden, mask, false).unwrap())]
         }
     }
 }
@@ -90,7 +95,7 @@ pub fn ids(rows: i64, columns: i64) -> Tensor {
 }
 
 /// Creates rows of the given lengths; consecutive ids in a row differ by `step`, modulo 40.
-pub fn rows(lengths: &[usize], step: u32) -> Inputs {
+pub fn build_rows(lengths: &[usize], step: u32) -> Inputs {
     let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
         (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * step) % 40).collect()
     };
@@ -99,14 +104,14 @@ pub fn rows(lengths: &[usize], step: u32) -> Inputs {
 }
 
 /// Returns the attention mask, or ones if the inputs have no mask.
-pub fn mask(inputs: &Inputs) -> Tensor {
+pub fn mask_or_ones(inputs: &Inputs) -> Tensor {
     let ones = || inputs.input_ids.ones_like();
     inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
 }
 
 /// Replaces values at padding by zeros.
 pub fn zero_padding(values: &Tensor, inputs: &Inputs) -> Tensor {
-    let mut mask = mask(inputs);
+    let mut mask = mask_or_ones(inputs);
     while mask.dim() < values.dim() && values.size()[0] == mask.size()[0] {
         mask = mask.unsqueeze(-1);
     }
@@ -140,7 +145,7 @@ pub fn gradients(model: &Model, loss: &Tensor) -> BTreeMap<String, Tensor> {
 }
 
 /// Reads a safetensors file with tch's reader.
-pub fn read(path: &Path) -> BTreeMap<String, Tensor> {
+pub fn read_tensors(path: &Path) -> BTreeMap<String, Tensor> {
     Tensor::read_safetensors(path).unwrap().into_iter().collect()
 }
 
@@ -167,7 +172,7 @@ pub fn edit_json(path: &Path, edit: impl FnOnce(&mut Map<String, Value>)) {
 
 /// Applies `edit` to the tensors in a safetensors file.
 pub fn edit_tensors(path: &Path, edit: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
-    let mut tensors = read(path);
+    let mut tensors = read_tensors(path);
     edit(&mut tensors);
     let tensors: Vec<(&String, &Tensor)> = tensors.iter().collect();
     Tensor::write_safetensors(&tensors, path).unwrap();
