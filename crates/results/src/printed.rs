@@ -142,17 +142,14 @@ impl PrintedTable {
     /// # Errors
     /// [`Error::Table`] if a number is not finite.
     pub fn to_json(&self) -> Result<String> {
+        let table_error = |message: String| Error::Table { id: self.id.clone(), message };
         if let Some(cell) = self.cells.iter().find(|cell| !cell.number.value.is_finite()) {
             let Measured { model, metric, value, .. } = &cell.number;
-            let message = format!("`{metric}` of `{model}` is {value}");
-            return Err(Error::Table { id: self.id.clone(), message });
+            return Err(table_error(format!("`{metric}` of `{model}` is {value}")));
         }
         let rows: Result<Vec<String>, _> = self.cells.iter().map(serde_json::to_string).collect();
-        let json_error = |error: serde_json::Error| Error::Table {
-            id: self.id.clone(),
-            message: error.to_string(),
-        };
-        Ok(format!("[\n{}\n]\n", rows.map_err(json_error)?.join(",\n")))
+        let rows = rows.map_err(|error| table_error(error.to_string()))?;
+        Ok(format!("[\n{}\n]\n", rows.join(",\n")))
     }
 
     fn corner_title(&self, metrics: &[&str]) -> String {

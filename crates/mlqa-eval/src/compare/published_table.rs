@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{Error, Language, Matrix};
 
 /// Value of [`Published::language`] for averages over languages.
-const AVERAGE: &str = "avg";
+const AVERAGE_CODE: &str = "avg";
 
 /// A published value and the corresponding value of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,7 +58,7 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<PublishedComparison>, Er
         .into_iter()
         .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
         .filter(|row| row.metric == "f1" || row.metric == "em")
-        .filter(|row| row.language != AVERAGE)
+        .filter(|row| row.language != AVERAGE_CODE)
         .filter_map(|row| {
             let question: Language = row.language.parse().ok()?;
             let context = if table == "000-1" { Language::EN } else { question };

@@ -93,38 +93,42 @@ pub fn compare_runs(
         seeds.iter().map(|seed| Ok(score(dataset, seed, rules)?.per_question)).collect()
     };
     let [first, second] = [scores(runs[0])?, scores(runs[1])?];
-    let row = |(metric, value): (&'static str, MetricOf)| -> Result<RunDifference, Error> {
-        // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
-        // values over questions.
-        let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
-            let question_mean = |k: usize| {
-                MeanInterval::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean
+    let compare_metric =
+        |(metric, value): (&'static str, MetricOf)| -> Result<RunDifference, Error> {
+            // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
+            // values over questions.
+            let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
+                let question_mean = |k: usize| {
+                    MeanInterval::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean
+                };
+                (0..dataset.questions.len()).map(question_mean).collect()
             };
-            (0..dataset.questions.len()).map(question_mean).collect()
+            let by_seed = |seeds: &[Vec<QuestionScore>]| {
+                MeanInterval::of(
+                    seeds.iter().map(|seed| MeanInterval::of(seed.iter().map(value)).mean),
+                )
+            };
+            let pairs: Vec<(f64, f64)> =
+                by_question(&first).into_iter().zip(by_question(&second)).collect();
+            let PairedTest { difference, p_randomisation, p_bootstrap } =
+                paired_test(&pairs, config)?;
+            let [baseline, predictions] = [by_seed(&first), by_seed(&second)];
+            Ok(RunDifference {
+                data: data.to_owned(),
+                metric,
+                questions: pairs.len(),
+                baseline: baseline.mean,
+                baseline_half_width: baseline.half_width,
+                predictions: predictions.mean,
+                predictions_half_width: predictions.half_width,
+                difference: difference.mean,
+                low: difference.low,
+                high: difference.high,
+                p_randomisation,
+                p_bootstrap,
+                p_holm: p_randomisation,
+            })
         };
-        let by_seed = |seeds: &[Vec<QuestionScore>]| {
-            MeanInterval::of(seeds.iter().map(|seed| MeanInterval::of(seed.iter().map(value)).mean))
-        };
-        let pairs: Vec<(f64, f64)> =
-            by_question(&first).into_iter().zip(by_question(&second)).collect();
-        let PairedTest { difference, p_randomisation, p_bootstrap } = paired_test(&pairs, config)?;
-        let [baseline, predictions] = [by_seed(&first), by_seed(&second)];
-        Ok(RunDifference {
-            data: data.to_owned(),
-            metric,
-            questions: pairs.len(),
-            baseline: baseline.mean,
-            baseline_half_width: baseline.half_width,
-            predictions: predictions.mean,
-            predictions_half_width: predictions.half_width,
-            difference: difference.mean,
-            low: difference.low,
-            high: difference.high,
-            p_randomisation,
-            p_bootstrap,
-            p_holm: p_randomisation,
-        })
-    };
     let [f1, em] = METRICS;
-    Ok([row(f1)?, row(em)?])
+    Ok([compare_metric(f1)?, compare_metric(em)?])
 }

@@ -37,17 +37,12 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
     if runs.iter().any(|(_, run)| !run.top_k.is_empty()) {
         text.push_str(&top_k_table(&format!("{set}, EM within the k best answers"), runs));
     }
-    let counts: Vec<(&str, BTreeMap<Language, BoundaryCounts>)> = runs
-        .iter()
-        .map(|(title, run)| {
-            let by_code = run.boundary.iter();
-            (
-                *title,
-                by_code.filter_map(|(code, counts)| Some((code.parse().ok()?, *counts))).collect(),
-            )
-        })
-        .collect();
-    let counts: Vec<_> = counts.iter().map(|(title, counts)| (*title, counts)).collect();
+    let counts_by_language = |run: &SetSummary| -> BTreeMap<Language, BoundaryCounts> {
+        let by_code = run.boundary.iter();
+        by_code.filter_map(|(code, counts)| Some((code.parse().ok()?, *counts))).collect()
+    };
+    let counts: Vec<_> =
+        runs.iter().map(|(title, run)| (*title, counts_by_language(run))).collect();
     let _ = write!(text, "\n### {set}, boundaries, all seeds\n\n{}", boundary_table(&counts));
     text
 }
@@ -69,10 +64,9 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     let columns = column_codes(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
     let mut table = Table::new("", std::iter::once("k".to_owned()).chain(columns.iter().cloned()));
     for (title, run) in runs {
-        let ks: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
-        let mut ks: Vec<&String> = ks.into_iter().collect();
-        ks.sort_by_key(|k| k.parse::<usize>().ok());
-        for k in ks {
+        let ks = run.top_k.values().flat_map(BTreeMap::keys);
+        let sorted: BTreeSet<(Option<usize>, &String)> = ks.map(|k| (k.parse().ok(), k)).collect();
+        for (_, k) in sorted {
             let em = |column| run.top_k.get(column)?.get(k).map(|em| format!("{em:.1}"));
             table.add_row(
                 *title,
@@ -83,7 +77,7 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     format!("\n### {heading}\n\n{table}")
 }
 
-/// Returns the columns: languages in [`TableLanguage`], then the average.
+/// Returns the columns: languages in the order of [`TableLanguage`], then the average.
 fn column_codes<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let languages = codes.clone().filter(|code| *code != AVERAGE);
     let languages: BTreeSet<TableLanguage> =

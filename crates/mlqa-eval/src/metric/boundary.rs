@@ -87,7 +87,7 @@ impl BoundaryCounts {
     /// Returns the percentage of questions whose prediction has this class; 0 if there are no
     /// questions.
     pub fn percentage(&self, class: BoundaryClass) -> f64 {
-        self.percent(self.count(class))
+        self.percent_of_questions(self.count(class))
     }
 
     /// Returns the sum of two counts.
@@ -104,7 +104,7 @@ impl BoundaryCounts {
         }
     }
 
-    fn percent(&self, count: usize) -> f64 {
+    fn percent_of_questions(&self, count: usize) -> f64 {
         100.0 * count as f64 / self.questions().max(1) as f64
     }
 
@@ -207,6 +207,9 @@ fn occurrences(context: &str, text: &str) -> Vec<usize> {
         .collect()
 }
 
+/// Returns the classes of all questions like [`boundary_classes`]. `text_and_starts` returns the
+/// answer to a question and the code points of the context at which the answer may start; `None`
+/// for unanswered questions.
 fn classify<'a>(
     dataset: &'a Dataset,
     rules: Normalization,
@@ -250,16 +253,17 @@ fn classify<'a>(
 ///
 /// Each language has a row per run with counts and shares (percent) of the five classes; the sum
 /// over languages comes last. A run without scores in a language has no row for this language.
-pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
+pub(crate) fn boundary_table(runs: &[(&str, BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
     let mut table = Table::new("language", columns).with_text_columns(&["run"]);
-    let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
+    let mut add_row = |language: &str, run: &str, counts: &BoundaryCounts| {
         let count_and_share = |count: usize, share: f64| format!("{count} ({share:.1})");
         let class_cell =
             |&class: &BoundaryClass| count_and_share(counts.count(class), counts.percentage(class));
         let classes = BoundaryClass::ALL.iter().map(class_cell);
-        let elsewhere = count_and_share(counts.elsewhere, counts.percent(counts.elsewhere));
+        let elsewhere =
+            count_and_share(counts.elsewhere, counts.percent_of_questions(counts.elsewhere));
         let first_cells = [run.to_owned(), counts.questions().to_string()];
         table.add_row(language, first_cells.into_iter().chain(classes).chain([elsewhere]));
     };
@@ -268,13 +272,13 @@ pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)
     for TableLanguage(language) in languages {
         for (run, counts) in runs {
             if let Some(counts) = counts.get(&language) {
-                row(language.as_str(), run, counts);
+                add_row(language.as_str(), run, counts);
             }
         }
     }
     for (run, counts) in runs {
         let all = counts.values().fold(BoundaryCounts::default(), |sum, counts| sum.plus(counts));
-        row("all", run, &all);
+        add_row("all", run, &all);
     }
     table.to_string()
 }

@@ -181,7 +181,7 @@ pub(crate) fn mean_percent<'a>(
     (100.0 * exact_matches as f64 / total, 100.0 * f1_sum / total, count)
 }
 
-/// Number of questions that one thread scores at a time.
+/// Minimum number of questions that a thread scores at a time.
 const BLOCK_QUESTIONS: usize = 256;
 
 /// Reusable buffers for a normalised prediction and a normalised gold answer.
@@ -252,21 +252,18 @@ fn count_common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize 
 /// Formats a float like Python's `repr`: the shortest digits that parse to the same value, `60.0`
 /// for whole numbers, and an exponent for absolute values below 1e-4 or of at least 1e16.
 pub(crate) fn python_float(value: f64) -> String {
-    let magnitude = value.abs();
     if value.is_nan() {
         return "NaN".into();
     }
     if value.is_infinite() {
         return if value > 0.0 { "Infinity".into() } else { "-Infinity".into() };
     }
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+    if value != 0.0 && !(1e-4..1e16).contains(&value.abs()) {
         let text = format!("{value:e}");
-        return match text.split_once('e') {
-            Some((digits, exponent)) => match exponent.strip_prefix('-') {
-                Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-                None => format!("{digits}e+{exponent:0>2}"),
-            },
-            None => text,
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return match exponent.strip_prefix('-') {
+            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+            None => format!("{digits}e+{exponent:0>2}"),
         };
     }
     format!("{value:?}")

@@ -115,7 +115,7 @@ pub fn score_squad2(
     // As in the official script, unanswerable questions without a prediction are counted as well.
     let unanswerable_count =
         dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
-    let best = odds.map(|odds| best_thresholds(&results, odds, unanswerable_count as f64));
+    let best = odds.map(|odds| find_best_thresholds(&results, odds, unanswerable_count as f64));
     let by_id: HashMap<&str, f64> =
         odds.into_iter().flat_map(|odds| &odds.0).map(|(id, odds)| (id.as_str(), *odds)).collect();
     for result in &mut results {
@@ -157,8 +157,8 @@ pub fn score_squad2(
 }
 
 /// Finds the best thresholds for exact match and F1 in one pass over the sorted odds, as the script
-/// does.
-fn best_thresholds(
+/// does. `unanswerable` is the number of unanswerable questions.
+fn find_best_thresholds(
     results: &[QuestionResult<'_>],
     odds: &NullOdds,
     unanswerable: f64,

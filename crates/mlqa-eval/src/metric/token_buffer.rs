@@ -148,10 +148,7 @@ impl TokenBuffer {
     }
 
     fn fill_general(&mut self, Steps { rules, articles, split_han }: Steps, text: &str) {
-        let words = match articles {
-            Articles::Words(words) if !split_han => words,
-            _ => &[],
-        };
+        let words = articles.words();
         if words.is_empty() {
             let replace_article = articles == Articles::ArabicPrefix;
             let mut writer = TokenWriter {
@@ -333,7 +330,7 @@ mod tests {
         languages.map(Normalization::Mlqa).chain([Normalization::SquadEn]).collect()
     }
 
-    fn check(buffer: &mut TokenBuffer, text: &str) {
+    fn check_tokens(buffer: &mut TokenBuffer, text: &str) {
         for rules in all_rules() {
             buffer.fill(rules.steps(), text);
             let got: Vec<&str> = buffer.iter().collect();
@@ -350,10 +347,10 @@ mod tests {
         // The step is a prime, so that neighbours and positions vary.
         for c in (0..0x3_0000_u32).step_by(if testkit::is_long() { 1 } else { 11 }) {
             let Some(c) = char::from_u32(c) else { continue };
-            check(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));
+            check_tokens(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));
         }
         for byte in 0..=127_u8 {
-            check(&mut buffer, &format!("An{0}b {0}a{0} x", char::from(byte)));
+            check_tokens(&mut buffer, &format!("An{0}b {0}a{0} x", char::from(byte)));
         }
     }
 
@@ -366,7 +363,7 @@ mod tests {
             "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
             "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",
         ]), 0..12)) {
-            check(&mut TokenBuffer::default(), &pieces.concat());
+            check_tokens(&mut TokenBuffer::default(), &pieces.concat());
         }
     }
 }

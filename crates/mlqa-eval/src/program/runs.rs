@@ -84,7 +84,7 @@ fn read_seeds(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
 }
 
 /// Formats the rows as a Markdown table.
-pub fn markdown(rows: &[RunDifference]) -> String {
+pub fn format_markdown(rows: &[RunDifference]) -> String {
     let columns = ["metric", "questions", "baseline", "predictions", "difference", "interval"];
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("data", columns.into_iter().chain(p)).with_text_columns(&["metric"]);

@@ -236,10 +236,8 @@ impl Dataset {
     /// [`Error::NoQuestions`]; [`Error::NoGold`] for the first question without an answer.
     pub fn check_scorable(&self) -> Result<(), Error> {
         self.require_questions()?;
-        match self.questions.iter().find(|question| question.answers.is_empty()) {
-            None => Ok(()),
-            Some(question) => Err(self.no_gold_error(question)),
-        }
+        let without_gold = self.questions.iter().find(|question| question.answers.is_empty());
+        without_gold.map_or(Ok(()), |question| Err(self.no_gold_error(question)))
     }
 
     /// Returns [`Error::NoQuestions`] if there are no questions.
@@ -258,12 +256,10 @@ impl Dataset {
     /// Returns [`Error::DuplicateQuestion`] if ids are not unique.
     fn check_ids(&self) -> Result<(), Error> {
         let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
-        match self.questions.iter().find(|question| !seen.insert(&question.id)) {
-            None => Ok(()),
-            Some(Question { id, .. }) => {
-                Err(Error::DuplicateQuestion { path: self.path.clone(), id: id.clone() })
-            }
-        }
+        let duplicate = self.questions.iter().find(|question| !seen.insert(&question.id));
+        duplicate.map_or(Ok(()), |Question { id, .. }| {
+            Err(Error::DuplicateQuestion { path: self.path.clone(), id: id.clone() })
+        })
     }
 }
 

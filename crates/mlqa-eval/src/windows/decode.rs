@@ -87,19 +87,17 @@ where
             continue;
         };
         let row = Row { index, window, start: row_values(start), end: row_values(end) };
-        match rows.get_mut(window.question) {
-            Some(question_rows) => question_rows.push(row),
-            None => {
-                let problem = format!(
-                    "belong to question index {}, but there are {} questions",
-                    window.question,
-                    questions.len()
-                );
-                return Err(row.error("?", "start_logits", problem));
-            }
-        }
+        let Some(question_rows) = rows.get_mut(window.question) else {
+            let problem = format!(
+                "belong to question index {}, but there are {} questions",
+                window.question,
+                questions.len()
+            );
+            return Err(row.error("?", "start_logits", problem));
+        };
+        question_rows.push(row);
     }
-    let best = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
+    let decode_rows = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
         if config.window_score != WindowScore::Raw {
             rows.iter_mut()
                 .try_for_each(|row| row.subtract_baselines(&question.id, config.window_score))?;
@@ -109,7 +107,7 @@ where
             Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, max_answers),
         }
     };
-    questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
+    questions.par_iter().zip(rows).map(|pair| decode_rows(pair).map(&result)).collect()
 }
 
 /// Returns the values of a row, copied if they are not contiguous.
@@ -166,7 +164,7 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
     }
 }
 
-/// Returns the first `n` spans with distinct texts.
+/// Returns the answers of the first `n` spans that have distinct texts.
 fn distinct_answers(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context, n);
     let mut texts: HashSet<&str, ahash::RandomState> = HashSet::default();

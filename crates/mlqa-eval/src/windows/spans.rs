@@ -18,6 +18,7 @@ pub(crate) struct Row<'a> {
 /// spans only.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
+    /// Index of the window's [`Row`] among the rows of the question.
     pub row: usize,
     pub start: usize,
     pub end: usize,
@@ -108,6 +109,8 @@ impl Row<'_> {
         best
     }
 
+    /// Appends the spans that combine the best starts with the best ends. `row` is the index of this
+    /// row among the rows of the question.
     pub fn add_spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
         let Window { context_start, context_end, max_context, .. } = self.window;
         let context = *context_start..*context_end;

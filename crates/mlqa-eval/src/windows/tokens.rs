@@ -2,17 +2,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::{Layout, trim_removed_start};
+use tokenizer_file::trim_removed_start;
 use tokenizers::Tokenizer;
 
 use super::words::{Tokens, WordCache};
 use crate::Error;
 use crate::metric::unicode::is_space;
-
-/// The special tokens that the tokenizer adds around texts.
-pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, Error> {
-    Layout::of(tokenizer).map_err(layout_error)
-}
 
 pub(crate) fn layout_error(error: tokenizer_file::LayoutError) -> Error {
     Error::SpecialToken { message: error.to_string() }
