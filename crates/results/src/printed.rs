@@ -114,9 +114,9 @@ impl PrintedTable {
         columns.sort_by_key(|column| column == "avg");
         let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
         let metrics = metrics.fold(Vec::new(), push_unique);
-        let key = |c: &Cell| [c.number.metric.clone(), self.row_title(c), self.column_title(c)];
+        let key_of = |c: &Cell| [c.number.metric.clone(), self.row_title(c), self.column_title(c)];
         let texts_by_key: BTreeMap<[String; 3], String> =
-            self.cells.iter().map(|cell| (key(cell), self.format_cell(cell))).collect();
+            self.cells.iter().map(|cell| (key_of(cell), self.format_cell(cell))).collect();
         let mut table = Table::new(self.corner_title(&metrics), &columns);
         for row in &rows {
             let cell_text = |column: &String| {

@@ -43,8 +43,8 @@ pub fn table_ids() -> Vec<&'static str> {
     ids
 }
 
-/// Returns the numbers that match every condition that is not `None`. `model` is a part of the
-/// model's name, ignoring case.
+/// Returns the published numbers that match every argument that is not `None`. `model` is a part of
+/// the model's name. Upper and lower case are not distinguished in `model` and `language`.
 ///
 /// ```
 /// let rows = results::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));

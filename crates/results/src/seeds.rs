@@ -81,7 +81,8 @@ impl SeedSummary {
     }
 }
 
-/// Returns the numbers of each metric, sorted by language code, with the average last.
+/// Computes the numbers of each metric over `seeds`. Within a metric, the numbers are sorted by
+/// language code, with the average last.
 fn measured_numbers(model: &str, setting: &str, seeds: &[Metrics<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for (metric, by_language) in seeds.first().into_iter().flatten() {

@@ -27,7 +27,8 @@ pub fn rng_for(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash_stream(seed, stream, index))
 }
 
-/// Returns a seed for another generator, such as libtorch's, from the hash that [`rng_for`] uses.
+/// Returns a seed for a generator of another library, such as libtorch. The seed is a part of the
+/// hash that [`rng_for`] uses.
 ///
 /// ```
 /// assert_ne!(shards::seed_for(42, "initial weights", 0), shards::seed_for(42, "queue", 0));

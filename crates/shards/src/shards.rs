@@ -270,7 +270,7 @@ impl Shards {
         Self { files: self.files.iter().filter(|file| predicate(file)).cloned().collect() }
     }
 
-    /// Calls `visit` for each non-blank line, in the order of the files.
+    /// Reads the files again, and calls `visit` for each non-blank line in the order of the files.
     ///
     /// # Errors
     /// The errors of [`open_with`](Self::open_with); [`Error::File`] for a file that changed since

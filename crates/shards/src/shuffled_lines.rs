@@ -30,7 +30,8 @@ pub struct ShuffleConfig {
     /// Limit of the uncompressed bytes of a block. A block ends with the line that reaches the
     /// limit.
     pub bytes: usize,
-    /// Number of shards that are read alternately, to mix lines of different shards.
+    /// Number of shards that are open at a time and provide lines alternately, to mix lines of
+    /// different shards.
     pub open_shards: usize,
 }
 

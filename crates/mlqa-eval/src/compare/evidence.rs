@@ -134,7 +134,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let mean = sum / count;
     let (means, (low, high)) = config.means_and_interval(&differences);
     // Rounding depends on the order of the terms, so two sums of equal exact value can differ in
-    // the last digits.
+    // the last digits. The tolerance makes such sums equal.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;

@@ -9,7 +9,7 @@ use crate::{
 /// Difference of two runs in one metric on one question file, in percent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunDifference {
-    /// Name of the question file.
+    /// Name of the question file; see the argument `data` of [`compare_runs`].
     pub data: String,
     /// `f1` or `em`.
     pub metric: &'static str,
@@ -25,7 +25,7 @@ pub struct RunDifference {
     /// Half width of the 95 % confidence interval of `predictions` over seeds; `None` for a single
     /// seed.
     pub predictions_half_width: Option<f64>,
-    /// Mean over questions of the second run's score minus the first run's score.
+    /// The second run's score minus the first run's score, averaged over questions.
     pub difference: f64,
     /// Lower end of the difference's bootstrap interval.
     pub low: f64,

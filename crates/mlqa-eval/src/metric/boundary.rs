@@ -63,7 +63,7 @@ pub struct BoundaryCounts {
 }
 
 impl BoundaryCounts {
-    /// Counts the classes returned by [`boundary_classes`].
+    /// Counts the pairs returned by [`boundary_classes`].
     pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
         let mut counts = Self::default();
         for (class, elsewhere) in classes {
@@ -148,7 +148,8 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
     }
 }
 
-/// Counts predictions by class, using the best candidates of n-best lists.
+/// Counts predictions by boundary class. The prediction for a question is the first candidate of
+/// its n-best list.
 ///
 /// Interpretation: *From Good to Best* counts boundary errors without defining the classes. Here,
 /// spans are compared by position. Before the comparison, the text that `rules` delete is stripped
@@ -157,7 +158,8 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 /// are therefore equal after normalisation.
 ///
 /// With several gold answers, the best class in the order of [`BoundaryClass`] counts. A question
-/// is `unanswered` if its n-best list is missing or empty, or if the answer is an empty text.
+/// is `unanswered` if its n-best list is missing or empty, if [`NBest::null`] is true, or if the
+/// text of the first candidate is empty.
 ///
 /// # Errors
 /// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
@@ -175,11 +177,11 @@ pub fn count_boundaries(
     Ok(BoundaryCounts::of(&classes))
 }
 
-/// Returns the class of every question in file order, computed from answer texts; `None` for
-/// unanswered questions.
+/// Returns the boundary class of the prediction for each question, in file order; `None` for
+/// unanswered questions. `predictions` are texts, so their positions are searched in the contexts.
 ///
 /// The second value of each pair is true if the class is not `Exact`, but the text equals a gold
-/// answer after normalisation. [`BoundaryCounts::of`] counts the result.
+/// answer after normalisation. [`BoundaryCounts::of`] counts the returned pairs.
 ///
 /// Interpretation: for a text that occurs several times in its context, the occurrence with the
 /// best class counts; a text that does not occur is `Disjoint`.
@@ -251,8 +253,9 @@ fn classify<'a>(
 
 /// Formats a Markdown table of the boundary classes of several runs.
 ///
-/// Each language has a row per run with counts and shares (percent) of the five classes; the sum
-/// over languages comes last. A run without scores in a language has no row for this language.
+/// Each language has a row per run with the counts and percentages of the five classes. The last
+/// rows have the sums over languages. A run without scores in a language has no row for this
+/// language.
 pub(crate) fn boundary_table(runs: &[(&str, BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);

@@ -115,8 +115,8 @@ pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// Calls `take` with the lower case of a character other than Σ, whose lower case depends on its
-/// neighbours.
+/// Calls `take` with the lower case of a character. Σ is not supported, because its lower case
+/// depends on its neighbours.
 pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
     if c.is_ascii() {
         take(c.to_ascii_lowercase());

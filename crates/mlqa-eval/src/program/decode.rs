@@ -112,8 +112,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print(&format!("{} questions, {row_count} rows\n", dataset.questions.len()))
 }
 
-/// Warns if windows and decoding follow different programs, because the answers would then match
-/// neither program.
+/// Prints a warning if the windows are not those of the program that decoding follows, because the
+/// answers would then match neither program. `source` is the program of the windows.
 fn warn_if_windows_differ(args: &Args, source: Option<&str>) {
     let program = args.cut.program();
     if let Some(source) = source.filter(|&source| source != program) {

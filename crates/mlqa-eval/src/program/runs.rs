@@ -35,7 +35,7 @@ pub struct RunsArgs {
 }
 
 impl RunsArgs {
-    /// Compares the runs on every question file for which both have predictions.
+    /// Compares the two runs on every question file for which both runs have predictions.
     pub fn compare(&self) -> Result<Vec<RunDifference>, Failure> {
         let data = self.data.as_deref().unwrap_or(Path::new("-"));
         let config = self.resampling.config();

@@ -77,7 +77,7 @@ pub struct RowReader {
 }
 
 impl RowReader {
-    /// Opens the file's tensor `name`.
+    /// Opens a safetensors file and finds the tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };

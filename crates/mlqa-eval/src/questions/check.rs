@@ -18,7 +18,7 @@ pub enum FindingKind {
     Format,
     /// The file has no question.
     NoQuestions,
-    /// Another question of the file has the same id.
+    /// An earlier question of the file has the same id as this question.
     DuplicateId,
     /// The text of a question, an id or a context is empty or white space.
     Empty,
@@ -264,8 +264,8 @@ impl<'a> Context<'a> {
         self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
     }
 
-    /// Returns kind and message of the error if the context does not have the answer `text` at code
-    /// point `start`.
+    /// Checks whether the context has the answer `text` at code point `start`. If not, returns the
+    /// kind and the message of the error.
     fn check_answer(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
         let start_byte = self.byte_positions.get(start).copied();
         if start_byte.is_some_and(|byte| self.has_text_at(text, byte)) {

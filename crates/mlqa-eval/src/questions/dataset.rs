@@ -193,7 +193,8 @@ impl Dataset {
         Form::Rows { version: self.version.clone(), rows }.into_squad()
     }
 
-    /// Writes [`Dataset::to_squad`], atomically. [`Dataset::read`] restores the same questions.
+    /// Writes the file returned by [`Dataset::to_squad`], atomically. [`Dataset::read`] restores
+    /// the same questions.
     ///
     /// # Errors
     /// [`Error::Write`]; [`Error::DuplicateQuestion`].

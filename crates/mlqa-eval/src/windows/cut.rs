@@ -362,12 +362,12 @@ impl<'a> WindowCutter<'a> {
         let tokenize = if is_run_qa { tokenize_as_is } else { tokenize };
 
         // Many questions share a context, so each distinct context is tokenised once.
-        let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
+        let mut index_by_context: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
         let mut first_questions: Vec<&Question> = Vec::new();
         let context_indices: Vec<usize> = questions
             .iter()
             .map(|question| {
-                *index.entry(&*question.context).or_insert_with(|| {
+                *index_by_context.entry(&*question.context).or_insert_with(|| {
                     first_questions.push(question);
                     first_questions.len() - 1
                 })

@@ -46,7 +46,7 @@ fn lower_bound(values: &[f32], n: usize) -> f32 {
     *maxima.select_nth_unstable_by(n.clamp(1, MAX_SORTED) - 1, order).1
 }
 
-/// Returns the same result as [`select_top`], for (position, value) pairs in any order.
+/// Selects the same values as [`select_top`]. `all` has (position, value) pairs in any order.
 fn select_by_sorting(
     mut all: Vec<(usize, f32)>,
     n: usize,

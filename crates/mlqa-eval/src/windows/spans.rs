@@ -1,4 +1,4 @@
-//! Spans of tokens and their scores, which both decoding modes share.
+//! Spans of tokens and their scores, for the default decoding mode and the mode `run_qa`.
 use std::borrow::Cow;
 
 use super::highest::select_top;

@@ -78,9 +78,9 @@ impl WordCache {
         })
     }
 
-    /// Returns the tokens of `text`, which equal the tokens of the unsplit text. `tokenize`
-    /// computes the tokens of a word. The result is `None` if a word's tokens may depend on its
-    /// neighbours.
+    /// Tokenises `text` word by word. The returned tokens equal those of the unsplit text.
+    /// `tokenize` computes the tokens of a word that is not in the cache. The result is `None` if a
+    /// word's tokens may depend on its neighbours.
     pub fn tokenize<E>(
         &self,
         text: &str,
@@ -95,6 +95,7 @@ impl WordCache {
             return Ok(None);
         }
         let mut tokens = Tokens::default();
+        // Number of code points before `part`.
         let mut at = 0;
         let mut rest = Some(text);
         while let Some(text) = rest {
