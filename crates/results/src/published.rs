@@ -17,7 +17,7 @@ pub struct Published {
     pub language: String,
     /// `f1`, `em`, `em@k`, `accuracy`, `p@1`, or the name of a count. Scores are in percent.
     pub metric: String,
-    /// The number as printed; `k` is expanded to thousands.
+    /// The number as printed. A printed `k` is expanded: `20k` is 20000.
     pub value: f64,
     /// Standard deviation or a remark on the number; often empty.
     #[serde(default)]

@@ -125,7 +125,7 @@ impl Manifest {
     /// [`Error::File`] naming the first file that is missing, changed or not in the manifest.
     pub fn check(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        let mut unlisted = files_in(folder)?;
+        let mut unlisted = list_files(folder)?;
         for (name, digest) in &self.files {
             let path = folder.join(name);
             if unlisted.remove(name).is_none() {
@@ -247,7 +247,7 @@ impl PreparedFolder {
     pub fn finish(self, preparation: Preparation) -> Result<Manifest> {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();
-        for (name, path) in files_in(folder)? {
+        for (name, path) in list_files(folder)? {
             let sync_error = |error: std::io::Error| Error::file(&path, error);
             File::open(&path).and_then(|file| file.sync_all()).map_err(sync_error)?;
             files.insert(name, FileDigest::of(&path)?);
@@ -324,7 +324,7 @@ fn relative_to_current_dir(path: PathBuf) -> PathBuf {
 }
 
 /// Lists all files in a folder and its subfolders, by relative path with the separator `/`.
-fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+fn list_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {

@@ -29,8 +29,8 @@ impl PublishedComparison {
 /// Only values on MLQA and XQuAD are used. Each value of table `000-1` is compared with the cell
 /// whose context language is English and whose question language is the value's language. The
 /// values of all other tables are compared with the diagonal: contexts and questions are in the
-/// value's language. Published averages are skipped, because several differ from the mean of their
-/// row.
+/// value's language. Published averages are skipped, because several of them differ from the mean
+/// of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};

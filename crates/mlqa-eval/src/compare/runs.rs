@@ -89,10 +89,10 @@ pub fn compare_runs(
     config: &Resampling,
 ) -> Result<[RunDifference; 2], Error> {
     dataset.check_scorable()?;
-    let scores = |seeds: &[Predictions]| -> Result<Vec<Vec<QuestionScore>>, Error> {
+    let score_seeds = |seeds: &[Predictions]| -> Result<Vec<Vec<QuestionScore>>, Error> {
         seeds.iter().map(|seed| Ok(score(dataset, seed, rules)?.per_question)).collect()
     };
-    let [first, second] = [scores(runs[0])?, scores(runs[1])?];
+    let [first, second] = [score_seeds(runs[0])?, score_seeds(runs[1])?];
     let compare_metric =
         |(metric, value): (&'static str, MetricOf)| -> Result<RunDifference, Error> {
             // `by_question` averages each question's value over seeds. `by_seed` averages each seed's

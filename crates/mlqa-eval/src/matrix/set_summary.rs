@@ -98,17 +98,17 @@ impl Matrix {
     /// ```
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
         let matrices = map_sets(seeds, |set, files| {
-            let matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreMeans>| {
+            let build_matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreMeans>| {
                 let seeds = files.iter().map(|files| Self::of_scores("", *files, scores));
                 let seeds: Vec<Self> = seeds.collect();
                 Self::over_seeds(format!("{title}, {set}{rules}"), &seeds)
             };
             if files.iter().copied().flatten().any(|file| file.squad_scores().is_none()) {
-                return vec![(set.to_owned(), matrix("", FileScore::mlqa_scores))];
+                return vec![(set.to_owned(), build_matrix("", FileScore::mlqa_scores))];
             }
-            let squad = matrix(", SQuAD's English rules", FileScore::squad_scores);
+            let squad = build_matrix(", SQuAD's English rules", FileScore::squad_scores);
             let name = format!("{set}-mlqa-rules");
-            let mlqa = matrix(", MLQA's rules", FileScore::mlqa_scores);
+            let mlqa = build_matrix(", MLQA's rules", FileScore::mlqa_scores);
             vec![(set.to_owned(), squad), (name, mlqa)]
         });
         matrices.into_values().flatten().collect()

@@ -122,7 +122,7 @@ impl BoundaryCounts {
 
 /// Classifies the span `predicted` by its relation to `gold`; both are in code points of the
 /// context.
-fn span_class(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
+fn classify_span(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     if predicted == gold {
         BoundaryClass::Exact
     } else if predicted.start <= gold.start && predicted.end >= gold.end {
@@ -195,13 +195,13 @@ pub fn boundary_classes(
 ) -> Result<Vec<(Option<BoundaryClass>, bool)>, Error> {
     classify(dataset, rules, |question| {
         let text = predictions.get(&question.id)?;
-        Some((text, occurrences(&question.context, text)))
+        Some((text, find_occurrences(&question.context, text)))
     })
 }
 
 /// Returns the start of each occurrence of `text` in `context`, in code points; occurrences may
 /// overlap.
-fn occurrences(context: &str, text: &str) -> Vec<usize> {
+fn find_occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions
         .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
@@ -240,7 +240,7 @@ fn classify<'a>(
                 .iter()
                 .flat_map(|start| {
                     let predicted = span(*start, text);
-                    gold.iter().map(move |gold| span_class(&predicted, gold))
+                    gold.iter().map(move |gold| classify_span(&predicted, gold))
                 })
                 .min()
                 .unwrap_or(BoundaryClass::Disjoint);
@@ -256,7 +256,7 @@ fn classify<'a>(
 /// Each language has a row per run with the counts and percentages of the five classes. The last
 /// rows have the sums over languages. A run without scores in a language has no row for this
 /// language.
-pub(crate) fn boundary_table(runs: &[(&str, BTreeMap<Language, BoundaryCounts>)]) -> String {
+pub(crate) fn format_boundary_table(runs: &[(&str, BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
     let mut table = Table::new("language", columns).with_text_columns(&["run"]);

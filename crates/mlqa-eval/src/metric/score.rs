@@ -82,7 +82,7 @@ impl Score {
     /// Returns the output of the official scripts: `{"exact_match": 27.5, "f1":
     /// 50.14262371615313}`.
     pub fn official_json(&self) -> String {
-        let [exact_match, f1] = [self.exact_match, self.f1].map(python_float);
+        let [exact_match, f1] = [self.exact_match, self.f1].map(format_as_python);
         format!("{{\"exact_match\": {exact_match}, \"f1\": {f1}}}")
     }
 
@@ -251,7 +251,7 @@ fn count_common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize 
 
 /// Formats a float like Python's `repr`: the shortest digits that parse to the same value, `60.0`
 /// for whole numbers, and an exponent for absolute values below 1e-4 or of at least 1e16.
-pub(crate) fn python_float(value: f64) -> String {
+pub(crate) fn format_as_python(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
     }
@@ -313,7 +313,7 @@ mod tests {
             (1e16, "1e+16"),
             (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
         ] {
-            assert_eq!(python_float(value), text);
+            assert_eq!(format_as_python(value), text);
         }
     }
 }

@@ -158,21 +158,21 @@ impl TokenBuffer {
                 split_han,
                 pending_alef: false,
             };
-            normalized_chars(rules, text, |c| writer.write(c));
+            for_each_normalized_char(rules, text, |c| writer.write(c));
             writer.end();
             return;
         }
         let mut lowered = std::mem::take(&mut self.lowered);
         lowered.clear();
-        normalized_chars(rules, text, |c| lowered.push(c));
+        for_each_normalized_char(rules, text, |c| lowered.push(c));
         for piece in lowered.split(is_space) {
             self.push_without_articles(words, piece);
         }
         self.lowered = lowered;
     }
 
-    /// Replaces each article between word boundaries by a space. Word boundaries are those of
-    /// Python's `\w`, so a combining mark ends a word.
+    /// Appends the tokens of `piece`, after each article between word boundaries is replaced by a
+    /// space. Word boundaries are those of Python's `\w`, so a combining mark ends a word.
     fn push_without_articles(&mut self, articles: &[&str], piece: &str) {
         let mut pushed_end = 0;
         let mut at = 0;
@@ -203,7 +203,7 @@ impl Normalization {
 }
 
 /// Calls `take` with each character of the lower-cased text that normalisation does not delete.
-fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
+fn for_each_normalized_char(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
     let mut emit = |c, unchanged: bool| {
         if unchanged || !rules.deletes(c) {
             take(c);

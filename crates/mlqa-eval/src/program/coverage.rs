@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return print(&format_json(&compute_coverage(&args.questions, &args.text)?)?);
     }
     let mut coverages: BTreeMap<TableLanguage, Coverage> = BTreeMap::new();
-    for (name, text) in question_and_text_files(args)? {
+    for (name, text) in find_question_and_text_files(args)? {
         let coverage = compute_coverage(&language_file(&args.questions, &name.to_string()), &text)?;
         coverages.insert(TableLanguage(name.question), coverage);
     }
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Returns the question files whose language has a text file, with the path of the text file.
-fn question_and_text_files(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
+fn find_question_and_text_files(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
     let has_context = |name: &DatasetName| name.context == args.context;
     let with_text_file = |name: DatasetName| {
         let text = language_file(&args.text, &format!("triples.{}.txt", name.question));

@@ -14,8 +14,8 @@ const FILE_NAME: &str = "questions.json";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
     /// Path of the question file (SQuAD-style JSON). Bytes that are not UTF-8 are replaced when the
-    /// path is written. Reports search the run folder for the last components of this path, so
-    /// replaced bytes in the run folder's own path do no harm.
+    /// path is written. `qa-report` searches the run folder for the last components of this path,
+    /// so replaced bytes in the path of the run folder itself do no harm.
     #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.

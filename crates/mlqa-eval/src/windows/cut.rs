@@ -446,7 +446,7 @@ impl QuestionCutter<'_> {
             }
             _ => None,
         };
-        let spans = window_spans(self.context.ids.len(), budget, config.doc_stride);
+        let spans = split_into_spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
             let mut window = self.build_window(from, to);
@@ -499,7 +499,7 @@ impl QuestionCutter<'_> {
 /// Returns the range `[from, to)` of each window over `len` context tokens. Windows have up to
 /// `budget` tokens, and adjacent windows share `overlap < budget` of them. If there are no tokens,
 /// the result is one empty window.
-fn window_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
+fn split_into_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
     loop {
@@ -556,10 +556,10 @@ mod tests {
 
     #[test]
     fn windows_overlap_by_doc_stride_and_cover_everything() {
-        assert_eq!(window_spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
-        assert_eq!(window_spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
-        assert_eq!(window_spans(4, 4, 2), [(0, 4)]);
-        assert_eq!(window_spans(0, 4, 2), [(0, 0)]);
+        assert_eq!(split_into_spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
+        assert_eq!(split_into_spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
+        assert_eq!(split_into_spans(4, 4, 2), [(0, 4)]);
+        assert_eq!(split_into_spans(0, 4, 2), [(0, 0)]);
     }
 
     #[test]

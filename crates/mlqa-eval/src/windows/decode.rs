@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use ndarray::{ArrayBase, Data, Ix1};
 use rayon::prelude::*;
 
-use super::run_qa::run_qa_answers;
+use super::run_qa::decode_like_run_qa;
 use super::spans::{ByteIndex, Row, Span, softmax};
 use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window, WindowScore};
 
@@ -104,7 +104,7 @@ where
         }
         match config.compatible {
             None => decode_question(question, &rows, config, max_answers),
-            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, max_answers),
+            Some(Compatible::RunQa) => decode_like_run_qa(question, &rows, config, max_answers),
         }
     };
     questions.par_iter().zip(rows).map(|pair| decode_rows(pair).map(&result)).collect()
@@ -141,7 +141,7 @@ fn decode_question(
     for count in [first_count, spans.len()] {
         let Some(best) = spans.get_mut(..count) else { continue };
         best.sort_unstable_by(best_first);
-        candidates = distinct_answers(question, rows, best, max_answers);
+        candidates = select_distinct(question, rows, best, max_answers);
         if candidates.len() == max_answers {
             break;
         }
@@ -165,7 +165,7 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
 }
 
 /// Returns the answers of the first `n` spans that have distinct texts.
-fn distinct_answers(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
+fn select_distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context, n);
     let mut texts: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();

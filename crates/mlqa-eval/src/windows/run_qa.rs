@@ -6,7 +6,7 @@ use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
 /// Decodes the answers to one question like `postprocess_qa_predictions`. If `max_answers` is less
 /// than `n_best`, the list may have only the first answer.
-pub(crate) fn run_qa_answers(
+pub(crate) fn decode_like_run_qa(
     question: &Question,
     rows: &[Row<'_>],
     config: &DecodeConfig,
