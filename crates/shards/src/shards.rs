@@ -311,9 +311,9 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     if let Some(manifest) = Manifest::read(path)? {
         let name = |file: &PathBuf| file.strip_prefix(path).ok()?.to_str().map(str::to_owned);
-        let n_before = files.len();
+        let previous_count = files.len();
         add_files(&path.join("train"), files)?;
-        for file in files.iter().skip(n_before) {
+        for file in files.iter().skip(previous_count) {
             match name(file).and_then(|name| manifest.files.get(&name)) {
                 Some(digest) => digest.check(file)?,
                 None => return Err(Error::file(file, NOT_LISTED)),

@@ -82,6 +82,7 @@ impl TokenBuffer {
     /// Returns the size of the multiset intersection with `other_buffer`, which must have at most
     /// 64 tokens.
     pub fn count_common_with_short(&self, other_buffer: &Self) -> usize {
+        // Bit `k` is set if token `k` of `other_buffer` is already paired with a token.
         let mut used = 0_u64;
         for token in &self.tokens {
             let matches = |other: &Token| {

@@ -256,8 +256,8 @@ impl Dataset {
 
     /// Returns [`Error::DuplicateQuestion`] if ids are not unique.
     fn check_ids(&self) -> Result<(), Error> {
-        let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
-        let duplicate = self.questions.iter().find(|question| !seen.insert(&question.id));
+        let mut seen_ids: HashSet<&str, ahash::RandomState> = HashSet::default();
+        let duplicate = self.questions.iter().find(|question| !seen_ids.insert(&question.id));
         duplicate.map_or(Ok(()), |Question { id, .. }| {
             Err(Error::DuplicateQuestion { path: self.path.clone(), id: id.clone() })
         })

@@ -50,15 +50,15 @@ impl Form {
             Ok(file) => return Ok(Self::Squad(file)),
             Err(error) => error,
         };
-        let first = FirstRow::of(text);
-        let has = |key| first.keys.contains_key(key);
+        let first_row = FirstRow::of(text);
+        let has = |key| first_row.keys.contains_key(key);
         if has("question_text") {
             let message =
                 format!("rows of TyDi's primary task are not supported; expected {EXPECTED}");
             return Err(Error::Content { path: path.to_path_buf(), message });
         }
         let has_question = ["context", "question"].into_iter().any(has);
-        let (version, rows) = match first.kind {
+        let (version, rows) = match first_row.kind {
             RowContainer::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
             RowContainer::Data if has_question => {
                 let file: RowsFile = parse_json(text, path, EXPECTED)?;

@@ -48,7 +48,7 @@ pub(crate) fn decode_like_run_qa(
         spans.extend(null_span);
     }
     let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
-    add_empty(&mut candidates, rows);
+    insert_empty_candidate(&mut candidates, rows);
     softmax(&mut candidates);
     Ok(build_list(candidates))
 }
@@ -72,7 +72,7 @@ fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Spa
 }
 
 /// Inserts a candidate with the text `empty` if there are no candidates, or only one without text.
-fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
+fn insert_empty_candidate(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     let has_no_text = match candidates.as_slice() {
         [] => true,
         [only] => only.text.is_empty(),

@@ -179,12 +179,12 @@ impl ByteIndex {
 
     /// Returns the code points `from..to`; empty if out of range.
     pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
-        let byte = |at: usize| match self {
+        let byte_at = |at: usize| match self {
             Self::Bytes => Some(at),
             Self::Starts(starts) => starts.get(at).copied(),
             Self::Counted => byte_offsets(text).nth(at),
         };
-        match (byte(from), byte(to)) {
+        match (byte_at(from), byte_at(to)) {
             (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
             _ => "",
         }
