@@ -114,9 +114,9 @@ impl PrintedTable {
         columns.sort_by_key(|column| column == "avg");
         let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
         let metrics = metrics.fold(Vec::new(), push_unique);
-        let key = |c: &Cell| [c.number.metric.clone(), self.row_title(c), self.column_title(c)];
+        let key_of = |c: &Cell| [c.number.metric.clone(), self.row_title(c), self.column_title(c)];
         let texts_by_key: BTreeMap<[String; 3], String> =
-            self.cells.iter().map(|cell| (key(cell), self.format_cell(cell))).collect();
+            self.cells.iter().map(|cell| (key_of(cell), self.format_cell(cell))).collect();
         let mut table = Table::new(self.corner_title(&metrics), &columns);
         for row in &rows {
             let cell_text = |column: &String| {
@@ -142,17 +142,14 @@ impl PrintedTable {
     /// # Errors
     /// [`Error::Table`] if a number is not finite.
     pub fn to_json(&self) -> Result<String> {
+        let table_error = |message: String| Error::Table { id: self.id.clone(), message };
         if let Some(cell) = self.cells.iter().find(|cell| !cell.number.value.is_finite()) {
             let Measured { model, metric, value, .. } = &cell.number;
-            let message = format!("`{metric}` of `{model}` is {value}");
-            return Err(Error::Table { id: self.id.clone(), message });
+            return Err(table_error(format!("`{metric}` of `{model}` is {value}")));
         }
         let rows: Result<Vec<String>, _> = self.cells.iter().map(serde_json::to_string).collect();
-        let json_error = |error: serde_json::Error| Error::Table {
-            id: self.id.clone(),
-            message: error.to_string(),
-        };
-        Ok(format!("[\n{}\n]\n", rows.map_err(json_error)?.join(",\n")))
+        let rows = rows.map_err(|error| table_error(error.to_string()))?;
+        Ok(format!("[\n{}\n]\n", rows.join(",\n")))
     }
 
     fn corner_title(&self, metrics: &[&str]) -> String {

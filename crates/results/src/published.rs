@@ -17,7 +17,7 @@ pub struct Published {
     pub language: String,
     /// `f1`, `em`, `em@k`, `accuracy`, `p@1`, or the name of a count. Scores are in percent.
     pub metric: String,
-    /// The number as printed; `k` is expanded to thousands.
+    /// The number as printed. A printed `k` is expanded: `20k` is 20000.
     pub value: f64,
     /// Standard deviation or a remark on the number; often empty.
     #[serde(default)]
@@ -43,8 +43,8 @@ pub fn table_ids() -> Vec<&'static str> {
     ids
 }
 
-/// Returns the numbers that match every condition that is not `None`. `model` is a part of the
-/// model's name, ignoring case.
+/// Returns the published numbers that match every argument that is not `None`. `model` is a part of
+/// the model's name. Upper and lower case are not distinguished in `model` and `language`.
 ///
 /// ```
 /// let rows = results::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));

@@ -72,17 +72,18 @@ impl SeedSummary {
     /// average has the language code `avg`, as in the papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         if self.seeds.len() < 2 {
-            return measured_numbers(model, setting, &self.seeds);
+            return summarize_metrics(model, setting, &self.seeds);
         }
-        let mut numbers = measured_numbers(&format!("{model} (avg)"), setting, &self.seeds);
+        let mut numbers = summarize_metrics(&format!("{model} (avg)"), setting, &self.seeds);
         let best = std::slice::from_ref(&self.best);
-        numbers.extend(measured_numbers(&format!("{model} (max)"), setting, best));
+        numbers.extend(summarize_metrics(&format!("{model} (max)"), setting, best));
         numbers
     }
 }
 
-/// Returns the numbers of each metric, sorted by language code, with the average last.
-fn measured_numbers(model: &str, setting: &str, seeds: &[Metrics<f64>]) -> Vec<Measured> {
+/// Computes the numbers of each metric over `seeds`. Within a metric, the numbers are sorted by
+/// language code, with the average last.
+fn summarize_metrics(model: &str, setting: &str, seeds: &[Metrics<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for (metric, by_language) in seeds.first().into_iter().flatten() {
         let number = |code: &str, name: &str| {

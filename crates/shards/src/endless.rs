@@ -85,7 +85,7 @@ impl<S: ExampleSource> ExampleSource for Endless<S> {
         self.source.seek(position.position)
     }
 
-    /// Returns the number of examples in an epoch of the source.
+    /// Returns the number of examples in an epoch of the repeated source.
     fn example_count(&self) -> Option<u64> {
         self.source.example_count()
     }

@@ -47,8 +47,8 @@ impl ParquetRows {
         Ok(true)
     }
 
-    /// Moves to the position after the first `count` rows; returns `false` if the file has fewer
-    /// rows. Skipped row groups are not read.
+    /// Moves to the position after the first `count` rows of the file; returns `false` if the file
+    /// has fewer rows. Skipped row groups are not read.
     pub(crate) fn seek(&mut self, mut count: u64) -> Result<bool, String> {
         (self.next_group, self.rows) = (0, None);
         let groups = self.file.metadata().row_groups();

@@ -13,6 +13,8 @@ use crate::{Error, Result};
 
 /// File name of the manifest.
 const MANIFEST: &str = "manifest.json";
+/// Error of a file that is in a prepared folder but not in its manifest.
+pub(crate) const NOT_LISTED: &str = "not listed in manifest.json; move it out of the folder";
 
 /// Prefix of the names of all manifest formats.
 const FORMAT_PREFIX: &str = "polyqa-prepared/";
@@ -43,6 +45,22 @@ impl FileDigest {
         let mut hash = Sha256::new();
         let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
         Ok(Self { bytes, sha256: to_hex(&hash.finalize()) })
+    }
+
+    /// Checks that the file `path` has this size and hash.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file cannot be read or has changed.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        let current = Self::of(path)?;
+        if current == *self {
+            return Ok(());
+        }
+        let reason = format!(
+            "changed since it was prepared: SHA-256 {}, expected {}; prepare the folder again",
+            current.sha256, self.sha256
+        );
+        Err(Error::file(path, reason))
     }
 }
 
@@ -107,7 +125,7 @@ impl Manifest {
     /// [`Error::File`] naming the first file that is missing, changed or not in the manifest.
     pub fn check(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        let mut unlisted = files_in(folder)?;
+        let mut unlisted = list_files(folder)?;
         for (name, digest) in &self.files {
             let path = folder.join(name);
             if unlisted.remove(name).is_none() {
@@ -117,9 +135,7 @@ impl Manifest {
         }
         unlisted.remove(MANIFEST);
         match unlisted.into_values().next() {
-            Some(path) => {
-                Err(Error::file(path, "not listed in manifest.json; move it out of the folder"))
-            }
+            Some(path) => Err(Error::file(path, NOT_LISTED)),
             None => Ok(()),
         }
     }
@@ -143,29 +159,8 @@ impl Manifest {
 
     /// Returns the path of the first input file that has changed or is missing.
     pub fn changed_input(&self) -> Option<&Path> {
-        let is_unchanged = |path: &Path, digest: &FileDigest| {
-            FileDigest::of(path).is_ok_and(|current| current == *digest)
-        };
-        let mut inputs = self.inputs.iter();
-        inputs.find(|(path, digest)| !is_unchanged(path, digest)).map(|(path, _)| path.as_path())
-    }
-}
-
-impl FileDigest {
-    /// Checks that the file `path` has this size and hash.
-    ///
-    /// # Errors
-    /// [`Error::File`] if the file cannot be read or has changed.
-    pub fn check(&self, path: &Path) -> Result<()> {
-        let current = Self::of(path)?;
-        if current == *self {
-            return Ok(());
-        }
-        let reason = format!(
-            "changed since it was prepared: SHA-256 {}, expected {}; prepare the folder again",
-            current.sha256, self.sha256
-        );
-        Err(Error::file(path, reason))
+        let changed = self.inputs.iter().find(|(path, digest)| digest.check(path).is_err());
+        changed.map(|(path, _)| path.as_path())
     }
 }
 
@@ -252,7 +247,7 @@ impl PreparedFolder {
     pub fn finish(self, preparation: Preparation) -> Result<Manifest> {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();
-        for (name, path) in files_in(folder)? {
+        for (name, path) in list_files(folder)? {
             let sync_error = |error: std::io::Error| Error::file(&path, error);
             File::open(&path).and_then(|file| file.sync_all()).map_err(sync_error)?;
             files.insert(name, FileDigest::of(&path)?);
@@ -329,7 +324,7 @@ fn relative_to_current_dir(path: PathBuf) -> PathBuf {
 }
 
 /// Lists all files in a folder and its subfolders, by relative path with the separator `/`.
-fn files_in(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+fn list_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {

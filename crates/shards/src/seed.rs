@@ -3,7 +3,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-fn stream_digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
+fn hash_stream(seed: u64, stream: &str, index: u64) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update(index.to_le_bytes());
@@ -24,16 +24,17 @@ fn stream_digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
 /// assert_ne!(draw("dropout", 3), draw("order", 3));
 /// ```
 pub fn rng_for(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
-    ChaCha8Rng::from_seed(stream_digest(seed, stream, index))
+    ChaCha8Rng::from_seed(hash_stream(seed, stream, index))
 }
 
-/// Returns a seed for another generator, such as libtorch's, from the hash that [`rng_for`] uses.
+/// Returns a seed for a generator of another library, such as libtorch. The seed is a part of the
+/// hash that [`rng_for`] uses.
 ///
 /// ```
 /// assert_ne!(shards::seed_for(42, "initial weights", 0), shards::seed_for(42, "queue", 0));
 /// ```
 pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
-    let [a, b, c, d, e, f, g, h, ..] = stream_digest(seed, stream, index);
+    let [a, b, c, d, e, f, g, h, ..] = hash_stream(seed, stream, index);
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 

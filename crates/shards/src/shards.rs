@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::line::{MAX_LINE_BYTES, is_blank, without_bom, without_line_end};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
+use crate::prepared::NOT_LISTED;
 use crate::{Error, Fingerprint, Manifest, Result};
 
 /// Description of the file names of shards, for error messages.
@@ -40,15 +41,15 @@ pub fn is_shard(name: &str) -> bool {
     !name.starts_with('.') && (is_text || name.ends_with(".parquet"))
 }
 
-/// Returns whether the shard is a Parquet file, which has rows instead of lines.
-fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
+/// Returns whether a file has the extension `expected`, in upper or lower case.
+fn has_extension(path: &Path, expected: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(expected))
 }
 
 /// Returns the term for a record of the shard in error messages: `row` for Parquet files, else
 /// `line`.
 fn record_term(path: &Path) -> &'static str {
-    if is_parquet(path) { "row" } else { "line" }
+    if has_extension(path, "parquet") { "row" } else { "line" }
 }
 
 /// One line of a shard. A row of a Parquet file is a JSON object with one member per column.
@@ -69,7 +70,7 @@ impl ShardLine<'_> {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name.to_ascii_lowercase();
         let stem = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
-        stem.unwrap_or(&name).ends_with(".jsonl") || is_parquet(self.path)
+        stem.unwrap_or(&name).ends_with(".jsonl") || has_extension(self.path, "parquet")
     }
 
     /// Parses the line as JSON, with or without a byte order mark.
@@ -90,7 +91,7 @@ impl ShardLine<'_> {
 #[derive(Clone, Debug)]
 pub struct ShardFile {
     path: PathBuf,
-    lines: u64,
+    line_count: u64,
     /// Number of uncompressed bytes.
     bytes: u64,
     /// SHA-256 of the uncompressed bytes.
@@ -111,7 +112,7 @@ impl ShardFile {
 
     /// Returns the number of non-blank lines, which are the examples.
     pub fn line_count(&self) -> u64 {
-        self.lines
+        self.line_count
     }
 
     /// Returns the number of uncompressed bytes; for a Parquet file, the number of bytes of its
@@ -126,7 +127,7 @@ impl ShardFile {
         visit: &mut dyn FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
     ) -> Result<Self> {
         let metadata = fs::metadata(path).map_err(|error| Error::file(path, error))?;
-        let (mut hash, mut lines, mut line) = (Sha256::new(), 0, Vec::new());
+        let (mut hash, mut line_count, mut line) = (Sha256::new(), 0, Vec::new());
         let mut reader = LineReader::open(path)?;
         while reader.read(&mut line)? {
             hash.update(&line);
@@ -134,12 +135,12 @@ impl ShardFile {
                 let line =
                     ShardLine { path, number: reader.n_lines, text: without_line_end(&line) };
                 visit(line).map_err(|reason| line.error(reason))?;
-                lines += 1;
+                line_count += 1;
             }
         }
         Ok(Self {
             path: path.to_owned(),
-            lines,
+            line_count,
             bytes: reader.n_bytes,
             digest: hash.finalize().into(),
             size_and_time: size_and_time(&metadata),
@@ -249,7 +250,7 @@ impl Shards {
         };
         let shard_files = files.iter().map(|path| ShardFile::scan(path, &mut visit));
         let shard_files: Arc<[ShardFile]> = shard_files.collect::<Result<_>>()?;
-        if shard_files.iter().all(|file| file.lines == 0) {
+        if shard_files.iter().all(|file| file.line_count == 0) {
             let reason = match files.len() - 1 {
                 0 => "the shard has no lines".to_owned(),
                 count => format!("this shard and {count} other shards have no lines"),
@@ -269,7 +270,7 @@ impl Shards {
         Self { files: self.files.iter().filter(|file| predicate(file)).cloned().collect() }
     }
 
-    /// Calls `visit` for each non-blank line, in the order of the files.
+    /// Reads the files again, and calls `visit` for each non-blank line in the order of the files.
     ///
     /// # Errors
     /// The errors of [`open_with`](Self::open_with); [`Error::File`] for a file that changed since
@@ -289,7 +290,7 @@ impl Shards {
 
     /// Returns the number of non-blank lines of all files.
     pub fn line_count(&self) -> u64 {
-        self.files.iter().map(|file| file.lines).sum()
+        self.files.iter().map(|file| file.line_count).sum()
     }
 
     /// Adds the hash of each file's uncompressed content to the fingerprint, in the order of the
@@ -301,6 +302,7 @@ impl Shards {
     }
 }
 
+/// Appends a file, or the shards of a folder, to `files`.
 fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let file_error = |error: std::io::Error| Error::file(path, error);
     if !fs::metadata(path).map_err(file_error)?.is_dir() {
@@ -309,17 +311,12 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     }
     if let Some(manifest) = Manifest::read(path)? {
         let name = |file: &PathBuf| file.strip_prefix(path).ok()?.to_str().map(str::to_owned);
-        let n_before = files.len();
+        let previous_count = files.len();
         add_files(&path.join("train"), files)?;
-        for file in files.iter().skip(n_before) {
+        for file in files.iter().skip(previous_count) {
             match name(file).and_then(|name| manifest.files.get(&name)) {
                 Some(digest) => digest.check(file)?,
-                None => {
-                    return Err(Error::file(
-                        file,
-                        "not listed in manifest.json; move it out of the folder",
-                    ));
-                }
+                None => return Err(Error::file(file, NOT_LISTED)),
             }
         }
         return Ok(());
@@ -391,19 +388,14 @@ enum Input {
 impl LineReader {
     fn open(path: &Path) -> Result<Self> {
         let file_error = |error: std::io::Error| Error::file(path, error);
-        if is_parquet(path) {
+        if has_extension(path, "parquet") {
             return Self::open_parquet(path);
         }
         let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(file_error)?);
-        let has_extension = |expected: &str| {
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(expected))
-        };
-        let input = if has_extension("gz") {
-            Input::Compressed(Box::new(BufReader::with_capacity(
-                1 << 16,
-                MultiGzDecoder::new(file),
-            )))
-        } else if has_extension("zst") {
+        let input = if has_extension(path, "gz") {
+            let decoder = MultiGzDecoder::new(file);
+            Input::Compressed(Box::new(BufReader::with_capacity(1 << 16, decoder)))
+        } else if has_extension(path, "zst") {
             let decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(file_error)?;
             Input::Compressed(Box::new(BufReader::with_capacity(1 << 16, decoder)))
         } else {

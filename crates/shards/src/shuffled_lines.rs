@@ -30,7 +30,8 @@ pub struct ShuffleConfig {
     /// Limit of the uncompressed bytes of a block. A block ends with the line that reaches the
     /// limit.
     pub bytes: usize,
-    /// Number of shards that are read alternately, to mix lines of different shards.
+    /// Number of shards that are open at a time and provide lines alternately, to mix lines of
+    /// different shards.
     pub open_shards: usize,
 }
 
@@ -120,6 +121,7 @@ struct BlockReader {
 }
 
 struct OpenShard {
+    /// Index of the shard in [`Shards::files`].
     shard: usize,
     reader: LineReader,
 }
@@ -193,12 +195,12 @@ impl ShuffledLines {
         let mut order: Vec<usize> = (0..self.shards.files().len()).collect();
         order.shuffle(&mut rng);
         self.order = order.into();
-        self.next_block = Some(NextBlock::Idle(self.first_reader()));
+        self.next_block = Some(NextBlock::Idle(self.reader_at_epoch_start()));
         self.block = Block::default();
     }
 
     /// Creates a reader at the first line of the epoch.
-    fn first_reader(&self) -> BlockReader {
+    fn reader_at_epoch_start(&self) -> BlockReader {
         BlockReader {
             shards: self.shards.clone(),
             config: self.config.clone(),
@@ -247,7 +249,7 @@ impl ShuffledLines {
             );
         }
         let block_index = position.block;
-        let mut reader = BlockReader { opened, turn, block_index, ..self.first_reader() };
+        let mut reader = BlockReader { opened, turn, block_index, ..self.reader_at_epoch_start() };
         for &LinePosition { shard, byte, line } in &position.readers {
             let file = self.shards.files().get(shard);
             let file = file.ok_or_else(|| format!("there is no shard with index {shard}"))?;
@@ -258,9 +260,9 @@ impl ShuffledLines {
         self.block = Block { position, ..Block::default() };
         if returned_lines > 0 {
             self.advance_block()?;
-            let lines = self.block.lines.len();
-            if returned_lines > lines {
-                let error = format!("position {returned_lines} in a block of {lines} lines");
+            let line_count = self.block.lines.len();
+            if returned_lines > line_count {
+                let error = format!("position {returned_lines} in a block of {line_count} lines");
                 return Err(error.into());
             }
             self.block.position.returned_lines = returned_lines;
@@ -291,9 +293,9 @@ impl ShuffledLines {
                 self.next_block = Some(NextBlock::Reading(thread::spawn(read)));
                 Ok(())
             }
-            last_or_error => {
+            empty_or_error => {
                 self.next_block = Some(NextBlock::Idle(reader));
-                self.block = last_or_error?;
+                self.block = empty_or_error?;
                 Ok(())
             }
         }

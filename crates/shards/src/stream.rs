@@ -62,8 +62,8 @@ pub trait ExampleSource {
     /// A position between two examples of an epoch, stored in checkpoints.
     type Position: Serialize + DeserializeOwned;
 
-    /// Moves to the first example of an epoch, counted from 0. `rng` is the epoch's generator, for
-    /// sources that shuffle.
+    /// Moves to the first example of an epoch. `epoch` is the epoch's index, from 0. `rng` is the
+    /// epoch's random generator, for sources that shuffle.
     ///
     /// # Errors
     /// If the source cannot be read.

@@ -41,7 +41,7 @@ impl Resampling {
     }
 
     /// Creates the random generator of one sample of the randomisation test.
-    fn generator(&self, sample: usize) -> ChaCha8Rng {
+    fn create_generator(&self, sample: usize) -> ChaCha8Rng {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1 << 32));
         generator.set_stream(sample as u64);
         generator
@@ -134,7 +134,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let mean = sum / count;
     let (means, (low, high)) = config.means_and_interval(&differences);
     // Rounding depends on the order of the terms, so two sums of equal exact value can differ in
-    // the last digits.
+    // the last digits. The tolerance makes such sums equal.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
@@ -143,7 +143,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let nonzero: Vec<f64> =
         differences.into_iter().filter(|&difference| difference != 0.0).collect();
     let is_extreme_swap = |sample: &usize| {
-        let mut generator = config.generator(*sample);
+        let mut generator = config.create_generator(*sample);
         let mut total = 0.0;
         for block in nonzero.chunks(64) {
             let swap_bits = generator.next_u64();

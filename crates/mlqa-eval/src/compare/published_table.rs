@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{Error, Language, Matrix};
 
 /// Value of [`Published::language`] for averages over languages.
-const AVERAGE: &str = "avg";
+const AVERAGE_CODE: &str = "avg";
 
 /// A published value and the corresponding value of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,8 +29,8 @@ impl PublishedComparison {
 /// Only values on MLQA and XQuAD are used. Each value of table `000-1` is compared with the cell
 /// whose context language is English and whose question language is the value's language. The
 /// values of all other tables are compared with the diagonal: contexts and questions are in the
-/// value's language. Published averages are skipped, because several differ from the mean of their
-/// row.
+/// value's language. Published averages are skipped, because several of them differ from the mean
+/// of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
@@ -58,7 +58,7 @@ pub fn compare(table: &str, run: &Matrix) -> Result<Vec<PublishedComparison>, Er
         .into_iter()
         .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
         .filter(|row| row.metric == "f1" || row.metric == "em")
-        .filter(|row| row.language != AVERAGE)
+        .filter(|row| row.language != AVERAGE_CODE)
         .filter_map(|row| {
             let question: Language = row.language.parse().ok()?;
             let context = if table == "000-1" { Language::EN } else { question };

@@ -9,7 +9,7 @@ use crate::{
 /// Difference of two runs in one metric on one question file, in percent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunDifference {
-    /// Name of the question file.
+    /// Name of the question file; see the argument `data` of [`compare_runs`].
     pub data: String,
     /// `f1` or `em`.
     pub metric: &'static str,
@@ -25,7 +25,7 @@ pub struct RunDifference {
     /// Half width of the 95 % confidence interval of `predictions` over seeds; `None` for a single
     /// seed.
     pub predictions_half_width: Option<f64>,
-    /// Mean over questions of the second run's score minus the first run's score.
+    /// The second run's score minus the first run's score, averaged over questions.
     pub difference: f64,
     /// Lower end of the difference's bootstrap interval.
     pub low: f64,
@@ -89,42 +89,46 @@ pub fn compare_runs(
     config: &Resampling,
 ) -> Result<[RunDifference; 2], Error> {
     dataset.check_scorable()?;
-    let scores = |seeds: &[Predictions]| -> Result<Vec<Vec<QuestionScore>>, Error> {
+    let score_seeds = |seeds: &[Predictions]| -> Result<Vec<Vec<QuestionScore>>, Error> {
         seeds.iter().map(|seed| Ok(score(dataset, seed, rules)?.per_question)).collect()
     };
-    let [first, second] = [scores(runs[0])?, scores(runs[1])?];
-    let row = |(metric, value): (&'static str, MetricOf)| -> Result<RunDifference, Error> {
-        // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
-        // values over questions.
-        let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
-            let question_mean = |k: usize| {
-                MeanInterval::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean
+    let [first, second] = [score_seeds(runs[0])?, score_seeds(runs[1])?];
+    let compare_metric =
+        |(metric, value): (&'static str, MetricOf)| -> Result<RunDifference, Error> {
+            // `by_question` averages each question's value over seeds. `by_seed` averages each seed's
+            // values over questions.
+            let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
+                let question_mean = |k: usize| {
+                    MeanInterval::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean
+                };
+                (0..dataset.questions.len()).map(question_mean).collect()
             };
-            (0..dataset.questions.len()).map(question_mean).collect()
+            let by_seed = |seeds: &[Vec<QuestionScore>]| {
+                MeanInterval::of(
+                    seeds.iter().map(|seed| MeanInterval::of(seed.iter().map(value)).mean),
+                )
+            };
+            let pairs: Vec<(f64, f64)> =
+                by_question(&first).into_iter().zip(by_question(&second)).collect();
+            let PairedTest { difference, p_randomisation, p_bootstrap } =
+                paired_test(&pairs, config)?;
+            let [baseline, predictions] = [by_seed(&first), by_seed(&second)];
+            Ok(RunDifference {
+                data: data.to_owned(),
+                metric,
+                questions: pairs.len(),
+                baseline: baseline.mean,
+                baseline_half_width: baseline.half_width,
+                predictions: predictions.mean,
+                predictions_half_width: predictions.half_width,
+                difference: difference.mean,
+                low: difference.low,
+                high: difference.high,
+                p_randomisation,
+                p_bootstrap,
+                p_holm: p_randomisation,
+            })
         };
-        let by_seed = |seeds: &[Vec<QuestionScore>]| {
-            MeanInterval::of(seeds.iter().map(|seed| MeanInterval::of(seed.iter().map(value)).mean))
-        };
-        let pairs: Vec<(f64, f64)> =
-            by_question(&first).into_iter().zip(by_question(&second)).collect();
-        let PairedTest { difference, p_randomisation, p_bootstrap } = paired_test(&pairs, config)?;
-        let [baseline, predictions] = [by_seed(&first), by_seed(&second)];
-        Ok(RunDifference {
-            data: data.to_owned(),
-            metric,
-            questions: pairs.len(),
-            baseline: baseline.mean,
-            baseline_half_width: baseline.half_width,
-            predictions: predictions.mean,
-            predictions_half_width: predictions.half_width,
-            difference: difference.mean,
-            low: difference.low,
-            high: difference.high,
-            p_randomisation,
-            p_bootstrap,
-            p_holm: p_randomisation,
-        })
-    };
     let [f1, em] = METRICS;
-    Ok([row(f1)?, row(em)?])
+    Ok([compare_metric(f1)?, compare_metric(em)?])
 }

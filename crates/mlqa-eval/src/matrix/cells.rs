@@ -117,18 +117,18 @@ impl Matrix {
         self.cells.is_empty()
     }
 
-    /// Iterates over (context, question, cell), sorted by context and question in [`TableLanguage`].
-    /// The answer is in the language of the context.
+    /// Iterates over (context, question, cell), sorted by context and question in the order of
+    /// [`TableLanguage`]. The answer is in the language of the context.
     pub fn cells(&self) -> impl Iterator<Item = (Language, Language, &Cell)> {
         self.cells.iter().map(|((context, question), cell)| (context.0, question.0, cell))
     }
 
-    /// Returns the context languages (table rows) in [`TableLanguage`].
+    /// Returns the context languages (table rows) in the order of [`TableLanguage`].
     pub fn context_languages(&self) -> Vec<Language> {
         sorted_languages(self.cells.keys().map(|&(context, _)| context))
     }
 
-    /// Returns the question languages (table columns) in [`TableLanguage`].
+    /// Returns the question languages (table columns) in the order of [`TableLanguage`].
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};

@@ -42,16 +42,6 @@ impl Metric {
     }
 }
 
-/// Returns the averages of a matrix with their names.
-fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] {
-    [
-        ("XLT (diagonal)", matrix.xlt()),
-        ("G-XLT (all cells)", matrix.gxlt()),
-        ("off the diagonal", matrix.off_diagonal()),
-        ("English context, other questions", matrix.english_context()),
-    ]
-}
-
 impl Matrix {
     /// Returns Markdown tables of F1 and EM (rows are contexts, columns are questions) and the
     /// averages.
@@ -74,7 +64,12 @@ impl Matrix {
             let _ = write!(out, "\n## {}\n\n{table}", metric.name());
         }
         let mut table = Table::new("average", ["cells", "F1", "EM"]);
-        for (name, average) in averages(self) {
+        for (name, average) in [
+            ("XLT (diagonal)", self.xlt()),
+            ("G-XLT (all cells)", self.gxlt()),
+            ("off the diagonal", self.off_diagonal()),
+            ("English context, other questions", self.english_context()),
+        ] {
             if let Some(Average { f1, em, cells }) = average {
                 table.add_row(name, [cells.to_string(), format!("{f1:.2}"), format!("{em:.2}")]);
             }
@@ -82,9 +77,7 @@ impl Matrix {
         let _ = write!(out, "\n## Averages\n\nEach cell counts once.\n\n{table}");
         out
     }
-}
 
-impl Matrix {
     /// Writes `matrix.md` and `matrix.json` to a folder. Both files are written completely before
     /// one of them is renamed to its final name.
     ///

@@ -62,14 +62,9 @@ impl Matrix {
     ) -> Self {
         let mut matrix = Self::new(title);
         for file in files {
-            if let (None, Some(scores_of_file)) =
-                (matrix.get(file.context, file.question), scores(file))
-            {
-                matrix.insert(
-                    file.context,
-                    file.question,
-                    Cell::of(scores_of_file, file.questions),
-                );
+            let &FileScore { context, question, questions, .. } = file;
+            if let (None, Some(means)) = (matrix.get(context, question), scores(file)) {
+                matrix.insert(context, question, Cell::of(means, questions));
             }
         }
         matrix
@@ -102,18 +97,18 @@ impl Matrix {
     /// assert_eq!(matrices["xquad"].title, "a run, xquad, SQuAD's English rules");
     /// ```
     pub fn by_set(title: &str, seeds: &[&SetScores]) -> BTreeMap<String, Self> {
-        let matrices = by_set(seeds, |set, files| {
-            let matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreMeans>| {
+        let matrices = map_sets(seeds, |set, files| {
+            let build_matrix = |rules: &str, scores: fn(&FileScore) -> Option<ScoreMeans>| {
                 let seeds = files.iter().map(|files| Self::of_scores("", *files, scores));
                 let seeds: Vec<Self> = seeds.collect();
                 Self::over_seeds(format!("{title}, {set}{rules}"), &seeds)
             };
             if files.iter().copied().flatten().any(|file| file.squad_scores().is_none()) {
-                return vec![(set.to_owned(), matrix("", FileScore::mlqa_scores))];
+                return vec![(set.to_owned(), build_matrix("", FileScore::mlqa_scores))];
             }
-            let squad = matrix(", SQuAD's English rules", FileScore::squad_scores);
+            let squad = build_matrix(", SQuAD's English rules", FileScore::squad_scores);
             let name = format!("{set}-mlqa-rules");
-            let mlqa = matrix(", MLQA's rules", FileScore::mlqa_scores);
+            let mlqa = build_matrix(", MLQA's rules", FileScore::mlqa_scores);
             vec![(set.to_owned(), squad), (name, mlqa)]
         });
         matrices.into_values().flatten().collect()
@@ -189,7 +184,7 @@ impl SetSummary {
     /// Aggregates each evaluation set over several seeds. `control` has the scores of a control run
     /// for the same seeds; it may be empty.
     pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
-        by_set(seeds, |set, files| {
+        map_sets(seeds, |set, files| {
             Self::over_seeds(files).with_difference(files, &files_of(control, set))
         })
     }
@@ -200,22 +195,19 @@ impl SetSummary {
     pub fn with_difference<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
         let em = |seeds: &[F]| language_means(seeds, |file| Some(file.em));
         let average = |seed: &BTreeMap<String, MeanInterval>| seed.get(AVERAGE).map(|em| em.mean);
-        let pairs: Option<Vec<(f64, f64)>> = em(seeds)
+        let differences: Option<Vec<f64>> = em(seeds)
             .iter()
             .zip(&em(control))
-            .map(|(run_em, control_em)| average(run_em).zip(average(control_em)))
+            .map(|(run_em, control_em)| Some(average(run_em)? - average(control_em)?))
             .collect();
-        let pairs = pairs.filter(|pairs| !pairs.is_empty());
-        let differences = |pairs: Vec<(f64, f64)>| {
-            pairs.into_iter().map(|(run_em, control_em)| run_em - control_em)
-        };
-        Self { difference: pairs.map(|pairs| MeanInterval::of(differences(pairs))), ..self }
+        let differences = differences.filter(|differences| !differences.is_empty());
+        Self { difference: differences.map(MeanInterval::of), ..self }
     }
 }
 
 /// Computes a value for each evaluation set. The arguments of `value` are the set's name and, for
 /// every seed, the scores of the set's files.
-fn by_set<T>(
+fn map_sets<T>(
     seeds: &[&SetScores],
     value: impl Fn(&str, &[&[FileScore]]) -> T,
 ) -> BTreeMap<String, T> {

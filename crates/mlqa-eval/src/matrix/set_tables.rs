@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use results::{AVERAGE, ScoreMeans, Table, cell};
 
-use crate::metric::boundary_table;
+use crate::metric::format_boundary_table;
 use crate::{BoundaryCounts, Language, SetSummary, TableLanguage};
 
 /// Formats all tables of an evaluation set. All headings begin with the set's name.
@@ -23,10 +23,10 @@ use crate::{BoundaryCounts, Language, SetSummary, TableLanguage};
 /// assert!(!text.contains("best answers"));
 /// ```
 pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
-    let mut text = score_table(&format!("{set}, F1 / EM"), runs, |run| &run.scores);
+    let mut text = format_score_table(&format!("{set}, F1 / EM"), runs, |run| &run.scores);
     if runs.iter().any(|(_, run)| !run.squad.is_empty()) {
         let heading = format!("{set}, F1 / EM under SQuAD's English normalisation");
-        text.push_str(&score_table(&heading, runs, |run| &run.squad));
+        text.push_str(&format_score_table(&heading, runs, |run| &run.squad));
     }
     for (title, run) in runs {
         if let Some(difference) = &run.difference {
@@ -35,29 +35,25 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
         }
     }
     if runs.iter().any(|(_, run)| !run.top_k.is_empty()) {
-        text.push_str(&top_k_table(&format!("{set}, EM within the k best answers"), runs));
+        text.push_str(&format_top_k_table(&format!("{set}, EM within the k best answers"), runs));
     }
-    let counts: Vec<(&str, BTreeMap<Language, BoundaryCounts>)> = runs
-        .iter()
-        .map(|(title, run)| {
-            let by_code = run.boundary.iter();
-            (
-                *title,
-                by_code.filter_map(|(code, counts)| Some((code.parse().ok()?, *counts))).collect(),
-            )
-        })
-        .collect();
-    let counts: Vec<_> = counts.iter().map(|(title, counts)| (*title, counts)).collect();
-    let _ = write!(text, "\n### {set}, boundaries, all seeds\n\n{}", boundary_table(&counts));
+    let counts_by_language = |run: &SetSummary| -> BTreeMap<Language, BoundaryCounts> {
+        let by_code = run.boundary.iter();
+        by_code.filter_map(|(code, counts)| Some((code.parse().ok()?, *counts))).collect()
+    };
+    let counts: Vec<_> =
+        runs.iter().map(|(title, run)| (*title, counts_by_language(run))).collect();
+    let _ =
+        write!(text, "\n### {set}, boundaries, all seeds\n\n{}", format_boundary_table(&counts));
     text
 }
 
-fn score_table(
+fn format_score_table(
     heading: &str,
     runs: &[(&str, &SetSummary)],
     scores: fn(&SetSummary) -> &BTreeMap<String, ScoreMeans>,
 ) -> String {
-    let columns = column_codes(runs.iter().flat_map(|(_, run)| scores(run).keys()));
+    let columns = order_columns(runs.iter().flat_map(|(_, run)| scores(run).keys()));
     let mut table = Table::new("", &columns);
     for (title, run) in runs {
         table.add_row(*title, columns.iter().map(|column| cell(scores(run).get(column))));
@@ -65,14 +61,13 @@ fn score_table(
     format!("\n### {heading}\n\n{table}")
 }
 
-fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
-    let columns = column_codes(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
+fn format_top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
+    let columns = order_columns(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
     let mut table = Table::new("", std::iter::once("k".to_owned()).chain(columns.iter().cloned()));
     for (title, run) in runs {
-        let ks: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
-        let mut ks: Vec<&String> = ks.into_iter().collect();
-        ks.sort_by_key(|k| k.parse::<usize>().ok());
-        for k in ks {
+        let ks = run.top_k.values().flat_map(BTreeMap::keys);
+        let sorted: BTreeSet<(Option<usize>, &String)> = ks.map(|k| (k.parse().ok(), k)).collect();
+        for (_, k) in sorted {
             let em = |column| run.top_k.get(column)?.get(k).map(|em| format!("{em:.1}"));
             table.add_row(
                 *title,
@@ -83,8 +78,8 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     format!("\n### {heading}\n\n{table}")
 }
 
-/// Returns the columns: languages in [`TableLanguage`], then the average.
-fn column_codes<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+/// Returns the columns: languages in the order of [`TableLanguage`], then the average.
+fn order_columns<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let languages = codes.clone().filter(|code| *code != AVERAGE);
     let languages: BTreeSet<TableLanguage> =
         languages.filter_map(|code| code.parse().ok().map(TableLanguage)).collect();

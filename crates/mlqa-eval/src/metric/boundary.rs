@@ -63,7 +63,7 @@ pub struct BoundaryCounts {
 }
 
 impl BoundaryCounts {
-    /// Counts the classes returned by [`boundary_classes`].
+    /// Counts the pairs returned by [`boundary_classes`].
     pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
         let mut counts = Self::default();
         for (class, elsewhere) in classes {
@@ -87,7 +87,7 @@ impl BoundaryCounts {
     /// Returns the percentage of questions whose prediction has this class; 0 if there are no
     /// questions.
     pub fn percentage(&self, class: BoundaryClass) -> f64 {
-        self.percent(self.count(class))
+        self.percent_of_questions(self.count(class))
     }
 
     /// Returns the sum of two counts.
@@ -104,7 +104,7 @@ impl BoundaryCounts {
         }
     }
 
-    fn percent(&self, count: usize) -> f64 {
+    fn percent_of_questions(&self, count: usize) -> f64 {
         100.0 * count as f64 / self.questions().max(1) as f64
     }
 
@@ -122,7 +122,7 @@ impl BoundaryCounts {
 
 /// Classifies the span `predicted` by its relation to `gold`; both are in code points of the
 /// context.
-fn span_class(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
+fn classify_span(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     if predicted == gold {
         BoundaryClass::Exact
     } else if predicted.start <= gold.start && predicted.end >= gold.end {
@@ -148,7 +148,8 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
     }
 }
 
-/// Counts predictions by class, using the best candidates of n-best lists.
+/// Counts predictions by boundary class. The prediction for a question is the first candidate of
+/// its n-best list.
 ///
 /// Interpretation: *From Good to Best* counts boundary errors without defining the classes. Here,
 /// spans are compared by position. Before the comparison, the text that `rules` delete is stripped
@@ -157,7 +158,8 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 /// are therefore equal after normalisation.
 ///
 /// With several gold answers, the best class in the order of [`BoundaryClass`] counts. A question
-/// is `unanswered` if its n-best list is missing or empty, or if the answer is an empty text.
+/// is `unanswered` if its n-best list is missing or empty, if [`NBest::null`] is true, or if the
+/// text of the first candidate is empty.
 ///
 /// # Errors
 /// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
@@ -175,11 +177,11 @@ pub fn count_boundaries(
     Ok(BoundaryCounts::of(&classes))
 }
 
-/// Returns the class of every question in file order, computed from answer texts; `None` for
-/// unanswered questions.
+/// Returns the boundary class of the prediction for each question, in file order; `None` for
+/// unanswered questions. `predictions` are texts, so their positions are searched in the contexts.
 ///
 /// The second value of each pair is true if the class is not `Exact`, but the text equals a gold
-/// answer after normalisation. [`BoundaryCounts::of`] counts the result.
+/// answer after normalisation. [`BoundaryCounts::of`] counts the returned pairs.
 ///
 /// Interpretation: for a text that occurs several times in its context, the occurrence with the
 /// best class counts; a text that does not occur is `Disjoint`.
@@ -193,13 +195,13 @@ pub fn boundary_classes(
 ) -> Result<Vec<(Option<BoundaryClass>, bool)>, Error> {
     classify(dataset, rules, |question| {
         let text = predictions.get(&question.id)?;
-        Some((text, occurrences(&question.context, text)))
+        Some((text, find_occurrences(&question.context, text)))
     })
 }
 
 /// Returns the start of each occurrence of `text` in `context`, in code points; occurrences may
 /// overlap.
-fn occurrences(context: &str, text: &str) -> Vec<usize> {
+fn find_occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions
         .filter(|(_, (byte, _))| context.get(*byte..).is_some_and(|rest| rest.starts_with(text)))
@@ -207,6 +209,9 @@ fn occurrences(context: &str, text: &str) -> Vec<usize> {
         .collect()
 }
 
+/// Returns the classes of all questions like [`boundary_classes`]. `text_and_starts` returns the
+/// answer to a question and the code points of the context at which the answer may start; `None`
+/// for unanswered questions.
 fn classify<'a>(
     dataset: &'a Dataset,
     rules: Normalization,
@@ -235,7 +240,7 @@ fn classify<'a>(
                 .iter()
                 .flat_map(|start| {
                     let predicted = span(*start, text);
-                    gold.iter().map(move |gold| span_class(&predicted, gold))
+                    gold.iter().map(move |gold| classify_span(&predicted, gold))
                 })
                 .min()
                 .unwrap_or(BoundaryClass::Disjoint);
@@ -248,18 +253,20 @@ fn classify<'a>(
 
 /// Formats a Markdown table of the boundary classes of several runs.
 ///
-/// Each language has a row per run with counts and shares (percent) of the five classes; the sum
-/// over languages comes last. A run without scores in a language has no row for this language.
-pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
+/// Each language has a row per run with the counts and percentages of the five classes. The last
+/// rows have the sums over languages. A run without scores in a language has no row for this
+/// language.
+pub(crate) fn format_boundary_table(runs: &[(&str, BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
     let mut table = Table::new("language", columns).with_text_columns(&["run"]);
-    let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
+    let mut add_row = |language: &str, run: &str, counts: &BoundaryCounts| {
         let count_and_share = |count: usize, share: f64| format!("{count} ({share:.1})");
         let class_cell =
             |&class: &BoundaryClass| count_and_share(counts.count(class), counts.percentage(class));
         let classes = BoundaryClass::ALL.iter().map(class_cell);
-        let elsewhere = count_and_share(counts.elsewhere, counts.percent(counts.elsewhere));
+        let elsewhere =
+            count_and_share(counts.elsewhere, counts.percent_of_questions(counts.elsewhere));
         let first_cells = [run.to_owned(), counts.questions().to_string()];
         table.add_row(language, first_cells.into_iter().chain(classes).chain([elsewhere]));
     };
@@ -268,13 +275,13 @@ pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)
     for TableLanguage(language) in languages {
         for (run, counts) in runs {
             if let Some(counts) = counts.get(&language) {
-                row(language.as_str(), run, counts);
+                add_row(language.as_str(), run, counts);
             }
         }
     }
     for (run, counts) in runs {
         let all = counts.values().fold(BoundaryCounts::default(), |sum, counts| sum.plus(counts));
-        row("all", run, &all);
+        add_row("all", run, &all);
     }
     table.to_string()
 }

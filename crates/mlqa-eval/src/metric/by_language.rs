@@ -43,7 +43,7 @@ pub struct LanguageScores {
 }
 
 /// Returns the scores of each language; `None` if an id does not name a language.
-fn scores_by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
+fn compute_language_scores(questions: &[QuestionScore]) -> Option<LanguageScores> {
     let mut groups: BTreeMap<TableLanguage, Vec<&QuestionScore>> = BTreeMap::new();
     for question in questions {
         groups.entry(TableLanguage(language_of(&question.id)?)).or_default().push(question);
@@ -101,7 +101,7 @@ pub fn score_by_language(
     rules: Option<Normalization>,
 ) -> Result<(Score, Option<LanguageScores>), Error> {
     let score = score_with(dataset, predictions, rules)?;
-    match (rules, scores_by_language(&score.per_question)) {
+    match (rules, compute_language_scores(&score.per_question)) {
         (Some(Normalization::Mlqa(language)), Some(scores)) if scores.languages.len() > 1 => {
             Err(Error::SeveralLanguages { path: dataset.path.clone(), language })
         }

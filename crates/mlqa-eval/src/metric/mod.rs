@@ -11,7 +11,7 @@ mod token_buffer;
 mod top_k;
 pub(crate) mod unicode;
 
-pub(crate) use boundary::boundary_table;
+pub(crate) use boundary::format_boundary_table;
 pub use boundary::{BoundaryClass, BoundaryCounts, boundary_classes, count_boundaries};
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};

@@ -65,16 +65,16 @@ impl NBest {
 
     /// Returns the null score minus the best answer's score, as in Hugging Face's `null_odds.json`.
     ///
-    /// A larger value means "no answer" is more likely. If there is no answer, the result is the
-    /// null score. If there are no windows, the result is `None`.
+    /// A larger value means "no answer" is more likely. If no candidate has a text, the result is
+    /// the null score. If there are no windows, the result is `None`.
     pub fn null_odds(&self) -> Option<f64> {
         let best = self.best().map_or(0.0, |best| f64::from(best.score));
         self.null_score.map(|null| f64::from(null) - best)
     }
 }
 
-/// Writes n-best lists atomically as one indented JSON object. Its keys are the sorted question
-/// ids.
+/// Writes n-best lists atomically as one indented JSON object, which maps sorted question ids to
+/// n-best lists.
 ///
 /// # Errors
 /// [`Error::Write`].

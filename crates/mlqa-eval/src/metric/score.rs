@@ -82,7 +82,7 @@ impl Score {
     /// Returns the output of the official scripts: `{"exact_match": 27.5, "f1":
     /// 50.14262371615313}`.
     pub fn official_json(&self) -> String {
-        let [exact_match, f1] = [self.exact_match, self.f1].map(python_float);
+        let [exact_match, f1] = [self.exact_match, self.f1].map(format_as_python);
         format!("{{\"exact_match\": {exact_match}, \"f1\": {f1}}}")
     }
 
@@ -181,7 +181,7 @@ pub(crate) fn mean_percent<'a>(
     (100.0 * exact_matches as f64 / total, 100.0 * f1_sum / total, count)
 }
 
-/// Number of questions that one thread scores at a time.
+/// Minimum number of questions that a thread scores at a time.
 const BLOCK_QUESTIONS: usize = 256;
 
 /// Reusable buffers for a normalised prediction and a normalised gold answer.
@@ -251,22 +251,19 @@ fn count_common_with_long(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize 
 
 /// Formats a float like Python's `repr`: the shortest digits that parse to the same value, `60.0`
 /// for whole numbers, and an exponent for absolute values below 1e-4 or of at least 1e16.
-pub(crate) fn python_float(value: f64) -> String {
-    let magnitude = value.abs();
+pub(crate) fn format_as_python(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
     }
     if value.is_infinite() {
         return if value > 0.0 { "Infinity".into() } else { "-Infinity".into() };
     }
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
+    if value != 0.0 && !(1e-4..1e16).contains(&value.abs()) {
         let text = format!("{value:e}");
-        return match text.split_once('e') {
-            Some((digits, exponent)) => match exponent.strip_prefix('-') {
-                Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-                None => format!("{digits}e+{exponent:0>2}"),
-            },
-            None => text,
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return match exponent.strip_prefix('-') {
+            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+            None => format!("{digits}e+{exponent:0>2}"),
         };
     }
     format!("{value:?}")
@@ -316,7 +313,7 @@ mod tests {
             (1e16, "1e+16"),
             (123_456_789_012_345_680.0, "1.2345678901234568e+17"),
         ] {
-            assert_eq!(python_float(value), text);
+            assert_eq!(format_as_python(value), text);
         }
     }
 }

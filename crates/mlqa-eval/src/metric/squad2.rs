@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::score::{overlap_f1, python_float};
+use super::score::{format_as_python, overlap_f1};
 use super::token_buffer::TokenBuffer;
 use crate::{Dataset, Error, Normalization, NullOdds, Predictions};
 
@@ -115,7 +115,7 @@ pub fn score_squad2(
     // As in the official script, unanswerable questions without a prediction are counted as well.
     let unanswerable_count =
         dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
-    let best = odds.map(|odds| best_thresholds(&results, odds, unanswerable_count as f64));
+    let best = odds.map(|odds| find_best_thresholds(&results, odds, unanswerable_count as f64));
     let by_id: HashMap<&str, f64> =
         odds.into_iter().flat_map(|odds| &odds.0).map(|(id, odds)| (id.as_str(), *odds)).collect();
     for result in &mut results {
@@ -157,8 +157,8 @@ pub fn score_squad2(
 }
 
 /// Finds the best thresholds for exact match and F1 in one pass over the sorted odds, as the script
-/// does.
-fn best_thresholds(
+/// does. `unanswerable` is the number of unanswerable questions.
+fn find_best_thresholds(
     results: &[QuestionResult<'_>],
     odds: &NullOdds,
     unanswerable: f64,
@@ -194,8 +194,8 @@ impl Squad2Score {
     pub fn official_json(&self) -> String {
         let mut lines = Vec::new();
         let mut add = |prefix: &str, scores: &SquadPart| {
-            lines.push(format!("  \"{prefix}exact\": {}", python_float(scores.exact)));
-            lines.push(format!("  \"{prefix}f1\": {}", python_float(scores.f1)));
+            lines.push(format!("  \"{prefix}exact\": {}", format_as_python(scores.exact)));
+            lines.push(format!("  \"{prefix}f1\": {}", format_as_python(scores.f1)));
             lines.push(format!("  \"{prefix}total\": {}", scores.total));
         };
         add("", &self.all);
@@ -205,7 +205,7 @@ impl Squad2Score {
         let mut text = lines.join(",\n");
         for (name, best) in ["exact", "f1"].into_iter().zip(self.best.into_iter().flatten()) {
             let BestThreshold { score, threshold } = best;
-            let (score, threshold) = (python_float(score), python_float(threshold));
+            let (score, threshold) = (format_as_python(score), format_as_python(threshold));
             let _ = write!(
                 text,
                 ",\n  \"best_{name}\": {score},\n  \"best_{name}_thresh\": {threshold}"

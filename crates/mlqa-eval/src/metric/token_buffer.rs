@@ -82,6 +82,7 @@ impl TokenBuffer {
     /// Returns the size of the multiset intersection with `other_buffer`, which must have at most
     /// 64 tokens.
     pub fn count_common_with_short(&self, other_buffer: &Self) -> usize {
+        // Bit `k` is set if token `k` of `other_buffer` is already paired with a token.
         let mut used = 0_u64;
         for token in &self.tokens {
             let matches = |other: &Token| {
@@ -148,10 +149,7 @@ impl TokenBuffer {
     }
 
     fn fill_general(&mut self, Steps { rules, articles, split_han }: Steps, text: &str) {
-        let words = match articles {
-            Articles::Words(words) if !split_han => words,
-            _ => &[],
-        };
+        let words = articles.words();
         if words.is_empty() {
             let replace_article = articles == Articles::ArabicPrefix;
             let mut writer = TokenWriter {
@@ -161,21 +159,21 @@ impl TokenBuffer {
                 split_han,
                 pending_alef: false,
             };
-            normalized_chars(rules, text, |c| writer.write(c));
+            for_each_normalized_char(rules, text, |c| writer.write(c));
             writer.end();
             return;
         }
         let mut lowered = std::mem::take(&mut self.lowered);
         lowered.clear();
-        normalized_chars(rules, text, |c| lowered.push(c));
+        for_each_normalized_char(rules, text, |c| lowered.push(c));
         for piece in lowered.split(is_space) {
             self.push_without_articles(words, piece);
         }
         self.lowered = lowered;
     }
 
-    /// Replaces each article between word boundaries by a space. Word boundaries are those of
-    /// Python's `\w`, so a combining mark ends a word.
+    /// Appends the tokens of `piece`, after each article between word boundaries is replaced by a
+    /// space. Word boundaries are those of Python's `\w`, so a combining mark ends a word.
     fn push_without_articles(&mut self, articles: &[&str], piece: &str) {
         let mut pushed_end = 0;
         let mut at = 0;
@@ -206,7 +204,7 @@ impl Normalization {
 }
 
 /// Calls `take` with each character of the lower-cased text that normalisation does not delete.
-fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
+fn for_each_normalized_char(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
     let mut emit = |c, unchanged: bool| {
         if unchanged || !rules.deletes(c) {
             take(c);
@@ -333,7 +331,7 @@ mod tests {
         languages.map(Normalization::Mlqa).chain([Normalization::SquadEn]).collect()
     }
 
-    fn check(buffer: &mut TokenBuffer, text: &str) {
+    fn check_tokens(buffer: &mut TokenBuffer, text: &str) {
         for rules in all_rules() {
             buffer.fill(rules.steps(), text);
             let got: Vec<&str> = buffer.iter().collect();
@@ -350,10 +348,10 @@ mod tests {
         // The step is a prime, so that neighbours and positions vary.
         for c in (0..0x3_0000_u32).step_by(if testkit::is_long() { 1 } else { 11 }) {
             let Some(c) = char::from_u32(c) else { continue };
-            check(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));
+            check_tokens(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));
         }
         for byte in 0..=127_u8 {
-            check(&mut buffer, &format!("An{0}b {0}a{0} x", char::from(byte)));
+            check_tokens(&mut buffer, &format!("An{0}b {0}a{0} x", char::from(byte)));
         }
     }
 
@@ -366,7 +364,7 @@ mod tests {
             "\u{4e2d}", "\u{9fa6}", "-", "\u{2014}", "$", "\u{3002}", "\u{1}", "\u{1c}", "\u{a0}",
             "c\u{1ee7}a", "\u{3a3}", "\u{130}", "1870", "_", "\u{1f642}", "x", "\n",
         ]), 0..12)) {
-            check(&mut TokenBuffer::default(), &pieces.concat());
+            check_tokens(&mut TokenBuffer::default(), &pieces.concat());
         }
     }
 }

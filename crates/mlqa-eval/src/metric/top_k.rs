@@ -63,17 +63,17 @@ pub fn top_k_exact_match(
             }
             let gold: Vec<Vec<String>> =
                 question.answers.iter().map(|answer| normalization.tokens(&answer.text)).collect();
-            let mut distinct: Vec<Vec<String>> = Vec::with_capacity(k);
+            let mut distinct_answers: Vec<Vec<String>> = Vec::with_capacity(k);
             for candidate in &list.candidates {
-                if distinct.len() == k {
+                if distinct_answers.len() == k {
                     break;
                 }
                 let tokens = normalization.tokens(&candidate.text);
                 if gold.contains(&tokens) {
                     return Ok(1);
                 }
-                if !distinct.contains(&tokens) {
-                    distinct.push(tokens);
+                if !distinct_answers.contains(&tokens) {
+                    distinct_answers.push(tokens);
                 }
             }
             Ok(0)

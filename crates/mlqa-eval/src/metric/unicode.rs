@@ -5,16 +5,16 @@ use std::sync::LazyLock;
 const TABLES: &[u8] = include_bytes!("../../data/unicode14.bin");
 
 /// Punctuation: general categories P*.
-const PUNCTUATION: [(u32, u32); 189] = ranges(0);
+const PUNCTUATION: [(u32, u32); 189] = decode_ranges(0);
 /// Characters that `\w` matches in a Python pattern: categories L* and N*, and `_`; no marks.
-const WORD: [(u32, u32); 734] = ranges(189);
+const WORD: [(u32, u32); 734] = decode_ranges(189);
 /// Characters with the property Cased and without Case_Ignorable.
-const CASED: [(u32, u32); 149] = ranges(923);
+const CASED: [(u32, u32); 149] = decode_ranges(923);
 /// Characters with the property Case_Ignorable.
-const CASE_IGNORABLE: [(u32, u32); 427] = ranges(1072);
+const CASE_IGNORABLE: [(u32, u32); 427] = decode_ranges(1072);
 
 /// Decodes the `N` ranges of a class, which start at range `first` of [`TABLES`], at compile time.
-const fn ranges<const N: usize>(first: usize) -> [(u32, u32); N] {
+const fn decode_ranges<const N: usize>(first: usize) -> [(u32, u32); N] {
     let mut all = [(0, 0); N];
     let mut at = 0;
     while at < N {
@@ -72,8 +72,7 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
                 .for_each(|flags| *flags |= class);
         }
     }
-    let symbols = (0..=127_u8).filter(u8::is_ascii_punctuation);
-    for symbol in symbols {
+    for symbol in (0..=127_u8).filter(u8::is_ascii_punctuation) {
         if let Some(flags) = classes.get_mut(usize::from(symbol)) {
             *flags |= IS_PUNCTUATION;
         }
@@ -116,8 +115,8 @@ pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// Calls `take` with the lower case of a character other than Σ, whose lower case depends on its
-/// neighbours.
+/// Calls `take` with the lower case of a character. Σ is not supported, because its lower case
+/// depends on its neighbours.
 pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
     if c.is_ascii() {
         take(c.to_ascii_lowercase());

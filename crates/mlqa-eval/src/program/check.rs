@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::{FileCheck, Finding, check_file};
 
-use super::{Failure, json, print, print_stderr};
+use super::{Failure, format_json, print, print_stderr};
 
 /// Validate question files: MLQA, XQuAD, SQuAD, and rows from the Hugging Face Hub.
 ///
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         checks.push(check);
     }
     if args.json {
-        print(&json(&checks)?)?;
+        print(&format_json(&checks)?)?;
     }
     let findings: usize = checks.iter().map(|check| check.findings.len()).sum();
     let n_invalid = checks.iter().filter(|check| !check.findings.is_empty()).count();

@@ -7,7 +7,7 @@ use crate::{
     language_file, load_tokenizer,
 };
 
-use super::{Failure, json, print};
+use super::{Failure, format_json, print};
 
 /// Print the share of the questions' tokens that occur in a text.
 ///
@@ -42,28 +42,26 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let compute_coverage = |questions: &Path, text: &Path| -> Result<Coverage, Error> {
+    let compute_coverage = |questions: &Path, path: &Path| -> Result<Coverage, Error> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
-        let path = text;
-        let text = atomic_file::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = crate::files::read_text(path)?;
         atomic_file::note_missing_newline(path, text.as_bytes());
         coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer)
     };
     if !args.questions.is_dir() {
-        return print(&json(&compute_coverage(&args.questions, &args.text)?)?);
+        return print(&format_json(&compute_coverage(&args.questions, &args.text)?)?);
     }
     let mut coverages: BTreeMap<TableLanguage, Coverage> = BTreeMap::new();
-    for (name, text) in question_and_text_files(args)? {
+    for (name, text) in find_question_and_text_files(args)? {
         let coverage = compute_coverage(&language_file(&args.questions, &name.to_string()), &text)?;
         coverages.insert(TableLanguage(name.question), coverage);
     }
-    print(&json(&coverages)?)
+    print(&format_json(&coverages)?)
 }
 
 /// Returns the question files whose language has a text file, with the path of the text file.
-fn question_and_text_files(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
+fn find_question_and_text_files(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
     let has_context = |name: &DatasetName| name.context == args.context;
     let with_text_file = |name: DatasetName| {
         let text = language_file(&args.text, &format!("triples.{}.txt", name.question));

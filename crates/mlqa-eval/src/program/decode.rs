@@ -65,10 +65,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     config.validate()?;
     let dataset = Dataset::read(&args.dataset)?;
-    let cutter = args.cut.cutter()?;
-    let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
+    let cutter = args.cut.create_cutter()?;
+    let open = |tensor| RowReader::open(&args.logits, tensor);
+    let [mut start, mut end] = [open("start_logits")?, open("end_logits")?];
     warn_if_windows_differ(args, start.program.as_deref());
-    let mut lists = args.n_best.as_deref().map(NBestFile::create).transpose()?;
+    let mut n_best_file = args.n_best.as_deref().map(NBestFile::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
     let mut row_count = 0;
     let mut decode_block = |Block { questions, windows }: Block<'_>| {
@@ -78,18 +79,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             return Err(row_count_error(args, start.shape, &expected));
         };
         let [starts, ends] = [&starts, &ends].map(|all| all.rows().into_iter().collect::<Vec<_>>());
-        let mut all = decode(questions, &windows, &starts, &ends, &config)?;
-        for candidate in all.iter_mut().flat_map(|list| &mut list.candidates) {
+        let mut lists = decode(questions, &windows, &starts, &ends, &config)?;
+        for candidate in lists.iter_mut().flat_map(|list| &mut list.candidates) {
             candidate.window += row_count;
         }
         row_count += windows.len();
-        if let Some(lists) = &mut lists {
-            lists.add(&all)?;
+        if let Some(file) = &mut n_best_file {
+            file.add(&lists)?;
         }
         if args.null_odds.is_some() {
-            odds.0.extend(NullOdds::of(&all).0);
+            odds.0.extend(NullOdds::of(&lists).0);
         }
-        answers.extend(Predictions::from(all.as_slice()).0);
+        answers.extend(Predictions::from(lists.as_slice()).0);
         Ok(())
     };
     // The windows of the next block are computed while the current block is decoded.
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if start.remaining_rows() > 0 || end.remaining_rows() > 0 {
         return Err(row_count_error(args, start.shape, &row_count.to_string()));
     }
-    lists.map_or(Ok(()), NBestFile::finish)?;
+    n_best_file.map_or(Ok(()), NBestFile::finish)?;
     if let Some(path) = &args.null_odds {
         odds.write(path)?;
     }
@@ -111,12 +112,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print(&format!("{} questions, {row_count} rows\n", dataset.questions.len()))
 }
 
-fn open(args: &Args, name: &'static str) -> Result<RowReader, Error> {
-    RowReader::open(&args.logits, name)
-}
-
-/// Warns if windows and decoding follow different programs, because the answers would then match
-/// neither program.
+/// Prints a warning if the windows are not those of the program that decoding follows, because the
+/// answers would then match neither program. `source` is the program of the windows.
 fn warn_if_windows_differ(args: &Args, source: Option<&str>) {
     let program = args.cut.program();
     if let Some(source) = source.filter(|&source| source != program) {

@@ -42,7 +42,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let (Some(first), Some(last)) = (args.data.first(), args.predictions.last()) else {
+    let (Some(first_data), Some(last_predictions)) = (args.data.first(), args.predictions.last())
+    else {
         return Err(Failure::Usage("--data and --predictions are both required".to_owned()));
     };
     if args.data.len() != args.predictions.len() {
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             format!("--predictions: expected {expected} folders, one per --data, got {got}");
         return Err(Failure::Usage(message));
     }
-    let names = dataset_names(first, &args.split)?;
+    let names = dataset_names(first_data, &args.split)?;
     let bar = progress(names.len(), "");
     let mut matrix = Matrix::new("Generalised cross-lingual transfer");
     for name in &names {
@@ -67,7 +68,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if matrix.is_empty() {
         let what =
             format!("{}-context-…-question-….json with the name of a file in --data", args.split);
-        return Err(Error::NothingFound { what, path: last.clone() }.into());
+        return Err(Error::NothingFound { what, path: last_predictions.clone() }.into());
     }
     matrix.write(&args.out)?;
     print(&matrix.to_markdown())

@@ -80,7 +80,7 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Formats indented JSON for standard output.
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+fn format_json(value: &impl serde::Serialize) -> Result<String, Failure> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => Ok(text + "\n"),
         Err(error) => Err(Failure::Usage(format!("cannot write JSON: {error}"))),

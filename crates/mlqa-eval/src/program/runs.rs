@@ -35,7 +35,7 @@ pub struct RunsArgs {
 }
 
 impl RunsArgs {
-    /// Compares the runs on every question file for which both have predictions.
+    /// Compares the two runs on every question file for which both runs have predictions.
     pub fn compare(&self) -> Result<Vec<RunDifference>, Failure> {
         let data = self.data.as_deref().unwrap_or(Path::new("-"));
         let config = self.resampling.config();
@@ -84,7 +84,7 @@ fn read_seeds(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
 }
 
 /// Formats the rows as a Markdown table.
-pub fn markdown(rows: &[RunDifference]) -> String {
+pub fn format_markdown(rows: &[RunDifference]) -> String {
     let columns = ["metric", "questions", "baseline", "predictions", "difference", "interval"];
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("data", columns.into_iter().chain(p)).with_text_columns(&["metric"]);

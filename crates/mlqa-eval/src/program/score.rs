@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::ValueEnum;
 
-use super::{Failure, json, print, print_stderr};
+use super::{Failure, format_json, print, print_stderr};
 
 /// Print exact match and F1 in the format of the official MLQA script.
 ///
@@ -117,11 +117,6 @@ impl NormArg {
         }
     }
 
-    /// Returns whether SQuAD's rules are selected; `None` for the default.
-    pub fn selects_squad(&self) -> Option<bool> {
-        self.norm.map(|norm| matches!(norm, Norm::Squad))
-    }
-
     /// Returns the rules for a language code; SQuAD's rules ignore the code. Prints a note if the
     /// language is not in MLQA, because the code may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Failure> {
@@ -147,13 +142,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.squad2 {
         return run_squad2(args);
     }
-    let rules = match (&args.language, args.norm.selects_squad()) {
+    let rules = match (&args.language, args.norm.norm) {
         (None, None) => None,
         (code, _) => Some(args.norm.rules_for(code.as_deref())?),
     };
     let ScoredFile { version, score, languages } =
         score_files(&args.dataset, &args.predictions, rules)?;
-    let is_multilingual = languages.as_ref().map_or(0, |scores| scores.languages.len()) > 1;
     if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
     {
@@ -168,14 +162,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(path) = &args.per_question {
         score.write_per_question(path)?;
     }
-    let languages = languages.filter(|_| is_multilingual || rules.is_none());
+    let languages = languages.filter(|scores| scores.languages.len() > 1 || rules.is_none());
     if !args.intervals && languages.is_none() {
         return print(&format!("{}\n", score.official_json()));
     }
-    let intervals = args.intervals.then(|| score.intervals(&args.resampling.config()));
+    let intervals =
+        args.intervals.then(|| score.intervals(&args.resampling.config())).transpose()?;
     let (exact_match, f1, questions) = (score.exact_match, score.f1, score.questions);
-    let intervals = intervals.transpose()?;
-    print(&json(&Scores { exact_match, f1, questions, intervals, languages })?)
+    print(&format_json(&Scores { exact_match, f1, questions, intervals, languages })?)
 }
 
 /// Scores with optional intervals and scores by language.

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use results::{Published, select, table_ids};
 
 use super::runs::{self, RunsArgs};
-use super::{Failure, json, print};
+use super::{Failure, format_json, print};
 
 /// Print published result tables of the papers.
 #[derive(clap::Args)]
@@ -49,12 +49,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Usage(message.into()));
     }
     print(&match args.format {
-        Format::Md => markdown(&rows),
-        Format::Json => json(&rows)?,
+        Format::Md => format_markdown(&rows),
+        Format::Json => format_json(&rows)?,
     })
 }
 
-fn markdown(rows: &[&Published]) -> String {
+fn format_markdown(rows: &[&Published]) -> String {
     let mut out = String::from(
         "| table | model | setting | language | metric | value | note |\n\
          |---|---|---|---|---|---:|---|\n",
@@ -111,8 +111,8 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Failure> {
     let (Some(table), Some(run)) = (&args.table, &args.run) else {
         let rows = args.runs.compare()?;
         return print(&match args.format {
-            Format::Md => runs::markdown(&rows),
-            Format::Json => json(&rows)?,
+            Format::Md => runs::format_markdown(&rows),
+            Format::Json => format_json(&rows)?,
         });
     };
     let run = Matrix::read_json(run)?;
@@ -128,6 +128,6 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Failure> {
     }
     print(&match args.format {
         Format::Md => comparison_markdown(&rows),
-        Format::Json => json(&rows)?,
+        Format::Json => format_json(&rows)?,
     })
 }

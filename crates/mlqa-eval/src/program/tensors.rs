@@ -50,14 +50,16 @@ const WINDOWS_KEY: &str = "windows";
 
 /// Writes the windows of `program` as tensors, atomically.
 pub fn write_tensors(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
-    let error = |message: String| Error::Content { path: path.to_owned(), message };
+    let content_error = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
         TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
             .map(|view| (tensor.name, view))
     });
-    let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| error(e.to_string()))?;
+    let views: Vec<_> =
+        views.collect::<Result<_, _>>().map_err(|e| content_error(e.to_string()))?;
     let metadata = [(WINDOWS_KEY.to_owned(), program.to_owned())].into();
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| error(e.to_string()))?;
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|e| content_error(e.to_string()))?;
     atomic_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
@@ -75,7 +77,7 @@ pub struct RowReader {
 }
 
 impl RowReader {
-    /// Opens the file's tensor `name`.
+    /// Opens a safetensors file and finds the tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let content_error = |message: String| Error::Content { path: path.to_owned(), message };
@@ -89,7 +91,7 @@ impl RowReader {
             file.by_ref().take(length.min(file_size)).read_to_end(&mut header).ok()?;
             serde_json::from_slice::<Metadata>(&header).ok().map(|header| (header, 8 + length))
         });
-        let Some((header, data)) = header else {
+        let Some((header, data_section)) = header else {
             return Err(content_error("is not a safetensors file".into()));
         };
         let Some(info) = header.info(name) else {
@@ -103,7 +105,7 @@ impl RowReader {
             )));
         };
         let (from, to) = info.data_offsets;
-        let [from, to] = [from, to].map(|at| data.saturating_add(at as u64));
+        let [from, to] = [from, to].map(|at| data_section.saturating_add(at as u64));
         if to > file_size {
             return Err(content_error(format!(
                 "the data of `{name}` are truncated; copy or create the file again"

@@ -78,7 +78,7 @@ impl CutArgs {
         }
     }
 
-    pub fn cutter(&self) -> Result<BlockCutter, Failure> {
+    pub fn create_cutter(&self) -> Result<BlockCutter, Failure> {
         let config = WindowConfig {
             max_length: self.max_length,
             doc_stride: self.doc_stride,
@@ -92,7 +92,7 @@ impl CutArgs {
 }
 
 /// Number of questions in a block.
-const BLOCK: usize = 256;
+const BLOCK_QUESTIONS: usize = 256;
 
 /// A block of questions and their windows. [`Window::question`] is an index in the block.
 pub struct Block<'a> {
@@ -113,16 +113,16 @@ impl BlockCutter {
         questions: &'a [Question],
     ) -> Result<impl Iterator<Item = Result<Block<'a>, Error>> + Send, Error> {
         let cutter = WindowCutter::new(&self.tokenizer, &self.config)?;
-        Ok(questions.chunks(BLOCK).map(move |questions| {
+        Ok(questions.chunks(BLOCK_QUESTIONS).map(move |questions| {
             let windows = cutter.windows(questions, Purpose::Eval)?;
             Ok(Block { questions, windows })
         }))
     }
 
     /// Returns the row length: the length of the longest window, or `max_length` for run_qa.
-    fn row_length(&self, longest: usize) -> usize {
+    fn row_length(&self, longest_window: usize) -> usize {
         match self.config.compatible {
-            None => longest,
+            None => longest_window,
             Some(Compatible::RunQa) => self.config.max_length,
         }
     }
@@ -132,11 +132,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     atomic_file::check_output(&args.out)
         .map_err(|source| Error::Write { path: args.out.clone(), source })?;
     let dataset = Dataset::read(&args.dataset)?;
-    let cutter = args.cut.cutter()?;
+    let cutter = args.cut.create_cutter()?;
     let (mut rows, mut question_indices) = (Vec::new(), Vec::new());
     for (k, block) in cutter.blocks(&dataset.questions)?.enumerate() {
         for window in block?.windows {
-            question_indices.push(u32::try_from(k * BLOCK + window.question).unwrap_or(u32::MAX));
+            let index = k * BLOCK_QUESTIONS + window.question;
+            question_indices.push(u32::try_from(index).unwrap_or(u32::MAX));
             rows.push(window.input_ids);
         }
     }

@@ -18,7 +18,7 @@ pub enum FindingKind {
     Format,
     /// The file has no question.
     NoQuestions,
-    /// Another question of the file has the same id.
+    /// An earlier question of the file has the same id as this question.
     DuplicateId,
     /// The text of a question, an id or a context is empty or white space.
     Empty,
@@ -264,16 +264,16 @@ impl<'a> Context<'a> {
         self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
     }
 
-    /// Returns kind and message of the error if the context does not have the answer `text` at code
-    /// point `start`.
+    /// Checks whether the context has the answer `text` at code point `start`. If not, returns the
+    /// kind and the message of the error.
     fn check_answer(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
-        let at = self.byte_positions.get(start).copied();
-        if at.is_some_and(|byte| self.has_text_at(text, byte)) {
+        let start_byte = self.byte_positions.get(start).copied();
+        if start_byte.is_some_and(|byte| self.has_text_at(text, byte)) {
             return None;
         }
         let length = self.byte_positions.len() - 1;
         let end = start.saturating_add(text.chars().count());
-        let actual = match (at, self.byte_positions.get(end)) {
+        let actual = match (start_byte, self.byte_positions.get(end)) {
             (Some(from), Some(&to)) => {
                 let actual = self.text.get(from..to).unwrap_or_default();
                 format!("the context has `{actual}` there; offsets count Unicode code points")
@@ -292,7 +292,7 @@ impl<'a> Context<'a> {
         let nearest = self
             .text
             .match_indices(text)
-            .map(|(byte, _)| self.byte_positions.partition_point(|&start_byte| start_byte < byte))
+            .map(|(byte, _)| self.byte_positions.partition_point(|&position| position < byte))
             .min_by_key(|at| at.abs_diff(start));
         let kind = match (nearest, end > length) {
             (_, true) => FindingKind::AnswerBeyond,

@@ -193,7 +193,8 @@ impl Dataset {
         Form::Rows { version: self.version.clone(), rows }.into_squad()
     }
 
-    /// Writes [`Dataset::to_squad`], atomically. [`Dataset::read`] restores the same questions.
+    /// Writes the file returned by [`Dataset::to_squad`], atomically. [`Dataset::read`] restores
+    /// the same questions.
     ///
     /// # Errors
     /// [`Error::Write`]; [`Error::DuplicateQuestion`].
@@ -236,10 +237,8 @@ impl Dataset {
     /// [`Error::NoQuestions`]; [`Error::NoGold`] for the first question without an answer.
     pub fn check_scorable(&self) -> Result<(), Error> {
         self.require_questions()?;
-        match self.questions.iter().find(|question| question.answers.is_empty()) {
-            None => Ok(()),
-            Some(question) => Err(self.no_gold_error(question)),
-        }
+        let without_gold = self.questions.iter().find(|question| question.answers.is_empty());
+        without_gold.map_or(Ok(()), |question| Err(self.no_gold_error(question)))
     }
 
     /// Returns [`Error::NoQuestions`] if there are no questions.
@@ -257,13 +256,11 @@ impl Dataset {
 
     /// Returns [`Error::DuplicateQuestion`] if ids are not unique.
     fn check_ids(&self) -> Result<(), Error> {
-        let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
-        match self.questions.iter().find(|question| !seen.insert(&question.id)) {
-            None => Ok(()),
-            Some(Question { id, .. }) => {
-                Err(Error::DuplicateQuestion { path: self.path.clone(), id: id.clone() })
-            }
-        }
+        let mut seen_ids: HashSet<&str, ahash::RandomState> = HashSet::default();
+        let duplicate = self.questions.iter().find(|question| !seen_ids.insert(&question.id));
+        duplicate.map_or(Ok(()), |Question { id, .. }| {
+            Err(Error::DuplicateQuestion { path: self.path.clone(), id: id.clone() })
+        })
     }
 }
 

@@ -37,7 +37,7 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// Lists the question files of a folder that have MLQA's names and the given split. They are sorted
-/// by context and question in [`TableLanguage`].
+/// by context and question in the order of [`TableLanguage`].
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::Content`] if

@@ -74,7 +74,9 @@ pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Languag
 /// ```
 #[derive(Debug, Default)]
 pub struct LanguageCounts {
+    /// Number of letters by script.
     letters: BTreeMap<&'static str, usize>,
+    /// Number of frequent words by language.
     words: BTreeMap<&'static str, usize>,
 }
 
@@ -125,21 +127,22 @@ impl LanguageCounts {
         let (code, scripts, words) =
             LANGUAGES.into_iter().find(|(code, ..)| *code == language.base())?;
         let letters: usize = self.letters.values().sum();
-        let own_letters: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
+        let expected_letters: usize =
+            scripts.iter().filter_map(|script| self.letters.get(script)).sum();
         let (script, count) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         if letters < MIN_COUNT {
             return None;
         }
-        if 100 * own_letters < MIN_SCRIPT_PERCENT * letters {
+        if 100 * expected_letters < MIN_SCRIPT_PERCENT * letters {
             let percent = 100 * count / letters;
             return Some(format!("{percent} % of their letters are {script}"));
         }
-        let own_words =
+        let expected_words =
             if words.is_empty() { return None } else { self.words.get(code).unwrap_or(&0) };
         let (other_language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
-        let contradicts = *count >= MIN_COUNT && *count > 3 * own_words;
+        let contradicts = *count >= MIN_COUNT && *count > 3 * expected_words;
         contradicts.then(|| {
-            format!("they contain {count} frequent words of `{other_language}` and {own_words} of `{code}`")
+            format!("they contain {count} frequent words of `{other_language}` and {expected_words} of `{code}`")
         })
     }
 }

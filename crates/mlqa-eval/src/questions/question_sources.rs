@@ -14,8 +14,8 @@ const FILE_NAME: &str = "questions.json";
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
     /// Path of the question file (SQuAD-style JSON). Bytes that are not UTF-8 are replaced when the
-    /// path is written. Reports search the run folder for the last components of this path, so
-    /// replaced bytes in the run folder's own path do no harm.
+    /// path is written. `qa-report` searches the run folder for the last components of this path,
+    /// so replaced bytes in the path of the run folder itself do no harm.
     #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.
@@ -50,27 +50,21 @@ pub struct QuestionSource {
 #[serde(transparent)]
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
 
-/// Returns the absolute path, which is valid in any working directory.
-fn absolute_path(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
 impl QuestionSources {
-    /// Adds a prediction file.
+    /// Adds a prediction file. The path of the question file is stored as an absolute path, which is
+    /// valid in any working directory.
     pub fn insert(&mut self, predictions: impl Into<String>, source: QuestionSource) {
-        let source = QuestionSource { path: absolute_path(&source.path), ..source };
-        self.0.insert(predictions.into(), source);
+        let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+        self.0.insert(predictions.into(), QuestionSource { path, ..source });
     }
 
-    /// Creates the entry of a prediction file whose questions and contexts share a language.
+    /// Creates the mapping for a single prediction file whose questions and contexts are in one
+    /// language.
     pub fn of(predictions: &str, questions: &Path, language: Language) -> Self {
-        let source = QuestionSource {
-            path: absolute_path(questions),
-            context: language,
-            question: language,
-            squad_rules: false,
-        };
-        Self([(predictions.to_owned(), source)].into())
+        let (path, context, question) = (questions.to_path_buf(), language, language);
+        let mut sources = Self::default();
+        sources.insert(predictions, QuestionSource { path, context, question, squad_rules: false });
+        sources
     }
 
     /// Writes `questions.json` into the folder of the predictions, atomically.

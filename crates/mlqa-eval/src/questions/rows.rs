@@ -1,6 +1,5 @@
 //! Question files as lists of rows, each with a question, its context and its answers.
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, mem};
@@ -23,7 +22,7 @@ pub(crate) enum Form {
     Rows { version: Option<String>, rows: Vec<Row> },
 }
 
-/// A row.
+/// A question with its context and the title of its article.
 pub(crate) struct Row {
     pub title: Arc<str>,
     pub context: Arc<str>,
@@ -51,15 +50,15 @@ impl Form {
             Ok(file) => return Ok(Self::Squad(file)),
             Err(error) => error,
         };
-        let first = FirstRow::of(text);
-        let has = |key| first.keys.contains_key(key);
+        let first_row = FirstRow::of(text);
+        let has = |key| first_row.keys.contains_key(key);
         if has("question_text") {
             let message =
                 format!("rows of TyDi's primary task are not supported; expected {EXPECTED}");
             return Err(Error::Content { path: path.to_path_buf(), message });
         }
         let has_question = ["context", "question"].into_iter().any(has);
-        let (version, rows) = match first.kind {
+        let (version, rows) = match first_row.kind {
             RowContainer::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
             RowContainer::Data if has_question => {
                 let file: RowsFile = parse_json(text, path, EXPECTED)?;
@@ -85,16 +84,16 @@ impl Form {
             Self::Squad(file) => return file,
             Self::Rows { version, rows } => (version, rows),
         };
-        let first = |rows: &[Row], text: fn(&Row) -> &Arc<str>| {
+        let first_text = |rows: &[Row], text: fn(&Row) -> &Arc<str>| {
             rows.first().map(|row| Arc::clone(text(row))).unwrap_or_default()
         };
         let paragraph = |rows: &mut [Row]| squad::Paragraph {
-            context: first(rows, |row| &row.context),
+            context: first_text(rows, |row| &row.context),
             qas: rows.iter_mut().map(|row| mem::take(&mut row.qa)).collect(),
             extra: squad::Extra::default(),
         };
         let article = |rows: &mut [Row]| squad::Article {
-            title: first(rows, |row| &row.title),
+            title: first_text(rows, |row| &row.title),
             paragraphs: rows.chunk_by_mut(|a, b| a.context == b.context).map(paragraph).collect(),
             extra: squad::Extra::default(),
         };
@@ -109,15 +108,13 @@ fn with_question_id(error: Error, text: &str) -> Error {
     fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
         value.get(key).and_then(Value::as_array).into_iter().flatten()
     }
-    let file: Value = match serde_json::from_str(text) {
-        Ok(file) => file,
-        Err(_) => return error,
-    };
+    let Ok(file) = serde_json::from_str::<Value>(text) else { return error };
     let articles = list(&file, "data");
     let paragraphs = articles.flat_map(|article| list(article, "paragraphs"));
     let questions = paragraphs.flat_map(|paragraph| list(paragraph, "qas"));
-    let cause = questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
-    match (error, cause.into_iter().next()) {
+    let causes =
+        questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
+    match (error, causes.into_iter().next()) {
         (Error::Json { path, line, column, expected, .. }, Some((id, cause))) => {
             let message = format!("question {id}: {cause}");
             Error::Json { path, line, column, message, expected }
@@ -279,7 +276,10 @@ impl TryFrom<squad::Extra> for Fields {
         let context = all.take("context")?.ok_or_else(missing("context"))?;
         let answers = match all.get("answers") {
             Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
-            _ => all.take::<AnswerLists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
+            _ => all
+                .take::<AnswerLists>("answers")?
+                .ok_or_else(missing("answers"))?
+                .into_answers()?,
         };
         // Empty lists mean that the question has no answer. In SQuAD 2.0, such a question has the
         // key `is_impossible`.
@@ -321,11 +321,11 @@ struct AnswerLists {
 struct Offset(#[serde(deserialize_with = "read_offset")] usize);
 
 impl AnswerLists {
-    fn answers(self) -> Result<Vec<squad::Answer>, String> {
-        let (texts, starts) = (self.text.len(), self.answer_start.len());
-        if texts != starts {
+    fn into_answers(self) -> Result<Vec<squad::Answer>, String> {
+        let (text_count, start_count) = (self.text.len(), self.answer_start.len());
+        if text_count != start_count {
             return Err(format!(
-                "`answers`: `text` has {texts} values, `answer_start` has {starts}"
+                "`answers`: `text` has {text_count} values, `answer_start` has {start_count}"
             ));
         }
         let answer = |(text, Offset(answer_start))| squad::Answer {
@@ -339,20 +339,19 @@ impl AnswerLists {
 
 /// Returns whether `path` is a file with the extension `.parquet`.
 pub(crate) fn is_parquet(path: &Path) -> bool {
-    let is_parquet = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
-    path.extension().is_some_and(is_parquet) && path.is_file()
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) && path.is_file()
 }
 
 #[cfg(feature = "parquet")]
 fn read_parquet(path: &Path) -> Result<Rows, Error> {
     atomic_file::remember_input(path);
     let mut rows = Rows::default();
-    // The rows may have as many bytes as a text file.
-    let mut remaining = atomic_file::MAX_FILE_BYTES;
+    // The text of all rows is limited to the maximum size of a text file.
+    let mut remaining_bytes = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
-        remaining = u64::try_from(line.text.len())
+        remaining_bytes = u64::try_from(line.text.len())
             .ok()
-            .and_then(|length| remaining.checked_sub(length))
+            .and_then(|length| remaining_bytes.checked_sub(length))
             .ok_or("more than 4 GiB of rows, the maximum file size; split the file")?;
         let text = str::from_utf8(line.text).map_err(|error| error.to_string())?;
         rows.add(parse_json(text, path, EXPECTED).map_err(|error| match error {

@@ -187,15 +187,15 @@ impl Extra {
 
     /// Removes a key and returns its value; `None` if it is absent or null.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
-        let mut last = None;
+        let mut last_value = None;
         self.0.retain_mut(|(name, value)| {
             let keep = name != key;
             if !keep {
-                last = Some(value.take());
+                last_value = Some(value.take());
             }
             keep
         });
-        let value = last.unwrap_or_default();
+        let value = last_value.unwrap_or_default();
         Option::deserialize(value).map_err(|error| format!("`{key}`: {error}"))
     }
 

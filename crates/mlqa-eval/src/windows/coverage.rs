@@ -45,9 +45,9 @@ where
     T: AsRef<str> + Sync,
 {
     let tokenizer = clear_truncation(Cow::Borrowed(tokenizer))?;
-    let ignored = ignored_ids(&tokenizer);
-    let questions = distinct_tokens(questions, &tokenizer, &ignored, "a question")?;
-    let text = distinct_tokens(text, &tokenizer, &ignored, "the text")?;
+    let ignored = collect_ignored_ids(&tokenizer);
+    let questions = collect_distinct_tokens(questions, &tokenizer, &ignored, "a question")?;
+    let text = collect_distinct_tokens(text, &tokenizer, &ignored, "the text")?;
     let total = questions.len();
     if total == 0 {
         return Err(Error::NoTokens);
@@ -59,7 +59,7 @@ where
 /// Maximum number of spaces in an ignored token. Gemma's vocabulary has tokens of up to 31 spaces.
 const MAX_SPACES: usize = 32;
 
-fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {
+fn collect_ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {
     let added = tokenizer.get_added_tokens_decoder();
     let special_ids = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
     let spaces = (1..=MAX_SPACES).filter_map(|count| tokenizer.token_to_id(&"▁".repeat(count)));
@@ -67,7 +67,7 @@ fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {
 }
 
 /// Returns the distinct tokens of `texts`.
-fn distinct_tokens<S: AsRef<str> + Sync>(
+fn collect_distinct_tokens<S: AsRef<str> + Sync>(
     texts: &[S],
     tokenizer: &Tokenizer,
     ignored: &BTreeSet<u32>,

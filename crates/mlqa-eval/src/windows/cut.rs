@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use super::tokens::{clear_truncation, layout, layout_error, tokenize, tokenize_as_is};
+use super::tokens::{clear_truncation, layout_error, tokenize, tokenize_as_is};
 use super::words::{Tokens, WordCache};
 use crate::metric::unicode::is_space;
 use crate::{Answer, Compatible, Error, Question};
@@ -304,7 +304,7 @@ impl<'a> WindowTokenizer<'a> {
     /// # Errors
     /// The errors of [`windows`] that concern the tokenizer.
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
-        let layout = layout(&tokenizer)?;
+        let layout = Layout::of(&tokenizer).map_err(layout_error)?;
         let tokenizer = clear_truncation(tokenizer)?;
         Ok(Self { cache: WordCache::of(&tokenizer), tokenizer, layout })
     }
@@ -362,12 +362,12 @@ impl<'a> WindowCutter<'a> {
         let tokenize = if is_run_qa { tokenize_as_is } else { tokenize };
 
         // Many questions share a context, so each distinct context is tokenised once.
-        let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
+        let mut index_by_context: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
         let mut first_questions: Vec<&Question> = Vec::new();
         let context_indices: Vec<usize> = questions
             .iter()
             .map(|question| {
-                *index.entry(&*question.context).or_insert_with(|| {
+                *index_by_context.entry(&*question.context).or_insert_with(|| {
                     first_questions.push(question);
                     first_questions.len() - 1
                 })
@@ -427,14 +427,13 @@ struct QuestionCutter<'a> {
 impl QuestionCutter<'_> {
     fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, Error> {
         let config = self.config;
-        let question_ids = self.question_ids;
-        let special_count = 2 + self.specials.between.len();
-        let budget = config.max_length.saturating_sub(question_ids.len() + special_count);
-        let fits = question_ids.len() + special_count + self.context.ids.len() <= config.max_length;
-        if budget <= config.doc_stride && !(self.is_run_qa && fits) {
+        let fixed_count = self.question_ids.len() + 2 + self.specials.between.len();
+        let budget = config.max_length.saturating_sub(fixed_count);
+        let context_fits = fixed_count + self.context.ids.len() <= config.max_length;
+        if budget <= config.doc_stride && !(self.is_run_qa && context_fits) {
             return Err(Error::NoRoom {
                 id: question.id.clone(),
-                question: question_ids.len(),
+                question: self.question_ids.len(),
                 budget,
                 doc_stride: config.doc_stride,
             });
@@ -443,18 +442,17 @@ impl QuestionCutter<'_> {
             (Purpose::Train, Some(answer)) => {
                 question.check_answers(Path::new("training data"))?;
                 let text: Vec<char> = question.context.chars().collect();
-                answer_tokens(&self.context.offsets, &text, answer)
+                find_answer_tokens(&self.context.offsets, &text, answer)
             }
             _ => None,
         };
-        let spans = window_spans(self.context.ids.len(), budget, config.doc_stride);
+        let spans = split_into_spans(self.context.ids.len(), budget, config.doc_stride);
         let mut windows = Vec::with_capacity(spans.len());
         for (k, &(from, to)) in spans.iter().enumerate() {
-            let mut window = self.build_window(question_ids, from, to);
-            window.max_context = match spans.len() {
-                1 => vec![true; to - from],
-                _ if self.is_run_qa => vec![true; to - from],
-                _ => (from..to).map(|token| best_span(&spans, token) == k).collect(),
+            let mut window = self.build_window(from, to);
+            window.max_context = match spans.len() == 1 || self.is_run_qa {
+                true => vec![true; to - from],
+                false => (from..to).map(|token| best_window(&spans, token) == k).collect(),
             };
             if purpose == Purpose::Train {
                 let answer_in_window = answer.filter(|&(start, end)| from <= start && end < to);
@@ -472,12 +470,12 @@ impl QuestionCutter<'_> {
         Ok(windows)
     }
 
-    fn build_window(&self, question_ids: &[u32], from: usize, to: usize) -> Window {
+    fn build_window(&self, from: usize, to: usize) -> Window {
         let Specials { before, between, after } = self.specials;
         let context = self.context.ids.get(from..to).unwrap_or_default();
-        let question_end = 1 + question_ids.len();
+        let question_end = 1 + self.question_ids.len();
         let context_start = question_end + between.len();
-        let input_ids = [&[*before], question_ids, between, context, &[*after]].concat();
+        let input_ids = [&[*before], self.question_ids, between, context, &[*after]].concat();
         let segment_1_start = if self.config.segment_ids {
             context_start - usize::from(between.len() > 1)
         } else {
@@ -501,7 +499,7 @@ impl QuestionCutter<'_> {
 /// Returns the range `[from, to)` of each window over `len` context tokens. Windows have up to
 /// `budget` tokens, and adjacent windows share `overlap < budget` of them. If there are no tokens,
 /// the result is one empty window.
-fn window_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
+fn split_into_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
     loop {
@@ -517,7 +515,7 @@ fn window_spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)
 /// Selects the window in which a token has its maximum context. As in BERT, this window has the
 /// largest sum of min(left context, right context) and 0.01 times the window's length; ties go to
 /// the first window. The sums are multiplied by 100 and computed in integers.
-fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
+fn best_window(spans: &[(usize, usize)], token: usize) -> usize {
     let mut best = (0, 0);
     for (k, &(from, to)) in spans.iter().enumerate() {
         if from <= token && token < to {
@@ -533,7 +531,7 @@ fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
 /// Returns the smallest span of tokens (inclusive) that covers the answer; ties go to the first
 /// span. White space and characters that have no token are ignored at the ends of the answer. The
 /// result is `None` if the answer contains no other characters.
-fn answer_tokens(
+fn find_answer_tokens(
     offsets: &[(usize, usize)],
     text: &[char],
     answer: &Answer,
@@ -543,10 +541,10 @@ fn answer_tokens(
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
     let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
-    let visible =
+    let is_visible =
         |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && token_at(at).is_some();
-    let from = gold.clone().find(visible)?;
-    let to = gold.rev().find(visible)?;
+    let from = gold.clone().find(is_visible)?;
+    let to = gold.rev().find(is_visible)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
     let end = offsets.iter().position(|&(start, end)| start < end && to < end)?;
     Some((start.min(end), end))
@@ -558,10 +556,10 @@ mod tests {
 
     #[test]
     fn windows_overlap_by_doc_stride_and_cover_everything() {
-        assert_eq!(window_spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
-        assert_eq!(window_spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
-        assert_eq!(window_spans(4, 4, 2), [(0, 4)]);
-        assert_eq!(window_spans(0, 4, 2), [(0, 0)]);
+        assert_eq!(split_into_spans(10, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 10)]);
+        assert_eq!(split_into_spans(9, 4, 2), [(0, 4), (2, 6), (4, 8), (6, 9)]);
+        assert_eq!(split_into_spans(4, 4, 2), [(0, 4)]);
+        assert_eq!(split_into_spans(0, 4, 2), [(0, 0)]);
     }
 
     #[test]
@@ -570,9 +568,9 @@ mod tests {
         // first window and min(0, 3) = 0 in the second. The smaller context of token 3 is 0 in the
         // first window and 1 in the second.
         let spans = [(0, 4), (2, 6)];
-        assert_eq!((0..6).map(|t| best_span(&spans, t)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
+        assert_eq!((0..6).map(|t| best_window(&spans, t)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
         // Token 1 is at the edge of both windows, so the longer window is selected.
-        assert_eq!(best_span(&[(0, 2), (1, 4)], 1), 1);
+        assert_eq!(best_window(&[(0, 2), (1, 4)], 1), 1);
     }
 
     #[test]
@@ -581,9 +579,9 @@ mod tests {
         let offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (3, 4)];
         let text: Vec<char> = "6½ x".chars().collect();
         let answer = |start, text: &str| Answer { text: text.into(), answer_start: start };
-        assert_eq!(answer_tokens(&offsets, &text, &answer(1, "½")), Some((1, 1)));
-        assert_eq!(answer_tokens(&offsets, &text, &answer(0, "6½")), Some((0, 1)));
-        assert_eq!(answer_tokens(&offsets, &text, &answer(1, "½ x")), Some((3, 4)));
-        assert_eq!(answer_tokens(&offsets, &text, &answer(2, " ")), None);
+        assert_eq!(find_answer_tokens(&offsets, &text, &answer(1, "½")), Some((1, 1)));
+        assert_eq!(find_answer_tokens(&offsets, &text, &answer(0, "6½")), Some((0, 1)));
+        assert_eq!(find_answer_tokens(&offsets, &text, &answer(1, "½ x")), Some((3, 4)));
+        assert_eq!(find_answer_tokens(&offsets, &text, &answer(2, " ")), None);
     }
 }

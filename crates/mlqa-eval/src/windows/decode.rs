@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use ndarray::{ArrayBase, Data, Ix1};
 use rayon::prelude::*;
 
-use super::run_qa::run_qa_answers;
+use super::run_qa::decode_like_run_qa;
 use super::spans::{ByteIndex, Row, Span, softmax};
 use crate::{Candidate, Compatible, DecodeConfig, Error, NBest, Question, Window, WindowScore};
 
@@ -87,29 +87,27 @@ where
             continue;
         };
         let row = Row { index, window, start: row_values(start), end: row_values(end) };
-        match rows.get_mut(window.question) {
-            Some(question_rows) => question_rows.push(row),
-            None => {
-                let problem = format!(
-                    "belong to question index {}, but there are {} questions",
-                    window.question,
-                    questions.len()
-                );
-                return Err(row.error("?", "start_logits", problem));
-            }
-        }
+        let Some(question_rows) = rows.get_mut(window.question) else {
+            let problem = format!(
+                "belong to question index {}, but there are {} questions",
+                window.question,
+                questions.len()
+            );
+            return Err(row.error("?", "start_logits", problem));
+        };
+        question_rows.push(row);
     }
-    let best = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
+    let decode_rows = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
         if config.window_score != WindowScore::Raw {
             rows.iter_mut()
                 .try_for_each(|row| row.subtract_baselines(&question.id, config.window_score))?;
         }
         match config.compatible {
             None => decode_question(question, &rows, config, max_answers),
-            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, max_answers),
+            Some(Compatible::RunQa) => decode_like_run_qa(question, &rows, config, max_answers),
         }
     };
-    questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
+    questions.par_iter().zip(rows).map(|pair| decode_rows(pair).map(&result)).collect()
 }
 
 /// Returns the values of a row, copied if they are not contiguous.
@@ -143,7 +141,7 @@ fn decode_question(
     for count in [first_count, spans.len()] {
         let Some(best) = spans.get_mut(..count) else { continue };
         best.sort_unstable_by(best_first);
-        candidates = distinct_answers(question, rows, best, max_answers);
+        candidates = select_distinct(question, rows, best, max_answers);
         if candidates.len() == max_answers {
             break;
         }
@@ -166,8 +164,8 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
     }
 }
 
-/// Returns the first `n` spans with distinct texts.
-fn distinct_answers(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
+/// Returns the answers of the first `n` spans that have distinct texts.
+fn select_distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context, n);
     let mut texts: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();

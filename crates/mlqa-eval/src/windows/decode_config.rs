@@ -12,9 +12,9 @@ pub struct DecodeConfig {
     pub n_best: usize,
     /// Maximum answer length in tokens.
     pub max_answer_length: usize,
-    /// Null threshold. If set, the answer is "" if the null score (start plus end logit of `<s>`,
-    /// the minimum over windows) exceeds the best span's score by more than this value. Off by
-    /// default, because every question of MLQA and XQuAD has an answer.
+    /// Null threshold. The answer is "" if the null score (start plus end logit of `<s>`, the
+    /// minimum over windows) exceeds the best span's score by more than this value. There is no
+    /// threshold by default, because every question of MLQA and XQuAD has an answer.
     pub allow_null: Option<f32>,
     /// Compatibility mode. The windows must have been created with the same mode.
     #[serde(skip_serializing_if = "Option::is_none")]

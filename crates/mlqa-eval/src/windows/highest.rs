@@ -46,7 +46,7 @@ fn lower_bound(values: &[f32], n: usize) -> f32 {
     *maxima.select_nth_unstable_by(n.clamp(1, MAX_SORTED) - 1, order).1
 }
 
-/// Returns the same result as [`select_top`], for (position, value) pairs in any order.
+/// Selects the same values as [`select_top`]. `all` has (position, value) pairs in any order.
 fn select_by_sorting(
     mut all: Vec<(usize, f32)>,
     n: usize,
@@ -76,7 +76,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::case_count(256)) })]
 
         #[test]
-        fn equals_the_start_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {
+        fn the_top_values_equal_the_start_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {
             let logits: Vec<f32> = values.into_iter().map(f32::from).collect();
             let values: Vec<(usize, f32)> = logits.iter().copied().enumerate().collect();
             let mut expected = values.clone();

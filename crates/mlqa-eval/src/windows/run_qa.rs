@@ -6,28 +6,28 @@ use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
 /// Decodes the answers to one question like `postprocess_qa_predictions`. If `max_answers` is less
 /// than `n_best`, the list may have only the first answer.
-pub(crate) fn run_qa_answers(
+pub(crate) fn decode_like_run_qa(
     question: &Question,
     rows: &[Row<'_>],
     config: &DecodeConfig,
     max_answers: usize,
 ) -> Result<NBest, Error> {
     let mut spans = Vec::new();
-    let mut null: Option<Span> = None;
+    let mut lowest_null: Option<Span> = None;
     for (k, row) in rows.iter().enumerate() {
         row.check(&question.id, row.start.len().max(row.end.len()))?;
         if let (Some(&start_logit), Some(&end_logit)) = (row.start.first(), row.end.first()) {
             let span = Span { row: k, start: 0, end: 0, start_logit, end_logit };
-            if null.as_ref().is_none_or(|null_span| null_span.score() > span.score()) {
-                null = Some(span);
+            if lowest_null.as_ref().is_none_or(|lowest| lowest.score() > span.score()) {
+                lowest_null = Some(span);
             }
         }
         add_spans(k, row, config, &mut spans);
     }
-    let null_score = null.as_ref().map(Span::score);
-    let null_span = null.filter(|_| config.allow_null.is_some());
+    let null_score = lowest_null.as_ref().map(Span::score);
+    let null_span = lowest_null.filter(|_| config.allow_null.is_some());
     spans.extend(null_span);
-    let list = |candidates: Vec<Candidate>| {
+    let build_list = |candidates: Vec<Candidate>| {
         let null = predicts_no_answer(&candidates, null_score, config);
         NBest { id: question.id.clone(), candidates, null_score, null }
     };
@@ -40,7 +40,7 @@ pub(crate) fn run_qa_answers(
         && let Some(first) = select_best(&spans, 1).first().map(candidate)
         && !first.text.is_empty()
     {
-        return Ok(list(vec![first]));
+        return Ok(build_list(vec![first]));
     }
     let mut spans = select_best(&spans, config.n_best);
     let is_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
@@ -48,9 +48,9 @@ pub(crate) fn run_qa_answers(
         spans.extend(null_span);
     }
     let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
-    add_empty(&mut candidates, rows);
+    insert_empty_candidate(&mut candidates, rows);
     softmax(&mut candidates);
-    Ok(list(candidates))
+    Ok(build_list(candidates))
 }
 
 /// Returns the `n` spans with the highest scores, in decreasing order; equal scores retain their
@@ -72,7 +72,7 @@ fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Spa
 }
 
 /// Inserts a candidate with the text `empty` if there are no candidates, or only one without text.
-fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
+fn insert_empty_candidate(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     let has_no_text = match candidates.as_slice() {
         [] => true,
         [only] => only.text.is_empty(),

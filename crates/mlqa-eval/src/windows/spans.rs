@@ -1,4 +1,4 @@
-//! Spans of tokens and their scores, which both decoding modes share.
+//! Spans of tokens and their scores, for the default decoding mode and the mode `run_qa`.
 use std::borrow::Cow;
 
 use super::highest::select_top;
@@ -18,6 +18,7 @@ pub(crate) struct Row<'a> {
 /// spans only.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
+    /// Index of the window's [`Row`] among the rows of the question.
     pub row: usize,
     pub start: usize,
     pub end: usize,
@@ -108,6 +109,8 @@ impl Row<'_> {
         best
     }
 
+    /// Appends the spans that combine the best starts with the best ends. `row` is the index of this
+    /// row among the rows of the question.
     pub fn add_spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
         let Window { context_start, context_end, max_context, .. } = self.window;
         let context = *context_start..*context_end;
@@ -176,12 +179,12 @@ impl ByteIndex {
 
     /// Returns the code points `from..to`; empty if out of range.
     pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
-        let byte = |at: usize| match self {
+        let byte_at = |at: usize| match self {
             Self::Bytes => Some(at),
             Self::Starts(starts) => starts.get(at).copied(),
             Self::Counted => byte_offsets(text).nth(at),
         };
-        match (byte(from), byte(to)) {
+        match (byte_at(from), byte_at(to)) {
             (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
             _ => "",
         }

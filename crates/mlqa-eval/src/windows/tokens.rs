@@ -2,17 +2,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::{Layout, trim_removed_start};
+use tokenizer_file::trim_removed_start;
 use tokenizers::Tokenizer;
 
 use super::words::{Tokens, WordCache};
 use crate::Error;
 use crate::metric::unicode::is_space;
-
-/// The special tokens that the tokenizer adds around texts.
-pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, Error> {
-    Layout::of(tokenizer).map_err(layout_error)
-}
 
 pub(crate) fn layout_error(error: tokenizer_file::LayoutError) -> Error {
     Error::SpecialToken { message: error.to_string() }
@@ -93,18 +88,18 @@ pub(crate) fn tokenize(
 ///   signs) are added to the preceding character's token, because `tokenizers` aligns the composed
 ///   character with the first character only.
 fn restrict_to_visible_text(offsets: &mut [(usize, usize)], text: &[char]) {
-    let at = |k: usize| text.get(k).copied();
+    let char_at = |k: usize| text.get(k).copied();
     let mut next_start = text.len();
     for (start, end) in offsets.iter_mut().rev() {
         *end = (*end).min(text.len());
         let old_start = *start;
-        while *end < next_start && at(*end).is_some_and(|c| !is_space(c) && !is_invisible(c)) {
+        while *end < next_start && char_at(*end).is_some_and(|c| !is_space(c) && !is_invisible(c)) {
             *end += 1;
         }
-        while *start < *end && at(*start).is_some_and(is_space) {
+        while *start < *end && char_at(*start).is_some_and(is_space) {
             *start += 1;
         }
-        while *start < *end && at(*end - 1).is_some_and(is_space) {
+        while *start < *end && char_at(*end - 1).is_some_and(is_space) {
             *end -= 1;
         }
         next_start = old_start.min(next_start);

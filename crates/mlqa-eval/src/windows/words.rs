@@ -45,6 +45,7 @@ pub(crate) struct WordCache {
     shards: Vec<RwLock<PieceMap>>,
     /// Added tokens; texts that contain one are not split into words.
     added: Vec<Finder<'static>>,
+    /// Ids of the added tokens, except for the unknown token.
     added_ids: AHashSet<u32>,
 }
 
@@ -77,9 +78,9 @@ impl WordCache {
         })
     }
 
-    /// Returns the tokens of `text`, which equal the tokens of the unsplit text. `tokenize`
-    /// computes the tokens of a word. The result is `None` if a word's tokens may depend on its
-    /// neighbours.
+    /// Tokenises `text` word by word. The returned tokens equal those of the unsplit text.
+    /// `tokenize` computes the tokens of a word that is not in the cache. The result is `None` if a
+    /// word's tokens may depend on its neighbours.
     pub fn tokenize<E>(
         &self,
         text: &str,
@@ -94,11 +95,12 @@ impl WordCache {
             return Ok(None);
         }
         let mut tokens = Tokens::default();
+        // Number of code points before `part`.
         let mut at = 0;
         let mut rest = Some(text);
         while let Some(text) = rest {
             let part;
-            (part, rest) = first_part(text);
+            (part, rest) = split_first_part(text);
             if !self.look_up(part, at, &mut tokens) {
                 let word_tokens = tokenize(part)?;
                 if word_tokens.ids.iter().any(|id| self.added_ids.contains(id)) {
@@ -113,16 +115,18 @@ impl WordCache {
         Ok(Some(tokens))
     }
 
+    /// Returns the shard of a word; `None` for a word that is too long to be cached.
     fn shard(&self, word: &str) -> Option<&RwLock<PieceMap>> {
         // The map uses the low bits of the hash, so the shard is selected by the high bits.
         let hash = self.hasher.hash_one(word) >> 32;
-        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARD_COUNT)
+        let shard = self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARD_COUNT);
+        shard.filter(|_| word.len() <= MAX_WORD_BYTES)
     }
 
+    /// Appends the cached tokens of a word, which begins at code point `at` of the text, to `tokens`.
+    /// Returns whether the word is in the cache.
     fn look_up(&self, word: &str, at: usize, tokens: &mut Tokens) -> bool {
-        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_WORD_BYTES) else {
-            return false;
-        };
+        let Some(shard) = self.shard(word) else { return false };
         let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
         let Some(pieces) = shard.get(word) else { return false };
         for &(id, start, end) in pieces {
@@ -133,7 +137,7 @@ impl WordCache {
     }
 
     fn store(&self, word: &str, tokens: &Tokens) {
-        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_WORD_BYTES) else { return };
+        let Some(shard) = self.shard(word) else { return };
         let pieces = tokens.ids.iter().zip(&tokens.offsets).map(|(&id, &(start, end))| {
             Some((id, u8::try_from(start).ok()?, u8::try_from(end).ok()?))
         });
@@ -199,7 +203,7 @@ fn is_character_model(model: &ModelWrapper) -> bool {
 /// Splits a text at the first space that certainly separates words. The first part is nearly always
 /// one word. It is longer if a space is next to a character that normalisation may combine with the
 /// space.
-fn first_part(text: &str) -> (&str, Option<&str>) {
+fn split_first_part(text: &str) -> (&str, Option<&str>) {
     let is_word_boundary = |&at: &usize| {
         let (before, after) = (text.get(..at), text.get(at + 1..));
         let last = before.and_then(|before| before.chars().next_back());
@@ -266,7 +270,7 @@ mod tests {
             assert_eq!(tokens.ids, expected.ids, "{text:?}");
             assert_eq!(tokens.offsets, expected.offsets, "{text:?}");
         }
-        first_part(text).1.is_some()
+        split_first_part(text).1.is_some()
     }
 
     #[test]
@@ -296,7 +300,7 @@ mod tests {
             let mut rest = Some(text);
             std::iter::from_fn(|| {
                 let part;
-                (part, rest) = first_part(rest?);
+                (part, rest) = split_first_part(rest?);
                 Some(part)
             })
             .collect()

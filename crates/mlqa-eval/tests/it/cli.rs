@@ -155,17 +155,17 @@ fn coverage_of_folders_has_one_entry_per_language() {
     program.copy(spanish, "questions/test-context-de-question-es.json");
     program.write("texts/triples.de.txt", "der die das\nwas wie wer\n");
     program.write("texts/triples.es.txt", "quién qué\n");
-    let coverage = |questions: &str, text: &str| {
+    let coverage_command = |questions: &str, text: &str| {
         format!(
             "coverage --tokenizer fixtures/tokenizer.json --questions {questions} --text {text}"
         )
     };
-    let all = parse_json(&program.run(&coverage("questions", "texts")).out);
+    let all = parse_json(&program.run(&coverage_command("questions", "texts")).out);
     assert_eq!(all.as_object().unwrap().len(), 2, "{all}");
     assert!(all["es"]["ratio"].is_f64(), "{all}");
-    let german = coverage("fixtures/scorer/de/dataset.json", "texts/triples.de.txt");
+    let german = coverage_command("fixtures/scorer/de/dataset.json", "texts/triples.de.txt");
     assert_eq!(all["de"], parse_json(&program.run(&german).out));
-    let hindi = coverage("questions", "texts") + " --context hi";
+    let hindi = coverage_command("questions", "texts") + " --context hi";
     program.expect_only_error(&hindi, &["context-hi-question", "texts"]);
 }
 
@@ -175,20 +175,20 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
     program.write("bad.json", "{}");
     let predictions = "fixtures/scorer/de/predictions.json";
     let data = "compare --data fixtures/scorer/de/dataset.json";
-    let rows = |baseline: &str| {
+    let compare_with = |baseline: &str| {
         let runs = format!("--baseline {baseline} --predictions {predictions}");
         let options = "--language de --samples 400 --format json";
         parse_json(&program.expect_success(&format!("{data} {runs} {options}")).out)
     };
-    let better = rows("bad.json");
+    let better = compare_with("bad.json");
     assert_eq!(better[1]["metric"], "em");
     assert_eq!(better[1]["difference"].as_f64(), Some(32.5));
     assert!(better[0]["low"].as_f64().unwrap() > 0.0, "{better}");
     assert_eq!(better[0]["p_randomisation"].as_f64(), Some(1.0 / 401.0));
-    let equal = rows(predictions);
+    let equal = compare_with(predictions);
     assert_eq!(equal[0]["p_holm"].as_f64(), Some(1.0));
     // The first run has two seeds, so its score has a confidence interval.
-    let seeds = rows(&format!("{predictions},bad.json"));
+    let seeds = compare_with(&format!("{predictions},bad.json"));
     assert_eq!(seeds[1]["baseline"].as_f64(), Some(16.25));
     assert!(
         seeds[1]["baseline_half_width"].as_f64().unwrap() > 22.0

@@ -55,7 +55,7 @@ fn inputs_are_not_overwritten() {
 }
 
 #[test]
-fn files_may_have_a_byte_order_mark_and_gzip() {
+fn files_with_a_byte_order_mark_or_gzip_are_read() {
     let program = program();
     let with_bom = |name: &str| [b"\xef\xbb\xbf".to_vec(), program.read_bytes(name)].concat();
     program.write("predictions.json", with_bom(PREDICTIONS));

@@ -92,7 +92,7 @@ fn each_language_of_a_file_has_a_score() {
 }
 
 #[test]
-fn ids_without_a_language_need_the_argument() {
+fn ids_without_a_language_need_the_language_argument() {
     let program = program();
     program.write("predictions.json", "{}");
     for id in ["row-1", "5733be284776f41900661182", "finnish-house", "klingon-1"] {

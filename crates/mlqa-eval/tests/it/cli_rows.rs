@@ -37,8 +37,8 @@ fn errors_of_rows_are_one_line_with_their_position() {
         }
     }
     // Errors in a SQuAD-style file name the key and the line.
-    program.write("fault.json", "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}");
-    for line in error_lines(&program, "fault.json") {
+    program.write("invalid.json", "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}");
+    for line in error_lines(&program, "invalid.json") {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");
     }
     let row = json!({"id": 3, "context": "a", "question": "?"});
@@ -49,7 +49,7 @@ fn errors_of_rows_are_one_line_with_their_position() {
 }
 
 #[test]
-fn predictions_as_rows_score_as_a_map() {
+fn predictions_as_rows_and_as_a_map_have_equal_scores() {
     let program = program();
     let data = "fixtures/scorer/en/dataset.json";
     let map = "fixtures/scorer/en/predictions.json";

@@ -55,22 +55,22 @@ fn decode_warns_about_windows_of_another_program() {
     let program = program_with_questions(&run_qa_golden());
     let program_options = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
-    for (windows_option, source) in program_options.into_iter().zip(programs) {
+    for (windows_option, windows_program) in program_options.into_iter().zip(programs) {
         program.expect_success(&arguments("windows", &format!("--out w {windows_option}")));
         let bytes = program.read_bytes("w");
         let header = SafeTensors::read_metadata(&bytes).unwrap().1;
-        assert_eq!(header.metadata().as_ref().unwrap()["windows"], source);
-        for (decode_option, name) in program_options.into_iter().zip(programs) {
+        assert_eq!(header.metadata().as_ref().unwrap()["windows"], windows_program);
+        for (decode_option, decode_program) in program_options.into_iter().zip(programs) {
             program.expect_success(&arguments("windows", &format!("--out x {decode_option}")));
             let bytes = program.read_bytes("x");
             let rows =
                 SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
-            for windows in [Some(source), None] {
+            for windows in [Some(windows_program), None] {
                 let names = ["start_logits", "end_logits"];
                 write_logits(&program.path_of("l"), rows, names, Dtype::F32, windows);
                 let options = format!("--logits l --out p {decode_option}");
                 let warning = program.expect_success(&arguments("decode", &options)).err;
-                let expected = match windows.filter(|&source| source != name) {
+                let expected = match windows.filter(|&program| program != decode_program) {
                     Some(source) => format!("warning: l: the logits are for windows of {source}"),
                     None => String::new(),
                 };
@@ -142,7 +142,7 @@ fn default_mode_truncates_questions() {
     let printed =
         program.expect_success(&arguments("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
-    // Truncated questions leave more room for the context, so there are fewer rows.
+    // Truncated questions leave more tokens per window for the context, so there are fewer rows.
     assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
     write_logits(&program.path_of("l"), rows, ["start_logits", "end_logits"], Dtype::F32, None);
     program

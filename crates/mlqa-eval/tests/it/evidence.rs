@@ -38,15 +38,15 @@ fn intervals_agree_with_all_samples() {
     for values in [vec![0.0, 1.0, 1.0, 0.0, 1.0], vec![0.1, 0.25, 0.9, 0.4], vec![3.0]] {
         let interval = bootstrap(&values, &RESAMPLING).unwrap();
         let all = all_means(&values);
-        let share = |end: f64| {
+        let share_up_to = |end: f64| {
             let below = all.iter().filter(|&&mean| mean <= end + 1e-9).count();
             below as f64 / all.len() as f64
         };
-        let share_below = |end: f64| share(end - 2e-9);
+        let share_below = |end: f64| share_up_to(end - 2e-9);
         // 5 % of the means are at or below the lower end, 95 % at or below the upper end.
         for (end, tail) in [(interval.low, 0.05), (interval.high, 0.95)] {
             assert!(
-                share(end) >= tail - 0.02 && share_below(end) <= tail + 0.02,
+                share_up_to(end) >= tail - 0.02 && share_below(end) <= tail + 0.02,
                 "{values:?}: {end}"
             );
         }

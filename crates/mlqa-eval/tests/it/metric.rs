@@ -25,7 +25,6 @@ fn totals_and_questions_equal_the_official_script() {
     for language in MLQA_LANGUAGES {
         let (dataset, predictions, expected) = read_fixture(language);
         let got = score(&dataset, &predictions, Normalization::Mlqa(language)).unwrap();
-        // The values are equal bit for bit, not within a tolerance.
         assert_eq!(Some(got.f1), expected["f1"].as_f64(), "{language} f1");
         assert_eq!(Some(got.exact_match), expected["exact_match"].as_f64(), "{language} em");
         let unanswered = serde_json::to_value(&got.unanswered).unwrap();
@@ -49,7 +48,7 @@ fn totals_and_questions_equal_the_official_script() {
 fn score_files_equals_reading_and_scoring() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dataset.json");
-    let good = std::fs::read_to_string(fixture_path(Language::ZH, "dataset.json")).unwrap();
+    let valid_text = std::fs::read_to_string(fixture_path(Language::ZH, "dataset.json")).unwrap();
     let predictions = fixture_path(Language::ZH, "predictions.json");
     let rules = Normalization::Mlqa(Language::ZH);
     for (from, to) in [
@@ -69,8 +68,8 @@ fn score_files_equals_reading_and_scoring() {
         ("\"id\": \"", "\"id\": \"x\", \"ids\": \""),
         ("\"data\": [", "\"data\": [["),
     ] {
-        let text = good.replace(from, to);
-        assert!(from.is_empty() || text != good, "{from}");
+        let text = valid_text.replace(from, to);
+        assert!(from.is_empty() || text != valid_text, "{from}");
         std::fs::write(&path, text).unwrap();
         let read = || {
             let dataset = Dataset::read(&path)?;
@@ -90,7 +89,7 @@ fn score_files_equals_reading_and_scoring() {
     }
     // `score_files` does not decode contexts, so an unpaired surrogate in a context is an error of
     // `Dataset::read` only.
-    let text = good.replacen("\"context\": \"", "\"context\": \"\\ud800", 1);
+    let text = valid_text.replacen("\"context\": \"", "\"context\": \"\\ud800", 1);
     std::fs::write(&path, text).unwrap();
     assert!(Dataset::read(&path).is_err());
     assert_eq!(score_files(&path, &predictions, rules).unwrap().score.f1, 64.98532601243599);

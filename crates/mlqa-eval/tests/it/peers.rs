@@ -56,14 +56,14 @@ fn draw_cases(count: u32) -> Vec<(String, Vec<String>)> {
 fn score_in_python(
     cases: &[(String, Vec<String>)],
     rules: &str,
-    program: &std::path::Path,
+    python: &std::path::Path,
 ) -> Value {
     let cases: Vec<Value> = cases
         .iter()
         .map(|(prediction, golds)| json!({ "prediction": prediction, "golds": golds }))
         .collect();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/squad.py");
-    let mut child = Command::new(program)
+    let mut child = Command::new(python)
         .arg(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -78,7 +78,7 @@ fn score_in_python(
 
 #[test]
 fn random_answers_score_as_in_python() {
-    let Some(program) = python_with(PythonPackages::Light) else { return };
+    let Some(python) = python_with(PythonPackages::Light) else { return };
     let drawn = draw_cases(case_count(2_000));
     let question = |(index, (_, golds)): (usize, &(String, Vec<String>))| {
         let golds: Vec<(&str, usize)> = golds.iter().map(|text| (text.as_str(), 0)).collect();
@@ -97,7 +97,7 @@ fn random_answers_score_as_in_python() {
         ("mlqa-en", Normalization::Mlqa(Language::EN)),
         ("mlqa-hi", Normalization::Mlqa(Language::HI)),
     ] {
-        let expected = score_in_python(&drawn, name, &program);
+        let expected = score_in_python(&drawn, name, &python);
         let got = score(&dataset, &predictions, rules).unwrap();
         for (question, pair) in got.per_question.iter().zip(expected["scores"].as_array().unwrap())
         {

@@ -25,7 +25,7 @@ fn report_runs_qa_report_and_returns_its_exit_code() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
     assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
     assert!(error.contains("cargo install qa-report"), "{error}");
-    // `qa-report` is first only in PATH, then also in the program's folder, which takes precedence.
+    // At first, `qa-report` is only in PATH; then also in the program's folder, which has precedence.
     for place in ["path", "bin"] {
         let lines = format!("#!/bin/sh\nprintf \"%s|\" {place} \"$@\"; echo said >&2; exit 7\n");
         run_sh(folder, &format!("printf '%s' '{lines}' > {place}/qa-report; chmod +x {place}/*"));

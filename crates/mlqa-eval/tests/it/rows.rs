@@ -22,7 +22,7 @@ fn hub_rows(questions: &[Question]) -> Vec<Value> {
     questions.iter().map(row).collect()
 }
 
-fn lines(rows: &[Value], end: &str) -> String {
+fn join_rows(rows: &[Value], end: &str) -> String {
     rows.iter().map(|row| format!("{row}{end}")).collect()
 }
 
@@ -41,13 +41,13 @@ fn row_files(rows: &[Value]) -> Vec<(&'static str, String)> {
         ("array.json", json!(rows).to_string()),
         ("pretty.json", serde_json::to_string_pretty(rows).unwrap()),
         ("data.json", json!({"version": "0.1.0", "data": rows}).to_string()),
-        ("lines.jsonl", lines(rows, "\n")),
-        ("crlf.jsonl", format!("\u{feff}\r\n{}", lines(rows, "\r\n"))),
-        ("objects.jsonl", lines(&objects, "\n")),
+        ("lines.jsonl", join_rows(rows, "\n")),
+        ("crlf.jsonl", format!("\u{feff}\r\n{}", join_rows(rows, "\r\n"))),
+        ("objects.jsonl", join_rows(&objects, "\n")),
     ]
 }
 
-/// Writes the questions in every form, SQuAD's form first.
+/// Writes the questions to a file in every form, and returns the paths; SQuAD's form comes first.
 fn write_every_form(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
     let rows = hub_rows(questions);
     let squad = folder.join("squad.json");
@@ -59,9 +59,9 @@ fn write_every_form(folder: &Path, questions: &[Question]) -> Vec<std::path::Pat
         std::fs::write(paths.last().unwrap(), text).unwrap();
     }
     #[cfg(feature = "parquet")]
-    for column in ["int32", "int64"] {
-        paths.push(folder.join(format!("{column}.parquet")));
-        crate::parquet_file::write(paths.last().unwrap(), questions, column, 3);
+    for offset_type in ["int32", "int64"] {
+        paths.push(folder.join(format!("{offset_type}.parquet")));
+        crate::parquet_file::write(paths.last().unwrap(), questions, offset_type, 3);
     }
     paths
 }
@@ -94,7 +94,7 @@ proptest! {
             questions.push(Question { id: k.to_string(), question, context, answers, title });
         }
         let folder = tempfile::tempdir().unwrap();
-        let predictions = folder.path().join("said.json");
+        let predictions = folder.path().join("predictions.json");
         std::fs::write(&predictions, Value::from(answers_by_id).to_string()).unwrap();
         let predicted = Predictions::read(&predictions).unwrap();
         let paths = write_every_form(folder.path(), &questions);
@@ -138,7 +138,8 @@ fn xquad_questions_are_equal_in_every_form() {
     }
 }
 
-fn read_text(name: &str, text: &str) -> Result<Dataset, Error> {
+/// Writes a text to a file `name` and reads the file.
+fn read_as(name: &str, text: &str) -> Result<Dataset, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -188,20 +189,20 @@ fn errors_name_the_row_and_the_key() {
         }
         let rows = [valid_row(), bad];
         for (name, text, place) in [
-            ("x.jsonl", lines(&rows, "\n\n"), "x.jsonl:3:1: "),
+            ("x.jsonl", join_rows(&rows, "\n\n"), "x.jsonl:3:1: "),
             ("x.json", json!(rows).to_string(), "row 2: "),
             ("x.json", json!({"data": rows}).to_string(), "row 2: "),
         ] {
-            let error = read_text(name, &text).unwrap_err().to_string();
+            let error = read_as(name, &text).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(&format!("{place}{words}")), "{error}");
         }
     }
-    let error = read_text("x.jsonl", &format!("{}\n{{\"id\": ", valid_row())).unwrap_err();
+    let error = read_as("x.jsonl", &format!("{}\n{{\"id\": ", valid_row())).unwrap_err();
     assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
-    let error = read_text("x.jsonl", &lines(&[valid_row(), valid_row()], "\n")).unwrap_err();
+    let error = read_as("x.jsonl", &join_rows(&[valid_row(), valid_row()], "\n")).unwrap_err();
     assert!(matches!(error, Error::DuplicateQuestion { .. }), "{error}");
     let full = json!({"data": [valid_row(), valid_row()]}).to_string();
-    let error = read_text("x.json", &full[..full.len() - 9]).unwrap_err().to_string();
+    let error = read_as("x.json", &full[..full.len() - 9]).unwrap_err().to_string();
     assert!(error.contains("EOF"), "{error}");
 }
 
@@ -218,7 +219,7 @@ fn rows_retain_other_keys_and_ids_may_be_numbers() {
     ] {
         other[key] = value;
     }
-    let text = lines(&[valid_row(), other], "\n");
+    let text = join_rows(&[valid_row(), other], "\n");
     let file = squad::File::parse(&text, "x.jsonl").unwrap();
     let [first, second] = [0, 1].map(|k| file.questions().nth(k).unwrap());
     assert_eq!((first.id.as_str(), second.id.as_str()), ("q", "18446744073709551615"));
@@ -232,7 +233,7 @@ fn rows_retain_other_keys_and_ids_may_be_numbers() {
 #[cfg(not(feature = "parquet"))]
 #[test]
 fn the_error_for_parquet_names_the_feature() {
-    let error = read_text("x.parquet", "PAR1").unwrap_err().to_string();
+    let error = read_as("x.parquet", "PAR1").unwrap_err().to_string();
     assert!(error.contains("x.parquet: ") && error.contains("feature `parquet`"), "{error}");
 }
 

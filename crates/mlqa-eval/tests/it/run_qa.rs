@@ -24,7 +24,7 @@ fn questions(golden: &Value) -> Vec<Question> {
     rows.iter().map(|row| question(&text(&row[0]), &text(&row[1]), &text(&row[2]), &[])).collect()
 }
 
-fn config(golden: &Value) -> WindowConfig {
+fn run_qa_config(golden: &Value) -> WindowConfig {
     let max_length = to_usize(&golden["max_length"]);
     // This limit has no effect, because run_qa does not truncate questions.
     let max_question_length = 1;
@@ -42,7 +42,7 @@ fn config(golden: &Value) -> WindowConfig {
 fn cut_windows(golden: &Value) -> (Vec<Question>, Vec<Window>) {
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let questions = questions(golden);
-    let windows = windows(&questions, &tokenizer, &config(golden), Purpose::Eval).unwrap();
+    let windows = windows(&questions, &tokenizer, &run_qa_config(golden), Purpose::Eval).unwrap();
     (questions, windows)
 }
 
@@ -69,7 +69,7 @@ fn windows_equal_transformers() {
     }
 }
 
-fn check_list(got: &NBest, run: &Value, odds: &NullOdds) {
+fn check_n_best(got: &NBest, run: &Value, odds: &NullOdds) {
     let id = got.id.as_str();
     assert_eq!(got.answer(), run["predictions"][id], "{id}");
     let expected = run["n_best_predictions"][id].as_array().unwrap();
@@ -111,7 +111,7 @@ fn answers_equal_transformers() {
         let all = decode(&questions, &windows, &start, &end, &config).unwrap();
         assert_eq!(all.len(), questions.len());
         let odds = NullOdds::of(&all);
-        all.iter().for_each(|list| check_list(list, run, &odds));
+        all.iter().for_each(|list| check_n_best(list, run, &odds));
         unanswered += all.iter().filter(|list| list.answer().is_empty()).count();
         // The candidates of the default mode differ from those of the mode `run_qa`.
         let default_config = DecodeConfig { compatible: None, ..config };
@@ -143,7 +143,7 @@ fn answers_equal_transformers() {
 fn training_windows_ignore_run_qa() {
     let golden = run_qa_golden();
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
-    let compatible = WindowConfig { max_question_length: 20, ..config(&golden) };
+    let compatible = WindowConfig { max_question_length: 20, ..run_qa_config(&golden) };
     let default = WindowConfig { compatible: None, ..compatible.clone() };
     let train = |config| windows(&questions(&golden), &tokenizer, config, Purpose::Train).unwrap();
     assert_eq!(train(&compatible), train(&default));
@@ -164,7 +164,7 @@ fn settings_are_validated_and_serialised() {
     // The question leaves too few tokens for its context.
     let question = question("q", &"why ".repeat(110), &"word ".repeat(40), &[]);
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
-    let error = windows(&[question], &tokenizer, &self::config(&run_qa_golden()), Purpose::Eval)
+    let error = windows(&[question], &tokenizer, &run_qa_config(&run_qa_golden()), Purpose::Eval)
         .unwrap_err();
     assert!(matches!(error, Error::NoRoom { .. }), "{error}");
 }

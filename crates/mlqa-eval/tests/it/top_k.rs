@@ -3,7 +3,7 @@ use mlqa_eval::{Error, Language, NBest, Normalization, top_k_exact_match};
 
 use crate::common::{dataset, n_best, question};
 
-fn list(id: &str, texts: &[&str]) -> NBest {
+fn ranked_answers(id: &str, texts: &[&str]) -> NBest {
     n_best(id, &texts.iter().map(|text| (*text, 0)).collect::<Vec<_>>())
 }
 
@@ -12,15 +12,15 @@ fn exact_match_increases_with_k() {
     let golds = [("q0", "red"), ("q1", "Blue"), ("q2", "green"), ("q3", "none")];
     let dataset = dataset(golds.map(|(id, gold)| question(id, "", "", &[(gold, 0)])).into());
     let lists = [
-        list("q0", &["The red", "x"]),
+        ranked_answers("q0", &["The red", "x"]),
         // The first three answers are equal after normalisation.
-        list("q1", &["sky", "Sky", "the sky!", "blue"]),
-        list("q2", &["a", "b", "c", "green"]),
+        ranked_answers("q1", &["sky", "Sky", "the sky!", "blue"]),
+        ranked_answers("q2", &["a", "b", "c", "green"]),
     ];
     let rules = Normalization::Mlqa(Language::EN);
-    let at = |k| top_k_exact_match(&dataset, &lists, k, rules).unwrap();
+    let exact_match_at = |k| top_k_exact_match(&dataset, &lists, k, rules).unwrap();
     // `a` is an article, so the first three distinct answers to q2 are "", b and c.
-    assert_eq!([1, 2, 3, 4].map(at), [25.0, 50.0, 50.0, 75.0]);
+    assert_eq!([1, 2, 3, 4].map(exact_match_at), [25.0, 50.0, 50.0, 75.0]);
     let error = top_k_exact_match(&dataset, &lists, 0, rules).unwrap_err();
     assert!(matches!(error, Error::Config { key: "k", .. }), "{error}");
 }

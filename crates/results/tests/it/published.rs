@@ -27,9 +27,9 @@ fn every_line_of_the_file_is_parsed() {
     }
 }
 
-/// Returns a map from table, model, setting and metric to the mean over languages, and to the
-/// average in the paper if there is one.
-fn row_means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
+/// Returns the mean over languages of each row of the tables, and the average in the paper if there
+/// is one. The keys are table, model, setting and metric.
+fn means_and_averages() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
     let mut groups: BTreeMap<[&str; 4], (Vec<f64>, Option<f64>)> = BTreeMap::new();
     for row in published_results() {
         let key = [&*row.table, &*row.model, &*row.setting, &*row.metric];
@@ -50,7 +50,7 @@ fn row_means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
 
 #[test]
 fn claims_of_the_first_paper_are_means_of_its_table() {
-    let means = row_means();
+    let means = means_and_averages();
     let mean = |model, metric| means[&["000-1", model, "MLQA context en", metric]].0;
     let assert_close = |actual: f64, expected: f64| {
         assert!((actual - expected).abs() < 0.005 + 1e-9, "{actual} {expected}")
@@ -82,9 +82,9 @@ fn inconsistent_published_averages_are_listed() {
         ["003-A2", "XLM-A", "XQuAD zero-shot", "em"],
         ["003-A2", "XLM-R base", "MLQA zero-shot", "em"],
     ];
-    let inconsistent: Vec<[&str; 4]> = row_means()
+    let inconsistent: Vec<[&str; 4]> = means_and_averages()
         .into_iter()
-        .filter(|(_, (mean, printed))| printed.is_some_and(|p| (p - mean).abs() > 0.1))
+        .filter(|(_, (mean, printed))| printed.is_some_and(|printed| (printed - mean).abs() > 0.1))
         .map(|(key, _)| key)
         .collect();
     assert_eq!(inconsistent, expected);
@@ -92,7 +92,7 @@ fn inconsistent_published_averages_are_listed() {
 
 #[test]
 fn consistent_lama_totals_are_macro_averages() {
-    let p1 = |model: &str, relation: &str| {
+    let p_at_1 = |model: &str, relation: &str| {
         let rows = select(Some("001-5"), Some(model), None);
         let rows_of_relation: Vec<_> = rows
             .iter()
@@ -105,8 +105,8 @@ fn consistent_lama_totals_are_macro_averages() {
         [("OE", true), ("XLM-K", true), ("XLM-R base", false), ("XLM-K w/o K", false)]
     {
         let relations = ["birth-place", "birth-date", "death-place"];
-        let mean = relations.iter().map(|relation| p1(model, relation)).sum::<f64>() / 3.0;
-        assert_eq!((mean - p1(model, "Total")).abs() < 0.051, is_consistent, "{model} {mean}");
+        let mean = relations.iter().map(|relation| p_at_1(model, relation)).sum::<f64>() / 3.0;
+        assert_eq!((mean - p_at_1(model, "Total")).abs() < 0.051, is_consistent, "{model} {mean}");
     }
 }
 

@@ -3,9 +3,9 @@ use rand_chacha::ChaCha8Rng;
 use shards::{Endless, ExampleSource, Fingerprint, SourceError, rng_for};
 
 /// A source without examples.
-struct Empty;
+struct EmptySource;
 
-impl ExampleSource for Empty {
+impl ExampleSource for EmptySource {
     type Example = ();
     type Position = ();
 
@@ -28,7 +28,7 @@ impl ExampleSource for Empty {
 
 #[test]
 fn an_empty_source_is_an_error_instead_of_an_infinite_loop() {
-    let mut source = Endless::new(Empty);
+    let mut source = Endless::new(EmptySource);
     source.start_epoch(0, rng_for(3, "order", 0)).unwrap();
     assert!(source.next_example().is_err());
 }

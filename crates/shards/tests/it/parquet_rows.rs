@@ -210,7 +210,7 @@ fn a_binary_column_is_skipped() {
 
 const TEXT_COLUMN: &str = "required binary text (UTF8);";
 
-/// Writes a Parquet file with one compressed column.
+/// Writes a Parquet file with one compressed column, which the schema text `column` declares.
 fn write_column<T: DataType>(path: &Path, column: &str, values: &[T::T]) {
     let schema = Arc::new(parse_message_type(&format!("message m {{ {column} }}")).unwrap());
     let zstd = Compression::ZSTD(ZstdLevel::default());

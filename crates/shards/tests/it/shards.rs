@@ -54,8 +54,8 @@ fn read_remaining(source: &mut NumberSource) -> Vec<u64> {
     std::iter::from_fn(|| source.next_example().unwrap()).map(|[number]| number).collect()
 }
 
-fn read_epoch(source: &mut NumberSource, number: u64) -> Vec<u64> {
-    start_epoch(source, number);
+fn read_epoch(source: &mut NumberSource, epoch: u64) -> Vec<u64> {
+    start_epoch(source, epoch);
     read_remaining(source)
 }
 
@@ -106,19 +106,19 @@ fn the_order_depends_on_the_epoch_and_the_block_size() {
     let paths = write_shards(folder.path(), &[40, 40, 40]);
     let config = ShuffleConfig { lines: 30, ..ShuffleConfig::default() };
     let mut numbers = source(&paths, &config);
-    let (first, second) = (read_epoch(&mut numbers, 0), read_epoch(&mut numbers, 1));
-    assert_ne!(first, second);
-    assert_eq!(read_epoch(&mut numbers, 0), first);
+    let (first_epoch, second_epoch) = (read_epoch(&mut numbers, 0), read_epoch(&mut numbers, 1));
+    assert_ne!(first_epoch, second_epoch);
+    assert_eq!(read_epoch(&mut numbers, 0), first_epoch);
     assert_ne!(
         read_epoch(&mut source(&paths, &ShuffleConfig { lines: 31, ..config.clone() }), 0),
-        first
+        first_epoch
     );
     // Few lines are followed by the next line of their file, and the first block has lines of all
     // open shards.
-    let successors = first.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
+    let successors = first_epoch.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
     assert!(successors < 12, "{successors} of 119 in the order of the files");
     for shard in 0..3 {
-        let n_lines = first[..30].iter().filter(|number| *number / 40 == shard).count();
+        let n_lines = first_epoch[..30].iter().filter(|number| *number / 40 == shard).count();
         assert_eq!(n_lines, 10);
     }
     // With blocks of one line, the lines of each shard stay in order.
@@ -162,7 +162,7 @@ fn every_position_of_endless_epochs_can_be_restored() {
         numbers.sort_unstable();
         assert_eq!(numbers, (0..16).collect::<Vec<_>>());
     }
-    assert_ne!(examples[..16], examples[16..32], "each epoch has its own order");
+    assert_ne!(examples[..16], examples[16..32], "the epochs have different orders");
     for (index, position) in positions.iter().enumerate() {
         let mut resumed = endless();
         start_epoch(&mut resumed, 0);
@@ -293,11 +293,11 @@ fn changed_contents_are_an_error_but_a_changed_modification_time_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let paths = write_shards(folder.path(), &[4]);
     let mut numbers = source(&paths, &ShuffleConfig::default());
-    let before = read_epoch(&mut numbers, 0);
+    let original_order = read_epoch(&mut numbers, 0);
     let text = std::fs::read(&paths[0]).unwrap();
     let file = std::fs::File::options().append(true).open(&paths[0]).unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    assert_eq!(read_epoch(&mut numbers, 0), before);
+    assert_eq!(read_epoch(&mut numbers, 0), original_order);
     std::fs::write(&paths[0], String::from_utf8(text).unwrap().replace("[1]", "[9]")).unwrap();
     start_epoch(&mut numbers, 1);
     let error = numbers.next_example().unwrap_err().to_string();
