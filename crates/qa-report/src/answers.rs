@@ -12,6 +12,7 @@ pub(crate) struct Answers {
     /// Boundary class of each question's answer, and whether the answer equals a gold answer but is
     /// at another position.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
+    /// Answer texts by question id.
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.
     pub not_in_context: usize,

@@ -13,6 +13,7 @@ pub(crate) type PairFiles<'a> = Vec<Vec<&'a AnswerFile>>;
 /// The questions of a pair that have a gold answer.
 pub(crate) struct Questions {
     pub dataset: Dataset,
+    /// Number of questions that were removed because they have no gold answer.
     pub without_gold: usize,
 }
 

@@ -6,7 +6,7 @@ use trainer::StepLosses;
 
 use crate::{Error, Result};
 
-/// Computes the loss of a step, logged as `name`.
+/// Computes the contrastive loss of one training step, logged as `name`.
 ///
 /// `embed` computes the hidden states of the queries and of the keys of some rows, `[b, H]` each.
 /// `loss` receives the hidden states of all rows. With micro-batches, `embed` is called twice for

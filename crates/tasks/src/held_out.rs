@@ -23,12 +23,12 @@ pub(crate) fn held_out_groups<G: Ord>(
     let mut order: Vec<(G, usize)> = sizes.into_iter().collect();
     order.shuffle(&mut rng_for(seed, HELD_OUT, 0));
     let mut held_out = BTreeSet::new();
-    let mut count = 0;
+    let mut held_out_count = 0;
     for (group, size) in order {
-        if count as f64 >= min_count {
+        if held_out_count as f64 >= min_count {
             break;
         }
-        count += size;
+        held_out_count += size;
         held_out.insert(group);
     }
     held_out

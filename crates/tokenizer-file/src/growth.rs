@@ -5,8 +5,9 @@ use crate::charsmap::{self, MAX_GROWTH};
 
 /// Rejects a `normalizer` of `tokenizer.json` that lengthens texts too much or is damaged.
 ///
-/// All its replacements together may produce at most [`MAX_GROWTH`] characters per character, and
-/// it may prepend at most [`MAX_GROWTH`] characters to a text. Its character table must be valid.
+/// All replacements together may produce at most [`MAX_GROWTH`] characters per input character.
+/// The normaliser may prepend at most [`MAX_GROWTH`] characters to a text, and its character table
+/// must be valid.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
     let mut growth = Growth { factor: 1, prepended: 0 };
     growth.add(normalizer)?;

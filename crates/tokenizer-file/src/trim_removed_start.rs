@@ -18,10 +18,10 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 /// # Ok::<(), tokenizer_file::Error>(())
 /// ```
 pub fn trim_removed_start<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
-    text.trim_start_matches(|c: char| is_dropped(tokenizer, c))
+    text.trim_start_matches(|c: char| is_removed(tokenizer, c))
 }
 
-fn is_dropped(tokenizer: &Tokenizer, c: char) -> bool {
+fn is_removed(tokenizer: &Tokenizer, c: char) -> bool {
     let Some(normalizer) = tokenizer.get_normalizer().filter(|_| !c.is_alphanumeric()) else {
         return false;
     };

@@ -70,7 +70,7 @@ impl SecondTextConfig<'_> {
         let (pairing, purpose) = (self.pairing, Purpose::Eval);
         let pairs =
             WindowPairs::new(questions, &second_questions, tokenizer, windows, pairing, purpose)?;
-        let rows = batch::compute_by_length(&pairs.lengths(), batch_size, |rows| {
+        let window_logits = batch::compute_by_length(&pairs.lengths(), batch_size, |rows| {
             let halves: Vec<_> = rows.iter().filter_map(|&row| pairs.get(row)).collect();
             let (target, source): (Vec<&Window>, Vec<&Window>) = halves.into_iter().unzip();
             let lengths: Vec<usize> = target.iter().map(|window| window.input_ids.len()).collect();
@@ -78,10 +78,9 @@ impl SecondTextConfig<'_> {
                 (Half::new(target, true, model)?, Half::new(source, true, model)?);
             let [(starts, ends), _] =
                 no_grad(|| logits(model, &target, &source, &self.fusion, false))?;
-            let rows = to_lists(&starts, &lengths)?.into_iter().zip(to_lists(&ends, &lengths)?);
-            Ok(rows.collect())
+            Ok(to_lists(&starts, &lengths)?.into_iter().zip(to_lists(&ends, &lengths)?).collect())
         })?;
         let windows = pairs.iter().map(|(target, _)| target.clone()).collect();
-        Ok(Some((windows, rows)))
+        Ok(Some((windows, window_logits)))
     }
 }
