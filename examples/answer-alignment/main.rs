@@ -14,7 +14,7 @@ use experiment::{RunConfig, Runtime, log, write_json, write_text};
 use methods::Methods;
 use mlqa_eval::{Dataset, Language};
 use placements::Placements;
-use qa_translate::parallel;
+use qa_translate::align_by_id;
 use tasks::alignment::{AlignmentConfig, AnswerAligner, HiddenStates};
 use tasks::text_scores::{EncoderScorer, ScorerConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained};
@@ -65,7 +65,8 @@ fn run(args: &Args) -> Result<()> {
     let (base, load_report) = Pretrained::load(&args.model, &heads, runtime.device, options)?;
     let states = args.layer.map_or(HiddenStates::MeanOfLast(2), HiddenStates::Layer);
     let config = AlignmentConfig { states, ..AlignmentConfig::default() };
-    let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config.clone())?;
+    let aligner =
+        AnswerAligner::new(&base.model, &base.tokenizer, base.special_tokens, config.clone())?;
     let scorer = || EncoderScorer::new(&base.model, &base.tokenizer, ScorerConfig::default());
     let scorer = load_report.missing.is_empty().then(scorer).transpose()?;
     if scorer.is_none() {
@@ -78,7 +79,7 @@ fn run(args: &Args) -> Result<()> {
     english.check_answers()?;
     let mut placements = Placements::default();
     for &language in &args.languages {
-        let translated = parallel(&english, &Dataset::read(xquad_file(language))?, language)?;
+        let translated = align_by_id(&english, &Dataset::read(xquad_file(language))?, language)?;
         let (skipped, target) = (translated.report.discarded.total(), translated.dataset);
         log(format!("{language}: {} questions, {skipped} skipped", target.questions.len()));
         let cases = cases::select_cases(&english, &target, language)?;

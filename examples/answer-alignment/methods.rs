@@ -5,7 +5,7 @@ use anyhow::Result;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
     CodecConfig, Error, Occurrence, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest,
-    ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark, sentences, units,
+    ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark, sentence_ranges, word_ranges,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -122,7 +122,8 @@ pub fn place_one(
 /// Reduces a task to the source sentence that contains the span, and the target sentence with the
 /// same index. Also returns the start of the target sentence in the target text.
 fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
-    let (source_sentences, target_sentences) = (sentences(&task.source), sentences(&task.target));
+    let (source_sentences, target_sentences) =
+        (sentence_ranges(&task.source), sentence_ranges(&task.target));
     let contains_span =
         |range: &Range<usize>| range.start <= task.span.start && task.span.end <= range.end;
     let index = source_sentences
@@ -167,7 +168,7 @@ impl Oracle {
         let seed =
             case.id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let words = units(&task.target);
+        let words = word_ranges(&task.target);
         let is_in_gold = |word: &&Range<usize>| overlaps(word, gold);
         let length = words.iter().filter(is_in_gold).count().max(1);
         let mut other_spans: Vec<Range<usize>> = words
@@ -197,7 +198,7 @@ impl Oracle {
                 word.start <= self.span.end + 1 && self.span.start <= word.end + 1
             };
             let penalty = |word: &Range<usize>| if is_marked && is_near(word) { 1.0 } else { 0.0 };
-            let words = units(&request.target);
+            let words = word_ranges(&request.target);
             let tokens =
                 words.into_iter().map(|word| (word.clone(), -1.0 - penalty(&word))).collect();
             return TextScore { total: -1.0, tokens };

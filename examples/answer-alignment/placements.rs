@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use mlqa_eval::Language;
-use qa_translate::{CandidateConfig, Candidates, CodecConfig, PlaceError, Windows, units};
+use qa_translate::{CandidateConfig, Candidates, CodecConfig, PlaceError, Windows, word_ranges};
 use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ impl Placements {
                     method,
                     language,
                     cluster: case.cluster.clone(),
-                    words: units(&task.text()?).len(),
+                    words: word_ranges(&task.text()?).len(),
                     skipped,
                     found: span.is_some(),
                     exact: span.as_ref() == Some(&case.gold),
@@ -163,7 +163,7 @@ fn bootstrap_interval(outcomes: &[&Outcome]) -> (f64, f64) {
 
 /// Returns whether the span consists of whole words, at most as many as CODEC supports.
 fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {
-    let words = units(text);
+    let words = word_ranges(text);
     let first = words.iter().position(|word| word.start == span.start);
     let last = words.iter().position(|word| word.end == span.end);
     let max_words = CodecConfig::default().max_words;

@@ -70,7 +70,7 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     // projected onto the original passage.
     let base = trial.load(&model.path, &[], model.segments)?;
     let alignment = evaluation.alignment.clone();
-    let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;
+    let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.special_tokens, alignment)?;
     let aligner = trial.arm.projected.then_some(&aligner);
     let (options, out) = ((windows, &config), trial.dir("predictions"));
     let mut scores = Scores::new();

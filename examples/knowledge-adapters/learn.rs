@@ -35,7 +35,7 @@ impl ArmResult {
     pub fn activate(&self, model: &mut Model) -> Result<()> {
         match self.adapters.as_slice() {
             names @ [_, _, ..] => model.set_active_fusion(names)?,
-            names => model.set_active(names)?,
+            names => model.set_active_adapters(names)?,
         }
         Ok(())
     }
@@ -46,7 +46,7 @@ pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs)
     let Recipe { model, adapter, knowledge, .. } = trial.recipe;
     let mut base = trial.load(&model.path, &[], model.segments)?;
     base.model.add_bottleneck(kind.name(), adapter, trial.seed)?;
-    base.model.set_active(&[kind.name()])?;
+    base.model.set_active_adapters(&[kind.name()])?;
     let parameters = freeze_all_but_adapters(&base.model)?;
     let updates = train_on_pairs(trial, &base, inputs, knowledge, &[kind], &parameters)?;
     base.model.save_adapter(kind.name(), trial.dir("model"), Head::None)?;

@@ -61,7 +61,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     // Checks that the model without adapters has exactly the losses of the base model.
     let loss = sentence_loss(trial, &base, inputs)?;
     if !result.adapters.is_empty() {
-        base.model.set_active(&[])?;
+        base.model.set_active_adapters(&[])?;
         let loss_without_adapters = sentence_loss(trial, &base, inputs)?;
         let message = "the model without adapters differs from the model before training";
         ensure!(

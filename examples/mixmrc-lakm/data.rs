@@ -1,7 +1,7 @@
 //! Questions, their translations, and passages with knowledge phrases.
 use anyhow::{Result, ensure};
 use kg_triples::phrases::{PhrasePassage, draw_passages};
-use qa_translate::MixedTraining;
+use qa_translate::MixedQuestions;
 use tasks::question_answering::{DevSet, check_files};
 
 use crate::recipe::Recipe;
@@ -9,7 +9,7 @@ use crate::recipe::Recipe;
 /// Training data of the arms of a run.
 pub struct TrainingData {
     /// Source, translated and mixed questions, which the paper calls D, D' and D''.
-    pub questions: MixedTraining,
+    pub questions: MixedQuestions,
     /// Development questions that determine convergence.
     pub dev: Vec<DevSet>,
     /// Passages of LAKM.
@@ -24,8 +24,8 @@ impl TrainingData {
         let translations = recipe.needs_translations().then_some(&*data.translated);
         let target_languages = languages.get(1..).unwrap_or_default();
         let mut questions =
-            MixedTraining::read(&data.train, translations, "train", target_languages, mixing)?;
-        let MixedTraining { source, translated, mixed } = &mut questions;
+            MixedQuestions::read(&data.train, translations, "train", target_languages, mixing)?;
+        let MixedQuestions { source, translated, mixed } = &mut questions;
         let dev =
             recipe.selection.sets_in_folder(&data.dev, languages, source, [translated, mixed])?;
         let mut lakm_passages = Vec::new();

@@ -53,7 +53,8 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     // Section 3.2, masked entity prediction: a masked mention is contrasted with its entity's
     // description in another language (Eq. 1, 2, 5).
     let losses = &config.losses;
-    let entity_prediction = EntityPredictionTask::new(model, base.specials, &heads, losses, data)?;
+    let entity_prediction =
+        EntityPredictionTask::new(model, base.special_tokens, &heads, losses, data)?;
 
     // Section 3.3, object entailment: subject and relation are contrasted with the object's
     // description (Eq. 3 to 5).
@@ -62,8 +63,8 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
 
     // Section 4.1: masked language modelling on text; in the ablation without knowledge tasks, also
     // on the descriptions.
-    let masked_lm = data.masked_lm(model, base.specials, &losses.masking)?;
-    let description_lm = data.description_lm(model, base.specials, &losses.masking)?;
+    let masked_lm = data.masked_lm(model, base.special_tokens, &losses.masking)?;
+    let description_lm = data.description_lm(model, base.special_tokens, &losses.masking)?;
 
     // Section 3.4, Eq. 6: the sum of the losses with the weights of this arm.
     let weighted_sum = WeightedSum::new()
@@ -93,6 +94,7 @@ fn probe(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores>
     let base = trial.load(&folder, &[], Segments::AsSaved)?;
     let heads = KnowledgeHeads::load(&folder, base.model.config(), trial.device())?;
     let config = &trial.recipe.probe;
-    let probe = KnowledgeProbe::new(&base.model, base.specials, &heads, &task_config, config)?;
+    let probe =
+        KnowledgeProbe::new(&base.model, base.special_tokens, &heads, &task_config, config)?;
     Ok(probe.score_all(data, trial.run_dir(""))?)
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use polyqa::{Answers, CANDIDATES, Documents, FirstPass};
+use polyqa::{Answers, DEFAULT_CANDIDATES, Documents, FirstPass};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
@@ -123,7 +123,7 @@ impl Reader {
                         answers.extend(batch);
                         signals.check()
                     };
-                    let first_pass = Some((&pass, CANDIDATES));
+                    let first_pass = Some((&pass, DEFAULT_CANDIDATES));
                     reader.answer_all(&questions, &documents, first_pass, &mut on_answers)
                 })?;
                 let answers = answers.pop();

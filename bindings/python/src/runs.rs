@@ -2,8 +2,8 @@
 use std::path::PathBuf;
 
 use mlqa_eval::{
-    Cell, DatasetName, Matrix, Predictions, RunDifference, compare_runs, dataset_names,
-    language_file, score,
+    Cell, DatasetName, Matrix, Predictions, RunDifference, compare_runs, find_language_file,
+    list_dataset_names, score,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -167,9 +167,9 @@ impl<'py> Pairs<'py> {
     fn entries(&self, split: &str) -> PyResult<Vec<(DatasetName, Bound<'py, PyAny>)>> {
         match self {
             Self::Folder(folder, py) => {
-                let names = dataset_names(folder, split).map_err(py_error)?.into_iter();
+                let names = list_dataset_names(folder, split).map_err(py_error)?.into_iter();
                 let entry = |name: DatasetName| {
-                    let file = language_file(folder, &name.to_string()).into_pyobject(*py)?;
+                    let file = find_language_file(folder, &name.to_string()).into_pyobject(*py)?;
                     Ok((name, file.into_any()))
                 };
                 names.map(entry).collect()
@@ -194,7 +194,7 @@ impl<'py> Pairs<'py> {
     fn get(&self, name: &DatasetName) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self {
             Self::Folder(folder, py) => {
-                let file = language_file(folder, &name.to_string());
+                let file = find_language_file(folder, &name.to_string());
                 let file = file.exists().then(|| file.into_pyobject(*py)).transpose()?;
                 Ok(file.map(Bound::into_any))
             }

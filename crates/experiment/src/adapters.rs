@@ -78,13 +78,13 @@ impl Adapters {
             names.push(LORA.into());
         }
         if let Some(bottleneck) = &self.bottleneck {
-            if model.bottleneck(BOTTLENECK) != Some(bottleneck) {
+            if model.bottleneck_config(BOTTLENECK) != Some(bottleneck) {
                 model.add_bottleneck(BOTTLENECK, bottleneck, seed)?;
             }
             names.retain(|name| name != BOTTLENECK);
             names.push(BOTTLENECK.into());
         }
-        Ok(model.set_active(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
+        Ok(model.set_active_adapters(&names.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
     /// Saves the LoRA and the head to `folder`, and merges the LoRA into the model. Without a LoRA,

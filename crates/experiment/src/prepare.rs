@@ -36,7 +36,7 @@ impl PrepareStep {
     /// Whether the output folder exists and the files from which it was prepared are unchanged.
     fn is_current(&self) -> Result<bool> {
         let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
-        let Some(input) = manifest.changed_input() else { return Ok(true) };
+        let Some(input) = manifest.find_changed_input() else { return Ok(true) };
         log(format!("{} changed since {} was prepared", input.display(), self.folder));
         Ok(false)
     }

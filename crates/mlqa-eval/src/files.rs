@@ -130,14 +130,14 @@ pub(crate) fn write_atomic(path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
 
 /// Writes indented JSON with a final newline, atomically.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    write_atomic(path, json_bytes(path, value)?)
+    write_atomic(path, to_json_bytes(path, value)?)
 }
 
 /// Serialises a value as indented JSON with a final newline, for the file `path`.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, Error> {
+pub fn to_json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b" "));

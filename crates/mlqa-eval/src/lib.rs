@@ -22,7 +22,7 @@ pub use compare::{
     compare_runs, comparison_markdown, holm, paired_test,
 };
 pub use error::Error;
-pub use files::{json_bytes, read_json, write_files};
+pub use files::{read_json, to_json_bytes, write_files};
 pub use language::{Language, LanguageError};
 pub use matrix::{
     Average, Cell, FileScore, MLQA_LANGUAGES, Matrix, Metric, SetScores, SetSummary,
@@ -31,13 +31,13 @@ pub use matrix::{
 pub use metric::{
     BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore, LanguageScores,
     MeanScore, NBest, NBestFile, Normalization, NullOdds, Predictions, QuestionScore, Score,
-    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, boundary_classes, count_boundaries, score,
-    score_by_language, score_files, score_squad2, top_k_exact_match, write_n_best,
+    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, classify_boundaries, count_boundaries,
+    score, score_by_language, score_files, score_squad2, top_k_exact_match, write_n_best,
 };
 pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, LanguageCounts, Question,
-    QuestionSource, QuestionSources, check_file, dataset_names, language_file, pair_languages,
-    squad,
+    QuestionSource, QuestionSources, check_file, find_language_file, list_dataset_names,
+    pair_languages, squad,
 };
 pub use results::{AVERAGE, MeanInterval};
 #[cfg(feature = "windows")]

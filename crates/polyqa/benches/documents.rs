@@ -15,7 +15,7 @@ use mlqa_eval::{
     Window, WindowConfig, WindowScore, bootstrap, score, windows,
 };
 use polyqa::{
-    Answers, CANDIDATES, Document, Documents, FirstPass, Reader, Result, Retriever,
+    Answers, DEFAULT_CANDIDATES, Document, Documents, FirstPass, Reader, Result, Retriever,
     select_precision,
 };
 use tasks::question_answering::QaPredictor;
@@ -135,7 +135,7 @@ fn predict_all(
         }));
         Ok(())
     };
-    let pass = Some((&pass, CANDIDATES));
+    let pass = Some((&pass, DEFAULT_CANDIDATES));
     reader.answer_all(&questions.collect::<Vec<_>>(), &documents, pass, &mut on_answers)?;
     Ok(Predictions(best_answers.into_iter().collect()))
 }

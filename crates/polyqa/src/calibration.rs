@@ -158,7 +158,7 @@ impl Calibration {
     /// [`Error::Eval`] naming the file.
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE_NAME);
-        let bytes = mlqa_eval::json_bytes(&path, self)?;
+        let bytes = mlqa_eval::to_json_bytes(&path, self)?;
         Ok(mlqa_eval::write_files(&[(path, bytes)])?)
     }
 }

@@ -35,7 +35,7 @@ const ROW_FORMAT: &str =
 /// let (peru, rows) = (folder.path().join("peru.txt"), folder.path().join("more.jsonl"));
 /// std::fs::write(&peru, "Lima is in Peru.").unwrap();
 /// std::fs::write(&rows, "{\"id\": \"b\", \"text\": \"Quito is in Ecuador.\"}\n").unwrap();
-/// let documents = Documents::of_files([peru, rows])?;
+/// let documents = Documents::from_files([peru, rows])?;
 /// assert_eq!(documents.count()?, 2);
 /// let texts: Vec<_> = documents.iter().collect::<Result<_, _>>()?;
 /// assert_eq!(&*texts[1].text, "Quito is in Ecuador.");
@@ -76,7 +76,7 @@ impl Documents {
     ///
     /// # Errors
     /// [`Error::Read`] naming a file that does not exist, is a folder, or cannot be read.
-    pub fn of_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
+    pub fn from_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
         let to_source = |path: PathBuf| {
             if path == Path::new("-") {
                 return Ok(Source::InMemory(read_document(&path)?));

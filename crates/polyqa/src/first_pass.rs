@@ -10,7 +10,7 @@ use crate::retriever::Vector;
 use crate::{Documents, Result, Retriever};
 
 /// Default number of passages that are read per question.
-pub const CANDIDATES: usize = 50;
+pub const DEFAULT_CANDIDATES: usize = 50;
 
 /// Penalty on an answer's score per unit of difference between the BM25 scores of the best passage
 /// and the answer's passage. Not used with a retriever.
@@ -130,7 +130,7 @@ impl FirstPass<'_> {
     }
 
     /// Returns the number of passages.
-    pub fn passages(&self) -> usize {
+    pub fn passage_count(&self) -> usize {
         self.document_indices.len()
     }
 
@@ -200,7 +200,7 @@ impl FirstPass<'_> {
     /// difference between the best BM25 score and the passage's BM25 score. Penalties also apply
     /// across languages, where names and numbers match.
     fn bm25_penalties(&self, question: &str) -> Vec<f32> {
-        let mut scores = vec![0.0; self.passages()];
+        let mut scores = vec![0.0; self.passage_count()];
         for (passage, score) in self.bm25_scores(question) {
             if let Some(passage_score) = scores.get_mut(passage) {
                 *passage_score = score;
@@ -220,7 +220,7 @@ impl FirstPass<'_> {
     pub(crate) fn select(&self, questions: &[&str], max_passages: usize) -> Result<Selection> {
         let cosines = self.cosines(questions)?;
         let mut candidates = vec![None; questions.len()];
-        if max_passages < self.passages() {
+        if max_passages < self.passage_count() {
             let rankings = self.rank_passages(questions, Ranking::Hybrid, cosines.as_deref());
             for ((candidates, order), question) in
                 candidates.iter_mut().zip(rankings).zip(questions)

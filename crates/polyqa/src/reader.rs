@@ -10,7 +10,7 @@ use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
 
 use crate::answer::Collector;
-use crate::first_pass::{CANDIDATES, Selection};
+use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
@@ -149,7 +149,7 @@ impl Reader {
         &self.decoding
     }
 
-    /// Returns the best answers to a question over documents. Only the [`CANDIDATES`] best passages
+    /// Returns the best answers to a question over documents. Only the [`DEFAULT_CANDIDATES`] best passages
     /// by BM25 are read. If the question and the documents seem to be in different languages, all
     /// passages are read.
     ///
@@ -159,7 +159,7 @@ impl Reader {
         let batch = [(None, question.to_owned())];
         let mut results = Vec::new();
         let documents = documents.into();
-        let pass = Some((&FirstPass::over(&documents)?, CANDIDATES));
+        let pass = Some((&FirstPass::over(&documents)?, DEFAULT_CANDIDATES));
         self.answer_all(&batch, &documents, pass, &mut |answers, _| -> Result<()> {
             results.extend(answers);
             Ok(())

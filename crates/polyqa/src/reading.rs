@@ -5,7 +5,7 @@ use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
 use crate::answer::Collector;
-use crate::first_pass::{CANDIDATES, Selection};
+use crate::first_pass::{DEFAULT_CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
@@ -37,11 +37,11 @@ impl Cutter {
         let texts: Vec<&str> = queries.iter().map(|(_, question)| question.as_str()).collect();
         let pass = FirstPass::over(documents)?;
         let Some(retriever) = &self.retriever else {
-            return pass.select(&texts, CANDIDATES);
+            return pass.select(&texts, DEFAULT_CANDIDATES);
         };
         let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
         let pass = pass.with_retriever(documents, &retriever, &mut |_| {})?;
-        pass.select(&texts, CANDIDATES)
+        pass.select(&texts, DEFAULT_CANDIDATES)
     }
 
     /// Cuts the passages selected for every question into windows. Returns `None` if there are more

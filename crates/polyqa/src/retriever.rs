@@ -130,7 +130,7 @@ impl Retriever {
         let name = origin.as_ref().map_or_else(folder_name, |one| (&*one.repository).into());
         let Settings { pooling, query_prefix, passage_prefix, max_length } =
             load_settings(folder, &name)?;
-        let options = LoadOptions { map: true, precision, ..LoadOptions::default() };
+        let options = LoadOptions { map_weights: true, precision, ..LoadOptions::default() };
         let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);
         Ok(Self {

@@ -2,7 +2,7 @@
 use crate::input::AnswerFile;
 use crate::query_sets::Questions;
 use mlqa_eval::{
-    BoundaryClass, Normalization, Predictions, Question, QuestionScore, Score, boundary_classes,
+    BoundaryClass, Normalization, Predictions, Question, QuestionScore, Score, classify_boundaries,
     score,
 };
 
@@ -36,7 +36,7 @@ impl Answers {
             !question.context.contains(text)
         };
         let not_in_context = dataset.questions.iter().filter(is_not_in_context).count();
-        let classes = boundary_classes(dataset, &texts, rules)?;
+        let classes = classify_boundaries(dataset, &texts, rules)?;
         let score = score(dataset, &texts, rules)?;
         Ok(Self { score, classes, texts, not_in_context })
     }

@@ -117,7 +117,8 @@ pub(crate) fn collect(
 ) -> Result<ReportData, mlqa_eval::Error> {
     let pairs = group_by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(Questions::of(files)?.dataset.questions.len()));
-    let quotas = distribute(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
+    let quotas =
+        distribute(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.max_questions);
     let mut all = ReportData {
         names: runs.iter().map(|run| run.name.clone()).collect(),
         seed_counts: runs.iter().map(|run| run.seeds.len()).collect(),

@@ -24,7 +24,7 @@ mod text;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Resampling, json_bytes, write_files};
+use mlqa_eval::{Resampling, to_json_bytes, write_files};
 
 use crate::collect::{ReportData, collect};
 use crate::curves::Curve;
@@ -47,7 +47,7 @@ pub struct ReportConfig {
     /// (MLQA's by default).
     pub squad: Option<bool>,
     /// Maximum number of questions in the report; incorrectly answered questions take precedence.
-    pub examples: usize,
+    pub max_questions: usize,
 }
 
 impl Default for ReportConfig {
@@ -56,7 +56,7 @@ impl Default for ReportConfig {
             title: String::new(),
             resampling: Resampling::default(),
             squad: None,
-            examples: 2000,
+            max_questions: 2000,
         }
     }
 }
@@ -250,6 +250,6 @@ impl Report {
             "title": self.title, "findings": self.findings(),
             "run": self.setup.json(), "resampling": resampling, "tables": tables
         });
-        json_bytes(path, &report)
+        to_json_bytes(path, &report)
     }
 }

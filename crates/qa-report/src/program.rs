@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long)]
     title: Option<String>,
     /// Maximum number of questions in the report; incorrectly answered questions take precedence
-    #[arg(long, value_name = "N", default_value_t = ReportConfig::default().examples)]
+    #[arg(long, value_name = "N", default_value_t = ReportConfig::default().max_questions)]
     questions: usize,
     /// Normalisation of answers before comparison [default: the rules of each data set]
     #[arg(long)]
@@ -102,7 +102,7 @@ impl Args {
             title: self.title.clone().unwrap_or_default(),
             resampling: self.resampling.config(),
             squad: self.norm.map(|norm| matches!(norm, Norm::Squad)),
-            examples: self.questions,
+            max_questions: self.questions,
         };
         Report::of(&runs, &config).map_err(message)
     }

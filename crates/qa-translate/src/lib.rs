@@ -19,20 +19,20 @@ mod translate;
 pub use error::Error;
 pub use markers::{MarkedText, MarkerError, RecoveredText, mark};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
-pub use parallel::parallel;
+pub use parallel::align_by_id;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
     Candidates, CodecConfig, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask,
-    TextScore, Windows, ratio, translation_similarity, units,
+    TextScore, Windows, spelling_similarity, translation_similarity, word_ranges,
 };
 pub use project::{ProjectionConfig, project};
 pub use provider::{
     Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, ServerConfig,
     Translations, Translator,
 };
-pub use read::{MixedTraining, read_translations};
+pub use read::{MixedQuestions, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchError, search};
-pub use sentences::sentences;
+pub use sentences::sentence_ranges;
 pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
 pub use transfer::{MarkerErrorCounts, SpanLoss, Stage};
 pub use translate::{Discarded, TranslateConfig, TranslateReport, Translated, translate};

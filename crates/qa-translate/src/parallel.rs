@@ -17,14 +17,14 @@ use crate::{Error, TranslateReport, Translated};
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let translated = qa_translate::parallel(&english, &german, Language::DE)?;
+/// let translated = qa_translate::align_by_id(&english, &german, Language::DE)?;
 /// assert_eq!(translated.report.kept(), 1190);
 /// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`mlqa_eval::Error::NothingPaired`] if there are no shared ids.
-pub fn parallel(
+pub fn align_by_id(
     source: &Dataset,
     target: &Dataset,
     language: Language,

@@ -2,7 +2,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
-use mlqa_eval::{Dataset, DatasetName, Language, Question, language_file};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, find_language_file};
 
 use crate::{Error, MixConfig, TranslateReport, Translated, mix};
 
@@ -36,7 +36,7 @@ pub fn read_translations(
 ) -> Result<Vec<Translated>, Error> {
     let path = |context, question| {
         let name = DatasetName { split: split.to_owned(), context, question };
-        language_file(folder, &name.to_string())
+        find_language_file(folder, &name.to_string())
     };
     let read_language = |&language: &Language| {
         let dataset = Dataset::read(path(language, language))?;
@@ -51,7 +51,7 @@ pub fn read_translations(
 
 /// The training questions of mixMRC (section 3.1).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct MixedTraining {
+pub struct MixedQuestions {
     /// D: the source language's questions.
     pub source: Vec<Question>,
     /// D': translations of D, with question and passage in one language.
@@ -60,7 +60,7 @@ pub struct MixedTraining {
     pub mixed: Vec<Question>,
 }
 
-impl Display for MixedTraining {
+impl Display for MixedQuestions {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let [source, translated, mixed] = [&self.source, &self.translated, &self.mixed];
         write!(
@@ -73,17 +73,17 @@ impl Display for MixedTraining {
     }
 }
 
-impl MixedTraining {
+impl MixedQuestions {
     /// Reads D from the file `source` and, unless `folder` is `None`, D' from `folder`. D'' is
     /// created from D and D' by [`mix`](crate::mix()).
     ///
     /// ```
     /// use std::path::Path;
     /// use mlqa_eval::Language;
-    /// use qa_translate::{MixConfig, MixedTraining};
+    /// use qa_translate::{MixConfig, MixedQuestions};
     ///
     /// let english = Path::new("../../data/xquad/xquad.en.json");
-    /// let data = MixedTraining::read(english, None, "train", &[], &MixConfig::default())?;
+    /// let data = MixedQuestions::read(english, None, "train", &[], &MixConfig::default())?;
     /// assert_eq!(data.to_string(), "questions: 1190, translated: 0, mixed: 0");
     ///
     /// let folder = tempfile::tempdir()?;
@@ -93,7 +93,7 @@ impl MixedTraining {
     /// )?;
     /// let (folder, languages) = (Some(folder.path()), [Language::DE]);
     /// let config = MixConfig::default();
-    /// let data = MixedTraining::read(english, folder, "train", &languages, &config)?;
+    /// let data = MixedQuestions::read(english, folder, "train", &languages, &config)?;
     /// // German questions about English passages, and the reverse.
     /// assert_eq!(data.to_string(), "questions: 1190, translated: 1190, mixed: 2380");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -7,12 +7,12 @@ use unicode_segmentation::UnicodeSegmentation;
 /// white space.
 ///
 /// ```
-/// use qa_translate::sentences;
+/// use qa_translate::sentence_ranges;
 ///
-/// assert_eq!(sentences("It rains. Why? "), [0..9, 10..14]);
-/// assert_eq!(sentences("下雨了。为什么？"), [0..4, 4..8]);
+/// assert_eq!(sentence_ranges("It rains. Why? "), [0..9, 10..14]);
+/// assert_eq!(sentence_ranges("下雨了。为什么？"), [0..4, 4..8]);
 /// ```
-pub fn sentences(text: &str) -> Vec<Range<usize>> {
+pub fn sentence_ranges(text: &str) -> Vec<Range<usize>> {
     let mut offset = 0;
     let mut ranges = Vec::new();
     for piece in text.split_sentence_bounds() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::place::{slice, units};
+use crate::place::{slice, word_ranges};
 use crate::transfer::{
     MarkerErrorCounts, SpanLoss, SpanText, SpanTransfer, Stage, TransferredText, add_count,
     overlaps,
@@ -86,7 +86,7 @@ impl TypedText {
     /// Returns the words of the text and a tag for each word: `O`, or `B-` and `I-` with the type
     /// (IOB2).
     ///
-    /// Words are the ranges of [`units`](crate::units()), split at span boundaries, without white
+    /// Words are the ranges of [`word_ranges`](crate::word_ranges), split at span boundaries, without white
     /// space. A word in several spans has the tag of the first span.
     ///
     /// ```
@@ -103,7 +103,7 @@ impl TypedText {
             self.spans.iter().flat_map(|typed| [typed.span.start, typed.span.end]).collect();
         boundaries.sort_unstable();
         let (mut words, mut tags, mut previous) = (Vec::new(), Vec::new(), None);
-        for Range { mut start, end } in units(&self.text) {
+        for Range { mut start, end } in word_ranges(&self.text) {
             let inner_boundaries =
                 boundaries.iter().copied().filter(|index| (start + 1..end).contains(index));
             for part_end in inner_boundaries.chain([end]).collect::<Vec<_>>() {

@@ -56,7 +56,7 @@ pub struct TranslateReport {
     /// Number of questions whose first retained answer was located by search.
     pub by_search: usize,
     /// Number of questions with answers in existing translations; see
-    /// [`parallel`](crate::parallel()).
+    /// [`align_by_id`](crate::align_by_id).
     #[serde(rename = "given")]
     pub from_parallel: usize,
     /// Number of skipped questions, by reason.

@@ -16,6 +16,6 @@ pub use mean_interval::{INTERVAL_LEGEND, MeanInterval, ScoreMeans};
 pub use measured::Measured;
 pub use over_seeds::{OverSeeds, over_seeds};
 pub use printed::PrintedTable;
-pub use published::{PUBLISHED_CSV, Published, published_results, select, table_ids};
+pub use published::{PUBLISHED_CSV, Published, published_results, select_published, table_ids};
 pub use seeds::{AVERAGE, SeedSummary};
 pub use table::{MISSING, Table, cell};

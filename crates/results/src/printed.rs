@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{Error, MISSING, Measured, Published, Result, Table, select};
+use crate::{Error, MISSING, Measured, Published, Result, Table, select_published};
 
 /// Layout of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl PrintedTable {
                 ));
             }
         };
-        let published = select(Some(id), None, None);
+        let published = select_published(Some(id), None, None);
         let is_in_table = |number: &&Measured| {
             let has_setting =
                 |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;

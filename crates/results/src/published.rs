@@ -50,7 +50,7 @@ pub fn table_ids() -> Vec<&'static str> {
 /// let rows = results::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));
 /// assert_eq!(rows.iter().map(|row| row.value).collect::<Vec<_>>(), [63.1, 38.8]); // F1, EM
 /// ```
-pub fn select(
+pub fn select_published(
     table: Option<&str>,
     model: Option<&str>,
     language: Option<&str>,

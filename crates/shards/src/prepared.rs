@@ -158,7 +158,7 @@ impl Manifest {
     }
 
     /// Returns the path of the first input file that has changed or is missing.
-    pub fn changed_input(&self) -> Option<&Path> {
+    pub fn find_changed_input(&self) -> Option<&Path> {
         let changed = self.inputs.iter().find(|(path, digest)| digest.check(path).is_err());
         changed.map(|(path, _)| path.as_path())
     }

@@ -114,7 +114,7 @@ impl EncodedText {
 /// let (base, _) =
 ///     Pretrained::load("../../data/base", &[], tch::Device::Cpu, LoadOptions::default())?;
 /// let config = AlignmentConfig::default();
-/// let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config)?;
+/// let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.special_tokens, config)?;
 /// let source = aligner.encode("The house is red.")?;
 /// let target = aligner.encode("The house is red.")?;
 /// let similarity = aligner.similarity(&source, &target)?;

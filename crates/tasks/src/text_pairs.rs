@@ -496,7 +496,7 @@ mod tests {
         };
         let states = |model: &Model| pool_rows(model, &[&[0, 7, 2]], Pooling::Mean, false).unwrap();
         let (before, states_without_adapter) = (copy_parameters(&model), states(&model));
-        model.set_active(&["ep"]).unwrap();
+        model.set_active_adapters(&["ep"]).unwrap();
         let mut parameters = model.freeze_encoder().unwrap();
         parameters.retain(|(name, _)| name.starts_with("adapters.ep."));
         let config = trainer::TrainConfig { steps: Some(3), ..trainer::TrainConfig::default() };
@@ -510,7 +510,7 @@ mod tests {
             assert_eq!(*before_value != after_value, name.starts_with("adapters.ep."), "{name}");
         }
         assert_ne!(states(&model), states_without_adapter);
-        model.set_active(&[]).unwrap();
+        model.set_active_adapters(&[]).unwrap();
         assert_eq!(states(&model), states_without_adapter);
     }
 

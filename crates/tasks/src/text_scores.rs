@@ -257,7 +257,7 @@ impl<'a> MaskedMarkerPlacer<'a> {
             return Ok(None);
         }
 
-        let words = qa_translate::units(&task.target);
+        let words = qa_translate::word_ranges(&task.target);
         let starts = words.iter().enumerate().filter_map(|(number, word)| {
             let starts_word = |range: &Range<usize>| !range.is_empty() && range.start == word.start;
             Some((number, target.ranges.iter().position(starts_word)?))

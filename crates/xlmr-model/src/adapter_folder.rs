@@ -22,7 +22,7 @@ pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 impl Model {
-    /// Loads an adapter from a folder. The adapter is not [active](Self::set_active) yet.
+    /// Loads an adapter from a folder. The adapter is not [active](Self::set_active_adapters) yet.
     ///
     /// Supports folders written by [`save_adapter`](Self::save_adapter), PEFT's `save_pretrained`
     /// and, for bottlenecks, AdapterHub's `save_adapter` with `use_safetensors`, in F32, F16 or

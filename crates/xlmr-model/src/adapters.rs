@@ -15,7 +15,7 @@ use crate::{Architecture, BottleneckConfig, Error, Head, LoraConfig, Model, Resu
 const ADAPTER_STD: f64 = 0.02;
 
 impl Model {
-    /// Adds a LoRA, which is not [active](Self::set_active) yet.
+    /// Adds a LoRA, which is not [active](Self::set_active_adapters) yet.
     ///
     /// The matrix A of [`LoraConfig`] is drawn from a uniform distribution between `-1 / √inputs`
     /// and `1 / √inputs`, as in PEFT, and depends only on `seed` and each parameter's name. B is
@@ -37,7 +37,7 @@ impl Model {
     /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
     /// let without_adapter = model.encode(&inputs, false)?;
     /// model.add_lora("german", &LoraConfig::default(), 1)?;
-    /// model.set_active(&["german"])?;
+    /// model.set_active_adapters(&["german"])?;
     /// assert_eq!(model.encode(&inputs, false)?, without_adapter);
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
@@ -45,7 +45,7 @@ impl Model {
         self.add_adapter(name, AdapterConfig::Lora(config.clone()), seed)
     }
 
-    /// Adds a bottleneck adapter, which is not [active](Self::set_active) yet.
+    /// Adds a bottleneck adapter, which is not [active](Self::set_active_adapters) yet.
     ///
     /// Weights are drawn from N(0, 0.02), depending on `seed` and each parameter's name; biases are
     /// zero.
@@ -115,7 +115,7 @@ impl Model {
     }
 
     /// Returns the configuration of the bottleneck with this name.
-    pub fn bottleneck(&self, name: &str) -> Option<&BottleneckConfig> {
+    pub fn bottleneck_config(&self, name: &str) -> Option<&BottleneckConfig> {
         match &self.adapters.get(name)?.config {
             AdapterConfig::Bottleneck(bottleneck) => Some(bottleneck),
             _ => None,
@@ -136,7 +136,7 @@ impl Model {
     /// # Errors
     /// [`Error::Input`] if a name is unknown or duplicated, or if more than one of the adapters is
     /// a bottleneck or fusion. On error, the active adapters do not change.
-    pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
+    pub fn set_active_adapters(&mut self, names: &[&str]) -> Result<()> {
         let mut output_adapter_name = None;
         for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
@@ -252,14 +252,14 @@ impl Model {
 
     /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
     ///
-    /// Equivalent to [`set_active`](Self::set_active) with the fusion's name, such as `"ep,tp"`. To
-    /// activate LoRAs as well, use [`set_active`](Self::set_active).
+    /// Equivalent to [`set_active_adapters`](Self::set_active_adapters) with the fusion's name, such as `"ep,tp"`. To
+    /// activate LoRAs as well, use [`set_active_adapters`](Self::set_active_adapters).
     ///
     /// # Errors
     /// [`Error::Input`] if there is no fusion of these bottlenecks in this order. On error, the
     /// active adapters do not change.
     pub fn set_active_fusion(&mut self, names: &[&str]) -> Result<()> {
-        self.set_active(&[&names.join(",")])
+        self.set_active_adapters(&[&names.join(",")])
     }
 
     /// Saves a fusion in the format of AdapterHub's `save_adapter_fusion` with `use_safetensors`,

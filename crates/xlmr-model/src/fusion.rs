@@ -96,7 +96,7 @@ pub fn encode_fused(
     let joined = joined_batch.join(&target, &source)?;
     let joined = model.run_layers(joined, config.local..cross_end)?;
     let [target, source] = joined_batch.split(&joined, [&target, &source])?;
-    let finish = |states| model.run_layers(states, cross_end..layers)?.padded();
+    let finish = |states| model.run_layers(states, cross_end..layers)?.to_padded();
     Ok((finish(target)?, finish(source)?))
 }
 

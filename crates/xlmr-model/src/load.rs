@@ -34,7 +34,7 @@ pub struct LoadOptions {
     /// Whether weights are mapped into memory instead of read, for inference on the CPU. Of the
     /// token embeddings, only the rows of used tokens are then read, and processes share the
     /// memory. The weight file must not be changed in place while the model exists.
-    pub map: bool,
+    pub map_weights: bool,
     /// Compute precision, see [`Model::set_precision`].
     pub precision: Precision,
 }
@@ -121,7 +121,7 @@ impl Model {
         let heads = check_heads(heads)?;
         let folder = model_folder(folder)?;
         let mut checkpoint = Checkpoint::open(&folder, config.architecture.names())?;
-        checkpoint.maps_weights = options.map && device == Device::Cpu;
+        checkpoint.maps_weights = options.map_weights && device == Device::Cpu;
         let loader = Loader::new(&folder, checkpoint, config, device)?;
         let (config, tensors, report) = loader.load(&heads, options)?;
         let mut model = Self::assemble(config, heads, device, tensors)?;

@@ -145,7 +145,7 @@ impl Model {
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;
     /// [`Error::Torch`].
     pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
-        self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.padded()
+        self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.to_padded()
     }
 
     /// Computes the output of the embeddings and the output of each layer: `num_hidden_layers + 1`
@@ -155,10 +155,10 @@ impl Model {
     /// As for [`Model::encode`].
     pub fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>> {
         let mut states = self.embed(inputs, train)?;
-        let mut all_states = vec![states.padded()?];
+        let mut all_states = vec![states.to_padded()?];
         for layer in 0..self.layers.len() {
             states = self.run_layers(states, layer..layer + 1)?;
-            all_states.push(states.padded()?);
+            all_states.push(states.to_padded()?);
         }
         Ok(all_states)
     }
@@ -198,7 +198,7 @@ impl Model {
     /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2], &[0, 9, 2]], 1)?;
     /// let first = model.run_layers(model.embed(&inputs, false)?, 0..1)?;
     /// let last = model.run_layers(first, 1..3)?;
-    /// assert_eq!(last.padded()?, model.encode(&inputs, false)?);
+    /// assert_eq!(last.to_padded()?, model.encode(&inputs, false)?);
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn run_layers(&self, states: States, layers: Range<usize>) -> Result<States> {

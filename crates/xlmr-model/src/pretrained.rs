@@ -25,7 +25,7 @@ pub struct Pretrained {
     /// Tokenizer, without truncation and padding.
     pub tokenizer: Tokenizer,
     /// The tokenizer's special tokens.
-    pub specials: SpecialTokens,
+    pub special_tokens: SpecialTokens,
     /// One note for each token id of `config.json` that was replaced by the tokenizer's id; see
     /// [`Config::apply_token_ids`].
     pub notes: Vec<String>,
@@ -59,7 +59,7 @@ impl Pretrained {
         let (mut model, report) = model.unwrap_or_else(|panic| resume_unwind(panic))?;
         let notes = model.config.apply_token_ids(&tokenizer)?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
-        Ok((Self { model, tokenizer, specials, notes, files }, report))
+        Ok((Self { model, tokenizer, special_tokens: specials, notes, files }, report))
     }
 
     /// Loads a model trained with `head`, for inference.
@@ -88,7 +88,7 @@ impl Pretrained {
         precision: Precision,
     ) -> Result<Self> {
         let folder = folder.as_ref();
-        let options = LoadOptions { map: true, precision, ..LoadOptions::default() };
+        let options = LoadOptions { map_weights: true, precision, ..LoadOptions::default() };
         let (loaded, report) = Self::load(folder, &[head], device, options)?;
         check_trained(folder, loaded.model.config(), &report, head)?;
         Ok(loaded)

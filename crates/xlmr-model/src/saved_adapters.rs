@@ -42,7 +42,7 @@ impl Model {
             }
         }
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
-        self.set_active(&active).map_err(|error| list.key_error("active", error))
+        self.set_active_adapters(&active).map_err(|error| list.key_error("active", error))
     }
 
     /// Writes a list without active adapters, so that the folder cannot be loaded before the save

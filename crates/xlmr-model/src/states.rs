@@ -27,7 +27,7 @@ impl States {
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if a libtorch operation fails.
-    pub fn padded(&self) -> Result<Tensor> {
+    pub fn to_padded(&self) -> Result<Tensor> {
         let hidden = self.hidden.f_to_kind(self.output_kind)?;
         match &self.batch.packing {
             None => Ok(hidden),

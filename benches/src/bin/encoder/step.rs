@@ -54,7 +54,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
             } else {
                 model.add_bottleneck(name, &BottleneckConfig::default(), 1)?;
             }
-            model.set_active(&[name])?;
+            model.set_active_adapters(&[name])?;
             model.freeze_encoder()?
         }
     };

@@ -1,5 +1,5 @@
 //! Comparison of a run's matrix with a paper's table.
-use results::{Published, Table, cell, select, table_ids};
+use results::{Published, Table, cell, select_published, table_ids};
 use serde::Serialize;
 
 use crate::{Error, Language, Matrix};
@@ -49,7 +49,7 @@ impl PublishedComparison {
 /// [`Error::Table`] if no table has this id, or the table has no F1 or EM on MLQA or XQuAD.
 pub fn compare(table: &str, run: &Matrix) -> Result<Vec<PublishedComparison>, Error> {
     let table_error = |message: String| Error::Table { id: table.to_owned(), message };
-    let rows = select(Some(table), None, None);
+    let rows = select_published(Some(table), None, None);
     if rows.is_empty() {
         let ids = table_ids().join(", ");
         return Err(table_error(format!("no such table; expected one of {ids}")));

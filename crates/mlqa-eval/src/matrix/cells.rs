@@ -5,7 +5,7 @@ use std::path::Path;
 use results::{ScoreMeans, over_seeds};
 use serde::{Deserialize, Serialize};
 
-use crate::files::{json_bytes, read_json, write_json};
+use crate::files::{read_json, to_json_bytes, write_json};
 use crate::{Error, Language, Score, TableLanguage};
 
 /// Scores of one pair of languages, in percent.
@@ -251,7 +251,7 @@ impl Matrix {
 
     /// Returns the bytes that [`Matrix::write_json`] writes to the file `path`.
     pub(crate) fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        json_bytes(path, &MatrixFile::from(self.clone()))
+        to_json_bytes(path, &MatrixFile::from(self.clone()))
     }
 }
 

@@ -63,7 +63,7 @@ pub struct BoundaryCounts {
 }
 
 impl BoundaryCounts {
-    /// Counts the pairs returned by [`boundary_classes`].
+    /// Counts the pairs returned by [`classify_boundaries`].
     pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
         let mut counts = Self::default();
         for (class, elsewhere) in classes {
@@ -188,7 +188,7 @@ pub fn count_boundaries(
 ///
 /// # Errors
 /// The errors of [`count_boundaries`].
-pub fn boundary_classes(
+pub fn classify_boundaries(
     dataset: &Dataset,
     predictions: &Predictions,
     rules: Normalization,
@@ -209,7 +209,7 @@ fn find_occurrences(context: &str, text: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Returns the classes of all questions like [`boundary_classes`]. `text_and_starts` returns the
+/// Returns the classes of all questions like [`classify_boundaries`]. `text_and_starts` returns the
 /// answer to a question and the code points of the context at which the answer may start; `None`
 /// for unanswered questions.
 fn classify<'a>(

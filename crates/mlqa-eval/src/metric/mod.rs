@@ -12,7 +12,7 @@ mod top_k;
 pub(crate) mod unicode;
 
 pub(crate) use boundary::format_boundary_table;
-pub use boundary::{BoundaryClass, BoundaryCounts, boundary_classes, count_boundaries};
+pub use boundary::{BoundaryClass, BoundaryCounts, classify_boundaries, count_boundaries};
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};
 pub use normalize::Normalization;

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Coverage, Dataset, DatasetName, Error, Language, TableLanguage, coverage, dataset_names,
-    language_file, load_tokenizer,
+    Coverage, Dataset, DatasetName, Error, Language, TableLanguage, coverage, find_language_file,
+    list_dataset_names, load_tokenizer,
 };
 
 use super::{Failure, format_json, print};
@@ -54,7 +54,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut coverages: BTreeMap<TableLanguage, Coverage> = BTreeMap::new();
     for (name, text) in find_question_and_text_files(args)? {
-        let coverage = compute_coverage(&language_file(&args.questions, &name.to_string()), &text)?;
+        let coverage =
+            compute_coverage(&find_language_file(&args.questions, &name.to_string()), &text)?;
         coverages.insert(TableLanguage(name.question), coverage);
     }
     print(&format_json(&coverages)?)
@@ -64,10 +65,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn find_question_and_text_files(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Failure> {
     let has_context = |name: &DatasetName| name.context == args.context;
     let with_text_file = |name: DatasetName| {
-        let text = language_file(&args.text, &format!("triples.{}.txt", name.question));
+        let text = find_language_file(&args.text, &format!("triples.{}.txt", name.question));
         text.exists().then_some((name, text))
     };
-    let names = dataset_names(&args.questions, &args.split)?.into_iter().filter(has_context);
+    let names = list_dataset_names(&args.questions, &args.split)?.into_iter().filter(has_context);
     let pairs: Vec<_> = names.filter_map(with_text_file).collect();
     if pairs.is_empty() {
         let files = format!("{}-context-{}-question-….json", args.split, args.context);

@@ -2,7 +2,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::{Cell, Dataset, Error, Matrix, Predictions, dataset_names, language_file, score};
+use crate::{
+    Cell, Dataset, Error, Matrix, Predictions, find_language_file, list_dataset_names, score,
+};
 use atomic_file::cli::progress;
 
 use super::score::NormArg;
@@ -52,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             format!("--predictions: expected {expected} folders, one per --data, got {got}");
         return Err(Failure::Usage(message));
     }
-    let names = dataset_names(first_data, &args.split)?;
+    let names = list_dataset_names(first_data, &args.split)?;
     let bar = progress(names.len(), "");
     let mut matrix = Matrix::new("Generalised cross-lingual transfer");
     for name in &names {
@@ -79,11 +81,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn join_folders(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Failure> {
     let mut pair_data: Option<(Dataset, Predictions)> = None;
     for (data, predictions) in args.data.iter().zip(&args.predictions) {
-        let predictions = language_file(predictions, file);
+        let predictions = find_language_file(predictions, file);
         if pair_data.is_none() && !predictions.exists() {
             return Ok(None);
         }
-        let dataset = Dataset::read(language_file(data, file))?;
+        let dataset = Dataset::read(find_language_file(data, file))?;
         let predictions = Predictions::read(predictions)?;
         let Some((questions, answers)) = &mut pair_data else {
             pair_data = Some((dataset, predictions));

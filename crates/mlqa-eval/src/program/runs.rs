@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Dataset, Error, MeanInterval, Predictions, RunDifference, compare_runs, dataset_names,
-    language_file,
+    Dataset, Error, MeanInterval, Predictions, RunDifference, compare_runs, find_language_file,
+    list_dataset_names,
 };
 use results::Table;
 
@@ -48,17 +48,17 @@ impl RunsArgs {
             Ok::<(), Error>(())
         };
         if data.is_dir() {
-            for name in dataset_names(data, &self.split)? {
+            for name in list_dataset_names(data, &self.split)? {
                 let file = name.to_string();
                 let files_of = |run: &[PathBuf]| -> Vec<PathBuf> {
-                    run.iter().map(|folder| language_file(folder, &file)).collect()
+                    run.iter().map(|folder| find_language_file(folder, &file)).collect()
                 };
                 let (baseline, predictions) =
                     (files_of(&self.baseline), files_of(&self.predictions));
                 if baseline.iter().chain(&predictions).all(|path| path.exists()) {
                     let label = format!("context {}, question {}", name.context, name.question);
                     let rules = self.norm.rules(name.context);
-                    add(&label, language_file(data, &file), [&baseline, &predictions], rules)?;
+                    add(&label, find_language_file(data, &file), [&baseline, &predictions], rules)?;
                 }
             }
             if rows.is_empty() {

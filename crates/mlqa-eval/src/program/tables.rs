@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{Error, Matrix, compare, comparison_markdown};
 use clap::ValueEnum;
-use results::{Published, select, table_ids};
+use results::{Published, select_published, table_ids};
 
 use super::runs::{self, RunsArgs};
 use super::{Failure, format_json, print};
@@ -43,7 +43,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let message = format!("no such table; expected one of {}", table_ids().join(", "));
         return Err(Error::Table { id: table.clone(), message }.into());
     }
-    let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
+    let rows =
+        select_published(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
     if rows.is_empty() {
         let message = "no published value matches --table, --model and --language; `mlqa-eval tables` prints all";
         return Err(Failure::Usage(message.into()));

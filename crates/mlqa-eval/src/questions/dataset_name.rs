@@ -23,10 +23,10 @@ pub struct DatasetName {
 /// use std::path::Path;
 ///
 /// let folder = Path::new("../../data/xquad");
-/// assert_eq!(mlqa_eval::language_file(folder, "xquad.DE.json"), folder.join("xquad.de.json"));
-/// assert_eq!(mlqa_eval::language_file(folder, "absent.json"), folder.join("absent.json"));
+/// assert_eq!(mlqa_eval::find_language_file(folder, "xquad.DE.json"), folder.join("xquad.de.json"));
+/// assert_eq!(mlqa_eval::find_language_file(folder, "absent.json"), folder.join("absent.json"));
 /// ```
-pub fn language_file(folder: &Path, name: &str) -> PathBuf {
+pub fn find_language_file(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
     if path.exists() {
         return path;
@@ -42,7 +42,7 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
 /// # Errors
 /// [`Error::Read`]; [`Error::NothingFound`] if the folder has no such files; [`Error::Content`] if
 /// two names differ only in case.
-pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
+pub fn list_dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
     let read_error = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {

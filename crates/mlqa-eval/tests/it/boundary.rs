@@ -1,7 +1,7 @@
 //! Boundary errors with hand-computed classes.
 use mlqa_eval::{
     BoundaryClass, BoundaryCounts, Error, Language, MLQA_LANGUAGES, NBest, Normalization,
-    boundary_classes, count_boundaries, score,
+    classify_boundaries, count_boundaries, score,
 };
 use proptest::prelude::*;
 
@@ -99,7 +99,7 @@ fn equal_text_at_another_position_is_disjoint_and_counted() {
     // A text may occur several times in the context; the occurrence with the best class counts.
     let texts =
         predictions(&[("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")]);
-    let counts = BoundaryCounts::of(&boundary_classes(&data, &texts, EN).unwrap());
+    let counts = BoundaryCounts::of(&classify_boundaries(&data, &texts, EN).unwrap());
     assert_eq!((counts.exact, counts.disjoint, counts.unanswered, counts.elsewhere), (1, 3, 1, 0));
 }
 

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use crate::document::row_id;
-use crate::first_pass::CANDIDATES;
+use crate::first_pass::DEFAULT_CANDIDATES;
 use crate::{Answers, Documents, FirstPass, Reader, Retriever};
 use anyhow::{Context, Result, bail, ensure};
 use atomic_file::{Lines, cli};
@@ -48,7 +48,7 @@ pub struct Args {
     /// read; without a retriever, 0 also disables the retrieval penalty on scores. Without a
     /// retriever, all passages are also read for questions that seem to be in another language than
     /// the documents
-    #[arg(long, value_name = "N", default_value_t = CANDIDATES)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CANDIDATES)]
     candidates: usize,
     /// Print one JSON line per question
     #[arg(long)]
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
         inputs.filter(is_standard_input).count() < 2,
         "- (standard input) may be used only once"
     );
-    let mut documents = Documents::of_files(args.texts.iter().cloned())?;
+    let mut documents = Documents::from_files(args.texts.iter().cloned())?;
     for path in &args.documents {
         documents = documents.with_rows(path.clone())?;
     }
@@ -169,7 +169,7 @@ fn warn_of_mismatch(
     candidates: usize,
     questions: &[(Option<String>, String)],
 ) {
-    let passages = pass.passages();
+    let passages = pass.passage_count();
     if passages <= candidates {
         return;
     }

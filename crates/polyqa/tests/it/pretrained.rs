@@ -89,7 +89,7 @@ fn pretrained_encoder_has_the_hidden_states_of_transformers() {
         serde_json::from_slice(&std::fs::read(fixture("e5/texts.json")).unwrap()).unwrap();
     let encoded = encoder.tokenizer.encode_batch(texts, true).unwrap();
     let rows: Vec<&[u32]> = encoded.iter().map(|text| text.get_ids()).collect();
-    let inputs = Inputs::from_rows(&rows, i64::from(encoder.specials.pad)).unwrap();
+    let inputs = Inputs::from_rows(&rows, i64::from(encoder.special_tokens.pad)).unwrap();
     assert!(inputs.input_ids.equal(&golden["input_ids"].to_kind(Kind::Int64)));
     let hidden = encoder.model.encode(&inputs, false).unwrap();
     // The golden file contains zeros for the hidden states of padding.

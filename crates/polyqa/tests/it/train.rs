@@ -239,7 +239,7 @@ fn check_adapter_training(
     let mut model = base;
     let base_logits = start_logits(&model);
     model.load_adapter("separate", program.path_of("whole/adapter"), Head::Span).unwrap();
-    model.set_active(&["separate"]).unwrap();
+    model.set_active_adapters(&["separate"]).unwrap();
     assert_close("adapter", &start_logits(&model), &start_logits(&trained), 1e-5);
     assert!((start_logits(&model) - base_logits).abs().max().double_value(&[]) > 1e-3);
     program

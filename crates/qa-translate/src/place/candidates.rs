@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{slice, units};
+use super::{slice, word_ranges};
 use crate::{Error, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
 /// Generator of candidate translations of a span.
@@ -26,8 +26,8 @@ pub struct Windows;
 impl Candidates for Windows {
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error> {
         let text = task.text()?;
-        let words = units(&task.target);
-        let max_words = units(&text).len() * 3 / 2 + 2;
+        let words = word_ranges(&task.target);
+        let max_words = word_ranges(&text).len() * 3 / 2 + 2;
         let relative_position =
             |offset: usize, text: &str| offset as f64 / text.chars().count().max(1) as f64;
         let length = text.chars().count() as f64;
@@ -131,7 +131,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
         }
         let scores = super::score::score_all(&mut self.scorer, &requests)?;
         let words: Vec<usize> =
-            requests.iter().map(|request| units(&request.target).len()).collect();
+            requests.iter().map(|request| word_ranges(&request.target).len()).collect();
         let mut scores_with_word_counts = scores.iter().zip(words);
 
         let mut results: Vec<Result<Placed, PlaceError>> = Vec::with_capacity(tasks.len());
@@ -180,7 +180,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
 
 /// Returns the first occurrence of a text at word boundaries that does not overlap occupied ranges.
 fn first_unoccupied(target: &str, text: &str, occupied: &[Range<usize>]) -> Option<Range<usize>> {
-    let words = units(target);
+    let words = word_ranges(target);
     let length = text.chars().count();
     words
         .iter()

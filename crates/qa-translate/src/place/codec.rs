@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{score, slice, units};
+use super::{score, slice, word_ranges};
 use crate::markers::mark;
 use crate::{Error, PlaceError, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
@@ -82,7 +82,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         let mut spans_by_task = Vec::with_capacity(tasks.len());
         requests.clear();
         for ((task, marked), scores) in tasks.iter().zip(&marked).zip(scores.chunks(2)) {
-            let words = units(&task.target);
+            let words = word_ranges(&task.target);
             let is_start = match scores {
                 [plain, marked] => allowed_starts(&words, plain, marked, &self.config),
                 _ => vec![true; words.len()],
@@ -218,10 +218,10 @@ fn rerank(
     let mut candidates = Vec::new();
     for (index, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
         let text = slice(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
-        let spelling_similarity = answer.as_deref().map_or(0.0, |answer| ratio(&text, answer));
-        let spelling_similarity = spelling_similarity.max(ratio(&text, &source));
-        if spelling_similarity > 0.5 || loss < 5.0 {
-            candidates.push((index, &hypothesis.span, spelling_similarity, loss));
+        let to_answer = answer.as_deref().map_or(0.0, |answer| spelling_similarity(&text, answer));
+        let similarity = to_answer.max(spelling_similarity(&text, &source));
+        if similarity > 0.5 || loss < 5.0 {
+            candidates.push((index, &hypothesis.span, similarity, loss));
         }
     }
     let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {
@@ -252,9 +252,9 @@ fn rerank(
 /// characters of both texts.
 ///
 /// ```
-/// assert_eq!(qa_translate::ratio("abcd", "bcde"), 0.75);
+/// assert_eq!(qa_translate::spelling_similarity("abcd", "bcde"), 0.75);
 /// ```
-pub fn ratio(a: &str, b: &str) -> f64 {
+pub fn spelling_similarity(a: &str, b: &str) -> f64 {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.is_empty() && b.is_empty() {
         return 1.0;

@@ -15,10 +15,10 @@ use crate::Error;
 
 pub use alignment::{Alignment, ByAlignment};
 pub use candidates::{ByCandidates, CandidateConfig, Candidates, Windows, translation_similarity};
-pub use codec::{ByConstrainedDecoding, CodecConfig, ratio};
+pub use codec::{ByConstrainedDecoding, CodecConfig, spelling_similarity};
 pub use score::{ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
-pub use units::units;
+pub use units::word_ranges;
 
 /// A span of a source text, and the translation of the text.
 #[derive(Clone, Debug, PartialEq)]

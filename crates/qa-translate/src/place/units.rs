@@ -8,10 +8,10 @@ use unicode_segmentation::UnicodeSegmentation;
 /// Each punctuation mark, and each character of a script without spaces, has a separate range.
 ///
 /// ```
-/// assert_eq!(qa_translate::units("a bc."), [0..1, 2..4, 4..5]);
-/// assert_eq!(qa_translate::units("北京"), [0..1, 1..2]);
+/// assert_eq!(qa_translate::word_ranges("a bc."), [0..1, 2..4, 4..5]);
+/// assert_eq!(qa_translate::word_ranges("北京"), [0..1, 1..2]);
 /// ```
-pub fn units(text: &str) -> Vec<Range<usize>> {
+pub fn word_ranges(text: &str) -> Vec<Range<usize>> {
     let mut offset = 0;
     let mut ranges = Vec::new();
     for piece in text.split_word_bounds() {

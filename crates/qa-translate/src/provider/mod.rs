@@ -5,7 +5,7 @@
 //! | a file of translations | [`FileTranslator`] |
 //! | a LibreTranslate-compatible server | [`Cached`] around [`HttpTranslator`] |
 //! | a language model behind an OpenAI-compatible server | [`Cached`] around [`ChatTranslator`] |
-//! | existing translations of the data, such as XQuAD | [`parallel`](crate::parallel()), no translator |
+//! | existing translations of the data, such as XQuAD | [`align_by_id`](crate::align_by_id), no translator |
 mod cached;
 mod chat;
 mod client;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use crate::common::{DE, EN, ES, ZH, dataset, question};
 use mlqa_eval::{Dataset, DatasetName, Language};
 use proptest::prelude::*;
-use qa_translate::{Error, MixConfig, MixedTraining, Pairs, TranslateReport, Translated, mix};
+use qa_translate::{Error, MixConfig, MixedQuestions, Pairs, TranslateReport, Translated, mix};
 
 /// Creates a data set whose texts contain the code of their language.
 fn dataset_in(language: Language, ids: &[usize]) -> Dataset {
@@ -86,7 +86,7 @@ fn misplaced_answers_are_reported_with_their_file() {
     let source = folder.path().join("source.json");
     dataset_in(EN, &[1]).write(&source).unwrap();
     let translated = Some(folder.path());
-    let error = MixedTraining::read(&source, translated, "train", &[DE], &config).unwrap_err();
+    let error = MixedQuestions::read(&source, translated, "train", &[DE], &config).unwrap_err();
     assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
 }
 

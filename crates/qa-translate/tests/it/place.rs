@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
     CodecConfig, Error, PlaceError, PlaceSpans, Placed, ProjectionConfig, ScoreRequest, ScoreText,
-    SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
+    SpanTask, TextScore, Windows, mark, spelling_similarity, translation_similarity, word_ranges,
 };
 
 /// A scorer that calls a function for each request, and counts its own calls.
@@ -93,7 +93,7 @@ fn markers_are_placed_where_the_translation_is_most_probable() {
 fn candidate_starts(changes: &[f64], config: &CodecConfig) -> Vec<usize> {
     let target = "a b c d e f g h i j k l m n o p";
     let task = task("one two", "two", target, None);
-    let words = units(target);
+    let words = word_ranges(target);
     let mut starts = Vec::new();
     let scorer = function_scorer(|request: &ScoreRequest| {
         if request.target == target {
@@ -189,7 +189,11 @@ fn similarity_equals_difflib() {
         ("北京市", "北京", 4.0 / 5.0),
         ("abcabc", "cab", 6.0 / 9.0),
     ] {
-        assert!((ratio(a, b) - expected).abs() < 1e-12, "{a} {b}: {}", ratio(a, b));
+        assert!(
+            (spelling_similarity(a, b) - expected).abs() < 1e-12,
+            "{a} {b}: {}",
+            spelling_similarity(a, b)
+        );
     }
 }
 
@@ -204,7 +208,10 @@ fn translation_similarity_matches_a_hand_computed_value() {
 
 /// Returns a score that increases with the similarity of the texts.
 fn similarity_score(request: &ScoreRequest) -> TextScore {
-    total(-(1.0 - ratio(&request.source, &request.target)) * request.target.len() as f64)
+    total(
+        -(1.0 - spelling_similarity(&request.source, &request.target))
+            * request.target.len() as f64,
+    )
 }
 
 #[test]
@@ -290,7 +297,7 @@ proptest! {
             }
         }
         // The words cover all characters except white space exactly once, in order.
-        let words = units(&target);
+        let words = word_ranges(&target);
         prop_assert!(words.windows(2).all(|two| two[0].end <= two[1].start));
         let words_text: String = words.iter().map(|word| span_text(&task, word)).collect();
         let all: String = target.split_whitespace().collect();

@@ -4,7 +4,7 @@ use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
     Discarded, Error, Identity, MarkerErrorCounts, Occurrence, PlaceError, SearchConfig, SpanLoss,
-    Stage, TranslateConfig, Translated, Translations, parallel, translate,
+    Stage, TranslateConfig, Translated, Translations, align_by_id, translate,
 };
 
 fn run(
@@ -196,7 +196,7 @@ fn parallel_data_keeps_its_answers() {
     let mut target = source();
     let added = [("rome", 0), ("old", 8), ("new", 8)];
     target.questions[0].answers.extend(added.map(|(text, start)| answer(text, start)));
-    let got = parallel(&source(), &target, DE).unwrap();
+    let got = align_by_id(&source(), &target, DE).unwrap();
     assert_eq!(got.dataset.questions[0].answers, [answer("rome", 0), answer("old", 8)]);
     assert_eq!((got.report.from_parallel, got.report.further_answers), (3, 1));
     assert_eq!(got.report.dropped_answers[&SpanLoss::Misplaced], 1);
@@ -236,7 +236,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
         question("3", "drei?", "zwei und zwei", "zwei"),
         question("1", "eins?", "alt ist rom", "rom"),
     ]);
-    let got = parallel(&source(), &target, DE).unwrap();
+    let got = align_by_id(&source(), &target, DE).unwrap();
     let ids: Vec<&str> = got.dataset.questions.iter().map(|q| q.id.as_str()).collect();
     assert_eq!(ids, ["1", "3"]);
     assert_eq!(got.dataset.questions[0].answers[0].answer_start, 8);
@@ -244,7 +244,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
     assert_eq!(got.questions.questions[0].question, "eins?");
     assert_eq!(&*got.questions.questions[0].context, "rome is old");
     let unrelated = dataset(vec![question("9", "anders", "x", "x")]);
-    assert!(matches!(parallel(&source(), &unrelated, DE), Err(Error::Eval(_))));
+    assert!(matches!(align_by_id(&source(), &unrelated, DE), Err(Error::Eval(_))));
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! Tests of the published numbers: completeness and consistency of averages.
 use std::collections::{BTreeMap, BTreeSet};
 
-use results::{PUBLISHED_CSV, published_results, select, table_ids};
+use results::{PUBLISHED_CSV, published_results, select_published, table_ids};
 
 #[test]
 fn every_line_of_the_file_is_parsed() {
@@ -93,7 +93,7 @@ fn inconsistent_published_averages_are_listed() {
 #[test]
 fn consistent_lama_totals_are_macro_averages() {
     let p_at_1 = |model: &str, relation: &str| {
-        let rows = select(Some("001-5"), Some(model), None);
+        let rows = select_published(Some("001-5"), Some(model), None);
         let rows_of_relation: Vec<_> = rows
             .iter()
             .filter(|row| row.model == model && row.setting == format!("LAMA Google-RE {relation}"))
@@ -112,10 +112,10 @@ fn consistent_lama_totals_are_macro_averages() {
 
 #[test]
 fn select_filters_by_table_model_and_language() {
-    let rows = select(Some("001-1"), Some("xlm-k (AVG)"), Some("ZH"));
+    let rows = select_published(Some("001-1"), Some("xlm-k (AVG)"), Some("ZH"));
     let values: Vec<_> = rows.iter().map(|row| (row.metric.as_str(), row.value)).collect();
     assert_eq!(values, [("f1", 63.1), ("em", 38.8)]);
-    let sd = select(Some("001-1"), Some("xlm-k (avg)"), Some("avg"));
+    let sd = select_published(Some("001-1"), Some("xlm-k (avg)"), Some("avg"));
     assert!(sd.iter().all(|row| row.note == "sd 0.3/0.2"), "{sd:?}");
-    assert!(select(Some("009-9"), None, None).is_empty());
+    assert!(select_published(Some("009-9"), None, None).is_empty());
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Dataset, Language, Question};
-use qa_translate::parallel;
+use qa_translate::align_by_id;
 
 use super::questions_by_id;
 use crate::question_answering::{QuestionFile, check_files, xquad_files};
@@ -43,7 +43,7 @@ impl PairedQuestions {
     /// Pairs the questions of datasets by id; the first dataset is in the source language.
     ///
     /// Questions that lack an answer in either language are skipped; see
-    /// [`qa_translate::parallel()`].
+    /// [`qa_translate::align_by_id`].
     ///
     /// # Errors
     /// [`Error::Empty`] without a dataset; [`Error::Eval`] for a source answer that is not at its
@@ -56,7 +56,7 @@ impl PairedQuestions {
         let source_by_id = questions_by_id(source.questions.iter().cloned());
         let mut pairs = Self::default();
         for (language, target) in datasets {
-            for question in parallel(source, target, *language)?.dataset.questions {
+            for question in align_by_id(source, target, *language)?.dataset.questions {
                 let Some(source) = source_by_id.get(&question.id).cloned() else { continue };
                 pairs.source.push(source);
                 pairs.target.push(question);

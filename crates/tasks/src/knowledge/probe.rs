@@ -45,7 +45,7 @@ const BATCH_ROWS: usize = 64;
 /// #     data: &KnowledgeData) -> tasks::Result<()> {
 /// let config = ProbeConfig::default();
 /// let probe =
-///     KnowledgeProbe::new(&base.model, base.specials, heads, training_config, &config)?;
+///     KnowledgeProbe::new(&base.model, base.special_tokens, heads, training_config, &config)?;
 /// let list = Path::new("runs/xlm-k/candidates-xep.json"); // the same for every model
 /// let mentions = &data.mentions;
 /// let entities = probe.score_entities(mentions, &mentions.probe.unseen_pair_queries, list)?;

@@ -159,7 +159,7 @@ impl LinkedTextFiles {
         base: &Pretrained,
         max_length: usize,
     ) -> Result<ShardExamples<PassageExample>> {
-        let SpecialTokens { bos, eos, unk, .. } = base.specials;
+        let SpecialTokens { bos, eos, unk, .. } = base.special_tokens;
         let encoder =
             PassageEncoder::new(&base.tokenizer, SpecialIds { bos, eos, unk }, max_length)?;
         let mut selection = Fingerprint::new();

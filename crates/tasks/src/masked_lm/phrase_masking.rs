@@ -101,10 +101,10 @@ impl<'a> PhraseMaskingTask<'a> {
         max_length: usize,
         config: &PhraseTaskConfig,
     ) -> Result<Self> {
-        let SpecialTokens { bos, eos, unk, .. } = base.specials;
+        let SpecialTokens { bos, eos, unk, .. } = base.special_tokens;
         let ids = SpecialIds { bos, eos, unk };
         let examples = encode_passages(passages, &base.tokenizer, ids, max_length)?;
-        Self::new(&base.model, base.specials, examples, config)
+        Self::new(&base.model, base.special_tokens, examples, config)
     }
 
     /// Creates a task on passages from files.
@@ -113,7 +113,7 @@ impl<'a> PhraseMaskingTask<'a> {
         passages: ShardExamples<PassageExample>,
         config: &PhraseTaskConfig,
     ) -> Result<Self> {
-        Self::from_examples(&base.model, base.specials, passages, config)
+        Self::from_examples(&base.model, base.special_tokens, passages, config)
     }
 
     /// Returns the number of windows in memory; 0 for streamed passages.

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Dataset, Language, SetScores, language_file};
+use mlqa_eval::{Dataset, Language, SetScores, find_language_file};
 
 use super::{QaPredictor, QuestionFile, evaluate, question_file};
 use crate::Result;
@@ -39,7 +39,9 @@ pub fn mlqa_files(folder: &Path, split: &str, languages: &[Language]) -> Vec<Que
 /// assert!(files[0].path.exists() && files[0].squad_rules);
 /// ```
 pub fn xquad_files(folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
-    list_files(languages, true, |language| language_file(folder, &format!("xquad.{language}.json")))
+    list_files(languages, true, |language| {
+        find_language_file(folder, &format!("xquad.{language}.json"))
+    })
 }
 
 fn list_files(

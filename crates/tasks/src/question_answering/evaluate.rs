@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions,
-    QuestionSource, QuestionSources, Score, WindowConfig, count_boundaries, language_file, score,
-    top_k_exact_match,
+    QuestionSource, QuestionSources, Score, WindowConfig, count_boundaries, find_language_file,
+    score, top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -202,7 +202,7 @@ pub struct QuestionFile {
 /// ```
 pub fn question_file(folder: &Path, split: &str, context: Language, question: Language) -> PathBuf {
     let name = DatasetName { split: split.to_owned(), context, question };
-    language_file(folder, &name.to_string())
+    find_language_file(folder, &name.to_string())
 }
 
 /// Answers question files, writes the predictions and scores them by the rules of the context

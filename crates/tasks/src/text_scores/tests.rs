@@ -1,5 +1,5 @@
 use mlqa_eval::Language;
-use qa_translate::units;
+use qa_translate::word_ranges;
 use serde_json::Value;
 use tch::{Device, no_grad};
 use xlmr_model::{Inputs, Pretrained};
@@ -62,7 +62,7 @@ fn scores_equal_the_reference_with_one_mask_per_row() {
         let mut expected = Vec::new();
         for position in target_positions {
             let mut row = ids.to_vec();
-            row[position] = base.specials.mask;
+            row[position] = base.special_tokens.mask;
             expected.push(reference_log_probability(&base, &row, position, ids[position]));
         }
         assert_eq!(actual.tokens.len(), expected.len(), "{request:?}");
@@ -168,7 +168,7 @@ fn task(source: &str, span: &str, target: &str) -> SpanTask {
 fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
     let ids = |text: &str| base.tokenizer.encode(text, false).unwrap().get_ids().to_vec();
     let id = |token: &str| base.tokenizer.token_to_id(token).unwrap();
-    let mask = base.specials.mask;
+    let mask = base.special_tokens.mask;
     let part_ids = |text: &str, range: Range<usize>| -> Vec<u32> {
         ids(&text.chars().skip(range.start).take(range.len()).collect::<String>())
     };
@@ -202,7 +202,7 @@ fn markers_are_placed_where_they_are_most_probable() {
     let placements = placer.place(&tasks).unwrap();
     for (task, placed) in tasks.iter().zip(placements) {
         let placed = placed.unwrap();
-        let words = units(&task.target);
+        let words = word_ranges(&task.target);
         let mut expected: Vec<(Range<usize>, f64)> = Vec::new();
         for (number, word) in words.iter().enumerate() {
             for last in words.iter().skip(number).take(3) {

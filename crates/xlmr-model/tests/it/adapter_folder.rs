@@ -77,7 +77,7 @@ fn outputs_match_peft() {
     for (name, base_name, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
         let mut model = load_case(base_name, &[head]);
         model.load_adapter("ours", peft_folder(name), head).unwrap();
-        model.set_active(&["ours"]).unwrap();
+        model.set_active_adapters(&["ours"]).unwrap();
         compare_outputs(name, &model, base_name, head, &stored_outputs(name), "");
     }
 }
@@ -99,7 +99,7 @@ fn outputs_and_written_tensors_match_adapter_hub() {
     for (name, base_name, head) in HUB_CASES {
         let mut model = load_case(base_name, &[head]);
         model.load_adapter("ours", hub_folder(name), head).unwrap();
-        model.set_active(&["ours"]).unwrap();
+        model.set_active_adapters(&["ours"]).unwrap();
         let stored =
             Golden::load(&hub_folder(name).join("outputs.safetensors"), Tensor::read_safetensors);
         compare_outputs(name, &model, base_name, head, &stored, "");
@@ -146,7 +146,7 @@ fn two_active_adapters_match_peft() {
     for (title, active) in
         [("one.", &["one"][..]), ("second.", &["second"]), ("both.", &["one", "second"])]
     {
-        model.set_active(active).unwrap();
+        model.set_active_adapters(active).unwrap();
         compare_outputs(title, &model, "qa", Head::None, &stored_outputs("pair"), title);
     }
 }

@@ -44,7 +44,7 @@ fn a_fusion_of_equal_adapters_equals_the_adapter_for_any_query() {
             }
         }
         let fused_states = encode(&model);
-        model.set_active(&["ep"]).unwrap();
+        model.set_active_adapters(&["ep"]).unwrap();
         let single_states = encode(&model);
         assert!(max_abs_error(&single_states, &encode(&new_model(&config))) > 1e-2);
         // The bound is above rounding errors, because V has 1e-6 outside its diagonal.
@@ -73,10 +73,10 @@ fn a_fusion_after_layers_without_a_norm_computes_adapter_hubs_equation() {
         let inputs = Inputs::new(ids(3, 9));
         let first_layer_states = |model: &Model| {
             let states = model.embed(&inputs, false).unwrap();
-            model.run_layers(states, 0..1).unwrap().padded().unwrap()
+            model.run_layers(states, 0..1).unwrap().to_padded().unwrap()
         };
         let fused_states = first_layer_states(&model);
-        model.set_active(&[]).unwrap();
+        model.set_active_adapters(&[]).unwrap();
         let t = first_layer_states(&model); // u + x
         let tensors = parameters(&model);
         let linear = |name: &str, x: &Tensor| {
@@ -157,7 +157,7 @@ fn loras_can_be_combined_with_a_fusion() {
     model.add_lora("one", &lora(&ALL_TARGETS), 1).unwrap();
     perturb(&model, "one");
     let fused_states = encode(&model);
-    model.set_active(&["one", "ep,tp"]).unwrap();
+    model.set_active_adapters(&["one", "ep,tp"]).unwrap();
     assert_eq!(model.active_adapters(), ["one", "ep,tp"]);
     let with_lora = encode(&model);
     assert!(max_abs_error(&with_lora, &fused_states) > 1e-2);
@@ -185,8 +185,14 @@ fn invalid_names_are_rejected() {
         assert_error(model.add_adapter_fusion(names, 1), parts);
     }
     assert_error(model.set_active_fusion(&["tp", "ep"]), &["one of [ep, ep,tp, one, tp]", "tp,ep"]);
-    assert_error(model.set_active(&["ep", "tp"]), &["one bottleneck or fusion", "ep and tp"]);
-    assert_error(model.set_active(&["ep,tp", "tp"]), &["one bottleneck or fusion", "ep,tp and tp"]);
+    assert_error(
+        model.set_active_adapters(&["ep", "tp"]),
+        &["one bottleneck or fusion", "ep and tp"],
+    );
+    assert_error(
+        model.set_active_adapters(&["ep,tp", "tp"]),
+        &["one bottleneck or fusion", "ep,tp and tp"],
+    );
     assert_error(model.merge("ep,tp"), &["a LoRA", "ep,tp"]);
     assert_error(model.add_bottleneck("ep,tp", &BOTTLENECK, 1), &["ASCII letters"]);
     let folder = tempfile::tempdir().unwrap();
@@ -351,7 +357,7 @@ fn a_fusion_is_stored_in_the_models_folder() {
         for name in ["a", "ep,third", "third,ep"] {
             perturb(&model, name);
         }
-        model.set_active(&["ep,third", "a"]).unwrap();
+        model.set_active_adapters(&["ep,third", "a"]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
         let mut reloaded = open_folder(folder.path(), &[Head::Span]).unwrap().0;

@@ -88,15 +88,15 @@ fn inactive_and_new_adapters_do_not_change_results() {
         let base_states = encode(&model);
         model.add_lora("one", &lora(&ALL_TARGETS), 1).unwrap();
         assert!(encode(&model).equal(&base_states));
-        model.set_active(&["one"]).unwrap();
+        model.set_active_adapters(&["one"]).unwrap();
         assert!(encode(&model).equal(&base_states), "B is zero");
         perturb(&model, "one");
         assert!(max_abs_error(&encode(&model), &base_states) > 1e-2);
         model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
-        model.set_active(&["behind"]).unwrap();
+        model.set_active_adapters(&["behind"]).unwrap();
         let initial_difference = max_abs_error(&encode(&model), &base_states);
         assert!(initial_difference > 0.0 && initial_difference < 0.05, "{initial_difference}");
-        model.set_active(&[]).unwrap();
+        model.set_active_adapters(&[]).unwrap();
         assert!(encode(&model).equal(&base_states));
     }
 }
@@ -117,7 +117,7 @@ fn merged_loras_change_only_the_weights_of_their_targets() {
                 model.add_lora(name, &lora(targets), 1).unwrap();
                 perturb(&model, name);
             }
-            model.set_active(&["second", "one"]).unwrap();
+            model.set_active_adapters(&["second", "one"]).unwrap();
             let adapter_parameters = parameters(&model);
             let reference = encode(&model);
             assert!(max_abs_error(&reference, &encode(&new_model(&config))) > 1e-3, "{targets:?}");
@@ -190,7 +190,7 @@ fn initial_values_have_pefts_distribution_by_seed_and_name() {
 fn invalid_names_and_sizes_are_rejected() {
     let mut model = new_model(&small_config());
     model.add_lora("one", &LoraConfig::default(), 1).unwrap();
-    model.set_active(&["one"]).unwrap();
+    model.set_active_adapters(&["one"]).unwrap();
     let assert_error = |result: xlmr_model::Result<()>, parts: &[&str]| {
         assert_contains(&result.unwrap_err().to_string(), parts);
     };
@@ -198,8 +198,8 @@ fn invalid_names_and_sizes_are_rejected() {
     for name in ["", "a.b", "a/b", "ä", "__proto__.x"] {
         assert_error(model.add_lora(name, &LoraConfig::default(), 1), &["ASCII letters"]);
     }
-    assert_error(model.set_active(&["one", "two"]), &["one of [one]", "two"]);
-    assert_error(model.set_active(&["one", "one"]), &["once"]);
+    assert_error(model.set_active_adapters(&["one", "two"]), &["one of [one]", "two"]);
+    assert_error(model.set_active_adapters(&["one", "one"]), &["once"]);
     assert_error(model.merge("two"), &["one of [one]", "two"]);
     assert_eq!(model.active_adapters(), ["one"]);
     let default_config = LoraConfig::default;
@@ -216,8 +216,11 @@ fn invalid_names_and_sizes_are_rejected() {
     for name in ["two", "three"] {
         model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
     }
-    model.set_active(&["one", "two"]).unwrap();
-    assert_error(model.set_active(&["three", "one", "two"]), &["one bottleneck", "three and two"]);
+    model.set_active_adapters(&["one", "two"]).unwrap();
+    assert_error(
+        model.set_active_adapters(&["three", "one", "two"]),
+        &["one bottleneck", "three and two"],
+    );
     assert_error(model.merge("two"), &["a LoRA", "two"]);
     assert_eq!(model.active_adapters(), ["one", "two"]);
     let zero_reduction = BottleneckConfig { reduction: 0, ..BOTTLENECK };
@@ -296,7 +299,7 @@ fn adapted_model(config: &Config, dropout: f64, with_fusion: bool) -> Model {
         perturb_by(&model, "behind,other", 24.0 / config.hidden_size as f64);
     }
     let fusion_name = if with_fusion { "behind,other" } else { "behind" };
-    model.set_active(&["one", "second", fusion_name]).unwrap();
+    model.set_active_adapters(&["one", "second", fusion_name]).unwrap();
     model
 }
 
@@ -436,7 +439,7 @@ fn adapters_apply_to_joint_encoding_of_two_texts() {
         perturb(&model, "deep");
         let mut earlier_states = vec![base_states];
         for active in [&["one"][..], &["deep"], &["one", "deep"]] {
-            model.set_active(active).unwrap();
+            model.set_active_adapters(active).unwrap();
             let current = encode_texts(&model);
             for earlier in &earlier_states {
                 assert!(max_abs_error(&current, earlier) > 1e-3, "{active:?}");

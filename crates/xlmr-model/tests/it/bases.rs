@@ -23,7 +23,7 @@ fn the_base_model_predicts_masked_tokens_and_spans() {
     let positions = Tensor::arange_start(1, length - 1, (Kind::Int64, Device::Cpu));
     let ids = Tensor::from_slice(&ids);
     let rows = ids.repeat([length - 2, 1]);
-    let mask = i64::from(base_model.specials.mask);
+    let mask = i64::from(base_model.special_tokens.mask);
     let masked_ids = rows.scatter_value(1, &positions.unsqueeze(1), mask);
     let _no_grad = tch::no_grad_guard();
     // In the base model's training, passages like this text were the second segment.

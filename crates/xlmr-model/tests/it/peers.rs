@@ -330,7 +330,7 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
         model.set_active_fusion(&bottlenecks).unwrap();
         model.save(folder.join("base"), head).unwrap();
     } else {
-        model.set_active(&["ours"]).unwrap();
+        model.set_active_adapters(&["ours"]).unwrap();
         model.save_adapter("ours", folder.join("adapter"), head).unwrap();
     }
     let rows: [&[u32]; 3] = [&[5, 37, 17, 9, 31, 8, 39, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];

@@ -31,7 +31,7 @@ fn with_adapters(mut model: Model) -> Model {
     for name in ["one", "second", "behind", "Idle-2_"] {
         perturb(&model, name);
     }
-    model.set_active(&["second", "behind"]).unwrap();
+    model.set_active_adapters(&["second", "behind"]).unwrap();
     model
 }
 
@@ -72,7 +72,7 @@ fn adapters_are_loaded_with_their_model_and_activation() {
             assert_eq!(reloaded.active_adapters(), ["second", "behind"]);
             assert_equal_parameters(&reloaded, &model);
             assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
-            reloaded.set_active(&["one", "Idle-2_"]).unwrap();
+            reloaded.set_active_adapters(&["one", "Idle-2_"]).unwrap();
             assert!(!encode(&reloaded).equal(&encode(&model)));
             // Each adapter's folder can also be loaded separately.
             let mut without_adapters = new_model(&config);
@@ -80,7 +80,7 @@ fn adapters_are_loaded_with_their_model_and_activation() {
                 let adapter_folder = folder.path().join("adapters").join(name);
                 without_adapters.load_adapter(name, adapter_folder, Head::None).unwrap();
             }
-            without_adapters.set_active(&["second", "behind"]).unwrap();
+            without_adapters.set_active_adapters(&["second", "behind"]).unwrap();
             assert!(encode(&without_adapters).equal(&encode(&model)));
         }
     }
@@ -154,7 +154,7 @@ fn only_files_of_an_earlier_save_are_removed() {
     assert!(reloaded.adapters().eq(["second"]) && reloaded.active_adapters().is_empty());
     let mut models = [model, reloaded];
     for model in &mut models {
-        model.set_active(&["second"]).unwrap();
+        model.set_active_adapters(&["second"]).unwrap();
     }
     assert!(encode(&models[0]).equal(&encode(&models[1])));
     new_model(&small_config()).save(folder.path(), Head::Span).unwrap();

@@ -23,7 +23,7 @@ fn tokenize(model: &Pretrained, text: &str) -> Vec<u32> {
 /// Computes last hidden states, start logits and masked-LM logits of a text.
 fn compute_outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
     let inputs =
-        Inputs::from_rows(&[&tokenize(model, text)], i64::from(model.specials.pad)).unwrap();
+        Inputs::from_rows(&[&tokenize(model, text)], i64::from(model.special_tokens.pad)).unwrap();
     let model = &model.model;
     let hidden = model.encode(&inputs, false).unwrap();
     let starts = model.span_logits(&hidden, false).unwrap().0;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use atomic_file::FileSet;
 use mlqa_eval::{Dataset, DatasetName, Language};
-use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, parallel, translate};
+use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, align_by_id, translate};
 
 use crate::provider::{Options, check_unique, parse_pair};
 use crate::{CommandResult, format_dropped, print_line, report};
@@ -107,7 +107,7 @@ pub fn run(args: &Args) -> CommandResult {
         )?;
     } else {
         for (to, path) in args.parallel.iter().filter(|(to, _)| is_selected(to)) {
-            finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
+            finish(align_by_id(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
     if languages_without_questions.is_empty() {
