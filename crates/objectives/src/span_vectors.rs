@@ -26,9 +26,11 @@ pub(crate) fn token_mask(
     length: i64,
 ) -> Result<Tensor, Error> {
     let position = Tensor::f_arange(length, (Kind::Int64, starts.device()))?;
-    let is_after_start = position.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
-    let is_before_end = position.f_le_tensor(&ends.f_unsqueeze(2)?)?;
-    Ok(is_after_start.f_logical_and(&is_before_end)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
+    let is_at_or_after_start = position.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
+    let is_at_or_before_end = position.f_le_tensor(&ends.f_unsqueeze(2)?)?;
+    Ok(is_at_or_after_start
+        .f_logical_and(&is_at_or_before_end)?
+        .f_logical_and(&valid.f_unsqueeze(2)?)?)
 }
 
 /// The mean hidden state of each span, `[B, S, H]`: the mean over the tokens where `token_mask`

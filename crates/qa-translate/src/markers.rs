@@ -118,10 +118,10 @@ impl MarkedText {
     /// A marker counts as duplicated if the translated span has more brackets at its ends than the
     /// source's span.
     ///
-    /// White space between a marker and the marked text is not part of the span. At the start, it
-    /// is moved in front of the span if a character that is not white space precedes the marker. At
-    /// the end, it is moved behind the span if a letter or digit follows the marker. Otherwise, it
-    /// is removed.
+    /// White space between a marker and the marked text is not part of the span. White space after
+    /// the opening marker is moved in front of the span if a character that is not white space
+    /// precedes the marker. White space before the closing marker is moved behind the span if a
+    /// letter or digit follows the marker. All other such white space is removed.
     ///
     /// ```
     /// use qa_translate::{MarkerError, mark};

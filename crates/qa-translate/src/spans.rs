@@ -34,7 +34,7 @@ pub struct TypedText {
 }
 
 impl TypedText {
-    /// Joins words to a text. `spans` contains ranges of words and their types.
+    /// Creates a text by joining words. `spans` contains ranges of words and their types.
     ///
     /// Words are separated by a space. In Chinese, Japanese, Thai, Lao, Khmer and Burmese there is
     /// a space only between two ASCII letters or digits.

@@ -130,7 +130,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     let fields: CheckedFields =
         serde_json::from_str(text).map_err(|error| content_error(error.to_string()))?;
     growth::check(&fields.normalizer).map_err(content_error)?;
-    let mut tokenizer = match catch_panic(|| parse_fast(text).map_or_else(|| text.parse(), Ok)) {
+    let mut tokenizer = match catch_panic(|| parse_unigram(text).map_or_else(|| text.parse(), Ok)) {
         Some(parsed) => parsed.map_err(|error| content_error(error.to_string()))?,
         None => return Err(content_error("it is damaged".into())),
     };
@@ -141,7 +141,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
 /// Parses a tokenizer with a Unigram model; returns `None` for other files.
 ///
 /// The parser of `Tokenizer` is slower, because it first parses every model to a JSON value.
-fn parse_fast(text: &str) -> Option<Tokenizer> {
+fn parse_unigram(text: &str) -> Option<Tokenizer> {
     type UnigramTokenizer = TokenizerImpl<
         Unigram,
         NormalizerWrapper,

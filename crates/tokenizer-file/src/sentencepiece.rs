@@ -60,7 +60,7 @@ const BYTE: i32 = 6;
 const UNIGRAM: i32 = 1;
 const BPE: i32 = 2;
 
-/// The layout of the models of a family.
+/// Special tokens of a model family (XLM-R or DeBERTa), and their positions in texts and pairs.
 struct Family {
     name: &'static str,
     /// The first pieces of a model.

@@ -80,9 +80,9 @@ struct Model {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Unigram,
-    /// `has_prefix`: pieces that continue a word start with `##`.
+    /// `uses_hash_prefix`: pieces that continue a word start with `##`.
     WordPiece {
-        has_prefix: bool,
+        uses_hash_prefix: bool,
     },
     Bpe,
 }
@@ -94,7 +94,7 @@ impl Model {
             Some("Unigram") => Self::from_unigram(model),
             Some("WordPiece") => Self::from_id_map(
                 model,
-                Kind::WordPiece { has_prefix: model["continuing_subword_prefix"] == "##" },
+                Kind::WordPiece { uses_hash_prefix: model["continuing_subword_prefix"] == "##" },
             ),
             Some("BPE") if has_merges => {
                 for key in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
@@ -157,7 +157,9 @@ impl Model {
     fn retained_ids(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
         let is_character = |token: &str| {
             let text = match self.kind {
-                Kind::WordPiece { has_prefix: true } => token.strip_prefix("##").unwrap_or(token),
+                Kind::WordPiece { uses_hash_prefix: true } => {
+                    token.strip_prefix("##").unwrap_or(token)
+                }
                 _ => token,
             };
             text.chars().nth(1).is_none()

@@ -9,9 +9,9 @@ use crate::{BoundaryCounts, Language, SetSummary, TableLanguage};
 
 /// Formats all tables of an evaluation set. All headings begin with the set's name.
 ///
-/// The tables are F1 and exact match (also under SQuAD's normalisation, if reported), differences
-/// from the control, exact match within the k best answers, and boundaries. `runs` are pairs of a
-/// run's title and summary.
+/// The tables show F1 and exact match (also under SQuAD's normalisation, if reported), differences
+/// from the control run, exact match within the k best answers, and the number of predicted spans
+/// per boundary class ([`BoundaryCounts`]). `runs` are pairs of a run's title and summary.
 ///
 /// ```
 /// use mlqa_eval::{FileScore, SetSummary, set_tables};

@@ -87,9 +87,9 @@ impl RowReader {
         let mut length = [0; 8];
         let header = file.read_exact(&mut length).ok().and_then(|()| {
             let length = u64::from_le_bytes(length);
-            let mut header = Vec::new();
-            file.by_ref().take(length.min(file_size)).read_to_end(&mut header).ok()?;
-            serde_json::from_slice::<Metadata>(&header).ok().map(|header| (header, 8 + length))
+            let mut bytes = Vec::new();
+            file.by_ref().take(length.min(file_size)).read_to_end(&mut bytes).ok()?;
+            serde_json::from_slice::<Metadata>(&bytes).ok().map(|header| (header, 8 + length))
         });
         let Some((header, data_section)) = header else {
             return Err(content_error("is not a safetensors file".into()));

@@ -541,10 +541,10 @@ fn find_answer_tokens(
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
     let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
-    let is_visible =
+    let is_tokenized =
         |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && token_at(at).is_some();
-    let from = gold.clone().find(is_visible)?;
-    let to = gold.rev().find(is_visible)?;
+    let from = gold.clone().find(is_tokenized)?;
+    let to = gold.rev().find(is_tokenized)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
     let end = offsets.iter().position(|&(start, end)| start < end && to < end)?;
     Some((start.min(end), end))

@@ -53,14 +53,14 @@ fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype, window
 #[test]
 fn decode_warns_about_windows_of_another_program() {
     let program = program_with_questions(&run_qa_golden());
-    let program_options = ["", "--compatible run_qa"];
+    let compatible_options = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
-    for (windows_option, windows_program) in program_options.into_iter().zip(programs) {
+    for (windows_option, windows_program) in compatible_options.into_iter().zip(programs) {
         program.expect_success(&arguments("windows", &format!("--out w {windows_option}")));
         let bytes = program.read_bytes("w");
         let header = SafeTensors::read_metadata(&bytes).unwrap().1;
         assert_eq!(header.metadata().as_ref().unwrap()["windows"], windows_program);
-        for (decode_option, decode_program) in program_options.into_iter().zip(programs) {
+        for (decode_option, decode_program) in compatible_options.into_iter().zip(programs) {
             program.expect_success(&arguments("windows", &format!("--out x {decode_option}")));
             let bytes = program.read_bytes("x");
             let rows =

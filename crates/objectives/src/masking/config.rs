@@ -194,8 +194,8 @@ impl EntityPredictionConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseMaskingConfig {
-    /// Minimum share of tokens that carry loss, from 0 to 1. Random tokens are added to reach this
-    /// share.
+    /// Minimum share of tokens that carry loss, from 0 to 1. If the phrases contain fewer tokens,
+    /// randomly selected other tokens are masked as well.
     pub probability: f64,
     /// Maximum share of tokens in masked phrases, from 0 to 1. `None` masks all phrases.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,8 +16,8 @@ pub struct MaskingVocab {
 }
 
 impl MaskingVocab {
-    /// Creates the vocabulary. `special_ids` are never selected and never drawn; `mask_id` is
-    /// always one of them. Random replacements are drawn from the ids of `random_ids` that are not
+    /// Creates the vocabulary. `special_ids` are never selected and never drawn. `mask_id` is added
+    /// to the special ids. Random replacements are drawn from the ids of `random_ids` that are not
     /// special.
     ///
     /// Padding must be in `special_ids`. The caller decides whether `<unk>` is special: Hugging

@@ -173,8 +173,8 @@ fn rows_and_tokens_without_loss_receive_exactly_zero() {
 
 #[test]
 fn each_selection_contrasts_the_selected_negative() {
-    // Two incorrect answers: the first is orthogonal to the gold span, the second is close to it.
-    // <s>, question, gold, first, second
+    // The first incorrect answer is orthogonal to the question, the second is close to the gold
+    // span. Vectors of `<s>`, question, gold span, first and second incorrect answer:
     let tokens = [0.0, 0.0, 1.0, 0.0, 1.0, 0.2, 0.0, 1.0, 1.0, 0.3];
     let batch = Batch {
         hidden: Array3::from_shape_vec((1, 5, 2), tokens.to_vec()).unwrap(),

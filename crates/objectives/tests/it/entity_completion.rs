@@ -81,10 +81,10 @@ fn token_normalisation_equals_masked_language_modelling() {
     for entities in [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [0; 6]] {
         assert_near(scalar(&loss(&logits, &targets, &entities, entity)), mlm, 1e-14);
     }
-    let unequal_loss = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
+    let loss_of_unequal_entities = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
     assert!(
-        (unequal_loss - mlm).abs() > 1e-3,
-        "unequal entity sizes must change the loss: {unequal_loss}, {mlm}"
+        (loss_of_unequal_entities - mlm).abs() > 1e-3,
+        "unequal entity sizes must change the loss: {loss_of_unequal_entities}, {mlm}"
     );
 }
 

@@ -216,7 +216,7 @@ fn invalid_arguments_are_reported() {
             error_message(info_nce(q, k, Some(&batch.queue()), 0, row_info, config))
         };
     let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &contrast_rows, &default);
-    let error_for = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
+    let error_with_config = |config: InfoNceConfig| error_of(&q, &k, &contrast_rows, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one_element = ids(&[1]);
     let short_ids = ContrastRowInfo { ids: Some(&one_element), valid: None };
@@ -230,16 +230,16 @@ fn invalid_arguments_are_reported() {
         (error_of(&q, &k, &short_ids, &default), "ids: expected shape…"),
         (error_of(&q, &k, &short_valid, &default), "valid: expected shape…"),
         (
-            error_for(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
+            error_with_config(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
             "ids: mask_same_entity…",
         ),
         (
-            error_for(InfoNceConfig { temperature: 1e30, ..default.clone() }),
+            error_with_config(InfoNceConfig { temperature: 1e30, ..default.clone() }),
             "…must be at most 1000",
         ),
     ]);
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let message = error_for(InfoNceConfig { temperature, ..default.clone() });
+        let message = error_with_config(InfoNceConfig { temperature, ..default.clone() });
         assert!(message.starts_with("temperature = "));
     }
     let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &contrast_rows, &default);

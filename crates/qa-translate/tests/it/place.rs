@@ -244,8 +244,8 @@ fn search_and_alignment_find_a_span() {
     assert_eq!(place_one(&mut search, &task).unwrap().span, 0..4);
     let without_answer = SpanTask { answer: None, ..task.clone() };
     assert_eq!(place_one(&mut search, &without_answer), Err(PlaceError::NoAnswer));
-    let absent_answer = SpanTask { answer: Some("Basel".into()), ..task.clone() };
-    assert_eq!(place_one(&mut search, &absent_answer), Err(PlaceError::NotFound));
+    let with_other_answer = SpanTask { answer: Some("Basel".into()), ..task.clone() };
+    assert_eq!(place_one(&mut search, &with_other_answer), Err(PlaceError::NotFound));
     let align = |task: &SpanTask| {
         let source_tokens = vec![0..29, 30..34, 34..35];
         assert_eq!(task.source.chars().count(), 35);

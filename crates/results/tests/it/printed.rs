@@ -1,4 +1,4 @@
-//! Tests of the paper's tables with the numbers of a run.
+//! Tests of XLM-K's result tables, extended by the numbers of a run.
 use results::{Measured, PrintedTable};
 
 fn number(

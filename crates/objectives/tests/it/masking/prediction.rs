@@ -71,7 +71,8 @@ fn shares(config: &EntityPredictionConfig, is_included: impl Fn(usize) -> bool) 
     (counts.map(|count| count / total), total)
 }
 
-/// Asserts agreement within four standard errors; up to three tokens of a mention may share a draw.
+/// Asserts agreement within four standard errors. The variance is multiplied by 3, because up to
+/// three tokens of a mention may share a draw.
 fn assert_near(actual: [f64; 3], expected: [f64; 3], total: f64, name: &str) {
     for (actual, expected) in actual.into_iter().zip(expected) {
         let error = (expected * (1.0 - expected) * 3.0 / total).sqrt();
