@@ -55,13 +55,13 @@ impl<'a> Methods<'a> {
             let config = CodecConfig::default();
             let codec = ByConstrainedDecoding { scorer: oracle.clone(), config };
             methods.push((format!("CODEC, oracle right in {accuracy}"), Box::new(codec)));
-            let candidates = t_projection(oracle);
+            let projection = t_projection(oracle);
             methods
-                .push((format!("T-Projection, oracle right in {accuracy}"), Box::new(candidates)));
+                .push((format!("T-Projection, oracle right in {accuracy}"), Box::new(projection)));
         }
         if let Some(scorer) = self.scorer.as_ref().filter(|_| case.has_encoder_scores) {
-            let candidates = t_projection(scorer.clone());
-            methods.push(("T-Projection, pll of the encoder".into(), Box::new(candidates)));
+            let projection = t_projection(scorer.clone());
+            methods.push(("T-Projection, pll of the encoder".into(), Box::new(projection)));
             let markers = BySentence(MaskedMarkerPlacer::new(scorer.clone())?);
             methods.push(("CODEC by masked markers, the encoder".into(), Box::new(markers)));
         }

@@ -111,11 +111,11 @@ fn conclusion(arms: &BTreeMap<String, ArmSummary>) -> Option<String> {
     let mean = |arm: &str| Some(arms.get(arm)?.scores.get("average")?.f1);
     let (base, injected) = (mean("base")?, mean("injected")?);
     let control_training = "with as many tokens of knowledge in one language at a time";
-    let control =
+    let control_text =
         mean("control").map(|f1| format!(" ({f1:.1} {control_training})")).unwrap_or_default();
     let verb = if injected > base { "rose" } else { "did not rise: it went" };
     Some(format!(
         "After learning each fact across languages, F1 on English text with questions in other \
-         languages {verb} from {base:.1} to {injected:.1}{control}.\n"
+         languages {verb} from {base:.1} to {injected:.1}{control_text}.\n"
     ))
 }

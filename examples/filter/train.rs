@@ -20,7 +20,7 @@ pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCoun
         Source::Unrelated => &input.unrelated,
     };
     let texts = (input.pairs.target.as_slice(), source.as_slice());
-    let reader = start(trial, Head::Span)?;
+    let reader = start_model(trial, Head::Span)?;
     train(
         trial,
         reader,
@@ -35,7 +35,7 @@ pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCoun
 /// Trains a classifier on the arm's sentence pairs; returns the number of pairs.
 pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<usize> {
     let config = &trial.recipe.classification;
-    let classifier = start(trial, CLASS_HEAD)?;
+    let classifier = start_model(trial, CLASS_HEAD)?;
     let mut pairs = input.train_pairs(&classifier.tokenizer, &config.encoding)?;
     if trial.arm.source == Source::Unrelated {
         pairs = ClassPair::with_unrelated_sources(&pairs)?;
@@ -52,7 +52,7 @@ pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<
     )
 }
 
-fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
+fn start_model(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
     let model = &trial.recipe.model;
     Ok(trial.start(&model.path, &[head], model.segments)?)
 }
@@ -80,7 +80,7 @@ fn train<H: FusedHead, T>(
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
         logits = Some(teacher_task.teacher_logits(&path, &model.model, size)?.0);
         if recipe.student == StudentStart::Base {
-            model = start(trial, head)?;
+            model = start_model(trial, head)?;
         }
     }
 

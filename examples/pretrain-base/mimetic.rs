@@ -50,8 +50,8 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         let mut key = parameter(&format!("{attention}.key.weight"))?;
         query.f_copy_(&query.f_mul_scalar(1.5)?)?;
         let identity = Tensor::f_eye(width, (Kind::Float, model.device()))?;
-        let orthogonal = identity.f_sub(&unit_direction.f_outer(&unit_direction)?)?;
-        key.f_copy_(&query.f_matmul(&orthogonal)?)?;
+        let complement = identity.f_sub(&unit_direction.f_outer(&unit_direction)?)?;
+        key.f_copy_(&query.f_matmul(&complement)?)?;
         Ok(())
     })
 }

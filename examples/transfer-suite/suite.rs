@@ -14,7 +14,8 @@ pub struct Row {
     pub name: &'static str,
     /// The name in tables.
     pub title: &'static str,
-    /// The metric to compare; with several sets of facts, the prefix of their metrics.
+    /// Name of the metric to compare. If a benchmark has several sets of facts, each set has its
+    /// own metric, and this is the common prefix of the names.
     pub metric: &'static str,
     /// The corresponding table of XLM-K.
     pub printed_table: Option<&'static str>,

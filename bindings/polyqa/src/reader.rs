@@ -118,7 +118,7 @@ impl Reader {
                 let documents: Documents = arguments::documents(documents)?.into();
                 let mut answers = Vec::new();
                 self.with_reader(py, |reader, signals| {
-                    let pass = FirstPass::over_with(&documents, &mut || signals.check())?;
+                    let pass = FirstPass::over_with_callback(&documents, &mut || signals.check())?;
                     let mut on_answers = |batch: Vec<Answers>, _| {
                         answers.extend(batch);
                         signals.check()

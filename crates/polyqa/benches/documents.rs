@@ -24,11 +24,11 @@ use xlmr_model::{Head, Pretrained};
 
 /// F1 for each of [`WINDOW_SCORES`], F1 for passages with BM25 and with the retriever, and the
 /// percentages of changed answers with BM25 and with the retriever.
-type Columns = [f64; 7];
+type RowValues = [f64; 7];
 
 /// The number of questions of each article, the summed F1 of these questions with paragraphs as
 /// contexts, and the summed F1 with whole articles as contexts.
-type Totals = (Vec<usize>, [Vec<Columns>; 2]);
+type Totals = (Vec<usize>, [Vec<RowValues>; 2]);
 
 /// Windows per batch.
 const BATCH_SIZE: usize = 32;
@@ -145,7 +145,7 @@ fn article_sums(
     reader: &Pretrained,
     articles: &[Vec<Question>],
     language: Language,
-) -> Result<Vec<Columns>> {
+) -> Result<Vec<RowValues>> {
     let Pretrained { model, tokenizer, .. } = reader;
     let config = WindowConfig::default();
     let predictor = QaPredictor::new(model, tokenizer, &config);
@@ -195,8 +195,8 @@ fn cell(sums: &[f64], counts: &[usize], signed: bool) -> String {
 
 /// Formats a table row: F1 on paragraphs with raw scores, F1 on articles with each window score,
 /// and differences of F1.
-fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
-    let column = |sums: &[Columns], index: usize| {
+fn row(paragraphs: &[RowValues], by_article: &[RowValues], counts: &[usize]) -> String {
+    let column = |sums: &[RowValues], index: usize| {
         cell(&sums.iter().map(|sum| sum[index]).collect::<Vec<f64>>(), counts, false)
     };
     let difference = |(a, b): (usize, usize)| {

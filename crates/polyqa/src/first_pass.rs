@@ -70,7 +70,7 @@ impl FirstPass<'_> {
     /// # Errors
     /// The errors of [`Documents::iter`].
     pub fn over(documents: &Documents) -> Result<Self> {
-        Self::over_with(documents, &mut || Ok::<(), crate::Error>(()))
+        Self::over_with_callback(documents, &mut || Ok::<(), crate::Error>(()))
     }
 
     /// Like [`over`](Self::over), but calls `step` after each passage; an error of `step` stops the
@@ -78,7 +78,7 @@ impl FirstPass<'_> {
     ///
     /// # Errors
     /// The errors of `step` and of [`Documents::iter`].
-    pub fn over_with<E: From<crate::Error>>(
+    pub fn over_with_callback<E: From<crate::Error>>(
         documents: &Documents,
         step: &mut dyn FnMut() -> std::result::Result<(), E>,
     ) -> std::result::Result<Self, E> {

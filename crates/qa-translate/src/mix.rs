@@ -131,11 +131,11 @@ impl MixReport {
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
-/// use qa_translate::{MixConfig, mix, parallel};
+/// use qa_translate::{MixConfig, mix, align_by_id};
 ///
 /// let english = Dataset::read("../../data/xquad/xquad.en.json")?;
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
-/// let translated = parallel(&english, &german, Language::DE)?;
+/// let translated = align_by_id(&english, &german, Language::DE)?;
 /// let mixed = mix(&english, &[translated], &MixConfig::default())?;
 /// assert_eq!(mixed.rows.len(), 2 * 1190);
 /// # Ok::<(), qa_translate::Error>(())

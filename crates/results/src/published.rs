@@ -47,7 +47,7 @@ pub fn table_ids() -> Vec<&'static str> {
 /// the model's name. Upper and lower case are not distinguished in `model` and `language`.
 ///
 /// ```
-/// let rows = results::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));
+/// let rows = results::select_published(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));
 /// assert_eq!(rows.iter().map(|row| row.value).collect::<Vec<_>>(), [63.1, 38.8]); // F1, EM
 /// ```
 pub fn select_published(

@@ -43,8 +43,8 @@ pub struct KnowledgeHeads {
     config: KnowledgeConfig,
     relations: Vec<String>,
     hidden_size: i64,
-    /// Tensors by their names without the prefix `knowledge.`, each with whether it is a parameter
-    /// rather than a buffer.
+    /// Tensors by name, without the prefix `knowledge.`. The flag is true for a parameter and false
+    /// for a buffer.
     tensors: BTreeMap<String, (Tensor, bool)>,
     heads: [Projection; 4],
     relation_embeddings: Tensor,

@@ -150,15 +150,15 @@ impl Projection {
             spec("1.weight", &[hidden, inner], Init::Normal, true),
         ];
         if kind == ProjectionKind::BatchNorm {
-            let statistics = |size: i64| domains.map_or(vec![size], |domains| vec![domains, size]);
-            let (inner_statistics, hidden_statistics) = (statistics(inner), statistics(hidden));
+            let shape = |size: i64| domains.map_or(vec![size], |domains| vec![domains, size]);
+            let (inner_shape, hidden_shape) = (shape(inner), shape(hidden));
             specs.extend([
                 spec("norm_0.weight", &[inner], Init::Ones, true),
                 spec("norm_0.bias", &[inner], Init::Zeros, true),
-                spec("norm_0.running_mean", &inner_statistics, Init::Zeros, false),
-                spec("norm_0.running_var", &inner_statistics, Init::Ones, false),
-                spec("norm_1.running_mean", &hidden_statistics, Init::Zeros, false),
-                spec("norm_1.running_var", &hidden_statistics, Init::Ones, false),
+                spec("norm_0.running_mean", &inner_shape, Init::Zeros, false),
+                spec("norm_0.running_var", &inner_shape, Init::Ones, false),
+                spec("norm_1.running_mean", &hidden_shape, Init::Zeros, false),
+                spec("norm_1.running_var", &hidden_shape, Init::Ones, false),
             ]);
         }
         specs

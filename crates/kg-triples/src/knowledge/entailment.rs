@@ -264,7 +264,7 @@ impl EntailmentExamples {
         Ok((queries, candidates))
     }
 
-    /// Returns the objects of triples that can be candidates, each with a random language of its
+    /// Returns the candidate objects. Each has a language that is drawn from the languages of its
     /// description. With synthetic descriptions, only objects in training triples are returned.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();

@@ -156,9 +156,9 @@ impl ReaderArgs {
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let device = resolve_device(self.device.parse::<DeviceChoice>()?)?;
         let precision = select_precision(self.precision.as_deref(), device)?;
-        // In precisions other than f32, only the head runs in float32 and, on processors without
-        // AVX-512 BF16, the attention of int8. These matrix multiplications are not tuned, because
-        // compiling oneDNN kernels would delay the start.
+        // In precisions other than f32, only the head runs in float32. With int8, attention also
+        // runs in float32 on processors without AVX-512 BF16. These matrix multiplications are not
+        // tuned, because compiling oneDNN kernels would delay the start.
         let float32_matmul = if precision == Precision::F32 { "auto" } else { "highest" }.into();
         let run = RunConfig { float32_matmul, ..RunConfig::default() };
         Runtime::set_up(&RunConfig { device: self.device.clone(), ..run })?;
