@@ -121,7 +121,7 @@ fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path
         if !bundle.join("checks.py").is_file() {
             bail!("{} has other contents; select another folder with --out", bundle.display());
         }
-        files::remove(bundle)?;
+        files::remove_folder(bundle)?;
     }
     for name in BINARIES {
         copy(&program_folder.join(name), &bundle.join("bin").join(name))?;
@@ -164,7 +164,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     if let Some(folder) = to.parent() {
-        files::create(folder)?;
+        files::create_folder(folder)?;
     }
     fs::copy(from, to).with_context(|| from.display().to_string())?;
     Ok(())

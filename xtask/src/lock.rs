@@ -41,7 +41,7 @@ pub fn write_digests(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>
     recipes::build(root, &["--quiet"], &["--examples", "-p", "polyqa", "--bin", "polyqa"])?;
     let folder = root.join("target/lock");
     let runs = folder.join("runs");
-    files::create_empty(&runs)?;
+    files::create_empty_folder(&runs)?;
     let mut current = BTreeMap::new();
     for case in &cases {
         println!("{}", case.name);

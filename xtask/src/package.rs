@@ -91,7 +91,7 @@ pub fn check_packages(root: &Path) -> Result<()> {
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
     run_checked(&mut pack)?;
     let folder = target.join("packaged");
-    files::create_empty(&folder)?;
+    files::create_empty_folder(&folder)?;
     for package in &packages {
         unpack(root, &target, &folder, package)?;
     }

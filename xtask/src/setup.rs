@@ -140,7 +140,7 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
 /// in site-packages.
 fn link(root: &Path, libtorch: &Libtorch) -> Result<()> {
     let folder = root.join(CACHE).join("links");
-    files::create_empty(&folder)?; // an interrupted run leaves links
+    files::create_empty_folder(&folder)?; // an interrupted run leaves links
     symlink(&libtorch.root, &folder.join("torch"))?;
     if let Some(nvidia) =
         libtorch.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
@@ -171,7 +171,7 @@ fn symlink(target: &Path, _link: &Path) -> Result<()> {
 fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
     let previous = root.join(CACHE).join("previous");
-    files::remove(&previous)?;
+    files::remove_folder(&previous)?;
     match fs::symlink_metadata(&target) {
         Ok(data) if data.is_dir() => fs::rename(&target, &previous),
         Ok(_) => fs::remove_file(&target), // a link, whose target is not removed
@@ -179,7 +179,7 @@ fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     }
     .with_context(|| format!("cannot replace {}", target.display()))?;
     fs::rename(folder, &target).with_context(|| format!("cannot create {}", target.display()))?;
-    files::remove(&previous)
+    files::remove_folder(&previous)
 }
 
 /// The libtorch that the builds in a target folder used.

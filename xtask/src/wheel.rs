@@ -55,7 +55,7 @@ pub fn check_wheels(root: &Path) -> Result<()> {
 impl Wheel {
     fn check(&self, root: &Path, target: &Path) -> Result<()> {
         let wheels = target.join("wheels");
-        files::create_empty(&wheels)?;
+        files::create_empty_folder(&wheels)?;
         let mut format = self.with_environment(cargo(root), root, target);
         format.args(["fmt", "--check"]);
         let mut clippy = self.with_environment(cargo(root), root, target);
@@ -93,7 +93,7 @@ impl Wheel {
             bail!("{}: expected one wheel, found {}", wheels.display(), wheel_files.len())
         };
         let installed = target.join("wheel-installed");
-        files::create_empty(&installed)?;
+        files::create_empty_folder(&installed)?;
         let python = root.join(PEERS).join("bin/python");
         let mut pip = command(&python, root);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);

@@ -119,7 +119,7 @@ impl Downloads<'_> {
     pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
         self.check_python()?;
         let cache = self.root.join(self.folder);
-        files::create(&cache)?;
+        files::create_folder(&cache)?;
         let lock = Lock::take(&cache)?;
         let download = remaining_bytes(&cache, wheels);
         check_space(self.root, download + unpacked)?;
@@ -261,7 +261,7 @@ impl Downloads<'_> {
 pub fn clear_cache(root: &Path) -> Result<u64> {
     let cache = root.join(CACHE);
     let freed = folder_size(&cache);
-    files::remove(&cache)?;
+    files::remove_folder(&cache)?;
     Ok(freed)
 }
 
@@ -365,7 +365,7 @@ pub fn checksum(root: &Path, file: &Path) -> Result<String> {
 /// Unpacks the wheels into a new folder of the cache, so that `.libtorch` is never incomplete.
 fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<PathBuf> {
     let folder = cache.join("unpacked");
-    files::remove(&folder)?;
+    files::remove_folder(&folder)?;
     for wheel in wheels {
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());
