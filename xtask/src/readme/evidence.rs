@@ -186,14 +186,14 @@ pub fn tables(root: &Path) -> Result<String> {
             if index == 0 {
                 text += &format!("### {paper}\n\n");
             }
-            text += &format!("Encoder: {encoder}\n\n{}\n", table(group, &runs)?);
+            text += &format!("Encoder: {encoder}\n\n{}\n", claims_table(group, &runs)?);
         }
     }
     Ok(text)
 }
 
 /// Returns a table with a row for each claim.
-fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
+fn claims_table(claims: &[Claim], runs: &Runs) -> Result<Table> {
     let columns = ["control", "metric, setting; data", "effect", "95 % intervals", "verdict"];
     let mut table = Table::new("claim", columns).with_text_columns(&columns);
     for claim in claims {
