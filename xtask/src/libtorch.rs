@@ -195,9 +195,9 @@ fn is_pinned(version: &str) -> bool {
     version.split('+').next() == Some(VERSION)
 }
 
-/// Returns whether libtorch_cuda and cuBLAS exist; libtorch_cuda links to cuBLAS. In zip archives of
-/// libtorch, cuBLAS is in the folder of libtorch_cuda. In wheels, cuBLAS is in the folder `nvidia`
-/// next to `root`.
+/// Returns whether libtorch_cuda and cuBLAS exist; libtorch_cuda links to cuBLAS. In zip archives
+/// of libtorch, cuBLAS is in the folder of libtorch_cuda. In wheels, cuBLAS is in the folder
+/// `nvidia` next to `root`.
 fn has_cuda(root: &Path) -> bool {
     let lib = root.join("lib");
     if !lib.join("libtorch_cuda.so").is_file() {

@@ -67,8 +67,7 @@ fn run(args: &Args) -> Result<()> {
             continue;
         }
         eprintln!("{}", spec.name());
-        let measured = measure(&spec, device, args.rounds, end).with_context(|| spec.name())?;
-        lines.extend(measured);
+        lines.extend(measure(&spec, device, args.rounds, end).with_context(|| spec.name())?);
     }
     ensure!(
         !lines.is_empty() || !skipped.is_empty(),
