@@ -22,7 +22,7 @@ from transformers import (
 )
 
 
-def arguments():
+def parse_arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("batches")
     parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert", "eurobert", "deberta-v2"], required=True)
@@ -36,7 +36,7 @@ def arguments():
     return parser.parse_args()
 
 
-def padded(batch, length, pad):
+def pad_batch(batch, length, pad):
     ids = torch.full((len(batch), length), pad)
     mask = torch.zeros((len(batch), length), dtype=torch.long)
     for index, row in enumerate(batch):
@@ -47,8 +47,8 @@ def padded(batch, length, pad):
     return {"input_ids": ids, "attention_mask": mask, "start_positions": starts, "end_positions": ends}
 
 
-class Spans(torch.nn.Module):
-    """Answer spans from a model with two labels per token."""
+class SpanModel(torch.nn.Module):
+    """A span model that is built from a classifier with two labels per token."""
 
     def __init__(self, classifier):
         super().__init__()
@@ -61,7 +61,7 @@ class Spans(torch.nn.Module):
 
 
 def main():
-    options = arguments()
+    options = parse_arguments()
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     on_gpu = options.device != "cpu"
@@ -80,7 +80,7 @@ def main():
             **sizes, intermediate_size=4 * options.hidden, pad_token_id=0, bos_token_id=2, eos_token_id=1, mask_token_id=3,
             num_labels=2,
         )
-        model = Spans(EuroBertForTokenClassification(config)).train()
+        model = SpanModel(EuroBertForTokenClassification(config)).train()
     elif options.architecture == "deberta-v2":
         sizes["attn_implementation"] = "eager"  # the only supported implementation
         config = DebertaV2Config(
@@ -113,7 +113,7 @@ def main():
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         if optimizer:
             optimizer.zero_grad()
-        inputs = padded(batch, options.length, config.pad_token_id)
+        inputs = pad_batch(batch, options.length, config.pad_token_id)
         if on_gpu:
             inputs = {name: tensor.pin_memory().to(options.device, non_blocking=True) for name, tensor in inputs.items()}
         with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=options.bf16 and not options.inference):

@@ -60,12 +60,12 @@ impl Inputs {
     /// backward passes, and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let [starts, ends] = &self.spans;
-        let list = CandidateSpans { starts, ends, valid: &self.valid };
+        let candidates = CandidateSpans { starts, ends, valid: &self.valid };
         let gold = |positions: &Tensor| positions.f_select(1, 0);
         let (gold_starts, gold_ends) = (gold(starts)?, gold(ends)?);
         let (hidden, mask) = (&self.hidden, &self.question_mask);
         let config = AnswerContrastConfig::default();
-        let loss = answer_contrast(hidden, mask, &gold_starts, &gold_ends, &list, &config)?;
+        let loss = answer_contrast(hidden, mask, &gold_starts, &gold_ends, &candidates, &config)?;
         backward(loss, &[hidden])
     }
 
@@ -92,16 +92,16 @@ impl Inputs {
             1e-8,
         )?;
         let hardest = cosines.f_slice(1, 1, None, 1)?.f_argmax(1, true)?.f_add_scalar(1)?; // [B, 1]
-        let zero = hardest.f_zeros_like()?;
-        let one = zero.f_ones_like()?;
-        let two_spans = |first: &Tensor, tensor: &Tensor| -> Result<Tensor> {
-            let gold = tensor.f_narrow(1, 0, 1)?;
-            Ok(Tensor::f_cat(&[first, &gold, &tensor.f_gather(1, &hardest, false)?], 1)?)
+        let question_start = hardest.f_ones_like()?;
+        let three_spans = |question: &Tensor, positions: &Tensor| -> Result<Tensor> {
+            let gold = positions.f_narrow(1, 0, 1)?;
+            Ok(Tensor::f_cat(&[question, &gold, &positions.f_gather(1, &hardest, false)?], 1)?)
         };
-        let question_end = one.f_mul_scalar(16)?;
-        let vectors = average(&two_spans(&one, starts)?, &two_spans(&question_end, ends)?)?
-            .f_bmm(&self.hidden)?;
-        let vectors = vectors.f_view([batch, 3, size])?;
+        let question_end = question_start.f_mul_scalar(16)?;
+        let vectors =
+            average(&three_spans(&question_start, starts)?, &three_spans(&question_end, ends)?)?
+                .f_bmm(&self.hidden)?
+                .f_view([batch, 3, size])?;
         self.contrast(&vectors.f_select(1, 0)?, &vectors.f_select(1, 1)?, &vectors.f_select(1, 2)?)
     }
 

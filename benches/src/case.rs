@@ -67,7 +67,7 @@ impl Case {
     }
 
     /// Sets a separate step as the unit.
-    pub(crate) fn unit(self, unit: Step) -> Self {
+    pub(crate) fn with_unit(self, unit: Step) -> Self {
         Self { unit: Some(unit), ..self }
     }
 

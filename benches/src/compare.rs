@@ -10,7 +10,7 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use tch::Device;
 
 use crate::case::{Spec, Step};
-use crate::summary::{Timed, folder};
+use crate::summary::{Timed, results_folder};
 
 /// Returns whether the command line has `--quick`.
 pub fn is_quick() -> bool {
@@ -36,12 +36,12 @@ pub fn run() -> Result<()> {
     criterion.final_summary();
     // A bench has no times if the filter excludes it, or if criterion runs with `--test`.
     for (bench, timed) in times_by_bench.iter().filter(|(_, timed)| !timed.is_empty()) {
-        write(&folder().join("times").join(format!("{bench}.json")), timed)?;
+        write_times(&results_folder().join("times").join(format!("{bench}.json")), timed)?;
     }
     Ok(())
 }
 
-fn write(path: &Path, timed: &[Timed]) -> Result<()> {
+fn write_times(path: &Path, timed: &[Timed]) -> Result<()> {
     let folder = path.parent().context("no folder")?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     atomic_file::write(path, serde_json::to_vec_pretty(timed)?)
@@ -87,8 +87,8 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
-/// Steps that take longer than this are slow. A slow step is run only three times, and the median
-/// is reported to criterion for each of the ten samples that it requires.
+/// Steps that take longer than this are slow. After the warm-up run, a slow step is run only three
+/// times; criterion receives the median for each of the ten samples that it requires.
 const SLOW: Duration = Duration::from_secs(3);
 
 /// Returns a step's median seconds and its loss; `None` if criterion's filter excludes the step.

@@ -51,11 +51,11 @@ impl Inputs {
 
     /// Computes `mse_loss` of the inner products of `normalize`d vectors, without checks.
     fn normalized(&self) -> Result<f64> {
-        let unit = |rows: &Tensor| -> Result<Tensor> {
-            let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(1e-12)?;
-            Ok(rows.f_div(&norm)?)
+        let normalize = |vectors: &Tensor| -> Result<Tensor> {
+            let norm = vectors.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(1e-12)?;
+            Ok(vectors.f_div(&norm)?)
         };
-        let products = unit(&self.first)?.f_mul(&unit(&self.second)?)?;
+        let products = normalize(&self.first)?.f_mul(&normalize(&self.second)?)?;
         let cosines = products.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
         let loss = cosines.f_mse_loss(&self.similarities, Reduction::Mean)?;
         backward(loss, &[&self.first, &self.second])

@@ -29,7 +29,7 @@ pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
 fn case(size: i64, device: Device) -> Result<Case> {
     let step = share_inputs(Inputs::random(size, device)?);
     Ok(Case::new(step("streamed", Inputs::streamed), vec![step("ring in place", Inputs::ring)])
-        .unit(matmuls(size, device))
+        .with_unit(matmuls(size, device))
         .with_tolerance(1e-4))
 }
 

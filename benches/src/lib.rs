@@ -18,8 +18,8 @@ use tch::Device;
 
 pub use case::{Case, Spec, Step};
 pub use compare::{is_quick, run};
-pub use process::{cpu_seconds, exit, median, resident_mib};
-pub use summary::{Line, Timed, folder, print};
+pub use process::{cpu_seconds, exit_code, median, resident_mib};
+pub use summary::{Line, Timed, print_table, results_folder};
 
 /// Seed of all random inputs.
 pub const SEED: i64 = 20;

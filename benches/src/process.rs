@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 
 /// Converts the result of a program to its exit code. An error is printed as one line, and its exit
 /// code is 1.
-pub fn exit(result: Result<()>) -> ExitCode {
+pub fn exit_code(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

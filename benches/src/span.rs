@@ -12,16 +12,16 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
     let single_windows =
         [(16, false), (16, true), (128, false), (128, true)].map(move |(batch, masked)| {
             let size = format!("B={batch},L=384,mask={masked}");
-            Spec::new("span", size, move || case(batch, masked, device))
+            Spec::new("span", size, move || window_case(batch, masked, device))
         });
-    let grouped = [16, 128].map(move |batch| {
-        Spec::new("span", format!("B={batch},L=384,groups of 2"), move || grouped(batch, device))
+    let groups = [16, 128].map(move |batch| {
+        Spec::new("span", format!("B={batch},L=384,groups of 2"), move || group_case(batch, device))
     });
-    single_windows.into_iter().chain(grouped).collect()
+    single_windows.into_iter().chain(groups).collect()
 }
 
 /// Creates two windows per question; the second window does not contain the answer.
-fn grouped(batch: i64, device: Device) -> Result<Case> {
+fn group_case(batch: i64, device: Device) -> Result<Case> {
     let mut inputs = Inputs::random(batch, 384, true, device)?;
     let is_second = inputs.row_indices()?.f_remainder(2)?.f_eq(1)?;
     for positions in &mut inputs.positions {
@@ -32,7 +32,7 @@ fn grouped(batch: i64, device: Device) -> Result<Case> {
     Ok(Case::new(step("grouped", Inputs::grouped), vec![step("looped", Inputs::looped)]))
 }
 
-fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
+fn window_case(batch: i64, masked: bool, device: Device) -> Result<Case> {
     let step = share_inputs(Inputs::random(batch, 384, masked, device)?);
     Ok(Case::new(step("checked", Inputs::checked), vec![step("clamped", Inputs::clamped)]))
 }
@@ -103,7 +103,8 @@ impl Inputs {
         Ok(Tensor::f_arange(start.size2()?.0, (Kind::Int64, start.device()))?)
     }
 
-    /// This project's formulation for groups of two windows of a question.
+    /// This project's formulation of the loss per group; each group contains the two windows of a
+    /// question.
     fn grouped(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
@@ -112,7 +113,7 @@ impl Inputs {
         self.backward(group_span(start, end, &groups, starts, ends, mask, &config)?)
     }
 
-    /// Computes the softmax of one group at a time, without checks.
+    /// Computes the softmax of each group in a loop, without checks.
     fn looped(&self) -> Result<f64> {
         let mask = self.context_mask.as_ref().context("no mask")?.f_logical_not()?;
         let mut losses = Vec::new();

@@ -43,7 +43,7 @@ pub struct Line {
 
 /// Returns the folder of the benches' results: `bench/` in the target folder in which this program
 /// was built.
-pub fn folder() -> PathBuf {
+pub fn results_folder() -> PathBuf {
     let mut path = std::env::current_exe().unwrap_or_default();
     while path.pop() {
         if path.file_name().is_some_and(|name| name == "release" || name == "debug") {
@@ -55,7 +55,7 @@ pub fn folder() -> PathBuf {
 }
 
 /// Prints the table; returns whether every goal is met.
-pub fn print(lines: &[Line]) -> bool {
+pub fn print_table(lines: &[Line]) -> bool {
     println!("| case | peer | ours | peer | unit | ratio | goal | MiB ours | MiB peer | goal |");
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut goals_met = true;

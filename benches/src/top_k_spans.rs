@@ -21,7 +21,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 fn case(k: i64, device: Device) -> Result<Case> {
     let step = share_inputs(Inputs::random(32, 384, k, device)?);
     Ok(Case::new(step("band", Inputs::band), vec![step("all pairs, topk", Inputs::full_topk)])
-        .unit(step("sort of all pairs", Inputs::full_sort))
+        .with_unit(step("sort of all pairs", Inputs::full_sort))
         .with_tolerance(1e-6))
 }
 
@@ -30,7 +30,7 @@ struct Inputs {
     logits: [Tensor; 2],
     context_mask: Tensor,
     /// `[B, L · L]`: the score of each span, −∞ for invalid spans.
-    matrix: Tensor,
+    span_scores: Tensor,
     k: i64,
 }
 
@@ -40,14 +40,14 @@ impl Inputs {
         let logits = || Tensor::f_randn([batch, length], (Kind::Float, device));
         let columns = Tensor::f_arange(length, (Kind::Int64, device))?;
         let context_mask = columns.f_ge(16)?.f_unsqueeze(0)?.f_repeat([batch, 1])?;
-        let mut case = Self {
+        let mut inputs = Self {
             logits: [logits()?, logits()?],
             context_mask,
-            matrix: Tensor::f_zeros([0], (Kind::Float, device))?,
+            span_scores: Tensor::f_zeros([0], (Kind::Float, device))?,
             k,
         };
-        case.matrix = case.pair_scores()?;
-        Ok(case)
+        inputs.span_scores = inputs.pair_scores()?;
+        Ok(inputs)
     }
 
     /// This project's formulation; returns the sum of the best spans' scores.
@@ -60,7 +60,7 @@ impl Inputs {
 
     /// Sorts each row's precomputed `L · L` scores.
     fn full_sort(&self) -> Result<f64> {
-        let (scores, _) = self.matrix.f_sort(1, true)?;
+        let (scores, _) = self.span_scores.f_sort(1, true)?;
         Ok(scores.f_narrow(1, 0, self.k)?.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 

@@ -27,5 +27,5 @@ pub const BUILD_LIBTORCH_FREE: &[&str] = &["test", "--features", PARQUET, "--no-
 
 /// Cargo arguments for building the tests of the step "libtorch tests", and the programs of the
 /// tested packages. `cargo build` omits dev-dependencies, so it would compile these packages again,
-/// with other features than the tests.
+/// with features that differ from those of the tests.
 pub const BUILD_LIBTORCH: &[&str] = libtorch_tests!["--no-run"];

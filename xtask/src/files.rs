@@ -11,17 +11,17 @@ pub fn read(path: &Path) -> Result<String> {
 
 /// Writes a text file, and creates its folder.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    create(path.parent().unwrap_or(path))?;
+    create_folder(path.parent().unwrap_or(path))?;
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Creates a folder unless it exists.
-pub fn create(folder: &Path) -> Result<()> {
+pub fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 /// Removes a folder, if it exists.
-pub fn remove(folder: &Path) -> Result<()> {
+pub fn remove_folder(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))
@@ -31,9 +31,9 @@ pub fn remove(folder: &Path) -> Result<()> {
 }
 
 /// Creates an empty folder; removes an existing folder first.
-pub fn create_empty(folder: &Path) -> Result<()> {
-    remove(folder)?;
-    create(folder)
+pub fn create_empty_folder(folder: &Path) -> Result<()> {
+    remove_folder(folder)?;
+    create_folder(folder)
 }
 
 /// Returns the paths of a folder's entries, sorted.

@@ -6,7 +6,7 @@
 //! dated table. The folder is also packed into an archive.
 use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
-use crate::process::{cargo, command, succeed, target_folder};
+use crate::process::{cargo, command, run_checked, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -63,7 +63,7 @@ pub struct Options {
 }
 
 /// Creates the bundle, and runs its script if `cpu` is set.
-pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
+pub fn create_bundle(root: &Path, options: &Options) -> Result<()> {
     let target = target_folder()?;
     let bundle = options.out.clone().unwrap_or_else(|| target.join("gpu-bundle"));
     let programs: Vec<&str> = RECIPE_PROGRAMS
@@ -71,7 +71,7 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
         .filter(|name| root.join("examples").join(name).join("main.rs").is_file())
         .collect();
     for arguments in build_arguments(options.dev, &programs) {
-        succeed(cargo(root).args(arguments))?;
+        run_checked(cargo(root).args(arguments))?;
     }
     let program_folder = target.join(if options.dev { "debug" } else { "release" });
     assemble(root, &program_folder, &programs, &bundle)?;
@@ -84,7 +84,7 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
     }
     let mut script = command(bundle.join("run.sh"), root);
     script.env("LIBTORCH", root.join(LIBTORCH).join("torch"));
-    succeed(script.arg("--cpu"))
+    run_checked(script.arg("--cpu"))
 }
 
 /// Returns cargo's arguments for building the programs. With `dev`, returns the arguments of the
@@ -104,7 +104,7 @@ fn build_arguments<'a>(dev: bool, programs: &[&'a str]) -> Vec<Vec<&'a str>> {
 fn pack(root: &Path, bundle: &Path) -> Result<()> {
     let archive = PathBuf::from(format!("{}.tar.xz", bundle.display()));
     let mut python = command("python3", root);
-    succeed(python.args(["-c", PACK_SCRIPT]).arg(bundle).arg(&archive))?;
+    run_checked(python.args(["-c", PACK_SCRIPT]).arg(bundle).arg(&archive))?;
     let size = fs::metadata(&archive).with_context(|| archive.display().to_string())?.len();
     if size > MAX_ARCHIVE_SIZE {
         bail!("{}: {size} bytes, expected at most {MAX_ARCHIVE_SIZE}", archive.display());
@@ -121,7 +121,7 @@ fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path
         if !bundle.join("checks.py").is_file() {
             bail!("{} has other contents; select another folder with --out", bundle.display());
         }
-        files::remove(bundle)?;
+        files::remove_folder(bundle)?;
     }
     for name in BINARIES {
         copy(&program_folder.join(name), &bundle.join("bin").join(name))?;
@@ -164,7 +164,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         return Ok(());
     }
     if let Some(folder) = to.parent() {
-        files::create(folder)?;
+        files::create_folder(folder)?;
     }
     fs::copy(from, to).with_context(|| from.display().to_string())?;
     Ok(())
@@ -179,10 +179,10 @@ mod tests {
     }
 
     /// Returns the size of all files below `folder` in bytes.
-    fn size(folder: &Path) -> Result<u64> {
+    fn folder_size(folder: &Path) -> Result<u64> {
         let mut total = 0;
         for path in files::entries(folder)? {
-            total += if path.is_dir() { size(&path)? } else { fs::metadata(&path)?.len() };
+            total += if path.is_dir() { folder_size(&path)? } else { fs::metadata(&path)?.len() };
         }
         Ok(total)
     }
@@ -222,10 +222,10 @@ mod tests {
             (folder.path().join("bundle.tar.xz"), folder.path().join("elsewhere"));
         let mut tar = command("python3", &root());
         tar.args(["-m", "tarfile", "-e"]).arg(archive).arg(&unpacked);
-        succeed(&mut tar).unwrap();
+        run_checked(&mut tar).unwrap();
         let unpacked = unpacked.join("bundle");
         fs::remove_dir(bundle.join("out")).unwrap();
-        assert_eq!(size(&unpacked).unwrap(), size(&bundle).unwrap());
+        assert_eq!(folder_size(&unpacked).unwrap(), folder_size(&bundle).unwrap());
         assert_eq!(fs::read(unpacked.join("bin/xlm-k")).unwrap(), b"program");
         assert!(!unpacked.join("out").exists());
         assert!(std::process::Command::new(unpacked.join("run.sh")).arg("--help").output().is_ok());
@@ -243,16 +243,16 @@ mod tests {
         fs::write(&script, RUN_SCRIPT).unwrap();
         let checks = "import os; print(os.environ['LD_LIBRARY_PATH'])";
         fs::write(folder.path().join("checks.py"), checks).unwrap();
-        let start = |library_path: &str| {
+        let run_script = |library_path: &str| {
             let mut bash = std::process::Command::new("bash");
             bash.arg(&script).env("LIBTORCH", &libtorch).env("LD_LIBRARY_PATH", library_path);
             bash.output().unwrap()
         };
-        assert!(!start("/unrelated").status.success(), "no libtorch.so yet");
+        assert!(!run_script("/unrelated").status.success(), "no libtorch.so yet");
         let lib = libtorch.join("lib");
         fs::write(lib.join("libtorch.so"), "").unwrap();
         for (library_path, suffix) in [("", ""), ("/unrelated", ":/unrelated")] {
-            let printed = String::from_utf8(start(library_path).stdout).unwrap();
+            let printed = String::from_utf8(run_script(library_path).stdout).unwrap();
             assert_eq!(printed.trim(), format!("{}{suffix}", lib.display()));
         }
     }

@@ -195,7 +195,7 @@ fn is_pinned(version: &str) -> bool {
     version.split('+').next() == Some(VERSION)
 }
 
-/// Returns whether libtorch_cuda exists, and cuBLAS, to which libtorch_cuda links. In zip archives
+/// Returns whether libtorch_cuda and cuBLAS exist; libtorch_cuda links to cuBLAS. In zip archives
 /// of libtorch, cuBLAS is in the folder of libtorch_cuda. In wheels, cuBLAS is in the folder
 /// `nvidia` next to `root`.
 fn has_cuda(root: &Path) -> bool {

@@ -35,27 +35,27 @@ struct Case {
 
 /// Runs the cases and writes their digests to `out`. If `against` is set, the digests are compared
 /// with the digests in this file, and the exit code is 1 if they differ.
-pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<()> {
-    let earlier = against.as_deref().map(read).transpose()?;
+pub fn write_digests(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<()> {
+    let earlier = against.as_deref().map(read_digests).transpose()?;
     let Cases { case: cases } = toml::from_str(CASES).context("lock/cases.toml")?;
     recipes::build(root, &["--quiet"], &["--examples", "-p", "polyqa", "--bin", "polyqa"])?;
     let folder = root.join("target/lock");
     let runs = folder.join("runs");
-    files::create_empty(&runs)?;
+    files::create_empty_folder(&runs)?;
     let mut current = BTreeMap::new();
     for case in &cases {
         println!("{}", case.name);
         let out = runs.join(&case.name);
         case.run(root, &out)?;
-        digests(root, &out, &out, &case.name, &mut current)?;
+        collect_digests(root, &out, &out, &case.name, &mut current)?;
     }
     let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
     let text: String = current.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
     files::write(&path, &text)?;
     println!("{} digests and numbers are in {}", current.len(), path.display());
     let Some(earlier) = earlier else { return Ok(()) };
-    let changes = differences(&earlier, &current);
-    for line in changes.iter().take(MAX_SHOWN) {
+    let changes = list_differences(&earlier, &current);
+    for line in changes.iter().take(MAX_PRINTED_CHANGES) {
         println!("{line}");
     }
     if changes.is_empty() {
@@ -66,7 +66,7 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
     Err(Failed(1).into())
 }
 
-const MAX_SHOWN: usize = 100;
+const MAX_PRINTED_CHANGES: usize = 100;
 
 impl Case {
     fn run(&self, root: &Path, out: &Path) -> Result<()> {
@@ -91,7 +91,7 @@ impl Case {
 }
 
 /// Collects the digests of a run folder by path.
-fn digests(
+fn collect_digests(
     root: &Path,
     folder: &Path,
     run: &Path,
@@ -105,15 +105,12 @@ fn digests(
         if path.is_dir() {
             // Checkpoints contain times.
             if path.file_name().is_none_or(|name| name != "checkpoints") {
-                digests(root, &path, run, name, entries)?;
+                collect_digests(root, &path, run, name, entries)?;
             }
         } else if relative == "summary.json" {
             let text = fs::read(&path).with_context(|| key.clone())?;
-            collect_values(
-                &serde_json::from_slice(&text).with_context(|| key.clone())?,
-                &key,
-                entries,
-            );
+            let value: Value = serde_json::from_slice(&text).with_context(|| key.clone())?;
+            collect_values(&value, &key, entries);
         } else if has_suffix("metrics.jsonl")
             || has_suffix(".safetensors")
             || has_suffix("table.md")
@@ -153,8 +150,8 @@ fn collect_values(value: &Value, key: &str, entries: &mut BTreeMap<String, Strin
     }
 }
 
-/// Reads a file written by [`lock`].
-fn read(path: &Path) -> Result<BTreeMap<String, String>> {
+/// Reads a file written by [`write_digests`].
+fn read_digests(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = files::read(path)?;
     let lines = text
         .lines()
@@ -163,7 +160,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>> {
     pairs.with_context(|| path.display().to_string())
 }
 
-fn differences(
+fn list_differences(
     earlier: &BTreeMap<String, String>,
     current: &BTreeMap<String, String>,
 ) -> Vec<String> {
@@ -214,16 +211,16 @@ mod tests {
             values
         };
         let earlier = values_of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
-        assert!(differences(&earlier, &values_of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
-        let lines = differences(&earlier, &values_of(r#"{"f1": [20.6, 1], "loss": null}"#));
+        assert!(list_differences(&earlier, &values_of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
+        let lines = list_differences(&earlier, &values_of(r#"{"f1": [20.6, 1], "loss": null}"#));
         let expected =
             ["removed  run/em: 7", "changed  run/f1/0: 20.5 -> 20.6", "new      run/loss: null"];
         assert_eq!(lines, expected);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.txt");
         fs::write(&path, "a\t1\nb\n").unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("lock.txt"));
+        assert!(read_digests(&path).unwrap_err().to_string().contains("lock.txt"));
         fs::write(&path, "a\t1\n").unwrap();
-        assert_eq!(read(&path).unwrap(), BTreeMap::from([("a".into(), "1".into())]));
+        assert_eq!(read_digests(&path).unwrap(), BTreeMap::from([("a".into(), "1".into())]));
     }
 }

@@ -39,7 +39,7 @@ mod wheels;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use process::{Failed, cargo, succeed};
+use process::{Failed, cargo, run_checked};
 use setup::{Options, Origin, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -234,7 +234,7 @@ fn main() -> ExitCode {
 fn run_task(root: &Path, task: Task) -> Result<()> {
     match task {
         Task::Setup { cuda, force } => {
-            let (found, origin) = ensure(root, Options { cuda, force })?;
+            let (found, origin) = ensure_libtorch(root, Options { cuda, force })?;
             let set = if found.cuda { "CUDA" } else { "CPU" };
             let outcome =
                 if origin == Origin::Existing { " is already installed" } else { " is ready" };
@@ -242,36 +242,36 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             Ok(())
         }
         Task::Pretrained { force } => {
-            ensure(root, Options::default())?;
+            ensure_libtorch(root, Options::default())?;
             let state =
                 if pretrained::create_encoders(root, force)? { "ready" } else { "up to date" };
             println!("{state}: {} and {}", pretrained::ENCODER, pretrained::TRIMMED);
             Ok(())
         }
-        Task::Reader { arguments } => reader::reader(root, &arguments),
+        Task::Reader { arguments } => reader::train_reader(root, &arguments),
         Task::Peers { torch, transformers_4 } => {
             let python = match transformers_4 {
-                true => peers::transformers_4(root)?,
-                false => peers::peers(root, torch)?,
+                true => peers::install_transformers_4(root)?,
+                false => peers::install_peers(root, torch)?,
             };
             println!("the baseline programs are installed: {}", python.display());
             Ok(())
         }
         Task::Lock { out, against } => {
-            ensure(root, Options::default())?;
-            lock::lock(root, out, against)
+            ensure_libtorch(root, Options::default())?;
+            lock::write_digests(root, out, against)
         }
         Task::GpuBundle { out, cpu, dev } => {
-            ensure(root, Options::default())?;
-            gpu_bundle::gpu_bundle(root, &gpu_bundle::Options { out, cpu, dev })
+            ensure_libtorch(root, Options::default())?;
+            gpu_bundle::create_bundle(root, &gpu_bundle::Options { out, cpu, dev })
         }
-        Task::Readme { seeds, tables } => readme::readme(root, seeds.as_deref(), &tables),
-        Task::Package => package::package(root),
-        Task::Wheel => wheel::wheel(root),
+        Task::Readme { seeds, tables } => readme::update_pages(root, seeds.as_deref(), &tables),
+        Task::Package => package::check_packages(root),
+        Task::Wheel => wheel::check_wheels(root),
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
-            ensure(root, Options::default())?;
-            steps::test(root, quick, long)
+            ensure_libtorch(root, Options::default())?;
+            steps::run_checks(root, quick, long)
         }
         Task::Demo { arguments } => {
             let (recipe, arguments) = (Path::new(recipes::DEMO), demo_arguments(&arguments));
@@ -296,25 +296,25 @@ fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     };
     let mut bench = cargo(root);
     if package.is_none_or(|package| package == "polyqa") {
-        ensure(root, Options::default())?;
+        ensure_libtorch(root, Options::default())?;
     }
     if let Some(package) = package {
         bench.args(["bench", "-p", package, "--bench", name, "--"]);
-        return succeed(bench.args(options));
+        return run_checked(bench.args(options));
     }
     if ["encoder", "losses"].contains(&name) {
         bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
-        return succeed(bench.args(options));
+        return run_checked(bench.args(options));
     }
     bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
-    succeed(&mut bench)?;
+    run_checked(&mut bench)?;
     if !measures_times(arguments) {
         return Ok(());
     }
     let mut summary = cargo(root);
     summary.args(["run", "--release", "-p", "benches", "--bin", "summary", "--"]);
     summary.args(arguments.iter().filter(|argument| *argument == "--quick"));
-    succeed(&mut summary)
+    run_checked(&mut summary)
 }
 
 /// Returns the demo's arguments: the recipe of "Bridging the Language Gap" on the embedded data,
@@ -351,15 +351,15 @@ mod tests {
 
     #[test]
     fn the_demo_has_a_default_run_folder() {
-        let line = |user_arguments: &[&str]| {
+        let demo_line = |user_arguments: &[&str]| {
             demo_arguments(
                 &user_arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>(),
             )
             .join(" ")
         };
-        assert_eq!(line(&["--seeds", "3"]), "--out runs/demo --seeds 3");
-        assert_eq!(line(&["--out=x"]), "--out=x");
-        assert_eq!(line(&["--resume", "x"]), "--resume x");
+        assert_eq!(demo_line(&["--seeds", "3"]), "--out runs/demo --seeds 3");
+        assert_eq!(demo_line(&["--out=x"]), "--out=x");
+        assert_eq!(demo_line(&["--resume", "x"]), "--resume x");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! `doc-only`, without libtorch, as docs.rs does for documentation pages. If the environment
 //! variable `POLYQA_LONG` is set, the templates are also linked with libtorch.
 use crate::files;
-use crate::process::{cargo, command, output, run, succeed, target_folder, user_libtorch};
+use crate::process::{cargo, command, output, run, run_checked, target_folder, user_libtorch};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -82,16 +82,16 @@ impl Package {
 }
 
 /// Packs and unpacks every library, and builds the packages.
-pub fn package(root: &Path) -> Result<()> {
+pub fn check_packages(root: &Path) -> Result<()> {
     let packages = published_packages(root)?;
     let target = target_folder()?;
     let mut pack = cargo(root);
     // Uncommitted changes are also packed. All packages are built together later.
     pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"]).arg(&target);
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
-    succeed(&mut pack)?;
+    run_checked(&mut pack)?;
     let folder = target.join("packaged");
-    files::create_empty(&folder)?;
+    files::create_empty_folder(&folder)?;
     for package in &packages {
         unpack(root, &target, &folder, package)?;
     }
@@ -100,16 +100,16 @@ pub fn package(root: &Path) -> Result<()> {
     // The packages' workspace has the profiles of this workspace, so that builds can reuse the
     // outputs of this workspace. The profiles are the last tables of the manifest.
     let profiles = manifest_text.find("\n[profile.").map_or("", |at| manifest_text.split_at(at).1);
-    let text = workspace(root, &packages, &templates) + profiles;
+    let text = workspace_manifest(root, &packages, &templates) + profiles;
     files::write(&folder.join("Cargo.toml"), &text)?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
-    let mut steps = checks(root, &folder, &target, &packages);
+    let mut steps = check_commands(root, &folder, &target, &packages);
     if std::env::var_os("POLYQA_LONG").is_some() {
         steps.push(template_build(root, &folder, &target, &templates));
     }
     for mut step in steps {
-        succeed(&mut step)?;
+        run_checked(&mut step)?;
     }
     let (package_count, template_count) = (packages.len(), templates.len());
     println!(
@@ -164,7 +164,7 @@ fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
         for file in ["Cargo.toml", "build.rs", "src/main.rs"] {
             let path = from.join(file);
             let text = files::read(&path)?;
-            let text = if file == "Cargo.toml" { without_paths(&text, package) } else { text };
+            let text = if file == "Cargo.toml" { replace_paths(&text, package) } else { text };
             files::write(&folder.join(&name).join(file), &text)?;
         }
         names.push(name);
@@ -174,7 +174,7 @@ fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
 
 /// Converts a template's manifest to the manifest of a workspace member, and replaces the paths of
 /// dependencies by versions.
-fn without_paths(manifest: &str, package: &Package) -> String {
+fn replace_paths(manifest: &str, package: &Package) -> String {
     let lines = manifest.lines().filter(|line| *line != "[workspace]").map(|line| {
         let Some((before, rest)) = line.split_once("path = \"") else { return line.to_owned() };
         let after = rest.split_once('"').map_or("", |(_, after)| after);
@@ -184,7 +184,7 @@ fn without_paths(manifest: &str, package: &Package) -> String {
 }
 
 /// Returns the manifest of a workspace that uses the packages like registry packages.
-fn workspace(root: &Path, packages: &[Package], templates: &[String]) -> String {
+fn workspace_manifest(root: &Path, packages: &[Package], templates: &[String]) -> String {
     let folders = packages.iter().map(Package::full_name).chain(templates.iter().cloned());
     let members: Vec<_> = folders.map(|folder| format!("{folder:?}")).collect();
     let mut text = format!("[workspace]\nresolver = \"2\"\nmembers = [{}]\n", members.join(", "));
@@ -195,8 +195,8 @@ fn workspace(root: &Path, packages: &[Package], templates: &[String]) -> String 
     text
 }
 
-/// Returns the builds, ordered so that failures appear early.
-fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Vec<Command> {
+/// Returns the commands that check the packages, ordered so that failures appear early.
+fn check_commands(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Vec<Command> {
     let libtorch_packages: Vec<_> =
         packages.iter().filter(|package| package.requires_libtorch()).collect();
     let features: Vec<_> =
@@ -276,12 +276,13 @@ mod tests {
                         tasks = { path = \"..\", package = \"polyqa-tasks\" }\ntch = \"=0.24.0\"\n";
         let expected = "[package]\nname = \"x\"\n\n\n[dependencies]\n\
                         tasks = { version = \"0.1.0\", package = \"polyqa-tasks\" }\ntch = \"=0.24.0\"\n";
-        assert_eq!(without_paths(manifest, &package("polyqa-tasks")), expected);
+        assert_eq!(replace_paths(manifest, &package("polyqa-tasks")), expected);
     }
 
     #[test]
     fn the_workspace_contains_all_packages_and_templates() {
-        let text = workspace(Path::new("/"), &[package("a"), package("b")], &["b-template".into()]);
+        let packages = [package("a"), package("b")];
+        let text = workspace_manifest(Path::new("/"), &packages, &["b-template".into()]);
         assert!(text.contains("members = [\"a-0.1.0\", \"b-0.1.0\", \"b-template\"]"), "{text}");
         assert!(
             text.ends_with("a = { path = \"a-0.1.0\" }\nb = { path = \"b-0.1.0\" }\n"),

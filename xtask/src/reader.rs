@@ -1,8 +1,8 @@
 //! `cargo xtask reader`: trains a reader for real questions from the pretrained encoder and the
 //! embedded training questions.
 use crate::pretrained;
-use crate::process::{cargo, command, succeed, target_folder};
-use crate::setup::{Options, ensure};
+use crate::process::{cargo, command, run_checked, target_folder};
+use crate::setup::{Options, ensure_libtorch};
 use anyhow::Result;
 use std::fs;
 use std::path::Path;
@@ -21,19 +21,19 @@ const DEFAULTS: [(&str, &str); 4] =
     [("--batch-size", "16"), ("--learning-rate", "1.5e-4"), ("--epochs", "1"), ("--out", OUT)];
 
 /// Trains the reader, or resumes an interrupted training. `arguments` are passed to `polyqa train`.
-pub fn reader(root: &Path, arguments: &[String]) -> Result<()> {
-    ensure(root, Options::default())?;
+pub fn train_reader(root: &Path, arguments: &[String]) -> Result<()> {
+    ensure_libtorch(root, Options::default())?;
     pretrained::create_encoders(root, false)?;
     let mut build = cargo(root);
     build.args(["build", "--release"]);
     for program in ["polyqa", "demo-data"] {
         build.args(["-p", program, "--bin", program]);
     }
-    succeed(&mut build)?;
+    run_checked(&mut build)?;
     let programs = target_folder()?.join("release");
     let mut split = command(programs.join("demo-data"), root);
     split.args(["xquad-split", "--xquad", "data/xquad", "--first", ARTICLES, "--out", QUESTIONS]);
-    succeed(&mut split)?;
+    run_checked(&mut split)?;
     let mut train = command(programs.join("polyqa"), root);
     train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
     // The file is listed twice, so that its questions have a higher weight. They are few, but
@@ -45,7 +45,7 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<()> {
     if has_bfloat16_instructions() {
         train.args(["--set", "run.precision=\"bf16\""]);
     }
-    succeed(train.args(arguments))?;
+    run_checked(train.args(arguments))?;
     if missing_defaults(arguments).any(|(option, _)| option == "--out") {
         println!("\nTo answer: polyqa answer --model {OUT}/model -q 'Wo liegt Lima?' TEXT");
     }

@@ -28,18 +28,18 @@ struct Block {
 }
 
 /// Returns all blocks with their contents.
-fn blocks(root: &Path) -> Result<Vec<Block>> {
+fn create_blocks(root: &Path) -> Result<Vec<Block>> {
     let seeds = read(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
     Ok(vec![
-        block("demo-seeds", recipe, demo_seeds_table(&seeds, &names(&seeds, "arms")?)?),
+        block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
         block("evidence", "examples/README.md", evidence::tables(root)?),
     ])
 }
 
 /// Stores the results of the specified runs, then fills all blocks.
-pub fn readme(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Result<()> {
+pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Result<()> {
     for assignment in assignments {
         tables::store(root, assignment)?;
     }
@@ -50,7 +50,7 @@ pub fn readme(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Resu
         files::write(&path, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
         println!("stored {DEMO_SEEDS}");
     }
-    for block in blocks(root)? {
+    for block in create_blocks(root)? {
         let path = root.join(&block.page);
         let page = files::read(&path)?;
         let filled = fill(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
@@ -109,7 +109,7 @@ fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
 const ARMS: [&str; 6] = ["base", "control", "injected", "label-pairs", "false-facts", "unseen"];
 
 /// Returns the names of a table's rows; rows of [`ARMS`] come first.
-fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
+fn row_names(summary: &Value, key: &str) -> Result<Vec<String>> {
     let map = summary.get(key).and_then(Value::as_object);
     let mut names: Vec<String> =
         map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
@@ -120,7 +120,7 @@ fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn table(header: &[String], rows: &[Vec<String>]) -> String {
+fn format_table(header: &[String], rows: &[Vec<String>]) -> String {
     let mut text =
         format!("| {} |\n|---|{}\n", header.join(" | "), "---:|".repeat(header.len() - 1));
     for row in rows {
@@ -148,7 +148,7 @@ fn demo_seeds_table(summary: &Value, arms: &[String]) -> Result<String> {
     let mut header = vec![format!("F1, {seeds} seeds")];
     header.extend(LANGUAGES.map(str::to_uppercase));
     header.extend(["mean of six", "EM, mean of six", "EN"].map(str::to_owned));
-    Ok(table(&header, &rows))
+    Ok(format_table(&header, &rows))
 }
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_page_shows_the_stored_summary() {
-        for block in blocks(root()).unwrap() {
+        for block in create_blocks(root()).unwrap() {
             let page = fs::read_to_string(root().join(&block.page)).unwrap();
             let filled = fill(&page, &block.name, &block.text).unwrap();
             assert!(

@@ -3,8 +3,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{cargo, command, succeed, target_folder};
-use crate::setup::{Options, ensure};
+use crate::process::{cargo, command, run_checked, target_folder};
+use crate::setup::{Options, ensure_libtorch};
 
 /// The demo's recipe: the recipe of "Bridging the Language Gap" on the embedded data.
 pub const DEMO: &str = "examples/bridging-gap/small.toml";
@@ -24,22 +24,22 @@ pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     for program in DATA_PROGRAMS {
         build.args(["-p", program, "--bin", program]);
     }
-    succeed(&mut build)
+    run_checked(&mut build)
 }
 
 /// Sets up libtorch, builds the programs with cargo's options `options`, and runs the recipe's
 /// program with `--prepare`.
 pub fn run(root: &Path, recipe: &Path, options: &[&str], arguments: &[String]) -> Result<()> {
-    let name = program(root, recipe)?;
-    ensure(root, Options::default())?;
+    let name = program_name(root, recipe)?;
+    ensure_libtorch(root, Options::default())?;
     build(root, options, &["--example", &name])?;
     let profile = if options.contains(&"--release") { "release" } else { "debug" };
     let program = target_folder()?.join(profile).join("examples").join(name);
-    succeed(command(program, root).arg(recipe).arg("--prepare").args(arguments))
+    run_checked(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }
 
 /// Returns the name of a recipe's program, which is the name of the recipe's folder.
-fn program(root: &Path, recipe: &Path) -> Result<String> {
+fn program_name(root: &Path, recipe: &Path) -> Result<String> {
     let folder = std::path::absolute(recipe).ok();
     let name = folder.as_deref().and_then(|path| path.parent()?.file_name()?.to_str());
     let name = name.with_context(|| format!("{}: not in a folder", recipe.display()))?;

@@ -6,7 +6,7 @@
 use crate::files;
 use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, installed_version};
 use crate::process::{cargo, output, require_cxx, run, target_folder, user_libtorch};
-use crate::progress::bytes;
+use crate::progress::format_bytes;
 use crate::wheels::{CACHE, clear_cache, helper, provision};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,9 @@ pub enum Origin {
 }
 
 /// Installs the pinned libtorch for builds; prints nothing if it is already installed.
-pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
+pub fn ensure_libtorch(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
     require_cxx(root)?;
-    let user = user_libtorch(root).map(|folder| checked_variable(&folder, options)).transpose()?;
+    let user = user_libtorch(root).map(|folder| check_variable(&folder, options)).transpose()?;
     let torch = root.join(FOLDER).join("torch");
     let origin = match existing_libtorch(&torch, options)? {
         Some(libtorch) => {
@@ -74,7 +74,7 @@ fn existing_libtorch(torch: &Path, options: Options) -> Result<Option<Libtorch>>
 }
 
 /// Checks the user's LIBTORCH, which overrides `.libtorch` in every build.
-fn checked_variable(folder: &Path, options: Options) -> Result<Libtorch> {
+fn check_variable(folder: &Path, options: Options) -> Result<Libtorch> {
     match inspect(folder) {
         Ok(libtorch) if options.cuda && !libtorch.cuda => bail!(
             "LIBTORCH = {} is a CPU build: unset LIBTORCH, or set it to a CUDA build of libtorch \
@@ -106,19 +106,19 @@ fn install(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Orig
     }
     replace_folder(root, &folder)?;
     let freed = clear_cache(root)?;
-    eprintln!("removed the downloaded wheels ({})", bytes(freed));
+    eprintln!("removed the downloaded wheels ({})", format_bytes(freed));
     Ok(Origin::Wheels)
 }
 
 /// Returns the folder of the torch that python3 imports, of any version.
-pub fn python_folder(root: &Path) -> Option<PathBuf> {
+pub fn python_torch_folder(root: &Path) -> Option<PathBuf> {
     let folder = output(&mut helper(root, ["torch"]))?;
     (!folder.is_empty()).then(|| PathBuf::from(folder))
 }
 
 /// Returns python3's torch if it is suitable; otherwise prints the reason.
 fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
-    let folder = python_folder(root)?;
+    let folder = python_torch_folder(root)?;
     match inspect(&folder) {
         Ok(libtorch) if options.cuda && !libtorch.cuda => {
             eprintln!("python3 has torch {}, a CPU build: not used for --cuda", libtorch.version);
@@ -140,7 +140,7 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
 /// in site-packages.
 fn link(root: &Path, libtorch: &Libtorch) -> Result<()> {
     let folder = root.join(CACHE).join("links");
-    files::create_empty(&folder)?; // an interrupted run leaves links
+    files::create_empty_folder(&folder)?; // an interrupted run leaves links
     symlink(&libtorch.root, &folder.join("torch"))?;
     if let Some(nvidia) =
         libtorch.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
@@ -171,7 +171,7 @@ fn symlink(target: &Path, _link: &Path) -> Result<()> {
 fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
     let previous = root.join(CACHE).join("previous");
-    files::remove(&previous)?;
+    files::remove_folder(&previous)?;
     match fs::symlink_metadata(&target) {
         Ok(data) if data.is_dir() => fs::rename(&target, &previous),
         Ok(_) => fs::remove_file(&target), // a link, whose target is not removed
@@ -179,7 +179,7 @@ fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     }
     .with_context(|| format!("cannot replace {}", target.display()))?;
     fs::rename(folder, &target).with_context(|| format!("cannot create {}", target.display()))?;
-    files::remove(&previous)
+    files::remove_folder(&previous)
 }
 
 /// The libtorch that the builds in a target folder used.
@@ -329,17 +329,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let defaults = Options::default();
         let missing_folder =
-            checked_variable(&folder.path().join("no"), defaults).unwrap_err().to_string();
+            check_variable(&folder.path().join("no"), defaults).unwrap_err().to_string();
         assert!(
             missing_folder.contains("does not exist") && missing_folder.contains("Unset LIBTORCH"),
             "{missing_folder}"
         );
         let torch = fake_torch(folder.path(), "2.9.0");
-        let wrong_version = checked_variable(&torch, defaults).unwrap_err().to_string();
+        let wrong_version = check_variable(&torch, defaults).unwrap_err().to_string();
         assert!(wrong_version.contains("libtorch 2.9.0, expected 2.11.0"), "{wrong_version}");
         fake_torch(folder.path(), "2.11.0+cpu");
-        assert!(checked_variable(&torch, defaults).is_ok());
-        let cpu = checked_variable(&torch, Options { cuda: true, ..defaults }).unwrap_err();
+        assert!(check_variable(&torch, defaults).is_ok());
+        let cpu = check_variable(&torch, Options { cuda: true, ..defaults }).unwrap_err();
         assert!(cpu.to_string().contains("is a CPU build"), "{cpu}");
     }
 }

@@ -107,7 +107,7 @@ impl Step {
 /// Runs the steps and stops at the first failure.
 ///
 /// `long` sets the variable `POLYQA_LONG` to 1, which enables the long variants of the tests.
-pub fn test(root: &Path, quick: bool, long: bool) -> Result<()> {
+pub fn run_checks(root: &Path, quick: bool, long: bool) -> Result<()> {
     let steps: Vec<_> = STEPS.iter().filter(|step| step.quick || !quick).collect();
     let mut times = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -137,22 +137,22 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<()> {
             return Err(Failed(code).into());
         }
     }
-    print!("\n{}", report(&times));
+    print!("\n{}", format_report(&times));
     Ok(())
 }
 
 /// Formats the durations of the steps and their total.
-fn report(times: &[(&str, Option<f64>)]) -> String {
+fn format_report(times: &[(&str, Option<f64>)]) -> String {
     let mut text = String::new();
     for (title, seconds) in times {
         let seconds = seconds.map_or_else(|| "skipped".to_owned(), format_duration);
         text += &format!("{title:<30} {seconds:>12}\n");
     }
     let total: f64 = times.iter().filter_map(|(_, seconds)| *seconds).sum();
-    let ran = times.iter().filter(|(_, seconds)| seconds.is_some()).count();
-    let skipped = times.len() - ran;
+    let passed = times.iter().filter(|(_, seconds)| seconds.is_some()).count();
+    let skipped = times.len() - passed;
     let note = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
-    text += &format!("success: {ran} steps passed{note} in {}\n", format_duration(total));
+    text += &format!("success: {passed} steps passed{note} in {}\n", format_duration(total));
     text
 }
 

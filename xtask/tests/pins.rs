@@ -74,7 +74,7 @@ fn the_map_of_equations_names_existing_items() {
     let masking = read("crates/objectives/src/masking/mod.rs");
     let exists =
         |path: String| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).exists();
-    let names = |cell: &str| -> Vec<String> {
+    let code_names = |cell: &str| -> Vec<String> {
         let words = cell
             .split('`')
             .skip(1)
@@ -91,7 +91,7 @@ fn the_map_of_equations_names_existing_items() {
     assert!(rows.len() > 15, "the table has moved");
     for row in rows {
         let [_, functions, tests, benches] = row[..] else { panic!("{row:?}") };
-        for name in names(functions) {
+        for name in code_names(functions) {
             let contains_name = |text: &str| {
                 text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
             };
@@ -101,18 +101,18 @@ fn the_map_of_equations_names_existing_items() {
             );
         }
         if tests.contains("the same names") {
-            for name in names(functions) {
+            for name in code_names(functions) {
                 assert!(exists(format!("crates/objectives/tests/it/{name}.rs")), "no test {name}");
             }
         }
-        for name in names(tests) {
+        for name in code_names(tests) {
             let file = format!("crates/objectives/tests/it/{name}.rs");
             assert!(
                 exists(file) || exists(format!("crates/objectives/tests/it/{name}")),
                 "no test {name}"
             );
         }
-        for name in names(benches) {
+        for name in code_names(benches) {
             assert!(exists(format!("benches/src/{name}.rs")), "no bench {name}");
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::{Line, Spec, Step, folder, median, print, specs};
+use benches::{Line, Spec, Step, median, print_table, results_folder, specs};
 use clap::Parser;
 use tch::Device;
 use torch_ext::{
@@ -48,7 +48,7 @@ struct Args {
 const WARM_UP: usize = 3;
 
 fn main() -> ExitCode {
-    benches::exit(run(&Args::parse()))
+    benches::exit_code(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -62,24 +62,23 @@ fn run(args: &Args) -> Result<()> {
     let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let (mut lines, mut skipped) = (Vec::new(), Vec::new());
     for spec in specs(args.quick, device).into_iter().filter(is_selected) {
-        if is_over(end) {
+        if is_past(end) {
             skipped.push(spec.name());
             continue;
         }
         eprintln!("{}", spec.name());
-        let measured = measure(&spec, device, args.rounds, end).with_context(|| spec.name())?;
-        lines.extend(measured);
+        lines.extend(measure(&spec, device, args.rounds, end).with_context(|| spec.name())?);
     }
     ensure!(
         !lines.is_empty() || !skipped.is_empty(),
         "--only {}: no such comparison",
         args.only.join(" ")
     );
-    print(&lines);
+    print_table(&lines);
     if !skipped.is_empty() {
         println!("skipped after the time limit: {}", skipped.join(", "));
     }
-    let out = args.out.clone().unwrap_or_else(folder);
+    let out = args.out.clone().unwrap_or_else(results_folder);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     let path = out.join(format!("losses_{}.json", args.device.replace(':', "_")));
     atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)
@@ -88,7 +87,7 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn is_over(end: Option<Instant>) -> bool {
+fn is_past(end: Option<Instant>) -> bool {
     end.is_some_and(|end| Instant::now() >= end)
 }
 
@@ -101,7 +100,7 @@ struct Measurements {
 }
 
 impl Measurements {
-    fn measure_once(&mut self, step: &Step, device: Device, is_measured: bool) -> Result<()> {
+    fn run_once(&mut self, step: &Step, device: Device, is_measured: bool) -> Result<()> {
         let memory_before = match device {
             Device::Cuda(_) => Some(reset_peak_device_memory(device)?),
             _ => None,
@@ -130,15 +129,15 @@ fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> 
         std::iter::once(&case.ours).chain(&case.baselines).chain(&case.unit).collect();
     let mut measured: Vec<Measurements> = steps.iter().map(|_| Measurements::default()).collect();
     for round in 0..WARM_UP + rounds {
-        if round > WARM_UP && is_over(end) {
+        if round > WARM_UP && is_past(end) {
             break;
         }
         for (step, measured) in steps.iter().zip(&mut measured) {
-            measured.measure_once(step, device, round >= WARM_UP)?;
+            measured.run_once(step, device, round >= WARM_UP)?;
         }
     }
     let median_seconds = |measured: &Measurements| median(measured.seconds.clone());
-    let our_measurements = measured.first().context("no formulation of ours")?;
+    let our_measurements = measured.first().context("no measurements of this project")?;
     let ours = (case.ours.name, median_seconds(our_measurements));
     let unit = case.unit.as_ref().zip(measured.last());
     let unit = unit.map(|(unit, measured)| (unit.name, median_seconds(measured)));

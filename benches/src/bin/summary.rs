@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use benches::{Case, Line, Spec, Timed, folder, print, resident_mib, specs};
+use benches::{Case, Line, Spec, Timed, print_table, resident_mib, results_folder, specs};
 use clap::Parser;
 use tch::Device;
 
@@ -35,7 +35,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match (&args.case, &args.step) {
-        (Some(case), Some(step)) => measure_in_process(case, step).map(|mib| {
+        (Some(case), Some(step)) => measure_in_this_process(case, step).map(|mib| {
             println!("{mib:.1}");
             true
         }),
@@ -57,27 +57,27 @@ fn summarise(args: &Args) -> Result<bool> {
     for spec in specs(args.quick, Device::Cpu) {
         let name = spec.name();
         let timed: Vec<Timed> =
-            times(&spec)?.into_iter().filter(|times| times.name == name).collect();
+            read_times(&spec)?.into_iter().filter(|times| times.name == name).collect();
         for timed in timed {
             let (mut ours_mib, mut peer_mib) = (None, None);
             if spec.memory {
-                ours_mib = Some(measure(&name, &timed.ours)?);
-                peer_mib = Some(measure(&name, &timed.peer)?);
+                ours_mib = Some(measure_in_new_process(&name, &timed.ours)?);
+                peer_mib = Some(measure_in_new_process(&name, &timed.peer)?);
             }
             lines.push(Line { timed, ours_mib, peer_mib, goal_mib: spec.goal_mib });
         }
     }
-    ensure!(!lines.is_empty(), "{}: no times; run the benches first", folder().display());
-    let path = folder().join("summary.json");
+    ensure!(!lines.is_empty(), "{}: no times; run the benches first", results_folder().display());
+    let path = results_folder().join("summary.json");
     atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)
         .with_context(|| path.display().to_string())?;
-    let goals_met = print(&lines);
+    let goals_met = print_table(&lines);
     println!("\n{}", path.display());
     Ok(goals_met || !args.strict)
 }
 
-fn times(spec: &Spec) -> Result<Vec<Timed>> {
-    let path = folder().join("times").join(format!("{}.json", spec.bench));
+fn read_times(spec: &Spec) -> Result<Vec<Timed>> {
+    let path = results_folder().join("times").join(format!("{}.json", spec.bench));
     match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| path.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -86,7 +86,7 @@ fn times(spec: &Spec) -> Result<Vec<Timed>> {
 }
 
 /// Measures the peak memory of a formulation in a new process.
-fn measure(case: &str, step: &str) -> Result<f64> {
+fn measure_in_new_process(case: &str, step: &str) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--case", case, "--step", step])
         .stderr(std::process::Stdio::inherit())
@@ -96,7 +96,7 @@ fn measure(case: &str, step: &str) -> Result<f64> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
 }
 
-fn measure_in_process(name: &str, step: &str) -> Result<f64> {
+fn measure_in_this_process(name: &str, step: &str) -> Result<f64> {
     tch::set_num_threads(1);
     let all_specs = [false, true].into_iter().flat_map(|quick| specs(quick, Device::Cpu));
     let Some(spec) = all_specs.into_iter().find(|spec| spec.name() == name) else {
@@ -106,7 +106,7 @@ fn measure_in_process(name: &str, step: &str) -> Result<f64> {
     let Some(step) = std::iter::once(ours).chain(baselines).find(|other| other.name == step) else {
         bail!("{name} has no formulation {step}");
     };
-    // Resets the peak that the kernel reports to the current resident size.
+    // Lowers the process's peak memory in the kernel's statistics to its current memory.
     std::fs::write("/proc/self/clear_refs", "5")
         .context("/proc/self/clear_refs: peak memory requires Linux")?;
     let before = resident_mib("VmRSS:")?;

@@ -1,5 +1,5 @@
-//! Tests of the help texts. Because of these tests, `cargo test` also builds the programs, which
-//! checks on GPU machines run later.
+//! Tests of the help texts. Because of these tests, `cargo test` also builds the programs. The
+//! checks on GPU machines run these programs later.
 use std::process::Command;
 
 #[test]

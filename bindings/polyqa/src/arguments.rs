@@ -33,8 +33,8 @@ pub fn to_count(name: &str, value: i64, min: u32) -> PyResult<usize> {
 }
 
 /// Converts a question and trims white space.
-pub fn question(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
-    let question = text(value, location)?.trim().to_owned();
+pub fn to_question(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
+    let question = to_text(value, location)?.trim().to_owned();
     match question.is_empty() {
         true => Err(value_error(&format!("{location}: must not be empty"))),
         false => Ok(question),
@@ -43,7 +43,7 @@ pub fn question(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
 
 /// Converts a text, or a list of texts or of `{"id": …, "text": …}`, to documents. The default id
 /// of a document is its index.
-pub fn documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
+pub fn to_documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
     let items = match argument.is_instance_of::<PyString>() {
         true => vec![argument.clone()],
         false => items(argument, "documents", "a str or a list")?,
@@ -53,18 +53,18 @@ pub fn documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
         let Ok(row) = item.cast::<PyDict>() else {
             return Ok(Document {
                 id: index.to_string().into(),
-                text: text(item, &location)?.into(),
+                text: to_text(item, &location)?.into(),
             });
         };
-        let id = id(row, &location)?.unwrap_or_else(|| index.to_string());
-        Ok(Document { text: field(row, "text", &location)?.into(), id: id.into() })
+        let id = parse_id(row, &location)?.unwrap_or_else(|| index.to_string());
+        Ok(Document { text: text_field(row, "text", &location)?.into(), id: id.into() })
     };
     items.iter().enumerate().map(convert).collect()
 }
 
 /// Converts questions with contexts, `{"question": …, "context": …}`. Also returns for each
 /// question whether the question has an id.
-pub fn questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
+pub fn to_questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
     let items = items(argument, "question", "a str, or a list without documents")?;
     let convert = |(index, item): (usize, &Bound<'_, PyAny>)| {
         let location = format!("question[{index}]");
@@ -72,13 +72,13 @@ pub fn questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bo
             let format = "{\"question\": …, \"context\": …}";
             value_error(&format!("{location}: expected {format}, got {}", type_name(item)))
         })?;
-        let row_id = id(row, &location)?;
+        let row_id = parse_id(row, &location)?;
         let location = row_id.as_ref().map_or(location, |id| format!("question `{id}`"));
-        let title = row.get_item("title")?.map(|title| text(&title, &location)).transpose()?;
+        let title = row.get_item("title")?.map(|title| to_text(&title, &location)).transpose()?;
         let has_id = row_id.is_some();
         let question = Question {
-            question: question(&required(row, "question", &location)?, &location)?,
-            context: field(row, "context", &location)?.into(),
+            question: to_question(&required_field(row, "question", &location)?, &location)?,
+            context: text_field(row, "context", &location)?.into(),
             answers: Vec::new(),
             title: title.unwrap_or_default().into(),
             id: row_id.unwrap_or_else(|| index.to_string()),
@@ -108,19 +108,19 @@ fn items<'py>(
 }
 
 /// Returns the field `id`, a string or an integer, if present.
-fn id(row: &Bound<'_, PyDict>, location: &str) -> PyResult<Option<String>> {
+fn parse_id(row: &Bound<'_, PyDict>, location: &str) -> PyResult<Option<String>> {
     match row.get_item("id")?.filter(|id| !id.is_none()) {
         Some(id) if id.is_instance_of::<PyInt>() => Ok(Some(id.to_string())),
-        Some(id) => text(&id, &format!("{location}: id")).map(Some),
+        Some(id) => to_text(&id, &format!("{location}: id")).map(Some),
         None => Ok(None),
     }
 }
 
-fn field(row: &Bound<'_, PyDict>, name: &str, location: &str) -> PyResult<String> {
-    text(&required(row, name, location)?, &format!("{location}: {name}"))
+fn text_field(row: &Bound<'_, PyDict>, name: &str, location: &str) -> PyResult<String> {
+    to_text(&required_field(row, name, location)?, &format!("{location}: {name}"))
 }
 
-fn required<'py>(
+fn required_field<'py>(
     row: &Bound<'py, PyDict>,
     name: &str,
     location: &str,
@@ -128,7 +128,7 @@ fn required<'py>(
     row.get_item(name)?.ok_or_else(|| value_error(&format!("{location}: {name} is missing")))
 }
 
-fn text(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
+fn to_text(value: &Bound<'_, PyAny>, location: &str) -> PyResult<String> {
     let Ok(text) = value.cast::<PyString>() else {
         return Err(value_error(&format!("{location}: expected a str, got {}", type_name(value))));
     };

@@ -114,8 +114,8 @@ impl Reader {
     ) -> PyResult<Bound<'py, PyAny>> {
         let json = match (question.is_instance_of::<PyString>(), documents) {
             (true, Some(documents)) => {
-                let questions = [(None, arguments::question(question, "question")?)];
-                let documents: Documents = arguments::documents(documents)?.into();
+                let questions = [(None, arguments::to_question(question, "question")?)];
+                let documents: Documents = arguments::to_documents(documents)?.into();
                 let mut answers = Vec::new();
                 self.with_reader(py, |reader, signals| {
                     let pass = FirstPass::over_with_callback(&documents, &mut || signals.check())?;
@@ -126,8 +126,7 @@ impl Reader {
                     let first_pass = Some((&pass, DEFAULT_CANDIDATES));
                     reader.answer_all(&questions, &documents, first_pass, &mut on_answers)
                 })?;
-                let answers = answers.pop();
-                serde_json::to_string(&answers)
+                serde_json::to_string(&answers.pop())
             }
             (true, None) => return Err(value_error("a question of type str needs documents")),
             (false, Some(_)) => {
@@ -136,7 +135,7 @@ impl Reader {
                 ));
             }
             (false, None) => {
-                let (questions, has_id) = arguments::questions(question)?;
+                let (questions, has_id) = arguments::to_questions(question)?;
                 let mut answers = Vec::with_capacity(questions.len());
                 self.with_reader(py, |reader, signals| {
                     questions.chunks(QUESTIONS_PER_BATCH).try_for_each(|batch| {

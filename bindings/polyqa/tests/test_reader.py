@@ -37,7 +37,7 @@ def assert_close(actual, expected):
         assert actual == expected and type(actual) is type(expected)
 
 
-def squad(questions):
+def to_squad(questions):
     return {"data": [
         {"title": item["title"], "paragraphs": [{"context": item["context"], "qas": [
             {"id": item["id"], "question": item["question"]}
@@ -60,9 +60,9 @@ def test_answers_equal_the_command_lines(reader, model, command_line, tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for options in [{}, {"answers": 1, "max_length": 64, "doc_stride": 8, "max_answer_length": 3,
                          "null_threshold": -1e9, "batch_size": 2}]:
-        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        options_line = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         process = command_line("polyqa", "answer", "--model", model, "-q", "Wo liegt Lima?", "--json",
-                               "--device", "cpu", *words, tmp_path / "rows.jsonl")
+                               "--device", "cpu", *options_line, tmp_path / "rows.jsonl")
         assert process.returncode == 0, process.stderr
         with_options = polyqa.Reader(model, device="cpu", **options) if options else reader
         result = with_options.answer(" Wo liegt Lima?", rows)
@@ -71,10 +71,10 @@ def test_answers_equal_the_command_lines(reader, model, command_line, tmp_path):
         assert result["no_answer"] is bool(options)
 
 
-def test_questions_with_contexts_are_read_together(
+def test_questions_with_contexts_are_answered_in_batches(
     reader, model, command_line, tmp_path, questions
 ):
-    (tmp_path / "dev.json").write_text(json.dumps(squad(questions)))
+    (tmp_path / "dev.json").write_text(json.dumps(to_squad(questions)))
     process = command_line("polyqa", "answer", "--model", model, "--json", "--device", "cpu",
                            "--questions", tmp_path / "dev.json")
     assert process.returncode == 0, process.stderr
@@ -97,9 +97,9 @@ def test_offsets_refer_to_the_text(reader):
         text = TEXTS[int(item["document"])]
         assert text[item["start"]:item["end"]] == item["text"]
         assert text.encode()[item["start_byte"]:item["end_byte"]].decode() == item["text"]
-        within = item["start_in_sentence"]
+        offset = item["start_in_sentence"]
         length = len(item["text"])
-        assert item["sentence"][within:within + length] == item["text"]
+        assert item["sentence"][offset:offset + length] == item["text"]
     single = reader.answer("Where?", TEXTS[0])
     assert single["answers"] and {item["document"] for item in single["answers"]} == {"0"}
     assert single == reader.answer("Where?", [TEXTS[0]])
@@ -110,7 +110,7 @@ def test_an_empty_document_has_no_answer(reader):
     assert result["answers"] == [] and result["no_answer"] is True
 
 
-@pytest.mark.parametrize("arguments, words", [
+@pytest.mark.parametrize("arguments, message_part", [
     ((" ", "a"), "question: must not be empty"),
     (("a",), "a question of type str needs documents"),
     (("a", []), "documents: must not be empty"),
@@ -128,13 +128,13 @@ def test_an_empty_document_has_no_answer(reader):
     (([{"question": "a", "context": "b"}, {"context": "b"}],), "question[1]: question is missing"),
     (([{"id": "x", "question": "", "context": "b"}],), "question `x`: must not be empty"),
 ])
-def test_invalid_arguments_are_reported(reader, arguments, words):
+def test_invalid_arguments_are_reported(reader, arguments, message_part):
     with pytest.raises(ValueError) as raised:
         reader.answer(*arguments)
-    assert words in str(raised.value) and "\n" not in str(raised.value)
+    assert message_part in str(raised.value) and "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("options, words", [
+@pytest.mark.parametrize("options, message_part", [
     ({"batch_size": 0}, "batch_size=0: must be from 1 to"),
     ({"answers": -1}, "answers=-1: must be from 1 to"),
     ({"max_length": 9}, "max_length"),
@@ -144,10 +144,10 @@ def test_invalid_arguments_are_reported(reader, arguments, words):
     ({"precision": "fp8"}, 'precision "fp8": must be one of auto, f32, bf16, f16, int8'),
     ({"precision": "f16"}, 'precision "f16": needs a CUDA device'),
 ])
-def test_options_are_checked(model, options, words):
+def test_options_are_checked(model, options, message_part):
     with pytest.raises(ValueError) as raised:
         polyqa.Reader(model, **{"device": "cpu"} | options)
-    assert words in str(raised.value) and "\n" not in str(raised.value)
+    assert message_part in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_invalid_model_folders_are_reported(model, tmp_path):

@@ -2,7 +2,7 @@
 
     python run_qa.py UTILS_QA.py [TOKENIZER] [--rounds N] [--languages en,ar,zh]
 
-Both process the same rows alternately in one process; features and answers must be equal. Prints the
+The module and run_qa process the same rows alternately in one process; features and answers must be equal. Prints the
 time of the first call, including loading the tokenizer, and the minimum over the rounds, in which both
 tokenizers have cached the words. UTILS_QA.py is in transformers' examples/pytorch/question-answering.
 """
@@ -36,13 +36,13 @@ def rows_of(language):
     for article in data["data"]:
         for paragraph in article["paragraphs"]:
             for qa in paragraph["qas"]:
-                answers = {key: [one[key] for one in qa["answers"]] for key in ("text", "answer_start")}
+                answers = {key: [answer[key] for answer in qa["answers"]] for key in ("text", "answer_start")}
                 row = {"id": f"{language}-{qa['id']}", "question": qa["question"], "answers": answers}
                 yield row | {"context": paragraph["context"]}
 
 
-def features(rows, tokenizer):
-    """run_qa's prepare_validation_features, on batches of 1,000."""
+def create_features(rows, tokenizer):
+    """Yields the features that run_qa's prepare_validation_features creates, in batches of 1,000 rows."""
     for begin in range(0, len(rows), 1000):
         batch = rows[begin : begin + 1000]
         encoded = tokenizer(
@@ -66,7 +66,7 @@ def features(rows, tokenizer):
             }
 
 
-def timed(function):
+def measure(function):
     begin = time.perf_counter()
     result = function()
     return time.perf_counter() - begin, result
@@ -83,23 +83,23 @@ def main():
     utils_qa = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(utils_qa)
     utils_qa.tqdm = lambda all: all  # no progress bar
-    rows = Examples(row for one in arguments.languages.split(",") for row in rows_of(one))
+    rows = Examples(row for lang in arguments.languages.split(",") for row in rows_of(lang))
 
     def load():
         return PreTrainedTokenizerFast(tokenizer_file=arguments.tokenizer, **NAMES)
 
     def run_qa():
-        return list(features(rows, tokenizer))
+        return list(create_features(rows, tokenizer))
 
-    def module(**options):
+    def create_windows(**options):
         return mlqa_eval.windows(rows, arguments.tokenizer, **options)
 
-    loading, tokenizer = timed(load)
-    peer, run_qa_features = timed(run_qa)
-    first, inputs = timed(lambda: module(compatible="run_qa"))
-    print(f"features, first call: {1e3 * first:.1f} ms, run_qa {1e3 * (loading + peer):.1f} ms, "
-          f"{(loading + peer) / first:.2f}x")
-    assert [one["input_ids"] for one in run_qa_features] == inputs.input_ids.tolist()
+    loading, tokenizer = measure(load)
+    run_qa_seconds, run_qa_features = measure(run_qa)
+    our_seconds, inputs = measure(lambda: create_windows(compatible="run_qa"))
+    print(f"features, first call: {1e3 * our_seconds:.1f} ms, run_qa {1e3 * (loading + run_qa_seconds):.1f} ms, "
+          f"{(loading + run_qa_seconds) / our_seconds:.2f}x")
+    assert [row["input_ids"] for row in run_qa_features] == inputs.input_ids.tolist()
     random = np.random.default_rng(3)
     logits = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
 
@@ -111,8 +111,8 @@ def main():
     assert run_qa_answers() == mlqa_eval.decode(inputs, *logits)
     programs = {
         "features, run_qa": run_qa,
-        "features, ours": lambda: module(compatible="run_qa"),
-        "features, ours, default rules": module,
+        "features, ours": lambda: create_windows(compatible="run_qa"),
+        "features, ours, default rules": create_windows,
         "decoding, run_qa": run_qa_answers,
         "decoding, ours": lambda: mlqa_eval.decode(inputs, *logits),
         "decoding, ours, n-best arrays": lambda: mlqa_eval.n_best_arrays(inputs, *logits),
@@ -121,13 +121,13 @@ def main():
     times = {name: [] for name in programs}
     for _ in range(arguments.rounds):
         for name, program in programs.items():
-            seconds, result = timed(program)
+            seconds, result = measure(program)
             times[name].append(seconds)
             del result
     print(f"{len(rows)} questions, {len(run_qa_features)} rows, load {os.getloadavg()[0]:.1f}")
-    for name, all in times.items():
-        peer = min(times[f"{name.split(',')[0]}, run_qa"])
-        print(f"{name}: {1e3 * min(all):.1f} ms, {len(run_qa_features) / min(all):,.0f}/s, {peer / min(all):.2f}x")
+    for name, seconds in times.items():
+        run_qa_seconds = min(times[f"{name.split(',')[0]}, run_qa"])
+        print(f"{name}: {1e3 * min(seconds):.1f} ms, {len(run_qa_features) / min(seconds):,.0f}/s, {run_qa_seconds / min(seconds):.2f}x")
 
 
 main()

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::arguments;
 use crate::values::py_error;
-use crate::windows::{Windows, index};
+use crate::windows::{Windows, to_i64};
 
 /// Returns the best answer to each question as `{id: answer}`, an input of `score`.
 ///
@@ -76,8 +76,9 @@ pub fn n_best<'py>(
 /// as in `n_best`; `answer_start` and `answer_end`, a range of code points in the context, which
 /// `windows.texts` converts to a text (the range is empty for the placeholder answer "empty" of
 /// `run_qa.py`); `score`, `probability`, `start_logit` and `end_logit`. Question fields: `first`
-/// and `last`, the range of the question's candidates, best first; `null_score`, NaN without
-/// windows; `null`. `decode` describes the arguments.
+/// and `last`, the index of the question's first (best) candidate and the index after the
+/// question's last candidate; `null_score`, NaN without windows; `null`. `decode` describes the
+/// arguments.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -95,12 +96,12 @@ pub fn n_best_arrays<'py>(
     let n_best_lists = best_answers(py, windows, &start_logits, &end_logits, &config)?;
     let (candidates, questions) = (PyDict::new(py), PyDict::new(py));
     let indices = |value: fn(&Candidate) -> usize| {
-        n_best_lists.iter().flat_map(|list| &list.candidates).map(move |c| index(value(c)))
+        n_best_lists.iter().flat_map(|list| &list.candidates).map(move |c| to_i64(value(c)))
     };
     let floats = |value: fn(&Candidate) -> f32| {
         n_best_lists.iter().flat_map(|list| &list.candidates).map(value)
     };
-    let question_indices = |(k, list): (usize, &NBest)| vec![index(k); list.candidates.len()];
+    let question_indices = |(k, list): (usize, &NBest)| vec![to_i64(k); list.candidates.len()];
     set_array(&candidates, "question", n_best_lists.iter().enumerate().flat_map(question_indices))?;
     set_array(&candidates, "window", indices(|c| c.window))?;
     set_array(&candidates, "start", indices(|c| c.start))?;
@@ -109,7 +110,7 @@ pub fn n_best_arrays<'py>(
     // Position 0 is outside the context and means "no answer", regardless of the candidate's text.
     let length = |c: &Candidate| if c.end == 0 { 0 } else { c.text.chars().count() };
     let spans = n_best_lists.iter().flat_map(|list| &list.candidates);
-    set_array(&candidates, "answer_end", spans.map(|c| index(c.answer_start + length(c))))?;
+    set_array(&candidates, "answer_end", spans.map(|c| to_i64(c.answer_start + length(c))))?;
     set_array(&candidates, "score", floats(|c| c.score))?;
     let all_candidates = n_best_lists.iter().flat_map(|list| &list.candidates);
     set_array(&candidates, "probability", all_candidates.map(|c| c.probability))?;
@@ -121,8 +122,8 @@ pub fn n_best_arrays<'py>(
             Some((*end - list.candidates.len(), *end))
         })
     };
-    set_array(&questions, "first", ranges().map(|(first, _)| index(first)))?;
-    set_array(&questions, "last", ranges().map(|(_, last)| index(last)))?;
+    set_array(&questions, "first", ranges().map(|(first, _)| to_i64(first)))?;
+    set_array(&questions, "last", ranges().map(|(_, last)| to_i64(last)))?;
     set_array(
         &questions,
         "null_score",

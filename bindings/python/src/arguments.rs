@@ -10,12 +10,13 @@ use pyo3::types::PyDict;
 use serde::Serialize;
 
 use crate::values::{
-    InputError, Parsed, field, id, missing_field, py_error, text, type_name, value_error, warn,
+    InputError, Parsed, field, missing_field, py_error, question_id, text, type_name, value_error,
+    warn,
 };
 
 /// Converts predictions: answers by question id, rows in `evaluate`'s format, or a file with either
 /// format. For rows, also returns the values of `no_answer_probability` as null odds.
-pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
+pub fn parse_predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
     if let Ok(answers) = argument.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
             let Ok(id) = id.extract::<String>() else {
@@ -48,7 +49,7 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
         let row = row?;
         let location = format!("predictions: row {}", k + 1);
         let (id, answer, row_odds) =
-            prediction(&row).map_err(|error| error.at_question(&row, &location))?;
+            parse_prediction(&row).map_err(|error| error.at_question(&row, &location))?;
         odds.extend(row_odds.map(|row_odds| (id.clone(), row_odds)));
         if answers.insert(id.clone(), answer).is_some() {
             return Err(value_error(&format!("{location}: question `{id}` has two predictions")));
@@ -57,10 +58,10 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
     Ok((Predictions(answers), Some(NullOdds(odds)).filter(|odds| !odds.0.is_empty())))
 }
 
-fn prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
+fn parse_prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
     let py = row.py();
     let answer = text(row, intern!(py, "prediction_text"), true)?;
-    let id = id(row)?.ok_or_else(|| missing_field("id"))?;
+    let id = question_id(row)?.ok_or_else(|| missing_field("id"))?;
     let key = intern!(py, "no_answer_probability");
     let odds = field(row, key)?.map(|odds| {
         let not_a_number =
@@ -110,7 +111,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
         ("squad", _) => Ok(Some(Normalization::SquadEn)),
         ("mlqa", None) => Ok(None),
         ("mlqa", Some(code)) => {
-            let language = language(code)?;
+            let language = to_language(code)?;
             if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
                 let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
                 let note = "its articles are not removed";
@@ -129,7 +130,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
 }
 
 /// Returns the normalisation for `norm`; for `norm="mlqa"`, MLQA's normalisation for `lang`.
-pub fn rules_for(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
+pub fn pair_rules(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
     match norm {
         "mlqa" => Ok(Normalization::Mlqa(lang)),
         _ => Ok(rules(py, None, norm)?.unwrap_or(Normalization::Mlqa(lang))),
@@ -140,7 +141,7 @@ pub fn no_language_error() -> PyErr {
     value_error("norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"")
 }
 
-pub fn language(code: &str) -> PyResult<Language> {
+pub fn to_language(code: &str) -> PyResult<Language> {
     code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))
 }
 
@@ -148,9 +149,9 @@ pub fn language(code: &str) -> PyResult<Language> {
 /// prints.
 pub fn to_python<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).map_err(|error| value_error(&error.to_string()))?;
-    loads(py, &text)
+    parse_json(py, &text)
 }
 
-pub fn loads<'py>(py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyAny>> {
+pub fn parse_json<'py>(py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("json")?.call_method1("loads", (json,))
 }

@@ -9,14 +9,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::values::{
-    InputError, Parsed, extract_text, field, id, items, missing_field, py_error, required, text,
-    type_name, warn,
+    InputError, Parsed, extract_text, field, items, missing_field, py_error, question_id,
+    required_field, text, type_name, warn,
 };
 
 /// Reads questions from a file, from the result of `json.load`, or from rows. `name` is the name of
-/// the input in messages. If `require_texts` is true, every question must have a context and a
+/// the input in messages. If `need_texts` is true, every question must have a context and a
 /// question text. A file that may be truncated causes a Python warning.
-pub fn questions(input: &Bound<'_, PyAny>, name: &str, require_texts: bool) -> PyResult<Dataset> {
+pub fn read_questions(input: &Bound<'_, PyAny>, name: &str, need_texts: bool) -> PyResult<Dataset> {
     let py = input.py();
     if let Ok(path) = input.extract::<PathBuf>() {
         let dataset = py.detach(|| Dataset::read(path));
@@ -24,13 +24,13 @@ pub fn questions(input: &Bound<'_, PyAny>, name: &str, require_texts: bool) -> P
         return dataset.map_err(py_error);
     }
     let mut reader =
-        QuestionReader { require_texts, unique_texts: HashSet::new(), questions: Vec::new() };
+        QuestionReader { need_texts, unique_texts: HashSet::new(), questions: Vec::new() };
     let version = reader.read_input(input).map_err(|error| error.at(name))?;
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
 }
 
 struct QuestionReader {
-    require_texts: bool,
+    need_texts: bool,
     unique_texts: HashSet<Arc<str>>,
     questions: Vec<Question>,
 }
@@ -53,25 +53,25 @@ impl QuestionReader {
             let item = item?;
             let row = format!("row {}", k + 1);
             match field(&item, intern!(py, "paragraphs")).map_err(|error| error.at(&row))? {
-                None => self.row(&item).map_err(|error| error.at_question(&item, &row))?,
+                None => self.add_row(&item).map_err(|error| error.at_question(&item, &row))?,
                 Some(paragraphs) => self
-                    .article(&item, &paragraphs)
+                    .add_article(&item, &paragraphs)
                     .map_err(|error| error.at(&format!("data[{k}]")))?,
             }
         }
         Ok(version)
     }
 
-    fn article(&mut self, article: &Bound<'_, PyAny>, paragraphs: &Bound<'_, PyAny>) -> Parsed<()> {
-        let py = article.py();
-        let title = self.text(article, intern!(py, "title"), false)?;
+    fn add_article(&mut self, map: &Bound<'_, PyAny>, paragraphs: &Bound<'_, PyAny>) -> Parsed<()> {
+        let py = map.py();
+        let title = self.shared_text(map, intern!(py, "title"), false)?;
         for (k, paragraph) in items(paragraphs, "a list of paragraphs")?.enumerate() {
             let paragraph = paragraph?;
             let location = format!("paragraphs[{k}]");
             let mut fields = || {
                 Ok((
-                    self.text(&paragraph, intern!(py, "context"), self.require_texts)?,
-                    required(&paragraph, intern!(py, "qas"))?,
+                    self.shared_text(&paragraph, intern!(py, "context"), self.need_texts)?,
+                    required_field(&paragraph, intern!(py, "qas"))?,
                 ))
             };
             let (context, qas) = fields().map_err(|error: InputError| error.at(&location))?;
@@ -82,7 +82,7 @@ impl QuestionReader {
                     None => Ok(Vec::new()),
                 };
                 let question = answers().and_then(|answers| {
-                    self.question(&qa, Arc::clone(&context), answers, Arc::clone(&title))
+                    self.add_question(&qa, Arc::clone(&context), answers, Arc::clone(&title))
                 });
                 question
                     .map_err(|error| error.at_question(&qa, &format!("{location}.qas[{j}]")))?;
@@ -91,31 +91,31 @@ impl QuestionReader {
         Ok(())
     }
 
-    /// Reads a row with the columns of SQuAD on the Hugging Face Hub.
-    fn row(&mut self, row: &Bound<'_, PyAny>) -> Parsed<()> {
+    /// Adds the question of a row with the columns of SQuAD on the Hugging Face Hub.
+    fn add_row(&mut self, row: &Bound<'_, PyAny>) -> Parsed<()> {
         let py = row.py();
-        let title = self.text(row, intern!(py, "title"), false)?;
-        let context = self.text(row, intern!(py, "context"), self.require_texts)?;
-        let answers = parse_answers(&required(row, intern!(py, "answers"))?)?;
-        self.question(row, context, answers, title)
+        let title = self.shared_text(row, intern!(py, "title"), false)?;
+        let context = self.shared_text(row, intern!(py, "context"), self.need_texts)?;
+        let answers = parse_answers(&required_field(row, intern!(py, "answers"))?)?;
+        self.add_question(row, context, answers, title)
     }
 
     /// Adds a question.
-    fn question(
+    fn add_question(
         &mut self,
         row: &Bound<'_, PyAny>,
         context: Arc<str>,
         answers: Vec<Answer>,
         title: Arc<str>,
     ) -> Parsed<()> {
-        let question = text(row, intern!(row.py(), "question"), self.require_texts)?;
-        let id = id(row)?.ok_or_else(|| missing_field("id"))?;
+        let question = text(row, intern!(row.py(), "question"), self.need_texts)?;
+        let id = question_id(row)?.ok_or_else(|| missing_field("id"))?;
         self.questions.push(Question { id, question, context, answers, title });
         Ok(())
     }
 
     /// Returns the text of a key; equal texts share memory.
-    fn text(
+    fn shared_text(
         &mut self,
         map: &Bound<'_, PyAny>,
         key: &Bound<'_, PyString>,
@@ -137,7 +137,7 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     let expected = "lists `text` and `answer_start`, or a list of objects with both";
     let at_answers = |error: InputError| error.at("`answers`");
     if let Ok(Some(texts)) = field(input, text_key) {
-        let starts = required(input, start_key).map_err(at_answers)?;
+        let starts = required_field(input, start_key).map_err(at_answers)?;
         let texts: Vec<_> =
             items(&texts, expected).map_err(at_answers)?.collect::<PyResult<_>>()?;
         let starts: Vec<_> =
@@ -154,7 +154,7 @@ fn parse_answers(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
     }
     let answer = |item: PyResult<Bound<'_, PyAny>>| -> Parsed<Answer> {
         let item = item?;
-        let start = required(&item, start_key)?;
+        let start = required_field(&item, start_key)?;
         Ok(Answer { text: text(&item, text_key, true)?, answer_start: to_offset(&start)? })
     };
     let answers = match input.is_instance_of::<PyDict>() {

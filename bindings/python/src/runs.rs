@@ -10,9 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::arguments::{
-    self, language, no_language_error, predictions, resampling, rules, rules_for, to_python,
+    self, no_language_error, pair_rules, parse_predictions, resampling, rules, to_language,
+    to_python,
 };
-use crate::questions::questions;
+use crate::questions::read_questions;
 use crate::values::{field, py_error, type_name, value_error};
 
 /// Scores each pair of context and question language, like `mlqa-eval matrix`.
@@ -33,13 +34,13 @@ pub fn matrix<'py>(
     title: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (data, predictions) =
-        (Pairs::required(data, "data")?, Pairs::required(predictions, "predictions")?);
+        (Pairs::require(data, "data")?, Pairs::require(predictions, "predictions")?);
     let mut matrix = Matrix::new(title);
     for (name, dataset) in data.entries(split)? {
         let Some(predictions) = predictions.get(&name)? else { continue };
-        let rules = rules_for(py, name.context, norm)?;
-        let dataset = questions(&dataset, &name.to_string(), false)?;
-        let (predictions, _) = arguments::predictions(&predictions)?;
+        let rules = pair_rules(py, name.context, norm)?;
+        let dataset = read_questions(&dataset, &name.to_string(), false)?;
+        let (predictions, _) = arguments::parse_predictions(&predictions)?;
         let result = py.detach(|| score(&dataset, &predictions, rules)).map_err(py_error)?;
         matrix.insert(name.context, name.question, Cell::from(&result));
     }
@@ -78,9 +79,9 @@ pub fn compare<'py>(
     let config = resampling(true, resamples, level, seed)?.unwrap_or_default();
     let runs = [predictions_by_seed(baseline)?, predictions_by_seed(predictions)?];
     let mut rows = Vec::new();
-    let Some(data) = Pairs::of(dataset) else {
+    let Some(data) = Pairs::parse(dataset) else {
         let rules = rules(py, lang, norm)?.ok_or_else(no_language_error)?;
-        let dataset = questions(dataset, "dataset", false)?;
+        let dataset = read_questions(dataset, "dataset", false)?;
         let runs = [read_predictions(&runs[0])?, read_predictions(&runs[1])?];
         let label = dataset.path.display().to_string();
         let differences =
@@ -88,7 +89,7 @@ pub fn compare<'py>(
         return to_python(py, &differences.map_err(py_error)?);
     };
     let pairs = |run: &[Bound<'py, PyAny>]| {
-        run.iter().map(|seed| Pairs::required(seed, "predictions")).collect::<PyResult<Vec<_>>>()
+        run.iter().map(|seed| Pairs::require(seed, "predictions")).collect::<PyResult<Vec<_>>>()
     };
     let runs = [pairs(&runs[0])?, pairs(&runs[1])?];
     for (name, dataset) in data.entries(split)? {
@@ -100,9 +101,9 @@ pub fn compare<'py>(
         else {
             continue;
         };
-        let rules = rules_for(py, name.context, norm)?;
+        let rules = pair_rules(py, name.context, norm)?;
         let label = format!("context {}, question {}", name.context, name.question);
-        let dataset = questions(&dataset, &name.to_string(), false)?;
+        let dataset = read_questions(&dataset, &name.to_string(), false)?;
         let runs = [read_predictions(&baseline)?, read_predictions(&predictions)?];
         let differences =
             py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
@@ -116,7 +117,7 @@ pub fn compare<'py>(
 }
 
 fn read_predictions(predictions_by_seed: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
-    predictions_by_seed.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
+    predictions_by_seed.iter().map(|seed| Ok(parse_predictions(seed)?.0)).collect()
 }
 
 /// Returns the predictions of a run, one entry per seed. If the argument is a list of rows, or not
@@ -145,7 +146,7 @@ enum Pairs<'py> {
 
 impl<'py> Pairs<'py> {
     /// Returns `None` for a file, rows or a loaded file.
-    fn of(argument: &Bound<'py, PyAny>) -> Option<Self> {
+    fn parse(argument: &Bound<'py, PyAny>) -> Option<Self> {
         if let Ok(folder) = argument.extract::<PathBuf>() {
             return folder.is_dir().then(|| Self::Folder(folder, argument.py()));
         }
@@ -154,8 +155,8 @@ impl<'py> Pairs<'py> {
         first.is_instance_of::<PyTuple>().then(|| Self::Loaded(pairs.clone()))
     }
 
-    fn required(argument: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
-        Self::of(argument).ok_or_else(|| {
+    fn require(argument: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
+        Self::parse(argument).ok_or_else(|| {
             value_error(&format!(
                 "{name}: expected a folder or {{(\"<context>\", \"<question>\"): …}}, got {}",
                 type_name(argument)
@@ -183,7 +184,7 @@ impl<'py> Pairs<'py> {
                     };
                     let (context, question): (String, String) =
                         key.extract().map_err(invalid_key)?;
-                    let (context, question) = (language(&context)?, language(&question)?);
+                    let (context, question) = (to_language(&context)?, to_language(&question)?);
                     Ok((DatasetName { split: split.into(), context, question }, value))
                 };
                 pairs.iter().map(entry).collect()

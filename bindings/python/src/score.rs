@@ -5,8 +5,8 @@ use mlqa_eval::{
 use pyo3::prelude::*;
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{self, loads, no_language_error, resampling, rules, to_python};
-use crate::questions::questions;
+use crate::arguments::{self, no_language_error, parse_json, resampling, rules, to_python};
+use crate::questions::read_questions;
 use crate::values::{py_error, value_error};
 
 /// Computes exact match and F1, equal in all digits to the output of the official MLQA script.
@@ -123,17 +123,17 @@ impl Settings<'_> {
                 let problem = "does not support per_question or intervals";
                 return Err(value_error(&format!("norm=\"squad2\" {problem}")));
             }
-            let dataset = questions(dataset, name, false)?;
-            let (predictions, odds) = arguments::predictions(predictions)?;
+            let dataset = read_questions(dataset, name, false)?;
+            let (predictions, odds) = arguments::parse_predictions(predictions)?;
             let threshold = self.no_answer_threshold;
             let score =
                 py.detach(|| score_squad2(&dataset, &predictions, odds.as_ref(), threshold));
             let score = score.map_err(py_error)?;
-            return Ok((loads(py, &score.official_json())?, score.unanswered));
+            return Ok((parse_json(py, &score.official_json())?, score.unanswered));
         }
         let rules = rules(py, self.lang, self.norm)?;
-        let dataset = questions(dataset, name, false)?;
-        let (predictions, _) = arguments::predictions(predictions)?;
+        let dataset = read_questions(dataset, name, false)?;
+        let (predictions, _) = arguments::parse_predictions(predictions)?;
         let result = py.detach(|| {
             let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
             let intervals = self.resampling.map(|config| score.intervals(&config)).transpose()?;

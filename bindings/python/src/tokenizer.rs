@@ -28,7 +28,7 @@ type CachedTokenizer = (FileVersion, Arc<WindowTokenizer<'static>>);
 static CACHE: Mutex<Option<CachedTokenizer>> = Mutex::new(None);
 
 /// Returns the tokenizer of a file or folder. The file is read unless its tokenizer is cached.
-pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
+pub fn get_or_load(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
     let version = FileVersion::of(path);
     let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     if let (Some((cached_version, tokenizer)), Some(version)) = (&*cache(), &version)

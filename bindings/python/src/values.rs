@@ -62,7 +62,7 @@ impl InputError {
 
     /// Prefixes the message with the location and the question's id.
     pub fn at_question(self, row: &Bound<'_, PyAny>, location: &str) -> Self {
-        match id(row) {
+        match question_id(row) {
             Ok(Some(id)) => self.at(&format!("{location}: question `{id}`")),
             _ => self.at(location),
         }
@@ -79,7 +79,7 @@ impl From<InputError> for PyErr {
 }
 
 /// Returns a question's id, which is a string or an integer.
-pub fn id(map: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
+pub fn question_id(map: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
     let Some(id) = field(map, intern!(map.py(), "id"))? else { return Ok(None) };
     match id.cast::<PyInt>() {
         Ok(number) => Ok(Some(number.to_string())),
@@ -119,7 +119,7 @@ pub fn field<'py>(
     Ok(value.filter(|value| !value.is_none()))
 }
 
-pub fn required<'py>(
+pub fn required_field<'py>(
     map: &Bound<'py, PyAny>,
     key: &Bound<'py, PyString>,
 ) -> Parsed<Bound<'py, PyAny>> {

@@ -13,7 +13,7 @@ use pyo3::types::PyBytes;
 use rayon::prelude::*;
 
 use crate::arguments;
-use crate::questions::questions;
+use crate::questions::read_questions;
 use crate::values::{py_error, value_error};
 
 /// Model inputs, one row per window. Rows are padded at the end to the length of the longest row.
@@ -118,7 +118,7 @@ impl Windows {
 
     /// Returns parts of contexts: for each question index, the code points of its context from
     /// `answer_start` up to `answer_end`, as in `n_best_arrays`. All three arguments are integer
-    /// arrays `[texts]`.
+    /// arrays of the same length.
     fn texts<'py>(
         &self,
         question: IntArray<'py>,
@@ -203,30 +203,30 @@ pub fn windows<'py>(
         "template" => Separator::Template,
         "double" => Separator::Double,
         "single" => Separator::Single,
-        other => return Err(not_one_of("separator", other, SEPARATORS)),
+        other => return Err(option_error("separator", other, SEPARATORS)),
     };
     let unanswerable_window = match unanswerable_window {
         "cls" => UnanswerableWindow::Cls,
         "drop" => UnanswerableWindow::Drop,
-        other => return Err(not_one_of("unanswerable_window", other, "\"cls\" or \"drop\"")),
+        other => return Err(option_error("unanswerable_window", other, "\"cls\" or \"drop\"")),
     };
     let compatible = match compatible {
         None => None,
         Some("run_qa") if train => {
             let allowed = "None with train=True: run_qa's training windows are not supported";
-            return Err(not_one_of("compatible", "run_qa", allowed));
+            return Err(option_error("compatible", "run_qa", allowed));
         }
         Some("run_qa") => Some(Compatible::RunQa),
-        Some(other) => return Err(not_one_of("compatible", other, "None or \"run_qa\"")),
+        Some(other) => return Err(option_error("compatible", other, "None or \"run_qa\"")),
     };
     let lengths =
         WindowConfig { max_length, doc_stride, max_question_length, ..Default::default() };
     let config =
         WindowConfig { separator, segment_ids, unanswerable_window, compatible, ..lengths };
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
-    let questions = questions(dataset, "dataset", true)?.questions;
+    let questions = read_questions(dataset, "dataset", true)?.questions;
     let result = py.detach(|| -> Result<_, mlqa_eval::Error> {
-        let cutter = WindowCutter::with_cache(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
+        let cutter = WindowCutter::with_cache(crate::tokenizer::get_or_load(&tokenizer)?, &config)?;
         let windows = cutter.windows(&questions, purpose)?;
         // run_qa pads every row to the full length, and its decoding includes padding.
         let max_row_length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
@@ -241,19 +241,18 @@ pub fn windows<'py>(
         });
         // Zeros are not written, because pages that are never written use no physical memory.
         let type_ids = pad_rows(&windows, length, |window, row| {
-            let nonzero_ids =
-                row.iter_mut().zip(&window.token_type_ids).filter(|(_, id)| **id != 0);
-            nonzero_ids.for_each(|(cell, &id)| *cell = id.into());
+            let nonzero = row.iter_mut().zip(&window.token_type_ids).filter(|(_, id)| **id != 0);
+            nonzero.for_each(|(cell, &id)| *cell = id.into());
         });
         Ok((windows, ids, mask, type_ids))
     });
     let (windows, ids, mask, type_ids) = result.map_err(py_error)?;
     let positions = |position: fn(&Window) -> Option<usize>| {
         let array: Option<Array1<i64>> =
-            windows.iter().map(|window| position(window).map(index)).collect();
+            windows.iter().map(|window| position(window).map(to_i64)).collect();
         array.filter(|_| train).map(|array| array.into_pyarray(py).unbind())
     };
-    let question: Array1<i64> = windows.iter().map(|window| index(window.question)).collect();
+    let question: Array1<i64> = windows.iter().map(|window| to_i64(window.question)).collect();
     Ok(Windows {
         input_ids: ids.into_pyarray(py).unbind(),
         attention_mask: mask.into_pyarray(py).unbind(),
@@ -269,7 +268,7 @@ pub fn windows<'py>(
 
 const SEPARATORS: &str = "\"template\", \"double\" or \"single\"";
 
-fn not_one_of(name: &str, value: &str, allowed: &str) -> PyErr {
+fn option_error(name: &str, value: &str, allowed: &str) -> PyErr {
     PyValueError::new_err(format!("{name}={value:?}: must be {allowed}"))
 }
 
@@ -287,6 +286,6 @@ fn pad_rows(
 }
 
 /// Converts an index or a count of tokens or questions, which are far below 2⁶³.
-pub fn index(value: usize) -> i64 {
+pub fn to_i64(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

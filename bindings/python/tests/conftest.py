@@ -30,7 +30,7 @@ def command_line():
 
 
 @pytest.fixture(scope="session")
-def scored(command_line):
+def printed_scores(command_line):
     """Returns the scores that `mlqa-eval score` prints."""
 
     def run(*arguments):

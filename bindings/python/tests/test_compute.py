@@ -9,21 +9,21 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def german(fixtures):
+def german_inputs(fixtures):
     """References and predictions as rows, predictions as a dict, and the question file."""
     files = fixtures / "scorer/de/dataset.json", fixtures / "scorer/de/predictions.json"
     data, predictions = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     qas = [
         qa for item in data["data"] for paragraph in item["paragraphs"] for qa in paragraph["qas"]
     ]
-    references = [{"id": qa["id"], "answers": columns(qa["answers"])} for qa in qas]
+    references = [{"id": qa["id"], "answers": to_columns(qa["answers"])} for qa in qas]
     for qa in qas:
         predictions.setdefault(qa["id"], "")
     rows = [{"id": id, "prediction_text": text} for id, text in predictions.items()]
     return references, rows, predictions, files[0]
 
 
-def columns(answers):
+def to_columns(answers):
     return {key: [item[key] for item in answers] for key in ("text", "answer_start")}
 
 
@@ -44,12 +44,12 @@ class Table:
         return map(self.Row, self.rows)
 
 
-def test_every_form_equals_the_command_line(german, scored, tmp_path):
-    references, rows, predictions, dataset = german
+def test_every_input_format_equals_the_command_line(german_inputs, printed_scores, tmp_path):
+    references, rows, predictions, dataset = german_inputs
     file = tmp_path / "predictions.json"
     file.write_text(json.dumps(predictions))
     for options, line in [({"lang": "de"}, ["de"]), ({"norm": "squad"}, ["--norm", "squad"])]:
-        expected = scored(dataset, file, *line)
+        expected = printed_scores(dataset, file, *line)
         result = mlqa_eval.compute(predictions=rows, references=references, **options)
         assert {key: result[key] for key in expected} == expected
         assert result.keys() == {*expected, "questions"}
@@ -59,13 +59,13 @@ def test_every_form_equals_the_command_line(german, scored, tmp_path):
         ]
         extra_fields = [{**row, "context": "", "question": "?", "title": None, "x": object()}
                 for row in references]
-        for form in (Table(references), iter(references), tuple(references), arrays, extra_fields):
-            assert mlqa_eval.compute(rows, form, **options) == result
-        for form in (predictions, Table(rows), iter(rows), file):
-            assert mlqa_eval.compute(form, references, **options) == result
+        for input in (Table(references), iter(references), tuple(references), arrays, extra_fields):
+            assert mlqa_eval.compute(rows, input, **options) == result
+        for input in (predictions, Table(rows), iter(rows), file):
+            assert mlqa_eval.compute(input, references, **options) == result
 
 
-def squad2(seed):
+def random_squad2(seed):
     """Returns questions, some without an answer, as a file and as rows, and predictions as rows."""
     draw = random.Random(seed)
     words = "the red house a dog an apple tree of gold".split()
@@ -75,7 +75,7 @@ def squad2(seed):
         prediction = draw.choice([*gold, "", " ".join(draw.choices(words, k=2))])
         answers = [{"text": text, "answer_start": 0} for text in gold]
         qas.append({"id": f"q{k}", "question": "?", "answers": answers})
-        references.append({"id": f"q{k}", "answers": columns(answers)})
+        references.append({"id": f"q{k}", "answers": to_columns(answers)})
         odds = draw.choice([draw.random(), 0, 1.5])
         row = {"id": f"q{k}", "prediction_text": prediction, "no_answer_probability": odds}
         rows.append(row)
@@ -85,7 +85,7 @@ def squad2(seed):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("threshold", [1.0, 0.3, -1])
 def test_squad_2_equals_the_command_line(command_line, tmp_path, seed, threshold):
-    data, references, rows = squad2(seed)
+    data, references, rows = random_squad2(seed)
     files = tmp_path / "dev-v2.0.json", tmp_path / "rows.json"
     for file, content in zip(files, (data, rows)):
         file.write_text(json.dumps(content))
@@ -105,8 +105,8 @@ def test_squad_2_equals_the_command_line(command_line, tmp_path, seed, threshold
     assert "best_f1" not in mlqa_eval.compute(plain, references, norm="squad2")
 
 
-def test_each_reference_needs_a_prediction(german):
-    references, rows, _, _ = german
+def test_each_reference_needs_a_prediction(german_inputs):
+    references, rows, _, _ = german_inputs
     missing = rows[3]["id"]
     incomplete = [row for row in rows if row["id"] != missing]
     for norm in ("squad", "squad2"):
@@ -127,18 +127,18 @@ def test_each_reference_needs_a_prediction(german):
             mlqa_eval.compute(rows, references, norm="squad2", **options)
 
 
-def test_intervals_equal_the_command_lines(german, scored, tmp_path):
-    references, rows, predictions, dataset = german
+def test_intervals_equal_the_command_lines(german_inputs, printed_scores, tmp_path):
+    references, rows, predictions, dataset = german_inputs
     file = tmp_path / "predictions.json"
     file.write_text(json.dumps(predictions))
-    expected = scored(dataset, file, "de", "--intervals")
+    expected = printed_scores(dataset, file, "de", "--intervals")
     assert mlqa_eval.compute(rows, references, lang="de", interval=True) == expected
     line = ["--samples", 50, "--level", 0.8, "--seed", 7]
-    expected = scored(dataset, file, "de", "--intervals", *line)
+    expected = printed_scores(dataset, file, "de", "--intervals", *line)
     options = {"resamples": 50, "level": 0.8, "seed": 7}
     result = mlqa_eval.score(dataset, file, "de", **options)
     assert result == {**expected, "unanswered": []}
-    for invalid_options, words in [({"resamples": -1}, "resamples=-1: must be"), ({"resamples": 0}, "samples = 0"),
+    for invalid_options, message_part in [({"resamples": -1}, "resamples=-1: must be"), ({"resamples": 0}, "samples = 0"),
                        ({"interval": True, "level": 1}, "level = 1")]:
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=message_part):
             mlqa_eval.compute(rows, references, lang="de", **invalid_options)

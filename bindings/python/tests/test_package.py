@@ -11,7 +11,7 @@ import mlqa_eval
 HERE = Path(__file__).resolve().parents[1]
 
 
-def parameters(function):
+def stub_parameters(function):
     """Returns names, defaults and kinds of a stub's parameters."""
     arguments = function.args
     plain = arguments.args
@@ -22,7 +22,7 @@ def parameters(function):
     return [(node.arg, ast.literal_eval(d) if d else "none", kind) for node, d, kind in all_parameters]
 
 
-def runtime(function):
+def runtime_parameters(function):
     all_parameters = []
     for parameter in inspect.signature(function).parameters.values():
         kind = "named" if parameter.kind is parameter.KEYWORD_ONLY else "plain"
@@ -40,7 +40,7 @@ def test_the_stubs_match_the_module():
     public = {name for name in mlqa_eval.__all__ if not name.startswith("_")}
     assert public == functions.keys() | {"Windows"}
     for name, function in functions.items():
-        assert parameters(function) == runtime(getattr(mlqa_eval, name)), name
+        assert stub_parameters(function) == runtime_parameters(getattr(mlqa_eval, name)), name
     classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
     stubbed = {node.name for node in classes["Windows"].body if not node.name.startswith("_")}
     assert stubbed == {name for name in dir(mlqa_eval.Windows) if not name.startswith("_")}

@@ -13,7 +13,7 @@ def folders(fixtures):
     return [fixtures / "matrix" / name for name in ("data", "predictions", "better")]
 
 
-def loaded(folder, rows=False):
+def load_pairs(folder, rows=False):
     """Returns a folder's files by language pair."""
     files = {}
     for context, question in PAIRS:
@@ -31,14 +31,14 @@ def test_the_matrix_equals_the_command_lines(command_line, folders, tmp_path):
     assert command_line("matrix", *line).returncode == 0
     expected = json.loads((tmp_path / "matrix.json").read_text())
     assert mlqa_eval.matrix(data, str(predictions)) == expected
-    assert mlqa_eval.matrix(loaded(data), loaded(predictions)) == expected
-    assert mlqa_eval.matrix(data, loaded(predictions, rows=True)) == expected
-    one = mlqa_eval.matrix(loaded(data), {PAIRS[0]: loaded(predictions)[PAIRS[0]]}, title="one")
-    assert [cell["context"] for cell in one["cells"]] == ["en"] and one["title"] == "one"
-    assert one["averages"]["xlt"] == one["averages"]["gxlt"]
+    assert mlqa_eval.matrix(load_pairs(data), load_pairs(predictions)) == expected
+    assert mlqa_eval.matrix(data, load_pairs(predictions, rows=True)) == expected
+    single_pair = mlqa_eval.matrix(load_pairs(data), {PAIRS[0]: load_pairs(predictions)[PAIRS[0]]}, title="one")
+    assert [cell["context"] for cell in single_pair["cells"]] == ["en"] and single_pair["title"] == "one"
+    assert single_pair["averages"]["xlt"] == single_pair["averages"]["gxlt"]
 
 
-def test_invalid_pairs_are_reported(folders, tmp_path):
+def test_invalid_arguments_are_reported(folders, tmp_path):
     data, predictions, _ = folders
     with pytest.raises(ValueError, match="predictions: no pair"):
         mlqa_eval.matrix(data, tmp_path)
@@ -65,18 +65,18 @@ def test_two_runs_are_compared_as_the_command_line_does(command_line, folders):
     line = ["--data", data, "--baseline", predictions, "--predictions", better]
     expected = run(*line)
     assert mlqa_eval.compare(data, predictions, better) == expected
-    assert mlqa_eval.compare(*(loaded(folder) for folder in folders)) == expected
+    assert mlqa_eval.compare(*(load_pairs(folder) for folder in folders)) == expected
     assert {row["metric"] for row in expected} == {"f1", "em"}
-    several = run("--data", data, "--baseline", f"{predictions},{better}", "--predictions", better,
+    by_seeds = run("--data", data, "--baseline", f"{predictions},{better}", "--predictions", better,
                   "--samples", 200, "--level", 0.9, "--seed", 3, "--norm", "squad")
     assert mlqa_eval.compare(
-        data, [predictions, loaded(better)], better, resamples=200, level=0.9, seed=3, norm="squad"
-    ) == several
+        data, [predictions, load_pairs(better)], better, resamples=200, level=0.9, seed=3, norm="squad"
+    ) == by_seeds
     files = [folder / "test-context-en-question-en.json" for folder in folders]
     line = ["--data", files[0], "--language", "en", "--baseline", files[1], "--predictions", files[2]]
     expected = run(*line)
     assert mlqa_eval.compare(*files, "en") == expected
-    inputs = [loaded(folder, rows=k > 0)[PAIRS[0]] for k, folder in enumerate(folders)]
+    inputs = [load_pairs(folder, rows=k > 0)[PAIRS[0]] for k, folder in enumerate(folders)]
     actual = mlqa_eval.compare(*inputs, "en")
     assert [{**row, "data": expected[0]["data"]} for row in actual] == expected
     with pytest.raises(ValueError, match="needs lang"):

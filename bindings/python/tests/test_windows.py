@@ -12,7 +12,7 @@ import mlqa_eval
 import numpy as np
 import pytest
 
-PAD = 1  # of the fixture's tokenizer
+PAD = 1  # padding id of the fixture tokenizer
 LENGTHS = {"max_question_length": 24}
 
 
@@ -76,11 +76,11 @@ def test_windows_contain_their_questions(dataset, tokenizer, train_inputs):
     assert len(inputs) < len(train_inputs)
 
 
-def test_perfect_logits_give_the_gold_answers(dataset, scored, tmp_path, train_inputs):
+def test_perfect_logits_give_the_gold_answers(dataset, printed_scores, tmp_path, train_inputs):
     predictions = mlqa_eval.decode(train_inputs, *gold_logits(train_inputs), max_answer_length=64)
     file = tmp_path / "predictions.json"
     file.write_text(json.dumps(predictions))
-    result = scored(dataset, file, "de")
+    result = printed_scores(dataset, file, "de")
     assert result["f1"] > 95
     actual = mlqa_eval.score(dataset, predictions, "de")
     assert {key: actual[key] for key in result} == result
@@ -149,7 +149,7 @@ def test_texts_are_parts_of_contexts(tokenizer):
         inputs.texts([0], [0, 1], [1])
 
 
-def test_rows_are_questions(dataset, tokenizer):
+def test_rows_are_accepted_as_questions(dataset, tokenizer):
     data = json.loads(dataset.read_text(encoding="utf-8"))
     rows = [
         {**qa, "context": paragraph["context"], "title": article["title"]}
@@ -250,8 +250,8 @@ ARRAYS = ["input_ids", "attention_mask", "token_type_ids", "question"]
 POSITIONS = ["start_positions", "end_positions"]
 
 
-def answers(inputs):
-    """Returns answers; a module function, so that other processes can call it."""
+def random_answers(inputs):
+    """Returns the answers for random logits; a module function, so that other processes can call it."""
     random = np.random.default_rng(5)
     return mlqa_eval.n_best(inputs, *random.normal(size=(2, *inputs.input_ids.shape)))
 
@@ -270,14 +270,14 @@ def test_windows_are_the_same_after_pickle_and_copy(dataset, tokenizer, options,
         assert (getattr(copied, name) == getattr(inputs, name)).all(), name
         shared = getattr(copied, name) is getattr(inputs, name)
         assert shared == (duplicate is copy.copy), name
-    assert answers(copied) == answers(inputs)
+    assert random_answers(copied) == random_answers(inputs)
     assert (copied.start_positions is None) == (not options.get("train"))
     assert repr(copied) == repr(inputs)
 
 
 def test_windows_can_be_sent_to_other_processes(train_inputs):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.map(answers, [train_inputs]) == [answers(train_inputs)]
+        assert pool.map(random_answers, [train_inputs]) == [random_answers(train_inputs)]
 
 
 def test_damaged_windows_are_rejected(train_inputs):

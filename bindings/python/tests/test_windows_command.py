@@ -21,8 +21,7 @@ def test_rows_and_answers_equal_the_command_lines(
     options = [f"--{name.replace('_', '-')}={value}" for name, value in config.items()]
 
     def run(command, *arguments):
-        line = [command, dataset, "--tokenizer", tokenizer, *options, *arguments]
-        process = command_line(*line)
+        process = command_line(command, dataset, "--tokenizer", tokenizer, *options, *arguments)
         assert process.returncode == 0, process.stderr
 
     inputs = mlqa_eval.windows(dataset, tokenizer, **config)

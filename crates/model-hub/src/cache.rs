@@ -69,8 +69,8 @@ impl Cache {
         }
     }
 
-    /// Returns the commit of a revision: the revision itself if it is a commit, otherwise the commit
-    /// in `refs`.
+    /// Returns the commit of a revision: the revision itself if it is a commit, otherwise the
+    /// commit in `refs`.
     fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());

@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 use crate::http::{Client, FILE_LIST, FileInfo};
 use crate::names::{
     CONFIG, CONFIG_AND_TOKENIZER_FILES, INDEX, Repository, SENTENCE_ENCODER_FILES, TOKENIZER,
-    WEIGHTS, is_commit, is_sha256, quoted,
+    WEIGHTS, is_commit, is_sha256, quote,
 };
 use crate::settings::Settings;
 
-/// Number of automatic retries after a closed connection, and the delay before the first retry.
-/// Later delays are multiples of this delay.
+/// Number of automatic retries after a closed connection.
 const RETRIES: u32 = 3;
+/// Delay before the first retry; later delays are multiples of this delay.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Downloads the missing files of the requested revision, and returns the revision's commit.
@@ -34,7 +34,7 @@ pub(crate) fn fetch(
     let commit = listing.sha;
     let revision = &repository.revision;
     if !is_commit(&commit) || (is_commit(revision) && *revision != commit) {
-        let got = quoted(&commit);
+        let got = quote(&commit);
         let reason = format!("expected the commit of {revision} as 40 hex digits, got {got}");
         return Err(client.response_error(FILE_LIST, reason));
     }
@@ -141,7 +141,7 @@ impl Downloader<'_> {
     }
 
     /// Writes the content to `partial` and syncs the file. Bytes of an earlier attempt are reused
-    /// only if the ETag is a SHA-256, because then the complete file is verified.
+    /// only if the ETag is a SHA-256, because only then can the complete file be verified.
     fn download(&mut self, name: &str, file_info: &FileInfo, partial: &Path) -> Result<()> {
         let FileInfo { etag, size: total } = file_info;
         let total = *total;
@@ -163,8 +163,8 @@ impl Downloader<'_> {
         let mut buffer = vec![0; 1 << 16];
         while done <= total {
             let read = content.read(&mut buffer);
-            let read =
-                read.map_err(|error| self.interruption(name, done, total, &error.to_string()))?;
+            let read = read
+                .map_err(|error| self.interruption_error(name, done, total, &error.to_string()))?;
             let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else { break };
             hasher.update(chunk);
             file.write_all(chunk).map_err(write_error())?;
@@ -172,7 +172,7 @@ impl Downloader<'_> {
             (self.progress)(Progress { file: name, done: done.min(total), total });
         }
         if done < total {
-            return Err(self.interruption(name, done, total, "the connection was closed"));
+            return Err(self.interruption_error(name, done, total, "the connection was closed"));
         }
         let got = format!("{:x}", hasher.finalize());
         if done > total || (is_sha256(etag) && got != *etag) {
@@ -187,7 +187,7 @@ impl Downloader<'_> {
         file.sync_all().map_err(write_error())
     }
 
-    fn interruption(&self, name: &str, done: u64, total: u64, problem: &str) -> Error {
+    fn interruption_error(&self, name: &str, done: u64, total: u64, problem: &str) -> Error {
         self.client.network_error(name, format!("received {done} of {total} bytes: {problem}"))
     }
 }

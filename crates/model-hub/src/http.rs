@@ -8,7 +8,7 @@ use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
 use crate::error::{Error, Result};
-use crate::names::{MAX_JSON_BYTES, Repository, is_blob_name, quoted};
+use crate::names::{MAX_JSON_BYTES, Repository, is_blob_name, quote};
 use crate::settings::Settings;
 
 /// Text that replaces the file name in errors about the list of files.
@@ -104,7 +104,7 @@ impl<'a> Client<'a> {
                 Ok(FileInfo { etag: etag.into(), size })
             }
             _ => {
-                let got = [etag, size, file_commit].map(quoted).join(", ");
+                let got = [etag, size, file_commit].map(quote).join(", ");
                 let reason = format!("expected ETag, size and commit {commit}, got {got}");
                 Err(self.response_error(file, reason))
             }
@@ -125,7 +125,7 @@ impl<'a> Client<'a> {
         let range = header(response.headers(), "content-range").unwrap_or_default();
         if response.status() == 206 && !starts_at(range, start, size) {
             let reason =
-                format!("expected a part from byte {start} of {size}, got {}", quoted(range));
+                format!("expected a part from byte {start} of {size}, got {}", quote(range));
             return Err(self.response_error(file, reason));
         }
         Ok((response.into_body().into_reader(), offset))
@@ -216,7 +216,7 @@ impl<'a> Client<'a> {
         if target.starts_with("https://") || (scheme == "http" && target.starts_with("http://")) {
             return Ok(Some(target));
         }
-        let reason = format!("expected a redirect to https://, got {}", quoted(location));
+        let reason = format!("expected a redirect to https://, got {}", quote(location));
         Err(self.response_error(file, reason))
     }
 

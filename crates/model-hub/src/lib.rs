@@ -122,7 +122,7 @@ impl Hub {
         if self.settings.allows_downloads() {
             return fetch::fetch(&self.settings, cache, progress);
         }
-        let instruction = match self.settings.offline {
+        let instruction = match self.settings.is_offline {
             true => "HF_HUB_OFFLINE disables downloads; unset it, or",
             false => "this program was built without the feature `fetch`;",
         };

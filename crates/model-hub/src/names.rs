@@ -138,14 +138,14 @@ pub(crate) fn parse_shards(index: &[u8]) -> std::result::Result<BTreeSet<String>
     match shards.iter().find(|name| !is_shard(name)) {
         None => Ok(shards),
         Some(name) => {
-            let name = quoted(name);
+            let name = quote(name);
             Err(format!("expected names such as model-00001-of-00002.safetensors, got {name}"))
         }
     }
 }
 
 /// Quotes the first 80 characters of a text for an error message.
-pub(crate) fn quoted(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let text: String = text.chars().take(80).collect();
     format!("{text:?}")
 }

@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     /// The address of the server, without a trailing slash.
     pub(crate) endpoint: String,
     pub(crate) token: Option<String>,
-    pub(crate) offline: bool,
+    pub(crate) is_offline: bool,
     /// Maximum time without data from the server.
     pub(crate) timeout: Duration,
 }
@@ -53,7 +53,7 @@ impl Settings {
                 .trim_end_matches('/')
                 .to_owned(),
             token: text_of("HF_TOKEN").or_else(stored_token),
-            offline: text_of("HF_HUB_OFFLINE")
+            is_offline: text_of("HF_HUB_OFFLINE")
                 .or_else(|| text_of("TRANSFORMERS_OFFLINE"))
                 .is_some_and(is_true),
             timeout: Duration::from_secs(seconds.filter(|&seconds| seconds > 0).unwrap_or(30)),
@@ -72,7 +72,7 @@ impl Settings {
     }
 
     pub(crate) fn allows_downloads(&self) -> bool {
-        cfg!(feature = "fetch") && !self.offline
+        cfg!(feature = "fetch") && !self.is_offline
     }
 }
 

@@ -92,18 +92,18 @@ TINY = {
 }
 # Micro-batch sizes of the two-pass step: one whole batch, and smaller micro-batches.
 MICRO_BATCH = {"full": (64, 16), "tiny": (24, 8)}
-# Maximum relative difference of losses whose sums have a different order.
+# Maximum relative difference of losses that are summed in different orders.
 LOSS_ROUNDING = 1e-3
 # Maximum relative difference of the first losses in half precision and in float32.
 HALF_ROUNDING = 0.02
 # Number of steps that are compared with the CPU.
 COMPARED_STEPS = {"full": 10, "tiny": 2}
-# Messages that fail a check: libtorch's warnings, and padding computed on a GPU in half precision.
+# Messages that fail a check: warnings of libtorch, and the note that padding is computed.
 UNWANTED = ["[W", "training computes padding as well"]
 # Time limit of the loss comparisons in seconds; later comparisons are skipped and listed.
 LOSSES_SECONDS = 360
-# Timed training steps, compared with transformers if it is installed: maximum tokens per window, windows per batch.
-SPEED = [(384, 16), (384, 64), (512, 32)]
+# Sizes of the timed training steps, which are compared with transformers if it is installed: maximum tokens per window, windows per batch.
+SPEED_SIZES = [(384, 16), (384, 64), (512, 32)]
 
 
 class Failure(Exception):
@@ -119,10 +119,7 @@ class Bundle:
         self.settings = TINY if cpu else FULL
         self.out = out
 
-    def has(self, program):
-        return Path("bin", program).exists()
-
-    def recipe(self, program, folder, settings, more=()):
+    def recipe_command(self, program, folder, settings, more=()):
         command = [f"bin/{program}", f"examples/{program}/small.toml", "--prepare", "--out", folder]
         for setting in [f'{DEVICE_KEY}="{self.device}"', *settings, *more]:
             command += ["--set", setting]
@@ -143,7 +140,7 @@ class Bundle:
         if done.returncode != 0:
             raise Failure(f"exit code {done.returncode}: {last_line(self.out / f'{log}.log')}")
         for line in (self.out / f"{log}.log").read_text(encoding="utf-8").splitlines():
-            need(not any(word in line for word in unwanted), f"{log}.log: {line[:200]}")
+            require(not any(word in line for word in unwanted), f"{log}.log: {line[:200]}")
 
 
 def last_line(path):
@@ -151,7 +148,7 @@ def last_line(path):
     return lines[-1][:200] if lines else "no output"
 
 
-def need(condition, message):
+def require(condition, message):
     if not condition:
         raise Failure(message)
 
@@ -204,7 +201,7 @@ def check_driver(bundle):
     except (OSError, subprocess.CalledProcessError) as error:
         raise Failure(f"nvidia-smi: {error}") from None
     folders = os.environ["LD_LIBRARY_PATH"].split(":")
-    need(
+    require(
         any(Path(folder, "libtorch_cuda.so").exists() for folder in folders), "no libtorch_cuda.so"
     )
     return found.replace("\n", "; ")
@@ -272,19 +269,19 @@ def check_fixtures(bundle):
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             mask = batch_inputs["attention_mask"] if "padding" in meta else None
             for name, (_, shape, actual) in read_tensors(f"{stem}-out.safetensors").items():
-                stored = expected(outputs, batch, name, len(actual))
-                need(stored is not None, f"{folder.name}: no stored {batch}.{name}")
-                need(
+                stored = stored_values(outputs, batch, name, len(actual))
+                require(stored is not None, f"{folder.name}: no stored {batch}.{name}")
+                require(
                     all(number == number for number in actual),
                     f"{folder.name}: {name} {shape} is not a number",
                 )
                 pairs = without_padding(shape, actual, stored, mask)
                 max_difference = max(max_difference, max(abs(a - b) for a, b in pairs))
                 count += 1
-    need(count > 0, "no fixtures")
+    require(count > 0, "no fixtures")
     tolerance = TOLERANCE[bundle.device]
     text = f"{count} outputs, maximum difference {max_difference:.1e} (allowed: {tolerance:.0e})"
-    need(max_difference <= tolerance, text)
+    require(max_difference <= tolerance, text)
     return text
 
 
@@ -298,7 +295,7 @@ def without_padding(shape, actual, stored, mask):
     return [pair for index, pair in enumerate(pairs) if values[index // width]]
 
 
-def expected(outputs, batch, name, count):
+def stored_values(outputs, batch, name, count):
     """Returns the stored values; the last hidden state may be the end of `hidden_states`."""
     if f"{batch}.{name}" in outputs:
         return outputs[f"{batch}.{name}"][2]
@@ -309,17 +306,17 @@ def expected(outputs, batch, name, count):
 
 def check_demo(bundle):
     folder = bundle.out / "demo"
-    bundle.run(bundle.recipe("bridging-gap", folder, bundle.settings["bridging-gap"]), "demo")
-    arms = summary(folder)["arms"]
+    bundle.run(bundle.recipe_command("bridging-gap", folder, bundle.settings["bridging-gap"]), "demo")
+    arms = read_summary(folder)["arms"]
     mean = {name: arms[name]["average"]["f1"] for name in ("base", "control", "injected")}
     text = ", ".join(f"`{name}` {value:.1f}" for name, value in mean.items())
     if bundle.size == "full":
-        need(mean["injected"] > max(mean["base"], mean["control"]), f"mean F1: {text}")
+        require(mean["injected"] > max(mean["base"], mean["control"]), f"mean F1: {text}")
     return f"mean F1: {text}"
 
 
-def with_dropout(bundle):
-    """Copies the embedded model, whose configuration has no dropout, with dropout 0.1."""
+def copy_with_dropout(bundle):
+    """Copies the model in data/base, and changes its dropout from 0 to 0.1."""
     folder = bundle.out / "base-with-dropout"
     if not folder.exists():
         # Another check may create the folder concurrently.
@@ -332,7 +329,7 @@ def with_dropout(bundle):
         try:
             (part / "base").rename(folder)
         except OSError:
-            need(folder.exists(), f"{folder} could not be created")
+            require(folder.exists(), f"{folder} could not be created")
         shutil.rmtree(part)
     return folder
 
@@ -343,12 +340,12 @@ def check_resume(bundle, precision="f32"):
     settings = [
         *bundle.settings["resume"],
         f'run.precision="{precision}"',
-        f'model.path="{with_dropout(bundle).absolute()}"',
+        f'model.path="{copy_with_dropout(bundle).absolute()}"',
     ]
     uninterrupted = bundle.out / f"uninterrupted-{precision}"
     interrupted = bundle.out / f"interrupted-{precision}"
-    bundle.run(bundle.recipe("bridging-gap", uninterrupted, settings), uninterrupted.name)
-    command = bundle.recipe("bridging-gap", interrupted, settings)
+    bundle.run(bundle.recipe_command("bridging-gap", uninterrupted, settings), uninterrupted.name)
+    command = bundle.recipe_command("bridging-gap", interrupted, settings)
     log = bundle.out / f"{interrupted.name}.log"
     with open(log, "w", encoding="utf-8") as file:
         child = subprocess.Popen(
@@ -358,10 +355,10 @@ def check_resume(bundle, precision="f32"):
         while (
             not any(interrupted.glob("seed-0/injected/**/checkpoints/step-*")) and child.poll() is None
         ):
-            need(time.monotonic() - start < TIME_LIMIT, "no checkpoint was written")
+            require(time.monotonic() - start < TIME_LIMIT, "no checkpoint was written")
             time.sleep(0.005)
         child.kill()
-        need(
+        require(
             child.wait() == -signal.SIGKILL,
             f"ended before it was killed: {last_line(log)}",
         )
@@ -369,22 +366,22 @@ def check_resume(bundle, precision="f32"):
     # Losses are compared before scores, so that the first difference is reported.
     for path in sorted(uninterrupted.rglob("metrics.jsonl")):
         name = path.relative_to(uninterrupted)
-        need(path.read_bytes() == (interrupted / name).read_bytes(), f"{name} differs")
-    summaries = [without_times(summary(folder)) for folder in (uninterrupted, interrupted)]
-    need(summaries[0] == summaries[1], "summary.json differs")
+        require(path.read_bytes() == (interrupted / name).read_bytes(), f"{name} differs")
+    summaries = [without_times(read_summary(folder)) for folder in (uninterrupted, interrupted)]
+    require(summaries[0] == summaries[1], "summary.json differs")
     return "with dropout, killed at a checkpoint and resumed: equal summary.json"
 
 
 def check_xlm_k(bundle):
     folder = bundle.out / "xlm-k"
-    bundle.run(bundle.recipe("xlm-k", folder, bundle.settings["xlm-k"]), "xlm-k")
-    loss = losses(folder, "xlm-k")
-    arms = summary(folder)["arms"]
+    bundle.run(bundle.recipe_command("xlm-k", folder, bundle.settings["xlm-k"]), "xlm-k")
+    loss = read_losses(folder, "xlm-k")
+    arms = read_summary(folder)["arms"]
     probe = {name: arms[name]["xep_seen"]["accuracy"]["mean"] for name in ("mlm", "xlm-k")}
     text = f"loss {loss[0]:.2f} to {loss[-1]:.2f}; XEP `mlm` {probe['mlm']:.1f}, `xlm-k` {probe['xlm-k']:.1f}"
     if bundle.size == "full":
-        need(loss[-1] < loss[0], f"the loss does not decrease: {text}")
-        need(probe["xlm-k"] > probe["mlm"], text)
+        require(loss[-1] < loss[0], f"the loss does not decrease: {text}")
+        require(probe["xlm-k"] > probe["mlm"], text)
     return text
 
 
@@ -392,11 +389,11 @@ def check_two_pass(bundle):
     settings, runs = bundle.settings["xlm-k-losses"], []
     for rows in MICRO_BATCH[bundle.size]:
         folder = bundle.out / f"xlm-k-{rows}"
-        bundle.run(bundle.recipe("xlm-k", folder, settings, [f"micro_batch={rows}"]), folder.name)
-        runs.append(losses(folder, "xlm-k"))
-    need(len(runs[0]) == len(runs[1]) > 0, "different numbers of steps")
+        bundle.run(bundle.recipe_command("xlm-k", folder, settings, [f"micro_batch={rows}"]), folder.name)
+        runs.append(read_losses(folder, "xlm-k"))
+    require(len(runs[0]) == len(runs[1]) > 0, "different numbers of steps")
     difference = max(abs(a - b) / max(abs(a), 1.0) for a, b in zip(*runs))
-    need(difference <= LOSS_ROUNDING, f"losses: relative difference {difference:.1e}")
+    require(difference <= LOSS_ROUNDING, f"losses: relative difference {difference:.1e}")
     return f"{len(runs[0])} steps, whole batches and parts: relative difference of losses {difference:.1e}"
 
 
@@ -405,54 +402,54 @@ def check_half_xlm_k(bundle):
     settings, first_losses = bundle.settings["xlm-k-losses"], {}
     for precision in ["f32", "bf16", "f16"][: 3 if bundle.device == "cuda" else 2]:
         folder = bundle.out / f"xlm-k-{precision}"
-        command = bundle.recipe("xlm-k", folder, settings, [f'run.precision="{precision}"'])
+        command = bundle.recipe_command("xlm-k", folder, settings, [f'run.precision="{precision}"'])
         bundle.run(command, folder.name)
-        first_losses[precision] = losses(folder, "xlm-k")[0]
+        first_losses[precision] = read_losses(folder, "xlm-k")[0]
     text = ", ".join(f"`{name}` {value:.4f}" for name, value in first_losses.items())
     difference = max(abs(value / first_losses["f32"] - 1) for value in first_losses.values())
-    need(difference <= HALF_ROUNDING, f"first losses: {text}")
+    require(difference <= HALF_ROUNDING, f"first losses: {text}")
     return f"first losses: {text}"
 
 
 def check_against_cpu(bundle):
-    """Compares losses and gradient norms with the CPU: plain, with activation checkpointing, and with micro-batches."""
+    """Compares losses and gradient norms with the CPU, first without and then with activation checkpointing and micro-batches."""
     steps = COMPARED_STEPS[bundle.size]
     more = ["--set", f"training.steps={steps}", "--set", "training.log_steps=1"]
     parts = ["--set", "run.activation_checkpointing=true", "--set", "training.micro_batch=1"]
     runs = {
-        "cpu": answer_questions(bundle, "f32", "cpu", more),
-        "device": answer_questions(bundle, "f32", "device", more),
-        "parts": answer_questions(bundle, "f32", "parts", [*more, *parts]),
+        "cpu": train_reader(bundle, "f32", "cpu", more),
+        "device": train_reader(bundle, "f32", "device", more),
+        "parts": train_reader(bundle, "f32", "parts", [*more, *parts]),
     }
-    metrics = {name: steps_of(folder) for name, folder in runs.items()}
-    need(all(len(lines) == steps for lines in metrics.values()), "different numbers of steps")
+    metrics = {name: read_steps(folder) for name, folder in runs.items()}
+    require(all(len(lines) == steps for lines in metrics.values()), "different numbers of steps")
     difference = 0.0
     for name in ("device", "parts"):
         for step, cpu_step in zip(metrics[name], metrics["cpu"]):
             for key in ("loss", "grad_norm"):
                 difference = max(difference, abs(step[key] / cpu_step[key] - 1))
     text = f"{steps} steps, relative difference of losses and gradient norms {difference:.1e}"
-    need(difference <= LOSS_ROUNDING, text)
+    require(difference <= LOSS_ROUNDING, text)
     return text
 
 
 def check_mixmrc(bundle):
     folder = bundle.out / "mixmrc"
-    bundle.run(bundle.recipe("mixmrc-lakm", folder, bundle.settings["mixmrc-lakm"]), "mixmrc")
-    arms = summary(folder)["arms"]
+    bundle.run(bundle.recipe_command("mixmrc-lakm", folder, bundle.settings["mixmrc-lakm"]), "mixmrc")
+    arms = read_summary(folder)["arms"]
     pairs = {name: arms[name]["off_diagonal"]["f1"] for name in ("baseline", "mixmrc")}
     text = ", ".join(f"`{name}` {value:.1f}" for name, value in pairs.items())
     if bundle.size == "full":
-        need(pairs["mixmrc"] > pairs["baseline"], f"F1 in pairs of two languages: {text}")
+        require(pairs["mixmrc"] > pairs["baseline"], f"F1 in pairs of two languages: {text}")
     return f"F1 in pairs of two languages: {text}"
 
 
 def check_good_to_best(bundle):
     folder = bundle.out / "good-to-best"
     bundle.run(
-        bundle.recipe("good-to-best", folder, bundle.settings["good-to-best"]), "good-to-best"
+        bundle.recipe_command("good-to-best", folder, bundle.settings["good-to-best"]), "good-to-best"
     )
-    arms = summary(folder)["arms"]
+    arms = read_summary(folder)["arms"]
     exact = {
         name: arms[name]["sets"]["XQuAD"]["scores"]["average"]["em"]
         for name in ("plain", "hl", "hl+aa-cl")
@@ -462,7 +459,7 @@ def check_good_to_best(bundle):
 
 
 def check_question_answering(bundle):
-    scores = summary(answer_questions(bundle, "f32"))["scores"][0]["score"]
+    scores = read_summary(train_reader(bundle, "f32"))["scores"][0]["score"]
     return f"XQuAD en to de: F1 {scores['f1']:.1f}, exact match {scores['exact_match']:.1f}"
 
 
@@ -470,32 +467,32 @@ def check_precision(bundle):
     """Compares losses in float32, bfloat16 and, on a GPU, float16, which has a loss scale."""
     texts = []
     one_step = ["--set", "training.steps=1"]
-    (full,) = steps_of(answer_questions(bundle, "f32", "first", one_step))
+    (full,) = read_steps(train_reader(bundle, "f32", "first", one_step))
     for precision in ["bf16", "f16"][: 2 if bundle.device == "cuda" else 1]:
-        (half,) = steps_of(answer_questions(bundle, precision, "first", one_step))
+        (half,) = read_steps(train_reader(bundle, precision, "first", one_step))
         difference = abs(half["loss"] / full["loss"] - 1)
-        need(difference <= HALF_ROUNDING, f"`{precision}`: relative difference of the first loss {difference:.1e}")
-        folder = answer_questions(bundle, precision)
-        lines = steps_of(folder)
+        require(difference <= HALF_ROUNDING, f"`{precision}`: relative difference of the first loss {difference:.1e}")
+        folder = train_reader(bundle, precision)
+        lines = read_steps(folder)
         first, last = lines[0]["loss"], lines[-1]["loss"]
         text = f"`{precision}` loss {first:.2f} to {last:.2f}"
-        need(("loss_scale" in lines[-1]) == (precision == "f16"), f"{text}: loss_scale")
-        need(lines[-1].get("loss_scale", 2) > 1, f"{text}: the loss scale decreased to 1")
+        require(("loss_scale" in lines[-1]) == (precision == "f16"), f"{text}: loss_scale")
+        require(lines[-1].get("loss_scale", 2) > 1, f"{text}: the loss scale decreased to 1")
         if bundle.size == "full":
-            need(last < first, f"the loss does not decrease: {text}")
-        texts.append(f"{text}, F1 {summary(folder)['scores'][0]['score']['f1']:.1f}")
+            require(last < first, f"the loss does not decrease: {text}")
+        texts.append(f"{text}, F1 {read_summary(folder)['scores'][0]['score']['f1']:.1f}")
     return "; ".join(texts)
 
 
-def steps_of(folder):
+def read_steps(folder):
     """Returns the lines of the only metrics.jsonl below a folder."""
     (path,) = folder.glob("**/metrics.jsonl")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    need(lines, f"{path}: no steps")
+    require(lines, f"{path}: no steps")
     return lines
 
 
-def answer_questions(bundle, precision, name="", more=()):
+def train_reader(bundle, precision, name="", more=()):
     """Runs `polyqa train` and returns its run folder. A run with a name is not evaluated; `cpu` runs on the CPU."""
     evaluation = [] if name else ["--dev", "data/xquad/xquad.de.json", "--language", "de"]
     folder = bundle.out / "-".join(filter(None, ["question-answering", name, precision]))
@@ -524,7 +521,7 @@ def answer_questions(bundle, precision, name="", more=()):
     return folder
 
 
-def summary(folder):
+def read_summary(folder):
     return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
 
 
@@ -534,32 +531,32 @@ def without_times(value):
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
-def losses(folder, arm):
+def read_losses(folder, arm):
     """Returns the losses of an arm's pre-training, including steps that the loss scaler skipped."""
     (path,) = folder.glob(f"seed-0/{arm}/**/pretrain/metrics.jsonl")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in lines:
-        need(line["loss"] is not None, f"{path}: step {line['step']} has no finite loss")
+        require(line["loss"] is not None, f"{path}: step {line['step']} has no finite loss")
     return [line["loss"] for line in lines]
 
 
-def encoder(bundle, name, more):
+def encoder_command(bundle, name, more):
     command = ["bin/encoder", "--tokenizer", "data/base", "--data", "data/xquad"]
     return [*command, "--out", str(bundle.out / name), *more]
 
 
 def measure_speed(bundle, length, batch, more=()):
-    """Measures an entry of SPEED without concurrent checks; `more` may be `--inference`."""
+    """Measures the speed for an entry of SPEED_SIZES without concurrent checks; `more` may be `--inference`."""
     peer = ["--peer", "encoder_peer.py", "--python", sys.executable]
     transformers = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
     if transformers.returncode != 0:
         peer = ["--except", "transformers"]
     name = "".join([f"speed-{length}-{batch}", *more])
     if bundle.device == "cpu":
-        bundle.run(encoder(bundle, name, [*peer, *more, "--quick"]), name)
+        bundle.run(encoder_command(bundle, name, [*peer, *more, "--quick"]), name)
         return "a step of a tiny model, not a measurement"
     size = ["--length", str(length), "--batch", str(batch), "--steps", "20", "--rounds", "1"]
-    bundle.run(encoder(bundle, name, [*peer, *more, *size, "--device", bundle.device]), name)
+    bundle.run(encoder_command(bundle, name, [*peer, *more, *size, "--device", bundle.device]), name)
     text = (bundle.out / f"{name}.log").read_text(encoding="utf-8")
     table = [line for line in text.splitlines() if line.startswith("|")]
     return "\n".join([f"{batch} windows of up to {length} tokens:", "", *table])
@@ -572,10 +569,10 @@ def measure_profile(bundle, length, batch):
     more = [*size, "--device", bundle.device]
     if bundle.device == "cpu":
         more = ["--quick", "--only", "bfloat16"]
-    command = encoder(bundle, name, ["--profile", "--except", "transformers", *more])
+    command = encoder_command(bundle, name, ["--profile", "--except", "transformers", *more])
     bundle.run(command, name, unwanted=[])
     traces = sorted((bundle.out / name).glob("encoder_*.trace.json"))
-    need(traces, "no profiles")
+    require(traces, "no profiles")
     return f"{name}/encoder_*.trace.json, {len(traces)} steps"
 
 
@@ -619,7 +616,7 @@ def is_selected(name, only):
 
 def measurements(bundle):
     """Returns the measurements, which run sequentially after all checks."""
-    sizes = SPEED[:1] if bundle.device == "cpu" else SPEED
+    sizes = SPEED_SIZES[:1] if bundle.device == "cpu" else SPEED_SIZES
 
     def by_size(title, measure):
         return [
@@ -635,7 +632,7 @@ def measurements(bundle):
     ]
 
 
-def timed(bundle, check):
+def run_timed(bundle, check):
     start = time.monotonic()
     try:
         passed, detail = True, check(bundle)
@@ -655,7 +652,7 @@ def device_name(bundle):
     return platform.processor() or platform.machine()
 
 
-def report(bundle, lines):
+def append_to_report(bundle, lines):
     """Appends to the report immediately, so that the report of an interrupted run has all completed results."""
     text = "\n".join(lines) + "\n"
     with open(bundle.out / "gpu-report.md", "a", encoding="utf-8") as file:
@@ -690,12 +687,12 @@ def main():
         parser.error(f"--only {' '.join(arguments.only)}: no such check")
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
-    # The checks share one GPU, and CPU time limits them. Tiny steps use one core each.
+    # The checks share one GPU; their speed depends mostly on the CPU. Tiny steps use one core each.
     cores = os.cpu_count() or 2
     jobs = arguments.jobs or max(1, min(len(checks), cores if arguments.cpu else cores // 2))
     start = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        results = list(pool.map(lambda entry: timed(bundle, entry[1]), checks))
+        results = list(pool.map(lambda entry: run_timed(bundle, entry[1]), checks))
     date = datetime.date.today().isoformat()
     lines = [
         f"{date}, {device_name(bundle) if results[0][0] else 'no GPU found'}, libtorch 2.11.0, {jobs} concurrent checks,",
@@ -710,12 +707,12 @@ def main():
         lines.append(
             f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |"
         )
-    report(bundle, lines)
+    append_to_report(bundle, lines)
     for name, measure in measured:
-        passed, detail, seconds = timed(bundle, measure)
+        passed, detail, seconds = run_timed(bundle, measure)
         results.append((passed, detail, seconds))
         lines = f"{name.capitalize()}: {detail}" if passed else f"**FAILED**: {name}: {detail}"
-        report(bundle, ["", lines])
+        append_to_report(bundle, ["", lines])
     sys.exit(0 if all(passed for passed, _, _ in results) else 1)
 
 

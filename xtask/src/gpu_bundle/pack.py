@@ -22,13 +22,13 @@ def main():
     with open(partial, "wb") as file:
         with lzma.open(file, "wb", filters=filters) as packed:
             with tarfile.open(fileobj=packed, mode="w") as tar:
-                tar.add(folder, arcname=folder.name, filter=without_outputs)
+                tar.add(folder, arcname=folder.name, filter=exclude_outputs)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, archive)
 
 
-def without_outputs(member):
+def exclude_outputs(member):
     """Excludes the outputs of the checks, and removes owners and times."""
     parts = Path(member.name).parts
     if len(parts) > 1 and parts[1] == "out":

@@ -1,7 +1,7 @@
 """Runs the recipes on the pretrained encoder, in parallel on one GPU: recipes.py [--seconds N] [--jobs N] [--out FOLDER]
 
 Every recipe runs on all four folds of XQuAD with one seed, then with two, then with three; `xlm-k` has no folds. After the
-given time no run is started, and running ones are stopped. Each run prints a line when it ends. FOLDER contains the run
+given time, no run is started, and unfinished runs are stopped. Each run prints a line when it ends. FOLDER contains the run
 folders for `cargo xtask readme --table`.
 """
 
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FOLDS = [1, 2, 3, 4]
-# Recipe, short name, options of `demo-data xquad-split`; None has no folds.
+# Recipe, short name, options of `demo-data xquad-split`; None: the recipe has no folds.
 RECIPES = [
     ("xlm-k", "xlm-k", None),
     ("bridging-gap", "gap", " --languages en,es,vi,zh"),
@@ -24,7 +24,7 @@ RECIPES = [
 SEEDS = [1, 2, 3]
 
 
-def command(recipe, out, split, fold, seeds, options):
+def recipe_command(recipe, out, split, fold, seeds, options):
     words = [f"bin/{recipe}", f"examples/{recipe}/pretrained.toml", "--prepare", "--out", str(out), "--seeds", str(seeds)]
     settings = [f'run.device="{options.device}"', "run.threads=1", *options.set]
     if split is not None:
@@ -38,11 +38,11 @@ def command(recipe, out, split, fold, seeds, options):
     return words
 
 
-def prepare(chains, options):
+def prepare(fold_runs, options):
     """Prepares the data folders of the runs, each folder once and after the folders that it depends on."""
     commands = []
-    for recipe, _, split, fold in chains:
-        show = [*command(recipe, options.out / "none", split, fold, 1, options), "--show"]
+    for recipe, _, split, fold in fold_runs:
+        show = [*recipe_command(recipe, options.out / "none", split, fold, 1, options), "--show"]
         shown = subprocess.run(show, capture_output=True, text=True)
         if shown.returncode != 0:
             print(shown.stderr.strip(), flush=True)
@@ -56,14 +56,14 @@ def prepare(chains, options):
         if done.returncode != 0:
             print(f"{line}\n  {done.stderr.strip()[-300:]}", flush=True)
 
-    def folders(line):
+    def find_folders(line):
         """Returns the output folder of a command, and its input folders."""
         inputs, _, output = line.rpartition(" --out ")
         return output, [word.split("/")[2] for word in inputs.split() if word.startswith("target/prepared/")]
 
-    pending = [line for line in commands if not Path(folders(line)[0]).exists()]
+    pending = [line for line in commands if not Path(find_folders(line)[0]).exists()]
     while pending:
-        ready = [line for line in pending if all(Path("target/prepared", name).exists() for name in folders(line)[1])]
+        ready = [line for line in pending if all(Path("target/prepared", name).exists() for name in find_folders(line)[1])]
         if not ready:
             break
         with ThreadPoolExecutor(options.jobs) as pool:
@@ -88,9 +88,9 @@ def main():
     remaining = lambda: options.seconds - (time.monotonic() - start)
     failed = []
 
-    def run(chain):
+    def run(fold_run):
         """Runs one fold of a recipe, with an increasing number of seeds in one folder."""
-        recipe, short, split, fold = chain
+        recipe, short, split, fold = fold_run
         name = short if fold is None else f"{short}-{fold}"
         for seeds in SEEDS[: options.seeds]:
             if remaining() < 20:
@@ -98,7 +98,7 @@ def main():
             began = time.monotonic()
             with open(options.out / f"{name}.log", "a", encoding="utf-8") as log:
                 child = subprocess.Popen(
-                    command(recipe, options.out / name, split, fold, seeds, options),
+                    recipe_command(recipe, options.out / name, split, fold, seeds, options),
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 )
                 try:
@@ -115,15 +115,15 @@ def main():
                 print("  " + "\n  ".join(line[:300] for line in last), flush=True)
                 return
 
-    chains = [
+    fold_runs = [
         (recipe, short, split, fold)
         for recipe, short, split in RECIPES
         if options.only is None or recipe in options.only
         for fold in (FOLDS if split is not None else [None])
     ]
-    prepare(chains, options)
+    prepare(fold_runs, options)
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(run, chains))
+        list(pool.map(run, fold_runs))
     print(f"{time.monotonic() - start:.0f} s in total, {os.cpu_count()} cores", flush=True)
     sys.exit(1 if failed else 0)
 

@@ -13,7 +13,7 @@ use std::path::Path;
 type TensorSpec = (String, String, Vec<usize>);
 
 /// Returns all tensors of the encoder.
-fn tensors(file: &Q4File) -> Vec<TensorSpec> {
+fn tensor_specs(file: &Q4File) -> Vec<TensorSpec> {
     let sizes = file.sizes;
     let (hidden, inner) = (sizes.hidden_size, sizes.intermediate_size);
     let mut tensors: Vec<TensorSpec> = Vec::new();
@@ -121,9 +121,9 @@ impl View for LazyTensor<'_> {
 
 /// Writes the folder, which must not exist.
 pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -> Result<()> {
-    let tensors = tensors(file);
+    let tensors = tensor_specs(file);
     for (_, stored, shape) in &tensors {
-        file.check(stored, shape.iter().product())?;
+        file.check_tensor(stored, shape.iter().product())?;
     }
     files::write(&folder.join("config.json"), &format!("{:#}\n", config(file)))?;
     let tokenizer_config = format!("{:#}\n", tokenizer_config());
@@ -150,7 +150,7 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
 mod tests {
     use super::*;
     use crate::pretrained::q4_file::Sizes;
-    use crate::pretrained::q4_file::tests::file;
+    use crate::pretrained::q4_file::tests::create_file;
     use safetensors::SafeTensors;
 
     const SIZES: Sizes = Sizes {
@@ -165,8 +165,8 @@ mod tests {
 
     /// Creates a complete encoder with layer matrices and token embeddings in 4 bits.
     fn encoder() -> Q4File {
-        let empty = Q4File::parse(file(SIZES, &[])).unwrap();
-        let all = tensors(&empty);
+        let empty = Q4File::parse(create_file(SIZES, &[])).unwrap();
+        let all = tensor_specs(&empty);
         let stored: Vec<_> = all
             .iter()
             .map(|(_, stored, shape)| {
@@ -176,7 +176,7 @@ mod tests {
                 (stored.as_str(), rounded, weights, vec![0; bytes])
             })
             .collect();
-        Q4File::parse(file(SIZES, &stored)).unwrap()
+        Q4File::parse(create_file(SIZES, &stored)).unwrap()
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
     fn missing_tensors_are_reported_before_writing() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("model");
-        let empty = Q4File::parse(file(SIZES, &[])).unwrap();
+        let empty = Q4File::parse(create_file(SIZES, &[])).unwrap();
         let error = write(&empty, root.path(), "", &folder).unwrap_err().to_string();
         assert_eq!(error, "tensor emb.word is missing");
         assert!(!folder.exists());

@@ -34,7 +34,7 @@ pub struct Sizes {
     pub type_vocab_size: usize,
 }
 
-/// One entry of the directory.
+/// An entry of the directory; each entry describes a tensor.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     rounded: bool,
@@ -55,41 +55,41 @@ impl Q4File {
     pub fn parse(content: Vec<u8>) -> Result<Self> {
         let mut reader = Reader { bytes: &content };
         ensure!(reader.take(MAGIC.len())? == MAGIC, "expected a file that starts with E5S1");
-        let version = reader.size()?;
+        let version = reader.read_size()?;
         ensure!(version == 1, "expected format version 1, found {version}");
         let sizes = Sizes {
-            hidden_size: reader.size()?,
-            num_hidden_layers: reader.size()?,
-            num_attention_heads: reader.size()?,
-            intermediate_size: reader.size()?,
-            vocab_size: reader.size()?,
-            max_position_embeddings: reader.size()?,
-            type_vocab_size: reader.size()?,
+            hidden_size: reader.read_size()?,
+            num_hidden_layers: reader.read_size()?,
+            num_attention_heads: reader.read_size()?,
+            intermediate_size: reader.read_size()?,
+            vocab_size: reader.read_size()?,
+            max_position_embeddings: reader.read_size()?,
+            type_vocab_size: reader.read_size()?,
         };
         // The shortest decimal that rounds to the stored float32 value: 1e-12.
-        let layer_norm_eps = f32::from_le_bytes(reader.array()?).to_string().parse()?;
-        let block = reader.size()?;
+        let layer_norm_eps = f32::from_le_bytes(reader.read_array()?).to_string().parse()?;
+        let block = reader.read_size()?;
         ensure!(block == BLOCK, "expected blocks of {BLOCK} weights, found {block}");
-        let vocabulary_size = reader.size()?;
+        let vocabulary_size = reader.read_size()?;
         reader.take(4 * 4)?;
-        let text_bytes = usize::try_from(u64::from_le_bytes(reader.array()?))?;
+        let text_bytes = usize::try_from(u64::from_le_bytes(reader.read_array()?))?;
         reader.take((2 * vocabulary_size + 1) * 4)?;
         reader.take(text_bytes)?;
-        reader.size()?;
-        let table_bytes = reader.size()?;
+        reader.read_size()?;
+        let table_bytes = reader.read_size()?;
         reader.take(table_bytes)?;
         let mut entries = HashMap::new();
-        for _ in 0..reader.size()? {
-            let length = usize::from(u16::from_le_bytes(reader.array()?));
+        for _ in 0..reader.read_size()? {
+            let length = usize::from(u16::from_le_bytes(reader.read_array()?));
             let name =
                 String::from_utf8(reader.take(length)?.to_vec()).context("a tensor's name")?;
-            let [dtype] = reader.array()?;
+            let [dtype] = reader.read_array()?;
             ensure!(dtype < 2, "tensor {name}: expected dtype 0 or 1, found {dtype}");
             let entry = Entry {
                 rounded: dtype == 1,
-                weights: reader.size()?,
-                offset: usize::try_from(u64::from_le_bytes(reader.array()?))?,
-                bytes: usize::try_from(u64::from_le_bytes(reader.array()?))?,
+                weights: reader.read_size()?,
+                offset: usize::try_from(u64::from_le_bytes(reader.read_array()?))?,
+                bytes: usize::try_from(u64::from_le_bytes(reader.read_array()?))?,
             };
             entries.insert(name, entry);
         }
@@ -97,13 +97,13 @@ impl Q4File {
     }
 
     /// Checks that a tensor exists and has this number of weights.
-    pub fn check(&self, name: &str, weights: usize) -> Result<()> {
+    pub fn check_tensor(&self, name: &str, weights: usize) -> Result<()> {
         let Some(entry) = self.entries.get(name) else { bail!("tensor {name} is missing") };
         let found = entry.weights;
         ensure!(found == weights, "tensor {name}: expected {weights} weights, found {found}");
         let bytes = if entry.rounded { weights.div_ceil(BLOCK) * BLOCK_BYTES } else { weights * 4 };
         ensure!(
-            entry.bytes == bytes && self.stored(entry).is_some(),
+            entry.bytes == bytes && self.stored_bytes(entry).is_some(),
             "tensor {name}: expected {bytes} bytes at {} of a file of {}, found {}",
             entry.offset,
             self.content.len(),
@@ -112,14 +112,14 @@ impl Q4File {
         Ok(())
     }
 
-    fn stored(&self, entry: &Entry) -> Option<&[u8]> {
+    fn stored_bytes(&self, entry: &Entry) -> Option<&[u8]> {
         self.content.get(entry.offset..entry.offset.checked_add(entry.bytes)?)
     }
 
     /// Returns a tensor's weights as little-endian float32; empty for an unknown name.
     pub fn float32_bytes(&self, name: &str) -> Vec<u8> {
         let Some(entry) = self.entries.get(name) else { return Vec::new() };
-        let stored = self.stored(entry).unwrap_or_default();
+        let stored = self.stored_bytes(entry).unwrap_or_default();
         if !entry.rounded {
             return stored.to_vec();
         }
@@ -148,13 +148,13 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    fn read_array<const N: usize>(&mut self) -> Result<[u8; N]> {
         Ok(self.take(N)?.try_into()?)
     }
 
     /// Reads a non-negative integer stored in 4 bytes.
-    fn size(&mut self) -> Result<usize> {
-        Ok(usize::try_from(i32::from_le_bytes(self.array()?))?)
+    fn read_size(&mut self) -> Result<usize> {
+        Ok(usize::try_from(i32::from_le_bytes(self.read_array()?))?)
     }
 }
 
@@ -164,7 +164,7 @@ pub mod tests {
 
     /// Creates a file with these tensors: name, whether rounded to 4 bits, number of weights, and
     /// stored bytes.
-    pub fn file(sizes: Sizes, tensors: &[(&str, bool, usize, Vec<u8>)]) -> Vec<u8> {
+    pub fn create_file(sizes: Sizes, tensors: &[(&str, bool, usize, Vec<u8>)]) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         let int = |value: usize| i32::try_from(value).unwrap().to_le_bytes();
         for value in [
@@ -227,12 +227,12 @@ pub mod tests {
     fn both_dtypes_are_read() {
         let unrounded: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
         let content =
-            file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, unrounded)]);
+            create_file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, unrounded)]);
         let parsed = Q4File::parse(content).unwrap();
         assert_eq!(parsed.sizes, SIZES);
         assert_eq!(parsed.layer_norm_eps, 1e-12);
-        parsed.check("words", 32).unwrap();
-        parsed.check("bias", 2).unwrap();
+        parsed.check_tensor("words", 32).unwrap();
+        parsed.check_tensor("bias", 2).unwrap();
         let floats = |name: &str| -> Vec<f32> {
             let bytes = parsed.float32_bytes(name);
             bytes.chunks(4).map(|chunk| f32::from_le_bytes(chunk.try_into().unwrap())).collect()
@@ -245,16 +245,16 @@ pub mod tests {
 
     #[test]
     fn damaged_files_are_errors_with_the_tensor() {
-        let content = file(SIZES, &[("words", true, 32, block(1.0))]);
+        let content = create_file(SIZES, &[("words", true, 32, block(1.0))]);
         let error = |content: &[u8]| Q4File::parse(content.to_vec()).err().unwrap().to_string();
         assert!(error(b"E5S2").contains("E5S1"));
         assert_eq!(error(&content[..100]), "the file is truncated");
         let parsed = Q4File::parse(content.clone()).unwrap();
-        let error_of = |name, weights| parsed.check(name, weights).unwrap_err().to_string();
+        let error_of = |name, weights| parsed.check_tensor(name, weights).unwrap_err().to_string();
         assert_eq!(error_of("bias", 2), "tensor bias is missing");
         assert_eq!(error_of("words", 64), "tensor words: expected 64 weights, found 32");
         let truncated = Q4File::parse(content[..content.len() - 1].to_vec()).unwrap();
-        let error_of = truncated.check("words", 32).unwrap_err().to_string();
+        let error_of = truncated.check_tensor("words", 32).unwrap_err().to_string();
         assert!(error_of.starts_with("tensor words: expected 18 bytes at "), "{error_of}");
     }
 }

@@ -72,7 +72,7 @@ impl Verdict {
     /// Compares confidence intervals with zero. With at least [`MIN_SEEDS`] seeds, the interval
     /// over seeds and, if available, the interval over items are compared. With fewer seeds, only
     /// the interval over items is compared, and it requires at least [`MIN_ITEMS`] items.
-    fn of(seeds: Estimate, items: Estimate) -> Self {
+    fn decide(seeds: Estimate, items: Estimate) -> Self {
         let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
         let by_items = items.interval;
         let by_items = by_items.filter(|_| by_seeds.is_some() || items.count >= MIN_ITEMS);
@@ -117,7 +117,7 @@ impl Comparison<'_> {
 
     /// Computes the bootstrap interval of the difference over items. Returns `None` unless the
     /// model and the control have the same number of items.
-    fn over_items(&self) -> Option<(f64, f64)> {
+    fn interval_over_items(&self) -> Option<(f64, f64)> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
         let pairs = number.items.iter().zip(&control.items);
@@ -132,7 +132,7 @@ impl Comparison<'_> {
         let effect = MeanInterval::of(differences);
         let Self(number, control) = self;
         let items = number.items.len();
-        let over_items = self.over_items();
+        let over_items = self.interval_over_items();
         let seeds_estimate = Estimate { count: seeds, interval: effect.interval() };
         let items_estimate = Estimate { count: items, interval: over_items };
         let range = |(low, high): (f64, f64)| format!("[{}, {}]", signed(low), signed(high));
@@ -146,7 +146,7 @@ impl Comparison<'_> {
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             intervals.join("; "),
-            Verdict::of(seeds_estimate, items_estimate).name().to_owned(),
+            Verdict::decide(seeds_estimate, items_estimate).name().to_owned(),
         ])
     }
 }
@@ -160,7 +160,7 @@ fn signed(value: f64) -> String {
 type Runs = BTreeMap<String, Vec<Measured>>;
 
 /// Reads the claims and the results of their runs.
-fn read(root: &Path) -> Result<(Vec<Claim>, Runs)> {
+fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     let text = crate::files::read(&root.join(CLAIMS))?;
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs = Runs::new();
@@ -178,7 +178,7 @@ fn read(root: &Path) -> Result<(Vec<Claim>, Runs)> {
 /// Formats all claims: a heading for each paper, and a table for each encoder. Claims of one paper
 /// and encoder are consecutive in the file.
 pub fn tables(root: &Path) -> Result<String> {
-    let (claims, runs) = read(root)?;
+    let (claims, runs) = read_claims(root)?;
     let mut text = String::new();
     for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
         for (index, group) in paper.chunk_by(|one, next| one.encoder == next.encoder).enumerate() {
@@ -186,14 +186,14 @@ pub fn tables(root: &Path) -> Result<String> {
             if index == 0 {
                 text += &format!("### {paper}\n\n");
             }
-            text += &format!("Encoder: {encoder}\n\n{}\n", table(group, &runs)?);
+            text += &format!("Encoder: {encoder}\n\n{}\n", claims_table(group, &runs)?);
         }
     }
     Ok(text)
 }
 
 /// Returns a table with a row for each claim.
-fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
+fn claims_table(claims: &[Claim], runs: &Runs) -> Result<Table> {
     let columns = ["control", "metric, setting; data", "effect", "95 % intervals", "verdict"];
     let mut table = Table::new("claim", columns).with_text_columns(&columns);
     for claim in claims {
@@ -248,7 +248,7 @@ mod tests {
         ] {
             let [by_seeds, by_items] =
                 [seeds, items].map(|(count, interval)| Estimate { count, interval });
-            assert_eq!(Verdict::of(by_seeds, by_items), expected, "{seeds:?} {items:?}");
+            assert_eq!(Verdict::decide(by_seeds, by_items), expected, "{seeds:?} {items:?}");
         }
     }
 
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn every_stored_run_has_the_claimed_numbers() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let (claims, runs) = read(root).unwrap();
+        let (claims, runs) = read_claims(root).unwrap();
         let text = tables(root).unwrap();
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let is_header = |row: &&str| row.starts_with("| claim |") || row.starts_with("|---");

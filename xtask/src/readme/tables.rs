@@ -36,13 +36,13 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
     let numbers = numbers.collect::<Result<Vec<_>>>()?;
     let numbers = match run.contains('+') {
-        true => combined_seeds(&numbers),
-        false => pooled_items(&numbers),
+        true => combine_seeds(&numbers),
+        false => pool_items(&numbers),
     };
     let numbers = numbers.with_context(|| run.to_owned())?;
     let table = match runs.as_slice() {
         [run] => files::read(&run.join("table.md"))?,
-        _ => format!("{}\n{INTERVAL_LEGEND}\n", table_of(&numbers)),
+        _ => format!("{}\n{INTERVAL_LEGEND}\n", create_table(&numbers)),
     };
     files::write(&folder.join(format!("{name}.md")), &table)?;
     Measured::write(folder.join(format!("{name}.jsonl")), &numbers)?;
@@ -51,11 +51,11 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
 }
 
 /// Returns the fields that identify a result within its run.
-fn name(result: &Measured) -> [String; 4] {
+fn key(result: &Measured) -> [String; 4] {
     [&result.model, &result.setting, &result.language, &result.metric].map(String::clone)
 }
 
-/// Returns from each run the result with the [`name`] of `number`. It is an error if a run has no
+/// Returns from each run the result with the [`key`] of `number`. It is an error if a run has no
 /// such result, or `is_comparable` is false for it.
 fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
@@ -63,23 +63,23 @@ fn numbers_of_runs<'r>(
     is_comparable: impl Fn(&Measured) -> bool,
 ) -> Result<Vec<&'r Measured>> {
     let results = runs.iter().map(|run| {
-        let result = run.iter().find(|result| name(result) == name(number));
+        let result = run.iter().find(|result| key(result) == key(number));
         result.filter(|result| is_comparable(result))
     });
     let results: Option<Vec<&Measured>> = results.collect();
     results.with_context(|| {
-        format!("{:?}: not in every run with the same number of seeds and items", name(number))
+        format!("{:?}: not in every run with the same number of seeds and items", key(number))
     })
 }
 
 /// Combines runs that have one seed each. The returned results have all seeds.
-fn combined_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
+fn combine_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
         let is_comparable =
             |result: &Measured| result.seeds.is_empty() && result.items.len() == number.items.len();
         let seed_results = numbers_of_runs(runs, number, is_comparable)?;
-        let [model, setting, language, metric] = name(number);
+        let [model, setting, language, metric] = key(number);
         let seeds: Vec<f64> = seed_results.iter().map(|result| result.value).collect();
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
         let mean = |index: usize| {
@@ -93,7 +93,7 @@ fn combined_seeds(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
 
 /// Combines results of runs that tested different parts of the items; runs are weighted by their
 /// number of items.
-fn pooled_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
+fn pool_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, others)) = runs.split_first() else { return Ok(Vec::new()) };
     if others.is_empty() {
         return Ok(first.clone());
@@ -113,7 +113,7 @@ fn pooled_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
                 .map(|index| mean(&|result| result.seeds.get(index).copied().unwrap_or(f64::NAN)))
                 .collect(),
         };
-        let [model, setting, language, metric] = name(number);
+        let [model, setting, language, metric] = key(number);
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
         Ok(Measured { items, ..combined })
     };
@@ -121,7 +121,7 @@ fn pooled_items(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
 }
 
 /// Creates a table with a row for each model, and a column for each setting and metric.
-fn table_of(numbers: &[Measured]) -> Table {
+fn create_table(numbers: &[Measured]) -> Table {
     let (mut columns, mut models) = (Vec::new(), Vec::new());
     let column = |result: &Measured| format!("{}, {}", result.setting, result.metric);
     let means = || numbers.iter().filter(|number| number.language == MEAN);
@@ -180,7 +180,7 @@ fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
         Some((name, rows)) => (name, Some(rows)),
         None => (selection, None),
     };
-    let table_lines = table(&text, name);
+    let table_lines = find_table(&text, name);
     if table_lines.len() < 3 {
         bail!("{} has no table {name}", path.display());
     }
@@ -192,7 +192,7 @@ fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
 }
 
 /// Returns the lines of the first table under the heading `name`, or with the first cell `name`.
-fn table<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+fn find_table<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
     let mut lines = text.lines().peekable();
     let mut in_section = false;
     while let Some(line) = lines.next() {
@@ -228,23 +228,22 @@ mod tests {
             vec![Measured { items: items.to_vec(), ..number }]
         };
         let runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
-        let combined = pooled_items(&runs).unwrap();
+        let combined = pool_items(&runs).unwrap();
         assert_eq!(combined[0].seeds, [17.5, 18.5]);
         assert_eq!(combined[0].items, [12.0, 15.0, 18.0, 27.0]);
         assert_eq!(combined[0].value, 18.0);
-        assert!(table_of(&combined).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
+        assert!(create_table(&combined).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
         let seed = |value: f64, items: &[f64]| {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
         };
-        let seeds = combined_seeds(&[seed(10.0, &[0.0, 1.0]), seed(14.0, &[1.0, 1.0])]).unwrap();
+        let seeds = combine_seeds(&[seed(10.0, &[0.0, 1.0]), seed(14.0, &[1.0, 1.0])]).unwrap();
         assert_eq!((seeds[0].value, seeds[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
         assert_eq!(seeds[0].items, [0.5, 1.0]);
-        assert!(combined_seeds(&[seed(10.0, &[0.0]), seed(14.0, &[])]).is_err());
-        let error =
-            pooled_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
+        assert!(combine_seeds(&[seed(10.0, &[0.0]), seed(14.0, &[])]).is_err());
+        let error = pool_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
-        assert_eq!(pooled_items(&runs[..1]).unwrap(), runs[0]);
+        assert_eq!(pool_items(&runs[..1]).unwrap(), runs[0]);
     }
 
     const RUN: &str = "| F1 | en |\n|---|---:|\n| a | 1 |\n\n### by language\n\n| | k |\n|---|---|\n\

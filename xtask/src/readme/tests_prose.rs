@@ -13,7 +13,7 @@ const PUBLISHED: &str = "crates/results/data/published.csv";
 
 /// Returns the numbers in the recipes' READMEs that no stored file contains, each with its README.
 fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
-    let published = numbers(&read(&root.join(PUBLISHED))?);
+    let published = decimal_numbers(&read(&root.join(PUBLISHED))?);
     let mut unstored = Vec::new();
     for page in super::tables::pages(root)? {
         let recipe = page.parent().unwrap_or(root);
@@ -23,12 +23,12 @@ fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
             // Values of single seeds and items are excluded, because almost any number is among
             // them.
             let lines = text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
-            stored_numbers.extend(lines.flat_map(numbers));
+            stored_numbers.extend(lines.flat_map(decimal_numbers));
         }
         let stored_numbers: BTreeSet<String> =
-            stored_numbers.iter().flat_map(|number| rounded(number)).collect();
+            stored_numbers.iter().flat_map(|number| rounded_forms(number)).collect();
         let name = page.strip_prefix(root).unwrap_or(&page).display().to_string();
-        let unknown = numbers(&prose(&read(&page)?)).into_iter();
+        let unknown = decimal_numbers(&extract_prose(&read(&page)?)).into_iter();
         unstored.extend(
             unknown.filter(|one| !stored_numbers.contains(one)).map(|one| (name.clone(), one)),
         );
@@ -49,7 +49,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns a page without its tables and code.
-fn prose(page: &str) -> String {
+fn extract_prose(page: &str) -> String {
     let mut text = String::new();
     for (at, part) in page.split("```").enumerate() {
         let lines = part.lines().filter(|line| at % 2 == 0 && !line.trim_start().starts_with('|'));
@@ -60,7 +60,7 @@ fn prose(page: &str) -> String {
 
 /// Returns the numbers with a decimal point in a text, without their signs. Versions and names are
 /// skipped.
-fn numbers(text: &str) -> Vec<String> {
+fn decimal_numbers(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
     let is_decimal = |word: &&str| {
@@ -73,7 +73,7 @@ fn numbers(text: &str) -> Vec<String> {
 
 /// Returns the accepted forms of a stored number on a page: unchanged, or rounded to fewer
 /// decimals.
-fn rounded(number: &str) -> Vec<String> {
+fn rounded_forms(number: &str) -> Vec<String> {
     let decimals = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();
     let shorter_forms = (1..decimals).map(|fewer| format!("{value:.fewer$}"));
@@ -91,6 +91,6 @@ fn every_number_in_the_prose_is_stored() {
 fn tables_code_and_names_are_not_prose() {
     let page =
         "F1 12.3 (v1.2.3, `0.5`).\n| 9.9 |\n```sh\nx 8.8\n```\n+1.5 to −0.5; ModernBERT2.0\n";
-    assert_eq!(numbers(&prose(page)), ["12.3", "1.5", "0.5"]);
-    assert_eq!(rounded("12.345"), ["12.3", "12.35", "12.345"]);
+    assert_eq!(decimal_numbers(&extract_prose(page)), ["12.3", "1.5", "0.5"]);
+    assert_eq!(rounded_forms("12.345"), ["12.3", "12.35", "12.345"]);
 }

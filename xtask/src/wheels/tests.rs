@@ -16,7 +16,7 @@ fn an_interrupted_download_is_resumed() {
     let wheel = smallest_wheel();
     let (complete, partial) =
         (cache.path().join(wheel.file_name()), partial_path(cache.path(), wheel));
-    assert_eq!(state(cache.path(), wheel), CacheState::Missing);
+    assert_eq!(cache_state(cache.path(), wheel), CacheState::Missing);
     for (size, expected) in [
         (0, CacheState::Missing),
         (1, CacheState::Partial(1)),
@@ -24,12 +24,12 @@ fn an_interrupted_download_is_resumed() {
         (wheel.size + 1, CacheState::Missing),
     ] {
         create_file(&partial, size);
-        assert_eq!(state(cache.path(), wheel), expected, "{size} bytes");
+        assert_eq!(cache_state(cache.path(), wheel), expected, "{size} bytes");
     }
     create_file(&complete, wheel.size - 1);
-    assert_eq!(state(cache.path(), wheel), CacheState::Missing, "a short file is not the wheel");
+    assert_eq!(cache_state(cache.path(), wheel), CacheState::Missing, "a short file");
     create_file(&complete, wheel.size);
-    assert_eq!(state(cache.path(), wheel), CacheState::Complete);
+    assert_eq!(cache_state(cache.path(), wheel), CacheState::Complete);
 }
 
 #[test]

@@ -45,12 +45,12 @@ pub fn create(options: &Options) -> Result<Batches> {
     Ok(batches)
 }
 
-fn select_window(windows_by_language: &[Vec<Window>], turn: usize) -> Result<Row> {
+fn select_window(windows_by_language: &[Vec<Window>], row: usize) -> Result<Row> {
     let language_windows =
-        windows_by_language.get(turn % windows_by_language.len().max(1)).context("no languages")?;
+        windows_by_language.get(row % windows_by_language.len().max(1)).context("no languages")?;
     // The stride 577 is prime, so in practice it has no common factor with the number of windows.
     let window =
-        language_windows.get(turn * 577 % language_windows.len().max(1)).context("no windows")?;
+        language_windows.get(row * 577 % language_windows.len().max(1)).context("no windows")?;
     let position = |index: Option<usize>| i64::try_from(index.unwrap_or(0));
     Ok(Row {
         ids: window.input_ids.clone(),
@@ -65,7 +65,7 @@ fn select_window(windows_by_language: &[Vec<Window>], turn: usize) -> Result<Row
 /// The count includes the matmuls with the layers' weights, and the two matmuls of attention (of
 /// queries and keys, and of probabilities and values). For DeBERTa, matmuls with distance
 /// embeddings are counted as if every pair of tokens had a separate embedding.
-pub fn flop(batch: &[Row], options: &Options) -> f64 {
+pub fn count_flop(batch: &[Row], options: &Options) -> f64 {
     let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
     // Number of weights of a layer in units of hidden², share of layers with global attention, and
     // number of matmuls that involve each pair of a token and an attended token.
@@ -86,6 +86,6 @@ pub fn flop(batch: &[Row], options: &Options) -> f64 {
 }
 
 /// Counts the tokens that are not padding.
-pub fn real_tokens(batch: &[Row]) -> usize {
+pub fn count_real_tokens(batch: &[Row]) -> usize {
     batch.iter().map(|row| row.ids.len()).sum()
 }

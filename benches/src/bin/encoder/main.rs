@@ -154,7 +154,7 @@ fn main() -> ExitCode {
         (options.layers, options.hidden, options.vocab) = (Some(2), 256, Some(8000));
         (options.batch, options.steps, options.rounds) = (2, 1, 1);
     }
-    benches::exit(match &options.child {
+    benches::exit_code(match &options.child {
         Some(file) => step::run(&options, file),
         None => compare(&options),
     })
@@ -162,25 +162,25 @@ fn main() -> ExitCode {
 
 fn compare(options: &Options) -> Result<()> {
     ensure!(options.steps > 0 && options.rounds > 0, "--steps and --rounds must be at least 1");
-    let folder = options.out.clone().unwrap_or_else(benches::folder);
+    let folder = options.out.clone().unwrap_or_else(benches::results_folder);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let file = folder.join("encoder_batches.json");
     let batches = batches::create(options)?;
     atomic_file::write(&file, serde_json::to_vec(&batches)?)?;
     let mut runs = Vec::new();
     for round in 0..options.rounds {
-        for program in programs::selected(options) {
+        for program in programs::select(options) {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
             let program_runs = program.run(options, &file, &folder)?;
             // The run takes many minutes and may be interrupted, so intermediate results are
             // printed.
-            for line in table::lines(&program_runs, &batches, options) {
+            for line in table::create_lines(&program_runs, &batches, options) {
                 eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);
             }
             runs.extend(program_runs);
         }
     }
-    let lines = table::lines(&runs, &batches, options);
+    let lines = table::create_lines(&runs, &batches, options);
     print!("{}", table::markdown(&lines, &batches, options));
     let name = match options.architecture {
         Architecture::XlmRoberta => "encoder",

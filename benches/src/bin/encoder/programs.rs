@@ -56,8 +56,8 @@ enum Scope {
     GpuInference,
 }
 
-/// All programs: name, kind and scope. For inference on a GPU, the baseline converts its parameters
-/// to bfloat16.
+/// All programs: name, kind and scope. With `--inference` and `--bf16`, `encoder_peer.py` converts
+/// its parameters to bfloat16.
 const PROGRAMS: [(&str, Kind, Scope); 11] = [
     ("float32", Kind::Ours("f32"), Scope::All),
     ("bfloat16", Kind::Ours("bf16"), Scope::All),
@@ -94,7 +94,7 @@ pub fn baseline(options: &Options) -> &'static str {
 }
 
 /// Returns the programs that support `options` and match `--only` and `--except`.
-pub fn selected(options: &Options) -> Vec<Program> {
+pub fn select(options: &Options) -> Vec<Program> {
     let matches_any =
         |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let is_selected = |name: &str| {

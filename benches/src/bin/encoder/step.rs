@@ -19,9 +19,9 @@ use crate::{Architecture, Options};
 
 const LORA: &str = "lora";
 
-/// Splits a program's name into the part before the adapter's name (a precision, and `-recompute`
-/// if layers are recomputed) and the name of the adapter that is trained instead of the encoder: a
-/// LoRA of rank 8, or a bottleneck of a sixteenth of the width.
+/// Splits a program's name, such as `f32-lora`, into the part before the adapter (`f32`, or
+/// `f32-recompute` if layers are recomputed) and the adapter. The adapter is trained instead of the
+/// encoder; it is a LoRA of rank 8, or a bottleneck of a sixteenth of the width.
 fn split_adapter(program: &str) -> (&str, Option<&str>) {
     let names = [LORA, "bottleneck"].into_iter();
     let split = names.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();

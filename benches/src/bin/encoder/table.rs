@@ -3,7 +3,7 @@ use benches::median;
 use serde::Serialize;
 
 use crate::Options;
-use crate::batches::{Batches, Row, flop, real_tokens};
+use crate::batches::{Batches, Row, count_flop, count_real_tokens};
 use crate::programs::{Run, baseline};
 
 /// The results of one program.
@@ -26,31 +26,31 @@ pub struct Line {
 }
 
 /// Returns a line for each program, in the order of their first run.
-pub fn lines(runs: &[Run], batches: &Batches, options: &Options) -> Vec<Line> {
+pub fn create_lines(runs: &[Run], batches: &Batches, options: &Options) -> Vec<Line> {
     let mut names: Vec<&str> = Vec::new();
     for run in runs {
         if !names.contains(&run.program.as_str()) {
             names.push(&run.program);
         }
     }
-    names.into_iter().map(|name| line(name, runs, batches, options)).collect()
+    names.into_iter().map(|name| create_line(name, runs, batches, options)).collect()
 }
 
-fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Line {
+fn create_line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Line {
     let reports: Vec<_> =
         runs.iter().filter(|run| run.program == program).map(|run| &run.report).collect();
-    let count_in_batch = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
+    let count_in = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
         batches.get(step).map_or(0.0, |batch| count(batch))
     };
-    let tokens = |step| count_in_batch(step, &|batch| real_tokens(batch) as f64);
+    let tokens = |step| count_in(step, &|batch| count_real_tokens(batch) as f64);
     let rate = |seconds: fn(&crate::programs::Report) -> f64| {
         median(reports.iter().map(|report| tokens(report.step) / seconds(report)).collect())
     };
     let peak = if options.on_gpu() { options.peak_tflops * 1e12 } else { f64::INFINITY };
     let utilisation = |report: &&crate::programs::Report| {
-        // `flop` counts a training step, of which the forward pass is a third.
+        // `count_flop` counts a training step, of which the forward pass is a third.
         let share = if options.inference { 1.0 / 3.0 } else { 1.0 };
-        share * count_in_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
+        share * count_in(report.step, &|batch| count_flop(batch, options)) / report.seconds / peak
     };
     Line {
         program: program.to_owned(),
@@ -68,7 +68,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
 
 /// Formats the table, with ratios to the baseline's line if there is one.
 pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String {
-    let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
+    let tokens: usize = batches.iter().skip(1).map(|batch| count_real_tokens(batch)).sum();
     let positions: usize = batches.iter().skip(1).map(|batch| batch.len() * options.length).sum();
     let share = 100.0 * tokens as f64 / positions.max(1) as f64;
     let gpu_only = |cell: String| if options.on_gpu() { cell } else { String::new() };

@@ -110,7 +110,7 @@ fn offline_resolution_requires_a_cached_model() {
 }
 
 #[test]
-fn the_cache_folder_is_that_of_huggingface_hub() {
+fn the_cache_folder_follows_the_rules_of_huggingface_hub() {
     let home = tempfile::tempdir().unwrap();
     let create_cache = |path: &str| {
         let files = ["config.json", "model.safetensors", "tokenizer.json"];
