@@ -53,7 +53,7 @@ pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Re
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
         processor: proc_value("/proc/cpuinfo", "model name").or(stored.processor),
-        gpus: if uses_gpu { gpus() } else { BTreeSet::new() },
+        gpus: if uses_gpu { read_gpu_models() } else { BTreeSet::new() },
         peak_memory_bytes: peak_memory().max(stored.peak_memory_bytes),
         peak_device_bytes: device_bytes.max(stored.peak_device_bytes),
     };
@@ -75,7 +75,7 @@ fn peak_memory() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-fn gpus() -> BTreeSet<String> {
+fn read_gpu_models() -> BTreeSet<String> {
     let entries = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| proc_value(entry.path().join("information").to_str()?, "Model"))
