@@ -60,12 +60,8 @@ pub(crate) fn list_files(key: &str, input: &Input) -> Result<Vec<(Option<String>
         return Ok(vec![(None, folder.clone())]);
     }
     if let Some(manifest) = Manifest::read(folder)? {
-        let mut named_files = Vec::new();
-        for name in manifest.files.into_keys() {
-            let path = folder.join(&name);
-            named_files.push((Some(name), path));
-        }
-        return Ok(named_files);
+        let named_file = |name: String| (Some(name.clone()), folder.join(name));
+        return Ok(manifest.files.into_keys().map(named_file).collect());
     }
     let mut named_files = Vec::new();
     add_files(key, input, folder, "", &mut named_files)?;

@@ -45,9 +45,7 @@ impl PrepareStep {
         let mut words = self.command.split_whitespace();
         let name = words.next().unwrap_or_default();
         let failure = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
-        let status =
-            Command::new(find_program(name)).args(words).args(["--out", &self.folder]).status();
-        match status {
+        match Command::new(find_program(name)).args(words).args(["--out", &self.folder]).status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(failure(format!("`{}` ended with {status}", self.command_line()))),
             Err(error) => Err(failure(format!(

@@ -24,7 +24,7 @@ impl StepLog {
     }
 
     /// Returns the path of `metrics.jsonl`.
-    pub(crate) fn metrics(&self) -> &Path {
+    pub(crate) fn metrics_path(&self) -> &Path {
         self.metrics.path()
     }
 

@@ -253,7 +253,7 @@ bool polyqa_int8_is_fast() { return has_vnni(); }
 bool polyqa_bf16_is_fast() { return has_capability("avx512_bf16"); }
 bool polyqa_has_amx() { return has_capability("amx_bf16") && has_capability("amx_tile"); }
 
-// weight [O, I] float32 to packed [panels, I / 4, 64, 4] uint8 and scales [panels * 64] float32.
+// Converts a weight [O, I] float32 to packed [panels, I / 4, 64, 4] uint8 and scales [panels * 64] float32.
 int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(weight->is_cpu() && weight->scalar_type() == at::kFloat && weight->dim() == 2 && weight->numel() > 0,
@@ -281,7 +281,7 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
   });
 }
 
-// x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`, else float32; `bias` is [panels * 64]. `portable`
+// Maps x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`, else float32; `bias` is [panels * 64]. `portable`
 // disables AVX-512 instructions.
 int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scales, const Tensor* bias, int64_t outputs,
                        bool gelu, bool half, bool portable, Tensor** out, char** error) {
