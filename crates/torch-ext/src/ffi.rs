@@ -191,7 +191,7 @@ unsafe extern "C" {
         bias: RawTensor,
         outputs: i64,
         gelu: bool,
-        half: bool,
+        to_bf16: bool,
         portable: bool,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
