@@ -337,8 +337,8 @@ impl ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Gathers rows of integers on every rank. Row k of the result is the row k that rank k mod
-    /// size passes; the row k that any other rank passes is ignored.
+    /// Gathers rows of integers on every rank. Row k of the result is row k of the list that rank k
+    /// mod size passes. Row k of all other lists is ignored.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank passes

@@ -29,7 +29,7 @@ pub struct CoverageScore {
 
 /// Separation of correct and incorrect names by predictions, in percent.
 ///
-/// Counts include every judged name, even if several names of an entity are equal after
+/// Counts of names include every judged name, even if several names of an entity are equal after
 /// normalisation. Only `incorrect_share` counts such names once.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionScore {
