@@ -52,7 +52,7 @@ fn main() -> std::io::Result<()> {
         .include("src/shim")
         .include(include.join("torch/csrc/api/include"))
         .include(&include)
-        .files(units()?)
+        .files(write_units()?)
         .compile("polyqa_torch_ext");
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
@@ -60,9 +60,9 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes a C++ file for each entry of [`UNITS`], which includes the entry's source files, and
-/// returns the paths.
-fn units() -> std::io::Result<Vec<PathBuf>> {
+/// For each entry of [`UNITS`], writes a C++ file that includes the entry's source files. Returns
+/// the paths of the written files.
+fn write_units() -> std::io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let write = |names: &&[&str]| {
         let file = folder.join(format!("unit_{}.cpp", names.join("_")));

@@ -54,18 +54,14 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
 
 /// The files of an input, sorted by their names relative to the input. If the input is a single
 /// file, the name is `None`.
-pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
+pub(crate) fn list_files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
     let folder = &input.path;
     if !folder.is_dir() {
         return Ok(vec![(None, folder.clone())]);
     }
     if let Some(manifest) = Manifest::read(folder)? {
-        let mut named_files = Vec::new();
-        for name in manifest.files.into_keys() {
-            let path = folder.join(&name);
-            named_files.push((Some(name), path));
-        }
-        return Ok(named_files);
+        let named_file = |name: String| (Some(name.clone()), folder.join(name));
+        return Ok(manifest.files.into_keys().map(named_file).collect());
     }
     let mut named_files = Vec::new();
     add_files(key, input, folder, "", &mut named_files)?;
@@ -161,14 +157,14 @@ mod tests {
         }
         std::fs::create_dir(folder.path().join("below.tsv")).unwrap();
         let names = |input: &Input| -> Vec<String> {
-            let files = files("data.kg", input).unwrap();
+            let files = list_files("data.kg", input).unwrap();
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
         assert_eq!(names(&input::<TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
         let all_files = input::<AllFiles>(folder.path().into());
         assert_eq!(names(&all_files), ["a.tsv", "b.tsv", "notes.txt"]);
         let subfolder = folder.path().join("below.tsv");
-        let error = files("data.kg", &input(TsvFolder::from(subfolder))).unwrap_err();
+        let error = list_files("data.kg", &input(TsvFolder::from(subfolder))).unwrap_err();
         assert!(error.to_string().contains("holds no *.tsv"), "{error}");
     }
 
@@ -181,7 +177,7 @@ mod tests {
             std::fs::write(path, name).unwrap();
         };
         let names = || -> Vec<String> {
-            let files = files("model.path", &input(ModelFolder::from(folder.path()))).unwrap();
+            let files = list_files("model.path", &input(ModelFolder::from(folder.path()))).unwrap();
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
         let adapter_files = ["adapters/ep/adapter.safetensors", "adapters/ep/adapter_config.json"];
@@ -214,7 +210,7 @@ mod tests {
         std::fs::write(path_of("a.tsv"), "a").unwrap();
         let input = input::<TsvFiles>(folder.path().into());
         let assert_rejected = |path: &Path, expected: &str| {
-            let error = files("data.kg", &input).unwrap_err().to_string();
+            let error = list_files("data.kg", &input).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
             assert!(error.contains(expected), "{error}");
             std::fs::remove_file(path).unwrap();
@@ -228,7 +224,7 @@ mod tests {
         std::fs::write(&invalid_name, "b").unwrap();
         assert_rejected(&invalid_name, "not UTF-8; rename it");
         symlink("/nowhere", path_of("z.txt")).unwrap();
-        assert_eq!(files("data.kg", &input).unwrap().len(), 1);
+        assert_eq!(list_files("data.kg", &input).unwrap().len(), 1);
     }
 
     #[test]

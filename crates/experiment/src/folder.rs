@@ -168,11 +168,9 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
     }
     let lock = match FileLock::try_acquire(&file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let lock_holder =
-                lock_holder(&mut file).ok().flatten().filter(|lock_holder| !lock_holder.is_empty());
-            let lock_holder =
-                lock_holder.map(|lock_holder| format!(" ({lock_holder})")).unwrap_or_default();
-            let reason = format!("another process{lock_holder} is using this folder");
+            let holder = read_lock_holder(&mut file).ok().flatten().filter(|text| !text.is_empty());
+            let holder = holder.map(|text| format!(" ({text})")).unwrap_or_default();
+            let reason = format!("another process{holder} is using this folder");
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));
         }
@@ -184,7 +182,7 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
             format!("{folder}: this file system does not support locks; start one process only");
         let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
     }
-    if lock_holder(&mut file).map_err(Error::file(&path))?.is_none() {
+    if read_lock_holder(&mut file).map_err(Error::file(&path))?.is_none() {
         return Err(lock_error("was written by another program"));
     }
     // Other processes only print this text in error messages, so write errors are ignored.
@@ -196,7 +194,7 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
 
 /// The contents of a lock file: `process <id>`, or an empty string if nothing is written yet;
 /// `None` for other contents.
-fn lock_holder(file: &mut File) -> io::Result<Option<String>> {
+fn read_lock_holder(file: &mut File) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.take(64).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).unwrap_or_else(|_| "not ours".into());

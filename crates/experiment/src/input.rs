@@ -16,8 +16,8 @@ pub trait InputFiles {
     /// Description of the files for error messages, such as `*.tsv`.
     const EXPECTED: &'static str;
 
-    /// Path of a file in a subfolder. If this file exists, its subfolder and the direct subfolders
-    /// of that subfolder are read as well.
+    /// Path of a file in a subfolder. If this file exists, the subfolder and its direct subfolders
+    /// are read as well.
     const SUBFOLDER_FILE: Option<&'static str> = None;
 
     /// Returns whether the file of this name is read.

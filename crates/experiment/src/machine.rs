@@ -46,16 +46,14 @@ pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Re
     if !commands.contains(&command) {
         commands.push(command);
     }
-    let uses_gpu = matches!(device, Device::Cuda(_));
-    let device_bytes = torch_ext::peak_device_memory(device).ok();
     let machine = Machine {
         about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
         processor: proc_value("/proc/cpuinfo", "model name").or(stored.processor),
-        gpus: if uses_gpu { gpus() } else { BTreeSet::new() },
+        gpus: if matches!(device, Device::Cuda(_)) { read_gpu_models() } else { BTreeSet::new() },
         peak_memory_bytes: peak_memory().max(stored.peak_memory_bytes),
-        peak_device_bytes: device_bytes.max(stored.peak_device_bytes),
+        peak_device_bytes: torch_ext::peak_device_memory(device).ok().max(stored.peak_device_bytes),
     };
     write_json(path, &machine)
 }
@@ -75,7 +73,7 @@ fn peak_memory() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-fn gpus() -> BTreeSet<String> {
+fn read_gpu_models() -> BTreeSet<String> {
     let entries = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| proc_value(entry.path().join("information").to_str()?, "Model"))

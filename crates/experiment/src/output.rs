@@ -172,7 +172,7 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// The signal that stopped training, if it is the cause of the error.
+/// Returns the signal that stopped training; `None` if the error has another cause.
 fn stopped_by(error: &anyhow::Error) -> Option<i32> {
     error.chain().find_map(|cause| {
         let train_error = match cause.downcast_ref::<Error>() {

@@ -45,8 +45,7 @@ impl PrepareStep {
         let mut words = self.command.split_whitespace();
         let name = words.next().unwrap_or_default();
         let failure = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
-        let status = Command::new(program(name)).args(words).args(["--out", &self.folder]).status();
-        match status {
+        match Command::new(find_program(name)).args(words).args(["--out", &self.folder]).status() {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(failure(format!("`{}` ended with {status}", self.command_line()))),
             Err(error) => Err(failure(format!(
@@ -58,9 +57,9 @@ impl PrepareStep {
 }
 
 /// The path of the program `name` in the folder of the running program or in the parent of that
-/// folder, where cargo stores programs. If neither folder contains the program, only its file name,
-/// which the operating system looks up in `PATH`.
-fn program(name: &str) -> PathBuf {
+/// folder, where cargo stores programs. If neither folder contains the program, this is only its
+/// file name, which the operating system looks up in `PATH`.
+fn find_program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
     let current = std::env::current_exe().unwrap_or_default();
     let candidates = current.ancestors().skip(1).take(2).map(|folder| folder.join(&file));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shards::Manifest;
 
 use crate::arms::{ARMS, duplicate_error};
-use crate::digest::{Digests, check_input, files};
+use crate::digest::{Digests, check_input, list_files};
 use crate::identity::Identity;
 use crate::input::{INPUT_KEY, Input, record};
 use crate::keys::Key;
@@ -34,7 +34,7 @@ enum RecipeValue {
 /// nor referenced.
 pub(crate) struct RecipeValues {
     leaves: Vec<(Key, RecipeValue)>,
-    evaluation: &'static [&'static str],
+    evaluation_keys: &'static [&'static str],
     arms: BTreeSet<String>,
 }
 
@@ -60,7 +60,7 @@ impl RecipeValues {
             leaves.push((Key::parse("run.precision"), precision));
         }
         let arms = recipe.arms().keys().cloned().collect();
-        let mut values = Self { leaves, evaluation: R::EVALUATION_KEYS, arms };
+        let mut values = Self { leaves, evaluation_keys: R::EVALUATION_KEYS, arms };
         let used_arms = values.with_references(recipe.run().selected().iter().cloned().collect());
         values.leaves.retain(|(key, leaf)| {
             !matches!(leaf, RecipeValue::Input(_))
@@ -102,7 +102,7 @@ impl RecipeValues {
             let RecipeValue::Input(input) = leaf else { continue };
             let mut file_digests = Vec::new();
             let manifest = Manifest::read(&input.path)?;
-            for (name, path) in files(&key.to_string(), input)? {
+            for (name, path) in list_files(&key.to_string(), input)? {
                 let digest = digests.of(&path)?;
                 let entry = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
                 if let Some(entry) = entry.filter(|entry| entry.sha256 != digest) {
@@ -155,8 +155,8 @@ impl RecipeValues {
     fn identity(&self, part: Part, arms: &BTreeSet<String>) -> Identity {
         let mut identity = Identity::default();
         for (key, leaf) in &self.leaves {
-            let is_evaluation_key = self.evaluation.iter().any(|pattern| key.is_below(pattern));
-            let belongs_to_part = is_evaluation_key == (part == Part::Evaluation);
+            let is_evaluation = self.evaluation_keys.iter().any(|pattern| key.is_below(pattern));
+            let belongs_to_part = is_evaluation == (part == Part::Evaluation);
             if !belongs_to_part || arm_of_key(key).is_some_and(|arm| !arms.contains(arm)) {
                 continue;
             }
@@ -176,8 +176,8 @@ impl RecipeValues {
         identity
     }
 
-    /// Adds the arms that `arms` or keys outside of the arms reference by name, directly or through
-    /// other arms.
+    /// Adds every arm whose name is a value of one of `arms` or of a key outside of the arms,
+    /// directly or through other arms.
     fn with_references(&self, mut arms: BTreeSet<String>) -> BTreeSet<String> {
         loop {
             let count_before = arms.len();

@@ -44,7 +44,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: impl AsRef<Path>, value: &T) -> R
     write_text(path, &(text + "\n"))
 }
 
-/// Reads JSON. [`write_json`] has an example.
+/// Reads a JSON file. [`write_json`] has an example.
 ///
 /// # Errors
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column.

@@ -29,7 +29,7 @@ pub struct Experiment<R: Recipe> {
     pub(crate) recipe_values: RecipeValues,
     inputs_checked: Cell<bool>,
     pub(crate) ranks: Ranks,
-    _folder: RunFolder,
+    _locked_folder: RunFolder,
 }
 
 impl<R: Recipe> Experiment<R> {
@@ -56,7 +56,7 @@ impl<R: Recipe> Experiment<R> {
             recipe_values,
             inputs_checked,
             ranks,
-            _folder: run_folder,
+            _locked_folder: run_folder,
         })
     }
 

@@ -48,7 +48,7 @@ impl Runtime {
     /// # Errors
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is unavailable or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
-        check_threads()?;
+        create_thread_pool()?;
         let rendezvous = Rendezvous::from_env()?;
         let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
         if let (Some(rendezvous), "auto" | "cuda", Device::Cuda(_)) =
@@ -98,7 +98,7 @@ impl Runtime {
 
 /// Creates the thread pool for reading and evaluation now, because a later failure would end the
 /// process.
-fn check_threads() -> Result<()> {
+fn create_thread_pool() -> Result<()> {
     match rayon::ThreadPoolBuilder::new().build_global() {
         Err(error) if error.source().is_some() => {
             let reason = format!("{error}; allow more processes (ulimit -u)");

@@ -253,7 +253,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         if !report.missing.is_empty() {
             log(format!("newly initialised: {}", report.missing.join(", ")));
         }
-        if let Some(text) = unused_tensors(folder, &report.unexpected) {
+        if let Some(text) = unused_tensors_message(folder, &report.unexpected) {
             log(text);
         }
         Ok(pretrained)
@@ -278,7 +278,7 @@ const HEAD_PREFIXES: [&str; 6] =
     ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
 /// The message about stored tensors that the model does not use.
-fn unused_tensors(folder: &Path, names: &[String]) -> Option<String> {
+fn unused_tensors_message(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEAD_PREFIXES.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
     let n_unlisted = names.len().saturating_sub(MAX_LISTED_TENSORS);
@@ -326,13 +326,13 @@ mod tests {
     #[test]
     fn the_message_about_unused_tensors_lists_eight() {
         let names = |count: usize| -> Vec<String> { (0..count).map(|k| format!("t{k}")).collect() };
-        assert_eq!(unused_tensors(Path::new("base"), &[]), None);
-        let text = unused_tensors(Path::new("base"), &names(10)).unwrap();
+        assert_eq!(unused_tensors_message(Path::new("base"), &[]), None);
+        let text = unused_tensors_message(Path::new("base"), &names(10)).unwrap();
         assert!(
             text.starts_with("base: tensors not used by the model of config.json: t0, t1"),
             "{text}"
         );
         assert!(text.ends_with("t6, t7 and 2 more"), "{text}");
-        assert_eq!(unused_tensors(Path::new("base"), &["lm_head.bias".to_owned()]), None);
+        assert_eq!(unused_tensors_message(Path::new("base"), &["lm_head.bias".to_owned()]), None);
     }
 }

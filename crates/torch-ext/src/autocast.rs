@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, call, owned, raw};
+use crate::ffi::{self, call, into_tensor, pointers};
 use crate::{Error, Result};
 
 /// Compute precision of a model's forward pass and loss; parameters and optimiser stay float32.
@@ -203,7 +203,7 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
 /// ```
 pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     let dtype = half_dtype_id(dtype)?;
-    let raw_tensors: Vec<_> = groups.iter().flat_map(|group| raw(group)).collect();
+    let raw_tensors: Vec<_> = groups.iter().flat_map(|group| pointers(group)).collect();
     let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
     let counts: Vec<i64> = groups.iter().map(count).collect();
     let mut out = vec![std::ptr::null_mut(); groups.len()];
@@ -213,7 +213,7 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
         let (raw_tensors, counts) = (raw_tensors.as_ptr(), counts.as_ptr());
         ffi::polyqa_cast_all(raw_tensors, counts, groups.len(), dtype, out.as_mut_ptr(), error)
     })?;
-    out.into_iter().map(owned).collect()
+    out.into_iter().map(into_tensor).collect()
 }
 
 /// Returns `x` and its cast to `dtype`.
@@ -247,7 +247,7 @@ pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
     // returns tensors that we own.
     call(|error| unsafe { ffi::polyqa_with_cast(x.as_ptr(), dtype, out.as_mut_ptr(), error) })?;
     let [original, cast] = out;
-    Ok([owned(original)?, owned(cast)?])
+    Ok([into_tensor(original)?, into_tensor(cast)?])
 }
 
 /// Returns the current [`autocast`] dtype for tensors of `device`'s type; `None` outside of

@@ -1,9 +1,9 @@
 //! Selection of a device by name: "cpu", "cuda", "cuda:1" or "auto".
 //!
-//! The linker drops libtorch_cuda from a Rust program, because the program references none of its
-//! symbols. This module loads libtorch_cuda at run time if CUDA is requested, so one build runs on
-//! machines with and without CUDA. The library must be loaded before libtorch first looks for CUDA
-//! devices, because libtorch caches the result.
+//! The linker drops libtorch_cuda from a Rust program, because the program references no symbol of
+//! this library. This module loads libtorch_cuda at run time if CUDA is requested, so one build
+//! runs on machines with and without CUDA. The library must be loaded before libtorch first looks
+//! for CUDA devices, because libtorch caches the result.
 use std::str::FromStr;
 use std::sync::OnceLock;
 

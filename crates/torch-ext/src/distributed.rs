@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, RawGroup, call, make, raw};
+use crate::ffi::{self, RawGroup, call, make, pointers};
 use crate::waiting::WaitMonitor;
 use crate::{Error, Result};
 
@@ -197,7 +197,7 @@ impl ProcessGroup {
                 error,
             )
         };
-        let result = monitor.waiting(|| call(connect));
+        let result = monitor.run_waiting(|| call(connect));
         result.map_err(|error| connect_error(&error))?;
         Ok(Self { raw, rank: rendezvous.rank, size: rendezvous.size, gpu: None, monitor })
     }
@@ -249,8 +249,8 @@ impl ProcessGroup {
     }
 
     /// Runs a collective operation, and adds its name `operation` to the message of an error.
-    fn collective<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.monitor.waiting(body).map_err(|error| {
+    fn run_collective<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.monitor.run_waiting(body).map_err(|error| {
             let (rank, size) = (self.rank, self.size);
             Error::Distributed(format!(
                 "rank {rank} of {size}: {operation} failed; another rank ended, or runs another \
@@ -275,8 +275,8 @@ impl ProcessGroup {
                 return Err(Error::ListLength { list, expected, got: entries.len() });
             }
         }
-        let (sent, into) = (raw(sent), raw(received));
-        self.collective("exchange", || {
+        let (sent, into) = (pointers(sent), pointers(received));
+        self.run_collective("exchange", || {
             // SAFETY: a live group, and lists of `expected` live tensors.
             call(|error| unsafe {
                 ffi::polyqa_group_exchange(self.raw, sent.as_ptr(), into.as_ptr(), expected, error)
@@ -292,7 +292,7 @@ impl ProcessGroup {
     pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let root = c_int::try_from(root)
             .map_err(|_| Error::Distributed(format!("there is no rank {root}")))?;
-        self.collective("broadcast", || {
+        self.run_collective("broadcast", || {
             // SAFETY: a live group and tensor.
             call(|error| unsafe {
                 ffi::polyqa_group_broadcast(self.raw, tensor.as_ptr(), root, error)
@@ -306,7 +306,7 @@ impl ProcessGroup {
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
-        self.collective("all-gather", || {
+        self.run_collective("all-gather", || {
             // SAFETY: a live group and tensor; on success `out` is a new tensor that we own.
             make(|out, error| unsafe {
                 ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), out, error)
@@ -337,8 +337,8 @@ impl ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Gathers rows of integers on every rank. Row k of the result is the row k that rank k mod
-    /// size passes; the row k that any other rank passes is ignored.
+    /// Gathers rows of integers on every rank. Row k of the result is row k of the list that rank k
+    /// mod size passes. Row k of all other lists is ignored.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank passes

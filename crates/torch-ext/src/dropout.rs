@@ -5,7 +5,8 @@ use tch::{Kind, Tensor};
 use crate::ffi::{self, make};
 use crate::{Result, first_row};
 
-/// Returns the offsets of the tokens of a batch `[rows, length]`, `[rows * length]` i64 on the CPU.
+/// Returns the offsets of the tokens of a batch with `rows` rows of `length` tokens, as `[rows *
+/// length]` i64 on the CPU.
 ///
 /// An offset combines the token's row in the batch, counted from [`first_row`], and the token's
 /// position in that row. The dropout mask at an offset does not depend on other rows or on padding.

@@ -191,7 +191,7 @@ unsafe extern "C" {
         bias: RawTensor,
         outputs: i64,
         gelu: bool,
-        half: bool,
+        to_bf16: bool,
         portable: bool,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
@@ -288,7 +288,7 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-pub(crate) fn raw(tensors: &[&Tensor]) -> Vec<RawTensor> {
+pub(crate) fn pointers(tensors: &[&Tensor]) -> Vec<RawTensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
 }
 
@@ -302,10 +302,10 @@ pub(crate) fn make(
 ) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     call(|error| body(&mut out, error))?;
-    owned(out)
+    into_tensor(out)
 }
 
-pub(crate) fn owned(out: *mut C_tensor) -> Result<Tensor> {
+pub(crate) fn into_tensor(out: *mut C_tensor) -> Result<Tensor> {
     if out.is_null() {
         return Err(Error::Libtorch("no tensor returned".into()));
     }

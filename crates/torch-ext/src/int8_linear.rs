@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::ffi::{self, make, owned};
+use crate::ffi::{self, into_tensor, make};
 
 /// Returns whether the processor has instructions for 8-bit dot products (AVX-512 VNNI).
 ///
@@ -78,7 +78,7 @@ impl Int8Linear {
         let packed = make(|packed, error| unsafe {
             ffi::polyqa_int8_pack(weight.as_ptr(), packed, &mut scales, error)
         })?;
-        let scales = owned(scales)?;
+        let scales = into_tensor(scales)?;
         let outputs = weight.size().first().copied().unwrap_or(0);
         let padded = Tensor::f_zeros([scales.numel() as i64], (Kind::Float, Device::Cpu))?;
         if let Some(bias) = bias {
@@ -96,11 +96,11 @@ impl Int8Linear {
     /// # Errors
     /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not match.
     pub fn apply(&self, x: &Tensor, gelu: bool, kind: Kind) -> Result<Tensor> {
-        self.apply_on(x, gelu, kind, false)
+        self.apply_kernel(x, gelu, kind, false)
     }
 
     /// Computes [`apply`](Self::apply); `portable` disables AVX-512 instructions.
-    fn apply_on(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
+    fn apply_kernel(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
         let is_bf16 = kind == Kind::BFloat16;
         // SAFETY: live tensors; on success the shim returns a tensor that we own.
         make(|out, error| unsafe {
@@ -176,7 +176,7 @@ mod tests {
             let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
             for gelu in [false, true] {
                 let [fast, portable] = [false, true]
-                    .map(|portable| linear.apply_on(&x, gelu, Kind::Float, portable).unwrap());
+                    .map(|portable| linear.apply_kernel(&x, gelu, Kind::Float, portable).unwrap());
                 assert_close(&portable, &fast.to_kind(Kind::Double), 1e-6);
             }
         }

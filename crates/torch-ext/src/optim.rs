@@ -1,7 +1,7 @@
 //! Optimiser kernels for lists of parameters, with one call for all tensors.
 use tch::Tensor;
 
-use crate::ffi::{self, call, make, raw};
+use crate::ffi::{self, call, make, pointers};
 use crate::{Error, Result};
 
 /// Hyper-parameters of one [`fused_adamw`] step.
@@ -55,8 +55,8 @@ pub fn fused_adamw(
     if params.is_empty() {
         return Ok(());
     }
-    let (params, grads, exp_avgs, exp_avg_sqs, steps) =
-        (raw(params), raw(grads), raw(exp_avgs), raw(exp_avg_sqs), raw(steps));
+    let [params, grads, exp_avgs, exp_avg_sqs, steps] =
+        [params, grads, exp_avgs, exp_avg_sqs, steps].map(pointers);
     // SAFETY: each list has `expected` live tensors; the shim checks shapes, dtypes and devices.
     call(|error| unsafe {
         ffi::polyqa_fused_adamw(
@@ -91,7 +91,7 @@ pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
 /// # Errors
 /// The errors of [`total_norm`].
 pub fn total_norm_tensor(tensors: &[&Tensor]) -> Result<Tensor> {
-    let list = raw(tensors);
+    let list = pointers(tensors);
     // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
     make(|out, error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), out, error) })
 }
@@ -101,7 +101,7 @@ pub fn total_norm_tensor(tensors: &[&Tensor]) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
 pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
-    let list = raw(tensors);
+    let list = pointers(tensors);
     // SAFETY: the list holds live tensors.
     call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })
 }
@@ -115,7 +115,7 @@ pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
 pub fn clear_grads(params: &[&Tensor]) -> Result<()> {
-    let list = raw(params);
+    let list = pointers(params);
     // SAFETY: the list holds live tensors.
     call(|error| unsafe { ffi::polyqa_clear_grads(list.as_ptr(), list.len(), error) })
 }

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, call, make, owned};
+use crate::ffi::{self, call, into_tensor, make};
 
 /// Splits a projection into queries, keys and values, and applies rotary position embeddings (Su et
 /// al. 2021) to queries and keys.
@@ -41,7 +41,7 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
         ffi::polyqa_rotary(projected, cos, sin, heads, out.as_mut_ptr(), error)
     })?;
     let [query, key, value] = out;
-    Ok([owned(query)?, owned(key)?, owned(value)?])
+    Ok([into_tensor(query)?, into_tensor(key)?, into_tensor(value)?])
 }
 
 /// Computes GeGLU (Shazeer 2020): `GELU(a) * b` of the halves a and b of the last dimension.

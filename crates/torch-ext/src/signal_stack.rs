@@ -6,8 +6,8 @@
 //! stack, the frame overwrites nothing.
 use std::io;
 
-/// Size in bytes of the main thread's signal stack. A signal frame has at most 12 KB, on processors
-/// with AMX.
+/// Size in bytes of the main thread's signal stack. The largest signal frames, on processors with
+/// AMX, have 12 KB.
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 1 << 16;
 

@@ -13,7 +13,7 @@
 
 /// libgomp's setting for waiting threads: active or passive.
 const WAIT_POLICY_VARIABLE: &str = "OMP_WAIT_POLICY";
-/// libgomp's number of spins of a waiting thread; overrides the setting active or passive.
+/// Number of spins of a waiting thread of libgomp; overrides [`WAIT_POLICY_VARIABLE`].
 const SPIN_COUNT_VARIABLE: &str = "GOMP_SPINCOUNT";
 /// Capacity of oneDNN's kernel cache.
 const ONEDNN_CACHE_VARIABLE: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";

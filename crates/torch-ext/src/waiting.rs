@@ -36,25 +36,25 @@ impl WaitMonitor {
     pub(crate) fn start(rank: String) -> Self {
         let since = Arc::new(Mutex::new(None));
         let weak_since = Arc::downgrade(&since);
-        let monitor = move || monitor(&weak_since, &rank);
+        let monitor = move || monitor_waiting(&weak_since, &rank);
         let _ = std::thread::Builder::new().name("waiting".into()).spawn(monitor);
         Self(since)
     }
 
     /// Runs `body`, which waits for other processes.
-    pub(crate) fn waiting<T>(&self, body: impl FnOnce() -> T) -> T {
-        self.set(Some(Instant::now()));
+    pub(crate) fn run_waiting<T>(&self, body: impl FnOnce() -> T) -> T {
+        self.set_start(Some(Instant::now()));
         let value = body();
-        self.set(None);
+        self.set_start(None);
         value
     }
 
-    fn set(&self, since: Option<Instant>) {
+    fn set_start(&self, since: Option<Instant>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 }
 
-fn monitor(since: &Weak<Mutex<Option<Instant>>>, rank: &str) {
+fn monitor_waiting(since: &Weak<Mutex<Option<Instant>>>, rank: &str) {
     let (mut last_message, mut stop_printed) = (None::<Instant>, false);
     loop {
         std::thread::sleep(Duration::from_millis(200));

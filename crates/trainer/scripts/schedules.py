@@ -3,8 +3,8 @@
     python3 crates/trainer/scripts/schedules.py > crates/trainer/tests/data/schedules.json
 
 Written with torch 2.11.0, transformers 5.23.0 and Python 3.11. Each run has a number of steps, a
-warm-up ratio, the warm-up steps that `TrainingArguments` computes from this ratio (`warmup_steps`
-below 1), and the factor before each step.
+warm-up ratio, the warm-up steps that `TrainingArguments` computes from this ratio (a `warmup_steps`
+below 1 is a ratio), and the factor before each step.
 """
 import json
 import platform

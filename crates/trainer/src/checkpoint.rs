@@ -119,7 +119,7 @@ fn remove_partial(root: &Path) -> Result<()> {
 }
 
 /// Returns the steps that have a checkpoint below `root`, oldest first.
-fn steps(root: &Path) -> Result<Vec<u64>> {
+fn stored_steps(root: &Path) -> Result<Vec<u64>> {
     let folders = folders_with_prefix(root, CHECKPOINT_PREFIX)?;
     let mut steps: Vec<u64> =
         folders.iter().filter_map(|(_, step)| step.parse::<u64>().ok()).collect();
@@ -129,7 +129,7 @@ fn steps(root: &Path) -> Result<Vec<u64>> {
 
 /// Removes all but the newest `keep` checkpoints.
 pub(crate) fn remove_older(root: &Path, keep: usize) -> Result<()> {
-    let steps = steps(root)?;
+    let steps = stored_steps(root)?;
     steps
         .iter()
         .rev()
@@ -194,7 +194,7 @@ impl Checkpoint {
         fingerprint: &str,
     ) -> Result<Option<(Self, TensorMap)>> {
         remove_partial(root)?;
-        let Some(&step) = steps(root)?.last() else { return Ok(None) };
+        let Some(&step) = stored_steps(root)?.last() else { return Ok(None) };
         let damaged_error = |error: Error| checkpoint_error(root, step, &error_text(&error));
         let checkpoint = Self::read(root, step).map_err(damaged_error)?;
         let folder = checkpoint_folder(root, step);
@@ -232,7 +232,7 @@ impl Checkpoint {
 /// Returns the error for a checkpoint of `step` that cannot be used. The error names the previous
 /// checkpoint, from which training can continue.
 fn checkpoint_error(root: &Path, step: u64, reason: &str) -> Error {
-    let earlier_step = steps(root).unwrap_or_default().into_iter().rfind(|&stored| stored < step);
+    let earlier_step = stored_steps(root).unwrap_or_default().into_iter().rfind(|&old| old < step);
     Error::Checkpoint {
         folder: checkpoint_folder(root, step),
         reason: reason.to_owned(),

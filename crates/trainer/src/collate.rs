@@ -3,7 +3,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
-fn width(rows: &[&[i64]]) -> usize {
+fn max_row_length(rows: &[&[i64]]) -> usize {
     rows.iter().map(|row| row.len()).max().unwrap_or(0)
 }
 
@@ -12,7 +12,7 @@ fn width(rows: &[&[i64]]) -> usize {
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be created.
 pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
-    let width = width(rows);
+    let width = max_row_length(rows);
     let mut flat = Vec::with_capacity(rows.len() * width);
     for row in rows {
         flat.extend_from_slice(row);
@@ -29,7 +29,7 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be created.
 pub fn pad_mask(rows: &[&[i64]], device: Device) -> Result<Option<Tensor>> {
-    let width = width(rows);
+    let width = max_row_length(rows);
     if rows.iter().all(|row| row.len() == width) {
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 /// Number of consecutive finite steps after which the scale is doubled.
 const GROWTH_INTERVAL: u64 = 2000;
 
-/// Minimum scale. An overflow at this scale has another cause than the scale.
+/// Minimum scale. An overflow at this scale is not caused by the scale.
 const MIN_SCALE: f64 = 1.0;
 
 /// Dynamic loss scale for float16 (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).

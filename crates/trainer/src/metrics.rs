@@ -63,6 +63,7 @@ fn number_or_null<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f
 /// Losses since the last line of metrics.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingMeans {
+    /// Sum of the losses.
     loss: f64,
     steps: u64,
     /// Sum of each part, and the number of batches with this part.

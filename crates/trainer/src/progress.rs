@@ -61,7 +61,7 @@ pub struct Progress {
     total: u64,
     /// Steps and tokens of earlier parts of a resumed run.
     initial: (u64, u64),
-    last_printed: u64,
+    last_printed_step: u64,
     start: Instant,
 }
 
@@ -87,12 +87,12 @@ impl Progress {
         bar.reset_eta();
         let plain_name = (!is_terminal).then(|| name.to_owned());
         let (initial, start) = ((completed, tokens), Instant::now());
-        Self { bar, plain_name, total, initial, last_printed: completed, start }
+        Self { bar, plain_name, total, initial, last_printed_step: completed, start }
     }
 
     pub(crate) fn silent() -> Self {
         let (bar, start) = (ProgressBar::hidden(), Instant::now());
-        Self { bar, plain_name: None, total: 0, initial: (0, 0), last_printed: 0, start }
+        Self { bar, plain_name: None, total: 0, initial: (0, 0), last_printed_step: 0, start }
     }
 
     /// Updates the line.
@@ -107,8 +107,9 @@ impl Progress {
             return;
         };
         let total = self.total;
-        if step == total || step.saturating_sub(self.last_printed).saturating_mul(10) >= total {
-            self.last_printed = step;
+        if step == total || step.saturating_sub(self.last_printed_step).saturating_mul(10) >= total
+        {
+            self.last_printed_step = step;
             let rate = step.saturating_sub(self.initial.0) as f64 / seconds;
             let remaining = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
             let rate = rate_text(rate);

@@ -23,6 +23,7 @@ impl RoundRobin {
         Self { batches_per_round, updates }
     }
 
+    /// Returns the number of steps in a round.
     fn round_steps(&self) -> u64 {
         match self.updates {
             Updates::Sequential => self.batches_per_round.iter().sum::<u64>().max(1),

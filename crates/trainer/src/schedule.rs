@@ -32,8 +32,8 @@ impl LearningRateSchedule {
                 rule: "must be from 0 to 1".into(),
             });
         }
-        // Exact below 2^53 steps. Without the subtraction, a rounding error could add a step: 0.07
-        // · 100 is slightly above 7 in float64.
+        // `total_steps` is exact in float64 below 2^53. Without the subtraction, a rounding error
+        // could add a step: 0.07 · 100 is slightly above 7 in float64.
         let warmup = (warmup_ratio * total_steps as f64 - 1e-9).ceil().max(0.0);
         Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
     }

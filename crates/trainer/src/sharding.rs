@@ -69,7 +69,7 @@ impl<'a> OptimizerShards<'a> {
         let (mut bucket_elements, mut layout) = (0, None);
         for (index, tensor) in tensors.iter().enumerate() {
             let tensor_layout = Some((tensor.kind(), tensor.device()));
-            for segment in segments(index, element_count(tensor), self.size) {
+            for segment in split_segments(index, element_count(tensor), self.size) {
                 bucket_elements += segment.length;
                 if layout != tensor_layout || bucket_elements > MAX_BUCKET_ELEMENTS {
                     (bucket_elements, layout) = (segment.length, tensor_layout);
@@ -92,8 +92,8 @@ impl<'a> OptimizerShards<'a> {
 
     /// Returns non-empty views of this rank's elements of a contiguous tensor.
     pub(crate) fn local_views(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
-        let flat = flat(tensor)?;
-        let parts = segments(0, element_count(tensor), self.size)
+        let flat = flatten(tensor)?;
+        let parts = split_segments(0, element_count(tensor), self.size)
             .into_iter()
             .map(|segment| segment.part(self.rank, &flat));
         parts.filter(|part| !part.as_ref().is_ok_and(|part| part.numel() == 0)).collect()
@@ -116,8 +116,8 @@ impl<'a> OptimizerShards<'a> {
         let mut flats = Vec::with_capacity(grads.len());
         for (parameter, grad) in parameters.iter().zip(grads) {
             flats.push(match grad {
-                Some(grad) => flat(&grad.f_contiguous()?)?,
-                None => flat(&parameter.f_detach()?.f_zeros_like()?)?,
+                Some(grad) => flatten(&grad.f_contiguous()?)?,
+                None => flatten(&parameter.f_detach()?.f_zeros_like()?)?,
             });
         }
         let mut sums: Vec<Vec<Tensor>> = parameters.iter().map(|_| Vec::new()).collect();
@@ -156,7 +156,7 @@ impl<'a> OptimizerShards<'a> {
     /// Copies the elements of all other ranks into `tensors` (all-gather). The tensors are
     /// contiguous and contain valid values in this rank's elements.
     pub(crate) fn all_gather(&self, tensors: &[&Tensor]) -> Result<()> {
-        let flats = tensors.iter().map(|tensor| flat(tensor)).collect::<Result<Vec<_>>>()?;
+        let flats = tensors.iter().map(|tensor| flatten(tensor)).collect::<Result<Vec<_>>>()?;
         for bucket in self.buckets(tensors) {
             let (mut sent, mut received_tensors) = (Vec::new(), Vec::new());
             for message in &bucket {
@@ -201,7 +201,7 @@ impl<'a> OptimizerShards<'a> {
 }
 
 /// Splits a tensor of `numel` elements into segments for `size` ranks.
-fn segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
+fn split_segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
     let group_alignment = ALIGNMENT * size;
     let max_length = (MAX_BUCKET_ELEMENTS / group_alignment).max(1) * group_alignment;
     let mut segments = Vec::new();
@@ -245,7 +245,7 @@ pub(crate) fn concatenate(parts: &[Tensor], like: &Tensor) -> Result<Tensor> {
     }
 }
 
-fn flat(tensor: &Tensor) -> Result<Tensor> {
+fn flatten(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_detach()?.f_view([-1])?)
 }
 
@@ -266,7 +266,7 @@ mod tests {
         let max = MAX_BUCKET_ELEMENTS;
         for size in [1, 2, 3, 7, 64] {
             for numel in [0, 1, 15, 16, 17, 770, 65_536, max, max + 1, 3 * max - 5] {
-                let segments = segments(0, numel, size);
+                let segments = split_segments(0, numel, size);
                 let mut next = 0;
                 for segment in &segments {
                     for rank in 0..size {

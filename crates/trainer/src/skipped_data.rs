@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::progress::print_note;
 use crate::task_slot::TaskSlot;
-use crate::task_slot::label;
+use crate::task_slot::slot_label;
 use crate::{Error, Result, Stage};
 
 /// Name of the file in the stage's folder.
@@ -58,7 +58,7 @@ pub(crate) fn write_skipped_data(stage: &Stage, slots: &[TaskSlot<'_>]) -> Resul
     }
     let mut entries = Vec::new();
     for slot in slots {
-        let name = label(&stage.name, slots.len(), &slot.name);
+        let name = slot_label(&stage.name, slots.len(), &slot.name);
         for skipped in slot.task.skipped_data() {
             if skipped.count > 0 {
                 print_note(&format!("{name}: {skipped}"));

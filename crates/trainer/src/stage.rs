@@ -11,8 +11,9 @@ use crate::{Environment, LossScaler};
 pub struct Stage {
     /// Name in progress lines and errors.
     pub name: String,
-    /// Folder of `metrics.jsonl`, `checkpoints/` and, with `keep_models`, `models/`;
-    /// `not-finite.json` after a non-finite loss; `profile/` with [`Stage::with_profile`].
+    /// Folder that contains `metrics.jsonl`, `checkpoints/` and, with `keep_models`, `models/`.
+    /// After a non-finite loss, it contains `not-finite.json`; with [`Stage::with_profile`],
+    /// `profile/`.
     pub folder: PathBuf,
     /// Runtime settings that must be equal for bit-identical runs, in addition to seed and data.
     pub environment: Environment,

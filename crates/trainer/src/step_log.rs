@@ -24,7 +24,7 @@ impl StepLog {
     }
 
     /// Returns the path of `metrics.jsonl`.
-    pub(crate) fn metrics(&self) -> &Path {
+    pub(crate) fn metrics_path(&self) -> &Path {
         self.metrics.path()
     }
 
@@ -49,7 +49,7 @@ mod tests {
         Stage::new("test", folder, Environment::for_tests())
     }
 
-    fn line(step: u64) -> StepMetrics {
+    fn step_metrics(step: u64) -> StepMetrics {
         StepMetrics {
             step,
             epoch: 0.0,
@@ -68,10 +68,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut log = StepLog::open(&stage(folder.path()), 0, (0, 0.0)).unwrap();
         for step in 1..=4 {
-            log.write(&line(step), 0.5 * step as f64).unwrap();
+            log.write(&step_metrics(step), 0.5 * step as f64).unwrap();
         }
         let mut log = StepLog::open(&stage(folder.path()), 2, (200, 1.0)).unwrap();
-        log.write(&line(3), 1.25).unwrap();
+        log.write(&step_metrics(3), 1.25).unwrap();
         let text = std::fs::read_to_string(folder.path().join(SPEED)).unwrap();
         let speed = |line| serde_json::from_str::<StepSpeed>(line).unwrap();
         let speeds: Vec<_> =

@@ -45,7 +45,7 @@ impl StepValues {
             tensors.push(&batch.loss);
         }
         tensors.extend(&norm);
-        let mut values = read_all(&tensors)?.into_iter();
+        let mut values = read_scalars(&tensors)?.into_iter();
         let mut next_value = || values.next().unwrap_or(f64::NAN);
         let batches = batches.into_iter().map(|batch| {
             let parts = batch.parts.into_iter().map(|(name, _)| (name, next_value())).collect();
@@ -78,7 +78,7 @@ impl StepValues {
 
     /// Returns every loss as text, by name. For several batches, the name includes the index of the
     /// batch.
-    pub(crate) fn losses(&self) -> BTreeMap<String, String> {
+    pub(crate) fn loss_texts(&self) -> BTreeMap<String, String> {
         let mut losses = BTreeMap::new();
         for (number, batch) in self.batches.iter().enumerate() {
             let suffix = match self.batches.len() {
@@ -95,7 +95,7 @@ impl StepValues {
 }
 
 /// Reads the values of scalar tensors `[]`. Tensors on a GPU are read in one transfer.
-fn read_all(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+fn read_scalars(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     let is_on_cpu = |tensor: &Tensor| tensor.device() == Device::Cpu;
     let device_tensors: Vec<Tensor> = tensors
         .iter()

@@ -173,14 +173,14 @@ pub(crate) fn check_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()>
             Examples::Streamed(stream) => stream.example_count() == Some(0),
         };
         if is_empty {
-            return Err(Error::NoExamples { stage: label(stage, names.len(), &slot.name) });
+            return Err(Error::NoExamples { stage: slot_label(stage, names.len(), &slot.name) });
         }
     }
     Ok(())
 }
 
 /// Returns the stage and, if there are several slots, the slot's name, for error messages.
-pub(crate) fn label(stage: &str, slot_count: usize, name: &str) -> String {
+pub(crate) fn slot_label(stage: &str, slot_count: usize, name: &str) -> String {
     if slot_count == 1 { stage.to_owned() } else { format!("{stage}, {name}") }
 }
 

@@ -7,7 +7,7 @@ use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_los
 
 use crate::batches::Epoch;
 use crate::not_finite::{BatchRecord, IndexedExample};
-use crate::task_slot::{TaskSlot, label, slot_seed};
+use crate::task_slot::{TaskSlot, slot_label, slot_seed};
 use crate::{Batches, Error, Examples, Result, Stage, Step, TaskError, TrainConfig};
 use crate::{rng_for, seed_for};
 
@@ -108,7 +108,7 @@ impl<'s, 't> TaskState<'s, 't> {
             }
         };
         let prefix = if slot_count == 1 { String::new() } else { format!("{}/", slot.name) };
-        let label = label(&stage.name, slot_count, &slot.name);
+        let label = slot_label(&stage.name, slot_count, &slot.name);
         let (micro_batch, group) = (config.micro_batch, stage.group.clone());
         let (total, ended_epochs) = (0, Vec::new());
         Self {

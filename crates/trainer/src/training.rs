@@ -172,7 +172,7 @@ impl<'a, 't> Training<'a, 't> {
         let state = &self.state;
         let mut final_loss = state.final_loss;
         if final_loss.is_nan() {
-            final_loss = last_loss(self.step_log.metrics()).unwrap_or(f64::NAN);
+            final_loss = last_loss(self.step_log.metrics_path()).unwrap_or(f64::NAN);
         }
         Ok(FitReport {
             steps: state.step,
@@ -281,7 +281,7 @@ impl<'a, 't> Training<'a, 't> {
             step: self.state.step,
             what,
             value: value.to_string(),
-            losses: values.losses(),
+            losses: values.loss_texts(),
             parameters: self.optimizer.non_finite_gradients()?,
             batches: records.collect(),
         };

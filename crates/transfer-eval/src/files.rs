@@ -1,4 +1,4 @@
-//! Reads lines with errors that name file and line, and writes files atomically.
+//! Reading of lines, with errors that name file and line, and atomic writing of files.
 use std::path::Path;
 
 use serde::Serialize;

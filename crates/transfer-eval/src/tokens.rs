@@ -15,13 +15,13 @@ pub(crate) fn layout_error(error: LayoutError) -> Error {
 }
 
 /// A tokenizer without truncation or padding, and its convention for marking spaces.
-pub(crate) struct Pieces {
+pub(crate) struct PieceEncoder {
     tokenizer: Tokenizer,
     spacing: Spacing,
     unknown_id: Option<u32>,
 }
 
-impl Pieces {
+impl PieceEncoder {
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
         let tokenizer_error = |error: tokenizers::Error| Error::Tokenizer(error.to_string());
         let mut tokenizer = tokenizer.clone();
@@ -32,22 +32,22 @@ impl Pieces {
         Ok(Self { tokenizer, spacing, unknown_id })
     }
 
-    /// The pieces of a text, without special tokens.
-    pub fn text(&self, text: &str) -> Result<Vec<u32>> {
+    /// Returns the piece ids of a text, without special tokens.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match self.tokenizer.encode_fast(text, false) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
             Err(error) => Err(Error::Tokenizer(format!("on {text:?}: {error}"))),
         }
     }
 
-    /// Returns the pieces of one or more words that follow a space.
-    pub fn after_space(&self, word: &str) -> Result<Vec<u32>> {
-        self.text(&self.spacing.after_space(word))
+    /// Returns the piece ids of one or more words that follow a space.
+    pub fn encode_after_space(&self, word: &str) -> Result<Vec<u32>> {
+        self.encode(&self.spacing.after_space(word))
     }
 
-    /// The pieces of each word, tokenised separately.
-    pub fn words(&self, words: &[String]) -> Result<Vec<Vec<u32>>> {
-        words.iter().map(|word| self.after_space(word)).collect()
+    /// Returns the piece ids of each word, tokenised separately.
+    pub fn encode_words(&self, words: &[String]) -> Result<Vec<Vec<u32>>> {
+        words.iter().map(|word| self.encode_after_space(word)).collect()
     }
 
     /// Returns the piece of a word; `None` if the word is not exactly one known piece. `spaced` is
@@ -58,10 +58,10 @@ impl Pieces {
             _ => None,
         };
         let id = if spaced {
-            only_piece(self.after_space(word)?)
+            only_piece(self.encode_after_space(word)?)
         } else if self.spacing.marks_spaces() {
             // The token string of a piece can differ from its text, so the text is encoded.
-            only_piece(self.text(word)?)
+            only_piece(self.encode(word)?)
         } else {
             self.tokenizer.token_to_id(&self.spacing.continuation(word))
         };
@@ -83,7 +83,7 @@ impl Pieces {
     }
 
     /// The token string of an id; empty if unknown.
-    pub fn name(&self, id: u32) -> String {
+    pub fn token(&self, id: u32) -> String {
         self.tokenizer.id_to_token(id).unwrap_or_default()
     }
 }

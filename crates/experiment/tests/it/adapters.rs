@@ -31,7 +31,7 @@ impl Recipe for Stages {
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
 
-/// Parses a recipe with the keys `adapters` of the model and `training`.
+/// Parses a recipe with additional lines in the sections `[model]` and `[training]`.
 fn recipe(adapters: &str, training: &str) -> Stages {
     let text = format!(
         "[run]\ndevice = \"cpu\"\nthreads = 1\n[model]\npath = {BASE:?}\n{adapters}\n\

@@ -177,16 +177,16 @@ fn a_failure_to_start_threads_is_one_error() {
     let test_run = TestRun::new();
     fs::set_permissions(test_run.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let toy = program(&test_run);
-    let as_nobody = |limit: &str, arguments: &[&str]| {
+    let run_as_nobody = |limit: &str, arguments: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--clear-groups", "bash", "-c"]);
         command.arg(format!("ulimit -u {limit}; exec \"$0\" \"$@\""));
         command.arg(toy.get_program()).args(toy.get_args()).args(arguments).output()
     };
-    if !as_nobody("unlimited", &["--show"]).is_ok_and(|output| output.status.success()) {
+    if !run_as_nobody("unlimited", &["--show"]).is_ok_and(|output| output.status.success()) {
         println!("skipped: only root can become a user whose processes are limited");
         return;
     }
-    let error = error_of(&as_nobody("1", &[]).unwrap());
+    let error = error_of(&run_as_nobody("1", &[]).unwrap());
     assert!(error.contains("threads: ") && error.contains("ulimit -u"), "{error}");
 }

@@ -321,7 +321,7 @@ fn records_of_another_trial_and_edited_records_are_rejected() {
 }
 
 #[test]
-fn shared_parts_of_arms_have_separate_folders() {
+fn work_shared_by_all_arms_has_a_separate_folder() {
     let test_run = TestRun::new();
     let experiment = open(&test_run, &[]);
     let compute_shared_part =

@@ -33,20 +33,20 @@ auto gloo_device(const std::string& host, const char* interface_name) {
 }  // namespace
 
 extern "C" {
-// Connects to the other ranks at host:port within `connect_timeout_ms`. If `serves`, this process listens on the port;
-// if `agent`, a launcher listens. Later operations have a timeout of `timeout_ms`. `prefix` distinguishes groups that
-// use the same store.
-int polyqa_group_connect(const char* host, uint16_t port, bool serves, bool agent, int rank, int size,
+// Connects to the other ranks at host:port within `connect_timeout_ms`. If `listens`, this process listens on the port;
+// if `launcher_listens`, a launcher listens. Later operations have a timeout of `timeout_ms`. `prefix` distinguishes
+// groups that use the same store.
+int polyqa_group_connect(const char* host, uint16_t port, bool listens, bool launcher_listens, int rank, int size,
                          int64_t connect_timeout_ms, int64_t timeout_ms, const char* prefix,
                          const char* interface_name, Group** out, char** error) {
   return guarded(error, [&] {
     c10d::TCPStoreOptions options;
     options.port = port;
-    options.isServer = serves;
+    options.isServer = listens;
     options.numWorkers = size;
     options.timeout = std::chrono::milliseconds(connect_timeout_ms);
     // A launcher's store does not count workers.
-    options.waitWorkers = !agent;
+    options.waitWorkers = !launcher_listens;
     c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(std::string(host), options);
     auto settings = c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(timeout_ms));
     settings->devices.push_back(gloo_device(host, interface_name));

@@ -37,7 +37,7 @@ struct GatedGelu : torch::autograd::Function<GatedGelu> {
 }  // namespace
 
 extern "C" {
-// [.., 2 I] to [.., I]: GELU of the first half times the second half.
+// Maps [.., 2 I] to [.., I]: GELU of the first half times the second half.
 int polyqa_gated_gelu(const at::Tensor* wide, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(wide->dim() > 0 && wide->size(-1) > 0 && wide->size(-1) % 2 == 0 && wide->is_floating_point(),

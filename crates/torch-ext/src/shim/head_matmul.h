@@ -15,7 +15,7 @@ inline int64_t padded(int64_t count, int64_t multiple) { return (count + multipl
 at::ScalarType head_dtype(at::ScalarType dtype, int64_t depth);
 
 // Left operands are contiguous [rows, inner]. Right operands are [inner, columns] with a row stride of `stride`. In
-// bfloat16 right operands, rows 2 i and 2 i + 1 are interleaved by column in row i of twice the length.
+// bfloat16, rows 2 i and 2 i + 1 of a right operand are stored as one row of twice the length, interleaved by column.
 //
 // result (+)= left * right, [rows, columns] float32 with a row stride of `result_stride`. For bfloat16, `inner` is
 // even.

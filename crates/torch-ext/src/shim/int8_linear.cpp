@@ -253,7 +253,7 @@ bool polyqa_int8_is_fast() { return has_vnni(); }
 bool polyqa_bf16_is_fast() { return has_capability("avx512_bf16"); }
 bool polyqa_has_amx() { return has_capability("amx_bf16") && has_capability("amx_tile"); }
 
-// weight [O, I] float32 to packed [panels, I / 4, 64, 4] uint8 and scales [panels * 64] float32.
+// Converts a weight [O, I] float32 to packed [panels, I / 4, 64, 4] uint8 and scales [panels * 64] float32.
 int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(weight->is_cpu() && weight->scalar_type() == at::kFloat && weight->dim() == 2 && weight->numel() > 0,
@@ -281,10 +281,10 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
   });
 }
 
-// x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`, else float32; `bias` is [panels * 64]. `portable`
-// disables AVX-512 instructions.
+// Maps x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `to_bf16`, else float32; `bias` is [panels * 64].
+// `portable` disables AVX-512 instructions.
 int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scales, const Tensor* bias, int64_t outputs,
-                       bool gelu, bool half, bool portable, Tensor** out, char** error) {
+                       bool gelu, bool to_bf16, bool portable, Tensor** out, char** error) {
   return guarded(error, [&] {
     const auto kind = x->scalar_type();
     TORCH_CHECK(x->is_cpu() && x->dim() > 0 && (kind == at::kFloat || kind == at::kBFloat16),
@@ -295,13 +295,13 @@ int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scal
     auto sizes = x->sizes().vec();
     sizes.back() = outputs;
     const Tensor from = x->contiguous();
-    Tensor to = at::empty(sizes, half ? at::kBFloat16 : at::kFloat);
+    Tensor to = at::empty(sizes, to_bf16 ? at::kBFloat16 : at::kFloat);
     const MatmulArguments p{inputs, padded, outputs, packed->const_data_ptr<uint8_t>(), scales->const_data_ptr<float>(),
                     bias->const_data_ptr<float>(), gelu};
     if (kind == at::kFloat) {
-      half ? dispatch<float, at::BFloat16>(from, p, portable, to) : dispatch<float, float>(from, p, portable, to);
+      to_bf16 ? dispatch<float, at::BFloat16>(from, p, portable, to) : dispatch<float, float>(from, p, portable, to);
     } else {
-      half ? dispatch<at::BFloat16, at::BFloat16>(from, p, portable, to) : dispatch<at::BFloat16, float>(from, p, portable, to);
+      to_bf16 ? dispatch<at::BFloat16, at::BFloat16>(from, p, portable, to) : dispatch<at::BFloat16, float>(from, p, portable, to);
     }
     *out = new Tensor(to);
   });

@@ -85,7 +85,7 @@ class Tile {
 
   const Tensor& stored() const { return logits_; }
 
-  // Whether each row's target is in this tile, and its column (0 for targets in other tiles): [rows, 1].
+  // Whether each row's target is in this tile, and the target's column (clamped for other tiles): [rows, 1].
   std::pair<Tensor, Tensor> targets() const {
     const auto column = layer_.targets.unsqueeze(1) - first_;
     const auto in_tile = column.ge(0).logical_and_(column.lt(columns_));
@@ -207,7 +207,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   const bool in_place = layer.hidden.scalar_type() == layer.sums();
   const auto fitting = megabytes(layer, 8, 128) / (4 * count) / 64 * 64;
   const auto step = std::min(vocabulary, std::max<int64_t>(64, fitting));
-  auto each = [&](auto&& body) {
+  auto for_each_tile = [&](auto&& body) {
     for (int64_t v = 0; v < vocabulary; v += step) {
       const auto columns = std::min(step, vocabulary - v);
       Tile tile(layer, at::from_blob(base + v * count * size, {count, columns}, options), v);
@@ -217,11 +217,11 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   // One buffer for all low-precision tiles, because one allocation per tile would cost as much as the matmuls.
   const Tensor wide = in_place ? Tensor() : at::empty({count * step}, options.dtype(layer.sums()));
   Softmax softmax(layer);
-  each([&](Tile& tile, int64_t, int64_t) {
+  for_each_tile([&](Tile& tile, int64_t, int64_t) {
     tile.multiply();
     softmax.update(tile.biased(wide), tile);
   });
-  each([&](Tile& tile, int64_t, int64_t) {
+  for_each_tile([&](Tile& tile, int64_t, int64_t) {
     auto x = in_place ? tile.stored() : tile.biased(wide);
     softmax.exponentiate(x);
   });
@@ -234,7 +234,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   const auto factor = rows.scale / softmax.total;
   auto scratch = at::empty({count * step}, options);
   if (gradients.hidden.defined()) gradients.hidden.zero_();
-  each([&](Tile& tile, int64_t v, int64_t columns) {
+  for_each_tile([&](Tile& tile, int64_t v, int64_t columns) {
     auto logits = scratch.narrow(0, 0, count * columns).view({count, columns});
     auto x = exponentials(tile);
     if (in_place) {

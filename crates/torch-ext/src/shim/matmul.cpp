@@ -13,7 +13,7 @@ namespace {
 // Matmuls with fewer scalar multiplications use the default kernel.
 constexpr double kLarge = 1 << 22;
 
-bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {
+bool uses_onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {
   if (!result.is_cpu() || result.scalar_type() != at::kFloat || !result.is_contiguous()) return false;
   if (!at::hasMKLDNN() || !at::globalContext().userEnabledMkldnn()) return false;
   return static_cast<double>(a.size(0)) * a.size(1) * b.size(1) >= kLarge;
@@ -21,7 +21,7 @@ bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) 
 }  // namespace
 
 void polyqa_matmul(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {
-  if (onednn(result, a, b)) {
+  if (uses_onednn(result, a, b)) {
     at::native::mkldnn_matmul(a, b, result, accumulate ? 1.0F : 0.0F, 1.0F);
   } else if (accumulate) {
     at::addmm_out(result, result, a, b);

@@ -71,7 +71,7 @@ int polyqa_scale_all(at::Tensor* const* tensors, size_t count, double factor, ch
   });
 }
 
-// Removes the gradients, so that a parameter that is unused in the next step has no gradient instead of zeros.
+// Removes the gradients. A parameter that the next step does not use then has no gradient, not a gradient of zeros.
 int polyqa_clear_grads(at::Tensor* const* params, size_t count, char** error) {
   return guarded(error, [&] {
     for (size_t i = 0; i < count; ++i) params[i]->mutable_grad() = at::Tensor();

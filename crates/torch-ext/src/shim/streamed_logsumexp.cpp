@@ -28,7 +28,7 @@ struct Pairs {
   Tensor query_group;  // [R], undefined without groups
   Tensor key_group;    // [M], undefined without groups
   bool negative_groups;  // whether negative ids are groups; if false, keys with negative ids have no group
-  Tensor offset;         // [R, 1], subtracted from each product of a query; undefined for 0
+  Tensor offset;         // [R, 1], subtracted from each dot product of a query; undefined for 0
   double normalise_eps;  // keys are divided by max(norm, eps); negative: keys are not normalised
   int64_t block;
 

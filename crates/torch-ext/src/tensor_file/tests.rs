@@ -4,7 +4,7 @@ use safetensors::SafeTensors;
 use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
-fn named(tensors: &TensorMap) -> impl Iterator<Item = (&str, &Tensor)> {
+fn named_tensors(tensors: &TensorMap) -> impl Iterator<Item = (&str, &Tensor)> {
     tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
@@ -48,7 +48,7 @@ fn every_dtype_round_trips() {
     tensors.insert("empty".into(), Tensor::zeros([0, 3], (Kind::Float, Device::Cpu)));
     tensors.insert("scalar".into(), Tensor::from(3.5f32));
     tensors.insert("trained".into(), Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true));
-    write_tensors(&path, named(&tensors), &[]).unwrap();
+    write_tensors(&path, named_tensors(&tensors), &[]).unwrap();
     let loaded = read_tensors(&path).unwrap();
     assert_eq!(loaded.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
     for (name, tensor) in &tensors {
@@ -81,7 +81,7 @@ fn tensors_are_read_separately() {
     let (_folder, path) = temporary_file();
     let values = |k: i64| Tensor::arange(k, (Kind::Int64, Device::Cpu)) + k;
     let tensors: TensorMap = (0..20).map(|k| (format!("t{k:02}"), values(k))).collect();
-    write_tensors(&path, named(&tensors), &[]).unwrap();
+    write_tensors(&path, named_tensors(&tensors), &[]).unwrap();
     let file = TensorFile::open(&path).unwrap();
     assert_eq!(file.path(), path);
     assert_eq!(file.names(), tensors.keys().cloned().collect::<Vec<_>>());

@@ -71,7 +71,7 @@ pub fn write_tensors<'a>(
     let mut pending: Vec<_> = pending.into_iter().collect();
     pending.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
     let io_error = |error: io::Error| Error::io(path, error);
-    let header = header(&pending, metadata).map_err(io_error)?;
+    let header = encode_header(&pending, metadata).map_err(io_error)?;
     // The writer of the safetensors library is not used, because it names its temporary files
     // differently from [`AtomicFile`], so they would remain if the process is killed.
     let mut file = AtomicFile::create(path).map_err(io_error)?;
@@ -88,7 +88,10 @@ pub fn write_tensors<'a>(
 
 /// Returns the first bytes of the file: the header's length, and the header, which is padded to a
 /// multiple of 8 bytes.
-fn header(pending: &[(&str, PendingTensor)], metadata: &[(&str, &str)]) -> io::Result<Vec<u8>> {
+fn encode_header(
+    pending: &[(&str, PendingTensor)],
+    metadata: &[(&str, &str)],
+) -> io::Result<Vec<u8>> {
     let mut end = 0_usize;
     let infos = pending.iter().map(|(name, entry)| {
         let start = end;
@@ -96,11 +99,10 @@ fn header(pending: &[(&str, PendingTensor)], metadata: &[(&str, &str)]) -> io::R
         let (dtype, shape) = (entry.dtype, entry.shape.clone());
         ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
-    let infos = infos.collect();
     let metadata: HashMap<String, String> =
         metadata.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    let metadata = Metadata::new(metadata, infos).map_err(io::Error::other)?;
+    let metadata = Metadata::new(metadata, infos.collect()).map_err(io::Error::other)?;
     let mut json = serde_json::to_vec(&metadata)?;
     json.resize(json.len().next_multiple_of(8), b' ');
     if json.len() > MAX_HEADER {

@@ -24,7 +24,7 @@ fn start(name: &str) -> Vec<Child> {
     (0..2).map(rank).collect()
 }
 
-fn group(seconds: u64) -> ProcessGroup {
+fn connect_group(seconds: u64) -> ProcessGroup {
     let rendezvous = Rendezvous::from_env().unwrap().unwrap();
     let seconds = Duration::from_secs(seconds);
     ProcessGroup::connect(&rendezvous, seconds, seconds).unwrap()
@@ -33,7 +33,7 @@ fn group(seconds: u64) -> ProcessGroup {
 #[test]
 #[ignore = "started by another test"]
 fn exchange() {
-    let group = group(60);
+    let group = connect_group(60);
     let rank = i64::try_from(group.rank()).unwrap();
     for round in 0..20 {
         // Rank a sends b + 2 elements to rank b.
@@ -85,7 +85,7 @@ fn exchange() {
 #[test]
 #[ignore = "started by another test"]
 fn leave_early() {
-    let group = group(5);
+    let group = connect_group(5);
     if group.rank() == 1 {
         return;
     }

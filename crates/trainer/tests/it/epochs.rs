@@ -120,7 +120,7 @@ fn every_epoch_ends_once_after_its_last_update() {
 fn the_end_of_the_stage_ends_an_epoch() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    // Rounds of 3 steps: 4 batches of the first task, 6 of the second.
+    // A round has 3 steps, so 11 steps have 4 batches of the first task and 7 of the second.
     let config = TrainConfig { steps: Some(11), ..config() };
     let (_, _, [first, second]) = run(folder.path(), &config, None).unwrap();
     assert_eq!(epochs(&first), [(0, 3), (1, 4)]);

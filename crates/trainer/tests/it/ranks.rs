@@ -28,14 +28,14 @@ pub struct MaskedLmTask<'a> {
 }
 
 /// Returns rows of 4 to 10 token ids.
-fn rows(count: usize) -> Vec<Vec<i64>> {
+fn token_rows(count: usize) -> Vec<Vec<i64>> {
     let mut rng = trainer::rng_for(5, "rows", 0);
     (0..count).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect()
 }
 
 impl<'a> MaskedLmTask<'a> {
     pub fn new(model: &'a Model) -> Self {
-        let rows = rows(30);
+        let rows = token_rows(30);
         let lengths = rows.iter().map(Vec::len).collect();
         Self { model, rows, lengths, stream: None }
     }
@@ -129,8 +129,8 @@ fn file_of_rank(folder: &Path, rank: usize) -> PathBuf {
 }
 
 fn write_parameters(folder: &Path, rank: usize, parameters: &[(String, Tensor)]) {
-    let detached = parameters.iter().map(|(name, tensor)| (name, tensor.detach()));
-    let detached: Vec<_> = detached.collect();
+    let detached: Vec<_> =
+        parameters.iter().map(|(name, tensor)| (name, tensor.detach())).collect();
     let named = detached.iter().map(|(name, tensor)| (name.as_str(), tensor));
     write_tensors(file_of_rank(folder, rank), named, &[]).unwrap();
 }
@@ -290,14 +290,14 @@ fn start_ranks_with(
     (0..size).map(start).collect()
 }
 
-fn text(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 fn expect_success(ranks: Vec<Child>) {
     for child in ranks {
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", text(&output));
+        assert!(output.status.success(), "{}", output_text(&output));
     }
 }
 
@@ -305,7 +305,8 @@ fn expect_success(ranks: Vec<Child>) {
 fn expect_failure(ranks: Vec<Child>, message: &str) {
     for child in ranks {
         let output = child.wait_with_output().unwrap();
-        assert!(!output.status.success() && text(&output).contains(message), "{}", text(&output));
+        let text = output_text(&output);
+        assert!(!output.status.success() && text.contains(message), "{text}");
     }
 }
 
@@ -318,7 +319,7 @@ fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
     rank_0
 }
 
-fn losses(folder: &Path) -> Vec<f64> {
+fn logged_losses(folder: &Path) -> Vec<f64> {
     metrics_lines::<StepMetrics>(folder).iter().map(|line| line.loss).collect()
 }
 
@@ -340,14 +341,14 @@ fn two_processes_train_like_one_and_reproducibly() {
     train(single_folder, None, None);
     let single_process = rank_0_parameters(single_folder);
     let two_processes = train_on_two(two_folder, None);
-    let (a, b) = (losses(single_folder), losses(two_folder));
+    let (a, b) = (logged_losses(single_folder), logged_losses(two_folder));
     assert_eq!((a.len(), b.len()), (20, 20));
     assert!((a[0] - b[0]).abs() < 1e-6 * a[0], "{} and {}", a[0], b[0]);
     for (a, b) in a.iter().zip(&b) {
         assert!((a - b).abs() < 1e-4, "{a} and {b}");
     }
     assert_close(&single_process, &two_processes, 1e-3);
-    assert!(losses(two_folder)[19] < losses(two_folder)[0]);
+    assert!(logged_losses(two_folder)[19] < logged_losses(two_folder)[0]);
     assert_eq!(train_on_two(repeated_folder, None), two_processes);
 }
 
@@ -463,14 +464,14 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
 
 /// Kills training at up to three random moments, and then completes it. Each completed run must
 /// equal an uninterrupted run. New runs follow until a number of kills is reached.
-fn resumes_after_random_kills(size: usize) {
+fn check_resuming_after_random_kills(size: usize) {
     let _lock = lock_rng();
     let kills = if testkit::is_long() { 50 } else { 3 };
     let folder = || {
         let folder = tempfile::tempdir().unwrap();
         let shards = folder.path().join("shards");
         std::fs::create_dir(&shards).unwrap();
-        for (number, rows) in rows(33).chunks(20).enumerate() {
+        for (number, rows) in token_rows(33).chunks(20).enumerate() {
             let line = |row: &Vec<i64>| serde_json::to_string(row).unwrap() + "\n";
             let text: String = rows.iter().map(line).collect();
             std::fs::write(shards.join(format!("{number}.jsonl")), text).unwrap();
@@ -507,10 +508,10 @@ fn resumes_after_random_kills(size: usize) {
 
 #[test]
 fn two_processes_killed_in_the_middle_of_a_shard_resume_with_equal_results() {
-    resumes_after_random_kills(2);
+    check_resuming_after_random_kills(2);
 }
 
 #[test]
 fn a_process_killed_in_the_middle_of_a_shard_resumes_with_equal_results() {
-    resumes_after_random_kills(1);
+    check_resuming_after_random_kills(1);
 }

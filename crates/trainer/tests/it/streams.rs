@@ -97,7 +97,7 @@ fn ordered_source(path: &Path) -> ShardedJsonl<Point> {
     ShardedJsonl::new(Shards::open([path]).unwrap(), config).unwrap()
 }
 
-fn epochs(folder: &Path) -> Vec<f64> {
+fn logged_epochs(folder: &Path) -> Vec<f64> {
     metrics_lines::<StepMetrics>(folder).iter().map(|line| line.epoch).collect()
 }
 
@@ -114,7 +114,7 @@ fn every_epoch_reads_a_file_in_order() {
     assert_eq!((report.steps, report.tokens), (9, 3 * (3 + 4 + 5 + 6 + 7)));
     let epoch: Vec<f64> = points(5).iter().map(|point| point.x).chain([0.0]).collect();
     assert_eq!(recorded, epoch.repeat(3));
-    let logged = epochs(folder.path());
+    let logged = logged_epochs(folder.path());
     assert!((logged[0] - 1.0 / 3.0).abs() < 1e-15 && logged[2] == 1.0 && logged[8] == 3.0);
 }
 
@@ -209,7 +209,7 @@ fn a_stream_of_unknown_length_needs_a_number_of_steps() {
     let config = TrainConfig { steps: Some(7), log_steps: 1, ..config() };
     let (report, _, recorded) = train(&stage(folder.path(), None), &config, source(5)).unwrap();
     assert_eq!((report.steps, recorded.len()), (7, 5 + 1 + 5 + 1 + 2 + 1));
-    assert_eq!(epochs(folder.path()), [0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
+    assert_eq!(logged_epochs(folder.path()), [0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
     let folder = tempfile::tempdir().unwrap();
     let error = train(&stage(folder.path(), None), &config, source(0)).unwrap_err();
     assert_eq!(error.to_string(), "test: no examples");

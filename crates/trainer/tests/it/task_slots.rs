@@ -19,7 +19,7 @@ type Call = (&'static str, u64, u64, Vec<usize>, u32, f64);
 type Calls = Rc<RefCell<Vec<Call>>>;
 
 /// Loss `mean((w · x − y)²)` over a batch of points, with a running sum of losses as state.
-struct Line {
+struct LineTask {
     name: &'static str,
     weight: Tensor,
     points: Vec<(f64, f64)>,
@@ -29,7 +29,7 @@ struct Line {
     calls: Calls,
 }
 
-impl Line {
+impl LineTask {
     fn new(name: &'static str, weight: &Tensor, calls: &Calls, count: usize, slope: f64) -> Self {
         let points = (0..count).map(|k| (1.0 + k as f64 * 0.1, slope * (1.0 + k as f64 * 0.1)));
         Self {
@@ -44,7 +44,7 @@ impl Line {
     }
 }
 
-impl Task for Line {
+impl Task for LineTask {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&self.lengths)
     }
@@ -125,9 +125,9 @@ fn run(
 ) -> Result<RunResult, Error> {
     let (weight, calls) = (weight(), Calls::default());
     let mut tasks = [
-        Line::new("a", &weight, &calls, 6, 2.0),
-        Line::new("b", &weight, &calls, 10, -1.0),
-        Line::new("c", &weight, &calls, 4, third_slope),
+        LineTask::new("a", &weight, &calls, 6, 2.0),
+        LineTask::new("b", &weight, &calls, 10, -1.0),
+        LineTask::new("c", &weight, &calls, 4, third_slope),
     ];
     tasks[1].noise = 0.3;
     let parameters = parameters(&weight);
@@ -348,7 +348,7 @@ fn one_slot_equals_a_single_task() {
     let [plain, slot] = [false, true].map(|slots| {
         let (folder, weight) = (tempfile::tempdir().unwrap(), weight());
         let calls = Calls::default();
-        let mut task = Line::new("a", &weight, &calls, 7, 2.0);
+        let mut task = LineTask::new("a", &weight, &calls, 7, 2.0);
         task.noise = 0.2;
         let parameters = parameters(&weight);
         let stage = stage(folder.path(), None);
@@ -379,8 +379,8 @@ fn errors_name_invalid_slots() {
     let parameters = parameters(&weight);
     let stage = stage(folder.path(), None);
     let error_of = |names: [&str; 2], per_round: u32, points: usize| {
-        let first_task = Line::new("one", &weight, &calls, 4, 1.0);
-        let second_task = Line::new("other", &weight, &calls, points, 1.0);
+        let first_task = LineTask::new("one", &weight, &calls, 4, 1.0);
+        let second_task = LineTask::new("other", &weight, &calls, points, 1.0);
         let tasks =
             Alternating::new().with(names[0], 1, first_task).with(names[1], per_round, second_task);
         fit(&stage, &config(), &parameters, tasks).unwrap_err().to_string()
@@ -394,14 +394,14 @@ fn errors_name_invalid_slots() {
     let error = empty_sum.unwrap_err().to_string();
     assert_eq!(error, "tasks = []: must contain at least one task");
     for task_weight in [-1.0, f64::NAN, f64::INFINITY] {
-        let first_task = Line::new("one", &weight, &calls, 4, 1.0);
+        let first_task = LineTask::new("one", &weight, &calls, 4, 1.0);
         let sum = WeightedSum::new().with("one", task_weight, first_task);
         let error = fit(&stage, &config(), &parameters, sum).unwrap_err().to_string();
         assert!(error.starts_with("tasks[0].weight = "), "{error}");
     }
     // A weight of 0 disables a task.
-    let disabled = WeightedSum::new().with("one", 0.0, Line::new("one", &weight, &calls, 4, 1.0));
-    assert!(fit(&stage, &config(), &parameters, disabled).is_err());
+    let sum = WeightedSum::new().with("one", 0.0, LineTask::new("one", &weight, &calls, 4, 1.0));
+    assert!(fit(&stage, &config(), &parameters, sum).is_err());
     assert!(calls.borrow().is_empty());
 }
 
@@ -425,7 +425,7 @@ fn skipped_data_of_tasks_is_written() {
     // In a stage with a single task, the records contain no task name.
     let (weight, calls) = (weight(), Calls::default());
     let parameters = parameters(&weight);
-    let mut task = Line::new("b", &weight, &calls, 10, 1.0);
+    let mut task = LineTask::new("b", &weight, &calls, 10, 1.0);
     fit(&stage(single.path(), None), &one_round, &parameters, &mut task).unwrap();
     assert_eq!(counts(single.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));
 }

@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::files::{json_lines, write_json_lines};
 use crate::lama::{CommonVocabulary, Fact};
-use crate::tokens::{Pieces, layout, layout_error};
+use crate::tokens::{PieceEncoder, layout, layout_error};
 use crate::{Error, Result};
 
 /// Options of [`build_clozes`]. XLM-K does not specify them.
@@ -128,12 +128,12 @@ pub fn build_clozes(
 ) -> Result<Clozes> {
     let layout = layout(tokenizer)?;
     let mask = layout.mask().map_err(layout_error)?;
-    let pieces = Pieces::of(tokenizer)?;
-    let mask_token = pieces.name(mask);
+    let pieces = PieceEncoder::of(tokenizer)?;
+    let mask_token = pieces.token(mask);
     let mut out = Clozes::default();
     for (k, fact) in facts.iter().enumerate() {
-        let words = |text: &str| text.split_whitespace().count();
-        if !fact.from_template && words(&fact.before) + 1 + words(&fact.after) > config.max_words {
+        let words = fact.before.split_whitespace().chain(fact.after.split_whitespace());
+        if !fact.from_template && words.count() + 1 > config.max_words {
             out.too_long += 1;
             continue;
         }
@@ -144,11 +144,11 @@ pub fn build_clozes(
         let spaced = pieces.spaced_after(&fact.before)?;
         let gold = pieces.single_piece(&fact.object, spaced)?;
         let mut input_ids = vec![layout.before()];
-        input_ids.extend(pieces.text(fact.before.trim_end())?);
+        input_ids.extend(pieces.encode(fact.before.trim_end())?);
         let mask_index = input_ids.len();
         input_ids.push(mask);
         let after = fact.after.replace("[MASK]", &mask_token);
-        input_ids.extend(pieces.text(&after)?);
+        input_ids.extend(pieces.encode(&after)?);
         input_ids.push(layout.after());
         if input_ids.len() > config.max_length {
             let (got, limit) = (input_ids.len(), config.max_length);

@@ -230,16 +230,16 @@ fn macro_and_micro_equal_hand_computed_values() {
 #[test]
 fn errors_name_mismatched_inputs() {
     let logits = Array2::<f32>::zeros((1, 4));
-    let ranks = |clozes: &[Cloze], logits: &Array2<f32>, candidates: Option<&Candidates>| {
+    let rank_error = |clozes: &[Cloze], logits: &Array2<f32>, candidates: Option<&Candidates>| {
         rank_golds(logits.view(), clozes, candidates).unwrap_err().to_string()
     };
-    assert_eq!(ranks(&[], &logits, None), "logits: 1 rows for 0 clozes");
-    assert_eq!(ranks(&[cloze("a", Some(4))], &logits, None), "cloze 1: piece 4, but V = 4");
+    assert_eq!(rank_error(&[], &logits, None), "logits: 1 rows for 0 clozes");
+    assert_eq!(rank_error(&[cloze("a", Some(4))], &logits, None), "cloze 1: piece 4, but V = 4");
     let mut with_nan = logits.clone();
     with_nan[[0, 1]] = f32::NAN;
-    assert_eq!(ranks(&[cloze("a", Some(0))], &with_nan, None), "cloze 1: logit 1 is NaN");
+    assert_eq!(rank_error(&[cloze("a", Some(0))], &with_nan, None), "cloze 1: logit 1 is NaN");
     let candidates = Candidates { spaced: vec![1], joined: vec![] };
-    let text = ranks(&[cloze("a", Some(0))], &logits, Some(&candidates));
+    let text = rank_error(&[cloze("a", Some(0))], &logits, Some(&candidates));
     assert_eq!(text, "cloze 1: gold piece 0 is not among the candidates");
     let relations = [Relation { id: "a".into(), ..Relation::default() }];
     let score = |clozes: &[Cloze], ranks: &[Option<usize>]| {

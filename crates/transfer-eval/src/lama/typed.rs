@@ -10,7 +10,7 @@ use crate::error::check_counts;
 use crate::files::json_lines;
 use crate::lama::facts::{Relation, split_relation_template};
 use crate::lama::score::{LamaScore, score_ranks};
-use crate::tokens::{Pieces, layout, layout_error};
+use crate::tokens::{PieceEncoder, layout, layout_error};
 use crate::{Error, Result};
 
 /// One fact of mLAMA.
@@ -144,15 +144,15 @@ pub fn build_typed_clozes(
 ) -> Result<TypedClozes> {
     let layout = layout(tokenizer)?;
     let mask = layout.mask().map_err(layout_error)?;
-    let pieces = Pieces::of(tokenizer)?;
+    let pieces = PieceEncoder::of(tokenizer)?;
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
         let template = relation.template.as_deref().unwrap_or_default();
         let (before, after) = split_relation_template(template)?;
         let spaced = before.ends_with(char::is_whitespace);
         let object = |fact: &TypedFact| match spaced {
-            true => pieces.after_space(fact.obj_label.trim_start()),
-            false => pieces.text(&fact.obj_label),
+            true => pieces.encode_after_space(fact.obj_label.trim_start()),
+            false => pieces.encode(&fact.obj_label),
         };
         let objects = facts.iter().map(object).collect::<Result<Vec<_>>>()?;
         let candidates: Vec<Vec<u32>> =
@@ -171,7 +171,7 @@ pub fn build_typed_clozes(
             if object.is_empty() {
                 return Err(fact_error(format!("its object {:?} has no piece", fact.obj_label)));
             }
-            let text = |part: &str| pieces.text(&part.replace("[X]", &fact.sub_label));
+            let text = |part: &str| pieces.encode(&part.replace("[X]", &fact.sub_label));
             let before = [vec![layout.before()], text(before.trim_end())?].concat();
             let after = [text(after)?, vec![layout.after()]].concat();
             let length = before.len() + max_pieces + after.len();

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::files::{numbered_lines, read_text_with_note};
-use crate::tokens::Pieces;
+use crate::tokens::PieceEncoder;
 use crate::{Error, Result};
 
 /// The words that all compared models have in common, as in LAMA's `common_vocab_cased.txt`.
@@ -46,7 +46,7 @@ impl CommonVocabulary {
     /// # Errors
     /// [`Error::Tokenizer`] if a word cannot be tokenised, or no word is one piece.
     pub fn candidates(&self, tokenizer: &Tokenizer) -> Result<Candidates> {
-        let pieces = Pieces::of(tokenizer)?;
+        let pieces = PieceEncoder::of(tokenizer)?;
         let ids = |spaced: bool| -> Result<Vec<u32>> {
             let mut ids = BTreeSet::new();
             for word in &self.words {

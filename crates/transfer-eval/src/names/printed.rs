@@ -87,7 +87,7 @@ impl CoverageScore {
     /// Formats the lines that the authors' script prints after the file names.
     fn report(&self) -> String {
         let Self { precision, recall, f1, entities, predicted_entities, .. } = self;
-        let [entities, predicted] = [entities, predicted_entities].map(thousands);
+        let [entities, predicted] = [entities, predicted_entities].map(format_count);
         format!(
             "  # of entities in the references: {entities}
   # of entities in the predictions: {predicted}
@@ -104,9 +104,9 @@ impl PrecisionScore {
     fn report(&self) -> String {
         let Self { accuracy, recall, f1, .. } = self;
         let [entities, gold, predicted] =
-            [&self.entities, &self.gold_entities, &self.predicted_entities].map(thousands);
-        let [incorrect, identified] = [&self.incorrect, &self.rejected_incorrect].map(thousands);
-        let [correct, rejected] = [&self.correct, &self.rejected_correct].map(thousands);
+            [&self.entities, &self.gold_entities, &self.predicted_entities].map(format_count);
+        let [incorrect, identified] = [&self.incorrect, &self.rejected_incorrect].map(format_count);
+        let [correct, rejected] = [&self.correct, &self.rejected_correct].map(format_count);
         format!(
             "  # of entities: {entities}
   # of entities with correct names: {gold}
@@ -126,7 +126,7 @@ impl PrecisionScore {
 }
 
 /// Formats a count below a million with a thousands separator, as in `1,000`.
-fn thousands(count: &usize) -> String {
+fn format_count(count: &usize) -> String {
     match (count / 1000, count % 1000) {
         (0, low) => low.to_string(),
         (high, low) => format!("{high},{low:03}"),

@@ -33,7 +33,7 @@ pub struct NameConfig {
     pub threshold: u32,
     /// Whether only names marked as primary, such as Wikidata's labels, are used.
     pub primary: bool,
-    /// Language of the lines that are used, for files with a key `lang`.
+    /// Language of the lines to read, for files whose lines have the key `lang`.
     pub language: Option<String>,
 }
 

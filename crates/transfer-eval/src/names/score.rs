@@ -29,8 +29,8 @@ pub struct CoverageScore {
 
 /// Separation of correct and incorrect names by predictions, in percent.
 ///
-/// Except for `incorrect_share`, every listed name is counted, also if several names of an entity are equal
-/// after normalisation.
+/// Counts of names include every judged name, even if several names of an entity are equal after
+/// normalisation. Only `incorrect_share` counts such names once.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionScore {
     /// Share of the judged names that are classified correctly: correct and predicted, or incorrect

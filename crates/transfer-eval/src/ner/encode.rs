@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::error::check_counts;
 use crate::ner::{Labels, Sentence};
-use crate::tokens::{Pieces, layout};
+use crate::tokens::{PieceEncoder, layout};
 use crate::{Error, Result};
 
 /// The label of positions that do not contribute to the loss, as in the other crates.
@@ -77,10 +77,10 @@ pub fn encode_ner(
         return Err(Error::config("max_length", config.max_length, "at least 3"));
     };
     let layout = layout(tokenizer)?;
-    let tokenizer = Pieces::of(tokenizer)?;
+    let tokenizer = PieceEncoder::of(tokenizer)?;
     let encode = |(k, sentence): (usize, &Sentence)| {
         let gold = gold_labels(k, sentence, labels)?;
-        let pieces = tokenizer.words(&sentence.words)?;
+        let pieces = tokenizer.encode_words(&sentence.words)?;
         Ok(build_input(k, &pieces, &gold, budget, &layout))
     };
     sentences.par_iter().enumerate().map(encode).collect()

@@ -81,10 +81,10 @@ pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
             count.correct += usize::from(gold.contains(entity));
         }
     }
-    Ok(summary(&counts, gold.len()))
+    Ok(summarize(&counts, gold.len()))
 }
 
-fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
+fn summarize(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     let micro = counts.values().fold(Counts::default(), |total, count| Counts {
         gold: total.gold + count.gold,
         predicted: total.predicted + count.predicted,

@@ -81,7 +81,7 @@ fn scores_equal_hand_computed_values() {
 }
 
 /// Finds entities by checking every span.
-fn brute_force(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
+fn brute_force_entities(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
     // `joined(k)` is true if word k + 1 continues the entity of word k.
     let kind = |k: usize| tags[k].split_once('-').map(|(_, kind)| kind.to_owned());
     let letter = |k: usize| tags[k].chars().next().unwrap();
@@ -122,7 +122,7 @@ proptest! {
             .into_iter()
             .map(|entity| (entity.kind.to_owned(), entity.start, entity.end))
             .collect();
-        prop_assert_eq!(actual, brute_force(&tags));
+        prop_assert_eq!(actual, brute_force_entities(&tags));
     }
 
     #[test]
@@ -187,7 +187,7 @@ fn labels_are_at_first_pieces() {
 }
 
 #[test]
-fn truncated_words_are_missed() {
+fn truncated_words_are_scored_as_missed() {
     let words: Vec<String> = (0..40).map(|_| "Paris".to_owned()).collect();
     let tags = vec!["B-LOC".to_owned(); 40];
     let sentences = [Sentence { words, tags, ..Sentence::default() }];

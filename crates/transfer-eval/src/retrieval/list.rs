@@ -227,13 +227,13 @@ impl CandidateList {
         let list: Self = serde_json::from_str(&read_text(path)?).map_err(|error| {
             Error::line(path, error.line(), format!("{error}; expected a candidate list"))
         })?;
-        match list.problem() {
+        match list.find_problem() {
             Some(message) => Err(Error::content(path, message)),
             None => Ok(list),
         }
     }
 
-    fn problem(&self) -> Option<String> {
+    fn find_problem(&self) -> Option<String> {
         let (size, count) = (self.config.size, self.candidates.len());
         if count != size {
             return Some(format!("{count} candidates, but size = {size}"));

@@ -32,10 +32,10 @@ pub struct RankConfig {
 /// Returns the rank of each query's gold candidate, from 1. The gold candidate is ranked after all
 /// other candidates with its score, so that constant scores result in rank N, not 1.
 ///
-/// **Exact:** ranks equal the ranks by scores that are summed in float64 in order of the
-/// dimensions. They do not depend on blocks, threads or the processor. A float32 dot product
-/// suffices if it differs from the gold score by more than the rounding error; otherwise, the score
-/// is computed again in float64.
+/// **Exact:** ranks are computed as if all scores were float64 sums in order of the dimensions.
+/// They do not depend on blocks, threads or the processor. A float32 dot product suffices if it
+/// differs from the gold score by more than the rounding error; otherwise, the score is computed
+/// again in float64.
 ///
 /// ```
 /// use ndarray::array;
@@ -71,11 +71,11 @@ pub fn rank_candidates(
     if queries.nrows() == 0 {
         return Err(Error::Nothing { what: "query" });
     }
-    let (indices, width) = (gold.len(), candidates.ncols());
-    if queries.dim() != (indices, width) {
+    let (gold_count, width) = (gold.len(), candidates.ncols());
+    if queries.dim() != (gold_count, width) {
         let shape = queries.dim();
         let message = format!(
-            "{indices} indices and candidates of {width} dimensions for queries of shape {shape:?}"
+            "{gold_count} indices and candidates of {width} dimensions for queries of shape {shape:?}"
         );
         return Err(Error::array("gold", message));
     }

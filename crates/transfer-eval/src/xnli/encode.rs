@@ -3,7 +3,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::tokens::{Pieces, layout, layout_error};
+use crate::tokens::{PieceEncoder, layout, layout_error};
 use crate::xnli::NliExample;
 use crate::{Error, Result};
 
@@ -66,12 +66,12 @@ pub fn encode_nli(
         let rule = format!("at least {}", specials + 2);
         return Err(Error::config("max_length", config.max_length, rule));
     };
-    let pieces = Pieces::of(tokenizer)?;
+    let pieces = PieceEncoder::of(tokenizer)?;
     examples
         .par_iter()
         .map(|example| {
-            let mut premise = pieces.text(&example.premise)?;
-            let mut hypothesis = pieces.text(&example.hypothesis)?;
+            let mut premise = pieces.encode(&example.premise)?;
+            let mut hypothesis = pieces.encode(&example.hypothesis)?;
             let (first, second) = longest_first(premise.len(), hypothesis.len(), budget);
             premise.truncate(first);
             hypothesis.truncate(second);

@@ -6,7 +6,7 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_transfer-eval"))
 }
 
-fn json(program: &Program, arguments: &(impl Arguments + ?Sized)) -> Value {
+fn run_json(program: &Program, arguments: &(impl Arguments + ?Sized)) -> Value {
     serde_json::from_str(&program.expect_success(arguments).out).unwrap()
 }
 
@@ -17,7 +17,7 @@ fn predictions_may_have_other_line_ends() {
     program.write("gold.tsv", gold);
     // The file has a byte order mark, Windows line breaks and a blank last line.
     program.write("labels.txt", "\u{feff}neutral\r\n\r\n");
-    let score = json(&program, "xnli gold.tsv labels.txt");
+    let score = run_json(&program, "xnli gold.tsv labels.txt");
     assert_eq!(score["languages"]["sw"]["accuracy"].as_f64(), Some(100.0));
     assert_eq!(program.run("xnli gold.tsv labels.txt").err, "");
     // A truncated label could be invalid or another label, so the program prints a note.
@@ -51,7 +51,7 @@ fn inputs_are_not_overwritten() {
 fn ner_prints_scores_and_rejects_invalid_files() {
     let program = program();
     let gold = "data/uner/de_pud.test.iob2.gz";
-    let report = json(&program, &["ner", gold, gold]);
+    let report = run_json(&program, &["ner", gold, gold]);
     assert_eq!(report["micro"]["f1"].as_f64(), Some(1.0));
     assert_eq!(report["micro"]["support"].as_u64(), Some(1039));
     assert_eq!(report["types"]["PER"]["support"].as_u64(), Some(418));
@@ -67,7 +67,7 @@ fn ner_prints_scores_and_rejects_invalid_files() {
     ] {
         program.write(&format!("{name}.txt"), text);
     }
-    let f1 = |arguments: &str| json(&program, arguments)["micro"]["f1"].as_f64();
+    let f1 = |arguments: &str| run_json(&program, arguments)["micro"]["f1"].as_f64();
     assert_eq!(f1("ner gold.txt predicted.txt"), Some(0.5));
     assert_eq!(f1("ner gold.txt predicted.txt --strict"), Some(0.0));
     let mismatch = ["other.txt:6: sentence 2 (line 5 of the gold file)", "`Bonn`", "`Berlin`"];
@@ -94,7 +94,7 @@ fn xnli_prints_scores_and_rejects_invalid_files() {
     ] {
         program.write(name, text);
     }
-    let report = json(&program, "xnli xnli.tsv p.txt");
+    let report = run_json(&program, "xnli xnli.tsv p.txt");
     assert_eq!(report["languages"]["de"]["accuracy"].as_f64(), Some(50.0));
     assert_eq!(report["mean"].as_f64(), Some(75.0));
     program.expect_only_errors(&[
@@ -128,7 +128,7 @@ fn lama_builds_and_scores_clozes() {
         golds[0]
     );
     program.write("best.jsonl", best);
-    let report = json(
+    let report = run_json(
         &program,
         "lama score clozes.jsonl best.jsonl --relations relations.jsonl --corpus t-rex \
          --model ours --measured run.jsonl",
@@ -201,13 +201,13 @@ fn retrieval_draws_and_scores_lists() {
         program.write("vectors.safetensors", bytes);
     };
     write_vectors(5);
-    let report = json(&program, "retrieval score list.json vectors.safetensors --cosine");
+    let report = run_json(&program, "retrieval score list.json vectors.safetensors --cosine");
     assert_eq!(report["all"]["accuracy"].as_f64(), Some(50.0));
     assert_eq!(report["all"]["mrr"].as_f64(), Some(0.6));
     assert_eq!(report["pairs"][0]["candidate"].as_str(), Some("de"));
     assert_eq!(report["chance"].as_f64(), Some(20.0));
     let measured = "--model ours --task XEP --measured run.jsonl";
-    json(&program, &format!("retrieval score list.json vectors.safetensors {measured}"));
+    run_json(&program, &format!("retrieval score list.json vectors.safetensors {measured}"));
     let table = program.run("table 001-7 --run run.jsonl").out;
     assert!(table.ends_with("| **ours** | 50.00 | – |\n"), "{table}");
 

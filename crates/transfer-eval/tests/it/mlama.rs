@@ -95,8 +95,8 @@ fn frequency_baseline_counts_trained_facts_of_the_relation() {
     let (_folder, path) = write_files(&files);
     let trained = build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap();
     // Both facts of India are predicted correctly, because the other correct language is not a
-    // candidate; the fact of France is not. Each of the two capitals, which were not trained, is
-    // predicted with probability 1/2.
+    // candidate; the fact of France is predicted incorrectly. Each of the two capitals, which were
+    // not trained, is predicted with probability 1/2.
     let expected = (200.0 / 3.0 + 50.0) / 2.0;
     assert!((built.frequency_baseline(&trained) - expected).abs() < 1e-9);
     // Each object occurs once in the evaluated facts, so the baselines are equal.

@@ -9,14 +9,14 @@ use transfer_eval::names::{
     read_predicted, score_coverage, score_precision,
 };
 
-fn data(file: &str) -> PathBuf {
+fn data_path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/wikikge-10").join(file)
 }
 
 /// Compares both metrics of GPT-4 in 9 languages and of M-NTA in 10 languages.
 #[test]
 fn released_predictions_have_the_printed_scores() {
-    let scores = check_printed(data("")).unwrap();
+    let scores = check_printed(data_path("")).unwrap();
     assert_eq!(scores.values().map(|f1| f1.len()).sum::<usize>(), 38);
     let f1 = |system: &str| -> Vec<&str> { scores[system].values().map(|f1| &**f1).collect() };
     let coverage = ["43.2", "57.1", "41.3", "55.8", "57.4", "61.7", "35.2", "51.2", "45.3", "36.8"];
@@ -75,8 +75,8 @@ fn equal_names_count_once_in_coverage_only() {
 
 #[test]
 fn higher_thresholds_predict_fewer_names() {
-    let gold = read_gold(data("data/names/gold/de.json.gz")).unwrap();
-    let file = data("data/names/m-nta/with_gpt-4/de.m-nta.json.gz");
+    let gold = read_gold(data_path("data/names/gold/de.json.gz")).unwrap();
+    let file = data_path("data/names/m-nta/with_gpt-4/de.m-nta.json.gz");
     let score = |threshold| {
         let config = NameConfig { threshold, ..NameConfig::default() };
         score_coverage(&gold, &read_predicted(&file, &config).unwrap()).unwrap()
@@ -131,9 +131,9 @@ fn program_scores_files_and_rejects_invalid_files() {
 fn differences_from_the_printed_scores_are_errors() {
     let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));
     for file in ["data/names/gold/de.json.gz", "data/names/gpt/de.gpt-4.json.gz"] {
-        program.write(&format!("copy/{file}"), fs::read(data(file)).unwrap());
+        program.write(&format!("copy/{file}"), fs::read(data_path(file)).unwrap());
     }
-    let printed = fs::read_to_string(data("results/coverage/gpt-4.out")).unwrap();
+    let printed = fs::read_to_string(data_path("results/coverage/gpt-4.out")).unwrap();
     let block = printed.split("===========================\n\n").find(|part| part.contains("/de."));
     program.write("copy/results/coverage/gpt-4.out", block.unwrap());
     program.write("copy/results/precision/none", "");

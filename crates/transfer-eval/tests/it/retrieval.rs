@@ -150,7 +150,7 @@ fn impossible_lists_are_rejected() {
 }
 
 /// Computes ranks from all scores in float64.
-fn brute_force(
+fn brute_force_ranks(
     queries: &Array2<f32>,
     candidates: &Array2<f32>,
     gold: &[usize],
@@ -186,13 +186,13 @@ fn random(rows: usize, width: usize, seed: u32) -> Array2<f32> {
     })
 }
 
-/// Checks that ranks equal those of [`brute_force`] for both similarities.
+/// Checks that ranks equal those of [`brute_force_ranks`] for both similarities.
 #[track_caller]
 fn assert_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize]) {
     for similarity in [Similarity::Dot, Similarity::Cosine] {
         let config = RankConfig { similarity };
         let ranks = rank_candidates(queries.view(), candidates.view(), gold, &config).unwrap();
-        assert_eq!(ranks, brute_force(queries, candidates, gold, &config), "{config:?}");
+        assert_eq!(ranks, brute_force_ranks(queries, candidates, gold, &config), "{config:?}");
     }
 }
 
@@ -216,7 +216,7 @@ fn ranks_equal_brute_force_for_any_number_of_threads() {
 
 #[test]
 fn scores_closer_than_float32_are_distinguished() {
-    // Nearly equal vectors: float32 products are equal or in the wrong order.
+    // The vectors are nearly equal, so float32 dot products are equal or in the wrong order.
     let base = random(1, 64, 3);
     let noise = random(300, 64, 4).mapv(|value| value * 1e-6);
     let candidates = &base.broadcast((300, 64)).unwrap() * 100.0 + &noise;
@@ -227,7 +227,7 @@ fn scores_closer_than_float32_are_distinguished() {
 }
 
 #[test]
-fn large_and_small_values() {
+fn ranks_are_exact_for_large_and_small_values() {
     for scale in [1e30f32, 1e-30] {
         let (queries, candidates) = (random(5, 8, 6) * scale, random(50, 8, 7) * scale);
         assert_exact(&queries, &candidates, &[0, 10, 20, 30, 49]);
@@ -236,7 +236,7 @@ fn large_and_small_values() {
 
 proptest! {
     #[test]
-    fn small_cases_with_many_ties(
+    fn ranks_are_exact_with_many_ties(
         values in prop::collection::vec(-2i8..3, 3 * 9), golds in prop::collection::vec(0usize..6, 3),
     ) {
         let all = Array2::from_shape_vec((9, 3), values.iter().map(|&v| f32::from(v)).collect()).unwrap();
@@ -299,7 +299,7 @@ fn scores_equal_hand_computed_values() {
 }
 
 #[test]
-fn vectors_from_safetensors() {
+fn vectors_are_read_from_safetensors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.safetensors");
     let values = array![[1.0f32, -2.5], [0.0, 3.0]];

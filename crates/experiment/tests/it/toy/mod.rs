@@ -84,7 +84,7 @@ impl Recipe for Toy {
 
     fn check_inputs(&self) -> Result<()> {
         record_call("check".into());
-        numbers(&self.data.train).map(drop)
+        read_numbers(&self.data.train).map(drop)
     }
 
     fn variants(&self, arm: &str) -> Vec<String> {
@@ -93,7 +93,7 @@ impl Recipe for Toy {
 }
 
 /// Reads a list of numbers, which must not be empty, from a JSON file.
-pub fn numbers(path: &Path) -> Result<Vec<f64>> {
+pub fn read_numbers(path: &Path) -> Result<Vec<f64>> {
     let numbers: Vec<f64> = read_json(path)?;
     if numbers.is_empty() {
         bail!("{}: no number", path.display());
@@ -133,7 +133,7 @@ pub fn train(trial: &Trial<Toy>) -> Result<f64> {
     record_call(format!("train {}", trial.label()));
     let shift = |name: &String| trial.recipe.arms.get(name).map_or(0.0, |arm| arm.shift);
     let shift = trial.arm.shift + trial.arm.like.as_ref().map_or(0.0, shift);
-    let numbers = numbers(&trial.recipe.data.train)?.iter().map(|x| x + shift).collect();
+    let numbers = read_numbers(&trial.recipe.data.train)?.iter().map(|x| x + shift).collect();
     let parameter = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let parameters = [("parameter".to_owned(), parameter.shallow_clone())];
     let lengths = vec![1; 4];
@@ -146,7 +146,7 @@ pub fn train(trial: &Trial<Toy>) -> Result<f64> {
 pub fn evaluate(trial: &Trial<Toy>, _loss: &f64) -> Result<f64> {
     record_call(format!("evaluate {}", trial.label()));
     let parameter: f64 = read_json(trial.dir("model").join("model.json"))?;
-    let numbers = numbers(&trial.recipe.data.evaluation)?;
+    let numbers = read_numbers(&trial.recipe.data.evaluation)?;
     write_json(trial.dir("answers").join("numbers.json"), &numbers)?;
     let distance: f64 = numbers.iter().map(|x| (x - parameter).abs()).sum();
     Ok(trial.recipe.evaluation.scale * distance / numbers.len() as f64)

@@ -85,12 +85,12 @@ pub struct ScoreArgs {
 
 pub fn run(command: &Command) -> CommandResult {
     match command {
-        Command::Clozes(args) => clozes(args),
+        Command::Clozes(args) => write_clozes(args),
         Command::Score(args) => score(args),
     }
 }
 
-fn clozes(args: &ClozeArgs) -> CommandResult {
+fn write_clozes(args: &ClozeArgs) -> CommandResult {
     let tokenizer = tokenizer_file::read(&args.tokenizer)?;
     let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
     let config = ClozeConfig::default();

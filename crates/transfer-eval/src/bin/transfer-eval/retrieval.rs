@@ -82,12 +82,12 @@ pub struct ScoreArgs {
 
 pub fn run(command: &Command) -> CommandResult {
     match command {
-        Command::List(args) => list(args),
+        Command::List(args) => draw_list(args),
         Command::Score(args) => score(args),
     }
 }
 
-fn list(args: &ListArgs) -> CommandResult {
+fn draw_list(args: &ListArgs) -> CommandResult {
     let (size, seed) = (args.size, args.seed);
     let config = CandidateConfig { size, seed, ..CandidateConfig::default() };
     let descriptions = Description::read(&args.descriptions)?;

@@ -18,7 +18,7 @@ fn assert_error(text: &str, line: usize, words: &[&str]) {
 }
 
 #[test]
-fn conll_2003() {
+fn conll_2003_is_parsed() {
     let text = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP I-ORG\nrejects VBZ B-VP O\n\n-DOCSTART- -X- -X- O\n\n\nPeter NNP B-NP I-PER\n";
     let sentences = parse(text).unwrap();
     assert_eq!(sentences.len(), 2);
@@ -29,7 +29,7 @@ fn conll_2003() {
 }
 
 #[test]
-fn conll_2002_and_windows_line_ends() {
+fn conll_2002_with_windows_line_ends_is_parsed() {
     let sentences = parse("Melbourne B-LOC\r\n( O\r\n\r\n# O\r\n\u{a0} O\r\n").unwrap();
     assert_eq!(sentences[0].words, ["Melbourne", "("]);
     assert_eq!(sentences[1].words, ["#", "\u{a0}"]);
@@ -40,7 +40,7 @@ fn conll_2002_and_windows_line_ends() {
 }
 
 #[test]
-fn wikiann() {
+fn wikiann_is_parsed() {
     let sentences = parse("de:Berlin\tB-LOC\nde::\tO\n\nzh-min-nan:x\tO").unwrap();
     assert_eq!(sentences[0].words, ["Berlin", ":"]);
     assert_eq!(sentences[0].id.as_deref(), Some("de"));
@@ -49,7 +49,7 @@ fn wikiann() {
 }
 
 #[test]
-fn universal_ner() {
+fn universal_ner_is_parsed() {
     let text = "# newdoc id = d\n# sent_id = s1\n# text = Ein #Haus\n1\tEin\tO\t-\t-\n2\t#Haus\tB-LOC\t-\tx\n\n# newpar\n# sent_id = s2\n1\tJa\tO\t-\t-\n";
     let sentences = parse(text).unwrap();
     assert_eq!(
@@ -81,7 +81,7 @@ fn errors_name_line_and_problem() {
 }
 
 #[test]
-fn compressed_and_damaged_files() {
+fn compressed_files_are_read_and_damaged_files_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gz");
     let bytes = testkit::gzip("\u{feff}EU B-ORG\n");

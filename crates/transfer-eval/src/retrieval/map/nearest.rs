@@ -9,8 +9,8 @@ use crate::{Error, Result};
 
 /// Queries per matrix multiplication and thread.
 const QUERY_BLOCK: usize = 512;
-/// Candidates per matrix multiplication. The similarities of one block of queries and one block of
-/// candidates have 2 MiB.
+/// Candidates per matrix multiplication. The similarities between a block of queries and a block of
+/// candidates use 2 MiB.
 const CANDIDATE_BLOCK: usize = 1024;
 /// Number of candidates per group. A group is skipped if its largest float32 score is so low that
 /// none of its candidates can be among the best.
@@ -68,7 +68,7 @@ pub fn nearest(
     mean_similarities: Option<&[f64]>,
 ) -> Result<Vec<Vec<Neighbour>>> {
     let search = Search::new(queries.reborrow(), candidates.reborrow(), mean_similarities)?;
-    Ok(search.best(count, |best| best))
+    Ok(search.map_best(count, |best| best))
 }
 
 /// Returns the mean cosine of each query and its `count` nearest candidates. This is r of CSLS,
@@ -86,7 +86,7 @@ pub fn mean_similarity(
         best.iter().map(|neighbour| neighbour.score).sum::<f64>() / best.len().max(1) as f64
     };
     let search = Search::new(queries.reborrow(), candidates.reborrow(), None)?;
-    Ok(search.best(count, mean))
+    Ok(search.map_best(count, mean))
 }
 
 /// Validated inputs of a search.
@@ -133,7 +133,11 @@ impl<'a> Search<'a> {
     }
 
     /// Applies `convert` to the best `count` candidates of each query.
-    fn best<T: Send>(&self, count: usize, convert: impl Fn(Vec<Neighbour>) -> T + Sync) -> Vec<T> {
+    fn map_best<T: Send>(
+        &self,
+        count: usize,
+        convert: impl Fn(Vec<Neighbour>) -> T + Sync,
+    ) -> Vec<T> {
         let starts: Vec<usize> = (0..self.queries.nrows()).step_by(QUERY_BLOCK).collect();
         let blocks: Vec<Vec<T>> = starts
             .into_par_iter()
@@ -160,7 +164,7 @@ impl<'a> Search<'a> {
             let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
             for ((products, query), list) in rows {
                 let scan = BlockScan { query, block, means, first, max_error: self.max_error };
-                scan.run(products.to_slice().unwrap_or_default(), list);
+                scan.add_candidates(products.to_slice().unwrap_or_default(), list);
             }
             first += block.nrows();
         }
@@ -181,7 +185,7 @@ struct BlockScan<'a> {
 impl BlockScan<'_> {
     /// Adds the candidates that may be among the best. A group is skipped if it has no such
     /// candidate.
-    fn run(&self, products: &[f32], list: &mut TopList) {
+    fn add_candidates(&self, products: &[f32], list: &mut TopList) {
         for (group, products) in products.chunks(GROUP_SIZE).enumerate() {
             let start = group * GROUP_SIZE;
             let limit = list.limit - self.max_error;

@@ -23,8 +23,8 @@ const STEPS_PER_DIMENSION: usize = 100;
 /// - `pairs`: pairs of a row of `source` and a row of `target`
 ///
 /// # Errors
-/// [`Error::Array`] if the numbers of dimensions are 0 or differ, a row does not exist, or a value is not
-/// finite; [`Error::Nothing`] without a pair.
+/// [`Error::Array`] if a number of dimensions is 0, if the two numbers of dimensions differ, if a
+/// row does not exist, or if a value is not finite; [`Error::Nothing`] without a pair.
 pub(super) fn procrustes(
     source: ArrayView2<'_, f32>,
     target: ArrayView2<'_, f32>,

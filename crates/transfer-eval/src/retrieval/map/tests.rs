@@ -109,7 +109,7 @@ fn neighbours_equal_brute_force_for_any_number_of_threads() {
     assert_eq!((plain, csls), (search(None, 3), search(Some(&means), 3)));
 }
 
-fn golden() -> Value {
+fn read_golden() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/map.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
@@ -125,7 +125,7 @@ fn array<T: Clone + serde::de::DeserializeOwned>(value: &Value) -> Array2<T> {
 
 #[test]
 fn results_equal_numpy() {
-    let golden = golden();
+    let golden = read_golden();
     let pairs: Vec<(usize, usize)> = from_json(&golden["pairs"]);
     let results = golden["results"].as_array().unwrap();
     assert_eq!(results.len(), 3);
