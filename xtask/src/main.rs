@@ -40,7 +40,7 @@ mod wheels;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use process::{Failed, cargo, run_checked};
-use setup::{Options, Origin, ensure};
+use setup::{Options, Origin, ensure_libtorch};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
