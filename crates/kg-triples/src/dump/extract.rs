@@ -95,7 +95,7 @@ pub fn extract(
         }
         Some(stored) if stored.read => {
             if is_stream(dump) {
-                Source::check(dump, &stored.passed, progress)?;
+                Source::check_prefix(dump, &stored.passed, progress)?;
             }
             extraction.resume(stored);
         }

@@ -150,8 +150,7 @@ impl Sorter {
         Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
     }
 
-    /// Returns the generation of the newest file if it has [`RUNS_PER_MERGE`] files and must be
-    /// merged.
+    /// Returns the generation of the newest file if [`RUNS_PER_MERGE`] files have this generation.
     fn generation_to_merge(&self) -> Option<u32> {
         let generation = self.runs.last()?.generation;
         let runs = self.runs.iter().rev().take_while(|run| run.generation == generation);

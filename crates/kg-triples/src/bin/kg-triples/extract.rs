@@ -172,14 +172,14 @@ fn print_counts(report: &ExtractReport) {
         ("repeated triples", counts.repeated_triples),
         ("triples", counts.triples),
     ] {
-        table.row([name.to_owned(), count.to_string()]);
+        table.add_row([name.to_owned(), count.to_string()]);
     }
     for (dump_table, name, count) in [
         (DumpTable::Descriptions, "descriptions", counts.descriptions),
         (DumpTable::Sitelinks, "sitelinks", counts.sitelinks),
     ] {
         if report.tables.contains(&dump_table) {
-            table.row([name.to_owned(), count.to_string()]);
+            table.add_row([name.to_owned(), count.to_string()]);
         }
     }
     table.print();

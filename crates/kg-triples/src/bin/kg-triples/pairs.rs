@@ -106,7 +106,7 @@ pub fn run(args: Args) -> CommandResult {
         false => None,
     };
     let mut table = Table::default();
-    table.row([
+    table.add_row([
         "kind",
         "sources",
         "without a label",
@@ -145,7 +145,7 @@ pub fn run(args: Args) -> CommandResult {
         let PairCounts { train, held_out, without_relation, .. } = counts;
         let cells = [sources, without_label, without_triple, bare, train, held_out];
         let cells = cells.into_iter().chain([without_relation, lines]).map(|n| n.to_string());
-        table.row(std::iter::once(kind.name().to_owned()).chain(cells));
+        table.add_row(std::iter::once(kind.name().to_owned()).chain(cells));
         counts_by_kind.insert(kind, counts);
         written.insert(kind, lines);
     }
