@@ -174,7 +174,7 @@ impl<'s> WikiReader<'s> {
     fn link(&self, page: WikiPage) -> LinkedText {
         let entity = |title: &str| self.sitelinks.entity(self.language, title).map(str::to_owned);
         let html = unescape_html(&page.text);
-        let (text, anchors) = without_links(&html);
+        let (text, anchors) = extract_links(&html);
         let mentions = anchors.into_iter().filter_map(|Anchor { start, end, href }| {
             Some(Mention { start, end, entity: entity(&target_title(href))? })
         });
@@ -211,7 +211,7 @@ const LINK_END: &str = "</a>";
 
 /// Returns the text without link tags, and the links with their offsets in this text in code
 /// points.
-fn without_links(html: &str) -> (String, Vec<Anchor<'_>>) {
+fn extract_links(html: &str) -> (String, Vec<Anchor<'_>>) {
     let mut text = JoinedText::default();
     let mut anchors = Vec::new();
     let mut remaining = html;

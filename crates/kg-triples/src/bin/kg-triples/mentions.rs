@@ -171,10 +171,8 @@ pub fn run(args: Args) -> CommandResult {
     if report.examples == 0 && held_out.is_none() {
         return Err(no_examples_error(&report));
     }
-    let probe = match &held_out {
-        Some(_) => Some(create_probe(examples.queries()?, &encoded, args.candidates, args.seed)),
-        None => None,
-    };
+    let queries = held_out.as_ref().map(|_| examples.queries()).transpose()?;
+    let probe = queries.map(|queries| create_probe(queries, &encoded, args.candidates, args.seed));
     let mut drawn_counts = BTreeMap::new();
     if let Some(count) = args.count {
         let resampling = examples.mentions().resampling(args.entity_smoothing)?;

@@ -101,10 +101,8 @@ pub fn run(args: Args) -> CommandResult {
     }
 
     let mut train_writer = JsonlWriter::create(out.file("train/pairs.jsonl.gz")?)?;
-    let mut probe_writer = match holds_out {
-        true => Some(JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?),
-        false => None,
-    };
+    let probe_path = holds_out.then(|| out.file("probe/held-out.jsonl.gz")).transpose()?;
+    let mut probe_writer = probe_path.map(JsonlWriter::create).transpose()?;
     let mut table = Table::default();
     table.add_row([
         "kind",

@@ -56,10 +56,8 @@ impl Tables {
         report.counts.add(&record.counts);
         let count = if record.is_property { &mut report.properties } else { &mut report.items };
         *count += 1;
-        self.entity_tables
-            .iter_mut()
-            .zip(&record.rows)
-            .try_for_each(|(table, rows)| table.write(rows))
+        let mut tables = self.entity_tables.iter_mut().zip(&record.rows);
+        tables.try_for_each(|(table, rows)| table.write(rows))
     }
 
     pub(super) fn write_redirects(

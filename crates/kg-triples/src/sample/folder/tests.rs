@@ -85,7 +85,7 @@ fn ranked(
     let rules = LabelRules::new(config, languages);
     let bits = graph.labels.iter().map(|labels| {
         let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
-        rules.bits(&labels)
+        rules.label_bits(&labels)
     });
     let bits: Vec<u64> = bits.collect();
     let bits =
@@ -104,7 +104,7 @@ fn ranked(
             report.self_loops += 1;
         } else {
             let check = rules.check(triple.map(bits));
-            report.count(check);
+            report.count_fact(check);
             if check == LabelCheck::Complete {
                 ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
             }
