@@ -171,7 +171,7 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
             "entity" => fields.entity = to_text(map.next_value()?),
             "redirect" => fields.redirect = to_text(map.next_value()?),
             "labels" if requested.has_table(DumpTable::Labels) => {
-                fields.labels = read_selected(map, &requested_code)?
+                fields.labels = read_selected(map, &requested_code)?;
             }
             "descriptions" if requested.has_table(DumpTable::Descriptions) => {
                 fields.descriptions = read_selected(map, &requested_code)?;

@@ -192,7 +192,7 @@ impl Sorter {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub(super) fn sorted(mut self) -> io::Result<SortedEntries> {
+    pub(super) fn into_sorted(mut self) -> io::Result<SortedEntries> {
         self.entries.par_sort_unstable();
         let mut runs = self.open(&self.runs)?;
         runs.push(Run::Memory(self.entries.into_iter()));
@@ -280,7 +280,7 @@ mod tests {
             expected.sort();
             let files = std::fs::read_dir(folder.path()).unwrap().count();
             prop_assert_eq!(files, sorter.runs().1.len());
-            let mut sorted = sorter.sorted().unwrap();
+            let mut sorted = sorter.into_sorted().unwrap();
             let sorted_entries = std::iter::from_fn(|| sorted.next().unwrap()).collect::<Vec<_>>();
             prop_assert_eq!(sorted_entries, expected);
         }

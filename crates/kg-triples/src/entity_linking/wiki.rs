@@ -171,7 +171,7 @@ impl<'s> WikiReader<'s> {
         Ok(Self { pages, language, sitelinks })
     }
 
-    fn link(&self, page: WikiPage) -> LinkedText {
+    fn link_page(&self, page: WikiPage) -> LinkedText {
         let entity = |title: &str| self.sitelinks.entity(self.language, title).map(str::to_owned);
         let html = unescape_html(&page.text);
         let (text, anchors) = extract_links(&html);
@@ -196,7 +196,7 @@ impl Iterator for WikiReader<'_> {
     /// `en:25`.
     fn next(&mut self) -> Option<Self::Item> {
         let page = self.pages.next()?;
-        Some(page.map(|page| self.link(page)))
+        Some(page.map(|page| self.link_page(page)))
     }
 }
 

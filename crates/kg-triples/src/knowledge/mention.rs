@@ -305,9 +305,10 @@ impl ExampleBuilder<'_> {
         let multilingual = self.aligner.config.multilingual;
         let mut descriptions = self.descriptions.suitable(entity, language, multilingual);
         if let Some(held_out) = self.held_out {
-            let unseen = held_out.holds_out_entity(entity);
-            descriptions
-                .retain(|(code, _)| !unseen && !held_out.holds_out_pair(entity, language, *code));
+            let is_held_out = held_out.holds_out_entity(entity);
+            descriptions.retain(|(code, _)| {
+                !is_held_out && !held_out.holds_out_pair(entity, language, *code)
+            });
         }
         descriptions
     }
@@ -320,10 +321,10 @@ impl ExampleBuilder<'_> {
     ) -> Result<Result<PassageOutput, SkipReason>, Error> {
         let MentionConfig { multilingual, seed, .. } = self.aligner.config;
         let text_id = (text.id.as_str(), text.language);
-        let fits = |mention: &Mention| {
+        let can_use = |mention: &Mention| {
             !self.trainable_descriptions(&mention.entity, text.language).is_empty()
         };
-        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
+        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, can_use)?;
         let aligned = match aligned {
             Ok(aligned) => aligned,
             Err(SkipReason::WithoutLanguage) => {
@@ -375,8 +376,8 @@ impl ExampleBuilder<'_> {
     ) -> Result<Result<Vec<MentionExample>, SkipReason>, Error> {
         let targets = |entity: &str| self.descriptions.suitable(entity, text.language, true);
         let text_id = (text.id.as_str(), text.language);
-        let fits = |mention: &Mention| !targets(&mention.entity).is_empty();
-        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
+        let can_use = |mention: &Mention| !targets(&mention.entity).is_empty();
+        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, can_use)?;
         let Ok(aligned) = aligned else { return Ok(Err(SkipReason::HeldOut)) };
         let mut pairs: Vec<_> = (aligned.mentions.iter())
             .flat_map(|mention| {

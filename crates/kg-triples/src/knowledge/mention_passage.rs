@@ -61,15 +61,15 @@ impl PassageAligner {
         Ok(Self { tokenizer: without_limits(tokenizer)?, specials, text_budget, config })
     }
 
-    /// Finds the tokens of the mentions whose entity is described and that `fits` accepts. Returns
-    /// a [`SkipReason`] if no such mention can be aligned with tokens.
+    /// Finds the tokens of the mentions whose entity is described and that `can_use` accepts.
+    /// Returns a [`SkipReason`] if no such mention can be aligned with tokens.
     pub(super) fn align(
         &self,
         number: u64,
         (id, language): (&str, Language),
         passage: &Passage<'_>,
         descriptions: &EncodedDescriptions,
-        fits: impl Fn(&Mention) -> bool,
+        can_use: impl Fn(&Mention) -> bool,
     ) -> Result<Result<AlignedPassage, SkipReason>, Error> {
         if passage.mentions.is_empty() {
             return Ok(Err(SkipReason::WithoutMention));
@@ -80,7 +80,7 @@ impl PassageAligner {
             return Ok(Err(SkipReason::WithoutDescription));
         }
         let suitable: Vec<&Mention> =
-            described.into_iter().filter(|mention| fits(mention)).collect();
+            described.into_iter().filter(|mention| can_use(mention)).collect();
         if suitable.is_empty() {
             return Ok(Err(SkipReason::WithoutLanguage));
         }

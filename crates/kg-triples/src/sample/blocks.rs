@@ -27,14 +27,14 @@ pub(super) enum Boundary {
 }
 
 /// Reads a file in blocks of rows.
-struct Blocks {
+struct BlockReader {
     file: File,
     boundary: Boundary,
     partial_row: Vec<u8>,
     done: bool,
 }
 
-impl Blocks {
+impl BlockReader {
     fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut bytes = std::mem::take(&mut self.partial_row);
         while !self.done {
@@ -86,7 +86,7 @@ pub(super) fn scan<T: Send>(
     if first_line.strip_suffix(b"\n") != Some(header.as_bytes()) {
         return Err(BlockReadError);
     }
-    let mut blocks = Blocks { file, boundary, partial_row: Vec::new(), done: false };
+    let mut blocks = BlockReader { file, boundary, partial_row: Vec::new(), done: false };
     loop {
         let mut block_batch = Vec::new();
         while block_batch.len() < 2 * rayon::current_num_threads()

@@ -22,13 +22,13 @@ fn id_number(id: &str, letter: u8) -> Option<u64> {
 
 /// A sparse array of small integers; unset elements are 0.
 #[derive(Clone, Debug)]
-struct Pages {
+struct SparseArray {
     /// Bits per element, a power of two up to 64.
     width: u64,
     pages: Vec<Option<Box<[u64]>>>,
 }
 
-impl Pages {
+impl SparseArray {
     /// Returns the page, word and bit offset of an element.
     fn locate(&self, position: u64) -> (usize, usize, u64) {
         let bit = position % PAGE_ELEMENTS * self.width;
@@ -62,8 +62,8 @@ impl Pages {
 /// A map from ids to small integers; unset ids have the value 0.
 #[derive(Clone, Debug)]
 pub(super) struct IdMap {
-    items: Pages,
-    properties: Pages,
+    items: SparseArray,
+    properties: SparseArray,
     other_ids: HashMap<Box<str>, u64>,
 }
 
@@ -71,7 +71,7 @@ impl IdMap {
     /// Creates a map whose values have at most `bits` bits, from 1 to 64.
     pub(super) fn new(bits: usize) -> Self {
         let width = bits.clamp(1, 64).next_power_of_two() as u64;
-        let pages = Pages { width, pages: Vec::new() };
+        let pages = SparseArray { width, pages: Vec::new() };
         Self { items: pages.clone(), properties: pages, other_ids: HashMap::new() }
     }
 

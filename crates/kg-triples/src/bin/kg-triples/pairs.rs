@@ -81,7 +81,7 @@ pub fn run(args: Args) -> CommandResult {
         seed: args.seed,
     };
     config.validate()?;
-    args.check(&kinds)?;
+    args.check_sources(&kinds)?;
     let holds_out = args.hold_out > 0.0;
     let rule = "a folder if data is held out";
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
@@ -157,7 +157,7 @@ pub fn run(args: Args) -> CommandResult {
 
 impl Args {
     /// Returns an error if the texts that a kind requires are missing.
-    fn check(&self, kinds: &BTreeSet<PairKind>) -> CommandResult {
+    fn check_sources(&self, kinds: &BTreeSet<PairKind>) -> CommandResult {
         let has_pages = self.entities.is_some();
         let es = (
             PairKind::Es,
