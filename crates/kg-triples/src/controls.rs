@@ -68,16 +68,16 @@ impl KnowledgeGraph {
                 }
             }
             Control::FalseFacts => {
-                let mut tails: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+                let mut tails_by_relation: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
                 let mut used_facts = BTreeSet::new();
                 for fact in self.triples() {
-                    tails.entry(fact.relation).or_default().push(fact.tail);
+                    tails_by_relation.entry(fact.relation).or_default().push(fact.tail);
                     used_facts.insert((fact.head, fact.relation, fact.tail));
                 }
                 let mut rng = stream_rng(seed, "false facts", 0);
                 for fact in self.triples() {
                     let (head, relation) = (fact.head, fact.relation);
-                    let relation_tails = tails.get(relation).into_iter().flatten();
+                    let relation_tails = tails_by_relation.get(relation).into_iter().flatten();
                     let unused_tails = relation_tails
                         .filter(|tail| !used_facts.contains(&(head, relation, **tail)));
                     if let Some(tail) = unused_tails.collect::<Vec<_>>().choose(&mut rng) {

@@ -116,7 +116,7 @@ impl KnowledgeGraph {
     /// labels are returned once for each kind.
     fn all_labels(&self) -> impl Iterator<Item = (&str, Language, &str, LabelKind)> {
         self.ids.iter().zip(&self.labels).enumerate().flat_map(move |(at, (id, labels))| {
-            let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_role(at, *kind));
+            let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_kind(at, *kind));
             kinds.flat_map(move |kind| {
                 labels.iter().map(move |(language, label)| (&**id, *language, &**label, kind))
             })

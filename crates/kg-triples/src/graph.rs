@@ -39,7 +39,7 @@ impl LabelKind {
         }
     }
 
-    fn flag(self) -> u8 {
+    fn bit(self) -> u8 {
         match self {
             Self::Entity => 1,
             Self::Relation => 2,
@@ -56,7 +56,7 @@ impl LabelKind {
 pub struct KnowledgeGraph {
     /// Sorted ids; an interned id is an index into this list.
     pub(crate) ids: Vec<String>,
-    /// The kinds of each id, as a bit set of [`LabelKind::flag`].
+    /// The kinds of each id, as a bit set of [`LabelKind::bit`].
     kind_bits: Vec<u8>,
     /// The labels of each id, sorted by language.
     pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
@@ -102,12 +102,12 @@ impl KnowledgeGraph {
 
     /// Returns the ids of all entities: heads, tails and ids labelled as entities, sorted.
     pub fn entities(&self) -> impl Iterator<Item = &str> {
-        self.ids_with_role(LabelKind::Entity)
+        self.ids_of_kind(LabelKind::Entity)
     }
 
     /// Returns the ids of all relations of triples and all ids labelled as relations, sorted.
     pub fn relations(&self) -> impl Iterator<Item = &str> {
-        self.ids_with_role(LabelKind::Relation)
+        self.ids_of_kind(LabelKind::Relation)
     }
 
     /// Returns the number of duplicates that were removed from the triples.
@@ -166,8 +166,8 @@ impl KnowledgeGraph {
         at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
     }
 
-    pub(crate) fn has_role(&self, at: usize, kind: LabelKind) -> bool {
-        self.kind_bits.get(at).is_some_and(|kind_bits| kind_bits & kind.flag() != 0)
+    pub(crate) fn has_kind(&self, at: usize, kind: LabelKind) -> bool {
+        self.kind_bits.get(at).is_some_and(|kind_bits| kind_bits & kind.bit() != 0)
     }
 
     pub(crate) fn resolve(&self, [head, relation, tail]: [u32; 3]) -> Triple<'_> {
@@ -204,9 +204,9 @@ impl KnowledgeGraph {
         self.ids.binary_search_by(|known| known.as_str().cmp(id)).ok()
     }
 
-    fn ids_with_role(&self, kind: LabelKind) -> impl Iterator<Item = &str> {
+    fn ids_of_kind(&self, kind: LabelKind) -> impl Iterator<Item = &str> {
         let ids = self.ids.iter().enumerate();
-        ids.filter(move |(at, _)| self.has_role(*at, kind)).map(|(_, id)| id.as_str())
+        ids.filter(move |(at, _)| self.has_kind(*at, kind)).map(|(_, id)| id.as_str())
     }
 }
 
@@ -296,7 +296,7 @@ impl GraphBuilder {
     ) -> Option<Option<Box<str>>> {
         let id = *self.index.get(id)?;
         let kind_bits = self.kind_bits.get(usize::try_from(id).ok()?)?;
-        let is_entity = kind_bits & LabelKind::Entity.flag() != 0;
+        let is_entity = kind_bits & LabelKind::Entity.bit() != 0;
         is_entity.then(|| self.labels.insert((id, language), label.into()))
     }
 
@@ -317,9 +317,9 @@ impl GraphBuilder {
             old.and_then(|old| new_numbers.get(old)).copied().unwrap_or_default()
         };
         let mut new_kind_bits = vec![0; sorted_ids.len()];
-        for (old, role) in (0u32..).zip(kind_bits) {
+        for (old, kinds) in (0u32..).zip(kind_bits) {
             if let Some(element) = element_mut(&mut new_kind_bits, renumber(old)) {
-                *element = role;
+                *element = kinds;
             }
         }
         let mut sorted_labels: Vec<Vec<(Language, Box<str>)>> = vec![Vec::new(); sorted_ids.len()];
@@ -361,7 +361,7 @@ impl GraphBuilder {
     /// Marks `id` as an entity or a relation. Returns whether it had no kind before.
     fn mark_kind(&mut self, id: u32, kind: LabelKind) -> bool {
         let element = element_mut(&mut self.kind_bits, id);
-        element.is_some_and(|kind_bits| std::mem::replace(kind_bits, *kind_bits | kind.flag()) == 0)
+        element.is_some_and(|kind_bits| std::mem::replace(kind_bits, *kind_bits | kind.bit()) == 0)
     }
 }
 

@@ -213,8 +213,6 @@ pub fn write<'r, T: Serialize + 'r>(
     records: impl IntoIterator<Item = &'r T>,
 ) -> Result<(), Error> {
     let mut writer = JsonlWriter::create(path)?;
-    for record in records {
-        writer.write(record)?;
-    }
+    records.into_iter().try_for_each(|record| writer.write(record))?;
     writer.finish()
 }

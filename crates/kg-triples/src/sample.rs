@@ -131,10 +131,10 @@ pub fn sample(
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
     let rules = LabelRules::new(config, &languages);
-    let mut labels = IdMap::new(rules.width());
+    let mut labels = IdMap::new(rules.bit_count());
     for (id, id_labels) in graph.ids.iter().zip(&graph.labels) {
         let id_labels: Vec<_> = id_labels.iter().map(|(code, label)| (*code, &**label)).collect();
-        labels.add(id, rules.bits(&id_labels));
+        labels.set_bits(id, rules.label_bits(&id_labels));
     }
     let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
     let Ok((mut report, drawn)) = draw(config, |bound, collect| {

@@ -51,8 +51,7 @@ impl KnowledgeGraph {
     /// ```
     pub fn write_texts(&self, languages: &[Language], dir: &Path) -> Result<Vec<usize>, Error> {
         check_unique_languages("languages", languages)?;
-        let mut files = Vec::with_capacity(languages.len());
-        let mut counts = Vec::with_capacity(languages.len());
+        let (mut files, mut counts) = (Vec::new(), Vec::new());
         for &language in languages {
             let path = dir.join(format!("triples.{language}.txt"));
             let mut file = output::create(&path)?;

@@ -37,7 +37,7 @@ struct Item {
     claims: Vec<(u32, Vec<Value>)>,
 }
 
-fn text(rng: &mut ChaCha8Rng, code: &str, words: usize) -> String {
+fn random_text(rng: &mut ChaCha8Rng, code: &str, words: usize) -> String {
     let script = match code {
         "ar" | "he" => 1,
         "hi" => 2,
@@ -59,7 +59,7 @@ impl Item {
         let mut texts = Vec::new();
         for (at, code) in CODES.into_iter().enumerate() {
             if rng.random_range(0..10) < if at < 12 { 8 } else { 3 } {
-                texts.push((code, text(&mut rng, code, 2), text(&mut rng, code, 6)));
+                texts.push((code, random_text(&mut rng, code, 2), random_text(&mut rng, code, 6)));
             }
         }
         let count = rng.random_range(6..14);
@@ -137,7 +137,7 @@ impl Item {
 }
 
 /// Writes a dump of `items` items and returns its number of bytes.
-pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
+pub fn write_dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     let (mut bytes, mut line) = (0, String::new());
     for id in 1..=items {
         line.clear();
@@ -150,8 +150,8 @@ pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Writes `triples.tsv` and `labels.tsv` with up to five triples per item. About four of five
-/// possible labels exist.
+/// Writes `triples.tsv` and `labels.tsv` with up to five triples per item. An item has a label in
+/// each of seven languages with probability 0.8.
 pub fn write_kg(items: u32, triples: &mut impl Write, labels: &mut impl Write) -> io::Result<()> {
     writeln!(triples, "head_id\trelation_id\ttail_id")?;
     writeln!(labels, "id\tlang\tlabel\tkind")?;
@@ -166,7 +166,7 @@ pub fn write_kg(items: u32, triples: &mut impl Write, labels: &mut impl Write) -
         for code in &sorted_codes {
             if !is_item || rng.random_range(0..5) < 4 {
                 let kind = if is_item { "entity" } else { "relation" };
-                writeln!(labels, "{id}\t{code}\t{}\t{kind}", text(&mut rng, code, 2))?;
+                writeln!(labels, "{id}\t{code}\t{}\t{kind}", random_text(&mut rng, code, 2))?;
             }
         }
         let mut rows: Vec<String> = Vec::new();

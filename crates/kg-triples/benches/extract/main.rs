@@ -77,9 +77,10 @@ impl Inputs {
             tables,
             folder,
         };
-        let bytes_of_1000 = generate::dump(1000, &mut io::sink())?;
+        let bytes_of_1000 = generate::write_dump(1000, &mut io::sink())?;
         let items = u32::try_from(options.megabytes * 1_000_000 * 1000 / bytes_of_1000).unwrap();
-        let dump = |items| move |out: &mut BufWriter<File>| generate::dump(items, out).map(|_| ());
+        let dump =
+            |items| move |out: &mut BufWriter<File>| generate::write_dump(items, out).map(|_| ());
         make(&inputs.json, dump(items))?;
         make(&inputs.half, dump(items / 2))?;
         make(&inputs.gzip, |out| {

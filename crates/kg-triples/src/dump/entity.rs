@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 use super::counts::EntityCounts;
 use super::json::{
     FromEntries, ObjectList, ObjectSeed, Rank, RawString, Statement, Tail, VisitEntries, is_id,
-    select,
+    read_selected,
 };
 use super::requested::Requested;
 use super::table::DumpTable;
@@ -52,17 +52,17 @@ pub(super) fn parse_line(line: &[u8], requested: &Requested) -> Result<Line, Str
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     }
-    let mut fields = EntityVisitor { requested, values: EntityFields::default() };
+    let mut visitor = EntityVisitor { requested, fields: EntityFields::default() };
     let mut json = serde_json::Deserializer::from_str(text);
-    let result = ObjectSeed(&mut fields).deserialize(&mut json).and_then(|()| json.end());
+    let result = ObjectSeed(&mut visitor).deserialize(&mut json).and_then(|()| json.end());
     result.map_err(|error| error.to_string())?;
-    fields.values.into_line(requested)
+    visitor.fields.into_line(requested)
 }
 
 /// Reads the fields of an entity or redirect.
 struct EntityVisitor<'w> {
     requested: &'w Requested,
-    values: EntityFields,
+    fields: EntityFields,
 }
 
 /// The values that [`EntityVisitor`] reads. Labels, descriptions, sitelinks and claims are read
@@ -100,7 +100,7 @@ impl EntityFields {
         self.add_texts(requested, &mut entity)?;
         // Only statements of items are facts.
         if kind == LabelKind::Entity {
-            entity.triples = triples(self.claims, &mut entity.counts);
+            entity.triples = truthy_triples(self.claims, &mut entity.counts);
         }
         Ok(Line::Entity(Box::new(entity)))
     }
@@ -110,12 +110,12 @@ impl EntityFields {
         let labels = requested_texts(&self.labels, requested, counts)?;
         counts.labels += labels.texts.len() as u64;
         counts.fallback_labels += labels.fallback_count;
-        counts.foreign_labels += labels.foreign_count;
+        counts.foreign_labels += labels.language_mismatches;
         counts.empty_labels += labels.empty_count;
         let descriptions = requested_texts(&self.descriptions, requested, counts)?;
         counts.descriptions += descriptions.texts.len() as u64;
         counts.fallback_descriptions += descriptions.fallback_count;
-        counts.foreign_descriptions += descriptions.foreign_count;
+        counts.foreign_descriptions += descriptions.language_mismatches;
         counts.empty_descriptions += descriptions.empty_count;
         entity.sitelinks = cleaned_sitelinks(&self.sitelinks, counts)?;
         entity.labels = labels.texts;
@@ -127,7 +127,7 @@ impl EntityFields {
 /// Returns the relation and tail of each triple of an item, from its truthy statements. These are
 /// the preferred statements of a property, or its normal statements if none is preferred.
 /// Statements are selected by rank before their values are checked.
-fn triples(
+fn truthy_triples(
     claims: BTreeMap<String, ObjectList<Statement>>,
     counts: &mut EntityCounts,
 ) -> Vec<(String, String)> {
@@ -163,22 +163,24 @@ impl<'de> VisitEntries<'de> for EntityVisitor<'_> {
     fn visit_entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let to_text = |raw: RawString<'_>| raw.text().map(str::to_owned);
         let requested = self.requested;
-        let values = &mut self.values;
-        let key_code = |code: &str| requested.needs_language(code).then(|| code.to_owned());
+        let fields = &mut self.fields;
+        let requested_code = |code: &str| requested.needs_language(code).then(|| code.to_owned());
         match key {
-            "id" => values.id = to_text(map.next_value()?),
-            "type" => values.kind = to_text(map.next_value()?),
-            "entity" => values.entity = to_text(map.next_value()?),
-            "redirect" => values.redirect = to_text(map.next_value()?),
-            "labels" if requested.has(DumpTable::Labels) => values.labels = select(map, &key_code)?,
-            "descriptions" if requested.has(DumpTable::Descriptions) => {
-                values.descriptions = select(map, &key_code)?;
+            "id" => fields.id = to_text(map.next_value()?),
+            "type" => fields.kind = to_text(map.next_value()?),
+            "entity" => fields.entity = to_text(map.next_value()?),
+            "redirect" => fields.redirect = to_text(map.next_value()?),
+            "labels" if requested.has_table(DumpTable::Labels) => {
+                fields.labels = read_selected(map, &requested_code)?;
             }
-            "sitelinks" if requested.has(DumpTable::Sitelinks) => {
-                values.sitelinks = select(map, &|site| requested.wikipedia(site))?;
+            "descriptions" if requested.has_table(DumpTable::Descriptions) => {
+                fields.descriptions = read_selected(map, &requested_code)?;
             }
-            "claims" if requested.has(DumpTable::Triples) => {
-                values.claims = select(map, &|property| Some(property.to_owned()))?;
+            "sitelinks" if requested.has_table(DumpTable::Sitelinks) => {
+                fields.sitelinks = read_selected(map, &|site| requested.wikipedia_language(site))?;
+            }
+            "claims" if requested.has_table(DumpTable::Triples) => {
+                fields.claims = read_selected(map, &|property| Some(property.to_owned()))?;
             }
             _ => return Ok(false),
         }

@@ -95,7 +95,7 @@ pub fn extract(
         }
         Some(stored) if stored.read => {
             if is_stream(dump) {
-                Source::check(dump, &stored.passed, progress)?;
+                Source::check_prefix(dump, &stored.passed, progress)?;
             }
             extraction.resume(stored);
         }
@@ -128,10 +128,10 @@ impl Extraction<'_> {
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
         let io_error = || Error::io(self.folder, "write to the folder");
-        let entities = self.entities.sorted().map_err(io_error())?;
+        let entities = self.entities.into_sorted().map_err(io_error())?;
         let mut tables = Tables::create(self.folder, &report.tables)?;
         tables.write_entities(entities, &mut report)?;
-        let redirects = self.redirects.sorted().map_err(io_error())?;
+        let redirects = self.redirects.into_sorted().map_err(io_error())?;
         tables.write_redirects(redirects, &mut report)?;
         tables.publish(&report)?;
         self.state.remove()?;

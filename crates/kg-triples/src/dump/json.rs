@@ -116,7 +116,7 @@ pub(super) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
 ///
 /// # Errors
 /// If a value cannot be deserialised.
-pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
+pub(super) fn read_selected<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     convert_key: &dyn Fn(&str) -> Option<K>,
 ) -> Result<BTreeMap<K, V>, A::Error> {
@@ -221,7 +221,7 @@ impl<'de> VisitEntries<'de> for DataValue {
         let is_object = value.starts_with('{');
         let entity = is_object.then(|| serde_json::from_str::<FromEntries<EntityValue>>(value));
         let entity = entity.transpose().map_err(A::Error::custom)?;
-        self.0 = entity.unwrap_or_default().0.tail();
+        self.0 = entity.unwrap_or_default().0.into_tail();
         Ok(true)
     }
 }
@@ -236,7 +236,7 @@ struct EntityValue {
 impl EntityValue {
     /// Returns the id of the item, or [`Tail::Other`] if the value is not an item. In old dumps, a
     /// value has no `id`, and the id is built from `numeric-id`.
-    fn tail(self) -> Tail {
+    fn into_tail(self) -> Tail {
         let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
         match id.filter(|id| self.is_item && is_id(id)) {
             Some(id) => Tail::Item(id),

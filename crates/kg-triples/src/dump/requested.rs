@@ -47,7 +47,7 @@ fn has_code(language: &Language, code: &str) -> bool {
 
 impl Requested {
     /// Whether a table is written.
-    pub(super) fn has(&self, table: DumpTable) -> bool {
+    pub(super) fn has_table(&self, table: DumpTable) -> bool {
         self.tables.contains(&table)
     }
 
@@ -73,7 +73,7 @@ impl Requested {
 
     /// The language of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a requested
     /// language.
-    pub(super) fn wikipedia(&self, site: &str) -> Option<Language> {
+    pub(super) fn wikipedia_language(&self, site: &str) -> Option<Language> {
         let code = site.strip_suffix("wiki").filter(|code| !NON_WIKIPEDIAS.contains(code))?;
         match code.contains('_') {
             true => self.language(&code.replace('_', "-")),
@@ -86,11 +86,11 @@ impl Requested {
     pub(super) fn choose_texts(&self, texts: &BTreeMap<&str, String>) -> ChosenTexts {
         let mut chosen = ChosenTexts { texts: Vec::new(), fallback_count: 0 };
         for (language, fallbacks) in &self.languages {
-            let text = |language: &Language| {
+            let find_text = |language: &Language| {
                 texts.iter().find(|(code, _)| has_code(language, code)).map(|(_, text)| text)
             };
-            let exact_text = text(language);
-            let fallback = || fallbacks.iter().find_map(text);
+            let exact_text = find_text(language);
+            let fallback = || fallbacks.iter().find_map(find_text);
             let Some(text) = exact_text.or_else(fallback) else { continue };
             chosen.fallback_count += u64::from(exact_text.is_none());
             chosen.texts.push((*language, text.clone()));

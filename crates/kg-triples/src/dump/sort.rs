@@ -150,8 +150,7 @@ impl Sorter {
         Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
     }
 
-    /// Returns the generation of the newest file if it has [`RUNS_PER_MERGE`] files and must be
-    /// merged.
+    /// Returns the generation of the newest file if [`RUNS_PER_MERGE`] files have this generation.
     fn generation_to_merge(&self) -> Option<u32> {
         let generation = self.runs.last()?.generation;
         let runs = self.runs.iter().rev().take_while(|run| run.generation == generation);
@@ -193,7 +192,7 @@ impl Sorter {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub(super) fn sorted(mut self) -> io::Result<SortedEntries> {
+    pub(super) fn into_sorted(mut self) -> io::Result<SortedEntries> {
         self.entries.par_sort_unstable();
         let mut runs = self.open(&self.runs)?;
         runs.push(Run::Memory(self.entries.into_iter()));
@@ -281,7 +280,7 @@ mod tests {
             expected.sort();
             let files = std::fs::read_dir(folder.path()).unwrap().count();
             prop_assert_eq!(files, sorter.runs().1.len());
-            let mut sorted = sorter.sorted().unwrap();
+            let mut sorted = sorter.into_sorted().unwrap();
             let sorted_entries = std::iter::from_fn(|| sorted.next().unwrap()).collect::<Vec<_>>();
             prop_assert_eq!(sorted_entries, expected);
         }

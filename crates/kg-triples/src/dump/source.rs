@@ -248,20 +248,20 @@ impl Source {
         Ok(Self { compression, decompressed, position: ReadPosition { prefix } })
     }
 
-    /// Opens a dump of which an earlier run has read the compressed prefix `passed`. The caller
+    /// Opens a dump of which an earlier run has read the compressed prefix `expected`. The caller
     /// must then call [`Source::skip`] to reach the earlier run's position in the decompressed
     /// bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] if the dump cannot be opened. If its first bytes differ from `passed`, later
+    /// [`Error::Io`] if the dump cannot be opened. If its first bytes differ from `expected`, later
     /// reads return an error.
     pub(super) fn reopen(
         path: &Path,
-        passed: ReadPrefix,
+        expected: ReadPrefix,
         progress: &Progress,
     ) -> Result<Self, Error> {
         let source = Self::open(path, progress)?;
-        lock(&source.position.prefix).expected = Some(passed);
+        lock(&source.position.prefix).expected = Some(expected);
         Ok(source)
     }
 
@@ -282,16 +282,16 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Io`] if the dump cannot be read or its first bytes differ from this prefix.
-    pub(super) fn check(
+    pub(super) fn check_prefix(
         path: &Path,
-        passed: &ReadPrefix,
+        expected: &ReadPrefix,
         progress: &Progress,
     ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
             let mut reader = HashingReader::new(open_input(path)?, progress);
             io::copy(&mut reader, &mut io::sink())?;
             let prefix = lock(&reader.prefix).prefix();
-            if prefix == *passed { Ok(()) } else { Err(prefix_mismatch(passed.bytes)) }
+            if prefix == *expected { Ok(()) } else { Err(prefix_mismatch(expected.bytes)) }
         };
         check().map_err(Error::io(path, "read the dump"))
     }

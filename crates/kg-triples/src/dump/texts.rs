@@ -32,7 +32,7 @@ impl<'de> VisitEntries<'de> for Text {
 /// Result of cleaning the text of a language.
 enum CleanResult {
     /// The value of `language` differs from the language key of the text.
-    Foreign,
+    LanguageMismatch,
     Missing,
     Empty,
     Valid(String),
@@ -42,7 +42,7 @@ impl Text {
     fn cleaned(&self, language: &str, counts: &mut EntityCounts) -> Result<CleanResult, String> {
         let json_language = self.language.as_deref();
         if !json_language.is_some_and(|code| code.eq_ignore_ascii_case(language.as_bytes())) {
-            return Ok(CleanResult::Foreign);
+            return Ok(CleanResult::LanguageMismatch);
         }
         let Some(value) = &self.value else { return Ok(CleanResult::Missing) };
         let text = clean_value(value, counts)?;
@@ -65,7 +65,7 @@ pub(super) struct RequestedTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
     pub(super) fallback_count: u64,
-    pub(super) foreign_count: u64,
+    pub(super) language_mismatches: u64,
     pub(super) empty_count: u64,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn requested_texts(
     let mut skipped = RequestedTexts::default();
     for (code, FromEntries(text)) in texts {
         match text.cleaned(code, counts)? {
-            CleanResult::Foreign => skipped.foreign_count += 1,
+            CleanResult::LanguageMismatch => skipped.language_mismatches += 1,
             CleanResult::Missing => (),
             CleanResult::Empty => skipped.empty_count += 1,
             CleanResult::Valid(text) => {

@@ -83,18 +83,17 @@ impl LabelMatcher {
         E: Into<String>,
     {
         // The entity is `None` if several entities have the label.
-        let mut entities_by_label: BTreeMap<Language, BTreeMap<String, Option<String>>> =
-            BTreeMap::new();
+        let mut by_language: BTreeMap<Language, BTreeMap<String, Option<String>>> = BTreeMap::new();
         for (language, label, entity) in labels {
             let label = label.as_ref().trim();
             if label.is_empty() {
                 continue;
             }
-            add(entities_by_label.entry(language).or_default(), label.to_owned(), entity.into());
+            record_label(by_language.entry(language).or_default(), label.to_owned(), entity.into());
         }
         let mut languages = BTreeMap::new();
         let mut reports = BTreeMap::new();
-        for (language, labels) in entities_by_label {
+        for (language, labels) in by_language {
             let (matcher, report) = LanguageMatcher::new(labels)?;
             languages.insert(language, matcher);
             reports.insert(language, report);
@@ -153,7 +152,7 @@ impl LanguageMatcher {
             patterns.push((label.clone(), entity.clone()));
             let variant = capitalise(label);
             if !labels.contains_key(&variant) {
-                add(&mut variants, variant, entity.clone());
+                record_label(&mut variants, variant, entity.clone());
             }
         }
         let unambiguous = variants.into_iter().filter_map(|(label, entity)| Some((label, entity?)));
@@ -203,8 +202,9 @@ impl LanguageMatcher {
     }
 }
 
-/// Records that `label` names `entity`; a second entity makes the label ambiguous.
-fn add(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: String) {
+/// Records that `label` names `entity`. The value of an ambiguous label, which names several
+/// entities, is `None`.
+fn record_label(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: String) {
     match labels.entry(label) {
         Entry::Vacant(entry) => {
             entry.insert(Some(entity));

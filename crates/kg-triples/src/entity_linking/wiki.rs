@@ -171,10 +171,10 @@ impl<'s> WikiReader<'s> {
         Ok(Self { pages, language, sitelinks })
     }
 
-    fn link(&self, page: WikiPage) -> LinkedText {
+    fn link_page(&self, page: WikiPage) -> LinkedText {
         let entity = |title: &str| self.sitelinks.entity(self.language, title).map(str::to_owned);
         let html = unescape_html(&page.text);
-        let (text, anchors) = without_links(&html);
+        let (text, anchors) = extract_links(&html);
         let mentions = anchors.into_iter().filter_map(|Anchor { start, end, href }| {
             Some(Mention { start, end, entity: entity(&target_title(href))? })
         });
@@ -196,7 +196,7 @@ impl Iterator for WikiReader<'_> {
     /// `en:25`.
     fn next(&mut self) -> Option<Self::Item> {
         let page = self.pages.next()?;
-        Some(page.map(|page| self.link(page)))
+        Some(page.map(|page| self.link_page(page)))
     }
 }
 
@@ -211,7 +211,7 @@ const LINK_END: &str = "</a>";
 
 /// Returns the text without link tags, and the links with their offsets in this text in code
 /// points.
-fn without_links(html: &str) -> (String, Vec<Anchor<'_>>) {
+fn extract_links(html: &str) -> (String, Vec<Anchor<'_>>) {
     let mut text = JoinedText::default();
     let mut anchors = Vec::new();
     let mut remaining = html;

@@ -28,7 +28,7 @@ impl Record for Candidate {
 
 /// Returns all `gold_ids`, followed by random other `entities` up to `max_candidates` ids in total.
 /// The selection and order of the other entities depend only on `seed` and their ids.
-pub(super) fn choose<'e>(
+pub(super) fn choose_candidates<'e>(
     gold_ids: &BTreeSet<&'e str>,
     entities: impl Iterator<Item = &'e str>,
     max_candidates: usize,

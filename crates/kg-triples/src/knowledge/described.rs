@@ -18,11 +18,11 @@ pub(super) enum DescriptionSource {
 }
 
 impl DescriptionSource {
-    /// Whether `entity` has a description in `language`.
-    pub(super) fn has(&self, graph: &KnowledgeGraph, entity: &str, language: Language) -> bool {
+    /// Whether the entity `id` has a description in `language`.
+    pub(super) fn has_text(&self, graph: &KnowledgeGraph, id: &str, language: Language) -> bool {
         match self {
-            Self::Texts(texts) => texts.get(entity).iter().any(|(code, _)| *code == language),
-            Self::Triples(_) => graph.label(entity, language.as_str()).is_some(),
+            Self::Texts(texts) => texts.get(id).iter().any(|(code, _)| *code == language),
+            Self::Triples(_) => graph.label(id, language.as_str()).is_some(),
         }
     }
 
@@ -31,7 +31,7 @@ impl DescriptionSource {
     ///
     /// # Errors
     /// [`Error::Value`] if there is no description; [`Error::Tokenizer`] if it cannot be encoded.
-    pub(super) fn ids(
+    pub(super) fn token_ids(
         &self,
         graph: &KnowledgeGraph,
         entity: &str,
@@ -43,7 +43,7 @@ impl DescriptionSource {
             Self::Texts(texts) => {
                 let description = texts.get(entity).iter().find(|(code, _)| *code == language);
                 let ids = description.map(|(_, ids)| Cow::Borrowed(ids.as_slice()));
-                ids.ok_or_else(|| missing("description", entity, language))
+                ids.ok_or_else(|| missing_error("description", entity, language))
             }
             Self::Triples(triples) => {
                 Ok(triples.describe(graph, entity, language, excluded_fact, rng)?.into())
@@ -53,7 +53,7 @@ impl DescriptionSource {
 
     /// Whether `entity` can be a candidate of the probe. With texts, the entity must have a
     /// description; with synthetic descriptions, it must be in a training triple.
-    pub(super) fn contains(&self, entity: &str) -> bool {
+    pub(super) fn can_be_candidate(&self, entity: &str) -> bool {
         match self {
             Self::Texts(texts) => !texts.get(entity).is_empty(),
             Self::Triples(triples) => triples.facts_about.contains_key(entity),
@@ -87,8 +87,8 @@ impl SyntheticDescriptions {
         let facts = self.facts_about.get(entity).into_iter().flatten().copied();
         let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != excluded_fact).collect();
         facts.shuffle(rng);
-        let label_error = || missing("label", entity, language);
-        let mut text = label(entity).ok_or_else(label_error)?.to_owned();
+        let mut text =
+            label(entity).ok_or_else(|| missing_error("label", entity, language))?.to_owned();
         // Each triple adds at least two tokens, so at most `text_budget / 2` triples fit.
         let labelled_facts = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
@@ -104,7 +104,7 @@ impl SyntheticDescriptions {
     }
 }
 
-fn missing(field: &'static str, entity: &str, language: Language) -> Error {
+fn missing_error(field: &'static str, entity: &str, language: Language) -> Error {
     Error::Value {
         field,
         expected: format!("a {field} of {entity:?} in language {language:?}"),

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
 use super::Candidate;
-use super::candidate::choose;
+use super::candidate::choose_candidates;
 use crate::entity_linking::{PageText, page_files, read_pages};
 use crate::tokens::{Specials, encode, without_limits};
 use crate::{Error, Language, seed};
@@ -204,8 +204,8 @@ impl EncodedDescriptions {
         seed: u64,
     ) -> Vec<Candidate> {
         let entities: BTreeSet<&str> = gold_pairs.iter().map(|(entity, _)| *entity).collect();
-        let entities =
-            choose(&entities, self.entities.keys().map(String::as_str), max_candidates, seed);
+        let all_entities = self.entities.keys().map(String::as_str);
+        let entities = choose_candidates(&entities, all_entities, max_candidates, seed);
         let mut candidates = Vec::new();
         for entity in entities {
             let is_gold =

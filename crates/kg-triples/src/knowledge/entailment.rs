@@ -5,7 +5,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use tokenizers::Tokenizer;
 
-use super::candidate::choose;
+use super::candidate::choose_candidates;
 use super::described::{DescriptionSource, SyntheticDescriptions};
 use super::description::text_budget;
 use super::entailment_split::{TripleSplit, requested_languages, split_triples};
@@ -63,7 +63,7 @@ pub struct EntailmentExamples {
 
 impl EntailmentExamples {
     /// Splits the triples of a graph into training triples and queries. Entities are described by
-    /// `descriptions`. The training set may be empty.
+    /// `texts`. The training set may be empty.
     ///
     /// # Errors
     /// [`Error::Config`] as [`EntailmentConfig::validate`]; [`Error::UnknownLanguage`].
@@ -116,7 +116,7 @@ impl EntailmentExamples {
         let report = EntailmentReport { relations: relations.len(), ..report };
         let can_be_drawn = |fact: u32, language: Language| {
             graph.triple(fact).is_some_and(|triple| {
-                let has = |id: &str, code| descriptions.has(&graph, id, code);
+                let has = |id: &str, code| descriptions.has_text(&graph, id, code);
                 let has_other_language =
                     || languages.iter().any(|code| *code != language && has(triple.tail, *code));
                 has(triple.head, language)
@@ -163,9 +163,9 @@ impl EntailmentExamples {
 
     fn sample(&self, rng: &mut impl Rng) -> Result<EntailmentExample, Error> {
         let drawn = self.by_language.sample(rng);
-        let (language, fact) = drawn.ok_or_else(|| missing("a training triple"))?;
+        let (language, fact) = drawn.ok_or_else(|| missing_error("a training triple"))?;
         let object_language = if self.config.multilingual {
-            let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple"))?;
+            let triple = self.graph.triple(fact).ok_or_else(|| missing_error("a triple"))?;
             let object_languages =
                 self.languages_of(triple.tail).filter(|other| *other != language);
             let object_languages: Vec<Language> = object_languages.collect();
@@ -173,7 +173,7 @@ impl EntailmentExamples {
         } else {
             language
         };
-        self.example(fact, language, object_language, rng)
+        self.create_example(fact, language, object_language, rng)
     }
 
     /// Iterates over examples of all training triples, one per triple, in order of fact number.
@@ -189,7 +189,7 @@ impl EntailmentExamples {
         self.train.iter().filter_map(move |&fact| {
             let mut rng = seed::item_rng("entailment once", seed, u64::from(fact));
             let (subject, object) = *self.language_pairs(fact).choose(&mut rng)?;
-            Some(self.example(fact, subject, object, &mut rng))
+            Some(self.create_example(fact, subject, object, &mut rng))
         })
     }
 
@@ -207,30 +207,29 @@ impl EntailmentExamples {
 
     /// Iterates over the languages in which `entity` is described.
     fn languages_of<'a>(&'a self, entity: &'a str) -> impl Iterator<Item = Language> + 'a {
-        let is_described = |code: &Language| self.descriptions.has(&self.graph, entity, *code);
+        let is_described = |code: &Language| self.descriptions.has_text(&self.graph, entity, *code);
         self.languages.iter().copied().filter(is_described)
     }
 
-    fn example(
+    fn create_example(
         &self,
         fact: u32,
         subject_language: Language,
         object_language: Language,
         rng: &mut impl Rng,
     ) -> Result<EntailmentExample, Error> {
-        let triple =
-            self.graph.triple(fact).ok_or_else(|| missing("a triple with this fact number"))?;
+        let triple = self.graph.triple(fact).ok_or_else(|| missing_error("a triple"))?;
         let index = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
         let relation = index.ok().and_then(|index| u32::try_from(index).ok());
         let mut ids = |entity, language| {
-            let ids = self.descriptions.ids(&self.graph, entity, language, Some(fact), rng);
+            let ids = self.descriptions.token_ids(&self.graph, entity, language, Some(fact), rng);
             ids.map(|ids| ids.into_owned())
         };
         Ok(EntailmentExample {
             fact,
             subject: triple.head.to_owned(),
             relation_id: triple.relation.to_owned(),
-            relation: relation.ok_or_else(|| missing("a relation of the graph"))?,
+            relation: relation.ok_or_else(|| missing_error("a relation of the graph"))?,
             object: triple.tail.to_owned(),
             subject_language,
             subject_ids: ids(triple.head, subject_language)?,
@@ -251,12 +250,12 @@ impl EntailmentExamples {
         &self,
         max_candidates: usize,
     ) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), Error> {
-        let objects = self.objects();
-        let queries = self.queries(&objects)?;
+        let objects = self.candidate_objects();
+        let queries = self.create_queries(&objects)?;
         let gold_ids: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
         let entities = objects.keys().map(String::as_str);
         let mut candidates = Vec::new();
-        for object in choose(&gold_ids, entities, max_candidates, self.config.seed) {
+        for object in choose_candidates(&gold_ids, entities, max_candidates, self.config.seed) {
             let Some(&language) = objects.get(object) else { continue };
             let input_ids = self.candidate_token_ids(object, language)?;
             candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
@@ -266,10 +265,10 @@ impl EntailmentExamples {
 
     /// Returns the candidate objects. Each has a language that is drawn from the languages of its
     /// description. With synthetic descriptions, only objects in training triples are returned.
-    fn objects(&self) -> BTreeMap<String, Language> {
+    fn candidate_objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
         let described_objects =
-            objects.into_iter().filter(|object| self.descriptions.contains(object));
+            objects.into_iter().filter(|object| self.descriptions.can_be_candidate(object));
         let draw_language = |object: &str| {
             let mut rng = seed::stream_rng(0, object, 0);
             let languages: Vec<Language> = self.languages_of(object).collect();
@@ -284,13 +283,13 @@ impl EntailmentExamples {
     /// triples.
     fn candidate_token_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, Error> {
         let mut rng = seed::stream_rng(1, object, 0);
-        let ids = self.descriptions.ids(&self.graph, object, language, None, &mut rng)?;
+        let ids = self.descriptions.token_ids(&self.graph, object, language, None, &mut rng)?;
         Ok(ids.into_owned())
     }
 
     /// Returns the queries: held-out triples whose object is in `objects` and whose subject is
     /// described in a different language than the object.
-    fn queries(
+    fn create_queries(
         &self,
         objects: &BTreeMap<String, Language>,
     ) -> Result<Vec<EntailmentExample>, Error> {
@@ -303,14 +302,14 @@ impl EntailmentExamples {
                 self.languages_of(triple.head).filter(|other| *other != object_language);
             let subject_languages: Vec<Language> = subject_languages.collect();
             let Some(&language) = subject_languages.choose(&mut rng) else { continue };
-            queries.push(self.example(fact, language, object_language, &mut rng)?);
+            queries.push(self.create_example(fact, language, object_language, &mut rng)?);
         }
         Ok(queries)
     }
 }
 
 /// Creates the error for a missing value. It does not occur if there are training triples.
-fn missing(expected: &str) -> Error {
+fn missing_error(expected: &str) -> Error {
     Error::Value { field: "facts", expected: expected.into(), got: "none".into() }
 }
 

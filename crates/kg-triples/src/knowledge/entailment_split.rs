@@ -28,8 +28,8 @@ pub(super) fn requested_languages(
     }
 }
 
-/// Fact numbers of training triples and queries. Triples whose subject or object has no suitable
-/// description are in neither list.
+/// Fact numbers of training triples (`train`) and of triples that can be queries (`test`). Skipped
+/// triples, which `report` counts, are in neither list.
 #[derive(Default)]
 pub(super) struct TripleSplit {
     pub(super) train: Vec<u32>,
@@ -49,7 +49,7 @@ pub(super) fn split_triples(
         *object_counts.entry((triple.head, triple.relation)).or_default() += 1;
     }
     let languages_of = |id: &str| -> Vec<&Language> {
-        languages.iter().filter(|code| descriptions.has(graph, id, **code)).collect()
+        languages.iter().filter(|code| descriptions.has_text(graph, id, **code)).collect()
     };
     let mut split = TripleSplit::default();
     let report = &mut split.report;

@@ -87,7 +87,7 @@ pub struct MentionExamples<'d, I> {
     pending: VecDeque<Result<MentionExample, Error>>,
     next_passage: u64,
     report: MentionReport,
-    mentions: EntityCounts,
+    mention_counts: EntityCounts,
     queries: Option<MentionQueries>,
     done: bool,
 }
@@ -114,7 +114,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
             pending: VecDeque::new(),
             next_passage: 0,
             report: MentionReport::default(),
-            mentions: EntityCounts::default(),
+            mention_counts: EntityCounts::default(),
             queries: None,
             done: false,
         })
@@ -146,10 +146,10 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         &self.report
     }
 
-    /// Returns the number of mentions that could be drawn for training examples in the passages
-    /// processed so far.
+    /// Returns, by language and entity, the number of mentions that could be drawn for training
+    /// examples in the passages processed so far.
     pub fn mentions(&self) -> &EntityCounts {
-        &self.mentions
+        &self.mention_counts
     }
 
     /// Returns the queries about unseen texts, language pairs and entities, from the passages
@@ -172,7 +172,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
                 ),
             });
         }
-        queries.finish(|entity| self.mentions.contains(entity))
+        queries.finish(|entity| self.mention_counts.contains(entity))
     }
 
     fn process_block(&mut self) {
@@ -224,7 +224,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         match output {
             PassageOutput::Examples { examples, entities } => {
                 for entity in entities {
-                    self.mentions.add(language, entity);
+                    self.mention_counts.add(language, entity);
                 }
                 for example in examples {
                     self.count_example(&example);
@@ -289,10 +289,10 @@ impl ExampleBuilder<'_> {
         let held_out = self.held_out.filter(|held_out| held_out.holds_out_text(&text.id));
         match held_out {
             Some(held_out) => {
-                let queries = self.queries(held_out, number, text, passage)?;
+                let queries = self.create_queries(held_out, number, text, passage)?;
                 Ok(queries.map(PassageOutput::Queries))
             }
-            None => self.example(number, text, passage),
+            None => self.create_examples(number, text, passage),
         }
     }
 
@@ -305,14 +305,15 @@ impl ExampleBuilder<'_> {
         let multilingual = self.aligner.config.multilingual;
         let mut descriptions = self.descriptions.suitable(entity, language, multilingual);
         if let Some(held_out) = self.held_out {
-            let unseen = held_out.holds_out_entity(entity);
-            descriptions
-                .retain(|(code, _)| !unseen && !held_out.holds_out_pair(entity, language, *code));
+            let is_held_out = held_out.holds_out_entity(entity);
+            descriptions.retain(|(code, _)| {
+                !is_held_out && !held_out.holds_out_pair(entity, language, *code)
+            });
         }
         descriptions
     }
 
-    fn example(
+    fn create_examples(
         &self,
         number: u64,
         text: &LinkedText,
@@ -320,10 +321,10 @@ impl ExampleBuilder<'_> {
     ) -> Result<Result<PassageOutput, SkipReason>, Error> {
         let MentionConfig { multilingual, seed, .. } = self.aligner.config;
         let text_id = (text.id.as_str(), text.language);
-        let fits = |mention: &Mention| {
+        let can_use = |mention: &Mention| {
             !self.trainable_descriptions(&mention.entity, text.language).is_empty()
         };
-        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
+        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, can_use)?;
         let aligned = match aligned {
             Ok(aligned) => aligned,
             Err(SkipReason::WithoutLanguage) => {
@@ -353,11 +354,12 @@ impl ExampleBuilder<'_> {
             None => 1,
         };
         for _ in 0..count {
-            let window_start = self.aligner.window_start(&aligned, &mention.span, &mut rng);
-            let Some((language, ids)) = descriptions.choose(&mut rng) else {
+            let window_start = self.aligner.draw_window_start(&aligned, &mention.span, &mut rng);
+            let Some(description) = descriptions.choose(&mut rng) else {
                 return Ok(Err(SkipReason::WithoutLanguage));
             };
-            examples.push(self.aligner.example(&aligned, mention, window_start, (*language, ids)));
+            let example = self.aligner.create_example(&aligned, mention, window_start, description);
+            examples.push(example);
         }
         let entities = aligned.mentions.into_iter().map(|mention| mention.entity).collect();
         Ok(Ok(PassageOutput::Examples { examples, entities }))
@@ -365,7 +367,7 @@ impl ExampleBuilder<'_> {
 
     /// Creates at most one query per probe. The target of a query is a description in another
     /// language than the passage.
-    fn queries(
+    fn create_queries(
         &self,
         held_out: &HeldOut,
         number: u64,
@@ -374,8 +376,8 @@ impl ExampleBuilder<'_> {
     ) -> Result<Result<Vec<MentionExample>, SkipReason>, Error> {
         let targets = |entity: &str| self.descriptions.suitable(entity, text.language, true);
         let text_id = (text.id.as_str(), text.language);
-        let fits = |mention: &Mention| !targets(&mention.entity).is_empty();
-        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
+        let can_use = |mention: &Mention| !targets(&mention.entity).is_empty();
+        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, can_use)?;
         let Ok(aligned) = aligned else { return Ok(Err(SkipReason::HeldOut)) };
         let mut pairs: Vec<_> = (aligned.mentions.iter())
             .flat_map(|mention| {
@@ -386,9 +388,9 @@ impl ExampleBuilder<'_> {
         pairs.shuffle(&mut rng);
         let mut splits: BTreeSet<Split> = BTreeSet::new();
         let mut queries = Vec::new();
-        for (mention, (language, ids)) in pairs {
-            let window_start = self.aligner.window_start(&aligned, &mention.span, &mut rng);
-            let example = self.aligner.example(&aligned, mention, window_start, (*language, ids));
+        for (mention, description) in pairs {
+            let window_start = self.aligner.draw_window_start(&aligned, &mention.span, &mut rng);
+            let example = self.aligner.create_example(&aligned, mention, window_start, description);
             if splits.insert(held_out.split_of(&example)) {
                 queries.push(example);
             }

@@ -61,15 +61,15 @@ impl PassageAligner {
         Ok(Self { tokenizer: without_limits(tokenizer)?, specials, text_budget, config })
     }
 
-    /// Finds the tokens of the mentions whose entity is described and that `fits` accepts. Returns
-    /// a [`SkipReason`] if no such mention can be aligned with tokens.
+    /// Finds the tokens of the mentions whose entity is described and that `can_use` accepts.
+    /// Returns a [`SkipReason`] if no such mention can be aligned with tokens.
     pub(super) fn align(
         &self,
         number: u64,
         (id, language): (&str, Language),
         passage: &Passage<'_>,
         descriptions: &EncodedDescriptions,
-        fits: impl Fn(&Mention) -> bool,
+        can_use: impl Fn(&Mention) -> bool,
     ) -> Result<Result<AlignedPassage, SkipReason>, Error> {
         if passage.mentions.is_empty() {
             return Ok(Err(SkipReason::WithoutMention));
@@ -80,13 +80,13 @@ impl PassageAligner {
             return Ok(Err(SkipReason::WithoutDescription));
         }
         let suitable: Vec<&Mention> =
-            described.into_iter().filter(|mention| fits(mention)).collect();
+            described.into_iter().filter(|mention| can_use(mention)).collect();
         if suitable.is_empty() {
             return Ok(Err(SkipReason::WithoutLanguage));
         }
         let tokens = Tokens::encode(&self.tokenizer, passage.text)?;
         let aligned = suitable.into_iter().filter_map(|mention| {
-            let span = self.span(&tokens, mention)?;
+            let span = self.token_span(&tokens, mention)?;
             Some(AlignedMention { span, entity: mention.entity.clone() })
         });
         let mentions: Vec<AlignedMention> = aligned.collect();
@@ -98,7 +98,7 @@ impl PassageAligner {
 
     /// Returns the token range of a mention. Returns `None` if the mention has no tokens, has an
     /// unknown or special token, or exceeds the text budget.
-    fn span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
+    fn token_span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
         let span = tokens.overlapping(mention.start, mention.end)?;
         // A mention with an unknown token is excluded, because this token does not identify the
         // entity.
@@ -112,7 +112,7 @@ impl PassageAligner {
 
     /// Returns the first token of a window that contains the mention at `span`. If the passage is
     /// too long, the window is drawn uniformly from all such windows; otherwise it begins at 0.
-    pub(super) fn window_start(
+    pub(super) fn draw_window_start(
         &self,
         passage: &AlignedPassage,
         span: &Range<usize>,
@@ -128,12 +128,12 @@ impl PassageAligner {
     }
 
     /// Creates the example of a mention in the window at `window_start`.
-    pub(super) fn example(
+    pub(super) fn create_example(
         &self,
         passage: &AlignedPassage,
         mention: &AlignedMention,
         window_start: usize,
-        (description_language, description_ids): (Language, &[u32]),
+        (description_language, description_ids): &(Language, Vec<u32>),
     ) -> MentionExample {
         let ids = passage.ids.get(window_start..).unwrap_or_default();
         let ids = ids.get(..self.text_budget).unwrap_or(ids);
@@ -146,8 +146,8 @@ impl PassageAligner {
             input_ids: self.specials.enclose(ids),
             mention: TokenSpan { start: start - window_start + 1, end: end - window_start + 1 },
             entity: mention.entity.clone(),
-            description_language,
-            description_ids: description_ids.to_vec(),
+            description_language: *description_language,
+            description_ids: description_ids.clone(),
         }
     }
 }

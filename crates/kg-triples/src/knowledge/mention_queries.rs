@@ -36,16 +36,17 @@ impl QuerySet {
         }
     }
 
-    /// Adds a query. If the entity or the probe then has too many queries, its query with the
-    /// highest rank is removed.
+    /// Adds a query. If the entity then has too many queries, the entity's query with the highest
+    /// rank is removed. If the probe then has too many queries, the query with the highest rank in
+    /// the probe is removed.
     fn add(&mut self, rank: Rank, query: MentionExample, held_out: &HeldOut) {
         if self.queries.contains_key(&rank) {
             return;
         }
         let ranks = self.by_entity.entry(query.entity.clone()).or_default();
         ranks.insert(rank);
-        let is_full = held_out.per_entity.is_some_and(|max_queries| ranks.len() > max_queries);
-        let highest_rank = ranks.last().copied().filter(|_| is_full);
+        let over_limit = held_out.per_entity.is_some_and(|max_queries| ranks.len() > max_queries);
+        let highest_rank = ranks.last().copied().filter(|_| over_limit);
         self.queries.insert(rank, query);
         if let Some(highest_rank) = highest_rank {
             self.remove(highest_rank);

@@ -295,16 +295,16 @@ impl<'a> TextPairs<'a> {
         Ok(Self { kind, graph, descriptions: None, languages, config, train, held_out, counts })
     }
 
-    /// Counts a source, and stores it if its entities have enough labels. `labels` contains each
-    /// entity with the required number of labels. The last entity is the
+    /// Counts a source, and stores it if its entities have enough labels. `required_labels`
+    /// contains each entity with the required number of labels. The last entity is the
     /// [`entity`](TextPair::entity) of the pair.
-    fn add(&mut self, source: Source, labels: &[(u32, usize)]) -> bool {
+    fn add(&mut self, source: Source, required_labels: &[(u32, usize)]) -> bool {
         self.counts.sources += 1;
-        if labels.iter().any(|(id, count)| self.labels(*id).len() < *count) {
+        if required_labels.iter().any(|(id, count)| self.labels(*id).len() < *count) {
             self.counts.without_label += 1;
             return false;
         }
-        let entity = labels.last().map_or("", |(id, _)| self.graph.id_at(*id));
+        let entity = required_labels.last().map_or("", |(id, _)| self.graph.id_at(*id));
         if seed::hash_to_unit(self.config.seed, &format!("entity {entity}")) < self.config.hold_out
         {
             self.counts.held_out += 1;

@@ -96,7 +96,7 @@ impl PhraseMiner {
             }
         };
         let mut report = PhraseReport { queries: 1, ..PhraseReport::default() };
-        let mut phrases = self.candidates(&record.query, stop_words, &mut report);
+        let mut phrases = self.find_candidates(&record.query, stop_words, &mut report);
         let titles: Vec<Vec<Word>> = record
             .documents
             .iter()
@@ -115,13 +115,13 @@ impl PhraseMiner {
         let passages = if phrases.is_empty() {
             Vec::new()
         } else {
-            self.passages(record, &PhraseFinder::new(&phrases), &mut report)
+            self.find_passages(record, &PhraseFinder::new(&phrases), &mut report)
         };
         Ok(MinedQuery { phrases, passages, report })
     }
 
     /// Returns the distinct n-grams of a query that pass the stop-word filter.
-    fn candidates(
+    fn find_candidates(
         &self,
         query: &str,
         stop_words: &StopWords,
@@ -131,10 +131,10 @@ impl PhraseMiner {
         let mut distinct = HashSet::new();
         let mut candidates = Vec::new();
         for ngram in ngrams(&query) {
-            if distinct.insert(texts(ngram)) {
+            if distinct.insert(word_texts(ngram)) {
                 report.candidates += 1;
                 if !stop_words.excludes(ngram) {
-                    candidates.push(texts(ngram));
+                    candidates.push(word_texts(ngram));
                 }
             }
         }
@@ -142,9 +142,9 @@ impl PhraseMiner {
         candidates
     }
 
-    /// Returns the paragraphs that are long enough and contain a phrase, from the query's first
-    /// `config.titles` documents.
-    fn passages(
+    /// Returns the paragraphs of the query's first `titles` documents that are long enough and
+    /// contain a phrase.
+    fn find_passages(
         &self,
         record: &QueryDocuments,
         finder: &PhraseFinder,
@@ -183,7 +183,7 @@ fn ngrams(words: &[Word]) -> impl Iterator<Item = &[Word]> {
     (0..words.len()).flat_map(from)
 }
 
-fn texts(words: &[Word]) -> Vec<String> {
+fn word_texts(words: &[Word]) -> Vec<String> {
     words.iter().map(|word| word.text.clone()).collect()
 }
 
@@ -213,7 +213,7 @@ impl PhraseFinder {
         for &size in &self.sizes {
             for window in words.windows(size.max(1)) {
                 if let (Some(name), Some(first), Some(last)) =
-                    (self.names.get(&texts(window)), window.first(), window.last())
+                    (self.names.get(&word_texts(window)), window.first(), window.last())
                 {
                     let span = TextSpan { start: first.start, end: last.end };
                     occurrences.entry(name.clone()).or_default().push(span);

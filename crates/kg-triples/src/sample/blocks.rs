@@ -27,14 +27,14 @@ pub(super) enum Boundary {
 }
 
 /// Reads a file in blocks of rows.
-struct Blocks {
+struct BlockReader {
     file: File,
     boundary: Boundary,
     partial_row: Vec<u8>,
     done: bool,
 }
 
-impl Blocks {
+impl BlockReader {
     fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut bytes = std::mem::take(&mut self.partial_row);
         while !self.done {
@@ -51,14 +51,13 @@ impl Blocks {
     /// Returns the position at which a block can end: after the last complete row, or after the
     /// last id whose rows are complete.
     fn block_end(&self, bytes: &[u8]) -> Option<usize> {
-        let end = memrchr(b'\n', bytes)? + 1;
+        let mut end = memrchr(b'\n', bytes)? + 1;
         if self.boundary == Boundary::Row {
             return Some(end);
         }
         let first_cell =
             |row: &[u8]| row.get(..memchr(b'\t', row).unwrap_or(row.len())).map(<[u8]>::to_vec);
         let mut last_id: Option<Vec<u8>> = None;
-        let mut end = end;
         loop {
             let earlier_rows = bytes.get(..end.checked_sub(1)?)?;
             let start = memrchr(b'\n', earlier_rows).map_or(0, |at| at + 1);
@@ -87,7 +86,7 @@ pub(super) fn scan<T: Send>(
     if first_line.strip_suffix(b"\n") != Some(header.as_bytes()) {
         return Err(BlockReadError);
     }
-    let mut blocks = Blocks { file, boundary, partial_row: Vec::new(), done: false };
+    let mut blocks = BlockReader { file, boundary, partial_row: Vec::new(), done: false };
     loop {
         let mut block_batch = Vec::new();
         while block_batch.len() < 2 * rayon::current_num_threads()
@@ -106,7 +105,7 @@ pub(super) fn scan<T: Send>(
 
 /// Iterates over the rows of a block as text. Returns an error if the block contains a carriage
 /// return.
-pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, BlockReadError> {
+pub(super) fn split_rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, BlockReadError> {
     let text = std::str::from_utf8(block).map_err(|_| BlockReadError)?;
     if memchr(b'\r', block).is_some() {
         return Err(BlockReadError);
@@ -123,7 +122,7 @@ pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, BlockRead
 }
 
 /// Splits a row into `N` cells, none of which may be blank.
-pub(super) fn cells<const N: usize>(row: &str) -> Result<[&str; N], BlockReadError> {
+pub(super) fn split_cells<const N: usize>(row: &str) -> Result<[&str; N], BlockReadError> {
     let (mut cells, mut start, mut at) = ([""; N], 0, 0);
     for end in memchr_iter(b'\t', row.as_bytes()).chain([row.len()]) {
         let cell = row.get(start..end).unwrap_or_default();

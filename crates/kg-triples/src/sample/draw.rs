@@ -84,7 +84,7 @@ impl FactFilter {
                 continue;
             }
             let check = self.rules.check(fact.map(|id| self.labels.get(id)));
-            report.count(check);
+            report.count_fact(check);
             if check != LabelCheck::Complete {
                 continue;
             }

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::blocks::{BlockReadError, Boundary, cells, rows, scan};
+use super::blocks::{BlockReadError, Boundary, scan, split_cells, split_rows};
 use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
 use super::ids::{IdMap, Redirects};
 use super::rules::LabelRules;
@@ -78,7 +78,7 @@ fn sample_streaming(dir: &Path, config: &SampleConfig) -> Result<SampleResult, B
     let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
     let mut facts = FactTable { dir, filter, redirects, redirected_rows: HashSet::new() };
     let rows = facts.resolve_redirects()?;
-    let (mut report, drawn) = draw(config, |bound, collect| facts.draw(bound, collect))?;
+    let (mut report, drawn) = draw(config, |bound, collect| facts.select_all(bound, collect))?;
     report.repeated = rows.map_or(0, |rows| rows.saturating_sub(report.read));
     if let Err(error) = check_available(&report, config, &languages) {
         return Ok(Err(error));
@@ -93,8 +93,8 @@ fn read_redirects(dir: &Path) -> Result<Redirects, BlockReadError> {
     let mut redirects = Redirects::default();
     if path.exists() {
         let read = |block: &[u8]| -> Result<Vec<[String; 2]>, BlockReadError> {
-            let pair = |row| cells::<2>(row).map(|pair| pair.map(str::to_owned));
-            rows(block)?.map(pair).collect()
+            let pair = |row| split_cells::<2>(row).map(|pair| pair.map(str::to_owned));
+            split_rows(block)?.map(pair).collect()
         };
         scan(&path, &REDIRECT_COLUMNS.join("\t"), Boundary::Row, read, |pairs| {
             pairs.iter().for_each(|[id, target]| redirects.add(id, target));
@@ -115,8 +115,8 @@ fn visit_ids<'a>(
     mut visit: impl FnMut(&'a str, &IdLabels<'a>),
 ) -> Result<Option<[&'a str; 2]>, BlockReadError> {
     let (mut group, mut last, mut first) = (IdLabels::new(), None, None);
-    for row in rows(block)? {
-        let [id, code, label, kind] = cells(row)?;
+    for row in split_rows(block)? {
+        let [id, code, label, kind] = split_cells(row)?;
         if kind != "entity" && kind != "relation" {
             return Err(BlockReadError);
         }
@@ -169,15 +169,15 @@ impl OrderCheck {
     }
 }
 
-/// Reads the labels. Returns the label bits of every id ([`LabelRules::bits`]) and the languages of
-/// all labels.
+/// Reads the labels. Returns the label bits of every id ([`LabelRules::label_bits`]) and the
+/// languages of all labels.
 fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>), BlockReadError> {
-    let (mut bits, mut order) = (IdMap::new(rules.width()), OrderCheck::default());
+    let (mut bits, mut order) = (IdMap::new(rules.bit_count()), OrderCheck::default());
     let mut all_languages: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
         let (mut id_bits, mut languages) = (Vec::new(), Vec::new());
         let key_range = visit_ids(block, &mut languages, |id, group| {
-            match rules.bits(group) {
+            match rules.label_bits(group) {
                 0 => (),
                 bits => id_bits.push((Box::<str>::from(id), bits)),
             };
@@ -187,7 +187,7 @@ fn read_labels(dir: &Path, rules: &LabelRules) -> Result<(IdMap, Vec<Language>),
     scan(&dir.join("labels.tsv"), &LABEL_COLUMNS.join("\t"), Boundary::Id, read, |block| {
         let (id_bits, languages, key_range) = block;
         order.check(key_range)?;
-        id_bits.iter().for_each(|(id, label_bits)| bits.add(id, *label_bits));
+        id_bits.iter().for_each(|(id, label_bits)| bits.set_bits(id, *label_bits));
         all_languages.extend(languages);
         all_languages.sort_unstable();
         all_languages.dedup();
@@ -213,7 +213,7 @@ impl FactTable<'_> {
     ) -> Result<(), BlockReadError> {
         let read = |block: &[u8]| -> Result<_, BlockReadError> {
             let mut key_range: Option<[&str; 2]> = None;
-            for row in rows(block)? {
+            for row in split_rows(block)? {
                 let [first, last] = key_range.unwrap_or([row; 2]);
                 if key_range.is_some() && last >= row {
                     return Err(BlockReadError);
@@ -239,8 +239,8 @@ impl FactTable<'_> {
         }
         let read = |block: &[u8]| {
             let (mut redirected_rows, mut count) = (Vec::new(), 0);
-            for row in rows(block)? {
-                let [head, relation, tail] = cells(row)?;
+            for row in split_rows(block)? {
+                let [head, relation, tail] = split_cells(row)?;
                 count += 1;
                 let (new_head, new_tail) =
                     (self.redirects.resolve(head), self.redirects.resolve(tail));
@@ -260,7 +260,7 @@ impl FactTable<'_> {
     }
 
     /// Reads all facts once, and passes the facts selected within `bound` to `collect`.
-    fn draw(
+    fn select_all(
         &self,
         bound: &Bound,
         collect: &mut dyn FnMut(Selection),
@@ -279,7 +279,7 @@ impl FactTable<'_> {
         bound: &Bound,
         is_redirected: bool,
     ) -> Result<Selection, BlockReadError> {
-        let facts = rows(block)?.filter_map(|row| match cells(row) {
+        let facts = split_rows(block)?.filter_map(|row| match split_cells(row) {
             Ok([head, _, tail]) if !is_redirected && self.is_replaced(row, [head, tail]) => None,
             fact => Some(fact),
         });

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Number of elements per page.
-const PAGE_IDS: u64 = 1 << 16;
+const PAGE_ELEMENTS: u64 = 1 << 16;
 
 /// Returns the number of an id such as `Q64` if the number is below 2^32.
 fn id_number(id: &str, letter: u8) -> Option<u64> {
@@ -22,18 +22,18 @@ fn id_number(id: &str, letter: u8) -> Option<u64> {
 
 /// A sparse array of small integers; unset elements are 0.
 #[derive(Clone, Debug)]
-struct Pages {
+struct SparseArray {
     /// Bits per element, a power of two up to 64.
     width: u64,
     pages: Vec<Option<Box<[u64]>>>,
 }
 
-impl Pages {
+impl SparseArray {
     /// Returns the page, word and bit offset of an element.
     fn locate(&self, position: u64) -> (usize, usize, u64) {
-        let bit = position % PAGE_IDS * self.width;
+        let bit = position % PAGE_ELEMENTS * self.width;
         let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        (index(position / PAGE_IDS), index(bit / 64), bit % 64)
+        (index(position / PAGE_ELEMENTS), index(bit / 64), bit % 64)
     }
 
     fn get(&self, position: u64) -> u64 {
@@ -44,12 +44,12 @@ impl Pages {
     }
 
     /// Sets the bits of `value` in an element by a bitwise OR.
-    fn set(&mut self, position: u64, value: u64) {
+    fn set_bits(&mut self, position: u64, value: u64) {
         let (page, word, shift) = self.locate(position);
         if self.pages.len() <= page {
             self.pages.resize(page + 1, None);
         }
-        let words = usize::try_from(PAGE_IDS * self.width / 64).unwrap_or(usize::MAX);
+        let words = usize::try_from(PAGE_ELEMENTS * self.width / 64).unwrap_or(usize::MAX);
         if let Some(slot) = self.pages.get_mut(page) {
             let page = slot.get_or_insert_with(|| vec![0; words].into());
             if let Some(word) = page.get_mut(word) {
@@ -62,8 +62,8 @@ impl Pages {
 /// A map from ids to small integers; unset ids have the value 0.
 #[derive(Clone, Debug)]
 pub(super) struct IdMap {
-    items: Pages,
-    properties: Pages,
+    items: SparseArray,
+    properties: SparseArray,
     other_ids: HashMap<Box<str>, u64>,
 }
 
@@ -71,7 +71,7 @@ impl IdMap {
     /// Creates a map whose values have at most `bits` bits, from 1 to 64.
     pub(super) fn new(bits: usize) -> Self {
         let width = bits.clamp(1, 64).next_power_of_two() as u64;
-        let pages = Pages { width, pages: Vec::new() };
+        let pages = SparseArray { width, pages: Vec::new() };
         Self { items: pages.clone(), properties: pages, other_ids: HashMap::new() }
     }
 
@@ -84,10 +84,10 @@ impl IdMap {
     }
 
     /// Sets bits of an id.
-    pub(super) fn add(&mut self, id: &str, bits: u64) {
+    pub(super) fn set_bits(&mut self, id: &str, bits: u64) {
         match (id_number(id, b'Q'), id_number(id, b'P')) {
-            (Some(item), _) => self.items.set(item, bits),
-            (_, Some(property)) => self.properties.set(property, bits),
+            (Some(item), _) => self.items.set_bits(item, bits),
+            (_, Some(property)) => self.properties.set_bits(property, bits),
             _ => *self.other_ids.entry(id.into()).or_default() |= bits,
         }
     }
@@ -163,7 +163,7 @@ mod tests {
                 |at: usize| ((at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 3) & value_mask | 1;
             for (at, id) in ids.iter().enumerate() {
                 assert_eq!(map.get(id), 0);
-                map.add(id, value(at));
+                map.set_bits(id, value(at));
             }
             for (at, id) in ids.iter().enumerate() {
                 assert_eq!(map.get(id), value(at), "{id}");

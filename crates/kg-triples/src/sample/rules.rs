@@ -32,7 +32,7 @@ pub(super) enum LabelCheck {
 }
 
 impl SampleReport {
-    pub(super) fn count(&mut self, check: LabelCheck) {
+    pub(super) fn count_fact(&mut self, check: LabelCheck) {
         *match check {
             LabelCheck::Complete => &mut self.available,
             LabelCheck::NoHead => &mut self.without_head_label,
@@ -59,8 +59,8 @@ impl LabelRules {
         Self { languages, coverage: config.coverage }
     }
 
-    /// Returns the number of bits used by [`LabelRules::bits`].
-    pub(super) fn width(&self) -> usize {
+    /// Returns the number of bits used by [`LabelRules::label_bits`].
+    pub(super) fn bit_count(&self) -> usize {
         match self.coverage {
             Coverage::All => 1,
             Coverage::Pairs => self.languages.len(),
@@ -68,7 +68,7 @@ impl LabelRules {
     }
 
     /// Returns the label bits of an id; `labels` has at most one label per language.
-    pub(super) fn bits(&self, labels: &[(Language, &str)]) -> u64 {
+    pub(super) fn label_bits(&self, labels: &[(Language, &str)]) -> u64 {
         let has = |language: &Language| labels.iter().any(|(code, _)| code == language);
         match self.coverage {
             Coverage::All => u64::from(self.languages.iter().all(has)),

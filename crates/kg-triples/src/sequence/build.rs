@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::layout::{Form, TripleLayout, forms};
-use super::pieces::{PieceTable, Pieces, separator};
+use super::layout::{Form, TripleLayout, sequence_forms};
+use super::pieces::{PieceTable, Pieces, separator_ids};
 use super::{
     ConcatSeparator, IGNORE_INDEX, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind,
 };
@@ -225,16 +225,16 @@ pub fn visit_sequences(
     let specials = Specials::find(tokenizer)?;
     let builder = SequenceBuilder {
         pieces: PieceTable::encode(graph, &languages, tokenizer, &specials)?,
-        element_separator: separator(config.triple_style, tokenizer)?,
+        element_separator: separator_ids(config.triple_style, tokenizer)?,
         triple_separator: match config.concat_separator {
-            ConcatSeparator::None => separator(config.triple_style, tokenizer)?,
+            ConcatSeparator::None => separator_ids(config.triple_style, tokenizer)?,
             ConcatSeparator::SepToken => specials.between()?.to_vec(),
         },
         specials,
         config,
         facts: (0..).zip(graph.triples.iter().copied()).collect(),
         pairs,
-        forms: forms(config),
+        forms: sequence_forms(config),
     };
     let mut report = BuildReport {
         facts: builder.facts.len(),
@@ -248,8 +248,8 @@ pub fn visit_sequences(
         ..BuildReport::default()
     };
     let mut order = Vec::new();
-    for (number, pair) in (0..).zip(&builder.pairs) {
-        for (buildable, dropped) in builder.buildable_sequences(number, *pair) {
+    for (pair_index, pair) in (0..).zip(&builder.pairs) {
+        for (buildable, dropped) in builder.buildable_sequences(pair_index, *pair) {
             order.extend(buildable);
             report.dropped += dropped;
         }
@@ -323,10 +323,10 @@ struct SequenceBuilder<'c> {
 
 impl SequenceBuilder<'_> {
     /// Returns the indices of the sequences of a pair that can be built, and counts of the dropped
-    /// sequences, for each block of triples. `number` is the index of the pair.
+    /// sequences, for each block of triples. `pair_index` is the index of the pair.
     fn buildable_sequences(
         &self,
-        number: u32,
+        pair_index: u32,
         pair: (Language, Language),
     ) -> Vec<(Vec<SequenceIndex>, DropReport)> {
         self.facts
@@ -336,10 +336,10 @@ impl SequenceBuilder<'_> {
                 let mut dropped = DropReport::default();
                 for (fact, triple) in chunk {
                     for (index, form) in (0..).zip(&self.forms) {
-                        match self.sequence(*fact, *triple, pair, form) {
+                        match self.build_form(*fact, *triple, pair, form) {
                             Ok(_) => buildable.push(SequenceIndex {
                                 fact: *fact,
-                                pair: number,
+                                pair: pair_index,
                                 form: index,
                             }),
                             Err(reason) => dropped += reason,
@@ -356,12 +356,12 @@ impl SequenceBuilder<'_> {
         let (fact, triple) = *self.facts.get(usize::try_from(index.fact).ok()?)?;
         let pair = *self.pairs.get(usize::try_from(index.pair).ok()?)?;
         let form = self.forms.get(usize::from(index.form))?;
-        self.sequence(fact, triple, pair, form).ok()
+        self.build_form(fact, triple, pair, form).ok()
     }
 
     /// Builds the sequence of one form. If it must be dropped, the error is a report with a count
     /// of 1 for the reason.
-    fn sequence(
+    fn build_form(
         &self,
         fact: u32,
         triple: [u32; 3],

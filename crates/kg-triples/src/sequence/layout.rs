@@ -37,7 +37,7 @@ pub(super) struct Form {
 }
 
 /// Returns all forms of the configuration, grouped by kind.
-pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
+pub(super) fn sequence_forms(config: &SequenceConfig) -> Vec<Form> {
     use Side::{I, J};
     let directions = |option: Directions| match option {
         Directions::Forward => vec![(I, J)],
@@ -47,7 +47,7 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
     if config.kinds.contains(&SequenceKind::Monolingual) {
         for side in [I, J] {
             for masked in [Role::Tail, Role::Head] {
-                let triples = vec![monolingual(side, masked)];
+                let triples = vec![monolingual_triple(side, masked)];
                 forms.push(Form { kind: SequenceKind::Monolingual, sides: (side, side), triples });
             }
         }
@@ -72,7 +72,8 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
     if config.kinds.contains(&SequenceKind::Concatenated) {
         for (first, second) in directions(config.concatenated_orders) {
             for masked in [Role::Head, Role::Tail] {
-                let triples = vec![monolingual(first, masked), monolingual(second, masked)];
+                let triples =
+                    vec![monolingual_triple(first, masked), monolingual_triple(second, masked)];
                 let kind = SequenceKind::Concatenated;
                 forms.push(Form { kind, sides: (first, second), triples });
             }
@@ -81,6 +82,6 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
     forms
 }
 
-fn monolingual(side: Side, masked: Role) -> TripleLayout {
+fn monolingual_triple(side: Side, masked: Role) -> TripleLayout {
     TripleLayout { head: side, relation: side, tail: side, masked }
 }

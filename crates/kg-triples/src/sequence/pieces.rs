@@ -58,7 +58,7 @@ impl PieceTable {
 }
 
 /// Returns the tokens between head, relation and tail.
-pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, Error> {
+pub(super) fn separator_ids(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, Error> {
     match style {
         TripleStyle::Space => Ok(Vec::new()),
         TripleStyle::Comma => {

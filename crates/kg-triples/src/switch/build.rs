@@ -28,7 +28,7 @@ pub fn switch_sentence(
     labels: &EntityLabels,
     config: &SwitchConfig,
 ) -> Vec<SwitchedText> {
-    let mut languages = languages(sentence, labels, config);
+    let mut languages = possible_languages(sentence, labels, config);
     if languages.len() > config.count {
         let mut rng = seed::item_rng("switch", config.seed, number);
         languages = languages.choose_multiple(&mut rng, config.count).copied().collect();
@@ -39,7 +39,11 @@ pub fn switch_sentence(
 }
 
 /// Returns the languages from which the languages of a sentence are drawn.
-fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig) -> Vec<Language> {
+fn possible_languages(
+    sentence: &LinkedText,
+    labels: &EntityLabels,
+    config: &SwitchConfig,
+) -> Vec<Language> {
     let targets = config.languages.iter().chain(&config.pool).copied();
     let mut candidates: Vec<Language> =
         targets.filter(|language| *language != config.source).collect();

@@ -65,8 +65,8 @@ impl EntityLabels {
     /// Reads the labels of the pages `entities.<lang>.jsonl[.gz]` in `folder`.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; [`Error::Value`] for an entity with two labels in
-    /// one language.
+    /// As [`page_files`] and [`read_pages`]; [`Error::Json`] with file and line for an entity with
+    /// two labels in one language.
     pub fn read_pages(
         folder: impl AsRef<Path>,
         languages: Option<&[Language]>,

@@ -133,11 +133,11 @@ fn untag(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, us
 }
 
 /// Reads a file of the released corpus as linked texts. For each line, the switched sentence is
-/// returned. If `english` is set, the English sentence is returned before its first switched
+/// returned. If `with_english` is set, the English sentence is returned before its first switched
 /// sentence.
 pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,
-    english: bool,
+    with_english: bool,
     last_id: Option<u64>,
     pending: Option<LinkedText>,
 }
@@ -147,8 +147,8 @@ impl TaggedReader {
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be opened.
-    pub fn open(path: impl AsRef<Path>, english: bool) -> Result<Self, Error> {
-        Ok(Self { pairs: JsonlReader::open(path)?, english, last_id: None, pending: None })
+    pub fn open(path: impl AsRef<Path>, with_english: bool) -> Result<Self, Error> {
+        Ok(Self { pairs: JsonlReader::open(path)?, with_english, last_id: None, pending: None })
     }
 }
 
@@ -170,7 +170,7 @@ impl Iterator for TaggedReader {
             };
             let is_first_line = self.last_id.replace(pair.id) != Some(pair.id);
             self.pending = switched;
-            if self.english && is_first_line {
+            if self.with_english && is_first_line {
                 return Some(Ok(english));
             }
         }

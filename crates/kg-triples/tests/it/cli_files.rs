@@ -11,7 +11,7 @@ use crate::common::{
 use kg_triples::{KnowledgeGraph, Sequence};
 use shards::Manifest;
 
-fn text(bytes: &[u8]) -> String {
+fn to_text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -37,9 +37,9 @@ fn with_output_to_stdout_counts_are_printed_to_stderr() {
     assert_eq!(read::<Sequence>(dir.path().join("file.jsonl")).len(), 60);
     for out in ["-", "/dev/stdout", "/proc/self/fd/1"] {
         let output = run(dir.path(), &mix_arguments(&format!("--pairs en-de --out {out}")));
-        assert!(output.status.success(), "{out}: {}", text(&output.stderr));
+        assert!(output.status.success(), "{out}: {}", to_text(&output.stderr));
         assert_eq!(output.stdout, file, "{out}");
-        assert!(text(&output.stderr).contains("masked tokens"), "{out}");
+        assert!(to_text(&output.stderr).contains("masked tokens"), "{out}");
     }
     assert!(!dir.path().join("-").exists());
 }
@@ -48,16 +48,16 @@ fn with_output_to_stdout_counts_are_printed_to_stderr() {
 fn a_missing_newline_is_noted_and_control_characters_are_escaped() {
     let dir = countries_folder();
     let kg = dir.path().join("kg");
-    assert!(!text(&run(dir.path(), "stats --in kg").stderr).contains("note:"));
+    assert!(!to_text(&run(dir.path(), "stats --in kg").stderr).contains("note:"));
     let labels = fs::read_to_string(kg.join("labels.tsv")).unwrap();
     fs::write(kg.join("labels.tsv"), labels.trim_end()).unwrap();
     let output = run(dir.path(), "stats --in kg");
-    let note = text(&output.stderr);
+    let note = to_text(&output.stderr);
     assert!(output.status.success());
     assert!(note.starts_with("note: kg/labels.tsv: the last line has no line end"), "{note}");
     // `sample` reads tables in blocks and prints the note as well.
     let sampled = run(dir.path(), "sample --kg kg --languages en,de --count 2 --out s");
-    assert!(text(&sampled.stderr).contains("note: kg/labels.tsv"));
+    assert!(to_text(&sampled.stderr).contains("note: kg/labels.tsv"));
 
     fs::write(kg.join("labels.tsv"), format!("{labels}Q1\u{1b}[2J\ten\tBern\tplace\n")).unwrap();
     fs::write(kg.join("triples.tsv"), "head_id\u{1b}[2J\n").unwrap();
@@ -70,7 +70,7 @@ fn a_missing_newline_is_noted_and_control_characters_are_escaped() {
 }
 
 /// A folder with input files of every format.
-fn inputs() -> tempfile::TempDir {
+fn input_folder() -> tempfile::TempDir {
     let dir = countries_folder();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     fs::create_dir(dir.path().join("pages")).unwrap();
@@ -126,11 +126,11 @@ fn an_invalid_input_does_not_change_the_output() {
         b"{}\n",
         b"\x1f\x8b\x08",
     ];
-    let dir = inputs();
+    let dir = input_folder();
     for (command, files) in commands {
         let command = format!("{} --out out", command.replace('T', &tokenizer));
         let output = run(dir.path(), &command);
-        assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+        assert!(output.status.success(), "{command}: {}", to_text(&output.stderr));
         let before = contents(&dir.path().join("out"));
         for (files, bytes) in files.iter().flat_map(|files| invalid.map(|bytes| (files, bytes))) {
             let files = files.iter().map(|name| dir.path().join(name));
@@ -149,7 +149,7 @@ fn an_invalid_input_does_not_change_the_output() {
 
 #[test]
 fn duplicate_languages_are_rejected() {
-    let dir = inputs();
+    let dir = input_folder();
     let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
     for command in [
         "extract --dump dump.json --languages en,de,EN".to_owned(),

@@ -190,13 +190,13 @@ pub fn city_pages() -> TempDir {
 const HOLD_OUT_COMMAND: &str = "mentions --entities . --hold-out texts=0.3,pairs=0.2,entities=0.1 \
                         --queries 20 --queries-per-entity 2 --candidates 50";
 
-fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
+fn read_probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
     read(folder.join(format!("probe/{name}.jsonl.gz")))
 }
 
 /// The queries about unseen texts, language pairs and entities.
-fn queries(folder: &Path) -> [Vec<MentionExample>; 3] {
-    ["unseen-texts", "unseen-pairs", "unseen-entities"].map(|name| probe(folder, name))
+fn read_queries(folder: &Path) -> [Vec<MentionExample>; 3] {
+    ["unseen-texts", "unseen-pairs", "unseen-entities"].map(|name| read_probe(folder, name))
 }
 
 /// Asserts that no training example in the folder `trained` contains a text, pair or entity that
@@ -207,7 +207,7 @@ fn expect_no_leak(folder: &Path, trained: &Path) {
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
     let pair = |e: &MentionExample| (e.entity.clone(), e.language, e.description_language);
     let pairs: BTreeSet<_> = train.iter().map(pair).collect();
-    let [unseen_texts, unseen_pairs, unseen_entities] = queries(folder);
+    let [unseen_texts, unseen_pairs, unseen_entities] = read_queries(folder);
     for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
         assert!(!texts.contains(&*query.id), "a text");
     }
@@ -219,8 +219,8 @@ fn expect_nothing_held_out_in_train(folder: &Path) {
     expect_no_leak(folder, folder);
     let train: Vec<MentionExample> = read(folder.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
-    let [unseen_texts, unseen_pairs, unseen_entities] = queries(folder);
-    let candidates: Vec<Candidate> = probe(folder, "candidates");
+    let [unseen_texts, unseen_pairs, unseen_entities] = read_queries(folder);
+    let candidates: Vec<Candidate> = read_probe(folder, "candidates");
     for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
         let is_gold = |candidate: &&Candidate| {
             candidate.entity == query.entity && candidate.language == query.description_language
@@ -292,7 +292,7 @@ fn the_manifest_describes_the_folder() {
     let lines = Shards::open([&output]).unwrap().line_count();
     assert_eq!(manifest.counts["train"]["examples"], lines);
     assert_eq!(manifest.counts["train"]["by_language"].as_object().unwrap().len(), 3);
-    let texts: Vec<MentionExample> = probe(&output, "unseen-texts");
+    let texts: Vec<MentionExample> = read_probe(&output, "unseen-texts");
     assert_eq!(manifest.counts["probe"]["unseen-texts"], texts.len());
     let train: Vec<MentionExample> = read(output.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<String> = train.into_iter().map(|example| example.entity).collect();
@@ -306,7 +306,7 @@ fn the_manifest_describes_the_folder() {
 fn held_out_triples_are_queries_for_candidate_objects() {
     let dir = tempdir().unwrap();
     let command = "entailment --kg kg --synthetic --hold-out 0.3 --out made";
-    // Each head has five tails for the relation, and a query must have only one, so there are no
+    // Each head has five tails for the relation. A query must have only one tail, so there are no
     // queries.
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
     let error = failure(&run(dir.path(), command));
@@ -319,9 +319,9 @@ fn held_out_triples_are_queries_for_candidate_objects() {
         let output = dir.path().join("made");
         let train: Vec<EntailmentExample> = read(output.join("train/triples.jsonl.gz"));
         let trained: BTreeSet<u32> = train.iter().map(|example| example.fact).collect();
-        let queries: Vec<EntailmentExample> = probe(&output, "unseen-triples");
+        let queries: Vec<EntailmentExample> = read_probe(&output, "unseen-triples");
         assert!(!queries.is_empty() && queries.iter().all(|query| !trained.contains(&query.fact)));
-        let candidates: Vec<Candidate> = probe(&output, "candidates");
+        let candidates: Vec<Candidate> = read_probe(&output, "candidates");
         assert!(queries.iter().all(|query| query.object == candidates[0].entity));
         Manifest::read(&output).unwrap().unwrap().check(&output).unwrap();
     }

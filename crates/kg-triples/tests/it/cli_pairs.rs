@@ -12,7 +12,7 @@ use crate::common::{
 };
 
 /// The graph of three countries, and pages with labels and descriptions of some entities.
-fn folder() -> TempDir {
+fn input_folder() -> TempDir {
     let dir = countries_folder();
     let pages = dir.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
@@ -33,7 +33,7 @@ fn folder() -> TempDir {
 
 #[test]
 fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
-    let dir = folder();
+    let dir = input_folder();
     let command = "pairs --kg kg --entities pages --kinds ts,es,tp,ep,ep --out p.jsonl";
     let table = stdout(&run(dir.path(), command));
     // The columns are: kind, sources, without a label, without a triple, object only, train, held
@@ -78,7 +78,7 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
 
 #[test]
 fn held_out_data_is_separate_for_any_number_of_threads() {
-    let dir = folder();
+    let dir = input_folder();
     let files = |threads: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
         let arguments = "pairs --kg kg --hold-out 0.4 --seed 5 --count 400 --out";
@@ -102,7 +102,7 @@ fn held_out_data_is_separate_for_any_number_of_threads() {
 
 #[test]
 fn bad_input_is_reported_and_writes_no_file() {
-    let dir = folder();
+    let dir = input_folder();
     for (name, line) in [("blank", "Q64\ten\t\tentity"), ("short", "Q64\ten")] {
         countries().write_dir(dir.path().join(name)).unwrap();
         write(&dir.path().join(name), "labels.tsv", format!("id\tlang\tlabel\tkind\n{line}\n"));

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::common::{compressed, contents, with_threads};
 
-fn fixture() -> PathBuf {
+fn dump_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/dump.json")
 }
 
@@ -123,17 +123,17 @@ fn parse_rows(line: &[u8]) -> Option<Rows> {
         }
     }
     // An object may be missing, null, or an empty array.
-    let map = |value: Option<&Value>| match value {
+    let to_object = |value: Option<&Value>| match value {
         None | Some(Value::Null) => Some(serde_json::Map::new()),
         Some(Value::Array(array)) if array.is_empty() => Some(serde_json::Map::new()),
         Some(value) => value.as_object().cloned(),
     };
     let mut labels_by_code = BTreeMap::new();
-    for (code, label) in map(object.get("labels"))? {
+    for (code, label) in to_object(object.get("labels"))? {
         if !["en", "de", "zh", "zh-hans"].contains(&code.as_str()) {
             continue;
         }
-        let label = map(Some(&label))?;
+        let label = to_object(Some(&label))?;
         let field = |key: &str| match label.get(key) {
             None => Some(None),
             Some(value) => Some(Some(value.as_str()?.to_owned())),
@@ -147,20 +147,20 @@ fn parse_rows(line: &[u8]) -> Option<Rows> {
         }
     }
     let mut pairs = Vec::new();
-    for (property, statements) in map(object.get("claims"))? {
+    for (property, statements) in to_object(object.get("claims"))? {
         let statements = match &statements {
             Value::Null => Vec::new(),
             other => other.as_array()?.clone(),
         };
         let mut ranked = Vec::new();
         for statement in &statements {
-            let statement = map(Some(statement))?;
+            let statement = to_object(Some(statement))?;
             let rank = statement.get("rank").map(Value::as_str);
             let rank = rank.map_or(Some("normal"), |rank| rank)?.to_owned();
-            let snak = map(statement.get("mainsnak"))?;
+            let snak = to_object(statement.get("mainsnak"))?;
             let kind =
                 snak.get("snaktype").map(Value::as_str).map_or(Some("value"), |kind| kind)?;
-            let data = map(snak.get("datavalue"))?;
+            let data = to_object(snak.get("datavalue"))?;
             let value = data.get("value").cloned().unwrap_or_default();
             let is_item = value.get("entity-type").and_then(Value::as_str) == Some("item");
             let number = || Some(format!("Q{}", value.get("numeric-id")?.as_u64()?));
@@ -221,10 +221,10 @@ fn expect_reference(bytes: &[u8], config: &ExtractConfig) {
 
 #[test]
 fn the_fixture_is_extracted_as_a_graph() {
-    let bytes = std::fs::read(fixture()).unwrap();
+    let bytes = std::fs::read(dump_path()).unwrap();
     let (extracted, report) = tables_of(&bytes, &config()).unwrap();
-    let head = "Q39\tP30\tQ46\nQ39\tP36\tQ70\nQ39\tP37\tQ150\nQ39\tP37\tQ188\n";
-    assert!(extracted[2].contains(head), "{}", extracted[2]);
+    let swiss_triples = "Q39\tP30\tQ46\nQ39\tP36\tQ70\nQ39\tP37\tQ150\nQ39\tP37\tQ188\n";
+    assert!(extracted[2].contains(swiss_triples), "{}", extracted[2]);
     assert!(extracted[0].contains("Q11911\tde\tKanton Bern\tentity\n"), "{}", extracted[0]);
     assert_eq!(extracted[1], "id\ttarget_id\nQ40000\tQ39\n");
     assert_eq!((report.items, report.properties, report.redirects), (7, 6, 1));
@@ -236,7 +236,7 @@ fn the_fixture_is_extracted_as_a_graph() {
 
     // The tables can be read as a graph, and the redirects can be resolved in it.
     let folder = tempfile::tempdir().unwrap();
-    extract(&fixture(), &config(), folder.path(), &Progress::default()).unwrap();
+    extract(&dump_path(), &config(), folder.path(), &Progress::default()).unwrap();
     let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
     let graph = graph.with_redirects(&folder.path().join("redirects.tsv")).unwrap();
     let country = graph.triples().find(|triple| triple.head == "Q11911").unwrap();
@@ -245,8 +245,8 @@ fn the_fixture_is_extracted_as_a_graph() {
 
 #[test]
 fn compression_layout_threads_and_memory_do_not_change_the_tables() {
-    let bytes = std::fs::read(fixture()).unwrap();
-    let (expected, plain) = tables_of(&bytes, &config()).unwrap();
+    let bytes = std::fs::read(dump_path()).unwrap();
+    let (expected, plain_report) = tables_of(&bytes, &config()).unwrap();
     let text = String::from_utf8(bytes.clone()).unwrap();
     let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(',')).collect();
     let jsonl = lines[1..lines.len() - 1].join("\n");
@@ -268,7 +268,7 @@ fn compression_layout_threads_and_memory_do_not_change_the_tables() {
             let config = ExtractConfig { memory, ..config() };
             let (extracted, report) = with_threads(threads, || tables_of(form, &config)).unwrap();
             assert_eq!(extracted, expected, "form {number}");
-            assert_eq!(report.counts, plain.counts, "form {number}");
+            assert_eq!(report.counts, plain_report.counts, "form {number}");
             assert_eq!(report.packed_bytes, form.len() as u64, "form {number}");
         }
     }
@@ -276,7 +276,7 @@ fn compression_layout_threads_and_memory_do_not_change_the_tables() {
 
 #[test]
 fn a_truncated_or_damaged_archive_is_an_error_with_the_position() {
-    let bytes = std::fs::read(fixture()).unwrap();
+    let bytes = std::fs::read(dump_path()).unwrap();
     for compressed in ["gz", "bz2", "zst"].map(|extension| compressed(&bytes, extension)) {
         for cut in (4..compressed.len()).step_by(7) {
             let error = tables_of(&compressed[..cut], &config()).err().unwrap().to_string();
@@ -294,7 +294,7 @@ fn a_truncated_or_damaged_archive_is_an_error_with_the_position() {
 
 #[test]
 fn too_many_bad_lines_are_an_error_and_few_are_reported() {
-    let text = std::fs::read_to_string(fixture()).unwrap();
+    let text = std::fs::read_to_string(dump_path()).unwrap();
     let invalid = text.replacen("\n{", "\nnothing\n{\"id\":3}\n{", 1);
     let (_, report) = tables_of(invalid.as_bytes(), &config()).unwrap();
     assert_eq!(report.bad_lines, 2);
@@ -360,7 +360,7 @@ fn entity_line() -> impl Strategy<Value = String> {
 fn extract_error(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join(name), folder.path().join("out"));
-    extract(&fixture(), config, &out, &Progress::default()).unwrap();
+    extract(&dump_path(), config, &out, &Progress::default()).unwrap();
     let before = contents(&out);
     std::fs::write(&dump, bytes).unwrap();
     let error = extract(&dump, config, &out, &Progress::default()).err();
@@ -392,7 +392,7 @@ const HTML_PAGE: &str = "<!DOCTYPE html>\n<html>\n<h1>503 Service Unavailable</h
 
 #[test]
 fn an_invalid_dump_does_not_change_the_extract() {
-    let bytes = std::fs::read(fixture()).unwrap();
+    let bytes = std::fs::read(dump_path()).unwrap();
     for name in ["page.json.gz", "page.json.BZ2", "page.json.zst"] {
         let error = extract_error(name, HTML_PAGE.as_bytes(), &config());
         assert!(error.contains("its extension indicates compression with"), "{error}");
@@ -456,7 +456,7 @@ fn ntriples_are_rejected() {
 
 #[test]
 fn byte_order_marks_are_accepted_before_any_line() {
-    let text = std::fs::read_to_string(fixture()).unwrap();
+    let text = std::fs::read_to_string(dump_path()).unwrap();
     let (expected, _) = tables_of(text.as_bytes(), &config()).unwrap();
     let text_with_marks = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
     let (extracted, report) = tables_of(text_with_marks.as_bytes(), &config()).unwrap();
@@ -504,7 +504,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
     ) {
-        let bytes = std::fs::read(fixture()).unwrap();
+        let bytes = std::fs::read(dump_path()).unwrap();
         let (expected, _) = tables_of(&bytes, &config()).unwrap();
         for mut compressed in ["gz", "bz2", "zst"].map(|extension| compressed(&bytes, extension)) {
             // The first four bytes are not changed, because they determine the compression.
@@ -529,7 +529,7 @@ proptest! {
     })]
 
     #[test]
-    fn an_invalid_dump_does_not_replace_an_extract(
+    fn random_invalid_files_do_not_change_the_extract(
         start in prop::sample::select(INVALID_STARTS.to_vec()),
         rest in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),

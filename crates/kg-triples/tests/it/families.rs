@@ -35,7 +35,7 @@ fn without_spaces(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-fn variants() -> Vec<SequenceConfig> {
+fn configs() -> Vec<SequenceConfig> {
     let mut configs = Vec::new();
     for triple_style in [TripleStyle::Space, TripleStyle::Comma] {
         for concat_separator in [ConcatSeparator::None, ConcatSeparator::SepToken] {
@@ -60,7 +60,7 @@ fn filled_in_sequences_decode_to_their_triples() {
         let tokenizer = tokenizer(family);
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();
         let separator: Vec<u32> = between.iter().map(|token| id(token)).collect();
-        for (config, other) in variants().into_iter().zip(["de", "zh"].into_iter().cycle()) {
+        for (config, other) in configs().into_iter().zip(["de", "zh"].into_iter().cycle()) {
             let (sequences, report) =
                 build_sequences(&graph, ("en", other), &config, &tokenizer).unwrap();
             assert_eq!((report.facts, report.dropped.missing_label), (6, 0));
@@ -157,10 +157,10 @@ fn phrase_positions_match_their_tokens() {
             let encoding = tokenizer.encode(passage.text.as_str(), true).unwrap();
             let examples = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
             if family == "wordpiece" && language == "zh" {
-                // This tokenizer splits Chinese text into characters and does not know all of them.
-                // Unknown tokens belong to no phrase.
-                let unknown = |&at: &usize| examples[0].input_ids[at] == specials.unk;
-                assert!(!examples[0].phrases.iter().flat_map(Clone::clone).any(|at| unknown(&at)));
+                // This tokenizer splits Chinese text into characters, some of which are not in its
+                // vocabulary. Unknown tokens belong to no phrase.
+                let is_unknown = |at: usize| examples[0].input_ids[at] == specials.unk;
+                assert!(!examples[0].phrases.iter().flat_map(Clone::clone).any(is_unknown));
                 continue;
             }
             assert_eq!(examples[0].input_ids, encoding.get_ids(), "{family} {language}");

@@ -18,7 +18,7 @@ fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<Knowledge
 
 /// Returns the file name, line and column of an [`Error::Row`], and a text with its expected and
 /// actual value.
-fn row(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, String) {
+fn row_error(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, String) {
     match result {
         Err(Error::Row { path, line, column, expected, got }) => {
             let file = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -110,15 +110,16 @@ fn a_wrong_header_is_reported_with_the_expected_one() {
 
 #[test]
 fn wrong_cells_are_reported_with_line_and_column() {
-    let (file, line, column, text) = row(read(format!("{TRIPLES_TSV}\nQ1\tP1\n"), LABELS_TSV));
+    let (file, line, column, text) =
+        row_error(read(format!("{TRIPLES_TSV}\nQ1\tP1\n"), LABELS_TSV));
     assert_eq!((file.as_str(), line, column), ("triples.tsv", 4, "columns"));
     assert_eq!(text, "3 (head_id, relation_id, tail_id) | 2");
 
-    let (file, line, column, _) = row(read(format!("{TRIPLES_TSV}Q1\t\tQ2\n"), LABELS_TSV));
+    let (file, line, column, _) = row_error(read(format!("{TRIPLES_TSV}Q1\t\tQ2\n"), LABELS_TSV));
     assert_eq!((file.as_str(), line, column), ("triples.tsv", 3, "relation_id"));
 
     let invalid_utf8 = [TRIPLES_TSV.as_bytes(), b"Q1\tP1\tQ\xff2\n"].concat();
-    let (_, line, column, text) = row(read(invalid_utf8, LABELS_TSV));
+    let (_, line, column, text) = row_error(read(invalid_utf8, LABELS_TSV));
     assert_eq!((line, column), (3, "tail_id"));
     assert!(text.starts_with("valid UTF-8"), "{text}");
 
@@ -129,7 +130,8 @@ fn wrong_cells_are_reported_with_line_and_column() {
         ("Q1\ten\t \tentity", "label"),
         ("Q1\ten\tGermany\tentities", "kind"),
     ] {
-        let (file, line, actual, text) = row(read(TRIPLES_TSV, format!("{LABELS_TSV}{cells}\n")));
+        let (file, line, actual, text) =
+            row_error(read(TRIPLES_TSV, format!("{LABELS_TSV}{cells}\n")));
         assert_eq!((file.as_str(), line, actual), ("labels.tsv", 4, column), "{text}");
     }
 }
@@ -137,7 +139,7 @@ fn wrong_cells_are_reported_with_line_and_column() {
 #[test]
 fn a_second_label_is_an_error_unless_it_is_equal() {
     let (_, line, column, text) =
-        row(read(TRIPLES_TSV, format!("{LABELS_TSV}Q183\ten\tDeutschland\tentity\n")));
+        row_error(read(TRIPLES_TSV, format!("{LABELS_TSV}Q183\ten\tDeutschland\tentity\n")));
     assert_eq!((line, column), (4, "label"));
     assert!(text.contains("Germany") && text.contains("Deutschland"), "{text}");
     let graph = read(TRIPLES_TSV, format!("{LABELS_TSV}Q183\ten\tGermany\trelation\n")).unwrap();
@@ -198,8 +200,8 @@ proptest! {
         for (head, relation, tail) in &triples {
             builder.add_triple(head, relation, tail).unwrap();
         }
-        for ((id, language), (label, entity)) in &labels {
-            let kind = if *entity { LabelKind::Entity } else { LabelKind::Relation };
+        for ((id, language), (label, is_entity)) in &labels {
+            let kind = if *is_entity { LabelKind::Entity } else { LabelKind::Relation };
             builder.add_label(id, language, label, kind).unwrap();
         }
         let graph = builder.build();

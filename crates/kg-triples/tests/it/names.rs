@@ -25,14 +25,14 @@ fn rank(candidates: &[NameCandidate], threshold: usize) -> Vec<RankedNames> {
 }
 
 /// Returns the ranked names of one entity.
-fn values(candidates: &[(&str, &str, bool)]) -> Vec<(usize, String, bool)> {
+fn ranked_names(candidates: &[(&str, &str, bool)]) -> Vec<(usize, String, bool)> {
     let all = candidates.iter().map(|(name, source, first)| candidate("Q1", name, source, *first));
     rank(&all.collect::<Vec<_>>(), 1).pop().map(|names| names.values).unwrap_or_default()
 }
 
 #[test]
 fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
-    let names = values(&[
+    let names = ranked_names(&[
         ("Spider-Man", "labels", true),
         ("spiderman", "mt:en", false),
         ("spiderman", "mt:fr", false),
@@ -44,12 +44,12 @@ fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
     let expected = [(3, "Spider-Man", true), (1, "Peter Parker", true), (1, "Die Spinne", false)];
     assert_eq!(names, expected.map(|(support, name, primary)| (support, name.to_owned(), primary)));
     // If no spelling is primary, the spelling with the most sources is used.
-    let names = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
+    let names = ranked_names(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
     assert_eq!(names, [(3, "A B".to_owned(), false)]);
     // Hindi words that differ only in vowel signs are different names.
-    assert_eq!(values(&[("राम", "1", false), ("रमा", "2", false)]).len(), 2);
+    assert_eq!(ranked_names(&[("राम", "1", false), ("रमा", "2", false)]).len(), 2);
     // Names without letters and numbers are ignored.
-    assert_eq!(values(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
+    assert_eq!(ranked_names(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
 }
 
 proptest! {
@@ -79,8 +79,8 @@ proptest! {
 fn a_sample_uses_names_in_place_of_labels() {
     let dir = countries_folder();
     fs::copy(fixture("names.jsonl"), dir.path().join("c.jsonl")).unwrap();
-    let votes = "names --labels kg/labels.tsv --candidates c.jsonl";
-    let table = stdout(&run(dir.path(), &format!("{votes} --out names.jsonl")));
+    let command = "names --labels kg/labels.tsv --candidates c.jsonl";
+    let table = stdout(&run(dir.path(), &format!("{command} --out names.jsonl")));
     for row in ["candidates 37", "without a letter or number 1", "names 30"] {
         assert!(has_row(&table, row), "{row}\n{table}");
     }
@@ -106,7 +106,7 @@ fn a_sample_uses_names_in_place_of_labels() {
     let error = failure(&run(dir.path(), sample));
     assert!(error.contains("triples with labels in all of es: no data"), "{error}");
 
-    stdout(&run(dir.path(), &format!("{votes} --threshold 3 --out labels.tsv")));
+    stdout(&run(dir.path(), &format!("{command} --threshold 3 --out labels.tsv")));
     let labels = fs::read_to_string(dir.path().join("labels.tsv")).unwrap();
     assert_eq!(labels, "id\tlang\tlabel\tkind\nQ148\tde\tChina\tentity\nQ64\tzh\t柏林\tentity\n");
 }
@@ -138,7 +138,7 @@ fn invalid_candidates_are_reported_with_their_line() {
 
 /// Recorded answers of a chat model: the rounds are out of order, and one answer is "none of
 /// these".
-const RECORDED: &str = r#"{"entity":"Q64","round":2,"option":1}
+const RECORDED_ANSWERS: &str = r#"{"entity":"Q64","round":2,"option":1}
 {"entity":"Q64","round":0,"option":0}
 {"entity":"Q90","round":0,"option":2}
 {"entity":"Q64","round":1,"option":null}
@@ -162,7 +162,7 @@ fn answers_are_counted_as_votes() {
     assert_eq!(best_name(&[]), (0, "Bern".into()));
 
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "answers.jsonl", RECORDED);
+    write(dir.path(), "answers.jsonl", RECORDED_ANSWERS);
     let answers: Vec<Answer> = read(dir.path().join("answers.jsonl"));
     let votes = count_votes(&candidates, &questions, &answers);
     assert_eq!(votes.iter().map(|(votes, _)| votes).sum::<usize>(), 2);

@@ -44,12 +44,12 @@ fn miner_without_stop_words(config: PhraseConfig) -> PhraseMiner {
     miner
 }
 
-fn phrases_by(miner: &PhraseMiner, record: &QueryDocuments) -> Vec<String> {
+fn phrases_of(miner: &PhraseMiner, record: &QueryDocuments) -> Vec<String> {
     miner.mine(record).unwrap().phrases.iter().map(|phrase| phrase.join(" ")).collect()
 }
 
 fn phrases(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
-    phrases_by(&PhraseMiner::new(config.clone()).unwrap(), record)
+    phrases_of(&PhraseMiner::new(config.clone()).unwrap(), record)
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_example_of_the_paper_has_two_phrases() {
     // Both phrases occur in all eight titles. "myth of" and "the myth" occur in less than 70 % of
     // the titles.
     let config = |title_fraction| PhraseConfig { title_fraction, ..config.clone() };
-    let all_phrases = |fraction| phrases_by(&miner_without_stop_words(config(fraction)), &record);
+    let all_phrases = |fraction| phrases_of(&miner_without_stop_words(config(fraction)), &record);
     assert_eq!(all_phrases(1.0), ["george washington", "cherry tree"]);
     assert_eq!(all_phrases(0.7), ["george washington", "cherry tree"]);
     assert!(all_phrases(0.5).contains(&"myth of".to_owned()));
@@ -73,8 +73,8 @@ fn the_example_of_the_paper_has_two_phrases() {
 
 #[test]
 fn the_threshold_is_exact() {
-    let titles = |with: usize| -> Vec<&str> {
-        (0..10).map(|k| if k < with { "a Cherry  tree, cut" } else { "cherry and tree" }).collect()
+    let titles = |hits: usize| -> Vec<&str> {
+        (0..10).map(|k| if k < hits { "a Cherry  tree, cut" } else { "cherry and tree" }).collect()
     };
     let config = PhraseConfig::default();
     assert_eq!(phrases(&config, &results("cherry tree", &titles(7))), ["cherry tree"]);
@@ -107,7 +107,7 @@ fn candidates_neither_begin_nor_end_with_a_stop_word() {
         results("is the bank of england of the north", &["the bank of england of the north"]);
     let mut miner = PhraseMiner::new(PhraseConfig::default()).unwrap();
     miner.set_stop_words(language("en"), StopWords::new(["is", "the", "of", "of the"]));
-    assert_eq!(phrases_by(&miner, &record), ["bank of england", "england of the north"]);
+    assert_eq!(phrases_of(&miner, &record), ["bank of england", "england of the north"]);
     // A language variant such as zh-hant uses the built-in list of its base language.
     for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
         assert!(StopWords::built_in(language(code)).is_ok(), "{code}");

@@ -81,11 +81,11 @@ fn languages_have_labels_of_all_mentions() {
 
     let per_mention =
         SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&["aa", "cc"]) };
-    let per_mention = forms(&["Aare", "Rome"], &per_mention);
-    assert_eq!(codes(&per_mention), ["aa", "cc"]);
-    assert_eq!(per_mention[0].text.text, "Bern, Aare, Roma and Nowhere.");
+    let switched_forms = forms(&["Aare", "Rome"], &per_mention);
+    assert_eq!(codes(&switched_forms), ["aa", "cc"]);
+    assert_eq!(switched_forms[0].text.text, "Bern, Aare, Roma and Nowhere.");
     assert_eq!(
-        (&per_mention[0].switched, &per_mention[1].switched),
+        (&switched_forms[0].switched, &switched_forms[1].switched),
         (&vec![false, true], &vec![true, false])
     );
 }

@@ -54,7 +54,7 @@ pub struct Args {
     /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = parse_choice::<PageText>)]
     page_text: PageText,
-    /// Use one language for both descriptions of an example instead of two (an ablation)
+    /// Use one language instead of two for the two descriptions of an example (an ablation)
     #[arg(long)]
     monolingual: bool,
     /// Number of examples, sampled with replacement [default: one example per triple]
@@ -98,27 +98,26 @@ pub fn run(args: Args) -> CommandResult {
     let data = if args.synthetic {
         EntailmentExamples::with_triples(graph, &tokenizer, &config)?
     } else {
-        let descriptions = descriptions(&args)?;
+        let descriptions = read_descriptions(&args)?;
         bar.set_message("encoding descriptions");
         let texts = descriptions.encode(&tokenizer, args.description_tokens)?;
-        table.count("entities described", texts.entity_count());
+        table.add_count("entities described", texts.entity_count());
         EntailmentExamples::with_texts(graph, texts, &config)?
     };
     let report = data.report();
     bar.set_message("writing");
     let mut writer = JsonlWriter::create(out.file("train/triples.jsonl.gz")?)?;
     let by_language = match args.count.filter(|_| report.train > 0) {
-        Some(count) => write(&mut writer, (0..count).map(|index| data.draw(args.seed, index)))?,
-        None => write(&mut writer, data.iter(args.seed))?,
+        Some(count) => {
+            write_examples(&mut writer, (0..count).map(|index| data.draw(args.seed, index)))?
+        }
+        None => write_examples(&mut writer, data.iter(args.seed))?,
     };
     let written: usize = by_language.values().sum();
     if written == 0 {
-        return Err(empty_output("examples", &report));
+        return Err(no_data_error("examples", &report));
     }
-    let probe = match args.hold_out > 0.0 {
-        true => Some(probe(&data, args.candidates)?),
-        false => None,
-    };
+    let probe = (args.hold_out > 0.0).then(|| create_probe(&data, args.candidates)).transpose()?;
     let counts = json!({
         "examples": written,
         "by_language": by_language,
@@ -128,24 +127,24 @@ pub fn run(args: Args) -> CommandResult {
     let row_counts = out.finish_with("kg-triples entailment", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    table.count("triples", report.triples);
-    table.count("without a described subject", report.without_subject);
-    table.count("without a described object", report.without_object);
-    table.count("without descriptions in suitable languages", report.without_language);
-    table.count("with descriptions", report.train + report.test + report.ambiguous);
-    table.count("held out, one object", report.test);
-    table.count("held out, several objects", report.ambiguous);
-    table.count("relations", report.relations);
-    table.count("examples", written);
+    table.add_count("triples", report.triples);
+    table.add_count("without a described subject", report.without_subject);
+    table.add_count("without a described object", report.without_object);
+    table.add_count("without descriptions in suitable languages", report.without_language);
+    table.add_count("with descriptions", report.train + report.test + report.ambiguous);
+    table.add_count("held out, one object", report.test);
+    table.add_count("held out, several objects", report.ambiguous);
+    table.add_count("relations", report.relations);
+    table.add_count("examples", written);
     for (name, size) in row_counts {
-        table.count(name, size);
+        table.add_count(name, size);
     }
     table.print();
     Ok(())
 }
 
 /// Creates the error for an empty output. Its hint contains the counts of skipped triples.
-fn empty_output(output: &str, report: &EntailmentReport) -> Error {
+fn no_data_error(output: &str, report: &EntailmentReport) -> Error {
     Error::Empty {
         what: format!("{output} of {} triples", report.triples),
         hint: format!(
@@ -162,19 +161,19 @@ fn empty_output(output: &str, report: &EntailmentReport) -> Error {
 }
 
 /// Returns the queries (held-out triples) and the candidate objects.
-fn probe(
+fn create_probe(
     data: &EntailmentExamples,
     max_candidates: usize,
 ) -> Result<Probe<EntailmentExample, Candidate>, Error> {
     let (queries, candidates) = data.probe(max_candidates)?;
     if queries.is_empty() {
-        return Err(empty_output("queries", &data.report()));
+        return Err(no_data_error("queries", &data.report()));
     }
     Ok(Probe { queries: vec![("unseen-triples", queries)], candidates })
 }
 
 /// Reads the descriptions from the files of `--entities` and `--texts`.
-fn descriptions(args: &Args) -> Result<Descriptions, Error> {
+fn read_descriptions(args: &Args) -> Result<Descriptions, Error> {
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
@@ -195,7 +194,7 @@ fn descriptions(args: &Args) -> Result<Descriptions, Error> {
 }
 
 /// Writes the examples and counts them by the language of the subject's description.
-fn write(
+fn write_examples(
     writer: &mut JsonlWriter<EntailmentExample>,
     examples: impl Iterator<Item = Result<EntailmentExample, Error>>,
 ) -> Result<BTreeMap<Language, usize>, Error> {

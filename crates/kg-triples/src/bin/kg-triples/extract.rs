@@ -82,7 +82,7 @@ pub fn run(args: Args) -> CommandResult {
         restart: args.restart,
         ..ExtractConfig::default()
     };
-    let report = with_progress(&args.dump, &config, &args.out, args.threads)?;
+    let report = extract_with_progress(&args.dump, &config, &args.out, args.threads)?;
     print_counts(&report);
     for bad in &report.first_bad_lines {
         eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
@@ -91,7 +91,7 @@ pub fn run(args: Args) -> CommandResult {
 }
 
 /// Runs the extract and shows a progress bar of the compressed bytes that were read.
-fn with_progress(
+fn extract_with_progress(
     dump: &Path,
     config: &ExtractConfig,
     out: &Path,
@@ -172,14 +172,14 @@ fn print_counts(report: &ExtractReport) {
         ("repeated triples", counts.repeated_triples),
         ("triples", counts.triples),
     ] {
-        table.row([name.to_owned(), count.to_string()]);
+        table.add_row([name.to_owned(), count.to_string()]);
     }
     for (dump_table, name, count) in [
         (DumpTable::Descriptions, "descriptions", counts.descriptions),
         (DumpTable::Sitelinks, "sitelinks", counts.sitelinks),
     ] {
         if report.tables.contains(&dump_table) {
-            table.row([name.to_owned(), count.to_string()]);
+            table.add_row([name.to_owned(), count.to_string()]);
         }
     }
     table.print();

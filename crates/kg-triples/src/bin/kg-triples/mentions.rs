@@ -50,7 +50,8 @@ pub struct Args {
     /// Maximum length of a description in tokens, including special tokens
     #[arg(long, default_value_t = 256)]
     description_tokens: usize,
-    /// Use descriptions in the language of the passage instead of other languages (an ablation)
+    /// Use descriptions in the language of the passage instead of descriptions in other languages
+    /// (an ablation)
     #[arg(long)]
     monolingual: bool,
     /// Number of examples, sampled by language with --smoothing [default: one example per passage]
@@ -64,7 +65,8 @@ pub struct Args {
     /// n^EXPONENT; a value below 1 increases the share of rare entities
     #[arg(long, default_value_t = 1.0, requires = "count")]
     entity_smoothing: f64,
-    /// Use only the N entities with the highest sum of ln(1 + mentions) over all languages
+    /// Use only the N most mentioned entities: those with the highest sum of ln(1 + mentions) over
+    /// all languages
     #[arg(long, value_name = "N")]
     most_mentioned: Option<usize>,
     /// Fractions of texts, language pairs and entities that are held out of training for the three
@@ -164,18 +166,17 @@ pub fn run(args: Args) -> CommandResult {
         }
     }
     let report = examples.report().clone();
-    let reports = matches!(sources.links, Links::Labels(..)).then(|| sources.link_reports.take());
+    let link_reports =
+        matches!(sources.links, Links::Labels(..)).then(|| sources.link_reports.take());
     if report.examples == 0 && held_out.is_none() {
         return Err(no_examples_error(&report));
     }
-    let probe = match &held_out {
-        Some(_) => Some(probe(examples.queries()?, &encoded, args.candidates, args.seed)),
-        None => None,
-    };
+    let queries = held_out.as_ref().map(|_| examples.queries()).transpose()?;
+    let probe = queries.map(|queries| create_probe(queries, &encoded, args.candidates, args.seed));
     let mut drawn_counts = BTreeMap::new();
     if let Some(count) = args.count {
         let resampling = examples.mentions().resampling(args.entity_smoothing)?;
-        let mix = example_source.by_language(&report, &resampling, args.smoothing)?;
+        let mix = example_source.sample_languages(&report, &resampling, args.smoothing)?;
         for example in mix.take(count) {
             let example = example?;
             *drawn_counts.entry(example.language).or_default() += 1;
@@ -192,12 +193,12 @@ pub fn run(args: Args) -> CommandResult {
     let row_counts = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, reports.as_ref(), &report, &drawn_counts, &row_counts);
+    print(&descriptions, &labels, link_reports.as_ref(), &report, &drawn_counts, &row_counts);
     Ok(())
 }
 
 /// Returns the queries of the three probes, and the candidate descriptions.
-fn probe(
+fn create_probe(
     queries: [Vec<MentionExample>; 3],
     descriptions: &EncodedDescriptions,
     max_candidates: usize,
@@ -264,7 +265,7 @@ impl<'s> ExampleSource<'s> {
 
     /// Returns an endless iterator over examples, which samples languages by `--smoothing`.
     /// Languages without examples are excluded.
-    fn by_language<'t>(
+    fn sample_languages<'t>(
         &'t self,
         report: &MentionReport,
         resampling: &'t Resampling,
@@ -296,7 +297,7 @@ impl<'s> ExampleSource<'s> {
 fn print(
     descriptions: &Descriptions,
     labels: &BTreeMap<Language, LabelReport>,
-    reports: Option<&BTreeMap<Language, LinkReport>>,
+    link_reports: Option<&BTreeMap<Language, LinkReport>>,
     report: &MentionReport,
     drawn_counts: &BTreeMap<Language, usize>,
     row_counts: &[(&str, usize)],
@@ -304,56 +305,56 @@ fn print(
     let described_counts = descriptions.counts();
     let mut table = Table::default();
     let mut header = vec!["language", "described"];
-    if reports.is_some() {
+    if link_reports.is_some() {
         header.extend(["labels", "ambiguous", "too short", "links", "self-links", "entities"]);
     }
     header.push("passages used");
     if !drawn_counts.is_empty() {
         header.push("drawn");
     }
-    table.row(header);
+    table.add_row(header);
     let mut languages: Vec<Language> =
         described_counts.keys().chain(report.by_language.keys()).copied().collect();
     languages.sort_unstable();
     languages.dedup();
     for language in languages {
         let mut row = vec![language.to_string()];
-        let mut count = |count: Option<usize>| row.push(count.unwrap_or_default().to_string());
-        count(described_counts.get(&language).copied());
-        if let Some(reports) = reports {
-            let (label, link) = (labels.get(&language), reports.get(&language));
-            count(label.map(|label| label.labels));
-            count(label.map(|label| label.ambiguous));
-            count(label.map(|label| label.too_short));
-            count(link.map(|link| link.mentions));
-            count(link.map(|link| link.self_links));
-            count(link.map(|link| link.entities.len()));
+        let mut push_count = |count: Option<usize>| row.push(count.unwrap_or_default().to_string());
+        push_count(described_counts.get(&language).copied());
+        if let Some(link_reports) = link_reports {
+            let (label, link) = (labels.get(&language), link_reports.get(&language));
+            push_count(label.map(|label| label.labels));
+            push_count(label.map(|label| label.ambiguous));
+            push_count(label.map(|label| label.too_short));
+            push_count(link.map(|link| link.mentions));
+            push_count(link.map(|link| link.self_links));
+            push_count(link.map(|link| link.entities.len()));
         }
-        count(report.by_language.get(&language).copied());
+        push_count(report.by_language.get(&language).copied());
         if !drawn_counts.is_empty() {
-            count(drawn_counts.get(&language).copied());
+            push_count(drawn_counts.get(&language).copied());
         }
-        table.row(row);
+        table.add_row(row);
     }
     table.print();
     blank_line();
 
     let mut table = Table::default();
-    table.count("texts", report.texts);
-    table.count("passages", report.passages);
-    table.count("without a mention", report.without_mention);
-    table.count("without a description", report.without_description);
-    table.count("without a description in a suitable language", report.without_language);
-    table.count("mentions not aligned with tokens", report.unaligned);
-    table.count("held out", report.held_out);
-    table.count("passages used", report.examples);
-    table.count("tokens", report.tokens);
-    table.count("mention tokens", report.mention_tokens);
+    table.add_count("texts", report.texts);
+    table.add_count("passages", report.passages);
+    table.add_count("without a mention", report.without_mention);
+    table.add_count("without a description", report.without_description);
+    table.add_count("without a description in a suitable language", report.without_language);
+    table.add_count("mentions not aligned with tokens", report.unaligned);
+    table.add_count("held out", report.held_out);
+    table.add_count("passages used", report.examples);
+    table.add_count("tokens", report.tokens);
+    table.add_count("mention tokens", report.mention_tokens);
     if !drawn_counts.is_empty() {
-        table.count("drawn", drawn_counts.values().sum());
+        table.add_count("drawn", drawn_counts.values().sum());
     }
     for (name, size) in row_counts {
-        table.count(name, *size);
+        table.add_count(name, *size);
     }
     table.print();
 }

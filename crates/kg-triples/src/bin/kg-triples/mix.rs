@@ -140,7 +140,7 @@ pub fn run(args: Args) -> CommandResult {
         let is_empty = file_report.sequences() == 0;
         report += file_report;
         if is_empty {
-            return Err(empty_output(&report));
+            return Err(no_sequences_error(&report));
         }
         writer.finish()?;
     }
@@ -154,24 +154,24 @@ pub fn run(args: Args) -> CommandResult {
     bar.finish_and_clear();
 
     let mut table = Table::default();
-    table.count("triples", report.facts);
-    table.count("language pairs", report.pairs);
+    table.add_count("triples", report.facts);
+    table.add_count("language pairs", report.pairs);
     for (kind, count) in &report.kept {
-        table.count(format!("{} sequences", kind.name()), *count);
+        table.add_count(format!("{} sequences", kind.name()), *count);
     }
-    table.count("sequences", report.sequences());
-    table.count("tokens", report.tokens);
-    table.count("masked tokens", report.masked_tokens);
-    table.count("dropped: no label", report.dropped.missing_label);
-    table.count("dropped: invalid label", report.dropped.unusable_label);
-    table.count("dropped: entity too long", report.dropped.entity_too_long);
-    table.count("dropped: sequence too long", report.dropped.sequence_too_long);
-    table.count("dropped: mix weights", report.dropped.mix_weights);
+    table.add_count("sequences", report.sequences());
+    table.add_count("tokens", report.tokens);
+    table.add_count("masked tokens", report.masked_tokens);
+    table.add_count("dropped: no label", report.dropped.missing_label);
+    table.add_count("dropped: invalid label", report.dropped.unusable_label);
+    table.add_count("dropped: entity too long", report.dropped.entity_too_long);
+    table.add_count("dropped: sequence too long", report.dropped.sequence_too_long);
+    table.add_count("dropped: mix weights", report.dropped.mix_weights);
     table.print();
     Ok(())
 }
 
-fn empty_output(report: &BuildReport) -> Error {
+fn no_sequences_error(report: &BuildReport) -> Error {
     Error::Empty {
         what: format!("sequences of {} triples", report.facts),
         hint: format!(

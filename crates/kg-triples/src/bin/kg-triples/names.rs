@@ -66,11 +66,11 @@ pub fn run(args: Args) -> CommandResult {
     bar.finish_and_clear();
 
     let mut table = Table::default();
-    table.count("candidates", report.candidates);
-    table.count("without a letter or number", report.symbols_only);
-    table.count("names", report.names);
-    table.count("names with enough support", report.accepted);
-    table.count("entities with such a name, by language", report.entities);
+    table.add_count("candidates", report.candidates);
+    table.add_count("without a letter or number", report.symbols_only);
+    table.add_count("names", report.names);
+    table.add_count("names with enough support", report.accepted);
+    table.add_count("entities with such a name, by language", report.entities);
     table.print();
     Ok(())
 }

@@ -16,7 +16,7 @@ pub enum Out {
     Folder(PreparedFolder),
 }
 
-/// Rule for `--out` in the error message of a command that holds out data but writes to a file.
+/// Rule in the error message if a command holds out data but `--out` is a file.
 pub const QUERY_FOLDER_RULE: &str = "a folder if data is held out, for the queries";
 
 /// The queries of one or several probes, and the candidates for all queries.
@@ -32,16 +32,16 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut row_counts = Vec::new();
         for (name, queries) in &self.queries {
-            row_counts.push((*name, write(out, name, queries)?));
+            row_counts.push((*name, write_rows(out, name, queries)?));
         }
-        row_counts.push(("candidates", write(out, "candidates", &self.candidates)?));
+        row_counts.push(("candidates", write_rows(out, "candidates", &self.candidates)?));
         Ok(row_counts)
     }
 }
 
 /// Writes `rows` to the file `probe/<name>.jsonl.gz` unless there are no rows. Returns the number
 /// of rows.
-fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
+fn write_rows<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
     if !rows.is_empty() {
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
     }
@@ -63,12 +63,12 @@ pub fn write_lines<T: Serialize>(
 
 impl Out {
     /// Creates a file destination if the path ends in `.jsonl` or `.gz`, is `-` or is an existing
-    /// file. Otherwise starts a prepared folder. If `folder` is set, a file is an error with this
-    /// rule.
-    pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, Error> {
+    /// file. Otherwise starts a prepared folder. If `folder_rule` is set, a file is an error, whose
+    /// message contains this text.
+    pub fn start(path: &Path, folder_rule: Option<&'static str>) -> Result<Self, Error> {
         let has_extension = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
-        match (is_file || has_extension("jsonl") || has_extension("gz"), folder) {
+        match (is_file || has_extension("jsonl") || has_extension("gz"), folder_rule) {
             (true, Some(rule)) => {
                 Err(Error::Config { key: "out", value: path.display().to_string(), rule })
             }

@@ -81,7 +81,7 @@ pub fn run(args: Args) -> CommandResult {
         seed: args.seed,
     };
     config.validate()?;
-    args.check(&kinds)?;
+    args.check_sources(&kinds)?;
     let holds_out = args.hold_out > 0.0;
     let rule = "a folder if data is held out";
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
@@ -101,12 +101,10 @@ pub fn run(args: Args) -> CommandResult {
     }
 
     let mut train_writer = JsonlWriter::create(out.file("train/pairs.jsonl.gz")?)?;
-    let mut probe_writer = match holds_out {
-        true => Some(JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?),
-        false => None,
-    };
+    let probe_path = holds_out.then(|| out.file("probe/held-out.jsonl.gz")).transpose()?;
+    let mut probe_writer = probe_path.map(JsonlWriter::create).transpose()?;
     let mut table = Table::default();
-    table.row([
+    table.add_row([
         "kind",
         "sources",
         "without a label",
@@ -145,7 +143,7 @@ pub fn run(args: Args) -> CommandResult {
         let PairCounts { train, held_out, without_relation, .. } = counts;
         let cells = [sources, without_label, without_triple, bare, train, held_out];
         let cells = cells.into_iter().chain([without_relation, lines]).map(|n| n.to_string());
-        table.row(std::iter::once(kind.name().to_owned()).chain(cells));
+        table.add_row(std::iter::once(kind.name().to_owned()).chain(cells));
         counts_by_kind.insert(kind, counts);
         written.insert(kind, lines);
     }
@@ -159,7 +157,7 @@ pub fn run(args: Args) -> CommandResult {
 
 impl Args {
     /// Returns an error if the texts that a kind requires are missing.
-    fn check(&self, kinds: &BTreeSet<PairKind>) -> CommandResult {
+    fn check_sources(&self, kinds: &BTreeSet<PairKind>) -> CommandResult {
         let has_pages = self.entities.is_some();
         let es = (
             PairKind::Es,

@@ -95,9 +95,9 @@ pub fn run(args: Args) -> CommandResult {
 
 fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     let mut table = Table::default();
-    table.row(std::iter::once("".to_owned()).chain(reports.keys().map(ToString::to_string)));
+    table.add_row(std::iter::once("".to_owned()).chain(reports.keys().map(ToString::to_string)));
     let mut row = |name: &str, field: fn(&PhraseReport) -> String| {
-        table.row(std::iter::once(name.to_owned()).chain(reports.values().map(field)));
+        table.add_row(std::iter::once(name.to_owned()).chain(reports.values().map(field)));
     };
     row("queries", |report| report.queries.to_string());
     row("titles", |report| report.titles.to_string());

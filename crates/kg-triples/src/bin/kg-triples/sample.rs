@@ -68,18 +68,18 @@ pub fn run(args: Args) -> CommandResult {
 
     let mut table = Table::default();
     if args.names.is_some() {
-        table.count("labels replaced by a name", names_report.replaced);
-        table.count("missing labels added", names_report.added);
+        table.add_count("labels replaced by a name", names_report.replaced);
+        table.add_count("missing labels added", names_report.added);
     }
-    table.count("triples read", report.read);
-    table.count("duplicates", report.repeated);
-    table.count("of an entity with itself", report.self_loops);
-    table.count("without a label of the head", report.without_head_label);
-    table.count("without a label of the tail", report.without_tail_label);
-    table.count("without a label of the relation", report.without_relation_label);
-    table.count("available", report.available);
-    table.count("requested", report.requested);
-    table.count("sampled", report.sampled);
+    table.add_count("triples read", report.read);
+    table.add_count("duplicates", report.repeated);
+    table.add_count("of an entity with itself", report.self_loops);
+    table.add_count("without a label of the head", report.without_head_label);
+    table.add_count("without a label of the tail", report.without_tail_label);
+    table.add_count("without a label of the relation", report.without_relation_label);
+    table.add_count("available", report.available);
+    table.add_count("requested", report.requested);
+    table.add_count("sampled", report.sampled);
     table.print();
     if report.sampled < report.requested {
         eprintln!(

@@ -49,7 +49,7 @@ pub struct Sources {
 
 /// The method by which the mentions in texts are found.
 pub enum Links {
-    /// The files of texts contain the mentions.
+    /// The text files contain the mentions.
     InText,
     Titles(Sitelinks),
     Labels(LabelMatcher, PageText),

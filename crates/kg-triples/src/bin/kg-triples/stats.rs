@@ -20,22 +20,22 @@ pub fn run(args: Args) -> CommandResult {
     bar.finish_and_clear();
 
     let mut table = Table::default();
-    table.count("triples", graph.len());
-    table.count("repeated triples", graph.repeated_triples());
-    table.count("entities", graph.entities().count());
-    table.count("relations", graph.relations().count());
-    table.count("languages", graph.languages().len());
+    table.add_count("triples", graph.len());
+    table.add_count("repeated triples", graph.repeated_triples());
+    table.add_count("entities", graph.entities().count());
+    table.add_count("relations", graph.relations().count());
+    table.add_count("languages", graph.languages().len());
     table.print();
     blank_line();
 
     let mut table = Table::default();
-    table.row(["language", "entities", "relations", "labelled triples"]);
+    table.add_row(["language", "entities", "relations", "labelled triples"]);
     for language in graph.languages() {
         let is_labelled = |id: &str| graph.label(id, language.as_str()).is_some();
         let labelled_triples = graph.triples().filter(|triple| {
             is_labelled(triple.head) && is_labelled(triple.relation) && is_labelled(triple.tail)
         });
-        table.row([
+        table.add_row([
             language.to_string(),
             graph.entities().filter(|id| is_labelled(id)).count().to_string(),
             graph.relations().filter(|id| is_labelled(id)).count().to_string(),
@@ -50,10 +50,10 @@ pub fn run(args: Args) -> CommandResult {
         *by_relation.entry(triple.relation).or_default() += 1;
     }
     let mut table = Table::default();
-    table.row(["relation", "triples", "label"]);
+    table.add_row(["relation", "triples", "label"]);
     for (relation, count) in by_relation {
         let label = graph.label(relation, "en").unwrap_or_default();
-        table.row([relation, &count.to_string(), label]);
+        table.add_row([relation, &count.to_string(), label]);
     }
     table.print();
     Ok(())

@@ -198,13 +198,13 @@ fn print(report: &SwitchReport) {
     print_texts(&report.by_language);
     blank_line();
     let mut table = Table::default();
-    table.count("texts", report.texts);
-    table.count("texts in other languages", report.other_language);
-    table.count("sentences", report.sentences);
-    table.count("too long", report.too_long);
-    table.count("without a mention", report.without_mention);
-    table.count("without a language", report.unswitched);
-    table.count("switched", report.switched);
-    table.count("skipped mentions", report.overlapping);
+    table.add_count("texts", report.texts);
+    table.add_count("texts in other languages", report.other_language);
+    table.add_count("sentences", report.sentences);
+    table.add_count("too long", report.too_long);
+    table.add_count("without a mention", report.without_mention);
+    table.add_count("without a language", report.unswitched);
+    table.add_count("switched", report.switched);
+    table.add_count("skipped mentions", report.overlapping);
     table.print();
 }

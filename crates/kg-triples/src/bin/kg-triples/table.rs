@@ -14,13 +14,13 @@ pub struct Table {
 
 impl Table {
     /// Adds a row.
-    pub fn row<C: Display>(&mut self, cells: impl IntoIterator<Item = C>) {
+    pub fn add_row<C: Display>(&mut self, cells: impl IntoIterator<Item = C>) {
         self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
     }
 
     /// Adds a row with a name and a count.
-    pub fn count(&mut self, name: impl Display, count: usize) {
-        self.row([name.to_string(), count.to_string()]);
+    pub fn add_count(&mut self, name: impl Display, count: usize) {
+        self.add_row([name.to_string(), count.to_string()]);
     }
 
     /// Prints the table. A closed pipe is not an error.
@@ -51,9 +51,9 @@ impl Table {
 /// Prints the number of texts and the number of mentions of each language.
 pub fn print_texts(counts: &BTreeMap<Language, (usize, usize)>) {
     let mut table = Table::default();
-    table.row(["language", "texts", "mentions"]);
+    table.add_row(["language", "texts", "mentions"]);
     for (language, (texts, mentions)) in counts {
-        table.row([language.to_string(), texts.to_string(), mentions.to_string()]);
+        table.add_row([language.to_string(), texts.to_string(), mentions.to_string()]);
     }
     table.print();
 }

@@ -36,12 +36,12 @@ pub fn run(args: Args) -> CommandResult {
     }
     bar.set_message("writing");
     let mut table = Table::default();
-    table.row(["language", "triples", "without a label"]);
+    table.add_row(["language", "triples", "without a label"]);
     let line_counts = graph.write_texts(languages, &out.file("train")?)?;
     let mut counts = serde_json::Map::new();
     for (language, lines) in languages.iter().zip(line_counts) {
         let skipped = graph.len() - lines;
-        table.row([language.to_string(), lines.to_string(), skipped.to_string()]);
+        table.add_row([language.to_string(), lines.to_string(), skipped.to_string()]);
         counts.insert(language.to_string(), lines.into());
     }
     let counts = counts.into();

@@ -15,7 +15,7 @@ use file::TableFile;
 pub(super) struct Tables {
     folder: PathBuf,
     /// All tables except redirects, in the order of [`Record::rows`].
-    tables: Vec<TableFile>,
+    entity_tables: Vec<TableFile>,
     redirects: Option<TableFile>,
 }
 
@@ -23,11 +23,11 @@ impl Tables {
     /// Creates `tables`, which must be in the order of [`DumpTable::ALL`].
     pub(super) fn create(folder: &Path, tables: &[DumpTable]) -> Result<Self, Error> {
         let create = |table: &DumpTable| TableFile::create(folder, *table);
-        let (redirects, tables): (Vec<DumpTable>, Vec<DumpTable>) =
+        let (redirects, entity_tables): (Vec<DumpTable>, Vec<DumpTable>) =
             tables.iter().partition(|table| **table == DumpTable::Redirects);
         Ok(Self {
             folder: folder.to_owned(),
-            tables: tables.iter().map(create).collect::<Result<_, _>>()?,
+            entity_tables: entity_tables.iter().map(create).collect::<Result<_, _>>()?,
             redirects: redirects.first().map(create).transpose()?,
         })
     }
@@ -56,7 +56,8 @@ impl Tables {
         report.counts.add(&record.counts);
         let count = if record.is_property { &mut report.properties } else { &mut report.items };
         *count += 1;
-        self.tables.iter_mut().zip(&record.rows).try_for_each(|(table, rows)| table.write(rows))
+        let mut tables = self.entity_tables.iter_mut().zip(&record.rows);
+        tables.try_for_each(|(table, rows)| table.write(rows))
     }
 
     pub(super) fn write_redirects(
@@ -90,7 +91,7 @@ impl Tables {
         let mut file = output::create(&path)?;
         file.write_all(format!("{text}\n").as_bytes()).map_err(io_error())?;
         let file = output::sync(file)?;
-        let tables = self.tables.into_iter().chain(self.redirects).map(TableFile::sync);
+        let tables = self.entity_tables.into_iter().chain(self.redirects).map(TableFile::sync);
         let tables = tables.collect::<Result<Vec<_>, _>>()?;
         if path.exists() {
             std::fs::remove_file(&path).map_err(io_error())?;

@@ -83,12 +83,12 @@ fn samples_objects_and_queries_are_pinned() {
     let dataset_for = |k: usize| if k.is_multiple_of(2) { &data } else { &monolingual };
     let samples = (0..300).map(|k| line(&dataset_for(k).sample(&mut example_rng).unwrap()));
     assert_eq!(digest(samples.collect()), "dcb1a126960cc71a");
-    let objects = data.objects();
+    let objects = data.candidate_objects();
     let lines = objects.iter().map(|(object, language)| {
         format!("{object} {language} {:?}\n", data.candidate_token_ids(object, *language).unwrap())
     });
     assert_eq!((objects.len(), digest(lines.collect()).as_str()), (403, "ae769544ec80204c"));
-    let queries = data.queries(&objects).unwrap();
+    let queries = data.create_queries(&objects).unwrap();
     let lines = queries.iter().map(|query| format!("{} {}", query.subject_language, line(query)));
     assert_eq!((queries.len(), digest(lines.collect()).as_str()), (171, "cefd494258d130a7"));
 }

@@ -45,11 +45,11 @@ fn graph() -> impl Strategy<Value = KnowledgeGraph> {
 fn config() -> impl Strategy<Value = SampleConfig> {
     let languages = prop::sample::subsequence(CODES.to_vec(), 1..=4);
     (languages, any::<bool>(), 1..30usize, any::<u64>()).prop_map(
-        |(languages, pairs, count, seed)| {
-            let pairs = pairs && languages.len() > 1;
+        |(languages, uses_pairs, count, seed)| {
+            let uses_pairs = uses_pairs && languages.len() > 1;
             SampleConfig {
                 languages: languages.into_iter().map(str::to_owned).collect(),
-                coverage: if pairs { Coverage::Pairs } else { Coverage::All },
+                coverage: if uses_pairs { Coverage::Pairs } else { Coverage::All },
                 count,
                 seed,
             }
@@ -64,7 +64,7 @@ fn reference_sample(
 ) -> Result<(KnowledgeGraph, SampleReport), Error> {
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
-    let (mut ranked, report) = ranked(graph, &languages, config);
+    let (mut ranked, report) = rank_triples(graph, &languages, config);
     check_available(&report, config, &languages)?;
     ranked.sort_unstable();
     ranked.truncate(config.count);
@@ -74,18 +74,18 @@ fn reference_sample(
 }
 
 /// A triple of interned ids with its random rank.
-type Ranked = (u64, [u32; 3]);
+type RankedTriple = (u64, [u32; 3]);
 
 /// Returns the ranks of all triples that have the required labels, and counts of skipped triples.
-fn ranked(
+fn rank_triples(
     graph: &KnowledgeGraph,
     languages: &[Language],
     config: &SampleConfig,
-) -> (Vec<Ranked>, SampleReport) {
+) -> (Vec<RankedTriple>, SampleReport) {
     let rules = LabelRules::new(config, languages);
     let bits = graph.labels.iter().map(|labels| {
         let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
-        rules.bits(&labels)
+        rules.label_bits(&labels)
     });
     let bits: Vec<u64> = bits.collect();
     let bits =
@@ -104,7 +104,7 @@ fn ranked(
             report.self_loops += 1;
         } else {
             let check = rules.check(triple.map(bits));
-            report.count(check);
+            report.count_fact(check);
             if check == LabelCheck::Complete {
                 ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
             }
@@ -145,11 +145,7 @@ proptest! {
 
     #[test]
     fn pair_coverage_matches_its_definition(graph in graph(), config in config()) {
-        let config = SampleConfig {
-            coverage: Coverage::Pairs,
-            count: 1000,
-            ..config
-        };
+        let config = SampleConfig { coverage: Coverage::Pairs, count: 1000, ..config };
         let has_label = |id: &str, code: &str| graph.label(id, code).is_some();
         let expected = graph.triples().filter(|triple| {
             let pairs = config.languages.iter().flat_map(|first| {

@@ -22,7 +22,7 @@ fn sitelinks() -> Sitelinks {
 
 /// Writes a WikiExtractor file with one page and returns the text that [`WikiReader`] reads from
 /// it.
-fn page(code: &str, title: &str, text: &str) -> LinkedText {
+fn read(code: &str, title: &str, text: &str) -> LinkedText {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wiki_00");
     let page =
@@ -45,7 +45,7 @@ fn links_become_mentions_of_entities() {
     let text = "Bern ist <a href=\"Schweiz\">Bundesstadt</a> der <a href=\"schweizerische_Eidgenossenschaft#Lage\"> Eidgenossenschaft </a>; <a href=\"S%C3%A3o%20Paulo\">Sa\u{303}o</a>s, <a href=\"http%3A//x.org\">hier</a>.";
     let escaped = text.replace('<', "&lt;").replace('>', "&gt;");
     for text in [text, &escaped] {
-        let page = page("de", "Bern", text);
+        let page = read("de", "Bern", text);
         assert_eq!(page.text, "Bern ist Bundesstadt der  Eidgenossenschaft ; Sa\u{303}os, hier.");
         let expected = [
             ("Bundesstadt".into(), "Q39"),
@@ -59,7 +59,7 @@ fn links_become_mentions_of_entities() {
 
 #[test]
 fn html_escapes_are_decoded_once() {
-    let page = page("de", "AT&T", "1 &lt; 2 &amp;amp; &lt;a href=\"AT%26T\"&gt;AT&amp;T&lt;/a&gt;");
+    let page = read("de", "AT&T", "1 &lt; 2 &amp;amp; &lt;a href=\"AT%26T\"&gt;AT&amp;T&lt;/a&gt;");
     assert_eq!(page.text, "1 < 2 &amp; AT&T");
     assert_eq!(links(&page), [("AT&T".into(), "Q42")]);
     assert_eq!(page.entity.as_deref(), Some("Q42"));
@@ -67,7 +67,7 @@ fn html_escapes_are_decoded_once() {
 
 #[test]
 fn offsets_count_code_points_in_any_script() {
-    let page = page(
+    let page = read(
         "zh",
         "伯尔尼",
         "😀<a href=\"%E4%B8%AD%E5%9B%BD\">中国</a>的<a href=\"伯尔尼\">伯尔尼</a>",
@@ -89,7 +89,7 @@ fn tags_of_malformed_links_are_removed() {
         ("%zz <a href=\"%zz%\">x</a>", "%zz x", 0),
         ("", "", 0),
     ] {
-        let page = page("de", "Bern", text);
+        let page = read("de", "Bern", text);
         assert_eq!(page.text, expected_text, "{text}");
         assert_eq!(page.mentions.len(), mention_count, "{text}");
     }

@@ -18,7 +18,7 @@ fn encode(descriptions: &Descriptions) -> EncodedDescriptions {
     descriptions.encode(tokenizer(), 32).unwrap()
 }
 
-fn create(
+fn create_examples(
     texts: &[LinkedText],
     descriptions: &EncodedDescriptions,
     config: &MentionConfig,
@@ -38,7 +38,7 @@ fn create(
     (collected, report)
 }
 
-fn span(example: &MentionExample) -> &[u32] {
+fn mention_ids(example: &MentionExample) -> &[u32] {
     &example.input_ids[example.mention.start..example.mention.end]
 }
 
@@ -61,17 +61,18 @@ fn spans_cover_mentions_in_any_script() {
     ];
     let descriptions = encode(&describe(&[("Q1", &["xx"])]));
     for (code, body, mention, expected) in cases {
-        let (results, _) = create(
+        let (results, _) = create_examples(
             &[linked_text(code, body, &[(mention, "Q1")])],
             &descriptions,
             &MentionConfig::default(),
         );
         let [example] = &results[..] else { panic!("{body}: {results:?}") };
-        assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
+        let decoded = decode(mention_ids(example));
+        assert!(decoded.contains(expected), "{body}: {decoded}");
         // Only tokens that overlap the mention are in the span, so the decoded span has at most one
         // extra character.
-        let extra_chars = decode(span(example)).chars().count() - expected.chars().count();
-        assert!(extra_chars <= 1, "{body}: {}", decode(span(example)));
+        let extra_chars = decoded.chars().count() - expected.chars().count();
+        assert!(extra_chars <= 1, "{body}: {decoded}");
         assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
         assert!(example.mention.start >= 1 && example.mention.end < example.input_ids.len());
     }
@@ -90,9 +91,9 @@ fn descriptions_are_in_another_language_if_available() {
     let texts = vec![linked_text("en", body, &mentions); 3_000];
     let count = |config: &MentionConfig| {
         let mut drawn = BTreeMap::new();
-        let (results, report) = create(&texts, &descriptions, config);
+        let (results, report) = create_examples(&texts, &descriptions, config);
         for example in results {
-            let name = decode(span(&example));
+            let name = decode(mention_ids(&example));
             assert!(mentions.contains(&(name.as_str(), example.entity.as_str())), "{name}");
             let description = decode(&example.description_ids);
             let expected_text =
@@ -133,7 +134,7 @@ fn passages_without_an_example_are_counted_by_reason() {
         linked_text("en", "A <mask> is no mention", &[("<mask>", "Q1")]),
         linked_text("en", "", &[]),
     ];
-    let (results, report) = create(&texts, &descriptions, &MentionConfig::default());
+    let (results, report) = create_examples(&texts, &descriptions, &MentionConfig::default());
     let expected = MentionReport {
         texts: 6,
         passages: 6,
@@ -145,7 +146,7 @@ fn passages_without_an_example_are_counted_by_reason() {
         examples: 2,
         by_language: [(language("en"), 1), (language("de"), 1)].into(),
         tokens: results.iter().map(|example| example.input_ids.len()).sum(),
-        mention_tokens: results.iter().map(|example| span(example).len()).sum(),
+        mention_tokens: results.iter().map(|example| mention_ids(example).len()).sum(),
     };
     assert_eq!(report, expected);
     // Passage numbers include skipped passages.
@@ -157,7 +158,7 @@ fn long_passages_are_cropped_around_the_mention() {
     let descriptions = encode(&describe(&[("Q1", &["de"])]));
     let body = format!("{}Berlin is here{}", "one two three ".repeat(40), " four five".repeat(40));
     let texts = vec![linked_text("en", &body, &[("Berlin", "Q1")]); 400];
-    let uncropped = create(
+    let uncropped = create_examples(
         &texts[..1],
         &descriptions,
         &MentionConfig { max_tokens: 1_000, ..Default::default() },
@@ -166,7 +167,7 @@ fn long_passages_are_cropped_around_the_mention() {
     assert!(uncropped.input_ids.len() > 150, "{}", uncropped.input_ids.len());
     for max_tokens in [3, 4, 32, 256] {
         let config = MentionConfig { max_tokens, ..Default::default() };
-        let (cropped, report) = create(&texts, &descriptions, &config);
+        let (cropped, report) = create_examples(&texts, &descriptions, &config);
         let span_tokens = uncropped.mention.end - uncropped.mention.start;
         if span_tokens > max_tokens - 2 {
             assert_eq!(report.unaligned, 400);
@@ -175,7 +176,7 @@ fn long_passages_are_cropped_around_the_mention() {
         let mut mention_starts = Vec::new();
         for example in &cropped {
             assert_eq!(example.input_ids.len(), max_tokens.min(uncropped.input_ids.len()));
-            assert_eq!(decode(span(example)), "Berlin");
+            assert_eq!(decode(mention_ids(example)), "Berlin");
             assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
             // The window is a contiguous part of the passage.
             let window_start = uncropped.mention.start - (example.mention.start - 1);
@@ -198,16 +199,14 @@ fn long_passages_are_cropped_around_the_mention() {
         [format!("Berlin {}", "one two ".repeat(60)), format!("{} Berlin", "one two ".repeat(60))]
     {
         let config = MentionConfig { max_tokens: 16, ..Default::default() };
-        let (cropped, _) = create(
+        let (cropped, _) = create_examples(
             &vec![linked_text("en", &body, &[("Berlin", "Q1")]); 50],
             &descriptions,
             &config,
         );
-        assert!(
-            cropped
-                .iter()
-                .all(|example| decode(span(example)) == "Berlin" && example.input_ids.len() == 16)
-        );
+        assert!(cropped.iter().all(
+            |example| decode(mention_ids(example)) == "Berlin" && example.input_ids.len() == 16
+        ));
     }
     let error = MentionExamples::new(
         std::iter::empty(),
@@ -236,7 +235,7 @@ fn many_texts() -> (Vec<LinkedText>, EncodedDescriptions) {
 fn examples_depend_only_on_seed_and_passage_number() {
     let (texts, descriptions) = many_texts();
     let build_examples = |texts: &[LinkedText], seed| {
-        create(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
+        create_examples(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
     };
     let expected = build_examples(&texts, 1);
     assert_eq!(expected.len(), 1_400);
@@ -255,7 +254,7 @@ fn examples_depend_only_on_seed_and_passage_number() {
 #[test]
 fn examples_are_read_back_and_invalid_ones_reported() {
     let (texts, descriptions) = many_texts();
-    let (results, _) = create(&texts[..3], &descriptions, &MentionConfig::default());
+    let (results, _) = create_examples(&texts[..3], &descriptions, &MentionConfig::default());
     expect_round_trip(&results);
     for (key, value) in [
         ("mention", json!({ "start": 0, "end": 2 })),
@@ -306,14 +305,14 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
     texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
     let encoded = encode(&descriptions);
     let config = MentionConfig { max_tokens: 64, ..Default::default() };
-    let (results, report) = create(&texts, &encoded, &config);
+    let (results, report) = create_examples(&texts, &encoded, &config);
     assert_eq!(report.by_language.len(), 5);
     assert!(report.by_language.values().all(|count| *count >= 20), "{report:?}");
     let mut exact_matches = 0;
     for example in &results {
         assert!(example.input_ids.len() <= 64 && example.description_ids.len() <= 32);
         // The decoded tokens contain one of the mentions of the entity.
-        let decoded = decode(span(example)).to_lowercase();
+        let decoded = decode(mention_ids(example)).to_lowercase();
         let text =
             texts.iter().find(|t| t.id == example.id && t.language == example.language).unwrap();
         let mut mentions = text.mentions.iter().filter(|m| m.entity == example.entity);
