@@ -142,8 +142,8 @@ impl PhraseMiner {
         candidates
     }
 
-    /// Returns the paragraphs of the query's first `titles` documents that are long enough and
-    /// contain a phrase.
+    /// Returns the paragraphs that are long enough and contain a phrase, from the query's first
+    /// `config.titles` documents.
     fn find_passages(
         &self,
         record: &QueryDocuments,
