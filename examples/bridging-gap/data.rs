@@ -52,8 +52,9 @@ pub fn prepare_injection(
     let mut config = recipe.injection.clone();
     if let Some(name) = &trial.arm.equal_tokens {
         let (_, reference) = select(recipe.arms.get(name).context("equal_tokens")?)?;
-        config.steps =
-            Some(report.equal_token_steps(&reference, config.total_steps(reference.sequences())));
+        config.steps = Some(
+            report.equal_token_steps(&reference, config.total_steps(reference.sequence_count())),
+        );
     }
     Ok((selected, config))
 }

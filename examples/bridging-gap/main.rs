@@ -41,7 +41,8 @@ fn train(
     questions: &TrainingQuestions,
 ) -> Result<Trained> {
     let (recipe, arm, options) = (trial.recipe, trial.arm, &trial.recipe.model);
-    let mut base = trial.start(&options.path, &[Head::MaskedLm, Head::Span], options.segments)?;
+    let mut base =
+        trial.load_model(&options.path, &[Head::MaskedLm, Head::Span], options.segments)?;
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let mean_norm = word_embeddings::mean_norm(model)?;
 

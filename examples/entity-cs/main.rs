@@ -57,7 +57,8 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
         base.save(trial.dir("model"), Head::MaskedLm)?;
         return Ok(0);
     };
-    let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    let mut base =
+        trial.load_model(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let (config, length) = (recipe.task_config(trial.arm), recipe.max_length);
     let arm_texts = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
     let arm_texts = trial.arm.switched.is_set().then_some(arm_texts).transpose()?;

@@ -54,7 +54,7 @@ pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<
 
 fn start_model(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
     let model = &trial.recipe.model;
-    Ok(trial.start(&model.path, &[head], model.segments)?)
+    Ok(trial.load_model(&model.path, &[head], model.segments)?)
 }
 
 /// Trains and saves an arm's model; returns the result of `count_pairs` for the task.

@@ -45,7 +45,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// Section 3, the base model: trains the reader (Eq. 1, 2) with the span loss only (Eq. 3).
 fn stage_one(trial: &Trial<Recipe, ()>, input: &QuestionData) -> Result<Trained> {
     let recipe = trial.recipe;
-    let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let mut base = trial.load_model(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let (questions, windows) = (input.train.as_slice(), &recipe.windows);
     let data = QaData { questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?;
@@ -79,7 +79,7 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
         StageTwoStart::Base => &*recipe.model.path,
         StageTwoStart::StageOne => &reader_folder,
     };
-    let mut base = trial.start(start_folder, &[Head::Span], recipe.model.segments)?;
+    let mut base = trial.load_model(start_folder, &[Head::Span], recipe.model.segments)?;
 
     // Hard learning (Eq. 4, 5) and answer-aware contrast (Eq. 6 to 8), mixed by alpha (Eq. 9).
     let (model, context_only) = (&base.model, recipe.qa.context_only);

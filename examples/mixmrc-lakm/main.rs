@@ -34,7 +34,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let (recipe, arm, question_sets) = (trial.recipe, trial.arm, &data.questions);
     let heads = [Head::MaskedLm, Head::Span];
-    let mut base = trial.start(&recipe.model.path, &heads, recipe.model.segments)?;
+    let mut base = trial.load_model(&recipe.model.path, &heads, recipe.model.segments)?;
 
     // Section 3.1: questions in the language of their passages, and mixed questions.
     let qa_task = |questions: &[Question]| {

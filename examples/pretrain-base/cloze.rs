@@ -194,7 +194,7 @@ impl<'a> ClozeTask<'a> {
     /// Draws the examples of a step; passage length increases during the run.
     fn draw_batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
         let config = &self.config;
-        let growth = step.number as f64 / (GROWTH_SHARE * step.total as f64).max(1.0);
+        let growth = step.batch_index as f64 / (GROWTH_SHARE * step.batch_count as f64).max(1.0);
         let added_length = config.last_length.saturating_sub(config.first_length) as f64;
         let length = config.first_length + (growth.min(1.0) * added_length) as usize;
         let mut batch: Vec<Cloze> = Vec::with_capacity(step.batch.len());
@@ -272,7 +272,7 @@ impl Task for ClozeTask<'_> {
             parts.push(("mlm", mlm.detach()));
         }
         let tokens = batch.iter().map(|cloze| cloze.input_ids.len() as u64).sum();
-        Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
+        Ok(StepLosses { total, parts, tokens: Some(tokens), is_accumulated: false })
     }
 
     /// Returns an example of the last batch. Other examples cannot be returned, because examples

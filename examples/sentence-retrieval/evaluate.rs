@@ -8,7 +8,7 @@ use ndarray::{Array2, Axis};
 use rand::seq::SliceRandom;
 use tasks::text_pairs::text_vectors;
 use trainer::rng_for;
-use transfer_eval::retrieval::{augment, rank_candidates};
+use transfer_eval::retrieval::{add_question_vectors, rank_candidates};
 use xlmr_model::Pretrained;
 
 use crate::data::{Inputs, Texts};
@@ -119,7 +119,7 @@ fn augmented_ranks(
         let added = question_vectors
             .iter()
             .flat_map(|vectors| target_rows.iter().map(|&(to, row)| (to, vectors.row(row))));
-        let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
+        let candidates = add_question_vectors(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());
         let row_ranks =

@@ -38,7 +38,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<u64> {
         trial.load(&model.path, &[], model.segments)?.save(trial.dir("model"), Head::None)?;
         return Ok(0);
     };
-    let mut base = trial.start(&model.path, &[], model.segments)?;
+    let mut base = trial.load_model(&model.path, &[], model.segments)?;
     let pairs = inputs.pairs(trial.recipe, positive, config.loss, trial.seed)?;
     let mut task = TextPairTask::new(&base.model, &base.tokenizer, PairKind::Es, &pairs, &config)?;
     let parameters = base.model.named_parameters();

@@ -51,7 +51,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
         return Ok(Trained::default());
     }
     let (head, folder) = (benchmark.head(), trial.dir("model"));
-    let mut model = trial.start(&trial.arm.model, &[head], Segments::AsSaved)?;
+    let mut model = trial.load_model(&trial.arm.model, &[head], Segments::AsSaved)?;
     let trained = fit(trial, &model)?;
     trial.save(&mut model, head, &folder)?;
     benchmark.add_files(&folder)?;

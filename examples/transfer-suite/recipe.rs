@@ -108,7 +108,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
 
     /// Reads and encodes all training and test data, so that errors are found before training.
     fn check_inputs(&self) -> Result<()> {
-        for name in self.run.selected() {
+        for name in self.run.selected_arms() {
             let Some(arm) = self.arms.get(name) else { continue };
             let (row, task) = arm.tasks.single()?;
             let head = task.head();

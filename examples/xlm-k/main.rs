@@ -43,7 +43,8 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let data = arm_data.as_ref().unwrap_or(data);
 
     // Eq. 1 to 4: projection heads for mention, description, subject with relation, and object.
-    let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    let mut base =
+        trial.load_model(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let model = &base.model;
     let options = config.heads(&recipe.heads, data.languages());
     let device = trial.device();

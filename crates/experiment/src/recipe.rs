@@ -157,7 +157,7 @@ impl RunConfig {
     /// let run = RunConfig { arms: Some(vec!["base".into()]), ..RunConfig::default() };
     /// assert_eq!(run.selected(), ["base"]);
     /// ```
-    pub fn selected(&self) -> &[String] {
+    pub fn selected_arms(&self) -> &[String] {
         self.arms.as_deref().unwrap_or_default()
     }
 }
@@ -178,7 +178,7 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
 /// Rejects invalid seeds, arms and variants.
 pub(crate) fn check_seeds_and_variants<R: Recipe>(recipe: &R) -> Result<()> {
     crate::arms::check_seeds(&recipe.run().seeds)?;
-    for arm in recipe.run().selected() {
+    for arm in recipe.run().selected_arms() {
         let variants = recipe.variants(arm);
         for (number, variant) in variants.iter().enumerate() {
             crate::names::check_folder_name(&format!("variants of {arm}"), variant)?;

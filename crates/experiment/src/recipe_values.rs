@@ -61,7 +61,8 @@ impl RecipeValues {
         }
         let arms = recipe.arms().keys().cloned().collect();
         let mut values = Self { leaves, evaluation_keys: R::EVALUATION_KEYS, arms };
-        let used_arms = values.with_references(recipe.run().selected().iter().cloned().collect());
+        let used_arms =
+            values.with_references(recipe.run().selected_arms().iter().cloned().collect());
         values.leaves.retain(|(key, leaf)| {
             !matches!(leaf, RecipeValue::Input(_))
                 || arm_of_key(key).is_none_or(|arm| used_arms.contains(arm))
@@ -128,7 +129,7 @@ impl RecipeValues {
         identity.keys.extend(evaluation.keys);
         identity.files.extend(evaluation.files);
         identity.keys.insert("run.seeds".into(), run.seeds.clone().into());
-        identity.keys.insert("run.arms".into(), run.selected().to_vec().into());
+        identity.keys.insert("run.arms".into(), run.selected_arms().to_vec().into());
         identity
     }
 

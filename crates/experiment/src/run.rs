@@ -77,7 +77,7 @@ impl<R: Recipe> Experiment<R> {
 
     /// The selected arms, in the order in which they are run.
     pub fn arms(&self) -> &[String] {
-        self.recipe.run().selected()
+        self.recipe.run().selected_arms()
     }
 
     /// Prints a line like [`log`].

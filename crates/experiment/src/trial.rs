@@ -190,7 +190,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     /// # Errors
     /// The errors of [`load`](Self::load); [`Error::Model`] if an adapter does not fit, or the
     /// model has another adapter of this name.
-    pub fn start(
+    pub fn load_model(
         &self,
         folder: impl AsRef<Path>,
         heads: &[Head],

@@ -51,7 +51,7 @@ impl KnowledgeGraph {
     /// assert_eq!(facts(Control::LabelPairs)?.len(), 4);
     /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn control(&self, control: Control, seed: u64) -> Result<Self, Error> {
+    pub fn control_graph(&self, control: Control, seed: u64) -> Result<Self, Error> {
         let mut builder = GraphBuilder::default();
         match control {
             Control::LabelPairs => {
@@ -108,7 +108,7 @@ mod tests {
         builder.add_triple("h0", "only", "t0").unwrap();
         builder.add_label("t0", "en", "zero", LabelKind::Entity).unwrap();
         let graph = builder.build();
-        let false_facts = graph.control(Control::FalseFacts, 7).unwrap();
+        let false_facts = graph.control_graph(Control::FalseFacts, 7).unwrap();
         assert_eq!((false_facts.len(), graph.len()), (40, 41));
         let true_facts: BTreeSet<_> = graph.triples().collect();
         assert!(
@@ -117,8 +117,8 @@ mod tests {
                 .all(|fact| !true_facts.contains(&fact) && fact.tail.starts_with('t'))
         );
         assert_eq!(false_facts.label("t0", "en"), Some("zero"));
-        assert_eq!(false_facts, graph.control(Control::FalseFacts, 7).unwrap());
-        assert_ne!(false_facts, graph.control(Control::FalseFacts, 8).unwrap());
+        assert_eq!(false_facts, graph.control_graph(Control::FalseFacts, 7).unwrap());
+        assert_ne!(false_facts, graph.control_graph(Control::FalseFacts, 8).unwrap());
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         for (language, label) in [("en", "Germany"), ("de", "Deutschland")] {
             builder.add_label("Q183", language, label, LabelKind::Entity).unwrap();
         }
-        let pairs = builder.build().control(Control::LabelPairs, 0).unwrap();
+        let pairs = builder.build().control_graph(Control::LabelPairs, 0).unwrap();
         assert!(pairs.triples().all(|fact| fact.head == fact.tail) && pairs.len() == 2);
         assert_eq!(pairs.label("=", "de"), Some("="));
     }

@@ -29,7 +29,7 @@ pub(crate) fn step_losses<T>(
         [queries, keys] => loss(queries, keys),
         _ => Err(Error::data("hidden states", "two kinds", states.len())),
     })?;
-    Ok(StepLosses { accumulated: true, ..StepLosses::single(name, loss) })
+    Ok(StepLosses { is_accumulated: true, ..StepLosses::single(name, loss) })
 }
 
 /// Derives the id of an entity from its name.

@@ -232,7 +232,7 @@ impl Encoder for Model {
             fingerprint.add("precision", self.precision().name());
         }
         for (name, parameter) in Model::named_parameters(self) {
-            fingerprint.tensor(&name, &parameter);
+            fingerprint.add_tensor(&name, &parameter);
         }
     }
 }

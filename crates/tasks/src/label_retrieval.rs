@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 use tokenizers::Tokenizer;
 use trainer::rng_for;
-use transfer_eval::retrieval::map::{LinearMap, MapConfig, Neighbour, mean_similarity, nearest};
+use transfer_eval::retrieval::map::{
+    LinearMap, MapConfig, Neighbour, mean_similarity, nearest_neighbours,
+};
 use xlmr_model::Inputs;
 
 use crate::pooling::to_array;
@@ -185,7 +187,7 @@ pub fn mapped_label_retrieval(
             let (queries, targets) = (source.select(Axis(0), &rows), target.select(Axis(0), &rows));
             let means = mean_similarity(targets.view(), queries.view(), config.neighbours)?;
             let queries = source.select(Axis(0), &query_indices);
-            let neighbours = nearest(queries.view(), targets.view(), 1, Some(&means))?;
+            let neighbours = nearest_neighbours(queries.view(), targets.view(), 1, Some(&means))?;
             let index = |nearest: &Vec<Neighbour>| nearest.first().map(|neighbour| neighbour.index);
             correct_count += query_indices
                 .iter()

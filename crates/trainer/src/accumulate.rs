@@ -84,7 +84,7 @@ pub fn accumulate<T>(
         }
     }
     seeds.enter(0)?;
-    let losses = StepLosses { total, parts, tokens: None, accumulated: true };
+    let losses = StepLosses { total, parts, tokens: None, is_accumulated: true };
     match group {
         Some(group) => sum_losses(&group, losses),
         None => Ok(losses),

@@ -40,7 +40,7 @@ impl Batches {
     }
 
     /// Returns the number of batches per epoch.
-    pub fn per_epoch(&self) -> u64 {
+    pub fn batches_per_epoch(&self) -> u64 {
         self.lengths.len().div_ceil(self.batch_size) as u64
     }
 
@@ -86,7 +86,7 @@ mod tests {
         ) {
             let batches = Batches::new(&lengths, batch_size, bucket_batches, seed);
             let epoch = batches.epoch(3);
-            prop_assert_eq!(epoch.len() as u64, batches.per_epoch());
+            prop_assert_eq!(epoch.len() as u64, batches.batches_per_epoch());
             prop_assert!(epoch.iter().all(|batch| !batch.is_empty() && batch.len() <= batch_size));
             let mut examples: Vec<usize> = epoch.concat();
             examples.sort_unstable();

@@ -5,11 +5,11 @@ use tch::{Device, TchError, Tensor};
 /// Extends [`Fingerprint`] with tensors.
 pub trait FingerprintExt {
     /// Adds a tensor: type, shape and values.
-    fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self;
+    fn add_tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self;
 }
 
 impl FingerprintExt for Fingerprint {
-    fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self {
+    fn add_tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self {
         match tensor_bytes(tensor) {
             Ok(bytes) => {
                 self.add(name, format!("{:?} {:?}", tensor.kind(), tensor.size())).add(name, bytes)
@@ -47,9 +47,9 @@ mod tests {
             hash(|fields| fields.add_ids("a", &[1u32]).add_ids("a", &[2u32])),
             hash(|fields| fields.add_number("a", 1)),
             hash(|fields| fields.add_json("a", "bc")),
-            hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1i64, 2]))),
-            hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
-            hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
+            hash(|fields| fields.add_tensor("a", &Tensor::from_slice(&[1i64, 2]))),
+            hash(|fields| fields.add_tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
+            hash(|fields| fields.add_tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
         ];
         for (index, hash) in hashes.iter().enumerate() {
             assert!(hashes.iter().skip(index + 1).all(|other| other != hash), "{index}");

@@ -16,7 +16,7 @@ pub struct StepLosses {
     pub tokens: Option<u64>,
     /// Whether the gradients of `total` have already been accumulated; see
     /// [`accumulate`](crate::accumulate).
-    pub accumulated: bool,
+    pub is_accumulated: bool,
 }
 
 impl StepLosses {
@@ -30,7 +30,12 @@ impl StepLosses {
     /// assert_eq!(losses.parts[0].0, "masked_lm");
     /// ```
     pub fn single(name: &'static str, loss: Tensor) -> Self {
-        Self { parts: vec![(name, loss.detach())], total: loss, tokens: None, accumulated: false }
+        Self {
+            parts: vec![(name, loss.detach())],
+            total: loss,
+            tokens: None,
+            is_accumulated: false,
+        }
     }
 }
 
@@ -44,9 +49,9 @@ pub struct Step<'a> {
     pub batch: &'a [usize],
     /// Index of the batch in this task, from 0. In a stage with one task, this index equals the
     /// step.
-    pub number: u64,
+    pub batch_index: u64,
     /// Number of batches of this task in the stage.
-    pub total: u64,
+    pub batch_count: u64,
     /// Number of examples per forward pass, see [`TrainConfig::micro_batch`]; `None` for the whole
     /// batch.
     ///

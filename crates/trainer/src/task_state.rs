@@ -98,7 +98,7 @@ impl<'s, 't> TaskState<'s, 't> {
         let (order, per_epoch) = match slot.task.examples() {
             Examples::Indexed(lengths) => {
                 let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed);
-                let per_epoch = batches.per_epoch().max(1);
+                let per_epoch = batches.batches_per_epoch().max(1);
                 (Order::Indexed(batches, None), Some(per_epoch))
             }
             Examples::Streamed(stream) => {
@@ -154,7 +154,7 @@ impl<'s, 't> TaskState<'s, 't> {
         let (task_error, group) = (self.task_error(step), self.group.as_ref());
         match &mut self.order {
             Order::Indexed(batches, current) => {
-                let per_epoch = batches.per_epoch().max(1);
+                let per_epoch = batches.batches_per_epoch().max(1);
                 let (epoch, index) = (number / per_epoch, number % per_epoch);
                 if current.as_ref().is_none_or(|(current_epoch, _)| *current_epoch != epoch) {
                     *current = Some((epoch, batches.epoch(epoch)));
@@ -213,7 +213,8 @@ impl<'s, 't> TaskState<'s, 't> {
         let rng = rng_for(self.seed, "task", number);
         let (total, group) = (self.total, self.group.clone());
         let micro_batch = self.micro_batch_size();
-        let mut inputs = Step { batch: &examples, number, total, micro_batch, rng };
+        let mut inputs =
+            Step { batch: &examples, batch_index: number, batch_count: total, micro_batch, rng };
         let ComputeOptions { precision, device, scale } = compute;
         let weight = self.slot.weight;
         // Gradients are multiplied by the loss scale and the task's weight.
@@ -225,7 +226,7 @@ impl<'s, 't> TaskState<'s, 't> {
         .map_err(self.task_error(step))?;
         // If the task does not split the batch, all ranks compute the same loss, so only rank 0
         // adds its gradients.
-        if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
+        if !losses.is_accumulated && group.is_none_or(|group| group.rank() == 0) {
             let _region = region(c"backward");
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
         }

@@ -17,7 +17,7 @@ fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
     let weight = weight();
     // Minimizes the weight's square, and sends signals to the current process.
     let mut task = ToyTask::new(6, |step| {
-        for (_, signals) in signals.iter().filter(|(at, _)| *at == step.number) {
+        for (_, signals) in signals.iter().filter(|(at, _)| *at == step.batch_index) {
             signals.iter().try_for_each(|&signal| raise(signal))?;
         }
         Ok(weight.f_square()?)

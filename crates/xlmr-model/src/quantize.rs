@@ -23,7 +23,7 @@ const MIN_SIZE: i64 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuantizeReport {
     /// Number of tensors stored in 8 bits.
-    pub tensors: usize,
+    pub quantized_tensors: usize,
     /// Size of the original weight files in bytes.
     pub bytes_before: u64,
     /// Size of the new weight files in bytes.
@@ -79,7 +79,7 @@ pub fn quantize(
                 n_quantized += 1;
                 Ok(())
             })?;
-        Ok(QuantizeReport { tensors: n_quantized, bytes_before, bytes })
+        Ok(QuantizeReport { quantized_tensors: n_quantized, bytes_before, bytes })
     })
 }
 

@@ -91,7 +91,7 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     let experiment = Experiment::open(recipe(adapters, training), folder.path()).unwrap();
     let train = |trial: &Trial<Stages>| {
         let path = &trial.recipe.model.path;
-        let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
+        let mut base = trial.load_model(path, &[Head::Span], Segments::AsSaved)?;
         assert_eq!(base.model.active_adapters(), ["lora", "bottleneck"]);
         let (parameters, start) = (base.model.named_parameters(), copy_parameters(&base.model));
         let fit = |stage: &str, config: &TrainConfig| -> anyhow::Result<Parameters> {
@@ -130,7 +130,7 @@ fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String
     let experiment = Experiment::open(recipe, out).map_err(|error| error.to_string())?;
     let train = |trial: &Trial<Stages>| {
         let path = &trial.recipe.model.path;
-        let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
+        let mut base = trial.load_model(path, &[Head::Span], Segments::AsSaved)?;
         let parameters = base.model.named_parameters();
         let config = &trial.recipe.training;
         trial.fit("first", config, &parameters, &mut HiddenNorm(&base.model))?;

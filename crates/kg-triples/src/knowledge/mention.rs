@@ -148,7 +148,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
 
     /// Returns, by language and entity, the number of mentions that could be drawn for training
     /// examples in the passages processed so far.
-    pub fn mentions(&self) -> &EntityCounts {
+    pub fn mention_counts(&self) -> &EntityCounts {
         &self.mention_counts
     }
 

@@ -93,7 +93,7 @@ impl AddAssign for BuildReport {
 
 impl BuildReport {
     /// Returns the number of returned sequences, of all kinds.
-    pub fn sequences(&self) -> usize {
+    pub fn sequence_count(&self) -> usize {
         self.kept.values().sum()
     }
 
@@ -114,7 +114,8 @@ impl BuildReport {
     /// assert_eq!(report(40, 400).equal_token_steps(&report(60, 900), 100), 150);
     /// ```
     pub fn equal_token_steps(&self, other: &Self, steps: u64) -> u64 {
-        let mean_tokens = |report: &Self| report.tokens as f64 / report.sequences().max(1) as f64;
+        let mean_tokens =
+            |report: &Self| report.tokens as f64 / report.sequence_count().max(1) as f64;
         (steps as f64 * mean_tokens(other) / mean_tokens(self)).round() as u64
     }
 }

@@ -141,8 +141,8 @@ impl EntityLabels {
     ///
     /// Switched texts then contain the labels of the language, but at mentions of wrong entities.
     /// If a language has only one label, this label is not moved.
-    pub fn permute(&mut self, source: Language, seed: u64) {
-        let languages = self.languages().into_keys().filter(|language| *language != source);
+    pub fn assign_wrong_labels(&mut self, source: Language, seed: u64) {
+        let languages = self.label_counts().into_keys().filter(|language| *language != source);
         for language in languages.collect::<Vec<_>>() {
             let mut ids: Vec<Box<str>> = self.labels.keys().cloned().collect();
             ids.retain(|id| self.label(id, language).is_some());
@@ -167,7 +167,7 @@ impl EntityLabels {
     }
 
     /// Returns, for each language, the number of entities with a label in the language.
-    pub fn languages(&self) -> BTreeMap<Language, usize> {
+    pub fn label_counts(&self) -> BTreeMap<Language, usize> {
         let mut counts = BTreeMap::new();
         for (language, _) in self.labels.values().flatten() {
             *counts.entry(*language).or_default() += 1;

@@ -176,8 +176,8 @@ fn masks_labels_and_spans_agree_under_every_option() {
         let (sequences, report) = build_sequences(&graph, ("en", "zh"), &config, &t).unwrap();
         assert!(!sequences.is_empty());
         let requested = report.facts * report.pairs * report.forms;
-        assert_eq!(report.sequences() + report.dropped.total(), requested, "{config:?}");
-        assert_eq!(report.sequences(), sequences.len());
+        assert_eq!(report.sequence_count() + report.dropped.total(), requested, "{config:?}");
+        assert_eq!(report.sequence_count(), sequences.len());
         assert_eq!(report.tokens, sequences.iter().map(|s| s.input_ids.len()).sum::<usize>());
         let mut masked_tokens = 0;
         for s in &sequences {

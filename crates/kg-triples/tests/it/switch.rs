@@ -283,7 +283,7 @@ fn labels_are_read_from_tables_and_pages() {
     write(folder.path(), "labels.tsv", table);
     let path = folder.path().join("labels.tsv");
     let labels = EntityLabels::read(&path, None).unwrap();
-    assert_eq!(labels.languages(), BTreeMap::from([(Language::DE, 1), (Language::ZH, 1)]));
+    assert_eq!(labels.label_counts(), BTreeMap::from([(Language::DE, 1), (Language::ZH, 1)]));
     let german = EntityLabels::read(&path, Some(&[Language::DE])).unwrap();
     assert_eq!(
         (german.label("Q1", Language::DE), german.label("Q1", Language::ZH)),
@@ -295,7 +295,7 @@ fn labels_are_read_from_tables_and_pages() {
     let codex = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/codex");
     let labels = EntityLabels::read_pages(codex, Some(&[Language::DE, Language::EN])).unwrap();
     assert_eq!(labels.label("Q4", Language::EN), Some("death"));
-    assert_eq!(labels.languages().len(), 2);
+    assert_eq!(labels.label_counts().len(), 2);
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn wrong_labels_belong_to_other_entities() {
     }
     labels.add("Q4", en, "four");
     let mut permuted = labels.clone();
-    permuted.permute(en, 1);
+    permuted.assign_wrong_labels(en, 1);
     let german = |labels: &EntityLabels, id| labels.label(id, de).map(str::to_owned);
     let ids = ["Q1", "Q2", "Q3"];
     assert!(ids.iter().all(|id| german(&permuted, id) != german(&labels, id)));

@@ -2,7 +2,7 @@
 use crate::common::{Reply, Server};
 use serde_json::{Value, json};
 use testkit::Program;
-use transfer_eval::ner::{Scheme, Sentence, entities, read_ner};
+use transfer_eval::ner::{Scheme, Sentence, find_entities, read_ner};
 
 fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_qa-translate"))
@@ -15,7 +15,7 @@ fn echo(request: &Value) -> Reply {
 
 /// Returns the entities of a sentence in order, without spaces between words, with their types.
 fn entity_texts(sentence: &Sentence) -> Vec<(String, String)> {
-    let mut all: Vec<_> = entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
+    let mut all: Vec<_> = find_entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
     all.sort_by_key(|one| one.start);
     let text = |start: usize, end: usize| sentence.words[start..=end].concat();
     all.into_iter().map(|one| (text(one.start, one.end), one.kind.to_owned())).collect()

@@ -214,7 +214,7 @@ fn sum_losses(weighted_losses: Vec<WeightedLoss>) -> Result<StepLosses, TaskErro
         });
     }
     let total = total.ok_or_else(|| Error::empty("example in a batch"))?;
-    Ok(StepLosses { total, parts, tokens: None, accumulated: false })
+    Ok(StepLosses { total, parts, tokens: None, is_accumulated: false })
 }
 
 impl<H: FusedHead> Task for FusedTask<'_, H> {

@@ -267,7 +267,7 @@ fn ranks(
     representation: Representation,
 ) -> Result<Vec<usize>> {
     let config = RankConfig { similarity: representation.similarity() };
-    Ok(rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?)
+    Ok(rank_candidates(queries.view(), candidates.view(), &list.gold_indices(), &config)?)
 }
 
 /// Ranks the candidates of each query by their vectors, and scores the ranks.

@@ -302,7 +302,14 @@ mod tests {
     fn losses(task: &mut PhraseMaskingTask<'_>, number: u64) -> StepLosses {
         let rng = trainer::rng_for(1, "task", number);
         let batch = [3, 0, 17, 39];
-        task.losses(&mut Step { batch: &batch, number, total: 10, micro_batch: None, rng }).unwrap()
+        task.losses(&mut Step {
+            batch: &batch,
+            batch_index: number,
+            batch_count: 10,
+            micro_batch: None,
+            rng,
+        })
+        .unwrap()
     }
 
     #[test]

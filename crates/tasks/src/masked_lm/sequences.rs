@@ -115,7 +115,7 @@ impl SequenceFiles {
                 max_tokens = max_tokens.max(count.max_tokens);
             }
         }
-        if report.sequences() == 0 {
+        if report.sequence_count() == 0 {
             let first = self.shards.files().first().map_or(Path::new(""), ShardFile::path);
             let files = format!("the files from {} on", first.display());
             return Err(Error::empty(format!(
@@ -127,7 +127,7 @@ impl SequenceFiles {
             shuffle: self.shuffle.clone(),
             kinds: kinds.to_vec(),
             languages: languages.to_vec(),
-            sequence_count: report.sequences() as u64,
+            sequence_count: report.sequence_count() as u64,
             max_tokens,
         };
         Ok((selected, report))

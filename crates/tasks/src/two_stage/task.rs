@@ -209,7 +209,7 @@ impl<'a> BoundaryTask<'a> {
         let select_rows = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
-            let probability = hard_em_probability(step.number, self.config.anneal_steps);
+            let probability = hard_em_probability(step.batch_index, self.config.anneal_steps);
             if step.rng.random::<f64>() >= probability {
                 config.weighting = HardLearningWeighting::Mml;
             }
@@ -272,7 +272,7 @@ impl<'a> BoundaryTask<'a> {
         if let (true, true, Some(fraction)) =
             (hard_learning, answer_contrast, self.config.hard_fraction)
         {
-            let is_hard_phase = (step.number as f64) < fraction * step.total as f64;
+            let is_hard_phase = (step.batch_index as f64) < fraction * step.batch_count as f64;
             (hard_learning, answer_contrast) = (is_hard_phase, !is_hard_phase);
         }
         let (name, boundary_loss) = match hard_learning {
@@ -286,7 +286,7 @@ impl<'a> BoundaryTask<'a> {
         let Some(contrast) = contrast else { return Ok(StepLosses::single(name, boundary_loss)) };
         let total = mix_by_alpha(&contrast, &boundary_loss, self.config.alpha)?;
         let parts = vec![("contrastive", contrast.f_detach()?), (name, boundary_loss.f_detach()?)];
-        Ok(StepLosses { total, parts, tokens: None, accumulated: false })
+        Ok(StepLosses { total, parts, tokens: None, is_accumulated: false })
     }
 }
 
@@ -304,10 +304,10 @@ impl Task for BoundaryTask<'_> {
         if let Some(candidates) = self.candidates {
             let Candidates { starts, ends, valid, gold_index, .. } = candidates;
             fingerprint
-                .tensor("starts", starts)
-                .tensor("ends", ends)
-                .tensor("valid", valid)
-                .tensor("gold_index", gold_index);
+                .add_tensor("starts", starts)
+                .add_tensor("ends", ends)
+                .add_tensor("valid", valid)
+                .add_tensor("gold_index", gold_index);
         }
     }
 

@@ -13,7 +13,7 @@ fn train(folder: &Path, steps: u64, obstacle: Option<PathBuf>) -> Result<Vec<f32
     let weight = Tensor::ones([8_000], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let trained = weight.shallow_clone();
     let mut task = ToyTask::new(6, move |step| {
-        if let Some(path) = obstacle.as_ref().filter(|_| step.number == 3) {
+        if let Some(path) = obstacle.as_ref().filter(|_| step.batch_index == 3) {
             // An unfinished write of an earlier model may create the folder again before the file
             // is written.
             for number in 0.. {

@@ -28,7 +28,7 @@ impl Task for QueueTask {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        self.queue = Tensor::from(step.number as f64);
+        self.queue = Tensor::from(step.batch_index as f64);
         Ok(StepLosses::single("square", self.weight.f_square()?))
     }
 

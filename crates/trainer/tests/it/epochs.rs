@@ -35,7 +35,7 @@ impl Task for RecordingTask {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        assert_eq!(step.number, self.batches);
+        assert_eq!(step.batch_index, self.batches);
         self.batches += 1;
         Ok(StepLosses::single("square", self.weight.f_square()?))
     }

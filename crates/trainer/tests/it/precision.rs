@@ -77,12 +77,12 @@ impl Task for Product {
         let weight = 1.0 / step.batch.len() as f64;
         if self.micro_batches {
             return accumulate(&MicroBatch::cut(step.batch, 1), |examples| {
-                let losses = examples.iter().map(|&example| self.loss(example, step.number));
+                let losses = examples.iter().map(|&example| self.loss(example, step.batch_index));
                 let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * weight;
                 Ok(vec![WeightedLoss { name: "line", weight: 1.0, loss }])
             });
         }
-        let losses = step.batch.iter().map(|&example| self.loss(example, step.number));
+        let losses = step.batch.iter().map(|&example| self.loss(example, step.batch_index));
         let sum = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")?;
         Ok(StepLosses::single("line", sum * weight))
     }

@@ -13,7 +13,7 @@ fn train(folder: &Path, profile_steps: u64, infinite_step: Option<u64>) -> Resul
     let mut task = ToyTask::new(10, move |step| {
         let rows = Tensor::from_slice(&[step.batch.len() as f64]);
         let loss = ((&trained - 1.0).square() * rows).sum(Kind::Double);
-        Ok(if Some(step.number) == infinite_step { loss / 0.0 } else { loss })
+        Ok(if Some(step.batch_index) == infinite_step { loss / 0.0 } else { loss })
     });
     let config = TrainConfig { steps: Some(9), log_steps: 1, ..config() };
     fit(

@@ -190,7 +190,7 @@ impl Task for MixedGradients {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let number = step.number;
+        let number = step.batch_index;
         let parts = MicroBatch::cut(step.batch, 1);
         accumulate(&parts, |examples| {
             let mut loss = Tensor::from(0f32);

@@ -134,7 +134,7 @@ fn accumulated_gradients_equal_those_of_one_large_batch() {
     })
     .unwrap();
     let is_close = |got: &Tensor, want: &Tensor| (got - want).abs().max().double_value(&[]) < 1e-14;
-    assert!(is_close(&got.total, &want) && got.accumulated);
+    assert!(is_close(&got.total, &want) && got.is_accumulated);
     assert!(is_close(&weight.grad(), &want_grad));
     assert_eq!(got.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["all", "odd"]);
 }

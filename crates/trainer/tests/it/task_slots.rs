@@ -58,8 +58,8 @@ impl Task for LineTask {
         let torch_draw = Tensor::rand([], (Kind::Double, Device::Cpu)).double_value(&[]);
         self.calls.borrow_mut().push((
             self.name,
-            step.number,
-            step.total,
+            step.batch_index,
+            step.batch_count,
             step.batch.to_vec(),
             rng_draw,
             torch_draw,

@@ -42,7 +42,7 @@ pub enum Scheme {
 /// assert!(lenient.contains(&Entity { kind: "PER", start: 0, end: 1 }));
 /// assert_eq!(entities(&tags, Scheme::StrictIob2).len(), 1);
 /// ```
-pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_>> {
+pub fn find_entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_>> {
     let mut set = BTreeSet::new();
     let mut previous = ('O', "_");
     let mut start = 0;

@@ -11,7 +11,7 @@ mod tag;
 mod tests;
 
 pub use encode::{IGNORE_INDEX, NerConfig, NerInput, encode_ner, sentence_tags};
-pub use entity::{Entity, Scheme, entities};
+pub use entity::{Entity, Scheme, find_entities};
 pub use labels::Labels;
 pub use read::{NerFormat, Sentence, read_ner, write_ner};
 pub use score::{EntityScore, NerScore, score_ner};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::check_counts;
-use crate::ner::{Entity, Scheme, Sentence, average, entities};
+use crate::ner::{Entity, Scheme, Sentence, average, find_entities};
 use crate::{Error, Result};
 
 /// Precision, recall and F1, each from 0 to 1.
@@ -71,7 +71,7 @@ pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
             let message = format!("{} predicted tags for {} words", predicted.len(), gold.len());
             return Err(Error::mismatch("sentence", k, None, message));
         }
-        let (gold, predicted) = (entities(gold, scheme), entities(predicted, scheme));
+        let (gold, predicted) = (find_entities(gold, scheme), find_entities(predicted, scheme));
         for Entity { kind, .. } in &gold {
             counts.entry(kind).or_default().gold += 1;
         }

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::score::score_tags;
 use crate::Error;
 use crate::ner::{
-    EntityScore, Labels, NerConfig, NerScore, Scheme, Sentence, encode_ner, entities, read_ner,
-    score_ner, sentence_tags,
+    EntityScore, Labels, NerConfig, NerScore, Scheme, Sentence, encode_ner, find_entities,
+    read_ner, score_ner, sentence_tags,
 };
 use crate::tokens::tests::tokenizer;
 use proptest::prelude::*;
@@ -118,7 +118,7 @@ fn tags(letters: &'static str) -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #[test]
     fn entities_agree_with_brute_force(tags in tags("BIES")) {
-        let actual: BTreeSet<_> = entities(&tags, Scheme::Lenient)
+        let actual: BTreeSet<_> = find_entities(&tags, Scheme::Lenient)
             .into_iter()
             .map(|entity| (entity.kind.to_owned(), entity.start, entity.end))
             .collect();
@@ -127,13 +127,13 @@ proptest! {
 
     #[test]
     fn strict_entities_start_with_b_and_lenient_ones_contain_them(tags in tags("BI")) {
-        let lenient = entities(&tags, Scheme::Lenient);
-        for entity in entities(&tags, Scheme::StrictIob2) {
+        let lenient = find_entities(&tags, Scheme::Lenient);
+        for entity in find_entities(&tags, Scheme::StrictIob2) {
             prop_assert!(tags[entity.start].starts_with("B-"));
             prop_assert!(lenient.contains(&entity));
         }
         let starts = tags.iter().filter(|tag| tag.starts_with("B-")).count();
-        prop_assert_eq!(entities(&tags, Scheme::StrictIob2).len(), starts);
+        prop_assert_eq!(find_entities(&tags, Scheme::StrictIob2).len(), starts);
     }
 }
 

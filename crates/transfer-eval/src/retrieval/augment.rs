@@ -26,7 +26,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Mismatch`] naming a question whose passage does not exist or whose vector does not have
 /// D dimensions.
-pub fn augment<'a>(
+pub fn add_question_vectors<'a>(
     passages: ArrayView2<'_, f32>,
     questions: impl IntoIterator<Item = (usize, ArrayView1<'a, f32>)>,
     alpha: f32,
@@ -55,10 +55,10 @@ mod tests {
         let passages = array![[1.0, -3.0], [0.5, 2.0]];
         let question = array![4.0, 4.0];
         let questions = [(1, question.view()), (1, question.view())];
-        assert_eq!(augment(passages.view(), questions, 0.0).unwrap(), passages);
-        assert_eq!(augment(passages.view(), [], 0.5).unwrap(), &passages * 0.5);
+        assert_eq!(add_question_vectors(passages.view(), questions, 0.0).unwrap(), passages);
+        assert_eq!(add_question_vectors(passages.view(), [], 0.5).unwrap(), &passages * 0.5);
         // Two equal questions are added twice.
-        let augmented = augment(passages.view(), questions, 0.25).unwrap();
+        let augmented = add_question_vectors(passages.view(), questions, 0.25).unwrap();
         assert_eq!(augmented, array![[0.75, -2.25], [2.375, 3.5]]);
     }
 
@@ -66,7 +66,8 @@ mod tests {
     fn question_with_an_invalid_passage_is_an_error() {
         let (passages, question) = (array![[1.0, 0.0]], array![1.0]);
         for passage in [0, 7] {
-            let error = augment(passages.view(), [(passage, question.view())], 0.5).unwrap_err();
+            let error = add_question_vectors(passages.view(), [(passage, question.view())], 0.5)
+                .unwrap_err();
             let text = error.to_string();
             assert!(text.contains(&format!("passage {passage} and 1 dim")), "{text}");
         }

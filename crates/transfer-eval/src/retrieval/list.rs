@@ -212,7 +212,7 @@ impl CandidateList {
     }
 
     /// The index of each query's gold candidate, in the order of the queries.
-    pub fn golds(&self) -> Vec<usize> {
+    pub fn gold_indices(&self) -> Vec<usize> {
         self.queries.iter().map(|query| query.gold).collect()
     }
 

@@ -10,7 +10,7 @@ mod score;
 mod summary;
 mod vectors;
 
-pub use augment::augment;
+pub use augment::add_question_vectors;
 pub use list::{
     CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery, Query, SkipReason,
     SkippedQuery,

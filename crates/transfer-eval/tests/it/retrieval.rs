@@ -64,7 +64,7 @@ fn lists_have_each_gold_once_in_another_language() {
             list.skipped,
             [skipped("d", SkipReason::SameLanguage), skipped("e", SkipReason::NoDescription)]
         );
-        assert_eq!(list.golds()[0], list.golds()[1]);
+        assert_eq!(list.gold_indices()[0], list.gold_indices()[1]);
     }
     assert_eq!(languages.len(), 3, "the language is drawn");
     let any = CandidateConfig { gold_language: GoldLanguage::Any, ..config(60, 0) };

@@ -119,7 +119,7 @@ impl Task for Distance {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         // Tests set `TOY_SIGTERM` to the step in which SIGTERM is raised.
         if std::env::var("TOY_SIGTERM")
-            .is_ok_and(|sigterm_step| sigterm_step == step.number.to_string())
+            .is_ok_and(|sigterm_step| sigterm_step == step.batch_index.to_string())
         {
             signal_hook::low_level::raise(signal_hook::consts::SIGTERM)?;
         }

@@ -175,7 +175,7 @@ pub fn run(args: Args) -> CommandResult {
     let probe = queries.map(|queries| create_probe(queries, &encoded, args.candidates, args.seed));
     let mut drawn_counts = BTreeMap::new();
     if let Some(count) = args.count {
-        let resampling = examples.mentions().resampling(args.entity_smoothing)?;
+        let resampling = examples.mention_counts().resampling(args.entity_smoothing)?;
         let mix = example_source.sample_languages(&report, &resampling, args.smoothing)?;
         for example in mix.take(count) {
             let example = example?;

@@ -119,7 +119,7 @@ pub fn run(args: Args) -> CommandResult {
         graph = graph.filter(|triple| !excluded_heads.contains(triple.head));
     }
     if let Some(control) = args.control {
-        graph = graph.control(control, config.seed)?;
+        graph = graph.control_graph(control, config.seed)?;
     }
     let tokenizer = load_tokenizer(&tokenizer)?;
     let pairs = match args.pairs {
@@ -137,7 +137,7 @@ pub fn run(args: Args) -> CommandResult {
         let file_report = visit_sequences(&graph, pairs, &config, &tokenizer, |sequence| {
             writer.write(&sequence)
         })?;
-        let is_empty = file_report.sequences() == 0;
+        let is_empty = file_report.sequence_count() == 0;
         report += file_report;
         if is_empty {
             return Err(no_sequences_error(&report));
@@ -159,7 +159,7 @@ pub fn run(args: Args) -> CommandResult {
     for (kind, count) in &report.kept {
         table.add_count(format!("{} sequences", kind.name()), *count);
     }
-    table.add_count("sequences", report.sequences());
+    table.add_count("sequences", report.sequence_count());
     table.add_count("tokens", report.tokens);
     table.add_count("masked tokens", report.masked_tokens);
     table.add_count("dropped: no label", report.dropped.missing_label);

@@ -117,10 +117,10 @@ pub fn run(args: Args) -> CommandResult {
         (None, None) => EntityLabels::default(),
     };
     let languages = args.languages.clone();
-    let languages = languages.unwrap_or_else(|| labels.languages().into_keys().collect());
+    let languages = languages.unwrap_or_else(|| labels.label_counts().into_keys().collect());
     let held_out = labels.hold_out(fraction, args.hold_out_seed);
     if let Some(seed) = args.wrong_labels {
-        labels.permute(args.source, seed);
+        labels.assign_wrong_labels(args.source, seed);
     }
     let config = SwitchConfig {
         source: args.source,

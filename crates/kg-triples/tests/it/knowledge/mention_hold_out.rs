@@ -115,9 +115,9 @@ fn smoothing_draws_rare_entities_more_often() {
     };
     let mut unsampled = examples(0);
     assert_eq!(unsampled.by_ref().count(), 1_050);
-    assert_eq!(unsampled.mentions().get(language("de"), "Q1"), 900);
+    assert_eq!(unsampled.mention_counts().get(language("de"), "Q1"), 900);
     let count = |exponent: f64| {
-        let resampling = unsampled.mentions().resampling(exponent).unwrap();
+        let resampling = unsampled.mention_counts().resampling(exponent).unwrap();
         let mut counts: BTreeMap<String, f64> = BTreeMap::new();
         for seed in 0..20 {
             for example in examples(seed).resampled(&resampling) {
@@ -134,7 +134,7 @@ fn smoothing_draws_rare_entities_more_often() {
     assert!((german - 20_000.0).abs() < 400.0, "{german}: the number of mentions");
     assert_eq!(counts["Q3"], 1_000.0, "the only entity of its language");
     for exponent in [-0.1, 1.1, f64::NAN] {
-        let error = unsampled.mentions().resampling(exponent).unwrap_err().to_string();
+        let error = unsampled.mention_counts().resampling(exponent).unwrap_err().to_string();
         assert!(error.starts_with("entity_smoothing = "), "{error}");
     }
 }

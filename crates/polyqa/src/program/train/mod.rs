@@ -92,7 +92,7 @@ fn fine_tune(
     (train, without_answer): &(TrainingQuestions, usize),
 ) -> Result<TrainingResult> {
     let recipe = trial.recipe;
-    let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let mut base = trial.load_model(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let parameters = base.model.named_parameters();
     let windows = &recipe.windows;
     let data = QaData { questions: &train.questions, question_entity_spans: None, windows };

@@ -7,7 +7,7 @@ use qa_translate::{
 };
 use serde_json::json;
 use shards::{Preparation, PreparedFolder};
-use transfer_eval::ner::{Scheme, Sentence, entities, read_ner, write_ner};
+use transfer_eval::ner::{Scheme, Sentence, find_entities, read_ner, write_ner};
 
 use crate::provider::{Options, Progress, check_unique};
 use crate::{CommandResult, format_dropped, print_line};
@@ -58,7 +58,7 @@ fn stem(path: &Path) -> String {
 
 /// Converts a sentence to a text with its entities.
 fn typed_text(sentence: &Sentence, language: Language) -> Result<TypedText, Error> {
-    let mut spans: Vec<_> = entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
+    let mut spans: Vec<_> = find_entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
     spans.sort_by_key(|entity| entity.start);
     let spans = spans.into_iter().map(|entity| (entity.start..entity.end + 1, entity.kind));
     TypedText::from_words(&sentence.words, spans, language)

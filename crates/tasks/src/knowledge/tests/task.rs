@@ -68,7 +68,7 @@ fn losses_config() -> KnowledgeLossConfig {
 }
 
 fn step(batch: &[usize], micro_batch: Option<usize>) -> Step<'_> {
-    Step { batch, number: 3, total: 9, micro_batch, rng: trainer::rng_for(1, "task", 3) }
+    Step { batch, batch_index: 3, batch_count: 9, micro_batch, rng: trainer::rng_for(1, "task", 3) }
 }
 
 fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
@@ -131,7 +131,7 @@ fn run(
     let task = with_first_batch(&mut *task, 11);
     let batch: Vec<usize> = (0..11).collect();
     let losses = task.losses(&mut step(&batch, micro_batch)).unwrap();
-    if !losses.accumulated {
+    if !losses.is_accumulated {
         losses.total.backward();
     }
     let gradients = fixture
@@ -155,10 +155,10 @@ fn micro_batches_give_equal_losses_gradients_and_queues() {
     ];
     for (new_task, name) in tasks.into_iter().zip(["mep", "oe", "oe"]) {
         let (unsplit, gradients, state) = run(new_task, None);
-        assert!(!unsplit.accumulated);
+        assert!(!unsplit.is_accumulated);
         assert_eq!(unsplit.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [name]);
         let (split, split_gradients, split_state) = run(new_task, Some(3));
-        assert!(split.accumulated);
+        assert!(split.is_accumulated);
         let assert_near = |a: &Tensor, b: &Tensor| {
             let (a, b) = (a.double_value(&[]), b.double_value(&[]));
             assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} and {b}");

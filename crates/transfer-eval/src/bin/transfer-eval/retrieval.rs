@@ -118,7 +118,7 @@ fn score(args: &ScoreArgs) -> CommandResult {
     let candidates = read_array("candidates", list.candidates.len())?;
     let similarity = if args.cosine { Similarity::Cosine } else { Similarity::Dot };
     let config = RankConfig { similarity };
-    let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
+    let ranks = rank_candidates(queries.view(), candidates.view(), &list.gold_indices(), &config)?;
     let score = score_retrieval(&list, &ranks)?;
     if let (Some(path), Some(model), Some(task)) = (&args.measured, &args.model, &args.task) {
         Measured::write(path, &[score.measured(model, task)])?;

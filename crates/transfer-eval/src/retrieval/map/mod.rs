@@ -23,7 +23,7 @@ mod procrustes;
 mod tests;
 
 pub use linear_map::{LinearMap, MapConfig};
-pub use nearest::{Neighbour, mean_similarity, nearest};
+pub use nearest::{Neighbour, mean_similarity, nearest_neighbours};
 use normalization::Normalization;
 pub use normalization::Step;
 use procrustes::{map_rows, procrustes};

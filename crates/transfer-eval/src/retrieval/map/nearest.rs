@@ -61,7 +61,7 @@ pub struct Neighbour {
 /// assert_eq!(found[0][0].index, 1);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
-pub fn nearest(
+pub fn nearest_neighbours(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,
     count: usize,

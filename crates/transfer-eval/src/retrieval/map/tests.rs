@@ -2,7 +2,8 @@
 use std::path::Path;
 
 use super::{
-    LinearMap, MapConfig, Normalization, Step, map_rows, mean_similarity, nearest, procrustes,
+    LinearMap, MapConfig, Normalization, Step, map_rows, mean_similarity, nearest_neighbours,
+    procrustes,
 };
 use crate::Error;
 use ndarray::{Array2, ArrayView2};
@@ -95,7 +96,7 @@ fn neighbours_equal_brute_force_for_any_number_of_threads() {
     }
     let search = |means: Option<&[f64]>, threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| nearest(queries.view(), candidates.view(), 5, means)).unwrap()
+        pool.install(|| nearest_neighbours(queries.view(), candidates.view(), 5, means)).unwrap()
     };
     let (plain, csls) = (search(None, 1), search(Some(&means), 1));
     for query in 0..300 {
@@ -144,7 +145,7 @@ fn results_equal_numpy() {
         assert_eq!(map.map_source(one).unwrap().row(0), mapped.row(3));
         let means = mean_similarity(target.view(), mapped.view(), 10).unwrap();
         for (key, means) in [("nearest", None), ("csls_nearest", Some(means.as_slice()))] {
-            let neighbours = nearest(mapped.view(), target.view(), 5, means).unwrap();
+            let neighbours = nearest_neighbours(mapped.view(), target.view(), 5, means).unwrap();
             let neighbours: Vec<Vec<usize>> =
                 neighbours.iter().map(|list| list.iter().map(|one| one.index).collect()).collect();
             assert_eq!(neighbours, from_json::<Vec<Vec<usize>>>(&expected[key]));
@@ -163,13 +164,14 @@ fn invalid_arguments_are_errors() {
     assert!(matches!(procrustes(source.view(), source.view(), &[]), Err(Error::Nothing { .. })));
     let message = procrustes(source.view(), source.view(), &[(0, 4)]).unwrap_err().to_string();
     assert!(message.contains("rows 0 and 4"), "{message}");
-    assert!(nearest(source.view(), target.view(), 1, None).is_err());
+    assert!(nearest_neighbours(source.view(), target.view(), 1, None).is_err());
     let longer_vectors = source.mapv(|value| value * 2.0);
-    let message = nearest(longer_vectors.view(), source.view(), 1, None).unwrap_err().to_string();
+    let message =
+        nearest_neighbours(longer_vectors.view(), source.view(), 1, None).unwrap_err().to_string();
     assert!(message.contains("queries: the length of row 0"), "{message}");
-    assert!(nearest(source.view(), source.view(), 1, Some(&[0.0])).is_err());
-    assert_eq!(nearest(source.view(), source.view(), 0, None).unwrap(), vec![vec![]; 4]);
-    assert_eq!(nearest(source.view(), source.view(), 9, None).unwrap()[0].len(), 4);
+    assert!(nearest_neighbours(source.view(), source.view(), 1, Some(&[0.0])).is_err());
+    assert_eq!(nearest_neighbours(source.view(), source.view(), 0, None).unwrap(), vec![vec![]; 4]);
+    assert_eq!(nearest_neighbours(source.view(), source.view(), 9, None).unwrap()[0].len(), 4);
     for steps in [&[][..], &[Step::Center], &[Step::Unit, Step::Center]] {
         let error = Normalization::fit(source.view(), steps).unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{steps:?}");

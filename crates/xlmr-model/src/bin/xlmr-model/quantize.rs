@@ -28,7 +28,7 @@ pub struct Args {
 pub fn quantize(args: &Args) -> Result<()> {
     let report = xlmr_model::quantize(&args.model, &args.out, args.force)?;
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
-    println!("8-bit matrices  {}", report.tensors);
+    println!("8-bit matrices  {}", report.quantized_tensors);
     println!("weights         {} -> {}", megabytes(report.bytes_before), megabytes(report.bytes));
     Ok(())
 }
