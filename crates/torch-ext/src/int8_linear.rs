@@ -96,11 +96,11 @@ impl Int8Linear {
     /// # Errors
     /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not match.
     pub fn apply(&self, x: &Tensor, gelu: bool, kind: Kind) -> Result<Tensor> {
-        self.apply_on(x, gelu, kind, false)
+        self.run_kernel(x, gelu, kind, false)
     }
 
     /// Computes [`apply`](Self::apply); `portable` disables AVX-512 instructions.
-    fn apply_on(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
+    fn run_kernel(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
         let is_bf16 = kind == Kind::BFloat16;
         // SAFETY: live tensors; on success the shim returns a tensor that we own.
         make(|out, error| unsafe {
@@ -176,7 +176,7 @@ mod tests {
             let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
             for gelu in [false, true] {
                 let [fast, portable] = [false, true]
-                    .map(|portable| linear.apply_on(&x, gelu, Kind::Float, portable).unwrap());
+                    .map(|portable| linear.run_kernel(&x, gelu, Kind::Float, portable).unwrap());
                 assert_close(&portable, &fast.to_kind(Kind::Double), 1e-6);
             }
         }

@@ -17,8 +17,8 @@ use crate::{Error, Result};
 /// Whether a profile is being recorded; Kineto supports one profile per process.
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
-/// A profile that is being recorded, of the calling thread and the backward passes that it starts.
-/// Dropping the profile discards the recording.
+/// A profile that is being recorded. It covers the thread that started it and this thread's
+/// backward passes. Dropping the profile discards the recording.
 ///
 /// Kineto prints harmless warnings on standard error, for example without a GPU or outside of the
 /// main thread. GPU kernels are missing if the driver restricts profiling to root.

@@ -171,7 +171,7 @@ impl<'a, T> MicroBatch<&'a [T]> {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn seeded_randn(size: &[i64], seed: i64) -> Result<Tensor> {
-    // SAFETY: the sizes are live; on success `out` is a new tensor that we own.
+    // SAFETY: `size` outlives the call; on success `out` is a new tensor that we own.
     make(|out, error| unsafe {
         ffi::polyqa_seeded_randn(size.as_ptr(), size.len(), seed, out, error)
     })

@@ -76,10 +76,10 @@ fn exchange() {
         if index % 2 == group.rank() { row.clone() } else { vec![3] }
     };
     let local_rows: Vec<_> = rows.iter().enumerate().map(local_row).collect();
-    assert_eq!(group.gather_rows(&local_rows).unwrap(), rows);
+    assert_eq!(group.all_gather_rows(&local_rows).unwrap(), rows);
     // Rank 1 must provide row 1, but passes only row 0.
     let too_few = local_rows.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
-    assert_eq!(group.gather_rows(too_few).is_err(), group.rank() == 0);
+    assert_eq!(group.all_gather_rows(too_few).is_err(), group.rank() == 0);
 }
 
 #[test]

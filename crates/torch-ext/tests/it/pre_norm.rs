@@ -71,8 +71,8 @@ fn rounding_unit(kind: Kind) -> f64 {
 #[test]
 fn low_precision_is_rotated_in_float32() {
     let _lock = lock_rng();
-    // `rotary` has a fused CPU kernel for bfloat16. For float16, which has none, it uses the tensor
-    // operations that it also uses on a GPU.
+    // `rotary` has a fused CPU kernel for bfloat16. For float16, `rotary` has no such kernel and
+    // uses plain tensor operations, as on a GPU.
     for kind in [Kind::BFloat16, Kind::Half] {
         tch::manual_seed(3);
         let draw = |size: &[i64]| Tensor::randn(size, FLOAT).to_kind(kind);

@@ -24,7 +24,7 @@ enum Failure {
 
 /// Regression with the product of two matrices, `x · first · second`, whose matmuls run under
 /// autocast.
-struct Line {
+struct TwoLayers {
     first: Tensor,
     second: Tensor,
     failure: Failure,
@@ -32,7 +32,7 @@ struct Line {
     lengths: Vec<usize>,
 }
 
-impl Line {
+impl TwoLayers {
     fn new(failure: Failure) -> Self {
         let parameter = |scale: f64| {
             let tensor = Tensor::arange(64, (Kind::Float, Device::Cpu)).sin() * scale;
@@ -64,7 +64,7 @@ impl Line {
     }
 }
 
-impl Task for Line {
+impl Task for TwoLayers {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&self.lengths)
     }
@@ -94,27 +94,27 @@ impl Task for Line {
 }
 
 /// Trains, and returns the parameters or the error.
-fn train(stage: &Stage, mut line: Line) -> Result<Vec<Tensor>, Error> {
-    let parameters = line.parameters();
-    fit(stage, &config(), &parameters, &mut line)?;
+fn train(stage: &Stage, mut task: TwoLayers) -> Result<Vec<Tensor>, Error> {
+    let parameters = task.parameters();
+    fit(stage, &config(), &parameters, &mut task)?;
     Ok(parameters.iter().map(|(_, tensor)| tensor.copy()).collect())
 }
 
-fn train_in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Tensor>, Error> {
+fn train_in_folder(change: impl Fn(Stage) -> Stage, task: TwoLayers) -> Result<Vec<Tensor>, Error> {
     let folder = tempfile::tempdir().unwrap();
-    train(&change(stage(folder.path(), None)), line)
+    train(&change(stage(folder.path(), None)), task)
 }
 
 fn train_plain() -> Vec<Tensor> {
-    train_in_folder(|stage| stage, Line::new(Failure::None)).unwrap()
+    train_in_folder(|stage| stage, TwoLayers::new(Failure::None)).unwrap()
 }
 
 #[test]
 fn loss_scaling_does_not_change_results() {
     let _lock = lock_rng();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    assert_eq!(train_in_folder(scaled, Line::new(Failure::None)).unwrap(), train_plain());
-    let in_micro_batches = || Line { micro_batches: true, ..Line::new(Failure::None) };
+    assert_eq!(train_in_folder(scaled, TwoLayers::new(Failure::None)).unwrap(), train_plain());
+    let in_micro_batches = || TwoLayers { micro_batches: true, ..TwoLayers::new(Failure::None) };
     let uninterrupted = train_in_folder(|stage| stage, in_micro_batches()).unwrap();
     assert_eq!(train_in_folder(scaled, in_micro_batches()).unwrap(), uninterrupted);
 }
@@ -126,15 +126,15 @@ fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
     let scaled =
         |folder: &Path, steps| stage(folder, steps).with_loss_scaler(LossScaler::default());
     // The squares of the gradients overflow float32 until the scale is small enough.
-    let line = || Line::new(Failure::LargeLoss(1e15));
-    let want = train(&scaled(uninterrupted.path(), None), line()).unwrap();
-    let parameters_after_skips = train(&scaled(interrupted.path(), 2.into()), line()).unwrap();
-    let initial = Line::new(Failure::None);
+    let task = || TwoLayers::new(Failure::LargeLoss(1e15));
+    let want = train(&scaled(uninterrupted.path(), None), task()).unwrap();
+    let parameters_after_skips = train(&scaled(interrupted.path(), 2.into()), task()).unwrap();
+    let initial = TwoLayers::new(Failure::None);
     assert_eq!(parameters_after_skips, [initial.first.copy(), initial.second.copy()]);
     for steps in [3, 4] {
-        train(&scaled(interrupted.path(), steps.into()), line()).unwrap();
+        train(&scaled(interrupted.path(), steps.into()), task()).unwrap();
     }
-    assert_eq!(train(&scaled(interrupted.path(), None), line()).unwrap(), want);
+    assert_eq!(train(&scaled(interrupted.path(), None), task()).unwrap(), want);
     assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
     assert_ne!(want, parameters_after_skips);
     let lines = metrics_lines::<Value>(uninterrupted.path());
@@ -157,7 +157,7 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
     let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
     // Each line of metrics covers two steps. The first line has two infinite losses, the second
     // line one, and the third line none.
-    train(&scaled, Line::new(Failure::InfiniteLoss(3))).unwrap();
+    train(&scaled, TwoLayers::new(Failure::InfiniteLoss(3))).unwrap();
     let lines = metrics_lines::<Value>(folder.path());
     let lines = &lines[..3];
     let skipped = |line: &Value| line.get("skipped").is_some();
@@ -170,7 +170,7 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
 fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
     let _lock = lock_rng();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    let error = train_in_folder(scaled, Line::new(Failure::NanGradient(0))).unwrap_err();
+    let error = train_in_folder(scaled, TwoLayers::new(Failure::NanGradient(0))).unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 16, .. }), "{error}");
 }
 
@@ -178,7 +178,8 @@ fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
 fn the_error_of_a_nan_gradient_names_parameter_and_batch() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let error = train(&stage(folder.path(), None), Line::new(Failure::NanGradient(3))).unwrap_err();
+    let error =
+        train(&stage(folder.path(), None), TwoLayers::new(Failure::NanGradient(3))).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("test, step 3: gradient norm (of second) is NaN"), "{text}");
     assert!(text.contains("with examples point ") && text.contains("not-finite.json"), "{text}");
@@ -203,12 +204,12 @@ fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let bf16_stage =
         |folder: &Path, steps: Option<u64>| stage(folder, steps).with_precision(Precision::Bf16);
-    let line = || Line::new(Failure::None);
-    let want = train(&bf16_stage(uninterrupted.path(), None), line()).unwrap();
+    let task = || TwoLayers::new(Failure::None);
+    let want = train(&bf16_stage(uninterrupted.path(), None), task()).unwrap();
     for steps in [2, 1, 5] {
-        train(&bf16_stage(interrupted.path(), Some(steps)), line()).unwrap();
+        train(&bf16_stage(interrupted.path(), Some(steps)), task()).unwrap();
     }
-    assert_eq!(train(&bf16_stage(interrupted.path(), None), line()).unwrap(), want);
+    assert_eq!(train(&bf16_stage(interrupted.path(), None), task()).unwrap(), want);
     assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
     let f32_parameters = train_plain();
     for (bf16_parameter, f32_parameter) in want.iter().zip(&f32_parameters) {
@@ -217,21 +218,20 @@ fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
         let error = (bf16_parameter - f32_parameter).abs().max().double_value(&[]);
         assert!(error < 0.05, "{error}");
     }
-    let error = train(&stage(interrupted.path(), None), line()).unwrap_err().to_string();
+    let error = train(&stage(interrupted.path(), None), task()).unwrap_err().to_string();
     assert!(error.contains("another configuration"), "{error}");
 }
 
 #[test]
 fn float16_on_a_cpu_and_unsupported_micro_batches_are_rejected() {
-    let error =
-        train_in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Failure::None))
-            .unwrap_err();
+    let in_f16 = |stage: Stage| stage.with_precision(Precision::F16);
+    let error = train_in_folder(in_f16, TwoLayers::new(Failure::None)).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("precision = f16: needs a CUDA device, and the model is on Cpu"));
     let folder = tempfile::tempdir().unwrap();
-    let mut line = Line::new(Failure::None);
+    let mut task = TwoLayers::new(Failure::None);
     let config = TrainConfig { micro_batch: Some(2), ..config() };
-    let error = fit(&stage(folder.path(), None), &config, &line.parameters(), &mut line);
+    let error = fit(&stage(folder.path(), None), &config, &task.parameters(), &mut task);
     let text = error.unwrap_err().to_string();
     assert!(text.starts_with("micro_batch = 2: must be absent"), "{text}");
     assert!(TrainConfig { micro_batch: Some(0), ..config }.validate().is_err());
