@@ -13,10 +13,10 @@ fn resident_mib() -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
-/// Program that another test starts with [`run`].
+/// Program that another test starts with [`run_test`].
 #[test]
 #[ignore = "started by another test"]
-fn steps() {
+fn run_steps() {
     torch_ext::passive_omp_wait();
     let before = resident_mib();
     let mut long_lived = VecDeque::new();
@@ -43,10 +43,10 @@ fn steps() {
     assert_eq!(Tensor::zeros([0], (Kind::Float, Device::Cpu)).numel(), 0);
 }
 
-/// Program that another test starts with [`run`].
+/// Program that another test starts with [`run_test`].
 #[test]
 #[ignore = "started by another test"]
-fn kernels() {
+fn run_matmuls() {
     torch_ext::passive_omp_wait();
     let options = (Kind::BFloat16, Device::Cpu);
     let weight = Tensor::ones([128, 128], options);
@@ -58,7 +58,7 @@ fn kernels() {
 }
 
 /// Runs the ignored test `name` in a separate process with one test thread.
-fn run(name: &str) -> String {
+fn run_test(name: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
     for name in ["ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY", "GLIBC_TUNABLES"] {
@@ -71,21 +71,21 @@ fn run(name: &str) -> String {
 }
 
 /// Returns the values that a program printed after `grew by`.
-fn growth(text: &str) -> Vec<f64> {
+fn printed_mib(text: &str) -> Vec<f64> {
     let line = text.lines().find_map(|line| Some(line.split_once("grew by ")?.1)).unwrap();
     line.split(" of ").map(|number| number.trim().parse().unwrap()).collect()
 }
 
 #[test]
 fn memory_is_limited_by_the_largest_batch() {
-    let text = run("steps");
-    let growth = growth(&text);
+    let text = run_test("run_steps");
+    let growth = printed_mib(&text);
     assert!(growth[0] < 1.15 * growth[1] + 8.0, "{text}");
 }
 
 #[test]
 fn kernels_of_unused_shapes_are_evicted() {
-    let text = run("kernels");
+    let text = run_test("run_matmuls");
     // On a processor with AMX, memory grew by 29 MiB, and by 321 MiB with caches of 1,024 kernels.
-    assert!(growth(&text)[0] < 100.0, "{text}");
+    assert!(printed_mib(&text)[0] < 100.0, "{text}");
 }

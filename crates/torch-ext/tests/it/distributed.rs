@@ -12,7 +12,7 @@ fn free_port() -> u16 {
 }
 
 /// Starts the ignored test `name` of this file in two processes, one per rank.
-fn start(name: &str) -> Vec<Child> {
+fn start_ranks(name: &str) -> Vec<Child> {
     let port = free_port().to_string();
     let rank = |rank: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -24,7 +24,7 @@ fn start(name: &str) -> Vec<Child> {
     (0..2).map(rank).collect()
 }
 
-fn group(seconds: u64) -> ProcessGroup {
+fn connect(seconds: u64) -> ProcessGroup {
     let rendezvous = Rendezvous::from_env().unwrap().unwrap();
     let seconds = Duration::from_secs(seconds);
     ProcessGroup::connect(&rendezvous, seconds, seconds).unwrap()
@@ -33,7 +33,7 @@ fn group(seconds: u64) -> ProcessGroup {
 #[test]
 #[ignore = "started by another test"]
 fn exchange() {
-    let group = group(60);
+    let group = connect(60);
     let rank = i64::try_from(group.rank()).unwrap();
     for round in 0..20 {
         // Rank a sends b + 2 elements to rank b.
@@ -85,7 +85,7 @@ fn exchange() {
 #[test]
 #[ignore = "started by another test"]
 fn leave_early() {
-    let group = group(5);
+    let group = connect(5);
     if group.rank() == 1 {
         return;
     }
@@ -95,7 +95,7 @@ fn leave_early() {
 }
 
 fn expect_success(name: &str) {
-    for (rank, child) in start(name).into_iter().enumerate() {
+    for (rank, child) in start_ranks(name).into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -5,7 +5,7 @@ use torch_ext::{gated_gelu, rotary};
 use crate::{FLOAT, assert_close, leaf, lock_rng, max_difference};
 
 /// Reference implementation of the rotation of `[N, heads * D]`.
-fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
+fn rotate(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
     let half = angles.size()[1];
     let x = x.to_kind(Kind::Double).reshape([-1, heads, 2 * half]);
     let (a, b) = (x.narrow(2, 0, half), x.narrow(2, half, half));
@@ -16,7 +16,7 @@ fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
 }
 
 /// The sum of all elements of the parts, each multiplied by its weight.
-fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
+fn weighted_sum(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
     let products = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
     products.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
 }
@@ -41,7 +41,7 @@ fn check_rotation(kind: Kind) {
         let got = rotary(&input, &angles.cos(), &angles.sin(), heads).unwrap();
         let part = |index: i64| reference.narrow(1, index * width, width);
         let value = part(2).to_kind(Kind::Double);
-        let want = [rotated(&part(0), &angles, heads), rotated(&part(1), &angles, heads), value];
+        let want = [rotate(&part(0), &angles, heads), rotate(&part(1), &angles, heads), value];
         if rows == 0 {
             assert!(got.iter().all(|part| part.size() == [0, width]));
             continue;
@@ -49,8 +49,8 @@ fn check_rotation(kind: Kind) {
         for (got, want) in got.iter().zip(&want) {
             assert_close(got, want, bound);
         }
-        weighted(&got, &weights).backward();
-        weighted(&want, &weights).backward();
+        weighted_sum(&got, &weights).backward();
+        weighted_sum(&want, &weights).backward();
         assert_close(&input.grad(), &reference.grad(), bound);
         // Unused keys and values have a gradient of 0.
         let unused_parts = leaf(&projected);
@@ -81,9 +81,9 @@ fn low_precision_is_rotated_in_float32() {
         let (input, reference) = (leaf(&projected), leaf(&projected.to_kind(Kind::Double)));
         let got = rotary(&input, &angles.cos(), &angles.sin(), 2).unwrap();
         let part = |index: i64| reference.narrow(1, index * 16, 16);
-        let want = [rotated(&part(0), &angles, 2), rotated(&part(1), &angles, 2), part(2)];
-        weighted(&got, &weights).backward();
-        weighted(&want, &weights).backward();
+        let want = [rotate(&part(0), &angles, 2), rotate(&part(1), &angles, 2), part(2)];
+        weighted_sum(&got, &weights).backward();
+        weighted_sum(&want, &weights).backward();
         assert_eq!((got[0].kind(), input.grad().kind()), (kind, kind));
         // float32 results are rounded once, so an error is at most one rounding unit.
         let mut pairs: Vec<_> = got.iter().zip(&want).collect();

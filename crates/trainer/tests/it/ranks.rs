@@ -28,14 +28,14 @@ pub struct MaskedLmTask<'a> {
 }
 
 /// Returns rows of 4 to 10 token ids.
-fn rows(count: usize) -> Vec<Vec<i64>> {
+fn random_rows(count: usize) -> Vec<Vec<i64>> {
     let mut rng = trainer::rng_for(5, "rows", 0);
     (0..count).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect()
 }
 
 impl<'a> MaskedLmTask<'a> {
     pub fn new(model: &'a Model) -> Self {
-        let rows = rows(30);
+        let rows = random_rows(30);
         let lengths = rows.iter().map(Vec::len).collect();
         Self { model, rows, lengths, stream: None }
     }
@@ -470,7 +470,7 @@ fn resumes_after_random_kills(size: usize) {
         let folder = tempfile::tempdir().unwrap();
         let shards = folder.path().join("shards");
         std::fs::create_dir(&shards).unwrap();
-        for (number, rows) in rows(33).chunks(20).enumerate() {
+        for (number, rows) in random_rows(33).chunks(20).enumerate() {
             let line = |row: &Vec<i64>| serde_json::to_string(row).unwrap() + "\n";
             let text: String = rows.iter().map(line).collect();
             std::fs::write(shards.join(format!("{number}.jsonl")), text).unwrap();
