@@ -79,7 +79,7 @@ pub fn cached_step<T, E: From<Error>>(
         cached.push(Some(embeddings));
     }
     let cached = match &group {
-        Some(group) => group.gather_parts(cached, device).map_err(Error::from)?,
+        Some(group) => group.all_gather_parts(cached, device).map_err(Error::from)?,
         None => cached.into_iter().flatten().collect(),
     };
     let leaves = concatenate(&cached)?;

@@ -343,7 +343,7 @@ impl ProcessGroup {
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank passes
     /// fewer rows than this rank.
-    pub fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+    pub fn all_gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
         let mut encoded = Vec::new();
         for row in rows.iter().skip(self.rank).step_by(self.size) {
             encoded.extend((row.len() as u64).to_le_bytes());
@@ -393,7 +393,7 @@ impl ProcessGroup {
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] for a dtype other than
     /// float32, bfloat16, float16 and float64.
-    pub fn gather_parts(
+    pub fn all_gather_parts(
         &self,
         parts: Vec<Option<Vec<Tensor>>>,
         device: Device,

@@ -56,7 +56,7 @@ pub struct FlashConfig {
     /// The dimension of a head.
     pub head_dim: i64,
     /// Whether attention windows are tested as well.
-    pub windows: bool,
+    pub test_windows: bool,
 }
 
 /// Tests [`flash_attention`], and returns the reason if this function is unavailable or inaccurate.
@@ -70,12 +70,12 @@ pub struct FlashConfig {
 /// use torch_ext::{FlashConfig, flash_attention_error};
 ///
 /// let (device, kind) = (Device::Cpu, Kind::BFloat16);
-/// let config = FlashConfig { device, kind, head_dim: 64, windows: false };
+/// let config = FlashConfig { device, kind, head_dim: 64, test_windows: false };
 /// assert!(flash_attention_error(config).is_some_and(|error| error.contains("CUDA device")));
 /// ```
 pub fn flash_attention_error(config: FlashConfig) -> Option<String> {
     static RESULTS: Mutex<Vec<(FlashConfig, Option<String>)>> = Mutex::new(Vec::new());
-    let FlashConfig { device, kind, head_dim, windows } = config;
+    let FlashConfig { device, kind, head_dim, test_windows } = config;
     if !matches!(device, Device::Cuda(_)) || !matches!(kind, Kind::Half | Kind::BFloat16) {
         return Some(format!(
             "expected half precision on a CUDA device, got {kind:?} on {device:?}"
@@ -85,7 +85,7 @@ pub fn flash_attention_error(config: FlashConfig) -> Option<String> {
     if let Some((_, error)) = results.iter().find(|(tested, _)| *tested == config) {
         return error.clone();
     }
-    let windows_to_test = if windows { vec![None, Some(8)] } else { vec![None] };
+    let windows_to_test = if test_windows { vec![None, Some(8)] } else { vec![None] };
     let error = windows_to_test.into_iter().find_map(|window| {
         let measure = || max_error(device, kind, head_dim, window);
         match tch::with_grad(|| crate::without_autocast(measure)).and_then(|result| result) {

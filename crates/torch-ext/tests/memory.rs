@@ -71,7 +71,7 @@ fn run_test(name: &str) -> String {
 }
 
 /// Returns the values that a program printed after `grew by`.
-fn growth(text: &str) -> Vec<f64> {
+fn printed_mib(text: &str) -> Vec<f64> {
     let line = text.lines().find_map(|line| Some(line.split_once("grew by ")?.1)).unwrap();
     line.split(" of ").map(|number| number.trim().parse().unwrap()).collect()
 }
@@ -79,7 +79,7 @@ fn growth(text: &str) -> Vec<f64> {
 #[test]
 fn memory_is_limited_by_the_largest_batch() {
     let text = run_test("allocate_in_steps");
-    let growth = growth(&text);
+    let growth = printed_mib(&text);
     assert!(growth[0] < 1.15 * growth[1] + 8.0, "{text}");
 }
 
@@ -87,5 +87,5 @@ fn memory_is_limited_by_the_largest_batch() {
 fn kernels_of_unused_shapes_are_evicted() {
     let text = run_test("multiply_many_shapes");
     // On a processor with AMX, memory grew by 29 MiB, and by 321 MiB with caches of 1,024 kernels.
-    assert!(growth(&text)[0] < 100.0, "{text}");
+    assert!(printed_mib(&text)[0] < 100.0, "{text}");
 }

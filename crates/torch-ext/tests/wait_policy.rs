@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // test helpers
 use std::process::{Command, Output};
 
-/// Program that other tests start with [`start`].
+/// Program that other tests start with [`run_program`].
 #[test]
 #[ignore = "started by another test"]
 fn program() {
@@ -21,7 +21,7 @@ const SETTINGS: [(&str, &str); 3] = [
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0"),
 ];
 
-fn start(set: &[(&str, &str)]) -> (u32, Output) {
+fn run_program(set: &[(&str, &str)]) -> (u32, Output) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "program", "--ignored", "--nocapture"]);
     for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"].into_iter().chain(SETTINGS.map(|one| one.0)) {
@@ -47,7 +47,7 @@ fn libgomp_policies(output: &Output) -> Vec<String> {
 
 #[test]
 fn a_program_restarts_once_and_libgomp_waits_passively() {
-    let (pid, output) = start(&[]);
+    let (pid, output) = run_program(&[]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     assert!(text.contains(&format!("pid {pid} sum 3 policy passive")), "{text}");
@@ -64,7 +64,7 @@ fn settings_of_the_user_do_not_change() {
     for (set, policy) in
         [(("OMP_WAIT_POLICY", "active"), "active"), (("GOMP_SPINCOUNT", "7"), "unset")]
     {
-        let (pid, output) = start(&[&[set][..], &SETTINGS].concat());
+        let (pid, output) = run_program(&[&[set][..], &SETTINGS].concat());
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(&format!("pid {pid} sum 3 policy {policy}")), "{set:?}: {text}");
         assert!(libgomp_policies(&output).len() < 2, "{set:?}: restarted");

@@ -82,8 +82,8 @@ pub(crate) struct Packing {
 /// `None` if it does.
 pub(crate) fn flash_error(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let head_dim = config.hidden_size / config.num_attention_heads.max(1);
-    let windows = matches!(config.architecture, Architecture::ModernBert(_));
-    torch_ext::flash_attention_error(FlashConfig { device, kind, head_dim, windows })
+    let test_windows = matches!(config.architecture, Architecture::ModernBert(_));
+    torch_ext::flash_attention_error(FlashConfig { device, kind, head_dim, test_windows })
 }
 
 /// Offsets and maximum length of rows for [`torch_ext::flash_attention`].

@@ -216,7 +216,7 @@ impl TextPassages {
             rows.push(ids);
         }
         if let Some(group) = group {
-            rows = group.gather_rows(&rows)?;
+            rows = group.all_gather_rows(&rows)?;
         }
         self.encoded_documents.extend(positions.into_iter().zip(rows));
         Ok(())

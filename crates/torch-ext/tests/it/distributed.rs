@@ -12,7 +12,7 @@ fn free_port() -> u16 {
 }
 
 /// Starts the ignored test `name` of this file in two processes, one per rank.
-fn start(name: &str) -> Vec<Child> {
+fn start_ranks(name: &str) -> Vec<Child> {
     let port = free_port().to_string();
     let rank = |rank: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -76,10 +76,10 @@ fn exchange() {
         if index % 2 == group.rank() { row.clone() } else { vec![3] }
     };
     let local_rows: Vec<_> = rows.iter().enumerate().map(local_row).collect();
-    assert_eq!(group.gather_rows(&local_rows).unwrap(), rows);
+    assert_eq!(group.all_gather_rows(&local_rows).unwrap(), rows);
     // Rank 1 must provide row 1, but passes only row 0.
     let too_few = local_rows.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
-    assert_eq!(group.gather_rows(too_few).is_err(), group.rank() == 0);
+    assert_eq!(group.all_gather_rows(too_few).is_err(), group.rank() == 0);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn leave_early() {
 }
 
 fn expect_success(name: &str) {
-    for (rank, child) in start(name).into_iter().enumerate() {
+    for (rank, child) in start_ranks(name).into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
