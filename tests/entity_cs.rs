@@ -80,9 +80,9 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     succeed(run("broken"));
     let files = ["model/model.safetensors", "pretrain/selection.json", "pretrain/metrics.jsonl"];
     assert_equal_files([&trial("whole"), &trial("broken")], &files);
-    let best: serde_json::Value =
+    let selection: serde_json::Value =
         experiment::read_json(trial("whole").join("pretrain/selection.json")).unwrap();
-    let scores = best["scores"].as_array().unwrap();
+    let scores = selection["scores"].as_array().unwrap();
     let total_loss = |scores: &serde_json::Value| {
         let scores = scores.as_object().unwrap();
         assert_eq!(scores.keys().collect::<Vec<_>>(), ["de", "en", "zh"]);
@@ -91,7 +91,7 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let total_losses: Vec<f64> = scores.iter().map(total_loss).collect();
     assert!(total_losses.len() >= 2, "{total_losses:?}");
     let min_loss = total_losses.iter().copied().fold(f64::INFINITY, f64::min);
-    let evaluation = usize::try_from(best["evaluation"].as_u64().unwrap()).unwrap();
+    let evaluation = usize::try_from(selection["evaluation"].as_u64().unwrap()).unwrap();
     assert_eq!(total_losses[evaluation], min_loss, "{total_losses:?}");
 }
 

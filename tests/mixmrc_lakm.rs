@@ -228,9 +228,9 @@ fn copy_as_french(questions: &Path, folder: &Path) -> PathBuf {
         if !name.contains("-context-") {
             continue;
         }
-        let split_name = name.strip_prefix("test-context-").map(|name| name.split_at(2));
+        let name_parts = name.strip_prefix("test-context-").map(|name| name.split_at(2));
         let is_cross_lingual =
-            split_name.is_some_and(|(context, rest)| !rest.contains(&format!("-{context}.")));
+            name_parts.is_some_and(|(context, rest)| !rest.contains(&format!("-{context}.")));
         if !is_cross_lingual {
             std::fs::copy(&path, french.join(name)).unwrap();
         }

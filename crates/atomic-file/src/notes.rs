@@ -41,7 +41,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Returns `text` with line ends and tabs in a form that is safe to print on a terminal.
+/// Returns `text` in a form that is safe to print on a terminal. Line ends and tabs are unchanged.
 ///
 /// Other control characters are escaped as in JSON, so that JSON stays valid.
 ///

@@ -17,7 +17,8 @@ pub(crate) const BOTTLENECK: &str = "bottleneck";
 pub(crate) const ADAPTER_DIR: &str = "adapter";
 
 /// The section `[model.adapters]`: adapters that are added to the base model and trained together
-/// with its heads, while the encoder is frozen. See [`Trial::start`](crate::Trial::start) and
+/// with its heads, while the encoder is frozen. See
+/// [`Trial::load_model`](crate::Trial::load_model) and
 /// [`Trial::save`](crate::Trial::save).
 ///
 /// ```

@@ -155,7 +155,7 @@ impl RunConfig {
     /// use experiment::RunConfig;
     ///
     /// let run = RunConfig { arms: Some(vec!["base".into()]), ..RunConfig::default() };
-    /// assert_eq!(run.selected(), ["base"]);
+    /// assert_eq!(run.selected_arms(), ["base"]);
     /// ```
     pub fn selected_arms(&self) -> &[String] {
         self.arms.as_deref().unwrap_or_default()

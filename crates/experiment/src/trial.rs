@@ -203,7 +203,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(pretrained)
     }
 
-    /// Saves a model that [`start`](Self::start) returned. The files are those of
+    /// Saves a model that [`Self::load_model`] returned. The files are those of
     /// [`Pretrained::save`]: the LoRA is merged into the weights, and the bottleneck is saved to
     /// `adapters/`. The recipe's LoRA, or its bottleneck if there is no LoRA, is also saved to the
     /// folder `adapter` next to the model; see

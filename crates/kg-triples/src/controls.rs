@@ -43,7 +43,7 @@ impl KnowledgeGraph {
     /// }
     /// let graph = builder.build();
     /// let facts = |control| -> Result<Vec<String>, kg_triples::Error> {
-    ///     let control = graph.control(control, 1)?;
+    ///     let control = graph.control_graph(control, 1)?;
     ///     let facts = control.triples();
     ///     Ok(facts.map(|fact| format!("{} {}", fact.head, fact.tail)).collect())
     /// };

@@ -59,7 +59,7 @@ pub struct Args {
     formats: Vec<ReportFormat>,
     #[arg(long = "beside", hide = true, value_parser = |_: &str| Err::<(), _>("use --formats"))]
     _beside: Option<()>,
-    /// Title of the report [default: the languages of questions and texts]
+    /// Title of the report [default: with the languages if there is one language pair]
     #[arg(long)]
     title: Option<String>,
     /// Maximum number of questions in the report; incorrectly answered questions take precedence

@@ -25,7 +25,7 @@ use crate::{Encoder, Error, Result, batch, inference};
 /// let rows = vec![(vec![0, 11, 12, 2, 2, 13, 2], 0), (vec![0, 14, 2, 2, 15, 2], 2)];
 /// let mut task = SequenceClassificationTask::new(&model, rows)?;
 /// let rng = trainer::rng_for(0, "xnli", 0);
-/// let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
+/// let mut step = Step { batch: &[0, 1], batch_index: 0, batch_count: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 3f64.ln()).abs() < 1.0);
 /// assert!(best_classes(&model, &[&[0, 11, 2, 2, 13, 2]], 32)?[0] < 3);

@@ -178,7 +178,7 @@ impl PairData {
 /// let config = TextPairConfig::default();
 /// let mut task = TextPairTask::new(&model, &tokenizer, PairKind::Ep, &pairs, &config)?;
 /// let rng = trainer::rng_for(0, "ep", 0);
-/// let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
+/// let mut step = Step { batch: &[0, 1], batch_index: 0, batch_count: 1, micro_batch: None, rng };
 /// assert_eq!(task.losses(&mut step)?.parts[0].0, "ep");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```

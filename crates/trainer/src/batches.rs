@@ -11,7 +11,7 @@ use crate::rng_for;
 /// let lengths = [5, 9, 4, 8, 7];
 /// let batches = Batches::new(&lengths, 2, 1, 42);
 /// let epoch = batches.epoch(0);
-/// assert_eq!((batches.per_epoch(), epoch.len()), (3, 3));
+/// assert_eq!((batches.batches_per_epoch(), epoch.len()), (3, 3));
 /// let tokens: u64 = epoch.iter().map(|batch| batches.tokens(batch)).sum();
 /// assert_eq!(tokens, 33);
 /// ```

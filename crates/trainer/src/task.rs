@@ -7,7 +7,7 @@ use crate::{BatchStream, ExampleRecord, Fingerprint, SkippedData};
 
 /// The total loss of a batch, and its named parts for the log.
 pub struct StepLosses {
-    /// Total loss, `[]`, with a graph unless `accumulated`.
+    /// Total loss, `[]`, with a graph unless `is_accumulated`.
     pub total: Tensor,
     /// Named parts, each `[]`, in logging order. Their names in the metrics are `loss/<name>` or,
     /// for several tasks, `loss/<task>/<name>`; see [`Tasks`](crate::Tasks).

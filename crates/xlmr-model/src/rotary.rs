@@ -27,10 +27,9 @@ impl Rotation {
         // precision would change the angles of large positions.
         let options = (Kind::Float, positions.device());
         let dimensions = Tensor::f_arange_start_step(0, head_size, 2, options)?;
-        let inverse_frequencies =
-            Tensor::f_pow_scalar(theta, &dimensions.f_div_scalar(head_size)?)?;
+        let theta_powers = Tensor::f_pow_scalar(theta, &dimensions.f_div_scalar(head_size)?)?;
         let angles = positions.f_to_kind(Kind::Float)?.f_view([-1, 1])?;
-        let angles = angles.f_mul(&inverse_frequencies.f_reciprocal()?)?;
+        let angles = angles.f_mul(&theta_powers.f_reciprocal()?)?;
         Ok(Self { cos: angles.f_cos()?.f_to_kind(kind)?, sin: angles.f_sin()?.f_to_kind(kind)? })
     }
 

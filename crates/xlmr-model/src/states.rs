@@ -14,7 +14,7 @@ use crate::batch::Batch;
 pub struct States {
     /// `[B, L, H]`, or `[N, H]` if the batch is packed.
     pub(crate) hidden: Tensor,
-    /// Dtype of the tensor that [`States::padded`] returns.
+    /// Dtype of the tensor that [`States::to_padded`] returns.
     pub(crate) output_kind: Kind,
     pub(crate) batch: Rc<Batch>,
     pub(crate) train: bool,

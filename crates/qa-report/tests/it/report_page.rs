@@ -123,8 +123,8 @@ fn answers_have_the_direction_of_their_context() {
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
     let rows = [("years", "كم؟", context, "18–20")];
     let page = write_page(folder.path(), &rows, &[json!({ "years": "18–20" })]);
-    // The expression returns whether 18 is left of 20 in the context, the gold answer and the run's
-    // answer.
+    // The expression returns three values: whether 18 is left of 20 in the context, in the gold
+    // answer, and in the run's answer.
     let order_script = "[...document.querySelectorAll('.context mark,td.answer bdi')].map((one)=>{\
                  const text=one.firstChild,left=(from,to)=>{const range=document.createRange();\
                  range.setStart(text,from);range.setEnd(text,to);\

@@ -48,7 +48,7 @@ const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 /// let mut task =
 ///     EntityCompletionTask::new(&model, &[sequence], &EntityCompletionConfig::default())?;
 /// let rng = trainer::rng_for(0, "inject", 0);
-/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "entity_completion");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())

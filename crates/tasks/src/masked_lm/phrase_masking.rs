@@ -48,7 +48,7 @@ use crate::{Encoder, Error, Result};
 /// let config = PhraseTaskConfig::default();
 /// let mut task = PhraseMaskingTask::new(&model, specials, vec![passage], &config)?;
 /// let rng = trainer::rng_for(0, "lakm", 0);
-/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "mlm");
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())

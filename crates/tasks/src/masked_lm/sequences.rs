@@ -40,7 +40,7 @@ pub struct SelectedSequences {
 /// let files = SequenceFiles::open(&[path], &ShuffleConfig::default())?;
 /// let en = Language::new("en")?;
 /// let (_, report) = files.select(&[SequenceKind::Monolingual], &[en])?;
-/// assert_eq!((report.sequences(), report.tokens), (1, 4));
+/// assert_eq!((report.sequence_count(), report.tokens), (1, 4));
 /// assert!(files.select(&[SequenceKind::Mixed], &[en]).is_err()); // no mixed sequences
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```

@@ -87,7 +87,7 @@ pub struct QaData<'a> {
 ///
 /// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
-/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;
 /// assert_eq!(losses.parts[0].0, "span");
 /// losses.total.backward();

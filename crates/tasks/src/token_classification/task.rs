@@ -37,7 +37,7 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 /// };
 /// let mut task = TokenClassificationTask::new(&model, &[input])?;
 /// let rng = trainer::rng_for(0, "ner", 0);
-/// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
+/// let mut step = Step { batch: &[0], batch_index: 0, batch_count: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;
 /// assert!((losses.total.double_value(&[]) - 5f64.ln()).abs() < 1.0);
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())

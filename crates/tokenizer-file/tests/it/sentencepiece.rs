@@ -12,8 +12,8 @@ use crate::folder::folder_of;
 
 const MODEL: &str = "sentencepiece.bpe.model";
 
-/// `pieces { piece: "[X]" score: 0 type: … }` of types 4 and 3, as in the golden script. Appending
-/// bytes to a protobuf message adds fields.
+/// The pieces `[U]` (type 4) and `[C]` (type 3), both with score 0, as in the golden script.
+/// Appending bytes to a protobuf message adds fields.
 const APPENDED_PIECES: &[u8] =
     b"\x0a\x0c\x0a\x03[U]\x15\0\0\0\0\x18\x04\x0a\x0c\x0a\x03[C]\x15\0\0\0\0\x18\x03";
 

@@ -10,12 +10,12 @@ use crate::{Error, Result};
 ///
 /// ```
 /// use ndarray::array;
-/// use transfer_eval::retrieval::augment;
+/// use transfer_eval::retrieval::add_question_vectors;
 ///
 /// let passages = array![[1.0, 0.0], [0.0, 2.0]];
 /// let questions = array![[1.0, 1.0], [0.0, 2.0]];
 /// let questions = questions.outer_iter().map(|question| (0, question));
-/// assert_eq!(augment(passages.view(), questions, 0.5)?, array![[1.0, 1.5], [0.0, 1.0]]);
+/// assert_eq!(add_question_vectors(passages.view(), questions, 0.5)?, array![[1.0, 1.5], [0.0, 1.0]]);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
 ///

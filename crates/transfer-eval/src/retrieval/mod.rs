@@ -1,6 +1,6 @@
 //! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks and scores.
 //!
-//! [`map`] fits linear maps between the vectors of two languages, and [`augment`] adds question
+//! [`map`] fits linear maps between the vectors of two languages, and [`add_question_vectors`] adds question
 //! vectors to passage vectors.
 mod augment;
 mod list;

@@ -50,14 +50,14 @@ pub struct Neighbour {
 ///
 /// ```
 /// use ndarray::array;
-/// use transfer_eval::retrieval::map::nearest;
+/// use transfer_eval::retrieval::map::nearest_neighbours;
 ///
 /// let queries = array![[1.0, 0.0]];
 /// let candidates = array![[0.0, 1.0], [0.6, 0.8], [0.8, 0.6]];
-/// let found = nearest(queries.view(), candidates.view(), 2, None)?;
+/// let found = nearest_neighbours(queries.view(), candidates.view(), 2, None)?;
 /// assert_eq!((found[0][0].index, found[0][1].index), (2, 1));
 /// // The third candidate is near to all vectors (high mean similarity).
-/// let found = nearest(queries.view(), candidates.view(), 1, Some(&[0.0, 0.1, 0.9]))?;
+/// let found = nearest_neighbours(queries.view(), candidates.view(), 1, Some(&[0.0, 0.1, 0.9]))?;
 /// assert_eq!(found[0][0].index, 1);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
@@ -72,11 +72,11 @@ pub fn nearest_neighbours(
 }
 
 /// Returns the mean cosine of each query and its `count` nearest candidates. This is r of CSLS,
-/// which uses a `count` of 10. The arguments have the shapes documented for [`nearest`]. The mean
+/// which uses a `count` of 10. The arguments have the shapes documented for [`nearest_neighbours`]. The mean
 /// is 0 if there are no candidates.
 ///
 /// # Errors
-/// As [`nearest`].
+/// As [`nearest_neighbours`].
 pub fn mean_similarity(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,
