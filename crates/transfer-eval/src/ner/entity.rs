@@ -35,12 +35,12 @@ pub enum Scheme {
 /// an error.
 ///
 /// ```
-/// use transfer_eval::ner::{Entity, Scheme, entities};
+/// use transfer_eval::ner::{Entity, Scheme, find_entities};
 ///
 /// let tags = ["I-PER", "I-PER", "O", "B-LOC"];
-/// let lenient = entities(&tags, Scheme::Lenient);
+/// let lenient = find_entities(&tags, Scheme::Lenient);
 /// assert!(lenient.contains(&Entity { kind: "PER", start: 0, end: 1 }));
-/// assert_eq!(entities(&tags, Scheme::StrictIob2).len(), 1);
+/// assert_eq!(find_entities(&tags, Scheme::StrictIob2).len(), 1);
 /// ```
 pub fn find_entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_>> {
     let mut set = BTreeSet::new();
