@@ -27,7 +27,7 @@ pub struct QuestionSource {
     pub squad_rules: bool,
 }
 
-/// The question files of a folder's prediction files, by name of the prediction file. They are
+/// Maps the name of each prediction file of a folder to the question file that it answers. They are
 /// stored in `questions.json`, which `mlqa-eval report` reads.
 ///
 /// ```

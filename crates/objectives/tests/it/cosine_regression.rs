@@ -18,7 +18,7 @@ fn naive_loss(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -
 }
 
 #[test]
-fn equals_the_loops_and_gradients_equal_central_differences() {
+fn loss_equals_loops_and_gradients_equal_central_differences() {
     let (first, second) = (sines(5, 7, 0.731, 3.0), sines(5, 7, 1.137, 0.2));
     let similarities = [1.0, 0.0, 0.35, -0.5, 0.8];
     let naive = naive_loss(&first, &second, &similarities);

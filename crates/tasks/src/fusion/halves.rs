@@ -54,7 +54,7 @@ impl<'w> Half<'w> {
             ends,
             &start_labels,
             &end_labels,
-            Some(&self.batch.answerable),
+            Some(&self.batch.answer_mask),
             config,
         )?))
     }

@@ -223,7 +223,7 @@ impl<'a> QaTask<'a> {
         // Labels stay on the CPU, where they are checked without waiting for a GPU.
         let starts = position_labels(&windows, |window| window.start_position)?;
         let ends = position_labels(&windows, |window| window.end_position)?;
-        let (mask, config) = (Some(&batch.answerable), &self.config.span_loss);
+        let (mask, config) = (Some(&batch.answer_mask), &self.config.span_loss);
         let Some(normalization) = self.config.negatives.normalization() else {
             return Ok(span(&start_logits, &end_logits, &starts, &ends, mask, config)?);
         };

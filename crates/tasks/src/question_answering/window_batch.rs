@@ -13,7 +13,7 @@ pub(crate) struct WindowBatch {
     /// Token ids, mask and, if the model has segments, segment ids: `[B, L]` each.
     pub(crate) inputs: Inputs,
     /// `[B, L]` bool: positions where an answer may start or end; false for padding.
-    pub(crate) answerable: Tensor,
+    pub(crate) answer_mask: Tensor,
     /// `[B, L]` float: 1 for the first token, the tokens of the question and the separators after
     /// the question except the last one; otherwise 0.
     pub(crate) question: Tensor,
@@ -67,13 +67,13 @@ impl WindowBatch {
             let segment_ids: Vec<&[u32]> = segment_ids.iter().map(Vec::as_slice).collect();
             inputs = inputs.with_token_type_ids(&segment_ids)?;
         }
-        let answerable = position_mask(windows, |window, position| {
+        let answer_mask = position_mask(windows, |window, position| {
             let no_answer = position == 0 && window.start_position == Some(0);
             let context = window.context_start..window.context_end;
             !context_only || no_answer || context.contains(&position)
         })?;
         let question = position_mask(windows, |window, k| k + 1 < window.context_start)?;
-        Ok(Self { inputs, answerable, question: question.f_to_kind(Kind::Float)? })
+        Ok(Self { inputs, answer_mask, question: question.f_to_kind(Kind::Float)? })
     }
 }
 

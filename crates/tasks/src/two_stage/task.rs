@@ -95,7 +95,7 @@ struct Outputs<'a> {
     /// Logits of the end, `[B, L]`.
     end_logits: Tensor,
     /// `[B, L]` bool on the CPU: positions that are included in the softmax.
-    answerable: Tensor,
+    answer_mask: Tensor,
     /// `[B]` i64 on the CPU: the gold span's first token.
     gold_starts: Tensor,
     /// `[B]` i64 on the CPU: the gold span's last token.
@@ -185,13 +185,13 @@ impl<'a> BoundaryTask<'a> {
         let hidden = self.model.encode(&batch.inputs, true)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         let (gold_starts, gold_ends) = gold_positions(windows)?;
-        let answerable = batch.answerable;
+        let answer_mask = batch.answer_mask;
         Ok(Outputs {
             windows,
             hidden,
             start_logits,
             end_logits,
-            answerable,
+            answer_mask,
             gold_starts,
             gold_ends,
         })
@@ -219,7 +219,7 @@ impl<'a> BoundaryTask<'a> {
             &batch.end_logits,
             &select_rows(&candidates.starts)?,
             &select_rows(&candidates.ends)?,
-            Some(&batch.answerable),
+            Some(&batch.answer_mask),
         )?;
         let (valid, gold) = (select_rows(&candidates.valid)?, select_rows(&candidates.gold_index)?);
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
@@ -230,7 +230,7 @@ impl<'a> BoundaryTask<'a> {
         let (reduction, out_of_window) = (SpanReduction::Sum, OutOfWindow::Reject);
         let config = SpanConfig { reduction, out_of_window };
         let (starts, ends) = (&batch.gold_starts, &batch.gold_ends);
-        let mask = Some(&batch.answerable);
+        let mask = Some(&batch.answer_mask);
         Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)
     }
 
