@@ -108,8 +108,8 @@ fn measure(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Opti
                 times.push(elapsed.as_secs_f64() / count as f64);
                 elapsed
             };
-            // The first run is not measured, because a unit creates its inputs in it, and because
-            // criterion has no warm-up in short runs.
+            // The first run is not measured, because the step `Case::unit` may create its inputs
+            // in its first run, and because criterion has no warm-up in short runs.
             if !is_warm {
                 is_warm = true;
                 run(1);

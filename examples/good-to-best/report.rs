@@ -16,7 +16,7 @@ use crate::recipe::Recipe;
 pub struct Trained {
     /// Counts of the candidates used in training.
     pub candidates: Option<CandidateReport>,
-    /// The weight of each candidate slot, if learned.
+    /// The weight of each position in a question's list of candidates, if learned.
     pub weights: Option<Vec<f64>>,
 }
 

@@ -33,6 +33,7 @@ struct TaskSummary<'a> {
     #[serde(flatten)]
     scores: &'a BTreeMap<String, BTreeMap<String, MeanInterval>>,
     best_seed: u64,
+    /// The selected epoch of each seed, if an epoch was selected.
     epochs: Vec<usize>,
     /// Mean time over seeds in seconds.
     seconds: f64,

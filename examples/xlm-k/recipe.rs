@@ -64,7 +64,7 @@ pub struct Arm {
     pub queue_size: Option<i64>,
     /// Replaces `losses.contrast_within`.
     pub contrast_within: Option<ContrastWithin>,
-    /// Replaces `losses.norm_by_language`.
+    /// Replaces `losses.norm_by_language`: batch-norm statistics per language.
     pub norm_by_language: Option<bool>,
 }
 

@@ -18,9 +18,9 @@ pub const DEMO_BUILD: [&str; 3] = ["--no-default-features", "--features", "kg-tr
 
 /// Builds the programs of `examples/` selected by `examples` and the programs that prepare data. A
 /// single build avoids building shared crates twice.
-pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
+pub fn build(root: &Path, cargo_options: &[&str], examples: &[&str]) -> Result<()> {
     let mut build = cargo(root);
-    build.arg("build").args(profile).args(["-p", "examples"]).args(examples);
+    build.arg("build").args(cargo_options).args(["-p", "examples"]).args(examples);
     for program in DATA_PROGRAMS {
         build.args(["-p", program, "--bin", program]);
     }

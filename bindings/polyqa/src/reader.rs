@@ -10,7 +10,7 @@ use torch_ext::{DeviceChoice, resolve_device};
 
 use crate::arguments::{self, py_error, to_count, value_error};
 
-/// Number of questions with contexts that are evaluated together.
+/// Number of questions with contexts that are answered together, between two checks for signals.
 const QUESTIONS_PER_BATCH: usize = 256;
 
 /// Interval between checks for signals. Each check waits for the interpreter's lock.

@@ -24,7 +24,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     const EXAMPLES: &'static str;
 
     /// The key that `--model DIR` sets. A key that ends in `.*` denotes a section with one folder
-    /// per name, which `--model [NAME=]DIR` replaces.
+    /// per name. The arguments `--model [NAME=]DIR` together replace the whole section.
     const MODEL: &'static str = "model.path";
 
     /// Keys or sections that only the evaluation uses, such as `evaluation` and `data.evaluation`;

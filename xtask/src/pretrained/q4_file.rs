@@ -181,7 +181,8 @@ pub mod tests {
         }
         file.extend(1e-12_f32.to_le_bytes());
         file.extend(int(BLOCK));
-        // Two vocabulary entries with the text "ab", and a table of three bytes.
+        // A vocabulary of two pieces whose text block is "ab", and a normaliser whose table has
+        // three bytes.
         for value in [2, 0, 2, 1, 3] {
             file.extend(int(value));
         }

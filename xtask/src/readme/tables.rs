@@ -233,14 +233,16 @@ mod tests {
         assert_eq!(combined[0].items, [12.0, 15.0, 18.0, 27.0]);
         assert_eq!(combined[0].value, 18.0);
         assert!(create_table(&combined).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
-        let seed = |value: f64, items: &[f64]| {
+        let run_of_seed = |value: f64, items: &[f64]| {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
         };
-        let seeds = combine_seeds(&[seed(10.0, &[0.0, 1.0]), seed(14.0, &[1.0, 1.0])]).unwrap();
+        let seeds =
+            combine_seeds(&[run_of_seed(10.0, &[0.0, 1.0]), run_of_seed(14.0, &[1.0, 1.0])])
+                .unwrap();
         assert_eq!((seeds[0].value, seeds[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
         assert_eq!(seeds[0].items, [0.5, 1.0]);
-        assert!(combine_seeds(&[seed(10.0, &[0.0]), seed(14.0, &[])]).is_err());
+        assert!(combine_seeds(&[run_of_seed(10.0, &[0.0]), run_of_seed(14.0, &[])]).is_err());
         let error = pool_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
         assert_eq!(pool_items(&runs[..1]).unwrap(), runs[0]);

@@ -130,6 +130,7 @@ fn parse_rows(line: &[u8]) -> Option<Rows> {
     };
     let mut labels_by_code = BTreeMap::new();
     for (code, label) in to_object(object.get("labels"))? {
+        let code = code.to_ascii_lowercase();
         if !["en", "de", "zh", "zh-hans"].contains(&code.as_str()) {
             continue;
         }
@@ -142,7 +143,8 @@ fn parse_rows(line: &[u8]) -> Option<Rows> {
         let Some(value) = value else { continue };
         let text: String = value.split_whitespace().collect::<Vec<_>>().join(" ");
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
-        if language.as_deref() == Some(&code) && !text.is_empty() {
+        let has_code = language.is_some_and(|language| language.eq_ignore_ascii_case(&code));
+        if has_code && !text.is_empty() {
             labels_by_code.insert(code, text);
         }
     }

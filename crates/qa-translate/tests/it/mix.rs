@@ -77,7 +77,7 @@ fn duplicate_languages_and_misplaced_answers_are_rejected() {
 #[test]
 fn misplaced_answers_are_reported_with_their_file() {
     let folder = tempfile::tempdir().unwrap();
-    // `mix` does not check question 7, because the source lacks it.
+    // The source lacks question 7, so only `MixedQuestions::read` checks it, not `mix`.
     let mut misplaced = translated(DE, &[1, 7], &[]).dataset;
     misplaced.questions[1].answers[0].answer_start += 1;
     let path = folder.path().join("train-context-de-question-de.json");

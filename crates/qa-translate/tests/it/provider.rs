@@ -105,7 +105,7 @@ fn an_incomplete_last_line_is_removed_and_other_invalid_lines_are_errors() {
     fs::write(&path, [entry("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
     open_cache(&path).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), entry("de", "a", "A"));
-    // Lines that the cache did not write are never removed.
+    // A last line is removed only if it may be the start of a line of the cache.
     for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
         let is_incomplete = "{\"from\":".starts_with(other);
         fs::write(&path, entry("de", "a", "A") + other).unwrap();
