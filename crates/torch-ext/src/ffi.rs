@@ -112,7 +112,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn polyqa_reset_peak_device_bytes(
         device: usize,
-        bytes: *mut i64,
+        current_bytes: *mut i64,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_upload(

@@ -255,8 +255,8 @@ impl<'s, 't> TaskState<'s, 't> {
         Some(self.micro_batch.map_or(rank_size, |size| size.min(rank_size)))
     }
 
-    /// Returns the record of a batch for `not-finite.json`. For streams, the record has examples
-    /// only if the batch is the task's last batch.
+    /// Returns the record of a batch for `not-finite.json`. For streams, the record has the
+    /// contents of examples only if the batch is the task's last batch in this step.
     pub(crate) fn record(&self, origin: &BatchOrigin, is_last: bool) -> BatchRecord {
         let has_examples = is_last || matches!(self.order, Order::Indexed(..));
         let example = |&index: &usize| IndexedExample {

@@ -86,7 +86,8 @@ pub struct PairConfig {
     /// Words of the object that are removed from the sentences of [`PairKind::Ts`].
     pub remove_object: RemoveObject,
     /// Fraction of held-out entities, from 0 to below 1, selected by id. A held-out entity is not
-    /// the [`entity`](TextPair::entity) of a training pair, but may be the subject of a query.
+    /// the [`entity`](TextPair::entity) of a training pair, but the query text of a training pair
+    /// may be about it.
     pub hold_out: f64,
     /// Seed of the held-out set and all draws.
     pub seed: u64,

@@ -73,7 +73,8 @@ pub fn write_tensors<'a>(
     let io_error = |error: io::Error| Error::io(path, error);
     let header = encode_header(&pending, metadata).map_err(io_error)?;
     // The writer of the safetensors library is not used, because it names its temporary files
-    // differently from [`AtomicFile`], so they would remain if the process is killed.
+    // differently from [`AtomicFile`], so the files of a killed process would not be recognised and
+    // removed later.
     let mut file = AtomicFile::create(path).map_err(io_error)?;
     file.write_all(&header).map_err(io_error)?;
     for (name, entry) in &pending {

@@ -59,7 +59,7 @@ fn train(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
     train_task(folder, interrupt_after, &weight, &mut shrink_task(&weight))
 }
 
-fn train_queued(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
+fn train_queue_task(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
     let (weight, queue) = (weight(), Tensor::from(0.0));
     let mut task = QueueTask { weight: weight.shallow_clone(), queue };
     train_task(folder, interrupt_after, &weight, &mut task)
@@ -210,7 +210,7 @@ fn another_task_or_configuration_is_not_reported_as_damage() {
 }
 
 #[test]
-fn permanently_stored_parameters_are_equal_after_an_interruption() {
+fn stored_models_are_equal_after_an_interruption() {
     let _lock = lock_rng();
     let train = |folder: &Path, interrupt_after| {
         let weight = weight();
@@ -240,7 +240,7 @@ fn permanently_stored_parameters_are_equal_after_an_interruption() {
 fn one_changed_bit_is_an_error_that_names_the_file() {
     let _lock = lock_rng();
     for file in ["parameters.safetensors", "optimizer.safetensors", "task.safetensors"] {
-        let (_, error) = error_of(train_queued, |root| {
+        let (_, error) = error_of(train_queue_task, |root| {
             let path = root.join("step-00000004").join(file);
             let mut bytes = fs::read(&path).unwrap();
             // The last byte belongs to the values, not to the header.
