@@ -63,7 +63,7 @@ pub struct Arm {
     pub title: Option<String>,
     /// Weights of the candidates.
     pub weighting: Option<HardLearningWeighting>,
-    /// α of Eq. 9.
+    /// α of Eq. 9, the weight of the contrastive loss; the weight of hard learning is 1 − α.
     pub alpha: Option<f64>,
     /// τ of Eq. 8.
     pub temperature: Option<f64>,

@@ -217,7 +217,8 @@ pub(crate) struct QuestionOverlap {
     pub counts: [usize; 3],
 }
 
-/// Returns the overlap for each run that does not answer exactly the questions of the first run.
+/// Returns the overlap for each run whose questions differ from the questions of the first run.
+/// Questions without an answer are also questions of a run.
 pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
     let mut overlaps = Vec::new();
     for set in all.sets() {

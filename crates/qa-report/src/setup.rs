@@ -18,7 +18,7 @@ struct RunFolder {
     recipe: String,
 }
 
-/// The contents of `trained.json` and `result.json` for each seed and arm of a run.
+/// The contents of `trained.json` and `result.json` in each of a run's `trial_folders`.
 struct Records(Vec<Json>);
 
 /// The setup of the runs: recipes, settings and input files.
@@ -94,10 +94,11 @@ impl Records {
         let mut selected = BTreeMap::new();
         keys.retain(|key, _| !key.starts_with("cell."));
         for (key, value) in keys {
-            let is_of_other_arm = section.as_ref().is_some_and(|section| key.starts_with(section));
+            let is_in_arm_section =
+                section.as_ref().is_some_and(|section| key.starts_with(section));
             match arm_key(&key) {
                 Some((_, short_key)) => selected.insert(short_key, value),
-                None if is_of_other_arm => None,
+                None if is_in_arm_section => None,
                 None => selected.insert(key, value),
             };
         }

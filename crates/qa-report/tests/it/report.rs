@@ -245,8 +245,8 @@ fn run_folders_have_a_run_per_arm() {
     let position = |name: &str| reordered.find(&format!("| {name} |")).unwrap();
     assert!(position("injected") < position("base"), "{reordered}");
     expect_rejected(&[&run, "--arms", "control", "--out", &at("none.html")], "base, injected");
-    // `questions.json` lists the paths of question files in other folders. A run folder may be
-    // moved.
+    // `questions.json` lists the paths of question files in other folders. After the run folder is
+    // moved, a path does not exist, but its last components are found in the run folder.
     let name = "test-context-en-question-de.json";
     let moved_questions = folder.path().join("elsewhere");
     fs::rename(folder.path().join("questions"), &moved_questions).unwrap();
