@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_set_extends_the_first() {
+    fn required_packages_replace_installed_versions() {
         let packages = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
         assert_eq!(packages, ["numpy==2.2.6", "other==2"]);
     }

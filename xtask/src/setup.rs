@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn links_point_to_folders_and_can_be_moved() {
+    fn links_point_to_folders_and_can_be_replaced() {
         let root = tempfile::tempdir().unwrap();
         let site = tempfile::tempdir().unwrap();
         let first = inspect(&fake_torch(site.path(), "2.11.0+cpu")).unwrap();

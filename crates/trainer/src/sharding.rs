@@ -69,7 +69,7 @@ impl<'a> OptimizerShards<'a> {
         let (mut bucket_elements, mut layout) = (0, None);
         for (index, tensor) in tensors.iter().enumerate() {
             let tensor_layout = Some((tensor.kind(), tensor.device()));
-            for segment in split_segments(index, element_count(tensor), self.size) {
+            for segment in split_into_segments(index, element_count(tensor), self.size) {
                 bucket_elements += segment.length;
                 if layout != tensor_layout || bucket_elements > MAX_BUCKET_ELEMENTS {
                     (bucket_elements, layout) = (segment.length, tensor_layout);
@@ -93,7 +93,7 @@ impl<'a> OptimizerShards<'a> {
     /// Returns non-empty views of this rank's elements of a contiguous tensor.
     pub(crate) fn local_views(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
         let flat = flatten(tensor)?;
-        let parts = split_segments(0, element_count(tensor), self.size)
+        let parts = split_into_segments(0, element_count(tensor), self.size)
             .into_iter()
             .map(|segment| segment.part(self.rank, &flat));
         parts.filter(|part| !part.as_ref().is_ok_and(|part| part.numel() == 0)).collect()
@@ -200,8 +200,8 @@ impl<'a> OptimizerShards<'a> {
     }
 }
 
-/// Splits a tensor of `numel` elements into segments for `size` ranks.
-fn split_segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
+/// Splits a tensor of `numel` elements into segments, each of which is divided among `size` ranks.
+fn split_into_segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
     let group_alignment = ALIGNMENT * size;
     let max_length = (MAX_BUCKET_ELEMENTS / group_alignment).max(1) * group_alignment;
     let mut segments = Vec::new();
@@ -266,7 +266,7 @@ mod tests {
         let max = MAX_BUCKET_ELEMENTS;
         for size in [1, 2, 3, 7, 64] {
             for numel in [0, 1, 15, 16, 17, 770, 65_536, max, max + 1, 3 * max - 5] {
-                let segments = split_segments(0, numel, size);
+                let segments = split_into_segments(0, numel, size);
                 let mut next = 0;
                 for segment in &segments {
                     for rank in 0..size {

@@ -32,7 +32,8 @@ pub(crate) struct TaskState<'s, 't> {
 
 /// Order of a task's examples.
 enum Order {
-    /// Batches of examples in memory, and the current epoch with its batches.
+    /// For examples in memory: the generator of each epoch's batches, and the index and batches of
+    /// the current epoch.
     Indexed(Batches, Option<(u64, Epoch)>),
     Streamed(StreamPosition),
 }

@@ -338,8 +338,8 @@ mod tests {
                 let is_arm = |model: &&String| {
                     arms.iter().flatten().any(|named_arm| is_named(named_arm, model))
                 };
-                let unknown = claim.models.iter().filter(|model| !is_stored(model));
-                assert!(unknown.clone().all(|model| is_arm(&model)), "{row}");
+                let not_stored = claim.models.iter().filter(|model| !is_stored(model));
+                assert!(not_stored.clone().all(|model| is_arm(&model)), "{row}");
             }
             assert_eq!(stored, !row.ends_with("| not run |"), "{row}");
         }
