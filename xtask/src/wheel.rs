@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_compiled_shim_is_used() {
+    fn shim_keys_are_read_from_build_messages() {
         let message = |libs: &str| {
             format!(
                 "{{\"reason\":\"build-script-executed\",\"linked_libs\":[{libs}],\

@@ -218,14 +218,14 @@ pub mod tests {
         type_vocab_size: 1,
     };
 
-    /// Creates a block with the values 0 to 15 and 15 to 0.
+    /// Creates a block whose 4-bit values are 0 to 15 and 15 to 0.
     fn block(scale: f32) -> Vec<u8> {
         let bits = (0..16_u8).map(|low| low | (15 - low) << 4);
         f16::from_f32(scale).to_le_bytes().into_iter().chain(bits).collect()
     }
 
     #[test]
-    fn both_dtypes_are_read() {
+    fn both_dtypes_become_float32() {
         let unrounded: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
         let content =
             create_file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, unrounded)]);
@@ -245,7 +245,7 @@ pub mod tests {
     }
 
     #[test]
-    fn damaged_files_are_errors_with_the_tensor() {
+    fn damaged_files_and_wrong_tensors_are_errors() {
         let content = create_file(SIZES, &[("words", true, 32, block(1.0))]);
         let error = |content: &[u8]| Q4File::parse(content.to_vec()).err().unwrap().to_string();
         assert!(error(b"E5S2").contains("E5S1"));
@@ -255,7 +255,7 @@ pub mod tests {
         assert_eq!(error_of("bias", 2), "tensor bias is missing");
         assert_eq!(error_of("words", 64), "tensor words: expected 64 weights, found 32");
         let truncated = Q4File::parse(content[..content.len() - 1].to_vec()).unwrap();
-        let error_of = truncated.check_tensor("words", 32).unwrap_err().to_string();
-        assert!(error_of.starts_with("tensor words: expected 18 bytes at "), "{error_of}");
+        let error = truncated.check_tensor("words", 32).unwrap_err().to_string();
+        assert!(error.starts_with("tensor words: expected 18 bytes at "), "{error}");
     }
 }

@@ -222,26 +222,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_on_parts_of_a_test_are_pooled() {
+    fn items_are_pooled_and_seeds_are_combined() {
         let part = |seeds: [f64; 2], items: &[f64]| {
             let number = Measured::of_seeds("a", "two languages", "avg", "f1", seeds);
             vec![Measured { items: items.to_vec(), ..number }]
         };
         let runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
-        let combined = pool_items(&runs).unwrap();
-        assert_eq!(combined[0].seeds, [17.5, 18.5]);
-        assert_eq!(combined[0].items, [12.0, 15.0, 18.0, 27.0]);
-        assert_eq!(combined[0].value, 18.0);
-        assert!(create_table(&combined).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
+        let pooled = pool_items(&runs).unwrap();
+        assert_eq!(pooled[0].seeds, [17.5, 18.5]);
+        assert_eq!(pooled[0].items, [12.0, 15.0, 18.0, 27.0]);
+        assert_eq!(pooled[0].value, 18.0);
+        assert!(create_table(&pooled).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
         let run_of_seed = |value: f64, items: &[f64]| {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
         };
-        let seeds =
+        let joint =
             combine_seeds(&[run_of_seed(10.0, &[0.0, 1.0]), run_of_seed(14.0, &[1.0, 1.0])])
                 .unwrap();
-        assert_eq!((seeds[0].value, seeds[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
-        assert_eq!(seeds[0].items, [0.5, 1.0]);
+        assert_eq!((joint[0].value, joint[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
+        assert_eq!(joint[0].items, [0.5, 1.0]);
         assert!(combine_seeds(&[run_of_seed(10.0, &[0.0]), run_of_seed(14.0, &[])]).is_err());
         let error = pool_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");

@@ -28,9 +28,9 @@ fn unstored_numbers(root: &Path) -> Result<Vec<(String, String)>> {
         let stored_numbers: BTreeSet<String> =
             stored_numbers.iter().flat_map(|number| rounded_forms(number)).collect();
         let name = page.strip_prefix(root).unwrap_or(&page).display().to_string();
-        let unknown = decimal_numbers(&extract_prose(&read(&page)?)).into_iter();
+        let numbers = decimal_numbers(&extract_prose(&read(&page)?)).into_iter();
         unstored.extend(
-            unknown.filter(|one| !stored_numbers.contains(one)).map(|one| (name.clone(), one)),
+            numbers.filter(|one| !stored_numbers.contains(one)).map(|one| (name.clone(), one)),
         );
     }
     Ok(unstored)
@@ -61,8 +61,8 @@ fn extract_prose(page: &str) -> String {
 /// Returns the numbers with a decimal point in a text, without their signs. Versions and names are
 /// skipped.
 fn decimal_numbers(text: &str) -> Vec<String> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-    let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
+    let is_word_char = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    let words = text.split(|c: char| !is_word_char(c)).map(|word| word.trim_matches('.'));
     let is_decimal = |word: &&str| {
         let is_integer =
             |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -83,8 +83,8 @@ fn rounded_forms(number: &str) -> Vec<String> {
 #[test]
 fn every_number_in_the_prose_is_stored() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let unknown = unstored_numbers(root).unwrap();
-    assert!(unknown.is_empty(), "in no file of the page's recipe: {unknown:?}");
+    let unstored = unstored_numbers(root).unwrap();
+    assert!(unstored.is_empty(), "in no file of the page's recipe: {unstored:?}");
 }
 
 #[test]
