@@ -49,7 +49,7 @@ pub fn write_digests(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>
         case.run(root, &out)?;
         collect_digests(root, &out, &out, &case.name, &mut current)?;
     }
-    let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
+    let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit_name(root))));
     let text: String = current.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
     files::write(&path, &text)?;
     println!("{} digests and numbers are in {}", current.len(), path.display());
@@ -78,8 +78,8 @@ impl Case {
         if is_recipe {
             command.arg("--prepare");
         }
-        for set in &self.set {
-            command.args(["--set", set]);
+        for setting in &self.set {
+            command.args(["--set", setting]);
         }
         command.env("OMP_NUM_THREADS", "1").env("OMP_WAIT_POLICY", "passive");
         let output = command.stdin(Stdio::null()).output().with_context(|| self.program.clone())?;
@@ -178,7 +178,7 @@ fn list_differences(
 }
 
 /// Returns the commit's abbreviated hash, with `-changed` if files differ from the commit.
-fn commit(root: &Path) -> String {
+fn commit_name(root: &Path) -> String {
     let git = |arguments: &[&str]| output(command("git", root).args(arguments));
     let Some(name) = git(&["rev-parse", "--short", "HEAD"]) else { return "lock".into() };
     let has_changes = git(&["status", "--porcelain", "-uno"]).is_some_and(|text| !text.is_empty());
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_has_a_recipe_or_a_separate_program() {
+    fn every_case_is_a_recipe_or_runs_polyqa() {
         let cases: Cases = toml::from_str(CASES).unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for case in cases.case {

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn test_steps_select_disjoint_tests_and_packages() {
+    fn every_test_is_run_by_one_step() {
         let tests: Vec<_> = STEPS
             .iter()
             .filter(|step| step.arguments.first() == Some(&"test"))

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stored_run_has_the_claimed_numbers() {
+    fn models_of_claims_are_stored_or_are_arms() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let (claims, runs) = read_claims(root).unwrap();
         let text = tables(root).unwrap();
