@@ -83,7 +83,7 @@ enum Task {
         polyqa train --model .pretrained/multilingual-e5-small --train train.json"
     )]
     Pretrained {
-        /// Recreate the folder, even if it exists
+        /// Recreate the folders of the model and of its copy, even if they exist
         #[arg(long)]
         force: bool,
     },

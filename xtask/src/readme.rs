@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Languages of the columns, except English.
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
-/// Stored summary of the demo's run with several seeds and the arm `unseen`.
+/// Stored summary of a demo run with several seeds and all arms.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
 /// Start of a block's opening marker, before the block's name and ` -->`.
 const OPENING: &str = "<!-- results: ";
