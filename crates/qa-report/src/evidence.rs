@@ -208,12 +208,12 @@ pub(crate) fn differences(
     Ok(differences)
 }
 
-/// The overlap between the questions that the first run answers and the questions that another run
-/// answers.
+/// The overlap between the questions of the first run and the questions of another run, including
+/// questions without an answer.
 pub(crate) struct QuestionOverlap {
     pub set: String,
     pub run: usize,
-    /// Numbers of questions answered by the first run, by the run `run`, and by both runs.
+    /// Numbers of questions of the first run, of the run `run`, and of both runs.
     pub counts: [usize; 3],
 }
 
@@ -227,8 +227,8 @@ pub(crate) fn question_overlaps(all: &ReportData) -> Vec<QuestionOverlap> {
             let in_set =
                 |pair: usize| all.pairs.get(pair).is_some_and(|scores| scores.pair.set == set);
             for row in all.question_scores.iter().filter(|row| in_set(row.pair)) {
-                let is_answered_by = |run: usize| matches!(row.values.get(run), Some(Some(_)));
-                let (first, second) = (is_answered_by(0), is_answered_by(run));
+                let is_in_run = |run: usize| matches!(row.values.get(run), Some(Some(_)));
+                let (first, second) = (is_in_run(0), is_in_run(run));
                 for (count, counted) in counts.iter_mut().zip([first, second, first && second]) {
                     *count += usize::from(counted);
                 }

@@ -192,8 +192,8 @@ fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> He
     if has_cross_lingual && cells.iter().flatten().flatten().any(|cell| cell.same_language) {
         row_means.push(("others", row_means_of(|cell| !cell.same_language)));
     }
-    let first_column = columns.first().filter(|_| has_cross_lingual);
-    let description = match first_column {
+    let shared_context = columns.first().filter(|_| has_cross_lingual);
+    let description = match shared_context {
         Some((context, _)) => format!("{name}, {} context, question in", context.name()),
         None => format!("{name}, context and question in"),
     };

@@ -58,7 +58,7 @@ pub(crate) const HOSTILE: &str = "</script><script>document.title='x'</script><!
 
 #[cfg(unix)]
 #[test]
-fn examples_of_the_program_run() {
+fn help_examples_succeed() {
     let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-report"), &[], 2);
     assert!(folder.path().join("report.html").exists());
     assert!(folder.path().join("arabic-f1.svg").exists());
