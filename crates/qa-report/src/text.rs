@@ -2,9 +2,10 @@
 //! invisible control characters become visible.
 use std::fmt::Write;
 
-/// Returns whether a character invisibly changes the surrounding text: control characters, and
-/// characters that embed, override or isolate a text direction. Directional marks and joiners are
-/// excluded, because words in Arabic, Hebrew and Indic scripts contain them.
+/// Returns whether a character invisibly changes the surrounding text: control characters, the line
+/// and paragraph separators, and characters that embed, override or isolate a text direction.
+/// Directional marks and joiners are excluded, because words in Arabic, Hebrew and Indic scripts
+/// contain them.
 pub(crate) fn is_invisible_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')

@@ -356,7 +356,7 @@ fn findings_compare_the_questions_of_both_runs() {
 }
 
 #[test]
-fn runs_on_different_questions_are_rejected() {
+fn different_questions_and_invalid_options_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     run_folder(&first);
