@@ -119,15 +119,14 @@ impl Args {
         let runs_by_path = paths.iter().map(|path| ReportRun::find(path, &files));
         let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
         let first = runs_by_path.next().unwrap_or_default();
-        let mut runs_of_other_paths: Vec<Vec<ReportRun>> = runs_by_path.collect();
+        // A path with a single run has seeds of the first run, also under another name.
+        let mut other_paths: Vec<(bool, Vec<ReportRun>)> =
+            runs_by_path.map(|runs| (runs.len() == 1, runs)).collect();
         let with_other_seeds = |run: ReportRun| {
-            let index_in = |other: &Vec<ReportRun>| match other.len() {
-                1 => Some(0),
-                _ => other.iter().position(|other| other.name == run.name),
-            };
-            let seeds = runs_of_other_paths
-                .iter_mut()
-                .filter_map(|other| index_in(other).map(|index| other.remove(index)));
+            let seeds = other_paths.iter_mut().filter_map(|(is_single, others)| {
+                let is_same = |other: &ReportRun| *is_single || other.name == run.name;
+                others.iter().position(is_same).map(|index| others.remove(index))
+            });
             let seeds: Vec<ReportRun> = seeds.collect();
             run.with_seeds_of(seeds)
         };
