@@ -243,9 +243,9 @@ fn run_folders_have_a_run_per_arm() {
     // Arms of two folders are paired by name: `base` has four curves, `injected` has two.
     let second = tempfile::tempdir().unwrap();
     run_folder(second.path());
-    ["seed-9", "seed-10"]
-        .map(|seed| second.path().join(seed))
-        .map(|seed| fs::rename(seed.join("injected"), seed.join("x")).unwrap());
+    for seed in ["seed-9", "seed-10"].map(|seed| second.path().join(seed)) {
+        fs::rename(seed.join("injected"), seed.join("x")).unwrap();
+    }
     report(&[&format!("{run},{}", second.path().display()), "--out", &at("two.html")]);
     assert_eq!(fs::read_to_string(at("two.html")).unwrap().matches("<polyline").count(), 6);
     let reordered = report(&[&run, "--arms", "injected,base", "--out", &at("other.html")]);
