@@ -135,7 +135,7 @@ impl ReportRun {
         let name = stem.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
         let answers = match path.is_dir() {
             true => folder_answers(path, "", None, files)?,
-            false => vec![file_answers(path, files)?],
+            false => vec![find_answer_file(path, files)?],
         };
         if answers.is_empty() {
             return Err(nothing_found(EXPECTED_PREDICTIONS, path));
@@ -192,20 +192,16 @@ impl ReportRun {
         Ok(runs)
     }
 
-    /// Returns the number of language pairs with answers, counted separately for each set.
+    /// Returns the number of language pairs with answers. A pair in two sets counts twice.
     pub fn pairs(&self) -> usize {
         let pairs: BTreeSet<&Pair> = self.seeds.iter().flatten().map(|file| &file.pair).collect();
         pairs.len()
     }
 
-    /// Adds the seeds of other runs.
-    #[must_use]
-    pub fn with_seeds_of(mut self, others: impl IntoIterator<Item = Self>) -> Self {
-        for other in others {
-            self.seeds.extend(other.seeds);
-            self.run_files.extend(other.run_files);
-        }
-        self
+    /// Adds the seeds of another run.
+    pub(crate) fn add_seeds(&mut self, other: Self) {
+        self.seeds.extend(other.seeds);
+        self.run_files.extend(other.run_files);
     }
 }
 
@@ -392,7 +388,7 @@ fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
 }
 
 /// Finds the questions and languages of a single prediction file.
-fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
+fn find_answer_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
@@ -410,7 +406,7 @@ fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_e
     let questions = match (&files.data, source) {
         (Some(data), _) if data.is_dir() => {
             let same_name = Some(data.join(name.as_ref())).filter(|same_name| same_name.exists());
-            let question_file = same_name.or_else(|| files.in_folder("", context, question));
+            let question_file = same_name.or_else(|| files.find_in_folder("", context, question));
             let what = || format!("questions for {name} in {context} and {question}");
             question_file.ok_or_else(|| nothing_found(&what(), data))?
         }

@@ -30,7 +30,7 @@ With your own runs:
     --data test-context-de-question-de.json --language de --out report.html
 
 NAME=RUN sets the name of a run. Comma-separated folders or files are the seeds of
-one run. The output is deterministic.")]
+one run; arms are combined by name. The output is deterministic.")]
 pub struct Args {
     /// Runs to compare
     #[arg(required = true, value_name = "[NAME=]RUN[,RUN…]")]
@@ -93,10 +93,10 @@ impl Args {
         let message = |error: mlqa_eval::Error| error.to_string();
         let mut runs = Vec::new();
         for argument in &self.runs {
-            runs.extend(self.find(argument).map_err(message)?);
+            runs.extend(self.find_runs(argument).map_err(message)?);
         }
         if !self.arms.is_empty() {
-            runs = select(&runs, &self.arms)?;
+            runs = select_arms(&runs, &self.arms)?;
         }
         let config = ReportConfig {
             title: self.title.clone().unwrap_or_default(),
@@ -108,7 +108,7 @@ impl Args {
     }
 
     /// Finds the runs for a command-line argument `[NAME=]RUN[,RUN…]`.
-    fn find(&self, argument: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
+    fn find_runs(&self, argument: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
         let files = QuestionFiles {
             data: self.data.clone(),
             language: self.language,
@@ -118,19 +118,17 @@ impl Args {
         let (name, paths) = split_argument(argument);
         let runs_by_path = paths.iter().map(|path| ReportRun::find(path, &files));
         let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
-        let first = runs_by_path.next().unwrap_or_default();
-        // A path with a single run has seeds of the first run, also under another name.
-        let mut other_paths: Vec<(bool, Vec<ReportRun>)> =
-            runs_by_path.map(|runs| (runs.len() == 1, runs)).collect();
-        let with_other_seeds = |run: ReportRun| {
-            let seeds = other_paths.iter_mut().filter_map(|(is_single, others)| {
-                let is_same = |other: &ReportRun| *is_single || other.name == run.name;
-                others.iter().position(is_same).map(|index| others.remove(index))
-            });
-            let seeds: Vec<ReportRun> = seeds.collect();
-            run.with_seeds_of(seeds)
-        };
-        let mut runs: Vec<ReportRun> = first.into_iter().map(with_other_seeds).collect();
+        let mut runs = runs_by_path.next().unwrap_or_default();
+        for others in runs_by_path {
+            // Two single runs are the same run, also under different names.
+            let are_single = runs.len() == 1 && others.len() == 1;
+            for other in others {
+                match runs.iter_mut().find(|run| are_single || run.name == other.name) {
+                    Some(run) => run.add_seeds(other),
+                    None => runs.push(other),
+                }
+            }
+        }
         if let Some(name) = name {
             let has_several_runs = runs.len() > 1;
             for run in &mut runs {
@@ -167,7 +165,7 @@ fn split_argument(argument: &str) -> (Option<&str>, Vec<&str>) {
 }
 
 /// Selects runs by name, in the order of `arms`.
-fn select(runs: &[ReportRun], arms: &[String]) -> Result<Vec<ReportRun>, String> {
+fn select_arms(runs: &[ReportRun], arms: &[String]) -> Result<Vec<ReportRun>, String> {
     let find_run = |arm: &String| match runs.iter().find(|run| run.name == *arm) {
         Some(run) => Ok(run.clone()),
         None => {

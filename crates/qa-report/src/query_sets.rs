@@ -1,4 +1,4 @@
-//! The questions of a language pair.
+//! Reads the questions of a language pair.
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ impl Questions {
     }
 }
 
-/// Checks that at least one language pair is answered by all seeds of a run.
+/// Checks that there is a language pair for which all seeds of a run have predictions.
 pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
     let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
     let mut pair_sets = run.seeds.iter().map(pairs);

@@ -24,7 +24,8 @@ impl Default for QuestionFiles {
 }
 
 impl QuestionFiles {
-    /// Returns the languages of context and question of the question file, if known.
+    /// Returns the languages of the contexts and the questions, if they are configured or the name
+    /// of the question file contains them.
     pub(crate) fn languages(&self) -> Option<(Language, Language)> {
         let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
         let in_name = name.and_then(|name| name.parse().ok());
@@ -33,8 +34,8 @@ impl QuestionFiles {
         self.language.map(with_name).or(in_name)
     }
 
-    /// Finds the question file of a set and two languages in the folder `data`.
-    pub(crate) fn in_folder(
+    /// Finds the question file of a set and a language pair in the folder `data`.
+    pub(crate) fn find_in_folder(
         &self,
         set: &str,
         context: Language,

@@ -240,14 +240,14 @@ fn run_folders_have_a_run_per_arm() {
     assert_eq!(drawing.matches("<polyline").count(), 4, "{drawing}");
     assert!(drawing.contains("base: loss 1.5000 at step 20"));
     assert!(!html.contains("onload") && !html.contains("data:image") && !html.contains("<img"));
-    // Arms of two folders are paired by name: `base` has four curves, `injected` has two.
+    // Arms of two folders are paired by name; other arms are runs of their own.
     let second = tempfile::tempdir().unwrap();
     run_folder(second.path());
     for seed in ["seed-9", "seed-10"].map(|seed| second.path().join(seed)) {
         fs::rename(seed.join("injected"), seed.join("x")).unwrap();
     }
-    report(&[&format!("{run},{}", second.path().display()), "--out", &at("two.html")]);
-    assert_eq!(fs::read_to_string(at("two.html")).unwrap().matches("<polyline").count(), 6);
+    let both = format!("{run},{}", second.path().display());
+    assert!(report(&[&both, "--out", &at("two.html")]).contains("| x |"));
     let reordered = report(&[&run, "--arms", "injected,base", "--out", &at("other.html")]);
     let position = |name: &str| reordered.find(&format!("| {name} |")).unwrap();
     assert!(position("injected") < position("base"), "{reordered}");
