@@ -1,4 +1,4 @@
-//! Cache of the last tokenizer and its tokenized words.
+//! Cache of the last tokenizer and its tokenised words.
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

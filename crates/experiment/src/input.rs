@@ -84,7 +84,7 @@ pub type JsonlFolder = InputPath<JsonlFiles>;
 /// An input file or folder of a run. The recipe stores its path. The identity, which determines
 /// whether stored results can be reused, stores the SHA-256 of its contents.
 ///
-/// An input path is serialized as a plain string. An experiment finds the inputs of its recipe,
+/// An input path is serialised as a plain string. An experiment finds the inputs of its recipe,
 /// checks that they exist, and hashes them: the file, or the files of the folder that `F` selects.
 /// Subfolders are ignored, except for a model's `adapters`. The path is not part of the identity,
 /// so inputs may be moved. An empty path denotes an unused input.

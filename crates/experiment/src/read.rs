@@ -163,7 +163,7 @@ fn parse_value(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Applies overrides to a table, replaces placeholders by prepared folders, and deserializes it.
+/// Applies overrides to a table, replaces placeholders by prepared folders, and deserialises it.
 fn resolve<'a, T: DeserializeOwned>(
     table: &Table,
     overrides: impl Iterator<Item = &'a Override>,

@@ -142,7 +142,7 @@ impl Default for RunConfig {
     }
 }
 
-/// Whether the value is the default, which is not serialized. Recipes written before the key
+/// Whether the value is the default, which is not serialised. Recipes written before the key
 /// existed thus stay unchanged.
 fn is_zero(value: &u64) -> bool {
     *value == 0
@@ -200,7 +200,7 @@ pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
         let reason = format!("the stages of {} are {}", R::NAME, R::STAGES.join(", "));
         return Err(Error::setting(format!("encoder_learns_in = [{stage:?}]"), reason));
     }
-    // The key is serialized only if it is true.
+    // The key is serialised only if it is true.
     fn has_keep_models(value: &Value) -> bool {
         match value {
             Value::Object(table) => {

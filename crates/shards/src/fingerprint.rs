@@ -32,7 +32,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprint {
     hash: Sha256,
-    /// The first field that could not be serialized, and the reason.
+    /// The first field that could not be serialised, and the reason.
     serialization_error: Option<(String, String)>,
 }
 
@@ -81,7 +81,7 @@ impl Fingerprint {
         }
     }
 
-    /// Records that a field could not be serialized, so that [`finish`](Self::finish) returns an
+    /// Records that a field could not be serialised, so that [`finish`](Self::finish) returns an
     /// error.
     pub fn record_error(&mut self, name: &str, reason: &dyn std::fmt::Display) -> &mut Self {
         self.serialization_error.get_or_insert_with(|| (name.to_owned(), reason.to_string()));
@@ -91,7 +91,7 @@ impl Fingerprint {
     /// Returns the hash as 64 hexadecimal digits.
     ///
     /// # Errors
-    /// [`Error::Fingerprint`] naming the first field that could not be serialized.
+    /// [`Error::Fingerprint`] naming the first field that could not be serialised.
     pub fn finish(self) -> Result<String> {
         match self.serialization_error {
             Some((field, reason)) => Err(Error::Fingerprint { field, reason }),

@@ -20,7 +20,7 @@ use crate::{Encoder, Error, Result};
 /// Computes precision at 1, in percent, for each language except English. Queries and candidates
 /// are the labels of the entities that are heads of triples.
 ///
-/// The vector of a label is the mean embedding of its tokens, centered per language. Vectors are
+/// The vector of a label is the mean embedding of its tokens, centred per language. Vectors are
 /// compared by cosine. Random retrieval has a precision of 100 / number of entities. Only token
 /// embeddings are used, not the encoder's layers.
 ///

@@ -132,7 +132,7 @@ impl Default for TrainConfig {
     }
 }
 
-/// Returns whether a value is the default. Keys with default values are not serialized, so adding a
+/// Returns whether a value is the default. Keys with default values are not serialised, so adding a
 /// key does not change the fingerprints of earlier runs.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

@@ -55,7 +55,7 @@ pub struct StepMetrics {
     pub skipped: bool,
 }
 
-/// Deserializes a number, or null as NaN, because JSON has no non-finite numbers.
+/// Deserialises a number, or null as NaN, because JSON has no non-finite numbers.
 fn number_or_null<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or(f64::NAN))
 }

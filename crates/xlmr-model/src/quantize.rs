@@ -16,7 +16,7 @@ pub(crate) const CONFIG_KEY: &str = "quantization_config";
 /// `quant_method` of the folders that [`quantize`] writes.
 const METHOD: &str = "polyqa-int8";
 
-/// Minimum number of rows and of columns of a quantized matrix; smaller matrices are copied.
+/// Minimum number of rows and of columns of a quantised matrix; smaller matrices are copied.
 const MIN_SIZE: i64 = 64;
 
 /// Sizes reported by [`quantize`].
@@ -46,7 +46,7 @@ pub struct QuantizeReport {
 ///
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
-/// if the folder is already quantized; [`Error::Stored`] for a matrix with a non-finite element;
+/// if the folder is already quantised; [`Error::Stored`] for a matrix with a non-finite element;
 /// [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
 pub fn quantize(
     folder: impl AsRef<Path>,

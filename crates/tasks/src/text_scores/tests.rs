@@ -194,7 +194,7 @@ fn markers_are_placed_where_they_are_most_probable() {
     assert_eq!(placer.name(), "codec_mlm");
     (placer.n_best, placer.max_words) = (99, 3);
     // Words and punctuation are separated by spaces, so that added markers do not change the
-    // tokenization. One text contains brackets.
+    // tokenisation. One text contains brackets.
     let tasks = [
         task("The mill [2] in Bern is old .", "Bern", "Die Mühle [2] in Bern ist alt ."),
         task("rain", "rain", "Regen"),

@@ -77,7 +77,7 @@ impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Task for ToyTask<F> {
     }
 }
 
-/// Returns a task with six examples that minimizes the square of a weight.
+/// Returns a task with six examples that minimises the square of a weight.
 pub fn shrink_task(weight: &Tensor) -> impl Task + use<> {
     let weight = weight.shallow_clone();
     ToyTask::new(6, move |_| Ok(weight.f_square()?))

@@ -1,4 +1,4 @@
-//! Tests of the matrices and outputs of quantized model folders.
+//! Tests of the matrices and outputs of quantised model folders.
 use std::path::Path;
 
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn encode_row(model: &Model) -> Tensor {
     model.in_precision(|| model.encode(&inputs, false)).unwrap().unwrap()
 }
 
-/// Returns half the step between quantized values of each row, `[rows, 1]`. The largest magnitude
+/// Returns half the step between quantised values of each row, `[rows, 1]`. The largest magnitude
 /// in a row is 127 steps.
 fn half_steps(matrix: &Tensor) -> Tensor {
     matrix.abs().amax([1i64].as_slice(), true) / (2.0 * 127.0)

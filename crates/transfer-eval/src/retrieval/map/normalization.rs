@@ -25,7 +25,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Normalization {
     steps: Vec<Step>,
-    /// One mean per centering step, `[steps, D]`.
+    /// One mean per centring step, `[steps, D]`.
     means: Array2<f64>,
 }
 

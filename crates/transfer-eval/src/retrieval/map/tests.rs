@@ -140,7 +140,7 @@ fn results_equal_numpy() {
 
         let mapped = map_rows(source.view(), map.matrix().view()).unwrap();
         assert_eq!(map.map_source(raw.clone()).unwrap(), mapped);
-        // Further vectors are centered with the means of the vocabulary.
+        // Further vectors are centred with the means of the vocabulary.
         let one = raw.slice(ndarray::s![3..4, ..]).to_owned();
         assert_eq!(map.map_source(one).unwrap().row(0), mapped.row(3));
         let means = mean_similarity(target.view(), mapped.view(), 10).unwrap();

@@ -16,7 +16,7 @@ pub struct Args {
     /// Model folder: config.json and model.safetensors
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Folder for the quantized model
+    /// Folder for the quantised model
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Replace the output folder if it exists
