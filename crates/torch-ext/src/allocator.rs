@@ -4,7 +4,7 @@ use crate::ffi::{self, call};
 use crate::wait_policy::HUGE_PAGES;
 
 /// Environment variables with user settings for glibc's allocator.
-const SETTINGS: [&str; 5] = [
+const ALLOCATOR_VARIABLES: [&str; 5] = [
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TRIM_THRESHOLD_",
@@ -22,7 +22,7 @@ const SETTINGS: [&str; 5] = [
 /// largest batch needs. On systems other than Linux with glibc, this function does nothing.
 pub(crate) fn retain_freed_memory() {
     let is_default = |name: &&str| std::env::var_os(name).is_none_or(|value| value == HUGE_PAGES);
-    if SETTINGS.iter().all(is_default) {
+    if ALLOCATOR_VARIABLES.iter().all(is_default) {
         configure_allocator();
     }
 }

@@ -1,7 +1,7 @@
 //! Errors of this crate.
 use std::path::{Path, PathBuf};
 
-/// An error of libtorch or of a call to it.
+/// An error of libtorch or of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An error message of libtorch.
@@ -17,7 +17,7 @@ pub enum Error {
         /// The actual number of entries.
         got: usize,
     },
-    /// A requested CUDA device cannot be used.
+    /// A requested device is unknown or cannot be used.
     #[error("device {choice}: {reason}")]
     Device {
         /// The requested device.
@@ -25,7 +25,7 @@ pub enum Error {
         /// The reason, and a fix if one is known.
         reason: String,
     },
-    /// A tensor file cannot be read or written.
+    /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.

@@ -39,10 +39,10 @@ class Pool {
   char* get(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const size_t rounded = (bytes + kPage - 1) / kPage * kPage;
-    const auto fit = by_size_.lower_bound({rounded, nullptr});
-    if (fit == by_size_.end()) return nullptr;
+    const auto fit = gaps_by_size_.lower_bound({rounded, nullptr});
+    if (fit == gaps_by_size_.end()) return nullptr;
     const auto [size, block] = *fit;
-    by_size_.erase(fit);
+    gaps_by_size_.erase(fit);
     gaps_.erase(block);
     if (size > rounded) insert(block + rounded, size - rounded);
     blocks_[block] = rounded;
@@ -60,7 +60,7 @@ class Pool {
     auto next = gaps_.lower_bound(block);
     if (next != gaps_.end() && next->first == block + size) {
       size += next->second;
-      by_size_.erase({next->second, next->first});
+      gaps_by_size_.erase({next->second, next->first});
       next = gaps_.erase(next);
     }
     if (next != gaps_.begin()) {
@@ -68,7 +68,7 @@ class Pool {
       if (previous->first + previous->second == block) {
         block = previous->first;
         size += previous->second;
-        by_size_.erase({previous->second, block});
+        gaps_by_size_.erase({previous->second, block});
         gaps_.erase(previous);
       }
     }
@@ -78,7 +78,7 @@ class Pool {
  private:
   void insert(char* gap, size_t size) {
     gaps_.emplace(gap, size);
-    by_size_.emplace(size, gap);
+    gaps_by_size_.emplace(size, gap);
   }
 
   std::mutex mutex_;
@@ -86,7 +86,7 @@ class Pool {
   char* end_ = nullptr;
   std::map<char*, size_t> blocks_;
   std::map<char*, size_t> gaps_;
-  std::set<std::pair<size_t, char*>> by_size_;
+  std::set<std::pair<size_t, char*>> gaps_by_size_;
 };
 
 // Never destroyed: tensors may outlive static objects.
