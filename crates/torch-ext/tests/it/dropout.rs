@@ -1,5 +1,4 @@
 //! Dropout factors by row and position.
-
 use tch::{Device, Kind, Tensor};
 use torch_ext::{MicroBatchSeeds, dropout_factors, dropout_factors_like, first_row, token_offsets};
 

@@ -1,5 +1,4 @@
 //! Packed attention and the fused norm, compared with libtorch's operations.
-
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_offsets};
 
@@ -229,10 +228,9 @@ fn bfloat16_attention_is_close_to_float32() {
     let _lock = lock_rng();
     tch::manual_seed(6);
     let draw = || Tensor::randn([40, 64], FLOAT).to_kind(Kind::BFloat16);
-    let (q, k, v) = (draw(), draw(), draw());
-    let to_float32 = |t: &Tensor| t.to_kind(Kind::Float);
-    let low = [leaf(&q), leaf(&k), leaf(&v)];
-    let wide = [leaf(&to_float32(&q)), leaf(&to_float32(&k)), leaf(&to_float32(&v))];
+    let qkv = [draw(), draw(), draw()];
+    let low = qkv.each_ref().map(leaf);
+    let wide = qkv.each_ref().map(|t| leaf(&t.to_kind(Kind::Float)));
     let got = packed_attention(&low[0], &low[1], &low[2], &[23, 17], 4, 0.0).unwrap();
     let want = packed_attention(&wide[0], &wide[1], &wide[2], &[23, 17], 4, 0.0).unwrap();
     assert_eq!(got.kind(), Kind::BFloat16);
