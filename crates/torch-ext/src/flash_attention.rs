@@ -59,7 +59,8 @@ pub struct FlashConfig {
     pub test_windows: bool,
 }
 
-/// Tests [`flash_attention`], and returns the reason if this function is unavailable or inaccurate.
+/// Tests [`flash_attention`]. Returns the reason why this function is unavailable or inaccurate, or
+/// `None` if it can be used.
 ///
 /// The test compares outputs and gradients of two short rows with plain float32 operations. It runs
 /// once per [`FlashConfig`] and does not change the state of any random generator.

@@ -11,8 +11,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
 use trainer::{Error, TrainConfig, fit};
 
-/// Trains 9 steps, with a checkpoint at the end only, and raises the given signals in the given
-/// steps.
+/// Trains 9 steps, with a checkpoint at the end only, and raises the given signals in each given
+/// step.
 fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
     let weight = new_weight();
     // Minimises the weight's square, and sends signals to the current process.

@@ -36,7 +36,7 @@ class Pool {
   }
 
   // Allocates a block; returns null if no gap is large enough.
-  char* get(size_t bytes) {
+  char* allocate(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const size_t rounded = (bytes + kPage - 1) / kPage * kPage;
     const auto fit = gaps_by_size_.lower_bound({rounded, nullptr});
@@ -51,7 +51,8 @@ class Pool {
 
   bool owns(const void* block) const { return block >= start_ && block < end_; }
 
-  void put(char* block) {
+  // Frees a block, and merges it with adjacent gaps.
+  void free_block(char* block) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto entry = blocks_.find(block);
     if (entry == blocks_.end()) return;
@@ -97,7 +98,7 @@ Pool& pool() {
 
 void release(void* block) {
   if (pool().owns(block)) {
-    pool().put(static_cast<char*>(block));
+    pool().free_block(static_cast<char*>(block));
   } else {
     c10::free_cpu(block);
   }
@@ -105,7 +106,7 @@ void release(void* block) {
 
 struct PoolAllocator final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
-    void* block = bytes >= kLarge ? pool().get(bytes) : nullptr;
+    void* block = bytes >= kLarge ? pool().allocate(bytes) : nullptr;
     // Falls back to libtorch's allocator, whose errors contain the size.
     if (block == nullptr) block = c10::alloc_cpu(bytes);
     return {block, block, &release, c10::Device(c10::DeviceType::CPU)};

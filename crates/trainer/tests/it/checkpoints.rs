@@ -111,7 +111,7 @@ fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
 }
 
 #[test]
-fn checksums_without_a_file_are_an_error() {
+fn files_without_checksum_and_checksums_without_file_are_errors() {
     let _lock = lock_rng();
     let error_with_lines = |keep: &dyn Fn(&str) -> bool| {
         let (_, error) = error_after(|root| {

@@ -13,12 +13,12 @@ type RunResult = (FitReport, usize, Vec<Scores>, f64);
 
 /// Trains with three batches per epoch. The score is highest at weight 0.46.
 fn train(folder: &Path, interrupt_after: Option<u64>, config: &TrainConfig) -> Option<RunResult> {
-    train_to(0.46, false, folder, interrupt_after, config, &Cell::new(0))
+    train_with_best(0.46, false, folder, interrupt_after, config, &Cell::new(0))
 }
 
 /// Trains like [`train`], with the highest score at weight `best_weight`. With `include_initial`,
 /// the initial weight is also scored. `evaluations` counts the evaluations.
-fn train_to(
+fn train_with_best(
     best_weight: f64,
     include_initial: bool,
     folder: &Path,
@@ -124,17 +124,17 @@ fn the_initial_model_can_be_selected() {
         let (folder, evaluations) = (tempfile::tempdir().unwrap(), Cell::new(0));
         let train = |_| {
             let folder = folder.path();
-            train_to(0.5, include_initial, folder, interrupt_after, config, &evaluations)
+            train_with_best(0.5, include_initial, folder, interrupt_after, config, &evaluations)
         };
         ((0..60).find_map(train).unwrap(), evaluations.get())
     };
-    let initial = new_weight().double_value(&[]);
-    assert_eq!(initial, 0.5);
+    let initial_weight = new_weight().double_value(&[]);
+    assert_eq!(initial_weight, 0.5);
     let ((report, best, scores, final_weight), _) = run(true, None, &config);
-    assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial));
+    assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial_weight));
     let ((_, best, scores, final_weight), evaluations) = run(false, None, &config);
     assert!(
-        (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial,
+        (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial_weight,
         "the first epoch is the best"
     );
     // A resumed run does not repeat evaluations, whether it was interrupted before or after the end

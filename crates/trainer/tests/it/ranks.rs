@@ -361,7 +361,7 @@ fn one_or_two_processes_resume_from_a_checkpoint_of_two() {
     let want = train_on_two_ranks(uninterrupted, None);
     // The run stops at step 8, after the checkpoint of step 5.
     train_on_two_ranks(interrupted, Some(8));
-    let copy = |from: &str| {
+    let copy_files = |from: &str| {
         std::fs::create_dir_all(single_folder.join(from)).unwrap();
         for entry in std::fs::read_dir(interrupted.join(from)).unwrap() {
             let entry = entry.unwrap();
@@ -371,8 +371,8 @@ fn one_or_two_processes_resume_from_a_checkpoint_of_two() {
             }
         }
     };
-    copy("");
-    copy("checkpoints/step-00000005");
+    copy_files("");
+    copy_files("checkpoints/step-00000005");
     assert_eq!(train_on_two_ranks(interrupted, None), want);
     train(single_folder, None, None);
     let single_process = rank_0_parameters(single_folder);
@@ -439,15 +439,15 @@ fn a_killed_rank_stops_the_other_rank_with_an_error() {
 /// processes; the other processes end with an error. Returns whether a process was killed before
 /// the end of training.
 fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut impl Rng) -> bool {
-    let logged = || {
+    let logged_steps = || {
         let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
         text.lines().count()
     };
     let start = Instant::now();
-    while logged() < lines
+    while logged_steps() < lines
         && processes.iter_mut().all(|process| process.try_wait().unwrap().is_none())
     {
-        assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged());
+        assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged_steps());
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));

@@ -139,8 +139,8 @@ fn each_epoch_has_a_different_order_that_depends_on_the_seed() {
 #[test]
 fn an_interruption_at_any_step_changes_nothing() {
     let _lock = lock_rng();
-    let data = tempfile::tempdir().unwrap();
-    let path = data.path().join("points.jsonl");
+    let data_folder = tempfile::tempdir().unwrap();
+    let path = data_folder.path().join("points.jsonl");
     write_points(&path, &points(7));
     let run = |in_memory: bool, folder: &Path, config: &TrainConfig, interrupt_after| {
         let stage = stage(folder, interrupt_after);
