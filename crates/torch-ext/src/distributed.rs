@@ -55,7 +55,7 @@ pub struct Rendezvous {
 impl Rendezvous {
     /// Reads the environment variables of `torchrun`: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
     /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (default 29500), and
-    /// `GLOO_SOCKET_IFNAME`. Returns `None` if `WORLD_SIZE` is not set or 1.
+    /// `GLOO_SOCKET_IFNAME`. Returns `None` if `WORLD_SIZE` is 1 or not set.
     ///
     /// # Errors
     /// [`Error::Distributed`] naming a variable that is missing, is not a number or is out of

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 /// An error of libtorch or of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An error message of libtorch.
+    /// An error message of libtorch, or of a check of arguments before a call to libtorch.
     #[error("libtorch: {0}")]
     Libtorch(String),
     /// The number of entries of a list differs from the expected number.
@@ -54,7 +54,8 @@ pub enum Error {
         /// The actual value.
         got: String,
     },
-    /// The processes of a group could not connect, or lost their connection.
+    /// The settings of a process group are invalid, or its processes could not connect or lost
+    /// their connection.
     #[error("{0}")]
     Distributed(String),
     /// A tensor operation failed.

@@ -46,7 +46,7 @@ impl std::str::FromStr for MatmulPrecision {
     }
 }
 
-/// Sets the level for the whole process.
+/// Sets the precision level of float32 matrix multiplications for the whole process.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.

@@ -84,13 +84,13 @@ fn child_with_a_signal_after_training() {
 #[test]
 fn second_signals_and_signals_outside_training_end_the_process() {
     let _lock = lock_rng();
-    let run = |test: &str| -> (ExitStatus, bool) {
+    let run_child = |test: &str| -> (ExitStatus, bool) {
         let folder = tempfile::tempdir().unwrap();
         let status = child_command(test, folder.path()).output().unwrap().status;
         (status, folder.path().join("checkpoints").exists())
     };
-    let (status, saved) = run("child_with_two_signals");
+    let (status, saved) = run_child("child_with_two_signals");
     assert_eq!((status.signal(), saved), (Some(SIGTERM), false), "{status}");
-    let (status, saved) = run("child_with_a_signal_after_training");
+    let (status, saved) = run_child("child_with_a_signal_after_training");
     assert_eq!((status.signal(), saved), (Some(SIGINT), true), "{status}");
 }

@@ -19,7 +19,9 @@ struct Group {
   c10::intrusive_ptr<c10d::Backend> gpu_backend;
 
   // The backend for tensors on the device of `tensor`.
-  c10d::Backend& backend_for(const at::Tensor& tensor) { return tensor.is_cuda() && gpu_backend ? *gpu_backend : *backend; }
+  c10d::Backend& backend_for(const at::Tensor& tensor) {
+    return tensor.is_cuda() && gpu_backend ? *gpu_backend : *backend;
+  }
 };
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }

@@ -81,9 +81,9 @@ struct Head {
   }
 };
 
-// The queries whose scores a task computes at a time, and the keys visible to at least one of these queries: `query` and
-// `key` are the offsets of the first query and key in the row, `queries` and `keys` are counts, and `rows` is the number
-// of queries with padding. The keys may extend into the row's padding.
+// The queries whose scores a task computes at a time, and the keys visible to at least one of these queries. `query`
+// and `key` are the offsets of the first query and key in the row, `queries` and `keys` are counts, and `rows` is the
+// number of queries with padding. The keys may extend into the row's padding.
 struct Tile {
   int64_t query, queries, rows, key, keys;
 };

@@ -120,7 +120,7 @@ fn the_initial_model_can_be_selected() {
     let _lock = lock_rng();
     let patient_config = TrainConfig { checkpoint_steps: Some(1), ..patient_config() };
     let config = TrainConfig { evaluation_steps: None, patience: None, ..patient_config.clone() };
-    let run = |include_initial, interrupt_after, config: &TrainConfig| {
+    let run_to_end = |include_initial, interrupt_after, config: &TrainConfig| {
         let (folder, evaluations) = (tempfile::tempdir().unwrap(), Cell::new(0));
         let train = |_| {
             let folder = folder.path();
@@ -130,9 +130,9 @@ fn the_initial_model_can_be_selected() {
     };
     let initial_weight = new_weight().double_value(&[]);
     assert_eq!(initial_weight, 0.5);
-    let ((report, best, scores, final_weight), _) = run(true, None, &config);
+    let ((report, best, scores, final_weight), _) = run_to_end(true, None, &config);
     assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial_weight));
-    let ((_, best, scores, final_weight), evaluations) = run(false, None, &config);
+    let ((_, best, scores, final_weight), evaluations) = run_to_end(false, None, &config);
     assert!(
         (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial_weight,
         "the first epoch is the best"
@@ -141,15 +141,15 @@ fn the_initial_model_can_be_selected() {
     // of the first epoch.
     for steps in [1, 2, 4] {
         for include_initial in [true, false] {
-            let uninterrupted = run(include_initial, None, &config);
-            assert_eq!(run(include_initial, Some(steps), &config), uninterrupted, "{steps}");
+            let uninterrupted = run_to_end(include_initial, None, &config);
+            assert_eq!(run_to_end(include_initial, Some(steps), &config), uninterrupted, "{steps}");
         }
     }
     // An incomplete last epoch is scored.
     let seven_steps = TrainConfig { steps: Some(7), ..config };
-    let ((_, _, scores, _), evaluations) = run(false, None, &seven_steps);
+    let ((_, _, scores, _), evaluations) = run_to_end(false, None, &seven_steps);
     assert_eq!((scores.len(), evaluations), (3, 3));
     // Evaluations since the initial model's score count towards `patience`.
-    let ((report, best, scores, _), _) = run(true, None, &patient_config);
+    let ((report, best, scores, _), _) = run_to_end(true, None, &patient_config);
     assert_eq!((report.steps, best, scores.len()), (3, 0, 3));
 }
