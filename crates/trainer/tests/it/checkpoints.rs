@@ -265,7 +265,7 @@ fn one_changed_bit_is_an_error_that_names_the_file() {
 #[test]
 fn an_update_that_diverges_is_not_saved() {
     let _lock = lock_rng();
-    // With the largest rate and decay, the squares of the updated weights overflow float32.
+    // With the maximum rate and decay, the squares of the updated weights overflow float32.
     let config =
         TrainConfig { learning_rate: 1000.0, weight_decay: 1000.0, steps: Some(1), ..toy_config() };
     let folder = tempfile::tempdir().unwrap();

@@ -399,7 +399,7 @@ fn errors_name_invalid_slots() {
         let error = fit(&stage, &one_epoch_config(), &parameters, sum).unwrap_err().to_string();
         assert!(error.starts_with("tasks[0].weight = "), "{error}");
     }
-    // A weight of 0 disables a task.
+    // A weight of 0 disables the only task, and a stage without tasks is an error.
     let sum = WeightedSum::new().with("one", 0.0, LineTask::new("one", &weight, &calls, 4, 1.0));
     assert!(fit(&stage, &one_epoch_config(), &parameters, sum).is_err());
     assert!(calls.borrow().is_empty());
