@@ -4,7 +4,7 @@ use crate::ffi::{self, call};
 use crate::wait_policy::HUGE_PAGES;
 
 /// Environment variables with user settings for glibc's allocator.
-const SETTINGS: [&str; 5] = [
+const ALLOCATOR_VARIABLES: [&str; 5] = [
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TRIM_THRESHOLD_",
@@ -15,14 +15,14 @@ const SETTINGS: [&str; 5] = [
 /// Retains freed memory in the process for the next step, and allocates tensors of at least 256 KiB
 /// in a separate pool, unless the user configures glibc's allocator.
 ///
-/// By default, glibc returns the memory of a tensor of more than 32 MiB to the kernel when the
-/// tensor is freed, so the next step has a page fault for each page that it allocates again. If
-/// large tensors shared a heap with small long-lived blocks, retained memory would be fragmented
-/// and would grow when batch lengths vary. The separate pool grows only to the size that the
-/// largest batch needs. On systems other than Linux with glibc, this function does nothing.
+/// By default, glibc returns the memory of a tensor of more than 32 MiB to the operating system
+/// when the tensor is freed, so the next step has a page fault for each page that it allocates
+/// again. If large tensors shared a heap with small long-lived blocks, retained memory would be
+/// fragmented and would grow when batch lengths vary. The separate pool grows only to the size that
+/// the largest batch needs. On systems other than Linux with glibc, this function does nothing.
 pub(crate) fn retain_freed_memory() {
     let is_default = |name: &&str| std::env::var_os(name).is_none_or(|value| value == HUGE_PAGES);
-    if SETTINGS.iter().all(is_default) {
+    if ALLOCATOR_VARIABLES.iter().all(is_default) {
         configure_allocator();
     }
 }

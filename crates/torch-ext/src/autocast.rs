@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, call, into_tensor, pointers};
+use crate::ffi::{self, call, into_tensor, to_pointers};
 use crate::{Error, Result};
 
 /// Compute precision of a model's forward pass and loss; parameters and optimiser stay float32.
@@ -96,18 +96,18 @@ struct AutocastGuard {
     cuda: bool,
     was_enabled: bool,
     was_dtype: c_int,
-    was_cached: bool,
+    cache_was_on: bool,
 }
 
 impl AutocastGuard {
     /// Switches autocast on or off for one type of device; `dtype` is libtorch's id of the dtype.
     fn enter(cuda: bool, enabled: bool, dtype: c_int) -> Result<Self> {
-        let mut guard = Self { cuda, was_enabled: false, was_dtype: dtype, was_cached: true };
-        let Self { was_enabled, was_dtype, was_cached, .. } = &mut guard;
+        let mut guard = Self { cuda, was_enabled: false, was_dtype: dtype, cache_was_on: true };
+        let Self { was_enabled, was_dtype, cache_was_on, .. } = &mut guard;
         // SAFETY: the shim writes the three output values.
         let result = call(|error| unsafe {
-            let (dtype_out, cached) = (was_dtype, was_cached);
-            ffi::polyqa_autocast_enter(cuda, enabled, dtype, was_enabled, dtype_out, cached, error)
+            let (dtype_out, cache) = (was_dtype, cache_was_on);
+            ffi::polyqa_autocast_enter(cuda, enabled, dtype, was_enabled, dtype_out, cache, error)
         });
         match result {
             Ok(()) => Ok(guard),
@@ -126,8 +126,8 @@ impl Drop for AutocastGuard {
         // SAFETY: plain values only. The result is ignored, because libtorch raises no error in
         // this function, and `drop` cannot return an error.
         let _ = call(|error| unsafe {
-            let Self { cuda, was_enabled, was_dtype, was_cached } = *self;
-            ffi::polyqa_autocast_leave(cuda, was_enabled, was_dtype, was_cached, error)
+            let Self { cuda, was_enabled, was_dtype, cache_was_on } = *self;
+            ffi::polyqa_autocast_leave(cuda, was_enabled, was_dtype, cache_was_on, error)
         });
     }
 }
@@ -188,7 +188,7 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
 ///
 /// # Errors
 /// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if tensors differ in dtype,
-/// tensors of a group differ in another dimension, or a group is empty.
+/// tensors of a group differ in a dimension other than the first, or a group is empty.
 ///
 /// # Example
 /// ```
@@ -203,7 +203,7 @@ fn half_dtype_id(dtype: Kind) -> Result<c_int> {
 /// ```
 pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     let dtype = half_dtype_id(dtype)?;
-    let raw_tensors: Vec<_> = groups.iter().flat_map(|group| pointers(group)).collect();
+    let raw_tensors: Vec<_> = groups.iter().flat_map(|group| to_pointers(group)).collect();
     let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
     let counts: Vec<i64> = groups.iter().map(count).collect();
     let mut out = vec![std::ptr::null_mut(); groups.len()];

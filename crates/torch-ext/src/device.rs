@@ -1,9 +1,9 @@
 //! Selection of a device by name: "cpu", "cuda", "cuda:1" or "auto".
 //!
 //! The linker drops libtorch_cuda from a Rust program, because the program references no symbol of
-//! this library. This module loads libtorch_cuda at run time if CUDA is requested, so one build
-//! runs on machines with and without CUDA. The library must be loaded before libtorch first looks
-//! for CUDA devices, because libtorch caches the result.
+//! this library. This module loads libtorch_cuda at run time unless the CPU is requested, so one
+//! build runs on machines with and without CUDA. The library must be loaded before libtorch first
+//! looks for CUDA devices, because libtorch caches the result.
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -64,7 +64,7 @@ fn load_cuda() -> std::result::Result<(), String> {
             // unloaded.
             let library =
                 unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_LAZY | RTLD_GLOBAL) }
-                    .map_err(|error| with_cause(&error))?;
+                    .map_err(|error| format_with_cause(&error))?;
             std::mem::forget(library);
             Ok(())
         })
@@ -72,7 +72,7 @@ fn load_cuda() -> std::result::Result<(), String> {
 }
 
 /// Formats an error with its cause, which contains the loader's message.
-fn with_cause(error: &dyn std::error::Error) -> String {
+fn format_with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -157,7 +157,7 @@ mod tests {
     fn the_error_of_a_missing_library_names_the_library() {
         // SAFETY: there is no library of this name, so no code runs.
         let library = unsafe { Library::open(Some("libpolyqa_none.so"), RTLD_LAZY) };
-        let message = with_cause(&library.err().unwrap());
+        let message = format_with_cause(&library.err().unwrap());
         assert!(message.contains("libpolyqa_none.so"), "{message}");
     }
 

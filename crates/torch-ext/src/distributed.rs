@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, RawGroup, call, make, pointers};
+use crate::ffi::{self, RawGroup, call, make_tensor, to_pointers};
 use crate::waiting::WaitMonitor;
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ pub struct Rendezvous {
     pub port: u16,
     /// Whether rank 0 listens on the port. If false, the launcher (`torchrun`) listens on it.
     pub rank_0_listens: bool,
-    /// Prefix of the keys in the rendezvous store, which differs between a run and its restart.
+    /// Prefix of the keys in the rendezvous store. A run and its restart have different prefixes.
     pub prefix: String,
     /// The network interface. If `None`, the loopback interface is used if `host` is a loopback
     /// address, otherwise the interface of this machine's host name.
@@ -55,7 +55,7 @@ pub struct Rendezvous {
 impl Rendezvous {
     /// Reads the environment variables of `torchrun`: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
     /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (default 29500), and
-    /// `GLOO_SOCKET_IFNAME`. Returns `None` if `WORLD_SIZE` is not set or 1.
+    /// `GLOO_SOCKET_IFNAME`. Returns `None` if `WORLD_SIZE` is 1 or not set.
     ///
     /// # Errors
     /// [`Error::Distributed`] naming a variable that is missing, is not a number or is out of
@@ -64,7 +64,8 @@ impl Rendezvous {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads the variables of [`Rendezvous::from_env`] with `get`.
+    /// Reads the variables of [`Rendezvous::from_env`] with `get`, which returns the value of a
+    /// variable, or `None` if it is not set.
     ///
     /// # Errors
     /// The errors of [`Rendezvous::from_env`].
@@ -275,7 +276,7 @@ impl ProcessGroup {
                 return Err(Error::ListLength { list, expected, got: entries.len() });
             }
         }
-        let (sent, into) = (pointers(sent), pointers(received));
+        let (sent, into) = (to_pointers(sent), to_pointers(received));
         self.run_collective("exchange", || {
             // SAFETY: a live group, and lists of `expected` live tensors.
             call(|error| unsafe {
@@ -308,7 +309,7 @@ impl ProcessGroup {
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
         self.run_collective("all-gather", || {
             // SAFETY: a live group and tensor; on success `out` is a new tensor that we own.
-            make(|out, error| unsafe {
+            make_tensor(|out, error| unsafe {
                 ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), out, error)
             })
         })
@@ -334,11 +335,9 @@ impl ProcessGroup {
             })
             .collect()
     }
-}
 
-impl ProcessGroup {
     /// Gathers rows of integers on every rank. Row k of the result is row k of the list that rank k
-    /// mod size passes. Row k of all other lists is ignored.
+    /// mod size passes. Row k of every other rank's list is ignored.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank passes

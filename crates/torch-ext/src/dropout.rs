@@ -1,8 +1,8 @@
-//! Dropout on the CPU. A token's dropout depends on the token's row in the batch and position in
-//! that row.
+//! Dropout on the CPU. A token's dropout depends on the token's row in the batch and on its
+//! position in that row.
 use tch::{Kind, Tensor};
 
-use crate::ffi::{self, make};
+use crate::ffi::{self, make_tensor};
 use crate::{Result, first_row};
 
 /// Returns the offsets of the tokens of a batch with `rows` rows of `length` tokens, as `[rows *
@@ -23,9 +23,9 @@ use crate::{Result, first_row};
 /// ```
 pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
     let first = i64::try_from(first_row()).unwrap_or(i64::MAX);
-    let row = |row: i64| first.wrapping_add(row).wrapping_mul(1 << 32);
+    let row_offset = |row: i64| first.wrapping_add(row).wrapping_mul(1 << 32);
     let offsets: Vec<i64> =
-        (0..rows).flat_map(|b| (0..length).map(move |k| row(b).wrapping_add(k))).collect();
+        (0..rows).flat_map(|b| (0..length).map(move |k| row_offset(b).wrapping_add(k))).collect();
     Ok(Tensor::f_from_slice(&offsets)?)
 }
 
@@ -57,7 +57,7 @@ pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
 pub fn dropout_factors(offsets: &Tensor, width: i64, p: f64) -> Result<Tensor> {
     // SAFETY: a live tensor; the shim checks its shape, dtype and device and, on success, returns a
     // tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_dropout_factors(offsets.as_ptr(), width, p, out, error)
     })
 }

@@ -1,10 +1,10 @@
 //! Errors of this crate.
 use std::path::{Path, PathBuf};
 
-/// An error of libtorch or of a call to it.
+/// An error of libtorch or of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An error message of libtorch.
+    /// An error message of libtorch, or of a check of arguments before a call to libtorch.
     #[error("libtorch: {0}")]
     Libtorch(String),
     /// The number of entries of a list differs from the expected number.
@@ -17,7 +17,7 @@ pub enum Error {
         /// The actual number of entries.
         got: usize,
     },
-    /// A requested CUDA device cannot be used.
+    /// A requested device is unknown or cannot be used.
     #[error("device {choice}: {reason}")]
     Device {
         /// The requested device.
@@ -25,7 +25,7 @@ pub enum Error {
         /// The reason, and a fix if one is known.
         reason: String,
     },
-    /// A tensor file cannot be read or written.
+    /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -54,7 +54,8 @@ pub enum Error {
         /// The actual value.
         got: String,
     },
-    /// The processes of a group could not connect, or lost their connection.
+    /// The settings of a process group are invalid, or its processes could not connect or lost
+    /// their connection.
     #[error("{0}")]
     Distributed(String),
     /// A tensor operation failed.

@@ -257,7 +257,7 @@ unsafe extern "C" {
         dtype: c_int,
         was_enabled: *mut bool,
         was_dtype: *mut c_int,
-        was_cached: *mut bool,
+        cache_was_on: *mut bool,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_cast_all(
@@ -283,12 +283,12 @@ unsafe extern "C" {
         cuda: bool,
         was_enabled: bool,
         was_dtype: c_int,
-        was_cached: bool,
+        cache_was_on: bool,
         error: *mut *mut c_char,
     ) -> c_int;
 }
 
-pub(crate) fn pointers(tensors: &[&Tensor]) -> Vec<RawTensor> {
+pub(crate) fn to_pointers(tensors: &[&Tensor]) -> Vec<RawTensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
 }
 
@@ -297,7 +297,7 @@ pub(crate) fn raw_or_null(tensor: Option<&Tensor>) -> RawTensor {
 }
 
 /// Calls a shim function that returns a new tensor.
-pub(crate) fn make(
+pub(crate) fn make_tensor(
     body: impl FnOnce(*mut *mut C_tensor, *mut *mut c_char) -> c_int,
 ) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();

@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, make};
+use crate::ffi::{self, make_tensor};
 use crate::{Attention, Result, seeded_randn};
 
 /// Computes self-attention of packed rows like [`packed_attention`](crate::packed_attention), on a
@@ -30,7 +30,7 @@ pub fn flash_attention(
     let window = attention.raw_window()?;
     // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, returns a
     // tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_flash_attention(
             query.as_ptr(),
             key.as_ptr(),
@@ -59,7 +59,8 @@ pub struct FlashConfig {
     pub test_windows: bool,
 }
 
-/// Tests [`flash_attention`], and returns the reason if this function is unavailable or inaccurate.
+/// Tests [`flash_attention`]. Returns the reason why this function is unavailable or inaccurate, or
+/// `None` if it can be used.
 ///
 /// The test compares outputs and gradients of two short rows with plain float32 operations. It runs
 /// once per [`FlashConfig`] and does not change the state of any random generator.
@@ -87,7 +88,7 @@ pub fn flash_attention_error(config: FlashConfig) -> Option<String> {
     }
     let windows_to_test = if test_windows { vec![None, Some(8)] } else { vec![None] };
     let error = windows_to_test.into_iter().find_map(|window| {
-        let measure = || max_error(device, kind, head_dim, window);
+        let measure = || measure_error(device, kind, head_dim, window);
         match tch::with_grad(|| crate::without_autocast(measure)).and_then(|result| result) {
             Ok(difference) if difference < TOLERANCE => None,
             Ok(difference) => {
@@ -104,7 +105,7 @@ pub fn flash_attention_error(config: FlashConfig) -> Option<String> {
 const TOLERANCE: f64 = 0.05;
 
 /// Returns the largest difference between [`flash_attention`] and plain float32 operations.
-fn max_error(device: Device, kind: Kind, head_dim: i64, window: Option<i64>) -> Result<f64> {
+fn measure_error(device: Device, kind: Kind, head_dim: i64, window: Option<i64>) -> Result<f64> {
     let (lengths, heads) = ([3i64, 40], 2i64);
     let attention = Attention { heads, window, dropout: 0.0 };
     let total: i64 = lengths.iter().sum();
@@ -115,13 +116,13 @@ fn max_error(device: Device, kind: Kind, head_dim: i64, window: Option<i64>) -> 
         random_tensor(4)?.f_to_kind(Kind::Float)?,
         [random_tensor(1)?, random_tensor(2)?, random_tensor(3)?],
     );
-    let parameters = |kind: Kind| -> Result<Vec<Tensor>> {
+    let new_parameters = |kind: Kind| -> Result<Vec<Tensor>> {
         let to_parameter = |t: &Tensor| t.f_to_kind(kind)?.f_detach()?.f_set_requires_grad(true);
         Ok(inputs.iter().map(to_parameter).collect::<std::result::Result<_, _>>()?)
     };
     let mut results = Vec::new();
     for (flash, kind) in [(true, kind), (false, Kind::Float)] {
-        let parameters = parameters(kind)?;
+        let parameters = new_parameters(kind)?;
         let [query, key, value] = parameters.as_slice() else { return Ok(f64::INFINITY) };
         let out = if flash {
             let row_offsets = Tensor::f_from_slice(&[0i32, 3, 43])?.f_to_device(device)?;
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_is_an_error() {
+    fn tensors_on_the_cpu_are_an_error() {
         let x = Tensor::ones([3, 64], (Kind::BFloat16, Device::Cpu));
         let row_offsets = Tensor::from_slice(&[0i32, 3]);
         let attention = Attention { heads: 1, window: None, dropout: 0.0 };
@@ -182,11 +183,11 @@ mod tests {
 
     /// Without a CUDA device, this test does nothing.
     #[test]
-    fn on_a_gpu_results_equal_attention() {
+    fn results_on_a_gpu_equal_plain_operations() {
         if crate::resolve_device(crate::DeviceChoice::Cuda(0)).is_ok() {
             for window in [None, Some(8)] {
-                let difference = max_error(Device::Cuda(0), Kind::BFloat16, 64, window).unwrap();
-                assert!(difference < TOLERANCE, "{window:?}: {difference}");
+                let error = measure_error(Device::Cuda(0), Kind::BFloat16, 64, window).unwrap();
+                assert!(error < TOLERANCE, "{window:?}: {error}");
             }
         }
     }

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::ffi::{self, into_tensor, make};
+use crate::ffi::{self, into_tensor, make_tensor};
 
 /// Returns whether the processor has instructions for 8-bit dot products (AVX-512 VNNI).
 ///
@@ -66,8 +66,8 @@ impl Clone for Int8Linear {
 }
 
 impl Int8Linear {
-    /// Quantises a weight `[outputs, inputs]`, with an optional bias `[outputs]`, float32 on the
-    /// CPU.
+    /// Quantises a weight `[outputs, inputs]`. The optional bias `[outputs]` is not quantised. Both
+    /// tensors are float32 on the CPU.
     ///
     /// # Errors
     /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not match, or a
@@ -75,7 +75,7 @@ impl Int8Linear {
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let mut scales = std::ptr::null_mut();
         // SAFETY: a live tensor; on success the shim returns two tensors that we own.
-        let packed = make(|packed, error| unsafe {
+        let packed = make_tensor(|packed, error| unsafe {
             ffi::polyqa_int8_pack(weight.as_ptr(), packed, &mut scales, error)
         })?;
         let scales = into_tensor(scales)?;
@@ -103,7 +103,7 @@ impl Int8Linear {
     fn apply_kernel(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
         let is_bf16 = kind == Kind::BFloat16;
         // SAFETY: live tensors; on success the shim returns a tensor that we own.
-        make(|out, error| unsafe {
+        make_tensor(|out, error| unsafe {
             ffi::polyqa_int8_linear(
                 x.as_ptr(),
                 self.packed.as_ptr(),
@@ -130,7 +130,7 @@ mod tests {
 
     /// Quantises `x` to 8 bits with one scale per row, and returns the dequantised values as
     /// float64.
-    fn rounded(x: &Tensor) -> Tensor {
+    fn quantise(x: &Tensor) -> Tensor {
         let x = x.to_kind(Kind::Float);
         let max_abs = x.abs().amax([-1].as_slice(), true);
         let scale = &max_abs / 127.0;
@@ -153,14 +153,14 @@ mod tests {
             let bias = draw(&[outputs], 2);
             let x = draw(&[rows, inputs], 3) * 5.0;
             let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
-            let want = rounded(&x).matmul(&rounded(&weight).tr()) + bias.to_kind(Kind::Double);
+            let want = quantise(&x).matmul(&quantise(&weight).tr()) + bias.to_kind(Kind::Double);
             assert_close(&linear.apply(&x, false, Kind::Float).unwrap(), &want, 1e-6);
             assert_close(&linear.apply(&x, true, Kind::Float).unwrap(), &want.gelu("none"), 1e-6);
             let half = linear.apply(&x, false, Kind::BFloat16).unwrap();
             assert_eq!((half.kind(), half.size()), (Kind::BFloat16, vec![rows, outputs]));
             assert_close(&half, &want, 1.0 / 256.0);
             let low = x.to_kind(Kind::BFloat16);
-            let want = rounded(&low).matmul(&rounded(&weight).tr()) + bias.to_kind(Kind::Double);
+            let want = quantise(&low).matmul(&quantise(&weight).tr()) + bias.to_kind(Kind::Double);
             assert_close(&linear.apply(&low, false, Kind::Float).unwrap(), &want, 1e-6);
             let batched = linear.apply(&x.view([1, rows, inputs]), false, Kind::Float).unwrap();
             assert_eq!(batched.size(), [1, rows, outputs]);

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, make, raw_or_null};
+use crate::ffi::{self, make_tensor, raw_or_null};
 
 /// Reduction of the rows' losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,13 +24,14 @@ pub struct LinearCrossEntropy<'a> {
     /// [`LossReduction::Sum`].
     pub weights: Option<&'a Tensor>,
     /// Maximum number of rows per chunk. If `None`, each chunk has as many rows as fit in its
-    /// buffer: 64 MiB on the CPU, 512 MiB on a GPU. If the weight requires a gradient, the first
-    /// chunk's buffer is the memory of this gradient, before the gradient is written.
+    /// buffer: 64 MiB on the CPU, 512 MiB on a GPU. If the weight requires a gradient, the logits
+    /// of the first chunk are stored in the memory of this gradient, before the gradient is
+    /// written.
     pub chunk_rows: Option<i64>,
 }
 
-/// Computes the mean or sum over rows of `-ln softmax(hidden · weightᵀ + bias)[target]` in nats,
-/// with the logits of one chunk of rows at a time.
+/// Computes the mean or sum over rows of `-ln softmax(hidden · weightᵀ + bias)[target]` in nats.
+/// Only one chunk of rows has its logits in memory at a time.
 ///
 /// A custom autograd function computes the gradients chunk by chunk in the forward pass, from the
 /// same logits as the loss, so a step needs only three matrix multiplications. The logits of the
@@ -76,7 +77,7 @@ pub fn linear_cross_entropy(
     let mean = options.reduction == LossReduction::Mean;
     // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, returns a
     // tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_linear_cross_entropy(
             hidden.as_ptr(),
             weight.as_ptr(),

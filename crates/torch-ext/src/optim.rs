@@ -1,7 +1,7 @@
 //! Optimiser kernels for lists of parameters, with one call for all tensors.
 use tch::Tensor;
 
-use crate::ffi::{self, call, make, pointers};
+use crate::ffi::{self, call, make_tensor, to_pointers};
 use crate::{Error, Result};
 
 /// Hyper-parameters of one [`fused_adamw`] step.
@@ -56,7 +56,7 @@ pub fn fused_adamw(
         return Ok(());
     }
     let [params, grads, exp_avgs, exp_avg_sqs, steps] =
-        [params, grads, exp_avgs, exp_avg_sqs, steps].map(pointers);
+        [params, grads, exp_avgs, exp_avg_sqs, steps].map(to_pointers);
     // SAFETY: each list has `expected` live tensors; the shim checks shapes, dtypes and devices.
     call(|error| unsafe {
         ffi::polyqa_fused_adamw(
@@ -91,9 +91,11 @@ pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
 /// # Errors
 /// The errors of [`total_norm`].
 pub fn total_norm_tensor(tensors: &[&Tensor]) -> Result<Tensor> {
-    let list = pointers(tensors);
+    let list = to_pointers(tensors);
     // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), out, error) })
+    make_tensor(|out, error| unsafe {
+        ffi::polyqa_total_norm(list.as_ptr(), list.len(), out, error)
+    })
 }
 
 /// Multiplies all tensors by `factor`, in place.
@@ -101,7 +103,7 @@ pub fn total_norm_tensor(tensors: &[&Tensor]) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
 pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
-    let list = pointers(tensors);
+    let list = to_pointers(tensors);
     // SAFETY: the list holds live tensors.
     call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })
 }
@@ -115,7 +117,7 @@ pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
 pub fn clear_grads(params: &[&Tensor]) -> Result<()> {
-    let list = pointers(params);
+    let list = to_pointers(params);
     // SAFETY: the list holds live tensors.
     call(|error| unsafe { ffi::polyqa_clear_grads(list.as_ptr(), list.len(), error) })
 }
@@ -150,18 +152,18 @@ pub(crate) mod tests {
             tch::manual_seed(5);
             let start = Tensor::randn([40, 16], (kind, Device::Cpu));
             let grad = Tensor::randn([40, 16], (kind, Device::Cpu)) * 8.0;
-            let count = Tensor::from(1f32);
-            let step = |grad: &Tensor, grad_scale: f64| {
+            let steps = Tensor::from(1f32);
+            let adamw = |grad: &Tensor, grad_scale: f64| {
                 let (param, first, second) = (start.copy(), start.zeros_like(), start.zeros_like());
                 let step = AdamWStep { grad_scale, ..STEP };
-                fused_adamw(&[&param], &[grad], &[&first], &[&second], &[&count], &step).unwrap();
+                fused_adamw(&[&param], &[grad], &[&first], &[&second], &[&steps], &step).unwrap();
                 (param, first, second)
             };
             // Division by a power of two is exact in every dtype, so the results must be equal.
             let scaled_grad = grad.copy();
-            assert_eq!(step(&scaled_grad, 16.0), step(&(&grad / 16.0), 1.0));
+            assert_eq!(adamw(&scaled_grad, 16.0), adamw(&(&grad / 16.0), 1.0));
             assert_eq!(scaled_grad, &grad / 16.0);
-            let (scaled, divided) = (step(&grad.copy(), 1.7).0, step(&(&grad / 1.7), 1.0).0);
+            let (scaled, divided) = (adamw(&grad.copy(), 1.7).0, adamw(&(&grad / 1.7), 1.0).0);
             let error = (&scaled - &divided).abs().max().double_value(&[]);
             assert!(error <= if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{kind:?}: {error:e}");
         }

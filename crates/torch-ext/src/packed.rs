@@ -7,7 +7,7 @@
 //! not stored. Masks do not depend on the number of threads.
 use tch::Tensor;
 
-use crate::ffi::{self, make};
+use crate::ffi::{self, make_tensor};
 use crate::{Error, Result};
 
 /// Options of an attention layer.
@@ -23,7 +23,7 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// The window in the shim's format: -1 without a window.
+    /// Returns the window in the shim's format: -1 without a window.
     pub(crate) fn raw_window(&self) -> Result<i64> {
         match self.window {
             None => Ok(-1),
@@ -45,7 +45,7 @@ impl Attention {
 /// # Shapes
 /// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, the concatenated
 ///   tokens of all rows; `lengths`: the number of tokens of each row, with sum N
-/// - `offsets`: `[N]` i64 on the CPU
+/// - `offsets`: `[N]` i64 on the CPU ([`token_offsets`](crate::token_offsets))
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub fn packed_attention(
     let window = attention.raw_window()?;
     // SAFETY: live tensors and lengths; the shim checks shapes, dtypes and devices and, on success,
     // returns a tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_packed_attention(
             query.as_ptr(),
             key.as_ptr(),
@@ -130,7 +130,7 @@ pub fn dropout_add_norm(
 ) -> Result<Tensor> {
     // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, returns a
     // tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_dropout_add_norm(
             x.as_ptr(),
             residual.as_ptr(),

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, call, into_tensor, make};
+use crate::ffi::{self, call, into_tensor, make_tensor};
 
 /// Splits a projection into queries, keys and values, and applies rotary position embeddings (Su et
 /// al. 2021) to queries and keys.
@@ -62,5 +62,5 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
 /// ```
 pub fn gated_gelu(input: &Tensor) -> Result<Tensor> {
     // SAFETY: a live tensor; the shim checks it and, on success, returns a tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_gated_gelu(input.as_ptr(), out, error) })
+    make_tensor(|out, error| unsafe { ffi::polyqa_gated_gelu(input.as_ptr(), out, error) })
 }

@@ -73,15 +73,15 @@ impl Profile {
     /// [`Error::Libtorch`] if libtorch returns an error; [`Error::Io`] naming `path` if it cannot
     /// be written.
     pub fn finish(self, path: &Path) -> Result<()> {
-        let io = |source| Error::Io { path: path.to_path_buf(), source };
+        let io_error = |source| Error::Io { path: path.to_path_buf(), source };
         let Some(name) = path.file_name() else {
-            return Err(io(std::io::ErrorKind::InvalidFilename.into()));
+            return Err(io_error(std::io::ErrorKind::InvalidFilename.into()));
         };
         let mut temporary = std::ffi::OsString::from(".writing-");
         temporary.push(name);
         let temporary = path.with_file_name(temporary);
         let temporary_c_string = CString::new(temporary.as_os_str().as_bytes())
-            .map_err(|error| io(std::io::Error::other(error)))?;
+            .map_err(|error| io_error(std::io::Error::other(error)))?;
         synchronize(self.device);
         std::mem::forget(self);
         stop(temporary_c_string.as_ptr())?;
@@ -89,19 +89,19 @@ impl Profile {
         // Kineto does not return write errors, and leaves its partial output under this name.
         let mut partial = temporary.clone().into_os_string();
         partial.push(".tmp");
-        let reason = append_error(Path::new(&partial)).unwrap_or(error);
+        let reason = find_write_error(Path::new(&partial)).unwrap_or(error);
         for remaining_file in [partial.as_os_str(), temporary.as_os_str()] {
             // The result is ignored, because the file may not exist, and the write error is
             // returned anyway.
             let _ = fs::remove_file(remaining_file);
         }
-        Err(io(reason))
+        Err(io_error(reason))
     }
 }
 
 /// Appends to a file and returns the error, if any. This error is the likely reason why Kineto
 /// failed to write the file.
-fn append_error(partial: &Path) -> Option<std::io::Error> {
+fn find_write_error(partial: &Path) -> Option<std::io::Error> {
     let file = fs::File::options().append(true).create(true).open(partial);
     let written = file.and_then(|mut file| {
         file.write_all(&[b' '; 1 << 20])?;

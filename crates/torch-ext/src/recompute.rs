@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use crate::ffi::{self, make};
+use crate::ffi::{self, make_tensor};
 use crate::{Error, Result};
 
 type Body = Box<dyn Fn(&Tensor) -> std::result::Result<Tensor, String>>;
@@ -44,21 +44,23 @@ pub fn recompute(
     }
     let body: Body = Box::new(body);
     let body: *mut c_void = Box::into_raw(Box::new(body)).cast();
-    // SAFETY: `input` is live; the shim takes ownership of `body` and passes it to `free` once; on
-    // success `out` is a new tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_recompute(run, free, body, input.as_ptr(), out, error) })
+    // SAFETY: `input` is live. The shim takes ownership of `body`, and passes it to `free_body`
+    // once. On success `out` is a new tensor that we own.
+    make_tensor(|out, error| unsafe {
+        ffi::polyqa_recompute(run_body, free_body, body, input.as_ptr(), out, error)
+    })
 }
 
 /// Function that the shim calls to run the body. A panic becomes an error message, because it must
 /// not unwind into C++.
-extern "C" fn run(
+extern "C" fn run_body(
     body: *mut c_void,
     input: *const C_tensor,
     error: *mut *mut c_char,
 ) -> *mut C_tensor {
     let result = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the shim passes the body from `recompute`, which lives until [`free`] is called,
-        // and a live tensor. The cloned tensor shares the memory of `input`.
+        // SAFETY: the shim passes a live tensor, and the body from `recompute`, which lives until
+        // `free_body` is called. The cloned tensor shares the memory of `input`.
         let (body, input) =
             unsafe { (&*body.cast::<Body>(), Tensor::clone_from_ptr(input.cast_mut())) };
         body(&input)
@@ -77,7 +79,7 @@ extern "C" fn run(
     std::ptr::null_mut()
 }
 
-extern "C" fn free(body: *mut c_void) {
+extern "C" fn free_body(body: *mut c_void) {
     // SAFETY: `Box::into_raw` in `recompute` created the pointer, and the shim calls this function
     // once.
     drop(unsafe { Box::from_raw(body.cast::<Body>()) });

@@ -3,9 +3,10 @@ use std::cell::Cell;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, call, make};
+use crate::ffi::{self, call, make_tensor};
 use crate::{Error, Result};
 
+/// Returns the index of a CUDA device, or -1 for the CPU.
 fn device_index(device: Device) -> Result<i64> {
     match device {
         Device::Cpu => Ok(-1),
@@ -34,7 +35,7 @@ fn device_index(device: Device) -> Result<i64> {
 pub fn rng_state(device: Device) -> Result<Tensor> {
     let index = device_index(device)?;
     // SAFETY: on success `out` is a new tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_rng_state(index, out, error) })
+    make_tensor(|out, error| unsafe { ffi::polyqa_rng_state(index, out, error) })
 }
 
 /// Restores a state that [`rng_state`] returned.
@@ -62,10 +63,10 @@ pub fn first_row() -> usize {
 /// Random generator state for the micro-batches of a training step.
 ///
 /// On the CPU, dropout depends on the index of a row in the batch ([`token_offsets`]).
-/// [`enter`](Self::enter) sets the index of a micro-batch's first row, and the same generator state
-/// for every micro-batch, so results do not depend on the split into micro-batches or processes. On
-/// a GPU, `enter` seeds the generator from the index of the first row, so results depend on the
-/// split.
+/// [`enter`](Self::enter) sets the index of a micro-batch's first row, and restores the same
+/// generator state for every micro-batch, so results do not depend on the split into micro-batches
+/// or processes. On a GPU, `enter` seeds the generator from the index of the first row, so results
+/// depend on the split.
 ///
 /// ```
 /// use tch::Device;
@@ -172,7 +173,7 @@ impl<'a, T> MicroBatch<&'a [T]> {
 /// ```
 pub fn seeded_randn(size: &[i64], seed: i64) -> Result<Tensor> {
     // SAFETY: pointer and length are those of `size`; on success `out` is a new tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_seeded_randn(size.as_ptr(), size.len(), seed, out, error)
     })
 }

@@ -84,7 +84,8 @@ impl TouchedRows {
     /// with [`Gradient::to_dense`]. The results are bit-identical if the row width is a multiple of
     /// 16 float32 elements.
     ///
-    /// `step_count` is a float32 scalar: the number of steps including this step.
+    /// `moments` are the parameter's `exp_avg` and `exp_avg_sq`. `step_count` is a float32 scalar:
+    /// the number of steps including this step.
     ///
     /// # Errors
     /// [`Error::Libtorch`] or [`Error::Torch`] if shapes, dtypes or devices do not match.
@@ -102,10 +103,10 @@ impl TouchedRows {
         no_grad(|| {
             let _ = self.touched.f_index_fill_(0, rows, 1)?;
             let touched_rows = self.touched.f_nonzero()?.f_view([-1])?;
-            let total = parameter.size().first().copied().unwrap_or(0);
-            let count = touched_rows.size().first().copied().unwrap_or(0);
+            let row_count = parameter.size().first().copied().unwrap_or(0);
+            let touched_count = touched_rows.size().first().copied().unwrap_or(0);
             let [exp_avg, exp_avg_sq] = moments;
-            if 2 * count > total {
+            if 2 * touched_count > row_count {
                 let grad = gradient.to_dense(parameter)?;
                 let lists = ([parameter], [&grad], [exp_avg], [exp_avg_sq], [step_count]);
                 return fused_adamw(&lists.0, &lists.1, &lists.2, &lists.3, &lists.4, step);
@@ -162,8 +163,8 @@ mod tests {
         for weight_decay in [0.0, 0.01] {
             let step = AdamWStep { weight_decay, ..crate::optim::tests::STEP };
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
-            let state = || (start.copy(), start.zeros_like(), start.zeros_like());
-            let (got, want) = (state(), state());
+            let new_state = || (start.copy(), start.zeros_like(), start.zeros_like());
+            let (got, want) = (new_state(), new_state());
             let mut touched = TouchedRows::empty(&start).unwrap();
             // Steps with few rows, one step with all rows, and more steps with few rows.
             let few = (0..46).map(|k: i64| vec![k % 7, 40 + k % 3, 89, k % 5, k % 7]);

@@ -1,9 +1,9 @@
 //! Alternate stack for signal handlers.
 //!
 //! oneDNN's float32 matmul for AVX-512 sets the stack pointer to a heap block during its
-//! computation. If a signal arrives during this time, the kernel writes a signal frame (at least
-//! 2.5 KB) below the stack pointer, and thus overwrites other heap blocks. On an alternate signal
-//! stack, the frame overwrites nothing.
+//! computation. If a signal arrives during this time, the operating system writes a signal frame
+//! (at least 2.5 KB) below the stack pointer, and thus overwrites other heap blocks. On an
+//! alternate signal stack, the frame overwrites nothing.
 use std::io;
 
 /// Size in bytes of the main thread's signal stack. The largest signal frames, on processors with
@@ -13,9 +13,9 @@ const STACK_BYTES: usize = 1 << 16;
 
 /// Installs an alternate signal stack for the calling thread, until the process ends.
 ///
-/// Call this function in the main thread, because the kernel delivers a signal for the process to
-/// the main thread if possible. The signal stack that Rust's runtime installs can be as small as
-/// one signal frame, so it may have no space for the handler.
+/// Call this function in the main thread, because the operating system delivers a signal for the
+/// process to the main thread if possible. The signal stack that Rust's runtime installs can be as
+/// small as one signal frame, so it may have no space for the handler.
 #[cfg(target_os = "linux")]
 pub(crate) fn install_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());

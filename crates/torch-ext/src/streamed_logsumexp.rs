@@ -2,12 +2,12 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, make, raw_or_null};
+use crate::ffi::{self, make_tensor, raw_or_null};
 
 /// The keys and options of [`streamed_logsumexp`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeyBlocks<'a> {
-    /// `[M, D]`.
+    /// The keys, `[M, D]`.
     pub key: &'a Tensor,
     /// Group ids of the queries `[R]` and of the keys `[M]`, i64. Keys in the query's group are
     /// excluded. `None` excludes no keys.
@@ -68,7 +68,7 @@ pub fn streamed_logsumexp(
 ) -> Result<Tensor> {
     // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, returns a
     // tensor that we own.
-    make(|out, error| unsafe {
+    make_tensor(|out, error| unsafe {
         ffi::polyqa_streamed_logsumexp(
             query.as_ptr(),
             keys.key.as_ptr(),

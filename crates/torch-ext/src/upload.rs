@@ -2,7 +2,7 @@
 use tch::{Device, Tensor};
 
 use crate::Result;
-use crate::ffi::{self, make};
+use crate::ffi::{self, make_tensor};
 
 /// Copies `tensor` to `device`.
 ///
@@ -27,5 +27,5 @@ pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
         return Ok(tensor.f_to_device(device)?);
     }
     // SAFETY: a live tensor; on success the shim returns a tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, out, error) })
+    make_tensor(|out, error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, out, error) })
 }

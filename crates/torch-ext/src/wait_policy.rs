@@ -41,9 +41,9 @@ pub(crate) const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 /// memory. On systems other than Linux, this function does not restart the program.
 ///
 /// This function also makes the process retain freed memory for the next step instead of returning
-/// it to the kernel, unless the user configures glibc's allocator (`MALLOC_TRIM_THRESHOLD_`,
-/// `GLIBC_TUNABLES` and similar variables). The calling thread gets a signal stack (see
-/// [`handle_on_signal_stack`]).
+/// it to the operating system, unless the user configures glibc's allocator
+/// (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and similar variables). The calling thread gets a
+/// signal stack (see [`handle_on_signal_stack`]).
 ///
 /// [`handle_on_signal_stack`]: crate::handle_on_signal_stack
 ///
@@ -92,9 +92,9 @@ fn restart(missing: &[(&str, &str)]) {
 }
 
 /// Makes a program restart itself as [`passive_omp_wait`](crate::passive_omp_wait) does, but before
-/// libtorch's initialisers, which saves 0.2 seconds.
+/// libtorch's initialisers run, which saves 0.2 seconds.
 ///
-/// Use this macro once, in the file with `main`, and still call `passive_omp_wait` there. The
+/// Use this macro once, in the file with `main`, and still call `passive_omp_wait` in `main`. The
 /// macro has no effect on systems other than Linux with glibc.
 ///
 /// ```no_run
@@ -169,15 +169,15 @@ mod tests {
 
     #[test]
     fn only_variables_that_the_user_did_not_set_are_missing() {
-        let names = |set: &[&str]| -> Vec<&str> {
+        let unset_names = |set: &[&str]| -> Vec<&str> {
             let missing = missing_variables(|name| set.contains(&name));
             missing.into_iter().map(|(name, _)| name).collect()
         };
         let variables =
             [WAIT_POLICY_VARIABLE, ONEDNN_CACHE_VARIABLE, TORCH_CACHE_VARIABLE, GLIBC_VARIABLE];
-        assert_eq!(names(&[]), if cfg!(target_os = "linux") { &variables[..] } else { &[] });
-        assert!(!names(&[WAIT_POLICY_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
-        assert!(!names(&[SPIN_COUNT_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
-        assert!(names(&variables).is_empty());
+        assert_eq!(unset_names(&[]), if cfg!(target_os = "linux") { &variables[..] } else { &[] });
+        assert!(!unset_names(&[WAIT_POLICY_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
+        assert!(!unset_names(&[SPIN_COUNT_VARIABLE]).contains(&WAIT_POLICY_VARIABLE));
+        assert!(unset_names(&variables).is_empty());
     }
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Waiting time before the first message.
-const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+const FIRST_MESSAGE_DELAY: Duration = Duration::from_secs(10);
 /// Time between two messages. The interval is long, because ranks also wait while rank 0 evaluates.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// Minimum waiting time before a process that received a stop signal prints a message.
-const SIGNAL_MESSAGE: Duration = Duration::from_secs(1);
+const SIGNAL_MESSAGE_DELAY: Duration = Duration::from_secs(1);
 
 static STOP_FLAG: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
@@ -26,7 +26,8 @@ fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }
 
-/// Monitors the waiting time of this process in a separate thread.
+/// Monitors the waiting time of this process in a separate thread. The value is the time at which
+/// the process started to wait, or `None` while it does not wait.
 #[derive(Debug)]
 pub(crate) struct WaitMonitor(Arc<Mutex<Option<Instant>>>);
 
@@ -41,7 +42,7 @@ impl WaitMonitor {
         Self(since)
     }
 
-    /// Runs `body`, which waits for other processes.
+    /// Runs `body`, which waits for other processes, and monitors how long it takes.
     pub(crate) fn run_waiting<T>(&self, body: impl FnOnce() -> T) -> T {
         self.set_start(Some(Instant::now()));
         let value = body();
@@ -62,14 +63,14 @@ fn monitor_waiting(since: &Weak<Mutex<Option<Instant>>>, rank: &str) {
         let Some(since) = *since.lock().unwrap_or_else(PoisonError::into_inner) else { continue };
         let waiting_time = since.elapsed();
         let stop_requested = STOP_FLAG.get().is_some_and(|flag| flag.load(Ordering::SeqCst) != 0);
-        if stop_requested && !stop_printed && waiting_time >= SIGNAL_MESSAGE {
+        if stop_requested && !stop_printed && waiting_time >= SIGNAL_MESSAGE_DELAY {
             stop_printed = true;
             print_line(&format!(
                 "{rank} waits for the other ranks and stops after the step; a second signal stops \
                  it immediately"
             ));
         }
-        if waiting_time >= FIRST_MESSAGE
+        if waiting_time >= FIRST_MESSAGE_DELAY
             && last_message.is_none_or(|last_message| last_message.elapsed() >= MESSAGE_INTERVAL)
         {
             last_message = Some(Instant::now());

@@ -36,8 +36,8 @@ fn allocate_in_steps() {
         max_bytes = max_bytes.max(24 * 4 * elements);
         long_lived.drain(..long_lived.len().saturating_sub(60));
     }
-    let batch_mib = max_bytes as f64 / f64::from(1 << 20) + 60.0 * 0.2;
-    println!("grew by {:.1} of {batch_mib:.1}", resident_mib() - before);
+    let expected_mib = max_bytes as f64 / f64::from(1 << 20) + 60.0 * 0.2;
+    println!("grew by {:.1} of {expected_mib:.1}", resident_mib() - before);
     let error = Tensor::f_empty([i64::MAX / 8], (Kind::Float, Device::Cpu)).unwrap_err();
     assert!(error.to_string().contains("can't allocate memory"), "{error}");
     assert_eq!(Tensor::zeros([0], (Kind::Float, Device::Cpu)).numel(), 0);

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 /// Program that other tests start with [`run_program`].
 #[test]
 #[ignore = "started by another test"]
-fn program() {
+fn print_wait_policy() {
     torch_ext::passive_omp_wait();
     // This call links the program with libtorch, and thus with libgomp, which reads the variables.
     let sum = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64).int64_value(&[]);
@@ -21,13 +21,13 @@ const SETTINGS: [(&str, &str); 3] = [
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0"),
 ];
 
-fn run_program(set: &[(&str, &str)]) -> (u32, Output) {
+fn run_program(variables: &[(&str, &str)]) -> (u32, Output) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "program", "--ignored", "--nocapture"]);
+    command.args(["--exact", "print_wait_policy", "--ignored", "--nocapture"]);
     for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"].into_iter().chain(SETTINGS.map(|one| one.0)) {
         command.env_remove(name);
     }
-    command.env("OMP_DISPLAY_ENV", "true").envs(set.iter().copied());
+    command.env("OMP_DISPLAY_ENV", "true").envs(variables.iter().copied());
     let child = command
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())

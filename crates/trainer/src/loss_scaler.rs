@@ -83,11 +83,11 @@ mod tests {
     #[derive(Deserialize)]
     struct Case {
         growth_interval: u64,
-        steps: Vec<Row>,
+        steps: Vec<ExpectedStep>,
     }
 
     #[derive(Deserialize)]
-    struct Row {
+    struct ExpectedStep {
         step: u64,
         overflow: bool,
         scale: f64,
@@ -104,21 +104,21 @@ mod tests {
         assert_eq!(fixture.cases["default"].growth_interval, GROWTH_INTERVAL);
         for (name, case) in &fixture.cases {
             let (mut scaler, mut step) = (LossScaler::default(), 0);
-            for row in &case.steps {
+            for expected in &case.steps {
                 // The fixture omits some steps, all without overflow.
-                while step < row.step {
+                while step < expected.step {
                     scaler.record_finite_step_with_interval(case.growth_interval);
                     step += 1;
                 }
-                if row.overflow {
+                if expected.overflow {
                     assert!(scaler.record_overflow());
                 } else {
                     scaler.record_finite_step_with_interval(case.growth_interval);
                 }
                 step += 1;
-                let want = LossScaler { scale: row.scale, good_steps: row.good_steps };
-                assert_eq!(scaler, want, "{name}, step {}", row.step);
-                assert_eq!(row.stepped, !row.overflow);
+                let want = LossScaler { scale: expected.scale, good_steps: expected.good_steps };
+                assert_eq!(scaler, want, "{name}, step {}", expected.step);
+                assert_eq!(expected.stepped, !expected.overflow);
             }
         }
     }

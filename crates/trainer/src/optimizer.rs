@@ -503,7 +503,7 @@ mod tests {
     #[test]
     fn sparse_and_dense_gradients_give_equal_updates_also_after_loading() {
         let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.1, ..Default::default() };
-        let run = |sparse: bool| {
+        let train_embedding = |sparse: bool| {
             let embedding = Tensor::arange(640, (Kind::Float, Device::Cpu)).view([40, 16]) / 100.0;
             let embedding = embedding.detach().set_requires_grad(true);
             let parameters = [("embedding".to_owned(), embedding.shallow_clone())];
@@ -529,6 +529,6 @@ mod tests {
             }
             (embedding, optimizer.state().unwrap())
         };
-        assert_eq!(run(true), run(false));
+        assert_eq!(train_embedding(true), train_embedding(false));
     }
 }

@@ -74,17 +74,17 @@ mod tests {
     use crate::Environment;
 
     #[test]
-    fn profiled_steps_are_in_the_call_and_after_its_first_steps() {
+    fn profiling_skips_the_first_steps_if_enough_steps_follow() {
         let stage = Stage::new("test", "none", Environment::for_tests());
-        let steps = |count, first, end| {
+        let profiled_steps = |count, first, end| {
             let stage = stage.clone().with_profile(count);
             StepProfile::new(&stage, Device::Cpu, first, end).steps
         };
-        assert_eq!(steps(3, 0, 100), 5..8);
-        assert_eq!(steps(3, 40, 100), 45..48);
-        assert_eq!(steps(3, 40, 46), 43..46);
-        assert_eq!(steps(3, 40, 42), 40..42);
-        assert!(steps(3, 40, 40).is_empty() && steps(0, 0, 100).is_empty());
-        assert!(steps(3, 50, 40).is_empty());
+        assert_eq!(profiled_steps(3, 0, 100), 5..8);
+        assert_eq!(profiled_steps(3, 40, 100), 45..48);
+        assert_eq!(profiled_steps(3, 40, 46), 43..46);
+        assert_eq!(profiled_steps(3, 40, 42), 40..42);
+        assert!(profiled_steps(3, 40, 40).is_empty() && profiled_steps(0, 0, 100).is_empty());
+        assert!(profiled_steps(3, 50, 40).is_empty());
     }
 }

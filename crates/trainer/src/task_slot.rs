@@ -8,11 +8,11 @@ use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 /// Tasks of a stage: one task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`].
 ///
 /// The models of all tasks share the trained parameters. The batches of a task are counted from 0
-/// ([`Step::batch_index`](crate::Step::batch_index)). The order of examples depends only on the seed and the
-/// task's name. The random generator of a batch also depends on the batch's number. The order and
-/// the generator do not depend on other tasks. The task's name is also a prefix of its losses
-/// (`loss/<name>/<part>`, or `loss/<name>` for a part of the same name) and of its tensors in
-/// checkpoints. The name of a single task is not used.
+/// ([`Step::batch_index`](crate::Step::batch_index)). The order of examples depends only on the
+/// seed and the task's name. The random generator of a batch also depends on the batch's number.
+/// The order and the generator do not depend on other tasks. The task's name is also a prefix of
+/// its losses (`loss/<name>/<part>`, or `loss/<name>` for a part of the same name) and of its
+/// tensors in checkpoints. The name of a single task is not used.
 pub struct Tasks<'a> {
     pub(crate) slots: Vec<TaskSlot<'a>>,
     pub(crate) updates: Updates,

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::Environment;
 
-    fn data(root: &std::path::Path, step: u64, value: &Tensor) -> CheckpointData {
+    fn checkpoint_data(root: &std::path::Path, step: u64, value: &Tensor) -> CheckpointData {
         let named = |name: &str| vec![(name.to_owned(), value.shallow_clone())];
         let checkpoint = Checkpoint {
             step,
@@ -186,7 +186,7 @@ mod tests {
                 value = Tensor::from_slice(&[0f32]).set_requires_grad(true);
             }
             tch::no_grad(|| value.copy_(&Tensor::from_slice(&values)));
-            writer.start(data(folder.path(), step, &value)).unwrap();
+            writer.start(checkpoint_data(folder.path(), step, &value)).unwrap();
             let _ = tch::no_grad(|| value.f_zero_().unwrap());
             writer.wait().unwrap();
             let last_copy = writer.last_copy.as_ref().unwrap();
@@ -212,12 +212,13 @@ mod tests {
         let value = Tensor::from(1.0);
         let mut writer = CheckpointWriter::default();
         std::fs::write(folder.path().join("step-00000002"), "").unwrap();
-        writer.start(data(folder.path(), 2, &value)).unwrap();
-        let error = writer.start(data(folder.path(), 3, &value)).unwrap_err().to_string();
+        writer.start(checkpoint_data(folder.path(), 2, &value)).unwrap();
+        let error =
+            writer.start(checkpoint_data(folder.path(), 3, &value)).unwrap_err().to_string();
         assert!(error.contains("step-00000002: Not a directory"), "{error}");
         writer.check().unwrap();
         std::fs::remove_file(folder.path().join("step-00000002")).unwrap();
-        writer.write(data(folder.path(), 3, &value)).unwrap();
+        writer.write(checkpoint_data(folder.path(), 3, &value)).unwrap();
         assert!(folder.path().join("step-00000003/state.json").exists());
     }
 }

@@ -6,23 +6,23 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use common::{ToyTask, config, lock_rng, metrics_text, parameters, stage, weight};
+use common::{ToyTask, lock_rng, metrics_text, new_weight, parameters, stage, toy_config};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
 use trainer::{Error, TrainConfig, fit};
 
-/// Trains 9 steps, with a checkpoint at the end only, and raises the given signals in the given
-/// steps.
+/// Trains 9 steps, with a checkpoint at the end only, and raises the given signals in each given
+/// step.
 fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
-    let weight = weight();
-    // Minimizes the weight's square, and sends signals to the current process.
+    let weight = new_weight();
+    // Minimises the weight's square, and sends signals to the current process.
     let mut task = ToyTask::new(6, |step| {
         for (_, signals) in signals.iter().filter(|(at, _)| *at == step.batch_index) {
             signals.iter().try_for_each(|&signal| raise(signal))?;
         }
         Ok(weight.f_square()?)
     });
-    let config = TrainConfig { checkpoint_steps: None, ..config() };
+    let config = TrainConfig { checkpoint_steps: None, ..toy_config() };
     let stage = stage(folder, None).stop_on_signals();
     let report = fit(&stage, &config, &parameters(&weight), &mut task);
     (report.map(|report| assert!(report.finished)), weight.double_value(&[]))
@@ -54,7 +54,7 @@ fn after_a_signal_the_run_resumes_from_the_saved_step() {
 }
 
 /// Returns the command that runs the ignored test `test` in a separate process, with `folder`.
-fn child(test: &str, folder: &Path) -> Command {
+fn child_command(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--test-threads", "1"]).env("FOLDER", folder);
     command
@@ -84,13 +84,13 @@ fn child_with_a_signal_after_training() {
 #[test]
 fn second_signals_and_signals_outside_training_end_the_process() {
     let _lock = lock_rng();
-    let run = |test: &str| -> (ExitStatus, bool) {
+    let run_child = |test: &str| -> (ExitStatus, bool) {
         let folder = tempfile::tempdir().unwrap();
-        let status = child(test, folder.path()).output().unwrap().status;
+        let status = child_command(test, folder.path()).output().unwrap().status;
         (status, folder.path().join("checkpoints").exists())
     };
-    let (status, saved) = run("child_with_two_signals");
+    let (status, saved) = run_child("child_with_two_signals");
     assert_eq!((status.signal(), saved), (Some(SIGTERM), false), "{status}");
-    let (status, saved) = run("child_with_a_signal_after_training");
+    let (status, saved) = run_child("child_with_a_signal_after_training");
     assert_eq!((status.signal(), saved), (Some(SIGINT), true), "{status}");
 }

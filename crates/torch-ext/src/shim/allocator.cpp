@@ -36,13 +36,13 @@ class Pool {
   }
 
   // Allocates a block; returns null if no gap is large enough.
-  char* get(size_t bytes) {
+  char* allocate(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const size_t rounded = (bytes + kPage - 1) / kPage * kPage;
-    const auto fit = by_size_.lower_bound({rounded, nullptr});
-    if (fit == by_size_.end()) return nullptr;
+    const auto fit = gaps_by_size_.lower_bound({rounded, nullptr});
+    if (fit == gaps_by_size_.end()) return nullptr;
     const auto [size, block] = *fit;
-    by_size_.erase(fit);
+    gaps_by_size_.erase(fit);
     gaps_.erase(block);
     if (size > rounded) insert(block + rounded, size - rounded);
     blocks_[block] = rounded;
@@ -51,7 +51,8 @@ class Pool {
 
   bool owns(const void* block) const { return block >= start_ && block < end_; }
 
-  void put(char* block) {
+  // Frees a block, and merges it with adjacent gaps.
+  void free_block(char* block) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto entry = blocks_.find(block);
     if (entry == blocks_.end()) return;
@@ -60,7 +61,7 @@ class Pool {
     auto next = gaps_.lower_bound(block);
     if (next != gaps_.end() && next->first == block + size) {
       size += next->second;
-      by_size_.erase({next->second, next->first});
+      gaps_by_size_.erase({next->second, next->first});
       next = gaps_.erase(next);
     }
     if (next != gaps_.begin()) {
@@ -68,7 +69,7 @@ class Pool {
       if (previous->first + previous->second == block) {
         block = previous->first;
         size += previous->second;
-        by_size_.erase({previous->second, block});
+        gaps_by_size_.erase({previous->second, block});
         gaps_.erase(previous);
       }
     }
@@ -78,7 +79,7 @@ class Pool {
  private:
   void insert(char* gap, size_t size) {
     gaps_.emplace(gap, size);
-    by_size_.emplace(size, gap);
+    gaps_by_size_.emplace(size, gap);
   }
 
   std::mutex mutex_;
@@ -86,7 +87,7 @@ class Pool {
   char* end_ = nullptr;
   std::map<char*, size_t> blocks_;
   std::map<char*, size_t> gaps_;
-  std::set<std::pair<size_t, char*>> by_size_;
+  std::set<std::pair<size_t, char*>> gaps_by_size_;
 };
 
 // Never destroyed: tensors may outlive static objects.
@@ -97,7 +98,7 @@ Pool& pool() {
 
 void release(void* block) {
   if (pool().owns(block)) {
-    pool().put(static_cast<char*>(block));
+    pool().free_block(static_cast<char*>(block));
   } else {
     c10::free_cpu(block);
   }
@@ -105,7 +106,7 @@ void release(void* block) {
 
 struct PoolAllocator final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
-    void* block = bytes >= kLarge ? pool().get(bytes) : nullptr;
+    void* block = bytes >= kLarge ? pool().allocate(bytes) : nullptr;
     // Falls back to libtorch's allocator, whose errors contain the size.
     if (block == nullptr) block = c10::alloc_cpu(bytes);
     return {block, block, &release, c10::Device(c10::DeviceType::CPU)};

@@ -16,8 +16,8 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Splits `tensor` into consecutive blocks of `rows[i]` rows, and appends views of these to `blocks`. A single block is
-// `tensor` itself, of any shape.
+// Splits `tensor` into consecutive blocks of `rows[i]` rows, and appends views of the blocks to `blocks`. A single
+// block is `tensor` itself, of any shape.
 void split_rows(const Tensor& tensor, at::IntArrayRef rows, variable_list& blocks) {
   if (rows.size() == 1) {
     blocks.push_back(tensor);
@@ -95,8 +95,8 @@ int polyqa_with_cast(const at::Tensor* x, int dtype, at::Tensor** out, char** er
   });
 }
 
-// `dtype` is libtorch's id. `tensors` has the tensors of all groups in order, counts[i] of group i; `out` has space for
-// one tensor per group.
+// `dtype` is libtorch's id. `tensors` contains the tensors of all groups in order, counts[i] tensors for group i; `out`
+// has space for one tensor per group.
 int polyqa_cast_all(at::Tensor* const* tensors, const int64_t* counts, size_t groups, int dtype, at::Tensor** out,
                     char** error) {
   return guarded(error, [&] {

@@ -16,10 +16,12 @@ struct Group {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> backend;
   // Empty without NCCL.
-  c10::intrusive_ptr<c10d::Backend> gpu;
+  c10::intrusive_ptr<c10d::Backend> gpu_backend;
 
   // The backend for tensors on the device of `tensor`.
-  c10d::Backend& backend_for(const at::Tensor& tensor) { return tensor.is_cuda() && gpu ? *gpu : *backend; }
+  c10d::Backend& backend_for(const at::Tensor& tensor) {
+    return tensor.is_cuda() && gpu_backend ? *gpu_backend : *backend;
+  }
 };
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }
@@ -77,7 +79,7 @@ int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const ch
     auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(std::move(prefix_store), group->backend->getRank(),
                                                             group->backend->getSize(), std::move(settings));
     nccl->setBoundDeviceId(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
-    group->gpu = std::move(nccl);
+    group->gpu_backend = std::move(nccl);
 #else
     throw std::runtime_error("this program was built without the feature `nccl`, or without the headers of NCCL");
 #endif
@@ -102,7 +104,7 @@ int polyqa_group_exchange(Group* group, at::Tensor* const* sent, at::Tensor* con
     if (count > 0 && &group->backend_for(out[0]) != group->backend.get()) {
       for (size_t k = 0; k < count; k += size) {
         std::vector<at::Tensor> from(in.begin() + k, in.begin() + k + size), to(out.begin() + k, out.begin() + k + size);
-        works.push_back(group->gpu->alltoall(from, to, c10d::AllToAllOptions{}));
+        works.push_back(group->gpu_backend->alltoall(from, to, c10d::AllToAllOptions{}));
       }
     } else {
       for (size_t k = 0; k < count; ++k) {

@@ -11,7 +11,8 @@ constexpr int64_t kHeadRows = 8, kHeadColumns = 16;
 
 inline int64_t padded(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
-// The dtype of matmuls for tensors of `dtype`: at::kBFloat16 if the processor supports it, else at::kFloat.
+// The dtype of matmuls for heads of `dtype` with `depth` elements: at::kBFloat16 for bfloat16 if processor and depth
+// allow it, else at::kFloat.
 at::ScalarType head_dtype(at::ScalarType dtype, int64_t depth);
 
 // Left operands are contiguous [rows, inner]. Right operands are [inner, columns] with a row stride of `stride`. In

@@ -116,9 +116,10 @@ struct MatmulArguments {
   bool gelu;
 };
 
-// Scales the sums of one row and panel, and writes `count` outputs.
+// Scales the sums of one row and panel, and writes the first `count` outputs of the panel.
 template <class T>
-ALWAYS_INLINE void finish(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first, int64_t count, T* out) {
+ALWAYS_INLINE void write_outputs(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first,
+                                 int64_t count, T* out) {
   float values[kPanel];
   for (int64_t c = 0; c < kPanel; ++c) {
     // Weights are stored with 128 added.
@@ -154,7 +155,7 @@ struct Portable {
   }
   template <class T>
   static void write(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first, int64_t count, T* out) {
-    finish(sums, row, p, first, count, out);
+    write_outputs(sums, row, p, first, count, out);
   }
 };
 
@@ -195,13 +196,13 @@ struct Vnni {
   template <class T>
   WITH_VNNI static void write(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first, int64_t count,
                               T* out) {
-    finish(sums, row, p, first, count, out);
+    write_outputs(sums, row, p, first, count, out);
   }
 };
 #endif
 
 template <class Isa, int R, class Out>
-void tile(const int8_t* a, const Row* rows, const MatmulArguments& p, int64_t panel, Out* out) {
+void compute_tile(const int8_t* a, const Row* rows, const MatmulArguments& p, int64_t panel, Out* out) {
   int32_t sums[R * kPanel];
   Isa::template multiply<R>(a, p.padded, p.weights + panel * kPanel * p.padded, p.padded / 4, sums);
   const int64_t first = panel * kPanel, count = std::min(kPanel, p.outputs - first);
@@ -209,14 +210,14 @@ void tile(const int8_t* a, const Row* rows, const MatmulArguments& p, int64_t pa
 }
 
 template <class Isa, class In, class Out>
-void block(const In* x, int64_t count, const MatmulArguments& p, Out* out) {
+void compute_block(const In* x, int64_t count, const MatmulArguments& p, Out* out) {
   std::vector<int8_t> a(count * p.padded);
   Row rows[kRows];
   for (int64_t r = 0; r < count; ++r) rows[r] = Isa::quantise(x + r * p.inputs, p.inputs, p.padded, &a[r * p.padded]);
   for (int64_t panel = 0; panel * kPanel < p.outputs; ++panel) {
     int64_t r = 0;
-    for (; r + 4 <= count; r += 4) tile<Isa, 4>(&a[r * p.padded], rows + r, p, panel, out + r * p.outputs);
-    for (; r < count; ++r) tile<Isa, 1>(&a[r * p.padded], rows + r, p, panel, out + r * p.outputs);
+    for (; r + 4 <= count; r += 4) compute_tile<Isa, 4>(&a[r * p.padded], rows + r, p, panel, out + r * p.outputs);
+    for (; r < count; ++r) compute_tile<Isa, 1>(&a[r * p.padded], rows + r, p, panel, out + r * p.outputs);
   }
 }
 
@@ -227,7 +228,7 @@ void multiply_blocks(const Tensor& x, const MatmulArguments& p, Tensor& out) {
   Out* to = out.mutable_data_ptr<Out>();
   parallel_rows((rows + kRows - 1) / kRows, 1, [&](int64_t task) {
     const int64_t first = task * kRows;
-    block<Isa>(from + first * p.inputs, std::min(kRows, rows - first), p, to + first * p.outputs);
+    compute_block<Isa>(from + first * p.inputs, std::min(kRows, rows - first), p, to + first * p.outputs);
   });
 }
 

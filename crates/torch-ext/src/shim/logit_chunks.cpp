@@ -18,7 +18,8 @@
 namespace {
 using at::Tensor;
 
-int64_t megabytes(const Layer& layer, int64_t cpu, int64_t gpu) { return (layer.hidden.is_cpu() ? cpu : gpu) << 20; }
+// Returns a memory limit in bytes from the limits in MiB for the two types of device.
+int64_t limit_bytes(const Layer& layer, int64_t cpu, int64_t gpu) { return (layer.hidden.is_cpu() ? cpu : gpu) << 20; }
 
 Tensor narrowed(const Tensor& t, int64_t first, int64_t count) {
   return t.defined() ? t.narrow(0, first, count) : t;
@@ -51,7 +52,7 @@ Tensor with_spare_bytes(at::IntArrayRef sizes, const at::TensorOptions& options)
   return at::empty({count + spare}, options).narrow(0, 0, count).view(sizes);
 }
 
-// Advises the kernel to use large pages for memory that will be written completely, to reduce page faults.
+// Advises the operating system to use large pages for memory that will be written completely, to reduce page faults.
 void advise_large_pages(const Tensor& t) {
   constexpr uintptr_t kPage = 1 << 21;
   if (!t.is_cpu()) return;
@@ -205,7 +206,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   const auto begin = reinterpret_cast<uintptr_t>(end - count * vocabulary * size);
   char* base = reinterpret_cast<char*>((begin + kAlignment - 1) / kAlignment * kAlignment);
   const bool in_place = layer.hidden.scalar_type() == layer.sums();
-  const auto fitting = megabytes(layer, 8, 128) / (4 * count) / 64 * 64;
+  const auto fitting = limit_bytes(layer, 8, 128) / (4 * count) / 64 * 64;
   const auto step = std::min(vocabulary, std::max<int64_t>(64, fitting));
   auto for_each_tile = [&](auto&& body) {
     for (int64_t v = 0; v < vocabulary; v += step) {
@@ -265,7 +266,7 @@ int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
 // Number of rows per chunk, equal for all chunks; by default as many as fit in the memory limit.
 int64_t rows_of_chunk(const Layer& layer, int64_t rows) {
   const auto element = static_cast<int64_t>(layer.hidden.element_size());
-  const auto fitting = megabytes(layer, 64, 512) / (element * std::max<int64_t>(1, layer.vocabulary()));
+  const auto fitting = limit_bytes(layer, 64, 512) / (element * std::max<int64_t>(1, layer.vocabulary()));
   auto max_rows = std::max<int64_t>(1, layer.chunk_rows > 0 ? layer.chunk_rows : fitting);
   if (layer.hidden.scalar_type() == at::kHalf) max_rows = std::min(max_rows, kHalfRows);
   const auto chunks = std::max<int64_t>(1, (rows + max_rows - 1) / max_rows);

@@ -81,8 +81,9 @@ struct Head {
   }
 };
 
-// The queries whose scores a task computes at a time, and the keys visible to at least one of these queries. Offsets
-// are relative to the first token of the row; both ranges may extend into the padding.
+// The queries whose scores a task computes at a time, and the keys visible to at least one of these queries. `query`
+// and `key` are the offsets of the first query and key in the row, `queries` and `keys` are counts, and `rows` is the
+// number of queries with padding. The keys may extend into the row's padding.
 struct Tile {
   int64_t query, queries, rows, key, keys;
 };
@@ -216,7 +217,7 @@ class Attention {
     }
   }
 
-  // The dropout key of one token's scores in its head, starting at key `first` of the row.
+  // The dropout key of one token's scores in its head, starting at the score of the row's token `first`.
   RowKey key_of(const Task& task, int64_t token, int64_t first) const {
     const auto offset = static_cast<uint64_t>(offsets_[task.first + token]);
     RowKey key{shape_.dropout.seed, offset * static_cast<uint64_t>(shape_.heads) + static_cast<uint64_t>(task.head)};
@@ -257,7 +258,7 @@ class Attention {
     return out;
   }
 
-  // Returns a tile's rows as a left operand; rows of padded queries are zero.
+  // Returns a tile's rows as a left operand. Rows of padding are set to zero.
   const Number* left_operand(float* from, const Tile& tile, Memory<Number>& memory) const {
     std::fill(from + tile.queries * tile.keys, from + tile.rows * tile.keys, 0.0F);
     if constexpr (kLow) {

@@ -21,8 +21,8 @@ void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
       std::max<int64_t>(grain, 1));
 }
 
-// Calls body(task) for every task in 0..tasks; for tasks that take long. Scheduling is dynamic, so that a thread on a
-// busy core does not delay the other threads.
+// Calls body(task) for every task in 0..tasks. Use this function for long tasks: scheduling is dynamic, so that a
+// thread on a busy core does not delay the other threads.
 template <class Body>
 void parallel_tasks(int64_t tasks, const Body& body) {
   std::atomic<int64_t> next{0};

@@ -20,7 +20,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr double kNone = -std::numeric_limits<double>::infinity();
+constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 
 struct Pairs {
   Tensor query;        // [R, D], in the dtype of the sums, already divided by the temperature
@@ -45,11 +45,11 @@ struct Pairs {
     auto block_groups = key_group.narrow(0, first, logits.size(1)).unsqueeze(0);
     auto same = query_group.unsqueeze(1).eq(block_groups);
     if (!negative_groups) same.logical_and_(block_groups.ge(0));
-    logits.masked_fill_(same, kNone);
+    logits.masked_fill_(same, kMinusInfinity);
   }
 
   template <class Use>
-  void each(Use&& body) const {
+  void for_each_block(Use&& body) const {
     const auto count = key.size(0), rows = query.size(0);
     auto buffer = at::empty({rows * std::min(block, count)}, query.options());
     for (int64_t first = 0; first < count; first += block) {
@@ -75,13 +75,14 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
     const Pairs pairs{query.to(sums) / temperature, key, query_group, key_group, negative_groups, offset,
                       normalise_eps, block};
     const auto rows = query.size(0);
-    auto largest = at::full({rows, 1}, kNone, pairs.query.options());
+    auto largest = at::full({rows, 1}, kMinusInfinity, pairs.query.options());
     auto total = at::zeros({rows, 1}, pairs.query.options());
-    // The gradient of the query times `total`, which is the sum of the keys weighted by the exponentials.
+    // The sum of the keys weighted by the exponentials. Divided by `total`, this sum is the gradient of `pairs.query`.
     auto expected = grad_query ? at::zeros({rows, query.size(1)}, pairs.query.options()) : Tensor();
-    pairs.each([&](int64_t, const Tensor& keys, Tensor& logits) {
+    pairs.for_each_block([&](int64_t, const Tensor& keys, Tensor& logits) {
       auto new_largest = at::maximum(largest, logits.amax(1, true));
-      auto shift = new_largest.masked_fill(new_largest.eq(kNone), 0);  // avoids NaN in rows without candidates so far
+      // A row without candidates so far is shifted by 0, to avoid NaN.
+      auto shift = new_largest.masked_fill(new_largest.eq(kMinusInfinity), 0);
       auto shrink = (largest - shift).exp_();
       logits.sub_(shift).exp_();
       total.mul_(shrink).add_(logits.sum(1, true));
@@ -91,7 +92,7 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
       }
       largest = new_largest;
     });
-    auto result = (total.log() + largest.masked_fill(largest.eq(kNone), 0)).squeeze(1);
+    auto result = (total.log() + largest.masked_fill(largest.eq(kMinusInfinity), 0)).squeeze(1);
     if (grad_query) {
       auto divisor = total.masked_fill(total.eq(0), 1);
       ctx->saved_data["expected"] = expected.div_(divisor.mul_(temperature));
@@ -125,8 +126,8 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
       const Pairs pairs{saved[0].to(lse.scalar_type()) / temperature, saved[1], saved[2], saved[3],
                         ctx->saved_data["negative_groups"].toBool(), saved[4], -1, ctx->saved_data["block"].toInt()};
       auto grad_key = at::empty(saved[1].sizes(), pairs.query.options());
-      const auto shift = lse.masked_fill(lse.eq(kNone), 0);
-      pairs.each([&](int64_t first, const Tensor& keys, Tensor& logits) {
+      const auto shift = lse.masked_fill(lse.eq(kMinusInfinity), 0);
+      pairs.for_each_block([&](int64_t first, const Tensor& keys, Tensor& logits) {
         logits.sub_(shift).exp_().mul_(column);
         auto out = grad_key.narrow(0, first, keys.size(0));
         polyqa_matmul(out, logits.t(), pairs.query, false);

@@ -15,7 +15,7 @@ use super::dtype::kind_of;
 use crate::{Error, Result};
 
 /// Maximum header size in bytes, as in the safetensors crate.
-const MAX_HEADER: u64 = 100_000_000;
+const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// Maximum number of entries in a header; each needs about a kilobyte of memory during validation.
 const MAX_ENTRIES: usize = 100_000;
@@ -41,17 +41,17 @@ impl TensorFile {
     /// [`Error::Io`], or [`Error::Damaged`] naming the file and the reason.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let io = |error| Error::io(path, error);
-        let mut file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
+        let io_error = |error| Error::io(path, error);
+        let mut file = File::open(path).map_err(io_error)?;
+        let length = file.metadata().map_err(io_error)?.len();
         if length < 8 {
             let reason = format!("{length} bytes long; a safetensors file has at least 8");
             return Err(Error::damaged(path, reason));
         }
         let mut header_size = [0u8; 8];
-        file.read_exact(&mut header_size).map_err(io)?;
+        file.read_exact(&mut header_size).map_err(io_error)?;
         let header_size = u64::from_le_bytes(header_size);
-        if header_size > MAX_HEADER || header_size > length - 8 {
+        if header_size > MAX_HEADER_BYTES || header_size > length - 8 {
             let reason = format!(
                 "the header has a size of {header_size} bytes, but the file has {length} bytes; \
                  the file is truncated or not a safetensors file"
@@ -59,7 +59,7 @@ impl TensorFile {
             return Err(Error::damaged(path, reason));
         }
         let mut header = vec![0u8; usize::try_from(header_size).unwrap_or(0)];
-        file.read_exact(&mut header).map_err(io)?;
+        file.read_exact(&mut header).map_err(io_error)?;
         let header_error = |error| Error::damaged(path, format!("header: {error}"));
         let EntryCount(entries) = serde_json::from_slice(&header).map_err(header_error)?;
         if entries > MAX_ENTRIES {

@@ -8,22 +8,22 @@ fn named_tensors(tensors: &TensorMap) -> impl Iterator<Item = (&str, &Tensor)> {
     tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
-/// The path of a file in a new folder.
-fn temporary_file() -> (tempfile::TempDir, PathBuf) {
+/// Returns a new folder, and the path of a file in it that does not exist yet.
+fn temporary_path() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
     (folder, path)
 }
 
 /// The bytes of a file with the header `text` and the tensor bytes `body`.
-fn with_header(text: &str, body: &[u8]) -> Vec<u8> {
+fn file_with_header(text: &str, body: &[u8]) -> Vec<u8> {
     let length = u64::try_from(text.len()).unwrap().to_le_bytes();
     [&length[..], text.as_bytes(), body].concat()
 }
 
 #[test]
 fn every_dtype_round_trips() {
-    let (folder, path) = temporary_file();
+    let (folder, path) = temporary_path();
     let base = Tensor::from_slice(&[0.0f64, 1.0, -2.5, 1e4]).view([2, 2]);
     let kinds = [
         Kind::Double,
@@ -61,7 +61,7 @@ fn every_dtype_round_trips() {
 
 #[test]
 fn bytes_equal_those_of_the_safetensors_library() {
-    let (_folder, path) = temporary_file();
+    let (_folder, path) = temporary_path();
     let (a, b) = (Tensor::from_slice(&[1u8, 2, 3]), Tensor::from_slice(&[1f32, -2.0]).view([2, 1]));
     write_tensors(&path, [("b", &b), ("a", &a)], &[("format", "pt")]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -78,7 +78,7 @@ fn bytes_equal_those_of_the_safetensors_library() {
 
 #[test]
 fn tensors_are_read_separately() {
-    let (_folder, path) = temporary_file();
+    let (_folder, path) = temporary_path();
     let values = |k: i64| Tensor::arange(k, (Kind::Int64, Device::Cpu)) + k;
     let tensors: TensorMap = (0..20).map(|k| (format!("t{k:02}"), values(k))).collect();
     write_tensors(&path, named_tensors(&tensors), &[]).unwrap();
@@ -104,8 +104,7 @@ fn tensors_are_read_separately() {
 
 #[test]
 fn mapped_tensors_equal_read_tensors_and_leave_the_file_unchanged() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.safetensors");
+    let (_folder, path) = temporary_path();
     let values = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]);
     let empty = Tensor::zeros([0, 3], (Kind::Float, Device::Cpu));
     let half = values.to_kind(Kind::BFloat16);
@@ -125,17 +124,16 @@ fn mapped_tensors_equal_read_tensors_and_leave_the_file_unchanged() {
     assert_eq!(mapped.double_value(&[0, 0]), 7.0);
     // The header has an odd length, so the offset of the tensor that follows it is not a multiple
     // of the tensor's element size.
-    let header = br#"{"values":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let header = r#"{"values":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     assert_eq!(header.len() % 4, 3);
-    let length = u64::try_from(header.len()).unwrap().to_le_bytes();
-    std::fs::write(&path, [&length[..], header, &2.5f32.to_le_bytes()].concat()).unwrap();
+    std::fs::write(&path, file_with_header(header, &2.5f32.to_le_bytes())).unwrap();
     let tensor = TensorFile::open(&path).unwrap().map("values").unwrap();
     assert_eq!(tensor.double_value(&[0]), 2.5);
 }
 
 #[test]
 fn errors_of_damaged_files_name_the_file() {
-    let (folder, path) = temporary_file();
+    let (folder, path) = temporary_path();
     let tensor = Tensor::arange(100, (Kind::Float, Device::Cpu));
     write_tensors(&path, [("x", &tensor)], &[]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -143,7 +141,7 @@ fn errors_of_damaged_files_name_the_file() {
     huge_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut padded = bytes.clone();
     padded.push(0);
-    let entry = |shape: &str, offsets: &str| {
+    let header = |shape: &str, offsets: &str| {
         format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
     let empty_body: &[u8] = &[];
@@ -154,7 +152,7 @@ fn errors_of_damaged_files_name_the_file() {
     };
     let damaged_files = [
         (
-            with_header(&header_of_empty_tensors(100_001), empty_body),
+            file_with_header(&header_of_empty_tensors(100_001), empty_body),
             "100001 entries, expected at most 100000",
         ),
         (bytes[..bytes.len() - 1].to_vec(), "truncated"),
@@ -163,21 +161,21 @@ fn errors_of_damaged_files_name_the_file() {
         (bytes[..3].to_vec(), "at least 8"),
         (Vec::new(), "at least 8"),
         (huge_header, "the header has a size of 18446744073709551615"),
-        (with_header("no JSON", empty_body), "header:"),
-        (with_header("\"\u{e9}", empty_body), "header:"),
-        (with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
-        (with_header(&entry("[1]", "[4,8]"), &[0; 8]), "header:"),
-        (with_header(&entry("[2]", "[0,4]"), &[0; 4]), "header:"),
-        (with_header(&entry("[-1]", "[0,4]"), &[0; 4]), "header:"),
-        (with_header(&entry("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]), "header:"),
-        (with_header(&entry("[0,18446744073709551615]", "[0,0]"), empty_body), "too large"),
+        (file_with_header("no JSON", empty_body), "header:"),
+        (file_with_header("\"\u{e9}", empty_body), "header:"),
+        (file_with_header(&header("[1]", "[4,0]"), &[0; 4]), "header:"),
+        (file_with_header(&header("[1]", "[4,8]"), &[0; 8]), "header:"),
+        (file_with_header(&header("[2]", "[0,4]"), &[0; 4]), "header:"),
+        (file_with_header(&header("[-1]", "[0,4]"), &[0; 4]), "header:"),
+        (file_with_header(&header("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]), "header:"),
+        (file_with_header(&header("[0,18446744073709551615]", "[0,0]"), empty_body), "too large"),
     ];
-    for (damaged, part) in damaged_files {
+    for (damaged, expected) in damaged_files {
         std::fs::write(&path, damaged).unwrap();
         let error = read_tensors(&path).unwrap_err();
         let message = error.to_string();
         assert!(matches!(error, Error::Damaged { .. }), "{message}");
-        assert!(message.contains("t.safetensors") && message.contains(part), "{message}");
+        assert!(message.contains("t.safetensors") && message.contains(expected), "{message}");
     }
     for missing_path in [folder.path().join("none"), folder.path().to_owned()] {
         let error = read_tensors(&missing_path).unwrap_err();
@@ -186,10 +184,10 @@ fn errors_of_damaged_files_name_the_file() {
 }
 
 #[test]
-fn unsupported_dtypes_are_named() {
-    let (folder, path) = temporary_file();
+fn errors_name_unsupported_dtypes() {
+    let (folder, path) = temporary_path();
     let header = r#"{"x":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[0,4]}}"#;
-    let bytes = with_header(header, &[0; 4]);
+    let bytes = file_with_header(header, &[0; 4]);
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(TensorFile::open(&path).unwrap().dtype("x"), Some("F8_E5M2".into()));
     let message = read_tensors(&path).unwrap_err().to_string();
@@ -210,7 +208,7 @@ fn unsupported_dtypes_are_named() {
 
 #[test]
 fn a_failed_write_preserves_the_old_file() {
-    let (folder, path) = temporary_file();
+    let (folder, path) = temporary_path();
     let first = Tensor::from(1f32);
     write_tensors(&path, [("x", &first)], &[]).unwrap();
     let old = std::fs::read(&path).unwrap();

@@ -11,7 +11,7 @@ use super::dtype::dtype_of;
 use crate::{Error, Result};
 
 /// Maximum header size in bytes that readers of the format accept.
-const MAX_HEADER: usize = 100_000_000;
+const MAX_HEADER_BYTES: usize = 100_000_000;
 
 /// A tensor whose bytes are copied on request.
 struct PendingTensor<'a> {
@@ -22,13 +22,13 @@ struct PendingTensor<'a> {
 }
 
 impl PendingTensor<'_> {
-    fn len(&self) -> usize {
+    fn byte_count(&self) -> usize {
         self.shape.iter().product::<usize>() * self.kind.elt_size_in_bytes()
     }
 
-    fn bytes(&self) -> std::result::Result<Vec<u8>, TchError> {
+    fn copy_bytes(&self) -> std::result::Result<Vec<u8>, TchError> {
         let tensor = self.tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0u8; self.len()];
+        let mut bytes = vec![0u8; self.byte_count()];
         if !bytes.is_empty() {
             tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
         }
@@ -78,7 +78,7 @@ pub fn write_tensors<'a>(
     let mut file = AtomicFile::create(path).map_err(io_error)?;
     file.write_all(&header).map_err(io_error)?;
     for (name, entry) in &pending {
-        let bytes = entry.bytes().map_err(|error| {
+        let bytes = entry.copy_bytes().map_err(|error| {
             let expected = "values that can be copied to the CPU";
             Error::stored(path, name, expected, error.to_string())
         })?;
@@ -96,7 +96,7 @@ fn encode_header(
     let mut end = 0_usize;
     let infos = pending.iter().map(|(name, entry)| {
         let start = end;
-        end += entry.len();
+        end += entry.byte_count();
         let (dtype, shape) = (entry.dtype, entry.shape.clone());
         ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
@@ -106,7 +106,7 @@ fn encode_header(
     let metadata = Metadata::new(metadata, infos.collect()).map_err(io::Error::other)?;
     let mut json = serde_json::to_vec(&metadata)?;
     json.resize(json.len().next_multiple_of(8), b' ');
-    if json.len() > MAX_HEADER {
+    if json.len() > MAX_HEADER_BYTES {
         return Err(io::Error::other("too many tensors or too much metadata for one file"));
     }
     Ok([&(json.len() as u64).to_le_bytes(), json.as_slice()].concat())

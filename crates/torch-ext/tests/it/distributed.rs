@@ -14,25 +14,25 @@ fn free_port() -> u16 {
 /// Starts the ignored test `name` of this file in two processes, one per rank.
 fn start_ranks(name: &str) -> Vec<Child> {
     let port = free_port().to_string();
-    let rank = |rank: usize| {
+    let start_rank = |rank: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", &format!("distributed::{name}"), "--ignored", "--nocapture"]);
         command.envs([("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", &port)]);
         command.env("RANK", rank.to_string()).env("OMP_NUM_THREADS", "1");
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    (0..2).map(rank).collect()
+    (0..2).map(start_rank).collect()
 }
 
-fn connect_group(seconds: u64) -> ProcessGroup {
+fn connect_group(timeout_seconds: u64) -> ProcessGroup {
     let rendezvous = Rendezvous::from_env().unwrap().unwrap();
-    let seconds = Duration::from_secs(seconds);
-    ProcessGroup::connect(&rendezvous, seconds, seconds).unwrap()
+    let timeout = Duration::from_secs(timeout_seconds);
+    ProcessGroup::connect(&rendezvous, timeout, timeout).unwrap()
 }
 
 #[test]
 #[ignore = "started by another test"]
-fn exchange() {
+fn run_all_operations() {
     let group = connect_group(60);
     let rank = i64::try_from(group.rank()).unwrap();
     for round in 0..20 {
@@ -106,7 +106,7 @@ fn expect_success(name: &str) {
 
 #[test]
 fn two_processes_exchange_tensors() {
-    expect_success("exchange");
+    expect_success("run_all_operations");
 }
 
 #[test]
@@ -134,14 +134,14 @@ fn errors_name_invalid_variables() {
         };
         Rendezvous::from_variables(get).unwrap_err().to_string()
     };
-    let (two, rank, address) = (("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"));
+    let (size, rank, address) = (("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"));
     for (variables, message) in [
-        (&[two][..], "RANK is not set"),
+        (&[size][..], "RANK is not set"),
         (&[("WORLD_SIZE", "two")], "WORLD_SIZE = \"two\""),
-        (&[two, ("RANK", "2")], "RANK = 2 is not below"),
-        (&[two, rank], "MASTER_ADDR is not set"),
-        (&[two, rank, address, ("MASTER_PORT", "70000")], "MASTER_PORT = 70000"),
-        (&[two, rank, address, ("MASTER_PORT", "0")], "MASTER_PORT = 0 is not a port from 1"),
+        (&[size, ("RANK", "2")], "RANK = 2 is not below"),
+        (&[size, rank], "MASTER_ADDR is not set"),
+        (&[size, rank, address, ("MASTER_PORT", "70000")], "MASTER_PORT = 70000"),
+        (&[size, rank, address, ("MASTER_PORT", "0")], "MASTER_PORT = 0 is not a port from 1"),
         (&[("WORLD_SIZE", "2147483647"), rank, address], "2147483647 is more than 65536"),
     ] {
         let error = error(variables);

@@ -1,5 +1,4 @@
 //! Dropout factors by row and position.
-
 use tch::{Device, Kind, Tensor};
 use torch_ext::{MicroBatchSeeds, dropout_factors, dropout_factors_like, first_row, token_offsets};
 
@@ -44,13 +43,13 @@ fn factors_of_a_micro_batch_equal_those_of_the_batch() {
     let draw =
         |rows, length| dropout_factors(&token_offsets(rows, length).unwrap(), 6, 0.5).unwrap();
     let seeds = MicroBatchSeeds::new().unwrap();
-    let (batch, next) = (draw(4, 3), draw(4, 3));
-    assert_ne!(batch, next);
+    let (batch, next_draw) = (draw(4, 3), draw(4, 3));
+    assert_ne!(batch, next_draw);
     seeds.enter(3).unwrap();
     assert_eq!(first_row(), 3);
     // All rows of a micro-batch may be shorter than the longest row of the batch.
     assert_eq!(draw(1, 2), batch.narrow(0, 9, 2));
-    assert_eq!(draw(1, 3), next.narrow(0, 9, 3));
+    assert_eq!(draw(1, 3), next_draw.narrow(0, 9, 3));
     drop(seeds);
     assert_eq!(first_row(), 0);
 }

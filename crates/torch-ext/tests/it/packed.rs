@@ -1,5 +1,4 @@
 //! Packed attention and the fused norm, compared with libtorch's operations.
-
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_offsets};
 
@@ -45,7 +44,7 @@ fn all_head_dimensions_work_in_both_precisions_for_any_number_of_threads() {
         let heads = 2;
         let draw = || Tensor::randn([lengths.iter().sum(), heads * depth], FLOAT);
         let (qkv, weight) = ([draw(), draw(), draw()], draw());
-        let run = |kind: Kind, threads: i32| {
+        let attend = |kind: Kind, threads: i32| {
             tch::set_num_threads(threads);
             let [q, k, v] = qkv.each_ref().map(|t| leaf(&t.to_kind(kind)));
             let attention = Attention { heads, window, dropout: 0.0 };
@@ -61,7 +60,7 @@ fn all_head_dimensions_work_in_both_precisions_for_any_number_of_threads() {
         let [q, k, v] = reference_inputs;
         let want = [want.detach(), q.grad(), k.grad(), v.grad()];
         for (kind, bound) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.1)] {
-            let (one_thread, two_threads) = (run(kind, 1), run(kind, 2));
+            let (one_thread, two_threads) = (attend(kind, 1), attend(kind, 2));
             for ((got, repeated), want) in one_thread.iter().zip(&two_threads).zip(&want) {
                 assert_eq!(got.kind(), kind);
                 let difference = max_difference(got, want);
@@ -101,7 +100,7 @@ fn dropout_add_norm(
 
 /// Returns the dropout masks of attention. If the values are an identity matrix, attention returns
 /// the probabilities after dropout, whose zeros are the dropped elements.
-fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
+fn dropout_masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
     let state = rng_state(Device::Cpu).unwrap();
     let longest = *lengths.iter().max().unwrap();
     assert_eq!(q.size()[1], longest, "expected a dimension of the longest length");
@@ -155,11 +154,11 @@ fn reference_attention(
 }
 
 #[test]
-fn a_window_over_the_whole_row_has_the_masks_of_no_window() {
+fn a_window_over_the_whole_row_equals_no_window() {
     let _lock = lock_rng();
     tch::manual_seed(6);
     let qkv = [(); 3].map(|()| Tensor::randn([70, 32], FLOAT));
-    let run = |window: Option<i64>| {
+    let attend = |window: Option<i64>| {
         tch::manual_seed(7);
         let [q, k, v] = qkv.each_ref().map(leaf);
         let attention = Attention { heads: 2, window, dropout: 0.4 };
@@ -168,10 +167,10 @@ fn a_window_over_the_whole_row_has_the_masks_of_no_window() {
         out.square().sum(Kind::Float).backward();
         [out.detach(), q.grad(), k.grad(), v.grad()]
     };
-    for (full, windowed) in run(None).iter().zip(&run(Some(60))) {
+    for (full, windowed) in attend(None).iter().zip(&attend(Some(60))) {
         assert_close(full, windowed, 2e-6);
     }
-    assert!(max_difference(&run(None)[0], &run(Some(10))[0]) > 0.1);
+    assert!(max_difference(&attend(None)[0], &attend(Some(10))[0]) > 0.1);
 }
 
 #[test]
@@ -181,7 +180,7 @@ fn the_backward_pass_recomputes_the_dropout_mask() {
     let lengths = [48, 11];
     let draw = || Tensor::randn([59, 48], FLOAT);
     let (q, k, v, weight) = (draw(), draw(), draw(), draw());
-    let masks = masks(&q, &k, &lengths, 0.25);
+    let masks = dropout_masks(&q, &k, &lengths, 0.25);
     let kept_share = masks[0].ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     assert!((kept_share - 0.75).abs() < 0.04, "{kept_share}");
     let state = rng_state(Device::Cpu).unwrap();
@@ -205,7 +204,7 @@ fn elements_of_masks_are_uncorrelated() {
     let _lock = lock_rng();
     tch::manual_seed(5);
     let (q, k) = (Tensor::zeros([512, 512], FLOAT), Tensor::zeros([512, 512], FLOAT));
-    let mask = masks(&q, &k, &[512], 0.1).remove(0).squeeze().ne(0.0).to_kind(Kind::Double);
+    let mask = dropout_masks(&q, &k, &[512], 0.1).remove(0).squeeze().ne(0.0).to_kind(Kind::Double);
     let centred = &mask - mask.mean(Kind::Double);
     let kept_share = mask.mean(Kind::Double).double_value(&[]);
     assert!((kept_share - 0.9).abs() < 5.0 * (0.09f64 / 262_144.0).sqrt(), "{kept_share}");
@@ -229,10 +228,9 @@ fn bfloat16_attention_is_close_to_float32() {
     let _lock = lock_rng();
     tch::manual_seed(6);
     let draw = || Tensor::randn([40, 64], FLOAT).to_kind(Kind::BFloat16);
-    let (q, k, v) = (draw(), draw(), draw());
-    let to_float32 = |t: &Tensor| t.to_kind(Kind::Float);
-    let low = [leaf(&q), leaf(&k), leaf(&v)];
-    let wide = [leaf(&to_float32(&q)), leaf(&to_float32(&k)), leaf(&to_float32(&v))];
+    let qkv = [draw(), draw(), draw()];
+    let low = qkv.each_ref().map(leaf);
+    let wide = qkv.each_ref().map(|t| leaf(&t.to_kind(Kind::Float)));
     let got = packed_attention(&low[0], &low[1], &low[2], &[23, 17], 4, 0.0).unwrap();
     let want = packed_attention(&wide[0], &wide[1], &wide[2], &[23, 17], 4, 0.0).unwrap();
     assert_eq!(got.kind(), Kind::BFloat16);
@@ -314,7 +312,7 @@ fn masks_of_a_row_do_not_depend_on_the_split_of_the_batch() {
         let rows = (0i64..).zip(rows).map(|(row, &n)| padded_offsets.get(row).narrow(0, 0, n));
         Tensor::cat(&rows.collect::<Vec<_>>(), 0)
     };
-    let run = |first: i64, lengths: &[i64], offsets: &Tensor| {
+    let run_layer = |first: i64, lengths: &[i64], offsets: &Tensor| {
         let rows_of = |t: &Tensor| t.narrow(0, first, offsets.size()[0]);
         let (q, k, v) = (leaf(&rows_of(&q)), leaf(&rows_of(&k)), leaf(&rows_of(&v)));
         let attention = Attention { heads: 3, window: None, dropout: 0.3 };
@@ -326,13 +324,13 @@ fn masks_of_a_row_do_not_depend_on_the_split_of_the_batch() {
         [out.detach(), q.grad(), k.grad(), v.grad()]
     };
     let seeds = MicroBatchSeeds::new().unwrap();
-    let batch = run(0, &[5, 3, 4], &offsets(&[5, 3, 4], 5));
+    let batch = run_layer(0, &[5, 3, 4], &offsets(&[5, 3, 4], 5));
     seeds.enter(1).unwrap();
-    let micro_batch = run(5, &[3, 4], &offsets(&[3, 4], 4));
+    let micro_batch = run_layer(5, &[3, 4], &offsets(&[3, 4], 4));
     for (batch, micro_batch) in batch.iter().zip(&micro_batch) {
         assert_eq!(&batch.narrow(0, 5, 7), micro_batch);
     }
     seeds.enter(0).unwrap();
-    let other_rows = run(5, &[3, 4], &offsets(&[3, 4], 4));
+    let other_rows = run_layer(5, &[3, 4], &offsets(&[3, 4], 4));
     assert_ne!(other_rows[0], micro_batch[0], "expected different masks for different rows");
 }

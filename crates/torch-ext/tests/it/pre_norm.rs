@@ -15,7 +15,7 @@ fn rotate(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
     rotated.reshape([-1, heads * 2 * half])
 }
 
-/// The sum of all elements of the parts, each multiplied by its weight.
+/// The sum of the elements of all parts, each element multiplied by its weight.
 fn weighted_sum(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
     let products = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
     products.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))

@@ -8,7 +8,7 @@ use torch_ext::recompute;
 use crate::{FLOAT, lock_rng};
 
 #[test]
-fn recomputation_does_not_change_gradients_and_dropout() {
+fn recomputation_does_not_change_gradients_or_dropout() {
     let _lock = lock_rng();
     let weight = Tensor::randn([6, 6], FLOAT).set_requires_grad(true);
     let input = Tensor::randn([9, 6], FLOAT);

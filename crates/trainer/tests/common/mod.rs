@@ -22,7 +22,7 @@ pub fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
 }
 
 /// Returns a configuration with a checkpoint after every step.
-pub fn config() -> TrainConfig {
+pub fn toy_config() -> TrainConfig {
     TrainConfig {
         learning_rate: 1e-2,
         batch_size: 2,
@@ -34,7 +34,7 @@ pub fn config() -> TrainConfig {
     }
 }
 
-pub fn weight() -> Tensor {
+pub fn new_weight() -> Tensor {
     Tensor::from(0.5f64).set_requires_grad(true)
 }
 

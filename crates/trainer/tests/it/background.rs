@@ -3,11 +3,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::{ToyTask, config, lock_rng, metrics_text, parameters, stage};
+use crate::common::{ToyTask, lock_rng, metrics_text, parameters, stage, toy_config};
 use tch::{Device, Kind, Tensor};
 use trainer::{TrainConfig, fit};
 
-/// Minimizes squares of weights. In step 3, replaces the folder `obstacle` with a file, so that
+/// Minimises squares of weights. In step 3, replaces the folder `obstacle` with a file, so that
 /// writes fail.
 fn train(folder: &Path, steps: u64, obstacle: Option<PathBuf>) -> Result<Vec<f32>, trainer::Error> {
     let weight = Tensor::ones([8_000], (Kind::Float, Device::Cpu)).set_requires_grad(true);
@@ -26,7 +26,7 @@ fn train(folder: &Path, steps: u64, obstacle: Option<PathBuf>) -> Result<Vec<f32
         let noise = trained.f_rand_like()?;
         Ok((&trained + noise).f_square()?.f_sum(Kind::Float)?)
     });
-    let config = TrainConfig { steps: Some(steps), keep_models: true, ..config() };
+    let config = TrainConfig { steps: Some(steps), keep_models: true, ..toy_config() };
     fit(&stage(folder, None), &config, &parameters(&weight), &mut task)?;
     Ok(Vec::<f32>::try_from(&weight).unwrap())
 }
@@ -53,13 +53,13 @@ fn a_failed_write_ends_the_run_and_preserves_earlier_checkpoints() {
     assert_eq!(metrics_text(interrupted.path()), metrics_text(uninterrupted.path()));
 }
 
-const STEPS: u64 = 40;
+const TOTAL_STEPS: u64 = 40;
 
 #[test]
 #[ignore = "run by another test, in a separate process"]
 fn child_to_be_killed() {
     let Some(folder) = std::env::var_os("FOLDER") else { return };
-    train(Path::new(&folder), STEPS, None).unwrap();
+    train(Path::new(&folder), TOTAL_STEPS, None).unwrap();
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_kill_during_a_write_preserves_the_previous_checkpoint() {
     let _lock = lock_rng();
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let root = interrupted.path().join("checkpoints");
-    let names = || -> Vec<String> {
+    let entry_names = || -> Vec<String> {
         let entries = fs::read_dir(&root).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     };
@@ -80,17 +80,17 @@ fn a_kill_during_a_write_preserves_the_previous_checkpoint() {
         .unwrap();
     // Waits until one checkpoint is complete and another is being written.
     while {
-        let names = names();
+        let names = entry_names();
         let has_file = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
         !(has_file("step-") && has_file(".partial-"))
     } {
-        assert!(child.try_wait().unwrap().is_none(), "the child ended: {:?}", names());
+        assert!(child.try_wait().unwrap().is_none(), "the child ended: {:?}", entry_names());
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(names().iter().all(|name| name != &format!("step-{STEPS:08}")));
-    let got = train(interrupted.path(), STEPS, None).unwrap();
-    assert!(names().iter().all(|name| name.starts_with("step-")), "{:?}", names());
-    assert_eq!(got, train(uninterrupted.path(), STEPS, None).unwrap());
+    assert!(entry_names().iter().all(|name| name != &format!("step-{TOTAL_STEPS:08}")));
+    let got = train(interrupted.path(), TOTAL_STEPS, None).unwrap();
+    assert!(entry_names().iter().all(|name| name.starts_with("step-")), "{:?}", entry_names());
+    assert_eq!(got, train(uninterrupted.path(), TOTAL_STEPS, None).unwrap());
     assert_eq!(metrics_text(interrupted.path()), metrics_text(uninterrupted.path()));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{ToyTask, config, lock_rng, parameters, shrink_task, stage, weight};
+use crate::common::{ToyTask, lock_rng, new_weight, parameters, shrink_task, stage, toy_config};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 use trainer::{
@@ -12,7 +12,7 @@ use trainer::{
     TrainConfig, fit,
 };
 
-/// Minimizes the square of a weight, and has a queue as state.
+/// Minimises the square of a weight, and has a queue as state.
 struct QueueTask {
     weight: Tensor,
     queue: Tensor,
@@ -50,28 +50,28 @@ fn train_task(
     weight: &Tensor,
     task: &mut impl Task,
 ) -> RunResult {
-    let report = fit(&stage(folder, interrupt_after), &config(), &parameters(weight), task)?;
+    let report = fit(&stage(folder, interrupt_after), &toy_config(), &parameters(weight), task)?;
     Ok((FitReport { seconds: 0.0, ..report }, weight.double_value(&[])))
 }
 
 fn train(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
-    let weight = weight();
+    let weight = new_weight();
     train_task(folder, interrupt_after, &weight, &mut shrink_task(&weight))
 }
 
 fn train_queue_task(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
-    let (weight, queue) = (weight(), Tensor::from(0.0));
+    let (weight, queue) = (new_weight(), Tensor::from(0.0));
     let mut task = QueueTask { weight: weight.shallow_clone(), queue };
     train_task(folder, interrupt_after, &weight, &mut task)
 }
 
 /// Returns the error of a run that resumes after `damage` changed the checkpoints of steps 3 and 4.
 fn error_after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
-    error_of(train, damage)
+    error_after_with(train, damage)
 }
 
 /// Like [`error_after`], but runs are started with `train`.
-fn error_of(
+fn error_after_with(
     train: impl Fn(&Path, Option<u64>) -> RunResult,
     damage: impl Fn(&Path),
 ) -> (tempfile::TempDir, String) {
@@ -111,7 +111,7 @@ fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
 }
 
 #[test]
-fn checksums_without_a_file_are_an_error() {
+fn files_without_checksum_and_checksums_without_file_are_errors() {
     let _lock = lock_rng();
     let error_with_lines = |keep: &dyn Fn(&str) -> bool| {
         let (_, error) = error_after(|root| {
@@ -193,19 +193,19 @@ fn files_with_names_of_checkpoints_are_errors() {
 }
 
 #[test]
-fn another_task_or_configuration_is_not_reported_as_damage() {
+fn another_configuration_is_not_reported_as_damage() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();
-    let weight = weight();
+    let weight = new_weight();
     let mut task = shrink_task(&weight);
-    let changed_config = TrainConfig { weight_decay: 0.5, ..config() };
+    let changed_config = TrainConfig { weight_decay: 0.5, ..toy_config() };
     let stage = stage(folder.path(), None);
     let error =
         fit(&stage, &changed_config, &parameters(&weight), &mut task).unwrap_err().to_string();
     assert!(error.contains("step-00000004: written with another configuration"), "{error}");
     // Intervals of checkpoints and logging may change.
-    let changed_config = TrainConfig { checkpoint_steps: None, log_steps: 7, ..config() };
+    let changed_config = TrainConfig { checkpoint_steps: None, log_steps: 7, ..toy_config() };
     assert!(fit(&stage, &changed_config, &parameters(&weight), &mut task).unwrap().finished);
 }
 
@@ -213,9 +213,9 @@ fn another_task_or_configuration_is_not_reported_as_damage() {
 fn stored_models_are_equal_after_an_interruption() {
     let _lock = lock_rng();
     let train = |folder: &Path, interrupt_after| {
-        let weight = weight();
+        let weight = new_weight();
         let mut task = shrink_task(&weight);
-        let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..config() };
+        let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..toy_config() };
         fit(&stage(folder, interrupt_after), &config, &parameters(&weight), &mut task).unwrap();
         weight.double_value(&[])
     };
@@ -223,24 +223,24 @@ fn stored_models_are_equal_after_an_interruption() {
     let last_weight = train(uninterrupted.path(), None);
     train(interrupted.path(), Some(4)); // resumes from step 3
     train(interrupted.path(), None);
-    let stored = |folder: &Path| {
+    let read_models = |folder: &Path| {
         let files = fs::read_dir(folder.join("models")).unwrap().map(|entry| entry.unwrap().path());
         let value = |path| torch_ext::read_tensors(path).unwrap()["weight"].double_value(&[]);
         let name = |path: &Path| path.file_name().unwrap().to_owned().into_string().unwrap();
         files.map(|path| (name(&path), value(path))).collect::<BTreeMap<_, _>>()
     };
-    let (names, values): (Vec<_>, Vec<_>) = stored(uninterrupted.path()).into_iter().unzip();
+    let (names, values): (Vec<_>, Vec<_>) = read_models(uninterrupted.path()).into_iter().unzip();
     assert_eq!(names, [3, 6, 9].map(|step| format!("step-{step:08}.safetensors")));
     assert!(values.is_sorted_by(|earlier, later| earlier > later), "{values:?}");
     assert_eq!(values.last(), Some(&last_weight));
-    assert_eq!(stored(uninterrupted.path()), stored(interrupted.path()));
+    assert_eq!(read_models(uninterrupted.path()), read_models(interrupted.path()));
 }
 
 #[test]
 fn one_changed_bit_is_an_error_that_names_the_file() {
     let _lock = lock_rng();
     for file in ["parameters.safetensors", "optimizer.safetensors", "task.safetensors"] {
-        let (_, error) = error_of(train_queue_task, |root| {
+        let (_, error) = error_after_with(train_queue_task, |root| {
             let path = root.join("step-00000004").join(file);
             let mut bytes = fs::read(&path).unwrap();
             // The last byte belongs to the values, not to the header.
@@ -265,9 +265,9 @@ fn one_changed_bit_is_an_error_that_names_the_file() {
 #[test]
 fn an_update_that_diverges_is_not_saved() {
     let _lock = lock_rng();
-    // With the largest rate and decay, the squares of the updated weights overflow float32.
+    // With the maximum rate and decay, the squares of the updated weights overflow float32.
     let config =
-        TrainConfig { learning_rate: 1000.0, weight_decay: 1000.0, steps: Some(1), ..config() };
+        TrainConfig { learning_rate: 1000.0, weight_decay: 1000.0, steps: Some(1), ..toy_config() };
     let folder = tempfile::tempdir().unwrap();
     let weight = Tensor::from_slice(&[5e14_f32, -1e15]).view([1, 2]).set_requires_grad(true);
     let trained = weight.shallow_clone();

@@ -2,38 +2,39 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics_text, parameters, shrink_task, stage, weight};
+use crate::common::{
+    lock_rng, metrics_text, new_weight, parameters, shrink_task, stage, toy_config,
+};
 use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
 use trainer::{FitReport, Task, TrainConfig, fit};
 
-/// Result of a run: report, best evaluation, all scores and the weight.
+/// Result of a run: report, index of the best evaluation, all scores and the weight.
 type RunResult = (FitReport, usize, Vec<Scores>, f64);
 
 /// Trains with three batches per epoch. The score is highest at weight 0.46.
 fn train(folder: &Path, interrupt_after: Option<u64>, config: &TrainConfig) -> Option<RunResult> {
-    train_to(0.46, false, folder, interrupt_after, config, &Cell::new(0))
+    train_with_best(0.46, false, folder, interrupt_after, config, &Cell::new(0))
 }
 
-/// Trains like [`train`], with the highest score at weight `best`. With `include_initial`, the
-/// initial weight is also scored. `evaluations` counts the evaluations.
-fn train_to(
-    best: f64,
+/// Trains like [`train`], with the highest score at weight `best_weight`. With `include_initial`,
+/// the initial weight is also scored. `evaluations` counts the evaluations.
+fn train_with_best(
+    best_weight: f64,
     include_initial: bool,
     folder: &Path,
     interrupt_after: Option<u64>,
     config: &TrainConfig,
     evaluations: &Cell<usize>,
 ) -> Option<RunResult> {
-    let weight = weight();
+    let weight = new_weight();
     let scored_weight = weight.shallow_clone();
     let score = || {
         evaluations.set(evaluations.get() + 1);
-        Ok(-(scored_weight.double_value(&[]) - best).abs())
+        Ok(-(scored_weight.double_value(&[]) - best_weight).abs())
     };
     let selection =
         CheckpointSelection { include_initial, ..CheckpointSelection::highest("dev", score) };
     let parameters = parameters(&weight);
-    // The wrapper borrows the task, so the task can be used after training.
     let mut inner_task = shrink_task(&weight);
     let mut task = BestEpoch::new(&mut inner_task, &parameters, selection);
     let report = fit(&stage(folder, interrupt_after), config, &parameters, &mut task).unwrap();
@@ -51,7 +52,7 @@ fn patient_config() -> TrainConfig {
         steps: Some(60),
         checkpoint_steps: Some(5),
         log_steps: 4,
-        ..config()
+        ..toy_config()
     }
 }
 
@@ -93,7 +94,7 @@ fn an_interrupted_run_ends_at_the_same_step() {
 
 #[test]
 fn evaluation_options_are_errors_for_a_task_without_scores() {
-    let weight = weight();
+    let weight = new_weight();
     let folder = tempfile::tempdir().unwrap();
     let mut task = shrink_task(&weight);
     let error =
@@ -104,7 +105,7 @@ fn evaluation_options_are_errors_for_a_task_without_scores() {
 
 #[test]
 fn scores_with_other_names_are_an_error() {
-    let weight = weight();
+    let weight = new_weight();
     let selection = CheckpointSelection::highest_mean(["en".to_owned()], || {
         Ok(Scores::from([("de".to_owned(), 1.0)]))
     });
@@ -119,36 +120,36 @@ fn the_initial_model_can_be_selected() {
     let _lock = lock_rng();
     let patient_config = TrainConfig { checkpoint_steps: Some(1), ..patient_config() };
     let config = TrainConfig { evaluation_steps: None, patience: None, ..patient_config.clone() };
-    let run = |include_initial, interrupt_after, config: &TrainConfig| {
+    let run_to_end = |include_initial, interrupt_after, config: &TrainConfig| {
         let (folder, evaluations) = (tempfile::tempdir().unwrap(), Cell::new(0));
         let train = |_| {
             let folder = folder.path();
-            train_to(0.5, include_initial, folder, interrupt_after, config, &evaluations)
+            train_with_best(0.5, include_initial, folder, interrupt_after, config, &evaluations)
         };
         ((0..60).find_map(train).unwrap(), evaluations.get())
     };
-    let initial = weight().double_value(&[]);
-    assert_eq!(initial, 0.5);
-    let ((report, best, scores, final_weight), _) = run(true, None, &config);
-    assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial));
-    let ((_, best, scores, final_weight), evaluations) = run(false, None, &config);
+    let initial_weight = new_weight().double_value(&[]);
+    assert_eq!(initial_weight, 0.5);
+    let ((report, best, scores, final_weight), _) = run_to_end(true, None, &config);
+    assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial_weight));
+    let ((_, best, scores, final_weight), evaluations) = run_to_end(false, None, &config);
     assert!(
-        (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial,
+        (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial_weight,
         "the first epoch is the best"
     );
     // A resumed run does not repeat evaluations, whether it was interrupted before or after the end
     // of the first epoch.
     for steps in [1, 2, 4] {
         for include_initial in [true, false] {
-            let uninterrupted = run(include_initial, None, &config);
-            assert_eq!(run(include_initial, Some(steps), &config), uninterrupted, "{steps}");
+            let uninterrupted = run_to_end(include_initial, None, &config);
+            assert_eq!(run_to_end(include_initial, Some(steps), &config), uninterrupted, "{steps}");
         }
     }
     // An incomplete last epoch is scored.
     let seven_steps = TrainConfig { steps: Some(7), ..config };
-    let ((_, _, scores, _), evaluations) = run(false, None, &seven_steps);
+    let ((_, _, scores, _), evaluations) = run_to_end(false, None, &seven_steps);
     assert_eq!((scores.len(), evaluations), (3, 3));
     // Evaluations since the initial model's score count towards `patience`.
-    let ((report, best, scores, _), _) = run(true, None, &patient_config);
+    let ((report, best, scores, _), _) = run_to_end(true, None, &patient_config);
     assert_eq!((report.steps, best, scores.len()), (3, 0, 3));
 }

@@ -1,7 +1,7 @@
 //! bfloat16, loss scaling, and steps with non-finite losses or gradients.
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics_lines, metrics_text, stage};
+use crate::common::{lock_rng, metrics_lines, metrics_text, stage, toy_config};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::{
@@ -47,18 +47,18 @@ impl Product {
         named.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).into()
     }
 
-    fn loss(&self, example: usize, number: u64) -> Tensor {
+    fn loss(&self, example: usize, batch_index: u64) -> Tensor {
         let x = Tensor::full([1, 8], example as f64 * 0.1, (Kind::Float, Device::Cpu));
         let x = x + Tensor::rand([1, 8], (Kind::Float, Device::Cpu));
         let y = x.matmul(&self.first).matmul(&self.second);
         let loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
         match self.failure {
-            Failure::LargeLoss(size) => loss * size,
+            Failure::LargeLoss(factor) => loss * factor,
             // The added term is 0, and its gradient is inf * 0 = NaN.
-            Failure::NanGradient(first) if number >= first => {
+            Failure::NanGradient(first_step) if batch_index >= first_step => {
                 loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
             }
-            Failure::InfiniteLoss(first) if number < first => loss / 0.0,
+            Failure::InfiniteLoss(end_step) if batch_index < end_step => loss / 0.0,
             _ => loss,
         }
     }
@@ -96,7 +96,7 @@ impl Task for Product {
 /// Trains, and returns the parameters or the error.
 fn train(stage: &Stage, mut task: Product) -> Result<Vec<Tensor>, Error> {
     let parameters = task.parameters();
-    fit(stage, &config(), &parameters, &mut task)?;
+    fit(stage, &toy_config(), &parameters, &mut task)?;
     Ok(parameters.iter().map(|(_, tensor)| tensor.copy()).collect())
 }
 
@@ -112,29 +112,29 @@ fn train_plain() -> Vec<Tensor> {
 #[test]
 fn loss_scaling_does_not_change_results() {
     let _lock = lock_rng();
-    let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    assert_eq!(train_in_folder(scaled, Product::new(Failure::None)).unwrap(), train_plain());
-    let in_micro_batches = || Product { micro_batches: true, ..Product::new(Failure::None) };
-    let uninterrupted = train_in_folder(|stage| stage, in_micro_batches()).unwrap();
-    assert_eq!(train_in_folder(scaled, in_micro_batches()).unwrap(), uninterrupted);
+    let scaled_stage = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
+    assert_eq!(train_in_folder(scaled_stage, Product::new(Failure::None)).unwrap(), train_plain());
+    let micro_batch_task = || Product { micro_batches: true, ..Product::new(Failure::None) };
+    let unscaled = train_in_folder(|stage| stage, micro_batch_task()).unwrap();
+    assert_eq!(train_in_folder(scaled_stage, micro_batch_task()).unwrap(), unscaled);
 }
 
 #[test]
 fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
     let _lock = lock_rng();
     let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let scaled =
+    let scaled_stage =
         |folder: &Path, steps| stage(folder, steps).with_loss_scaler(LossScaler::default());
     // The squares of the gradients overflow float32 until the scale is small enough.
     let task = || Product::new(Failure::LargeLoss(1e15));
-    let want = train(&scaled(uninterrupted.path(), None), task()).unwrap();
-    let parameters_after_skips = train(&scaled(interrupted.path(), 2.into()), task()).unwrap();
+    let want = train(&scaled_stage(uninterrupted.path(), None), task()).unwrap();
+    let parameters_after_skips = train(&scaled_stage(interrupted.path(), Some(2)), task()).unwrap();
     let initial = Product::new(Failure::None);
     assert_eq!(parameters_after_skips, [initial.first.copy(), initial.second.copy()]);
     for steps in [3, 4] {
-        train(&scaled(interrupted.path(), steps.into()), task()).unwrap();
+        train(&scaled_stage(interrupted.path(), Some(steps)), task()).unwrap();
     }
-    assert_eq!(train(&scaled(interrupted.path(), None), task()).unwrap(), want);
+    assert_eq!(train(&scaled_stage(interrupted.path(), None), task()).unwrap(), want);
     assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
     assert_ne!(want, parameters_after_skips);
     let lines = metrics_lines::<Value>(uninterrupted.path());
@@ -154,10 +154,10 @@ fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
 fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
+    let scaled_stage = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
     // Each line of metrics covers two steps. The first line has two infinite losses, the second
     // line one, and the third line none.
-    train(&scaled, Product::new(Failure::InfiniteLoss(3))).unwrap();
+    train(&scaled_stage, Product::new(Failure::InfiniteLoss(3))).unwrap();
     let lines = metrics_lines::<Value>(folder.path());
     let lines = &lines[..3];
     let skipped = |line: &Value| line.get("skipped").is_some();
@@ -169,8 +169,8 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
 #[test]
 fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
     let _lock = lock_rng();
-    let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    let error = train_in_folder(scaled, Product::new(Failure::NanGradient(0))).unwrap_err();
+    let scaled_stage = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
+    let error = train_in_folder(scaled_stage, Product::new(Failure::NanGradient(0))).unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 16, .. }), "{error}");
 }
 
@@ -229,7 +229,7 @@ fn float16_on_a_cpu_and_unsupported_micro_batches_are_rejected() {
     assert!(text.starts_with("precision = f16: needs a CUDA device, and the model is on Cpu"));
     let folder = tempfile::tempdir().unwrap();
     let mut task = Product::new(Failure::None);
-    let config = TrainConfig { micro_batch: Some(2), ..config() };
+    let config = TrainConfig { micro_batch: Some(2), ..toy_config() };
     let error = fit(&stage(folder.path(), None), &config, &task.parameters(), &mut task);
     let text = error.unwrap_err().to_string();
     assert!(text.starts_with("micro_batch = 2: must be absent"), "{text}");

@@ -1,13 +1,13 @@
 //! Profiling does not change results, and writes a trace.
 use std::path::Path;
 
-use crate::common::{ToyTask, config, lock_rng, metrics_text, parameters, stage, weight};
+use crate::common::{ToyTask, lock_rng, metrics_text, new_weight, parameters, stage, toy_config};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 use trainer::{Error, TrainConfig, fit};
 
 fn train(folder: &Path, profile_steps: u64, infinite_step: Option<u64>) -> Result<Tensor, Error> {
-    let weight = weight();
+    let weight = new_weight();
     // Trains the weight towards 1; the loss of step `infinite_step` is infinite.
     let trained = weight.shallow_clone();
     let mut task = ToyTask::new(10, move |step| {
@@ -15,13 +15,9 @@ fn train(folder: &Path, profile_steps: u64, infinite_step: Option<u64>) -> Resul
         let loss = ((&trained - 1.0).square() * rows).sum(Kind::Double);
         Ok(if Some(step.batch_index) == infinite_step { loss / 0.0 } else { loss })
     });
-    let config = TrainConfig { steps: Some(9), log_steps: 1, ..config() };
-    fit(
-        &stage(folder, None).with_profile(profile_steps),
-        &config,
-        &parameters(&weight),
-        &mut task,
-    )?;
+    let config = TrainConfig { steps: Some(9), log_steps: 1, ..toy_config() };
+    let stage = stage(folder, None).with_profile(profile_steps);
+    fit(&stage, &config, &parameters(&weight), &mut task)?;
     Ok(weight)
 }
 

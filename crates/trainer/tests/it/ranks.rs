@@ -18,7 +18,7 @@ use xlmr_model::{Config, Head, Inputs, Model};
 
 use crate::common::{lock_rng, metrics_lines, stage};
 
-/// Predicts masked tokens with a model with dropout, in micro-batches.
+/// Predicts masked tokens with a model that has dropout, in micro-batches.
 pub struct MaskedLmTask<'a> {
     model: &'a Model,
     rows: Vec<Vec<i64>>,
@@ -88,10 +88,10 @@ impl Task for MaskedLmTask<'_> {
             (row, labels)
         };
         let rows: Vec<(Vec<i64>, Vec<i64>)> = step.batch.iter().map(&mut mask).collect();
-        let count = rows.len() as f64;
+        let row_count = rows.len() as f64;
         let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
-            let loss = self.loss_sum(rows)? / count;
+            let loss = self.loss_sum(rows)? / row_count;
             Ok(vec![WeightedLoss { name: "mlm", weight: 1.0, loss }])
         })
     }
@@ -101,7 +101,7 @@ impl Task for MaskedLmTask<'_> {
     }
 }
 
-pub fn model(seed: u64) -> Model {
+pub fn tiny_model(seed: u64) -> Model {
     let config = Config {
         hidden_size: 16,
         num_attention_heads: 2,
@@ -146,7 +146,7 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
     let rank = group.as_ref().map_or(0, ProcessGroup::rank);
     // Each rank has different initial weights, which are replaced by the weights of rank 0.
     let seed = 3 + u64::try_from(rank).unwrap();
-    let model = model(seed);
+    let model = tiny_model(seed);
     let parameters = model.named_parameters();
     let config = TrainConfig {
         learning_rate: 1e-3,
@@ -171,7 +171,7 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
     write_parameters(folder, rank, &parameters);
 }
 
-/// A task whose gradients are dense or sparse, on all ranks or on some ranks.
+/// A task with dense and sparse gradients. Some gradients occur only on some ranks.
 struct MixedGradients {
     /// A parameter with more elements than a communication bucket.
     big: Tensor,
@@ -190,7 +190,7 @@ impl Task for MixedGradients {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let number = step.batch_index;
+        let batch_index = step.batch_index;
         let parts = MicroBatch::cut(step.batch, 1);
         accumulate(&parts, |examples| {
             let mut loss = Tensor::from(0f32);
@@ -198,7 +198,7 @@ impl Task for MixedGradients {
                 let row = i64::try_from(example)?;
                 // Gradients of `embedding` are sparse in the second step; in the fourth step, they
                 // are dense on some ranks.
-                let embedding = match number == 1 || (number == 3 && example % 2 == 0) {
+                let embedding = match batch_index == 1 || (batch_index == 3 && example % 2 == 0) {
                     true => Tensor::embedding(&self.embedding, &Tensor::from(row), -1, false, true),
                     false => self.embedding.square(),
                 };
@@ -207,7 +207,7 @@ impl Task for MixedGradients {
                 if example % 3 == 0 {
                     loss += self.tiny.square().sum(Kind::Float);
                 }
-                if self.has_nan && number == 1 {
+                if self.has_nan && batch_index == 1 {
                     loss += self.big.view([-1]).select(0, -1) * f64::NAN;
                 }
             }
@@ -250,7 +250,7 @@ fn train_mixed_gradients(folder: &Path, group: Option<ProcessGroup>, interrupt_a
 /// Runs one rank; the tests below start this function in separate processes.
 #[test]
 #[ignore = "started by another test"]
-fn rank() {
+fn run_rank() {
     let seconds = std::env::var("TEST_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
     let timeout = Duration::from_secs(seconds);
     let connect = |rendezvous| ProcessGroup::connect(&rendezvous, timeout, timeout).unwrap();
@@ -262,7 +262,7 @@ fn rank() {
     train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
 
-/// Starts training in `folder` with `size` processes.
+/// Starts `size` processes that train `steps` steps in `folder`, with a timeout of `seconds`.
 fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> Vec<Child> {
     start_ranks_with(folder, size, steps, seconds, "")
 }
@@ -279,7 +279,7 @@ fn start_ranks_with(
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "ranks::rank", "--ignored", "--nocapture"]);
+        command.args(["--exact", "ranks::run_rank", "--ignored", "--nocapture"]);
         command.env("WORLD_SIZE", size.to_string()).env("RANK", rank.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.env("TEST_FOLDER", folder).env("TEST_SECONDS", seconds.to_string());
@@ -311,7 +311,7 @@ fn expect_failure(ranks: Vec<Child>, message: &str) {
 }
 
 /// Trains on two ranks, checks that both have equal parameters, and returns the parameters.
-fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
+fn train_on_two_ranks(folder: &Path, steps: Option<u64>) -> TensorMap {
     expect_success(start_ranks(folder, 2, steps, 60));
     let [rank_0, rank_1] = [0, 1].map(|rank| read_tensors(file_of_rank(folder, rank)).unwrap());
     assert_eq!(rank_0, rank_1);
@@ -340,7 +340,7 @@ fn two_processes_train_like_one_and_reproducibly() {
         folders.each_ref().map(tempfile::TempDir::path);
     train(single_folder, None, None);
     let single_process = rank_0_parameters(single_folder);
-    let two_processes = train_on_two(two_folder, None);
+    let two_processes = train_on_two_ranks(two_folder, None);
     let (a, b) = (logged_losses(single_folder), logged_losses(two_folder));
     assert_eq!((a.len(), b.len()), (20, 20));
     assert!((a[0] - b[0]).abs() < 1e-6 * a[0], "{} and {}", a[0], b[0]);
@@ -349,7 +349,7 @@ fn two_processes_train_like_one_and_reproducibly() {
     }
     assert_close(&single_process, &two_processes, 1e-3);
     assert!(logged_losses(two_folder)[19] < logged_losses(two_folder)[0]);
-    assert_eq!(train_on_two(repeated_folder, None), two_processes);
+    assert_eq!(train_on_two_ranks(repeated_folder, None), two_processes);
 }
 
 #[test]
@@ -358,10 +358,10 @@ fn one_or_two_processes_resume_from_a_checkpoint_of_two() {
     let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let [uninterrupted, interrupted, single_folder] =
         folders.each_ref().map(tempfile::TempDir::path);
-    let want = train_on_two(uninterrupted, None);
+    let want = train_on_two_ranks(uninterrupted, None);
     // The run stops at step 8, after the checkpoint of step 5.
-    train_on_two(interrupted, Some(8));
-    let copy = |from: &str| {
+    train_on_two_ranks(interrupted, Some(8));
+    let copy_files = |from: &str| {
         std::fs::create_dir_all(single_folder.join(from)).unwrap();
         for entry in std::fs::read_dir(interrupted.join(from)).unwrap() {
             let entry = entry.unwrap();
@@ -371,9 +371,9 @@ fn one_or_two_processes_resume_from_a_checkpoint_of_two() {
             }
         }
     };
-    copy("");
-    copy("checkpoints/step-00000005");
-    assert_eq!(train_on_two(interrupted, None), want);
+    copy_files("");
+    copy_files("checkpoints/step-00000005");
+    assert_eq!(train_on_two_ranks(interrupted, None), want);
     train(single_folder, None, None);
     let single_process = rank_0_parameters(single_folder);
     assert_close(&single_process, &want, 1e-3);
@@ -382,7 +382,7 @@ fn one_or_two_processes_resume_from_a_checkpoint_of_two() {
 #[test]
 fn ranks_with_sharded_updates_train_like_one_process_and_resume() {
     let _lock = lock_rng();
-    let folder = || tempfile::tempdir().unwrap();
+    let new_folder = || tempfile::tempdir().unwrap();
     let train_on_ranks = |folder: &Path, size: usize, steps: Option<u64>| {
         expect_success(start_ranks_with(folder, size, steps, 60, "shared"));
         let read = |rank| read_tensors(file_of_rank(folder, rank)).unwrap();
@@ -394,13 +394,13 @@ fn ranks_with_sharded_updates_train_like_one_process_and_resume() {
             steps.is_none().then(|| read_tensors(checkpoint).unwrap()),
         )
     };
-    let single_folder = folder();
+    let single_folder = new_folder();
     train_mixed_gradients(single_folder.path(), None, None);
     let single_process = rank_0_parameters(single_folder.path());
     let moments = single_folder.path().join("checkpoints/step-00000006/optimizer.safetensors");
     let moments = read_tensors(moments).unwrap();
     for size in [2, 3] {
-        let (uninterrupted, interrupted) = (folder(), folder());
+        let (uninterrupted, interrupted) = (new_folder(), new_folder());
         let (parameters, rank_moments) = train_on_ranks(uninterrupted.path(), size, None);
         assert_close(&single_process, &parameters, 1e-5);
         let rank_moments = rank_moments.unwrap();
@@ -439,15 +439,15 @@ fn a_killed_rank_stops_the_other_rank_with_an_error() {
 /// processes; the other processes end with an error. Returns whether a process was killed before
 /// the end of training.
 fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut impl Rng) -> bool {
-    let logged = || {
+    let logged_steps = || {
         let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
         text.lines().count()
     };
     let start = Instant::now();
-    while logged() < lines
+    while logged_steps() < lines
         && processes.iter_mut().all(|process| process.try_wait().unwrap().is_none())
     {
-        assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged());
+        assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged_steps());
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));
@@ -463,11 +463,11 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
 }
 
 /// Kills training at up to three random moments, and then completes it. Each completed run must
-/// equal an uninterrupted run. New runs follow until a number of kills is reached.
+/// equal an uninterrupted run. This is repeated with new runs until enough processes were killed.
 fn check_resuming_after_random_kills(size: usize) {
     let _lock = lock_rng();
     let kills = if testkit::is_long() { 50 } else { 3 };
-    let folder = || {
+    let folder_with_shards = || {
         let folder = tempfile::tempdir().unwrap();
         let shards = folder.path().join("shards");
         std::fs::create_dir(&shards).unwrap();
@@ -483,7 +483,7 @@ fn check_resuming_after_random_kills(size: usize) {
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         (read("rank-0.safetensors"), read("metrics.jsonl"))
     };
-    let uninterrupted = folder();
+    let uninterrupted = folder_with_shards();
     let want = finish(uninterrupted.path());
     // Checkpoints are in the middle of a shard and of a block: here, after 24 of 33 rows.
     let state = uninterrupted.path().join("checkpoints/step-00000015/state.json");
@@ -494,11 +494,11 @@ fn check_resuming_after_random_kills(size: usize) {
     let mut rng = rand::rng();
     let mut killed = 0;
     while killed < kills {
-        let interrupted = folder();
+        let interrupted = folder_with_shards();
         // Step 7 is between the checkpoints of steps 5 and 10.
-        let mut steps = vec![7, rng.random_range(1..20), rng.random_range(1..20)];
-        steps.sort_unstable();
-        for lines in steps {
+        let mut kill_steps = vec![7, rng.random_range(1..20), rng.random_range(1..20)];
+        kill_steps.sort_unstable();
+        for lines in kill_steps {
             let processes = start_ranks(interrupted.path(), size, None, 5);
             killed += usize::from(kill_after(processes, interrupted.path(), lines, &mut rng));
         }

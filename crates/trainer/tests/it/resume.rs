@@ -5,9 +5,9 @@ use tch::{Device, Tensor};
 use trainer::{FitReport, TrainConfig, fit};
 
 use crate::common::{lock_rng, metrics_text, stage};
-use crate::ranks::{MaskedLmTask, model};
+use crate::ranks::{MaskedLmTask, tiny_model};
 
-fn config() -> TrainConfig {
+fn twenty_step_config() -> TrainConfig {
     TrainConfig {
         learning_rate: 1e-2,
         warmup_ratio: 0.2,
@@ -21,15 +21,12 @@ fn config() -> TrainConfig {
 }
 
 fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String, Tensor)>) {
-    let model = model(3);
+    let model = tiny_model(3);
     let parameters = model.named_parameters();
-    let report = fit(
-        &stage(folder, interrupt_after),
-        &config(),
-        &parameters,
-        &mut MaskedLmTask::new(&model),
-    )
-    .unwrap();
+    let mut task = MaskedLmTask::new(&model);
+    let report =
+        fit(&stage(folder, interrupt_after), &twenty_step_config(), &parameters, &mut task)
+            .unwrap();
     (report, parameters.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect())
 }
 
@@ -66,7 +63,7 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 #[test]
 fn frozen_parameters_do_not_change_and_groups_have_separate_rates() {
     let _lock = lock_rng();
-    let model = model(3);
+    let model = tiny_model(3);
     let before: Vec<Tensor> =
         model.named_parameters().iter().map(|(_, tensor)| tensor.copy()).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -82,7 +79,7 @@ fn frozen_parameters_do_not_change_and_groups_have_separate_rates() {
             ..Default::default()
         },
     ];
-    let config = TrainConfig { groups, ..config() };
+    let config = TrainConfig { groups, ..twenty_step_config() };
     let parameters = model.named_parameters();
     fit(&stage(folder.path(), None), &config, &parameters, &mut MaskedLmTask::new(&model)).unwrap();
     for ((name, after), before) in parameters.iter().zip(&before) {

@@ -1,7 +1,9 @@
 //! Streamed examples: batches, epochs, tokens, and resuming at the stream's position.
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics_lines, metrics_text, parameters, stage, weight};
+use crate::common::{
+    lock_rng, metrics_lines, metrics_text, new_weight, parameters, stage, toy_config,
+};
 use crate::memory_source::MemorySource;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -79,7 +81,7 @@ fn train<S: ExampleSource<Example = Point>>(
     config: &TrainConfig,
     source: S,
 ) -> Result<RunResult, Error> {
-    let weight = weight();
+    let weight = new_weight();
     let mut task = StreamTask::new(&weight, source);
     let report = fit(stage, config, &parameters(&weight), &mut task)?;
     let report = FitReport { seconds: 0.0, ..report };
@@ -107,7 +109,7 @@ fn every_epoch_reads_a_file_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");
     write_points(&path, &points(5));
-    let config = TrainConfig { log_steps: 1, ..config() };
+    let config = TrainConfig { log_steps: 1, ..toy_config() };
     let source = ordered_source(&path);
     let (report, _, recorded) = train(&stage(folder.path(), None), &config, source).unwrap();
     // An epoch has batches of 2, 2 and 1 examples, whose lengths are 3 to 7 tokens.
@@ -119,26 +121,26 @@ fn every_epoch_reads_a_file_in_order() {
 }
 
 #[test]
-fn each_epoch_has_another_seeded_order() {
+fn each_epoch_has_a_different_order_that_depends_on_the_seed() {
     let _lock = lock_rng();
-    let run = |seed| {
+    let record_with_seed = |seed| {
         let folder = tempfile::tempdir().unwrap();
-        let config = TrainConfig { seed, ..config() };
+        let config = TrainConfig { seed, ..toy_config() };
         train(&stage(folder.path(), None), &config, MemorySource::new(points(8))).unwrap().2
     };
-    let recorded = run(1);
+    let recorded = record_with_seed(1);
     let epochs: Vec<&[f64]> = recorded.split(|x| *x == 0.0).take(3).collect();
     assert!(epochs.iter().all(|epoch| epoch.len() == 8));
     assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
-    assert_eq!(run(1), recorded);
-    assert_ne!(run(2), recorded);
+    assert_eq!(record_with_seed(1), recorded);
+    assert_ne!(record_with_seed(2), recorded);
 }
 
 #[test]
 fn an_interruption_at_any_step_changes_nothing() {
     let _lock = lock_rng();
-    let data = tempfile::tempdir().unwrap();
-    let path = data.path().join("points.jsonl");
+    let data_folder = tempfile::tempdir().unwrap();
+    let path = data_folder.path().join("points.jsonl");
     write_points(&path, &points(7));
     let run = |in_memory: bool, folder: &Path, config: &TrainConfig, interrupt_after| {
         let stage = stage(folder, interrupt_after);
@@ -150,7 +152,7 @@ fn an_interruption_at_any_step_changes_nothing() {
     };
     for in_memory in [false, true] {
         for checkpoint_steps in [1, 3] {
-            let config = TrainConfig { checkpoint_steps: Some(checkpoint_steps), ..config() };
+            let config = TrainConfig { checkpoint_steps: Some(checkpoint_steps), ..toy_config() };
             let folder = tempfile::tempdir().unwrap();
             let want = run(in_memory, folder.path(), &config, None);
             let log = metrics_text(folder.path());
@@ -163,8 +165,7 @@ fn an_interruption_at_any_step_changes_nothing() {
             }
             // The run is interrupted after every `checkpoint_steps` steps.
             let folder = tempfile::tempdir().unwrap();
-            let interval = checkpoint_steps;
-            while !run(in_memory, folder.path(), &config, Some(interval)).0.finished {}
+            while !run(in_memory, folder.path(), &config, Some(checkpoint_steps)).0.finished {}
             assert_eq!(run(in_memory, folder.path(), &config, None), want);
             assert_eq!(metrics_text(folder.path()), log);
         }
@@ -204,9 +205,9 @@ fn a_stream_of_unknown_length_needs_a_number_of_steps() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let source = |count| UnknownLength(MemorySource::new(points(count)));
-    let error = train(&stage(folder.path(), None), &config(), source(5)).unwrap_err();
+    let error = train(&stage(folder.path(), None), &toy_config(), source(5)).unwrap_err();
     assert!(error.to_string().starts_with("steps = none: must be set"), "{error}");
-    let config = TrainConfig { steps: Some(7), log_steps: 1, ..config() };
+    let config = TrainConfig { steps: Some(7), log_steps: 1, ..toy_config() };
     let (report, _, recorded) = train(&stage(folder.path(), None), &config, source(5)).unwrap();
     assert_eq!((report.steps, recorded.len()), (7, 5 + 1 + 5 + 1 + 2 + 1));
     assert_eq!(logged_epochs(folder.path()), [0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
@@ -219,12 +220,13 @@ fn a_stream_of_unknown_length_needs_a_number_of_steps() {
 fn streams_of_known_and_unknown_length_alternate() {
     let _lock = lock_rng();
     let run = |folder: &Path, interrupt_after| {
-        let weight = weight();
+        let weight = new_weight();
         let mut first = StreamTask::new(&weight, MemorySource::new(points(5)));
         let mut second = StreamTask::new(&weight, UnknownLength(MemorySource::new(points(3))));
         let tasks = Alternating::new().with("first", 1, &mut first).with("second", 1, &mut second);
         let report =
-            fit(&stage(folder, interrupt_after), &config(), &parameters(&weight), tasks).unwrap();
+            fit(&stage(folder, interrupt_after), &toy_config(), &parameters(&weight), tasks)
+                .unwrap();
         (report.steps, weight.double_value(&[]).to_bits(), first.recorded, second.recorded)
     };
     let folder = tempfile::tempdir().unwrap();
@@ -242,17 +244,17 @@ fn changed_data_is_an_error() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");
-    let start = |points: &[Point], interrupt_after| {
+    let train_on = |points: &[Point], interrupt_after| {
         write_points(&path, points);
         let source = ordered_source(&path);
-        train(&stage(folder.path(), interrupt_after), &config(), source)
+        train(&stage(folder.path(), interrupt_after), &toy_config(), source)
     };
-    start(&points(5), Some(2)).unwrap();
+    train_on(&points(5), Some(2)).unwrap();
     let mut changed_points = points(5);
     changed_points[4].x += 1.0;
-    let error = start(&changed_points, None).unwrap_err().to_string();
+    let error = train_on(&changed_points, None).unwrap_err().to_string();
     assert!(error.contains("other data"), "{error}");
-    start(&points(5), None).unwrap();
+    train_on(&points(5), None).unwrap();
 }
 
 #[test]
@@ -262,7 +264,7 @@ fn an_unreadable_line_names_file_line_and_step() {
     let path = folder.path().join("points.jsonl");
     std::fs::write(&path, "{\"x\": 1.0, \"tokens\": 2}\n{\"x\": 1.0}\n").unwrap();
     let source = ordered_source(&path);
-    let error = train(&stage(folder.path(), None), &config(), source).unwrap_err().to_string();
+    let error = train(&stage(folder.path(), None), &toy_config(), source).unwrap_err().to_string();
     assert!(error.starts_with("test, step 0: "), "{error}");
     assert!(error.contains("points.jsonl: line 2, column 10: missing field"), "{error}");
 }

@@ -11,7 +11,7 @@ use trainer::{
     StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum, fit,
 };
 
-use crate::common::{lock_rng, parameters, stage, weight};
+use crate::common::{lock_rng, metrics_text, new_weight, parameters, stage};
 
 /// A call of `losses`: slot, batch number, total number of batches, indices of the examples, a
 /// random number from the task's generator, and a random number from libtorch's generator.
@@ -89,7 +89,7 @@ impl Task for LineTask {
     }
 }
 
-fn config() -> TrainConfig {
+fn one_epoch_config() -> TrainConfig {
     TrainConfig {
         learning_rate: 1e-2,
         batch_size: 2,
@@ -116,14 +116,14 @@ enum TaskMix {
 use TaskMix::{Alternate, Sum};
 
 /// Trains three tasks with different slopes, and with 6, 10 and 4 points.
-fn run(
+fn train(
     folder: &Path,
     config: &TrainConfig,
     task_mix: TaskMix,
     third_slope: f64,
     interrupt_after: Option<u64>,
 ) -> Result<RunResult, Error> {
-    let (weight, calls) = (weight(), Calls::default());
+    let (weight, calls) = (new_weight(), Calls::default());
     let mut tasks = [
         LineTask::new("a", &weight, &calls, 6, 2.0),
         LineTask::new("b", &weight, &calls, 10, -1.0),
@@ -152,11 +152,11 @@ fn run(
     Ok((report, weight.double_value(&[]), sums, calls))
 }
 
-fn metrics(folder: &Path) -> Vec<StepMetrics> {
+fn read_metrics(folder: &Path) -> Vec<StepMetrics> {
     crate::common::metrics_lines(folder)
 }
 
-fn updates_of(folder: &Path, step: u64) -> i64 {
+fn read_update_count(folder: &Path, step: u64) -> i64 {
     let path = folder.join(format!("checkpoints/step-{step:08}/optimizer.safetensors"));
     read_tensors(path).unwrap()["weight.updates"].int64_value(&[])
 }
@@ -164,16 +164,17 @@ fn updates_of(folder: &Path, step: u64) -> i64 {
 #[test]
 fn a_round_has_an_update_for_each_task_in_order() {
     let _lock = lock_rng();
-    let one_round = TrainConfig { steps: Some(3), ..config() };
+    let one_round = TrainConfig { steps: Some(3), ..one_epoch_config() };
     let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (report, first, _, calls) =
-        run(first_dir.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
-    assert_eq!((report.steps, updates_of(first_dir.path(), 3)), (3, 3));
+        train(first_dir.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
+    assert_eq!((report.steps, read_update_count(first_dir.path(), 3)), (3, 3));
     assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["a", "b", "c"]);
     // A change of the third task affects only the third step.
     let (_, second, ..) =
-        run(second_dir.path(), &one_round, Alternate([1, 1, 1]), 3.5, None).unwrap();
-    let (first_metrics, second_metrics) = (metrics(first_dir.path()), metrics(second_dir.path()));
+        train(second_dir.path(), &one_round, Alternate([1, 1, 1]), 3.5, None).unwrap();
+    let (first_metrics, second_metrics) =
+        (read_metrics(first_dir.path()), read_metrics(second_dir.path()));
     assert_eq!(first_metrics[..2], second_metrics[..2]);
     assert_ne!(first_metrics[2].grad_norm, second_metrics[2].grad_norm);
     assert_ne!(first, second);
@@ -192,9 +193,9 @@ fn tasks_alternate_by_batches_per_round() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     // The first task has 3 batches per epoch, 6 in two epochs: three rounds of 2 + 1 + 3.
-    let two_epochs = TrainConfig { epochs: 2, ..config() };
+    let two_epochs = TrainConfig { epochs: 2, ..one_epoch_config() };
     let (report, _, _, calls) =
-        run(folder.path(), &two_epochs, Alternate([2, 1, 3]), 0.5, None).unwrap();
+        train(folder.path(), &two_epochs, Alternate([2, 1, 3]), 0.5, None).unwrap();
     assert_eq!(report.steps, 18);
     let order: String = calls.iter().map(|call| call.0).collect();
     assert_eq!(order, "aabccc".repeat(3));
@@ -214,8 +215,8 @@ fn tasks_alternate_by_batches_per_round() {
     for (number, call) in calls.iter().enumerate() {
         assert!(calls.iter().skip(number + 1).all(|other| call.4 != other.4 && call.5 != other.5));
     }
-    assert!((metrics(folder.path())[1].epoch - 2.0 / 3.0).abs() < 1e-15);
-    assert_eq!(metrics(folder.path()).last().unwrap().epoch, 2.0);
+    assert!((read_metrics(folder.path())[1].epoch - 2.0 / 3.0).abs() < 1e-15);
+    assert_eq!(read_metrics(folder.path()).last().unwrap().epoch, 2.0);
     let examples: usize = calls.iter().map(|call| call.3.len()).sum();
     assert_eq!(examples, 6 * 2 + 3 * 2 + 9 * 2);
     assert_eq!(report.tokens, 3 * examples as u64);
@@ -225,10 +226,10 @@ fn tasks_alternate_by_batches_per_round() {
 fn random_draws_of_a_task_do_not_depend_on_other_tasks() {
     let _lock = lock_rng();
     let [first_dir, second_dir] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let steps = TrainConfig { steps: Some(12), ..config() };
+    let steps = TrainConfig { steps: Some(12), ..one_epoch_config() };
     let calls_of_b = |ratios| {
         let folder = if ratios == [1, 1, 1] { &first_dir } else { &second_dir };
-        let calls = run(folder.path(), &steps, Alternate(ratios), 0.5, None).unwrap().3;
+        let calls = train(folder.path(), &steps, Alternate(ratios), 0.5, None).unwrap().3;
         let calls_of_b = calls.into_iter().filter(|call| call.0 == "b").take(2);
         calls_of_b.map(|call| (call.3, call.4, call.5)).collect::<Vec<_>>()
     };
@@ -239,10 +240,11 @@ fn random_draws_of_a_task_do_not_depend_on_other_tasks() {
 fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let summed = TrainConfig { steps: Some(1), learning_rate: 0.1, ..config() };
+    let summed = TrainConfig { steps: Some(1), learning_rate: 0.1, ..one_epoch_config() };
     let weights = [1.0, 0.25, 3.0];
-    let (report, got, sums, calls) = run(folder.path(), &summed, Sum(weights), 0.5, None).unwrap();
-    assert_eq!((report.steps, updates_of(folder.path(), 1), calls.len()), (1, 1, 3));
+    let (report, got, sums, calls) =
+        train(folder.path(), &summed, Sum(weights), 0.5, None).unwrap();
+    assert_eq!((report.steps, read_update_count(folder.path(), 1), calls.len()), (1, 1, 3));
     // d/dw mean((w x − y)²) = mean(2 x (w x − y)), summed over the three batches.
     let mut gradient = 0.0;
     let mut loss = 0.0;
@@ -258,7 +260,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
             loss += weight * residual * residual;
         }
     }
-    let line = &metrics(folder.path())[0];
+    let line = &read_metrics(folder.path())[0];
     assert!((line.grad_norm - gradient.abs()).abs() < 1e-12, "{} {gradient}", line.grad_norm);
     assert!((line.loss - loss).abs() < 1e-12);
     // The parts of the loss are logged without weights.
@@ -266,7 +268,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
         assert!((line.parts[*name] - sum).abs() < 1e-12, "{name}");
     }
     // The expected weight follows from AdamW's first update with the gradient of the summed losses.
-    let weight = weight();
+    let weight = new_weight();
     let parameters = parameters(&weight);
     let mut optimizer = AdamW::new(&parameters, &summed).unwrap();
     (&weight * gradient).backward();
@@ -278,16 +280,16 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
 fn parts_are_means_over_the_batches_with_this_part() {
     let _lock = lock_rng();
     let (fine, coarse) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let steps = TrainConfig { steps: Some(8), ..config() };
-    run(fine.path(), &steps, Alternate([2, 1, 3]), 0.5, None).unwrap();
-    run(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, Alternate([2, 1, 3]), 0.5, None)
+    let steps = TrainConfig { steps: Some(8), ..one_epoch_config() };
+    train(fine.path(), &steps, Alternate([2, 1, 3]), 0.5, None).unwrap();
+    train(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, Alternate([2, 1, 3]), 0.5, None)
         .unwrap();
-    let fine = metrics(fine.path());
+    let fine = read_metrics(fine.path());
     let names: Vec<Vec<&str>> =
         fine.iter().map(|line| line.parts.keys().map(String::as_str).collect()).collect();
     let (a, b, c) = ("loss/a/square", "loss/b/square", "loss/c/square");
     assert_eq!(names, [[a], [a], [b], [c], [c], [c], [a], [a]].map(Vec::from));
-    let coarse = metrics(coarse.path());
+    let coarse = read_metrics(coarse.path());
     // Steps 1 to 4 are a, a, b, c; steps 5 to 8 are c, c, a, a.
     let loss = |step: usize| fine[step - 1].loss;
     let assert_close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
@@ -311,22 +313,21 @@ fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
             checkpoint_steps: Some(2),
             log_steps: 3,
             warmup_ratio: 0.2,
-            ..config()
+            ..one_epoch_config()
         };
         let (uninterrupted, interrupted) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (report, weight, sums, calls) =
-            run(uninterrupted.path(), &config, task_mix, 0.5, None).unwrap();
+            train(uninterrupted.path(), &config, task_mix, 0.5, None).unwrap();
         assert_eq!((report.steps, calls.len()), (total, 36));
         // The run stops twice in the middle of a round and between checkpoints.
-        assert!(!run(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
-        assert!(!run(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
+        assert!(!train(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
+        assert!(!train(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
         let (resumed, got, got_sums, _) =
-            run(interrupted.path(), &config, task_mix, 0.5, None).unwrap();
+            train(interrupted.path(), &config, task_mix, 0.5, None).unwrap();
         assert_eq!((got.to_bits(), got_sums), (weight.to_bits(), sums), "{task_mix:?}");
         assert_eq!((resumed.tokens, resumed.final_loss), (report.tokens, report.final_loss));
-        let text = |folder: &Path| std::fs::read(folder.join("metrics.jsonl")).unwrap();
-        assert_eq!(text(uninterrupted.path()), text(interrupted.path()));
+        assert_eq!(metrics_text(uninterrupted.path()), metrics_text(interrupted.path()));
         let task_tensors = |folder: &Path| {
             let last = folder.join(format!("checkpoints/step-{total:08}/task.safetensors"));
             read_tensors(last).unwrap().into_keys().collect::<Vec<_>>()
@@ -335,7 +336,7 @@ fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
 
         // A run with other ratios or weights has another configuration and cannot resume.
         for changed_mix in changed_mixes {
-            let error = run(interrupted.path(), &config, changed_mix, 0.5, None).unwrap_err();
+            let error = train(interrupted.path(), &config, changed_mix, 0.5, None).unwrap_err();
             assert!(error.to_string().contains("another configuration"), "{error}");
         }
     }
@@ -344,9 +345,9 @@ fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
 #[test]
 fn one_slot_equals_a_single_task() {
     let _lock = lock_rng();
-    let config = TrainConfig { epochs: 3, log_steps: 2, ..config() };
+    let config = TrainConfig { epochs: 3, log_steps: 2, ..one_epoch_config() };
     let [plain, slot] = [false, true].map(|slots| {
-        let (folder, weight) = (tempfile::tempdir().unwrap(), weight());
+        let (folder, weight) = (tempfile::tempdir().unwrap(), new_weight());
         let calls = Calls::default();
         let mut task = LineTask::new("a", &weight, &calls, 7, 2.0);
         task.noise = 0.2;
@@ -364,7 +365,7 @@ fn one_slot_equals_a_single_task() {
         let state: serde_json::Value = serde_json::from_slice(&read("state.json")).unwrap();
         let files =
             ["parameters.safetensors", "optimizer.safetensors", "task.safetensors"].map(read);
-        let metrics = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        let metrics = metrics_text(folder.path());
         assert!(metrics.contains("\"loss/square\""));
         let calls = calls.borrow().clone();
         (files, metrics, calls, state["fingerprint"].clone())
@@ -375,7 +376,7 @@ fn one_slot_equals_a_single_task() {
 #[test]
 fn errors_name_invalid_slots() {
     let _lock = lock_rng();
-    let (folder, weight, calls) = (tempfile::tempdir().unwrap(), weight(), Calls::default());
+    let (folder, weight, calls) = (tempfile::tempdir().unwrap(), new_weight(), Calls::default());
     let parameters = parameters(&weight);
     let stage = stage(folder.path(), None);
     let error_of = |names: [&str; 2], per_round: u32, points: usize| {
@@ -383,25 +384,24 @@ fn errors_name_invalid_slots() {
         let second_task = LineTask::new("other", &weight, &calls, points, 1.0);
         let tasks =
             Alternating::new().with(names[0], 1, first_task).with(names[1], per_round, second_task);
-        fit(&stage, &config(), &parameters, tasks).unwrap_err().to_string()
+        fit(&stage, &one_epoch_config(), &parameters, tasks).unwrap_err().to_string()
     };
     assert_eq!(error_of(["one", "other"], 1, 0), "test, other: no examples");
     assert!(error_of(["one", "other"], 0, 2).starts_with("tasks[1].batches_per_round = 0"));
     assert!(error_of(["one", "one"], 1, 2).starts_with("tasks[1].name = \"one\""));
     assert!(error_of(["", "one"], 1, 2).starts_with("tasks[0].name = \"\""));
     assert!(error_of(["one", "o/ther"], 1, 2).starts_with("tasks[1].name = \"o/ther\""));
-    let empty_sum = fit(&stage, &config(), &parameters, WeightedSum::new());
-    let error = empty_sum.unwrap_err().to_string();
-    assert_eq!(error, "tasks = []: must contain at least one task");
+    let empty_sum = fit(&stage, &one_epoch_config(), &parameters, WeightedSum::new());
+    assert_eq!(empty_sum.unwrap_err().to_string(), "tasks = []: must contain at least one task");
     for task_weight in [-1.0, f64::NAN, f64::INFINITY] {
         let first_task = LineTask::new("one", &weight, &calls, 4, 1.0);
         let sum = WeightedSum::new().with("one", task_weight, first_task);
-        let error = fit(&stage, &config(), &parameters, sum).unwrap_err().to_string();
+        let error = fit(&stage, &one_epoch_config(), &parameters, sum).unwrap_err().to_string();
         assert!(error.starts_with("tasks[0].weight = "), "{error}");
     }
-    // A weight of 0 disables a task.
+    // A weight of 0 disables the only task, and a stage without tasks is an error.
     let sum = WeightedSum::new().with("one", 0.0, LineTask::new("one", &weight, &calls, 4, 1.0));
-    assert!(fit(&stage, &config(), &parameters, sum).is_err());
+    assert!(fit(&stage, &one_epoch_config(), &parameters, sum).is_err());
     assert!(calls.borrow().is_empty());
 }
 
@@ -409,9 +409,9 @@ fn errors_name_invalid_slots() {
 fn skipped_data_of_tasks_is_written() {
     let _lock = lock_rng();
     let (several, single) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let one_round = TrainConfig { steps: Some(3), ..config() };
-    run(several.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
-    let counts = |folder: &Path| -> serde_json::Value {
+    let one_round = TrainConfig { steps: Some(3), ..one_epoch_config() };
+    train(several.path(), &one_round, Alternate([1, 1, 1]), 0.5, None).unwrap();
+    let read_skipped_data = |folder: &Path| -> serde_json::Value {
         serde_json::from_str(&std::fs::read_to_string(folder.join("left-out.json")).unwrap())
             .unwrap()
     };
@@ -421,11 +421,14 @@ fn skipped_data_of_tasks_is_written() {
         {"task": "b", "what": what, "count": 2, "of": 10},
         {"task": "c", "what": what, "count": 2, "of": 4},
     ]);
-    assert_eq!(counts(several.path()), want);
+    assert_eq!(read_skipped_data(several.path()), want);
     // In a stage with a single task, the records contain no task name.
-    let (weight, calls) = (weight(), Calls::default());
+    let (weight, calls) = (new_weight(), Calls::default());
     let parameters = parameters(&weight);
     let mut task = LineTask::new("b", &weight, &calls, 10, 1.0);
     fit(&stage(single.path(), None), &one_round, &parameters, &mut task).unwrap();
-    assert_eq!(counts(single.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));
+    assert_eq!(
+        read_skipped_data(single.path()),
+        serde_json::json!([{"what": what, "count": 2, "of": 10}])
+    );
 }
