@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 /// Program that other tests start with [`run_program`].
 #[test]
 #[ignore = "started by another test"]
-fn print_wait_policy() {
+fn print_settings() {
     torch_ext::passive_omp_wait();
     // This call links the program with libtorch, and thus with libgomp, which reads the variables.
     let sum = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64).int64_value(&[]);
@@ -23,7 +23,7 @@ const SETTINGS: [(&str, &str); 3] = [
 
 fn run_program(variables: &[(&str, &str)]) -> (u32, Output) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "print_wait_policy", "--ignored", "--nocapture"]);
+    command.args(["--exact", "print_settings", "--ignored", "--nocapture"]);
     for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"].into_iter().chain(SETTINGS.map(|one| one.0)) {
         command.env_remove(name);
     }
