@@ -52,7 +52,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     experiment::exit(run(&args))
 }
 

@@ -139,7 +139,7 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     exit(start(&args, run))
 }
 

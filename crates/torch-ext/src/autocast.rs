@@ -255,7 +255,7 @@ pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
 ///
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
-pub fn autocast_kind(device: Device) -> Result<Option<Kind>> {
+pub fn autocast_dtype(device: Device) -> Result<Option<Kind>> {
     let mut dtype = 0;
     // SAFETY: the shim writes the output value.
     call(|error| unsafe {
@@ -422,8 +422,8 @@ mod tests {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         autocast(Device::Cpu, Kind::BFloat16, || {
             let kind_without_autocast = without_autocast(|| x.matmul(&x).kind()).unwrap();
-            assert_eq!(autocast_kind(Device::Cpu).unwrap(), Some(Kind::BFloat16));
-            assert_eq!(without_autocast(|| autocast_kind(Device::Cpu)).unwrap().unwrap(), None);
+            assert_eq!(autocast_dtype(Device::Cpu).unwrap(), Some(Kind::BFloat16));
+            assert_eq!(without_autocast(|| autocast_dtype(Device::Cpu)).unwrap().unwrap(), None);
             assert_eq!((kind_without_autocast, x.matmul(&x).kind()), (Kind::Float, Kind::BFloat16));
             let loss = x.matmul(&x).sum(Kind::Float);
             with_loss_scale(4.0, || backward(&loss)).unwrap();

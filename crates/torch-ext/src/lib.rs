@@ -27,7 +27,7 @@ mod wait_policy;
 mod waiting;
 
 pub use autocast::{
-    Precision, autocast, autocast_kind, backward, cast_all, with_cast, with_loss_scale,
+    Precision, autocast, autocast_dtype, backward, cast_all, with_cast, with_loss_scale,
     without_autocast,
 };
 pub use device::{DeviceChoice, peak_device_memory, reset_peak_device_memory, resolve_device};
@@ -53,7 +53,7 @@ pub use signal_stack::handle_on_signal_stack;
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use upload::upload;
-pub use wait_policy::passive_omp_wait;
+pub use wait_policy::configure_process;
 #[doc(hidden)]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub use wait_policy::restart_with_variables;

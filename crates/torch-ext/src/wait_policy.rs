@@ -1,6 +1,6 @@
 //! Environment variables that libtorch and its libraries read once, before `main` or at first use.
 //!
-//! A program restarts itself to set these variables. [`passive_omp_wait`] restarts it in `main`,
+//! A program restarts itself to set these variables. [`configure_process`] restarts it in `main`,
 //! and [`restart_before_libtorch`](crate::restart_before_libtorch) before libtorch's initialisers
 //! run.
 //!
@@ -28,7 +28,8 @@ const GLIBC_VARIABLE: &str = "GLIBC_TUNABLES";
 /// Huge pages for the heap, which save page faults when a tokenizer is loaded.
 pub(crate) const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 
-/// Makes libtorch's threads sleep while they wait, and limits libtorch's kernel caches.
+/// Configures a process that uses libtorch: waiting threads sleep, kernel caches are small, and
+/// freed memory is retained.
 ///
 /// Call this function at the start of `main`. The process needs the environment variables
 /// `OMP_WAIT_POLICY=passive` (unless `GOMP_SPINCOUNT` is set),
@@ -48,11 +49,11 @@ pub(crate) const HUGE_PAGES: &str = "glibc.malloc.hugetlb=1";
 /// [`handle_on_signal_stack`]: crate::handle_on_signal_stack
 ///
 /// ```no_run
-/// torch_ext::passive_omp_wait();
+/// torch_ext::configure_process();
 /// // Now libtorch's threads sleep while they wait.
 /// assert!(std::env::var_os("OMP_WAIT_POLICY").is_some());
 /// ```
-pub fn passive_omp_wait() {
+pub fn configure_process() {
     let missing = missing_variables(|name| std::env::var_os(name).is_some());
     if !missing.is_empty() {
         restart(&missing);
@@ -91,17 +92,17 @@ fn restart(missing: &[(&str, &str)]) {
     let _ = command.args(arguments).envs(missing.iter().copied()).exec();
 }
 
-/// Makes a program restart itself as [`passive_omp_wait`](crate::passive_omp_wait) does, but before
-/// libtorch's initialisers run, which saves 0.2 seconds.
+/// Makes a program restart itself as [`configure_process`](crate::configure_process) does, but
+/// before libtorch's initialisers run, which saves 0.2 seconds.
 ///
-/// Use this macro once, in the file with `main`, and still call `passive_omp_wait` in `main`. The
+/// Use this macro once, in the file with `main`, and still call `configure_process` in `main`. The
 /// macro has no effect on systems other than Linux with glibc.
 ///
 /// ```no_run
 /// torch_ext::restart_before_libtorch!();
 ///
 /// fn main() {
-///     torch_ext::passive_omp_wait();
+///     torch_ext::configure_process();
 /// }
 /// ```
 #[macro_export]

@@ -17,7 +17,7 @@ fn resident_mib() -> f64 {
 #[test]
 #[ignore = "started by another test"]
 fn allocate_in_steps() {
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     let before = resident_mib();
     let mut long_lived = VecDeque::new();
     let mut max_bytes = 0;
@@ -47,7 +47,7 @@ fn allocate_in_steps() {
 #[test]
 #[ignore = "started by another test"]
 fn multiply_many_shapes() {
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     let options = (Kind::BFloat16, Device::Cpu);
     let weight = Tensor::ones([128, 128], options);
     let matmul = |rows: i64| Tensor::ones([rows, 128], options).matmul(&weight);

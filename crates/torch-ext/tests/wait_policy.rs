@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 #[test]
 #[ignore = "started by another test"]
 fn print_settings() {
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     // This call links the program with libtorch, and thus with libgomp, which reads the variables.
     let sum = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64).int64_value(&[]);
     let policy = std::env::var("OMP_WAIT_POLICY").unwrap_or_else(|_| "unset".to_owned());

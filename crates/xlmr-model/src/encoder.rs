@@ -344,7 +344,7 @@ fn residual_and_input(hidden: &Tensor, is_packed: bool) -> Result<[Tensor; 2]> {
     let device = hidden.device();
     if is_packed
         && device != Device::Cpu
-        && let (Kind::Float, Some(half)) = (hidden.f_kind()?, torch_ext::autocast_kind(device)?)
+        && let (Kind::Float, Some(half)) = (hidden.f_kind()?, torch_ext::autocast_dtype(device)?)
     {
         return Ok(torch_ext::with_cast(hidden, half)?);
     }

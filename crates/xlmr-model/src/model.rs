@@ -179,7 +179,7 @@ impl Model {
         let batch = batch.with_positions(token_positions, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         let output_kind = hidden.f_kind()?;
-        let use_bf16 = torch_ext::autocast_kind(self.device())? == Some(Kind::BFloat16);
+        let use_bf16 = torch_ext::autocast_dtype(self.device())? == Some(Kind::BFloat16);
         let hidden = if use_bf16 { hidden.f_to_kind(Kind::BFloat16)? } else { hidden };
         Ok(States { hidden, output_kind, batch: Rc::new(batch), train })
     }
@@ -211,7 +211,7 @@ impl Model {
         // a recomputed layer must reach the parameters.
         let is_recomputed = train && self.recompute;
         let half_kind = match train && !is_recomputed && self.kind()? == Kind::Float {
-            true => torch_ext::autocast_kind(self.device())?,
+            true => torch_ext::autocast_dtype(self.device())?,
             false => None,
         };
         let (cast_norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);

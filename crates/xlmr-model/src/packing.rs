@@ -104,7 +104,7 @@ impl Packing {
         let device = rows.device;
         let (use_flash, is_supported) = match device {
             Device::Cpu => (false, config.hidden_size >= MIN_WIDTH),
-            _ => match torch_ext::autocast_kind(device)? {
+            _ => match torch_ext::autocast_dtype(device)? {
                 Some(half) => (true, flash_error(config, device, half).is_none()),
                 None => return Ok(None),
             },

@@ -149,7 +149,7 @@ impl Options {
 
 fn main() -> ExitCode {
     let mut options = Options::parse();
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     if options.quick {
         (options.layers, options.hidden, options.vocab) = (Some(2), 256, Some(8000));
         (options.batch, options.steps, options.rounds) = (2, 1, 1);

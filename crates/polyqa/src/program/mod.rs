@@ -78,7 +78,7 @@ fn command() -> clap::Command {
 /// number of the signal that stopped the program. The first argument is the program's name.
 /// `--help` and `--version` end the process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     let parsed_args = cli::parse_command(command(), arguments)
         .and_then(|matches| Args::from_arg_matches(&matches).map_err(|_| ExitCode::from(2)));
     let command = match parsed_args {

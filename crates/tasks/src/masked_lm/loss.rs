@@ -3,7 +3,7 @@ use objectives::{
     IGNORE_INDEX, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm, masked_positions,
 };
 use tch::{Device, Tensor};
-use torch_ext::autocast_kind;
+use torch_ext::autocast_dtype;
 use trainer::pad_rows;
 use xlmr_model::Inputs;
 
@@ -42,7 +42,7 @@ pub(crate) fn with_scores<T>(
 ) -> Result<T> {
     let mut rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
     let (weight, bias) = model.mlm_decoder()?;
-    if autocast_kind(rows.device())?.is_none() {
+    if autocast_dtype(rows.device())?.is_none() {
         // During evaluation in low precision, the loss is computed in the dtype of the parameters.
         rows = rows.f_to_kind(weight.kind())?;
     }

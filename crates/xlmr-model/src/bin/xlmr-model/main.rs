@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(Cli { command }) => command,
         Err(code) => return code,
     };
-    torch_ext::passive_omp_wait();
+    torch_ext::configure_process();
     let outcome = match command {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
