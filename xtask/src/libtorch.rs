@@ -80,10 +80,11 @@ impl fmt::Display for Set {
 /// the CPU set.
 const TABLE: &str = include_str!("libtorch/wheels.txt");
 
-/// torch, and the packages with the libraries that torch loads, in the versions of torch's
-/// metadata. Pure Python packages (sympy, …) and triton are excluded.
+/// The wheels of torch and of the packages whose libraries torch loads, in the versions that
+/// torch's metadata requires. Pure Python packages (sympy, …) and triton are excluded.
 static WHEELS: LazyLock<Vec<Wheel>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
 
+/// Parses a line of [`TABLE`].
 fn parse(line: &'static str) -> Option<Wheel> {
     let mut cells = line.split_whitespace();
     let [name, version, tags, size, sha256] = [(); 5].map(|()| cells.next());

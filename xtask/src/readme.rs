@@ -27,24 +27,25 @@ struct Block {
     text: String,
 }
 
-/// Returns all blocks with their contents.
+/// Returns the blocks whose texts are computed from stored summaries and claims.
 fn create_blocks(root: &Path) -> Result<Vec<Block>> {
-    let seeds = read(&root.join(DEMO_SEEDS))?;
+    let seeds = read_json(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
     Ok(vec![
         block("demo-seeds", recipe, demo_seeds_table(&seeds, &row_names(&seeds, "arms")?)?),
-        block("evidence", "examples/README.md", evidence::tables(root)?),
+        block("evidence", "examples/README.md", evidence::format_claims(root)?),
     ])
 }
 
-/// Stores the results of the specified runs, then fills all blocks.
+/// Stores the results of the specified runs, then fills all blocks. `seeds` is the folder of a demo
+/// run with several seeds and all arms; `assignments` are values `RECIPE/NAME=RUN` of `--table`.
 pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Result<()> {
     for assignment in assignments {
         tables::store(root, assignment)?;
     }
     if let Some(run) = seeds {
-        let mut summary = read(&run.join("summary.json"))?;
+        let mut summary = read_json(&run.join("summary.json"))?;
         remove_times(&mut summary);
         let path = root.join(DEMO_SEEDS);
         files::write(&path, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
@@ -70,7 +71,7 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Value> {
+fn read_json(path: &Path) -> Result<Value> {
     let text = files::read(path)?;
     serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
 }

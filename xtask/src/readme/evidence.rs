@@ -1,5 +1,6 @@
 //! The tables of claims in `examples/README.md`. The tables list the claims of
-//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in that file.
+//! `examples/claims.toml`, the results of stored runs, and verdicts by the rules in the comments of
+//! `examples/claims.toml`.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -125,7 +126,8 @@ impl Comparison<'_> {
         paired.then(|| percentile_interval(&bootstrap_means(&differences, RESAMPLES, SEED), 0.95))
     }
 
-    /// Returns the cells of the table: effect, intervals over seeds and items, and verdict.
+    /// Returns three cells of the claim's row: the effect, its intervals over seeds and items, and
+    /// the verdict.
     fn cells(&self) -> Result<[String; 3]> {
         let differences = self.differences_by_seed()?;
         let seeds = differences.len();
@@ -177,7 +179,7 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
 
 /// Formats all claims: a heading for each paper, and a table for each encoder. Claims of one paper
 /// and encoder are consecutive in the file.
-pub fn tables(root: &Path) -> Result<String> {
+pub fn format_claims(root: &Path) -> Result<String> {
     let (claims, runs) = read_claims(root)?;
     let mut text = String::new();
     for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
@@ -224,7 +226,7 @@ fn claims_table(claims: &[Claim], runs: &Runs) -> Result<Table> {
 mod tests {
     use super::*;
 
-    fn number(model: &str, seeds: &[f64], items: &[f64]) -> Measured {
+    fn result_of(model: &str, seeds: &[f64], items: &[f64]) -> Measured {
         let number = Measured::of_seeds(model, "NER", "avg", "f1", seeds.iter().copied());
         Measured { items: items.to_vec(), ..number }
     }
@@ -286,8 +288,8 @@ mod tests {
 
     #[test]
     fn seeds_and_items_are_paired() {
-        let model_number = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
-        let control = number("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
+        let model_number = result_of("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
+        let control = result_of("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
         let cells = Comparison(&model_number, &control).cells().unwrap();
         // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3. All differences
         // by item are 1.
@@ -301,7 +303,7 @@ mod tests {
             [2.0, 4.0, 6.0]
         );
         assert!(
-            Comparison(&model_number, &number("two", &[1.0, 2.0], &[]))
+            Comparison(&model_number, &result_of("two", &[1.0, 2.0], &[]))
                 .differences_by_seed()
                 .is_err()
         );
@@ -311,7 +313,7 @@ mod tests {
     fn models_of_claims_are_stored_or_are_arms() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let (claims, runs) = read_claims(root).unwrap();
-        let text = tables(root).unwrap();
+        let text = format_claims(root).unwrap();
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let is_header = |row: &&str| row.starts_with("| claim |") || row.starts_with("|---");
         let rows: Vec<&str> = rows.filter(|row| !is_header(row)).collect();
@@ -348,7 +350,7 @@ mod tests {
     #[test]
     fn claims_of_one_paper_and_encoder_are_consecutive() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let text = tables(root).unwrap();
+        let text = format_claims(root).unwrap();
         let mut headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
         let count = headings.len();
         headings.sort_unstable();
