@@ -121,8 +121,8 @@ impl Records {
     }
 
     /// The record of the evaluation, unless it is outdated or one of its files was removed or
-    /// truncated.
-    fn read_undamaged(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
+    /// truncated. Prints the damaged file. `run` is the run folder.
+    fn read_undamaged_evaluation(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
         let record = self.read_evaluation(trained)?;
         let damaged_file =
             record.as_ref().and_then(|record| first_damaged_file(run, &record.files));
@@ -131,7 +131,8 @@ impl Records {
         Ok(None)
     }
 
-    /// The record of the evaluation, if it belongs to this training and these inputs.
+    /// The record of the evaluation, if it has the current evaluation identity and is based on the
+    /// training record `trained`.
     fn read_evaluation(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.result_path)? else { return Ok(None) };
         self.check_training(&self.result_path, &record.training)?;
@@ -199,8 +200,8 @@ where
     }
     // Only rank 0 evaluates.
     let run = &trial.experiment.folder;
-    let evaluation_record =
-        ranks.compute_on_rank_0(|| match records.read_undamaged(&trained_record, run)? {
+    let evaluation_record = ranks.compute_on_rank_0(|| {
+        match records.read_undamaged_evaluation(&trained_record, run)? {
             Some(record) => Ok(record),
             None => {
                 trial.experiment.check_inputs()?;
@@ -217,7 +218,8 @@ where
                 write_json(&records.result_path, &record)?;
                 Ok(record)
             }
-        })?;
+        }
+    })?;
     let evaluated_value = evaluation_record.value(&records.result_path)?;
     Ok(TrialResult {
         seed: trial.seed,
@@ -230,7 +232,7 @@ where
     })
 }
 
-/// Creates a record without identities.
+/// Creates a record without identities. Errors name `path`, the record's file.
 fn new_record<R: Recipe, A, T: Serialize + DeserializeOwned>(
     trial: &Trial<'_, R, A>,
     path: &Path,

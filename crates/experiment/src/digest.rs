@@ -22,6 +22,7 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
+    /// The hexadecimal SHA-256 of a file. Headers of safetensors files are checked.
     pub(crate) fn of(&mut self, path: &Path) -> Result<String> {
         let canonical_path = fs::canonicalize(path).map_err(Error::file(path))?;
         if let Some(digest) = self.by_path.get(&canonical_path) {
@@ -53,7 +54,7 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
 }
 
 /// The files of an input, sorted by their names relative to the input. If the input is a single
-/// file, the name is `None`.
+/// file, the name is `None`. Errors name the recipe's `key`.
 pub(crate) fn list_files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
     let folder = &input.path;
     if !folder.is_dir() {

@@ -61,7 +61,8 @@ impl RunFolder {
                 let reason = format!("contains a run of {}, not of {recipe}", stored.recipe);
                 return Err(Error::content(&self.path, reason + "; give another --out"));
             }
-            // Before the first trial, no result in the folder depends on the recipe.
+            // Before the first trial, no result in the folder depends on the recipe, so the
+            // identity may differ.
             if has_trials(&self.path)?
                 && let Some(difference) = stored.identity.difference(identity)
             {
@@ -75,6 +76,7 @@ impl RunFolder {
     }
 }
 
+/// Rejects a folder without a run, for `--resume`.
 pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
@@ -218,7 +220,7 @@ fn check_no_links(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether this is the name of an incomplete file of a run.
+/// Whether `name` is the name of an incomplete file of a run.
 fn is_unfinished(name: &OsStr) -> bool {
     atomic_file::is_temporary(name) || TRACE_FILES.iter().any(|trace| name == *trace)
 }

@@ -197,6 +197,7 @@ pub fn run_with<R: Recipe>(
     start(&Args::parse::<R>(arguments)?, run)
 }
 
+/// Runs a recipe with parsed arguments. With `--show`, prints the recipe instead.
 fn start<R: Recipe>(
     args: &Args,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,

@@ -18,11 +18,13 @@ const PREPARED_FOLDER: &str = "target/prepared";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Preparations(Vec<PrepareStep>);
 
+/// A command of `[prepare]`.
 #[derive(Clone, Debug)]
 pub(crate) struct PrepareStep {
     name: String,
     /// The command without `--out`, with placeholders replaced by folders.
     command: String,
+    /// The output folder.
     folder: String,
     /// The names of the commands whose folders this command reads.
     dependencies: Vec<String>,

@@ -175,7 +175,7 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
     Ok(())
 }
 
-/// Rejects invalid seeds, arms and variants.
+/// Rejects missing or repeated seeds, and invalid or repeated variants of the selected arms.
 pub(crate) fn check_seeds_and_variants<R: Recipe>(recipe: &R) -> Result<()> {
     crate::arms::check_seeds(&recipe.run().seeds)?;
     for arm in recipe.run().selected_arms() {

@@ -196,6 +196,7 @@ impl RecipeValues {
     }
 }
 
+/// The arm's name, if the key is a key of an arm.
 fn arm_of_key(key: &Key) -> Option<&str> {
     match key.parts() {
         [section, arm, ..] if section == ARMS => Some(arm),
@@ -226,6 +227,7 @@ fn reject_undeclared_path(key: &Key, value: &Value) -> Result<()> {
     undeclared.map_or(Ok(()), |key| Err(Error::setting(key, reason)))
 }
 
+/// Rejects a list with repeated values.
 fn check_unique(key: &Key, value: &Value) -> Result<()> {
     let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let repeated_value = values
@@ -280,6 +282,7 @@ fn collect_leaves(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(K
     }
 }
 
+/// The index of the input that the JSON value `{ "$input": index }` represents.
 fn input_number(value: &Value) -> Option<usize> {
     let table = value.as_object().filter(|table| table.len() == 1)?;
     table.get(INPUT_KEY)?.as_u64().and_then(|number| usize::try_from(number).ok())
