@@ -24,7 +24,7 @@ const BINARIES: [&str; 6] =
 const RECIPE_PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
 /// Data folders that the programs read.
-const DATA: [&str; 8] = [
+const DATA_FOLDERS: [&str; 8] = [
     "data/base",
     "data/demo",
     "data/codex",
@@ -48,8 +48,8 @@ const SCRIPTS: [(&str, &str); 5] = [
     ("run.sh", RUN_SCRIPT),
 ];
 
-/// Files of torch-ext, and a folder with files, that the NCCL check compiles in addition to
-/// `nccl.cpp`.
+/// Files, and a folder with files, in torch-ext's folder `src/shim`. The NCCL check compiles them
+/// in addition to `nccl.cpp`.
 const SHIM_FILES: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
 
 /// Options of the command.
@@ -136,7 +136,7 @@ fn assemble(root: &Path, program_folder: &Path, programs: &[&str], bundle: &Path
             }
         }
     }
-    for data in DATA {
+    for data in DATA_FOLDERS {
         let to = data.replace("crates/testkit/fixtures", "fixtures");
         copy(&root.join(data), &bundle.join(to))?;
     }
@@ -268,7 +268,7 @@ mod tests {
             };
             for path in text.split('"').filter(|word| word.starts_with("data/")) {
                 assert!(
-                    DATA.iter().any(|data| Path::new(path).starts_with(data)),
+                    DATA_FOLDERS.iter().any(|data| Path::new(path).starts_with(data)),
                     "{name} reads {path}"
                 );
             }

@@ -280,13 +280,13 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
             recipes::run(root, recipe, &recipes::DEMO_BUILD, &arguments)
         }
         Task::Run { recipe, arguments } => recipes::run(root, &recipe, &["--release"], &arguments),
-        Task::Bench { arguments } => bench(root, &arguments),
+        Task::Bench { arguments } => run_benches(root, &arguments),
     }
 }
 
 /// Runs the benchmark program that the first argument names. Without such a name, runs the
 /// criterion benches of the package `benches` and writes the summary of the measured times.
-fn bench(root: &Path, arguments: &[String]) -> Result<()> {
+fn run_benches(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, options) = match arguments.split_first() {
         Some((name, options)) => (name.as_str(), options),
         None => ("", arguments),

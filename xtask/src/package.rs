@@ -21,7 +21,7 @@ const PACKAGE_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT",
 /// The feature with which a package compiles without libtorch, but cannot be linked into a program.
 const DOC_ONLY: &str = "doc-only";
 
-/// The used fields of `cargo metadata`'s output.
+/// The fields of `cargo metadata`'s output that this module uses.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -86,7 +86,8 @@ pub fn check_packages(root: &Path) -> Result<()> {
     let packages = published_packages(root)?;
     let target = target_folder()?;
     let mut pack = cargo(root);
-    // Uncommitted changes are also packed. All packages are built together later.
+    // `--allow-dirty` includes uncommitted changes. `--no-verify` prevents a build per package,
+    // because all packages are built together later.
     pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"]).arg(&target);
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
     run_checked(&mut pack)?;
@@ -152,18 +153,18 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
     }
 }
 
-/// Copies the crates' templates, and replaces the paths of their dependencies by versions. Returns
-/// the folders of the copies.
+/// Copies the crates' templates, and replaces the paths of dependencies in their manifests by
+/// versions. Returns the folders of the copies.
 fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for package in packages {
-        let from = package.manifest_path.with_file_name("template");
-        if !from.is_dir() {
+        let template = package.manifest_path.with_file_name("template");
+        if !template.is_dir() {
             continue;
         }
         let name = format!("{}-template", package.name);
         for file in ["Cargo.toml", "build.rs", "src/main.rs"] {
-            let path = from.join(file);
+            let path = template.join(file);
             let text = files::read(&path)?;
             let text = if file == "Cargo.toml" { replace_paths(&text, package) } else { text };
             files::write(&folder.join(&name).join(file), &text)?;

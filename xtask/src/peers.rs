@@ -55,8 +55,9 @@ fn has_packages(folder: &Path, required: &[String]) -> bool {
 }
 
 /// Returns the environment's packages after `required` is installed; `before` lists the packages
-/// before, one per line. pip does not change the packages that are not in `required`.
-fn installed_after(before: &str, required: &[String]) -> Vec<String> {
+/// before the installation, one per line. pip does not change the packages that are not in
+/// `required`.
+fn merge_packages(before: &str, required: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
     let unchanged =
@@ -102,7 +103,7 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
     let mut install = command(python_path(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     run_checked(install.args(required))?;
-    let installed = installed_after(&before, required).join("\n") + "\n";
+    let installed = merge_packages(&before, required).join("\n") + "\n";
     fs::write(&stamp, installed).with_context(|| format!("{}", stamp.display()))?;
     Ok(python_path(&folder))
 }
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn required_packages_replace_installed_versions() {
-        let packages = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
+        let packages = merge_packages("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
         assert_eq!(packages, ["numpy==2.2.6", "other==2"]);
     }
 

@@ -126,7 +126,7 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
 
 /// Creates the encoder's folder unless it exists. Returns the reason for skipping tests with the
 /// encoder, if the package index cannot be reached.
-pub fn missing_requirement(root: &Path) -> Result<Option<String>> {
+pub fn provide_encoder(root: &Path) -> Result<Option<String>> {
     match create_full_encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
         is_created => is_created.map(|_| None),
@@ -153,6 +153,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join(ENCODER)).unwrap();
         assert!(!create_full_encoder(root.path(), false).unwrap());
-        assert_eq!(missing_requirement(root.path()).unwrap(), None);
+        assert_eq!(provide_encoder(root.path()).unwrap(), None);
     }
 }

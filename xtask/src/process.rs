@@ -28,8 +28,9 @@ fn libtorch_override(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
     (root.join(&value) != root.join(".libtorch/torch")).then(|| root.join(value))
 }
 
-/// Returns whether `cargo run` set this variable. Child processes must not inherit such variables,
-/// because they differ from the variables of a manually started cargo and cause rebuilds.
+/// Returns whether `cargo run` sets the variable `name`. Child processes must not inherit such
+/// variables, because they differ from the variables of a manually started cargo and cause
+/// rebuilds.
 fn is_set_by_cargo_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_MANIFEST_")

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Width of the bar in characters.
-const CELLS: u64 = 20;
+const WIDTH: u64 = 20;
 
 /// Prints the progress of one file on stderr.
 pub struct Progress {
@@ -58,8 +58,8 @@ impl Progress {
 /// Formats one line: label, bar, percentage, bytes, rate and remaining time.
 fn format_line(label: &str, done: u64, total: u64, initial: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-    let filled = done.saturating_mul(CELLS).checked_div(total).unwrap_or(CELLS).min(CELLS);
-    let bar: String = (0..CELLS).map(|i| if i < filled { '#' } else { '.' }).collect();
+    let filled = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(WIDTH).min(WIDTH);
+    let bar: String = (0..WIDTH).map(|i| if i < filled { '#' } else { '.' }).collect();
     let mut line =
         format!("{label} [{bar}] {percent:>3} % {} of {}", format_bytes(done), format_bytes(total));
     let seconds = elapsed.as_secs_f64();

@@ -42,7 +42,7 @@ fn create_blocks(root: &Path) -> Result<Vec<Block>> {
 /// run with several seeds and all arms; `assignments` are values `RECIPE/NAME=RUN` of `--table`.
 pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -> Result<()> {
     for assignment in assignments {
-        tables::store(root, assignment)?;
+        tables::store_results(root, assignment)?;
     }
     if let Some(run) = seeds {
         let mut summary = read_json(&run.join("summary.json"))?;
@@ -54,7 +54,8 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
     for block in create_blocks(root)? {
         let path = root.join(&block.page);
         let page = files::read(&path)?;
-        let filled = fill(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
+        let filled =
+            fill_block(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
         if filled != page {
             files::write(&path, &filled)?;
             println!("{}: {} written", block.page, block.name);
@@ -62,7 +63,8 @@ pub fn update_pages(root: &Path, seeds: Option<&Path>, assignments: &[String]) -
     }
     for path in tables::pages(root)? {
         let page = files::read(&path)?;
-        let filled = tables::fill(&path, &page).with_context(|| format!("{}", path.display()))?;
+        let filled =
+            tables::fill_tables(&path, &page).with_context(|| format!("{}", path.display()))?;
         if filled != page {
             files::write(&path, &filled)?;
             println!("{}: written", path.display());
@@ -89,15 +91,15 @@ fn remove_times(value: &mut Value) {
 }
 
 /// Returns the page with `text` in the block `name`.
-fn fill(page: &str, name: &str, text: &str) -> Result<String> {
-    let open = format!("{OPENING}{name} -->\n");
-    let Some((before, rest)) = page.split_once(&open) else {
+fn fill_block(page: &str, name: &str, text: &str) -> Result<String> {
+    let opening = format!("{OPENING}{name} -->\n");
+    let Some((before, rest)) = page.split_once(&opening) else {
         bail!("no block {OPENING}{name} -->");
     };
     let Some((_, after)) = rest.split_once(CLOSING) else {
         bail!("the block {name} has no {CLOSING}");
     };
-    Ok(format!("{before}{open}{}\n{CLOSING}{after}", text.trim_end()))
+    Ok(format!("{before}{opening}{}\n{CLOSING}{after}", text.trim_end()))
 }
 
 /// Returns the number at a path of keys.
@@ -168,7 +170,7 @@ mod tests {
     fn every_page_shows_the_stored_summary() {
         for block in create_blocks(root()).unwrap() {
             let page = fs::read_to_string(root().join(&block.page)).unwrap();
-            let filled = fill(&page, &block.name, &block.text).unwrap();
+            let filled = fill_block(&page, &block.name, &block.text).unwrap();
             assert!(
                 filled == page,
                 "{}: block {} is outdated; run `cargo xtask readme`",
@@ -182,7 +184,7 @@ mod tests {
     fn every_page_shows_the_stored_tables() {
         for path in tables::pages(root()).unwrap() {
             let page = fs::read_to_string(&path).unwrap();
-            let filled = tables::fill(&path, &page).unwrap();
+            let filled = tables::fill_tables(&path, &page).unwrap();
             assert!(filled == page, "{}: outdated; run `cargo xtask readme`", path.display());
         }
     }
@@ -190,12 +192,12 @@ mod tests {
     #[test]
     fn only_the_block_is_replaced() {
         let page = "a\n<!-- results: x -->\nold\n<!-- end -->\nb\n";
-        let filled = fill(page, "x", "new\n").unwrap();
+        let filled = fill_block(page, "x", "new\n").unwrap();
         assert_eq!(filled, "a\n<!-- results: x -->\nnew\n<!-- end -->\nb\n");
-        assert_eq!(fill(&filled, "x", "new").unwrap(), filled);
-        assert!(fill(page, "y", "").unwrap_err().to_string().contains("no block"));
+        assert_eq!(fill_block(&filled, "x", "new").unwrap(), filled);
+        assert!(fill_block(page, "y", "").unwrap_err().to_string().contains("no block"));
         let open = "<!-- results: x -->\nold\n";
-        assert!(fill(open, "x", "").unwrap_err().to_string().contains("no <!-- end -->"));
+        assert!(fill_block(open, "x", "").unwrap_err().to_string().contains("no <!-- end -->"));
     }
 
     #[test]

@@ -220,8 +220,8 @@ impl Stamp {
     }
 }
 
-/// Removes builds with an earlier libtorch. Cargo detects a changed path in LIBTORCH, but not a
-/// changed target of a link.
+/// Removes builds that used another libtorch, unless `is_overridden`. Cargo detects a changed path
+/// in LIBTORCH, but not a changed target of a link.
 fn remove_outdated_builds(root: &Path, libtorch: &Libtorch, is_overridden: bool) {
     if is_overridden {
         return; // the builds use the user's LIBTORCH, which cargo tracks

@@ -99,7 +99,7 @@ impl Step {
                 Some("cargo-deny is not installed (`cargo install --locked cargo-deny`)".into())
             }
             WHEEL => wheel::missing_requirement(root),
-            PRETRAINED => pretrained::missing_requirement(root)?,
+            PRETRAINED => pretrained::provide_encoder(root)?,
             _ => None,
         })
     }

@@ -113,20 +113,20 @@ impl std::fmt::Display for Unreachable {
 impl std::error::Error for Unreachable {}
 
 impl Downloads<'_> {
-    /// Downloads the wheels that are missing in the folder, and verifies all checksums. `unpacked`
-    /// is the number of bytes that the caller will write in addition. The folder is locked until
-    /// the returned lock is dropped.
-    pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
+    /// Downloads the wheels that are missing in the folder, and verifies all checksums.
+    /// `unpacked_bytes` is the number of bytes that the caller will write in addition. The folder
+    /// is locked until the returned lock is dropped.
+    pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked_bytes: u64) -> Result<Lock> {
         self.check_python()?;
         let cache = self.root.join(self.folder);
         files::create_folder(&cache)?;
         let lock = Lock::take(&cache)?;
-        let download = remaining_bytes(&cache, wheels);
-        check_space(self.root, download + unpacked)?;
+        let download_bytes = remaining_bytes(&cache, wheels);
+        check_space(self.root, download_bytes + unpacked_bytes)?;
         eprintln!(
             "{title}: {} wheels, {} to download into {}",
             wheels.len(),
-            format_bytes(download),
+            format_bytes(download_bytes),
             self.folder
         );
         for (index, wheel) in wheels.iter().enumerate() {
@@ -266,11 +266,13 @@ pub fn clear_cache(root: &Path) -> Result<u64> {
     Ok(freed)
 }
 
+/// Returns the total size in bytes of the files directly in a folder.
 fn folder_size(cache: &Path) -> u64 {
     let Ok(entries) = cache.read_dir() else { return 0 };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
+/// Checks that the file system of `root` has `required` free bytes.
 fn check_space(root: &Path, required: u64) -> Result<()> {
     if let Some(free) = free_space(root).filter(|free| *free < required) {
         bail!(
@@ -290,9 +292,10 @@ pub fn free_space(path: &Path) -> Option<u64> {
     parse_df(&crate::process::read_stdout(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
 }
 
+/// Parses the free bytes in the output of `df -Pk`.
 fn parse_df(text: &str) -> Option<u64> {
-    // Filesystem 1024-blocks Used Available Capacity Mounted on; the first field may contain
-    // spaces.
+    // The columns are Filesystem, 1024-blocks, Used, Available, Capacity and Mounted on. The first
+    // column may contain spaces, so the capacity is found by its percent sign.
     let words: Vec<_> = text.lines().nth(1)?.split_whitespace().collect();
     let capacity_index = words.iter().position(|word| {
         word.strip_suffix('%').is_some_and(|number| number.parse::<u64>().is_ok())

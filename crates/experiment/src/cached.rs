@@ -68,7 +68,8 @@ impl Record {
         Ok(Some(record))
     }
 
-    fn value<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
+    /// Deserialises the value; errors name `path`, the record's file.
+    fn parse_value<T: DeserializeOwned>(&self, path: &Path) -> Result<T> {
         T::deserialize(&self.value).map_err(|error| {
             let advice = "written by another version; remove the file to compute it again";
             Error::content(path, format!("{error}; {advice}"))
@@ -162,7 +163,7 @@ pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<(
 }
 
 /// Computes both parts of a trial, or loads their records.
-pub(crate) fn compute<R: Recipe, A, T, E>(
+pub(crate) fn compute_or_load<R: Recipe, A, T, E>(
     trial: &Trial<'_, R, A>,
     train: impl FnOnce(&Trial<'_, R, A>) -> anyhow::Result<T>,
     evaluate: impl FnOnce(&Trial<'_, R, A>, &T) -> anyhow::Result<E>,
@@ -178,7 +179,7 @@ where
     let (trained_value, trained_record) = match stored_record {
         Some(record) => {
             ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
-            (record.value(&records.trained_path)?, record)
+            (record.parse_value(&records.trained_path)?, record)
         }
         None => {
             trial.experiment.check_inputs()?;
@@ -220,7 +221,7 @@ where
             }
         }
     })?;
-    let evaluated_value = evaluation_record.value(&records.result_path)?;
+    let evaluated_value = evaluation_record.parse_value(&records.result_path)?;
     Ok(TrialResult {
         seed: trial.seed,
         arm: trial.name.to_owned(),

@@ -88,7 +88,7 @@ impl RecipeValues {
         Ok(())
     }
 
-    pub(crate) fn inputs(&self) -> Vec<PathBuf> {
+    pub(crate) fn input_paths(&self) -> Vec<PathBuf> {
         let input_path = |(_, leaf): &(Key, RecipeValue)| match leaf {
             RecipeValue::Input(input) => Some(input.path.clone()),
             _ => None,
@@ -104,7 +104,7 @@ impl RecipeValues {
             let mut file_digests = Vec::new();
             let manifest = Manifest::read(&input.path)?;
             for (name, path) in list_files(&key.to_string(), input)? {
-                let digest = digests.of(&path)?;
+                let digest = digests.of_file(&path)?;
                 let entry = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
                 if let Some(entry) = entry.filter(|entry| entry.sha256 != digest) {
                     entry.check(&path)?;

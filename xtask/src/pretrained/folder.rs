@@ -166,7 +166,7 @@ mod tests {
     };
 
     /// Creates a complete encoder with layer matrices and token embeddings in 4 bits.
-    fn encoder() -> Q4File {
+    fn create_q4_encoder() -> Q4File {
         let empty = Q4File::parse(create_file(SIZES, &[])).unwrap();
         let all = tensor_specs(&empty);
         let tensors: Vec<_> = all
@@ -187,7 +187,7 @@ mod tests {
         let tokenizer = root.path().join("tokenizer");
         fs::write(&tokenizer, "{}").unwrap();
         let folder = root.path().join("model");
-        write(&encoder(), &tokenizer, "# Card\n", &folder).unwrap();
+        write(&create_q4_encoder(), &tokenizer, "# Card\n", &folder).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         let config: Value = serde_json::from_str(&read("config.json")).unwrap();
         assert_eq!(config["vocab_size"], 3);

@@ -137,7 +137,8 @@ impl Comparison<'_> {
         let over_items = self.interval_over_items();
         let seeds_estimate = Estimate { count: seeds, interval: effect.interval() };
         let items_estimate = Estimate { count: items, interval: over_items };
-        let range = |(low, high): (f64, f64)| format!("[{}, {}]", signed(low), signed(high));
+        let range =
+            |(low, high): (f64, f64)| format!("[{}, {}]", format_signed(low), format_signed(high));
         let seeds_text = match (effect.interval(), number.half_width) {
             (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
             (None, Some(_)) => "seeds not stored".to_owned(),
@@ -146,7 +147,7 @@ impl Comparison<'_> {
         let items_text = over_items.map(|interval| format!("{} ({items} items)", range(interval)));
         let intervals: Vec<String> = std::iter::once(seeds_text).chain(items_text).collect();
         Ok([
-            format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
+            format!("{:.1} − {:.1} = {}", number.value, control.value, format_signed(effect.mean)),
             intervals.join("; "),
             Verdict::decide(seeds_estimate, items_estimate).name().to_owned(),
         ])
@@ -154,7 +155,7 @@ impl Comparison<'_> {
 }
 
 /// Formats a value with its sign; minus is U+2212.
-fn signed(value: f64) -> String {
+fn format_signed(value: f64) -> String {
     format!("{value:+.1}").replace('-', "−")
 }
 
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn folds_of_one_seed_are_paired_by_article() {
-        // Four folds of 12 articles each, as `tables::store` pools them.
+        // Four folds of 12 articles each, as `tables::store_results` pools them.
         let items = |effect: f64| -> Vec<f64> {
             (0..48).map(|at| f64::from(at) + effect * f64::from(at % 3)).collect()
         };

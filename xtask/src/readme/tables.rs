@@ -19,7 +19,7 @@ const MEAN: &str = "avg";
 ///
 /// The results of several runs are combined into one table: `RUN,RUN` for runs that tested
 /// different parts of the items, `RUN+RUN` for runs with different seeds.
-pub fn store(root: &Path, assignment: &str) -> Result<()> {
+pub fn store_results(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
         Some((recipe, name, run))
@@ -153,7 +153,7 @@ pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns the page's text with all tables in their blocks.
-pub fn fill(page: &Path, text: &str) -> Result<String> {
+pub fn fill_tables(page: &Path, text: &str) -> Result<String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, block)) = rest.split_once(OPENING) {
@@ -238,11 +238,12 @@ mod tests {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
         };
-        let joint =
+        let combined =
             combine_seeds(&[run_of_seed(10.0, &[0.0, 1.0]), run_of_seed(14.0, &[1.0, 1.0])])
                 .unwrap();
-        assert_eq!((joint[0].value, joint[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
-        assert_eq!(joint[0].items, [0.5, 1.0]);
+        assert_eq!(combined[0].value, 12.0);
+        assert_eq!(combined[0].seeds, [10.0, 14.0]);
+        assert_eq!(combined[0].items, [0.5, 1.0]);
         assert!(combine_seeds(&[run_of_seed(10.0, &[0.0]), run_of_seed(14.0, &[])]).is_err());
         let error = pool_items(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
@@ -265,17 +266,17 @@ mod tests {
                     <!-- results: other -->\nkept\n<!-- end -->\n\
                     <!-- results: small.md | by language | all -->\n<!-- end -->\n";
         fs::write(&page, text).unwrap();
-        store(root.path(), &format!("r/small={}", run.display())).unwrap();
+        store_results(root.path(), &format!("r/small={}", run.display())).unwrap();
         assert!(pages(root.path()).unwrap().iter().eq([&page]));
         let expected = "x\n<!-- results: small.md | F1 -->\n| F1 | en |\n|---|---:|\n| a | 1 |\n\
                     <!-- end -->\ny\n<!-- results: other -->\nkept\n<!-- end -->\n\
                     <!-- results: small.md | by language | all -->\n| | k |\n|---|---|\n| all | 3 |\n\
                     <!-- end -->\n";
-        assert_eq!(fill(&page, text).unwrap(), expected);
+        assert_eq!(fill_tables(&page, text).unwrap(), expected);
         let missing = text.replace("| F1 ", "| F2 ");
-        assert!(fill(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
+        assert!(fill_tables(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
         for invalid in ["r=run", "r/small", "q/small=run"] {
-            assert!(store(root.path(), invalid).is_err(), "{invalid}");
+            assert!(store_results(root.path(), invalid).is_err(), "{invalid}");
         }
     }
 }
