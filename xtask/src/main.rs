@@ -232,7 +232,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a task.
+/// Runs a task in the workspace with the folder `root`.
 fn run_task(root: &Path, task: Task) -> Result<()> {
     match task {
         Task::Setup { cuda, force } => {

@@ -111,7 +111,8 @@ fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
 /// The demo's arms, in the order of its tables.
 const ARMS: [&str; 6] = ["base", "control", "injected", "label-pairs", "false-facts", "unseen"];
 
-/// Returns the names of a table's rows; rows of [`ARMS`] come first.
+/// Returns the names of a table's rows, which are the keys of the map `key` in the summary. Rows of
+/// [`ARMS`] come first, in the order of that list.
 fn row_names(summary: &Value, key: &str) -> Result<Vec<String>> {
     let map = summary.get(key).and_then(Value::as_object);
     let mut names: Vec<String> =

@@ -98,7 +98,7 @@ fn add_files(
         {
             continue;
         }
-        // Follows symbolic links, so a link to a file is a file.
+        // `metadata` follows symbolic links, so a link to a file counts as a file.
         let reason = match fs::metadata(&path) {
             Err(error) => format!("{error}, although its name matches the files of {key}"),
             Ok(metadata) if metadata.is_dir() => {

@@ -53,7 +53,7 @@ impl RunFolder {
     }
 
     /// Writes the marker and removes incomplete files. Rejects a folder that contains a run of
-    /// another recipe.
+    /// another recipe, or trials with another identity.
     pub(crate) fn start_run(&self, recipe: &str, identity: &Identity) -> Result<()> {
         let marker_path = self.path.join(MARKER_FILE);
         if let Some(stored) = read_marker(&self.path)? {
@@ -126,8 +126,8 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
         }
         // Such files remain if a process is killed before it writes the marker.
         let is_leftover = name == LOCK_FILE || is_incomplete;
-        let has_earlier = first_foreign_name.as_ref().is_some_and(|first| *first < name);
-        if !is_leftover && !has_earlier {
+        let has_earlier_name = first_foreign_name.as_ref().is_some_and(|first| *first < name);
+        if !is_leftover && !has_earlier_name {
             first_foreign_name = Some(name);
         }
     }
@@ -141,8 +141,9 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
 }
 
 fn has_trials(folder: &Path) -> Result<bool> {
-    let is_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
-    Ok(entries(folder)?.iter().any(is_seed))
+    let is_seed_folder =
+        |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
+    Ok(entries(folder)?.iter().any(is_seed_folder))
 }
 
 /// The entries of a folder, sorted by name.

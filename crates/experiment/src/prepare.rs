@@ -36,6 +36,7 @@ impl PrepareStep {
     }
 
     /// Whether the output folder exists and the files from which it was prepared are unchanged.
+    /// Prints the name of a changed file.
     fn is_current(&self) -> Result<bool> {
         let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
         let Some(input) = manifest.find_changed_input() else { return Ok(true) };

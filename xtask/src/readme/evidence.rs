@@ -168,7 +168,7 @@ fn read_claims(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs = Runs::new();
     for Claim { run, .. } in &claims {
-        let (recipe, name) = run.split_once('/').context("run: RECIPE/NAME")?;
+        let (recipe, name) = run.split_once('/').context("run: expected RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
         if !runs.contains_key(run) {
             let numbers = if path.exists() { Measured::read(&path)? } else { Vec::new() };
